@@ -1,0 +1,132 @@
+"""Folders that a person can read, written beside and renamed; a manifest says what made them.
+
+A folder whose manifest key equals the wanted key is finished. That is the only resume mechanism.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hardneg.errors import ConfigError, DataError
+
+MANIFEST = "manifest.json"
+LIBRARIES = ("torch", "numpy", "scipy", "polars", "scikit-learn", "sentence-transformers")
+
+
+def key_of(kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Name a result before it exists: a hash of what determines it.
+
+    config: every setting that changes the result, seeds included (not those that only change speed).
+    inputs: name -> content hash of what it is made from.
+    """
+    described = {"kind": kind, "hardneg": version("hardneg"), "config": dict(config), "inputs": dict(inputs)}
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hashes(folder: Path, *, leave_out: tuple[str, ...] = (MANIFEST, "costs.json")) -> dict[str, str]:
+    """Relative file name -> SHA-256 for every file below `folder`; manifests and clocks are left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in leave_out)
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
+def folder_hash(folder: Path, files: tuple[str, ...] | None = None) -> str:
+    """One hash for a folder's content, or for the named files of it that exist."""
+    hashes = content_hashes(folder)
+    chosen = hashes if files is None else {name: hashes[name] for name in files if name in hashes}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def manifest_of(folder: Path, kind: str) -> dict[str, Any]:
+    """Read the manifest of a finished folder of the wanted kind ("dataset", "split", "negatives", "run", ...)."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} holds no {MANIFEST}, expected a finished {kind} folder; check the path")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is no JSON ({error}); make the folder again") from None
+    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        raise DataError(f"{folder} is a {found} folder, expected a {kind} folder; check the order of the arguments")
+    return manifest
+
+
+def finished(folder: Path, key: str) -> bool:
+    """True where `folder` holds exactly the wanted result; an error where it holds something else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("key")
+    except (OSError, ValueError):
+        found = None
+    if found != key:
+        raise ConfigError(
+            f"{folder} already holds something else (made from other inputs or settings); "
+            "choose another --out or remove the folder first"
+        )
+    return True
+
+
+def partial(folder: Path, key: str) -> Path:
+    """Where the folder grows until it is finished; unfinished work under another key is not mixed in."""
+    return folder.with_name(f".{folder.name}.{key[:12]}.partial")
+
+
+@contextmanager
+def writing(
+    folder: Path, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str], notes: Mapping[str, Any] | None = None
+) -> Iterator[Path]:
+    """Yield a folder to write into; on success add the manifest and rename it to `folder`.
+
+    notes: whatever a reader should know (rows dropped, coverage); may be filled while writing. The unfinished folder
+    is kept when the block fails, so that work with checkpoints can go on from there.
+    """
+    key = key_of(kind, config, inputs)
+    growing = partial(folder, key)
+    growing.mkdir(parents=True, exist_ok=True)
+    yield growing
+    manifest = {
+        "kind": kind,
+        "key": key,
+        "config": dict(config),
+        "made_from": dict(inputs),
+        "notes": dict(notes or {}),
+        "files": content_hashes(growing),
+        "versions": {"hardneg": version("hardneg"), **{name: _version(name) for name in LIBRARIES}},
+    }
+    text = json.dumps(manifest, indent=2, default=str)
+    (growing / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    if folder.is_dir():
+        shutil.rmtree(folder)  # only ever empty: `finished` refuses anything else
+    os.replace(growing, folder)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write beside and rename, flushed to disk, so that a reader or a crash never sees half a file."""
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except Exception:  # noqa: BLE001 - an optional library that is absent is a fact, not a failure
+        return "absent"

@@ -1,0 +1,9 @@
+"""Interactions, item texts, filters, splits, and a simulated store whose tastes are known."""
+
+from hardneg.data.dataset import Dataset
+from hardneg.data.filters import FilterConfig
+from hardneg.data.interactions import Interactions
+from hardneg.data.split import Split, Vocabulary
+from hardneg.data.splitting import SplitConfig, make_split
+
+__all__ = ["Dataset", "FilterConfig", "Interactions", "Split", "SplitConfig", "Vocabulary", "make_split"]

@@ -1,0 +1,17 @@
+"""Every table column of the on-disk formats, named once."""
+
+USER_ID = "user_id"
+ITEM_ID = "item_id"
+RATING = "rating"
+TIMESTAMP = "timestamp"
+REVIEW = "review"
+SPLIT = "split"
+USER = "user"
+ITEM = "item"
+
+PARTS = ("train", "valid", "test")
+"""Values of the split column."""
+
+TITLE = "title"
+TEXT = (TITLE, "brand", "categories", "attributes", "description")
+"""Item columns that make up an item's text, in reading order."""

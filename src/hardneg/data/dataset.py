@@ -1,0 +1,83 @@
+"""A dataset: what users chose and what the items say, under the ids of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.data import columns as c
+from hardneg.data.ledger import Entry, Ledger, as_notes
+from hardneg.errors import DataError
+
+KIND = "dataset"
+INTERACTION_TYPES = {
+    c.USER_ID: pl.String,
+    c.ITEM_ID: pl.String,
+    c.RATING: pl.Float64,
+    c.TIMESTAMP: pl.Int64,
+    c.REVIEW: pl.String,
+    c.SPLIT: pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions (user_id, item_id; where known rating, timestamp, review, split) and item texts by item_id.
+
+    ledger: what reading them cost.
+    """
+
+    interactions: pl.DataFrame
+    items: pl.DataFrame
+    ledger: Ledger = ()
+
+    def with_entries(self, *entries: Entry) -> Dataset:
+        """The same data with more entries in the ledger."""
+        return replace(self, ledger=self.ledger + entries)
+
+
+def no_items() -> pl.DataFrame:
+    """The item table of a source that has no texts."""
+    return pl.DataFrame(schema={c.ITEM_ID: pl.String})
+
+
+def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, Ledger]:
+    """Keep the first row of every item; the others are counted and the first of them is named."""
+    repeated = items.with_row_index("row").filter(~pl.col(c.ITEM_ID).is_first_distinct())
+    if repeated.is_empty():
+        return items, ()
+    row, item = repeated.row(0, named=True)["row"], repeated[c.ITEM_ID][0]
+    entry = Entry(
+        where, "repeat an item", len(repeated), f"row {row + 1}, item {item!r}", "the first row of an item is kept"
+    )
+    return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (entry,)
+
+
+def write(folder: Path, dataset: Dataset, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
+    """Write a dataset folder: interactions.parquet, items.parquet and the manifest with the ledger."""
+    notes = {"ledger": as_notes(dataset.ledger), "rows": len(dataset.interactions), "items": len(dataset.items)}
+    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
+        dataset.interactions.write_parquet(out / "interactions.parquet", compression="zstd")
+        dataset.items.write_parquet(out / "items.parquet", compression="zstd")
+
+
+def read(folder: Path) -> Dataset:
+    """Read a dataset folder that `write` made."""
+    artifacts.manifest_of(folder, KIND)
+    interactions = read_parquet(folder / "interactions.parquet")
+    items = read_parquet(folder / "items.parquet")
+    return Dataset(interactions, items)
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a Parquet file; a missing or broken one is a DataError with its path."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; check the path")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]})") from None

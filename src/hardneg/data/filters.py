@@ -1,0 +1,96 @@
+"""Filters on interactions, each a frame in, a frame and its ledger out."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from typing import Annotated
+
+import polars as pl
+from pydantic import Field
+
+from hardneg.config import Config
+from hardneg.data import columns as c
+from hardneg.data.ledger import Entry, Ledger
+from hardneg.errors import ConfigError, DataError
+
+Filtered = tuple[pl.DataFrame, Ledger]
+
+
+class FilterConfig(Config):
+    """Which interactions take part, applied in this order, before any split."""
+
+    min_rating: float | None = None
+    """Keep ratings of at least this."""
+    since: date | None = None
+    """Keep what happened on this day (UTC) or later."""
+    until: date | None = None
+    """Keep what happened before this day (UTC)."""
+    kcore: Annotated[int, Field(ge=0)] = 0
+    """Every user and every item keeps at least this many distinct pairs (iterated to a fixed point); 0 for none."""
+
+
+def apply(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
+    """Rating, dates, duplicates, then k-core to a fixed point."""
+    ledger: Ledger = ()
+    for step in (_rating, _dates, _duplicates, _kcore):
+        interactions, entries = step(interactions, config)
+        ledger += entries
+    if interactions.is_empty():
+        raise DataError("the filters leave no interactions; relax --min-rating, --since, --until or --kcore")
+    return interactions, ledger
+
+
+def _rating(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
+    if config.min_rating is None:
+        return frame, ()
+    _require(frame, c.RATING, "--min-rating")
+    return _keep(frame, pl.col(c.RATING).fill_null(float("-inf")) >= config.min_rating, "are rated lower or not at all")
+
+
+def _dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
+    if config.since is None and config.until is None:
+        return frame, ()
+    _require(frame, c.TIMESTAMP, "--since and --until")
+    since = _seconds(config.since or date.min.replace(year=1))
+    until = _seconds(config.until or date(9999, 12, 31))
+    wanted = pl.col(c.TIMESTAMP).is_between(since, until, closed="left").fill_null(value=False)
+    return _keep(frame, wanted, "are outside the dates")
+
+
+def _duplicates(frame: pl.DataFrame, _: FilterConfig) -> Filtered:
+    if c.TIMESTAMP in frame.columns:
+        frame = frame.sort(c.TIMESTAMP, nulls_last=True, maintain_order=True)
+    return _keep(frame, pl.struct(c.USER_ID, c.ITEM_ID).is_first_distinct(), "repeat a pair; the earliest is kept")
+
+
+def _kcore(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
+    before = frame
+    while config.kcore > 1:
+        enough = (pl.len().over(c.USER_ID) >= config.kcore) & (pl.len().over(c.ITEM_ID) >= config.kcore)
+        smaller = frame.filter(enough)
+        if len(smaller) == len(frame):
+            break
+        frame = smaller
+    if len(frame) == len(before):
+        return frame, ()
+    dropped = before.join(frame.select(c.USER_ID, c.ITEM_ID), on=[c.USER_ID, c.ITEM_ID], how="anti")
+    return frame, (_entry(dropped, f"are outside the {config.kcore}-core"),)
+
+
+def _keep(frame: pl.DataFrame, wanted: pl.Expr, reason: str) -> Filtered:
+    dropped = frame.filter(~wanted)
+    return (frame, ()) if dropped.is_empty() else (frame.filter(wanted), (_entry(dropped, reason),))
+
+
+def _entry(dropped: pl.DataFrame, reason: str) -> Entry:
+    user, item = dropped.select(c.USER_ID, c.ITEM_ID).row(0)
+    return Entry("filters", reason, len(dropped), f"user {user!r}, item {item!r}", "they were left out")
+
+
+def _require(frame: pl.DataFrame, column: str, option: str) -> None:
+    if column not in frame.columns:
+        raise ConfigError(f"{option} needs a {column} column, found {', '.join(frame.columns)}; map it on import")
+
+
+def _seconds(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp())

@@ -1,0 +1,31 @@
+"""One user a line, `user item item ...`, given parts in files of their own (LightGCN, NGCF, AHNS)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from hardneg.data import columns as c
+from hardneg.data.dataset import Dataset, no_items
+from hardneg.data.sources.lines import read_lines, whole_numbers
+from hardneg.errors import DataError
+
+
+def read_lightgcn(files: Mapping[str, Path]) -> Dataset:
+    """Read adjacency lists; a user may have no items.
+
+    files: train, valid or test -> file.
+    """
+    parts, ledger = [], ()
+    for part, path in files.items():
+        lines = read_lines(path).with_columns(pl.col("words").list.get(0).alias(c.USER_ID))
+        items = lines.with_columns(pl.col("words").list.slice(1).alias(c.ITEM_ID)).explode(c.ITEM_ID)
+        items = items.drop_nulls(c.ITEM_ID)
+        if items.is_empty():
+            raise DataError(f"{path} holds users but no items, expected lines `user item item ...`; check the file")
+        frame, entries = whole_numbers(items, (c.USER_ID, c.ITEM_ID), path)
+        parts.append(frame.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), pl.lit(part).alias(c.SPLIT)))
+        ledger += entries
+    return Dataset(pl.concat(parts), no_items(), ledger)

@@ -1,0 +1,137 @@
+"""A split: what may be learnt from, what is held out, and the ids behind the numbers.
+
+Everything above the data room reads a split, never a dataset's interactions: held-out reviews reach nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.data import columns as c
+from hardneg.data.dataset import drop_repeated_items, read_parquet
+from hardneg.data.interactions import Interactions
+from hardneg.data.ledger import Ledger, as_notes
+from hardneg.types import Indices
+
+KIND = "split"
+LEARNT_FROM = ("train.parquet", "train_reviews.parquet", "users.parquet", "items.parquet")
+"""The files that text, negatives and training may read."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the dense numbers stand for: user_ids[user], item_ids[item]."""
+
+    user_ids: list[str]
+    item_ids: list[str]
+
+    @cached_property
+    def users(self) -> dict[str, int]:
+        """user_id -> user."""
+        return {name: number for number, name in enumerate(self.user_ids)}
+
+    @cached_property
+    def items(self) -> dict[str, int]:
+        """item_id -> item."""
+        return {name: number for number, name in enumerate(self.item_ids)}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Train, valid and test pairs over one vocabulary, item texts, and the reviews of train pairs.
+
+    texts: one row an item, in the order of the item numbers; columns as in the item table, all text.
+    reviews: user, item, review of train pairs.
+    """
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    vocabulary: Vocabulary
+    texts: pl.DataFrame
+    reviews: pl.DataFrame
+    ledger: Ledger = ()
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, vocabulary: Vocabulary, items: pl.DataFrame, *, ledger: Ledger = ()) -> Split:
+        """Build from a frame of user_id, item_id, split (and review where known) and an item table."""
+        numbered = frame.with_columns(
+            pl.col(c.USER_ID).replace_strict(vocabulary.users, return_dtype=pl.Int64).alias(c.USER),
+            pl.col(c.ITEM_ID).replace_strict(vocabulary.items, return_dtype=pl.Int64).alias(c.ITEM),
+        )
+        sizes = {"n_users": len(vocabulary.user_ids), "n_items": len(vocabulary.item_ids)}
+        parts = [
+            Interactions.of(part[c.USER].to_numpy(), part[c.ITEM].to_numpy(), **sizes)
+            for part in (numbered.filter(pl.col(c.SPLIT) == name) for name in c.PARTS)
+        ]
+        items, repeated = drop_repeated_items(items, "item table")
+        return cls(
+            *parts,
+            vocabulary,
+            _texts_in_order(items, vocabulary),
+            _train_reviews(numbered),
+            ledger + repeated,
+        )
+
+    def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
+        """The same split with other held-out pairs in one part."""
+        pairs = Interactions.of(users, items, n_users=self.train.n_users, n_items=self.train.n_items)
+        return replace(self, **{part: pairs})
+
+
+def _texts_in_order(items: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
+    order = pl.DataFrame({c.ITEM_ID: vocabulary.item_ids}, schema={c.ITEM_ID: pl.String})
+    joined = order.join(items, on=c.ITEM_ID, how="left", maintain_order="left")
+    return joined.with_columns(pl.selectors.string().fill_null(""))
+
+
+def _train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
+    if c.REVIEW not in frame.columns:
+        return pl.DataFrame(schema={c.USER: pl.Int64, c.ITEM: pl.Int64, c.REVIEW: pl.String})
+    said = (pl.col(c.SPLIT) == "train") & (pl.col(c.REVIEW).fill_null("").str.strip_chars() != "")
+    return frame.filter(said).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
+
+
+def write(folder: Path, split: Split, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
+    """Write a split folder: three Parquet files of pairs, the vocabulary, the texts and the train reviews."""
+    notes = {
+        "ledger": as_notes(split.ledger),
+        "users": split.train.n_users,
+        "items": split.train.n_items,
+        **{f"{name} pairs": len(getattr(split, name)) for name in c.PARTS},
+    }
+    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
+        for name in c.PARTS:
+            pairs: Interactions = getattr(split, name)
+            pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).write_parquet(out / f"{name}.parquet")
+        users = pl.DataFrame({c.USER_ID: split.vocabulary.user_ids}, schema={c.USER_ID: pl.String})
+        users.write_parquet(out / "users.parquet")
+        split.texts.write_parquet(out / "items.parquet")
+        split.reviews.write_parquet(out / "train_reviews.parquet")
+
+
+def read(folder: Path) -> Split:
+    """Read a split folder that `write` made."""
+    artifacts.manifest_of(folder, KIND)
+    users, texts = read_parquet(folder / "users.parquet"), read_parquet(folder / "items.parquet")
+    vocabulary = Vocabulary(users[c.USER_ID].to_list(), texts[c.ITEM_ID].to_list())
+
+    def pairs(name: str) -> Interactions:
+        frame = read_parquet(folder / f"{name}.parquet")
+        columns = (frame[column].to_numpy().astype(np.int64) for column in (c.USER, c.ITEM))
+        return Interactions(*columns, n_users=len(users), n_items=len(texts))
+
+    train, valid, test = (pairs(name) for name in c.PARTS)
+    return Split(train, valid, test, vocabulary, texts, read_parquet(folder / "train_reviews.parquet"))
+
+
+def learnt_from_hash(folder: Path) -> str:
+    """One hash over the files that may be learnt from; held-out pairs are no part of it."""
+    return artifacts.folder_hash(folder, LEARNT_FROM)

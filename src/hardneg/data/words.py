@@ -1,0 +1,94 @@
+"""The words of the simulated store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Department:
+    """A department: its name, what its items are for, kinds of item, features that tastes depend on."""
+
+    name: str
+    purpose: str
+    kinds: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+def _department(name: str, purpose: str, kinds: str, features: str) -> Department:
+    return Department(name, purpose, tuple(kinds.split(", ")), tuple(features.split(", ")))
+
+
+DEPARTMENTS = (
+    _department(
+        "Kitchen",
+        "cooking at home",
+        "saucepan, chef's knife, mixing bowl, cutting board, kettle, baking tin",
+        "cast-iron, non-stick, dishwasher-safe, copper, bamboo, induction-ready, enamelled, stackable",
+    ),
+    _department(
+        "Camping",
+        "nights outdoors",
+        "tent, sleeping bag, camp stove, headlamp, backpack, hammock",
+        "ultralight, waterproof, four-season, solar-powered, insulated, family-size, foldable, windproof",
+    ),
+    _department(
+        "Board Games",
+        "an evening at the table",
+        "card game, strategy game, party game, dice game, puzzle, role-playing set",
+        "cooperative, competitive, historical, space-themed, quick-to-learn, solo-friendly, bluffing, medieval",
+    ),
+    _department(
+        "Music",
+        "making music",
+        "guitar, keyboard, drum pad, microphone, ukulele, amplifier",
+        "acoustic, electric, beginner, studio-grade, wireless, left-handed, vintage-sounding, portable",
+    ),
+    _department(
+        "Garden",
+        "growing plants",
+        "pruning shears, watering can, planter, seed kit, trowel, garden hose",
+        "organic, self-watering, rust-proof, balcony-sized, ergonomic, drip-feeding, raised, frost-hardy",
+    ),
+    _department(
+        "Fitness",
+        "training the body",
+        "yoga mat, dumbbell, resistance band, jump rope, kettlebell, foam roller",
+        "extra-thick, adjustable, heavy-duty, travel-sized, non-slip, vinyl-coated, competition-grade, silent",
+    ),
+    _department(
+        "Craft",
+        "making things by hand",
+        "knitting kit, watercolour set, sewing machine, embroidery hoop, clay, calligraphy pen",
+        "hand-dyed, washable, archival, wool, metallic, child-safe, pastel, refillable",
+    ),
+    _department(
+        "Pets",
+        "animals at home",
+        "dog leash, cat tree, aquarium filter, bird feeder, chew toy, pet bed",
+        "orthopaedic, reflective, grain-free, squeaky, washable-cover, retractable, whisper-quiet, scratch-resistant",
+    ),
+    _department(
+        "Photography",
+        "taking pictures",
+        "tripod, camera bag, lens filter, flash, memory card, light box",
+        "carbon-fibre, polarising, high-speed, weather-sealed, compact, macro, full-frame, warm-toned",
+    ),
+    _department(
+        "Books",
+        "reading",
+        "novel, cookbook, travel guide, biography, comic, textbook",
+        "illustrated, award-winning, humorous, Nordic, philosophical, suspenseful, romantic, scientific",
+    ),
+)
+"""Every department has eight features."""
+
+MAKERS = ("Alder", "Brightwell", "Corvane", "Dunmore", "Eastfold", "Farrow", "Greyling", "Hollin", "Ivara", "Juniper")
+OPENERS = (
+    "I bought this because it is",
+    "What convinced me is that it is really",
+    "Exactly what I was after, nicely",
+    "Does what it says and is properly",
+    "My third one, always",
+)
+CLOSINGS = ("Would buy again.", "Arrived on time.", "A present for myself.", "No complaints.", "Worth the price.")

@@ -1,0 +1,112 @@
+"""Array aliases and the values that pass between rooms: a sampler reads `Embeddings` and never a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Indices = NDArray[np.int64]
+"""Dense user, item or row numbers, counted from 0."""
+Floats = NDArray[np.floating[Any]]
+"""Real numbers; the docstring at hand gives shape, unit and range."""
+Flags = NDArray[np.bool_]
+"""True or false."""
+
+Pooling = Literal["mean", "sum", "concat"]
+"""How hop tables become one table."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, done, total) by work that may take longer than two seconds."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a backbone computed in this step: one table a hop, never stacked, and how they are pooled.
+
+    users: hops + 1 tensors of shape (n_users, size); hop 0 is the trained table. items: the same for items.
+    """
+
+    users: tuple[Tensor, ...]
+    items: tuple[Tensor, ...]
+    pooling: Pooling
+
+    @cached_property
+    def final_users(self) -> Tensor:
+        """(n_users, final size); pooled once a step."""
+        return pool(self.users, self.pooling)
+
+    @cached_property
+    def final_items(self) -> Tensor:
+        """(n_items, final size); pooled once a step."""
+        return pool(self.items, self.pooling)
+
+
+def pool(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+    """Merge tensors of one shape (..., size), one a hop, into (..., size), or (..., hops x size) for "concat"."""
+    if pooling == "concat":
+        import torch
+
+        return torch.cat(hops, dim=-1)
+    total = hops[0]
+    for hop in hops[1:]:
+        total = total + hop
+    return total / len(hops) if pooling == "mean" and len(hops) > 1 else total
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Train pairs of one step: their row numbers (batch,), users (batch,), positive items (batch,)."""
+
+    rows: Tensor
+    users: Tensor
+    positives: Tensor
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Items:
+    """Negatives that are catalogue items.
+
+    items: (batch, n). auxiliary: a loss of the sampler's own, or None. counters: name -> amount, summed over steps.
+    """
+
+    items: Tensor
+    auxiliary: Tensor | None = None
+    counters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Negatives that were mixed or synthesised.
+
+    vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part that the L2
+    term sees. sources: (batch, n, parts), the items that each vector was made of (the positive apart), -1 where a
+    part is no item; parts: a name for each. auxiliary, counters: as in Items.
+    """
+
+    vectors: Tensor
+    ego: Tensor
+    sources: Tensor
+    parts: tuple[str, ...]
+    auxiliary: Tensor | None = None
+    counters: dict[str, float] = field(default_factory=dict)
+
+
+Negatives = Items | Vectors
+
+
+class Observer(Protocol):
+    """Watches what a sampler serves and feeds nothing back (diagnostics)."""
+
+    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings) -> None:
+        """Called once a step, after the loss, with everything detached or left alone."""
+        ...
