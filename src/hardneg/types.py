@@ -40,13 +40,21 @@ class Embeddings:
 
     @cached_property
     def final_users(self) -> Tensor:
-        """(n_users, final size); pooled once a step."""
-        return pool(self.users, self.pooling)
+        """(n_users, final size); pooled once a step, with gradients even when first asked for without."""
+        return _pool_with_gradients(self.users, self.pooling)
 
     @cached_property
     def final_items(self) -> Tensor:
-        """(n_items, final size); pooled once a step."""
-        return pool(self.items, self.pooling)
+        """(n_items, final size); as `final_users`."""
+        return _pool_with_gradients(self.items, self.pooling)
+
+
+def _pool_with_gradients(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
+    """A sampler that chooses under no_grad may ask first; what is cached then must still carry the loss's gradient."""
+    import torch
+
+    with torch.enable_grad():
+        return pool(hops, pooling)
 
 
 def pool(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
@@ -108,5 +116,13 @@ class Observer(Protocol):
     """Watches what a sampler serves and feeds nothing back (diagnostics)."""
 
     def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings) -> None:
-        """Called once a step, after the loss, with everything detached or left alone."""
+        """Called once a step, after the update; must leave everything as it is."""
+        ...
+
+    def state(self) -> list[list[Any]]:
+        """What was seen so far, as plain data for a checkpoint."""
+        ...
+
+    def restore(self, state: list[list[Any]]) -> None:
+        """Go on from what `state` returned."""
         ...

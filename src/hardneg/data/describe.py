@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
-from scipy.sparse import csr_array
 
-from hardneg.data import columns as c
 from hardneg.data.interactions import Interactions
-from hardneg.random import generator
-from hardneg.types import Floats, Indices
-
-SAMPLED_PAIRS = 20_000
+from hardneg.types import Indices
 
 
 @dataclass(frozen=True)
@@ -21,7 +15,7 @@ class Description:
     """One row of the table that `hardneg data describe` prints.
 
     density: pairs / (users x items). gini: of the item counts, 0 where all are equal, near 1 where few items have all.
-    text_taste: see `text_taste_correlation`; None without texts.
+    text_taste: the correlation that `text/taste.py` defines; None without texts.
     """
 
     name: str
@@ -40,9 +34,8 @@ REAL_SETS = (
 """Two real sets, as `hardneg data describe` reports them, to hold a simulated store against."""
 
 
-def describe(name: str, pairs: Interactions, texts: list[str] | None) -> Description:
-    """Describe pairs and, where given, one text an item (blank where unknown)."""
-    known = texts is not None and any(texts)
+def describe(name: str, pairs: Interactions, text_taste: float | None) -> Description:
+    """Count and summarise; the text-taste correlation is handed in, since it needs texts."""
     return Description(
         name,
         pairs.n_users,
@@ -50,7 +43,7 @@ def describe(name: str, pairs: Interactions, texts: list[str] | None) -> Descrip
         len(pairs),
         len(pairs) / (pairs.n_users * pairs.n_items),
         gini(pairs.item_counts),
-        text_taste_correlation(pairs, texts) if known and texts is not None else None,
+        text_taste,
     )
 
 
@@ -61,47 +54,3 @@ def gini(counts: Indices) -> float:
     if total == 0:
         return 0.0
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
-
-
-def text_taste_correlation(pairs: Interactions, texts: list[str], *, seed: int = 0) -> float:
-    """How far what a user has read about predicts what the user chooses: Pearson's r, in [-1, 1].
-
-    Over as many observed as unobserved pairs (at most 20,000 of each; the unobserved item is drawn by popularity, so
-    that popularity says nothing): the cosine between the item's tf-idf text and the mean text of the user's *other*
-    items, against 1 for observed and 0 for not. A definition of our own; words only, no language model.
-    """
-    vectors = tfidf(texts)
-    rng = generator(seed, "text-taste correlation")
-    eligible = np.flatnonzero(pairs.counts[pairs.users] >= 2)
-    rows = rng.choice(eligible, size=min(SAMPLED_PAIRS, len(eligible)), replace=False)
-    users, chosen = pairs.users[rows], pairs.items[rows]
-    others = pairs.items[rng.integers(len(pairs), size=len(rows))]
-    fresh = ~pairs.contains(users, others)
-    profiles = pairs.matrix() @ vectors
-    observed = _cosine(profiles[users] - vectors[chosen], vectors[chosen])
-    unobserved = _cosine(profiles[users[fresh]], vectors[others[fresh]])
-    labels = np.repeat([1.0, 0.0], [len(observed), len(unobserved)])
-    return float(np.corrcoef(np.concatenate([observed, unobserved]), labels)[0, 1])
-
-
-def tfidf(texts: list[str]) -> csr_array:
-    """(texts, words) tf-idf rows of length 1, stop words left out; a blank text is a row of zeros."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True, stop_words="english", dtype=np.float32)
-    return csr_array(vectorizer.fit_transform(texts))
-
-
-def item_texts(items: pl.DataFrame) -> list[str]:
-    """One text an item: title, brand, categories, attributes, description, as far as they are there."""
-    parts = [pl.col(name) for name in c.TEXT if name in items.columns]
-    if not parts:
-        return [""] * len(items)
-    joined = pl.concat_list(parts).list.eval(pl.element().filter(pl.element() != "")).list.join(". ")
-    return items.select(joined.alias("text"))["text"].to_list()
-
-
-def _cosine(a: csr_array, b: csr_array) -> Floats:
-    products = np.asarray(a.multiply(b).sum(axis=1)).ravel()
-    norms = np.sqrt(np.asarray(a.multiply(a).sum(axis=1)).ravel() * np.asarray(b.multiply(b).sum(axis=1)).ravel())
-    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)

@@ -34,13 +34,13 @@ class SimulationConfig(Config):
     """Sizes, and how far texts tell of taste. The three presets differ in `text` alone."""
 
     text: Preset = "informative"
-    """informative: texts name an item's traits. weak: three in five of the named traits are drawn at random.
-    misleading: an item bears the text of another item, so that text is unrelated to taste."""
+    """informative: texts name an item's traits, one in five drawn at random instead. weak: three in five drawn at
+    random. misleading: an item bears the text of another item, so that text is unrelated to taste."""
     n_users: Annotated[int, Field(ge=10)] = 2000
     n_items: Annotated[int, Field(ge=50)] = 1200
-    shown: Annotated[int, Field(ge=5)] = 65
+    shown: Annotated[int, Field(ge=5)] = 150
     """Median number of items that a user is shown."""
-    like_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.12
+    like_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
     """Share of the catalogue that a user likes, on average."""
     hidden_traits: Annotated[int, Field(ge=0)] = 6
     """Traits that tastes depend on and no text names."""
@@ -48,14 +48,15 @@ class SimulationConfig(Config):
 
 
 PRESETS: dict[str, SimulationConfig] = {name: SimulationConfig(text=name) for name in ("informative", "weak", "misleading")}
-WEAK_NOISE = 0.6
+NOISE = {"informative": 0.2, "weak": 0.6}
+"""Share of named traits (department, features) that are drawn at random."""
 FEATURES_NAMED = 3
-TASTE_SCALE = 1.5
+TASTE_SCALE = 2.0
 DEPARTMENT_SCALE = 1.6
 HIDDEN_SCALE = 0.8
 QUALITY_SCALE = 0.4
-POPULARITY_EXPONENT = 0.9
-BROWSING = 1.0
+POPULARITY_EXPONENT = 1.2
+BROWSING = 2.0
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,13 @@ def _told(config: SimulationConfig, traits: Traits, rng: Generator) -> Traits:
     if config.text == "misleading":
         order = rng.permutation(config.n_items)
         return Traits(traits.department[order], traits.features[order])
-    if config.text == "weak":
-        other = _draw_traits(config, rng)
-        noisy = rng.random(config.n_items) < WEAK_NOISE
-        wrong = rng.random(traits.features.shape) < WEAK_NOISE
-        features = np.where(wrong, other.features, traits.features)
-        return Traits(np.where(noisy, other.department, traits.department), features)
-    return traits
+    other = _draw_traits(config, rng)
+    wrong_department = rng.random(config.n_items) < NOISE[config.text]
+    wrong_feature = rng.random(traits.features.shape) < NOISE[config.text]
+    return Traits(
+        np.where(wrong_department, other.department, traits.department),
+        np.where(wrong_feature, other.features, traits.features),
+    )
 
 
 def _item_texts(told: Traits, rng: Generator) -> pl.DataFrame:

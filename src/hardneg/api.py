@@ -1,0 +1,83 @@
+"""In Python: load, split, fit, evaluate. The stages of the command line call the same functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from hardneg.data import Dataset, Split, SplitConfig, make_split
+from hardneg.data import dataset as datasets
+from hardneg.evaluation import Evaluation, inner_product
+from hardneg.evaluation import evaluate as rank_and_measure
+from hardneg.negatives import Ingredients, Mined, SamplerConfig, Uniform, UniformCandidates
+from hardneg.training import FitConfig, Fitted, Resume, Watch
+from hardneg.training import fit as train_loop
+from hardneg.types import Embeddings, Observer
+
+METRICS = ("recall", "ndcg", "precision", "hit_rate")
+
+
+def load(folder: str | Path) -> Dataset:
+    """Read a dataset folder made by `hardneg data import` or `hardneg data simulate`."""
+    return datasets.read(Path(folder))
+
+
+def split(
+    data: Dataset,
+    by: Literal["ratio", "leave-one-out", "time", "given"] = "ratio",
+    *,
+    train: float = 0.8,
+    valid: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Divide a dataset; see `SplitConfig` for what each way means, and `make_split` for filters."""
+    return make_split(data, SplitConfig(by=by, train=train, valid=valid, test=test, seed=seed))
+
+
+def fit(
+    model: nn.Module,
+    split: Split,
+    *,
+    sampler: SamplerConfig | None = None,
+    mined: Mined | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    config: FitConfig | None = None,
+    observers: Sequence[Observer] = (),
+    resume: Resume | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation.
+
+    Test pairs are not read. epochs and seed, where given, replace those of config.
+    """
+    given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    settings = FitConfig.model_validate((config or FitConfig()).model_dump() | given)
+    final_size = int(model.final_size)  # type: ignore[arg-type]
+    ingredients = Ingredients(final_size, mined, settings.seed)
+
+    def validate(embeddings: Embeddings) -> Mapping[str, float]:
+        metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
+        return rank_and_measure(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
+
+    return train_loop(
+        model,
+        split.train,
+        (sampler or Uniform()).build(ingredients),
+        UniformCandidates(split.train),
+        settings,
+        validate=validate,
+        observers=observers,
+        resume=resume,
+        watch=watch,
+    )
+
+
+def evaluate(fitted: Fitted, split: Split, *, ks: Sequence[int] = (10, 20)) -> Evaluation:
+    """Score the test pairs: all items ranked, observed train items masked."""
+    metrics = tuple(f"{metric}@{k}" for metric in METRICS for k in ks)
+    return rank_and_measure(inner_product(fitted.embeddings), split.test, split.train, metrics=metrics)

@@ -1,0 +1,111 @@
+"""The audit: redraw what is held out, make everything again with the same stages, compare hashes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hardneg import artifacts
+from hardneg.config import parse
+from hardneg.data import split as splits
+from hardneg.diagnostics import Check, check_mask, check_same, check_split, redraw
+from hardneg.negatives import DNS, MixGCF, Retrieved, Semantic, Uniform
+from hardneg.pipeline import RUN, RunConfig, mine_random, mine_retrieved, profile, read_run, train
+from hardneg.text import TextEncoder
+from hardneg.training import FitConfig
+from hardneg.types import Floats, Progress
+
+TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
+"""Files of a run that no held-out pair may change while the number of epochs is fixed."""
+
+Make = Callable[[Path, Path], dict[str, str]]
+"""(split folder, empty folder to work in) -> file -> hash of everything made."""
+
+
+class Remembering:
+    """A text encoder that encodes no text twice, since the audit makes everything several times."""
+
+    def __init__(self, inner: TextEncoder) -> None:
+        self.inner, self._known = inner, dict[str, Floats]()
+
+    @property
+    def name(self) -> str:
+        """That of the encoder inside."""
+        return self.inner.name
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
+        """Encode what is new."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self.inner.encode(new, progress), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def audit_split(split_folder: Path, encoder: TextEncoder, *, epochs: int = 2, progress: Progress | None = None) -> list[Check]:
+    """Check a split: what is in it, and whether test or validation pairs reach profiles, negatives or training.
+
+    Every sampler is trained for a fixed number of epochs, so that early stopping plays no part.
+    """
+    remembering = Remembering(encoder)
+
+    def make(folder: Path, work: Path) -> dict[str, str]:
+        profile(folder, work / "profiles")
+        mine_retrieved(folder, work / "profiles", work / "negatives", Retrieved(), remembering, progress)
+        mine_random(folder, work / "negatives", work / "random", seed=0)
+        hashes = {f"{name}/{file}": h for name in ("profiles", "negatives", "random") for file, h in _hashes(work / name)}
+        for sampler in (Uniform(), DNS(), MixGCF(), Semantic()):
+            config = RunConfig(sampler=sampler, fit=FitConfig(epochs=epochs, check_every=epochs))
+            negatives = work / "negatives" if isinstance(sampler, Semantic) else None
+            hashes |= _trained(folder, work / sampler.kind, config, negatives)
+            if progress is not None:
+                progress("training every sampler for two epochs", len(hashes), len(hashes))
+        return hashes
+
+    return [*check_split(splits.read(split_folder)), *_redrawn(split_folder, make)]
+
+
+def audit_run(run_folder: Path, split_folder: Path, negatives: Path | None, *, epochs: int = 2) -> list[Check]:
+    """Check a run: what it masks, what it was trained on, and whether held-out pairs reach its training."""
+    manifest = artifacts.manifest_of(run_folder, RUN)
+    settings = {name: value for name, value in manifest["config"].items() if name in RunConfig.model_fields}
+    config: RunConfig = parse(RunConfig, settings, where=f"{run_folder}/manifest.json")
+    short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": epochs, "check_every": epochs})})
+    same = manifest["made_from"]["learnt from"] == splits.learnt_from_hash(split_folder)
+    detail = "hashes of train pairs, reviews, texts and ids are equal" if same else "they differ"
+    return [
+        Check("the run was trained on this split", same, detail),
+        check_mask(read_run(run_folder).seen, splits.read(split_folder).train),
+        *_redrawn(split_folder, lambda folder, work: _trained(folder, work / "run", short, negatives)),
+    ]
+
+
+def _redrawn(split_folder: Path, make: Make) -> list[Check]:
+    """Make everything from the split as it is, with other test pairs, and with other validation pairs."""
+    data = splits.read(split_folder)
+    with tempfile.TemporaryDirectory(prefix="hardneg-audit-") as temporary:
+        work = Path(temporary)
+        before = make(split_folder, work / "as it is")
+        checks = []
+        parts: tuple[Literal["test", "valid"], ...] = ("test", "valid")
+        for part in parts:
+            other = work / f"other {part}"
+            other.mkdir()
+            splits.write(other / "split", redraw(data, part, seed=0), config={"redrawn": part}, inputs={})
+            question = f"{part} pairs, drawn anew, change nothing that was made"
+            checks.append(check_same(question, before, make(other / "split", other)))
+            shutil.rmtree(other)
+    return checks
+
+
+def _trained(folder: Path, out: Path, config: RunConfig, negatives: Path | None) -> dict[str, str]:
+    train(folder, out, config, negatives=negatives)
+    return {f"{out.name}/{name}": h for name, h in _hashes(out) if name in TRAINED}
+
+
+def _hashes(folder: Path) -> list[tuple[str, str]]:
+    return list(artifacts.content_hashes(folder).items())

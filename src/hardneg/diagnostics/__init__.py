@@ -1,0 +1,15 @@
+"""Measurements that read held-out pairs or the truth, and feed nothing."""
+
+from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
+from hardneg.diagnostics.served import Examples, ServedFalseNegatives, uniform_false_negative_rate
+
+__all__ = [
+    "Check",
+    "Examples",
+    "ServedFalseNegatives",
+    "check_mask",
+    "check_same",
+    "check_split",
+    "redraw",
+    "uniform_false_negative_rate",
+]

@@ -1,0 +1,55 @@
+"""Backbones by name: a choice and its options are one object."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from hardneg.config import Config
+from hardneg.data.interactions import Interactions
+from hardneg.models.lightgcn import LightGCN
+from hardneg.models.mf import MF
+from hardneg.types import Embeddings, Pooling
+
+
+class Backbone(Protocol):
+    """What training and evaluation need of a model: an nn.Module whose call returns Embeddings."""
+
+    final_size: int
+
+    def __call__(self) -> Embeddings:
+        """Compute the hop tables from the trained ones."""
+        ...
+
+
+class MFConfig(Config):
+    """Matrix factorisation."""
+
+    kind: Literal["mf"] = "mf"
+    embedding_size: PositiveInt = 64
+
+    def build(self, train: Interactions, *, seed: int) -> nn.Module:
+        """Build the model with its start drawn from the seed."""
+        return MF(train, embedding_size=self.embedding_size, seed=seed)
+
+
+class LightGCNConfig(Config):
+    """LightGCN."""
+
+    kind: Literal["lightgcn"] = "lightgcn"
+    embedding_size: PositiveInt = 64
+    hops: Annotated[int, Field(ge=0)] = 3
+    """Number of propagations; 0 is matrix factorisation."""
+    pooling: Pooling = "mean"
+
+    def build(self, train: Interactions, *, seed: int) -> nn.Module:
+        """Build the model with its start drawn from the seed."""
+        return LightGCN(
+            train, embedding_size=self.embedding_size, hops=self.hops, pooling=self.pooling, seed=seed
+        )
+
+
+ModelConfig = Annotated[MFConfig | LightGCNConfig, Field(discriminator="kind")]
+MODELS = ("mf", "lightgcn")

@@ -1,0 +1,40 @@
+"""LightGCN (He et al., 2020): hops of plain propagation over the train graph, pooled by their mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hardneg.data.interactions import Interactions
+from hardneg.models.propagation import normalised_adjacency, propagate, to_torch
+from hardneg.models.tables import xavier
+from hardneg.types import Embeddings, Pooling
+
+
+class LightGCN(nn.Module):
+    """E^(l+1) = D^-1/2 A D^-1/2 E^(l); the final embedding is the mean of hops 0..hops (eq. 3 and 4 there).
+
+    The graph holds observed train pairs alone. Every trained number is in the two hop-0 tables.
+    """
+
+    graph: Tensor
+
+    def __init__(
+        self, train: Interactions, *, embedding_size: int = 64, hops: int = 3, pooling: Pooling = "mean", seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.hops, self.pooling = hops, pooling
+        self.final_size = embedding_size * (hops + 1 if pooling == "concat" else 1)
+        self.users = xavier(train.n_users, embedding_size, seed=seed, purpose="users")
+        self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
+        self.register_buffer("graph", to_torch(normalised_adjacency(train)), persistent=False)
+
+    def forward(self) -> Embeddings:
+        """Propagate; hop tables are users (n_users, size) and items (n_items, size), hops + 1 of each."""
+        n_users = len(self.users)
+        tables = [torch.cat([self.users, self.items])]
+        for _ in range(self.hops):
+            tables.append(propagate(self.graph, tables[-1]))
+        users = (self.users, *(table[:n_users] for table in tables[1:]))
+        items = (self.items, *(table[n_users:] for table in tables[1:]))
+        return Embeddings(users, items, self.pooling)

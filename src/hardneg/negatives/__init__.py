@@ -1,0 +1,27 @@
+"""Candidate sources, samplers, and negatives mined from text."""
+
+from hardneg.negatives.candidates import CandidateSource, UniformCandidates
+from hardneg.negatives.config import SAMPLERS, SamplerConfig
+from hardneg.negatives.dns import DNS
+from hardneg.negatives.mined import Mined, random_like
+from hardneg.negatives.mixgcf import MixGCF
+from hardneg.negatives.retrieved import Retrieved
+from hardneg.negatives.sampler import Ingredients, NegativeSampler
+from hardneg.negatives.semantic import Semantic
+from hardneg.negatives.uniform import Uniform
+
+__all__ = [
+    "DNS",
+    "SAMPLERS",
+    "CandidateSource",
+    "Ingredients",
+    "Mined",
+    "MixGCF",
+    "NegativeSampler",
+    "Retrieved",
+    "SamplerConfig",
+    "Semantic",
+    "Uniform",
+    "UniformCandidates",
+    "random_like",
+]

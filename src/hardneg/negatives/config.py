@@ -1,0 +1,15 @@
+"""Samplers by name: a choice and its options are one object."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hardneg.negatives.dns import DNS
+from hardneg.negatives.mixgcf import MixGCF
+from hardneg.negatives.semantic import Semantic
+from hardneg.negatives.uniform import Uniform
+
+SamplerConfig = Annotated[Uniform | DNS | MixGCF | Semantic, Field(discriminator="kind")]
+SAMPLERS = ("uniform", "dns", "mixgcf", "semantic")

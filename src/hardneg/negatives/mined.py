@@ -1,0 +1,104 @@
+"""Negatives from text, one row a train pair: catalogue items, texts, vectors. On disk a `negatives/` folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hardneg import artifacts
+from hardneg.data.dataset import read_parquet
+from hardneg.data.split import Vocabulary
+from hardneg.errors import DataError
+from hardneg.types import Flags, Floats, Indices
+
+KIND = "negatives"
+SCHEMA = {
+    "row": pl.Int64,
+    "user_id": pl.String,
+    "positive_item_id": pl.String,
+    "negative_text": pl.String,
+    "item_id": pl.String,
+    "similarity": pl.Float64,
+    "reasoning": pl.String,
+    "source": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Mined negatives of every pair row.
+
+    items: (pairs, n) catalogue items, -1 where there is none. vectors: (pairs, size) float16, the encoded negative
+    text (the mean of several); a row of NaN where there is none, so that a missing vector can never pass as data.
+    source: what wrote them, for tables and pages.
+    """
+
+    items: Indices
+    vectors: NDArray[np.float16]
+    source: str
+
+    @property
+    def present(self) -> Flags:
+        """(pairs,) True where a pair has a vector."""
+        return ~np.isnan(self.vectors[:, 0])
+
+    def vectors_of(self, pair_rows: Indices) -> Floats:
+        """(rows, size) float32, NaN where missing; reads only these rows of a memory-mapped file."""
+        return np.asarray(self.vectors[pair_rows], dtype=np.float32)
+
+
+def random_like(mined: Mined, rng: np.random.Generator) -> Mined:
+    """The control: Gaussian vectors, each of the norm of the one it replaces, missing where that is missing."""
+    vectors = mined.vectors.astype(np.float32)
+    noise = rng.standard_normal(vectors.shape, np.float32)
+    noise *= np.linalg.norm(vectors, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+    return Mined(np.full_like(mined.items, -1), noise.astype(np.float16), f"random vectors, norms of {mined.source}")
+
+
+def write(
+    folder: Path,
+    mined: Mined,
+    table: pl.DataFrame,
+    rejected: pl.DataFrame,
+    *,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+) -> None:
+    """Write negatives.parquet, rejected.parquet and embeddings.npy.
+
+    table: columns of SCHEMA, one row a pair and negative. rejected: user_id, positive_item_id, item_id, similarity,
+    reason, for what ranked above the chosen ones.
+    """
+    missing = int((~mined.present).sum())
+    notes = {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
+    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
+        table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).write_parquet(out / "negatives.parquet")
+        rejected.write_parquet(out / "rejected.parquet")
+        np.save(out / "embeddings.npy", mined.vectors)
+
+
+def read(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> Mined:
+    """Read a negatives folder; the vectors stay on disk, memory-mapped."""
+    manifest = artifacts.manifest_of(folder, KIND)
+    try:
+        vectors = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'embeddings.npy'} cannot be read ({error}); mine again") from None
+    if len(vectors) != n_pairs:
+        raise DataError(f"{folder} has {len(vectors):,} pair rows, the split {n_pairs:,}; mine from this split again")
+    table = read_parquet(folder / "negatives.parquet").filter(pl.col("item_id").is_not_null())
+    return Mined(_items_by_row(table, vocabulary, n_pairs), vectors, manifest["notes"]["source"])
+
+
+def _items_by_row(table: pl.DataFrame, vocabulary: Vocabulary, n_pairs: int) -> Indices:
+    pair_rows = table["row"].to_numpy()
+    place = table.select(pl.int_range(pl.len()).over("row").alias("place"))["place"].to_numpy()
+    numbers = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
+    items = np.full((n_pairs, int(place.max()) + 1 if len(place) else 1), -1, np.int64)
+    items[pair_rows, place] = numbers
+    return items

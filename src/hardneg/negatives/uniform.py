@@ -1,0 +1,31 @@
+"""Uniform negatives (RNS): one unobserved item, whatever the model thinks of it (Rendle et al., 2009)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from numpy.random import Generator
+from torch import Tensor
+
+from hardneg.config import Config
+from hardneg.negatives.sampler import Ingredients
+from hardneg.types import Batch, Embeddings, Items
+
+
+class Uniform(Config):
+    """The first candidate."""
+
+    kind: Literal["uniform"] = "uniform"
+
+    @property
+    def n_candidates(self) -> int:
+        """One."""
+        return 1
+
+    def build(self, _: Ingredients) -> Uniform:
+        """Nothing to build: it has no parameters."""
+        return self
+
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, rng: Generator) -> Items:  # noqa: ARG002
+        """Return items (batch, 1)."""
+        return Items(candidates[:, :1])

@@ -1,0 +1,63 @@
+"""Pictures: each function draws on the axes that it is given, and neither saves nor shows."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#5b6770", "#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#9b9a97", "#6940a5")
+
+
+def learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
+    """Validation metric by epoch, mean over seeds.
+
+    curves: row, seed, epoch, split, metric, value.
+    """
+    chosen = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
+    _lines(chosen, "value", ax)
+    ax.set(xlabel="epoch", ylabel=f"validation {metric}", title="Learning curves (mean of the seeds still training)")
+    return ax
+
+
+def false_negatives_by_epoch(served: pl.DataFrame, *, ax: Axes) -> Axes:
+    """Share of served negatives that the user would like, by epoch.
+
+    served: row, seed, epoch, like_probability (mean over parts).
+    """
+    _lines(served, "like_probability", ax)
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.set(xlabel="epoch", ylabel="truly liked among served", title="Negatives that were secretly liked")
+    return ax
+
+
+def _lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
+    for number, name in enumerate(frame["row"].unique(maintain_order=True)):
+        line = frame.filter(pl.col("row") == name).group_by("epoch").agg(pl.col(value).mean()).sort("epoch")
+        ax.plot(line["epoch"], line[value], label=name, color=COLOURS[number % len(COLOURS)], linewidth=1.6)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def new_figure(n: int) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes side by side, without any window system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2 * n, 4.2), layout="constrained")
+    return figure, [figure.add_subplot(1, n, number + 1) for number in range(n)]
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as an SVG element for a page, its text kept as text."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hardneg", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

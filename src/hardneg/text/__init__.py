@@ -1,0 +1,17 @@
+"""Item texts, profiles, encoders."""
+
+from hardneg.text.encoders import SentenceEncoder, TextEncoder, encoder
+from hardneg.text.profiles import Profiles, extract_profiles
+from hardneg.text.taste import text_taste_correlation
+from hardneg.text.texts import item_texts, titles
+
+__all__ = [
+    "Profiles",
+    "SentenceEncoder",
+    "TextEncoder",
+    "encoder",
+    "extract_profiles",
+    "item_texts",
+    "text_taste_correlation",
+    "titles",
+]

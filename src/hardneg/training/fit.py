@@ -1,0 +1,210 @@
+"""One training loop for any backbone with any sampler."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from hardneg.data.interactions import Interactions
+from hardneg.errors import ConfigError, HardnegError
+from hardneg.models import Backbone, bpr, l2
+from hardneg.negatives import CandidateSource, NegativeSampler
+from hardneg.negatives.sampler import rows, scores
+from hardneg.random import BLOCK, by_block, generator
+from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
+from hardneg.training.config import FitConfig
+from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, Observer
+
+Validate = Callable[[Embeddings], Mapping[str, float]]
+"""Metric name -> value on the validation pairs; all that the loop learns of held-out pairs."""
+
+
+class Watch(Protocol):
+    """Told of every step by the loop, for a progress line."""
+
+    def __call__(self, epoch: int, step: int, steps: int, loss: float, best: float) -> None:
+        """epoch counts from 1; best is the best validation value so far, -inf before the first look."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model, put back to its best epoch, and how it got there.
+
+    seconds: wall time over all attempts, looks at validation included.
+    """
+
+    model: nn.Module
+    progressed: Progressed
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The best epoch's hop tables, without gradients."""
+        with torch.no_grad():
+            found: Embeddings = self.model()
+        return found
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where an unfinished run keeps its checkpoint, and under which key."""
+
+    folder: Path
+    key: str
+
+
+class TrainingDiverged(HardnegError, ArithmeticError):
+    """The loss is no finite number."""
+
+
+def fit(
+    model: nn.Module,
+    train: Interactions,
+    sampler: NegativeSampler,
+    candidates: CandidateSource,
+    config: FitConfig,
+    *,
+    validate: Validate,
+    observers: Sequence[Observer] = (),
+    resume: Resume | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train with Adam until the validation metric stops rising, and put the best epoch's tensors back.
+
+    The same seed gives the same result to the last bit on one CPU thread, also when killed and resumed.
+    """
+    loop = _Loop(model, train, sampler, candidates, config, observers, watch)
+    best = copied(model)
+    progressed = Progressed()
+    if resume is not None and (found := load_checkpoint(resume.folder, resume.key, loop.modules, loop.adam, observers)):
+        progressed, best = found
+    while progressed.epoch < config.epochs and progressed.looks_without_gain < config.patience:
+        started = time.perf_counter()
+        loss, counted = loop.epoch(progressed.epoch + 1, progressed.best_value)
+        progressed.epoch += 1
+        _record(progressed, "train", {"loss": loss})
+        _add(progressed.counters, counted)
+        if progressed.epoch % config.check_every == 0 or progressed.epoch == config.epochs:
+            best = _look(model, progressed, validate, config, best)
+            progressed.seconds += time.perf_counter() - started
+            if resume is not None:
+                save_checkpoint(resume.folder, resume.key, progressed, loop.modules, loop.adam, best, observers)
+        else:
+            progressed.seconds += time.perf_counter() - started
+    model.load_state_dict(best)
+    return Fitted(model, progressed)
+
+
+def _look(
+    model: nn.Module, progressed: Progressed, validate: Validate, config: FitConfig, best: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Measure on validation; return the tensors to keep."""
+    with torch.no_grad():
+        measured = validate(model())
+    if config.select not in measured:
+        raise ConfigError(f"select is {config.select}, but validation measures {', '.join(measured)}; choose one of these")
+    _record(progressed, "valid", measured)
+    if measured[config.select] > progressed.best_value:
+        progressed.best_value, progressed.best_epoch = measured[config.select], progressed.epoch
+        progressed.looks_without_gain = 0
+        return copied(model)
+    progressed.looks_without_gain += 1
+    return best
+
+
+class _Loop:
+    """What stays the same from step to step."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Interactions,
+        sampler: NegativeSampler,
+        candidates: CandidateSource,
+        config: FitConfig,
+        observers: Sequence[Observer],
+        watch: Watch | None,
+    ) -> None:
+        self.model, self.train, self.sampler, self.candidates = model, train, sampler, candidates
+        self.config, self.observers, self.watch = config, observers, watch
+        self.device = device_of(model)
+        self.modules: dict[str, nn.Module] = {"model": model}
+        if isinstance(sampler, nn.Module):
+            self.modules["sampler"] = sampler.to(self.device)
+        parameters = [p for module in self.modules.values() for p in module.parameters()]
+        self.adam = torch.optim.Adam(parameters, lr=config.learning_rate, fused=self.device.type == "cpu")
+
+    def epoch(self, number: int, best: float) -> tuple[float, dict[str, float]]:
+        """One pass over all pairs in a fresh order; the mean loss and the sampler's counters."""
+        order = generator(self.config.seed, "order", number).permutation(len(self.train))
+        size, total, counters = self.config.batch_size, 0.0, dict[str, float]()
+        steps = math.ceil(len(order) / size)
+        for step in range(steps):
+            batch = self._batch(order[step * size : (step + 1) * size], number, step)
+            loss, negatives = self._step(batch)
+            if not math.isfinite(loss):
+                raise TrainingDiverged(f"the loss is {loss} in epoch {number}, step {step}; lower the learning rate")
+            total += loss * len(batch.rows)
+            _add(counters, negatives.counters)
+            if self.watch is not None:
+                self.watch(number, step + 1, steps, total / min((step + 1) * size, len(order)), best)
+        return total / len(order), counters
+
+    def _batch(self, chosen: Indices, epoch: int, step: int) -> Batch:
+        arrays = (chosen, self.train.users[chosen], self.train.items[chosen])
+        return Batch(*(torch.from_numpy(array).to(self.device) for array in arrays), epoch, step)
+
+    def _step(self, batch: Batch) -> tuple[float, Negatives]:
+        embeddings: Embeddings = self.model()
+        negatives = self._negatives(batch, embeddings)
+        loss = objective(batch, embeddings, negatives, self.config.l2)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self.adam.step()
+        for observer in self.observers:
+            observer.see(batch, negatives, embeddings)
+        return loss.item(), negatives
+
+    def _negatives(self, batch: Batch, embeddings: Embeddings) -> Negatives:
+        first = batch.step * math.ceil(self.config.batch_size / BLOCK)
+        users = batch.users.cpu().numpy()
+
+        def draw(part: slice, rng: Generator) -> Indices:
+            return self.candidates.draw(users[part], n=self.sampler.n_candidates, rng=rng)
+
+        drawn = by_block(len(users), first, draw, seed=self.config.seed, purpose="candidates", epoch=batch.epoch)
+        rng = generator(self.config.seed, "sampler", batch.epoch, first)
+        return self.sampler.sample(batch, embeddings, torch.from_numpy(drawn).to(self.device), rng)
+
+
+def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
+    """BPR on the pooled embeddings, plus weight x the L2 of the hop-0 rows, plus the sampler's own loss."""
+    users = rows(embeddings.final_users, batch.users)
+    positives = rows(embeddings.final_items, batch.positives)
+    if isinstance(negatives, Items):
+        vectors, ego = rows(embeddings.final_items, negatives.items), rows(embeddings.items[0], negatives.items)
+    else:
+        vectors, ego = negatives.vectors, negatives.ego
+    loss = bpr((users * positives).sum(dim=1), scores(users, vectors))
+    if weight > 0:
+        own = rows(embeddings.users[0], batch.users), rows(embeddings.items[0], batch.positives)
+        loss = loss + weight * l2(*own, ego)
+    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
+
+
+def _record(progressed: Progressed, split: str, measured: Mapping[str, float]) -> None:
+    rows_ = ({"epoch": progressed.epoch, "split": split, "metric": m, "value": v} for m, v in measured.items())
+    progressed.curves.extend(rows_)
+
+
+def _add(counters: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, amount in more.items():
+        counters[name] = counters.get(name, 0.0) + amount
