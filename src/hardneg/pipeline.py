@@ -19,7 +19,7 @@ from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
-from hardneg.data.interactions import Interactions
+from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split, Vocabulary
 from hardneg.data.splitting import SplitConfig, make_split
 from hardneg.data.truth import Truth
@@ -272,12 +272,6 @@ def recommend(run_folder: Path, user_id: str, k: int) -> pl.DataFrame:
     return pl.DataFrame(
         {"rank": range(1, len(best) + 1), c.ITEM_ID: [run.vocabulary.item_ids[i] for i in best], "score": scores}
     )
-
-
-def union(one: Interactions, other: Interactions) -> Interactions:
-    """Pairs of either."""
-    users, items = (torch.cat([torch.from_numpy(getattr(x, name)) for x in (one, other)]).numpy() for name in ("users", "items"))
-    return Interactions.of(users, items, n_users=one.n_users, n_items=one.n_items)
 
 
 def truth_of(dataset: Path, split_folder: Path) -> Truth:

@@ -79,3 +79,9 @@ class Interactions:
         """Users x items, 1.0 where observed."""
         ones = np.ones(len(self), np.float32)
         return csr_array((ones, self.items, self.starts), shape=(self.n_users, self.n_items))
+
+
+def union(one: Interactions, other: Interactions) -> Interactions:
+    """Pairs of either; the vocabulary is that of the first."""
+    users, items = np.concatenate([one.users, other.users]), np.concatenate([one.items, other.items])
+    return Interactions.of(users, items, n_users=one.n_users, n_items=one.n_items)

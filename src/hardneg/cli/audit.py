@@ -1,0 +1,53 @@
+"""`hardneg audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hardneg.cli.shell import JsonOption, bars, console, emit, use_threads
+
+FAILED = 1
+
+
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Split or run folder.")],
+    split: Annotated[Path | None, typer.Option(help="Of a run: the split that it was trained on.")] = None,
+    negatives: Annotated[Path | None, typer.Option(help="Of a run: the negatives folder that it was trained with.")] = None,
+    encoder: Annotated[str, typer.Option(help="Of a split: text encoder of the mined negatives.")] = "minilm",
+    as_json: JsonOption = False,
+) -> None:
+    """Does anything held out reach training, candidates, texts or masks? Exit code 1 if so.
+
+    Test pairs, then validation pairs, are drawn anew (no train item among them, as many per user); profiles, mined
+    negatives and short trainings are made again with the same stages; the hashes of all files are compared.
+
+    Examples:
+
+    `hardneg audit data/shop-split`
+
+    `hardneg audit runs/semantic --split data/shop-split --negatives out/negatives`
+    """
+    from dataclasses import asdict
+
+    from hardneg.audit import audit_run, audit_split
+    from hardneg.errors import ConfigError
+    from hardneg.text import encoder as open_encoder
+
+    use_threads(1)
+    if (folder / "embeddings.safetensors").is_file():
+        if split is None:
+            raise ConfigError(f"{folder} is a run; pass the split that it was trained on with --split")
+        checks = audit_run(folder, split, negatives)
+    else:
+        with bars() as bar:
+            checks = audit_split(folder, open_encoder(encoder), progress=bar)
+    lines = [f"{'pass' if check.passed else 'FAIL'}  {check.question} ({check.detail})" for check in checks]
+    emit([asdict(check) for check in checks], as_json=as_json, text="\n".join(lines))
+    failed = sum(not check.passed for check in checks)
+    if not as_json:
+        console().print(f"{len(checks) - failed} of {len(checks)} checks passed")
+    if failed:
+        raise typer.Exit(FAILED)

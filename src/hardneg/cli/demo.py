@@ -1,0 +1,46 @@
+"""`hardneg demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hardneg.cli.shell import JsonOption, bars, console, emit, table
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("out/demo"),
+    text: Annotated[
+        Literal["informative", "weak", "misleading"], typer.Option(help="How far the store's texts tell of taste.")
+    ] = "informative",
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of every row, with seeds 0, 1, ...")] = 3,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side, one thread each.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole story on a simulated store: a table here, and OUT/report.html.
+
+    Takes a few minutes on two cores and fetches nothing. What stands in OUT is not made again.
+
+    Example: `hardneg demo --text misleading --out out/misleading`
+    """
+    from hardneg.cli.shell import use_threads
+    from hardneg.demo import METRICS, run_demo
+
+    use_threads(workers)
+    with bars() as bar:
+        made = run_demo(
+            out,
+            text=text,
+            seeds=seeds,
+            workers=workers,
+            progress=bar,
+            finished=lambda done, total, _: bar("training runs", done, total),
+        )
+    values = {"rows": made.frame.to_dicts(), "metrics": METRICS, "page": str(made.page)}
+    emit(values, as_json=as_json, text=table(made.headers, made.cells))
+    if not as_json:
+        for question, answer in made.answers:
+            console().print(f"[bold]{question}[/bold] {answer}")
+        console().print(f"\nThe page: {made.page}")

@@ -1,0 +1,27 @@
+"""`hardneg recommend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hardneg.cli.shell import JsonOption, emit, table
+
+
+def recommend(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    user: Annotated[str, typer.Option(help="user_id as in the source.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the best items that a user does not have, by their ids in the source.
+
+    Example: `hardneg recommend runs/mixgcf --user A2XZ -k 10`
+    """
+    from hardneg import pipeline
+
+    best = pipeline.recommend(run, user, k)
+    cells = [[str(rank), item, f"{score:.4f}"] for rank, item, score in best.iter_rows()]
+    emit(best.to_dicts(), as_json=as_json, text=table(["rank", "item_id", "score"], cells))

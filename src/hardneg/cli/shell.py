@@ -1,0 +1,125 @@
+"""What every command shares: errors as one line, progress bars, output for people or machines."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hardneg.errors import HardnegError
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text for people.")]
+DeviceOption = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, cuda:1.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of torch; one gives the same bits everywhere.")]
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def console() -> Console:
+    """For results."""
+    return Console(soft_wrap=True)
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Map the package's errors to exit code 2 and one line, Ctrl-C to 130; no traceback for either."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except HardnegError as error:
+            typer.echo(f"hardneg: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("hardneg: interrupted; what was finished is kept, the same command goes on from there", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def use_threads(threads: int) -> None:
+    """Set torch's threads for this process."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def require_device(device: str) -> None:
+    """Fail early, with what there is, where a device cannot be used."""
+    import torch
+
+    from hardneg.errors import ConfigError
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        n = torch.cuda.device_count()
+        raise ConfigError(f"device {device!r} cannot be used, found cpu and {n} CUDA device(s); choose one of these") from None
+
+
+def emit(values: Any, *, as_json: bool, text: str | Table) -> None:
+    """Print the result once, in one of its two forms."""
+    if as_json:
+        typer.echo(json.dumps(values, indent=2, default=str))
+    else:
+        console().print(text)
+
+
+def table(headers: list[str], cells: list[list[str]]) -> Table:
+    """A table for the terminal: first column left, the others right."""
+    drawn = Table(*headers[:1], header_style="bold")
+    for header in headers[1:]:
+        drawn.add_column(header, justify="right")
+    for row in cells:
+        drawn.add_row(*row)
+    return drawn
+
+
+class Bars:
+    """Progress of named work on standard error, with rate and time left."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show `done` of `total`."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total, extra="")
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+    def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
+        """A callback for the training loop: one bar over all epochs, with loss and best validation value."""
+        task = self._progress.add_task("training", total=epochs * 1000, extra="")
+        shown = 0.0
+
+        def see(epoch: int, step: int, steps: int, loss: float, best: float) -> None:
+            nonlocal shown
+            if step == steps or time.monotonic() - shown > 0.2:
+                shown = time.monotonic()
+                so_far = f"epoch {epoch}/{epochs}  loss {loss:.4f}" + ("" if best < 0 else f"  best {best:.4f}")
+                completed = 1000 * (epoch - 1) + 1000 * step // steps
+                self._progress.update(task, completed=completed, extra=so_far)
+
+        return see
+
+
+@contextmanager
+def bars(*, count: bool = True) -> Iterator[Bars]:
+    """Draw progress while the block runs; nothing is left behind where standard error is no terminal."""
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24)]
+    columns += [MofNCompleteColumn()] if count else [TextColumn("{task.percentage:>3.0f}%")]
+    columns += [TextColumn("{task.fields[extra]}"), TimeElapsedColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        yield Bars(progress)
