@@ -88,7 +88,11 @@ def partial(folder: Path, key: str) -> Path:
 
 @contextmanager
 def writing(
-    folder: Path, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str], notes: Mapping[str, Any] | None = None
+    folder: Path,
+    kind: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    notes: Mapping[str, Any] | None = None,
 ) -> Iterator[Path]:
     """Yield a folder to write into; on success add the manifest and rename it to `folder`.
 

@@ -46,7 +46,9 @@ class Remembering:
         return np.stack([self._known[text] for text in texts])
 
 
-def audit_split(split_folder: Path, encoder: TextEncoder, *, epochs: int = 2, progress: Progress | None = None) -> list[Check]:
+def audit_split(
+    split_folder: Path, encoder: TextEncoder, *, epochs: int = 2, progress: Progress | None = None
+) -> list[Check]:
     """Check a split: what is in it, and whether test or validation pairs reach profiles, negatives or training.
 
     Every sampler is trained for a fixed number of epochs, so that early stopping plays no part.
@@ -57,7 +59,9 @@ def audit_split(split_folder: Path, encoder: TextEncoder, *, epochs: int = 2, pr
         profile(folder, work / "profiles")
         mine_retrieved(folder, work / "profiles", work / "negatives", Retrieved(), remembering, progress)
         mine_random(folder, work / "negatives", work / "random", seed=0)
-        hashes = {f"{name}/{file}": h for name in ("profiles", "negatives", "random") for file, h in _hashes(work / name)}
+        hashes = {
+            f"{name}/{file}": h for name in ("profiles", "negatives", "random") for file, h in _hashes(work / name)
+        }
         for sampler in (Uniform(), DNS(), MixGCF(), Semantic()):
             config = RunConfig(sampler=sampler, fit=FitConfig(epochs=epochs, check_every=epochs))
             negatives = work / "negatives" if isinstance(sampler, Semantic) else None

@@ -73,7 +73,12 @@ def profile(split_folder: Path, out: Path) -> profiles.Profiles:
 
 
 def mine_retrieved(
-    split_folder: Path, profile_folder: Path, out: Path, options: Retrieved, encoder: TextEncoder, progress: Progress | None = None
+    split_folder: Path,
+    profile_folder: Path,
+    out: Path,
+    options: Retrieved,
+    encoder: TextEncoder,
+    progress: Progress | None = None,
 ) -> None:
     """Retrieve text negatives for every train pair into a negatives folder."""
     settings = {"method": "retrieved", "encoder": encoder.name, **options.model_dump()}
@@ -136,7 +141,9 @@ def train(
         return
     data = splits.read(split_folder)
     given = None if negatives is None else mined.read(negatives, data.vocabulary, len(data.train))
-    served = None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
+    served = (
+        None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
+    )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
     notes = _notes(given, device)
@@ -256,14 +263,18 @@ def _write_evaluation(folder: Path, found: Evaluation, vocabulary: Vocabulary) -
         [{"split": "test", "metric": m, "k": int(k), "value": float(found.values[name].mean())} for name, m, k in names]
     ).write_parquet(folder / "metrics.parquet")
     ids = [vocabulary.user_ids[user] for user in found.users]
-    pl.DataFrame({c.USER_ID: ids, "held_out": found.n_relevant, **found.values}).write_parquet(folder / "per_user.parquet")
+    pl.DataFrame({c.USER_ID: ids, "held_out": found.n_relevant, **found.values}).write_parquet(
+        folder / "per_user.parquet"
+    )
 
 
 def recommend(run_folder: Path, user_id: str, k: int) -> pl.DataFrame:
     """The k best items that the user does not have: rank, item_id, score."""
     run = read_run(run_folder)
     if user_id not in run.vocabulary.users:
-        raise DataError(f"{run_folder} knows no user {user_id!r}, expected one of the {len(run.vocabulary.user_ids):,} train users")
+        raise DataError(
+            f"{run_folder} knows no user {user_id!r}, expected one of the {len(run.vocabulary.user_ids):,} train users"
+        )
     user = torch.tensor([run.vocabulary.users[user_id]]).numpy()
     score = inner_product(run.embeddings)
     best = top_items(score, user, run.seen, k)[0]

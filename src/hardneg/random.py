@@ -26,7 +26,13 @@ def generator(seed: int, purpose: str, epoch: int = 0, block: int = 0) -> Genera
 
 
 def by_block(
-    n_rows: int, first: int, draw: Callable[[slice, Generator], NDArray[np.int64]], *, seed: int, purpose: str, epoch: int
+    n_rows: int,
+    first: int,
+    draw: Callable[[slice, Generator], NDArray[np.int64]],
+    *,
+    seed: int,
+    purpose: str,
+    epoch: int,
 ) -> NDArray[np.int64]:
     """Concatenate `draw(rows, rng)` over blocks of 1,024 rows; no generator outlives its block.
 

@@ -15,7 +15,9 @@ FAILED = 1
 def audit(
     folder: Annotated[Path, typer.Argument(help="Split or run folder.")],
     split: Annotated[Path | None, typer.Option(help="Of a run: the split that it was trained on.")] = None,
-    negatives: Annotated[Path | None, typer.Option(help="Of a run: the negatives folder that it was trained with.")] = None,
+    negatives: Annotated[
+        Path | None, typer.Option(help="Of a run: the negatives folder that it was trained with.")
+    ] = None,
     encoder: Annotated[str, typer.Option(help="Of a split: text encoder of the mined negatives.")] = "minilm",
     as_json: JsonOption = False,
 ) -> None:

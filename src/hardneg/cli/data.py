@@ -26,12 +26,14 @@ SimOut = Annotated[Path, typer.Option(help="Folder to make.")]
 def import_(
     source: Annotated[Literal["table", "lightgcn", "pairs"], typer.Argument(help="Format of the files.")],
     files: Annotated[
-        list[Path] | None, typer.Argument(help="table: the interactions. Others: the train file, then valid and test by option.")
+        list[Path] | None,
+        typer.Argument(help="table: the interactions. Others: the train file, then valid and test by option."),
     ] = None,
     out: Out = Path("data/imported"),
     items: Annotated[Path | None, typer.Option(help="table: a table of item texts.")] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="table: OURS=THEIRS for user_id, item_id, rating, timestamp, review, split.")
+        list[str] | None,
+        typer.Option(help="table: OURS=THEIRS for user_id, item_id, rating, timestamp, review, split."),
     ] = None,
     item_column: Annotated[
         list[str] | None, typer.Option(help="table: OURS=THEIRS for item_id, title, brand, categories, description.")
@@ -84,13 +86,17 @@ def import_(
 
 def _require_options_of(source: str, settings: dict[str, Any], read: dict[str, Path]) -> None:
     """An option that the source does not know is an error, not a thing to pass over."""
-    table_only = [n for n in ("column", "item_column", "split_value") if settings[n]] + ["items"] * ("items" in read)
-    files_only = [name for name in ("valid", "test") if name in read]
-    foreign = files_only if source == "table" else table_only
+    table_only: list[str] = [n for n in ("column", "item_column", "split_value") if settings[n]] + ["items"] * (
+        "items" in read
+    )
+    files_only: list[str] = [name for name in ("valid", "test") if name in read]
+    foreign: list[str] = files_only if source == "table" else table_only
     if source != "pairs" and settings["item_offset"]:
         foreign.append("item_offset")
     if foreign:
-        raise ConfigError(f"--{foreign[0].replace('_', '-')} is no option of source {source!r}; see hardneg data import --help")
+        raise ConfigError(
+            f"--{foreign[0].replace('_', '-')} is no option of source {source!r}; see hardneg data import --help"
+        )
 
 
 def _read(source: str, read: dict[str, Path], settings: dict[str, Any]) -> Dataset:
@@ -104,7 +110,8 @@ def _read(source: str, read: dict[str, Path], settings: dict[str, Any]) -> Datas
             item_columns=settings["item_column"],
             split_values=settings["split_value"],
         )
-    parts = {"train": read["interactions"], **{name: read[name] for name in ("valid", "test") if name in read}}
+    names = {"train": "interactions", "valid": "valid", "test": "test"}
+    parts = {part: read[name] for part, name in names.items() if name in read}
     if source == "lightgcn":
         return read_lightgcn(parts)
     return read_pairs(parts, item_offset=settings["item_offset"])
@@ -154,7 +161,9 @@ def split(
     out: Out = Path("data/split"),
     by: Annotated[
         Literal["ratio", "leave-one-out", "time", "given"],
-        typer.Option(help="Shares of each user's pairs, each user's last two, two moments for all, or the file's own parts."),
+        typer.Option(
+            help="Shares of each user's pairs, each user's last two, two moments for all, or the file's own parts."
+        ),
     ] = "ratio",
     train: Annotated[float, typer.Option(help="Share of train pairs.")] = 0.8,
     valid: Annotated[float, typer.Option(help="Share of validation pairs.")] = 0.1,
@@ -215,9 +224,14 @@ def _show(rows: list[Description], *, as_json: bool) -> None:
 
     headers = ["set", "users", "items", "pairs", "density", "popularity Gini", "text-taste r"]
     cells = [
-        [r.name, f"{r.users:,}", f"{r.items:,}", f"{r.pairs:,}", f"{r.density:.3%}", f"{r.gini:.3f}"]
-        + ["–" if r.text_taste is None else f"{r.text_taste:.3f}"]
-        for r in rows
+        [
+            row.name,
+            *(f"{count:,}" for count in (row.users, row.items, row.pairs)),
+            f"{row.density:.3%}",
+            f"{row.gini:.3f}",
+            "–" if row.text_taste is None else f"{row.text_taste:.3f}",
+        ]
+        for row in rows
     ]
     emit([asdict(row) for row in rows], as_json=as_json, text=table(headers, cells))
 

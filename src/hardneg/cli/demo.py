@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.table import Table
 
 from hardneg.cli.shell import JsonOption, bars, console, emit, table
+
+WIDE = 150
+"""Columns of a terminal that hold the whole table."""
 
 
 def demo(
@@ -39,8 +43,16 @@ def demo(
             finished=lambda done, total, _: bar("training runs", done, total),
         )
     values = {"rows": made.frame.to_dicts(), "metrics": METRICS, "page": str(made.page)}
-    emit(values, as_json=as_json, text=table(made.headers, made.cells))
+    emit(values, as_json=as_json, text=_table(made.headers, made.cells))
     if not as_json:
         for question, answer in made.answers:
             console().print(f"[bold]{question}[/bold] {answer}")
         console().print(f"\nThe page: {made.page}")
+
+
+def _table(headers: list[str], cells: list[list[str]]) -> Table:
+    """All columns where the terminal is wide, else those that answer the question."""
+    if console().width >= WIDE:
+        return table(headers, cells)
+    narrow = [place for place, header in enumerate(headers) if not header.startswith(("Recall", "nearest", "s /"))]
+    return table([headers[i] for i in narrow], [[row[i] for i in narrow] for row in cells])

@@ -21,12 +21,19 @@ def doctor(as_json: JsonOption = False) -> None:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": _memory(),
-        "GPU": ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none; everything runs on the CPU",
-        "graph product": f"torch compressed rows, {'MKL' if torch.backends.mkl.is_available() else 'no MKL'}, own backward",
+        "GPU": ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        or "none; everything runs on the CPU",
+        "graph product": f"torch compressed rows, {_mkl()}, own backward",
         "packaged MiniLM": _minilm(),
         **{name: _version(name) for name in PACKAGES},
     }
     emit(facts, as_json=as_json, text=table(["what", "found"], [[name, fact] for name, fact in facts.items()]))
+
+
+def _mkl() -> str:
+    import torch
+
+    return "MKL" if torch.backends.mkl.is_available() else "no MKL"  # type: ignore[no-untyped-call]
 
 
 def _memory() -> str:

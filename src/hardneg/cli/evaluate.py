@@ -14,7 +14,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     split: Annotated[Path, typer.Option(help="The split that it was trained on.")],
     k: Annotated[list[int] | None, typer.Option("-k", help="Depths; may be given again. [10, 20]")] = None,
-    mask_valid: Annotated[bool, typer.Option(help="Mask validation pairs too; by default only train is masked.")] = False,
+    mask_valid: Annotated[
+        bool, typer.Option(help="Mask validation pairs too; by default only train is masked.")
+    ] = False,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:

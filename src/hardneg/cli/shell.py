@@ -11,13 +11,23 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from hardneg.errors import HardnegError
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text for people.")]
 DeviceOption = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, cuda:1.")]
@@ -27,8 +37,8 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def console() -> Console:
-    """For results."""
-    return Console(soft_wrap=True)
+    """For results; where they go to a file, lines may be long."""
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
@@ -65,7 +75,9 @@ def require_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
         n = torch.cuda.device_count()
-        raise ConfigError(f"device {device!r} cannot be used, found cpu and {n} CUDA device(s); choose one of these") from None
+        raise ConfigError(
+            f"device {device!r} cannot be used, found cpu and {n} CUDA device(s); choose one of these"
+        ) from None
 
 
 def emit(values: Any, *, as_json: bool, text: str | Table) -> None:
@@ -78,7 +90,7 @@ def emit(values: Any, *, as_json: bool, text: str | Table) -> None:
 
 def table(headers: list[str], cells: list[list[str]]) -> Table:
     """A table for the terminal: first column left, the others right."""
-    drawn = Table(*headers[:1], header_style="bold")
+    drawn = Table(*headers[:1], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers[1:]:
         drawn.add_column(header, justify="right")
     for row in cells:

@@ -17,9 +17,15 @@ def train(
     sampler: Annotated[str, typer.Option(help="uniform, dns, mixgcf or semantic.")] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER-seedN].")] = None,
     negatives: Annotated[Path | None, typer.Option(help="Negatives folder, for the semantic sampler.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of the sampler, as candidates=16.")] = None,
-    model_option: Annotated[list[str] | None, typer.Option("--model-set", help="NAME=VALUE of the model, as hops=2.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the sampler, as candidates=16.")
+    ] = None,
+    model_option: Annotated[
+        list[str] | None, typer.Option("--model-set", help="NAME=VALUE of the model, as hops=2.")
+    ] = None,
     fit_option: Annotated[
         list[str] | None, typer.Option("--fit-set", help="NAME=VALUE of training, as patience=10 or select=ndcg@20.")
     ] = None,

@@ -47,7 +47,9 @@ class SimulationConfig(Config):
     seed: int = 0
 
 
-PRESETS: dict[str, SimulationConfig] = {name: SimulationConfig(text=name) for name in ("informative", "weak", "misleading")}
+PRESETS: dict[str, SimulationConfig] = {
+    name: SimulationConfig(text=name) for name in ("informative", "weak", "misleading")
+}
 NOISE = {"informative": 0.2, "weak": 0.6}
 """Share of named traits (department, features) that are drawn at random."""
 FEATURES_NAMED = 3
@@ -120,7 +122,9 @@ def _draw_truth(config: SimulationConfig, traits: Traits, rng: Generator) -> Tru
     quality = QUALITY_SCALE * rng.normal(size=config.n_items)
     item_traits = np.concatenate(blocks, axis=1)
     affinity = tastes @ item_traits.T + quality
-    return Truth(tastes.astype(np.float32), item_traits, quality.astype(np.float32), _offsets(affinity, config.like_rate))
+    return Truth(
+        tastes.astype(np.float32), item_traits, quality.astype(np.float32), _offsets(affinity, config.like_rate)
+    )
 
 
 def _offsets(affinity: Floats, rate: float) -> Floats:
@@ -130,7 +134,7 @@ def _offsets(affinity: Floats, rate: float) -> Floats:
         middle = (low + high) / 2
         too_many = truth_files.sigmoid(affinity - middle[:, None]).mean(axis=1) > rate
         low, high = np.where(too_many, middle, low), np.where(too_many, high, middle)
-    return ((low + high) / 2).astype(np.float32)
+    return np.asarray((low + high) / 2, np.float32)
 
 
 def _observe(config: SimulationConfig, truth: Truth, traits: Traits, rng: Generator) -> tuple[Indices, Indices]:

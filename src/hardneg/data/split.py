@@ -66,14 +66,17 @@ class Split:
             pl.col(c.USER_ID).replace_strict(vocabulary.users, return_dtype=pl.Int64).alias(c.USER),
             pl.col(c.ITEM_ID).replace_strict(vocabulary.items, return_dtype=pl.Int64).alias(c.ITEM),
         )
-        sizes = {"n_users": len(vocabulary.user_ids), "n_items": len(vocabulary.item_ids)}
-        parts = [
-            Interactions.of(part[c.USER].to_numpy(), part[c.ITEM].to_numpy(), **sizes)
-            for part in (numbered.filter(pl.col(c.SPLIT) == name) for name in c.PARTS)
-        ]
+        n_users, n_items = len(vocabulary.user_ids), len(vocabulary.item_ids)
+
+        def pairs(name: str) -> Interactions:
+            part = numbered.filter(pl.col(c.SPLIT) == name)
+            return Interactions.of(part[c.USER].to_numpy(), part[c.ITEM].to_numpy(), n_users=n_users, n_items=n_items)
+
         items, repeated = drop_repeated_items(items, "item table")
         return cls(
-            *parts,
+            pairs("train"),
+            pairs("valid"),
+            pairs("test"),
             vocabulary,
             _texts_in_order(items, vocabulary),
             _train_reviews(numbered),
@@ -83,7 +86,7 @@ class Split:
     def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
         """The same split with other held-out pairs in one part."""
         pairs = Interactions.of(users, items, n_users=self.train.n_users, n_items=self.train.n_items)
-        return replace(self, **{part: pairs})
+        return replace(self, valid=pairs) if part == "valid" else replace(self, test=pairs)
 
 
 def _texts_in_order(items: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
@@ -125,8 +128,8 @@ def read(folder: Path) -> Split:
 
     def pairs(name: str) -> Interactions:
         frame = read_parquet(folder / f"{name}.parquet")
-        columns = (frame[column].to_numpy().astype(np.int64) for column in (c.USER, c.ITEM))
-        return Interactions(*columns, n_users=len(users), n_items=len(texts))
+        given_users, given_items = (frame[column].to_numpy().astype(np.int64) for column in (c.USER, c.ITEM))
+        return Interactions(given_users, given_items, n_users=len(users), n_items=len(texts))
 
     train, valid, test = (pairs(name) for name in c.PARTS)
     return Split(train, valid, test, vocabulary, texts, read_parquet(folder / "train_reviews.parquet"))
@@ -134,4 +137,5 @@ def read(folder: Path) -> Split:
 
 def learnt_from_hash(folder: Path) -> str:
     """One hash over the files that may be learnt from; held-out pairs are no part of it."""
+    artifacts.manifest_of(folder, KIND)
     return artifacts.folder_hash(folder, LEARNT_FROM)

@@ -67,9 +67,8 @@ def _leave_one_out(frame: pl.DataFrame, _: SplitConfig) -> pl.DataFrame:
     )
     from_the_end = pl.col(_SIZE) - pl.col(_PLACE)
     enough = pl.col(_SIZE) >= 3
-    part = pl.when(enough & (from_the_end == 1)).then(pl.lit("test"))
-    part = part.when(enough & (from_the_end == 2)).then(pl.lit("valid"))
-    return frame.with_columns(part.otherwise(pl.lit("train")).alias(c.SPLIT)).drop(_PLACE, _SIZE)
+    frame = _labelled(frame, ("test", enough & (from_the_end == 1)), ("valid", enough & (from_the_end == 2)), "train")
+    return frame.drop(_PLACE, _SIZE)
 
 
 def _time(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
@@ -78,9 +77,8 @@ def _time(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     last = len(times) - 1
     start_of_valid = times[min(round(config.train * len(times)), last)]
     start_of_test = times[min(round((config.train + config.valid) * len(times)), last)]
-    part = pl.when(pl.col(c.TIMESTAMP) < start_of_valid).then(pl.lit("train"))
-    part = part.when(pl.col(c.TIMESTAMP) < start_of_test).then(pl.lit("valid"))
-    return frame.with_columns(part.otherwise(pl.lit("test")).alias(c.SPLIT))
+    time = pl.col(c.TIMESTAMP)
+    return _labelled(frame, ("train", time < start_of_valid), ("valid", time < start_of_test), "test")
 
 
 def _given(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
@@ -116,9 +114,17 @@ def _by_place(frame: pl.DataFrame, *, valid: float, test: float) -> pl.DataFrame
     """The first round(test x size) places are test, the next valid; one pair at least stays in train."""
     n_test = (test * pl.col(_SIZE)).round()
     n_held_out = pl.min_horizontal(n_test + (valid * pl.col(_SIZE)).round(), pl.col(_SIZE) - 1)
-    part = pl.when(pl.col(_PLACE) < pl.min_horizontal(n_test, n_held_out)).then(pl.lit("test"))
-    part = part.when(pl.col(_PLACE) < n_held_out).then(pl.lit("valid"))
-    return frame.with_columns(part.otherwise(pl.lit("train")).alias(c.SPLIT)).drop(_PLACE, _SIZE)
+    place = pl.col(_PLACE)
+    first, second = ("test", place < pl.min_horizontal(n_test, n_held_out)), ("valid", place < n_held_out)
+    return _labelled(frame, first, second, "train").drop(_PLACE, _SIZE)
+
+
+def _labelled(
+    frame: pl.DataFrame, first: tuple[str, pl.Expr], second: tuple[str, pl.Expr], otherwise: str
+) -> pl.DataFrame:
+    """Fill the split column: a name where its condition holds, the first that does, else the last name."""
+    part = pl.when(first[1]).then(pl.lit(first[0])).when(second[1]).then(pl.lit(second[0]))
+    return frame.with_columns(part.otherwise(pl.lit(otherwise)).alias(c.SPLIT))
 
 
 def _without_saturated_users(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:

@@ -44,7 +44,9 @@ class Truth:
     def numbered_as(self, vocabulary: Vocabulary) -> Truth:
         """The same factors in the order of a split's users and items (simulated ids are `u12`, `i34`)."""
         users, items = (np.array([int(name[1:]) for name in ids]) for ids in (vocabulary.user_ids, vocabulary.item_ids))
-        return Truth(self.user_tastes[users], self.item_traits[items], self.item_quality[items], self.user_offsets[users])
+        return Truth(
+            self.user_tastes[users], self.item_traits[items], self.item_quality[items], self.user_offsets[users]
+        )
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -55,7 +57,9 @@ def sigmoid(x: Floats) -> Floats:
 def write(dataset: Path, truth: Truth) -> None:
     """Write the factors into a dataset folder that is being made."""
     (dataset / FOLDER).mkdir()
-    save_file({name: np.ascontiguousarray(getattr(truth, name)) for name in ARRAYS}, dataset / FOLDER / "factors.safetensors")
+    save_file(
+        {name: np.ascontiguousarray(getattr(truth, name)) for name in ARRAYS}, dataset / FOLDER / "factors.safetensors"
+    )
 
 
 def read(dataset: Path) -> Truth:

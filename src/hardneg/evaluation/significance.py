@@ -18,14 +18,32 @@ RESAMPLES = 2000
 class Difference:
     """Mean of A minus mean of B, its interval, and the p-value of "no difference".
 
-    relative: difference over the mean of B.
+    base: the mean of B, which the relative sizes are shares of.
     """
 
     mean: float
     low: float
     high: float
     p: float
-    relative: float
+    base: float
+
+    @property
+    def relative(self) -> float:
+        """Difference as a share of the mean of B; nan where that is 0."""
+        return self._share(self.mean)
+
+    @property
+    def relative_low(self) -> float:
+        """Lower end as a share of the mean of B (whose own chance is not counted)."""
+        return self._share(self.low)
+
+    @property
+    def relative_high(self) -> float:
+        """Upper end as a share of the mean of B."""
+        return self._share(self.high)
+
+    def _share(self, value: float) -> float:
+        return value / self.base if self.base else float("nan")
 
 
 def compare(a: Floats, b: Floats, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
@@ -42,13 +60,13 @@ def compare(a: Floats, b: Floats, *, level: float = 0.95, resamples: int = RESAM
     deviations, from_seeds = _resample(_widened(a), _widened(b), resamples, generator(seed, "bootstrap"))
     error = float(deviations.std())
     if error == 0:
-        return Difference(observed, observed, observed, float(observed == 0), _relative(observed, b))
+        return Difference(observed, observed, observed, float(observed == 0), float(b.mean()))
     freedom = _freedom(error**2, from_seeds, a.shape, b.shape)
     tail = (1 - level) / 2
     widen = stats.t.ppf(1 - tail, freedom) / stats.norm.ppf(1 - tail)
     low, high = observed + widen * np.quantile(deviations, [tail, 1 - tail])
     p = float(2 * stats.t.sf(abs(observed) / error, freedom))
-    return Difference(observed, float(low), float(high), p, _relative(observed, b))
+    return Difference(observed, float(low), float(high), p, float(b.mean()))
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -92,11 +110,6 @@ def _widened(values: Floats) -> Floats:
     n_seeds = len(values)
     centre = values.mean(axis=0, keepdims=True)
     return np.asarray(centre + (values - centre) * np.sqrt(n_seeds / (n_seeds - 1)))
-
-
-def _relative(difference: float, b: Floats) -> float:
-    base = float(b.mean())
-    return difference / base if base else float("nan")
 
 
 def _check(a: Floats, b: Floats) -> None:

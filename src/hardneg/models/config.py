@@ -46,9 +46,7 @@ class LightGCNConfig(Config):
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
         """Build the model with its start drawn from the seed."""
-        return LightGCN(
-            train, embedding_size=self.embedding_size, hops=self.hops, pooling=self.pooling, seed=seed
-        )
+        return LightGCN(train, embedding_size=self.embedding_size, hops=self.hops, pooling=self.pooling, seed=seed)
 
 
 ModelConfig = Annotated[MFConfig | LightGCNConfig, Field(discriminator="kind")]

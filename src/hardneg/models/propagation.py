@@ -11,6 +11,7 @@ from scipy.sparse import block_array, csr_array
 from torch import Tensor
 
 from hardneg.data.interactions import Interactions
+from hardneg.types import Floats, Indices
 
 
 def normalised_adjacency(train: Interactions) -> csr_array:
@@ -44,15 +45,15 @@ class _SymmetricProduct(torch.autograd.Function):
         return graph @ table
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         return None, ctx.graph @ gradient.contiguous()
 
 
 def propagate(graph: Tensor, table: Tensor) -> Tensor:
     """One hop: graph (nodes, nodes), symmetric, times table (nodes, size)."""
-    product: Tensor = _SymmetricProduct.apply(graph, table)
+    product: Tensor = _SymmetricProduct.apply(graph, table)  # type: ignore[no-untyped-call]
     return product
 
 
-def _inverse_root(degrees: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0)
+def _inverse_root(degrees: Indices) -> Floats:
+    return np.asarray(np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0))

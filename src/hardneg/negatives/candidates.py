@@ -63,6 +63,6 @@ class UniformCandidates:
         own = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         taken = self.excluded.items[np.repeat(starts, counts) + own]
         passed = taken - own <= np.repeat(ranks, counts)
-        return ranks + np.bincount(np.repeat(np.arange(len(users)), counts), weights=passed, minlength=len(users)).astype(
-            np.int64
-        )
+        return ranks + np.bincount(
+            np.repeat(np.arange(len(users)), counts), weights=passed, minlength=len(users)
+        ).astype(np.int64)

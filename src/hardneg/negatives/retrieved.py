@@ -44,7 +44,11 @@ class Retrieval:
 
 
 def retrieve(
-    train: Interactions, item_vectors: Floats, profile_vectors: Floats, options: Retrieved, progress: Progress | None = None
+    train: Interactions,
+    item_vectors: Floats,
+    profile_vectors: Floats,
+    options: Retrieved,
+    progress: Progress | None = None,
 ) -> Retrieval:
     """Choose for every train pair the best text neighbours that the user does not have.
 
@@ -67,9 +71,10 @@ def retrieve(
         pool, near, score = (np.take_along_axis(x, order, axis=1) for x in (pool, near, score))
         reason = _reasons(train, users, pool, near, options)
         place = np.cumsum(reason == 0, axis=1)
-        _take(items, similarity, rows, pool, score, (reason == 0) & (place <= options.n), place)
+        chosen = (reason == 0) & (place <= options.n)
+        _take(items, similarity, rows, pool=pool, score=score, chosen=chosen, place=place)
         above = (reason > 0) & (place < options.n) & (pool >= 0)
-        refused.append(_refused(users, positives, pool, score, reason, above))
+        refused.append(_refused(users, positives, pool=pool, score=score, reason=reason, above=above))
         if progress is not None:
             progress("retrieving negatives", min(rows.stop, len(train)), len(train))
     return Retrieval(items, similarity, pl.concat(refused))
@@ -97,7 +102,12 @@ def text_neighbours(vectors: Floats, k: int) -> tuple[Indices, Floats]:
 
 
 def tabulate(
-    retrieval: Retrieval, train: Interactions, vocabulary: Vocabulary, texts: list[str], item_vectors: Floats, source: str
+    retrieval: Retrieval,
+    train: Interactions,
+    vocabulary: Vocabulary,
+    texts: list[str],
+    item_vectors: Floats,
+    source: str,
 ) -> tuple[Mined, pl.DataFrame, pl.DataFrame]:
     """Put a retrieval into the form of the negatives folder: vectors by pair row, a table, the refused ones."""
     rows, places = np.nonzero(retrieval.items >= 0)
@@ -132,9 +142,10 @@ def _mean_vectors(items: Indices, item_vectors: Floats) -> np.ndarray[tuple[int,
     vectors = np.full((len(items), size), np.nan, np.float16)
     for rows in _blocks(len(items)):
         chosen = items[rows]
-        weight = (chosen >= 0) / np.maximum((chosen >= 0).sum(axis=1, keepdims=True), 1)
+        taken = chosen >= 0
+        weight = taken / np.maximum(taken.sum(axis=1, keepdims=True), 1)
         mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(item_vectors[chosen]))
-        vectors[rows] = np.where((chosen >= 0).any(axis=1)[:, None], mean, np.nan)
+        vectors[rows] = np.where(taken.any(axis=1, keepdims=True), mean, np.nan)
     return vectors
 
 
@@ -146,7 +157,7 @@ def _reasons(train: Interactions, users: Indices, pool: Indices, near: Floats, o
 
 
 def _take(
-    items: Indices, similarity: Floats, rows: slice, pool: Indices, score: Floats, chosen: Flags, place: Indices
+    items: Indices, similarity: Floats, rows: slice, *, pool: Indices, score: Floats, chosen: Flags, place: Indices
 ) -> None:
     pair, column = np.nonzero(chosen)
     where = (rows.start + pair, place[pair, column] - 1)
@@ -154,7 +165,7 @@ def _take(
 
 
 def _refused(
-    users: Indices, positives: Indices, pool: Indices, score: Floats, reason: Indices, above: Flags
+    users: Indices, positives: Indices, *, pool: Indices, score: Floats, reason: Indices, above: Flags
 ) -> pl.DataFrame:
     pair, column = np.nonzero(above)
     return pl.DataFrame(

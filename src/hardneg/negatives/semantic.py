@@ -39,7 +39,9 @@ class Semantic(Config):
     def build(self, ingredients: Ingredients) -> SemanticSampler:
         """Build the projector for the mined vectors at hand."""
         if ingredients.mined is None:
-            raise ConfigError("sampler 'semantic' found no mined negatives; make them with `hardneg mine` and pass --negatives")
+            raise ConfigError(
+                "sampler 'semantic' found no mined negatives; make them with `hardneg mine` and pass --negatives"
+            )
         return SemanticSampler(self, ingredients.mined, ingredients.final_size, seed=ingredients.seed)
 
 

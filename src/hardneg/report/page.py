@@ -53,7 +53,9 @@ class Page:
 def render(page: Page) -> str:
     """Return the HTML text."""
     loader = PackageLoader("hardneg.report", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template("page.html.j2").render(page=page, figure=_figure(page))
 
 

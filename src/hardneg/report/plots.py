@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from hardneg.report.tables import label
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -21,7 +23,9 @@ def learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     """
     chosen = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
     _lines(chosen, "value", ax)
-    ax.set(xlabel="epoch", ylabel=f"validation {metric}", title="Learning curves (mean of the seeds still training)")
+    ax.set(
+        xlabel="epoch", ylabel=f"validation {label(metric)}", title="Learning curves (mean of the seeds still training)"
+    )
     return ax
 
 
@@ -39,7 +43,9 @@ def false_negatives_by_epoch(served: pl.DataFrame, *, ax: Axes) -> Axes:
 def _lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
     for number, name in enumerate(frame["row"].unique(maintain_order=True)):
         line = frame.filter(pl.col("row") == name).group_by("epoch").agg(pl.col(value).mean()).sort("epoch")
-        ax.plot(line["epoch"], line[value], label=name, color=COLOURS[number % len(COLOURS)], linewidth=1.6)
+        style = "--" if "control" in name else "-"
+        colour = COLOURS[number % len(COLOURS)]
+        ax.plot(line["epoch"], line[value], style, label=name, color=colour, linewidth=1.6)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
 

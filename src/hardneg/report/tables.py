@@ -70,12 +70,14 @@ def _summary(row: Measured, metrics: tuple[str, ...]) -> dict[str, float]:
 
 def _against(difference: Difference | None, p: float | None) -> dict[str, float | None]:
     if difference is None:
-        return dict.fromkeys(("difference", "low", "high", "relative", "p_holm"))
+        return dict.fromkeys(("difference", "low", "high", "relative", "relative_low", "relative_high", "p_holm"))
     return {
         "difference": difference.mean,
         "low": difference.low,
         "high": difference.high,
         "relative": difference.relative,
+        "relative_low": difference.relative_low,
+        "relative_high": difference.relative_high,
         "p_holm": p,
     }
 
@@ -89,7 +91,8 @@ def _false_negatives(row: Measured) -> dict[str, float | None]:
 
 def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tuple[list[str], list[list[str]]]:
     """Headers and cells for people; a dash where there is no value."""
-    headers = ["sampler", *metrics, f"{metrics[0]} vs {baseline} [95 %]", "p (Holm)", "s / run"]
+    names = [label(metric) for metric in metrics]
+    headers = ["sampler", *names, f"{names[0]} vs {baseline} [95 %]", "p (Holm)", "s / run"]
     headers += ["truly liked", "nearest liked"]
     cells = []
     for row in frame.iter_rows(named=True):
@@ -98,10 +101,16 @@ def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tup
     return headers, cells
 
 
+def label(metric: str) -> str:
+    """A metric as people write it: "ndcg@20" -> "nDCG@20"."""
+    name, _, k = metric.partition("@")
+    return {"ndcg": "nDCG", "hit_rate": "HitRate"}.get(name, name.capitalize()) + f"@{k}"
+
+
 def _difference_text(row: dict[str, float | None]) -> list[str]:
     if row["relative"] is None:
         return ["–", "–"]
-    percent = f"{row['relative']:+.1%} [{row['low']:+.4f}, {row['high']:+.4f}]"
+    percent = f"{row['relative']:+.1%} [{row['relative_low']:+.1%}, {row['relative_high']:+.1%}]"
     p = row["p_holm"] or 0.0
     return [percent, "< 0.001" if p < 0.001 else f"{p:.3f}"]
 

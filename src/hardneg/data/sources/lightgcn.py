@@ -9,6 +9,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset, no_items
+from hardneg.data.ledger import Ledger
 from hardneg.data.sources.lines import read_lines, whole_numbers
 from hardneg.errors import DataError
 
@@ -18,7 +19,8 @@ def read_lightgcn(files: Mapping[str, Path]) -> Dataset:
 
     files: train, valid or test -> file.
     """
-    parts, ledger = [], ()
+    parts: list[pl.DataFrame] = []
+    ledger: Ledger = ()
     for part, path in files.items():
         lines = read_lines(path).with_columns(pl.col("words").list.get(0).alias(c.USER_ID))
         items = lines.with_columns(pl.col("words").list.slice(1).alias(c.ITEM_ID)).explode(c.ITEM_ID)

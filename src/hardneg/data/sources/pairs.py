@@ -19,7 +19,8 @@ def read_pairs(files: Mapping[str, Path], *, item_offset: int = 0) -> Dataset:
 
     files: train, valid or test -> file. item_offset: what to take from an item's number; pairs below it are left out.
     """
-    parts, ledger = [], ()
+    parts: list[pl.DataFrame] = []
+    ledger: Ledger = ()
     for part, path in files.items():
         frame, entries = _read_part(path, item_offset)
         parts.append(frame.with_columns(pl.lit(part).alias(c.SPLIT)))
@@ -38,7 +39,9 @@ def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, Ledger]:
         lines = lines.filter(pl.col("words").list.len() == 2)
         if lines.is_empty():
             raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
-    both = lines.select("line", pl.col("words").list.get(0).alias(c.USER_ID), pl.col("words").list.get(1).alias(c.ITEM_ID))
+    both = lines.select(
+        "line", pl.col("words").list.get(0).alias(c.USER_ID), pl.col("words").list.get(1).alias(c.ITEM_ID)
+    )
     frame, entries = whole_numbers(both, (c.USER_ID, c.ITEM_ID), path)
     ledger += entries
     below = frame.filter(pl.col(c.ITEM_ID) < item_offset)
@@ -49,6 +52,4 @@ def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, Ledger]:
     frame = frame.filter(pl.col(c.ITEM_ID) >= item_offset)
     if frame.is_empty():
         raise DataError(f"{path}: every item is below the item offset {item_offset}; check --item-offset")
-    return frame.select(
-        pl.col(c.USER_ID).cast(pl.String), (pl.col(c.ITEM_ID) - item_offset).cast(pl.String)
-    ), ledger
+    return frame.select(pl.col(c.USER_ID).cast(pl.String), (pl.col(c.ITEM_ID) - item_offset).cast(pl.String)), ledger

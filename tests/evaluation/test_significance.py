@@ -1,0 +1,104 @@
+"""The test of "no difference": a method against itself, a method that is better, Holm by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hardneg as hn
+from hardneg.data import Split
+from hardneg.data.truth import Truth
+from hardneg.errors import DataError
+from hardneg.evaluation import compare, holm
+from hardneg.training import FitConfig
+
+REPETITIONS = 200
+STATED = 0.05
+TOLERATED = 0.05 + 2 * np.sqrt(0.05 * 0.95 / REPETITIONS)
+"""The stated share plus two standard errors of a share over 200 repetitions."""
+
+
+def runs(rng: np.random.Generator, seeds: int, users: np.ndarray, seed_sd: float, noise_sd: float) -> np.ndarray:
+    """Per-user values: a user's level, a run's level, and noise of their own."""
+    shape = (seeds, len(users))
+    return users + seed_sd * rng.normal(size=(seeds, 1)) + noise_sd * rng.normal(size=shape)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize(("seed_sd", "noise_sd"), [(0.02, 0.0), (0.02, 0.2), (0.0, 0.2)])
+def test_a_method_against_itself_is_rarely_called_different(seeds: int, seed_sd: float, noise_sd: float) -> None:
+    rng = np.random.default_rng(seeds)
+    called = 0
+    for repetition in range(REPETITIONS):
+        users = rng.normal(size=150)
+        a, b = (runs(rng, seeds, users, seed_sd, noise_sd) for _ in range(2))
+        found = compare(a, b, resamples=400, seed=repetition)
+        called += not found.low <= 0 <= found.high
+    assert called / REPETITIONS <= TOLERATED
+
+
+@pytest.mark.slow
+def test_real_trainings_against_themselves_are_rarely_called_different(store: tuple[Split, Truth]) -> None:
+    """200 times three real trainings against three others that differ in nothing but their seeds."""
+    split, _ = store
+    settings = FitConfig(epochs=4, check_every=4, learning_rate=0.03, batch_size=512)
+
+    def trained(seed: int) -> np.ndarray:
+        model = hn.models.LightGCN(split.train, embedding_size=8, hops=1, seed=seed)
+        fitted = hn.fit(model, split, config=settings, seed=seed)
+        return hn.evaluate(fitted, split, ks=(10,)).values["ndcg@10"]
+
+    called = 0
+    for repetition in range(REPETITIONS):
+        values = np.stack([trained(6 * repetition + number) for number in range(6)])
+        found = compare(values[:3], values[3:], resamples=500, seed=repetition)
+        called += not found.low <= 0 <= found.high
+    assert called / REPETITIONS <= TOLERATED
+
+
+def test_a_better_method_is_called_better() -> None:
+    rng = np.random.default_rng(1)
+    users = rng.normal(size=500)
+    a, b = runs(rng, 3, users + 0.3, 0.01, 0.1), runs(rng, 3, users, 0.01, 0.1)
+    found = compare(a, b)
+    assert found.low > 0.2
+    assert found.high < 0.4
+    assert found.p < 1e-3
+    assert found.mean == pytest.approx(a.mean() - b.mean())
+    assert found.relative == pytest.approx(found.mean / b.mean())
+
+
+def test_few_users_are_not_made_up_for_by_seeds() -> None:
+    """Ten users with large differences of both signs: no number of seeds makes this certain."""
+    difference = np.array([1.0, -0.8, 1.2, -0.9, 0.9, -0.7, 0.8, -1.1, 1.0, -0.6])
+    found = compare(np.tile(difference, (50, 1)), np.zeros((50, 10)))
+    assert found.low < 0 < found.high
+
+
+def test_the_two_sides_mirror_each_other() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.random((3, 40)), rng.random((3, 40))
+    one, other = compare(a, b), compare(b, a)
+    assert one.mean == -other.mean
+    assert one.p == pytest.approx(other.p, rel=0.15)
+
+
+def test_equal_values_are_not_different() -> None:
+    same = np.ones((3, 5))
+    assert compare(same, same).p == 1.0
+
+
+def test_one_seed_is_refused() -> None:
+    with pytest.raises(DataError, match="one run tells nothing of chance"):
+        compare(np.ones((1, 4)), np.ones((3, 4)))
+
+
+def test_other_users_are_refused() -> None:
+    with pytest.raises(DataError, match="over the same users"):
+        compare(np.ones((2, 4)), np.ones((2, 5)))
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []

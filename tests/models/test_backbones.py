@@ -1,0 +1,145 @@
+"""Every backbone keeps the contract; each is checked against a slow, hand-written version."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hardneg.data import Interactions
+from hardneg.models import MF, MODELS, LightGCN, LightGCNConfig, MFConfig
+from hardneg.types import pool
+
+
+class BackboneContract:
+    """What every backbone promises; a subclass says only how to build one."""
+
+    hops = 0
+
+    def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
+        raise NotImplementedError
+
+    def test_hop_tables_have_one_row_a_user_and_an_item(self, seen: Interactions) -> None:
+        embeddings = self.make(seen)()
+        assert len(embeddings.users) == len(embeddings.items) == self.hops + 1
+        assert {table.shape for table in embeddings.users} == {(6, 8)}
+        assert {table.shape for table in embeddings.items} == {(12, 8)}
+
+    def test_final_size_is_that_of_the_pooled_tables(self, seen: Interactions) -> None:
+        model = self.make(seen)
+        assert model().final_users.shape == (6, model.final_size)
+        assert model().final_items.shape == (12, model.final_size)
+
+    def test_same_seed_same_start_other_seed_another(self, seen: Interactions) -> None:
+        first, again, other = (self.make(seen, seed).state_dict() for seed in (1, 1, 2))
+        assert all(torch.equal(first[name], again[name]) for name in first)
+        assert not any(torch.equal(first[name], other[name]) for name in first)
+
+    def test_gradients_reach_every_parameter(self, seen: Interactions) -> None:
+        model = self.make(seen)
+        (model().final_users.sum() * model().final_items.square().sum()).backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+    def test_global_random_state_is_neither_read_nor_changed(self, seen: Interactions) -> None:
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        first = self.make(seen).state_dict()
+        assert torch.equal(before, torch.get_rng_state())
+        torch.manual_seed(2)
+        assert all(torch.equal(first[name], value) for name, value in self.make(seen).state_dict().items())
+
+
+class TestMF(BackboneContract):
+    def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
+        return MF(seen, embedding_size=8, seed=seed)
+
+
+class TestLightGCN(BackboneContract):
+    hops = 2
+
+    def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
+        return LightGCN(seen, embedding_size=8, hops=2, seed=seed)
+
+
+class TestLightGCNConcatenated(BackboneContract):
+    hops = 2
+
+    def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
+        return LightGCN(seen, embedding_size=8, hops=2, pooling="concat", seed=seed)
+
+
+def test_every_named_backbone_has_a_contract_test() -> None:
+    tested = {"mf": MFConfig, "lightgcn": LightGCNConfig}
+    assert set(MODELS) == set(tested)
+    assert all(config().kind == name for name, config in tested.items())
+
+
+def loop_lightgcn(users: np.ndarray, items: np.ndarray, seen: Interactions, hops: int) -> list[tuple]:
+    """He et al. (2020), eq. 3, one neighbour at a time."""
+    n_u, n_i = seen.counts, seen.item_counts
+    tables = [(users, items)]
+    for _ in range(hops):
+        next_users, next_items = np.zeros_like(users), np.zeros_like(items)
+        for u, i in zip(seen.users, seen.items, strict=True):
+            next_users[u] += tables[-1][1][i] / np.sqrt(n_u[u] * n_i[i])
+            next_items[i] += tables[-1][0][u] / np.sqrt(n_u[u] * n_i[i])
+        tables.append((next_users, next_items))
+    return tables
+
+
+def test_propagation_equals_the_slow_loop(seen: Interactions) -> None:
+    model = LightGCN(seen, embedding_size=8, hops=3, seed=4)
+    embeddings = model()
+    expected = loop_lightgcn(model.users.detach().numpy(), model.items.detach().numpy(), seen, 3)
+    for hop, (users, items) in enumerate(expected):
+        np.testing.assert_allclose(embeddings.users[hop].detach(), users, atol=1e-6)
+        np.testing.assert_allclose(embeddings.items[hop].detach(), items, atol=1e-6)
+    np.testing.assert_allclose(embeddings.final_users.detach(), np.mean([u for u, _ in expected], axis=0), atol=1e-6)
+
+
+def test_own_backward_equals_that_of_a_dense_product(seen: Interactions) -> None:
+    model = LightGCN(seen, embedding_size=8, hops=3, seed=4)
+    weights = torch.linspace(-1, 1, 18 * 8).reshape(18, 8)
+    embeddings = model()
+    (torch.cat([embeddings.final_users, embeddings.final_items]) * weights).sum().backward()
+    dense, start = model.graph.to_dense(), torch.cat([model.users, model.items]).detach().requires_grad_()
+    tables = [start]
+    for _ in range(3):
+        tables.append(dense @ tables[-1])
+    (torch.stack(tables).mean(dim=0) * weights).sum().backward()
+    own = torch.cat([model.users.grad, model.items.grad])
+    torch.testing.assert_close(own, start.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_no_hop_is_matrix_factorisation(seen: Interactions) -> None:
+    plain, graph = MF(seen, embedding_size=8, seed=5)(), LightGCN(seen, embedding_size=8, hops=0, seed=5)()
+    assert torch.equal(plain.final_users, graph.final_users)
+    assert torch.equal(plain.final_items, graph.final_items)
+
+
+def test_items_without_pairs_stay_where_hop_0_puts_them() -> None:
+    seen = Interactions.of(np.array([0, 1]), np.array([0, 0]), n_users=2, n_items=2)
+    embeddings = LightGCN(seen, embedding_size=4, hops=2)()
+    assert torch.equal(embeddings.items[1][1], torch.zeros(4))
+    assert torch.isfinite(embeddings.final_items).all()
+
+
+@pytest.mark.parametrize(("pooling", "shape"), [("mean", (3, 4)), ("sum", (3, 4)), ("concat", (3, 8))])
+def test_pooling(pooling: str, shape: tuple[int, int]) -> None:
+    hops = (torch.ones(3, 4), 3 * torch.ones(3, 4))
+    pooled = pool(hops, pooling)
+    assert pooled.shape == shape
+    expected = {"mean": 2.0, "sum": 4.0}
+    if pooling in expected:
+        assert (pooled == expected[pooling]).all()
+    else:
+        assert torch.equal(pooled, torch.cat(hops, dim=1))
+
+
+def test_pooled_embeddings_carry_gradients_even_when_first_asked_for_without(seen: Interactions) -> None:
+    embeddings = LightGCN(seen, embedding_size=8, hops=1)()
+    with torch.no_grad():
+        first = embeddings.final_users
+    assert first.requires_grad
+    assert embeddings.final_users is first

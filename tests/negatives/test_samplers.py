@@ -1,0 +1,303 @@
+"""Every sampler keeps the contract; each formula is checked against a slow loop."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from hardneg.config import parse
+from hardneg.data import Interactions
+from hardneg.errors import ConfigError
+from hardneg.models import LightGCN
+from hardneg.negatives import (
+    DNS,
+    SAMPLERS,
+    Ingredients,
+    Mined,
+    MixGCF,
+    NegativeSampler,
+    SamplerConfig,
+    Semantic,
+    Uniform,
+    UniformCandidates,
+    random_like,
+)
+from hardneg.negatives.semantic import SemanticSampler, alignment
+from hardneg.training import objective
+from hardneg.types import Batch, Embeddings, Items, Negatives, Vectors
+
+TEXT_SIZE = 5
+
+
+@pytest.fixture
+def batch(seen: Interactions) -> Batch:
+    rows = np.arange(0, len(seen), 2)
+    return Batch(*(torch.from_numpy(a) for a in (rows, seen.users[rows], seen.items[rows])), epoch=1, step=0)
+
+
+@pytest.fixture
+def embeddings(seen: Interactions) -> Embeddings:
+    return LightGCN(seen, embedding_size=8, hops=2, seed=1)()
+
+
+@pytest.fixture
+def mined(seen: Interactions) -> Mined:
+    """Vectors for all pairs but every fourth."""
+    vectors = np.random.default_rng(5).normal(size=(len(seen), TEXT_SIZE)).astype(np.float16)
+    vectors[::4] = np.nan
+    items = np.array([[np.setdiff1d(np.arange(12), seen.items_of(user))[0]] for user in seen.users])
+    items[::4] = -1
+    return Mined(items, vectors, "made up")
+
+
+def drawn(seen: Interactions, batch: Batch, n: int, seed: int = 0) -> Tensor:
+    items = UniformCandidates(seen).draw(batch.users.numpy(), n=n, rng=np.random.default_rng(seed))
+    return torch.from_numpy(items)
+
+
+class SamplerContract:
+    """What every sampler promises; a subclass says only how to build one."""
+
+    n = 1
+
+    def make(self, mined: Mined) -> NegativeSampler:
+        raise NotImplementedError
+
+    def sampled(self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> Negatives:
+        sampler = self.make(mined)
+        return sampler.sample(
+            batch, embeddings, drawn(seen, batch, sampler.n_candidates), np.random.default_rng(2)
+        )
+
+    def test_shapes(self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
+        negatives = self.sampled(mined, seen, batch, embeddings)
+        size = len(batch.rows)
+        if isinstance(negatives, Items):
+            assert negatives.items.shape == (size, self.n)
+            assert negatives.items.dtype == torch.int64
+        else:
+            assert negatives.vectors.shape == (size, self.n, 8)
+            assert negatives.ego.shape == (size, self.n, 8)
+            assert negatives.sources.shape == (size, self.n, len(negatives.parts))
+
+    def test_nothing_observed_is_served(
+        self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+    ) -> None:
+        negatives = self.sampled(mined, seen, batch, embeddings)
+        items = negatives.items if isinstance(negatives, Items) else negatives.sources.flatten(1)
+        users = np.broadcast_to(batch.users.numpy()[:, None], items.shape)
+        known = items.numpy() >= 0
+        assert known.any()
+        assert not seen.contains(users[known], items.numpy()[known]).any()
+
+    def test_same_numbers_same_negatives(
+        self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+    ) -> None:
+        one, two = (self.sampled(mined, seen, batch, embeddings) for _ in range(2))
+        if isinstance(one, Items):
+            assert torch.equal(one.items, two.items)
+        else:
+            assert torch.equal(one.vectors, two.vectors)
+
+    def test_the_loss_reaches_users_positives_negatives_and_own_parameters(
+        self, mined: Mined, seen: Interactions, batch: Batch
+    ) -> None:
+        model, sampler = LightGCN(seen, embedding_size=8, hops=2, seed=1), self.make(mined)
+        own = list(sampler.parameters()) if isinstance(sampler, nn.Module) else []
+        before = [p.detach().clone() for p in [*model.parameters(), *own]]
+        adam = torch.optim.Adam([*model.parameters(), *own], lr=0.1)
+        embeddings = model()
+        negatives = sampler.sample(
+            batch, embeddings, drawn(seen, batch, sampler.n_candidates), np.random.default_rng(2)
+        )
+        objective(batch, embeddings, negatives, 0.0).backward()
+        adam.step()
+        moved = [not torch.equal(b, p) for b, p in zip(before, [*model.parameters(), *own], strict=True)]
+        assert all(moved)
+
+    def test_choosing_leaves_the_embeddings_as_they_are(
+        self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+    ) -> None:
+        before = [table.detach().clone() for table in (*embeddings.users, *embeddings.items)]
+        self.sampled(mined, seen, batch, embeddings)
+        after = (*embeddings.users, *embeddings.items)
+        assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
+
+
+class TestUniform(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return Uniform().build(Ingredients(8, None, 0))
+
+
+class TestDNS(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return DNS(candidates=4).build(Ingredients(8, None, 0))
+
+
+class TestMixGCF(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return MixGCF(candidates=4).build(Ingredients(8, None, 0))
+
+
+class TestSemantic(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return Semantic(alpha=0.3, hidden_size=16).build(Ingredients(8, mined, 0))
+
+
+class TestSemanticWithNormsMatched(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return Semantic(alpha=0.3, hidden_size=16, match_norm=True).build(Ingredients(8, mined, 0))
+
+
+def test_every_named_sampler_has_a_contract_test() -> None:
+    tested = {test.__name__.removeprefix("Test").lower() for test in SamplerContract.__subclasses__()}
+    assert set(SAMPLERS) <= tested
+    kinds = {choice.model_fields["kind"].default for choice in get_args(get_args(SamplerConfig)[0])}
+    assert kinds == set(SAMPLERS)
+
+
+def test_dns_with_one_candidate_is_uniform(seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator) -> None:
+    candidates = drawn(seen, batch, 1)
+    assert torch.equal(
+        DNS(candidates=1).sample(batch, embeddings, candidates, rng).items,
+        Uniform().sample(batch, embeddings, candidates, rng).items,
+    )
+
+
+def test_dns_equals_the_slow_loop(seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator) -> None:
+    candidates = drawn(seen, batch, 6)
+    found = DNS(candidates=6).sample(batch, embeddings, candidates, rng).items
+    users, items = embeddings.final_users.detach().numpy(), embeddings.final_items.detach().numpy()
+    for row, user in enumerate(batch.users.tolist()):
+        best = max(candidates[row].tolist(), key=lambda item: float(users[user] @ items[item]))
+        assert found[row].item() == best
+
+
+@pytest.mark.parametrize("pooling", ["mean", "concat"])
+def test_mixgcf_equals_the_slow_loop(seen: Interactions, batch: Batch, pooling: str) -> None:
+    """All candidates are mixed first and compared then, as the paper says; ours compares them unmixed."""
+    embeddings = LightGCN(seen, embedding_size=8, hops=2, pooling=pooling, seed=1)()
+    candidates = drawn(seen, batch, 5)
+    found = MixGCF(candidates=5).sample(batch, embeddings, candidates, np.random.default_rng(7))
+    embeddings = Embeddings(*(tuple(t.detach() for t in side) for side in (embeddings.users, embeddings.items)), pooling)
+    mixing = np.random.default_rng(7).random((len(batch.rows), 3), np.float32)
+    for row, (user, positive) in enumerate(zip(batch.users, batch.positives, strict=True)):
+        parts = []
+        for hop, items in enumerate(embeddings.items):
+            a = float(mixing[row, hop])
+            query = embeddings.users[hop][user] if pooling == "concat" else embeddings.final_users[user]
+            mixed = [a * items[positive] + (1 - a) * items[item] for item in candidates[row]]
+            best = max(range(5), key=lambda m: float(query @ mixed[m]))
+            assert found.sources[row, 0, hop] == candidates[row, best]
+            parts.append(mixed[best])
+        expected = torch.cat(parts) if pooling == "concat" else torch.stack(parts).mean(dim=0)
+        torch.testing.assert_close(found.vectors[row, 0].detach(), expected)
+        torch.testing.assert_close(found.ego[row, 0].detach(), parts[0])
+
+
+def test_mixgcf_without_hops_is_dns_mixed_with_the_positive(seen: Interactions, batch: Batch, rng: Generator) -> None:
+    embeddings = LightGCN(seen, embedding_size=8, hops=0, seed=1)()
+    candidates = drawn(seen, batch, 6)
+    mixed = MixGCF(candidates=6).sample(batch, embeddings, candidates, rng)
+    assert mixed.sources.shape == (len(batch.rows), 1, 1)
+    assert torch.equal(mixed.sources[:, :, 0], DNS(candidates=6).sample(batch, embeddings, candidates, rng).items)
+
+
+def semantic(mined: Mined, **options: float) -> SemanticSampler:
+    return Semantic(hidden_size=16, **options).build(Ingredients(8, mined, 3))
+
+
+def test_semantic_equals_the_slow_loop(
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
+) -> None:
+    """Eq. 6, 7, 9 and the two weights of eq. 10, one pair at a time."""
+    sampler = semantic(mined, alpha=0.3, align_weight=0.5, temperature=0.2, projector_l2=0.01)
+    candidates = drawn(seen, batch, 1)
+    found = sampler.sample(batch, embeddings, candidates, rng)
+    w1, b1, w2, b2 = (p.detach().double().numpy() for p in (sampler.weight_1, sampler.bias_1, sampler.weight_2, sampler.bias_2))
+    users, items = (t.detach().double().numpy() for t in (embeddings.final_users, embeddings.final_items))
+    losses, missing = [], 0
+    for place, row in enumerate(batch.rows.tolist()):
+        uniform = items[candidates[place, 0]]
+        vector = mined.vectors[row].astype(float)
+        if np.isnan(vector).any():
+            missing += 1
+            np.testing.assert_allclose(found.vectors[place, 0].detach(), uniform, atol=1e-6)
+            continue
+        hidden = [max(0.0, float(sum(vector[k] * w1[k, j] for k in range(TEXT_SIZE)) + b1[j])) for j in range(16)]
+        hard = np.array([sum(hidden[j] * w2[j, d] for j in range(16)) + b2[d] for d in range(8)])
+        np.testing.assert_allclose(found.vectors[place, 0].detach(), 0.7 * uniform + 0.3 * hard, atol=1e-6)
+        user, positive = users[batch.users[place]], items[batch.positives[place]]
+        near = math.exp(user @ positive / np.linalg.norm(user) / np.linalg.norm(positive) / 0.2)
+        far = math.exp(user @ hard / np.linalg.norm(user) / np.linalg.norm(hard) / 0.2)
+        losses.append(-math.log(near / (near + far)))
+    assert found.counters == {"pairs": len(batch.rows), "pairs without a vector": missing}
+    assert missing > 0
+    weights = 0.01 / 2 * (np.square(w1).sum() + np.square(w2).sum())
+    assert found.auxiliary.item() == pytest.approx(0.5 * np.mean(losses) + weights, rel=1e-5)
+    torch.testing.assert_close(found.ego[:, 0], embeddings.items[0][candidates[:, 0]])
+
+
+def test_semantic_without_alpha_and_lambda_is_the_plain_backbone(
+    mined: Mined, seen: Interactions, batch: Batch, rng: Generator
+) -> None:
+    candidates = drawn(seen, batch, 1)
+    gradients = []
+    for sampler in (semantic(mined, alpha=0, align_weight=0), Uniform()):
+        model = LightGCN(seen, embedding_size=8, hops=2, seed=1)
+        embeddings = model()
+        negatives = sampler.sample(batch, embeddings, candidates, rng)
+        loss = objective(batch, embeddings, negatives, 1e-2)
+        loss.backward()
+        gradients.append((loss.detach(), model.users.grad, model.items.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+def test_matched_norms_are_those_of_the_uniform_negative(
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
+) -> None:
+    candidates = drawn(seen, batch, 1)
+    vectors = semantic(mined, alpha=1, match_norm=True).sample(batch, embeddings, candidates, rng).vectors[:, 0]
+    torch.testing.assert_close(vectors.norm(dim=1), embeddings.final_items[candidates[:, 0]].norm(dim=1))
+
+
+def test_alignment_is_zero_without_any_vector_and_finite_in_its_gradient() -> None:
+    users = torch.ones(3, 4, requires_grad=True)
+    loss = alignment(users, torch.ones(3, 4), torch.zeros(3, 4), torch.zeros(3, dtype=torch.bool), 0.2)
+    assert loss.item() == 0.0
+    loss.backward()
+    assert users.grad.isfinite().all()
+
+
+def test_semantic_without_mined_negatives_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"hardneg mine.*--negatives"):
+        Semantic().build(Ingredients(8, None, 0))
+
+
+def test_random_control_has_the_norms_and_the_gaps_of_what_it_replaces(mined: Mined, rng: Generator) -> None:
+    control = random_like(mined, rng)
+    assert control.vectors.shape == mined.vectors.shape
+    assert (control.present == mined.present).all()
+    norms = [np.linalg.norm(m.vectors[m.present].astype(np.float32), axis=1) for m in (control, mined)]
+    np.testing.assert_allclose(*norms, rtol=2e-3)
+    cosines = np.sum(control.vectors[mined.present] * mined.vectors[mined.present], axis=1) / norms[0] / norms[1]
+    assert abs(cosines.mean()) < 0.5
+    assert (control.items == -1).all()
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(ConfigError, match="canditates"):
+        parse(SamplerConfig, {"kind": "dns", "canditates": 3}, where="--sampler dns")
+
+
+def test_vectors_name_their_parts(mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator) -> None:
+    found = semantic(mined).sample(batch, embeddings, drawn(seen, batch, 1), rng)
+    assert isinstance(found, Vectors)
+    assert found.parts == ("uniform item", "text item")
+    assert (found.sources[:, 0, 1].numpy() == mined.items[batch.rows.numpy(), 0]).all()

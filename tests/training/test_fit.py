@@ -1,0 +1,192 @@
+"""The loop: one step by hand, same seed same bits, interrupted and resumed, early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hardneg.data import Interactions
+from hardneg.data.truth import Truth
+from hardneg.diagnostics import Examples, ServedFalseNegatives
+from hardneg.errors import ConfigError, DataError
+from hardneg.models import MF, LightGCN
+from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, NegativeSampler, Semantic, Uniform, UniformCandidates
+from hardneg.random import generator
+from hardneg.training import FitConfig, Fitted, Resume, fit
+from hardneg.training.fit import TrainingDivergedError
+from hardneg.types import Embeddings, Observer
+
+CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)
+
+
+def constant(_: Embeddings) -> Mapping[str, float]:
+    return {"recall@20": 0.5}
+
+
+def by_norm(embeddings: Embeddings) -> Mapping[str, float]:
+    return {"recall@20": float(embeddings.final_users.square().mean())}
+
+
+def made(seen: Interactions, name: str) -> tuple[nn.Module, NegativeSampler]:
+    vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
+    mined = Mined(np.full((len(seen), 1), -1), vectors, "made up")
+    samplers = {"uniform": Uniform(), "dns": DNS(candidates=3), "mixgcf": MixGCF(candidates=3), "semantic": Semantic()}
+    return LightGCN(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(Ingredients(8, mined, 3))
+
+
+def train(seen: Interactions, name: str = "mixgcf", config: FitConfig = CONFIG, **more: object) -> Fitted:
+    model, sampler = made(seen, name)
+    options = {"validate": by_norm, **more}
+    return fit(model, seen, sampler, UniformCandidates(seen), config, **options)
+
+
+def state(fitted: Fitted) -> dict[str, torch.Tensor]:
+    return fitted.model.state_dict()
+
+
+def same(one: Fitted, other: Fitted) -> bool:
+    a, b = state(one), state(other)
+    return one.progressed.curves == other.progressed.curves and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("choose", ["uniform", "dns"])
+def test_one_step_equals_a_hand_written_one(seen: Interactions, choose: str) -> None:
+    """LightGCN with dense matrices, BPR and L2 by pair, one Adam step from its definition."""
+    config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 1024, "check_every": 1})
+    model, sampler = made(seen, choose)
+    start = {name: value.double().numpy().copy() for name, value in model.state_dict().items()}
+    fitted = fit(model, seen, sampler, UniformCandidates(seen), config, validate=constant)
+    users, items = (torch.tensor(start[name], requires_grad=True) for name in ("users", "items"))
+    adjacency = torch.zeros(18, 18, dtype=torch.float64)
+    for u, i in zip(seen.users, seen.items, strict=True):
+        adjacency[u, 6 + i] = adjacency[6 + i, u] = 1 / math.sqrt(seen.counts[u] * seen.item_counts[i])
+    table = torch.cat([users, items])
+    final = (table + adjacency @ table + adjacency @ adjacency @ table) / 3
+    order = generator(3, "order", 1).permutation(len(seen))
+    n = sampler.n_candidates
+    drawn = UniformCandidates(seen).draw(seen.users[order], n=n, rng=generator(3, "candidates", 1, 0))
+    total = torch.zeros((), dtype=torch.float64)
+    for row, candidates in zip(order, drawn, strict=True):
+        u, i = seen.users[row], seen.items[row]
+        j = max(candidates, key=lambda item: float(final[u].detach() @ final[6 + item].detach()))
+        total = total - torch.log(torch.sigmoid(final[u] @ final[6 + i] - final[u] @ final[6 + j]))
+        total = total + config.l2 / 2 * (users[u].square().sum() + items[i].square().sum() + items[j].square().sum())
+    (total / len(seen)).backward()
+    assert fitted.progressed.curves[0]["value"] == pytest.approx(total.item() / len(seen), rel=1e-5)
+    for name, leaf in (("users", users), ("items", items)):
+        gradient = leaf.grad
+        m, v = 0.1 * gradient, 0.001 * gradient.square()
+        step = config.learning_rate * (m / 0.1) / ((v / 0.001).sqrt() + 1e-8)
+        np.testing.assert_allclose(state(fitted)[name], (leaf - step).detach(), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["uniform", "dns", "mixgcf", "semantic"])
+def test_same_seed_same_bits_other_seed_others(seen: Interactions, name: str) -> None:
+    one, two = train(seen, name), train(seen, name)
+    assert same(one, two)
+    assert not same(one, train(seen, name, CONFIG.model_copy(update={"seed": 4})))
+
+
+@pytest.mark.parametrize("name", ["uniform", "mixgcf", "semantic"])
+def test_interrupted_anywhere_and_resumed_is_the_unbroken_run(seen: Interactions, name: str, tmp_path: Path) -> None:
+    whole = train(seen, name)
+    for stop_at in (0, 3, 5, 7):
+        folder = tmp_path / str(stop_at)
+        folder.mkdir()
+        steps = iter(range(1000))
+
+        def stop(*_: object, steps: object = steps, stop_at: int = stop_at) -> None:
+            if next(steps) == stop_at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(seen, name, resume=Resume(folder, "key"), watch=stop)
+        assert same(whole, train(seen, name, resume=Resume(folder, "key")))
+
+
+def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = Truth(rng.normal(size=(6, 3)), rng.normal(size=(12, 3)), np.zeros(12), np.zeros(6))
+
+    def observers() -> list[Observer]:
+        return [ServedFalseNegatives(truth, seen), Examples(np.array([0, 2]))]
+
+    whole, resumed = observers(), observers()
+    train(seen, observers=whole)
+    looks = iter(range(10))
+
+    def stop_after_a_look(embeddings: Embeddings) -> Mapping[str, float]:
+        if next(looks) == 1:
+            raise KeyboardInterrupt
+        return by_norm(embeddings)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(seen, observers=observers(), resume=Resume(tmp_path, "key"), validate=stop_after_a_look)
+    train(seen, observers=resumed, resume=Resume(tmp_path, "key"))
+    assert whole[0].table().equals(resumed[0].table())
+    assert whole[1].table().equals(resumed[1].table())
+    assert whole[0].table()["epoch"].n_unique() == 4
+
+
+def test_observers_change_nothing(seen: Interactions) -> None:
+    truth = Truth(np.zeros((6, 1)), np.zeros((12, 1)), np.zeros(12), np.zeros(6))
+    assert same(train(seen), train(seen, observers=[ServedFalseNegatives(truth, seen), Examples(np.arange(3))]))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(seen: Interactions, tmp_path: Path) -> None:
+    train(seen, resume=Resume(tmp_path, "key"))
+    with pytest.raises(DataError, match=r"belongs to other settings.*remove it"):
+        train(seen, resume=Resume(tmp_path, "another key"))
+
+
+def test_a_broken_checkpoint_says_what_to_do(seen: Interactions, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 50)
+    with pytest.raises(DataError, match=r"checkpoint.safetensors cannot be read.*remove it"):
+        train(seen, resume=Resume(tmp_path, "key"))
+
+
+def test_training_ends_after_patience_and_the_best_epoch_is_put_back(seen: Interactions) -> None:
+    values, kept = iter([0.1, 0.3, 0.2, 0.2, 0.9]), []
+
+    def validate(embeddings: Embeddings) -> Mapping[str, float]:
+        kept.append(embeddings.users[0].detach().clone())
+        return {"recall@20": next(values)}
+
+    config = CONFIG.model_copy(update={"epochs": 50, "check_every": 3, "patience": 2})
+    fitted = train(seen, config=config, validate=validate)
+    assert (fitted.progressed.best_epoch, fitted.progressed.epoch) == (6, 12)
+    assert torch.equal(fitted.model.users, kept[1])
+    assert not torch.equal(kept[1], kept[3])
+
+
+def test_the_loss_falls(seen: Interactions) -> None:
+    fitted = train(seen, "uniform", CONFIG.model_copy(update={"epochs": 30, "l2": 0.0}))
+    losses = [row["value"] for row in fitted.progressed.curves if row["metric"] == "loss"]
+    assert len(losses) == 30
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_selection_that_is_not_measured_is_refused(seen: Interactions) -> None:
+    with pytest.raises(ConfigError, match=r"select is ndcg@5, but validation measures recall@20"):
+        train(seen, config=CONFIG.model_copy(update={"select": "ndcg@5"}))
+
+
+def test_a_loss_that_is_no_number_ends_training_at_once(seen: Interactions) -> None:
+    model = MF(seen, embedding_size=8)
+    with torch.no_grad():
+        model.users.fill_(float("nan"))
+    with pytest.raises(TrainingDivergedError, match=r"the loss is nan in epoch 1, step 0; lower the learning rate"):
+        fit(model, seen, Uniform(), UniformCandidates(seen), CONFIG, validate=constant)
+
+
+def test_pairs_without_a_vector_are_counted(seen: Interactions) -> None:
+    model, sampler = made(seen, "semantic")
+    sampler.mined.vectors[:7] = np.nan
+    fitted = fit(model, seen, sampler, UniformCandidates(seen), CONFIG, validate=constant)
+    assert fitted.progressed.counters == {"pairs": 4 * len(seen), "pairs without a vector": 4 * 7}
