@@ -57,7 +57,7 @@ def manifest_of(folder: Path, kind: str) -> dict[str, Any]:
         raise DataError(f"{folder} holds no {MANIFEST}, expected a finished {kind} folder; check the path")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # also bytes that are no text
         raise DataError(f"{path} is no JSON ({error}); make the folder again") from None
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
@@ -69,16 +69,21 @@ def finished(folder: Path, key: str) -> bool:
     """True where `folder` holds exactly the wanted result; an error where it holds something else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("key")
-    except (OSError, ValueError):
-        found = None
-    if found != key:
+    if key_at(folder) != key:
         raise ConfigError(
             f"{folder} already holds something else (made from other inputs or settings); "
             "choose another --out or remove the folder first"
         )
     return True
+
+
+def key_at(folder: Path) -> str | None:
+    """The key of what a folder holds; None where it holds nothing that was finished."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
 
 
 def partial(folder: Path, key: str) -> Path:
@@ -97,9 +102,11 @@ def writing(
     """Yield a folder to write into; on success add the manifest and rename it to `folder`.
 
     notes: whatever a reader should know (rows dropped, coverage); may be filled while writing. The unfinished folder
-    is kept when the block fails, so that work with checkpoints can go on from there.
+    is kept when the block fails, so that work with checkpoints can go on from there. Raises ConfigError where `folder`
+    holds something else.
     """
     key = key_of(kind, config, inputs)
+    finished(folder, key)
     growing = partial(folder, key)
     growing.mkdir(parents=True, exist_ok=True)
     yield growing
@@ -115,7 +122,7 @@ def writing(
     text = json.dumps(manifest, indent=2, default=str)
     (growing / MANIFEST).write_text(text + "\n", encoding="utf-8")
     if folder.is_dir():
-        shutil.rmtree(folder)  # only ever empty: `finished` refuses anything else
+        shutil.rmtree(folder)  # empty, or the same result: `finished` refuses anything else
     os.replace(growing, folder)
 
 

@@ -33,7 +33,12 @@ def overrides(pairs: list[str]) -> dict[str, object]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise ConfigError(f"found option {pair!r}, expected NAME=VALUE, for example candidates=16")
-        values[name] = _number_or(yaml.safe_load(value))
+        try:
+            values[name] = _number_or(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"option {pair!r} has no readable value, expected YAML, for example candidates=16"
+            ) from None
     return values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -81,11 +82,16 @@ def _names(jobs: list[Job], workers: int) -> Iterator[str]:
         yield from (job.do() for job in jobs)
         return
     # Fresh processes: torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_on_interrupt)
     try:
         yield from (future.result() for future in as_completed([pool.submit(job.do) for job in jobs]))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_on_interrupt() -> None:
+    """A worker that meets Ctrl-C ends without a traceback; its checkpoint stays."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def collect(row: Row, seeds: range, runs: Path) -> Measured:

@@ -48,9 +48,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     dataset, _ = simulate.simulate(SMALL)
     stars = pl.int_range(pl.len()) % 5 + 1
-    sales = dataset.interactions.with_columns(stars.cast(pl.String).alias("stars")).rename({"user_id": "customer", "item_id": "sku"})
+    sales = dataset.interactions.with_columns(stars.cast(pl.String).alias("stars")).rename(
+        {"user_id": "customer", "item_id": "sku"}
+    )
     dirt = pl.DataFrame({"customer": ["u1", "", "u2"], "sku": ["i1", "i2", "i3"], "stars": ["five", "3", "2"]})
-    pl.concat([sales.with_columns(pl.col("timestamp").cast(pl.String)), dirt], how="diagonal").write_csv(folder / "sales.csv")
+    pl.concat([sales.with_columns(pl.col("timestamp").cast(pl.String)), dirt], how="diagonal").write_csv(
+        folder / "sales.csv"
+    )
     items = dataset.items.rename({"item_id": "sku", "title": "name"})
     pl.concat([items, items[:2]]).write_csv(folder / "products.csv")
     return folder
@@ -60,7 +64,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def split(shop: Path) -> Path:
     columns = ["--column", "user_id=customer", "--column", "item_id=sku", "--column", "rating=stars"]
     names = ["--item-column", "item_id=sku", "--item-column", "title=name"]
-    said = succeed("data", "import", "table", shop / "sales.csv", "--items", shop / "products.csv", *columns, *names, "--out", shop / "data")
+    said = succeed(
+        "data",
+        "import",
+        "table",
+        shop / "sales.csv",
+        "--items",
+        shop / "products.csv",
+        *columns,
+        *names,
+        "--out",
+        shop / "data",
+    )
     assert "sales.csv: 1 row lack an id" in said
     assert "sales.csv: 1 row have no number as rating" in said
     assert "'five'" in said
@@ -127,14 +142,23 @@ def test_the_simulated_store_stands_beside_two_real_sets(tmp_path: Path, monkeyp
         (["data", "split", "nowhere"], "nowhere"),
         (["data", "split", "nowhere", "--train", "0.5"], "train + valid + test is 0.7, expected 1"),
         (["data", "split", "nowhere", "--since", "yesterday"], "since"),
-        (["train", "nowhere", "--sampler", "magic"], "found --sampler 'magic', expected one of uniform, dns, mixgcf, semantic"),
-        (["train", "nowhere", "--sampler", "dns", "--set", "candidates=0"], "candidates: Input should be greater than 0"),
+        (
+            ["train", "nowhere", "--sampler", "magic"],
+            "found --sampler 'magic', expected one of uniform, dns, mixgcf, semantic",
+        ),
+        (
+            ["train", "nowhere", "--sampler", "dns", "--set", "candidates=0"],
+            "candidates: Input should be greater than 0",
+        ),
         (["train", "nowhere", "--set", "candidates=3"], "--sampler uniform: "),
         (["train", "nowhere", "--learning-rate", "-1"], "learning_rate: "),
         (["train", "nowhere", "--device", "cuda:7"], "device 'cuda:7' cannot be used, found cpu"),
         (["train", "nowhere"], "nowhere"),
         (["mine", "nowhere", "--method", "random"], "--method random expects --like"),
-        (["evaluate", "nowhere", "--split", "nowhere"], "nowhere holds no manifest.json, expected a finished run folder"),
+        (
+            ["evaluate", "nowhere", "--split", "nowhere"],
+            "nowhere holds no manifest.json, expected a finished run folder",
+        ),
         (["evaluate", "nowhere", "--split", "nowhere", "-k", "0"], "found -k 0, expected 1 or more"),
         (["recommend", "nowhere", "--user", "u1"], "nowhere holds no manifest.json"),
         (["audit", "nowhere"], "nowhere"),
@@ -186,7 +210,9 @@ def test_doctor_says_what_there_is() -> None:
     assert int(said["cores"]) >= 1
 
 
-def test_ctrl_c_ends_with_130_and_keeps_what_was_done(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_with_130_and_keeps_what_was_done(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -197,14 +223,27 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_done(split: Path, tmp_path: Pat
 
 
 def test_killed_in_mid_training_and_called_again_is_the_unbroken_run_bit_for_bit(split: Path, tmp_path: Path) -> None:
-    options = ["--sampler", "mixgcf", "--epochs", "60", "--batch-size", "64", "--fit-set", "check_every=1", "--fit-set", "patience=60"]
+    options = [
+        "--sampler",
+        "mixgcf",
+        "--epochs",
+        "60",
+        "--batch-size",
+        "64",
+        "--fit-set",
+        "check_every=1",
+        "--fit-set",
+        "patience=60",
+    ]
 
     def command(out: Path) -> list[str]:
         return [sys.executable, "-m", "hardneg.cli.main", "train", str(split), *options, "--out", str(out)]
 
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command(tmp_path / "whole"), check=True, env=environment, capture_output=True)
-    process = subprocess.Popen(command(tmp_path / "killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(tmp_path / "killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".killed.*.partial/checkpoint.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -59,7 +59,10 @@ def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pyte
     def leaky(split: Split) -> Profiles:
         profiles = honest(split)
         names = split.texts["title"].to_list()
-        users = [f"{text} {names[split.test.items_of(u)[0]]}" if split.test.counts[u] else text for u, text in enumerate(profiles.users)]
+        users = [
+            f"{text} {names[split.test.items_of(u)[0]]}" if split.test.counts[u] else text
+            for u, text in enumerate(profiles.users)
+        ]
         return replace(profiles, users=users)
 
     monkeypatch.setattr(pipeline, "extract_profiles", leaky)
@@ -71,7 +74,9 @@ def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pyte
     assert checks["valid pairs, drawn anew, change nothing that was made"].passed
 
 
-def test_training_that_reads_validation_pairs_is_found(folders: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_training_that_reads_validation_pairs_is_found(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     config = RunConfig(fit=FitConfig(epochs=2))
     pipeline.train(folders / "split", tmp_path / "run", config)
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
@@ -117,7 +122,9 @@ def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, t
     """Loss by epoch stays the same as long as both train; so does what is kept at the same epoch."""
     split = splits.read(folders / "split")
     splits.write(tmp_path / "split", redraw(split, "valid", seed=5), config={}, inputs={})
-    config = RunConfig(sampler=MixGCF(candidates=4), fit=FitConfig(epochs=30, check_every=2, patience=2, learning_rate=0.02))
+    config = RunConfig(
+        sampler=MixGCF(candidates=4), fit=FitConfig(epochs=30, check_every=2, patience=2, learning_rate=0.02)
+    )
     curves = []
     for name, folder in (("one", folders / "split"), ("two", tmp_path / "split")):
         pipeline.train(folder, tmp_path / name, config)

@@ -60,7 +60,12 @@ def test_every_metric_equals_ir_measures(seed: int) -> None:
     qrels = [ir_measures.Qrel(str(u), str(i), 1) for u in users for i in held_out.items_of(u)]
     free = {u: np.setdiff1d(np.arange(60), seen.items_of(u)) for u in users}
     run = [ir_measures.ScoredDoc(str(u), str(i), float(scores[u, i])) for u in users for i in free[u]]
-    theirs = {"recall": ir_measures.R, "ndcg": ir_measures.nDCG, "precision": ir_measures.P, "hit_rate": ir_measures.Success}
+    theirs = {
+        "recall": ir_measures.R,
+        "ndcg": ir_measures.nDCG,
+        "precision": ir_measures.P,
+        "hit_rate": ir_measures.Success,
+    }
     for name in NAMES:
         metric, _, k = name.partition("@")
         values = {v.query_id: v.value for v in ir_measures.iter_calc([theirs[metric] @ int(k)], qrels, run)}

@@ -71,9 +71,7 @@ class SamplerContract:
 
     def sampled(self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> Negatives:
         sampler = self.make(mined)
-        return sampler.sample(
-            batch, embeddings, drawn(seen, batch, sampler.n_candidates), np.random.default_rng(2)
-        )
+        return sampler.sample(batch, embeddings, drawn(seen, batch, sampler.n_candidates), np.random.default_rng(2))
 
     def test_shapes(self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
         negatives = self.sampled(mined, seen, batch, embeddings)
@@ -162,7 +160,9 @@ def test_every_named_sampler_has_a_contract_test() -> None:
     assert kinds == set(SAMPLERS)
 
 
-def test_dns_with_one_candidate_is_uniform(seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator) -> None:
+def test_dns_with_one_candidate_is_uniform(
+    seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
+) -> None:
     candidates = drawn(seen, batch, 1)
     assert torch.equal(
         DNS(candidates=1).sample(batch, embeddings, candidates, rng).items,
@@ -185,7 +185,9 @@ def test_mixgcf_equals_the_slow_loop(seen: Interactions, batch: Batch, pooling: 
     embeddings = LightGCN(seen, embedding_size=8, hops=2, pooling=pooling, seed=1)()
     candidates = drawn(seen, batch, 5)
     found = MixGCF(candidates=5).sample(batch, embeddings, candidates, np.random.default_rng(7))
-    embeddings = Embeddings(*(tuple(t.detach() for t in side) for side in (embeddings.users, embeddings.items)), pooling)
+    embeddings = Embeddings(
+        *(tuple(t.detach() for t in side) for side in (embeddings.users, embeddings.items)), pooling
+    )
     mixing = np.random.default_rng(7).random((len(batch.rows), 3), np.float32)
     for row, (user, positive) in enumerate(zip(batch.users, batch.positives, strict=True)):
         parts = []
@@ -220,7 +222,9 @@ def test_semantic_equals_the_slow_loop(
     sampler = semantic(mined, alpha=0.3, align_weight=0.5, temperature=0.2, projector_l2=0.01)
     candidates = drawn(seen, batch, 1)
     found = sampler.sample(batch, embeddings, candidates, rng)
-    w1, b1, w2, b2 = (p.detach().double().numpy() for p in (sampler.weight_1, sampler.bias_1, sampler.weight_2, sampler.bias_2))
+    w1, b1, w2, b2 = (
+        p.detach().double().numpy() for p in (sampler.weight_1, sampler.bias_1, sampler.weight_2, sampler.bias_2)
+    )
     users, items = (t.detach().double().numpy() for t in (embeddings.final_users, embeddings.final_items))
     losses, missing = [], 0
     for place, row in enumerate(batch.rows.tolist()):
@@ -296,7 +300,9 @@ def test_unknown_options_are_refused() -> None:
         parse(SamplerConfig, {"kind": "dns", "canditates": 3}, where="--sampler dns")
 
 
-def test_vectors_name_their_parts(mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator) -> None:
+def test_vectors_name_their_parts(
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
+) -> None:
     found = semantic(mined).sample(batch, embeddings, drawn(seen, batch, 1), rng)
     assert isinstance(found, Vectors)
     assert found.parts == ("uniform item", "text item")

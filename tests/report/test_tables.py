@@ -41,7 +41,9 @@ def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[Measu
     assert better["seconds"] == 2.0
 
 
-def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_item_stands_apart(rows: list[Measured]) -> None:
+def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_item_stands_apart(
+    rows: list[Measured],
+) -> None:
     uniform, better, same = tables.comparison(rows, "uniform", ("ndcg@20",)).iter_rows(named=True)
     assert (uniform["false_negatives"], uniform["nearest"]) == (0.02, None)
     assert (better["false_negatives"], better["nearest"]) == (pytest.approx(0.2), 0.5)

@@ -34,6 +34,7 @@ DeviceOption = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, 
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of torch; one gives the same bits everywhere.")]
 
 BAD_INPUT, INTERRUPTED = 2, 130
+LINE_SECONDS = 10
 
 
 def console() -> Console:
@@ -127,11 +128,39 @@ class Bars:
         return see
 
 
+class Lines:
+    """Progress where standard error is no terminal: a plain line now and then."""
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say `done` of `total`."""
+        self._say(f"{what}: {done:,}/{total:,}", last=done == total)
+
+    def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
+        """A callback for the training loop."""
+
+        def see(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
+            so_far = "" if best < 0 else f", best {best:.4f}"
+            self._say(f"training: epoch {epoch}/{epochs}, loss {loss:.4f}{so_far}", last=False)
+
+        return see
+
+    def _say(self, text: str, *, last: bool) -> None:
+        if last or time.monotonic() - self._shown > LINE_SECONDS:
+            self._shown = time.monotonic()
+            typer.echo(text, err=True)
+
+
 @contextmanager
-def bars(*, count: bool = True) -> Iterator[Bars]:
-    """Draw progress while the block runs; nothing is left behind where standard error is no terminal."""
+def bars(*, count: bool = True) -> Iterator[Bars | Lines]:
+    """Draw progress while the block runs: bars on a terminal, else a line every ten seconds."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24)]
     columns += [MofNCompleteColumn()] if count else [TextColumn("{task.percentage:>3.0f}%")]
     columns += [TextColumn("{task.fields[extra]}"), TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         yield Bars(progress)

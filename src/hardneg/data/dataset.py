@@ -14,6 +14,8 @@ from hardneg.data.ledger import Entry, Ledger, as_notes
 from hardneg.errors import DataError
 
 KIND = "dataset"
+ROW = "_row"
+"""Number of a row in its file, from 1 and without the header; carried while a table is read."""
 INTERACTION_TYPES = {
     c.USER_ID: pl.String,
     c.ITEM_ID: pl.String,
@@ -47,12 +49,14 @@ def no_items() -> pl.DataFrame:
 
 def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, Ledger]:
     """Keep the first row of every item; the others are counted and the first of them is named."""
-    repeated = items.with_row_index("row").filter(~pl.col(c.ITEM_ID).is_first_distinct())
+    numbered = items if ROW in items.columns else items.with_row_index(ROW, offset=1)
+    repeated = numbered.filter(~pl.col(c.ITEM_ID).is_first_distinct())
+    items = items.drop(ROW, strict=False)
     if repeated.is_empty():
         return items, ()
-    row, item = repeated.row(0, named=True)["row"], repeated[c.ITEM_ID][0]
+    row, item = repeated.select(ROW, c.ITEM_ID).row(0)
     entry = Entry(
-        where, "repeat an item", len(repeated), f"row {row + 1}, item {item!r}", "the first row of an item is kept"
+        where, "repeat an item", len(repeated), f"row {row}, item {item!r}", "the first row of an item is kept"
     )
     return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (entry,)
 

@@ -58,8 +58,13 @@ def _dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
 
 
 def _duplicates(frame: pl.DataFrame, _: FilterConfig) -> Filtered:
+    """One row a pair: with given parts that of the first part, so that a held-out row takes none from train."""
     if c.TIMESTAMP in frame.columns:
         frame = frame.sort(c.TIMESTAMP, nulls_last=True, maintain_order=True)
+    if c.SPLIT in frame.columns:
+        places = {part: place for place, part in enumerate(c.PARTS)}
+        part = pl.col(c.SPLIT).replace_strict(places, default=len(places), return_dtype=pl.Int64)
+        frame = frame.sort(part, maintain_order=True)
     return _keep(frame, pl.struct(c.USER_ID, c.ITEM_ID).is_first_distinct(), "repeat a pair; the earliest is kept")
 
 

@@ -37,7 +37,10 @@ class Interactions:
     @classmethod
     def of(cls, users: Indices, items: Indices, *, n_users: int, n_items: int) -> Interactions:
         """Build from pairs in any order, repeats included."""
-        keys = np.unique(np.asarray(users, np.int64) * n_items + np.asarray(items, np.int64))
+        users, items = np.asarray(users, np.int64), np.asarray(items, np.int64)
+        if len(items) and (items.min() < 0 or items.max() >= n_items):
+            raise DataError(f"found an item outside 0..{n_items - 1}; make the split again")  # else another pair's key
+        keys = np.unique(users * n_items + items)
         return cls(keys // max(n_items, 1), keys % max(n_items, 1), n_users, n_items)
 
     def __len__(self) -> int:

@@ -44,7 +44,10 @@ class SplitConfig(Config):
 
 def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     """Filter, divide, number users and items by train alone, and keep the texts and train reviews."""
-    frame, ledger = apply(dataset.interactions, config.filters)
+    interactions = dataset.interactions
+    if config.by != "given":
+        interactions = interactions.drop(c.SPLIT, strict=False)
+    frame, ledger = apply(interactions, config.filters)
     # Not the file's order but the ids decide what the random shares get.
     frame = frame.sort(c.USER_ID, c.ITEM_ID)
     frame = _WAYS[config.by](frame, config).with_columns(pl.col(c.SPLIT).cast(pl.String))
@@ -52,7 +55,8 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     vocabulary = _vocabulary(frame, config)
     frame, cold = _without_unknown(frame, vocabulary)
     if frame.filter(pl.col(c.SPLIT) == "train").is_empty():
-        raise DataError("the split leaves no train pairs; check the shares and the split column")
+        reasons = "".join(f" ({entry})" for entry in full)
+        raise DataError(f"the split leaves no train pairs{reasons}; check the shares and the split column")
     return Split.of(frame, vocabulary, dataset.items, ledger=dataset.ledger + ledger + full + cold)
 
 
@@ -87,7 +91,11 @@ def _given(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     unknown = frame.filter(~pl.col(c.SPLIT).is_in(c.PARTS).fill_null(value=False))
     if not unknown.is_empty():
         found = ", ".join(sorted(map(repr, unknown[c.SPLIT].unique().to_list())))
-        raise DataError(f"the split column holds {found}, expected train, valid or test; rename them on import")
+        user, item = unknown.select(c.USER_ID, c.ITEM_ID).row(0)
+        raise DataError(
+            f"the split column holds {found} in {len(unknown):,} rows (first: user {user!r}, item {item!r}), "
+            "expected train, valid or test; rename them on import with --split-value THEIRS=OURS"
+        )
     if (frame[c.SPLIT] == "valid").any() or config.valid == 0:
         return frame
     train = frame.filter(pl.col(c.SPLIT) == "train").drop(c.SPLIT)
@@ -128,17 +136,28 @@ def _labelled(
 
 
 def _without_saturated_users(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
-    """A user who has every item in train has no negative; such users are left out and named."""
+    """A user who has every item in train has no negative; such users are left out and named.
+
+    Their items may go with them, and leave another user with every item: so on, until nobody is left out.
+    """
+    left_out: list[str] = []
+    kept = frame
+    while full := _saturated(kept):
+        left_out += full
+        kept = kept.filter(~pl.col(c.USER_ID).is_in(full))
+    if not left_out:
+        return frame, ()
+    remedy = f"{len(left_out):,} such user(s) were left out, since no negative exists for them"
+    reason = "belong to users with every item in train"
+    entry = Entry("split", reason, len(frame) - len(kept), f"user {left_out[0]!r}", remedy)
+    return kept, (entry,)
+
+
+def _saturated(frame: pl.DataFrame) -> list[str]:
     train = frame.filter(pl.col(c.SPLIT) == "train")
     n_items = train[c.ITEM_ID].n_unique()
-    full = train.group_by(c.USER_ID).agg(pl.len()).filter(pl.col("len") >= n_items)[c.USER_ID].sort()
-    if full.is_empty() or n_items == 0:
-        return frame, ()
-    theirs = pl.col(c.USER_ID).is_in(full.implode())
-    count = int(frame.select(theirs.sum()).item())
-    remedy = f"{len(full):,} such user(s) were left out, since no negative exists for them"
-    entry = Entry("split", f"belong to users with all {n_items:,} items", count, f"user {full[0]!r}", remedy)
-    return frame.filter(~theirs), (entry,)
+    full = train.group_by(c.USER_ID).agg(pl.len()).filter(pl.col("len") >= n_items)
+    return full[c.USER_ID].sort().to_list()
 
 
 def _vocabulary(frame: pl.DataFrame, config: SplitConfig) -> Vocabulary:

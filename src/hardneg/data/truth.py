@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hardneg.data.split import Vocabulary
@@ -32,7 +33,7 @@ class Truth:
     user_offsets: Floats
 
     def like_probability(self, users: Indices, items: Indices) -> Floats:
-        """Probability in (0, 1) that the user likes the item; users and items broadcast against each other."""
+        """Probability in [0, 1] (as far as float32 tells) that the user likes the item; users and items broadcast against each other."""
         affinity = np.einsum("...t,...t->...", self.user_tastes[users], self.item_traits[items])
         return sigmoid(affinity + self.item_quality[items] - self.user_offsets[users])
 
@@ -43,10 +44,23 @@ class Truth:
 
     def numbered_as(self, vocabulary: Vocabulary) -> Truth:
         """The same factors in the order of a split's users and items (simulated ids are `u12`, `i34`)."""
-        users, items = (np.array([int(name[1:]) for name in ids]) for ids in (vocabulary.user_ids, vocabulary.item_ids))
+        users = _numbers(vocabulary.user_ids, "u", len(self.user_tastes))
+        items = _numbers(vocabulary.item_ids, "i", len(self.item_traits))
         return Truth(
             self.user_tastes[users], self.item_traits[items], self.item_quality[items], self.user_offsets[users]
         )
+
+
+def _numbers(ids: list[str], letter: str, n: int) -> Indices:
+    """What follows the letter in simulated ids."""
+    known = {f"{letter}{number}": number for number in range(n)}
+    strange = [name for name in ids if name not in known]
+    if strange:
+        raise DataError(
+            f"the split has {len(strange):,} ids that the simulated store lacks (first: {strange[0]!r}), expected "
+            f"{letter}0 to {letter}{n - 1}; give the dataset that the split was made from"
+        )
+    return np.array([known[name] for name in ids], np.int64)
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -56,7 +70,7 @@ def sigmoid(x: Floats) -> Floats:
 
 def write(dataset: Path, truth: Truth) -> None:
     """Write the factors into a dataset folder that is being made."""
-    (dataset / FOLDER).mkdir()
+    (dataset / FOLDER).mkdir(exist_ok=True)  # an interrupted attempt may have made it
     save_file(
         {name: np.ascontiguousarray(getattr(truth, name)) for name in ARRAYS}, dataset / FOLDER / "factors.safetensors"
     )
@@ -67,4 +81,7 @@ def read(dataset: Path) -> Truth:
     path = dataset / FOLDER / "factors.safetensors"
     if not path.is_file():
         raise DataError(f"{dataset} holds no {FOLDER}/, expected a dataset made by `hardneg data simulate`")
-    return Truth(**load_file(path))
+    try:
+        return Truth(**load_file(path))
+    except (SafetensorError, TypeError):
+        raise DataError(f"{path} does not hold {', '.join(ARRAYS)}; simulate the dataset again") from None

@@ -41,9 +41,9 @@ def extract_profiles(split: Split) -> Profiles:
     most in common with those words, and the user's own train review that has.
     """
     texts = item_texts(split.texts)
-    if not any(texts):
-        return Profiles(texts, [""] * split.train.n_users, SOURCE)
     vectors, said, words = tfidf(texts, split.reviews[c.REVIEW].to_list())
+    if not words:
+        return Profiles(texts, [""] * split.train.n_users, SOURCE)
     tastes = csr_array(split.train.matrix() @ vectors)
     likes = _top_words(tastes, words)
     examples = _examples(split, vectors, tastes)

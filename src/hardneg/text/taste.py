@@ -11,6 +11,8 @@ from hardneg.text.texts import tfidf
 from hardneg.types import Floats
 
 SAMPLED_PAIRS = 20_000
+TIE = 1e-6
+"""Cosines closer than this differ by rounding alone."""
 
 
 def text_taste_correlation(pairs: Interactions, texts: list[str], *, seed: int = 0) -> float | None:
@@ -19,7 +21,7 @@ def text_taste_correlation(pairs: Interactions, texts: list[str], *, seed: int =
     Over as many observed as unobserved pairs (at most 20,000 of each; the unobserved item is drawn by popularity, so
     that popularity says nothing): the cosine between the item's tf-idf text and the summed texts of the user's
     *other* items, against 1 for observed and 0 for not. A definition of our own; words only, no language model. None
-    where there are no texts, or no user with two pairs.
+    where it is undefined: no texts or all alike, no user with two pairs, no unobserved pair.
     """
     eligible = np.flatnonzero(pairs.counts[pairs.users] >= 2)
     if not any(texts) or not len(eligible):
@@ -34,7 +36,10 @@ def text_taste_correlation(pairs: Interactions, texts: list[str], *, seed: int =
     observed = _cosine(profiles[users] - vectors[chosen], vectors[chosen])
     unobserved = _cosine(profiles[users[fresh]], vectors[others[fresh]])
     labels = np.repeat([1.0, 0.0], [len(observed), len(unobserved)])
-    return float(np.corrcoef(np.concatenate([observed, unobserved]), labels)[0, 1])
+    cosines = np.concatenate([observed, unobserved])
+    if np.ptp(cosines) < TIE or not len(unobserved):
+        return None
+    return float(np.corrcoef(cosines, labels)[0, 1])
 
 
 def _cosine(a: csr_array, b: csr_array) -> Floats:

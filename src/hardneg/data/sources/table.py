@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from hardneg.data import columns as c
-from hardneg.data.dataset import INTERACTION_TYPES, Dataset, drop_repeated_items, no_items, read_parquet
+from hardneg.data.dataset import INTERACTION_TYPES, ROW, Dataset, drop_repeated_items, no_items, read_parquet
 from hardneg.data.ledger import Entry, Ledger
 from hardneg.errors import ConfigError, DataError
 
 GUESSES = {c.USER_ID: ("user_id", "user"), c.ITEM_ID: ("item_id", "item")}
 """Names taken for an id column when none is mapped."""
+LARGEST = 2.0**53
+"""Numbers from here on are no times and no ratings."""
 
 
 def read_table(
@@ -44,9 +46,10 @@ def _interactions(
 ) -> tuple[pl.DataFrame, Ledger]:
     raw = load(path)
     mapped = _mapped(raw, columns, path, tuple(INTERACTION_TYPES), required=(c.USER_ID, c.ITEM_ID))
-    frame, ledger = without_missing_ids(mapped, path, (c.USER_ID, c.ITEM_ID))
+    _require_plain(mapped, path)
+    frame, ledger = without_missing_ids(mapped.with_row_index(ROW, offset=1), path, (c.USER_ID, c.ITEM_ID))
     for column in (c.RATING, c.TIMESTAMP):
-        if column in frame.columns:
+        if column in frame.columns and not frame.is_empty():
             frame, entries = _to_number(frame, column, path)
             ledger += entries
     if c.SPLIT in frame.columns and split_values:
@@ -60,8 +63,10 @@ def _interactions(
 def _items(path: Path, columns: Mapping[str, str]) -> tuple[pl.DataFrame, Ledger]:
     raw = load(path)
     frame = _mapped(raw, columns, path, (c.ITEM_ID, *c.TEXT), required=(c.ITEM_ID,), keep_others=True)
-    frame, ledger = without_missing_ids(frame, path, (c.ITEM_ID,))
-    frame = frame.select(pl.col(c.ITEM_ID).cast(pl.String), *(_as_text(frame, n) for n in frame.columns[1:]))
+    _require_plain(frame, path, lists=True)
+    names = [name for name in frame.columns if name != c.ITEM_ID]
+    frame, ledger = without_missing_ids(frame.with_row_index(ROW, offset=1), path, (c.ITEM_ID,))
+    frame = frame.select(ROW, pl.col(c.ITEM_ID).cast(pl.String), *(_as_text(frame, name) for name in names))
     frame, repeated = drop_repeated_items(frame, path.name)
     return frame, ledger + repeated
 
@@ -81,7 +86,7 @@ def load(path: Path) -> pl.DataFrame:
             raise DataError(f"{path} is none of .parquet, .csv, .tsv (also .gz); convert it")
     except pl.exceptions.NoDataError:
         raise DataError(f"{path} is empty, expected a header and rows; check the export") from None
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
     if frame.is_empty():
         raise DataError(f"{path} has a header but no rows; check the export")
@@ -89,12 +94,12 @@ def load(path: Path) -> pl.DataFrame:
 
 
 def without_missing_ids(frame: pl.DataFrame, path: Path, ids: tuple[str, ...]) -> tuple[pl.DataFrame, Ledger]:
-    """Leave out rows in which an id is null or blank."""
+    """Leave out rows in which an id is null or blank; `frame` carries the row numbers."""
     missing = pl.any_horizontal(pl.col(name).cast(pl.String).fill_null("").str.strip_chars() == "" for name in ids)
-    bad = frame.with_row_index("_row").filter(missing)
+    bad = frame.filter(missing)
     if bad.is_empty():
         return frame, ()
-    entry = Entry(path.name, "lack an id", len(bad), f"row {bad['_row'][0] + 1}", "they were left out")
+    entry = Entry(path.name, "lack an id", len(bad), f"row {bad[ROW][0]}", "they were left out")
     return frame.filter(~missing), (entry,)
 
 
@@ -115,7 +120,7 @@ def _mapped(
         guess = next((name for name in GUESSES.get(ours, (ours,)) if name in raw.columns), None)
         if ours not in found and guess is not None and guess not in found.values():
             found[ours] = guess
-    for ours in {*required, *columns}:
+    for ours in dict.fromkeys((*required, *columns)):
         if found.get(ours) not in raw.columns:
             wanted = found.get(ours, ours)
             raise DataError(
@@ -127,17 +132,27 @@ def _mapped(
     return raw.select(*ours_first, *others)
 
 
+def _require_plain(frame: pl.DataFrame, path: Path, *, lists: bool = False) -> None:
+    """Only text, numbers and dates (and lists of them, where `lists`) have a spelling."""
+    for name, dtype in frame.schema.items():
+        inner = dtype.inner if lists and isinstance(dtype, pl.List) else dtype
+        if inner.is_nested() or inner in (pl.Binary, pl.Object, pl.Duration):
+            raise DataError(
+                f"{path}: column {name} holds {dtype}, expected text or numbers; convert it or leave it out"
+            )
+
+
 def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame, Ledger]:
     """Cast to numbers (times to seconds since 1970); a row with text there is left out, a blank stays unknown."""
     values = frame[column]
-    if values.dtype.is_temporal():
+    if isinstance(values.dtype, (pl.Date, pl.Datetime)):
         return frame.with_columns(values.cast(pl.Datetime("ms")).dt.epoch("s").alias(column)), ()
     blank = values.cast(pl.String).fill_null("").str.strip_chars() == ""
     numbers = values.cast(pl.Float64, strict=False)
     if column == c.TIMESTAMP and numbers.is_null().sum() > blank.sum() and values.dtype == pl.String:
         times = values.str.to_datetime(strict=False, time_unit="ms", exact=True, time_zone="UTC").dt.epoch("s")
         numbers = numbers.fill_null(times.cast(pl.Float64))
-    bad = numbers.is_null() & ~blank | ~numbers.fill_null(0).is_finite()
+    bad = numbers.is_null() & ~blank | ~(numbers.fill_null(0).abs() < LARGEST)
     if bad.all():
         raise DataError(
             f"{path}: column {column} holds text in every row (first: {values[0]!r}), expected numbers; "
@@ -146,7 +161,7 @@ def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFra
     ledger: Ledger = ()
     if bad.any():
         row = int(bad.arg_true()[0])
-        first = f"row {row + 1}, {column} {values[row]!r}"
+        first = f"row {frame[ROW][row]}, {column} {values[row]!r}"
         ledger = (Entry(path.name, f"have no number as {column}", int(bad.sum()), first, "they were left out"),)
     return frame.with_columns(numbers.alias(column)).filter(~bad), ledger
 

@@ -1,0 +1,115 @@
+"""One training epoch of LightGCN: ours against a plain torch version, side by side in one run.
+
+    python benchmarks/epoch.py [SPLIT] [--repeats N]
+
+The rival is LightGCN as it is mostly written: the graph in coordinate format, autograd through it, hops stacked,
+uniform negatives in arrays. Both train on the same pairs with the same sizes, one thread, in turn; ratios are taken
+pair by pair. Without SPLIT, random pairs of 30,000 users is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hardneg.data import Interactions
+from hardneg.data import split as splits
+from hardneg.models import LightGCN
+from hardneg.models.propagation import normalised_adjacency
+from hardneg.negatives import DNS, Ingredients, MixGCF, SamplerConfig, Uniform, UniformCandidates
+from hardneg.training import FitConfig, fit
+
+SIZE, HOPS, BATCH = 64, 3, 2048
+
+
+def plain_epoch(train: Interactions) -> Callable[[], None]:
+    graph = normalised_adjacency(train).tocoo()
+    places = torch.from_numpy(np.stack([graph.row, graph.col]).astype(np.int64))
+    adjacency = torch.sparse_coo_tensor(places, torch.from_numpy(graph.data), graph.shape).coalesce()
+    table = torch.nn.Parameter(torch.randn(sum(graph.shape) // 2, SIZE) * 0.1)
+    adam = torch.optim.Adam([table], lr=3e-3)
+    rng = np.random.default_rng(0)
+
+    def epoch() -> None:
+        order = rng.permutation(len(train))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            negatives = UniformCandidates(train).draw(train.users[rows], n=1, rng=rng)[:, 0]
+            tables = [table]
+            for _ in range(HOPS):
+                tables.append(torch.sparse.mm(adjacency, tables[-1]))
+            final = torch.stack(tables, dim=1).mean(dim=1)
+            users, items, others = (
+                torch.from_numpy(index)
+                for index in (train.users[rows], train.items[rows] + train.n_users, negatives + train.n_users)
+            )
+            difference = (final[users] * (final[others] - final[items])).sum(dim=1)
+            norm = sum(table[index].square().sum() for index in (users, items, others)) / (2 * len(rows))
+            loss = F.softplus(difference).mean() + 1e-4 * norm
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+
+    return epoch
+
+
+def our_epoch(train: Interactions, sampler: SamplerConfig) -> Callable[[], None]:
+    model = LightGCN(train, embedding_size=SIZE, hops=HOPS)
+    config = FitConfig(epochs=1, batch_size=BATCH, check_every=1)
+    built, candidates = sampler.build(Ingredients(SIZE, None, 0)), UniformCandidates(train)
+
+    def epoch() -> None:
+        fit(model, train, built, candidates, config, validate=lambda _: {"recall@20": 0.0})
+
+    return epoch
+
+
+def seconds(epoch: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    epoch()
+    return time.perf_counter() - start
+
+
+def a_store() -> Interactions:
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(30_000, size=200_000), (rng.random(200_000) ** 2 * 10_000).astype(int)
+    return Interactions.of(users, items, n_users=30_000, n_items=10_000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", type=Path, nargs="?")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    train = a_store() if arguments.split is None else splits.read(arguments.split).train
+    ours = {s.kind: our_epoch(train, s) for s in (Uniform(), DNS(candidates=10), MixGCF(candidates=10))}
+    rival = plain_epoch(train)
+    for epoch in (rival, *ours.values()):
+        epoch()
+    print(
+        f"{len(train):,} pairs, size {SIZE}, {HOPS} hops, batch {BATCH}, 1 thread, {arguments.repeats} repeats in turn"
+    )
+    print("| epoch | seconds, median | plain torch / this, median [min, max] |\n| --- | --- | --- |")
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in ours}
+    for _ in range(arguments.repeats):
+        base = seconds(rival)
+        for name, epoch in ours.items():
+            measured[name].append((base, seconds(epoch)))
+    base_median = statistics.median(base for base, _ in measured["uniform"])
+    print(f"| plain torch, coordinate format, uniform | {base_median:.2f} | 1 |")
+    for name, pairs in measured.items():
+        ratios = [base / own for base, own in pairs]
+        own = statistics.median(own for _, own in pairs)
+        print(f"| ours, {name} | {own:.2f} | {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}] |")
+
+
+if __name__ == "__main__":
+    main()

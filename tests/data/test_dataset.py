@@ -1,0 +1,71 @@
+"""Dataset folders and the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hardneg import artifacts
+from hardneg.data import dataset as datasets
+from hardneg.data.dataset import Dataset
+from hardneg.data.ledger import Entry, as_notes
+from hardneg.errors import DataError
+
+ENTRY = Entry("a.csv", "lack an id", 1200, "row 3", "they were left out")
+
+
+@pytest.fixture
+def small() -> Dataset:
+    interactions = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["1", "2"], "review": ["Gräfin", None]})
+    return Dataset(interactions, pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]}))
+
+
+def test_an_entry_is_one_line_for_people() -> None:
+    assert str(ENTRY) == "a.csv: 1,200 rows lack an id (first: row 3); they were left out"
+    assert ": 1 row " in str(Entry("a.csv", "x", 1, "row 3", "y"))
+    assert Entry(**as_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
+
+
+def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: Dataset, tmp_path: Path) -> None:
+    datasets.write(tmp_path / "d", small.with_entries(ENTRY), config={"source": "table"}, inputs={"a": "b"})
+    again = datasets.read(tmp_path / "d")
+    assert again.interactions.equals(small.interactions)
+    assert again.items.equals(small.items)
+    notes = artifacts.manifest_of(tmp_path / "d", "dataset")["notes"]
+    assert notes["rows"] == 2
+    assert notes["items"] == 1
+    assert [Entry(**entry) for entry in notes["ledger"]] == [ENTRY]
+
+
+def test_entries_are_added_behind(small: Dataset) -> None:
+    other = Entry("b", "c", 1, "d", "e")
+    assert small.with_entries(ENTRY).with_entries(other).ledger == (ENTRY, other)
+    assert small.ledger == ()
+
+
+def test_of_a_repeated_item_the_first_row_is_kept() -> None:
+    items = pl.DataFrame({"item_id": ["2", "1", "2", "2"], "title": ["first", "one", "second", "third"]})
+    kept, (entry,) = datasets.drop_repeated_items(items, "items.csv")
+    assert kept.rows() == [("2", "first"), ("1", "one")]
+    assert str(entry) == ("items.csv: 2 rows repeat an item (first: row 3, item '2'); the first row of an item is kept")
+    same, nothing = datasets.drop_repeated_items(kept, "items.csv")
+    assert same.equals(kept)
+    assert nothing == ()
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no manifest\.json, expected a finished dataset folder"):
+        datasets.read(tmp_path)
+
+
+def test_an_unreadable_parquet_file_is_named(small: Dataset, tmp_path: Path) -> None:
+    datasets.write(tmp_path / "d", small, config={}, inputs={})
+    (tmp_path / "d" / "items.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match=r"items\.parquet is no readable Parquet file") as caught:
+        datasets.read(tmp_path / "d")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "d" / "interactions.parquet").unlink()
+    with pytest.raises(DataError, match=r"interactions\.parquet does not exist; check the path"):
+        datasets.read(tmp_path / "d")

@@ -1,0 +1,120 @@
+"""What filters keep, and what they say of the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardneg.data.filters import FilterConfig, apply
+from hardneg.errors import ConfigError, DataError
+
+Pair = tuple[str, str]
+
+
+def frame(rows: list[tuple[object, ...]], *more: str) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=["user_id", "item_id", *more], orient="row", strict=False)
+
+
+def seconds(year: int, month: int, day: int, hour: int = 0) -> int:
+    return int(datetime(year, month, day, hour, tzinfo=UTC).timestamp())
+
+
+def slow_core(pairs: set[Pair], k: int) -> set[Pair]:
+    """Drop one offending pair at a time."""
+    while True:
+        users, items = Counter(u for u, _ in pairs), Counter(i for _, i in pairs)
+        bad = next((p for p in sorted(pairs) if users[p[0]] < k or items[p[1]] < k), None)
+        if bad is None:
+            return pairs
+        pairs = pairs - {bad}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("123456")), min_size=1, max_size=40),
+    st.integers(0, 4),
+)
+def test_kcore_equals_a_slow_loop_and_counts_what_it_drops(pairs: list[Pair], k: int) -> None:
+    expected = slow_core(set(pairs), k)
+    if not expected:
+        with pytest.raises(DataError, match=r"the filters leave no interactions; relax --min-rating.*--kcore"):
+            apply(frame(pairs), FilterConfig(kcore=k))
+        return
+    kept, ledger = apply(frame(pairs), FilterConfig(kcore=k))
+    assert kept.columns == ["user_id", "item_id"]
+    assert len(kept) == len(expected)
+    assert set(kept.rows()) == expected
+    assert sum(entry.count for entry in ledger) == len(pairs) - len(expected)
+    again, nothing = apply(kept, FilterConfig(kcore=k))
+    assert again.equals(kept)
+    assert nothing == ()
+
+
+def test_ratings_below_and_missing_ratings_are_left_out_and_named() -> None:
+    rows = [("a", "1", 5.0), ("a", "2", 3.0), ("b", "1", None), ("b", "2", 4.0)]
+    kept, (entry,) = apply(frame(rows, "rating"), FilterConfig(min_rating=4))
+    assert kept.rows() == [("a", "1", 5.0), ("b", "2", 4.0)]
+    assert str(entry) == (
+        "filters: 2 rows are rated lower or not at all (first: user 'a', item '2'); they were left out"
+    )
+
+
+def test_a_rating_filter_without_ratings_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"--min-rating needs a rating column, found user_id, item_id; map it"):
+        apply(frame([("a", "1")]), FilterConfig(min_rating=4))
+
+
+@pytest.mark.parametrize("config", [FilterConfig(since=date(2020, 1, 1)), FilterConfig(until=date(2020, 1, 1))])
+def test_a_date_filter_without_timestamps_says_what_to_do(config: FilterConfig) -> None:
+    with pytest.raises(ConfigError, match=r"--since and --until needs a timestamp column, found user_id, item_id"):
+        apply(frame([("a", "1")]), config)
+
+
+def test_dates_are_days_in_utc_the_last_one_excluded() -> None:
+    rows = [
+        ("a", "1", seconds(2019, 12, 31, 23)),
+        ("a", "2", seconds(2020, 1, 1)),
+        ("a", "3", seconds(2020, 1, 31, 23)),
+        ("a", "4", seconds(2020, 2, 1)),
+        ("a", "5", None),
+    ]
+    kept, (entry,) = apply(frame(rows, "timestamp"), FilterConfig(since=date(2020, 1, 1), until=date(2020, 2, 1)))
+    assert kept["item_id"].to_list() == ["2", "3"]
+    assert entry.count == 3
+    assert "outside the dates" in str(entry)
+    assert "item '1'" in entry.first
+    open_ended, _ = apply(frame(rows, "timestamp"), FilterConfig(since=date(2020, 1, 1)))
+    assert open_ended["item_id"].to_list() == ["2", "3", "4"]
+
+
+def test_of_a_repeated_pair_the_earliest_is_kept() -> None:
+    rows = [("a", "1", None, "never"), ("a", "1", 9, "late"), ("a", "1", 3, "early"), ("b", "1", 5, "other")]
+    kept, (entry,) = apply(frame(rows, "timestamp", "review"), FilterConfig())
+    assert dict(zip(kept["user_id"], kept["review"], strict=True)) == {"a": "early", "b": "other"}
+    assert entry.count == 2
+    assert "repeat a pair; the earliest is kept" in str(entry)
+
+
+def test_of_a_pair_in_two_parts_the_one_in_train_is_kept() -> None:
+    """Otherwise a test row with an early timestamp would take a pair out of train."""
+    rows = [("a", "1", 1, "test"), ("a", "1", 2, "valid"), ("a", "1", 3, "train")]
+    for order in (rows, rows[::-1]):
+        kept, (entry,) = apply(frame(list(order), "timestamp", "split"), FilterConfig())
+        assert kept.rows() == [("a", "1", 3, "train")]
+        assert entry.count == 2
+
+
+def test_filters_are_applied_in_order() -> None:
+    """The 2-core is that of the well-rated pairs."""
+    rows = [("a", "1", 5), ("a", "2", 5), ("b", "1", 5), ("b", "2", 5), ("c", "1", 5), ("c", "2", 1)]
+    kept, ledger = apply(frame(rows, "rating"), FilterConfig(min_rating=3, kcore=2))
+    assert sorted(kept.select("user_id", "item_id").rows()) == [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
+    assert [(e.count, e.reason) for e in ledger] == [
+        (1, "are rated lower or not at all"),
+        (1, "are outside the 2-core"),
+    ]

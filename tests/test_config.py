@@ -1,0 +1,111 @@
+"""Options: what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from hardneg.config import Config, overrides, parse, write_yaml
+from hardneg.errors import ConfigError, DataError, HardnegError
+
+
+class Apple(Config):
+    kind: Literal["apple"] = "apple"
+    weight: Annotated[int, Field(ge=1)] = 3
+    name: str = "boskoop"
+
+
+class Pear(Config):
+    kind: Literal["pear"] = "pear"
+
+
+Fruit = Annotated[Apple | Pear, Field(discriminator="kind")]
+
+
+def test_errors_have_one_root_and_are_standard_errors_too() -> None:
+    assert issubclass(ConfigError, HardnegError)
+    assert issubclass(DataError, HardnegError)
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(DataError, ValueError)
+
+
+def test_an_unknown_key_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"^fruit\.yaml: wieght: Extra inputs are not permitted$"):
+        parse(Apple, {"wieght": 4}, where="fruit.yaml")
+
+
+def test_all_problems_come_in_one_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Apple, {"weight": 0, "name": 7}, where="fruit.yaml")
+    message = str(caught.value)
+    assert message.startswith("fruit.yaml: ")
+    assert "weight: " in message
+    assert "name: " in message
+    assert "\n" not in message
+
+
+def test_a_choice_and_its_options_are_one_object() -> None:
+    assert parse(Fruit, {"kind": "apple", "weight": 9}, where="x") == Apple(weight=9)
+    with pytest.raises(ConfigError, match="weight"):
+        parse(Fruit, {"kind": "pear", "weight": 9}, where="x")
+    with pytest.raises(ConfigError, match=r"x: value: .*'plum'.*'apple', 'pear'"):
+        parse(Fruit, {"kind": "plum"}, where="x")
+
+
+def test_a_config_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Apple().weight = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("a=16", 16),
+        ("a=.1", 0.1),
+        ("a=1e-3", 0.001),
+        ("a=true", True),
+        ("a=null", None),
+        ("a=[1, 2]", [1, 2]),
+        ("a=x=y", "x=y"),
+        ("a=", None),
+        ("a=words", "words"),
+    ],
+)
+def test_override_values_are_read_as_people_mean_them(pair: str, value: object) -> None:
+    found = overrides([pair])
+    assert found == {"a": value}
+    assert type(found["a"]) is type(value)
+
+
+@pytest.mark.parametrize("pair", ["candidates", "=3", ""])
+def test_an_override_without_a_name_or_value_is_refused(pair: str) -> None:
+    with pytest.raises(ConfigError, match="expected NAME=VALUE, for example candidates=16"):
+        overrides([pair])
+
+
+def test_broken_yaml_in_an_override_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"'a=\[1' has no readable value") as caught:
+        overrides(["a=[1"])
+    assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text(max_size=12))
+def test_no_override_raises_anything_else(text: str) -> None:
+    try:
+        assert list(overrides([f"a={text}"])) == ["a"]
+    except ConfigError as error:
+        assert "a=" in str(error)  # noqa: PT017 - whether it raises depends on the text
+
+
+def test_a_written_config_reads_back_in_the_order_of_its_fields(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "c.yaml", Apple(weight=5, name="Gräfin"))
+    values = yaml.safe_load((tmp_path / "c.yaml").read_text(encoding="utf-8"))
+    assert list(values) == ["kind", "weight", "name"]
+    assert parse(Apple, values, where="x") == Apple(weight=5, name="Gräfin")
