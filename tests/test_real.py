@@ -80,7 +80,7 @@ def test_steam_reviews_are_read_with_their_texts(real: Path) -> None:
     data = read_table(folder / "reviews.parquet", folder / "games.parquet", item_columns=item_columns)
     assert len(data.interactions) == 59_305
     assert len(data.items) == 32_132
-    assert [entry.reason for entry in data.ledger] == ["repeat an item"]
+    assert [entry.reason for entry in data.ledger] == ["repeating an item"]
     split = make_split(data, SplitConfig(filters=FilterConfig(kcore=5)))
     assert split.reviews["review"].str.len_chars().min() > 0
     assert split.train.contains(*(split.reviews[name].to_numpy() for name in ("user", "item"))).all()

@@ -76,10 +76,10 @@ def split(shop: Path) -> Path:
         "--out",
         shop / "data",
     )
-    assert "sales.csv: 1 row lack an id" in said
-    assert "sales.csv: 1 row have no number as rating" in said
+    assert "sales.csv: 1 row without an id" in said
+    assert "sales.csv: 1 row without a number as rating" in said
     assert "'five'" in said
-    assert "products.csv: 2 rows repeat an item" in said
+    assert "products.csv: 2 rows repeating an item" in said
     succeed("data", "split", shop / "data", "--train", 0.7, "--valid", 0.1, "--test", 0.2, "--out", shop / "split")
     return shop / "split"
 

@@ -13,7 +13,7 @@ from hardneg.data.dataset import Dataset
 from hardneg.data.ledger import Entry, as_notes
 from hardneg.errors import DataError
 
-ENTRY = Entry("a.csv", "lack an id", 1200, "row 3", "they were left out")
+ENTRY = Entry("a.csv", "without an id", 1200, "row 3", "they were left out")
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def small() -> Dataset:
 
 
 def test_an_entry_is_one_line_for_people() -> None:
-    assert str(ENTRY) == "a.csv: 1,200 rows lack an id (first: row 3); they were left out"
+    assert str(ENTRY) == "a.csv: 1,200 rows without an id (first: row 3); they were left out"
     assert ": 1 row " in str(Entry("a.csv", "x", 1, "row 3", "y"))
     assert Entry(**as_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
 
@@ -49,7 +49,9 @@ def test_of_a_repeated_item_the_first_row_is_kept() -> None:
     items = pl.DataFrame({"item_id": ["2", "1", "2", "2"], "title": ["first", "one", "second", "third"]})
     kept, (entry,) = datasets.drop_repeated_items(items, "items.csv")
     assert kept.rows() == [("2", "first"), ("1", "one")]
-    assert str(entry) == ("items.csv: 2 rows repeat an item (first: row 3, item '2'); the first row of an item is kept")
+    assert str(entry) == (
+        "items.csv: 2 rows repeating an item (first: row 3, item '2'); the first row of an item is kept"
+    )
     same, nothing = datasets.drop_repeated_items(kept, "items.csv")
     assert same.equals(kept)
     assert nothing == ()

@@ -59,9 +59,7 @@ def test_ratings_below_and_missing_ratings_are_left_out_and_named() -> None:
     rows = [("a", "1", 5.0), ("a", "2", 3.0), ("b", "1", None), ("b", "2", 4.0)]
     kept, (entry,) = apply(frame(rows, "rating"), FilterConfig(min_rating=4))
     assert kept.rows() == [("a", "1", 5.0), ("b", "2", 4.0)]
-    assert str(entry) == (
-        "filters: 2 rows are rated lower or not at all (first: user 'a', item '2'); they were left out"
-    )
+    assert str(entry) == ("filters: 2 rows rated lower or not at all (first: user 'a', item '2'); they were left out")
 
 
 def test_a_rating_filter_without_ratings_says_what_to_do() -> None:
@@ -97,7 +95,7 @@ def test_of_a_repeated_pair_the_earliest_is_kept() -> None:
     kept, (entry,) = apply(frame(rows, "timestamp", "review"), FilterConfig())
     assert dict(zip(kept["user_id"], kept["review"], strict=True)) == {"a": "early", "b": "other"}
     assert entry.count == 2
-    assert "repeat a pair; the earliest is kept" in str(entry)
+    assert "repeating a pair, of which the earliest is kept" in str(entry)
 
 
 def test_of_a_pair_in_two_parts_the_one_in_train_is_kept() -> None:
@@ -115,6 +113,6 @@ def test_filters_are_applied_in_order() -> None:
     kept, ledger = apply(frame(rows, "rating"), FilterConfig(min_rating=3, kcore=2))
     assert sorted(kept.select("user_id", "item_id").rows()) == [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
     assert [(e.count, e.reason) for e in ledger] == [
-        (1, "are rated lower or not at all"),
-        (1, "are outside the 2-core"),
+        (1, "rated lower or not at all"),
+        (1, "outside the 2-core"),
     ]

@@ -206,7 +206,7 @@ def test_a_user_with_every_item_is_left_out_and_named() -> None:
     assert split.vocabulary.user_ids == ["b", "c"]
     (entry,) = split.ledger
     assert str(entry) == (
-        "split: 3 rows belong to users with every item in train (first: user 'all'); "
+        "split: 3 rows of users with every item in train (first: user 'all'); "
         "1 such user(s) were left out, since no negative exists for them"
     )
 
@@ -223,7 +223,7 @@ def test_a_user_who_has_every_item_that_remains_is_left_out_too() -> None:
 
 def test_nobody_left_says_why() -> None:
     rows = [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
-    with pytest.raises(DataError, match=r"leaves no train pairs \(split: 4 rows belong to users with every item"):
+    with pytest.raises(DataError, match=r"leaves no train pairs \(split: 4 rows of users with every item"):
         make_split(dataset(rows), ALL_TRAIN)
 
 
@@ -232,10 +232,10 @@ def test_test_ids_that_train_lacks_are_counted_and_named() -> None:
     split = make_split(dataset(rows, "split"), SplitConfig(by="given", valid=0))
     assert pairs_of(split, "test") == {("b", "1")}
     user, item = split.ledger
-    assert (user.count, user.reason) == (1, "have a user_id that train lacks")
+    assert (user.count, user.reason) == (1, "whose user_id train lacks")
     assert user.first == "test pair of user 'z' and item '1'"
     assert item.count == 1
-    assert "item_id that train lacks" in item.reason
+    assert "item_id train lacks" in item.reason
     assert item.first == "test pair of user 'a' and item '9'"
     assert "--cold keep" in item.remedy
 

@@ -56,7 +56,7 @@ def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, 
         return items, ()
     row, item = repeated.select(ROW, c.ITEM_ID).row(0)
     entry = Entry(
-        where, "repeat an item", len(repeated), f"row {row}, item {item!r}", "the first row of an item is kept"
+        where, "repeating an item", len(repeated), f"row {row}, item {item!r}", "the first row of an item is kept"
     )
     return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (entry,)
 

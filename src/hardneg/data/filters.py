@@ -44,7 +44,7 @@ def _rating(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
     if config.min_rating is None:
         return frame, ()
     _require(frame, c.RATING, "--min-rating")
-    return _keep(frame, pl.col(c.RATING).fill_null(float("-inf")) >= config.min_rating, "are rated lower or not at all")
+    return _keep(frame, pl.col(c.RATING).fill_null(float("-inf")) >= config.min_rating, "rated lower or not at all")
 
 
 def _dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
@@ -54,7 +54,7 @@ def _dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
     since = _seconds(config.since or date.min.replace(year=1))
     until = _seconds(config.until or date(9999, 12, 31))
     wanted = pl.col(c.TIMESTAMP).is_between(since, until, closed="left").fill_null(value=False)
-    return _keep(frame, wanted, "are outside the dates")
+    return _keep(frame, wanted, "outside the dates")
 
 
 def _duplicates(frame: pl.DataFrame, _: FilterConfig) -> Filtered:
@@ -65,7 +65,9 @@ def _duplicates(frame: pl.DataFrame, _: FilterConfig) -> Filtered:
         places = {part: place for place, part in enumerate(c.PARTS)}
         part = pl.col(c.SPLIT).replace_strict(places, default=len(places), return_dtype=pl.Int64)
         frame = frame.sort(part, maintain_order=True)
-    return _keep(frame, pl.struct(c.USER_ID, c.ITEM_ID).is_first_distinct(), "repeat a pair; the earliest is kept")
+    return _keep(
+        frame, pl.struct(c.USER_ID, c.ITEM_ID).is_first_distinct(), "repeating a pair, of which the earliest is kept"
+    )
 
 
 def _kcore(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
@@ -79,7 +81,7 @@ def _kcore(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
     if len(frame) == len(before):
         return frame, ()
     dropped = before.join(frame.select(c.USER_ID, c.ITEM_ID), on=[c.USER_ID, c.ITEM_ID], how="anti")
-    return frame, (_entry(dropped, f"are outside the {config.kcore}-core"),)
+    return frame, (_entry(dropped, f"outside the {config.kcore}-core"),)
 
 
 def _keep(frame: pl.DataFrame, wanted: pl.Expr, reason: str) -> Filtered:

@@ -148,7 +148,7 @@ def _without_saturated_users(frame: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]
     if not left_out:
         return frame, ()
     remedy = f"{len(left_out):,} such user(s) were left out, since no negative exists for them"
-    reason = "belong to users with every item in train"
+    reason = "of users with every item in train"
     entry = Entry("split", reason, len(frame) - len(kept), f"user {left_out[0]!r}", remedy)
     return kept, (entry,)
 
@@ -184,7 +184,7 @@ def _without_unknown(frame: pl.DataFrame, vocabulary: Vocabulary) -> tuple[pl.Da
         unknown = frame.filter(~pl.col(column).is_in(known))
         if not unknown.is_empty():
             part, user, item = unknown.select(c.SPLIT, c.USER_ID, c.ITEM_ID).row(0)
-            reason = f"have a {column} that train lacks"
+            reason = f"whose {column} train lacks"
             first = f"{part} pair of user {user!r} and item {item!r}"
             ledger += (Entry("split", reason, len(unknown), first, remedy),)
             frame = frame.filter(pl.col(column).is_in(known))

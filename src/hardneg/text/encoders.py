@@ -1,4 +1,4 @@
-"""Texts in, vectors out. Nothing is fetched: a packaged encoder, or a model folder or name that is at hand."""
+"""Texts in, vectors out: a packaged encoder that fetches nothing, a model folder, or a name that the hub knows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TextEncoder(Protocol):
 
 
 class SentenceEncoder:
-    """A sentence-transformers model, by folder or by the name of one in the local cache.
+    """A sentence-transformers model, by folder or by name (looked up in the local cache first, then on the hub).
 
     Weights load from safetensors only and remote code is never run.
     """

@@ -36,7 +36,7 @@ def test_what_is_no_number_costs_the_pair(tmp_path: Path) -> None:
     assert data.interactions.rows() == [("0", "5", "train"), ("0", "6", "train")]
     (entry,) = data.ledger
     assert str(entry) == (
-        "train.txt: 4 rows are not whole numbers from 0 on (first: line 1: '0 x'); they were left out"
+        "train.txt: 4 rows of something else than whole numbers from 0 on (first: line 1: '0 x'); they were left out"
     )
 
 
@@ -50,7 +50,7 @@ def test_users_without_any_item_are_an_error(tmp_path: Path) -> None:
     [
         (b"", r"train\.txt is empty, expected lines of whole numbers; check the file"),
         (b"\xff\xff", r"train\.txt cannot be read as text"),
-        (b"user item\n", r"train\.txt holds no usable row; train\.txt: 1 row are not whole numbers"),
+        (b"user item\n", r"train\.txt holds no usable row; train\.txt: 1 row of something else than whole numbers"),
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:

@@ -41,9 +41,11 @@ def test_lines_that_are_no_pairs_are_left_out_and_named(tmp_path: Path) -> None:
     data = read_pairs({"train": put(tmp_path, "\n0 1\n0 1 2\n7\n0 x\n-1 2\n1.5 2\n3 4\n")})
     assert data.interactions.select("user_id", "item_id").rows() == [("0", "1"), ("3", "4")]
     long, strange = data.ledger
-    assert str(long) == "train.txt: 2 rows are not two numbers (first: line 3: '0 1 2'); they were left out"
+    assert (
+        str(long) == "train.txt: 2 rows of something else than two numbers (first: line 3: '0 1 2'); they were left out"
+    )
     assert str(strange) == (
-        "train.txt: 3 rows are not whole numbers from 0 on (first: line 5: '0 x'); they were left out"
+        "train.txt: 3 rows of something else than whole numbers from 0 on (first: line 5: '0 x'); they were left out"
     )
 
 
@@ -52,7 +54,7 @@ def test_items_below_the_offset_are_left_out_and_named(tmp_path: Path) -> None:
     assert data.interactions.rows() == [("0", "0", "train")]
     (entry,) = data.ledger
     assert str(entry) == (
-        "train.txt: 2 rows have an item below 10 (first: line 2: 9); they were left out; check --item-offset"
+        "train.txt: 2 rows with an item below 10 (first: line 2: 9); they were left out; check --item-offset"
     )
 
 
@@ -75,7 +77,11 @@ def test_an_adjacency_list_is_recognised(tmp_path: Path) -> None:
         (b"junk", "a.txt.gz", r"a\.txt\.gz cannot be read as text \(Not a gzipped file"),
         (gzip.compress(b"1 2\n" * 99)[:25], "a.txt.gz", r"a\.txt\.gz cannot be read as text"),
         (gzip.compress(b"1 2\n" * 99)[:10] + b"\xff" * 40, "a.txt.gz", r"a\.txt\.gz cannot be read as text"),
-        (b"a b\nc d\n", "a.txt", r"a\.txt holds no usable row; a\.txt: 2 rows are not whole numbers from 0 on"),
+        (
+            b"a b\nc d\n",
+            "a.txt",
+            r"a\.txt holds no usable row; a\.txt: 2 rows of something else than whole numbers from 0 on",
+        ),
     ],
     ids=["empty", "blank", "no-text", "no-gzip", "cut", "corrupt", "no-numbers"],
 )

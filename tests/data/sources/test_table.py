@@ -104,7 +104,7 @@ def test_rows_without_an_id_are_left_out_and_named(tmp_path: Path) -> None:
     data = read_table(path)
     assert data.interactions.rows() == [("a", "1"), ("c", "4")]
     (entry,) = data.ledger
-    assert str(entry) == "shop.csv: 3 rows lack an id (first: row 2); they were left out"
+    assert str(entry) == "shop.csv: 3 rows without an id (first: row 2); they were left out"
 
 
 @pytest.mark.parametrize("bad", ["five", "nan", "inf", "1e300", "4,5"])
@@ -115,7 +115,7 @@ def test_text_in_a_number_costs_the_row_named_as_in_the_file(tmp_path: Path, bad
     assert data.interactions.rows() == [("a", "1", 4.0), ("c", "3", None), ("d", "4", 5.0)]
     _, entry = data.ledger
     assert str(entry) == (
-        f"shop.csv: 1 row have no number as rating (first: row 4, rating {bad!r}); they were left out"
+        f"shop.csv: 1 row without a number as rating (first: row 4, rating {bad!r}); they were left out"
     )
 
 
@@ -143,9 +143,9 @@ def test_an_item_twice_in_the_text_table_is_named_as_in_the_file(tmp_path: Path)
     data = read_table(put(tmp_path, "user,item\na,1\n"), items)
     assert data.items.rows() == [("1", "One"), ("2", "Two")]
     missing, repeated = data.ledger
-    assert str(missing) == "items.csv: 1 row lack an id (first: row 1); they were left out"
+    assert str(missing) == "items.csv: 1 row without an id (first: row 1); they were left out"
     assert str(repeated) == (
-        "items.csv: 1 row repeat an item (first: row 4, item '1'); the first row of an item is kept"
+        "items.csv: 1 row repeating an item (first: row 4, item '1'); the first row of an item is kept"
     )
 
 
@@ -194,7 +194,7 @@ def test_a_header_without_rows_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", ["", ",rating,timestamp"])
 def test_a_table_of_blank_ids_says_why_nothing_is_left(tmp_path: Path, more: str) -> None:
     path = put(tmp_path, f"user,item{more}\n" + (",,4,5\n" if more else ",\n"))
-    with pytest.raises(DataError, match=r"shop\.csv holds no usable row; the reasons: shop\.csv: 1 row lack an id"):
+    with pytest.raises(DataError, match=r"shop\.csv holds no usable row; the reasons: shop\.csv: 1 row without an id"):
         read_table(path)
 
 

@@ -38,7 +38,9 @@ def whole_numbers(frame: pl.DataFrame, columns: tuple[str, ...], path: Path) -> 
     if not bad.is_empty():
         row = bad.row(0, named=True)
         first = f"line {row['line']}: {' '.join(str(row[name]) for name in columns)!r}"
-        ledger = (Entry(path.name, "are not whole numbers from 0 on", len(bad), first, "they were left out"),)
+        ledger = (
+            Entry(path.name, "of something else than whole numbers from 0 on", len(bad), first, "they were left out"),
+        )
     if len(bad) == len(frame):
         raise DataError(f"{path} holds no usable row; {ledger[0]}")
     return numbers.filter(good).select("line", *(pl.col(f"_{name}").alias(name) for name in columns)), ledger

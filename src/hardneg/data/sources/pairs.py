@@ -35,7 +35,7 @@ def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, Ledger]:
     if not long.is_empty():
         line, words = long.row(0)
         first = f"line {line}: {' '.join(words)[:60]!r}"
-        ledger += (Entry(path.name, "are not two numbers", len(long), first, "they were left out"),)
+        ledger += (Entry(path.name, "of something else than two numbers", len(long), first, "they were left out"),)
         lines = lines.filter(pl.col("words").list.len() == 2)
         if lines.is_empty():
             raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
@@ -48,7 +48,7 @@ def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, Ledger]:
     if not below.is_empty():
         line, _, item = below.row(0)
         remedy = "they were left out; check --item-offset"
-        ledger += (Entry(path.name, f"have an item below {item_offset}", len(below), f"line {line}: {item}", remedy),)
+        ledger += (Entry(path.name, f"with an item below {item_offset}", len(below), f"line {line}: {item}", remedy),)
     frame = frame.filter(pl.col(c.ITEM_ID) >= item_offset)
     if frame.is_empty():
         raise DataError(f"{path}: every item is below the item offset {item_offset}; check --item-offset")

@@ -99,7 +99,7 @@ def without_missing_ids(frame: pl.DataFrame, path: Path, ids: tuple[str, ...]) -
     bad = frame.filter(missing)
     if bad.is_empty():
         return frame, ()
-    entry = Entry(path.name, "lack an id", len(bad), f"row {bad[ROW][0]}", "they were left out")
+    entry = Entry(path.name, "without an id", len(bad), f"row {bad[ROW][0]}", "they were left out")
     return frame.filter(~missing), (entry,)
 
 
@@ -162,7 +162,7 @@ def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFra
     if bad.any():
         row = int(bad.arg_true()[0])
         first = f"row {frame[ROW][row]}, {column} {values[row]!r}"
-        ledger = (Entry(path.name, f"have no number as {column}", int(bad.sum()), first, "they were left out"),)
+        ledger = (Entry(path.name, f"without a number as {column}", int(bad.sum()), first, "they were left out"),)
     return frame.with_columns(numbers.alias(column)).filter(~bad), ledger
 
 
