@@ -10,6 +10,7 @@ from torch import nn
 
 from hardneg.data import Dataset, Split, SplitConfig, make_split
 from hardneg.data import dataset as datasets
+from hardneg.errors import DataError
 from hardneg.evaluation import Evaluation, inner_product
 from hardneg.evaluation import evaluate as rank_and_measure
 from hardneg.negatives import Ingredients, Mined, SamplerConfig, Uniform, UniformCandidates
@@ -38,6 +39,14 @@ def split(
     return make_split(data, SplitConfig(by=by, train=train, valid=valid, test=test, seed=seed))
 
 
+def require_validation(split: Split) -> None:
+    """The epoch is chosen on validation pairs, so there must be some."""
+    if not len(split.valid):
+        raise DataError(
+            "the split has no validation pairs, which choose the epoch; split again with a valid share above 0"
+        )
+
+
 def fit(
     model: nn.Module,
     split: Split,
@@ -55,6 +64,7 @@ def fit(
 
     Test pairs are not read. epochs and seed, where given, replace those of config.
     """
+    require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = FitConfig.model_validate((config or FitConfig()).model_dump() | given)
     final_size = int(model.final_size)  # type: ignore[arg-type]

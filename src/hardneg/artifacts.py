@@ -15,9 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from hardneg.errors import ConfigError, DataError
 
 MANIFEST = "manifest.json"
+UNHASHED = (MANIFEST, "costs.json", "checkpoint.safetensors")
+"""Files that no hash of a folder covers: itself, clocks, unfinished work."""
 LIBRARIES = ("torch", "numpy", "scipy", "polars", "scikit-learn", "sentence-transformers")
 
 
@@ -37,8 +41,8 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_hashes(folder: Path, *, leave_out: tuple[str, ...] = (MANIFEST, "costs.json")) -> dict[str, str]:
-    """Relative file name -> SHA-256 for every file below `folder`; manifests and clocks are left out."""
+def content_hashes(folder: Path, *, leave_out: tuple[str, ...] = UNHASHED) -> dict[str, str]:
+    """Relative file name -> SHA-256 for every file below `folder`, those of `leave_out` apart."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in leave_out)
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
@@ -103,13 +107,36 @@ def writing(
 
     notes: whatever a reader should know (rows dropped, coverage); may be filled while writing. The unfinished folder
     is kept when the block fails, so that work with checkpoints can go on from there. Raises ConfigError where `folder`
-    holds something else.
+    holds something else, or where another process is making it.
     """
     key = key_of(kind, config, inputs)
     finished(folder, key)
     growing = partial(folder, key)
     growing.mkdir(parents=True, exist_ok=True)
-    yield growing
+    lock = FileLock(growing.with_suffix(".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"another process is making {folder}; wait for it, or choose another --out") from None
+    try:
+        yield growing
+        _finish(growing, folder, kind, key, config=config, inputs=inputs, notes=notes)
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _finish(
+    growing: Path,
+    folder: Path,
+    kind: str,
+    key: str,
+    *,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    notes: Mapping[str, Any] | None,
+) -> None:
+    """Add the manifest and put the folder in its place."""
     manifest = {
         "kind": kind,
         "key": key,
@@ -121,14 +148,15 @@ def writing(
     }
     text = json.dumps(manifest, indent=2, default=str)
     (growing / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    if folder.is_dir():
-        shutil.rmtree(folder)  # empty, or the same result: `finished` refuses anything else
-    os.replace(growing, folder)
+    if finished(folder, key):  # the same result, made elsewhere in the meantime
+        shutil.rmtree(growing)
+        return
+    os.replace(growing, folder)  # over an empty folder, if there is one
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write beside and rename, flushed to disk, so that a reader or a crash never sees half a file."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     with beside.open("wb") as file:
         file.write(data)
         file.flush()

@@ -39,6 +39,11 @@ class Remembering:
         """That of the encoder inside."""
         return self.inner.name
 
+    @property
+    def identity(self) -> str:
+        """That of the encoder inside."""
+        return self.inner.identity
+
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         """Encode what is new."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]

@@ -12,6 +12,7 @@ import polars as pl
 
 from hardneg import artifacts, pipeline, studies
 from hardneg.data import Split, SplitConfig, simulate
+from hardneg.data.dataset import read_parquet
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import uniform_false_negative_rate
 from hardneg.evaluation import Difference, compare
@@ -177,7 +178,7 @@ def _served_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:
 
 def shown_users(data: Split, written: Profiles, truth: Truth, rows: list[Row], runs: Path) -> list[ShownUser]:
     """History, profile and served negatives of a few users, from the runs of seed 0."""
-    examples = {row.name: pl.read_parquet(row.folder(runs, 0) / "examples.parquet") for row in rows}
+    examples = {row.name: read_parquet(row.folder(runs, 0) / "examples.parquet") for row in rows}
     names = titles(data.texts)
     return [_shown_user(int(user), data, written, truth, examples, names) for user in pipeline.shown_users(data.train)]
 

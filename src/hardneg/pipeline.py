@@ -85,7 +85,8 @@ def mine_retrieved(
     settings = {"method": "retrieved", "encoder": encoder.name, **options.model_dump()}
     inputs = {
         "learnt from": splits.learnt_from_hash(split_folder),
-        "profiles": artifacts.folder_hash(profile_folder),
+        "profiles": _hash_of_same_split(profile_folder, profiles.KIND, split_folder),
+        "encoder": encoder.identity,
     }
     if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
         return
@@ -102,7 +103,10 @@ def mine_retrieved(
 def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
     """The control: random vectors of the norms of another negatives folder, missing where those are missing."""
     settings = {"method": "random", "seed": seed}
-    inputs = {"learnt from": splits.learnt_from_hash(split_folder), "like": artifacts.folder_hash(like)}
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "like": _hash_of_same_split(like, mined.KIND, split_folder),
+    }
     if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
         return
     data = splits.read(split_folder)
@@ -110,6 +114,19 @@ def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
     nothing = pl.DataFrame(schema=mined.SCHEMA)
     refused = pl.DataFrame(schema={"user_id": pl.String})
     mined.write(out, made, nothing, refused, config=settings, inputs=inputs)
+
+
+def _hash_of_same_split(folder: Path, kind: str, split_folder: Path) -> str:
+    """The folder's content hash, once it is sure that it was made from what this split may be learnt from.
+
+    Another split of the same data may have as many train pairs, and have learnt from this one's test pairs.
+    """
+    made_from = artifacts.manifest_of(folder, kind)["made_from"]
+    if made_from.get("learnt from") != splits.learnt_from_hash(split_folder):
+        raise ConfigError(
+            f"{folder} was made from another split than {split_folder}; make these {kind} from this split"
+        )
+    return artifacts.folder_hash(folder)
 
 
 # ----------------------------------------------------------------------------------------------------------- training
@@ -136,11 +153,12 @@ def train(
         "valid": artifacts.file_hash(split_folder / "valid.parquet"),
     }
     if negatives is not None:
-        inputs["negatives"] = artifacts.folder_hash(negatives)
+        inputs["negatives"] = _hash_of_same_split(negatives, mined.KIND, split_folder)
     key = artifacts.key_of(RUN, settings, inputs)
     if artifacts.finished(out, key):
         return
     data = splits.read(split_folder)
+    api.require_validation(data)
     given = None if negatives is None else mined.read(negatives, data.vocabulary, len(data.train))
     served = (
         None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
@@ -166,7 +184,7 @@ def train(
             served.table().write_parquet(folder / "served.parquet")
         notes |= {"best epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
         notes |= fitted.progressed.counters
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
 
 
 def shown_users(train: Interactions) -> Any:
@@ -240,7 +258,8 @@ def evaluate_run(
     mask_valid: mask validation pairs too, as some papers do; off by default, and kept in the manifest.
     """
     made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
-    if made_from["learnt from"] != splits.learnt_from_hash(split_folder):
+    valid = artifacts.file_hash(split_folder / "valid.parquet")
+    if (made_from["learnt from"], made_from["valid"]) != (splits.learnt_from_hash(split_folder), valid):
         raise ConfigError(f"{run_folder} was not trained on {split_folder}; give the split that it was trained on")
     out = run_folder / EVALUATION
     settings = {"metrics": metrics, "mask": "train and valid" if mask_valid else "train"}

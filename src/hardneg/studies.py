@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from hardneg import artifacts
+from hardneg.data.dataset import read_parquet
 from hardneg.pipeline import EVALUATION, RUN, RunConfig, evaluate_run, train
 from hardneg.report.tables import Measured
 
@@ -97,7 +98,7 @@ def _end_on_interrupt() -> None:
 def collect(row: Row, seeds: range, runs: Path) -> Measured:
     """Read the finished runs of a row."""
     folders = [row.folder(runs, seed) for seed in seeds]
-    per_user = [pl.read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
+    per_user = [read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
     metrics = [name for name in per_user[0].columns if "@" in name]
     costs = [json.loads((folder / "costs.json").read_text(encoding="utf-8")) for folder in folders]
     notes = artifacts.manifest_of(folders[0], RUN)["notes"]
@@ -133,7 +134,7 @@ def curves(row: Row, seeds: range, runs: Path) -> pl.DataFrame:
 
 def _stacked(row: Row, seeds: range, runs: Path, file: str) -> pl.DataFrame:
     frames = [
-        pl.read_parquet(path).select(pl.lit(row.name).alias("row"), pl.lit(seed).alias("seed"), pl.all())
+        read_parquet(path).select(pl.lit(row.name).alias("row"), pl.lit(seed).alias("seed"), pl.all())
         for seed in seeds
         if (path := row.folder(runs, seed) / file).is_file()
     ]

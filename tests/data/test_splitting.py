@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hardneg import artifacts
 from hardneg.data import split as splits
+from hardneg.data import splitting
 from hardneg.data.dataset import Dataset, no_items
 from hardneg.data.split import LEARNT_FROM, Split
 from hardneg.data.splitting import SplitConfig, make_split
@@ -52,7 +53,7 @@ configs = st.sampled_from(
     [
         SplitConfig(),
         SplitConfig(train=0.5, valid=0.25, test=0.25, seed=3),
-        SplitConfig(train=0.6, valid=0.2, test=0.2, cold="keep"),
+        SplitConfig(train=0.6, valid=0.2, test=0.2),
         SplitConfig(train=0, valid=0.5, test=0.5),
         SplitConfig(by="leave-one-out"),
         SplitConfig(by="time", train=0.6, valid=0.2, test=0.2),
@@ -83,8 +84,7 @@ def test_each_pair_is_in_one_part_or_in_the_ledger_in_any_row_order(
     assert train | valid | test <= pairs
     assert (split.train.counts >= 1).all()
     assert (split.train.counts < split.train.n_items).all()
-    if config.cold == "drop":
-        assert (split.train.item_counts >= 1).all()
+    assert (split.train.item_counts >= 1).all()
     random.shuffle(rows)
     again = make_split(dataset(rows, "timestamp", "split"), config)
     assert again.vocabulary == split.vocabulary
@@ -95,15 +95,13 @@ def test_each_pair_is_in_one_part_or_in_the_ledger_in_any_row_order(
 @settings(deadline=None, max_examples=40)
 @given(pair_sets, st.integers(0, 5))
 def test_ratio_keeps_a_train_pair_of_every_user_and_the_shares(pairs: set[Pair], seed: int) -> None:
-    config = SplitConfig(train=0.5, valid=0.2, test=0.3, seed=seed, cold="keep")
+    config = SplitConfig(train=0.5, valid=0.2, test=0.3, seed=seed)
     everything = {(u, f"i{n}") for u, _ in pairs for n in range(100, 110)} | pairs | {("z", "i100"), ("y", "i999")}
-    split = make_split(dataset(sorted(everything)), config)
-    assert split.ledger == ()
-    assert set(split.vocabulary.user_ids) == {u for u, _ in everything}
-    train, valid, test = parts(split)
-    for user in split.vocabulary.user_ids:
+    divided = splitting._ratio(dataset(sorted(everything)).interactions, config)
+    assert set(divided["user_id"]) == {u for u, _ in everything}
+    for user in divided["user_id"].unique():
         size = sum(u == user for u, _ in everything)
-        found = [sum(u == user for u, _ in part) for part in (train, valid, test)]
+        found = [len(divided.filter(user_id=user, split=part)) for part in ("train", "valid", "test")]
         assert sum(found) == size
         assert found[0] >= 1
         if size > 1:
@@ -129,8 +127,8 @@ def test_leave_one_out_holds_out_the_last_two() -> None:
 
 
 def test_time_divides_at_two_moments_for_everybody() -> None:
-    rows = [(f"u{n % 3}", f"i{n}", n) for n in range(10)] + [(f"u{n % 3}", f"i{n - 10}", n) for n in range(20, 30)]
-    config = SplitConfig(by="time", train=0.5, valid=0.25, test=0.25, cold="keep")
+    rows = [(f"u{n % 3}", f"i{n}", n) for n in range(10)] + [(f"u{n % 3}", f"i{n - 20}", n) for n in range(20, 30)]
+    config = SplitConfig(by="time", train=0.5, valid=0.25, test=0.25)
     split = make_split(dataset(rows, "timestamp"), config)
     train, valid, test = parts(split)
     times = {(u, i): t for u, i, t in rows}
@@ -237,15 +235,13 @@ def test_test_ids_that_train_lacks_are_counted_and_named() -> None:
     assert item.count == 1
     assert "item_id train lacks" in item.reason
     assert item.first == "test pair of user 'a' and item '9'"
-    assert "--cold keep" in item.remedy
+    assert split.vocabulary.item_ids == ["1", "2"], "an item of the test alone is not even numbered"
 
 
-def test_cold_items_can_be_kept_as_certain_misses() -> None:
-    rows = [("a", "1", "train"), ("b", "2", "train"), ("a", "9", "test"), ("z", "1", "test")]
-    split = make_split(dataset(rows, "split"), SplitConfig(by="given", valid=0, cold="keep"))
-    assert split.vocabulary.item_ids == ["1", "2", "9"]
-    assert split.vocabulary.user_ids == ["a", "b"]
-    assert pairs_of(split, "test") == {("a", "9")}
+def test_without_a_test_share_nothing_is_held_out_by_time() -> None:
+    rows = [(f"u{n % 3}", f"i{n}", n) for n in range(12)]
+    split = make_split(dataset(rows, "timestamp"), SplitConfig(by="time", train=1, valid=0, test=0))
+    assert (len(split.train), len(split.valid), len(split.test)) == (12, 0, 0)
 
 
 def test_whole_numbers_are_ordered_by_value_and_names_by_spelling() -> None:

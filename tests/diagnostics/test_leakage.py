@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from hardneg import artifacts, pipeline
 from hardneg.audit import TRAINED, audit_run, audit_split
-from hardneg.data import Interactions, Split
+from hardneg.data import Dataset, Interactions, Split, SplitConfig, simulate
+from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_mask, check_split, redraw
+from hardneg.errors import ConfigError
 from hardneg.negatives import MixGCF, Semantic
 from hardneg.pipeline import RunConfig
 from hardneg.text import Profiles
@@ -25,7 +28,7 @@ from hardneg.types import Floats, Progress
 class WordCounts:
     """A text encoder quick enough for many audits: hashed words, unit length."""
 
-    name = "word counts"
+    name = identity = "word counts"
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         vectors = np.zeros((len(texts), 32), np.float32)
@@ -133,8 +136,94 @@ def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, t
     epochs = min(map(len, losses))
     assert epochs >= 6
     assert losses[0][:epochs] == losses[1][:epochs]
+    fixed = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": 6, "check_every": 6})})
+    kept = []
+    for name, folder in (("one-fixed", folders / "split"), ("two-fixed", tmp_path / "split")):
+        pipeline.train(folder, tmp_path / name, fixed)
+        kept.append({file: artifacts.content_hashes(tmp_path / name)[file] for file in TRAINED})
+    assert kept[0] == kept[1]
     valid = [frame.filter(split="valid", metric="recall@20")["value"].to_list() for frame in curves]
     assert valid[0][:3] != valid[1][:3]
+
+
+def given_parts(rng: np.random.Generator, *, redrawn: bool) -> Dataset:
+    """Interactions with parts, ratings, times and reviews; redrawn: other test rows, the train rows as they were."""
+    dataset, _ = simulate.simulate(simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2))
+    frame = dataset.interactions.with_columns(
+        rating=pl.lit(4.0), split=pl.Series(fixed_parts(len(dataset.interactions)))
+    )
+    if not redrawn:
+        return replace(dataset, interactions=frame)
+    train, test = frame.filter(split="train"), frame.filter(split="test")
+    known = train["item_id"].unique().sort()
+    items = pl.Series("item_id", rng.choice(known.to_numpy(), size=len(test)))
+    new = test.with_columns(items, rating=pl.lit(1.0), timestamp=pl.col("timestamp") - 10**8, review=pl.lit("Awful."))
+    taken = train.select("user_id", "item_id")
+    new = new.unique(["user_id", "item_id"], maintain_order=True).join(taken, on=["user_id", "item_id"], how="anti")
+    return replace(dataset, interactions=pl.concat([new, train]))  # another order, too
+
+
+def fixed_parts(n: int) -> list[str]:
+    return np.random.default_rng(1).choice(["train", "train", "train", "test"], size=n).tolist()
+
+
+def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_the_files_on(tmp_path: Path) -> None:
+    """From the interactions, not from a finished split: filters, vocabulary, reviews, a carved validation part and all."""
+    hashes, keys, scores = [], [], []
+    for name, redrawn in (("one", False), ("two", True)):
+        out = tmp_path / name
+        datasets.write(
+            out / "dataset",
+            given_parts(np.random.default_rng(4), redrawn=redrawn),
+            config={},
+            inputs={"redrawn": str(redrawn)},
+        )
+        split = pipeline.split(out / "dataset", out / "split", SplitConfig(by="given", valid=0.2))
+        assert len(split.reviews) > 100
+        pipeline.profile(out / "split", out / "profiles")
+        pipeline.mine_retrieved(out / "split", out / "profiles", out / "negatives", pipeline.Retrieved(), WordCounts())
+        config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=6, check_every=2))
+        pipeline.train(out / "split", out / "run", config, negatives=out / "negatives")
+        made = {folder: artifacts.content_hashes(out / folder) for folder in ("split", "profiles", "negatives", "run")}
+        test_hash = made["split"].pop("test.parquet")
+        hashes.append(made)
+        keys.append([artifacts.key_at(out / folder) for folder in ("profiles", "negatives", "run")])
+        scores.append(
+            (test_hash, artifacts.content_hashes(pipeline.evaluate_run(out / "run", out / "split"))["metrics.parquet"])
+        )
+    assert hashes[0] == hashes[1]
+    assert keys[0] == keys[1]
+    assert scores[0][0] != scores[1][0]
+    assert scores[0][1] != scores[1][1]
+
+
+def test_what_was_made_from_another_split_is_refused(folders: Path, tmp_path: Path) -> None:
+    """Two seeds give as many train pairs; the other's negatives belong to other pairs and have learnt from test pairs."""
+    other = tmp_path / "split"
+    pipeline.split(folders / "dataset", other, SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1))
+    assert len(splits.read(other).train) == len(splits.read(folders / "split").train)
+    pipeline.profile(other, tmp_path / "profiles")
+    pipeline.mine_retrieved(other, tmp_path / "profiles", tmp_path / "negatives", pipeline.Retrieved(), WordCounts())
+    said = r"was made from another split than .*; make these (profiles|negatives) from this split"
+    with pytest.raises(ConfigError, match=said):
+        pipeline.mine_retrieved(
+            folders / "split", tmp_path / "profiles", tmp_path / "n", pipeline.Retrieved(), WordCounts()
+        )
+    with pytest.raises(ConfigError, match=said):
+        pipeline.mine_random(folders / "split", tmp_path / "negatives", tmp_path / "r", seed=0)
+    config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=1))
+    with pytest.raises(ConfigError, match=said):
+        pipeline.train(folders / "split", tmp_path / "run", config, negatives=tmp_path / "negatives")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_is_not_scored_on_the_pairs_that_chose_its_epoch(folders: Path, tmp_path: Path) -> None:
+    split = splits.read(folders / "split")
+    swapped = replace(split, valid=split.test, test=split.valid)
+    splits.write(tmp_path / "split", swapped, config={}, inputs={})
+    pipeline.train(folders / "split", tmp_path / "run", RunConfig(fit=FitConfig(epochs=1)))
+    with pytest.raises(ConfigError, match="was not trained on"):
+        pipeline.evaluate_run(tmp_path / "run", tmp_path / "split")
 
 
 def test_overlapping_parts_are_found(store: tuple[Split, Truth]) -> None:

@@ -145,12 +145,12 @@ class TestMixGCF(SamplerContract):
 
 class TestSemantic(SamplerContract):
     def make(self, mined: Mined) -> NegativeSampler:
-        return Semantic(alpha=0.3, hidden_size=16).build(Ingredients(8, mined, 0))
+        return Semantic(alpha=0.3, hidden_size=16, projector_l2=0).build(Ingredients(8, mined, 0))
 
 
 class TestSemanticWithNormsMatched(SamplerContract):
     def make(self, mined: Mined) -> NegativeSampler:
-        return Semantic(alpha=0.3, hidden_size=16, match_norm=True).build(Ingredients(8, mined, 0))
+        return Semantic(alpha=0.3, hidden_size=16, projector_l2=0, match_norm=True).build(Ingredients(8, mined, 0))
 
 
 def test_every_named_sampler_has_a_contract_test() -> None:
@@ -293,6 +293,15 @@ def test_random_control_has_the_norms_and_the_gaps_of_what_it_replaces(mined: Mi
     cosines = np.sum(control.vectors[mined.present] * mined.vectors[mined.present], axis=1) / norms[0] / norms[1]
     assert abs(cosines.mean()) < 0.5
     assert (control.items == -1).all()
+
+
+def test_random_control_keeps_which_pairs_share_a_vector(mined: Mined, rng: Generator) -> None:
+    """Else the text row could learn an offset per item, and the control could not."""
+    mined.vectors[[1, 5, 9]] = mined.vectors[1]
+    vectors = random_like(mined, rng).vectors
+    assert (vectors[1] == vectors[5]).all()
+    assert (vectors[1] == vectors[9]).all()
+    assert (vectors[1] != vectors[2]).any()
 
 
 def test_unknown_options_are_refused() -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Bring data in, simulate a store, describe, split.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option(help="Folder to make.")]
-SimOut = Annotated[Path, typer.Option(help="Folder to make.")]
 
 
 @app.command("import")
@@ -120,7 +119,7 @@ def _read(source: str, read: dict[str, Path], settings: dict[str, Any]) -> Datas
 @app.command("simulate")
 @command
 def simulate(
-    out: SimOut = Path("data/simulated"),
+    out: Out = Path("data/simulated"),
     text: Annotated[
         Literal["informative", "weak", "misleading"], typer.Option(help="How far texts tell of taste.")
     ] = "informative",
@@ -169,7 +168,6 @@ def split(
     valid: Annotated[float, typer.Option(help="Share of validation pairs.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of test pairs.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the random shares.")] = 0,
-    cold: Annotated[Literal["drop", "keep"], typer.Option(help="Held-out pairs of items that train lacks.")] = "drop",
     min_rating: Annotated[float | None, typer.Option(help="Keep ratings of at least this.")] = None,
     since: Annotated[str | None, typer.Option(help="Keep pairs from this day on, as 2015-01-01 (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="Keep pairs before this day (UTC).")] = None,
@@ -192,7 +190,7 @@ def split(
 
     filters = {"min_rating": min_rating, "since": since, "until": until, "kcore": kcore}
     shares = {"train": train, "valid": valid, "test": test}
-    values = {"by": by, **shares, "seed": seed, "cold": cold, "filters": filters}
+    values = {"by": by, **shares, "seed": seed, "filters": filters}
     config = parse(SplitConfig, values, where="hardneg data split")
     made = pipeline.split(dataset, out, config)
     counts = {name: len(getattr(made, name)) for name in ("train", "valid", "test")}
@@ -214,7 +212,8 @@ def _describe(folder: Path) -> Description:
         data = splits.read(folder)
     else:
         manifest_of(folder, datasets.KIND)
-        data = make_split(datasets.read(folder), SplitConfig(cold="keep"))
+        everything = SplitConfig(train=1, valid=0, test=0)
+        data = make_split(datasets.read(folder), everything)
     pairs = union(union(data.train, data.valid), data.test)
     return describe_pairs(folder.name, pairs, text_taste_correlation(pairs, item_texts(data.texts)))
 

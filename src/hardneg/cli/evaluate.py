@@ -24,9 +24,8 @@ def evaluate(
 
     Example: `hardneg evaluate runs/mixgcf --split data/shop-split -k 10 -k 50`
     """
-    import polars as pl
-
     from hardneg import api, pipeline
+    from hardneg.data.dataset import read_parquet
     from hardneg.errors import ConfigError
 
     use_threads(threads)
@@ -35,8 +34,8 @@ def evaluate(
         raise ConfigError(f"found -k {min(depths)}, expected 1 or more")
     metrics = tuple(f"{metric}@{depth}" for metric in api.METRICS for depth in depths)
     folder = pipeline.evaluate_run(run, split, metrics, mask_valid=mask_valid)
-    frame = pl.read_parquet(folder / "metrics.parquet")
-    users = len(pl.read_parquet(folder / "per_user.parquet"))
+    frame = read_parquet(folder / "metrics.parquet")
+    users = len(read_parquet(folder / "per_user.parquet"))
     cells = [
         [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in depths)]
         for metric in api.METRICS

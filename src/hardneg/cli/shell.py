@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from hardneg.errors import HardnegError
 
@@ -51,6 +52,12 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except HardnegError as error:
             typer.echo(f"hardneg: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except OSError as error:
+            typer.echo(
+                f"hardneg: {error.filename or 'a file'}: {error.strerror or error}; check the path, permissions and disk",
+                err=True,
+            )
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             typer.echo("hardneg: interrupted; what was finished is kept, the same command goes on from there", err=True)
@@ -86,7 +93,7 @@ def emit(values: Any, *, as_json: bool, text: str | Table) -> None:
     if as_json:
         typer.echo(json.dumps(values, indent=2, default=str))
     else:
-        console().print(text)
+        console().print(text, markup=False)
 
 
 def table(headers: list[str], cells: list[list[str]]) -> Table:
@@ -95,7 +102,7 @@ def table(headers: list[str], cells: list[list[str]]) -> Table:
     for header in headers[1:]:
         drawn.add_column(header, justify="right")
     for row in cells:
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))  # as it is: ids and titles may hold what looks like markup
     return drawn
 
 

@@ -61,7 +61,7 @@ def train(
         sampler=chosen(SamplerConfig, sampler, SAMPLERS, option or [], where="--sampler"),
         fit=parse(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
     )
-    folder = out or Path("runs") / f"{model}-{sampler}-seed{seed}"
+    folder = out or Path("runs") / f"{model}-{sampler}-seed{config.fit.seed}"
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
         pipeline.train(split, folder, config, negatives=negatives, truth=truth, device=device, watch=watch)

@@ -82,6 +82,6 @@ def read_parquet(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]})") from None

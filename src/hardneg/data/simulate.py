@@ -1,7 +1,7 @@
 """A store with known tastes: liked items, most of them never seen; texts that do, half do, or do not tell of taste.
 
 How a pair comes about: a user has tastes over an item's traits (department, features, and traits no text mentions).
-Popularity alone, with a little browsing in favourite departments, decides what a user is *shown*; of what is shown,
+Popularity, and browsing in favourite departments, decide what a user is *shown*; of what is shown,
 the user *chooses* with the like-probability. So liked items stay unobserved because nobody showed them, which is
 what makes uniform negatives false now and then.
 """

@@ -31,8 +31,6 @@ class SplitConfig(Config):
     """With `given` data that has no valid part: this share of each user's train pairs, at random."""
     test: Share = 0.1
     seed: int = 0
-    cold: Literal["drop", "keep"] = "drop"
-    """Held-out pairs whose item has no train pair: drop, or keep as certain misses."""
     filters: FilterConfig = FilterConfig()
 
     @model_validator(mode="after")
@@ -52,7 +50,7 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     frame = frame.sort(c.USER_ID, c.ITEM_ID)
     frame = _WAYS[config.by](frame, config).with_columns(pl.col(c.SPLIT).cast(pl.String))
     frame, full = _without_saturated_users(frame)
-    vocabulary = _vocabulary(frame, config)
+    vocabulary = _vocabulary(frame)
     frame, cold = _without_unknown(frame, vocabulary)
     if frame.filter(pl.col(c.SPLIT) == "train").is_empty():
         reasons = "".join(f" ({entry})" for entry in full)
@@ -78,9 +76,13 @@ def _leave_one_out(frame: pl.DataFrame, _: SplitConfig) -> pl.DataFrame:
 def _time(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     _require_times(frame, "time")
     times = frame[c.TIMESTAMP].sort()
-    last = len(times) - 1
-    start_of_valid = times[min(round(config.train * len(times)), last)]
-    start_of_test = times[min(round((config.train + config.valid) * len(times)), last)]
+    after_all = times[-1] + 1
+
+    def moment(share: float) -> int:
+        place = round(share * len(times))
+        return int(times[place]) if place < len(times) else after_all
+
+    start_of_valid, start_of_test = moment(config.train), moment(config.train + config.valid)
     time = pl.col(c.TIMESTAMP)
     return _labelled(frame, ("train", time < start_of_valid), ("valid", time < start_of_test), "test")
 
@@ -160,10 +162,9 @@ def _saturated(frame: pl.DataFrame) -> list[str]:
     return full[c.USER_ID].sort().to_list()
 
 
-def _vocabulary(frame: pl.DataFrame, config: SplitConfig) -> Vocabulary:
+def _vocabulary(frame: pl.DataFrame) -> Vocabulary:
     train = frame.filter(pl.col(c.SPLIT) == "train")
-    items = train if config.cold == "drop" else frame
-    return Vocabulary(_ordered(train[c.USER_ID]), _ordered(items[c.ITEM_ID]))
+    return Vocabulary(_ordered(train[c.USER_ID]), _ordered(train[c.ITEM_ID]))
 
 
 def _ordered(ids: pl.Series) -> list[str]:
@@ -179,7 +180,7 @@ def _without_unknown(frame: pl.DataFrame, vocabulary: Vocabulary) -> tuple[pl.Da
     ledger: Ledger = ()
     for column, known, remedy in (
         (c.USER_ID, vocabulary.user_ids, "they were left out, since nothing is known of these users"),
-        (c.ITEM_ID, vocabulary.item_ids, "they were left out; --cold keep ranks them anyway, as certain misses"),
+        (c.ITEM_ID, vocabulary.item_ids, "they were left out, since nothing was learnt of these items"),
     ):
         unknown = frame.filter(~pl.col(column).is_in(known))
         if not unknown.is_empty():

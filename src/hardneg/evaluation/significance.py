@@ -12,6 +12,8 @@ from hardneg.random import generator
 from hardneg.types import Floats
 
 RESAMPLES = 2000
+FEWEST_SEEDS = 3
+"""With two seeds a variance has one degree of freedom, and the approximations below no longer hold."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +52,26 @@ def compare(a: Floats, b: Floats, *, level: float = 0.95, resamples: int = RESAM
     """Crossed bootstrap of mean(a) - mean(b) over the same users and independent seeds.
 
     a: (seeds of A, users), b: (seeds of B, users): per-user values of one metric; seed counts may differ, each at
-    least 2. Users are drawn once for both methods, seeds for each method apart (Owen, 2007, "The pigeonhole
-    bootstrap"). Two things keep few seeds honest: seeds' deviations from their mean are widened by
-    sqrt(S / (S - 1)), since resampling S values shrinks their spread, and the interval is widened from the normal to
-    the t distribution, its degrees of freedom by Welch and Satterthwaite from the shares of users and seeds.
+    least 3. Every resample draws users once for both methods and seeds for each method apart. What is resampled are
+    the main effects of a two-way random-effects model, value = mean + seed + user + noise: the seeds' means, widened by
+    sqrt(S / (S - 1)) since resampling S values shrinks their spread, and the users' mean differences, shrunk by the
+    noise that averaging over few seeds left in them. Resampling the raw table instead (the pigeonhole bootstrap; Owen,
+    2007) counts that noise three times. The interval is the difference +- t standard errors and p comes from the same
+    t, its degrees of freedom by Welch and Satterthwaite from A's seeds, B's seeds and the users. At a level of 95 %
+    equal methods are called different in 2 to 6 % of cases (simulated); with three seeds and spreads ten times apart
+    in up to 8 %.
     """
     _check(a, b)
-    observed = float(a.mean() - b.mean())
-    deviations, from_seeds = _resample(_widened(a), _widened(b), resamples, generator(seed, "bootstrap"))
-    error = float(deviations.std())
+    observed, base = float(a.mean() - b.mean()), float(b.mean())
+    users = _user_effects(a, b)
+    seeds_a, seeds_b = _seed_effects(a), _seed_effects(b)
+    error = float(_resample(users, seeds_a, seeds_b, resamples, generator(seed, "bootstrap")).std())
     if error == 0:
-        return Difference(observed, observed, observed, float(observed == 0), float(b.mean()))
-    freedom = _freedom(error**2, from_seeds, a.shape, b.shape)
-    tail = (1 - level) / 2
-    widen = stats.t.ppf(1 - tail, freedom) / stats.norm.ppf(1 - tail)
-    low, high = observed + widen * np.quantile(deviations, [tail, 1 - tail])
+        return Difference(observed, observed, observed, float(observed == 0), base)
+    freedom = _freedom(users, seeds_a, seeds_b)
+    margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(observed) / error, freedom))
-    return Difference(observed, float(low), float(high), p, float(b.mean()))
+    return Difference(observed, observed - margin, observed + margin, p, base)
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -79,41 +84,51 @@ def holm(p_values: list[float]) -> list[float]:
     return [float(p) for p in result]
 
 
-def _resample(a: Floats, b: Floats, resamples: int, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Deviations of the resampled difference from the observed one, and the variance that seeds alone give."""
-    n_users = a.shape[1]
-    observed = a.mean() - b.mean()
+def _user_effects(a: Floats, b: Floats) -> Floats:
+    """(users,) differences of the users' means from the mean difference, their noise taken out of their spread."""
+    differences = a.mean(axis=0) - b.mean(axis=0)
+    effects = differences - differences.mean()
+    spread = float(effects.var(ddof=1)) if len(effects) > 1 else 0.0
+    noise = sum(_noise_variance(x) / len(x) for x in (a, b))
+    return np.asarray(effects * np.sqrt(max(0.0, 1.0 - noise / spread)) if spread > 0 else effects)
+
+
+def _noise_variance(values: Floats) -> float:
+    """Variance of what neither the seed nor the user explains, unbiased; values (seeds, users)."""
+    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    return float(np.square(rest).sum()) / max((len(values) - 1) * (values.shape[1] - 1), 1)
+
+
+def _seed_effects(values: Floats) -> Floats:
+    """(seeds,) deviations of the seeds' means from the mean, widened."""
+    means = values.mean(axis=1)
+    return np.asarray((means - means.mean()) * np.sqrt(len(means) / (len(means) - 1)))
+
+
+def _resample(users: Floats, seeds_a: Floats, seeds_b: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """(resamples,) deviations of the resampled difference from the observed one."""
+    n_users = len(users)
     deviations = np.empty(resamples)
     for start in range(0, resamples, 200):
         stop = min(start + 200, resamples)
         weights = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=stop - start) / n_users
-        means_a, means_b = a @ weights.T, b @ weights.T  # (seeds, resamples)
-        deviations[start:stop] = _drawn(means_a, rng) - _drawn(means_b, rng) - observed
-    seeds = sum(float(x.mean(axis=1).var(ddof=0)) / len(x) for x in (a, b))
-    return deviations, seeds
+        deviations[start:stop] = weights @ users
+    for effects, sign in ((seeds_a, 1), (seeds_b, -1)):
+        deviations += sign * effects[rng.integers(len(effects), size=(resamples, len(effects)))].mean(axis=1)
+    return deviations
 
 
-def _drawn(means: Floats, rng: np.random.Generator) -> Floats:
-    """For every column the mean of as many rows as there are, drawn with repeats."""
-    n_seeds, n = means.shape
-    picked = rng.integers(n_seeds, size=(n_seeds, n))
-    return np.asarray(np.take_along_axis(means, picked, axis=0).mean(axis=0))
-
-
-def _freedom(total: float, seeds: float, shape_a: tuple[int, ...], shape_b: tuple[int, ...]) -> float:
-    seed_freedom, user_freedom = shape_a[0] + shape_b[0] - 2, shape_a[1] - 1
-    users = max(total - seeds, 0.0)
-    return float((seeds + users) ** 2 / (seeds**2 / seed_freedom + users**2 / user_freedom))
-
-
-def _widened(values: Floats) -> Floats:
-    n_seeds = len(values)
-    centre = values.mean(axis=0, keepdims=True)
-    return np.asarray(centre + (values - centre) * np.sqrt(n_seeds / (n_seeds - 1)))
+def _freedom(users: Floats, seeds_a: Floats, seeds_b: Floats) -> float:
+    """Welch and Satterthwaite: each part's variance of the mean, and its own degrees of freedom."""
+    parts = [(float(x.var()) / len(x), len(x) - 1) for x in (users, seeds_a, seeds_b) if len(x) > 1]
+    total = sum(variance for variance, _ in parts)
+    return float(total**2 / sum(variance**2 / freedom for variance, freedom in parts))
 
 
 def _check(a: Floats, b: Floats) -> None:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise DataError(f"found values of shapes {a.shape} and {b.shape}, expected (seeds, users) over the same users")
-    if min(len(a), len(b)) < 2:
-        raise DataError(f"found {len(a)} and {len(b)} seeds, expected 2 at least: one run tells nothing of chance")
+    if min(len(a), len(b)) < FEWEST_SEEDS:
+        raise DataError(
+            f"found {len(a)} and {len(b)} seeds, expected {FEWEST_SEEDS} at least: fewer runs tell too little of chance"
+        )

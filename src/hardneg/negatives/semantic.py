@@ -32,7 +32,7 @@ class Semantic(Config):
     hidden_size: PositiveInt = 256
     """Width of the projector's hidden layer (eq. 6)."""
     projector_l2: NonNegativeFloat = 1e-4
-    """Weight of half the projector's squared norm, its share in ||Theta||^2 of eq. 10."""
+    """Weight of half the squared norm of the projector's two matrices, their share in ||Theta||^2 of eq. 10."""
     match_norm: bool = False
     """Not in the paper: scale each projected vector to the norm of the uniform negative it is mixed with."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hardneg.artifacts import file_hash
+from hardneg.artifacts import file_hash, folder_hash
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Floats, Progress
 
@@ -30,6 +30,11 @@ class TextEncoder(Protocol):
     @property
     def name(self) -> str:
         """What to call it in tables and manifests."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What tells it from another of the same name: a hash of its files, or the commit it was published under."""
         ...
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
@@ -66,6 +71,14 @@ class SentenceEncoder:
             raise ConfigError(
                 f"text encoder {self.name!r} cannot be loaded ({reason}); give a sentence-transformers folder or name"
             ) from None
+
+    @property
+    def identity(self) -> str:
+        """A hash of the files of a folder; of a name, the commit that the hub gave."""
+        if Path(self._location).is_dir():
+            return folder_hash(Path(self._location))
+        config = getattr(getattr(self._model[0], "auto_model", None), "config", None)
+        return str(getattr(config, "_commit_hash", "unknown"))
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         """Encode each distinct text once, in chunks of 512, longest first within a chunk."""

@@ -81,7 +81,7 @@ def load(path: Path) -> pl.DataFrame:
             frame = read_parquet(path)
         elif name.endswith((".csv", ".tsv")):
             separator = "\t" if name.endswith(".tsv") else ","
-            frame = pl.read_csv(path, separator=separator, infer_schema=False)
+            frame = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
         else:
             raise DataError(f"{path} is none of .parquet, .csv, .tsv (also .gz); convert it")
     except pl.exceptions.NoDataError:
