@@ -86,7 +86,7 @@ def test_real_trainings_against_themselves_are_rarely_called_different(store: tu
         values = np.stack([trained(6 * repetition + number) for number in range(6)])
         found = compare(values[:3], values[3:], resamples=500, seed=repetition)
         called += not found.low <= 0 <= found.high
-    assert called / REPETITIONS <= TOLERATED
+    assert called / REPETITIONS <= STATED
 
 
 def test_a_better_method_is_called_better() -> None:

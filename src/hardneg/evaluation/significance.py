@@ -96,7 +96,7 @@ def _user_effects(a: Floats, b: Floats) -> Floats:
 def _noise_variance(values: Floats) -> float:
     """Variance of what neither the seed nor the user explains, unbiased; values (seeds, users)."""
     rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-    return float(np.square(rest).sum()) / max((len(values) - 1) * (values.shape[1] - 1), 1)
+    return float(np.square(rest).sum() / max((len(values) - 1) * (values.shape[1] - 1), 1))
 
 
 def _seed_effects(values: Floats) -> Floats:

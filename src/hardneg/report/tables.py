@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from hardneg.diagnostics.served import NEAREST
 from hardneg.errors import ConfigError
 from hardneg.evaluation import Difference, compare, holm
 from hardneg.types import Floats
@@ -84,8 +85,8 @@ def _against(difference: Difference | None, p: float | None) -> dict[str, float 
 
 def _false_negatives(row: Measured) -> dict[str, float | None]:
     """Of items: theirs. Of vectors: the mean over the source items' parts, and that of the nearest catalogue item."""
-    nearest = row.false_negatives.get("nearest item")
-    sources = [rate for part, rate in row.false_negatives.items() if part != "nearest item"]
+    nearest = row.false_negatives.get(NEAREST)
+    sources = [rate for part, rate in row.false_negatives.items() if part != NEAREST]
     return {"false_negatives": float(np.mean(sources)) if sources else None, "nearest": nearest}
 
 
@@ -111,8 +112,12 @@ def _difference_text(row: dict[str, float | None]) -> list[str]:
     if row["relative"] is None:
         return ["–", "–"]
     percent = f"{row['relative']:+.1%} [{row['relative_low']:+.1%}, {row['relative_high']:+.1%}]"
-    p = row["p_holm"] or 0.0
-    return [percent, "< 0.001" if p < 0.001 else f"{p:.3f}"]
+    return [percent, p_text(row["p_holm"] or 0.0)]
+
+
+def p_text(p: float) -> str:
+    """A p-value as people write it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _liked_text(row: dict[str, float | None]) -> list[str]:
