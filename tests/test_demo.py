@@ -84,7 +84,11 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
         pipeline.mine_retrieved(out / "split", out / "profiles", out / "text", Retrieved(), encoder())
         pipeline.mine_random(out / "split", out / "text", out / "random", seed=0)
     fit = demo.FIT.model_copy(update={"epochs": 45})
-    config = RunConfig(model=LightGCNConfig(embedding_size=32), sampler=Semantic(match_norm=match_norm), fit=fit)
+    config = RunConfig(
+        model=LightGCNConfig(embedding_size=32),
+        sampler=Semantic(hidden_size=demo.PROJECTOR, match_norm=match_norm),
+        fit=fit,
+    )
     rows = [studies.Row(f"{name} {match_norm}", config, out / name) for name in ("text", "random")]
     text, control = studies.run_rows(out / "split", rows, range(3), out / "runs")
     for metric in demo.METRICS:
