@@ -223,6 +223,11 @@ def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig) -> 
 
 
 def _peak_memory_mib() -> int:
+    """Largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux; getrusage would count the parent's peak in a process that it started
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+        return int(lines["VmHWM"].split()[0]) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 

@@ -90,7 +90,7 @@ def test_the_page_is_one_file_that_needs_no_network() -> None:
     for outside in ('src="http', 'href="http', "@import", "<script", "url(http", "<link"):
         assert outside not in text
     assert "Question?" in text
-    assert '<span class="liked">70 %</span>' in text
+    assert '<span class="liked">70&nbsp;%</span>' in text
 
 
 def test_texts_from_data_cannot_write_into_the_page() -> None:
