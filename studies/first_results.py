@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from hardneg import pipeline, studies
+from hardneg.evaluation import compare, holm
 from hardneg.models import LightGCNConfig
 from hardneg.negatives import DNS, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
 from hardneg.report import tables
@@ -54,6 +55,21 @@ def rows(name: str, split: Path, out: Path) -> list[studies.Row]:
     return found
 
 
+def against_controls(measured: list[tables.Measured]) -> str:
+    """Each text row against its random-vector control, Holm over these comparisons."""
+    found = {row.name: row for row in measured}
+    pairs = [(name, name.replace("retrieved, MiniLM", "random vectors, control")) for name in found if "MiniLM" in name]
+    if not pairs:
+        return ""
+    gains = [compare(found[text].values[METRICS[0]], found[control].values[METRICS[0]]) for text, control in pairs]
+    adjusted = holm([gain.p for gain in gains])
+    cells = [
+        [text, f"{g.relative:+.1%} [{g.relative_low:+.1%}, {g.relative_high:+.1%}]", tables.p_text(p)]
+        for (text, _), g, p in zip(pairs, gains, adjusted, strict=True)
+    ]
+    return "\n" + tables.markdown(["row", f"{tables.label(METRICS[0])} vs its control [95 %]", "p (Holm)"], cells)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(L2))
@@ -76,8 +92,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     frame.write_parquet(RESULTS / f"{arguments.name}.parquet")
     headers, cells = tables.as_text(frame, METRICS, "uniform")
-    (RESULTS / f"{arguments.name}.md").write_text(tables.markdown(headers, cells), encoding="utf-8")
-    print(tables.markdown(headers, cells))
+    text = tables.markdown(headers, cells) + against_controls(measured)
+    (RESULTS / f"{arguments.name}.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

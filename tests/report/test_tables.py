@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -63,6 +65,13 @@ def test_markdown_has_one_line_a_row(rows: list[Measured]) -> None:
     assert {line.count("|") for line in lines} == {len(headers) + 1}
     assert "nDCG@20" in lines[0]
     assert "20.0% | 50.0%" in lines[3]
+
+
+def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[Measured]) -> None:
+    unknown = [replace(row, false_negatives={}) for row in rows]
+    headers, cells = tables.as_text(tables.comparison(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform")
+    assert headers == ["sampler", "nDCG@20", "nDCG@20 vs uniform [95 %]", "p (Holm)", "s / run"]
+    assert {len(row) for row in cells} == {5}
 
 
 def page(liked: dict[str, float]) -> Page:

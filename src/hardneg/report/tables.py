@@ -12,6 +12,9 @@ from hardneg.errors import ConfigError
 from hardneg.evaluation import Difference, compare, holm
 from hardneg.types import Floats
 
+LIKED = {"false_negatives": "truly liked", "nearest": "nearest liked"}
+"""Columns that need the truth: name in the frame -> header."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -94,11 +97,12 @@ def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tup
     """Headers and cells for people; a dash where there is no value."""
     names = [label(metric) for metric in metrics]
     headers = ["sampler", *names, f"{names[0]} vs {baseline} [95 %]", "p (Holm)", "s / run"]
-    headers += ["truly liked", "nearest liked"]
+    known = [name for name in LIKED if frame[name].is_not_null().any()]  # on a simulated store alone
+    headers += [LIKED[name] for name in known]
     cells = []
     for row in frame.iter_rows(named=True):
         means = [f"{row[m]:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
-        cells.append([row["row"], *means, *_difference_text(row), f"{row['seconds']:.1f}", *_liked_text(row)])
+        cells.append([row["row"], *means, *_difference_text(row), f"{row['seconds']:.1f}", *_liked_text(row, known)])
     return headers, cells
 
 
@@ -120,8 +124,8 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _liked_text(row: dict[str, float | None]) -> list[str]:
-    return ["–" if row[name] is None else f"{row[name]:.1%}" for name in ("false_negatives", "nearest")]
+def _liked_text(row: dict[str, float | None], names: list[str]) -> list[str]:
+    return ["–" if row[name] is None else f"{row[name]:.1%}" for name in names]
 
 
 def markdown(headers: list[str], cells: list[list[str]]) -> str:
