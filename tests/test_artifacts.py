@@ -185,3 +185,25 @@ def test_the_manifest_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     text = (tmp_path / "s" / artifacts.MANIFEST).read_text()
     assert list(json.loads(text)) == ["kind", "key", "config", "made_from", "notes", "files", "versions"]
     assert text.count("\n") > 7
+
+
+def test_two_processes_do_not_make_one_folder(tmp_path: Path) -> None:
+    with (
+        artifacts.writing(tmp_path / "run", "run", {}, {}) as growing,
+        pytest.raises(ConfigError, match=r"another process is making .*run; wait for it"),
+        artifacts.writing(tmp_path / "run", "run", {}, {}),
+    ):
+        raise AssertionError("the second must not get in")
+    assert not growing.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_same_result_made_meanwhile_is_kept(tmp_path: Path) -> None:
+    with artifacts.writing(tmp_path / "a", "run", {}, {}) as growing:
+        (growing / "x").write_text("1")
+    with artifacts.writing(tmp_path / "b", "run", {}, {}) as growing:
+        (growing / "x").write_text("1")
+        (tmp_path / "a").rename(tmp_path / "b")
+        (tmp_path / "b" / "evaluation").mkdir()
+    assert (tmp_path / "b" / "evaluation").is_dir()
+    assert not growing.exists()

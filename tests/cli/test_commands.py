@@ -210,6 +210,40 @@ def test_doctor_says_what_there_is() -> None:
     assert int(said["cores"]) >= 1
 
 
+def test_paths_and_ids_are_taken_as_they_are(split: Path, tmp_path: Path) -> None:
+    """Names with brackets and stars are no patterns, ids in brackets are no colours."""
+    rows = [(f"[/b]{u}", f"[red]{i}") for u in range(6) for i in range(u, u + 5)]
+    folder = tmp_path / "odd [x] *"
+    folder.mkdir()
+    pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").write_csv(folder / "a[1]*.csv")
+    succeed("data", "import", "table", folder / "a[1]*.csv", "--out", folder / "data [1]")
+    said = succeed(
+        "data", "split", folder / "data [1]", "--train", 0.6, "--valid", 0.2, "--test", 0.2, "--out", folder / "split*"
+    )
+    assert "split*" in said
+    succeed("train", folder / "split*", "--epochs", 1, "--out", folder / "run [a]")
+    assert "[red]" in succeed("recommend", folder / "run [a]", "--user", "[/b]0", "-k", 2)
+
+
+def test_a_path_that_cannot_be_written_is_one_line(shop: Path, split: Path) -> None:
+    assert "check the path" in refuse("data", "split", shop / "data", "--out", shop / "sales.csv" / "inside")
+
+
+def test_a_split_without_validation_pairs_is_refused_before_training(shop: Path, tmp_path: Path) -> None:
+    succeed("data", "split", shop / "data", "--train", 0.8, "--valid", 0, "--test", 0.2, "--out", tmp_path / "split")
+    said = refuse("train", tmp_path / "split", "--out", tmp_path / "run")
+    assert "no validation pairs" in said
+    assert not list(tmp_path.glob(".run*"))
+
+
+def test_other_depths_can_be_asked_for_later(split: Path, tmp_path: Path) -> None:
+    succeed("train", split, "--epochs", 1, "--out", tmp_path / "run")
+    first = json.loads(succeed("evaluate", tmp_path / "run", "--split", split, "-k", 5, "--json"))
+    assert {row["k"] for row in first["metrics"]} == {5}
+    again = json.loads(succeed("evaluate", tmp_path / "run", "--split", split, "-k", 7, "--mask-valid", "--json"))
+    assert {row["k"] for row in again["metrics"]} == {7}
+
+
 def test_ctrl_c_ends_with_130_and_keeps_what_was_done(
     split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

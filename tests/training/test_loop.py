@@ -19,7 +19,7 @@ from hardneg.models import MF, LightGCN
 from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, NegativeSampler, Semantic, Uniform, UniformCandidates
 from hardneg.random import generator
 from hardneg.training import FitConfig, Fitted, Resume, fit
-from hardneg.training.fit import TrainingDivergedError
+from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Embeddings, Observer
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)
