@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from hardneg.data import dataset as datasets
 from hardneg.errors import DataError
 from hardneg.evaluation import Evaluation, inner_product
 from hardneg.evaluation import evaluate as rank_and_measure
+from hardneg.models import Backbone
 from hardneg.negatives import Ingredients, Mined, SamplerConfig, Uniform, UniformCandidates
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training import fit as train_loop
@@ -67,8 +68,7 @@ def fit(
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = FitConfig.model_validate((config or FitConfig()).model_dump() | given)
-    final_size = int(model.final_size)  # type: ignore[arg-type]
-    ingredients = Ingredients(final_size, mined, settings.seed)
+    ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
