@@ -40,7 +40,7 @@ LINE_SECONDS = 10
 
 def console() -> Console:
     """For results; where they go to a file, lines may be long."""
-    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
