@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hardneg import artifacts, pipeline, studies
+from hardneg import pipeline, studies
 from hardneg.data import Split, SplitConfig, simulate
 from hardneg.data.dataset import read_parquet
 from hardneg.data.truth import Truth
@@ -81,8 +81,7 @@ def run_demo(
     """Simulate, split, profile, mine, train, evaluate, report; what stands in `out` already is not made again."""
     settings = simulate.PRESETS[text]
     dataset, split_folder = out / "dataset", out / "split"
-    if not artifacts.finished(dataset, artifacts.key_of("dataset", settings.model_dump(), {})):
-        simulate.write(dataset, settings)
+    pipeline.simulate(dataset, settings)
     data = pipeline.split(dataset, split_folder, SPLIT)
     written = pipeline.profile(split_folder, out / "profiles")
     pipeline.mine_retrieved(

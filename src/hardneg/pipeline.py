@@ -18,6 +18,7 @@ from hardneg import api, artifacts
 from hardneg.config import Config, write_yaml
 from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
+from hardneg.data import simulate as simulation
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
 from hardneg.data.interactions import Interactions, union
@@ -51,6 +52,12 @@ class RunConfig(Config):
 
 
 # ---------------------------------------------------------------------------------------------------- data to negatives
+
+
+def simulate(out: Path, config: simulation.SimulationConfig) -> None:
+    """Simulate a store into a dataset folder."""
+    if not artifacts.finished(out, artifacts.key_of(datasets.KIND, config.model_dump(), {})):
+        simulation.write(out, config)
 
 
 def split(dataset: Path, out: Path, config: SplitConfig) -> Split:

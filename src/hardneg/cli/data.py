@@ -130,13 +130,12 @@ def simulate(
 
     Example: `hardneg data simulate --text weak --out data/weak`
     """
-    from hardneg import artifacts
+    from hardneg import pipeline
     from hardneg.data import simulate as simulation
     from hardneg.data.describe import REAL_SETS
 
     settings = simulation.PRESETS[text].model_copy(update={"seed": seed})
-    if not artifacts.finished(out, artifacts.key_of("dataset", settings.model_dump(), {})):
-        simulation.write(out, settings)
+    pipeline.simulate(out, settings)
     _show([_describe(out), *REAL_SETS], as_json=as_json)
 
 

@@ -88,13 +88,12 @@ def fit(
         progressed.epoch += 1
         _record(progressed, "train", {"loss": loss})
         _add(progressed.counters, counted)
-        if progressed.epoch % config.check_every == 0 or progressed.epoch == config.epochs:
+        looks = progressed.epoch % config.check_every == 0 or progressed.epoch == config.epochs
+        if looks:
             best = _look(model, progressed, validate, config, best)
-            progressed.seconds += time.perf_counter() - started
-            if resume is not None:
-                loop.save(resume, progressed, best)
-        else:
-            progressed.seconds += time.perf_counter() - started
+        progressed.seconds += time.perf_counter() - started
+        if looks and resume is not None:
+            loop.save(resume, progressed, best)
     model.load_state_dict(best)
     return Fitted(model, progressed)
 
