@@ -23,30 +23,48 @@ Flags = NDArray[np.bool_]
 Pooling = Literal["mean", "sum", "concat"]
 """How hop tables become one table."""
 
+HopsRead = Literal["none", "items", "both"]
+"""Whose tables of hops above 0 a sampler reads, besides the pooled ones (with pooling "concat" all are there anyway)."""
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total) by work that may take longer than two seconds."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a step will read of a backbone's tables: distinct users (n,) and distinct items (m,), ascending.
+
+    hops: of which sides tables of hops above 0 are read; the pooled tables and hop 0 always may be.
+    """
+
+    users: Indices
+    items: Indices
+    hops: HopsRead = "both"
 
 
 @dataclass(frozen=True)
 class Embeddings:
     """What a backbone computed in this step: one table a hop, never stacked, and how they are pooled.
 
-    users: hops + 1 tensors of shape (n_users, size); hop 0 is the trained table. items: the same for items.
+    users: hops + 1 tensors of shape (n_users, size); hop 0 is the trained table. items: the same for items. pooled:
+    the pooled tables of users and items where the backbone made them itself. Where a step wanted some rows alone, the
+    other rows of the last hop and of the pooled tables begin with NaN, and hops that it does not read are empty.
     """
 
     users: tuple[Tensor, ...]
     items: tuple[Tensor, ...]
     pooling: Pooling
+    pooled: tuple[Tensor, Tensor] | None = None
 
     @cached_property
     def final_users(self) -> Tensor:
         """(n_users, final size); pooled once a step, with gradients even when first asked for without."""
-        return _pool_with_gradients(self.users, self.pooling)
+        return self.pooled[0] if self.pooled else _pool_with_gradients(self.users, self.pooling)
 
     @cached_property
     def final_items(self) -> Tensor:
         """(n_items, final size); as `final_users`."""
-        return _pool_with_gradients(self.items, self.pooling)
+        return self.pooled[1] if self.pooled else _pool_with_gradients(self.items, self.pooling)
 
 
 def _pool_with_gradients(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hardneg.data import Interactions
 from hardneg.models import MF, MODELS, LightGCN, LightGCNConfig, MFConfig
-from hardneg.types import pool
+from hardneg.models.graph import normalised_adjacency
+from hardneg.negatives.sampler import rows
+from hardneg.types import Embeddings, Wanted, pool
+
+
+def plain_rows(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    return F.embedding(index, table)
 
 
 class BackboneContract:
@@ -62,6 +71,13 @@ class TestLightGCN(BackboneContract):
         return LightGCN(seen, embedding_size=8, hops=2, seed=seed)
 
 
+class TestLightGCNIn16Bits(BackboneContract):
+    hops = 2
+
+    def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
+        return LightGCN(seen, embedding_size=8, hops=2, storage="float16", seed=seed)
+
+
 class TestLightGCNConcatenated(BackboneContract):
     hops = 2
 
@@ -98,12 +114,59 @@ def test_propagation_equals_the_slow_loop(seen: Interactions) -> None:
     np.testing.assert_allclose(embeddings.final_users.detach(), np.mean([u for u, _ in expected], axis=0), atol=1e-6)
 
 
+def whole(seen: Interactions) -> torch.Tensor:
+    """The bipartite graph as one dense symmetric matrix, users first."""
+    above = torch.from_numpy(normalised_adjacency(seen).toarray())
+    return torch.cat([torch.cat([torch.zeros(6, 6), above], 1), torch.cat([above.T, torch.zeros(12, 12)], 1)])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum", "concat"])
+@pytest.mark.parametrize("through", [plain_rows, rows])
+def test_gradients_of_every_table_equal_those_of_dense_products(
+    seen: Interactions, pooling: str, through: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> None:
+    """Sparse rows and whole tables, of every hop and of the pooled table at once, repeated rows included."""
+    model = LightGCN(seen, embedding_size=8, hops=2, pooling=pooling, seed=4)
+    start = torch.cat([model.users, model.items]).detach().double().requires_grad_()
+    tables = [start]
+    for _ in range(2):
+        tables.append(whole(seen).double() @ tables[-1])
+    dense = Embeddings(tuple(t[:6] for t in tables), tuple(t[6:] for t in tables), pooling)
+
+    def loss(embeddings: Embeddings, gather: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        users, items = torch.tensor([0, 3, 3, 5]), torch.tensor([1, 1, 7, 11])
+        total = (gather(embeddings.final_users, users) * gather(embeddings.final_items, items)).sum()
+        for hop in range(3):
+            total = total + (gather(embeddings.items[hop], items) * (hop + 1)).square().sum()
+            total = total + gather(embeddings.users[hop], users).sin().sum()
+        return total + embeddings.final_items.square().sum()  # a table as a whole, besides
+
+    loss(model(), through).backward()
+    loss(dense, plain_rows).backward()
+    own = torch.cat([model.users.grad, model.items.grad])
+    torch.testing.assert_close(own.double(), start.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_wanted_rows_are_those_of_the_whole_and_no_others(seen: Interactions) -> None:
+    model = LightGCN(seen, embedding_size=8, hops=2, seed=1)
+    full, some = model(), model(Wanted(np.array([0, 4]), np.array([2, 3, 11])))
+    for name, wanted in (("users", [0, 4]), ("items", [2, 3, 11])):
+        for one, other in (
+            (getattr(full, name)[2], getattr(some, name)[2]),
+            (getattr(full, f"final_{name}"), getattr(some, f"final_{name}")),
+        ):
+            assert torch.equal(one[wanted], other[wanted])
+            unwanted = [row for row in range(len(one)) if row not in wanted]
+            assert other[unwanted, 0].isnan().all(), "whoever reads what was not computed finds out"
+        assert all(torch.equal(getattr(full, name)[hop], getattr(some, name)[hop]) for hop in (0, 1))
+
+
 def test_own_backward_equals_that_of_a_dense_product(seen: Interactions) -> None:
     model = LightGCN(seen, embedding_size=8, hops=3, seed=4)
     weights = torch.linspace(-1, 1, 18 * 8).reshape(18, 8)
     embeddings = model()
     (torch.cat([embeddings.final_users, embeddings.final_items]) * weights).sum().backward()
-    dense, start = model.graph.to_dense(), torch.cat([model.users, model.items]).detach().requires_grad_()
+    dense, start = whole(seen), torch.cat([model.users, model.items]).detach().requires_grad_()
     tables = [start]
     for _ in range(3):
         tables.append(dense @ tables[-1])

@@ -28,11 +28,14 @@ from hardneg.negatives import (
     UniformCandidates,
     random_like,
 )
+from hardneg.negatives.sampler import hardest, rows
 from hardneg.negatives.semantic import SemanticSampler, alignment
+from hardneg.random import Stream
 from hardneg.training import objective
 from hardneg.types import Batch, Embeddings, Items, Negatives, Vectors
 
 TEXT_SIZE = 5
+STREAM = Stream(2, "sampler", 1)
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def mined(seen: Interactions) -> Mined:
 
 
 def drawn(seen: Interactions, batch: Batch, n: int, seed: int = 0) -> Tensor:
-    items = UniformCandidates(seen).draw(batch.users.numpy(), n=n, rng=np.random.default_rng(seed))
+    items = UniformCandidates(seen).draw(batch.rows.numpy(), batch.users.numpy(), n=n, stream=Stream(seed, "drawn", 1))
     return torch.from_numpy(items)
 
 
@@ -71,7 +74,7 @@ class SamplerContract:
 
     def sampled(self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> Negatives:
         sampler = self.make(mined)
-        return sampler.sample(batch, embeddings, drawn(seen, batch, sampler.n_candidates), np.random.default_rng(2))
+        return sampler.sample(batch, embeddings, drawn(seen, batch, sampler.n_candidates), STREAM)
 
     def test_shapes(self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
         negatives = self.sampled(mined, seen, batch, embeddings)
@@ -111,9 +114,7 @@ class SamplerContract:
         before = [p.detach().clone() for p in [*model.parameters(), *own]]
         adam = torch.optim.Adam([*model.parameters(), *own], lr=0.1)
         embeddings = model()
-        negatives = sampler.sample(
-            batch, embeddings, drawn(seen, batch, sampler.n_candidates), np.random.default_rng(2)
-        )
+        negatives = sampler.sample(batch, embeddings, drawn(seen, batch, sampler.n_candidates), STREAM)
         objective(batch, embeddings, negatives, 0.0).backward()
         adam.step()
         moved = [not torch.equal(b, p) for b, p in zip(before, [*model.parameters(), *own], strict=True)]
@@ -165,14 +166,14 @@ def test_dns_with_one_candidate_is_uniform(
 ) -> None:
     candidates = drawn(seen, batch, 1)
     assert torch.equal(
-        DNS(candidates=1).sample(batch, embeddings, candidates, rng).items,
-        Uniform().sample(batch, embeddings, candidates, rng).items,
+        DNS(candidates=1).sample(batch, embeddings, candidates, STREAM).items,
+        Uniform().sample(batch, embeddings, candidates, STREAM).items,
     )
 
 
-def test_dns_equals_the_slow_loop(seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator) -> None:
+def test_dns_equals_the_slow_loop(seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
     candidates = drawn(seen, batch, 6)
-    found = DNS(candidates=6).sample(batch, embeddings, candidates, rng).items
+    found = DNS(candidates=6).sample(batch, embeddings, candidates, STREAM).items
     users, items = embeddings.final_users.detach().numpy(), embeddings.final_items.detach().numpy()
     for row, user in enumerate(batch.users.tolist()):
         best = max(candidates[row].tolist(), key=lambda item: float(users[user] @ items[item]))
@@ -184,11 +185,11 @@ def test_mixgcf_equals_the_slow_loop(seen: Interactions, batch: Batch, pooling: 
     """All candidates are mixed first and compared then, as the paper says; ours compares them unmixed."""
     embeddings = LightGCN(seen, embedding_size=8, hops=2, pooling=pooling, seed=1)()
     candidates = drawn(seen, batch, 5)
-    found = MixGCF(candidates=5).sample(batch, embeddings, candidates, np.random.default_rng(7))
+    found = MixGCF(candidates=5).sample(batch, embeddings, candidates, STREAM)
     embeddings = Embeddings(
         *(tuple(t.detach() for t in side) for side in (embeddings.users, embeddings.items)), pooling
     )
-    mixing = np.random.default_rng(7).random((len(batch.rows), 3), np.float32)
+    mixing = STREAM.uniform(batch.rows.numpy(), 3)
     for row, (user, positive) in enumerate(zip(batch.users, batch.positives, strict=True)):
         parts = []
         for hop, items in enumerate(embeddings.items):
@@ -203,25 +204,23 @@ def test_mixgcf_equals_the_slow_loop(seen: Interactions, batch: Batch, pooling: 
         torch.testing.assert_close(found.ego[row, 0].detach(), parts[0])
 
 
-def test_mixgcf_without_hops_is_dns_mixed_with_the_positive(seen: Interactions, batch: Batch, rng: Generator) -> None:
+def test_mixgcf_without_hops_is_dns_mixed_with_the_positive(seen: Interactions, batch: Batch) -> None:
     embeddings = LightGCN(seen, embedding_size=8, hops=0, seed=1)()
     candidates = drawn(seen, batch, 6)
-    mixed = MixGCF(candidates=6).sample(batch, embeddings, candidates, rng)
+    mixed = MixGCF(candidates=6).sample(batch, embeddings, candidates, STREAM)
     assert mixed.sources.shape == (len(batch.rows), 1, 1)
-    assert torch.equal(mixed.sources[:, :, 0], DNS(candidates=6).sample(batch, embeddings, candidates, rng).items)
+    assert torch.equal(mixed.sources[:, :, 0], DNS(candidates=6).sample(batch, embeddings, candidates, STREAM).items)
 
 
 def semantic(mined: Mined, **options: float) -> SemanticSampler:
     return Semantic(hidden_size=16, **options).build(Ingredients(8, mined, 3))
 
 
-def test_semantic_equals_the_slow_loop(
-    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
-) -> None:
+def test_semantic_equals_the_slow_loop(mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
     """Eq. 6, 7, 9 and the two weights of eq. 10, one pair at a time."""
     sampler = semantic(mined, alpha=0.3, align_weight=0.5, temperature=0.2, projector_l2=0.01)
     candidates = drawn(seen, batch, 1)
-    found = sampler.sample(batch, embeddings, candidates, rng)
+    found = sampler.sample(batch, embeddings, candidates, STREAM)
     w1, b1, w2, b2 = (
         p.detach().double().numpy() for p in (sampler.weight_1, sampler.bias_1, sampler.weight_2, sampler.bias_2)
     )
@@ -249,25 +248,26 @@ def test_semantic_equals_the_slow_loop(
 
 
 def test_semantic_without_alpha_and_lambda_is_the_plain_backbone(
-    mined: Mined, seen: Interactions, batch: Batch, rng: Generator
+    mined: Mined, seen: Interactions, batch: Batch
 ) -> None:
     candidates = drawn(seen, batch, 1)
     gradients = []
     for sampler in (semantic(mined, alpha=0, align_weight=0), Uniform()):
         model = LightGCN(seen, embedding_size=8, hops=2, seed=1)
         embeddings = model()
-        negatives = sampler.sample(batch, embeddings, candidates, rng)
+        negatives = sampler.sample(batch, embeddings, candidates, STREAM)
         loss = objective(batch, embeddings, negatives, 1e-2)
         loss.backward()
         gradients.append((loss.detach(), model.users.grad, model.items.grad))
-    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
 def test_matched_norms_are_those_of_the_uniform_negative(
-    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
     candidates = drawn(seen, batch, 1)
-    vectors = semantic(mined, alpha=1, match_norm=True).sample(batch, embeddings, candidates, rng).vectors[:, 0]
+    vectors = semantic(mined, alpha=1, match_norm=True).sample(batch, embeddings, candidates, STREAM).vectors[:, 0]
     torch.testing.assert_close(vectors.norm(dim=1), embeddings.final_items[candidates[:, 0]].norm(dim=1))
 
 
@@ -309,10 +309,44 @@ def test_unknown_options_are_refused() -> None:
         parse(SamplerConfig, {"kind": "dns", "canditates": 3}, where="--sampler dns")
 
 
-def test_vectors_name_their_parts(
-    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings, rng: Generator
-) -> None:
-    found = semantic(mined).sample(batch, embeddings, drawn(seen, batch, 1), rng)
+def test_vectors_name_their_parts(mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
+    found = semantic(mined).sample(batch, embeddings, drawn(seen, batch, 1), STREAM)
     assert isinstance(found, Vectors)
     assert found.parts == ("uniform item", "text item")
     assert (found.sources[:, 0, 1].numpy() == mined.items[batch.rows.numpy(), 0]).all()
+
+
+def test_the_hardest_candidate_is_the_argmax_and_of_equals_the_first() -> None:
+    table = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 2.0]])
+    queries = torch.tensor([[1.0, 0.0], [0.0, -1.0], [1.0, 1.0]])
+    candidates = torch.tensor([[1, 2, 0], [1, 3, 0], [0, 1, 3]])
+    assert hardest(queries, table, candidates).tolist() == [2, 0, 3]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_hardest_candidate_equals_that_of_plain_torch(threads: int) -> None:
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(1)
+    queries, table = torch.randn(50, 19, generator=generator), torch.randn(30, 19, generator=generator)
+    candidates = torch.randint(30, (50, 7), generator=generator)
+    expected = (table[candidates] * queries.unsqueeze(1)).sum(dim=2).argmax(dim=1)
+    try:
+        assert torch.equal(hardest(queries, table, candidates), candidates.gather(1, expected.unsqueeze(1))[:, 0])
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_no_number_is_never_the_hardest_but_shows_if_nothing_else_is_there() -> None:
+    table = torch.tensor([[float("nan")], [1.0]])
+    assert hardest(torch.ones(2, 1), table, torch.tensor([[0, 1], [0, 0]])).tolist() == [1, 0]
+
+
+def test_rows_give_sparse_gradients_where_they_are_taken_and_dense_ones_elsewhere(seen: Interactions) -> None:
+    index = torch.tensor([1, 1, 3])
+    leaf = torch.zeros(5, 2, requires_grad=True)
+    rows(leaf, index).sum().backward()
+    assert leaf.grad.is_sparse
+    own = torch.zeros(5, 2, requires_grad=True)
+    rows(own * 2, index).sum().backward()
+    assert own.grad.tolist() == [[0, 0], [4, 4], [0, 0], [2, 2], [0, 0]]
+    assert torch.equal(leaf.grad.to_dense() * 2, own.grad)

@@ -17,7 +17,7 @@ from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.errors import ConfigError, DataError
 from hardneg.models import MF, LightGCN
 from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, NegativeSampler, Semantic, Uniform, UniformCandidates
-from hardneg.random import generator
+from hardneg.random import Stream, generator
 from hardneg.training import FitConfig, Fitted, Resume, fit
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Embeddings, Observer
@@ -70,7 +70,7 @@ def test_one_step_equals_a_hand_written_one(seen: Interactions, choose: str) -> 
     final = (table + adjacency @ table + adjacency @ adjacency @ table) / 3
     order = generator(3, "order", 1).permutation(len(seen))
     n = sampler.n_candidates
-    drawn = UniformCandidates(seen).draw(seen.users[order], n=n, rng=generator(3, "candidates", 1, 0))
+    drawn = UniformCandidates(seen).draw(order, seen.users[order], n=n, stream=Stream(3, "candidates", 1))
     total = torch.zeros((), dtype=torch.float64)
     for row, candidates in zip(order, drawn, strict=True):
         u, i = seen.users[row], seen.items[row]

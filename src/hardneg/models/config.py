@@ -9,9 +9,10 @@ from torch import nn
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
+from hardneg.models.graph import Storage
 from hardneg.models.lightgcn import LightGCN
 from hardneg.models.mf import MF
-from hardneg.types import Embeddings, Pooling
+from hardneg.types import Embeddings, Pooling, Wanted
 
 
 class Backbone(Protocol):
@@ -19,8 +20,8 @@ class Backbone(Protocol):
 
     final_size: int
 
-    def __call__(self) -> Embeddings:
-        """Compute the hop tables from the trained ones."""
+    def __call__(self, wanted: Wanted | None = None) -> Embeddings:
+        """Compute the hop tables from the trained ones; of the last hop and the pooled tables the wanted rows suffice."""
         ...
 
 
@@ -43,10 +44,12 @@ class LightGCNConfig(Config):
     hops: Annotated[int, Field(ge=0)] = 3
     """Number of propagations; 0 is matrix factorisation."""
     pooling: Pooling = "mean"
+    storage: Storage = "float32"
+    """float16 halves the bytes that a product gathers; sums stay in 32 bits."""
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
         """Build the model with its start drawn from the seed."""
-        return LightGCN(train, embedding_size=self.embedding_size, hops=self.hops, pooling=self.pooling, seed=seed)
+        return LightGCN(train, **self.model_dump(exclude={"kind"}), seed=seed)
 
 
 ModelConfig = Annotated[MFConfig | LightGCNConfig, Field(discriminator="kind")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hardneg.data.interactions import Interactions
-from hardneg.models.propagation import normalised_adjacency, propagate, to_torch
+from hardneg.models.graph import Graph, Storage
+from hardneg.models.propagation import propagate
 from hardneg.models.tables import xavier
-from hardneg.types import Embeddings, Pooling
+from hardneg.types import Embeddings, Pooling, Wanted
 
 
 class LightGCN(nn.Module):
@@ -17,24 +17,23 @@ class LightGCN(nn.Module):
     The graph holds observed train pairs alone. Every trained number is in the two hop-0 tables.
     """
 
-    graph: Tensor
-
     def __init__(
-        self, train: Interactions, *, embedding_size: int = 64, hops: int = 3, pooling: Pooling = "mean", seed: int = 0
+        self,
+        train: Interactions,
+        *,
+        embedding_size: int = 64,
+        hops: int = 3,
+        pooling: Pooling = "mean",
+        storage: Storage = "float32",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.hops, self.pooling = hops, pooling
         self.final_size = embedding_size * (hops + 1 if pooling == "concat" else 1)
         self.users = xavier(train.n_users, embedding_size, seed=seed, purpose="users")
         self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
-        self.register_buffer("graph", to_torch(normalised_adjacency(train)), persistent=False)
+        self.graph = Graph(train, storage=storage)
 
-    def forward(self) -> Embeddings:
+    def forward(self, wanted: Wanted | None = None) -> Embeddings:
         """Propagate; hop tables are users (n_users, size) and items (n_items, size), hops + 1 of each."""
-        n_users = len(self.users)
-        tables = [torch.cat([self.users, self.items])]
-        for _ in range(self.hops):
-            tables.append(propagate(self.graph, tables[-1]))
-        users = (self.users, *(table[:n_users] for table in tables[1:]))
-        items = (self.items, *(table[n_users:] for table in tables[1:]))
-        return Embeddings(users, items, self.pooling)
+        return propagate(self.graph, self.users, self.items, hops=self.hops, pooling=self.pooling, wanted=wanted)

@@ -1,59 +1,190 @@
-"""The normalised user-item graph and its product with a table, forward and backward."""
+"""Hops over the graph, forward and backward, as one step of automatic differentiation."""
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import block_array, csr_array
 from torch import Tensor
 
-from hardneg.data.interactions import Interactions
-from hardneg.types import Floats, Indices
+from hardneg.models.graph import NO_POOL, Graph, Keep, Pool
+from hardneg.models.kernels import add_rows, start_pool
+from hardneg.types import Embeddings, Indices, Pooling, Wanted, pool
 
 
-def normalised_adjacency(train: Interactions) -> csr_array:
-    """D^-1/2 A D^-1/2 of the bipartite graph, (n_users + n_items) squared, float32; isolated nodes have empty rows."""
-    pairs = train.matrix()
-    user_weight, item_weight = (_inverse_root(degree) for degree in (train.counts, train.item_counts))
-    weighted = csr_array(pairs.multiply(user_weight[:, None]).multiply(item_weight[None, :]))
-    graph = block_array([[None, weighted], [weighted.T, None]], format="csr").astype(np.float32)
-    graph.sort_indices()
-    return graph
+def propagate(
+    graph: Graph, users: Tensor, items: Tensor, *, hops: int, pooling: Pooling, wanted: Wanted | None = None
+) -> Embeddings:
+    """E^(l+1) = graph x E^(l), l < hops, hop 0 being users (n_users, size) and items (n_items, size).
+
+    wanted: rows that will be read of the last hop and of the pooled tables, and of which sides hops above 0 are read at
+    all. Other rows are not computed (they begin with NaN), other tables are empty. The same bits either way.
+    """
+    if hops == 0:
+        return Embeddings((users,), (items,), pooling)
+    wanted = wanted if graph.own(users.device) else None
+    tables: tuple[Tensor, ...] = _Propagate.apply(graph, hops, pooling, wanted, users, items)  # type: ignore[no-untyped-call]
+    user_hops, item_hops, pooled = tables[: hops + 1], tables[hops + 1 : -2], tables[-2:]
+    return Embeddings(user_hops, item_hops, pooling, pooled=(pooled[0], pooled[1]))
 
 
-def to_torch(graph: csr_array) -> Tensor:
-    """The same matrix as a torch tensor in compressed rows."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Ss]parse.*")  # torch calls its compressed rows "beta"
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(graph.indptr.astype(np.int64)),
-            torch.from_numpy(graph.indices.astype(np.int64)),
-            torch.from_numpy(graph.data),
-            size=graph.shape,
-        )
-
-
-class _SymmetricProduct(torch.autograd.Function):
-    """graph @ table for a symmetric graph: backward is the same product, so nothing is transposed or saved."""
+class _Propagate(torch.autograd.Function):
+    """All hops at once. The graph is symmetric, so backward is the same product: nothing is transposed, and nothing
+    is saved per hop. Gradients may come as sparse rows, which is how `rows` sends them."""
 
     @staticmethod
-    def forward(ctx: Any, graph: Tensor, table: Tensor) -> Tensor:
-        ctx.graph = graph
-        return graph @ table
+    def forward(
+        ctx: Any, graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, users: Tensor, items: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.graph, ctx.hops, ctx.pooling, ctx.takes_sparse = graph, hops, pooling, True
+        ctx.tables = (users.detach(), items.detach())
+        ctx.set_materialize_grads(False)
+        forward = _own_hops if graph.own(users.device) else _plain_hops
+        user_hops, item_hops, pooled = forward(graph, hops, pooling, wanted, *ctx.tables)
+        return users, *user_hops, items, *item_hops, *pooled
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.graph @ gradient.contiguous()
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        shares = [
+            _Share(hop, ctx.hops, ctx.pooling, gradients[hop], gradients[ctx.hops + 1 + hop], *gradients[-2:])
+            for hop in range(ctx.hops + 1)
+        ]
+        backward = _own_backward if ctx.graph.own(ctx.tables[0].device) else _plain_backward
+        return None, None, None, None, *backward(ctx.graph, shares, *ctx.tables)
 
 
-def propagate(graph: Tensor, table: Tensor) -> Tensor:
-    """One hop: graph (nodes, nodes), symmetric, times table (nodes, size)."""
-    product: Tensor = _SymmetricProduct.apply(graph, table)  # type: ignore[no-untyped-call]
-    return product
+Hops = tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor]]
+"""Hops 1 and on of users and of items, and both pooled tables."""
 
 
-def _inverse_root(degrees: Indices) -> Floats:
-    return np.asarray(np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0))
+def _plain_hops(
+    graph: Graph,
+    hops: int,
+    pooling: Pooling,
+    wanted: Wanted | None,  # noqa: ARG001 - torch multiplies all rows
+    users: Tensor,
+    items: Tensor,
+) -> Hops:
+    user_hops, item_hops = [users], [items]
+    for _ in range(hops):
+        users, items = graph.plain(users, items)
+        user_hops.append(users)
+        item_hops.append(items)
+    return user_hops[1:], item_hops[1:], (pool(tuple(user_hops), pooling), pool(tuple(item_hops), pooling))
+
+
+def _own_hops(graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, users: Tensor, items: Tensor) -> Hops:
+    of_users, of_items, reads = (None, None, "both") if wanted is None else (wanted.users, wanted.items, wanted.hops)
+    reads = "both" if pooling == "concat" else reads
+    user_pool, item_pool = _pool(users, of_users, pooling, hops), _pool(items, of_items, pooling, hops)
+    stored_users, stored_items = graph.store(users), graph.store(items)
+    user_hops, item_hops, nothing = [users], [items], users[:0]
+    for hop in range(1, hops + 1):
+        last = hop == hops
+        keep_users, keep_items = _keeps(reads == "both", last), _keeps(reads != "none", last)
+        next_users = graph.users.product(stored_items, of_users if last else None, keep=keep_users, pool=user_pool)
+        next_items = graph.items.product(stored_users, of_items if last else None, keep=keep_items, pool=item_pool)
+        stored_users, stored_items = next_users, next_items
+        user_hops.append(nothing if keep_users == "stored" else torch.from_numpy(next_users.numbers))
+        item_hops.append(nothing if keep_items == "stored" else torch.from_numpy(next_items.numbers))
+    if pooling == "concat":
+        return user_hops[1:], item_hops[1:], (torch.cat(user_hops, dim=1), torch.cat(item_hops, dim=1))
+    pooled = torch.from_numpy(user_pool.pooled), torch.from_numpy(item_pool.pooled)
+    return user_hops[1:], item_hops[1:], pooled
+
+
+def _keeps(read: bool, last: bool) -> Keep:
+    """What must stay of a hop: its numbers if somebody reads them, what the next hop gathers from unless it is the last."""
+    if last:
+        return "numbers" if read else "stored"
+    return "both" if read else "stored"
+
+
+def _pool(table: Tensor, rows: Indices | None, pooling: Pooling, hops: int) -> Pool:
+    """The pooled table as hop 0 leaves it."""
+    if pooling == "concat":
+        return NO_POOL
+    pools = np.full(len(table), rows is None)
+    if rows is not None:
+        pools[rows] = True
+    pooled, share = np.empty(table.shape, np.float32), _weight(pooling, hops)
+    start_pool(pooled, pools, table.numpy(), share)
+    return Pool(pooled, pools, share)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What reaches one hop from outside: the gradients of its tables, and its part of the pooled tables'."""
+
+    hop: int
+    hops: int
+    pooling: Pooling
+    users: Tensor | None
+    items: Tensor | None
+    pooled_users: Tensor | None
+    pooled_items: Tensor | None
+
+    def add_to_users(self, into: Tensor) -> None:
+        """Add to (n_users, size)."""
+        self._add(into, self.users, self.pooled_users)
+
+    def add_to_items(self, into: Tensor) -> None:
+        """Add to (n_items, size)."""
+        self._add(into, self.items, self.pooled_items)
+
+    def _add(self, into: Tensor, own: Tensor | None, pooled: Tensor | None) -> None:
+        size = into.shape[1]
+        part = slice(self.hop * size, (self.hop + 1) * size) if self.pooling == "concat" else slice(None)
+        _add(into, own, slice(None), 1.0)
+        _add(into, pooled, part, _weight(self.pooling, self.hops))
+
+
+def _plain_backward(graph: Graph, shares: list[_Share], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    users, items = torch.zeros_like(users), torch.zeros_like(items)
+    for share in reversed(shares):
+        if share is not shares[-1]:
+            users, items = graph.plain(users, items)
+        share.add_to_users(users)
+        share.add_to_items(items)
+    return users, items
+
+
+def _own_backward(graph: Graph, shares: list[_Share], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    users, items = torch.zeros_like(users), torch.zeros_like(items)
+    for share in reversed(shares):
+        if share is not shares[-1]:
+            stored_users, stored_items = graph.store(users), graph.store(items)
+            users = torch.from_numpy(graph.users.product(stored_items).numbers)
+            items = torch.from_numpy(graph.items.product(stored_users).numbers)
+        share.add_to_users(users)
+        share.add_to_items(items)
+    return users, items
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient of sparse rows as a table; any other as it is."""
+    if gradient.layout != torch.sparse_coo:
+        return gradient
+    table = torch.zeros(gradient.shape, device=gradient.device)
+    _add(table, gradient, slice(None), 1.0)
+    return table
+
+
+def _weight(pooling: Pooling, hops: int) -> float:
+    return 1 / (hops + 1) if pooling == "mean" else 1.0
+
+
+def _add(into: Tensor, gradient: Tensor | None, part: slice, weight: float) -> None:
+    """Add some columns of a gradient, sparse rows or dense, times a weight."""
+    if gradient is None:
+        return
+    if gradient.layout != torch.sparse_coo:
+        into.add_(gradient[:, part], alpha=weight)
+        return
+    index, rows = gradient._indices()[0], gradient._values()[:, part]
+    if into.device.type != "cpu":
+        into.index_add_(0, index, rows, alpha=weight)
+        return
+    add_rows(into.numpy(), index.numpy(), rows.contiguous().numpy(), weight)

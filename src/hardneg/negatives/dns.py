@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from numpy.random import Generator
 from pydantic import PositiveInt
 from torch import Tensor
 
 from hardneg.config import Config
-from hardneg.negatives.sampler import Ingredients, rows, scores
-from hardneg.types import Batch, Embeddings, Items
+from hardneg.negatives.sampler import Ingredients, hardest, rows
+from hardneg.random import Stream
+from hardneg.types import Batch, Embeddings, HopsRead, Items
 
 
 class DNS(Config):
@@ -26,13 +25,16 @@ class DNS(Config):
         """As configured."""
         return self.candidates
 
+    @property
+    def hops_read(self) -> HopsRead:
+        """None: it reads the pooled tables."""
+        return "none"
+
     def build(self, _: Ingredients) -> DNS:
         """Nothing to build: it has no parameters."""
         return self
 
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, rng: Generator) -> Items:  # noqa: ARG002
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
         """Return items (batch, 1); of equal scores the first candidate wins. The choice carries no gradient."""
-        with torch.no_grad():
-            users = rows(embeddings.final_users, batch.users)
-            best = scores(users, rows(embeddings.final_items, candidates)).argmax(dim=1, keepdim=True)
-        return Items(candidates.gather(1, best))
+        users = rows(embeddings.final_users, batch.users)
+        return Items(hardest(users, embeddings.final_items, candidates).unsqueeze(1))

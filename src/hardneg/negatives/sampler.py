@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import torch
 import torch.nn.functional as F
-from numpy.random import Generator
 from torch import Tensor
 
+from hardneg.compiled import in_chunks
+from hardneg.negatives.kernels import best_candidates
 from hardneg.negatives.mined import Mined
-from hardneg.types import Batch, Embeddings, Negatives
+from hardneg.random import Stream
+from hardneg.types import Batch, Embeddings, HopsRead, Negatives
 
 
 class NegativeSampler(Protocol):
@@ -24,10 +28,16 @@ class NegativeSampler(Protocol):
         """How many candidates per pair the loop draws for it."""
         ...
 
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, rng: Generator) -> Negatives:
+    @property
+    def hops_read(self) -> HopsRead:
+        """Whose tables of hops above 0 it reads; a backbone need not keep the others."""
+        ...
+
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
         """Return negatives for every pair of the batch.
 
-        candidates: (batch, n_candidates) items outside the exclusion set. rng: this batch's own numbers.
+        embeddings: right for the batch's users, positives and candidates; other rows may be missing (NaN). candidates:
+        (batch, n_candidates) items outside the exclusion set. stream: the pairs' own numbers, `stream.uniform`.
         """
         ...
 
@@ -45,10 +55,31 @@ class Ingredients:
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:
-    """table (n, size) at index (any shape) -> (..., size), with a fast dense gradient."""
-    return F.embedding(index, table)
+    """table (n, size) at index (any shape) -> (..., size).
+
+    The gradient goes back as sparse rows where the table takes them: trained tables (the loop makes them dense once a
+    step) and what propagation made. Else it is a table of its own for every call.
+    """
+    sparse = table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
+    return F.embedding(index, table, sparse=sparse)
+
+
+def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
+    """Each pair's candidate whose row has the largest inner product with its query, the first of equals: (batch,).
+
+    queries (batch, size), table (n, size), candidates (batch, n). The choice carries no gradient, and no
+    (batch, n, size) tensor is made on the CPU.
+    """
+    queries, table = queries.detach(), table.detach()
+    if queries.device.type != "cpu":
+        best = scores(queries, F.embedding(candidates, table)).argmax(dim=1, keepdim=True)
+        return candidates.gather(1, best).squeeze(1)
+    chosen = np.empty(len(queries), np.int64)
+    arrays = (tensor.contiguous().numpy() for tensor in (queries, table, candidates))
+    in_chunks(best_candidates, len(queries), *arrays, chosen)
+    return torch.from_numpy(chosen)
 
 
 def scores(users: Tensor, items: Tensor) -> Tensor:
     """Inner products: users (batch, size), items (batch, n, size) -> (batch, n)."""
-    return (items @ users.unsqueeze(2)).squeeze(2)
+    return (items * users.unsqueeze(1)).sum(dim=2)

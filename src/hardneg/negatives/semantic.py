@@ -15,8 +15,8 @@ from hardneg.config import Config
 from hardneg.errors import ConfigError
 from hardneg.negatives.mined import Mined
 from hardneg.negatives.sampler import Ingredients, rows
-from hardneg.random import generator
-from hardneg.types import Batch, Embeddings, Vectors
+from hardneg.random import Stream, generator
+from hardneg.types import Batch, Embeddings, HopsRead, Vectors
 
 
 class Semantic(Config):
@@ -66,11 +66,16 @@ class SemanticSampler(nn.Module):
         """One: the uniform negative that is mixed with."""
         return 1
 
+    @property
+    def hops_read(self) -> HopsRead:
+        """None: it reads the pooled tables and hop 0."""
+        return "none"
+
     def project(self, vectors: Tensor) -> Tensor:
         """Eq. 6: (batch, text size) -> (batch, final size)."""
         return F.relu(vectors @ self.weight_1 + self.bias_1) @ self.weight_2 + self.bias_2
 
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, rng: Generator) -> Vectors:  # noqa: ARG002
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:  # noqa: ARG002
         """Return vectors (batch, 1, final size) and, as auxiliary loss, the weighted alignment and projector norm."""
         pair_rows = batch.rows.cpu().numpy()
         text = torch.from_numpy(self.mined.vectors_of(pair_rows)).to(candidates.device)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from numpy.random import Generator
 from torch import Tensor
 
 from hardneg.config import Config
 from hardneg.negatives.sampler import Ingredients
-from hardneg.types import Batch, Embeddings, Items
+from hardneg.random import Stream
+from hardneg.types import Batch, Embeddings, HopsRead, Items
 
 
 class Uniform(Config):
@@ -22,10 +22,15 @@ class Uniform(Config):
         """One."""
         return 1
 
+    @property
+    def hops_read(self) -> HopsRead:
+        """None: it reads no table."""
+        return "none"
+
     def build(self, _: Ingredients) -> Uniform:
         """Nothing to build: it has no parameters."""
         return self
 
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, rng: Generator) -> Items:  # noqa: ARG002
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
         """Return items (batch, 1)."""
         return Items(candidates[:, :1])

@@ -8,19 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from numpy.random import Generator
 from torch import Tensor, nn
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.models import bpr, l2
+from hardneg.models.propagation import dense
 from hardneg.negatives import CandidateSource, NegativeSampler
 from hardneg.negatives.sampler import rows, scores
-from hardneg.random import BLOCK, by_block, generator
+from hardneg.random import Stream, generator
 from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
-from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, Observer
+from hardneg.training.memory import keep_freed_memory
+from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, Observer, Wanted
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
 """Metric name -> value on the validation pairs; all that the loop learns of held-out pairs."""
@@ -77,6 +79,7 @@ def fit(
 
     The same seed gives the same result to the last bit on one CPU thread, also when killed and resumed.
     """
+    keep_freed_memory()
     loop = _Loop(model, train, sampler, candidates, config, observers=observers, watch=watch)
     best = copied(model)
     progressed = Progressed()
@@ -137,8 +140,8 @@ class _Loop:
         self.modules: dict[str, nn.Module] = {"model": model}
         if isinstance(sampler, nn.Module):
             self.modules["sampler"] = sampler.to(self.device)
-        parameters = [p for module in self.modules.values() for p in module.parameters()]
-        self.adam = torch.optim.Adam(parameters, lr=config.learning_rate, fused=self.device.type == "cpu")
+        self.parameters = [p for module in self.modules.values() for p in module.parameters()]
+        self.adam = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=self.device.type == "cpu")
 
     def epoch(self, number: int, best: float) -> tuple[float, dict[str, float]]:
         """One pass over all pairs in a fresh order; the mean loss and the sampler's counters."""
@@ -176,40 +179,55 @@ class _Loop:
         return Batch(rows_, users_, items_, epoch, step)
 
     def _step(self, batch: Batch) -> tuple[float, Negatives]:
-        embeddings: Embeddings = self.model()
-        negatives = self._negatives(batch, embeddings)
+        candidates = self._candidates(batch)
+        embeddings: Embeddings = self.model(self._wanted(batch, candidates))
+        stream = Stream(self.config.seed, "sampler", batch.epoch)
+        negatives = self.sampler.sample(batch, embeddings, candidates, stream)
         loss = objective(batch, embeddings, negatives, self.config.l2)
+        watched = [(observer, embeddings) for observer in self.observers]
+        del embeddings  # where nobody watches, backward reuses the memory while it is in the cache
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in self.parameters:
+            parameter.grad = None if parameter.grad is None else dense(parameter.grad)
         self.adam.step()
-        for observer in self.observers:
-            observer.see(batch, negatives, embeddings)
+        for observer, shown in watched:
+            observer.see(batch, negatives, shown)
         return loss.item(), negatives
 
-    def _negatives(self, batch: Batch, embeddings: Embeddings) -> Negatives:
-        first = batch.step * math.ceil(self.config.batch_size / BLOCK)
-        users = batch.users.cpu().numpy()
+    def _candidates(self, batch: Batch) -> Tensor:
+        stream = Stream(self.config.seed, "candidates", batch.epoch)
+        rows_, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
+        drawn = self.candidates.draw(rows_, users, n=self.sampler.n_candidates, stream=stream)
+        return torch.from_numpy(drawn).to(self.device)
 
-        def draw(part: slice, rng: Generator) -> Indices:
-            return self.candidates.draw(users[part], n=self.sampler.n_candidates, rng=rng)
-
-        drawn = by_block(len(users), first, draw, seed=self.config.seed, purpose="candidates", epoch=batch.epoch)
-        rng = generator(self.config.seed, "sampler", batch.epoch, first)
-        return self.sampler.sample(batch, embeddings, torch.from_numpy(drawn).to(self.device), rng)
+    def _wanted(self, batch: Batch, candidates: Tensor) -> Wanted | None:
+        """The rows that this step reads; all of them where somebody watches."""
+        if self.observers:
+            return None
+        users, items = np.zeros(self.train.n_users, bool), np.zeros(self.train.n_items, bool)
+        users[batch.users.cpu().numpy()] = True
+        items[batch.positives.cpu().numpy()] = True
+        items[candidates.cpu().numpy()] = True
+        return Wanted(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
 
 
 def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
     """BPR on the pooled embeddings, plus weight x the L2 of the hop-0 rows, plus the sampler's own loss."""
     users = rows(embeddings.final_users, batch.users)
-    positives = rows(embeddings.final_items, batch.positives)
     if isinstance(negatives, Items):
-        vectors, ego = rows(embeddings.final_items, negatives.items), rows(embeddings.items[0], negatives.items)
+        items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
+        given = scores(users, rows(embeddings.final_items, items))
+        positive, negative = given[:, 0], given[:, 1:]
     else:
-        vectors, ego = negatives.vectors, negatives.ego
-    loss = bpr((users * positives).sum(dim=1), scores(users, vectors))
+        items = batch.positives
+        positive = (users * rows(embeddings.final_items, items)).sum(dim=1)
+        negative = scores(users, negatives.vectors)
+    loss = bpr(positive, negative)
     if weight > 0:
-        own = rows(embeddings.users[0], batch.users), rows(embeddings.items[0], batch.positives)
-        loss = loss + weight * l2(*own, ego)
+        own = [rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items)]
+        mixed = [] if isinstance(negatives, Items) else [negatives.ego]
+        loss = loss + weight * l2(*own, *mixed)
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 

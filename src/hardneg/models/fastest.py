@@ -1,0 +1,116 @@
+"""Which kernel multiplies the graph on this machine: measured once, kept, so that later runs give the same bits."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from hardneg.compiled import in_chunks
+from hardneg.errors import ConfigError
+from hardneg.models.kernels import AHEAD, products
+
+Kernel = Literal["numba", "mkl"]
+KERNELS = ("numba", "mkl")
+VARIABLE = "HARDNEG_KERNEL"
+"""Environment variable that chooses by hand."""
+ROWS, ENTRIES, SIZE, ROUNDS = 10_000, 150_000, 64, 5
+
+
+def kernel() -> Kernel:
+    """The kernel for 32-bit products on the CPU with as many threads as torch uses now."""
+    given = os.environ.get(VARIABLE)
+    if given is None:
+        return kept(torch.get_num_threads())
+    if given not in KERNELS:
+        raise ConfigError(f"found {VARIABLE}={given!r}, expected one of {', '.join(KERNELS)}; or leave it unset")
+    return cast(Kernel, given)
+
+
+@functools.cache
+def kept(threads: int) -> Kernel:
+    """Read the choice of this machine, or measure and write it down."""
+    path, machine = cache_file(), _machine(threads)
+    choices = _read(path)
+    if choices.get(machine) in KERNELS:
+        return cast(Kernel, choices[machine])
+    seconds = measure()
+    chosen = min(KERNELS, key=lambda name: seconds[name])
+    _write(path, choices | {machine: chosen})
+    return cast(Kernel, chosen)
+
+
+def measure() -> dict[str, float]:
+    """Kernel -> seconds of one product of a random graph, the best of five rounds in turn."""
+    rng = np.random.default_rng(0)
+    places = rng.integers(ROWS, size=(2, ENTRIES))
+    matrix = sparse.coo_array((np.ones(ENTRIES, np.float32), tuple(places)), shape=(ROWS, ROWS)).tocsr()
+    table = rng.standard_normal((ROWS, SIZE), np.float32)
+    calls = {"numba": _own(matrix, table), "mkl": _torch(matrix, table)}
+    for call in calls.values():
+        call()  # compile, allocate
+    rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(ROUNDS)]
+    return {name: min(found[name] for found in rounds) for name in calls}
+
+
+def cache_file() -> Path:
+    """Where choices are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardneg" / "kernels.json"
+
+
+def _own(matrix: sparse.csr_array, table: np.ndarray[Any, Any]) -> Callable[[], object]:
+    starts, neighbours = matrix.indptr.astype(np.int64), np.append(matrix.indices, np.zeros(AHEAD)).astype(np.int32)
+    out, chosen, nothing = np.empty_like(table), np.arange(ROWS), np.empty((0, 0), np.float32)
+    left_out = nothing, 1.0, nothing, np.empty(0, bool), 1.0
+    return lambda: in_chunks(products, ROWS, chosen, starts, neighbours, matrix.data, table, 1.0, out, *left_out)
+
+
+def _torch(matrix: sparse.csr_array, table: np.ndarray[Any, Any]) -> Callable[[], object]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Ss]parse.*")
+        starts, columns_of = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+        compressed = torch.sparse_csr_tensor(starts, columns_of, torch.from_numpy(matrix.data), size=matrix.shape)
+    columns = torch.from_numpy(table)
+    return lambda: compressed @ columns
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _machine(threads: int) -> str:
+    """What the choice depends on: another processor, library or number of threads is measured anew."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("hardneg", "torch", "numba"))
+    return f"{platform.node()}, {platform.machine()}, {threads} thread(s), {libraries}"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, choices: dict[str, str]) -> None:
+    """Best effort: where nothing can be kept, the next process measures again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}.new")
+        beside.write_text(json.dumps(choices, indent=2) + "\n", encoding="utf-8")
+        os.replace(beside, path)
+    except OSError:
+        return

@@ -1,0 +1,147 @@
+"""The normalised user-item graph and its products with tables, by whichever kernel is fastest on this machine."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from hardneg.compiled import in_chunks
+from hardneg.data.interactions import Interactions
+from hardneg.models import fastest
+from hardneg.models.kernels import AHEAD, products, to_half
+from hardneg.types import Flags, Floats, Indices
+
+Storage = Literal["float32", "float16"]
+"""How tables lie in memory while a product gathers their rows; sums are kept in 32 bits either way."""
+Keep = Literal["numbers", "stored", "both"]
+"""What of a product is kept: the result in 32 bits, what the next product gathers from, or both."""
+NO_ROWS, NO_FLAGS = np.empty((0, 0), np.float32), np.empty(0, bool)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A table (rows, size) that a product will gather from: in 32 bits, or in 16 where these are gathered.
+
+    halves: the bits of numbers x scale in float16, or None; where there are some, the numbers may have been left out.
+    """
+
+    numbers: Floats
+    halves: NDArray[Any] | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pooled table that products add to: pooled[r] += share x row, where pools[r]."""
+
+    pooled: Floats
+    pools: Flags
+    share: float
+
+
+NO_POOL = Pool(NO_ROWS, NO_FLAGS, 0.0)
+
+
+def normalised_adjacency(train: Interactions) -> csr_array:
+    """D_u^-1/2 R D_i^-1/2, (n_users, n_items) float32, R being 1 where a pair was observed; rows sorted by item.
+
+    The bipartite graph's matrix is this one above the diagonal and its transpose below.
+    """
+    user_weight, item_weight = (_inverse_root(degree) for degree in (train.counts, train.item_counts))
+    weights = user_weight[train.users] * item_weight[train.items]
+    return csr_array((weights.astype(np.float32), train.items, train.starts), shape=(train.n_users, train.n_items))
+
+
+class Graph(nn.Module):
+    """Propagation's one interface: products with the graph, forward and (it is symmetric) backward.
+
+    users: the side whose rows are users, which multiplies a table of items; items: the other. On the CPU either compiled
+    code of our own or torch's compressed rows (MKL); `hardneg.models.fastest` chooses. On CUDA torch's.
+    """
+
+    def __init__(self, train: Interactions, *, storage: Storage = "float32") -> None:
+        super().__init__()
+        matrix = normalised_adjacency(train)
+        self.storage = storage
+        self.users, self.items = Side(matrix), Side(csr_array(matrix.T))
+
+    def own(self, device: torch.device) -> bool:
+        """Does our own kernel multiply there? It alone stores in 16 bits, computes some rows, and pools on the way."""
+        return device.type == "cpu" and (self.storage == "float16" or fastest.kernel() == "numba")
+
+    def store(self, table: Tensor) -> Stored:
+        """Make a table ready for products of our own kernel."""
+        numbers = table.detach().contiguous().numpy()
+        return Stored(numbers, *to_half(numbers)) if self.storage == "float16" else Stored(numbers)
+
+    def plain(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """One hop by torch alone: (n_users, size), (n_items, size) -> the same, every row summed over its neighbours.
+
+        Storage in 16 bits rounds as our own kernel's does, for a comparison; it saves nothing here.
+        """
+        if self.storage == "float16":
+            users, items = users.half().float(), items.half().float()
+        return self.users.compressed(users.device) @ items, self.items.compressed(users.device) @ users
+
+
+class Side(nn.Module):
+    """One direction of the graph as a matrix in compressed rows."""
+
+    starts: Tensor
+    neighbours: Tensor
+    weights: Tensor
+
+    def __init__(self, matrix: csr_array) -> None:
+        super().__init__()
+        self.shape = matrix.shape
+        padded = np.concatenate([matrix.indices, np.zeros(AHEAD, np.int32)])  # the kernel looks so far ahead
+        self.register_buffer("starts", torch.from_numpy(matrix.indptr.astype(np.int64)), persistent=False)
+        self.register_buffer("neighbours", torch.from_numpy(padded.astype(np.int32)), persistent=False)
+        self.register_buffer("weights", torch.from_numpy(matrix.data.astype(np.float32)), persistent=False)
+        sums = np.asarray(matrix.sum(axis=1))
+        self.growth = 2.0 ** math.ceil(math.log2(max(float(sums.max()), 1.0))) if len(sums) else 1.0
+        self._all = np.arange(self.shape[0])
+        self._torch: Tensor | None = None
+
+    def product(
+        self, table: Stored, rows: Indices | None = None, *, keep: Keep = "numbers", pool: Pool = NO_POOL
+    ) -> Stored:
+        """(columns, size) -> (rows, size), every row the weighted sum over its neighbours.
+
+        rows: of these alone; the others are not computed and begin with NaN, so that whoever reads one finds out. keep:
+        the numbers, as they go into another product ("stored"), or both. In 16 bits the largest number is not known
+        beforehand: the scale is that of the table, lowered by the most that a row's weights sum to, which float16 has
+        the range for. pool: add to this on the way.
+        """
+        size, halving = table.numbers.shape[1], table.halves is not None
+        shape = self.shape[0], size
+        numbers = np.empty((1, size) if keep == "stored" and halving else shape, np.float32)
+        halves = np.empty(shape, np.uint16) if keep != "numbers" and halving else NO_ROWS
+        if rows is not None:
+            numbers[:, 0] = np.nan
+        chosen, gathered = self._all if rows is None else rows, table.numbers if table.halves is None else table.halves
+        scale, pooling = table.scale / self.growth, (pool.pooled, pool.pools, pool.share)
+        sparse = self.starts.numpy(), self.neighbours.numpy(), self.weights.numpy()
+        in_chunks(products, len(chosen), chosen, *sparse, gathered, 1 / table.scale, numbers, halves, scale, *pooling)
+        return Stored(numbers, halves, scale) if len(halves) else Stored(numbers)
+
+    def compressed(self, device: torch.device) -> Tensor:
+        """The same matrix as a torch tensor in compressed rows, made once."""
+        if self._torch is None or self._torch.device != device:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*[Ss]parse.*")  # torch calls its compressed rows "beta"
+                parts = self.starts, self.neighbours[:-AHEAD].long(), self.weights
+                self._torch = torch.sparse_csr_tensor(*parts, size=self.shape, device=device)
+        return self._torch
+
+
+def _inverse_root(degrees: Indices) -> Floats:
+    return np.asarray(np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0))

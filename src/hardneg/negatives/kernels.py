@@ -1,0 +1,98 @@
+"""Compiled code of sampling: draws by counter, rejection, the exact complement, and the choice of the best candidate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hardneg.compiled import compiled, reordering
+from hardneg.philox import LOW, below, philox
+from hardneg.types import Floats, Indices
+
+SHORT = 24
+"""Entries that are compared one after another."""
+
+
+@compiled
+def draw_outside(
+    begin: int,
+    end: int,
+    key: np.uint64,
+    epoch: int,
+    rows: Indices,
+    users: Indices,
+    n_items: int,
+    starts: Indices,
+    taken: Indices,
+    rounds: int,
+    out: Indices,
+) -> None:
+    """out[b, place]: an item that users[b] has not taken, uniform over those, for b of begin..end.
+
+    starts (n_users + 1,), taken: every user's items, ascending. The number of a draw depends on (key, epoch, rows[b],
+    place) alone; two places share one call of the generator. After `rounds` rejections the item comes from the exact
+    complement.
+    """
+    for b in range(begin, end):
+        first, stop = starts[users[b]], starts[users[b] + 1]
+        row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
+        shared = philox(key, row, when, np.uint64(0), np.uint64(0))
+        for place in range(out.shape[1]):
+            odd = place & 1
+            if odd == 0 and place > 0:
+                shared = philox(key, row, when, np.uint64(place >> 1), np.uint64(0))
+            item = below(shared[odd], n_items)
+            attempt = 0
+            while _among(taken, first, stop, item):
+                attempt += 1
+                words = philox(key, row, when, np.uint64(place >> 1), np.uint64(attempt))
+                if attempt == rounds:
+                    free = n_items - (stop - first)
+                    item = _free_item(taken, first, stop, below(words[odd], free))
+                    break
+                item = below(words[odd], n_items)
+            out[b, place] = item
+
+
+@compiled
+def _among(taken: Indices, first: int, stop: int, item: int) -> bool:
+    """Is item in the ascending taken[first:stop]?"""
+    while stop - first > SHORT:
+        middle = (first + stop) >> 1
+        if taken[middle] <= item:
+            first = middle
+        else:
+            stop = middle
+    found = 0
+    for k in range(first, stop):  # without a branch: faster than halving to the end
+        found += taken[k] == item
+    return found > 0
+
+
+@compiled
+def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
+    """The item with `rank` free items below it: j taken ones lie below it, for the largest j with taken[j - 1] - (j - 1)
+    <= rank, since taken[j] - j counts the free items below the j-th taken one."""
+    low, high = 0, stop - first
+    while low < high:
+        middle = (low + high) >> 1
+        if taken[first + middle] - middle <= rank:
+            low = middle + 1
+        else:
+            high = middle
+    return rank + low
+
+
+@reordering
+def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, chosen: Indices) -> None:
+    """chosen[b]: the candidate of row b whose table row has the largest inner product with queries[b]; of equals the
+    first. queries (batch, size), table (n, size), candidates (batch, n)."""
+    for b in range(begin, end):
+        best, largest = candidates[b, 0], np.float32(-np.inf)
+        for place in range(candidates.shape[1]):
+            candidate = candidates[b, place]
+            total = np.float32(0.0)
+            for d in range(queries.shape[1]):
+                total += queries[b, d] * table[candidate, d]
+            if total > largest:
+                best, largest = candidate, total
+        chosen[b] = best

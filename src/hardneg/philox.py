@@ -1,0 +1,51 @@
+"""Philox4x32-10 (Salmon et al., 2011) in compiled code: a number is a function of a key and a counter, and of nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hardneg.compiled import compiled
+from hardneg.types import Floats, Indices
+
+LOW = np.uint64(0xFFFFFFFF)
+SHIFT = np.uint64(32)
+MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+BUMP_0, BUMP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+Words = tuple[np.uint64, np.uint64]
+
+
+@compiled
+def philox(key: np.uint64, c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64) -> Words:
+    """Two 64-bit numbers for a 64-bit key and a counter of four 32-bit words."""
+    k0, k1 = key & LOW, key >> SHIFT
+    for _ in range(10):
+        a, b = c0 * MULTIPLY_0, c2 * MULTIPLY_1
+        c0, c1, c2, c3 = (b >> SHIFT) ^ c1 ^ k0, b & LOW, (a >> SHIFT) ^ c3 ^ k1, a & LOW
+        k0, k1 = (k0 + BUMP_0) & LOW, (k1 + BUMP_1) & LOW
+    return c0 | (c1 << SHIFT), c2 | (c3 << SHIFT)
+
+
+@compiled
+def below(word: np.uint64, n: int) -> int:
+    """A 64-bit number scaled to 0..n - 1, n below 2^32; no item is likelier than another by more than n / 2^64."""
+    size = np.uint64(n)
+    high = (word >> SHIFT) * size + (((word & LOW) * size) >> SHIFT)
+    return int(high >> SHIFT)
+
+
+@compiled
+def unit(word: np.uint64) -> np.float32:
+    """A number of [0, 1) from the upper 24 of the lower 32 bits."""
+    return np.float32(np.float64((word & LOW) >> np.uint64(8)) * 2.0**-24)
+
+
+@compiled
+def units(key: np.uint64, epoch: int, rows: Indices, out: Floats) -> None:
+    """out[b, place]: uniform in [0, 1), from (key, epoch, rows[b], place) alone."""
+    for b in range(len(rows)):
+        row = np.uint64(rows[b]) & LOW
+        for four in range(0, out.shape[1], 4):
+            words = philox(key, row, np.uint64(epoch), np.uint64(four >> 2), np.uint64(0))
+            for place in range(four, min(four + 4, out.shape[1])):
+                word = words[(place >> 1) & 1]
+                out[b, place] = unit(word >> SHIFT if place & 1 else word)

@@ -1,0 +1,57 @@
+"""The kernel is measured once, kept, and can be chosen by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hardneg.errors import ConfigError
+from hardneg.models import fastest
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(fastest.VARIABLE, raising=False)
+    fastest.kept.cache_clear()
+    return fastest.cache_file()
+
+
+def test_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([{"numba": 2.0, "mkl": 1.0}])
+    monkeypatch.setattr(fastest, "measure", lambda: next(seconds))
+    assert fastest.kernel() == "mkl"
+    fastest.kept.cache_clear()  # another process
+    assert fastest.kernel() == "mkl", "the same machine gives the same bits"
+    assert list(json.loads(cache.read_text()).values()) == ["mkl"]
+
+
+@pytest.mark.parametrize("broken", ["not json", "[]", '{"x": 3}'])
+def test_a_broken_file_is_measured_over(cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    cache.parent.mkdir()
+    cache.write_text(broken)
+    monkeypatch.setattr(fastest, "measure", lambda: {"numba": 1.0, "mkl": 2.0})
+    assert fastest.kernel() == "numba"
+
+
+def test_where_nothing_can_be_kept_it_still_runs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.parent.write_text("a file where the folder should be")
+    monkeypatch.setattr(fastest, "measure", lambda: {"numba": 1.0, "mkl": 2.0})
+    assert fastest.kernel() == "numba"
+
+
+def test_chosen_by_hand(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fastest.VARIABLE, "mkl")
+    assert fastest.kernel() == "mkl"
+    assert not cache.exists()
+    monkeypatch.setenv(fastest.VARIABLE, "cublas")
+    with pytest.raises(ConfigError, match=r"found HARDNEG_KERNEL='cublas', expected one of numba, mkl"):
+        fastest.kernel()
+
+
+def test_both_are_really_timed() -> None:
+    seconds = fastest.measure()
+    assert set(seconds) == {"numba", "mkl"}
+    assert all(0 < value < 5 for value in seconds.values())

@@ -1,0 +1,143 @@
+"""Every kernel multiplies the same graph; each is checked against a dense product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardneg.data import Interactions
+from hardneg.models.graph import Graph, normalised_adjacency
+from hardneg.models.kernels import add_rows, to_half
+
+
+@pytest.fixture(params=["numba", "mkl"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("HARDNEG_KERNEL", request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(1)
+
+
+def pairs(n_users: int = 70, n_items: int = 50, seed: int = 0) -> Interactions:
+    """A user without pairs and an item without pairs among them."""
+    users, items = np.nonzero(np.random.default_rng(seed).random((n_users - 1, n_items - 1)) < 0.2)
+    return Interactions.of(users, items, n_users=n_users, n_items=n_items)
+
+
+def table(rows: int, size: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(rows, size, generator=torch.Generator().manual_seed(seed))
+
+
+def to_users(graph: Graph, items: torch.Tensor) -> torch.Tensor:
+    if not graph.own(items.device):
+        return graph.plain(torch.zeros(graph.users.shape[0], items.shape[1]), items)[0]
+    return torch.from_numpy(graph.users.product(graph.store(items)).numbers)
+
+
+def to_items(graph: Graph, users: torch.Tensor) -> torch.Tensor:
+    if not graph.own(users.device):
+        return graph.plain(users, torch.zeros(graph.items.shape[0], users.shape[1]))[1]
+    return torch.from_numpy(graph.items.product(graph.store(users)).numbers)
+
+
+@pytest.mark.parametrize("size", [1, 8, 16, 20, 64, 100, 144])
+@pytest.mark.usefixtures("kernel")
+def test_products_equal_dense_ones_at_any_size(size: int) -> None:
+    """Sizes that fill vectors of 64, of 16, and leave a rest."""
+    train = pairs()
+    dense = torch.from_numpy(normalised_adjacency(train).toarray())
+    users, items = table(70, size), table(50, size)
+    torch.testing.assert_close(to_users(Graph(train), items), dense @ items, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(to_items(Graph(train), users), dense.T @ users, atol=1e-5, rtol=1e-5)
+
+
+def test_16_bits_round_each_number_once_and_sum_in_32() -> None:
+    """The error of a sum stays below that of rounding its terms: 2^-11 of each."""
+    train, items = pairs(), table(50, 64)
+    dense = torch.from_numpy(normalised_adjacency(train).toarray())
+    found = to_users(Graph(train, storage="float16"), items)
+    bound = dense @ items.abs() * 2**-11 * 1.001 + 1e-6
+    assert ((found - dense @ items).abs() <= bound).all()
+    assert not torch.equal(found, to_users(Graph(train), items))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-9, 1.0, 1e9, 1e30])
+def test_16_bits_keep_their_precision_at_any_scale(scale: float) -> None:
+    """Gradients of a mean over thousands of pairs are tiny; unscaled, float16 would lose them."""
+    numbers = table(40, 64).numpy() * np.float32(scale)
+    bits, scale_of_bits = to_half(numbers)
+    assert bits.dtype == np.uint16
+    restored = bits.view(np.float16).astype(np.float64) / scale_of_bits
+    np.testing.assert_allclose(restored, numbers, rtol=2**-10, atol=abs(numbers).max() * 2**-20)
+
+
+def test_16_bits_of_nothing_but_zeros() -> None:
+    bits, scale = to_half(np.zeros((3, 16), np.float32))
+    assert not bits.any()
+    assert 0 < scale < np.inf
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_some_rows_are_the_same_bits_as_among_all(storage: str) -> None:
+    train, items = pairs(), table(50, 64)
+    graph, rows = Graph(train, storage=storage), np.array([0, 3, 69])
+    found, full = (graph.users.product(graph.store(items), r).numbers for r in (rows, None))
+    assert (found[rows] == full[rows]).all()
+    assert np.isnan(np.delete(found[:, 0], rows)).all()
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.usefixtures("three_threads")
+def test_threads_change_no_bit_of_our_own_kernel(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDNEG_KERNEL", "numba")
+    train, users = pairs(), table(70, 64)
+    several = to_items(Graph(train, storage=storage), users)
+    torch.set_num_threads(1)
+    assert torch.equal(several, to_items(Graph(train, storage=storage), users))
+
+
+def test_who_has_no_pairs_gets_zeros() -> None:
+    graph = Graph(pairs())
+    assert not to_users(graph, table(50, 16))[69].any()
+    assert not to_items(graph, table(70, 16))[49].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=20), st.floats(-2, 2, width=32))
+def test_rows_are_added_where_they_belong(index: list[int], weight: float) -> None:
+    into, rows = np.ones((6, 3), np.float32), np.arange(3 * len(index), dtype=np.float32).reshape(-1, 3)
+    expected = into.copy()
+    for m, target in enumerate(index):
+        expected[target] += np.float32(weight) * rows[m]
+    add_rows(into, np.array(index, np.int64), rows, weight)
+    np.testing.assert_allclose(into, expected, rtol=1e-6)
+
+
+def test_what_is_kept_in_16_bits_is_the_result_and_within_range() -> None:
+    """The scale is lowered beforehand by the most that a product can grow."""
+    graph = Graph(pairs(), storage="float16")
+    kept = graph.users.product(graph.store(torch.ones(50, 64)), keep="both")  # all equal: as large as it can grow
+    halves = kept.halves.view(np.float16).astype(float)
+    assert np.isfinite(halves).all()
+    np.testing.assert_allclose(halves / kept.scale, kept.numbers, rtol=2**-10)
+
+
+@pytest.mark.parametrize("size", [20, 64])
+def test_the_next_product_needs_no_numbers(size: int) -> None:
+    """What is stored in 16 bits is the same with the numbers kept and without."""
+    graph = Graph(pairs(), storage="float16")
+    both, stored = (graph.users.product(graph.store(table(50, size)), keep=keep) for keep in ("both", "stored"))
+    assert (both.halves == stored.halves).all()
+    np.testing.assert_allclose(both.halves.view(np.float16) / both.scale, both.numbers, rtol=2**-10, atol=1e-6)
+    one, other = (graph.items.product(given).numbers for given in (both, stored))
+    assert (one == other).all()
