@@ -46,7 +46,7 @@ LEAD = (
 )
 NOTES = [
     "Mean ± standard deviation over seeds. The interval resamples users and seeds together; p is adjusted (Holm) over "
-    "the rows of this table.",
+    "the rows of this table. Users won, tied, lost: whose mean over seeds is higher, equal, lower than with uniform.",
     "“truly liked” is the chance that a user likes what was served as a negative, whether or not it was ever shown, known "
     "because the store is simulated: of the item, or, for vectors, of the items they were mixed from. “nearest liked” is "
     "that of the catalogue item nearest to the vector, among those the user does not have.",

@@ -14,60 +14,12 @@ from hardneg.training import FitConfig
 
 REPETITIONS = 200
 STATED = 0.05
-TOLERATED = 0.05 + 2 * np.sqrt(0.05 * 0.95 / REPETITIONS)
-"""The stated share plus two standard errors of a share over 200 repetitions."""
 
 
 def runs(rng: np.random.Generator, seeds: int, users: np.ndarray, seed_sd: float, noise_sd: float) -> np.ndarray:
     """Per-user values: a user's level, a run's level, and noise of their own."""
     shape = (seeds, len(users))
     return users + seed_sd * rng.normal(size=(seeds, 1)) + noise_sd * rng.normal(size=shape)
-
-
-def share_called_different(
-    seeds: tuple[int, int], sd: tuple[float, float], noise: tuple[float, float], users_sd: float, lift: float = 0.0
-) -> float:
-    """Share of 200 repetitions in which the interval leaves 0 out; users_sd: of the users' own differences."""
-    rng = np.random.default_rng(1)
-    called = 0
-    for repetition in range(REPETITIONS):
-        users = rng.normal(size=150)
-        a = runs(rng, seeds[0], users + users_sd * rng.normal(size=150) + lift, sd[0], noise[0])
-        b = runs(rng, seeds[1], users, sd[1], noise[1])
-        found = compare(a, b, resamples=400, seed=repetition)
-        called += not found.low <= 0 <= found.high
-        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
-    return called / REPETITIONS
-
-
-@pytest.mark.parametrize("seeds", [(3, 3), (5, 5), (3, 10), (5, 3)])
-@pytest.mark.parametrize(
-    ("sd", "noise"), [((0.02, 0.02), (0.0, 0.0)), ((0.02, 0.02), (0.2, 0.2)), ((0.0, 0.0), (0.2, 0.2))]
-)
-def test_a_method_against_itself_is_rarely_called_different(
-    seeds: tuple[int, int], sd: tuple[float, float], noise: tuple[float, float]
-) -> None:
-    assert share_called_different(seeds, sd, noise, users_sd=0.0) <= TOLERATED
-
-
-@pytest.mark.parametrize("seeds", [(3, 3), (5, 5), (3, 10), (10, 3)])
-@pytest.mark.parametrize(
-    ("sd", "noise"), [((0.05, 0.0), (0.0, 0.0)), ((0.05, 0.005), (0.1, 0.1)), ((0.0, 0.0), (0.1, 0.3))]
-)
-def test_equal_methods_of_unequal_spread_are_rarely_called_different(
-    seeds: tuple[int, int], sd: tuple[float, float], noise: tuple[float, float]
-) -> None:
-    stated = 0.08 if min(seeds) < 5 else STATED  # see the docstring of compare
-    tolerated = stated + 2 * np.sqrt(stated * (1 - stated) / REPETITIONS)
-    assert share_called_different(seeds, sd, noise, users_sd=0.1) <= tolerated
-
-
-@pytest.mark.parametrize(("sd", "noise", "users_sd"), [(0.02, 0.0, 0.1), (0.0, 0.3, 0.0), (0.01, 0.2, 0.1)])
-def test_a_difference_of_four_standard_errors_is_mostly_found(sd: float, noise: float, users_sd: float) -> None:
-    """A test that never says "different" would pass all the tests above."""
-    seeds = 5
-    error = np.sqrt(2 * sd**2 / seeds + users_sd**2 / 150 + 2 * noise**2 / (seeds * 150))
-    assert share_called_different((seeds, seeds), (sd, sd), (noise, noise), users_sd, lift=4 * error) > 0.8
 
 
 @pytest.mark.slow

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import compare, holm
 from hardneg.report import plots, tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
 from hardneg.report.tables import Measured
+
+METRICS = ("ndcg@20", "recall@20")
 
 
 @pytest.fixture
@@ -70,8 +77,119 @@ def test_markdown_has_one_line_a_row(rows: list[Measured]) -> None:
 def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[Measured]) -> None:
     unknown = [replace(row, false_negatives={}) for row in rows]
     headers, cells = tables.as_text(tables.comparison(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform")
-    assert headers == ["sampler", "nDCG@20", "nDCG@20 vs uniform [95 %]", "p (Holm)", "s / run"]
-    assert {len(row) for row in cells} == {5}
+    assert headers == [
+        "sampler",
+        "nDCG@20",
+        "nDCG@20 vs uniform [95 %]",
+        "p (Holm)",
+        "users won / tied / lost",
+        "s / run",
+    ]
+    assert {len(row) for row in cells} == {6}
+
+
+def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[Measured]) -> None:
+    frame = tables.comparison(rows, "uniform", METRICS)
+    for metric in METRICS:
+        base = rows[0].values[metric].mean()
+        for row, line in zip(rows, frame.iter_rows(named=True), strict=True):
+            found = stats.describe(row.values[metric].mean(axis=1), ddof=1)
+            assert line[metric] == pytest.approx(found.mean)
+            assert line[f"{metric} sd"] == pytest.approx(np.sqrt(found.variance))
+            if row is not rows[0]:
+                difference, low, high, *shares = (
+                    line[tables.column(name, metric, METRICS)]
+                    for name in ("difference", "low", "high", "relative", "relative_low", "relative_high")
+                )
+                assert difference == pytest.approx(found.mean - base)
+                assert low < difference < high
+                assert shares == pytest.approx([difference / base, low / base, high / base])
+
+
+def test_every_metric_is_a_family_of_its_own(rows: list[Measured]) -> None:
+    frame = tables.comparison(rows, "uniform", METRICS)
+    for metric in METRICS:
+        p, adjusted = (frame[tables.column(name, metric, METRICS)].to_list() for name in ("p", "p_holm"))
+        assert p[0] is None
+        assert adjusted[1:] == pytest.approx(multipletests(p[1:], method="holm")[1])
+    swapped = tables.comparison(rows, "uniform", METRICS[::-1])
+    assert swapped["difference"].equals(frame["recall@20 difference"])
+    assert swapped["ndcg@20 p_holm"].equals(frame["p_holm"])
+
+
+def test_a_verdict_is_given_below_five_percent_after_holm(rows: list[Measured]) -> None:
+    worse = replace(rows[1], name="worse", values={m: 2 * rows[0].values[m] - v for m, v in rows[1].values.items()})
+    frame = tables.comparison([*rows, worse], "uniform", METRICS)
+    for name in ("verdict", "recall@20 verdict"):
+        assert frame[name].to_list() == [None, "better", "not distinguishable", "worse"]
+
+
+def test_wins_ties_and_losses_count_users_by_their_mean_over_seeds() -> None:
+    base = np.array([[0.1, 0.2, 0.3, 0.4, 0.0]] * 3)
+    other = np.array([[0.1, 0.9, 0.0, 0.0, 0.0], [0.1, 0.0, 0.9, 0.0, 0.0], [0.1, 0.0, 0.3, 0.0, 0.0]])
+    rows = [
+        Measured(name, {"ndcg@20": values}, np.ones(len(values)), {}) for name, values in (("b", base), ("o", other))
+    ]
+    line = tables.comparison(rows, "b", ("ndcg@20",)).row(1, named=True)
+    assert (line["wins"], line["ties"], line["losses"]) == (2, 2, 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(3, 6), st.integers(3, 6))
+@settings(max_examples=30, deadline=None)
+def test_wins_ties_and_losses_agree_with_a_loop_over_users(seed: int, n_a: int, n_b: int) -> None:
+    """Values of a coarse grid, so that many users tie; fractions decide exactly."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 3, size=(n_a, 12)), rng.integers(0, 3, size=(n_b, 12))
+    rows = [Measured(name, {"ndcg@20": x / 10}, np.ones(len(x)), {}) for name, x in (("a", a), ("b", b))]
+    line = tables.comparison(rows, "b", ("ndcg@20",)).row(0, named=True)
+    signs = [
+        (Fraction(int(x), n_a) > Fraction(int(y), n_b)) - (Fraction(int(x), n_a) < Fraction(int(y), n_b))
+        for x, y in zip(a.sum(axis=0), b.sum(axis=0), strict=True)
+    ]
+    assert (line["wins"], line["ties"], line["losses"]) == (signs.count(1), signs.count(0), signs.count(-1))
+
+
+def test_a_table_of_the_baseline_alone_keeps_its_columns(rows: list[Measured]) -> None:
+    alone, all_rows = tables.comparison(rows[:1], "uniform", METRICS), tables.comparison(rows, "uniform", METRICS)
+    assert alone.schema == all_rows.schema
+
+
+def test_rows_of_one_name_are_refused(rows: list[Measured]) -> None:
+    with pytest.raises(ConfigError, match=r"named alike \(same\)"):
+        tables.comparison([*rows, rows[2]], "uniform", METRICS)
+
+
+def group(name: str, **lines: tuple[str | None, float | None]) -> pl.DataFrame:
+    verdicts, relative = zip(*[(None, None), *lines.values()], strict=True)
+    return pl.DataFrame({"row": [name, *lines], "verdict": verdicts, "relative": relative})
+
+
+def test_the_summary_counts_groups_and_averages_relative_differences() -> None:
+    one = group("uniform", dns=("better", 0.2), text=("not distinguishable", -0.1))
+    two = group("uniform", dns=("worse", -0.1), text=("not distinguishable", 0.0), late=("better", 0.3))
+    found = tables.summary({"sports x mf": one, "sports x lightgcn": two})
+    assert found.columns == ["row", "groups", "better", "not_distinguishable", "worse", "relative"]
+    assert found.drop("relative").rows() == [("dns", 2, 1, 0, 1), ("text", 2, 0, 2, 0), ("late", 1, 1, 0, 0)]
+    assert found["relative"].to_list() == pytest.approx([0.05, -0.05, 0.3])
+
+
+def test_the_summary_of_real_tables_takes_the_metric_that_is_asked_for(rows: list[Measured]) -> None:
+    frame = tables.comparison(rows, "uniform", METRICS)
+    for metric in (None, "recall@20"):
+        found = tables.summary({"one": frame, "two": frame}, metric)
+        assert found["better"].to_list() == [2, 0]
+        assert found["not_distinguishable"].to_list() == [0, 2]
+        assert (found.select("better", "not_distinguishable", "worse").sum_horizontal() == found["groups"]).all()
+    with pytest.raises(DataError, match="found no column 'hit_rate@5 verdict'"):
+        tables.summary({"one": frame}, "hit_rate@5")
+
+
+def test_groups_with_other_baselines_are_refused() -> None:
+    groups = {"one": group("uniform", dns=("better", 0.2)), "two": group("popularity", dns=("better", 0.2))}
+    with pytest.raises(DataError, match="found baselines uniform, popularity, expected the same one"):
+        tables.summary(groups)
+    with pytest.raises(DataError, match="found no group"):
+        tables.summary({})
 
 
 def page(liked: dict[str, float]) -> Page:

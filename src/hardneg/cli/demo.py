@@ -54,5 +54,7 @@ def _table(headers: list[str], cells: list[list[str]]) -> Table:
     """All columns where the terminal is wide, else those that answer the question."""
     if console().width >= WIDE:
         return table(headers, cells)
-    narrow = [place for place, header in enumerate(headers) if not header.startswith(("Recall", "nearest", "s /"))]
+    narrow = [
+        place for place, header in enumerate(headers) if not header.startswith(("Recall", "users", "nearest", "s /"))
+    ]
     return table([headers[i] for i in narrow], [[row[i] for i in narrow] for row in cells])

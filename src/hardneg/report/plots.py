@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hardneg.report.tables import label
+from hardneg.report.printers import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,19 +1,42 @@
-"""Results as data frames first: mean, spread over seeds, interval against a baseline. Printers come after."""
+"""Results as data frames first: mean, spread, interval, p, win / tie / loss. `printers` turns them into text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from hardneg.diagnostics.served import NEAREST
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Difference, compare, holm
+from hardneg.report.printers import as_text, label, latex, markdown, p_text, plain_latex, summary_text
 from hardneg.types import Floats
 
-LIKED = {"false_negatives": "truly liked", "nearest": "nearest liked"}
-"""Columns that need the truth: name in the frame -> header."""
+__all__ = [
+    "SIGNIFICANT",
+    "Measured",
+    "as_text",
+    "comparison",
+    "label",
+    "latex",
+    "markdown",
+    "p_text",
+    "plain_latex",
+    "row_named",
+    "summary",
+    "summary_text",
+]
+
+SIGNIFICANT = 0.05
+"""A difference has a verdict where p, after Holm, is below this."""
+TIE = 1e-12
+"""Two users' means this close are equal: metrics lie in [0, 1], and sums of floats round."""
+SIZES = ("difference", "low", "high", "relative", "relative_low", "relative_high", "p", "p_holm")
+COUNTS = ("wins", "ties", "losses")
+VERDICT = "verdict"
+BETTER, UNDECIDED, WORSE = "better", "not distinguishable", "worse"
 
 
 @dataclass(frozen=True)
@@ -33,27 +56,41 @@ class Measured:
 
 
 def comparison(rows: list[Measured], baseline: str, metrics: tuple[str, ...]) -> pl.DataFrame:
-    """One line a row. For every metric: mean, sd over seeds; for the first also the difference to the baseline row
-    with its 95 % interval, relative size, and the p-value after Holm over the rows of this table."""
+    """Every row against the baseline row: one line a row, in the order given.
+
+    For every metric M: the columns "M", mean over seeds and users, and "M sd", the standard deviation (divisor S - 1)
+    of the seeds' means. And, null in the baseline's own line:
+      difference, low, high    M minus the baseline's, and its 95 % interval (`compare`), in units of M
+      relative, relative_low, relative_high    the same as shares of the baseline's mean
+      p, p_holm                of "no difference", as it is and after Holm
+      verdict                  "better" or "worse" where p_holm is below 0.05, else "not distinguishable"
+      wins, ties, losses       users whose mean of M over this row's seeds is higher than, equal to (within 1e-12),
+                               lower than their mean over the baseline's seeds; they sum to the number of users
+    These bear their plain names for the first metric, and "M difference", "M low" ... for the others.
+
+    Wins and losses count users and no amounts, seeds' chance is in them, and nothing is tested by them.
+
+    The family that Holm protects is one metric of one table: the rows of one dataset and backbone against their
+    baseline. Neither several metrics nor several tables are adjusted for; name the metric that decides beforehand and
+    put it first, and read `summary` as a count.
+    """
+    _require_distinct([row.name for row in rows])
     base = row_named(rows, baseline)
-    others = [row for row in rows if row.name != baseline]
-    first = metrics[0]
-    differences = {row.name: compare(row.values[first], base.values[first]) for row in others}
-    adjusted = dict(zip(differences, holm([d.p for d in differences.values()]), strict=True))
-    return pl.DataFrame(
-        [
-            {
-                "row": row.name,
-                **_summary(row, metrics),
-                **_against(differences.get(row.name), adjusted.get(row.name)),
-                "seconds": float(np.mean(row.seconds)),
-                **_false_negatives(row),
-                "without_vector": row.without_vector,
-            }
-            for row in rows
-        ],
-        infer_schema_length=None,
-    )
+    against = {metric: _against(rows, base, metric) for metric in metrics}
+    lines = []
+    for row in rows:
+        line: dict[str, object] = {"row": row.name, **_spread(row, metrics)}
+        for metric in metrics:
+            found = against[metric].get(row.name, {})
+            line |= {column(name, metric, metrics): found.get(name) for name in (*SIZES, VERDICT, *COUNTS)}
+        line |= {"seconds": float(np.mean(row.seconds)), **_false_negatives(row), "without_vector": row.without_vector}
+        lines.append(line)
+    return pl.DataFrame(lines, schema_overrides=_types(metrics), infer_schema_length=None)
+
+
+def column(name: str, metric: str, metrics: tuple[str, ...]) -> str:
+    """Where `comparison` keeps "difference", "p_holm" ... of a metric: plain for the first, else after its name."""
+    return name if metric == metrics[0] else f"{metric} {name}"
 
 
 def row_named(rows: list[Measured], name: str) -> Measured:
@@ -64,26 +101,49 @@ def row_named(rows: list[Measured], name: str) -> Measured:
     return found
 
 
-def _summary(row: Measured, metrics: tuple[str, ...]) -> dict[str, float]:
-    summary: dict[str, float] = {}
+def _require_distinct(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"found rows named alike ({', '.join(twice)}), expected names that tell them apart")
+
+
+def _types(metrics: tuple[str, ...]) -> dict[str, pl.DataType]:
+    """Of columns that may be null from top to bottom."""
+    kinds = [(SIZES, pl.Float64()), ((VERDICT,), pl.String()), (COUNTS, pl.Int64())]
+    theirs = {column(name, metric, metrics): kind for names, kind in kinds for name in names for metric in metrics}
+    return theirs | dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
+
+
+def _spread(row: Measured, metrics: tuple[str, ...]) -> dict[str, float]:
+    spread: dict[str, float] = {}
     for metric in metrics:
         by_seed = row.values[metric].mean(axis=1)
-        summary |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
-    return summary
+        spread |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
+    return spread
 
 
-def _against(difference: Difference | None, p: float | None) -> dict[str, float | None]:
-    if difference is None:
-        return dict.fromkeys(("difference", "low", "high", "relative", "relative_low", "relative_high", "p_holm"))
+def _against(rows: list[Measured], base: Measured, metric: str) -> dict[str, dict[str, object]]:
+    """Row name -> what `comparison` says of it against the baseline on one metric."""
+    others = [row for row in rows if row is not base]
+    differences = [compare(row.values[metric], base.values[metric]) for row in others]
+    adjusted = holm([difference.p for difference in differences])
     return {
-        "difference": difference.mean,
-        "low": difference.low,
-        "high": difference.high,
-        "relative": difference.relative,
-        "relative_low": difference.relative_low,
-        "relative_high": difference.relative_high,
-        "p_holm": p,
+        row.name: {**_sizes(difference, p), **_users(row.values[metric], base.values[metric])}
+        for row, difference, p in zip(others, differences, adjusted, strict=True)
     }
+
+
+def _sizes(found: Difference, p_holm: float) -> dict[str, object]:
+    ends = {"difference": found.mean, "low": found.low, "high": found.high}
+    shares = {"relative": found.relative, "relative_low": found.relative_low, "relative_high": found.relative_high}
+    verdict = UNDECIDED if p_holm >= SIGNIFICANT else BETTER if found.mean > 0 else WORSE
+    return {**ends, **shares, "p": found.p, "p_holm": p_holm, VERDICT: verdict}
+
+
+def _users(values: Floats, base: Floats) -> dict[str, object]:
+    gains = values.mean(axis=0) - base.mean(axis=0)
+    counts = (gains > TIE, np.abs(gains) <= TIE, gains < -TIE)
+    return {name: int(flags.sum()) for name, flags in zip(COUNTS, counts, strict=True)}
 
 
 def _false_negatives(row: Measured) -> dict[str, float | None]:
@@ -93,42 +153,33 @@ def _false_negatives(row: Measured) -> dict[str, float | None]:
     return {"false_negatives": float(np.mean(sources)) if sources else None, "nearest": nearest}
 
 
-def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tuple[list[str], list[list[str]]]:
-    """Headers and cells for people; a dash where there is no value."""
-    names = [label(metric) for metric in metrics]
-    headers = ["sampler", *names, f"{names[0]} vs {baseline} [95 %]", "p (Holm)", "s / run"]
-    known = [name for name in LIKED if frame[name].is_not_null().any()]  # on a simulated store alone
-    headers += [LIKED[name] for name in known]
-    cells = []
-    for row in frame.iter_rows(named=True):
-        means = [f"{row[m]:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
-        cells.append([row["row"], *means, *_difference_text(row), f"{row['seconds']:.1f}", *_liked_text(row, known)])
-    return headers, cells
+def summary(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl.DataFrame:
+    """A study in one frame: in how many groups is each row better or worse than the baseline?
+
+    groups: name of a dataset and backbone -> its `comparison`, all with one baseline. metric: None for the one that
+    each frame puts first, else another one of them all. One line a row, in order of first appearance, without the
+    baseline: groups (in which it stands), better, not_distinguishable, worse (in how many of them; verdicts at 5 %
+    after Holm within the group), relative (mean over groups of the relative difference, each group weighted alike;
+    nan if a baseline's mean is 0). The counts are no test of their own: of twenty groups without any difference, one
+    is expected to show one.
+    """
+    if not groups:
+        raise DataError("found no group, expected one table at least")
+    prefix = "" if metric is None else f"{metric} "
+    verdict, relative = (pl.col(prefix + name).alias(name) for name in (VERDICT, "relative"))
+    lines = pl.concat([_known(frame, prefix + VERDICT).select("row", verdict, relative) for frame in groups.values()])
+    baselines = lines.filter(pl.col(VERDICT).is_null())["row"].unique(maintain_order=True).to_list()
+    if len(baselines) != 1:
+        raise DataError(f"found baselines {', '.join(baselines)}, expected the same one in every group")
+    counts = [
+        (pl.col(VERDICT) == name).sum().cast(pl.Int64).alias(name.replace(" ", "_"))
+        for name in (BETTER, UNDECIDED, WORSE)
+    ]
+    compared = lines.filter(pl.col(VERDICT).is_not_null()).group_by("row", maintain_order=True)
+    return compared.agg(pl.len().cast(pl.Int64).alias("groups"), *counts, pl.col("relative").mean())
 
 
-def label(metric: str) -> str:
-    """A metric as people write it: "ndcg@20" -> "nDCG@20"."""
-    name, _, k = metric.partition("@")
-    return {"ndcg": "nDCG", "hit_rate": "HitRate"}.get(name, name.capitalize()) + f"@{k}"
-
-
-def _difference_text(row: dict[str, float | None]) -> list[str]:
-    if row["relative"] is None:
-        return ["–", "–"]
-    percent = f"{row['relative']:+.1%} [{row['relative_low']:+.1%}, {row['relative_high']:+.1%}]"
-    return [percent, p_text(row["p_holm"] or 0.0)]
-
-
-def p_text(p: float) -> str:
-    """A p-value as people write it."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _liked_text(row: dict[str, float | None], names: list[str]) -> list[str]:
-    return ["–" if row[name] is None else f"{row[name]:.1%}" for name in names]
-
-
-def markdown(headers: list[str], cells: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [headers, ["---"] * len(headers), *cells]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def _known(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    if name not in frame.columns:
+        raise DataError(f"found no column {name!r}, expected it of every group: compare all of them on that metric")
+    return frame
