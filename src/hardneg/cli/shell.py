@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 DeviceOption = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, cuda:1.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of torch; one gives the same bits everywhere.")]
 
-BAD_INPUT, INTERRUPTED = 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 LINE_SECONDS = 10
 
 
@@ -119,6 +119,13 @@ class Bars:
             self._tasks[what] = self._progress.add_task(what, total=total, extra="")
         self._progress.update(self._tasks[what], completed=done, total=total)
 
+    def close(self, what: str, note: str) -> None:
+        """Take the bar of ended work away; leave the note above the others, if there is one."""
+        if what in self._tasks:
+            self._progress.remove_task(self._tasks.pop(what))
+        if note:
+            self._progress.console.print(note, markup=False, highlight=False)
+
     def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
         """A callback for the training loop: one bar over all epochs, with loss and best validation value."""
         task = self._progress.add_task("training", total=epochs * 1000, extra="")
@@ -144,6 +151,11 @@ class Lines:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say `done` of `total`."""
         self._say(f"{what}: {done:,}/{total:,}", last=done == total)
+
+    def close(self, what: str, note: str) -> None:  # noqa: ARG002 - as `Bars`
+        """Say the note of ended work, if there is one."""
+        if note:
+            typer.echo(note, err=True)
 
     def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
         """A callback for the training loop."""
