@@ -95,6 +95,7 @@ def read_yaml(path: Path) -> tuple[Any, list[str]]:
         raise ConfigError(f"{path} is no YAML ({error}); mend it there") from None
 
 
-def write_yaml(path: Path, config: Config) -> None:
-    """Write a configuration so that a person can read and edit it."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+def write_yaml(path: Path, config: Config, *, only_given: bool = False) -> None:
+    """Write a configuration so that a person can read and edit it; only_given leaves defaults out."""
+    values = config.model_dump(mode="json", exclude_unset=only_given)
+    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

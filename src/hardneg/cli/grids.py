@@ -20,8 +20,7 @@ def grid_progress(bar: Bars | Lines, what: str) -> Callable[[int, int, Outcome],
     """The bar of the whole; the bar of a run goes when the run ends, a failure leaves its line."""
 
     def ended(done: int, total: int, outcome: Outcome) -> None:
-        bar.close(outcome.name, "" if outcome.reason is None else f"failed: {outcome.name}: {outcome.reason}")
-        bar(what, done, total)
+        bar.ended(what, done, total, outcome.name, outcome.reason)
 
     return ended
 
@@ -39,7 +38,7 @@ def emit_estimate(
     """Print what would run, how long it would take, and what that rests on."""
     hours = sum(one.hours for one in found)
     cells = [
-        [one.name, str(one.left), f"{one.seconds_per_epoch:.2f}", one.assumed, f"{one.hours:.2f}"] for one in found
+        [one.name, str(one.left), f"{one.seconds_per_epoch:.3g}", one.assumed, f"{one.hours:.2f}"] for one in found
     ]
     values = {
         **counts,
@@ -58,7 +57,8 @@ def emit_estimate(
             for one in found
         ],
     }
-    emit(values, as_json=as_json, text=table(HEADERS, cells))
+    if as_json or found:
+        emit(values, as_json=as_json, text=table(HEADERS, cells))
     if as_json:
         return
     side_by_side = "" if workers == 1 else f", {hours / workers:.2f} with {workers} workers that do not slow each other"

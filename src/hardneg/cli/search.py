@@ -59,7 +59,7 @@ def search(
 
 
 def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
-    from hardneg.studies.estimate import Wanted, estimate
+    from hardneg.studies.estimate import Wanted, estimates
     from hardneg.studies.search_tables import space_text
 
     tasks = read.tasks()
@@ -69,7 +69,7 @@ def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
         finished = tuple(task.folder / f"trial-{t.trial:03}" for t in task.ended() if t.value is not None)
         wanted.append(Wanted(task.name, task.split, task.negatives, task.cell.config, task.budget - done, finished))
     with bars() as bar:
-        found = estimate(wanted, device=read.device, told=bar)
+        found = estimates(wanted, device=read.device, told=bar)
     trials, stand = sum(task.budget for task in tasks), sum(len(task.ended()) for task in tasks)
     head = f"{trials} trials, of which {stand} stand and {trials - stand} are to be made"
     spaces = {task.name: space_text(task.space) for task in tasks}

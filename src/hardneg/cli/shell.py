@@ -119,12 +119,13 @@ class Bars:
             self._tasks[what] = self._progress.add_task(what, total=total, extra="")
         self._progress.update(self._tasks[what], completed=done, total=total)
 
-    def close(self, what: str, note: str) -> None:
-        """Take the bar of ended work away; leave the note above the others, if there is one."""
+    def ended(self, whole: str, done: int, total: int, what: str, failure: str | None) -> None:
+        """One of many is over: its bar goes, the bar of the whole moves on, a failure leaves a line."""
+        self(whole, done, total)
         if what in self._tasks:
             self._progress.remove_task(self._tasks.pop(what))
-        if note:
-            self._progress.console.print(note, markup=False, highlight=False)
+        if failure is not None:
+            self._progress.console.print(f"{what} failed: {failure}", markup=False, highlight=False)
 
     def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
         """A callback for the training loop: one bar over all epochs, with loss and best validation value."""
@@ -152,10 +153,10 @@ class Lines:
         """Say `done` of `total`."""
         self._say(f"{what}: {done:,}/{total:,}", last=done == total)
 
-    def close(self, what: str, note: str) -> None:  # noqa: ARG002 - as `Bars`
-        """Say the note of ended work, if there is one."""
-        if note:
-            typer.echo(note, err=True)
+    def ended(self, whole: str, done: int, total: int, what: str, failure: str | None) -> None:
+        """One of many is over."""
+        failed = "" if failure is None else f" failed: {failure}"
+        self._say(f"{whole} {done:,}/{total:,}: {what}{failed}", last=True)
 
     def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
         """A callback for the training loop."""

@@ -78,11 +78,15 @@ def _say(read: Study, results: Results, *, as_json: bool) -> None:
             console().print(table(made.headers, made.cells))
         for remark in made.remarks:
             console().print(remark, markup=False)
+    if results.settings is not None:
+        console().print(table(results.settings.headers, results.settings.cells))
+        for note in results.settings.notes:
+            console().print(note, markup=False)
     console().print(f"Everything: {read.out}", markup=False)
 
 
 def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
-    from hardneg.studies.estimate import Wanted, estimate
+    from hardneg.studies.estimate import Wanted, estimates
 
     runs = read.runs()
     wanted = []
@@ -94,7 +98,7 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
             Wanted(cell.name, first.split, first.row.negatives, cell.config, len(own) - len(stands), tuple(stands))
         )
     with bars() as bar:
-        found = estimate(wanted, device=read.device, told=bar)
+        found = estimates(wanted, device=read.device, told=bar)
     stand = sum(run.stands for run in runs)
     head = f"{len(runs)} runs, of which {stand} stand and {len(runs) - stand} are to be made"
     emit_estimate(head, found, workers, {"runs": len(runs), "stand": stand}, as_json=as_json)

@@ -66,7 +66,7 @@ class _Enough(Exception):  # noqa: N818 - no error: the timing has seen enough s
     """Ends a training whose steps were timed."""
 
 
-def estimate(
+def estimates(
     wanted: Sequence[Wanted], *, device: str = "cpu", told: Callable[[str, int, int], None] | None = None
 ) -> list[Estimate]:
     """Time every cell that has runs left; nothing of it is kept. Cells that differ only in learning rate, L2, seed

@@ -74,11 +74,26 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """The settings that a search found, with its budget and its spaces."""
+
+    headers: list[str]
+    cells: list[list[str]]
+    notes: list[str]
+
+    @property
+    def markdown(self) -> str:
+        """The table and its notes."""
+        return tables.markdown(self.headers, self.cells) + "".join(f"\n{note}\n" for note in self.notes)
+
+
+@dataclass(frozen=True)
 class Results:
-    """Everything a study found so far. failed: run -> reason."""
+    """Everything a study found so far. settings: what a search found for it, if one did. failed: run -> reason."""
 
     runs: pl.DataFrame
     tables: list[Table]
+    settings: Settings | None
     failed: dict[str, str]
 
 
@@ -89,7 +104,8 @@ def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
     """
     reasons = {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
     runs = [replace(run, stands=run.stands and run.job.name not in reasons) for run in study.runs()]
-    frame = pl.DataFrame([line for run in runs for line in _lines(study, run, reasons)], schema=SCHEMA)
+    in_order = [run for cell in study.cells for run in runs if run.cell is cell]
+    frame = pl.DataFrame([line for run in in_order for line in _lines(study, run, reasons)], schema=SCHEMA)
     made = [
         _table(study, split, model, runs) for split, model in dict.fromkeys((c.split, c.model) for c in study.cells)
     ]
@@ -101,8 +117,9 @@ def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
     for table in made:
         _write(table, folder / f"{slug(table.split)}-{slug(table.model)}")
     failed = {run.job.name: reasons[run.job.name] for run in runs if run.job.name in reasons}
-    (study.out / TEXT).write_text(_text(study, made, failed), encoding="utf-8")
-    return Results(frame, made, failed)
+    results = Results(frame, made, _settings(study), failed)
+    (study.out / TEXT).write_text(_text(study, results), encoding="utf-8")
+    return results
 
 
 def _lines(study: Study, run: Run, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -187,21 +204,21 @@ def _write(table: Table, path: Path) -> None:
     path.with_name(f"{path.name}.md").write_text(table.markdown, encoding="utf-8")
 
 
-def _text(study: Study, made: list[Table], failed: Mapping[str, str]) -> str:
+def _text(study: Study, results: Results) -> str:
     parts = [f"# {study.spec.name}\n"]
-    parts += [f"## {table.title}\n\n{table.markdown}" for table in made]
-    if study.spec.tuned is not None:
-        parts.append(f"## Settings\n\n{_settings(study)}")
-    if failed:
-        parts.append("## Failed\n\n" + "".join(f"- {name}: {reason}\n" for name, reason in failed.items()))
+    parts += [f"## {table.title}\n\n{table.markdown}" for table in results.tables]
+    if results.settings is not None:
+        parts.append(f"## Settings\n\n{results.settings.markdown}")
+    if results.failed:
+        lines = (f"- {name}: {reason}\n" for name, reason in results.failed.items())
+        parts.append(f"## Failed\n\n{''.join(lines)}")
     return "\n".join(parts)
 
 
-def _settings(study: Study) -> str:
-    """What a search found for each line, and its budget, from the file that was read."""
-    assert study.spec.tuned is not None
+def _settings(study: Study) -> Settings | None:
+    if study.spec.tuned is None:
+        return None
     best = read_best(study.spec.tuned)
-    wanted = {(cell.split, cell.model, cell.row) for cell in study.cells}
-    headers, cells, spaces = found_cells(best, wanted)
-    budget = f"Found by search {best.search!r} on validation pairs alone (seed {best.seed}).\n\n"
-    return budget + tables.markdown(headers, cells) + "".join(f"\n{line}\n" for line in spaces)
+    headers, cells, spaces = found_cells(best, {(cell.split, cell.model, cell.row) for cell in study.cells})
+    budget = f"Found by search {best.search!r} on validation pairs alone, every trial with seed {best.seed}."
+    return Settings(headers, cells, [budget, *spaces])

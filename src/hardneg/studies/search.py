@@ -104,7 +104,7 @@ class CellSearch:
             config = changed(self.cell.config, settings)
             key = pipeline.run_key(config, inputs)
             if number < len(before):
-                trials.append(self._as_replayed(before[number], key))
+                trials.append(self._as_replayed(before[number], settings, key))
                 continue
             trials.append(self._try(number, settings, config, key, progress))
             self._write(trials)
@@ -119,8 +119,8 @@ class CellSearch:
         tried = [Tried(trial.chosen, trial.value) for trial in earlier]
         return suggest(self.space, given, tried, seed=self.seed, purpose=f"search {self.cell.name}")
 
-    def _as_replayed(self, trial: Trial, key: str) -> Trial:
-        if trial.key != key:
+    def _as_replayed(self, trial: Trial, settings: Mapping[str, Scalar], key: str) -> Trial:
+        if (trial.chosen, trial.key) != (settings, key):
             raise ConfigError(
                 f"{self.folder / TRIALS} holds another search (trial {trial.trial} differs in settings, space, seed, "
                 "inputs or versions); choose another --out or remove the folder first"
@@ -204,7 +204,7 @@ class Search:
     ) -> list[pool.Outcome]:
         """Make what is shared, then search every cell; cells run side by side, the trials of one in their order."""
         self.out.mkdir(parents=True, exist_ok=True)
-        write_yaml(self.out / "search.yaml", self.spec)
+        write_yaml(self.out / "search.yaml", self.spec, only_given=True)
         self.stages.make(self.cells, progress)
         tasks = self.tasks()
         blocked = [

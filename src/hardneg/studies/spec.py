@@ -27,7 +27,11 @@ def _folder_alone(value: object) -> object:
 
 
 def _counted(value: object) -> object:
-    return list(range(value)) if type(value) is int and value > 0 else value
+    if isinstance(value, list | tuple):
+        return value
+    if type(value) is int and value > 0:
+        return tuple(range(value))
+    raise ValueError(f"found {value!r}, expected how many, as 5, or a list of seeds")
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

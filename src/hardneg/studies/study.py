@@ -84,8 +84,9 @@ class Study:
 
         workers: processes; 0 runs everything in this one.
         """
-        _keep_spec(self)
         runs = self.runs()
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.out / "study.yaml", self.spec, only_given=True)
         self.stages.make(self.cells, progress)
         blocked = [outcome for run in runs if (outcome := self._blocked(run)) is not None]
         jobs = [run.job for run in runs if not run.stands and self._blocked(run) is None]
@@ -106,12 +107,6 @@ class Study:
         """The failure of a run whose negatives could not be made."""
         reason = self.stages.failed.get((run.cell.split, run.cell.negatives or ""))
         return None if reason is None else pool.Outcome(run.job.name, reason)
-
-
-def _keep_spec(study: Study) -> None:
-    """The study as it was understood, beside its results."""
-    study.out.mkdir(parents=True, exist_ok=True)
-    write_yaml(study.out / "study.yaml", study.spec)
 
 
 class _Inputs:
