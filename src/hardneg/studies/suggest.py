@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 RANDOM_TRIALS = 5
-"""Trials before suggestions follow results; it does not depend on the budget, which may be raised later."""
+"""Trials, the first included, before suggestions follow results; it does not depend on the budget, which may be raised later."""
 
 
 @dataclass(frozen=True)
