@@ -17,6 +17,7 @@ from hardneg.models import Backbone
 from hardneg.negatives import Ingredients, Mined, SamplerConfig, Uniform, UniformCandidates
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training import fit as train_loop
+from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Embeddings, Observer
 
 METRICS = ("recall", "ndcg", "precision", "hit_rate")
@@ -71,6 +72,8 @@ def fit(
     ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
+        if not all(bool(table.isfinite().all()) for table in (embeddings.final_users, embeddings.final_items)):
+            raise TrainingDivergedError("the embeddings hold numbers that are not finite; lower the learning rate")
         metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
         return rank_and_measure(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
 

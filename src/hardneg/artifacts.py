@@ -22,6 +22,8 @@ from hardneg.errors import ConfigError, DataError
 MANIFEST = "manifest.json"
 UNHASHED = (MANIFEST, "costs.json", "checkpoint.safetensors")
 """Files that no hash of a folder covers: itself, clocks, unfinished work."""
+LOCK_SECONDS = 2
+"""How long to wait for whoever makes the same folder: a process that was killed a moment ago lets go by then."""
 LIBRARIES = ("torch", "numpy", "scipy", "polars", "scikit-learn", "sentence-transformers")
 
 
@@ -112,13 +114,14 @@ def writing(
     key = key_of(kind, config, inputs)
     finished(folder, key)
     growing = partial(folder, key)
-    growing.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(growing.with_suffix(".lock"), timeout=0)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(growing.with_suffix(".lock"), timeout=LOCK_SECONDS)
     try:
         lock.acquire()
     except Timeout:
         raise ConfigError(f"another process is making {folder}; wait for it, or choose another --out") from None
     try:
+        growing.mkdir(exist_ok=True)
         yield growing
         _finish(growing, folder, kind, key, config=config, inputs=inputs, notes=notes)
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,25 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Place = tuple[int | str, ...]
+"""Where in nested values something stands: keys and numbers, outermost first."""
+
+
 def parse(kind: Any, values: object, *, where: str) -> Any:
     """Validate `values` against a Config class or a union of them; every problem goes into one ConfigError."""
+    found, problems = parsed(kind, values)
+    if problems:
+        said = "; ".join(f"{'.'.join(map(str, place)) or 'value'}: {message}" for place, message in problems)
+        raise ConfigError(f"{where}: {said}")
+    return found
+
+
+def parsed(kind: Any, values: object) -> tuple[Any, list[tuple[Place, str]]]:
+    """Validate `values`; what they are (None if they have problems), and every problem with its place."""
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(kind).validate_python(values), []
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in error.errors())
-        raise ConfigError(f"{where}: {problems}") from None
+        return None, [(problem["loc"], problem["msg"]) for problem in error.errors()]
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:
@@ -52,6 +66,36 @@ def _number_or(value: object) -> object:
     return value
 
 
-def write_yaml(path: Path, config: Config) -> None:
-    """Write a configuration so that a person can read and edit it."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-4 as the number that people mean, and remembers keys that stand twice."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.repeated: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names: list[Any] = [self.construct_object(key, deep=True) for key, _ in node.value]
+        line = node.start_mark.line + 1
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        self.repeated += [f"{name!r} stands twice in the mapping of line {line}; rename one" for name in twice]
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(path: Path) -> tuple[Any, list[str]]:
+    """What a YAML file says, and its keys that stand twice, of which plain YAML would drop one silently."""
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        return loader.get_single_data(), loader.repeated
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML ({error}); mend it there") from None
+
+
+def write_yaml(path: Path, config: Config, *, only_given: bool = False) -> None:
+    """Write a configuration so that a person can read and edit it; only_given leaves defaults out."""
+    values = config.model_dump(mode="json", exclude_unset=only_given)
+    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

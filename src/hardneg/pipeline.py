@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,14 +155,9 @@ def train(
     negatives: a negatives folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
     serves is then measured against it, which changes nothing of the training.
     """
-    settings = config.model_dump(mode="json") | {"measured against truth": truth is not None}
-    inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
-        "valid": artifacts.file_hash(split_folder / "valid.parquet"),
-    }
-    if negatives is not None:
-        inputs["negatives"] = _hash_of_same_split(negatives, mined.KIND, split_folder)
-    key = artifacts.key_of(RUN, settings, inputs)
+    settings = _run_settings(config, against_truth=truth is not None)
+    inputs = run_inputs(split_folder, negatives)
+    key = run_key(config, inputs, against_truth=truth is not None)
     if artifacts.finished(out, key):
         return
     data = splits.read(split_folder)
@@ -192,6 +188,26 @@ def train(
         notes |= {"best epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
         notes |= fitted.progressed.counters
     (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
+
+
+def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
+    """Hashes of what a run is made from; no test pair among them."""
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "valid": artifacts.file_hash(split_folder / "valid.parquet"),
+    }
+    if negatives is not None:
+        inputs["negatives"] = _hash_of_same_split(negatives, mined.KIND, split_folder)
+    return inputs
+
+
+def run_key(config: RunConfig, inputs: Mapping[str, str], *, against_truth: bool = False) -> str:
+    """The key of the run that `train` would make from these inputs."""
+    return artifacts.key_of(RUN, _run_settings(config, against_truth=against_truth), inputs)
+
+
+def _run_settings(config: RunConfig, *, against_truth: bool) -> dict[str, Any]:
+    return config.model_dump(mode="json") | {"measured against truth": against_truth}
 
 
 def shown_users(train: Interactions) -> Any:
@@ -274,11 +290,7 @@ def evaluate_run(
     if (made_from["learnt from"], made_from["valid"]) != (splits.learnt_from_hash(split_folder), valid):
         raise ConfigError(f"{run_folder} was not trained on {split_folder}; give the split that it was trained on")
     out = run_folder / EVALUATION
-    settings = {"metrics": metrics, "mask": "train and valid" if mask_valid else "train"}
-    inputs = {
-        "run": artifacts.file_hash(run_folder / "embeddings.safetensors"),
-        "test": artifacts.file_hash(split_folder / "test.parquet"),
-    }
+    settings, inputs = _evaluation_of(run_folder, split_folder, metrics, mask_valid)
     if artifacts.key_at(out) == artifacts.key_of(EVALUATION, settings, inputs):
         return out
     shutil.rmtree(out, ignore_errors=True)  # other depths or another mask: cheap, and made from the run alone
@@ -288,6 +300,23 @@ def evaluate_run(
     with artifacts.writing(out, EVALUATION, settings, inputs) as folder:
         _write_evaluation(folder, found, run.vocabulary)
     return out
+
+
+def evaluated(run_folder: Path, split_folder: Path, metrics: tuple[str, ...] = METRICS) -> bool:
+    """True where `evaluate_run` would find its work done."""
+    settings, inputs = _evaluation_of(run_folder, split_folder, metrics, mask_valid=False)
+    return artifacts.key_at(run_folder / EVALUATION) == artifacts.key_of(EVALUATION, settings, inputs)
+
+
+def _evaluation_of(
+    run_folder: Path, split_folder: Path, metrics: tuple[str, ...], mask_valid: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    settings = {"metrics": metrics, "mask": "train and valid" if mask_valid else "train"}
+    inputs = {
+        "run": artifacts.file_hash(run_folder / "embeddings.safetensors"),
+        "test": artifacts.file_hash(split_folder / "test.parquet"),
+    }
+    return settings, inputs
 
 
 def _write_evaluation(folder: Path, found: Evaluation, vocabulary: Vocabulary) -> None:

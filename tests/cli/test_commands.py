@@ -162,6 +162,8 @@ def test_the_simulated_store_stands_beside_two_real_sets(tmp_path: Path, monkeyp
         (["evaluate", "nowhere", "--split", "nowhere", "-k", "0"], "found -k 0, expected 1 or more"),
         (["recommend", "nowhere", "--user", "u1"], "nowhere holds no manifest.json"),
         (["audit", "nowhere"], "nowhere"),
+        (["study", "nowhere.yaml"], "nowhere.yaml does not exist, expected a YAML file"),
+        (["search", "nowhere.yaml"], "nowhere.yaml does not exist, expected a YAML file"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_2(words: list[str], said: str) -> None:
@@ -184,7 +186,9 @@ def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
     assert "knows no user 'nobody'" in refuse("recommend", tmp_path / "run", "--user", "nobody")
 
 
-@pytest.mark.parametrize("name", ["demo", "profile", "mine", "train", "evaluate", "recommend", "audit", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["demo", "profile", "mine", "train", "evaluate", "recommend", "search", "study", "audit", "doctor"]
+)
 def test_every_help_has_an_example(name: str) -> None:
     said = succeed(name, "--help")
     assert "Example" in said

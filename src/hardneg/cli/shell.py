@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 DeviceOption = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, cuda:1.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of torch; one gives the same bits everywhere.")]
 
-BAD_INPUT, INTERRUPTED = 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 LINE_SECONDS = 10
 
 
@@ -119,6 +119,14 @@ class Bars:
             self._tasks[what] = self._progress.add_task(what, total=total, extra="")
         self._progress.update(self._tasks[what], completed=done, total=total)
 
+    def ended(self, whole: str, done: int, total: int, what: str, failure: str | None) -> None:
+        """One of many is over: its bar goes, the bar of the whole moves on, a failure leaves a line."""
+        self(whole, done, total)
+        if what in self._tasks:
+            self._progress.remove_task(self._tasks.pop(what))
+        if failure is not None:
+            self._progress.console.print(f"{what} failed: {failure}", markup=False, highlight=False)
+
     def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
         """A callback for the training loop: one bar over all epochs, with loss and best validation value."""
         task = self._progress.add_task("training", total=epochs * 1000, extra="")
@@ -144,6 +152,11 @@ class Lines:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say `done` of `total`."""
         self._say(f"{what}: {done:,}/{total:,}", last=done == total)
+
+    def ended(self, whole: str, done: int, total: int, what: str, failure: str | None) -> None:
+        """One of many is over."""
+        failed = "" if failure is None else f" failed: {failure}"
+        self._say(f"{whole} {done:,}/{total:,}: {what}{failed}", last=True)
 
     def watch(self, epochs: int) -> Callable[[int, int, int, float, float], None]:
         """A callback for the training loop."""

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +13,24 @@ import polars as pl
 
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
-from hardneg.pipeline import EVALUATION, RUN, RunConfig, evaluate_run, train
+from hardneg.errors import HardnegError
+from hardneg.pipeline import EVALUATION, METRICS, RUN, RunConfig, evaluate_run, train
 from hardneg.report.tables import Measured
+from hardneg.studies import pool
+from hardneg.training import Watch
+from hardneg.types import Progress
 
 Finished = Callable[[int, int, str], None]
 """Called with (runs done, runs in all, the run that ended)."""
+
+
+class RunFailedError(HardnegError, RuntimeError):
+    """Runs of a grid failed; the others stand."""
+
+
+def slug(name: str) -> str:
+    """A name as a folder's name."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,7 @@ class Row:
 
     def folder(self, runs: Path, seed: int) -> Path:
         """Where the run of one seed lies."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
-        return runs / f"{slug}-seed{seed}"
+        return runs / f"{slug(self.name)}-seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -45,19 +54,48 @@ class Job:
     row: Row
     seed: int
     runs: Path
-    truth: Path | None
+    truth: Path | None = None
+    metrics: tuple[str, ...] = METRICS
+    device: str = "cpu"
+    label: str = ""
 
-    def do(self) -> str:
-        """Train and evaluate, on one thread; return the run's name."""
-        import torch
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.label or self.folder.name
 
-        torch.set_num_threads(1)
+    @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        return self.row.folder(self.runs, self.seed)
+
+    @property
+    def config(self) -> RunConfig:
+        """The row's settings under this seed."""
         fit = self.row.config.fit.model_copy(update={"seed": self.seed})
-        folder = self.row.folder(self.runs, self.seed)
-        config = self.row.config.model_copy(update={"fit": fit})
-        train(self.split, folder, config, negatives=self.row.negatives, truth=self.truth)
-        evaluate_run(folder, self.split)
-        return folder.name
+        return self.row.config.model_copy(update={"fit": fit})
+
+    def do(self, progress: Progress) -> None:
+        """Train and evaluate."""
+        train(
+            self.split,
+            self.folder,
+            self.config,
+            negatives=self.row.negatives,
+            truth=self.truth,
+            device=self.device,
+            watch=by_epoch(self.name, self.config.fit.epochs, progress),
+        )
+        evaluate_run(self.folder, self.split, self.metrics)
+
+
+def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:
+    """Tell the epoch after every step, so that a worker whose study is gone notices soon."""
+
+    def see(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
+        progress(name, epoch if step == steps else epoch - 1, epochs)
+
+    return see
 
 
 def run_rows(
@@ -70,32 +108,24 @@ def run_rows(
     workers: int = 1,
     finished: Finished | None = None,
 ) -> list[Measured]:
-    """Train and evaluate every row under every seed, in this process or in several, and collect the results."""
+    """Train and evaluate every row under every seed, in this process or in several, and collect the results.
+
+    The first failure is raised, after the other runs have ended; `hardneg study` lists failures and goes on.
+    """
     jobs = [Job(split, row, seed, runs, truth) for seed in seeds for row in rows]
-    for done, name in enumerate(_names(jobs, workers), start=1):
+
+    def ended(done: int, total: int, outcome: pool.Outcome) -> None:
         if finished is not None:
-            finished(done, len(jobs), name)
+            finished(done, total, outcome.name)
+
+    outcomes = pool.run(jobs, 0 if workers == 1 else workers, ended=ended)
+    failed = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
+    if failed:
+        raise RunFailedError(f"{len(failed)} of {len(jobs)} runs failed; {'; '.join(failed)}")
     return [collect(row, seeds, runs) for row in rows]
 
 
-def _names(jobs: list[Job], workers: int) -> Iterator[str]:
-    if workers == 1:
-        yield from (job.do() for job in jobs)
-        return
-    # Fresh processes: torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_on_interrupt)
-    try:
-        yield from (future.result() for future in as_completed([pool.submit(job.do) for job in jobs]))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_on_interrupt() -> None:
-    """A worker that meets Ctrl-C ends without a traceback; its checkpoint stays."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def collect(row: Row, seeds: range, runs: Path) -> Measured:
+def collect(row: Row, seeds: Iterable[int], runs: Path) -> Measured:
     """Read the finished runs of a row."""
     folders = [row.folder(runs, seed) for seed in seeds]
     per_user = [read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
@@ -112,7 +142,7 @@ def collect(row: Row, seeds: range, runs: Path) -> Measured:
     )
 
 
-def _served_by_part(row: Row, seeds: range, runs: Path) -> dict[str, float]:
+def _served_by_part(row: Row, seeds: Iterable[int], runs: Path) -> dict[str, float]:
     """Part -> mean like-probability over all epochs and seeds."""
     frame = served(row, seeds, runs)
     if frame.is_empty():
@@ -122,17 +152,17 @@ def _served_by_part(row: Row, seeds: range, runs: Path) -> dict[str, float]:
     return dict(means.iter_rows())
 
 
-def served(row: Row, seeds: range, runs: Path) -> pl.DataFrame:
+def served(row: Row, seeds: Iterable[int], runs: Path) -> pl.DataFrame:
     """row, seed, epoch, part, like_probability, count; empty where the truth is unknown."""
     return _stacked(row, seeds, runs, "served.parquet")
 
 
-def curves(row: Row, seeds: range, runs: Path) -> pl.DataFrame:
+def curves(row: Row, seeds: Iterable[int], runs: Path) -> pl.DataFrame:
     """row, seed, epoch, split, metric, value."""
     return _stacked(row, seeds, runs, "metrics.parquet")
 
 
-def _stacked(row: Row, seeds: range, runs: Path, file: str) -> pl.DataFrame:
+def _stacked(row: Row, seeds: Iterable[int], runs: Path, file: str) -> pl.DataFrame:
     frames = [
         read_parquet(path).select(pl.lit(row.name).alias("row"), pl.lit(seed).alias("seed"), pl.all())
         for seed in seeds

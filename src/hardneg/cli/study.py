@@ -1,0 +1,104 @@
+"""`hardneg study`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hardneg.cli.grids import emit_estimate, failures, grid_progress
+from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table
+
+if TYPE_CHECKING:
+    from hardneg.studies.results import Results
+    from hardneg.studies.study import Study
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="YAML file; its paths count from the working directory.")],
+    out: Annotated[Path | None, typer.Option(help="Study folder to make, or to go on with [out/NAME].")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run nothing: count runs, time each cell for a moment, say how long.")
+    ] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Run nothing: write the tables of what stands.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side, one thread each.")] = 1,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Run datasets x models x samplers x options x seeds, and compare them.
+
+    The file is checked before anything runs. A run that stands is not repeated; one that failed is listed with its
+    reason, stops nothing, and is tried again by the next call. Exit code 1 where runs failed.
+
+    Examples:
+
+    `hardneg study studies/main.yaml --dry-run`
+
+    `hardneg study studies/main.yaml --workers 2`
+    """
+    from hardneg.studies.results import write_results
+    from hardneg.studies.study import Study
+
+    require_device(device)
+    read = Study.read(file, out, device=device)
+    if dry_run:
+        _say_what_would_run(read, workers, as_json=as_json)
+        return
+    outcomes = []
+    if not collect:
+        with bars() as bar:
+            outcomes = read.run(workers, ended=grid_progress(bar, "runs"), progress=bar)
+    results = write_results(read, outcomes)
+    _say(read, results, as_json=as_json)
+    if results.failed:
+        failures(results.failed)
+        raise typer.Exit(FAILED)
+
+
+def _say(read: Study, results: Results, *, as_json: bool) -> None:
+    if as_json:
+        values = {
+            "tables": [
+                {
+                    "split": made.split,
+                    "model": made.model,
+                    "rows": made.frame.to_dicts() if made.frame is not None else [],
+                }
+                for made in results.tables
+            ],
+            "failed": results.failed,
+            "out": str(read.out),
+        }
+        emit(values, as_json=True, text="")
+        return
+    for made in results.tables:
+        console().print(made.title, style="bold", markup=False)
+        if made.frame is not None:
+            console().print(table(made.headers, made.cells))
+        for remark in made.remarks:
+            console().print(remark, markup=False)
+    if results.settings is not None:
+        console().print(table(results.settings.headers, results.settings.cells))
+        for note in results.settings.notes:
+            console().print(note, markup=False)
+    console().print(f"Everything: {read.out}", markup=False)
+
+
+def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
+    from hardneg.studies.estimate import Wanted, estimates
+
+    runs = read.runs()
+    wanted = []
+    for cell in read.cells:
+        own = [run for run in runs if run.cell is cell]
+        stands = [run.job.folder for run in own if run.stands]
+        first = own[0].job
+        wanted.append(
+            Wanted(cell.name, first.split, first.row.negatives, cell.config, len(own) - len(stands), tuple(stands))
+        )
+    with bars() as bar:
+        found = estimates(wanted, device=read.device, told=bar)
+    stand = sum(run.stands for run in runs)
+    head = f"{len(runs)} runs, of which {stand} stand and {len(runs) - stand} are to be made"
+    emit_estimate(head, found, workers, {"runs": len(runs), "stand": stand}, as_json=as_json)

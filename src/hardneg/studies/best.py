@@ -1,0 +1,99 @@
+"""What a search found, as `best.yaml`: for every split, model and row the settings, the value and the budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from hardneg import artifacts
+from hardneg.config import Config, parse, read_yaml
+from hardneg.errors import ConfigError
+from hardneg.studies.cells import Cell, changed
+from hardneg.studies.spec import Scalar, Space
+
+NAME = "best.yaml"
+
+
+class Found(Config):
+    """The best trial of one split x model x row."""
+
+    settings: dict[str, Scalar]
+    metric: str
+    value: float
+    """On validation pairs."""
+    default_value: float | None
+    """Of the settings as given, the first trial; None where that failed."""
+    trial: int
+    """Its number, from 0."""
+    trials: int
+    """The budget."""
+    failed: int
+    """Trials without a value."""
+    space: Space
+
+
+class Best(Config):
+    """The whole file."""
+
+    search: str
+    seed: int
+    best: dict[str, dict[str, dict[str, Found]]]
+    """Split -> model -> row."""
+
+    @property
+    def fields(self) -> set[str]:
+        """Every setting that was searched."""
+        return {field for found in self.each.values() for field in found.settings}
+
+    @property
+    def each(self) -> dict[tuple[str, str, str], Found]:
+        """(split, model, row) -> what was found."""
+        return {
+            (split, model, row): found
+            for split, models in self.best.items()
+            for model, rows in models.items()
+            for row, found in rows.items()
+        }
+
+    def applied(self, cells: list[Cell]) -> tuple[list[Cell], list[str]]:
+        """The cells with the settings found for them; problems: cells without any, and unequal budgets."""
+        made, problems, each = [], list[str](), self.each
+        for cell in cells:
+            found = each.get((cell.split, cell.model, cell.row))
+            made.append(cell)
+            if found is None:
+                problems.append(f"tuned: search {self.search!r} has nothing for {cell.name}; search that, too")
+                continue
+            try:
+                made[-1] = replace(cell, config=changed(cell.config, found.settings))
+            except (ConfigError, KeyError) as error:
+                problems.append(f"tuned: what search {self.search!r} found for {cell.name} does not fit it ({error})")
+        return made, problems + self._unequal(cells)
+
+    def _unequal(self, cells: list[Cell]) -> list[str]:
+        budgets: dict[tuple[str, str], set[int]] = {}
+        for (split, model, row), found in self.each.items():
+            if any((cell.split, cell.model, cell.row) == (split, model, row) for cell in cells):
+                budgets.setdefault((split, model), set()).add(found.trials)
+        return [
+            f"tuned: rows of {split} / {model} had {' and '.join(map(str, sorted(found)))} trials, expected as many each"
+            for (split, model), found in budgets.items()
+            if len(found) > 1
+        ]
+
+
+def write_best(folder: Path, best: Best) -> None:
+    """Write best.yaml so that a person can read it."""
+    text = yaml.safe_dump(best.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    artifacts.replace_file(folder / NAME, text.encode())
+
+
+def read_best(folder: Path) -> Best:
+    """Read what `hardneg search` wrote into its folder."""
+    path = folder / NAME
+    if not path.is_file():
+        raise ConfigError(f"{folder} holds no {NAME}, expected a folder made by `hardneg search`; search first")
+    best: Best = parse(Best, read_yaml(path)[0], where=str(path))
+    return best

@@ -1,0 +1,112 @@
+"""Cells of a grid: one split, one model, one line of its table, and the settings these amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from hardneg.config import parsed
+from hardneg.errors import ConfigError
+from hardneg.models import ModelConfig
+from hardneg.pipeline import RunConfig
+from hardneg.studies.spec import Grid, RowSpec, Scalar, SplitSpec
+from hardneg.training import FitConfig
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of one table before seeds.
+
+    options: settings that tell it from other lines of its row. negatives: a name of the grid, where it needs some.
+    """
+
+    split: str
+    model: str
+    row: str
+    config: RunConfig
+    negatives: str | None = None
+    options: tuple[tuple[str, Scalar], ...] = ()
+
+    @property
+    def line(self) -> str:
+        """Its name in the table: "DNS, l2 0.01"."""
+        return ", ".join([self.row, *(f"{field.partition('.')[2]} {value}" for field, value in self.options)])
+
+    @property
+    def name(self) -> str:
+        """Its name in the study."""
+        return f"{self.split} / {self.model} / {self.line}"
+
+
+def cells_of(grid: Grid) -> list[Cell]:
+    """One cell for every split x model x row that the file asks for, in its order."""
+    return [
+        Cell(
+            split,
+            model,
+            name,
+            RunConfig(model=backbone, sampler=row.sampler, fit=fit_of(grid, given, row)),
+            row.negatives,
+        )
+        for (split, given), (model, backbone), (name, row) in _combinations(grid)
+    ]
+
+
+def _combinations(
+    grid: Grid,
+) -> Iterator[tuple[tuple[str, SplitSpec], tuple[str, ModelConfig], tuple[str, RowSpec]]]:
+    for split, model, row in product(grid.splits.items(), grid.models.items(), grid.rows.items()):
+        on_split = row[1].splits is None or split[0] in row[1].splits
+        with_model = row[1].models is None or model[0] in row[1].models
+        if on_split and with_model:
+            yield split, model, row
+
+
+def fit_of(grid: Grid, split: SplitSpec, row: RowSpec) -> FitConfig:
+    """Training settings: the file's, then the split's, then the row's."""
+    given: dict[str, object] = {}
+    for fit in (grid.fit, split.fit, row.fit):
+        given |= fit.model_dump(exclude_unset=True)
+    return FitConfig.model_validate(given)
+
+
+def with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -> list[Cell]:
+    """Every cell once for each combination of the options that it has."""
+    found = []
+    for cell in cells:
+        own = [[(field, value) for value in values] for field, values in options.items() if has(cell.config, field)]
+        for chosen in product(*own):
+            found.append(replace(cell, options=chosen, config=changed(cell.config, dict(chosen))))
+    return found
+
+
+def has(config: RunConfig, field: str) -> bool:
+    """True where a run has the setting "fit.l2", "sampler.candidates", ...; the kind of a thing is no setting of it."""
+    part, _, name = field.partition(".")
+    return name not in ("kind", "seed") and name in type(getattr(config, part)).model_fields
+
+
+def setting(config: RunConfig, field: str) -> Scalar:
+    """The value of a setting."""
+    part, _, name = field.partition(".")
+    value: Scalar = getattr(getattr(config, part), name)
+    return value
+
+
+def changed(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:
+    """The run with other settings; ConfigError where a value is out of question."""
+    values = config.model_dump()
+    for field, value in settings.items():
+        part, _, name = field.partition(".")
+        values[part][name] = value
+    found, problems = parsed(RunConfig, values)
+    if problems:
+        said = "; ".join(f"{place[0]}.{place[-1]} {_at(values, place)!r}: {message}" for place, message in problems)
+        raise ConfigError(said)
+    made: RunConfig = found
+    return made
+
+
+def _at(values: dict[str, dict[str, object]], place: tuple[int | str, ...]) -> object:
+    return values[str(place[0])].get(str(place[-1]))

@@ -1,0 +1,217 @@
+"""What may be wrong with a grid besides its form. Every check returns its problems, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.data import columns as c
+from hardneg.data import dataset as datasets
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError, DataError
+from hardneg.negatives import Ingredients, SamplerConfig, mined
+from hardneg.studies.cells import Cell, changed, has, setting
+from hardneg.studies.runs import slug
+from hardneg.studies.spec import Choices, GivenSpec, Grid, RandomSpec, Range, RetrievedSpec, RowSpec, Space, SplitSpec
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the file names, entries with problems of their own included."""
+
+    splits: frozenset[str]
+    models: frozenset[str]
+    negatives: frozenset[str]
+    rows: frozenset[str]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Names:
+        """From the file as it was read."""
+        sections = (values.get(section) for section in ("splits", "models", "negatives", "rows"))
+        return cls(
+            *(frozenset(map(str, section)) if isinstance(section, dict) else frozenset() for section in sections)
+        )
+
+
+def of_grid(grid: Grid, names: Names) -> list[str]:
+    """What studies and searches share."""
+    problems = []
+    for section in ("splits", "models", "negatives", "rows"):
+        problems += _same_folder(getattr(grid, section), section)
+    for name, split in grid.splits.items():
+        problems += _of_split(name, split)
+    for name, row in grid.rows.items():
+        problems += _of_row(name, row, names) + _of_negatives_use(name, row, grid)
+    problems += _of_negatives(grid, names)
+    fits = {"fit": grid.fit, **{f"rows.{name}.fit": row.fit for name, row in grid.rows.items()}}
+    fits |= {f"splits.{name}.fit": split.fit for name, split in grid.splits.items()}
+    return problems + [
+        f"{where}: seed is no training setting here; the file's `seed` or `seeds` decides"
+        for where, fit in fits.items()
+        if "seed" in fit.model_fields_set
+    ]
+
+
+def _same_folder(names: Iterable[str], section: str) -> list[str]:
+    """Names that differ in signs alone would share a folder."""
+    seen: dict[str, str] = {}
+    problems = []
+    for name in names:
+        other = seen.setdefault(slug(name), name)
+        if other != name:
+            problems.append(f"{section}: {other!r} and {name!r} would share the folder {slug(name)!r}; rename one")
+    return problems
+
+
+def _of_split(name: str, split: SplitSpec) -> list[str]:
+    try:
+        notes = artifacts.manifest_of(split.folder, splits.KIND)["notes"]
+        if split.truth is not None:
+            artifacts.manifest_of(split.truth, datasets.KIND)
+    except DataError as error:
+        return [f"splits.{name}: {error}"]
+    if not notes.get("valid pairs", 1):
+        return [f"splits.{name}: {split.folder} has no validation pairs; split again with a valid share above 0"]
+    return []
+
+
+def _of_row(name: str, row: RowSpec, names: Names) -> list[str]:
+    problems = []
+    for what, given, known in (("split", row.splits, names.splits), ("model", row.models, names.models)):
+        problems += [
+            f"rows.{name}: found {what} {wanted!r}, expected one of {', '.join(sorted(known))}"
+            for wanted in given or ()
+            if wanted not in known
+        ]
+    if row.negatives is not None and row.negatives not in names.negatives:
+        named = ", ".join(sorted(names.negatives)) or "none is named"
+        problems.append(f"rows.{name}: found negatives {row.negatives!r}, expected a name under `negatives` ({named})")
+    if needs_negatives(row.sampler) and row.negatives is None:
+        problems.append(f"rows.{name}: sampler {row.sampler.kind!r} needs negatives; name some with `negatives: NAME`")
+    if row.negatives is not None and not needs_negatives(row.sampler):
+        problems.append(f"rows.{name}: sampler {row.sampler.kind!r} uses no negatives; leave `negatives` out")
+    return problems
+
+
+def needs_negatives(sampler: SamplerConfig) -> bool:
+    """True where a sampler cannot be built without mined negatives."""
+    try:
+        sampler.build(Ingredients(1, None, 0))
+    except ConfigError:
+        return True
+    return False
+
+
+def _of_negatives_use(name: str, row: RowSpec, grid: Grid) -> list[str]:
+    """Are there texts, or a folder, on every split where the row's negatives are wanted?"""
+    spec = grid.negatives.get(row.negatives or "")
+    if isinstance(spec, RandomSpec):
+        spec = grid.negatives.get(spec.like)
+    problems = []
+    for split, given in grid.splits.items():
+        if row.splits is not None and split not in row.splits:
+            continue
+        if isinstance(spec, GivenSpec) and split not in spec.folders:
+            problems.append(f"rows.{name}: no negatives folder is given for split {split!r}")
+        if isinstance(spec, RetrievedSpec) and not _has_texts(given.folder):
+            problems.append(
+                f"rows.{name}: split {split!r} has no item texts to retrieve from; restrict the row with `splits`"
+            )
+    return problems
+
+
+def _has_texts(folder: Path) -> bool:
+    """True where items have texts, or where that cannot be known (which another check tells)."""
+    path = folder / "items.parquet"
+    return not path.is_file() or any(name in c.TEXT for name in pl.read_parquet_schema(path))
+
+
+def _of_negatives(grid: Grid, names: Names) -> list[str]:
+    problems = []
+    for name, spec in grid.negatives.items():
+        if isinstance(spec, RandomSpec):
+            if spec.like not in names.negatives:
+                problems.append(f"negatives.{name}: like {spec.like!r} is no name under `negatives`")
+            elif isinstance(grid.negatives.get(spec.like), RandomSpec):
+                problems.append(f"negatives.{name}: like {spec.like!r} is random itself; take what that is like")
+        elif isinstance(spec, GivenSpec):
+            problems += _of_given(name, spec, names)
+    return problems
+
+
+def _of_given(name: str, spec: GivenSpec, names: Names) -> list[str]:
+    problems = []
+    for split, folder in spec.folders.items():
+        if split not in names.splits:
+            problems.append(f"negatives.{name}: {split!r} is no name under `splits`")
+        try:
+            artifacts.manifest_of(folder, mined.KIND)
+        except DataError as error:
+            problems.append(f"negatives.{name}: {error}")
+    return problems
+
+
+def of_lines(cells: list[Cell]) -> list[str]:
+    """There are some, and no two share a folder."""
+    if not cells:
+        return ["no run is left: `splits` and `models` of the rows exclude everything"]
+    problems = []
+    for split, model in dict.fromkeys((cell.split, cell.model) for cell in cells):
+        lines = [cell.line for cell in cells if (cell.split, cell.model) == (split, model)]
+        problems += _same_folder(lines, "rows")
+    return problems
+
+
+def of_baseline(baseline: str, cells: list[Cell], names: Names) -> list[str]:
+    """Every table has a line of the baseline."""
+    if baseline in names.rows and not any(cell.row == baseline for cell in cells):
+        return []  # a row with problems of its own
+    if all(baseline not in (cell.row, cell.line) for cell in cells):
+        known = ", ".join(dict.fromkeys(cell.line for cell in cells))
+        return [f"baseline: found {baseline!r}, expected one of the rows ({known})"]
+    tables = dict.fromkeys((cell.split, cell.model) for cell in cells)
+    with_it = {(cell.split, cell.model) for cell in cells if baseline in (cell.row, cell.line)}
+    return [
+        f"baseline: {baseline!r} has no line on {split} / {model}; drop its `splits` or `models`"
+        for split, model in tables
+        if (split, model) not in with_it
+    ]
+
+
+def of_space(cell: Cell, space: Space) -> list[str]:
+    """Bounds in order, and every end or choice a value that the setting may have."""
+    problems = []
+    for field, entry in space.items():
+        if not has(cell.config, field):
+            continue
+        if isinstance(entry, Range):
+            problems += _of_range(cell, field, entry)
+        for value in _ends(cell, field, entry):
+            try:
+                changed(cell.config, {field: value})
+            except ConfigError as error:
+                problems.append(f"space: {error}")
+    return problems
+
+
+def _ends(cell: Cell, field: str, entry: Choices | Range) -> list[Any]:
+    if isinstance(entry, Choices):
+        return list(entry.choices)
+    ends: list[float] = [entry.low, entry.high]
+    return [int(end) for end in ends] if type(setting(cell.config, field)) is int else ends
+
+
+def _of_range(cell: Cell, field: str, entry: Range) -> list[str]:
+    problems = []
+    if type(setting(cell.config, field)) not in (int, float):
+        problems.append(f"space: {field} is no number; give `choices`")
+    if entry.low >= entry.high:
+        problems.append(f"space: {field} has low {entry.low:g} and high {entry.high:g}, expected low below high")
+    if entry.log and entry.low <= 0:
+        problems.append(f"space: {field} has log and low {entry.low:g}, expected low above 0")
+    return problems

@@ -1,0 +1,165 @@
+"""How long runs will take, from really training each cell for a moment on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hardneg import api, artifacts
+from hardneg.data import Split
+from hardneg.data import split as splits
+from hardneg.evaluation import evaluate, inner_product
+from hardneg.negatives import Mined
+from hardneg.negatives import mined as negatives_folder
+from hardneg.pipeline import RUN, RunConfig
+
+SECONDS = 1.5
+"""How long the steps of one cell are timed, after a first one that is not counted."""
+STAND_IN_SIZE = 384
+"""Length of the vectors that stand in for negatives not mined yet: that of MiniLM."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Runs to be made of one cell.
+
+    left: how many. finished: folders of runs that stand, whose epochs tell how many the next will take.
+    """
+
+    name: str
+    split: Path
+    negatives: Path | None
+    config: RunConfig
+    left: int
+    finished: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One cell's cost. epochs: of a run, the upper bound where `known` is 0, else the mean of so many finished runs."""
+
+    name: str
+    left: int
+    seconds_per_epoch: float
+    epochs: float
+    known: int
+
+    @property
+    def hours(self) -> float:
+        """Of all runs that are left, one after another."""
+        return self.left * self.epochs * self.seconds_per_epoch / 3600
+
+    @property
+    def assumed(self) -> str:
+        """What is assumed about the epochs."""
+        if self.known:
+            return f"{self.epochs:.0f}, mean of {self.known} finished"
+        return f"{self.epochs:.0f}, the upper bound"
+
+
+class _Enough(Exception):  # noqa: N818 - no error: the timing has seen enough steps
+    """Ends a training whose steps were timed."""
+
+
+def estimates(
+    wanted: Sequence[Wanted], *, device: str = "cpu", told: Callable[[str, int, int], None] | None = None
+) -> list[Estimate]:
+    """Time every cell that has runs left; nothing of it is kept. Cells that differ only in learning rate, L2, seed
+    or stopping share a timing. Validation is timed once and counted as often as it is looked at."""
+    left = [cell for cell in wanted if cell.left]
+    timings = _Timings(device)
+    found = []
+    for number, cell in enumerate(left, start=1):
+        found.append(_estimate(cell, timings))
+        if told is not None:
+            told("timing", number, len(left))
+    return found
+
+
+def _estimate(cell: Wanted, timings: _Timings) -> Estimate:
+    epochs = [artifacts.manifest_of(folder, RUN)["notes"]["epochs"] for folder in cell.finished]
+    epoch, look = timings.of(cell)
+    assumed = float(np.mean(epochs)) if epochs else float(cell.config.fit.epochs)
+    return Estimate(cell.name, cell.left, epoch + look / cell.config.fit.check_every, assumed, len(epochs))
+
+
+class _Timings:
+    """Timings made so far, and the split last read."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._made: dict[str, tuple[float, float]] = {}
+        self._looks: dict[tuple[Path, str], float] = {}
+        self._split: tuple[Path | None, Split | None] = (None, None)
+
+    def of(self, cell: Wanted) -> tuple[float, float]:
+        """Seconds of an epoch, and of a look at validation."""
+        fit = cell.config.fit.model_dump(include={"batch_size"})
+        key = str((cell.split, cell.negatives, cell.config.model, cell.config.sampler, fit))
+        if key not in self._made:
+            data = self._read(cell.split)
+            self._made[key] = self._epoch(cell, data), self._look(cell, data)
+        return self._made[key]
+
+    def _read(self, folder: Path) -> Split:
+        if self._split[0] != folder or self._split[1] is None:
+            self._split = folder, splits.read(folder)
+        data = self._split[1]
+        assert data is not None
+        return data
+
+    def _epoch(self, cell: Wanted, data: Split) -> float:
+        model = cell.config.model.build(data.train, seed=0).to(self._device)
+        watch = _Stopwatch()
+        # Never a look at validation: the timing ends before the last of so many epochs.
+        fit = cell.config.fit.model_copy(update={"epochs": 10**6, "check_every": 10**6})
+        try:
+            api.fit(model, data, sampler=cell.config.sampler, mined=_mined(cell, data), config=fit, watch=watch)
+        except _Enough:
+            return watch.seconds_per_step * watch.steps
+        raise AssertionError("unreachable: the watch ends the training")
+
+    def _look(self, cell: Wanted, data: Split) -> float:
+        place = cell.split, str(cell.config.model)
+        if place not in self._looks:
+            model = cell.config.model.build(data.train, seed=0).to(self._device)
+            started = time.perf_counter()
+            with torch.no_grad():
+                evaluate(inner_product(model()), data.valid, data.train, metrics=(cell.config.fit.select,))
+            self._looks[place] = time.perf_counter() - started
+        return self._looks[place]
+
+
+class _Stopwatch:
+    """A watch of the training loop that times steps and then ends it."""
+
+    def __init__(self) -> None:
+        self._first = 0.0
+        self._counted = -1
+        self.steps = 0
+        self.seconds_per_step = 0.0
+
+    def __call__(self, epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG002
+        """After every step."""
+        now = time.perf_counter()
+        self._counted += 1
+        if self._counted == 0:
+            self._first = now
+        elif now - self._first > SECONDS:
+            self.steps, self.seconds_per_step = steps, (now - self._first) / self._counted
+            raise _Enough
+
+
+def _mined(cell: Wanted, data: Split) -> Mined | None:
+    """The negatives; where they are not made yet, vectors of the usual size that cost as much."""
+    if cell.negatives is None:
+        return None
+    if (cell.negatives / artifacts.MANIFEST).is_file():
+        return negatives_folder.read(cell.negatives, data.vocabulary, len(data.train))
+    vectors = np.broadcast_to(np.float16(1.0), (len(data.train), STAND_IN_SIZE))
+    return Mined(np.full((len(data.train), 1), -1), vectors, "stand-in")

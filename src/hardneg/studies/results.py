@@ -1,0 +1,224 @@
+"""What a study found: one table of runs and values, and a comparison for every split and model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.data.dataset import read_parquet
+from hardneg.evaluation.significance import FEWEST_SEEDS
+from hardneg.pipeline import EVALUATION, RUN
+from hardneg.report import tables
+from hardneg.studies.best import read_best
+from hardneg.studies.cells import Cell
+from hardneg.studies.pool import Outcome
+from hardneg.studies.runs import collect, slug
+from hardneg.studies.search_tables import found_cells
+from hardneg.studies.study import Run, Study
+
+RUNS, TABLES, TEXT = "runs.parquet", "tables", "tables.md"
+CLOCKS = ("seconds", "peak_memory_mib")
+"""Columns that differ from one machine, or one call, to the next."""
+NOT_RUN = "not run yet"
+SCHEMA = {
+    "split": pl.String,
+    "model": pl.String,
+    "row": pl.String,
+    "line": pl.String,
+    "options": pl.String,
+    "seed": pl.Int64,
+    "status": pl.String,
+    "reason": pl.String,
+    "metric": pl.String,
+    "k": pl.Int64,
+    "value": pl.Float64,
+    "valid_metric": pl.String,
+    "valid_value": pl.Float64,
+    "epochs": pl.Int64,
+    "best_epoch": pl.Int64,
+    "settings": pl.String,
+    "folder": pl.String,
+    "seconds": pl.Float64,
+    "peak_memory_mib": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The comparison on one split with one model. frame: None where too few runs stand; remarks: what is missing."""
+
+    split: str
+    model: str
+    frame: pl.DataFrame | None
+    headers: list[str]
+    cells: list[list[str]]
+    remarks: list[str]
+
+    @property
+    def title(self) -> str:
+        """As a heading."""
+        return f"{self.split}, {self.model}"
+
+    @property
+    def markdown(self) -> str:
+        """The table and its remarks."""
+        drawn = tables.markdown(self.headers, self.cells) if self.frame is not None else ""
+        return drawn + "".join(f"\n{remark}\n" for remark in self.remarks)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that a search found, with its budget and its spaces."""
+
+    headers: list[str]
+    cells: list[list[str]]
+    notes: list[str]
+
+    @property
+    def markdown(self) -> str:
+        """The table and its notes."""
+        return tables.markdown(self.headers, self.cells) + "".join(f"\n{note}\n" for note in self.notes)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a study found so far. settings: what a search found for it, if one did. failed: run -> reason."""
+
+    runs: pl.DataFrame
+    tables: list[Table]
+    settings: Settings | None
+    failed: dict[str, str]
+
+
+def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
+    """Read what stands, and write runs.parquet, a comparison for every split and model, and all of them as Markdown.
+
+    outcomes: how the runs of this call ended; reasons of failures are taken from there.
+    """
+    reasons = {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
+    runs = [replace(run, stands=run.stands and run.job.name not in reasons) for run in study.runs()]
+    in_order = [run for cell in study.cells for run in runs if run.cell is cell]
+    frame = pl.DataFrame([line for run in in_order for line in _lines(study, run, reasons)], schema=SCHEMA)
+    made = [
+        _table(study, split, model, runs) for split, model in dict.fromkeys((c.split, c.model) for c in study.cells)
+    ]
+    study.out.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(study.out / RUNS)
+    folder = study.out / TABLES
+    shutil.rmtree(folder, ignore_errors=True)  # a name may have changed
+    folder.mkdir()
+    for table in made:
+        _write(table, folder / f"{slug(table.split)}-{slug(table.model)}")
+    failed = {run.job.name: reasons[run.job.name] for run in runs if run.job.name in reasons}
+    results = Results(frame, made, _settings(study), failed)
+    (study.out / TEXT).write_text(_text(study, results), encoding="utf-8")
+    return results
+
+
+def _lines(study: Study, run: Run, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One dictionary a metric; one without metric for a run that does not stand."""
+    cell, folder = run.cell, run.job.folder
+    line: dict[str, Any] = {
+        "split": cell.split,
+        "model": cell.model,
+        "row": cell.row,
+        "line": cell.line,
+        "options": json.dumps(dict(cell.options)),
+        "seed": run.job.seed,
+        "settings": json.dumps(run.job.config.model_dump(mode="json")),
+        "folder": folder.relative_to(study.out).as_posix(),
+    }
+    reason = reasons.get(run.job.name)
+    if not run.stands:
+        return [line | {"status": "not run" if reason is None else "failed", "reason": reason or NOT_RUN}]
+    line |= {"status": "done", **_how_it_went(run)}
+    measured = read_parquet(folder / EVALUATION / "metrics.parquet")
+    return [line | values for values in measured.select("metric", "k", "value").iter_rows(named=True)]
+
+
+def _how_it_went(run: Run) -> dict[str, Any]:
+    folder, select = run.job.folder, run.job.config.fit.select
+    notes = artifacts.manifest_of(folder, RUN)["notes"]
+    costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    return {
+        "valid_metric": select,
+        "valid_value": best_on_validation(folder, select),
+        "epochs": notes["epochs"],
+        "best_epoch": notes["best epoch"],
+        **{name: costs[name] for name in CLOCKS},
+    }
+
+
+def best_on_validation(folder: Path, select: str) -> float:
+    """The best value that a run reached on validation pairs."""
+    curves = read_parquet(folder / "metrics.parquet")
+    seen = curves.filter(pl.col("split") == "valid", pl.col("metric") == select)["value"]
+    return float(seen.max())  # type: ignore[arg-type] # a run looks at least once
+
+
+def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
+    """Compare the lines that have seeds enough."""
+    cells = [cell for cell in study.cells if (cell.split, cell.model) == (split, model)]
+    stands = {cell.line: [run for run in runs if run.cell is cell and run.stands] for cell in cells}
+    remarks = [_remark(cell, len(stands[cell.line]), len(study.spec.seeds)) for cell in cells]
+    remarks = [remark for remark in remarks if remark]
+    enough = [cell for cell in cells if len(stands[cell.line]) >= FEWEST_SEEDS]
+    base = baseline_line(study.spec.baseline, cells)
+    if base not in (cell.line for cell in enough):
+        why = f"No comparison: {base!r} has {len(stands[base])} finished seeds, expected {FEWEST_SEEDS} at least."
+        return Table(split, model, None, [], [], [why, *remarks])
+    measured = [_measured(stands[cell.line]) for cell in enough]
+    frame = tables.comparison(measured, base, study.spec.metrics)
+    headers, text = tables.as_text(frame, study.spec.metrics, base)
+    return Table(split, model, frame, headers, text, remarks)
+
+
+def _measured(runs: Sequence[Run]) -> tables.Measured:
+    job = runs[0].job
+    return collect(job.row, [run.job.seed for run in runs], job.runs)
+
+
+def baseline_line(baseline: str, cells: Sequence[Cell]) -> str:
+    """The line that others are compared with: of that name, else the first of that row."""
+    lines = [cell.line for cell in cells]
+    return baseline if baseline in lines else next(cell.line for cell in cells if cell.row == baseline)
+
+
+def _remark(cell: Cell, done: int, seeds: int) -> str:
+    if done == seeds:
+        return ""
+    left_out = "; left out" if done < FEWEST_SEEDS else ""
+    return f"{cell.line}: {done} of {seeds} seeds finished{left_out}."
+
+
+def _write(table: Table, path: Path) -> None:
+    if table.frame is not None:
+        table.frame.write_parquet(path.with_name(f"{path.name}.parquet"))
+    path.with_name(f"{path.name}.md").write_text(table.markdown, encoding="utf-8")
+
+
+def _text(study: Study, results: Results) -> str:
+    parts = [f"# {study.spec.name}\n"]
+    parts += [f"## {table.title}\n\n{table.markdown}" for table in results.tables]
+    if results.settings is not None:
+        parts.append(f"## Settings\n\n{results.settings.markdown}")
+    if results.failed:
+        lines = (f"- {name}: {reason}\n" for name, reason in results.failed.items())
+        parts.append(f"## Failed\n\n{''.join(lines)}")
+    return "\n".join(parts)
+
+
+def _settings(study: Study) -> Settings | None:
+    if study.spec.tuned is None:
+        return None
+    best = read_best(study.spec.tuned)
+    headers, cells, spaces = found_cells(best, {(cell.split, cell.model, cell.row) for cell in study.cells})
+    budget = f"Found by search {best.search!r} on validation pairs alone, every trial with seed {best.seed}."
+    return Settings(headers, cells, [budget, *spaces])

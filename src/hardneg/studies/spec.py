@@ -1,0 +1,160 @@
+"""What a study or a search is, as its YAML file says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints
+
+from hardneg.config import Config
+from hardneg.models import ModelConfig
+from hardneg.negatives import Retrieved, SamplerConfig
+from hardneg.training import FitConfig
+
+Scalar = bool | int | float | str
+"""A value of one field."""
+Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
+"""What a line of a table, a split or a model is called; its letters and digits name folders."""
+FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Metric = Annotated[str, StringConstraints(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")]
+Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model)\.[a-z0-9_]+$")]
+"""A setting of a run by its place: fit.l2, sampler.candidates, model.hops."""
+
+
+def _folder_alone(value: object) -> object:
+    return {"folder": value} if isinstance(value, str) else value
+
+
+def _counted(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return value
+    if type(value) is int and value > 0:
+        return tuple(range(value))
+    raise ValueError(f"found {value!r}, expected how many, as 5, or a list of seeds")
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value stands twice")
+    return values
+
+
+Values = Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(_distinct)]
+"""Some values of one setting."""
+
+
+class SplitSpec(Config):
+    """A split folder; a path alone says the same. Paths count from the working directory."""
+
+    folder: Path
+    fit: FitConfig = FitConfig()
+    """Training settings of this split; they go before those of the whole file."""
+    truth: Path | None = None
+    """The simulated dataset behind it, if any: what is served is then measured against its truth."""
+
+
+class RetrievedSpec(Config):
+    """Negatives by `hardneg mine --method retrieved`, profiles included."""
+
+    method: Literal["retrieved"]
+    options: Retrieved = Retrieved()
+    encoder: str = "minilm"
+
+
+class RandomSpec(Config):
+    """The control: random vectors of the norms of other negatives."""
+
+    method: Literal["random"]
+    like: str
+    """A name under `negatives`."""
+    seed: int = 0
+
+
+class GivenSpec(Config):
+    """Negatives that stand already."""
+
+    method: Literal["given"]
+    folders: dict[str, Path]
+    """Split -> negatives folder."""
+
+
+NegativesSpec = Annotated[RetrievedSpec | RandomSpec | GivenSpec, Field(discriminator="method")]
+
+
+class Choices(Config):
+    """One of these values."""
+
+    choices: Values
+
+
+class Range(Config):
+    """Any value between two, evenly or evenly in its logarithm; whole numbers where the field is one."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = dict[Setting, Choices | Range]
+
+
+class RowSpec(Config):
+    """A line of the tables to be."""
+
+    sampler: SamplerConfig
+    negatives: str | None = None
+    """A name under `negatives`."""
+    fit: FitConfig = FitConfig()
+    """Training settings of this row; they go before those of the split and of the file."""
+    splits: tuple[str, ...] | None = None
+    """Only on these."""
+    models: tuple[str, ...] | None = None
+    """Only with these."""
+    space: Space = Field(default_factory=dict)
+    """Search: entries of this row alone, in place of those of the file."""
+
+
+class Grid(Config):
+    """Splits x models x rows: what a study and a search share."""
+
+    name: FolderName
+    splits: Annotated[dict[Name, Annotated[SplitSpec, BeforeValidator(_folder_alone)]], Field(min_length=1)]
+    models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
+    negatives: dict[Name, NegativesSpec] = Field(default_factory=dict)
+    rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
+    fit: FitConfig = FitConfig()
+
+
+class StudySpec(Grid):
+    """What `hardneg study` runs."""
+
+    options: dict[Setting, Values] = Field(default_factory=dict)
+    """A grid over settings; every combination is a line of its own, named by it."""
+    tuned: Path | None = None
+    """A folder made by `hardneg search`: its best settings of each split x model x row are taken."""
+    seeds: Annotated[
+        tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_counted), AfterValidator(_distinct)
+    ] = tuple(range(5))
+    """How many (5 means 0 to 4), or which. Differences are tested from three seeds on."""
+    baseline: str
+    """The row, or the line, that others are compared with. Of a row with several lines it is the first."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] = ("ndcg@20", "recall@20")
+    """Columns of the tables; the first is tested."""
+
+
+class SearchSpec(Grid):
+    """What `hardneg search` runs."""
+
+    trials: PositiveInt
+    """For every split x model x row; the first is the settings as given."""
+    space: Space = Field(default_factory=dict)
+    """Setting -> where to look; each entry goes to the runs that have the setting."""
+    seed: NonNegativeInt = 100
+    """Of every trial's run, and of the suggestions. A study's seeds are 0, 1, ..., so that none of its runs was itself
+    chosen by its validation value."""
+
+
+def applied(spec: Space, row: RowSpec) -> Space:
+    """The space of one row: the file's, with the row's own entries in its place."""
+    return {**spec, **row.space}

@@ -1,0 +1,75 @@
+"""What the runs of a grid share: profiles and mined negatives, made once a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hardneg import artifacts, pipeline
+from hardneg.errors import HardnegError
+from hardneg.studies.cells import Cell
+from hardneg.studies.runs import slug
+from hardneg.studies.spec import GivenSpec, Grid, RandomSpec
+from hardneg.types import Progress
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Where the shared folders of a grid lie, and which could not be made.
+
+    failed: (split, name of the negatives) -> reason.
+    """
+
+    grid: Grid
+    out: Path
+    device: str = "cpu"
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def negatives(self, split: str, name: str | None) -> Path | None:
+        """The negatives folder of a name on a split."""
+        if name is None:
+            return None
+        spec = self.grid.negatives[name]
+        return spec.folders[split] if isinstance(spec, GivenSpec) else self._of(split) / f"negatives-{slug(name)}"
+
+    def stand(self, split: str, name: str | None) -> bool:
+        """True where the negatives are made, or none are needed."""
+        folder = self.negatives(split, name)
+        return folder is None or (folder / artifacts.MANIFEST).is_file()
+
+    def wanted(self, cells: Sequence[Cell]) -> list[tuple[str, str]]:
+        """(split, name) of all that these cells need, what others are made from first."""
+        wanted: dict[tuple[str, str], None] = {}
+        for cell in cells:
+            if cell.negatives is not None:
+                spec = self.grid.negatives[cell.negatives]
+                source = [spec.like] if isinstance(spec, RandomSpec) else []
+                wanted |= dict.fromkeys((cell.split, name) for name in (*source, cell.negatives))
+        return list(wanted)
+
+    def make(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
+        """Make what these cells need and does not stand; what fails is remembered, and costs the runs that need it."""
+        for split, name in self.wanted(cells):
+            try:
+                self._make(split, name, progress)
+            except (HardnegError, OSError) as error:
+                self.failed[split, name] = f"negatives {name!r} could not be made: {' '.join(str(error).split())}"
+
+    def _make(self, split: str, name: str, progress: Progress | None) -> None:
+        folder, out = self.grid.splits[split].folder, self._of(split) / f"negatives-{slug(name)}"
+        spec = self.grid.negatives[name]
+        if isinstance(spec, RandomSpec):
+            like = self.negatives(split, spec.like)
+            assert like is not None
+            pipeline.mine_random(folder, like, out, spec.seed)
+        elif not isinstance(spec, GivenSpec):
+            from hardneg.text import encoder
+
+            profiles = self._of(split) / "profiles"
+            pipeline.profile(folder, profiles)
+            chosen = encoder(spec.encoder, device=self.device)
+            pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
+
+    def _of(self, split: str) -> Path:
+        return self.out / "shared" / slug(split)

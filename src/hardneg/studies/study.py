@@ -1,0 +1,129 @@
+"""A study: cells x seeds, run once each, whatever fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hardneg import artifacts, pipeline
+from hardneg.config import write_yaml
+from hardneg.errors import ConfigError, HardnegError
+from hardneg.studies import pool
+from hardneg.studies.cells import Cell
+from hardneg.studies.reading import read_study
+from hardneg.studies.runs import Job, Row, slug
+from hardneg.studies.spec import StudySpec
+from hardneg.studies.stages import Stages
+from hardneg.types import Progress
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell under one seed. stands: it is trained and scored already."""
+
+    cell: Cell
+    job: Job
+    stands: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as it was read and laid out."""
+
+    spec: StudySpec
+    cells: list[Cell]
+    out: Path
+    device: str = "cpu"
+
+    @classmethod
+    def read(cls, path: Path, out: Path | None = None, *, device: str = "cpu") -> Study:
+        """Read and check a file; out: the study folder, out/NAME if not given."""
+        spec, cells = read_study(path)
+        return cls(spec, cells, out or Path("out") / spec.name, device)
+
+    @cached_property
+    def stages(self) -> Stages:
+        """The shared folders."""
+        return Stages(self.spec, self.out, self.device)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Everything a run is scored by."""
+        return tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics]))
+
+    def job(self, cell: Cell, seed: int) -> Job:
+        """The run of one cell under one seed."""
+        split = self.spec.splits[cell.split]
+        runs = self.out / "runs" / slug(cell.split) / slug(cell.model)
+        row = Row(cell.line, cell.config, self.stages.negatives(cell.split, cell.negatives))
+        label = f"{cell.name}, seed {seed}"
+        return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label)
+
+    def runs(self) -> list[Run]:
+        """Every run, seed after seed, and whether it stands. ConfigError where folders hold something else."""
+        inputs = _Inputs()
+        found, others = [], []
+        for seed in self.spec.seeds:
+            for cell in self.cells:
+                job = self.job(cell, seed)
+                try:
+                    stands = inputs.stands(job)
+                except HardnegError as error:
+                    others.append(str(error))
+                    stands = False
+                found.append(Run(cell, job, stands))
+        if others:
+            raise ConfigError(f"{len(others)} run(s) are in the way: {others[0]}")
+        return found
+
+    def run(
+        self, workers: int = 1, *, ended: pool.Ended | None = None, progress: Progress | None = None
+    ) -> list[pool.Outcome]:
+        """Make what is shared, then every run that does not stand; how each of these ended.
+
+        workers: processes; 0 runs everything in this one.
+        """
+        runs = self.runs()
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.out / "study.yaml", self.spec, only_given=True)
+        self.stages.make(self.cells, progress)
+        blocked = [outcome for run in runs if (outcome := self._blocked(run)) is not None]
+        jobs = [run.job for run in runs if not run.stands and self._blocked(run) is None]
+        total = len(blocked) + len(jobs)
+
+        def tell(done: int, outcome: pool.Outcome) -> None:
+            if ended is not None:
+                ended(done, total, outcome)
+
+        for done, outcome in enumerate(blocked, start=1):
+            tell(done, outcome)
+        before = len(blocked)
+        return blocked + pool.run(
+            jobs, workers, ended=lambda done, _, outcome: tell(before + done, outcome), progress=progress
+        )
+
+    def _blocked(self, run: Run) -> pool.Outcome | None:
+        """The failure of a run whose negatives could not be made."""
+        reason = self.stages.failed.get((run.cell.split, run.cell.negatives or ""))
+        return None if reason is None else pool.Outcome(run.job.name, reason)
+
+
+class _Inputs:
+    """Hashes of what runs are made from, each computed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, Path | None], dict[str, str]] = {}
+
+    def stands(self, job: Job) -> bool:
+        """True where the run is trained and scored; ConfigError where its folder holds something else."""
+        if not job.folder.exists():
+            return False
+        key = pipeline.run_key(job.config, self._of(job.split, job.row.negatives), against_truth=job.truth is not None)
+        trained = artifacts.finished(job.folder, key)
+        return trained and pipeline.evaluated(job.folder, job.split, job.metrics)
+
+    def _of(self, split: Path, negatives: Path | None) -> dict[str, str]:
+        if (split, negatives) not in self._known:
+            self._known[split, negatives] = pipeline.run_inputs(split, negatives)
+        return self._known[split, negatives]

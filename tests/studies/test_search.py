@@ -1,0 +1,189 @@
+"""A search: equal budgets, the same suggestions after a kill, validation alone, and a study that takes what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+
+from hardneg import pipeline
+from hardneg.cli.main import app
+from hardneg.errors import ConfigError
+from hardneg.studies import Search, Study, estimate, write_results
+from hardneg.studies.best import NAME, read_best
+from hardneg.studies.spec import Choices, Range
+from hardneg.studies.suggest import Tried, suggest
+
+from .conftest import SEARCH, STUDY, Write
+
+SPACE = {"fit.l2": Range(low=1e-6, high=1e-1, log=True), "sampler.candidates": Choices(choices=(4, 8, 16))}
+GIVEN = {"fit.l2": 1e-4, "sampler.candidates": 10}
+
+
+def replayed(n: int, tried: list[Tried]) -> dict[str, object]:
+    return dict(suggest(SPACE, GIVEN, tried[:n], seed=3, purpose="a"))
+
+
+def test_a_replay_suggests_what_the_unbroken_search_did() -> None:
+    tried = [Tried(GIVEN, 0.1)]  # 10 candidates lie outside the space
+    for n in range(1, 12):
+        settings = suggest(SPACE, GIVEN, tried, seed=3, purpose="a")
+        tried.append(Tried(settings, None if n == 6 else 1 / (1 + n)))
+    assert [replayed(n, tried) for n in range(1, 12)] == [dict(one.settings) for one in tried[1:]]
+    assert len({tuple(one.settings.values()) for one in tried}) == 12
+    assert all(1e-6 <= float(one.settings["fit.l2"]) <= 0.1 for one in tried)
+    other = suggest(SPACE, GIVEN, tried[:8], seed=4, purpose="a")
+    assert other != tried[8].settings
+
+
+def test_suggestions_follow_results_after_the_first_trials() -> None:
+    rising = [Tried({"fit.l2": 10**-e, "sampler.candidates": 8}, float(-e)) for e in (1, 2, 3, 4, 5, 6)]
+    falling = [Tried(one.settings, -float(one.value or 0)) for one in rising]
+    high, low = (
+        [float(suggest(SPACE, GIVEN, tried, seed=s, purpose="a")["fit.l2"]) for s in range(10)]
+        for tried in (rising, falling)
+    )
+    assert sum(high) > sum(low)
+
+
+def test_whole_numbers_stay_whole() -> None:
+    space = {"sampler.candidates": Range(low=2, high=64, log=True)}
+    found = [suggest(space, {"sampler.candidates": 4}, [], seed=s, purpose="a")["sampler.candidates"] for s in range(5)]
+    assert all(type(value) is int for value in found)
+
+
+def searched(file: Path, out: Path, workers: int = 0) -> Search:
+    search = Search.read(file, out)
+    assert [outcome.reason for outcome in search.run(workers)] == [None, None, None]
+    search.write()
+    return search
+
+
+def test_equal_budgets_validation_alone_and_resumed_anywhere(
+    write_search: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("no test pair may be scored")
+
+    monkeypatch.setattr(pipeline, "evaluate_run", forbidden)
+    monkeypatch.setattr("hardneg.studies.runs.evaluate_run", forbidden)
+    monkeypatch.setattr(pipeline, "evaluate", forbidden)
+    file, whole, broken = write_search(), tmp_path / "whole", tmp_path / "broken"
+    searched(file, whole)
+    trials = pl.read_parquet(whole / "trials.parquet")
+    assert trials.group_by("row").len()["len"].to_list() == [7, 7, 7]
+    assert trials["value"].is_between(0, 1).all()
+    assert not list(whole.rglob("evaluation"))
+    first = trials.filter(pl.col("trial") == 0)
+    assert first["settings"].str.contains('"fit.learning_rate": 0.01').all()  # as given
+    for found in read_best(whole).each.values():
+        assert found.default_value is not None
+        assert found.value >= found.default_value
+        assert (found.trials, found.failed) == (7, 0)
+        assert set(found.settings) == set(found.space)
+
+    honest, calls = pipeline.train, []
+
+    def killed(*given: object, **named: object) -> None:
+        calls.append(given)
+        if len(calls) == 10:  # in the middle of the second row
+            raise KeyboardInterrupt
+        honest(*given, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Search.read(file, broken).run(0)
+        searched(file, broken)
+    assert len(calls) == 21 + 1  # the trial in flight is repeated, no other
+    assert_frame_equal(pl.read_parquet(broken / "trials.parquet").drop("seconds"), trials.drop("seconds"))
+    assert (broken / NAME).read_text() == (whole / NAME).read_text()
+    assert len(searched(write_search(trials=8), broken).tasks()[0].ended()) == 8  # a budget may be raised
+    other = Search.read(write_search(space={"fit.l2": {"low": 0.1, "high": 1}}), broken)
+    assert all("holds another search" in str(outcome.reason) for outcome in other.run(0))
+
+
+def test_rows_side_by_side_find_the_same_and_a_study_takes_it(
+    write_search: Write, write_study: Write, tmp_path: Path
+) -> None:
+    small = {"rows": {name: SEARCH["rows"][name] for name in ("uniform", "DNS")}, "trials": 3}
+    file = write_search(**small)
+    for workers, out in ((0, "one"), (2, "two")):
+        search = Search.read(file, tmp_path / out)
+        assert [outcome.reason for outcome in search.run(workers)] == [None, None]
+        search.write()
+    one, two = (pl.read_parquet(tmp_path / out / "trials.parquet").drop("seconds") for out in ("one", "two"))
+    assert_frame_equal(one, two)
+    best = read_best(tmp_path / "one")
+    models = {"MF": STUDY["models"]["MF"]}
+    study_file = write_study(rows=small["rows"], models=models, seeds=3, tuned=str(tmp_path / "one"))
+    study = Study.read(study_file, tmp_path / "study")
+    for cell in study.cells:
+        found = best.best["store"]["MF"][cell.row].settings
+        assert cell.config.fit.learning_rate == found["fit.learning_rate"]
+    results = write_results(study, study.run(0))
+    assert results.settings is not None
+    assert "Found by search 'small-search'" in (tmp_path / "study" / "tables.md").read_text(encoding="utf-8")
+    said = write_study(
+        rows=STUDY["rows"], models=models, tuned=str(tmp_path / "one"), options={"fit.learning_rate": [1]}
+    )
+    with pytest.raises(ConfigError) as caught:
+        Study.read(said)
+    assert "has nothing for store / MF / MixGCF" in str(caught.value)
+    assert "fit.learning_rate was tuned by" in str(caught.value)
+
+
+def test_a_trial_that_diverges_counts_and_one_row_of_such_trials_fails(write_search: Write, tmp_path: Path) -> None:
+    wild = {"fit.learning_rate": {"low": 1e37, "high": 1e38}}
+    rows = {
+        "uniform": {"sampler": {"kind": "uniform"}, "space": wild},
+        "wild": {"sampler": {"kind": "uniform"}, "fit": {"learning_rate": 1e38}, "space": wild},
+    }
+    file = write_search(rows=rows, trials=3, space=None)
+    result = CliRunner().invoke(app, ["search", str(file), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1, result.output
+    assert "store / MF / wild: all 3 trials failed, the first because the embeddings" in result.output
+    found = read_best(tmp_path / "out").each
+    assert list(found) == [("store", "MF", "uniform")]
+    assert (found["store", "MF", "uniform"].trial, found["store", "MF", "uniform"].failed) == (0, 2)
+    trials = pl.read_parquet(tmp_path / "out" / "trials.parquet")
+    assert len(trials) == 6
+    assert trials["reason"].drop_nulls().str.contains("lower the learning rate").sum() == 5
+    assert "fit.learning_rate 1e+37 to 1e+38" in result.output
+
+
+def test_a_dry_run_counts_trials(write_search: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.05)
+    words = [
+        "search",
+        str(write_search(rows={"uniform": SEARCH["rows"]["uniform"]}, space={"fit.l2": {"low": 0.1, "high": 1.0}})),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    result = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "7 trials, of which 0 stand and 7 are to be made" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_optuna_one_line_says_what_to_install(write_search: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    result = CliRunner().invoke(app, ["search", str(write_search())])
+    assert result.exit_code == 2
+    assert "pip install 'hardneg[search]'" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_best_is_readable_yaml(write_search: Write, tmp_path: Path) -> None:
+    file = write_search(
+        trials=1, rows={"uniform": SEARCH["rows"]["uniform"]}, space={"fit.l2": {"low": 0.1, "high": 1.0}}
+    )
+    search = Search.read(file, tmp_path / "out")
+    search.run(0)
+    search.write()
+    found = yaml.safe_load((tmp_path / "out" / NAME).read_text())
+    assert found["best"]["store"]["MF"]["uniform"]["settings"] == {"fit.l2": 1e-4}

@@ -1,0 +1,215 @@
+"""A study as a whole: killed and resumed, in processes, with failures, looked at beforehand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+
+from hardneg import pipeline, text
+from hardneg.cli.main import app
+from hardneg.errors import ConfigError
+from hardneg.studies import Study, estimate, write_results
+from hardneg.studies.results import CLOCKS, RUNS, TABLES, Results
+
+from .conftest import STUDY, Write
+
+
+def carried_out(file: Path, out: Path, workers: int = 0) -> Results:
+    study = Study.read(file, out)
+    return write_results(study, study.run(workers))
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Equal but for clocks."""
+    a, b = (pl.read_parquet(out / RUNS).drop(CLOCKS) for out in (one, other))
+    assert_frame_equal(a, b)
+    for path in sorted((one / TABLES).glob("*.parquet")):
+        x, y = (pl.read_parquet(out / TABLES / path.name).drop("seconds") for out in (one, other))
+        assert_frame_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def whole(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    """The unbroken study, in this process."""
+    out = tmp_path_factory.mktemp("whole")
+    (out / "study.yaml").write_text(
+        yaml.safe_dump(STUDY | {"splits": {"store": str(folders / "split")}}, sort_keys=False)
+    )
+    return out / "out", carried_out(out / "study.yaml", out / "out")
+
+
+def test_one_table_of_runs_and_a_comparison_for_every_split_and_model(whole: tuple[Path, Results]) -> None:
+    out, results = whole
+    runs = pl.read_parquet(out / RUNS)
+    assert_frame_equal(runs, results.runs)
+    assert runs.select("split", "model", "line", "seed").n_unique() == 24
+    assert runs.select("split", "model", "line", "seed", "metric", "k").n_unique() == len(runs) == 24 * 8
+    assert runs["status"].unique().to_list() == ["done"]
+    assert runs["value"].is_between(0, 1).all()
+    assert runs["epochs"].unique().to_list() == [2]
+    assert (out / runs["folder"][0] / "config.yaml").is_file()
+    assert json.loads(runs["settings"][0])["fit"]["seed"] == 0
+    assert [table.title for table in results.tables] == ["store, MF", "store, LightGCN"]
+    for table in results.tables:
+        assert table.frame is not None
+        assert table.frame["row"].to_list() == ["uniform", "DNS", "MixGCF"]
+    assert sorted(path.name for path in (out / TABLES).iterdir()) == [
+        "store-lightgcn.md",
+        "store-lightgcn.parquet",
+        "store-mf.md",
+        "store-mf.parquet",
+    ]
+    assert "nDCG@20 vs uniform" in (out / "tables.md").read_text(encoding="utf-8")
+
+
+def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
+    whole: tuple[Path, Results], write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried_out(write_study(), tmp_path / "out", workers=2)
+    assert_same(whole[0], tmp_path / "out")
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("nothing should be trained or scored again")
+
+    monkeypatch.setattr(pipeline.api, "fit", forbidden)
+    monkeypatch.setattr(pipeline, "evaluate", forbidden)
+    again = carried_out(tmp_path / "study.yaml", tmp_path / "out")
+    assert again.failed == {}
+    assert_same(whole[0], tmp_path / "out")
+    said = Study.read(tmp_path / "out" / "study.yaml", tmp_path / "out").runs()
+    assert all(run.stands for run in said)  # what is kept beside the results is the study
+
+
+def test_killed_in_the_middle_and_called_again_it_is_the_unbroken_one(
+    whole: tuple[Path, Results], write_study: Write, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "hardneg.cli.main", "study", str(write_study()), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(finished(out)) < 5 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 5 <= len(finished(out)) < 24
+    assert not (out / RUNS).exists()
+    assert carried_out(tmp_path / "study.yaml", out).failed == {}
+    assert_same(whole[0], out)
+
+
+def finished(out: Path) -> list[Path]:
+    return [path for path in out.glob("runs/*/*/*/manifest.json") if not path.parent.name.startswith(".")]
+
+
+def test_a_run_that_fails_is_listed_and_the_others_finish(write_study: Write, tmp_path: Path) -> None:
+    rows = STUDY["rows"] | {"wild": {"sampler": {"kind": "uniform"}, "fit": {"learning_rate": 1e38}}}
+    file = write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}, seeds=3)
+    words = ["study", str(file), "--out", str(tmp_path / "out")]
+    assert len(carried_out(file, tmp_path / "out").failed) == 3
+    result = CliRunner().invoke(app, words)  # tried again, in a process of its own, with the same end
+    assert result.exit_code == 1, result.output
+    assert "3 failed, the rest stands" in result.output
+    assert "store / MF / wild, seed 2: the embeddings hold" in result.output
+    assert "runs 3/3" in result.output  # and nothing else was
+    runs = pl.read_parquet(tmp_path / "out" / RUNS)
+    failed = runs.filter(pl.col("status") == "failed")
+    assert failed["row"].to_list() == ["wild"] * 3
+    assert failed["reason"].str.contains("not finite").all()
+    assert runs.filter(pl.col("status") == "done").select("row", "seed").n_unique() == 9
+    page = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
+    assert "wild: 0 of 3 seeds finished; left out." in page
+    assert "- store / MF / wild, seed 0: the embeddings hold" in page
+
+
+class LengthEncoder:
+    """Texts as short vectors, without a model."""
+
+    name = identity = "lengths"
+
+    def encode(self, texts: list[str], progress: object = None) -> np.ndarray:
+        found = np.array([[len(text), text.count("a"), text.count("e"), 1] for text in texts], dtype=np.float32)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def test_negatives_are_made_once_and_their_failure_costs_the_rows_that_need_them(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {
+        "uniform": {"sampler": {"kind": "uniform"}},
+        "text": {"sampler": {"kind": "semantic", "hidden_size": 8}, "negatives": "retrieved"},
+        "noise": {"sampler": {"kind": "semantic", "hidden_size": 8}, "negatives": "noise"},
+    }
+    negatives = {"retrieved": {"method": "retrieved"}, "noise": {"method": "random", "like": "retrieved"}}
+    file = write_study(rows=rows, negatives=negatives, models={"MF": STUDY["models"]["MF"]}, seeds=3)
+
+    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+
+    def broken(*_: object, **__: object) -> None:
+        raise ConfigError("no encoder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "mine_retrieved", broken)
+        results = carried_out(file, tmp_path / "out")
+    assert len(results.failed) == 6
+    assert "negatives 'retrieved' could not be made: no encoder" in results.failed["store / MF / text, seed 0"]
+    assert "negatives 'noise' could not be made" in results.failed["store / MF / noise, seed 2"]
+    assert results.runs.filter(pl.col("status") == "done")["row"].unique().to_list() == ["uniform"]
+    assert carried_out(file, tmp_path / "out").failed == {}
+    assert (tmp_path / "out" / "shared" / "store" / "negatives-retrieved" / "negatives.parquet").is_file()
+
+
+def test_a_dry_run_trains_nothing_counts_what_stands_and_says_what_it_assumes(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.05)
+    out = tmp_path / "out"
+    small = {"models": {"MF": STUDY["models"]["MF"]}, "rows": {"uniform": STUDY["rows"]["uniform"]}}
+    carried_out(write_study(seeds=3, **small), out)
+    rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
+    before = sorted(out.rglob("*"))
+    file = write_study(models=small["models"], rows=rows)
+    words = ["study", str(file), "--out", str(out), "--dry-run"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "8 runs, of which 3 stand and 5 are to be made" in result.output
+    assert "2, mean of 3 finished" in result.output
+    assert "2, the upper bound" in result.output
+    found = json.loads(CliRunner().invoke(app, [*words, "--json", "--workers", "2"]).stdout)
+    assert (found["runs"], found["stand"]) == (8, 3)
+    assert [cell["left"] for cell in found["cells"]] == [1, 4]
+    assert 0 < found["hours"] < 0.01
+    assert found["hours_side_by_side"] == found["hours"] / 2
+    assert sorted(out.rglob("*")) == before
+
+
+def test_collect_writes_what_stands(write_study: Write, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["study", str(write_study()), "--out", str(tmp_path / "out"), "--collect"])
+    assert result.exit_code == 0, result.output
+    assert "No comparison: 'uniform' has 0 finished seeds" in result.output
+    assert pl.read_parquet(tmp_path / "out" / RUNS)["status"].unique().to_list() == ["not run"]
+
+
+def test_runs_of_other_settings_are_in_the_way(write_study: Write, tmp_path: Path) -> None:
+    small = {"models": {"MF": STUDY["models"]["MF"]}, "rows": {"uniform": STUDY["rows"]["uniform"]}, "seeds": 3}
+    carried_out(write_study(**small), tmp_path / "out")
+    study = Study.read(write_study(**small, fit={"epochs": 3}), tmp_path / "out")
+    with pytest.raises(ConfigError, match="3 run\\(s\\) are in the way"):
+        study.run(0)
