@@ -4,8 +4,13 @@ BIN := .venv/bin
 CORE := .venv/core.done
 DEV := .venv/dev.done
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RIVALS := .venv-rivals/done
+# The split that `make bench` trains on; docs/results.md makes the ones of docs/performance.md.
+SPLIT ?= data/bench-split
+REPEATS ?= 5
+TABLES := benchmarks/results
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-quality clean
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 
@@ -21,11 +26,23 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV)
-	$(BIN)/python benchmarks/epoch.py
+bench: $(DEV) $(RIVALS) $(SPLIT)
+	$(BIN)/python benchmarks/epoch.py $(SPLIT) --repeats $(REPEATS)
+	$(BIN)/python benchmarks/bandwidth.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/bandwidth.md
+	$(BIN)/python benchmarks/same_curve.py $(SPLIT) --out $(TABLES)/same_curve.md
+	$(BIN)/python benchmarks/peers.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/peers.md
+
+# Ten trainings to their ends; goes on where it was stopped.
+bench-quality: $(DEV) $(RIVALS) $(SPLIT)
+	$(BIN)/python benchmarks/same_quality.py $(SPLIT)
+
+# Only where no other SPLIT is given: a simulated store.
+data/bench-split: | $(DEV)
+	$(BIN)/hardneg data simulate --out data/bench-store
+	$(BIN)/hardneg data split data/bench-store --out $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache out
+	rm -rf .venv .venv-rivals build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache out
 
 $(CORE): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -34,4 +51,10 @@ $(CORE): pyproject.toml constraints.txt
 
 $(DEV): $(CORE)
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(RIVALS): benchmarks/rivals/requirements.txt benchmarks/rivals/patch_recbole.py
+	test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-rivals/bin/python benchmarks/rivals/patch_recbole.py
 	touch $@

@@ -1,0 +1,67 @@
+"""hardneg as a contestant, through its public functions.
+
+python ours.py DATA mf|lightgcn uniform|dns|mixgcf [float32|float16]
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from worker import BATCH, CANDIDATES, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K, serve, skip
+
+from hardneg.data import Interactions
+from hardneg.evaluation import evaluate, inner_product
+from hardneg.models import MF, LightGCN
+from hardneg.negatives import DNS, Ingredients, MixGCF, Uniform, UniformCandidates
+from hardneg.training import FitConfig, fit
+from hardneg.types import Embeddings
+
+SAMPLERS = {"uniform": Uniform(), "dns": DNS(candidates=CANDIDATES), "mixgcf": MixGCF(candidates=CANDIDATES)}
+
+
+def interactions(data: Data, pairs: np.ndarray) -> Interactions:
+    return Interactions.of(pairs[:, 0], pairs[:, 1], n_users=data.n_users, n_items=data.n_items)
+
+
+def build(train: Interactions, model: str, storage: str) -> nn.Module:
+    if model == "mf":
+        return MF(train, embedding_size=EMBEDDING_SIZE)
+    if storage == "float32":
+        return LightGCN(train, embedding_size=EMBEDDING_SIZE, hops=HOPS)
+    if "storage" not in inspect.signature(LightGCN).parameters:
+        skip(f"this hardneg's LightGCN has no option storage={storage!r}")
+    return LightGCN(train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage)
+
+
+def main(folder: str, model_name: str, sampler_name: str, storage: str = "float32") -> None:
+    torch.set_num_threads(1)
+    data = Data.read(Path(folder))
+    train, test, seen = (interactions(data, pairs) for pairs in (data.train, data.test, data.seen))
+    model, sampler = (
+        build(train, model_name, storage),
+        SAMPLERS[sampler_name].build(Ingredients(EMBEDDING_SIZE, None, 0)),
+    )
+    candidates = UniformCandidates(train)
+    config = FitConfig(epochs=1, batch_size=BATCH, learning_rate=LEARNING_RATE, l2=L2, check_every=1)
+    tables = Embeddings((torch.from_numpy(data.users),), (torch.from_numpy(data.items),), "mean")
+
+    def epoch() -> Mapping[str, float]:
+        fit(model, train, sampler, candidates, config, validate=lambda _: {"recall@20": 0.0})
+        return {}
+
+    def evaluation() -> Mapping[str, float]:
+        metrics = (f"recall@{K}", f"ndcg@{K}")
+        return evaluate(inner_product(tables), test, seen, metrics=metrics).means()
+
+    serve({"epoch": epoch, "evaluate": evaluation}, version=metadata.version("hardneg"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,53 @@
+"""RecBole's LightGCN or BPR as a contestant, through its own Trainer and loaders.
+
+python recbole_contestant.py DATA LightGCN|BPR uniform|dns [EVAL_BATCH_SIZE]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import recbole
+import torch
+from recbole_setup import prepare, set_rows
+from worker import CANDIDATES, Data, K, serve
+
+NEGATIVES: dict[str, dict[str, Any]] = {
+    "uniform": {"distribution": "uniform", "sample_num": 1, "dynamic": False, "candidate_num": 0},
+    "dns": {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": CANDIDATES},
+}
+
+
+def main(folder: str, model_name: str, sampler: str, eval_batch_size: str = "4096") -> None:
+    data = Data.read(Path(folder))
+    changed = {"train_neg_sample_args": NEGATIVES[sampler], "eval_batch_size": int(eval_batch_size)}
+    ready = prepare(Path(folder), data, model_name, **changed)
+    train, _, test = ready.loaders
+
+    def epoch() -> Mapping[str, float]:
+        ready.trainer.fit(train, saved=False, verbose=False)
+        return {}
+
+    def evaluation() -> Mapping[str, float]:
+        _give_tables(ready, data)
+        found = ready.trainer.evaluate(test, load_best_model=False)
+        return {name: float(found[name]) for name in (f"recall@{K}", f"ndcg@{K}")}
+
+    serve({"epoch": epoch, "evaluate": evaluation}, version=recbole.__version__)
+
+
+def _give_tables(ready: Any, data: Data) -> None:
+    """RecBole keeps LightGCN's final tables between batches of an evaluation; these are put in their place."""
+    model = ready.model
+    model.restore_user_e, model.restore_item_e = (
+        torch.zeros(n, data.users.shape[1]) for n in (model.n_users, model.n_items)
+    )
+    set_rows(model.restore_user_e, ready.users, data.users)
+    set_rows(model.restore_item_e, ready.items, data.items)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

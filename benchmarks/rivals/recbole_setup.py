@@ -1,0 +1,104 @@
+"""RecBole's config, dataset, loaders, model and trainer over the exported data."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_seed
+from worker import BATCH, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K
+
+NAME = "pairs"
+
+
+@dataclass(frozen=True)
+class Recbole:
+    """What a user of RecBole holds in hand, and where our numbers lie among its own.
+
+    users, items: (n_users,), (n_items,) RecBole's number of each of ours, 0 (its padding) where it has none.
+    """
+
+    model: torch.nn.Module
+    trainer: Any
+    loaders: tuple[Any, Any, Any]
+    users: np.ndarray
+    items: np.ndarray
+
+
+def write_atomic(folder: Path, data: Data) -> None:
+    """The three parts in RecBole's own format, once."""
+    target = folder / NAME
+    target.mkdir(exist_ok=True)
+    for part in ("train", "valid", "test"):
+        path = target / f"{NAME}.{part}.inter"
+        if not path.exists():
+            lines = "".join(f"{user}\t{item}\n" for user, item in getattr(data, part))
+            beside = path.with_suffix(f".{id(lines)}")
+            beside.write_text("user_id:token\titem_id:token\n" + lines)
+            beside.rename(path)
+
+
+def settings(folder: Path, **changed: Any) -> dict[str, Any]:
+    return {
+        "data_path": str(folder),
+        "benchmark_filename": ["train", "valid", "test"],
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "embedding_size": EMBEDDING_SIZE,
+        "n_layers": HOPS,
+        "reg_weight": L2,
+        "require_pow": True,
+        "learning_rate": LEARNING_RATE,
+        "train_batch_size": BATCH,
+        "epochs": 1,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "RO", "group_by": "user", "mode": "full"},
+        "metrics": ["Recall", "NDCG"],
+        "topk": [K],
+        "valid_metric": f"Recall@{K}",
+        "metric_decimal_place": 12,
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+        "checkpoint_dir": str(folder / "saved"),
+    } | changed
+
+
+def prepare(folder: Path, data: Data, model_name: str, **changed: Any) -> Recbole:
+    torch.set_num_threads(1)
+    write_atomic(folder, data)
+    sys.argv = sys.argv[:1]  # RecBole would read ours as its own
+    config = Config(model=model_name, dataset=NAME, config_dict=settings(folder, **changed))
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    loaders = data_preparation(config, dataset)
+    model = get_model(config["model"])(config, loaders[0].dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    users, items = (
+        _numbers(dataset.field2id_token[field], n)
+        for field, n in (("user_id", data.n_users), ("item_id", data.n_items))
+    )
+    return Recbole(model, trainer, loaders, users, items)
+
+
+def _numbers(tokens: np.ndarray, n: int) -> np.ndarray:
+    found = np.zeros(n, np.int64)
+    found[[int(token) for token in tokens[1:]]] = np.arange(1, len(tokens))
+    return found
+
+
+def set_rows(table: torch.Tensor, numbers: np.ndarray, rows: np.ndarray) -> None:
+    """Write our rows into RecBole's table, where RecBole knows them."""
+    known = numbers > 0
+    with torch.no_grad():
+        table[torch.from_numpy(numbers[known])] = torch.from_numpy(rows[known]).to(table.dtype)
+
+
+def our_rows(table: torch.Tensor, numbers: np.ndarray) -> np.ndarray:
+    """RecBole's table in our order; zeros for what it does not know."""
+    rows = table.detach()[torch.from_numpy(numbers)].numpy()
+    return np.where((numbers > 0)[:, None], rows, 0).astype(np.float32)
