@@ -41,13 +41,13 @@ def table(rows: int, size: int, seed: int = 1) -> torch.Tensor:
 def to_users(graph: Graph, items: torch.Tensor) -> torch.Tensor:
     if not graph.own(items.device):
         return graph.plain(torch.zeros(graph.users.shape[0], items.shape[1]), items)[0]
-    return torch.from_numpy(graph.users.product(graph.store(items)).numbers)
+    return torch.from_numpy(graph.users.product(graph.store(items.numpy())).numbers)
 
 
 def to_items(graph: Graph, users: torch.Tensor) -> torch.Tensor:
     if not graph.own(users.device):
         return graph.plain(users, torch.zeros(graph.items.shape[0], users.shape[1]))[1]
-    return torch.from_numpy(graph.items.product(graph.store(users)).numbers)
+    return torch.from_numpy(graph.items.product(graph.store(users.numpy())).numbers)
 
 
 @pytest.mark.parametrize("size", [1, 8, 16, 20, 64, 100, 144])
@@ -91,7 +91,7 @@ def test_16_bits_of_nothing_but_zeros() -> None:
 def test_some_rows_are_the_same_bits_as_among_all(storage: str) -> None:
     train, items = pairs(), table(50, 64)
     graph, rows = Graph(train, storage=storage), np.array([0, 3, 69])
-    found, full = (graph.users.product(graph.store(items), r).numbers for r in (rows, None))
+    found, full = (graph.users.product(graph.store(items.numpy()), r).numbers for r in (rows, None))
     assert (found[rows] == full[rows]).all()
     assert np.isnan(np.delete(found[:, 0], rows)).all()
 
@@ -126,7 +126,9 @@ def test_rows_are_added_where_they_belong(index: list[int], weight: float) -> No
 def test_what_is_kept_in_16_bits_is_the_result_and_within_range() -> None:
     """The scale is lowered beforehand by the most that a product can grow."""
     graph = Graph(pairs(), storage="float16")
-    kept = graph.users.product(graph.store(torch.ones(50, 64)), keep="both")  # all equal: as large as it can grow
+    kept = graph.users.product(
+        graph.store(np.ones((50, 64), np.float32)), keep="both"
+    )  # all equal: as large as it can grow
     halves = kept.halves.view(np.float16).astype(float)
     assert np.isfinite(halves).all()
     np.testing.assert_allclose(halves / kept.scale, kept.numbers, rtol=2**-10)
@@ -136,7 +138,7 @@ def test_what_is_kept_in_16_bits_is_the_result_and_within_range() -> None:
 def test_the_next_product_needs_no_numbers(size: int) -> None:
     """What is stored in 16 bits is the same with the numbers kept and without."""
     graph = Graph(pairs(), storage="float16")
-    both, stored = (graph.users.product(graph.store(table(50, size)), keep=keep) for keep in ("both", "stored"))
+    both, stored = (graph.users.product(graph.store(table(50, size).numpy()), keep=keep) for keep in ("both", "stored"))
     assert (both.halves == stored.halves).all()
     np.testing.assert_allclose(both.halves.view(np.float16) / both.scale, both.numbers, rtol=2**-10, atol=1e-6)
     one, other = (graph.items.product(given).numbers for given in (both, stored))

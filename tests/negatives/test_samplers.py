@@ -15,6 +15,7 @@ from hardneg.config import parse
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError
 from hardneg.models import LightGCN
+from hardneg.models.propagation import dense
 from hardneg.negatives import (
     DNS,
     SAMPLERS,
@@ -28,6 +29,7 @@ from hardneg.negatives import (
     UniformCandidates,
     random_like,
 )
+from hardneg.negatives.mixgcf import mix
 from hardneg.negatives.sampler import hardest, rows
 from hardneg.negatives.semantic import SemanticSampler, alignment
 from hardneg.random import Stream
@@ -350,3 +352,22 @@ def test_rows_give_sparse_gradients_where_they_are_taken_and_dense_ones_elsewher
     rows(own * 2, index).sum().backward()
     assert own.grad.tolist() == [[0, 0], [4, 4], [0, 0], [2, 2], [0, 0]]
     assert torch.equal(leaf.grad.to_dense() * 2, own.grad)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+def test_mixing_in_one_pass_is_mixing_by_torch_with_its_gradients(pooling: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    positives, mixing = torch.randint(12, (30,), generator=generator), torch.rand(30, 3, generator=generator)
+    chosen = [torch.randint(12, (30,), generator=generator) for _ in range(3)]
+    start = [torch.randn(12, 10, generator=generator) for _ in range(3)]
+    weights = torch.randn(30, 10, generator=generator)
+
+    def gradients(tables: list[Tensor], leaves: list[Tensor]) -> tuple[Tensor, ...]:
+        vectors, ego = mix(tuple(tables), positives, chosen, mixing, pooling)
+        ((vectors * weights).sum() + ego.square().sum()).backward()
+        return vectors.detach(), ego.detach(), *(dense(leaf.grad) for leaf in leaves)
+
+    one = [table.clone().requires_grad_() for table in start]
+    other = [table.clone().requires_grad_() for table in start]
+    for found, expected in zip(gradients(one, one), gradients([t * 1.0 for t in other], other), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

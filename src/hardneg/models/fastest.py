@@ -72,7 +72,7 @@ def cache_file() -> Path:
 def _own(matrix: sparse.csr_array, table: np.ndarray[Any, Any]) -> Callable[[], object]:
     starts, neighbours = matrix.indptr.astype(np.int64), np.append(matrix.indices, np.zeros(AHEAD)).astype(np.int32)
     out, chosen, nothing = np.empty_like(table), np.arange(ROWS), np.empty((0, 0), np.float32)
-    left_out = nothing, 1.0, nothing, np.empty(0, bool), 1.0
+    left_out = nothing, 1.0, nothing, 0.0, np.empty(0, np.int32)
     return lambda: in_chunks(products, ROWS, chosen, starts, neighbours, matrix.data, table, 1.0, out, *left_out)
 
 

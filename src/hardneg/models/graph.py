@@ -17,13 +17,13 @@ from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.models import fastest
 from hardneg.models.kernels import AHEAD, products, to_half
-from hardneg.types import Flags, Floats, Indices
+from hardneg.types import Floats, Indices
 
 Storage = Literal["float32", "float16"]
 """How tables lie in memory while a product gathers their rows; sums are kept in 32 bits either way."""
-Keep = Literal["numbers", "stored", "both"]
-"""What of a product is kept: the result in 32 bits, what the next product gathers from, or both."""
-NO_ROWS, NO_FLAGS = np.empty((0, 0), np.float32), np.empty(0, bool)
+Keep = Literal["numbers", "stored", "both", "nothing"]
+"""What of a product is kept: the result in 32 bits, what the next product gathers from, both, or nothing besides."""
+NO_ROWS = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,34 @@ class Stored:
     halves: NDArray[Any] | None = None
     scale: float = 1.0
 
+    @property
+    def size(self) -> int:
+        """Columns."""
+        return int(self.numbers.shape[1])
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some rows of one side: which (ascending), and their places among all (n,), -1 for the others."""
+
+    rows: Indices
+    places: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: Indices, n: int) -> Some:
+        """Number them."""
+        places = np.full(n, -1, np.int32)
+        places[rows] = np.arange(len(rows), dtype=np.int32)
+        return cls(rows, places)
+
 
 @dataclass(frozen=True)
 class Pool:
-    """A pooled table that products add to: pooled[r] += share x row, where pools[r]."""
+    """A table that products add to while they have a row at hand: pooled (some, size) += share x row, for some rows."""
 
+    some: Some
     pooled: Floats
-    pools: Flags
     share: float
-
-
-NO_POOL = Pool(NO_ROWS, NO_FLAGS, 0.0)
 
 
 def normalised_adjacency(train: Interactions) -> csr_array:
@@ -77,9 +94,8 @@ class Graph(nn.Module):
         """Does our own kernel multiply there? It alone stores in 16 bits, computes some rows, and pools on the way."""
         return device.type == "cpu" and (self.storage == "float16" or fastest.kernel() == "numba")
 
-    def store(self, table: Tensor) -> Stored:
+    def store(self, numbers: Floats) -> Stored:
         """Make a table ready for products of our own kernel."""
-        numbers = table.detach().contiguous().numpy()
         return Stored(numbers, *to_half(numbers)) if self.storage == "float16" else Stored(numbers)
 
     def plain(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,6 +106,9 @@ class Graph(nn.Module):
         if self.storage == "float16":
             users, items = users.half().float(), items.half().float()
         return self.users.compressed(users.device) @ items, self.items.compressed(users.device) @ users
+
+
+NO_POOL = Pool(Some(np.empty(0, np.int64), np.empty(0, np.int32)), NO_ROWS, 0.0)
 
 
 class Side(nn.Module):
@@ -116,20 +135,20 @@ class Side(nn.Module):
     ) -> Stored:
         """(columns, size) -> (rows, size), every row the weighted sum over its neighbours.
 
-        rows: of these alone; the others are not computed and begin with NaN, so that whoever reads one finds out. keep:
-        the numbers, as they go into another product ("stored"), or both. In 16 bits the largest number is not known
-        beforehand: the scale is that of the table, lowered by the most that a row's weights sum to, which float16 has
-        the range for. pool: add to this on the way.
+        rows: of these alone; the others are not computed and begin with NaN, so that whoever reads one finds out. In 16
+        bits the largest number of a result is not known beforehand: its scale is that of the table, lowered by the most
+        that a row's weights sum to, which float16 has the range for. pool: added to on the way.
         """
-        size, halving = table.numbers.shape[1], table.halves is not None
-        shape = self.shape[0], size
-        numbers = np.empty((1, size) if keep == "stored" and halving else shape, np.float32)
-        halves = np.empty(shape, np.uint16) if keep != "numbers" and halving else NO_ROWS
-        if rows is not None:
+        halving, shape = table.halves is not None, (self.shape[0], table.size)
+        has_numbers = keep in ("numbers", "both") or (keep == "stored" and not halving)
+        numbers = np.empty(shape if has_numbers else (0, table.size), np.float32)
+        halves = np.empty(shape, np.uint16) if halving and keep in ("stored", "both") else NO_ROWS
+        if rows is not None and has_numbers:
             numbers[:, 0] = np.nan
-        chosen, gathered = self._all if rows is None else rows, table.numbers if table.halves is None else table.halves
-        scale, pooling = table.scale / self.growth, (pool.pooled, pool.pools, pool.share)
+        chosen, scale = self._all if rows is None else rows, table.scale / self.growth
+        pooling = pool.pooled, pool.share, pool.some.places
         sparse = self.starts.numpy(), self.neighbours.numpy(), self.weights.numpy()
+        gathered = table.numbers if table.halves is None else table.halves
         in_chunks(products, len(chosen), chosen, *sparse, gathered, 1 / table.scale, numbers, halves, scale, *pooling)
         return Stored(numbers, halves, scale) if len(halves) else Stored(numbers)
 

@@ -14,8 +14,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hardneg.compiled import compiled
-from hardneg.types import Flags, Floats, Indices
+from hardneg.compiled import compiled, reordering
+from hardneg.types import Floats, Indices
 
 Table = NDArray[Any]
 """(rows, size) float32, or the bits of float16 as uint16; C-contiguous."""
@@ -167,21 +167,18 @@ def _number_of(_: Any, stored: Any) -> Any:
     return types.float32(stored), generate
 
 
-def _half_kept(_: Any, halves: Any, row: Any, column: Any, number: Any) -> Any:
-    """halves[row, column] = number in float16; nothing where halves has no 16 bits."""
+def _half_kept(_: Any, halves: Any, place: Any, number: Any) -> Any:
+    """halves[place] = number in float16, halves given flat; nothing where it has no 16 bits."""
     keeps = halves.dtype.bitwidth == 16
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if keeps:
             write = _Writer(context, builder)
-            array = context.make_array(signature.args[0])(context, builder, arguments[0])
-            size = builder.extract_value(array.shape, 1)
-            place = builder.add(builder.mul(arguments[1], size), arguments[2])
-            address = write.plus(write.data(signature.args[0], arguments[0]), place, 2)
-            write.store(builder.fptrunc(arguments[3], _HALF), address, 2)
+            address = write.plus(write.data(signature.args[0], arguments[0]), arguments[1], 2)
+            write.store(builder.fptrunc(arguments[2], _HALF), address, 2)
         return context.get_dummy_value()
 
-    return types.void(halves, types.int64, types.int64, types.float32), generate
+    return types.void(halves, types.int64, types.float32), generate
 
 
 _to_half: Any = intrinsic(_half_of)
@@ -189,13 +186,36 @@ _keep_half: Any = intrinsic(_half_kept)
 _number: Any = intrinsic(_number_of)
 
 
+def _row_added(vectors: int) -> Any:
+    """into[to:to + w] += weight x rows[at:at + w]; w = 16 x vectors, both given flat. They do not overlap, which a plain
+    loop cannot know."""
+
+    def row_added(_: Any, into: Any, to: Any, rows: Any, at: Any, weight: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            write, kinds = _Writer(context, builder), signature.args
+            target = write.plus(write.data(kinds[0], arguments[0]), arguments[1], 4)
+            source = write.plus(write.data(kinds[2], arguments[2]), arguments[3], 4)
+            factor = write.in_all_lanes(arguments[4])
+            for number in range(vectors):
+                to, at = (write.plus(base, _INT64(number * LANES), 4) for base in (target, source))
+                write.store(write.fused(write.load(at, _VECTOR, 4), factor, write.load(to, _VECTOR, 4)), to, 4)
+            return context.get_dummy_value()
+
+        return types.void(into, types.int64, rows, types.int64, types.float32), generate
+
+    return intrinsic(row_added)
+
+
+_add_16 = _row_added(1)
+
+
 @compiled
-def products(
+def products(  # noqa: C901 - a call a row would cost as much as the row
     begin: int,
     end: int,
     chosen: Indices,
     starts: Indices,
-    neighbours: Table,
+    near: Table,
     weights: Floats,
     table: Table,
     scale: float,
@@ -203,69 +223,74 @@ def products(
     halves: Table,
     half_scale: float,
     pooled: Floats,
-    pools: Flags,
     share: float,
+    places: Table,
 ) -> None:
     """out[r] = scale x sum of the weighted table rows of r's neighbours, for every r of chosen[begin:end].
 
-    starts (rows + 1,), neighbours int32 (at least AHEAD more than are used) and weights float32: a sparse matrix in
-    compressed rows. table: (columns, size). out: (rows, size) float32; rows that are not chosen are left alone. While a
-    row is at hand, halves[r] = half_scale x out[r] in float16 where halves has 16 bits, and pooled[r] += share x out[r]
-    where pools[r], unless pooled is empty. An `out` of a single row is a place to work in: nothing is kept there.
+    starts (rows + 1,), near int32 (at least AHEAD more than are used) and weights float32: a sparse matrix in compressed
+    rows. table: (columns, size). out: (rows, size) float32; rows that are not chosen are left alone, and an empty `out`
+    keeps nothing. While a row is at hand, halves[r] = half_scale x out[r] in float16 where halves has 16 bits, and
+    pooled[places[r]] += share x out[r] where places[r] >= 0, unless pooled is empty.
     """
-    kept = len(out) > 1 or len(starts) == 2
     size, factor = table.shape[1], np.float32(scale)
-    half_factor, weight = np.float32(half_scale), np.float32(share)
-    flat, flat_out, flat_halves = table.reshape(-1), out.reshape(-1), halves.reshape(-1)
-    for place in range(begin, end):
-        row = chosen[place]
-        target = row if kept else 0
-        first, stop, column = starts[row], starts[row + 1], 0
-        while column + 64 <= size:
-            at, half_at = target * size + column, row * size + column
+    half_factor, part = np.float32(half_scale), np.float32(share)
+    work = out if len(out) else np.empty((1, size), np.float32)
+    flat, flat_work, flat_halves = table.reshape(-1), work.reshape(-1), halves.reshape(-1)
+    flat_pooled = pooled.reshape(-1)
+    for number in range(begin, end):
+        row = chosen[number]
+        at = row if len(out) else 0
+        first, stop, c = starts[row], starts[row + 1], 0
+        to, half_to = at * size, row * size
+        while c + 64 <= size:
             _sum_64(
-                flat_out,
-                at,
+                flat_work,
+                to + c,
                 flat,
                 size,
-                column,
-                neighbours,
+                c,
+                near,
                 weights,
                 first,
                 stop,
                 factor,
                 flat_halves,
-                half_at,
+                half_to + c,
                 half_factor,
             )
-            column += 64
-        while column + LANES <= size:
-            at, half_at = target * size + column, row * size + column
+            c += 64
+        while c + LANES <= size:
             _sum_16(
-                flat_out,
-                at,
+                flat_work,
+                to + c,
                 flat,
                 size,
-                column,
-                neighbours,
+                c,
+                near,
                 weights,
                 first,
                 stop,
                 factor,
                 flat_halves,
-                half_at,
+                half_to + c,
                 half_factor,
             )
-            column += LANES
-        for rest in range(column, size):
+            c += LANES
+        for rest in range(c, size):
             total = np.float32(0.0)
             for k in range(first, stop):
-                total += weights[k] * _number(table[neighbours[k], rest])
-            out[target, rest] = factor * total
-            _keep_half(halves, row, rest, factor * total * half_factor)
-        if len(pooled) and pools[row]:
-            for d in range(size):
-                pooled[row, d] += weight * out[target, d]
+                total += weights[k] * _number(table[near[k], rest])
+            work[at, rest] = factor * total
+            _keep_half(flat_halves, half_to + rest, factor * total * half_factor)
+        short = places[row] if len(pooled) else -1
+        if short >= 0:
+            pooled_to, c = np.int64(short) * size, 0
+            while c + LANES <= size:
+                _add_16(flat_pooled, pooled_to + c, flat_work, to + c, part)
+                c += LANES
+            for rest in range(c, size):
+                pooled[short, rest] += part * work[at, rest]
 
 
 @compiled
@@ -308,12 +333,51 @@ def add_rows(into: Floats, index: Indices, rows: Floats, weight: float) -> None:
 
 
 @compiled
-def start_pool(pooled: Floats, pools: Flags, table: Floats, share: float) -> None:
-    """pooled[r] = share x table[r] where pools[r]; elsewhere the row begins with NaN, so that whoever reads it finds out."""
-    weight = np.float32(share)
-    for row in range(len(table)):
-        if pools[row]:
-            for d in range(table.shape[1]):
-                pooled[row, d] = weight * table[row, d]
-        else:
-            pooled[row, 0] = np.nan
+def take_rows(table: Floats, chosen: Indices, weight: float, out: Floats) -> None:
+    """out[i] = weight x table[chosen[i]]."""
+    factor = np.float32(weight)
+    for i in range(len(chosen)):
+        for d in range(table.shape[1]):
+            out[i, d] = factor * table[chosen[i], d]
+
+
+@compiled
+def put_rows(table: Table, chosen: Indices, rows: Table) -> None:
+    """table[chosen[i]] = rows[i]."""
+    for i in range(len(chosen)):
+        for d in range(table.shape[1]):
+            table[chosen[i], d] = rows[i, d]
+
+
+@reordering
+def bpr_rows(users: Floats, items: Floats, of_users: Floats, of_items: Floats) -> float:
+    """Sum over rows of log(1 + sum_k exp(s_k - s_0)), s_k = users[b] . items[b, k], and its gradients.
+
+    users, of_users: (batch, size). items, of_items: (batch, 1 + n, size), the positive first. The largest difference is
+    taken out before the exponential, which cannot overflow.
+    """
+    batch, n_items, size = items.shape
+    shares, total = np.empty(n_items, np.float32), 0.0
+    for b in range(batch):
+        largest = np.float32(0.0)
+        for k in range(n_items):
+            score = np.float32(0.0)
+            for d in range(size):
+                score += users[b, d] * items[b, k, d]
+            shares[k] = score
+            largest = max(largest, shares[k] - shares[0])
+        positive, whole = shares[0], np.exp(-largest)
+        for k in range(1, n_items):
+            shares[k] = np.exp(shares[k] - positive - largest)
+            whole += shares[k]
+        total += largest + np.log(whole)
+        shares[0] = np.float32(0.0)
+        for k in range(1, n_items):
+            shares[k] /= whole
+            shares[0] -= shares[k]
+        of_users[b] = 0.0
+        for k in range(n_items):
+            for d in range(size):
+                of_users[b, d] += shares[k] * items[b, k, d]
+                of_items[b, k, d] = shares[k] * users[b, d]
+    return total

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardneg.models.graph import NO_POOL, Graph, Keep, Pool
-from hardneg.models.kernels import add_rows, start_pool
+from hardneg.models.graph import NO_POOL, Graph, Keep, Pool, Side, Some, Stored
+from hardneg.models.kernels import add_rows, put_rows, take_rows
 from hardneg.types import Embeddings, Indices, Pooling, Wanted, pool
 
 
@@ -48,7 +48,14 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         shares = [
-            _Share(hop, ctx.hops, ctx.pooling, gradients[hop], gradients[ctx.hops + 1 + hop], *gradients[-2:])
+            _Share(
+                hop,
+                ctx.hops,
+                ctx.pooling,
+                gradients[hop],
+                gradients[ctx.hops + 1 + hop],
+                *gradients[-2:],
+            )
             for hop in range(ctx.hops + 1)
         ]
         backward = _own_backward if ctx.graph.own(ctx.tables[0].device) else _plain_backward
@@ -77,41 +84,53 @@ def _plain_hops(
 
 def _own_hops(graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, users: Tensor, items: Tensor) -> Hops:
     of_users, of_items, reads = (None, None, "both") if wanted is None else (wanted.users, wanted.items, wanted.hops)
+    user_side = _Side(graph.users, users, of_users, pooling, hops)
+    item_side = _Side(graph.items, items, of_items, pooling, hops)
     reads = "both" if pooling == "concat" else reads
-    user_pool, item_pool = _pool(users, of_users, pooling, hops), _pool(items, of_items, pooling, hops)
-    stored_users, stored_items = graph.store(users), graph.store(items)
-    user_hops, item_hops, nothing = [users], [items], users[:0]
+    stored_users, stored_items = graph.store(users.numpy()), graph.store(items.numpy())
     for hop in range(1, hops + 1):
         last = hop == hops
-        keep_users, keep_items = _keeps(reads == "both", last), _keeps(reads != "none", last)
-        next_users = graph.users.product(stored_items, of_users if last else None, keep=keep_users, pool=user_pool)
-        next_items = graph.items.product(stored_users, of_items if last else None, keep=keep_items, pool=item_pool)
-        stored_users, stored_items = next_users, next_items
-        user_hops.append(nothing if keep_users == "stored" else torch.from_numpy(next_users.numbers))
-        item_hops.append(nothing if keep_items == "stored" else torch.from_numpy(next_items.numbers))
-    if pooling == "concat":
-        return user_hops[1:], item_hops[1:], (torch.cat(user_hops, dim=1), torch.cat(item_hops, dim=1))
-    pooled = torch.from_numpy(user_pool.pooled), torch.from_numpy(item_pool.pooled)
-    return user_hops[1:], item_hops[1:], pooled
+        next_users = user_side.hop(stored_items, _keeps(reads == "both", last), last)
+        stored_items = item_side.hop(stored_users, _keeps(reads != "none", last), last)
+        stored_users = next_users
+    return user_side.tables[1:], item_side.tables[1:], (user_side.pooled(), item_side.pooled())
+
+
+class _Side:
+    """Users or items on their way over the hops."""
+
+    def __init__(self, side: Side, start: Tensor, wanted: Indices | None, pooling: Pooling, hops: int) -> None:
+        self.side, self.wanted, self.pooling = side, wanted, pooling
+        self.tables, self.pool = [start], NO_POOL
+        if pooling != "concat":
+            rows = np.arange(len(start)) if wanted is None else wanted
+            pooled, share = np.empty((len(rows), start.shape[1]), np.float32), _weight(pooling, hops)
+            take_rows(start.numpy(), rows, share, pooled)
+            self.pool = Pool(Some.of(rows, len(start)), pooled, share)
+
+    def hop(self, table: Stored, keep: Keep, last: bool) -> Stored:
+        """Sum over the neighbours' table of the hop before."""
+        made = self.side.product(table, self.wanted if last else None, keep=keep, pool=self.pool)
+        self.tables.append(torch.from_numpy(made.numbers) if keep in ("numbers", "both") else self.tables[0][:0])
+        return made
+
+    def pooled(self) -> Tensor:
+        """The pooled table; where rows were wanted, the others begin with NaN."""
+        if self.pooling == "concat":
+            return torch.cat(self.tables, dim=1)
+        if self.wanted is None:
+            return torch.from_numpy(self.pool.pooled)
+        table = np.empty(self.tables[0].shape, np.float32)
+        table[:, 0] = np.nan
+        put_rows(table, self.wanted, self.pool.pooled)
+        return torch.from_numpy(table)
 
 
 def _keeps(read: bool, last: bool) -> Keep:
     """What must stay of a hop: its numbers if somebody reads them, what the next hop gathers from unless it is the last."""
     if last:
-        return "numbers" if read else "stored"
+        return "numbers" if read else "nothing"
     return "both" if read else "stored"
-
-
-def _pool(table: Tensor, rows: Indices | None, pooling: Pooling, hops: int) -> Pool:
-    """The pooled table as hop 0 leaves it."""
-    if pooling == "concat":
-        return NO_POOL
-    pools = np.full(len(table), rows is None)
-    if rows is not None:
-        pools[rows] = True
-    pooled, share = np.empty(table.shape, np.float32), _weight(pooling, hops)
-    start_pool(pooled, pools, table.numpy(), share)
-    return Pool(pooled, pools, share)
 
 
 @dataclass(frozen=True)
@@ -155,7 +174,7 @@ def _own_backward(graph: Graph, shares: list[_Share], users: Tensor, items: Tens
     users, items = torch.zeros_like(users), torch.zeros_like(items)
     for share in reversed(shares):
         if share is not shares[-1]:
-            stored_users, stored_items = graph.store(users), graph.store(items)
+            stored_users, stored_items = graph.store(users.numpy()), graph.store(items.numpy())
             users = torch.from_numpy(graph.users.product(stored_items).numbers)
             items = torch.from_numpy(graph.items.product(stored_users).numbers)
         share.add_to_users(users)

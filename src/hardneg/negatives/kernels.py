@@ -96,3 +96,24 @@ def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candid
             if total > largest:
                 best, largest = candidate, total
         chosen[b] = best
+
+
+@compiled
+def mix_rows(table: Floats, positives: Indices, others: Indices, a: Floats, share: float, out: Floats) -> None:
+    """out[b] += share x (a[b] table[positives[b]] + (1 - a[b]) table[others[b]]); out (batch, size)."""
+    weight, one = np.float32(share), np.float32(1.0)
+    for b in range(len(positives)):
+        positive, other, mix = positives[b], others[b], a[b]
+        for d in range(table.shape[1]):
+            out[b, d] += weight * (mix * table[positive, d] + (one - mix) * table[other, d])
+
+
+@compiled
+def unmix_rows(gradient: Floats, a: Floats, share: float, of_positives: Floats, of_others: Floats) -> None:
+    """The gradients of `mix_rows` for the rows it took, added: all (batch, size)."""
+    weight, one = np.float32(share), np.float32(1.0)
+    for b in range(len(gradient)):
+        toward, away = weight * a[b], weight * (one - a[b])
+        for d in range(gradient.shape[1]):
+            of_positives[b, d] += toward * gradient[b, d]
+            of_others[b, d] += away * gradient[b, d]

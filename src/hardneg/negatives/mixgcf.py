@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
 from hardneg.config import Config
-from hardneg.negatives.sampler import Ingredients, hardest, rows
+from hardneg.negatives.kernels import mix_rows, unmix_rows
+from hardneg.negatives.sampler import Ingredients, hardest, rows, takes_sparse
 from hardneg.random import Stream
-from hardneg.types import Batch, Embeddings, HopsRead, Vectors, pool
+from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
 
 
 class MixGCF(Config):
@@ -44,13 +46,10 @@ class MixGCF(Config):
         drawn = stream.uniform(batch.rows.cpu().numpy(), n_hops)
         mixing = torch.from_numpy(drawn).to(candidates.device)
         chosen = [self._hardest(batch, embeddings, candidates, hop) for hop in range(n_hops)]
-        mixed = [
-            _mixed(table, batch.positives, item, mixing[:, hop])
-            for hop, (table, item) in enumerate(zip(embeddings.items, chosen, strict=True))
-        ]
+        vectors, ego = mix(embeddings.items, batch.positives, chosen, mixing, embeddings.pooling)
         return Vectors(
-            vectors=pool(tuple(mixed), embeddings.pooling).unsqueeze(1),
-            ego=mixed[0].unsqueeze(1),
+            vectors=vectors.unsqueeze(1),
+            ego=ego.unsqueeze(1),
             sources=torch.stack(chosen, dim=1).unsqueeze(1),
             parts=tuple(f"hop {hop}" for hop in range(n_hops)),
         )
@@ -64,7 +63,49 @@ class MixGCF(Config):
         return hardest(queries, embeddings.items[hop], candidates)
 
 
-def _mixed(table: Tensor, positives: Tensor, others: Tensor, a: Tensor) -> Tensor:
-    """a x table[positives] + (1 - a) x table[others]: (batch, size). One gather, hence one gradient."""
-    both = rows(table, torch.stack([positives, others]))
-    return (torch.stack([a, 1 - a]).unsqueeze(2) * both).sum(dim=0)
+def mix(
+    tables: tuple[Tensor, ...], positives: Tensor, chosen: list[Tensor], mixing: Tensor, pooling: Pooling
+) -> tuple[Tensor, Tensor]:
+    """Per hop a e_i + (1 - a) e_m, pooled: (batch, final size), and that of hop 0: (batch, size).
+
+    tables: a hop each. positives: (batch,). chosen: (batch,) items a hop. mixing: (batch, hops + 1), the a. On the CPU one
+    compiled pass a hop, forward and backward.
+    """
+    if mixing.device.type == "cpu" and pooling != "concat" and all(takes_sparse(table) for table in tables):
+        vectors, ego = _Mix.apply(positives, torch.stack(chosen), mixing, pooling, *tables)  # type: ignore[no-untyped-call]
+        return vectors, ego
+    mixed = [
+        a.unsqueeze(1) * rows(table, positives) + (1 - a).unsqueeze(1) * rows(table, item)
+        for table, item, a in zip(tables, chosen, mixing.unbind(1), strict=True)
+    ]
+    return pool(tuple(mixed), pooling), mixed[0]
+
+
+class _Mix(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, positives: Tensor, chosen: Tensor, mixing: Tensor, pooling: Pooling, *tables: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        share = 1 / len(tables) if pooling == "mean" else 1.0
+        ctx.given = positives, chosen, mixing.T.contiguous(), share, tables[0].shape
+        vectors, ego = np.zeros((2, len(positives), tables[0].shape[1]), np.float32)
+        for hop, table in enumerate(tables):
+            into = (vectors, ego) if hop == 0 else (vectors,)
+            for out, weight in zip(into, (share, 1.0), strict=False):
+                where = positives.numpy(), chosen[hop].numpy(), ctx.given[2][hop].numpy()
+                mix_rows(table.detach().contiguous().numpy(), *where, weight, out)
+        return torch.from_numpy(vectors), torch.from_numpy(ego)
+
+    @staticmethod
+    def backward(ctx: Any, of_vectors: Tensor, of_ego: Tensor) -> tuple[Tensor | None, ...]:
+        positives, chosen, mixing, share, shape = ctx.given
+        gradients = []
+        for hop, a in enumerate(mixing.numpy()):
+            of_rows = np.zeros((2, len(positives), shape[1]), np.float32)
+            unmix_rows(of_vectors.contiguous().numpy(), a, share, *of_rows)
+            if hop == 0:
+                unmix_rows(of_ego.contiguous().numpy(), a, 1.0, *of_rows)
+            index = torch.cat([positives, chosen[hop]]).unsqueeze(0)
+            values = torch.from_numpy(of_rows.reshape(-1, shape[1]))
+            gradients.append(torch.sparse_coo_tensor(index, values, shape, check_invariants=False))
+        return None, None, None, None, *gradients

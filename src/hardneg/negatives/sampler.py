@@ -60,8 +60,12 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
     The gradient goes back as sparse rows where the table takes them: trained tables (the loop makes them dense once a
     step) and what propagation made. Else it is a table of its own for every call.
     """
-    sparse = table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
-    return F.embedding(index, table, sparse=sparse)
+    return F.embedding(index, table, sparse=takes_sparse(table))
+
+
+def takes_sparse(table: Tensor) -> bool:
+    """May a gradient of this table come as sparse rows?"""
+    return table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
 
 
 def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:

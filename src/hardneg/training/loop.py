@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.models import bpr, l2
+from hardneg.models import bpr_of_rows, l2
 from hardneg.models.propagation import dense
 from hardneg.negatives import CandidateSource, NegativeSampler
-from hardneg.negatives.sampler import rows, scores
+from hardneg.negatives.sampler import rows
 from hardneg.random import Stream, generator
 from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
@@ -214,20 +214,15 @@ class _Loop:
 
 def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
     """BPR on the pooled embeddings, plus weight x the L2 of the hop-0 rows, plus the sampler's own loss."""
-    users = rows(embeddings.final_users, batch.users)
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
-        given = scores(users, rows(embeddings.final_items, items))
-        positive, negative = given[:, 0], given[:, 1:]
+        scored, mixed = rows(embeddings.final_items, items), list[Tensor]()
     else:
-        items = batch.positives
-        positive = (users * rows(embeddings.final_items, items)).sum(dim=1)
-        negative = scores(users, negatives.vectors)
-    loss = bpr(positive, negative)
+        items = batch.positives.unsqueeze(1)
+        scored, mixed = torch.cat([rows(embeddings.final_items, items), negatives.vectors], dim=1), [negatives.ego]
+    loss = bpr_of_rows(rows(embeddings.final_users, batch.users), scored)
     if weight > 0:
-        own = [rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items)]
-        mixed = [] if isinstance(negatives, Items) else [negatives.ego]
-        loss = loss + weight * l2(*own, *mixed)
+        loss = loss + weight * l2(rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items), *mixed)
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 
