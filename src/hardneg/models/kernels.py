@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hardneg.compiled import compiled, reordering
+from hardneg.compiled import compiled, fetch, reordering
 from hardneg.types import Floats, Indices
 
 Table = NDArray[Any]
@@ -26,6 +26,8 @@ LARGEST = 14
 """Tables are scaled so that their largest number is below 2^14; float16 ends at 65,504."""
 AHEAD, LINE = 16, 64
 """Neighbours between the row that is summed and the row that is fetched into the cache; bytes of a cache line."""
+SOON = 8
+"""Rows between the one at hand and the one that is fetched, where rows are taken one by one."""
 _INT32, _INT64, _FLOAT, _HALF, _BITS = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.HalfType(), ir.IntType(16)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 
@@ -323,30 +325,40 @@ def to_half(table: Floats) -> tuple[Table, float]:
 
 
 @compiled
+def _fetch_row(flat: Table, start: int, size: int) -> None:
+    for line in range(start, start + size, LANES):
+        fetch(flat, line)
+
+
+@compiled
 def add_rows(into: Floats, index: Indices, rows: Floats, weight: float) -> None:
     """into[index[m]] += weight x rows[m], in the order of m; index may repeat. into (n, size), rows (m, size)."""
-    factor = np.float32(weight)
+    factor, size, flat = np.float32(weight), into.shape[1], into.reshape(-1)
     for m in range(len(index)):
+        _fetch_row(flat, index[min(m + SOON, len(index) - 1)] * size, size)
         target = index[m]
-        for d in range(into.shape[1]):
+        for d in range(size):
             into[target, d] += factor * rows[m, d]
 
 
 @compiled
 def take_rows(table: Floats, chosen: Indices, weight: float, out: Floats) -> None:
     """out[i] = weight x table[chosen[i]]."""
-    factor = np.float32(weight)
+    factor, size, flat = np.float32(weight), table.shape[1], table.reshape(-1)
     for i in range(len(chosen)):
-        for d in range(table.shape[1]):
-            out[i, d] = factor * table[chosen[i], d]
+        _fetch_row(flat, chosen[min(i + SOON, len(chosen) - 1)] * size, size)
+        row = chosen[i]
+        for d in range(size):
+            out[i, d] = factor * table[row, d]
 
 
 @compiled
 def put_rows(table: Table, chosen: Indices, rows: Table) -> None:
     """table[chosen[i]] = rows[i]."""
     for i in range(len(chosen)):
+        row = chosen[i]
         for d in range(table.shape[1]):
-            table[chosen[i], d] = rows[i, d]
+            table[row, d] = rows[i, d]
 
 
 @reordering

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hardneg.compiled import compiled, reordering
+from hardneg.compiled import compiled, fetch, reordering
 from hardneg.philox import LOW, below, philox
 from hardneg.types import Floats, Indices
 
+SOON = 8
+"""Pairs or rows between the one at hand and the one that is fetched into the cache."""
+LINE = 16
+"""Numbers of a cache line."""
 SHORT = 24
 """Entries that are compared one after another."""
 
@@ -33,6 +37,8 @@ def draw_outside(
     complement.
     """
     for b in range(begin, end):
+        fetch(starts, users[min(b + 2 * SOON, end - 1)])
+        fetch(taken, starts[users[min(b + SOON, end - 1)]])
         first, stop = starts[users[b]], starts[users[b] + 1]
         row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
         shared = philox(key, row, when, np.uint64(0), np.uint64(0))
@@ -86,9 +92,13 @@ def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
 def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, chosen: Indices) -> None:
     """chosen[b]: the candidate of row b whose table row has the largest inner product with queries[b]; of equals the
     first. queries (batch, size), table (n, size), candidates (batch, n)."""
+    size, flat, all_candidates = queries.shape[1], table.reshape(-1), candidates.reshape(-1)
     for b in range(begin, end):
         best, largest = candidates[b, 0], np.float32(-np.inf)
         for place in range(candidates.shape[1]):
+            soon = all_candidates[min(b * candidates.shape[1] + place + 2 * SOON, len(all_candidates) - 1)] * size
+            for line in range(soon, soon + size, LINE):
+                fetch(flat, line)
             candidate = candidates[b, place]
             total = np.float32(0.0)
             for d in range(queries.shape[1]):
