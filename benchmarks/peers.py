@@ -56,6 +56,7 @@ def lightgcn() -> Task:
     rivals = [recbole("uniform", "LightGCN", "uniform"), recbole("DNS(10)", "LightGCN", "dns")]
     pairs = [("RecBole uniform", entry.name) for entry in own]
     pairs += [("RecBole DNS(10)", entry.name) for entry in own if entry.arguments[1] != "uniform"]
+    pairs += [(f"ours MixGCF(10), {bits} bits", f"ours uniform, {bits} bits") for bits in (32, 16)]
     note = (
         "LightGCN, size 64, 3 hops, batch 2048, Adam. RecBole through its Trainer and loaders; our epoch is a call of fit, "
         "so it holds a new Adam and one more propagation for a look at validation. RecBole has no MixGCF: ours stands "
@@ -80,7 +81,8 @@ def mf() -> Task:
 
 
 def evaluation(n_items: int) -> Task:
-    own, at_once = ours("evaluation", "mf", "uniform"), max(4096 // (n_items + 1), 1)
+    own, short = ours("evaluation", "mf", "uniform"), ours("evaluation, 16-bit shortlist", "mf", "uniform", "shortlist")
+    at_once = max(4096 // (n_items + 1), 1)
     rivals = [
         recbole(f"evaluation, default ({at_once} user{'s' * (at_once > 1)} a batch)", "LightGCN", "uniform"),
         recbole("evaluation, 512 users a batch", "LightGCN", "uniform", str(512 * (n_items + 1))),
@@ -92,9 +94,8 @@ def evaluation(n_items: int) -> Task:
         "tables of size 64 for everybody. implicit measures no recall. RecBole counts eval_batch_size in scores, not "
         "users: its default is 4096."
     )
-    return Task(
-        "Evaluation, top 20, full ranking", note, "evaluate", [*rivals, own], [(r.name, own.name) for r in rivals]
-    )
+    pairs = [(r.name, own.name) for r in rivals] + [(own.name, short.name), (rivals[0].name, short.name)]
+    return Task("Evaluation, top 20, full ranking", note, "evaluate", [*rivals, own, short], pairs)
 
 
 def report(task: Task, data: Path, repeats: int, clock: str) -> str:

@@ -1,6 +1,8 @@
 """hardneg as a contestant, through its public functions.
 
-python ours.py DATA mf|lightgcn uniform|dns|mixgcf [float32|float16]
+python ours.py DATA mf|lightgcn uniform|dns|mixgcf [float32|float16|shortlist]
+
+shortlist: evaluate by way of 16 bits.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ def main(folder: str, model_name: str, sampler_name: str, storage: str = "float3
 
     def evaluation() -> Mapping[str, float]:
         metrics = (f"recall@{K}", f"ndcg@{K}")
-        return evaluate(inner_product(tables), test, seen, metrics=metrics).means()
+        score = inner_product(tables, shortlist=storage == "shortlist")
+        return evaluate(score, test, seen, metrics=metrics).means()
 
     serve({"epoch": epoch, "evaluate": evaluation}, version=metadata.version("hardneg"))
 
