@@ -37,7 +37,10 @@ class Recorder:
 
     parts: list[np.ndarray] = field(default_factory=list)
 
-    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings) -> None:  # noqa: ARG002
+    def reads_tables(self, step: int) -> bool:  # noqa: ARG002
+        return False
+
+    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:  # noqa: ARG002
         assert isinstance(negatives, Items)
         columns = (batch.users, batch.positives, negatives.items[:, 0])
         self.parts.append(torch.stack(columns, dim=1).numpy().astype(np.int32))

@@ -133,8 +133,15 @@ Negatives = Items | Vectors
 class Observer(Protocol):
     """Watches what a sampler serves and feeds nothing back (diagnostics)."""
 
-    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings) -> None:
-        """Called once a step, after the update; must leave everything as it is."""
+    def reads_tables(self, step: int) -> bool:
+        """Does it read embeddings in this step of an epoch? Then the step computes all of them."""
+        ...
+
+    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:
+        """Called once a step, after the update; must leave everything as it is.
+
+        embeddings: those of the step, or None where `reads_tables` said no.
+        """
         ...
 
     def state(self) -> list[list[Any]]:

@@ -32,7 +32,11 @@ class ServedFalseNegatives:
         self.truth, self.train = truth, train
         self._sums: dict[tuple[int, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
 
-    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings) -> None:
+    def reads_tables(self, step: int) -> bool:
+        """In the first step of an epoch, to look up nearest items."""
+        return step == 0
+
+    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:
         """Add one step."""
         users = batch.users.cpu().numpy()
         if isinstance(negatives, Items):
@@ -41,7 +45,7 @@ class ServedFalseNegatives:
         sources = negatives.sources.cpu().numpy()
         for number, part in enumerate(negatives.parts):
             self._add(batch.epoch, part, users, sources[:, :, number])
-        if batch.step == 0:
+        if embeddings is not None:
             rows = slice(0, SAMPLE)
             self._add(batch.epoch, NEAREST, users[rows], self._nearest(users[rows], negatives, embeddings))
 
@@ -101,7 +105,11 @@ class Examples:
         self._rows: list[list[Any]] = []
         self._epoch = 0
 
-    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings) -> None:  # noqa: ARG002
+    def reads_tables(self, step: int) -> bool:  # noqa: ARG002
+        """Never: only who was served what."""
+        return False
+
+    def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:  # noqa: ARG002
         """Keep this step's rows of the chosen users; those of an earlier epoch are dropped."""
         if batch.epoch != self._epoch:
             self._epoch, self._rows = batch.epoch, []

@@ -184,8 +184,8 @@ class _Loop:
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         negatives = self.sampler.sample(batch, embeddings, candidates, stream)
         loss = objective(batch, embeddings, negatives, self.config.l2)
-        watched = [(observer, embeddings) for observer in self.observers]
-        del embeddings  # where nobody watches, backward reuses the memory while it is in the cache
+        watched = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
+        del embeddings  # where nobody reads them any more, backward reuses the memory while it is in the cache
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.parameters:
@@ -202,8 +202,8 @@ class _Loop:
         return torch.from_numpy(drawn).to(self.device)
 
     def _wanted(self, batch: Batch, candidates: Tensor) -> Wanted | None:
-        """The rows that this step reads; all of them where somebody watches."""
-        if self.observers:
+        """The rows that this step reads; all of them where an observer reads tables in it."""
+        if any(observer.reads_tables(batch.step) for observer in self.observers):
             return None
         users, items = np.zeros(self.train.n_users, bool), np.zeros(self.train.n_items, bool)
         users[batch.users.cpu().numpy()] = True
