@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def search(
     file: Annotated[Path, typer.Argument(help="YAML file; its paths count from the working directory.")],
     out: Annotated[Path | None, typer.Option(help="Search folder to make, or to go on with [out/NAME].")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--split", help="Only this split of the file, tables included; repeatable.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Try nothing: count trials, time each cell for a moment, say how long.")
     ] = False,
@@ -39,7 +42,7 @@ def search(
     from hardneg.studies.search_tables import found_cells
 
     require_device(device)
-    read = Search.read(file, out, device=device)
+    read = Search.read(file, out, only=only or (), device=device)
     if dry_run:
         _say_what_would_run(read, workers, as_json=as_json)
         return

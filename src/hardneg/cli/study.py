@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def study(
     file: Annotated[Path, typer.Argument(help="YAML file; its paths count from the working directory.")],
     out: Annotated[Path | None, typer.Option(help="Study folder to make, or to go on with [out/NAME].")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--split", help="Only this split of the file, tables included; repeatable.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Run nothing: count runs, time each cell for a moment, say how long.")
     ] = False,
@@ -41,7 +44,7 @@ def study(
     from hardneg.studies.study import Study
 
     require_device(device)
-    read = Study.read(file, out, device=device)
+    read = Study.read(file, out, only=only or (), device=device)
     if dry_run:
         _say_what_would_run(read, workers, as_json=as_json)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,22 +18,23 @@ from hardneg.studies.spec import Grid, SearchSpec, StudySpec, applied
 G = TypeVar("G", bound=Grid)
 
 
-def read_study(path: Path) -> tuple[StudySpec, list[Cell]]:
-    """Read, check and lay out a study. Raises ConfigError with every problem."""
-    return _read(StudySpec, path, _study)
+def read_study(path: Path, only: Sequence[str] = ()) -> tuple[StudySpec, list[Cell]]:
+    """Read, check and lay out a study, or the part of it on some splits. Raises ConfigError with every problem."""
+    return _read(StudySpec, path, only, _study)
 
 
-def read_search(path: Path) -> tuple[SearchSpec, list[Cell]]:
-    """Read, check and lay out a search. Raises ConfigError with every problem."""
-    return _read(SearchSpec, path, _search)
+def read_search(path: Path, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
+    """Read, check and lay out a search, or the part of it on some splits. Raises ConfigError with every problem."""
+    return _read(SearchSpec, path, only, _search)
 
 
 def _read(
-    kind: type[G], path: Path, lay_out: Callable[[G, Names], tuple[list[Cell], list[str]]]
+    kind: type[G], path: Path, only: Sequence[str], lay_out: Callable[[G, Names], tuple[list[Cell], list[str]]]
 ) -> tuple[G, list[Cell]]:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist, expected a YAML file; see `hardneg study --help` for one")
     values, problems = read_yaml(path)
+    problems += _restricted(values, only)
     spec, more = salvaged(kind, values)
     problems += more
     cells: list[Cell] = []
@@ -46,6 +47,24 @@ def _read(
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(dict.fromkeys(problems), start=1))
         raise ConfigError(f"{path}: {len(dict.fromkeys(problems))} problem(s): {listed}")
     return spec, cells
+
+
+def _restricted(values: Any, only: Sequence[str]) -> list[str]:
+    """Leave some splits, in place, and rows that these splits have; the problems found."""
+    splits = values.get("splits") if isinstance(values, dict) else None
+    if not only or not isinstance(splits, dict):
+        return []
+    unknown = [name for name in only if name not in splits]
+    if unknown:
+        return [f"--split {unknown[0]}: found splits {', '.join(map(str, splits))}, expected one of these"]
+    values["splits"] = {name: splits[name] for name in splits if name in only}
+    rows = values.get("rows")
+    for name, row in list(rows.items()) if isinstance(rows, dict) else []:
+        if isinstance(row, dict) and isinstance(row.get("splits"), list):
+            row["splits"] = [split for split in row["splits"] if split in only or split not in splits]
+            if not row["splits"]:
+                del rows[name]
+    return []
 
 
 def _study(spec: StudySpec, names: Names) -> tuple[list[Cell], list[str]]:

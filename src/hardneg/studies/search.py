@@ -170,10 +170,10 @@ class Search:
     device: str = "cpu"
 
     @classmethod
-    def read(cls, path: Path, out: Path | None = None, *, device: str = "cpu") -> Search:
-        """Read and check a file; out: the search folder, out/NAME if not given."""
+    def read(cls, path: Path, out: Path | None = None, *, only: Sequence[str] = (), device: str = "cpu") -> Search:
+        """Read and check a file; out: the search folder, out/NAME if not given; only: some splits of it."""
         require_optuna()
-        spec, cells = read_search(path)
+        spec, cells = read_search(path, only)
         return cls(spec, cells, out or Path("out") / spec.name, device)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,9 +38,9 @@ class Study:
     device: str = "cpu"
 
     @classmethod
-    def read(cls, path: Path, out: Path | None = None, *, device: str = "cpu") -> Study:
-        """Read and check a file; out: the study folder, out/NAME if not given."""
-        spec, cells = read_study(path)
+    def read(cls, path: Path, out: Path | None = None, *, only: Sequence[str] = (), device: str = "cpu") -> Study:
+        """Read and check a file; out: the study folder, out/NAME if not given; only: some splits of it."""
+        spec, cells = read_study(path, only)
         return cls(spec, cells, out or Path("out") / spec.name, device)
 
     @cached_property
