@@ -22,9 +22,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from contest import EMBEDDING_SIZE, Answers, Entry, export, take_turns
+from scipy.sparse import block_array
 
 from hardneg.data import split as splits
-from hardneg.models.propagation import normalised_adjacency
+from hardneg.models.graph import normalised_adjacency
 
 HOPS, BATCH = 3, 2048
 OUT_OF_CACHE = 256 * 2**20
@@ -105,7 +106,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     split = splits.read(arguments.split)
-    graph = normalised_adjacency(split.train)
+    above = normalised_adjacency(split.train)
+    graph = block_array([[None, above], [above.T, None]], format="csr")
     nodes, steps = graph.shape[0], -(-len(split.train) // BATCH)
     chance = np.random.default_rng(0).integers(nodes, size=graph.nnz)
     entries = [Entry(name, "ours.py", ("lightgcn", "uniform", storage)) for name, storage, _ in ENTRIES]

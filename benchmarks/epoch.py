@@ -18,30 +18,33 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import block_array
 
 from hardneg.data import Interactions
 from hardneg.data import split as splits
 from hardneg.models import LightGCN
-from hardneg.models.propagation import normalised_adjacency
+from hardneg.models.graph import normalised_adjacency
 from hardneg.negatives import DNS, Ingredients, MixGCF, SamplerConfig, Uniform, UniformCandidates
+from hardneg.random import Stream
 from hardneg.training import FitConfig, fit
 
 SIZE, HOPS, BATCH = 64, 3, 2048
 
 
 def plain_epoch(train: Interactions) -> Callable[[], None]:
-    graph = normalised_adjacency(train).tocoo()
+    above = normalised_adjacency(train)
+    graph = block_array([[None, above], [above.T, None]]).tocoo()
     places = torch.from_numpy(np.stack([graph.row, graph.col]).astype(np.int64))
     adjacency = torch.sparse_coo_tensor(places, torch.from_numpy(graph.data), graph.shape).coalesce()
     table = torch.nn.Parameter(torch.randn(sum(graph.shape) // 2, SIZE) * 0.1)
     adam = torch.optim.Adam([table], lr=3e-3)
-    rng = np.random.default_rng(0)
+    rng, candidates = np.random.default_rng(0), UniformCandidates(train)
 
     def epoch() -> None:
         order = rng.permutation(len(train))
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            negatives = UniformCandidates(train).draw(train.users[rows], n=1, rng=rng)[:, 0]
+            negatives = candidates.draw(rows, train.users[rows], n=1, stream=Stream(0, "plain", 1))[:, 0]
             tables = [table]
             for _ in range(HOPS):
                 tables.append(torch.sparse.mm(adjacency, tables[-1]))

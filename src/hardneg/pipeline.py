@@ -29,7 +29,7 @@ from hardneg.data.truth import Truth
 from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Evaluation, evaluate, inner_product, top_items
-from hardneg.models import LightGCNConfig, ModelConfig
+from hardneg.models import LightGCNConfig, ModelConfig, fastest
 from hardneg.negatives import Mined, Retrieved, SamplerConfig, Uniform, mined, random_like
 from hardneg.negatives.retrieved import retrieve, tabulate
 from hardneg.random import generator
@@ -217,7 +217,8 @@ def shown_users(train: Interactions) -> Any:
 
 
 def _notes(given: Mined | None, device: str) -> dict[str, Any]:
-    notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
+    kernel = fastest.kernel() if device == "cpu" else "torch"
+    notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads(), "graph kernel": kernel}
     return notes if given is None else notes | {"negatives written by": given.source}
 
 
@@ -279,11 +280,17 @@ def read_run(folder: Path) -> Run:
 
 
 def evaluate_run(
-    run_folder: Path, split_folder: Path, metrics: tuple[str, ...] = METRICS, *, mask_valid: bool = False
+    run_folder: Path,
+    split_folder: Path,
+    metrics: tuple[str, ...] = METRICS,
+    *,
+    mask_valid: bool = False,
+    shortlist: bool = False,
 ) -> Path:
     """Score a run on the test pairs of its split, once, into its `evaluation/` folder.
 
-    mask_valid: mask validation pairs too, as some papers do; off by default, and kept in the manifest.
+    mask_valid: mask validation pairs too, as some papers do; off by default, and kept in the manifest. shortlist: rank
+    by way of 16 bits, to the same result.
     """
     made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
     valid = artifacts.file_hash(split_folder / "valid.parquet")
@@ -296,7 +303,8 @@ def evaluate_run(
     shutil.rmtree(out, ignore_errors=True)  # other depths or another mask: cheap, and made from the run alone
     run, data = read_run(run_folder), splits.read(split_folder)
     masked = union(run.seen, data.valid) if mask_valid else run.seen
-    found = evaluate(inner_product(run.embeddings), data.test, masked, metrics=metrics)
+    score = inner_product(run.embeddings, shortlist=shortlist)
+    found = evaluate(score, data.test, masked, metrics=metrics)
     with artifacts.writing(out, EVALUATION, settings, inputs) as folder:
         _write_evaluation(folder, found, run.vocabulary)
     return out

@@ -20,7 +20,7 @@ from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, NegativeSampler, 
 from hardneg.random import Stream, generator
 from hardneg.training import FitConfig, Fitted, Resume, fit
 from hardneg.training.loop import TrainingDivergedError
-from hardneg.types import Embeddings, Observer
+from hardneg.types import Batch, Embeddings, Negatives, Observer
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)
 
@@ -190,3 +190,57 @@ def test_pairs_without_a_vector_are_counted(seen: Interactions) -> None:
     sampler.mined.vectors[:7] = np.nan
     fitted = fit(model, seen, sampler, UniformCandidates(seen), CONFIG, validate=constant)
     assert fitted.progressed.counters == {"pairs": 4 * len(seen), "pairs without a vector": 4 * 7}
+
+
+def losses(fitted: Fitted) -> list[float]:
+    return [float(row["value"]) for row in fitted.progressed.curves]
+
+
+@pytest.mark.parametrize("name", ["uniform", "dns", "mixgcf", "semantic"])
+def test_threads_change_metrics_by_rounding_alone(seen: Interactions, name: str) -> None:
+    one = losses(train(seen, name))
+    torch.set_num_threads(3)
+    try:
+        other = losses(train(seen, name))
+    finally:
+        torch.set_num_threads(1)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["uniform", "mixgcf"])
+def test_either_kernel_gives_the_same_loss_curve(
+    seen: Interactions, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update={"epochs": 20})
+    curves = []
+    for kernel in ("numba", "mkl"):
+        monkeypatch.setenv("HARDNEG_KERNEL", kernel)
+        curves.append(losses(train(seen, name, config)))
+    np.testing.assert_allclose(*curves, rtol=1e-4)
+
+
+def test_16_bits_give_the_same_loss_curve(seen: Interactions) -> None:
+    config = CONFIG.model_copy(update={"epochs": 20, "learning_rate": 0.01})
+    curves = []
+    for storage in ("float32", "float16"):
+        model = LightGCN(seen, embedding_size=64, hops=3, storage=storage, seed=3)
+        fitted = fit(model, seen, Uniform(), UniformCandidates(seen), config, validate=constant)
+        curves.append(losses(fitted))
+    np.testing.assert_allclose(*curves, rtol=1e-4)
+    assert curves[0] != curves[1], "16 bits were really used"
+
+
+def test_candidates_do_not_depend_on_the_batch_size(seen: Interactions) -> None:
+    """A pair's numbers are its own: other batches, the same candidates."""
+    served: list[dict[int, int]] = []
+
+    class Recorder(Examples):
+        def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:
+            served[-1] |= dict(zip(batch.rows.tolist(), negatives.items[:, 0].tolist(), strict=True))
+
+    for size in (7, 64):
+        served.append({})
+        config = CONFIG.model_copy(update={"epochs": 1, "batch_size": size, "check_every": 1})
+        train(seen, "uniform", config, observers=[Recorder(np.arange(0))])
+    assert served[0] == served[1]
+    assert len(served[0]) == len(seen)

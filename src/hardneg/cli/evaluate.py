@@ -17,6 +17,9 @@ def evaluate(
     mask_valid: Annotated[
         bool, typer.Option(help="Mask validation pairs too; by default only train is masked.")
     ] = False,
+    shortlist: Annotated[
+        bool, typer.Option(help="Rank by way of 16 bits: the same result, quicker where the processor has bfloat16.")
+    ] = False,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,7 +36,7 @@ def evaluate(
     if min(depths) < 1:
         raise ConfigError(f"found -k {min(depths)}, expected 1 or more")
     metrics = tuple(f"{metric}@{depth}" for metric in api.METRICS for depth in depths)
-    folder = pipeline.evaluate_run(run, split, metrics, mask_valid=mask_valid)
+    folder = pipeline.evaluate_run(run, split, metrics, mask_valid=mask_valid, shortlist=shortlist)
     frame = read_parquet(folder / "metrics.parquet")
     users = len(read_parquet(folder / "per_user.parquet"))
     cells = [

@@ -1,0 +1,32 @@
+"""The C library is asked once, and nothing breaks where it cannot be."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from hardneg.training import memory
+
+
+@pytest.fixture(autouse=True)
+def afresh() -> None:
+    memory.keep_freed_memory.cache_clear()
+
+
+def test_asked_where_it_can_be() -> None:
+    assert memory.keep_freed_memory() in (True, False)
+
+
+def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert memory.keep_freed_memory() is False
+
+
+def test_another_c_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(_: object) -> object:
+        return object()
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", nothing)
+    assert memory.keep_freed_memory() is False
