@@ -34,7 +34,7 @@ from hardneg.negatives.sampler import hardest, rows
 from hardneg.negatives.semantic import SemanticSampler, alignment
 from hardneg.random import Stream
 from hardneg.training import objective
-from hardneg.types import Batch, Embeddings, Items, Negatives, Vectors
+from hardneg.types import Batch, Embeddings, Items, Negatives, Vectors, Wanted
 
 TEXT_SIZE = 5
 STREAM = Stream(2, "sampler", 1)
@@ -121,6 +121,20 @@ class SamplerContract:
         adam.step()
         moved = [not torch.equal(b, p) for b, p in zip(before, [*model.parameters(), *own], strict=True)]
         assert all(moved)
+
+    def test_it_reads_only_what_it_says_it_reads(self, mined: Mined, seen: Interactions, batch: Batch) -> None:
+        """A step's tables lack whatever nobody asked for: the same negatives all the same, and no NaN among them."""
+        model, sampler = LightGCN(seen, embedding_size=8, hops=2, seed=1), self.make(mined)
+        candidates = drawn(seen, batch, sampler.n_candidates)
+        items = np.unique(np.concatenate([batch.positives.numpy(), candidates.numpy().ravel()]))
+        wanted = Wanted(np.unique(batch.users.numpy()), items, sampler.hops_read)
+        one, two = (sampler.sample(batch, model(what), candidates, STREAM) for what in (None, wanted))
+        if isinstance(one, Items):
+            assert torch.equal(one.items, two.items)
+        else:
+            assert torch.equal(one.vectors, two.vectors)
+            assert torch.equal(one.ego, two.ego)
+            assert two.vectors.isfinite().all()
 
     def test_choosing_leaves_the_embeddings_as_they_are(
         self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings

@@ -19,7 +19,8 @@ from scipy import sparse
 
 from hardneg.compiled import in_chunks
 from hardneg.errors import ConfigError
-from hardneg.models.kernels import AHEAD, products
+from hardneg.models.intrinsics import AHEAD
+from hardneg.models.kernels import products
 
 Kernel = Literal["numba", "mkl"]
 KERNELS = ("numba", "mkl")

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.models import fastest
-from hardneg.models.kernels import AHEAD, products, to_half
+from hardneg.models.intrinsics import AHEAD
+from hardneg.models.kernels import products, to_half
 from hardneg.types import Floats, Indices
 
 Storage = Literal["float32", "float16"]

@@ -1,214 +1,23 @@
-"""Compiled code of propagation: weighted sums of table rows, stored in 32 or 16 bits, always summed in 32.
-
-In plain numba a sum over neighbours goes through memory once a neighbour. The intrinsic below keeps it in vector
-registers, which halves the time: what a compiled extension would be for, without a compiler at installation.
-"""
+"""Compiled code of propagation: products of the graph with a table stored in 32 or 16 bits, always summed in 32; rows
+taken and added; BPR in one pass."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from hardneg.compiled import compiled, fetch, reordering
+from hardneg.models.intrinsics import LANES, add_16, as_number, keep_half, sum_16, sum_64, to_half_bits
 from hardneg.types import Floats, Indices
 
 Table = NDArray[Any]
 """(rows, size) float32, or the bits of float16 as uint16; C-contiguous."""
-
-LANES = 16
-"""Numbers of one vector: 64 bytes of float32. Where the machine's vectors are shorter, the compiler takes several."""
-LARGEST = 14
-"""Tables are scaled so that their largest number is below 2^14; float16 ends at 65,504."""
-AHEAD, LINE = 16, 64
-"""Neighbours between the row that is summed and the row that is fetched into the cache; bytes of a cache line."""
 SOON = 8
 """Rows between the one at hand and the one that is fetched, where rows are taken one by one."""
-_INT32, _INT64, _FLOAT, _HALF, _BITS = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.HalfType(), ir.IntType(16)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-
-
-class _Writer:
-    """Writes the intermediate code of one intrinsic: addresses are 64-bit integers."""
-
-    def __init__(self, context: Any, builder: Any) -> None:
-        self.context, self.builder = context, builder
-
-    def data(self, kind: Any, array: Any) -> Any:
-        """The address of an array's first number."""
-        return self.builder.ptrtoint(self.context.make_array(kind)(self.context, self.builder, array).data, _INT64)
-
-    def plus(self, base: Any, count: Any, width: int) -> Any:
-        """Base + count x width."""
-        return self.builder.add(base, self.builder.mul(count, _INT64(width)))
-
-    def load(self, address: Any, kind: Any, align: int) -> Any:
-        """What lies there."""
-        return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=align)
-
-    def store(self, value: Any, address: Any, align: int) -> None:
-        """Put it there."""
-        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=align)
-
-    def in_all_lanes(self, number: Any) -> Any:
-        """A vector of the same number."""
-        nothing = ir.Constant(_VECTOR, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
-        return self.builder.shuffle_vector(self.builder.insert_element(nothing, number, _INT32(0)), nothing, zeros)
-
-    def fetch(self, address: Any) -> None:
-        """Ask for the cache line there, without waiting for it."""
-        module, name, pointer = self.builder.module, "llvm.prefetch.p0", ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, _INT32, _INT32, _INT32])
-        function = module.globals.get(name) or ir.Function(module, kind, name=name)
-        self.builder.call(function, [self.builder.inttoptr(address, pointer), _INT32(0), _INT32(3), _INT32(1)])
-
-    def fused(self, a: Any, b: Any, c: Any) -> Any:
-        """a x b + c, rounded once."""
-        module, name = self.builder.module, f"llvm.fma.v{LANES}f32"
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        function = module.globals.get(name) or ir.Function(module, kind, name=name)
-        return self.builder.call(function, [a, b, c])
-
-
-def _row_sum(vectors: int) -> Any:  # noqa: C901 - one intrinsic, written out
-    """out[at:at + w] = scale x sum over first <= k < stop of weights[k] table[neighbours[k] x size + column:][:w], w
-    being 16 x vectors; and halves[place:place + w] = half_scale x that in float16, where halves has 16 bits. All
-    tables are given flat."""
-
-    def row_sum(
-        _: Any,
-        out: Any,
-        at: Any,
-        table: Any,
-        size: Any,
-        column: Any,
-        neighbours: Any,
-        weights: Any,
-        first: Any,
-        stop: Any,
-        scale: Any,
-        halves: Any,
-        place: Any,
-        half_scale: Any,
-    ) -> Any:
-        half, keeps = table.dtype.bitwidth == 16, halves.dtype.bitwidth == 16
-        stored, width = (ir.VectorType(_HALF, LANES), 2) if half else (_VECTOR, 4)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            write, kinds = _Writer(context, builder), signature.args
-            out, table, neighbours, weights = (write.data(kinds[i], arguments[i]) for i in (0, 2, 5, 6))
-            at, size, column, first, stop, scale = (arguments[i] for i in (1, 3, 4, 7, 8, 9))
-            entry, (loop, body, done) = builder.block, [builder.append_basic_block() for _ in range(3)]
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k, sums = builder.phi(_INT64), [builder.phi(_VECTOR) for _ in range(vectors)]
-            k.add_incoming(first, entry)
-            for total in sums:
-                total.add_incoming(ir.Constant(_VECTOR, [0.0] * LANES), entry)
-            builder.cbranch(builder.icmp_signed("<", k, stop), body, done)
-            builder.position_at_end(body)
-            weight = write.in_all_lanes(write.load(write.plus(weights, k, 4), _FLOAT, 4))
-            neighbour = builder.sext(write.load(write.plus(neighbours, k, 4), _INT32, 4), _INT64)
-            start = write.plus(table, builder.add(builder.mul(neighbour, size), column), width)
-            later = builder.sext(
-                write.load(write.plus(neighbours, builder.add(k, _INT64(AHEAD)), 4), _INT32, 4), _INT64
-            )
-            ahead = write.plus(table, builder.add(builder.mul(later, size), column), width)
-            for line in range(0, vectors * LANES * width, LINE):
-                write.fetch(builder.add(ahead, _INT64(line)))
-            for number, total in enumerate(sums):
-                numbers = write.load(write.plus(start, _INT64(number * LANES), width), stored, width)
-                numbers = builder.fpext(numbers, _VECTOR) if half else numbers
-                total.add_incoming(write.fused(numbers, weight, total), body)
-            k.add_incoming(builder.add(k, _INT64(1)), body)
-            builder.branch(loop)
-            builder.position_at_end(done)
-            target, factor = write.plus(out, at, 4), write.in_all_lanes(scale)
-            sums = [builder.fmul(total, factor) for total in sums]
-            for number, total in enumerate(sums):
-                write.store(total, write.plus(target, _INT64(number * LANES), 4), 4)
-            if keeps:
-                target = write.plus(write.data(kinds[10], arguments[10]), arguments[11], 2)
-                factor = write.in_all_lanes(arguments[12])
-                for number, total in enumerate(sums):
-                    rounded = builder.fptrunc(builder.fmul(total, factor), ir.VectorType(_HALF, LANES))
-                    write.store(rounded, write.plus(target, _INT64(number * LANES), 2), 2)
-            return context.get_dummy_value()
-
-        whole = types.int64
-        given = (out, whole, table, whole, whole, neighbours, weights, whole, whole, types.float32)
-        return types.void(*given, halves, whole, types.float32), generate
-
-    return intrinsic(row_sum)
-
-
-_sum_64, _sum_16 = _row_sum(4), _row_sum(1)
-
-
-def _half_of(_: Any, number: Any) -> Any:
-    """The bits of the float16 that is nearest to a number."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(builder.fptrunc(arguments[0], _HALF), _BITS)
-
-    return types.uint16(types.float32), generate
-
-
-def _number_of(_: Any, stored: Any) -> Any:
-    """A stored number as float32, whichever way it is stored."""
-    half = stored.bitwidth == 16
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fpext(builder.bitcast(arguments[0], _HALF), _FLOAT) if half else arguments[0]
-
-    return types.float32(stored), generate
-
-
-def _half_kept(_: Any, halves: Any, place: Any, number: Any) -> Any:
-    """halves[place] = number in float16, halves given flat; nothing where it has no 16 bits."""
-    keeps = halves.dtype.bitwidth == 16
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if keeps:
-            write = _Writer(context, builder)
-            address = write.plus(write.data(signature.args[0], arguments[0]), arguments[1], 2)
-            write.store(builder.fptrunc(arguments[2], _HALF), address, 2)
-        return context.get_dummy_value()
-
-    return types.void(halves, types.int64, types.float32), generate
-
-
-_to_half: Any = intrinsic(_half_of)
-_keep_half: Any = intrinsic(_half_kept)
-_number: Any = intrinsic(_number_of)
-
-
-def _row_added(vectors: int) -> Any:
-    """into[to:to + w] += weight x rows[at:at + w]; w = 16 x vectors, both given flat. They do not overlap, which a plain
-    loop cannot know."""
-
-    def row_added(_: Any, into: Any, to: Any, rows: Any, at: Any, weight: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            write, kinds = _Writer(context, builder), signature.args
-            target = write.plus(write.data(kinds[0], arguments[0]), arguments[1], 4)
-            source = write.plus(write.data(kinds[2], arguments[2]), arguments[3], 4)
-            factor = write.in_all_lanes(arguments[4])
-            for number in range(vectors):
-                to, at = (write.plus(base, _INT64(number * LANES), 4) for base in (target, source))
-                write.store(write.fused(write.load(at, _VECTOR, 4), factor, write.load(to, _VECTOR, 4)), to, 4)
-            return context.get_dummy_value()
-
-        return types.void(into, types.int64, rows, types.int64, types.float32), generate
-
-    return intrinsic(row_added)
-
-
-_add_16 = _row_added(1)
+LARGEST = 14
+"""Tables are scaled so that their largest number is below 2^14; float16 ends at 65,504."""
 
 
 @compiled
@@ -238,7 +47,7 @@ def products(  # noqa: C901 - a call a row would cost as much as the row
     size, factor = table.shape[1], np.float32(scale)
     half_factor, part = np.float32(half_scale), np.float32(share)
     work = out if len(out) else np.empty((1, size), np.float32)
-    flat, flat_work, flat_halves = table.reshape(-1), work.reshape(-1), halves.reshape(-1)
+    flat, made, kept = table.reshape(-1), work.reshape(-1), halves.reshape(-1)
     flat_pooled = pooled.reshape(-1)
     for number in range(begin, end):
         row = chosen[number]
@@ -246,50 +55,22 @@ def products(  # noqa: C901 - a call a row would cost as much as the row
         first, stop, c = starts[row], starts[row + 1], 0
         to, half_to = at * size, row * size
         while c + 64 <= size:
-            _sum_64(
-                flat_work,
-                to + c,
-                flat,
-                size,
-                c,
-                near,
-                weights,
-                first,
-                stop,
-                factor,
-                flat_halves,
-                half_to + c,
-                half_factor,
-            )
+            sum_64(made, to + c, flat, size, c, near, weights, first, stop, factor, kept, half_to + c, half_factor)
             c += 64
         while c + LANES <= size:
-            _sum_16(
-                flat_work,
-                to + c,
-                flat,
-                size,
-                c,
-                near,
-                weights,
-                first,
-                stop,
-                factor,
-                flat_halves,
-                half_to + c,
-                half_factor,
-            )
+            sum_16(made, to + c, flat, size, c, near, weights, first, stop, factor, kept, half_to + c, half_factor)
             c += LANES
         for rest in range(c, size):
             total = np.float32(0.0)
             for k in range(first, stop):
-                total += weights[k] * _number(table[near[k], rest])
+                total += weights[k] * as_number(table[near[k], rest])
             work[at, rest] = factor * total
-            _keep_half(flat_halves, half_to + rest, factor * total * half_factor)
+            keep_half(kept, half_to + rest, factor * total * half_factor)
         short = places[row] if len(pooled) else -1
         if short >= 0:
             pooled_to, c = np.int64(short) * size, 0
             while c + LANES <= size:
-                _add_16(flat_pooled, pooled_to + c, flat_work, to + c, part)
+                add_16(flat_pooled, pooled_to + c, made, to + c, part)
                 c += LANES
             for rest in range(c, size):
                 pooled[short, rest] += part * work[at, rest]
@@ -308,7 +89,7 @@ def _largest_bits(numbers: NDArray[np.uint32]) -> int:
 def _store_halves(numbers: Floats, scale: float, out: Table) -> None:
     factor = np.float32(scale)
     for i in range(len(numbers)):
-        out[i] = _to_half(numbers[i] * factor)
+        out[i] = to_half_bits(numbers[i] * factor)
 
 
 def to_half(table: Floats) -> tuple[Table, float]:
