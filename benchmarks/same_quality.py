@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import compare, evaluate, inner_product
 from hardneg.models import LightGCN
+from hardneg.models.graph import Storage
 from hardneg.training import FitConfig
 from hardneg.types import Embeddings
 
@@ -35,8 +37,10 @@ ROUNDING = 1e-4
 """Two users' worth of recall at most: scores that are equal but for rounding may change places."""
 
 
-def our_tables(split: Split, settings: dict[str, Any]) -> tuple[Embeddings, dict[str, int]]:
-    model = LightGCN(split.train, embedding_size=EMBEDDING_SIZE, hops=HOPS, seed=settings["seed"])
+def our_tables(
+    split: Split, settings: dict[str, Any], storage: Storage = "float32"
+) -> tuple[Embeddings, dict[str, int]]:
+    model = LightGCN(split.train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage, seed=settings["seed"])
     fitted = api.fit(model, split, config=FitConfig.model_validate(settings))
     return fitted.embeddings, {"best_epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
 
@@ -61,7 +65,8 @@ def require_same_measure(embeddings: Embeddings, split: Split, theirs: float) ->
         raise SystemExit(f"RecBole measures Recall@20 {theirs:.6f} on validation, we {own:.6f}: not the same tables")
 
 
-TRAININGS = {"ours": our_tables, "RecBole": their_tables}
+TRAININGS = {"ours": our_tables, "ours, 16 bits": partial(our_tables, storage="float16"), "RecBole": their_tables}
+COMPARED = ("ours", "RecBole"), ("ours, 16 bits", "RecBole"), ("ours, 16 bits", "ours")
 
 
 def values_of(path: Path, name: str, split: Split, settings: dict[str, Any], inputs: str) -> dict[str, np.ndarray]:
@@ -88,16 +93,18 @@ def line(name: str, seed: int, found: dict[str, np.ndarray]) -> str:
 
 
 def report(found: dict[str, list[dict[str, np.ndarray]]]) -> str:
-    head = "| metric | ours, mean ± sd over seeds | RecBole | ours - RecBole [95 %] | of RecBole's | p | holds zero |"
-    rows = [head, "| --- " * 7 + "|"]
+    head = "| metric | compared | one, mean ± sd over seeds | other | difference [95 %] | of the other's | p | holds zero |"
+    rows = [head, "| --- " * 8 + "|"]
     for metric in METRICS:
-        own, theirs = (np.stack([run[metric] for run in found[name]]) for name in TRAININGS)
-        means = [f"{x.mean():.4f} ± {x.mean(axis=1).std(ddof=1):.4f}" for x in (own, theirs)]
-        d = compare(own, theirs)
-        size = f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] | {d.relative:+.1%} [{d.relative_low:+.1%}, {d.relative_high:+.1%}]"
-        rows.append(
-            f"| {metric} | {' | '.join(means)} | {size} | {d.p:.2f} | {'yes' if d.low <= 0 <= d.high else 'NO'} |"
-        )
+        for names in COMPARED:
+            own, theirs = (np.stack([run[metric] for run in found[name]]) for name in names)
+            means = [f"{x.mean():.4f} ± {x.mean(axis=1).std(ddof=1):.4f}" for x in (own, theirs)]
+            d = compare(own, theirs)
+            size = f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] | {d.relative:+.1%} [{d.relative_low:+.1%}, {d.relative_high:+.1%}]"
+            holds = "yes" if d.low <= 0 <= d.high else "NO"
+            rows.append(
+                f"| {metric} | {' against '.join(names)} | {' | '.join(means)} | {size} | {d.p:.2f} | {holds} |"
+            )
     epochs = [f"{name} {[int(run['best_epoch']) for run in runs]}" for name, runs in found.items()]
     return "\n".join([*rows, "", f"Best epochs: {', '.join(epochs)}."])
 
