@@ -21,6 +21,8 @@ class MixGCF(Config):
 
     e'_m = a e_i + (1 - a) e_m per hop, a ~ U(0, 1), one draw a pair and hop, shared by all candidates. The query is
     the user's pooled embedding, or the user's embedding of the same hop where pooling is "concat" (as in the release).
+    All candidates of a pair share a and the positive, so mixing cannot change their order: q . (a e_i + (1 - a) e_m) =
+    a q . e_i + (1 - a) q . e_m, and 1 - a > 0. They are compared unmixed, and only the winner is mixed.
     """
 
     kind: Literal["mixgcf"] = "mixgcf"
@@ -45,7 +47,10 @@ class MixGCF(Config):
         n_hops = len(embeddings.items)
         drawn = stream.uniform(batch.rows.cpu().numpy(), n_hops)
         mixing = torch.from_numpy(drawn).to(candidates.device)
-        chosen = [self._hardest(batch, embeddings, candidates, hop) for hop in range(n_hops)]
+        chosen = [
+            hardest(queries, table, candidates)
+            for queries, table in zip(self._queries(batch, embeddings), embeddings.items, strict=True)
+        ]
         vectors, ego = mix(embeddings.items, batch.positives, chosen, mixing, embeddings.pooling)
         return Vectors(
             vectors=vectors.unsqueeze(1),
@@ -54,13 +59,12 @@ class MixGCF(Config):
             parts=tuple(f"hop {hop}" for hop in range(n_hops)),
         )
 
-    def _hardest(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, hop: int) -> Tensor:
-        """(batch,) items. All candidates of a pair share a and the positive, so mixing cannot change their order:
-        q . (a e_i + (1 - a) e_m) = a q . e_i + (1 - a) q . e_m, and 1 - a > 0. They are compared unmixed."""
-        own_hop = embeddings.pooling == "concat"
+    def _queries(self, batch: Batch, embeddings: Embeddings) -> list[Tensor]:
+        """What the candidates of each hop are compared with, (batch, size) a hop."""
         with torch.no_grad():
-            queries = rows(embeddings.users[hop] if own_hop else embeddings.final_users, batch.users)
-        return hardest(queries, embeddings.items[hop], candidates)
+            if embeddings.pooling == "concat":
+                return [rows(table, batch.users) for table in embeddings.users]
+            return [rows(embeddings.final_users, batch.users)] * len(embeddings.items)
 
 
 def mix(
