@@ -68,10 +68,17 @@ def test_one_table_of_runs_and_a_comparison_for_every_split_and_model(whole: tup
     assert sorted(path.name for path in (out / TABLES).iterdir()) == [
         "store-lightgcn.md",
         "store-lightgcn.parquet",
+        "store-lightgcn.tex",
         "store-mf.md",
         "store-mf.parquet",
+        "store-mf.tex",
     ]
-    assert "nDCG@20 vs uniform" in (out / "tables.md").read_text(encoding="utf-8")
+    page = (out / "tables.md").read_text(encoding="utf-8")
+    assert "nDCG@20 vs uniform" in page
+    assert "## Over all tables" in page
+    assert "| DNS | 2 |" in page
+    latex = (out / "tables" / "store-mf.tex").read_text(encoding="utf-8")
+    assert latex.startswith("\\begin{tabular}")
 
 
 def test_two_workers_give_the_same_tables_and_nothing_is_repeated(

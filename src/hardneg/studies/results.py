@@ -60,6 +60,7 @@ class Table:
     headers: list[str]
     cells: list[list[str]]
     remarks: list[str]
+    latex: str = ""
 
     @property
     def title(self) -> str:
@@ -177,7 +178,8 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
     measured = [_measured(stands[cell.line]) for cell in enough]
     frame = tables.comparison(measured, base, study.spec.metrics)
     headers, text = tables.as_text(frame, study.spec.metrics, base)
-    return Table(split, model, frame, headers, text, remarks)
+    latex = tables.latex(frame, study.spec.metrics, base)
+    return Table(split, model, frame, headers, text, remarks, latex)
 
 
 def _measured(runs: Sequence[Run]) -> tables.Measured:
@@ -201,12 +203,18 @@ def _remark(cell: Cell, done: int, seeds: int) -> str:
 def _write(table: Table, path: Path) -> None:
     if table.frame is not None:
         table.frame.write_parquet(path.with_name(f"{path.name}.parquet"))
+        path.with_name(f"{path.name}.tex").write_text(table.latex, encoding="utf-8")
     path.with_name(f"{path.name}.md").write_text(table.markdown, encoding="utf-8")
 
 
 def _text(study: Study, results: Results) -> str:
     parts = [f"# {study.spec.name}\n"]
     parts += [f"## {table.title}\n\n{table.markdown}" for table in results.tables]
+    groups = {table.title: table.frame for table in results.tables if table.frame is not None}
+    if len(groups) > 1 and not study.spec.options:  # with options, tables may have baselines of different names
+        counted = tables.markdown(*tables.summary_text(tables.summary(groups)))
+        better = f"Better, worse: at 5 % after Holm within a table, by {tables.label(study.spec.metrics[0])}."
+        parts.append(f"## Over all tables\n\n{counted}\n{better}\n")
     if results.settings is not None:
         parts.append(f"## Settings\n\n{results.settings.markdown}")
     if results.failed:
