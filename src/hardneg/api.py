@@ -64,7 +64,7 @@ def fit(
 ) -> Fitted:
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation.
 
-    Test pairs are not read. epochs and seed, where given, replace those of config.
+    Test pairs are not read. The process keeps freed memory from then on (`training.memory`). epochs and seed, where given, replace those of config.
     """
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
@@ -93,7 +93,7 @@ def fit(
 def evaluate(fitted: Fitted, split: Split, *, ks: Sequence[int] = (10, 20), shortlist: bool = False) -> Evaluation:
     """Score the test pairs: all items ranked, observed train items masked.
 
-    shortlist: rank by way of 16 bits, to the same result; see `hardneg.evaluation.inner_product`.
+    shortlist: rank by way of 16 bits; see `hardneg.evaluation.inner_product`.
     """
     metrics = tuple(f"{metric}@{k}" for metric in METRICS for k in ks)
     return rank_and_measure(

@@ -16,12 +16,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """Compile a function of arrays and numbers; sums keep their order, so results do not depend on the compiler's."""
-    return cast(F, njit(nogil=True, cache=True, error_model="numpy")(function))
+    return _kept(function)
 
 
 def reordering(function: F) -> F:
     """As `compiled`, for inner products: the compiler may sum in lanes, the same way at every call."""
-    return cast(F, njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})(function))
+    return _kept(function, fastmath={"reassoc", "contract"})
+
+
+def _kept(function: F, **options: Any) -> F:
+    """Keep what was compiled on disk; where numba finds no place for that, compile in every process."""
+    options |= {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(F, njit(cache=True, **options)(function))
+    except RuntimeError:
+        return cast(F, njit(**options)(function))
 
 
 def _fetched(_: Any, array: Any, place: Any) -> Any:

@@ -29,7 +29,7 @@ from hardneg.data.truth import Truth
 from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Evaluation, evaluate, inner_product, top_items
-from hardneg.models import LightGCNConfig, ModelConfig, fastest
+from hardneg.models import LightGCN, LightGCNConfig, ModelConfig
 from hardneg.negatives import Mined, Retrieved, SamplerConfig, Uniform, mined, random_like
 from hardneg.negatives.retrieved import retrieve, tabulate
 from hardneg.random import generator
@@ -171,6 +171,8 @@ def train(
     notes = _notes(given, device)
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
         model = config.model.build(data.train, seed=config.fit.seed).to(device)
+        kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
+        notes |= {} if kernel is None else {"graph kernel": kernel}
         fitted = api.fit(
             model,
             data,
@@ -178,7 +180,7 @@ def train(
             mined=given,
             config=config.fit,
             observers=observers,
-            resume=Resume(folder, key),
+            resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
             watch=watch,
         )
         _write_run(folder, fitted, data, config)
@@ -217,8 +219,7 @@ def shown_users(train: Interactions) -> Any:
 
 
 def _notes(given: Mined | None, device: str) -> dict[str, Any]:
-    kernel = fastest.kernel() if device == "cpu" else "torch"
-    notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads(), "graph kernel": kernel}
+    notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
     return notes if given is None else notes | {"negatives written by": given.source}
 
 
@@ -290,7 +291,7 @@ def evaluate_run(
     """Score a run on the test pairs of its split, once, into its `evaluation/` folder.
 
     mask_valid: mask validation pairs too, as some papers do; off by default, and kept in the manifest. shortlist: rank
-    by way of 16 bits, to the same result.
+    by way of 16 bits; but for ties within rounding the same.
     """
     made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
     valid = artifacts.file_hash(split_folder / "valid.parquet")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hardneg.data import Interactions
+from hardneg.errors import DataError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.evaluation.kernels import order_keys
 from hardneg.evaluation.shortlist import Rounded, _keys_at_or_below, _numbers, error_bound
@@ -127,3 +128,18 @@ def test_threads_change_nothing(threads: int) -> None:
     finally:
         torch.set_num_threads(1)
     assert (one == other).all()
+
+
+def test_scores_that_do_not_fit_the_pairs_are_refused() -> None:
+    seen = Interactions.of(np.array([0, 2]), np.array([19, 3]), n_users=3, n_items=20)
+    score = torch.zeros(4, 10)
+    with pytest.raises(DataError, match=r"found scores \(1, 10\), expected \(1, 20\)"):
+        top_items(lambda users: score[users], np.array([0]), seen, 3)
+    with pytest.raises(DataError, match="users up to 3, expected 1 or more and users below 3"):
+        top_items(lambda users: score[users], np.array([3]), seen, 3)
+    with pytest.raises(DataError, match="found depth 0"):
+        top_items(lambda users: score[users], np.array([0]), seen, 0)
+    for shortlist in (False, True):
+        score_of = inner_product(Embeddings((torch.ones(3, 2),), (torch.ones(10, 2),), "mean"), shortlist=shortlist)
+        with pytest.raises(DataError, match="found scores of 10 items, expected 20"):
+            top_items(score_of, np.array([0]), seen, 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,20 @@ def test_both_are_really_timed() -> None:
     seconds = fastest.measure()
     assert set(seconds) == {"numba", "mkl"}
     assert all(0 < value < 5 for value in seconds.values())
+
+
+def test_processes_that_start_together_agree(cache: Path) -> None:
+    """Each would measure the other's kernel as the quicker one; the first to hold the lock decides for both."""
+    code = (
+        "import sys; from hardneg.models import fastest\n"
+        "fastest.measure = lambda: {'numba': float(sys.argv[1]), 'mkl': 1.5}\n"
+        "print(fastest.kernel())"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, seconds], stdout=subprocess.PIPE, text=True)
+        for seconds in ("1", "2")
+    ]
+    said = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert len(said) == 1
+    assert said <= {"numba", "mkl"}
+    assert cache.is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardneg.data import Interactions
+from hardneg.errors import DataError
+from hardneg.models import LightGCN
 from hardneg.models.graph import Graph, normalised_adjacency
 from hardneg.models.kernels import add_rows, to_half
 
@@ -143,3 +146,43 @@ def test_the_next_product_needs_no_numbers(size: int) -> None:
     np.testing.assert_allclose(both.halves.view(np.float16) / both.scale, both.numbers, rtol=2**-10, atol=1e-6)
     one, other = (graph.items.product(given).numbers for given in (both, stored))
     assert (one == other).all()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
+def test_torch_rounds_to_16_bits_at_any_scale_too(scale: float) -> None:
+    """Off the CPU, gradients of a mean are as tiny as here."""
+    graph, items, users = Graph(pairs(), storage="float16"), table(50, 16) * scale, table(70, 16) * scale
+    exact = Graph(pairs()).plain(users, items)
+    for found, expected in zip(graph.plain(users, items), exact, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3 * scale)
+        assert not torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("hops", [3, 12])
+def test_16_bits_keep_their_range_over_many_hops(hops: int) -> None:
+    """One item that everybody has makes the scale fall by much a hop, though the numbers hardly grow."""
+    users = np.concatenate([np.arange(400), np.arange(400)])
+    items = np.concatenate([np.zeros(400, int), np.arange(1, 401)])
+    train = Interactions.of(users, items, n_users=400, n_items=401)
+    exact, found = (
+        LightGCN(train, embedding_size=16, hops=hops, storage=storage)() for storage in ("float32", "float16")
+    )
+    error = (found.items[hops] - exact.items[hops]).norm() / exact.items[hops].norm()
+    assert error < 5e-3
+
+
+def test_other_numbers_than_32_bits_are_refused() -> None:
+    with pytest.raises(DataError, match=r"found tables of torch.float64, expected torch.float32"):
+        LightGCN(pairs(), embedding_size=16).double()()
+
+
+def test_infinity_does_not_turn_into_zeros() -> None:
+    bits, scale = to_half(np.array([[np.inf] * 16, [1.0] * 16], np.float32))
+    assert np.isnan(bits.view(np.float16).astype(float) / scale).all()
+
+
+def test_a_model_can_be_copied_after_either_kernel_ran(kernel: str) -> None:
+    model = LightGCN(pairs(), embedding_size=16)
+    first = model().final_users
+    assert model.graph.kernel(torch.device("cpu")) == kernel
+    assert torch.equal(copy.deepcopy(model)().final_users, first)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hardneg.errors import DataError
 from hardneg.models import bpr, bpr_of_rows, l2
 
 
@@ -66,6 +67,14 @@ def test_bpr_of_rows_neither_overflows_nor_hides_what_is_no_number() -> None:
     assert bpr_of_rows(torch.ones(1, 1), -far).item() == 0.0
     assert bpr_of_rows(torch.full((1, 1), float("nan")), far).isnan()
     assert bpr_of_rows(torch.ones(1, 1), torch.tensor([[[0.0], [float("nan")]]])).isnan()
+
+
+def test_bpr_of_rows_keeps_small_losses_and_other_numbers() -> None:
+    easy = torch.tensor([[[20.0], [0.0]]])
+    assert bpr_of_rows(torch.ones(1, 1), easy).item() == pytest.approx(2.0611536e-09, rel=1e-5)
+    assert bpr_of_rows(torch.ones(1, 1).double(), easy.double()).dtype == torch.float64
+    with pytest.raises(DataError, match="found 1 users and 3 rows of items"):
+        bpr_of_rows(torch.ones(1, 4), torch.ones(3, 3, 4))
 
 
 def test_the_gradient_of_l2_is_the_rows_over_the_batch() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hardneg.config import parse
 from hardneg.data import Interactions
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.models import LightGCN
 from hardneg.models.propagation import dense
 from hardneg.negatives import (
@@ -352,9 +352,14 @@ def test_the_hardest_candidate_equals_that_of_plain_torch(threads: int) -> None:
         torch.set_num_threads(1)
 
 
-def test_no_number_is_never_the_hardest_but_shows_if_nothing_else_is_there() -> None:
-    table = torch.tensor([[float("nan")], [1.0]])
-    assert hardest(torch.ones(2, 1), table, torch.tensor([[0, 1], [0, 0]])).tolist() == [1, 0]
+def test_what_was_left_out_is_found_out() -> None:
+    """A row of NaN is taken at once and shows in the loss; a table that is not there is an error."""
+    table = torch.tensor([[1.0], [float("nan")], [2.0]])
+    assert hardest(torch.ones(2, 1), table, torch.tensor([[0, 1, 2], [0, 2, 0]])).tolist() == [1, 2]
+    with pytest.raises(DataError, match=r"found row 3 of a table of 0 rows.*hops_read"):
+        hardest(torch.ones(1, 1), table[:0], torch.tensor([[0, 3]]))
+    with pytest.raises(DataError, match="a table of 3 rows"):
+        mix((table,), torch.tensor([0]), [torch.tensor([-1])], torch.ones(1, 1), "mean")
 
 
 def test_rows_give_sparse_gradients_where_they_are_taken_and_dense_ones_elsewhere(seen: Interactions) -> None:

@@ -18,7 +18,10 @@ def evaluate(
         bool, typer.Option(help="Mask validation pairs too; by default only train is masked.")
     ] = False,
     shortlist: Annotated[
-        bool, typer.Option(help="Rank by way of 16 bits: the same result, quicker where the processor has bfloat16.")
+        bool,
+        typer.Option(
+            help="Rank by way of 16 bits: the same but for ties within rounding, quicker where the processor has bfloat16."
+        ),
     ] = False,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,

@@ -44,7 +44,7 @@ class Evaluation:
 class InnerProduct:
     """A score function that knows its tables: pooled users (n_users, size) and items (size, n_items).
 
-    shortlist: ranks by way of 16 bits where given; the same items, only faster.
+    shortlist: ranks by way of 16 bits where given.
     """
 
     users: Tensor
@@ -59,8 +59,9 @@ class InnerProduct:
 def inner_product(embeddings: Embeddings, *, shortlist: bool = False) -> InnerProduct:
     """Score by the inner product of pooled embeddings.
 
-    shortlist: on the CPU, find the candidates of a ranking in bfloat16 and decide in float32. Exact either way; quicker
-    where the processor multiplies bfloat16, slower elsewhere.
+    shortlist: on the CPU, find the candidates of a ranking in bfloat16 and decide in float32. Exact either way, but for
+    items whose scores differ by the rounding of 32-bit sums alone; quicker where the processor multiplies bfloat16,
+    slower elsewhere.
     """
     users, items = embeddings.final_users.detach(), embeddings.final_items.detach()
     if not (users.isfinite().all() and items.isfinite().all()):
@@ -93,9 +94,17 @@ def evaluate(
 def top_items(score: ScoreFunction, users: Indices, seen: Interactions, k: int) -> Indices:
     """The k best items of each user that the user has not seen, best first, of equals the lower item first: (users, k),
     -1 where there are fewer."""
+    if k < 1 or (len(users) and users.max() >= seen.n_users):
+        raise DataError(
+            f"found depth {k} and users up to {users.max(initial=0)}, expected 1 or more and users below {seen.n_users}"
+        )
+    if isinstance(score, InnerProduct) and score.items.shape[1] != seen.n_items:
+        raise DataError(f"found scores of {score.items.shape[1]} items, expected {seen.n_items} as in the pairs seen")
     if isinstance(score, InnerProduct) and score.shortlist is not None:
         return score.shortlist.top_items(users, seen, k)
     scores = score(users)
+    if scores.shape != (len(users), seen.n_items):
+        raise DataError(f"found scores {tuple(scores.shape)}, expected {(len(users), seen.n_items)}: users x items")
     best = np.empty((len(users), min(k, scores.shape[1])), np.int64)
     own = np.array(scores.cpu().numpy(), np.float32)  # a copy: what was seen is masked in it
     in_chunks(top_k, len(users), own, users, seen.starts, seen.items, best)

@@ -15,8 +15,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from filelock import FileLock
 from scipy import sparse
 
+from hardneg import artifacts
 from hardneg.compiled import in_chunks
 from hardneg.errors import ConfigError
 from hardneg.models.intrinsics import AHEAD
@@ -42,14 +44,23 @@ def kernel() -> Kernel:
 @functools.cache
 def kept(threads: int) -> Kernel:
     """Read the choice of this machine, or measure and write it down."""
-    path, machine = cache_file(), _machine(threads)
-    choices = _read(path)
-    if choices.get(machine) in KERNELS:
-        return cast(Kernel, choices[machine])
+    machine = _machine(threads)
+    try:
+        path = cache_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # processes that start together agree
+            choices = _read(path)
+            if choices.get(machine) not in KERNELS:
+                choices[machine] = _quicker()
+                artifacts.replace_file(path, json.dumps(choices, indent=2).encode() + b"\n")
+            return cast(Kernel, choices[machine])
+    except (OSError, RuntimeError):  # no home, or nothing can be kept there: the next process measures again
+        return _quicker()
+
+
+def _quicker() -> Kernel:
     seconds = measure()
-    chosen = min(KERNELS, key=lambda name: seconds[name])
-    _write(path, choices | {machine: chosen})
-    return cast(Kernel, chosen)
+    return cast(Kernel, min(KERNELS, key=lambda name: seconds[name]))
 
 
 def measure() -> dict[str, float]:
@@ -95,7 +106,15 @@ def _seconds(call: Callable[[], object]) -> float:
 def _machine(threads: int) -> str:
     """What the choice depends on: another processor, library or number of threads is measured anew."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("hardneg", "torch", "numba"))
-    return f"{platform.node()}, {platform.machine()}, {threads} thread(s), {libraries}"
+    return f"{_processor()}, {threads} thread(s), {libraries}"
+
+
+def _processor() -> str:
+    """The processor's name, as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else f"{platform.machine()} {platform.processor()}"
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -104,14 +123,3 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path, choices: dict[str, str]) -> None:
-    """Best effort: where nothing can be kept, the next process measures again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.new")
-        beside.write_text(json.dumps(choices, indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, path)
-    except OSError:
-        return

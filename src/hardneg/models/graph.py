@@ -17,13 +17,15 @@ from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.models import fastest
 from hardneg.models.intrinsics import AHEAD
-from hardneg.models.kernels import products, to_half
+from hardneg.models.kernels import LARGEST, products, to_half
 from hardneg.types import Floats, Indices
 
 Storage = Literal["float32", "float16"]
 """How tables lie in memory while a product gathers their rows; sums are kept in 32 bits either way."""
 Keep = Literal["numbers", "stored", "both", "nothing"]
 """What of a product is kept: the result in 32 bits, what the next product gathers from, both, or nothing besides."""
+RANGE = 2.0**12
+"""How much lower than need be a scale may get; float16 has normal numbers from 2^-14, and tables start at 2^13."""
 NO_ROWS = np.empty((0, 0), np.float32)
 
 
@@ -37,6 +39,8 @@ class Stored:
     numbers: Floats
     halves: NDArray[Any] | None = None
     scale: float = 1.0
+    lowered: float = 1.0
+    """By how much the scale may be lower than it need be, since it was last found from the numbers."""
 
     @property
     def size(self) -> int:
@@ -91,6 +95,12 @@ class Graph(nn.Module):
         self.storage = storage
         self.users, self.items = Side(matrix), Side(csr_array(matrix.T))
 
+    def kernel(self, device: torch.device) -> str:
+        """Who multiplies there: numba (our own), mkl or cuda (torch)."""
+        if device.type != "cpu":
+            return device.type
+        return "numba" if self.own(device) else "mkl"
+
     def own(self, device: torch.device) -> bool:
         """Does our own kernel multiply there? It alone stores in 16 bits, computes some rows, and pools on the way."""
         return device.type == "cpu" and (self.storage == "float16" or fastest.kernel() == "numba")
@@ -105,7 +115,7 @@ class Graph(nn.Module):
         Storage in 16 bits rounds as our own kernel's does, for a comparison; it saves nothing here.
         """
         if self.storage == "float16":
-            users, items = users.half().float(), items.half().float()
+            users, items = _rounded(users), _rounded(items)
         return self.users.compressed(users.device) @ items, self.items.compressed(users.device) @ users
 
 
@@ -138,8 +148,12 @@ class Side(nn.Module):
 
         rows: of these alone; the others are not computed and begin with NaN, so that whoever reads one finds out. In 16
         bits the largest number of a result is not known beforehand: its scale is that of the table, lowered by the most
-        that a row's weights sum to, which float16 has the range for. pool: added to on the way.
+        that a row's weights sum to; once that has used up float16's range, the scale is found from the numbers again. pool:
+        added to on the way.
         """
+        if table.halves is not None and keep in ("stored", "both") and table.lowered * self.growth > RANGE:
+            numbers = self.product(table, rows, pool=pool).numbers
+            return Stored(numbers, *to_half(numbers))
         halving, shape = table.halves is not None, (self.shape[0], table.size)
         has_numbers = keep in ("numbers", "both") or (keep == "stored" and not halving)
         numbers = np.empty(shape if has_numbers else (0, table.size), np.float32)
@@ -151,7 +165,11 @@ class Side(nn.Module):
         sparse = self.starts.numpy(), self.neighbours.numpy(), self.weights.numpy()
         gathered = table.numbers if table.halves is None else table.halves
         in_chunks(products, len(chosen), chosen, *sparse, gathered, 1 / table.scale, numbers, halves, scale, *pooling)
-        return Stored(numbers, halves, scale) if len(halves) else Stored(numbers)
+        return Stored(numbers, halves, scale, table.lowered * self.growth) if len(halves) else Stored(numbers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without torch's copy of the matrix, which cannot be copied and is made again when needed."""
+        return self.__dict__ | {"_torch": None}
 
     def compressed(self, device: torch.device) -> Tensor:
         """The same matrix as a torch tensor in compressed rows, made once."""
@@ -161,6 +179,13 @@ class Side(nn.Module):
                 parts = self.starts, self.neighbours[:-AHEAD].long(), self.weights
                 self._torch = torch.sparse_csr_tensor(*parts, size=self.shape, device=device)
         return self._torch
+
+
+def _rounded(table: Tensor) -> Tensor:
+    """Rounded to float16 at the scale of `to_half`."""
+    largest = table.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+    scale = torch.exp2(LARGEST - torch.floor(torch.log2(largest)) - 1)
+    return (table * scale).half().float() / scale
 
 
 def _inverse_root(degrees: Indices) -> Floats:

@@ -99,7 +99,8 @@ def to_half(table: Floats) -> tuple[Table, float]:
     """
     bits = int(_largest_bits(table.reshape(-1).view(np.uint32)))
     exponent = (bits >> 23) - 126 if bits else 0
-    scale = 2.0 ** max(min(LARGEST - exponent, 126), -126)
+    finite = bits < 0x7F800000
+    scale = 2.0 ** max(min(LARGEST - exponent, 126), -126) if finite else float("nan")  # then all is NaN, not zero
     out = np.empty(table.shape, np.uint16)
     _store_halves(table.reshape(-1), scale, out.reshape(-1))
     return out, scale
@@ -159,11 +160,12 @@ def bpr_rows(users: Floats, items: Floats, of_users: Floats, of_items: Floats) -
                 score += users[b, d] * items[b, k, d]
             shares[k] = score
             largest = max(largest, shares[k] - shares[0])
-        positive, whole = shares[0], np.exp(-largest)
+        positive, whole, rest = shares[0], np.exp(-largest), 0.0
         for k in range(1, n_items):
             shares[k] = np.exp(shares[k] - positive - largest)
             whole += shares[k]
-        total += largest + np.log(whole)
+            rest += shares[k]
+        total += largest + (np.log1p(rest) if largest == 0 else np.log(np.exp(-np.float64(largest)) + rest))
         shares[0] = np.float32(0.0)
         for k in range(1, n_items):
             shares[k] /= whole

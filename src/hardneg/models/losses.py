@@ -8,7 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from hardneg.errors import DataError
 from hardneg.models.kernels import bpr_rows
 
 
@@ -26,7 +28,9 @@ def bpr_of_rows(users: Tensor, items: Tensor) -> Tensor:
 
     On the CPU scores, loss and gradients are made in one compiled pass; a step spends less on it than on calling torch.
     """
-    if users.device.type == "cpu":
+    if len(users) != len(items):
+        raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected as many")
+    if users.device.type == "cpu" and users.dtype == items.dtype == torch.float32:
         loss: Tensor = _BprOfRows.apply(users, items)  # type: ignore[no-untyped-call]
         return loss
     scores = (items * users.unsqueeze(1)).sum(dim=2)
@@ -43,6 +47,7 @@ class _BprOfRows(torch.autograd.Function):
         return torch.tensor(total / len(users), dtype=users.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         of_users, of_items = ctx.gradients
         share = gradient.item() / len(of_users)
@@ -68,5 +73,6 @@ class _Squares(torch.autograd.Function):
         return torch.stack([torch.dot(table, table) for table in flat]).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         return tuple(table * (2 * gradient) for table in ctx.saved_tensors)

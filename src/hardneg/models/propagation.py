@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from hardneg.errors import DataError
 from hardneg.models.graph import NO_POOL, Graph, Keep, Pool, Side, Some, Stored
 from hardneg.models.kernels import add_rows, put_rows, take_rows
 from hardneg.types import Embeddings, Indices, Pooling, Wanted, pool
@@ -22,6 +24,8 @@ def propagate(
     wanted: rows that will be read of the last hop and of the pooled tables, and of which sides hops above 0 are read at
     all. Other rows are not computed (they begin with NaN), other tables are empty. The same bits either way.
     """
+    if users.dtype != torch.float32 or items.dtype != torch.float32:
+        raise DataError(f"found tables of {users.dtype}, expected torch.float32; leave the model's numbers as they are")
     if hops == 0:
         return Embeddings((users,), (items,), pooling)
     wanted = wanted if graph.own(users.device) else None
@@ -39,13 +43,14 @@ class _Propagate(torch.autograd.Function):
         ctx: Any, graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, users: Tensor, items: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.graph, ctx.hops, ctx.pooling, ctx.takes_sparse = graph, hops, pooling, True
-        ctx.tables = (users.detach(), items.detach())
+        ctx.tables = (users.detach().contiguous(), items.detach().contiguous())
         ctx.set_materialize_grads(False)
         forward = _own_hops if graph.own(users.device) else _plain_hops
         user_hops, item_hops, pooled = forward(graph, hops, pooling, wanted, *ctx.tables)
         return users, *user_hops, items, *item_hops, *pooled
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         shares = [
             _Share(

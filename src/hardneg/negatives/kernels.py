@@ -91,7 +91,7 @@ def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
 @reordering
 def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, chosen: Indices) -> None:
     """chosen[b]: the candidate of row b whose table row has the largest inner product with queries[b]; of equals the
-    first. queries (batch, size), table (n, size), candidates (batch, n)."""
+    first, and the first that is no number before all. queries (batch, size), table (n, size), candidates (batch, n)."""
     size, flat, all_candidates = queries.shape[1], table.reshape(-1), candidates.reshape(-1)
     for b in range(begin, end):
         best, largest = candidates[b, 0], np.float32(-np.inf)
@@ -103,8 +103,10 @@ def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candid
             total = np.float32(0.0)
             for d in range(queries.shape[1]):
                 total += queries[b, d] * table[candidate, d]
-            if total > largest:
+            if total > largest or np.isnan(total):
                 best, largest = candidate, total
+                if np.isnan(total):
+                    break
         chosen[b] = best
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hardneg.config import Config
 from hardneg.negatives.kernels import mix_rows, unmix_rows
-from hardneg.negatives.sampler import Ingredients, hardest, rows, takes_sparse
+from hardneg.negatives.sampler import Ingredients, hardest, require_rows, rows, takes_sparse
 from hardneg.random import Stream
 from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
 
@@ -75,6 +76,8 @@ def mix(
     tables: a hop each. positives: (batch,). chosen: (batch,) items a hop. mixing: (batch, hops + 1), the a. On the CPU one
     compiled pass a hop, forward and backward.
     """
+    for table, items in zip(tables, chosen, strict=True):
+        require_rows(torch.stack([positives, items]), table)
     if mixing.device.type == "cpu" and pooling != "concat" and all(takes_sparse(table) for table in tables):
         vectors, ego = _Mix.apply(positives, torch.stack(chosen), mixing, pooling, *tables)  # type: ignore[no-untyped-call]
         return vectors, ego
@@ -101,6 +104,7 @@ class _Mix(torch.autograd.Function):
         return torch.from_numpy(vectors), torch.from_numpy(ego)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, of_vectors: Tensor, of_ego: Tensor) -> tuple[Tensor | None, ...]:
         positives, chosen, mixing, share, shape = ctx.given
         gradients = []

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
+from hardneg.errors import DataError
 from hardneg.negatives.kernels import best_candidates
 from hardneg.negatives.mined import Mined
 from hardneg.random import Stream
@@ -63,6 +64,15 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
     return F.embedding(index, table, sparse=takes_sparse(table))
 
 
+def require_rows(index: Tensor, table: Tensor) -> None:
+    """Compiled code trusts its indices, so they are looked at first."""
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(table):
+        raise DataError(
+            f"found row {int(index.max())} of a table of {len(table)} rows; a sampler's `hops_read` must name the hops "
+            "that it reads"
+        )
+
+
 def takes_sparse(table: Tensor) -> bool:
     """May a gradient of this table come as sparse rows?"""
     return table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
@@ -71,10 +81,13 @@ def takes_sparse(table: Tensor) -> bool:
 def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
     """Each pair's candidate whose row has the largest inner product with its query, the first of equals: (batch,).
 
+    A row that holds NaN, which is how a step marks what it left out, is taken at once, so that the loss shows it.
+
     queries (batch, size), table (n, size), candidates (batch, n). The choice carries no gradient, and no
     (batch, n, size) tensor is made on the CPU.
     """
     queries, table = queries.detach(), table.detach()
+    require_rows(candidates, table)
     if queries.device.type != "cpu":
         best = scores(queries, F.embedding(candidates, table)).argmax(dim=1, keepdim=True)
         return candidates.gather(1, best).squeeze(1)
