@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from hardneg import pipeline
 from hardneg.cli.main import app
+from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
 from hardneg.studies import Search, Study, estimate, write_results
 from hardneg.studies.best import NAME, read_best
@@ -187,3 +188,35 @@ def test_best_is_readable_yaml(write_search: Write, tmp_path: Path) -> None:
     search.write()
     found = yaml.safe_load((tmp_path / "out" / NAME).read_text())
     assert found["best"]["store"]["MF"]["uniform"]["settings"] == {"fit.l2": 1e-4}
+
+
+def test_settings_of_another_split_are_refused(
+    write_search: Write, write_study: Write, folders: Path, tmp_path: Path
+) -> None:
+    """Its validation pairs may be this one's test pairs."""
+    rows = {"uniform": {"sampler": {"kind": "uniform"}}}
+    models = {"MF": STUDY["models"]["MF"]}
+    other = tmp_path / "other"
+    pipeline.split(folders / "dataset", other, SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1))
+    space = {"fit.learning_rate": {"low": 1e-3, "high": 1e-1}}
+    search = Search.read(write_search(rows=rows, trials=1, space=space), tmp_path / "found")
+    search.run(0)
+    search.write()
+    tuned = {"rows": rows, "models": models, "seeds": 3, "tuned": str(tmp_path / "found")}
+    Study.read(write_study(**tuned))
+    with pytest.raises(ConfigError, match="found the settings of store / MF / uniform on another split"):
+        Study.read(write_study(**tuned, splits={"store": str(other)}))
+    with pytest.raises(ConfigError, match="seeds: 100 is that of search 'small-search'"):
+        Study.read(write_study(**(tuned | {"seeds": [1, 2, 100]})))
+
+
+def test_a_part_of_a_search_keeps_what_was_found_elsewhere(write_search: Write, folders: Path, tmp_path: Path) -> None:
+    rows = {"uniform": {"sampler": {"kind": "uniform"}}}
+    splits = {name: str(folders / "split") for name in ("store", "again")}
+    space = {"fit.learning_rate": {"low": 1e-3, "high": 1e-1}}
+    file = write_search(splits=splits, rows=rows, trials=1, space=space)
+    for name in splits:
+        part = Search.read(file, tmp_path / "out", only=[name])
+        assert len(part.run(0)) == 1
+        part.write()
+    assert set(read_best(tmp_path / "out").best) == {"store", "again"}

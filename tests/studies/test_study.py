@@ -141,6 +141,8 @@ def test_a_run_that_fails_is_listed_and_the_others_finish(write_study: Write, tm
     assert failed["row"].to_list() == ["wild"] * 3
     assert failed["reason"].str.contains("not finite").all()
     assert runs.filter(pl.col("status") == "done").select("row", "seed").n_unique() == 9
+    again = CliRunner().invoke(app, [*words, "--collect"])
+    assert "store / MF / wild, seed 1: the embeddings hold" in again.output, "a reason is kept until the run stands"
     page = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
     assert "wild: 0 of 3 seeds finished; left out." in page
     assert "- store / MF / wild, seed 0: the embeddings hold" in page
@@ -220,3 +222,16 @@ def test_runs_of_other_settings_are_in_the_way(write_study: Write, tmp_path: Pat
     study = Study.read(write_study(**small, fit={"epochs": 3}), tmp_path / "out")
     with pytest.raises(ConfigError, match="3 run\\(s\\) are in the way"):
         study.run(0)
+
+
+def test_a_part_leaves_the_tables_of_the_whole_alone(write_study: Write, folders: Path, tmp_path: Path) -> None:
+    splits = {"store": str(folders / "split"), "again": str(folders / "split")}
+    file, out = write_study(splits=splits, models={"MF": STUDY["models"]["MF"]}, seeds=3), tmp_path / "out"
+    carried_out(file, out)
+    before = (out / "tables.md").read_text(encoding="utf-8")
+    part = Study.read(file, out, only=["again"])
+    assert all(run.stands for run in part.runs()), "the runs are the same"
+    results = write_results(part)
+    assert [table.split for table in results.tables] == ["again"]
+    assert (out / "tables.md").read_text(encoding="utf-8") == before
+    assert (out / "parts" / "again" / "tables.md").is_file()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hardneg.cli.grids import emit_estimate, failures, grid_progress
-from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table
+from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table, use_threads
 
 if TYPE_CHECKING:
     from hardneg.studies.search import Search
@@ -18,7 +18,7 @@ def search(
     file: Annotated[Path, typer.Argument(help="YAML file; its paths count from the working directory.")],
     out: Annotated[Path | None, typer.Option(help="Search folder to make, or to go on with [out/NAME].")] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--split", help="Only this split of the file, tables included; repeatable.")
+        list[str] | None, typer.Option("--split", help="Search only this split of the file now; repeatable.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Try nothing: count trials, time each cell for a moment, say how long.")
@@ -42,6 +42,7 @@ def search(
     from hardneg.studies.search_tables import found_cells
 
     require_device(device)
+    use_threads(1)
     read = Search.read(file, out, only=only or (), device=device)
     if dry_run:
         _say_what_would_run(read, workers, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hardneg.cli.grids import emit_estimate, failures, grid_progress
-from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table
+from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table, use_threads
 
 if TYPE_CHECKING:
     from hardneg.studies.results import Results
@@ -19,7 +19,8 @@ def study(
     file: Annotated[Path, typer.Argument(help="YAML file; its paths count from the working directory.")],
     out: Annotated[Path | None, typer.Option(help="Study folder to make, or to go on with [out/NAME].")] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--split", help="Only this split of the file, tables included; repeatable.")
+        list[str] | None,
+        typer.Option("--split", help="Only this split of the file, with tables in OUT/parts/SPLIT; repeatable."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Run nothing: count runs, time each cell for a moment, say how long.")
@@ -44,6 +45,7 @@ def study(
     from hardneg.studies.study import Study
 
     require_device(device)
+    use_threads(1)
     read = Study.read(file, out, only=only or (), device=device)
     if dry_run:
         _say_what_would_run(read, workers, as_json=as_json)
@@ -85,7 +87,7 @@ def _say(read: Study, results: Results, *, as_json: bool) -> None:
         console().print(table(results.settings.headers, results.settings.cells))
         for note in results.settings.notes:
             console().print(note, markup=False)
-    console().print(f"Everything: {read.out}", markup=False)
+    console().print(f"Everything: {read.results}", markup=False)
 
 
 def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:

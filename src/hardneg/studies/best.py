@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
-from hardneg import artifacts
+from hardneg import artifacts, pipeline
 from hardneg.config import Config, parse, read_yaml
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, HardnegError
 from hardneg.studies.cells import Cell, changed
 from hardneg.studies.spec import Scalar, Space
 
@@ -31,6 +32,8 @@ class Found(Config):
     """The budget."""
     failed: int
     """Trials without a value."""
+    made_from: dict[str, str]
+    """Hashes of the train and validation pairs that it was found on."""
     space: Space
 
 
@@ -57,9 +60,11 @@ class Best(Config):
             for row, found in rows.items()
         }
 
-    def applied(self, cells: list[Cell]) -> tuple[list[Cell], list[str]]:
-        """The cells with the settings found for them; problems: cells without any, and unequal budgets."""
-        made, problems, each = [], list[str](), self.each
+    def applied(self, cells: list[Cell], folders: Mapping[str, Path]) -> tuple[list[Cell], list[str]]:
+        """The cells with the settings found for them; problems: cells without any, unequal budgets, and settings found
+        on another split than the folder of that name, whose validation pairs may be this one's test pairs."""
+        made, each = [], self.each
+        problems = self._elsewhere(cells, folders)
         for cell in cells:
             found = each.get((cell.split, cell.model, cell.row))
             made.append(cell)
@@ -71,6 +76,22 @@ class Best(Config):
             except (ConfigError, KeyError) as error:
                 problems.append(f"tuned: what search {self.search!r} found for {cell.name} does not fit it ({error})")
         return made, problems + self._unequal(cells)
+
+    def _elsewhere(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
+        problems, hashes = [], dict[str, dict[str, str]]()
+        for cell in cells:
+            found = self.each.get((cell.split, cell.model, cell.row))
+            try:
+                inputs = hashes.setdefault(cell.split, {}) or pipeline.run_inputs(folders[cell.split], None)
+            except HardnegError:
+                continue  # no split folder: said elsewhere
+            hashes[cell.split] = inputs
+            if found is not None and found.made_from != inputs:
+                problems.append(
+                    f"tuned: search {self.search!r} found the settings of {cell.name} on another split than "
+                    f"{folders[cell.split]}; search on this one"
+                )
+        return problems
 
     def _unequal(self, cells: list[Cell]) -> list[str]:
         budgets: dict[tuple[str, str], set[int]] = {}

@@ -19,29 +19,37 @@ G = TypeVar("G", bound=Grid)
 
 
 def read_study(path: Path, only: Sequence[str] = ()) -> tuple[StudySpec, list[Cell]]:
-    """Read, check and lay out a study, or the part of it on some splits. Raises ConfigError with every problem."""
+    """Read, check and lay out a study; the cells of some splits alone where `only` names these. Raises ConfigError with
+    every problem."""
     return _read(StudySpec, path, only, _study)
 
 
 def read_search(path: Path, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
-    """Read, check and lay out a search, or the part of it on some splits. Raises ConfigError with every problem."""
+    """Read, check and lay out a search; only: splits that must be among its own. Raises ConfigError with every problem."""
     return _read(SearchSpec, path, only, _search)
 
 
 def _read(
-    kind: type[G], path: Path, only: Sequence[str], lay_out: Callable[[G, Names], tuple[list[Cell], list[str]]]
+    kind: type[G],
+    path: Path,
+    only: Sequence[str],
+    lay_out: Callable[[G, Names, Sequence[str]], tuple[list[Cell], list[str]]],
 ) -> tuple[G, list[Cell]]:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist, expected a YAML file; see `hardneg study --help` for one")
     values, problems = read_yaml(path)
-    problems += _restricted(values, only)
     spec, more = salvaged(kind, values)
     problems += more
     cells: list[Cell] = []
     if spec is not None:
         names = Names.of(values)
         problems += checks.of_grid(spec, names)
-        cells, more = lay_out(spec, names)
+        problems += [
+            f"--split {name}: found splits {', '.join(spec.splits)}, expected one of these"
+            for name in only
+            if name not in names.splits
+        ]
+        cells, more = lay_out(spec, names, only)
         problems += more
     if problems or spec is None:
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(dict.fromkeys(problems), start=1))
@@ -49,27 +57,11 @@ def _read(
     return spec, cells
 
 
-def _restricted(values: Any, only: Sequence[str]) -> list[str]:
-    """Leave some splits, in place, and rows that these splits have; the problems found."""
-    splits = values.get("splits") if isinstance(values, dict) else None
-    if not only or not isinstance(splits, dict):
-        return []
-    unknown = [name for name in only if name not in splits]
-    if unknown:
-        return [f"--split {unknown[0]}: found splits {', '.join(map(str, splits))}, expected one of these"]
-    values["splits"] = {name: splits[name] for name in splits if name in only}
-    rows = values.get("rows")
-    for name, row in list(rows.items()) if isinstance(rows, dict) else []:
-        if isinstance(row, dict) and isinstance(row.get("splits"), list):
-            row["splits"] = [split for split in row["splits"] if split in only or split not in splits]
-            if not row["splits"]:
-                del rows[name]
-    return []
-
-
-def _study(spec: StudySpec, names: Names) -> tuple[list[Cell], list[str]]:
-    cells, problems = _tuned(spec, cells_of(spec))
-    problems += _unused(cells, list(spec.options), "options")
+def _study(spec: StudySpec, names: Names, only: Sequence[str]) -> tuple[list[Cell], list[str]]:
+    cells = cells_of(spec)
+    unused = _unused(cells, list(spec.options), "options")
+    cells, problems = _tuned(spec, [cell for cell in cells if not only or cell.split in only])
+    problems += unused
     try:
         cells = with_options(cells, spec.options)
     except ConfigError as error:
@@ -85,12 +77,16 @@ def _tuned(spec: StudySpec, cells: list[Cell]) -> tuple[list[Cell], list[str]]:
         best = read_best(spec.tuned)
     except ConfigError as error:
         return cells, [f"tuned: {error}"]
-    found, problems = best.applied(cells)
+    found, problems = best.applied(cells, {name: split.folder for name, split in spec.splits.items()})
+    if best.seed in spec.seeds:
+        problems.append(
+            f"seeds: {best.seed} is that of search {best.search!r}, whose validation values chose the settings; leave it out"
+        )
     both = sorted(set(spec.options) & best.fields)
     return found, problems + [f"options: {field} was tuned by {spec.tuned}; leave it out here" for field in both]
 
 
-def _search(spec: SearchSpec, names: Names) -> tuple[list[Cell], list[str]]:  # noqa: ARG001 - as `_study`
+def _search(spec: SearchSpec, names: Names, only: Sequence[str]) -> tuple[list[Cell], list[str]]:  # noqa: ARG001 - as `_study`
     cells = cells_of(spec)
     problems = _unused(cells, list(spec.space), "space")
     for name, row in spec.rows.items():

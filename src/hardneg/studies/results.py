@@ -23,7 +23,7 @@ from hardneg.studies.runs import collect, slug
 from hardneg.studies.search_tables import found_cells
 from hardneg.studies.study import Run, Study
 
-RUNS, TABLES, TEXT = "runs.parquet", "tables", "tables.md"
+RUNS, TABLES, TEXT, FAILED = "runs.parquet", "tables", "tables.md", "failed.json"
 CLOCKS = ("seconds", "peak_memory_mib")
 """Columns that differ from one machine, or one call, to the next."""
 NOT_RUN = "not run yet"
@@ -101,26 +101,37 @@ class Results:
 def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
     """Read what stands, and write runs.parquet, a comparison for every split and model, and all of them as Markdown.
 
-    outcomes: how the runs of this call ended; reasons of failures are taken from there.
+    outcomes: how the runs of this call ended; reasons of failures are kept in failed.json until the run stands.
     """
-    reasons = {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
+    reasons = _reasons(study, outcomes)
     runs = [replace(run, stands=run.stands and run.job.name not in reasons) for run in study.runs()]
     in_order = [run for cell in study.cells for run in runs if run.cell is cell]
     frame = pl.DataFrame([line for run in in_order for line in _lines(study, run, reasons)], schema=SCHEMA)
     made = [
         _table(study, split, model, runs) for split, model in dict.fromkeys((c.split, c.model) for c in study.cells)
     ]
-    study.out.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(study.out / RUNS)
-    folder = study.out / TABLES
+    study.results.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(study.results / RUNS)
+    folder = study.results / TABLES
     shutil.rmtree(folder, ignore_errors=True)  # a name may have changed
     folder.mkdir()
     for table in made:
         _write(table, folder / f"{slug(table.split)}-{slug(table.model)}")
     failed = {run.job.name: reasons[run.job.name] for run in runs if run.job.name in reasons}
     results = Results(frame, made, _settings(study), failed)
-    (study.out / TEXT).write_text(_text(study, results), encoding="utf-8")
+    (study.results / TEXT).write_text(_text(study, results), encoding="utf-8")
     return results
+
+
+def _reasons(study: Study, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Why runs failed, in this call and in earlier ones; what stands since, or was not tried again, has its own."""
+    path, standing = study.out / FAILED, {run.job.name for run in study.runs() if run.stands}
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known |= {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
+    left = {name: reason for name, reason in known.items() if name not in standing}
+    if left or path.is_file():
+        artifacts.replace_file(path, json.dumps(left, indent=2).encode() + b"\n")
+    return left
 
 
 def _lines(study: Study, run: Run, reasons: Mapping[str, str]) -> list[dict[str, Any]]:

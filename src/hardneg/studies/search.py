@@ -1,6 +1,6 @@
 """A search for settings: as many trials for every split x model x row, judged on validation pairs alone.
 
-Nothing here reads a test pair. Trials are runs like any other; the optuna study lives in memory and is built again from
+Nothing here uses a test pair. Trials are runs like any other; the optuna study lives in memory and is built again from
 the trials that ended, so that a search killed anywhere goes on with the suggestions that the unbroken one makes.
 """
 
@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -155,9 +156,7 @@ class CellSearch:
 
     def _write(self, trials: Sequence[Trial]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".{TRIALS}.new"
-        pl.DataFrame([asdict(trial) for trial in trials], schema=SCHEMA).write_parquet(beside)
-        beside.replace(self.folder / TRIALS)
+        _replace(self.folder / TRIALS, pl.DataFrame([asdict(trial) for trial in trials], schema=SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -168,13 +167,15 @@ class Search:
     cells: list[Cell]
     out: Path
     device: str = "cpu"
+    only: tuple[str, ...] = ()
+    """Splits that `run` searches; empty for all."""
 
     @classmethod
     def read(cls, path: Path, out: Path | None = None, *, only: Sequence[str] = (), device: str = "cpu") -> Search:
         """Read and check a file; out: the search folder, out/NAME if not given; only: some splits of it."""
         require_optuna()
         spec, cells = read_search(path, only)
-        return cls(spec, cells, out or Path("out") / spec.name, device)
+        return cls(spec, cells, out or Path("out") / spec.name, device, tuple(only))
 
     @cached_property
     def stages(self) -> Stages:
@@ -205,8 +206,8 @@ class Search:
         """Make what is shared, then search every cell; cells run side by side, the trials of one in their order."""
         self.out.mkdir(parents=True, exist_ok=True)
         write_yaml(self.out / "search.yaml", self.spec, only_given=True)
-        self.stages.make(self.cells, progress)
-        tasks = self.tasks()
+        self.stages.make([cell for cell in self.cells if not self.only or cell.split in self.only], progress)
+        tasks = [task for task in self.tasks() if not self.only or task.cell.split in self.only]
         blocked = [
             pool.Outcome(task.name, reason)
             for task in tasks
@@ -221,10 +222,16 @@ class Search:
         tasks = self.tasks()
         frames = [_with_place(task) for task in tasks]
         trials = pl.concat(frames)
-        trials.write_parquet(self.out / TRIALS)
+        _replace(self.out / TRIALS, trials)
         best = Best(search=self.spec.name, seed=self.spec.seed, best=_nested(tasks))
         write_best(self.out, best)
         return best, trials
+
+
+def _replace(path: Path, frame: pl.DataFrame) -> None:
+    held = BytesIO()
+    frame.write_parquet(held)
+    artifacts.replace_file(path, held.getvalue())
 
 
 def _with_place(task: CellSearch) -> pl.DataFrame:
@@ -262,5 +269,6 @@ def _found(task: CellSearch) -> Found | None:
         trial=best.trial,
         trials=task.trials,
         failed=len(trials) - len(valued),
+        made_from=pipeline.run_inputs(task.split, None),
         space=task.space,
     )

@@ -36,17 +36,24 @@ class Study:
     cells: list[Cell]
     out: Path
     device: str = "cpu"
+    only: tuple[str, ...] = ()
+    """Splits that the cells are of; empty for all."""
 
     @classmethod
     def read(cls, path: Path, out: Path | None = None, *, only: Sequence[str] = (), device: str = "cpu") -> Study:
         """Read and check a file; out: the study folder, out/NAME if not given; only: some splits of it."""
         spec, cells = read_study(path, only)
-        return cls(spec, cells, out or Path("out") / spec.name, device)
+        return cls(spec, cells, out or Path("out") / spec.name, device, tuple(only))
 
     @cached_property
     def stages(self) -> Stages:
         """The shared folders."""
         return Stages(self.spec, self.out, self.device)
+
+    @property
+    def results(self) -> Path:
+        """Where tables go: the study folder, or, for a part of the splits, a folder of that part."""
+        return self.out / "parts" / "-".join(map(slug, self.only)) if self.only else self.out
 
     @property
     def metrics(self) -> tuple[str, ...]:
