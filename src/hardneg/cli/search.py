@@ -70,7 +70,8 @@ def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
     wanted = []
     for task in tasks:
         done = len(task.ended())
-        finished = tuple(task.folder / f"trial-{t.trial:03}" for t in task.ended() if t.value is not None)
+        folders = [task.folder / f"trial-{trial.trial:03}" for trial in task.ended() if trial.value is not None]
+        finished = tuple(folder for folder in folders if folder.is_dir())  # trials may have come without their runs
         wanted.append(Wanted(task.name, task.split, task.negatives, task.cell.config, task.budget - done, finished))
     with bars() as bar:
         found = estimates(wanted, device=read.device, told=bar)
