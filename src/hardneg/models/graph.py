@@ -109,6 +109,14 @@ class Graph(nn.Module):
         """Make a table ready for products of our own kernel."""
         return Stored(numbers, *to_half(numbers)) if self.storage == "float16" else Stored(numbers)
 
+    def hop(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """One whole hop by whoever multiplies there: (n_users, size), (n_items, size) -> the same."""
+        if not self.own(users.device):
+            return self.plain(users, items)
+        stored_users, stored_items = self.store(users.numpy()), self.store(items.numpy())
+        made = self.users.product(stored_items), self.items.product(stored_users)
+        return torch.from_numpy(made[0].numbers), torch.from_numpy(made[1].numbers)
+
     def plain(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """One hop by torch alone: (n_users, size), (n_items, size) -> the same, every row summed over its neighbours.
 

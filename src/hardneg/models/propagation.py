@@ -63,8 +63,7 @@ class _Propagate(torch.autograd.Function):
             )
             for hop in range(ctx.hops + 1)
         ]
-        backward = _own_backward if ctx.graph.own(ctx.tables[0].device) else _plain_backward
-        return None, None, None, None, *backward(ctx.graph, shares, *ctx.tables)
+        return None, None, None, None, *_backward(ctx.graph, shares, *ctx.tables)
 
 
 Hops = tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor]]
@@ -165,23 +164,11 @@ class _Share:
         _add(into, pooled, part, _weight(self.pooling, self.hops))
 
 
-def _plain_backward(graph: Graph, shares: list[_Share], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+def _backward(graph: Graph, shares: list[_Share], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     users, items = torch.zeros_like(users), torch.zeros_like(items)
     for share in reversed(shares):
         if share is not shares[-1]:
-            users, items = graph.plain(users, items)
-        share.add_to_users(users)
-        share.add_to_items(items)
-    return users, items
-
-
-def _own_backward(graph: Graph, shares: list[_Share], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    users, items = torch.zeros_like(users), torch.zeros_like(items)
-    for share in reversed(shares):
-        if share is not shares[-1]:
-            stored_users, stored_items = graph.store(users.numpy()), graph.store(items.numpy())
-            users = torch.from_numpy(graph.users.product(stored_items).numbers)
-            items = torch.from_numpy(graph.items.product(stored_users).numbers)
+            users, items = graph.hop(users, items)
         share.add_to_users(users)
         share.add_to_items(items)
     return users, items
