@@ -1,0 +1,1 @@
+"""Language models: one protocol, adapters, the store, limits and the budget."""

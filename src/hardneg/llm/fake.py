@@ -1,0 +1,44 @@
+"""A language model made of a function: for tests, dry runs and for trying prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hardneg.llm.protocol import Refusal, Reply, Request, Usage
+
+
+class FunctionModel:
+    """Answers with what `answer` returns: words, a Reply, a Refusal; or raises what it raises.
+
+    Tokens are words here, so that counts can be checked by hand. `asked` keeps every request in order.
+    """
+
+    foreign: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        answer: Callable[[Request], str | Reply | Refusal],
+        *,
+        name: str = "function",
+        batch_size: int = 1,
+        concurrency: int = 4,
+    ) -> None:
+        self.name = self.identity = name
+        self.batch_size, self.concurrency = batch_size, concurrency
+        self.asked: list[Request] = []
+        self._answer = answer
+
+    def count_tokens(self, request: Request) -> int:
+        """Words of the prompt."""
+        return sum(len(message.content.split()) for message in request.messages)
+
+    async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        """Call the function for each request."""
+        self.asked += requests
+        return [self._reply(request) for request in requests]
+
+    def _reply(self, request: Request) -> Reply | Refusal:
+        answer = self._answer(request)
+        if not isinstance(answer, str):
+            return answer
+        return Reply(answer, Usage(self.count_tokens(request), len(answer.split())))
