@@ -10,17 +10,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardneg import artifacts, pipeline
+from hardneg import api, artifacts, pipeline
 from hardneg.audit import TRAINED, audit_run, audit_split
 from hardneg.data import Dataset, Interactions, Split, SplitConfig, simulate
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
+from hardneg.data.interactions import union
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_mask, check_split, redraw
 from hardneg.errors import ConfigError
-from hardneg.negatives import MixGCF, Semantic
+from hardneg.negatives import MixGCF, Retrieved, Semantic
 from hardneg.pipeline import RunConfig
-from hardneg.text import Profiles
+from hardneg.text import Profiles, extract_profiles
 from hardneg.training import FitConfig
 from hardneg.types import Floats, Progress
 
@@ -57,7 +58,7 @@ def test_our_stages_pass(folders: Path) -> None:
 
 
 def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = pipeline.extract_profiles
+    honest = extract_profiles
 
     def leaky(split: Split) -> Profiles:
         profiles = honest(split)
@@ -68,7 +69,7 @@ def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pyte
         ]
         return replace(profiles, users=users)
 
-    monkeypatch.setattr(pipeline, "extract_profiles", leaky)
+    monkeypatch.setattr("hardneg.pipeline.text.extract_profiles", leaky)
     checks = {check.question: check for check in audit_split(folders / "split", WordCounts())}
     found = checks["test pairs, drawn anew, change nothing that was made"]
     assert not found.passed
@@ -83,11 +84,11 @@ def test_training_that_reads_validation_pairs_is_found(
     config = RunConfig(fit=FitConfig(epochs=2))
     pipeline.train(folders / "split", tmp_path / "run", config)
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
-    honest = pipeline.api.UniformCandidates
+    honest = api.UniformCandidates
     read = splits.read
 
     def leaky(excluded: Interactions) -> object:
-        return honest(excluded if current[0] is None else pipeline.union(excluded, current[0].valid))
+        return honest(excluded if current[0] is None else union(excluded, current[0].valid))
 
     current: list[Split | None] = [None]
 
@@ -96,7 +97,7 @@ def test_training_that_reads_validation_pairs_is_found(
         return current[0]
 
     monkeypatch.setattr(splits, "read", reading)
-    monkeypatch.setattr(pipeline.api, "UniformCandidates", leaky)
+    monkeypatch.setattr("hardneg.api.UniformCandidates", leaky)
     failed = [check.question for check in audit_run(tmp_path / "run", folders / "split", None) if not check.passed]
     assert failed == ["valid pairs, drawn anew, change nothing that was made"]
 
@@ -110,7 +111,7 @@ def test_a_whole_run_is_the_same_whatever_the_test_pairs_are(folders: Path, tmp_
     for name, folder in (("one", folders / "split"), ("two", other)):
         out = tmp_path / name
         pipeline.profile(folder, out / "profiles")
-        pipeline.mine_retrieved(folder, out / "profiles", out / "negatives", pipeline.Retrieved(), WordCounts())
+        pipeline.mine_retrieved(folder, out / "profiles", out / "negatives", Retrieved(), WordCounts())
         config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=20, check_every=2, patience=2))
         pipeline.train(folder, out / "run", config, negatives=out / "negatives")
         hashes.append({name: artifacts.content_hashes(out / name) for name in ("profiles", "negatives", "run")})
@@ -131,7 +132,7 @@ def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, t
     curves = []
     for name, folder in (("one", folders / "split"), ("two", tmp_path / "split")):
         pipeline.train(folder, tmp_path / name, config)
-        curves.append(pipeline.pl.read_parquet(tmp_path / name / "metrics.parquet"))
+        curves.append(pl.read_parquet(tmp_path / name / "metrics.parquet"))
     losses = [frame.filter(metric="loss")["value"].to_list() for frame in curves]
     epochs = min(map(len, losses))
     assert epochs >= 6
@@ -181,7 +182,7 @@ def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_th
         split = pipeline.split(out / "dataset", out / "split", SplitConfig(by="given", valid=0.2))
         assert len(split.reviews) > 100
         pipeline.profile(out / "split", out / "profiles")
-        pipeline.mine_retrieved(out / "split", out / "profiles", out / "negatives", pipeline.Retrieved(), WordCounts())
+        pipeline.mine_retrieved(out / "split", out / "profiles", out / "negatives", Retrieved(), WordCounts())
         config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=6, check_every=2))
         pipeline.train(out / "split", out / "run", config, negatives=out / "negatives")
         made = {folder: artifacts.content_hashes(out / folder) for folder in ("split", "profiles", "negatives", "run")}
@@ -203,12 +204,10 @@ def test_what_was_made_from_another_split_is_refused(folders: Path, tmp_path: Pa
     pipeline.split(folders / "dataset", other, SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1))
     assert len(splits.read(other).train) == len(splits.read(folders / "split").train)
     pipeline.profile(other, tmp_path / "profiles")
-    pipeline.mine_retrieved(other, tmp_path / "profiles", tmp_path / "negatives", pipeline.Retrieved(), WordCounts())
+    pipeline.mine_retrieved(other, tmp_path / "profiles", tmp_path / "negatives", Retrieved(), WordCounts())
     said = r"was made from another split than .*; make these (profiles|negatives) from this split"
     with pytest.raises(ConfigError, match=said):
-        pipeline.mine_retrieved(
-            folders / "split", tmp_path / "profiles", tmp_path / "n", pipeline.Retrieved(), WordCounts()
-        )
+        pipeline.mine_retrieved(folders / "split", tmp_path / "profiles", tmp_path / "n", Retrieved(), WordCounts())
     with pytest.raises(ConfigError, match=said):
         pipeline.mine_random(folders / "split", tmp_path / "negatives", tmp_path / "r", seed=0)
     config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=1))
@@ -234,7 +233,7 @@ def test_overlapping_parts_are_found(store: tuple[Split, Truth]) -> None:
 
 
 def test_a_mask_that_a_method_widened_is_found(seen: Interactions) -> None:
-    wider = pipeline.union(seen, Interactions.of(np.array([4]), np.array([2]), n_users=6, n_items=12))
+    wider = union(seen, Interactions.of(np.array([4]), np.array([2]), n_users=6, n_items=12))
     assert check_mask(seen, seen).passed
     found = check_mask(wider, seen)
     assert not found.passed

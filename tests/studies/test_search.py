@@ -72,7 +72,7 @@ def test_equal_budgets_validation_alone_and_resumed_anywhere(
 
     monkeypatch.setattr(pipeline, "evaluate_run", forbidden)
     monkeypatch.setattr("hardneg.studies.runs.evaluate_run", forbidden)
-    monkeypatch.setattr(pipeline, "evaluate", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.serving.evaluate", forbidden)
     file, whole, broken = write_search(), tmp_path / "whole", tmp_path / "broken"
     searched(file, whole)
     trials = pl.read_parquet(whole / "trials.parquet")

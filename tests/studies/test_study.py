@@ -90,8 +90,8 @@ def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be trained or scored again")
 
-    monkeypatch.setattr(pipeline.api, "fit", forbidden)
-    monkeypatch.setattr(pipeline, "evaluate", forbidden)
+    monkeypatch.setattr("hardneg.api.fit", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.serving.evaluate", forbidden)
     again = carried_out(tmp_path / "study.yaml", tmp_path / "out")
     assert again.failed == {}
     assert_same(whole[0], tmp_path / "out")

@@ -1,0 +1,127 @@
+"""One product of the graph with a table, by everybody who can: where a step of LightGCN spends most of its time.
+
+    python benchmarks/products.py data/sports-split [--repeats 15] [--out benchmarks/results/products.md]
+
+Both sides of the graph once, one thread, alone in a loop, so with warm caches. All take turns; a cell is the median over the
+turns, and a ratio is taken within each turn. All but the 16-bit product must give the same sums.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.sparse import block_array
+
+from hardneg.data import split as splits
+from hardneg.models.graph import Graph, normalised_adjacency
+
+SIZE = 64
+OURS = "ours, 32 bits"
+Product = Callable[[], tuple[np.ndarray, ...]]
+"""Returns the sums in one part, or those of users and those of items."""
+
+
+@numba.njit(fastmath=True)
+def plain_numba(starts, neighbours, weights, table, out):
+    for row in range(len(starts) - 1):
+        out[row] = 0
+        for k in range(starts[row], starts[row + 1]):
+            for column in range(table.shape[1]):
+                out[row, column] += weights[k] * table[neighbours[k], column]
+    return out
+
+
+def contestants(folder: Path) -> dict[str, Product]:
+    """Name -> a call that returns (users + items, SIZE), in one part or two."""
+    train = splits.read(folder).train
+    above = normalised_adjacency(train)
+    whole = block_array([[None, above], [above.T, None]], format="csr")
+    table = np.random.default_rng(0).standard_normal((whole.shape[0], SIZE), np.float32)
+    tensor = torch.from_numpy(table)
+    starts, columns, weights = (torch.from_numpy(x) for x in (whole.indptr, whole.indices, whole.data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Ss]parse.*")
+        compressed = torch.sparse_csr_tensor(starts.long(), columns.long(), weights, size=whole.shape)
+        coordinates = compressed.to_sparse_coo().coalesce()
+    out = np.empty_like(table)
+    return {
+        OURS: own(Graph(train), table),
+        "ours, 16 bits (table in 32, converted)": own(Graph(train, storage="float16"), table),
+        "ours, 16 bits (table in 16 already)": own(Graph(train, storage="float16"), table, stored=True),
+        "plain numba": lambda: (plain_numba(whole.indptr, whole.indices, whole.data, table, out),),
+        "torch, compressed rows (MKL)": lambda: ((compressed @ tensor).numpy(),),
+        "torch, coordinates": lambda: ((coordinates @ tensor).numpy(),),
+        "torch, embedding_bag": lambda: (
+            F.embedding_bag(columns, tensor, starts[:-1], mode="sum", per_sample_weights=weights).numpy(),
+        ),
+    }
+
+
+def own(graph: Graph, table: np.ndarray, *, stored: bool = False) -> Product:
+    """Our product, with or without making the table ready for it."""
+    users, items = np.split(table, [graph.users.shape[0]])
+    if stored:
+        ready = graph.store(users), graph.store(items)
+        return lambda: (graph.users.product(ready[1]).numbers, graph.items.product(ready[0]).numbers)
+    return lambda: (
+        graph.users.product(graph.store(items)).numbers,
+        graph.items.product(graph.store(users)).numbers,
+    )
+
+
+def require_the_same(products: dict[str, Product]) -> None:
+    """Equal work only where the sums are equal; 16 bits to their own precision."""
+    wanted = np.concatenate(products["torch, compressed rows (MKL)"]())
+    for name, product in products.items():
+        tolerance = 2e-2 if "16 bits" in name else 1e-4
+        np.testing.assert_allclose(np.concatenate(product()), wanted, atol=tolerance, err_msg=name)
+
+
+def seconds(product: Product) -> float:
+    start = time.perf_counter()
+    product()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="also write the table to this file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    products = contestants(arguments.split)
+    require_the_same(products)
+    turns = [{name: seconds(product) for name, product in products.items()} for _ in range(arguments.repeats)]
+    rows = []
+    for name in products:
+        ratios = sorted(turn[name] / turn[OURS] for turn in turns)
+        taken = 1000 * statistics.median(turn[name] for turn in turns)
+        rows.append(f"| {name} | {taken:.2f} | {statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] |")
+    text = "\n".join(
+        [
+            f"# One product of the graph with a table of {SIZE} columns\n",
+            f"{arguments.split.name}, one thread, {arguments.repeats} turns; median [min, max].\n",
+            f"| product | ms | over {OURS} |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+    print(text)
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

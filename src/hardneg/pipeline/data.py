@@ -1,0 +1,35 @@
+"""Stages of the data room: simulate, split, and the truth of what was simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardneg import artifacts
+from hardneg.data import dataset as datasets
+from hardneg.data import simulate as simulation
+from hardneg.data import split as splits
+from hardneg.data import truth as truths
+from hardneg.data.split import Split
+from hardneg.data.splitting import SplitConfig, make_split
+from hardneg.data.truth import Truth
+
+
+def simulate(out: Path, config: simulation.SimulationConfig) -> None:
+    """Simulate a store into a dataset folder."""
+    if not artifacts.finished(out, artifacts.key_of(datasets.KIND, config.model_dump(), {})):
+        simulation.write(out, config)
+
+
+def split(dataset: Path, out: Path, config: SplitConfig) -> Split:
+    """Divide a dataset folder into a split folder."""
+    files = ("interactions.parquet", "items.parquet")
+    inputs = {"dataset": artifacts.folder_hash(dataset, files)}
+    settings = config.model_dump(mode="json")
+    if not artifacts.finished(out, artifacts.key_of(splits.KIND, settings, inputs)):
+        splits.write(out, make_split(datasets.read(dataset), config), config=settings, inputs=inputs)
+    return splits.read(out)
+
+
+def truth_of(dataset: Path, split_folder: Path) -> Truth:
+    """The truth of a simulated dataset, in the numbering of its split."""
+    return truths.read(dataset).numbered_as(splits.read(split_folder).vocabulary)

@@ -1,0 +1,158 @@
+"""The training stage: one run into one folder, which serves without its split."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from safetensors.torch import save_file
+
+from hardneg import api, artifacts
+from hardneg.config import Config, write_yaml
+from hardneg.data import columns as c
+from hardneg.data import split as splits
+from hardneg.data import truth as truths
+from hardneg.data.interactions import Interactions
+from hardneg.data.split import Split
+from hardneg.diagnostics import Examples, ServedFalseNegatives
+from hardneg.models import LightGCN, LightGCNConfig, ModelConfig
+from hardneg.negatives import Mined, SamplerConfig, Uniform, mined
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.training import FitConfig, Fitted, Resume, Watch
+from hardneg.training.checkpoint import NAME as CHECKPOINT
+from hardneg.types import Observer
+
+RUN = "run"
+SHOWN_USERS = 3
+"""Users whose served negatives a run keeps for people to look at."""
+
+
+class RunConfig(Config):
+    """One training run: a backbone, a sampler, and how they are trained."""
+
+    model: ModelConfig = LightGCNConfig()
+    sampler: SamplerConfig = Uniform()
+    fit: FitConfig = FitConfig()
+
+
+def train(
+    split_folder: Path,
+    out: Path,
+    config: RunConfig,
+    *,
+    negatives: Path | None = None,
+    truth: Path | None = None,
+    device: str = "cpu",
+    watch: Watch | None = None,
+) -> None:
+    """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
+
+    negatives: a negatives folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
+    serves is then measured against it, which changes nothing of the training.
+    """
+    settings = _run_settings(config, against_truth=truth is not None)
+    inputs = run_inputs(split_folder, negatives)
+    key = run_key(config, inputs, against_truth=truth is not None)
+    if artifacts.finished(out, key):
+        return
+    data = splits.read(split_folder)
+    api.require_validation(data)
+    given = None if negatives is None else mined.read(negatives, data.vocabulary, len(data.train))
+    served = (
+        None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
+    )
+    examples = Examples(shown_users(data.train))
+    observers: list[Observer] = [examples] if served is None else [examples, served]
+    notes = _notes(given, device)
+    with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
+        model = config.model.build(data.train, seed=config.fit.seed).to(device)
+        kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
+        notes |= {} if kernel is None else {"graph kernel": kernel}
+        fitted = api.fit(
+            model,
+            data,
+            sampler=config.sampler,
+            mined=given,
+            config=config.fit,
+            observers=observers,
+            resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
+            watch=watch,
+        )
+        _write_run(folder, fitted, data, config)
+        examples.table().write_parquet(folder / "examples.parquet")
+        if served is not None:
+            served.table().write_parquet(folder / "served.parquet")
+        notes |= {"best epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
+        notes |= fitted.progressed.counters
+    (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
+
+
+def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
+    """Hashes of what a run is made from; no test pair among them."""
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "valid": artifacts.file_hash(split_folder / "valid.parquet"),
+    }
+    if negatives is not None:
+        inputs["negatives"] = hash_of_same_split(negatives, mined.KIND, split_folder)
+    return inputs
+
+
+def run_key(config: RunConfig, inputs: Mapping[str, str], *, against_truth: bool = False) -> str:
+    """The key of the run that `train` would make from these inputs."""
+    return artifacts.key_of(RUN, _run_settings(config, against_truth=against_truth), inputs)
+
+
+def _run_settings(config: RunConfig, *, against_truth: bool) -> dict[str, Any]:
+    return config.model_dump(mode="json") | {"measured against truth": against_truth}
+
+
+def shown_users(train: Interactions) -> Any:
+    """A few users to show: those nearest the median number of train pairs, by train alone."""
+    distance = abs(train.counts - sorted(train.counts)[train.n_users // 2])
+    return distance.argsort(kind="stable")[:SHOWN_USERS]
+
+
+def _notes(given: Mined | None, device: str) -> dict[str, Any]:
+    notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
+    return notes if given is None else notes | {"negatives written by": given.source}
+
+
+def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig) -> None:
+    write_yaml(folder / "config.yaml", config)
+    pl.DataFrame(
+        fitted.progressed.curves,
+        schema={"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64},
+    ).write_parquet(folder / "metrics.parquet")
+    save_file({name: tensor.cpu() for name, tensor in fitted.model.state_dict().items()}, folder / "model.safetensors")
+    embeddings = fitted.embeddings
+    pooled = {"users": embeddings.final_users, "items": embeddings.final_items}
+    save_file({n: t.detach().cpu().contiguous().clone() for n, t in pooled.items()}, folder / "embeddings.safetensors")
+    # What serving needs besides: the ids behind the rows, and what each user has.
+    pl.DataFrame({c.USER_ID: data.vocabulary.user_ids}).write_parquet(folder / "users.parquet")
+    pl.DataFrame({c.ITEM_ID: data.vocabulary.item_ids}).write_parquet(folder / "items.parquet")
+    pl.DataFrame({c.USER: data.train.users, c.ITEM: data.train.items}).write_parquet(folder / "seen.parquet")
+    costs = {
+        "seconds": round(fitted.progressed.seconds, 3),
+        "peak_memory_mib": _peak_memory_mib(),
+        "llm_calls": 0,
+        "llm_tokens": 0,
+        "money": 0.0,
+    }
+    (folder / "costs.json").write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
+
+
+def _peak_memory_mib() -> int:
+    """Largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux; getrusage would count the parent's peak in a process that it started
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+        return int(lines["VmHWM"].split()[0]) // 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
