@@ -10,7 +10,7 @@ import pytest
 
 import hardneg as hn
 from hardneg.data import FilterConfig, SplitConfig, make_split
-from hardneg.data.sources import read_lightgcn, read_pairs, read_table, recbole
+from hardneg.data.sources import open_recbole, read_lightgcn, read_pairs, read_table
 from hardneg.text import extract_profiles, item_texts, text_taste_correlation
 from hardneg.training import FitConfig
 
@@ -97,7 +97,7 @@ def test_movielens_lists_are_read(real: Path) -> None:
 
 def test_movielens_atomic_files_are_read(real: Path) -> None:
     folder = real / "ml-100k"
-    data = recbole({"train": folder / "ml-100k.inter.gz"}, folder / "ml-100k.item.gz").read()
+    data = open_recbole({"train": folder / "ml-100k.inter.gz"}, folder / "ml-100k.item.gz").read()
     assert data.ledger == ()
     assert data.interactions.select("user_id", "item_id").n_unique() == len(data.interactions) == 100_000
     assert data.interactions["rating"].unique().sort().to_list() == [1, 2, 3, 4, 5]

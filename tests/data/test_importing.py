@@ -17,7 +17,7 @@ from hardneg import artifacts
 from hardneg.data import FilterConfig, filters, importing
 from hardneg.data import dataset as datasets
 from hardneg.data.ledger import Entry
-from hardneg.data.sources import Source, amazon
+from hardneg.data.sources import Source, open_amazon
 from hardneg.data.sources import blocks as blocks_module
 from hardneg.errors import DataError
 
@@ -63,7 +63,7 @@ def test_the_folder_holds_what_reading_into_memory_gives(
     tmp_path_factory: pytest.TempPathFactory, some: list[Any], config: FilterConfig | None, size: int, part: int
 ) -> None:
     folder = tmp_path_factory.mktemp("import")
-    source = amazon(2018, put(folder, some), put(folder, META, "meta.json.gz"))
+    source = open_amazon(2018, put(folder, some), put(folder, META, "meta.json.gz"))
     try:
         whole = source.read(config)
     except DataError as error:
@@ -95,7 +95,7 @@ def test_filters_while_reading_keep_what_filters_on_the_whole_keep(
     tmp_path: Path, some: list[Any], config: FilterConfig
 ) -> None:
     """The rows are those that `data split` would keep of an unfiltered import."""
-    source = amazon(2018, put(tmp_path, some))
+    source = open_amazon(2018, put(tmp_path, some))
     try:
         expected, _ = filters.apply(source.read().interactions, config)
     except DataError:
@@ -114,27 +114,29 @@ def test_every_row_is_kept_or_in_the_ledger(tmp_path: Path) -> None:
         "junk",
         review("", "1", 1, 1, ""),
     ]
-    importing.write(tmp_path / "out", amazon(2018, put(tmp_path, some)), FilterConfig(min_rating=2, kcore=3), **NONE)
+    importing.write(
+        tmp_path / "out", open_amazon(2018, put(tmp_path, some)), FilterConfig(min_rating=2, kcore=3), **NONE
+    )
     notes = artifacts.manifest_of(tmp_path / "out", "dataset")["notes"]
     assert notes["rows"] + sum(entry["count"] for entry in notes["ledger"]) == 302
     assert notes["rows"] > 0
 
 
 def test_without_an_item_file_the_item_table_is_empty(tmp_path: Path) -> None:
-    importing.write(tmp_path / "out", amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")])), **NONE)
+    importing.write(tmp_path / "out", open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")])), **NONE)
     assert datasets.read(tmp_path / "out").items.schema == {"item_id": pl.String}
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     """A folder's hash is part of the keys of what is made from it."""
-    source = amazon(2018, put(tmp_path, [review(f"u{n % 70}", f"i{n % 31}", 5, n, "x" * n) for n in range(500)]))
+    source = open_amazon(2018, put(tmp_path, [review(f"u{n % 70}", f"i{n % 31}", 5, n, "x" * n) for n in range(500)]))
     for name in ("one", "two"):
         importing.write(tmp_path / name, source, FilterConfig(kcore=2), **NONE)
     assert artifacts.folder_hash(tmp_path / "one") == artifacts.folder_hash(tmp_path / "two")
 
 
 def test_what_a_killed_import_left_is_not_mixed_in(tmp_path: Path) -> None:
-    source = amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))
+    source = open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))
     growing = artifacts.partial(tmp_path / "out", artifacts.key_of("dataset", {}, {}))
     stale = growing / "parts" / "interactions" / "00000.parquet"
     stale.parent.mkdir(parents=True)
@@ -145,7 +147,7 @@ def test_what_a_killed_import_left_is_not_mixed_in(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
-    source = amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))
+    source = open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -174,7 +176,9 @@ def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(importing.Parts, "add", watched)
     monkeypatch.setattr(importing, "kept_rows", looked_at)
-    source: Source = amazon(2018, put(tmp_path, [review(f"u{n % 9}", f"i{n % 7}", 5, n, "text") for n in range(1000)]))
+    source: Source = open_amazon(
+        2018, put(tmp_path, [review(f"u{n % 9}", f"i{n % 7}", 5, n, "text") for n in range(1000)])
+    )
     importing.write(tmp_path / "out", source, FilterConfig(kcore=2), **NONE)
     assert max(waiting) < 50
     assert seen == [["user_id", "item_id", "timestamp"]]

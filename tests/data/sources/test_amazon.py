@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from hardneg.data import FilterConfig
-from hardneg.data.sources import amazon
+from hardneg.data.sources import open_amazon
 from hardneg.data.sources.amazon import Year
 from hardneg.errors import DataError
 
@@ -55,7 +55,7 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
         {**OLD, "style": {"Format:": " Hardcover"}, "vote": "3", "verified": False, "image": ["x"], "summary": None},
         {"reviewerID": "B", "asin": "1", "overall": 3, "unixReviewTime": None},
     ]
-    data = amazon(year, put(tmp_path, rows, name)).read()
+    data = open_amazon(year, put(tmp_path, rows, name)).read()
     assert data.interactions.schema == {
         "user_id": pl.String,
         "item_id": pl.String,
@@ -75,7 +75,7 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
 
 
 def test_new_reviews_have_milliseconds_and_the_parent_item(tmp_path: Path) -> None:
-    data = amazon(2023, put(tmp_path, [NEW], "Beauty.jsonl")).read()
+    data = open_amazon(2023, put(tmp_path, [NEW], "Beauty.jsonl")).read()
     assert data.interactions.rows() == [
         (
             "AGKHLEW2SOWHNMFQIJGBECAF7INQ",
@@ -89,7 +89,7 @@ def test_new_reviews_have_milliseconds_and_the_parent_item(tmp_path: Path) -> No
 
 def test_reviews_can_be_left_where_they_are(tmp_path: Path) -> None:
     path = put(tmp_path, [OLD], "reviews.json")
-    with_them, without = amazon(2018, path).read(), amazon(2018, path, with_reviews=False).read()
+    with_them, without = open_amazon(2018, path).read(), open_amazon(2018, path, with_reviews=False).read()
     assert without.interactions.equals(with_them.interactions.drop("review"))
 
 
@@ -108,7 +108,7 @@ def test_bad_rows_cost_themselves_and_are_named(tmp_path: Path) -> None:
         {key: value for key, value in OLD.items() if key not in ("overall", "unixReviewTime")},
         '{"reviewerID": "cut',
     ]
-    data = amazon(2018, put(tmp_path, rows, "r.json")).read()
+    data = open_amazon(2018, put(tmp_path, rows, "r.json")).read()
     assert data.interactions.select("rating", "timestamp").rows() == [
         (5.0, 1252800000),
         (4.0, 1252800000),
@@ -126,13 +126,13 @@ def test_another_release_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"r\.json: 2 rows without user_id or parent_asin .*; is it a file of this source"
     ):
-        amazon(2023, put(tmp_path, [OLD, OLD], "r.json")).read()
+        open_amazon(2023, put(tmp_path, [OLD, OLD], "r.json")).read()
 
 
 def test_python_literals_are_no_reviews(tmp_path: Path) -> None:
     """Only the metadata of 2014 were released so."""
     with pytest.raises(DataError, match=r"found no usable row, expected at least one .*1 row without a JSON object"):
-        amazon(2014, put(tmp_path, [repr(OLD)], "r.json")).read()
+        open_amazon(2014, put(tmp_path, [repr(OLD)], "r.json")).read()
 
 
 def test_metadata_of_2014_are_python_literals_or_json(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_metadata_of_2014_are_python_literals_or_json(tmp_path: Path) -> None:
         "{'title': 'no asin'}",
     ]
     reviews = put(tmp_path, [OLD, {**OLD, "asin": "B"}, {**OLD, "asin": "without metadata"}], "r.json")
-    data = amazon(2014, reviews, put(tmp_path, items, "meta.json.gz")).read()
+    data = open_amazon(2014, reviews, put(tmp_path, items, "meta.json.gz")).read()
     assert data.items.schema == dict.fromkeys(
         ["item_id", "title", "brand", "categories", "attributes", "description"], pl.String
     )
@@ -195,7 +195,7 @@ def test_metadata_of_2018(tmp_path: Path) -> None:
         "also_buy": ["B00JHONN1S"],
         "similar_item": "",
     }
-    data = amazon(2018, put(tmp_path, [OLD], "r"), put(tmp_path, [meta, repr({"asin": "0000013714"})], "m")).read()
+    data = open_amazon(2018, put(tmp_path, [OLD], "r"), put(tmp_path, [meta, repr({"asin": "0000013714"})], "m")).read()
     assert data.items.rows() == [
         (
             "0000013714",
@@ -226,7 +226,7 @@ def test_metadata_of_2023(tmp_path: Path) -> None:
         "bought_together": None,
         "half": "\ud800",
     }
-    data = amazon(2023, put(tmp_path, [NEW], "r"), put(tmp_path, [{**meta, "title": "x\ud800y"}], "m")).read()
+    data = open_amazon(2023, put(tmp_path, [NEW], "r"), put(tmp_path, [{**meta, "title": "x\ud800y"}], "m")).read()
     assert data.items.rows() == [
         (
             "B00YQ6X8EP",
@@ -244,7 +244,7 @@ def test_filters_leave_rows_in_the_order_of_the_file_and_drop_repeats(tmp_path: 
         return {**OLD, "reviewerID": user, "asin": item, "unixReviewTime": time, "overall": stars}
 
     times = [row("b", "2", 9, 5), row("a", "1", 7, 5), row("a", "1", 3, 4), row("a", "2", 1, 3), row("c", "9", 2, 5)]
-    data = amazon(2018, put(tmp_path, times, "r")).read(FilterConfig(min_rating=4, kcore=1))
+    data = open_amazon(2018, put(tmp_path, times, "r")).read(FilterConfig(min_rating=4, kcore=1))
     assert data.interactions.select("user_id", "item_id", "timestamp").rows() == [
         ("b", "2", 9),
         ("a", "1", 3),

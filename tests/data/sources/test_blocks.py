@@ -84,6 +84,16 @@ def test_an_empty_file_is_an_error(tmp_path: Path, data: bytes) -> None:
         list(blocks(put(tmp_path, data)))
 
 
+def test_a_file_without_lines_is_not_taken_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SIZE", 2**20)
+    monkeypatch.setattr(module, "LONGEST", 2**21)
+    path = put(tmp_path, gzip.compress(b"[" + b"{}," * 2**21))
+    with pytest.raises(
+        DataError, match=r"has a line of more than 2 MiB, expected a row a line; is it one JSON array\?"
+    ):
+        list(blocks(path))
+
+
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.gz does not exist; check the path"):
         list(blocks(tmp_path / "nowhere.gz"))

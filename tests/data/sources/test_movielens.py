@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hardneg.data.sources import movielens
+from hardneg.data.sources import open_movielens
 from hardneg.errors import DataError
 
 RATINGS = {
@@ -34,7 +34,7 @@ def put(folder: Path, text: str, name: str, encoding: str = "utf-8") -> Path:
 
 @pytest.mark.parametrize("name", [*RATINGS, "u.data.gz"])
 def test_every_shape_of_ratings_reads_the_same(tmp_path: Path, name: str) -> None:
-    data = movielens(put(tmp_path, RATINGS[name.removesuffix(".gz")], name)).read()
+    data = open_movielens(put(tmp_path, RATINGS[name.removesuffix(".gz")], name)).read()
     assert data.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
     assert data.interactions.rows() == [("196", "242", 3.0, 881250949), ("186", "302", 3.0, 891717742)]
     assert data.ledger == ()
@@ -44,7 +44,7 @@ def test_every_shape_of_ratings_reads_the_same(tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize("name", FILMS)
 def test_every_shape_of_films_reads_the_same(tmp_path: Path, name: str, encoding: str) -> None:
     ratings = put(tmp_path, RATINGS["u.data"], "u.data")
-    data = movielens(ratings, put(tmp_path, FILMS[name], name, encoding)).read()
+    data = open_movielens(ratings, put(tmp_path, FILMS[name], name, encoding)).read()
     assert data.items.select("item_id", "title", "categories").rows() == [
         ("242", "Kolya (1996)", "Children's, Thriller"),
         ("302", "Misérables, Les", ""),
@@ -55,7 +55,7 @@ def test_every_shape_of_films_reads_the_same(tmp_path: Path, name: str, encoding
 def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
     text = "1::2::3::4\n1::2::3\n1,2,3,4\n\n1::2::x::4\n::2::3::4\n1::2::3::4::5\n1::3::5::x\n1::4::5::\n"
     films = "2::A::B\n2::A\n4::B::C::D\n4::E::F\n"
-    data = movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")).read()
+    data = open_movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")).read()
     assert data.interactions.rows() == [("1", "2", 3.0, 4), ("1", "4", 5.0, None)]
     assert data.items["title"].to_list() == ["A", "E"]
     assert [str(entry) for entry in data.ledger] == [
@@ -69,7 +69,7 @@ def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
 
 def test_strange_quotes_cost_the_film(tmp_path: Path) -> None:
     films = "movieId,title,genres\n242,a\rb,c\n302,Good,Drama\n"
-    data = movielens(put(tmp_path, RATINGS["u.data"], "u.data"), put(tmp_path, films, "movies.csv")).read()
+    data = open_movielens(put(tmp_path, RATINGS["u.data"], "u.data"), put(tmp_path, films, "movies.csv")).read()
     assert data.items["title"].to_list() == ["Good"]
     assert data.ledger[0].first == "line 2: '242,a\\rb,c'"
 
@@ -78,14 +78,14 @@ def test_a_first_row_in_place_of_the_header_is_not_lost(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"ratings\.csv begins with '1,2,3,4', expected 'userId,movieId,rating,timestamp'"
     ):
-        movielens(put(tmp_path, "1,2,3,4\n", "ratings.csv")).read()
+        open_movielens(put(tmp_path, "1,2,3,4\n", "ratings.csv")).read()
     ratings = put(tmp_path, RATINGS["u.data"], "u.data")
     with pytest.raises(DataError, match=r"movies\.csv begins with '242,Kolya,x', expected 'movieId,title,genres'"):
-        movielens(ratings, put(tmp_path, "242,Kolya,x\n", "movies.csv")).read()
+        open_movielens(ratings, put(tmp_path, "242,Kolya,x\n", "movies.csv")).read()
 
 
 def test_a_name_of_no_release_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ratings\.txt ends in none of \.data, \.dat, \.csv \(also \.gz\)"):
-        movielens(tmp_path / "ratings.txt")
+        open_movielens(tmp_path / "ratings.txt")
     with pytest.raises(DataError, match=r"u\.genre ends in none of \.item, \.dat, \.csv"):
-        movielens(tmp_path / "u.data", tmp_path / "u.genre")
+        open_movielens(tmp_path / "u.data", tmp_path / "u.genre")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hardneg.data.sources import yelp
+from hardneg.data.sources import open_yelp
 
 REVIEW = {
     "review_id": "KU_O5udG6zpxOg-VcAEodg",
@@ -43,7 +43,7 @@ def put(folder: Path, rows: list[dict[str, Any]], name: str) -> Path:
 
 def test_reviews(tmp_path: Path) -> None:
     rows = [REVIEW, {**REVIEW, "date": "2011-01-26", "text": " "}, {**REVIEW, "date": None}]
-    data = yelp(put(tmp_path, rows, "review.json")).read()
+    data = open_yelp(put(tmp_path, rows, "review.json")).read()
     ids = ("mh_-eMZ6K5RLWhZyISBhwA", "XQfwVwDr-v0ZS3_CbbE5Xw", 3.0)
     moments = [datetime(2018, 7, 7, 22, 9, 11, tzinfo=UTC), datetime(2011, 1, 26, tzinfo=UTC)]
     assert data.interactions.rows() == [
@@ -52,7 +52,7 @@ def test_reviews(tmp_path: Path) -> None:
         (*ids, None, "If you decide to eat here,\nbe aware."),
     ]
     assert data.ledger == ()
-    without = yelp(put(tmp_path, rows, "review.json"), with_reviews=False).read()
+    without = open_yelp(put(tmp_path, rows, "review.json"), with_reviews=False).read()
     assert without.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
 
 
@@ -65,7 +65,7 @@ def test_bad_rows_cost_themselves_and_are_named(tmp_path: Path) -> None:
         {**REVIEW, "business_id": ""},
         {**REVIEW, "stars": "many"},
     ]
-    data = yelp(put(tmp_path, rows, "review.json")).read()
+    data = open_yelp(put(tmp_path, rows, "review.json")).read()
     assert len(data.interactions) == 1
     assert [str(entry) for entry in data.ledger] == [
         "review.json: 1 row without user_id or business_id (first: line 5); they were left out",
@@ -77,7 +77,7 @@ def test_bad_rows_cost_themselves_and_are_named(tmp_path: Path) -> None:
 def test_businesses(tmp_path: Path) -> None:
     plain = {"business_id": "b", "name": "Gräfin", "categories": None, "attributes": None}
     reviews = put(tmp_path, [REVIEW, {**REVIEW, "business_id": "b"}], "review.json")
-    data = yelp(reviews, put(tmp_path, [BUSINESS, plain, {**plain, "business_id": "c"}], "business.json")).read()
+    data = open_yelp(reviews, put(tmp_path, [BUSINESS, plain, {**plain, "business_id": "c"}], "business.json")).read()
     assert data.items.select("item_id", "title", "categories", "attributes").rows() == [
         (
             "XQfwVwDr-v0ZS3_CbbE5Xw",

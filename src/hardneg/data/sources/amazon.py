@@ -46,7 +46,7 @@ _NEW = Release("user_id", "parent_asin", "rating", "timestamp", ("title", "text"
 _RELEASES: dict[Year, Release] = {2014: _OLD, 2018: _OLD, 2023: _NEW}
 
 
-def amazon(year: Year, reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> Source:
+def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> Source:
     """Reviews and, where given, metadata of one release; plain or gzip.
 
     A review is its heading and its text on two lines. Without reviews the texts are left where they are.

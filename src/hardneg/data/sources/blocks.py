@@ -16,6 +16,8 @@ from hardneg.types import Progress
 
 SIZE = 2**23
 """Bytes of text that are looked at at once."""
+LONGEST = 2**26
+"""Bytes of a line that nobody means as a row."""
 GZIP, BYTE_ORDER_MARK = b"\x1f\x8b\x08", b"\xef\xbb\xbf"
 SHOWN = 60
 """Characters of a bad line that its entry shows."""
@@ -50,7 +52,7 @@ def blocks(path: Path, progress: Progress | None = None) -> Iterator[Block]:
     whole, first = path.stat().st_size, 1
     with path.open("rb") as raw:
         file: IO[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(3).startswith(GZIP) else raw  # type: ignore[assignment]
-        pieces = _pieces(file, SIZE)
+        pieces = _pieces(file, path)
         while True:
             try:
                 data = next(pieces, None)
@@ -67,16 +69,20 @@ def blocks(path: Path, progress: Progress | None = None) -> Iterator[Block]:
         raise DataError(f"{path} is empty, expected lines of rows; check the file")
 
 
-def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
+def _pieces(file: IO[bytes], path: Path) -> Iterator[bytes]:
     """Bytes up to the end of a line, again and again."""
     rest = b""
-    while data := file.read(size):
+    while data := file.read(SIZE):
         end = data.rfind(b"\n") + 1
         if end:
             yield rest + data[:end]
             rest = data[end:]
         else:
             rest += data
+            if len(rest) > LONGEST:
+                raise DataError(
+                    f"{path} has a line of more than {LONGEST // 2**20} MiB, expected a row a line; is it one JSON array?"
+                )
     if rest:
         yield rest
 

@@ -48,7 +48,7 @@ Film = dict[str, str]
 Kind = TypeVar("Kind")
 
 
-def movielens(ratings: Path, items: Path | None = None) -> Source:
+def open_movielens(ratings: Path, items: Path | None = None) -> Source:
     """Ratings and, where given, films with title and genres; plain or gzip."""
     read = partial(_interactions, ratings, _by_ending(ratings, _SEPARATORS))
     return Source(read, partial(_items, items, _by_ending(items, _FILMS)) if items else None, items)

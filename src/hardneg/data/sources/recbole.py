@@ -39,7 +39,7 @@ ITEM_NAMES = {
 """Ours -> theirs in the published sets, the first that is there."""
 
 
-def recbole(
+def open_recbole(
     files: Mapping[str, Path],
     items: Path | None = None,
     *,

@@ -15,7 +15,7 @@ from hardneg.data.sources.source import Source
 from hardneg.types import Progress
 
 
-def selfrec(files: Mapping[str, Path]) -> Source:
+def open_selfrec(files: Mapping[str, Path]) -> Source:
     """Triples between white space; ids may be any text without it.
 
     files: train, valid or test -> file.

@@ -20,7 +20,7 @@ from hardneg.types import Progress
 FIELDS = {c.USER_ID: "user_id", c.ITEM_ID: "business_id", c.RATING: "stars", c.TIMESTAMP: "date", c.REVIEW: "text"}
 
 
-def yelp(reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> Source:
+def open_yelp(reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> Source:
     """Reviews and, where given, businesses; plain or gzip. Dates have no zone; they are taken as UTC.
 
     Attributes are city and state, then the business's own. Without reviews the texts are left where they are.
