@@ -10,7 +10,7 @@ import pytest
 
 import hardneg as hn
 from hardneg.data import FilterConfig, SplitConfig, make_split
-from hardneg.data.sources import read_lightgcn, read_pairs, read_table
+from hardneg.data.sources import open_recbole, read_lightgcn, read_pairs, read_table
 from hardneg.text import extract_profiles, item_texts, text_taste_correlation
 from hardneg.training import FitConfig
 
@@ -93,3 +93,16 @@ def test_movielens_lists_are_read(real: Path) -> None:
     split = make_split(data, SplitConfig(by="given"))
     assert len(split.valid) > 70_000
     assert len(split.train) + len(split.valid) == 800_005 or split.ledger
+
+
+def test_movielens_atomic_files_are_read(real: Path) -> None:
+    folder = real / "ml-100k"
+    data = open_recbole({"train": folder / "ml-100k.inter.gz"}, folder / "ml-100k.item.gz").read()
+    assert data.ledger == ()
+    assert data.interactions.select("user_id", "item_id").n_unique() == len(data.interactions) == 100_000
+    assert data.interactions["rating"].unique().sort().to_list() == [1, 2, 3, 4, 5]
+    assert data.interactions["timestamp"].is_between(874_000_000, 894_000_000).all()
+    assert len(data.items) == 1682
+    assert (data.items["title"] != "").all()
+    split = make_split(data, SplitConfig(by="time", filters=FilterConfig(min_rating=4, kcore=5)))
+    assert split.train.n_users > 500

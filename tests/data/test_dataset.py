@@ -10,7 +10,7 @@ import pytest
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data.dataset import Dataset
-from hardneg.data.ledger import Entry, as_notes
+from hardneg.data.ledger import Entry, Tally, as_notes
 from hardneg.errors import DataError
 
 ENTRY = Entry("a.csv", "without an id", 1200, "row 3", "they were left out")
@@ -19,7 +19,7 @@ ENTRY = Entry("a.csv", "without an id", 1200, "row 3", "they were left out")
 @pytest.fixture
 def small() -> Dataset:
     interactions = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["1", "2"], "review": ["Gräfin", None]})
-    return Dataset(interactions, pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]}))
+    return Dataset(interactions, pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]}), (ENTRY,))
 
 
 def test_an_entry_is_one_line_for_people() -> None:
@@ -28,8 +28,17 @@ def test_an_entry_is_one_line_for_people() -> None:
     assert Entry(**as_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
 
 
+def test_a_tally_counts_a_reason_once_and_keeps_its_first_row() -> None:
+    tally = Tally()
+    assert tally.ledger == ()
+    other = Entry("b.csv", "without an id", 1, "row 9", "they were left out")
+    tally.add(ENTRY, other)
+    tally.add(Entry("a.csv", "without an id", 5, "row 4", "they were left out"))
+    assert tally.ledger == (Entry("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
+
+
 def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: Dataset, tmp_path: Path) -> None:
-    datasets.write(tmp_path / "d", small.with_entries(ENTRY), config={"source": "table"}, inputs={"a": "b"})
+    datasets.write(tmp_path / "d", small, config={"source": "table"}, inputs={"a": "b"})
     again = datasets.read(tmp_path / "d")
     assert again.interactions.equals(small.interactions)
     assert again.items.equals(small.items)
@@ -37,12 +46,6 @@ def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: D
     assert notes["rows"] == 2
     assert notes["items"] == 1
     assert [Entry(**entry) for entry in notes["ledger"]] == [ENTRY]
-
-
-def test_entries_are_added_behind(small: Dataset) -> None:
-    other = Entry("b", "c", 1, "d", "e")
-    assert small.with_entries(ENTRY).with_entries(other).ledger == (ENTRY, other)
-    assert small.ledger == ()
 
 
 def test_of_a_repeated_item_the_first_row_is_kept() -> None:

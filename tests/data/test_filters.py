@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardneg.data.filters import FilterConfig, apply
+from hardneg.data.filters import FilterConfig, apply, apply_by_table, kept_rows
 from hardneg.errors import ConfigError, DataError
 
 Pair = tuple[str, str]
@@ -53,6 +53,30 @@ def test_kcore_equals_a_slow_loop_and_counts_what_it_drops(pairs: list[Pair], k:
     again, nothing = apply(kept, FilterConfig(kcore=k))
     assert again.equals(kept)
     assert nothing == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcd"),
+            st.sampled_from("1234"),
+            st.one_of(st.none(), st.integers(0, 3)),
+            st.sampled_from(["train", "valid", "test"]),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(0, 3),
+)
+def test_flags_of_rows_name_those_that_apply_keeps(rows: list[tuple[object, ...]], k: int) -> None:
+    table = frame(rows, "timestamp", "split").with_row_index("row")
+    codes = table.with_columns(pl.col("user_id", "item_id").cast(pl.Categorical))
+    flags, ledger = kept_rows(codes, FilterConfig(kcore=k))
+    expected, same = apply_by_table(table, FilterConfig(kcore=k))
+    assert flags.dtype == pl.Boolean
+    assert table.filter(flags)["row"].to_list() == sorted(expected["row"].to_list())
+    assert ledger == same
 
 
 def test_ratings_below_and_missing_ratings_are_left_out_and_named() -> None:

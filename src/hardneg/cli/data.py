@@ -3,117 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hardneg.cli.options import mapping
-from hardneg.cli.shell import JsonOption, command, console, emit, table
-from hardneg.errors import ConfigError
+from hardneg.cli.importing import import_
+from hardneg.cli.shell import JsonOption, command, emit, emit_counts, table
 
 if TYPE_CHECKING:
-    from hardneg.data import Dataset
     from hardneg.data.describe import Description
-    from hardneg.data.ledger import Ledger
 
 app = typer.Typer(help="Bring data in, simulate a store, describe, split.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option(help="Folder to make.")]
 
 
-@app.command("import")
-@command
-def import_(
-    source: Annotated[Literal["table", "lightgcn", "pairs"], typer.Argument(help="Format of the files.")],
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(help="table: the interactions. Others: the train file, then valid and test by option."),
-    ] = None,
-    out: Out = Path("data/imported"),
-    items: Annotated[Path | None, typer.Option(help="table: a table of item texts.")] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="table: OURS=THEIRS for user_id, item_id, rating, timestamp, review, split."),
-    ] = None,
-    item_column: Annotated[
-        list[str] | None, typer.Option(help="table: OURS=THEIRS for item_id, title, brand, categories, description.")
-    ] = None,
-    split_value: Annotated[
-        list[str] | None, typer.Option(help="table: THEIRS=train, THEIRS=valid, THEIRS=test for the split column.")
-    ] = None,
-    valid: Annotated[Path | None, typer.Option(help="lightgcn, pairs: file of validation pairs.")] = None,
-    test: Annotated[Path | None, typer.Option(help="lightgcn, pairs: file of test pairs.")] = None,
-    item_offset: Annotated[int, typer.Option(min=0, help="pairs: number of the first item.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Read files into a dataset folder; a bad row is left out, counted and named.
-
-    Examples:
-
-    `hardneg data import table reviews.csv --items products.csv --column user_id=reviewer --item-column title=name --out data/shop`
-
-    `hardneg data import lightgcn train.txt --test test.txt --out data/yelp`
-
-    `hardneg data import pairs train.txt --valid valid.txt --test test.txt --item-offset 15138 --out data/sports`
-    """
-    from hardneg import artifacts
-    from hardneg.data import dataset as datasets
-
-    if not files or len(files) != 1:
-        raise ConfigError(f"found {len(files or [])} files, expected one: hardneg data import {source} FILE --out DIR")
-    given = {"interactions": files[0], "items": items, "valid": valid, "test": test}
-    read = {name: path for name, path in given.items() if path is not None}
-    settings: dict[str, Any] = {
-        "source": source,
-        "column": mapping(column or [], "--column"),
-        "item_column": mapping(item_column or [], "--item-column"),
-        "split_value": mapping(split_value or [], "--split-value"),
-        "item_offset": item_offset,
-    }
-    _require_options_of(source, settings, read)
-    data = _read(source, read, settings)
-    inputs = {name: artifacts.file_hash(path) for name, path in read.items()}
-    if not artifacts.finished(out, artifacts.key_of(datasets.KIND, settings, inputs)):
-        datasets.write(out, data, config=settings, inputs=inputs)
-    counts = {
-        "pairs": len(data.interactions),
-        "users": data.interactions["user_id"].n_unique(),
-        "items": data.interactions["item_id"].n_unique(),
-        "items with a text table row": len(data.items),
-    }
-    _say(counts, data.ledger, out, as_json=as_json)
-
-
-def _require_options_of(source: str, settings: dict[str, Any], read: dict[str, Path]) -> None:
-    """An option that the source does not know is an error, not a thing to pass over."""
-    table_only: list[str] = [n for n in ("column", "item_column", "split_value") if settings[n]] + ["items"] * (
-        "items" in read
-    )
-    files_only: list[str] = [name for name in ("valid", "test") if name in read]
-    foreign: list[str] = files_only if source == "table" else table_only
-    if source != "pairs" and settings["item_offset"]:
-        foreign.append("item_offset")
-    if foreign:
-        raise ConfigError(
-            f"--{foreign[0].replace('_', '-')} is no option of source {source!r}; see hardneg data import --help"
-        )
-
-
-def _read(source: str, read: dict[str, Path], settings: dict[str, Any]) -> Dataset:
-    from hardneg.data.sources import read_lightgcn, read_pairs, read_table
-
-    if source == "table":
-        return read_table(
-            read["interactions"],
-            read.get("items"),
-            columns=settings["column"],
-            item_columns=settings["item_column"],
-            split_values=settings["split_value"],
-        )
-    names = {"train": "interactions", "valid": "valid", "test": "test"}
-    parts = {part: read[name] for part, name in names.items() if name in read}
-    if source == "lightgcn":
-        return read_lightgcn(parts)
-    return read_pairs(parts, item_offset=settings["item_offset"])
+app.command("import")(command(import_))
 
 
 @app.command("simulate")
@@ -195,7 +99,7 @@ def split(
     counts = {name: len(getattr(made, name)) for name in ("train", "valid", "test")}
     counts |= {"users": made.train.n_users, "items": made.train.n_items}
     ledger = tuple(Entry(**entry) for entry in manifest_of(out, "split")["notes"]["ledger"])
-    _say(counts, ledger, out, as_json=as_json)
+    emit_counts(counts, ledger, out, as_json=as_json)
 
 
 def _describe(folder: Path) -> Description:
@@ -232,14 +136,3 @@ def _show(rows: list[Description], *, as_json: bool) -> None:
         for row in rows
     ]
     emit([asdict(row) for row in rows], as_json=as_json, text=table(headers, cells))
-
-
-def _say(counts: dict[str, int], ledger: Ledger, out: Path, *, as_json: bool) -> None:
-    """Counts, and every entry of the ledger as a line."""
-    from hardneg.data.ledger import as_notes
-
-    text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    emit({**counts, "ledger": as_notes(ledger), "out": str(out)}, as_json=as_json, text=f"{out}: {text}")
-    if not as_json:
-        for entry in ledger:
-            console().print(f"  {entry}", markup=False)

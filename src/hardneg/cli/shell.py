@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich import box
@@ -26,6 +27,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hardneg.errors import HardnegError
+
+if TYPE_CHECKING:
+    from hardneg.data.ledger import Ledger
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +98,21 @@ def emit(values: Any, *, as_json: bool, text: str | Table) -> None:
         typer.echo(json.dumps(values, indent=2, default=str))
     else:
         console().print(text, markup=False)
+
+
+def emit_counts(
+    counts: dict[str, int], ledger: Ledger, out: Path, *, as_json: bool, more: dict[str, Any] | None = None
+) -> None:
+    """What a folder holds, and every entry of its ledger as a line; `more` is for machines."""
+    from hardneg.data.ledger import as_notes
+
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    emit(
+        {**counts, "ledger": as_notes(ledger), "out": str(out), **(more or {})}, as_json=as_json, text=f"{out}: {text}"
+    )
+    if not as_json:
+        for entry in ledger:
+            console().print(f"  {entry}", markup=False)
 
 
 def table(headers: list[str], cells: list[list[str]]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,6 @@ class Dataset:
     interactions: pl.DataFrame
     items: pl.DataFrame
     ledger: Ledger = ()
-
-    def with_entries(self, *entries: Entry) -> Dataset:
-        """The same data with more entries in the ledger."""
-        return replace(self, ledger=self.ledger + entries)
 
 
 def no_items() -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 from typing import Annotated
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from hardneg.data.ledger import Entry, Ledger
 from hardneg.errors import ConfigError, DataError
 
 Filtered = tuple[pl.DataFrame, Ledger]
+_PLACE = "_place"
 
 
 class FilterConfig(Config):
@@ -31,13 +33,37 @@ class FilterConfig(Config):
 
 def apply(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
     """Rating, dates, duplicates, then k-core to a fixed point."""
-    ledger: Ledger = ()
-    for step in (_rating, _dates, _duplicates, _kcore):
-        interactions, entries = step(interactions, config)
-        ledger += entries
+    interactions, by_row = apply_by_row(interactions, config)
+    interactions, by_table = apply_by_table(interactions, config)
     if interactions.is_empty():
         raise DataError("the filters leave no interactions; relax --min-rating, --since, --until or --kcore")
-    return interactions, ledger
+    return interactions, by_row + by_table
+
+
+def apply_by_row(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
+    """Rating and dates, which look at one row at a time, so that any piece of a table can be filtered by itself."""
+    interactions, low = _rating(interactions, config)
+    interactions, outside = _dates(interactions, config)
+    return interactions, low + outside
+
+
+def apply_by_table(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
+    """Duplicates and k-core, which look at the ids (and times) of all rows that the filters by row kept."""
+    interactions, repeated = _duplicates(interactions, config)
+    interactions, outside = _kcore(interactions, config)
+    return interactions, repeated + outside
+
+
+def kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, Ledger]:
+    """Which rows `apply_by_table` keeps, (rows,) of bool, from their ids and times alone: texts may stay on disk.
+
+    index: user_id, item_id and, where known, timestamp and split; ids of any type.
+    """
+    names = [name for name in (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.SPLIT) if name in index.columns]
+    kept, ledger = apply_by_table(index.select(names).with_row_index(_PLACE), config)
+    flags = np.zeros(len(index), bool)
+    flags[kept[_PLACE].to_numpy()] = True
+    return pl.Series(flags), ledger
 
 
 def _rating(frame: pl.DataFrame, config: FilterConfig) -> Filtered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,25 @@ class Entry:
 
 
 Ledger = tuple[Entry, ...]
+
+
+class Tally:
+    """A ledger that grows block by block: the same reason in the same file is one entry, and its first row stays first."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str, str], Entry] = {}
+
+    def add(self, *entries: Entry) -> None:
+        """Count these too."""
+        for entry in entries:
+            key = (entry.where, entry.reason, entry.remedy)
+            known = self._entries.get(key)
+            self._entries[key] = replace(known, count=known.count + entry.count) if known else entry
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was counted so far, in the order in which the reasons came up."""
+        return tuple(self._entries.values())
 
 
 def as_notes(ledger: Ledger) -> list[dict[str, object]]:

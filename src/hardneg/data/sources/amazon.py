@@ -1,0 +1,102 @@
+"""Amazon reviews of 2014, 2018 and 2023 (McAuley's group): JSON lines of reviews and of product metadata.
+
+2014 and 2018 (He & McAuley, 2016; Ni, Li & McAuley, 2019) share the fields of a review; times are in seconds. In 2023
+(Hou et al., 2024) they have other names, times are in milliseconds, and the item is `parent_asin`, which joins the
+variants of a product. Two thirds of the 2014 metadata files are lines of Python literals in place of JSON.
+
+Everything is taken as it is: unverified reviews, and several of one user about one product, stay. `data split` and the
+presets keep the earliest of a pair and count the others. Titles and descriptions may hold HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from hardneg.data import columns as c
+from hardneg.data.dataset import ROW
+from hardneg.data.ledger import Tally
+from hardneg.data.sources import cells, jsonlines
+from hardneg.data.sources.objects import joined, named, words
+from hardneg.data.sources.source import Source
+from hardneg.types import Progress
+
+Year = Literal[2014, 2018, 2023]
+
+
+@dataclass(frozen=True)
+class Release:
+    """How a release names the fields of a review; what heads the text, then the text."""
+
+    user_id: str
+    item_id: str
+    rating: str
+    timestamp: str
+    texts: tuple[str, str]
+    clock: cells.Clock = "seconds"
+
+
+_OLD = Release("reviewerID", "asin", "overall", "unixReviewTime", ("summary", "reviewText"))
+_NEW = Release("user_id", "parent_asin", "rating", "timestamp", ("title", "text"), "milliseconds")
+_RELEASES: dict[Year, Release] = {2014: _OLD, 2018: _OLD, 2023: _NEW}
+
+
+def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> Source:
+    """Reviews and, where given, metadata of one release; plain or gzip.
+
+    A review is its heading and its text on two lines. Without reviews the texts are left where they are.
+    """
+    release = _RELEASES[year]
+    read = partial(_interactions, reviews, release, with_reviews)
+    return Source(read, partial(_items, items, year) if items else None, items)
+
+
+def _interactions(
+    path: Path, release: Release, with_reviews: bool, tally: Tally, progress: Progress | None
+) -> Iterator[pl.DataFrame]:
+    fields = {
+        c.USER_ID: release.user_id,
+        c.ITEM_ID: release.item_id,
+        c.RATING: release.rating,
+        c.TIMESTAMP: release.timestamp,
+    }
+    texts = release.texts if with_reviews else ()
+    for frame in jsonlines.columns(path, (*fields.values(), *texts), tally, progress):
+        review = [pl.concat_str(texts, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
+        ours = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in fields.items()), *review)
+        called = f"{release.user_id} or {release.item_id}"
+        yield cells.interactions(ours, path, tally, release.clock, called=called)
+
+
+def _items(path: Path, year: Year, tally: Tally, progress: Progress | None) -> Iterator[pl.DataFrame]:
+    describe = _new_item if year == 2023 else _old_item
+    for block in jsonlines.objects(path, tally, progress, literals=year == 2014):
+        yield cells.items([number for number, _ in block], [describe(found) for _, found in block], path, tally)
+
+
+def _old_item(found: dict[str, Any]) -> dict[str, str]:
+    """2014 has `categories`, lists of paths from the root, and one text; 2018 `category`, one path, and lists of texts."""
+    return {
+        c.ITEM_ID: words(found.get("asin")),
+        c.TITLE: words(found.get("title")),
+        "brand": words(found.get("brand")),
+        "categories": joined([found.get("category"), found.get("categories")]),
+        "attributes": joined(found.get("feature"), "; "),
+        "description": joined(found.get("description"), " "),
+    }
+
+
+def _new_item(found: dict[str, Any]) -> dict[str, str]:
+    return {
+        c.ITEM_ID: words(found.get("parent_asin")),
+        c.TITLE: words(found.get("title")),
+        "brand": words(found.get("store")),
+        "categories": joined([found.get("main_category"), found.get("categories")]),
+        "attributes": joined([found.get("features"), named(found.get("details"))], "; "),
+        "description": joined(found.get("description"), " "),
+    }
