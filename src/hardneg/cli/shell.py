@@ -30,6 +30,7 @@ from hardneg.errors import HardnegError
 
 if TYPE_CHECKING:
     from hardneg.data.ledger import Ledger
+    from hardneg.llm.tally import Tally
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -138,6 +139,11 @@ class Bars:
             self._tasks[what] = self._progress.add_task(what, total=total, extra="")
         self._progress.update(self._tasks[what], completed=done, total=total)
 
+    def asking(self, what: str, tally: Tally) -> None:
+        """Show how far a language model is: rows, rate, tokens, money, time left."""
+        self(what, tally.rows, tally.total or tally.rows)
+        self._progress.update(self._tasks[what], extra=str(tally))
+
     def ended(self, whole: str, done: int, total: int, what: str, failure: str | None) -> None:
         """One of many is over: its bar goes, the bar of the whole moves on, a failure leaves a line."""
         self(whole, done, total)
@@ -171,6 +177,10 @@ class Lines:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say `done` of `total`."""
         self._say(f"{what}: {done:,}/{total:,}", last=done == total)
+
+    def asking(self, what: str, tally: Tally) -> None:
+        """Say how far a language model is."""
+        self._say(f"{what}: {tally}", last=tally.rows == tally.total)
 
     def ended(self, whole: str, done: int, total: int, what: str, failure: str | None) -> None:
         """One of many is over."""
