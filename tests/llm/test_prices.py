@@ -1,0 +1,63 @@
+"""Prices: ours with their date, the user's before them, and nothing guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hardneg.errors import ConfigError
+from hardneg.llm.prices import FREE, Price, price_of, shipped_prices
+
+
+def test_dollars_for_tokens() -> None:
+    price = Price(prompt=2, cached=0.5, answer=10)
+    assert price.of(1_000_000, 100_000) == pytest.approx(3)
+    assert price.of(1_000_000, 0, 400_000) == pytest.approx(1.2 + 0.2)
+    assert Price(prompt=2).of(1_000_000, 5, 400_000) == pytest.approx(2), "cached costs the same where nothing is said"
+
+
+def test_the_list_has_a_date_and_sane_prices() -> None:
+    prices = shipped_prices()
+    assert prices.date == "2026-11"
+    assert {"gpt-4o-mini", "text-embedding-ada-002"} <= prices.models.keys()
+    for price in prices.models.values():
+        assert 0 < price.prompt < 100
+        assert price.cached is None or price.cached < price.prompt
+        assert price.answer == 0 or price.answer >= price.prompt
+
+
+def test_names_with_provider_or_date_are_found_and_others_are_not() -> None:
+    known = shipped_prices().models["gpt-4o-mini"]
+    assert price_of("gpt-4o-mini") == price_of("openai:gpt-4o-mini") == price_of("gpt-4o-mini-2024-07-18") == known
+    assert price_of("gpt-4o-mini-audio") is None
+    assert price_of("something") is None
+    assert price_of("hf:Qwen/Qwen2.5-7B-Instruct") == FREE
+
+
+def test_a_list_of_ones_own_goes_first(tmp_path: Path) -> None:
+    own = tmp_path / "prices.yaml"
+    own.write_text("models:\n  gpt-4o-mini: {prompt: 9}\n  mine: {prompt: 1, answer: 2}\n  hf:rented: {prompt: 3}\n")
+    assert price_of("openai:gpt-4o-mini", own) == Price(prompt=9)
+    assert price_of("mine", own) == Price(prompt=1, answer=2)
+    assert price_of("hf:rented", own) == Price(prompt=3)
+    assert price_of("gpt-4o", own) == price_of("gpt-4o")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("models: {a: {prompt: -1}}", "models.a.prompt: Input should be greater than or equal to 0"),
+        ("models: {a: {answer: 1}}", "models.a.prompt: Field required"),
+        ("prices: {}", "models: Field required"),
+        ("- 1", "value: Input should be a valid dictionary"),
+        ("models:\n  a: {prompt: 1}\n  a: {prompt: 2}", "'a' stands twice"),
+        ("{", "is no YAML"),
+    ],
+)
+def test_a_bad_list_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"p.yaml.*{said}"):
+        price_of("a", tmp_path / "p.yaml")
+    with pytest.raises(ConfigError, match=r"absent.yaml: No such file.*, expected a YAML list of prices"):
+        price_of("a", tmp_path / "absent.yaml")
