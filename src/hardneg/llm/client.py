@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
+NO_KEY = "none"
 LATER = (408, 409, 429)
 """Client errors that may pass."""
 WRONG = {401: "check the key", 402: "check the account", 403: "check the key's rights", 404: "check address and model"}
@@ -97,7 +98,7 @@ class Client:
             self._made[loop] = _client(self.address, self._seconds)
         return self._made[loop]
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the running loop's connections."""
         made = self._made.pop(asyncio.get_running_loop(), None)
         if made is not None:
@@ -109,6 +110,14 @@ class Client:
         Returns a Refusal where this very request is refused. Raises CallFailed for what may pass, LlmError for what
         concerns every request: a wrong key, an unknown model.
         """
+        outcome = await self._outcome(call)
+        if isinstance(outcome, Exception):  # raised here, where no frame holds the SDK's error with its headers
+            raise outcome
+        return outcome
+
+    async def _outcome(
+        self, call: Callable[[AsyncOpenAI], Awaitable[Any]]
+    ) -> dict[str, Any] | Refusal | CallFailed | LlmError:
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
         try:
@@ -117,11 +126,11 @@ class Client:
         except APIStatusError as error:
             return _by_status(error, self.address)
         except APIConnectionError as error:
-            raise _broken(error) from None
+            return _broken(error)
         except UnicodeEncodeError:
             return Refusal("the prompt holds half a surrogate pair, which no server takes; clean it first")
         except OpenAIError as error:
-            raise CallFailed(_scrubbed(type(error).__name__, self.address)) from None
+            return CallFailed(_scrubbed(type(error).__name__, self.address))
 
 
 def _require_openai() -> None:
@@ -132,7 +141,7 @@ def _require_openai() -> None:
 
 
 def _key(variable: str) -> str:
-    return os.environ.get(variable, "").strip()
+    return os.environ.get(variable, "").strip() if variable else ""
 
 
 def _client(address: Address, seconds: float) -> AsyncOpenAI:
@@ -141,7 +150,7 @@ def _client(address: Address, seconds: float) -> AsyncOpenAI:
 
     made = AsyncOpenAI(
         base_url=address.base,
-        api_key=_key(address.key_variable) or "none",
+        api_key=_key(address.key_variable) or NO_KEY,
         timeout=seconds,
         max_retries=0,
         default_headers=None if address.base == OPENAI else _own_headers(address),
@@ -152,38 +161,44 @@ def _client(address: Address, seconds: float) -> AsyncOpenAI:
 
 
 def _own_headers(address: Address) -> Mapping[str, Any]:
-    """No header of OPENAI_CUSTOM_HEADERS, and no Authorization where there is no key."""
+    """No header of OPENAI_CUSTOM_HEADERS, and this host's own key; without one the word that local servers expect."""
     from openai import Omit
 
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
     headers: dict[str, Any] = {line.partition(":")[0].strip(): Omit() for line in lines if ":" in line}
-    headers["Authorization"] = f"Bearer {_key(address.key_variable)}" if address.key_variable else Omit()
+    headers["Authorization"] = f"Bearer {_key(address.key_variable) or NO_KEY}"
     return headers
 
 
-def _payload(content: bytes, address: Address) -> dict[str, Any]:
+def _payload(content: bytes, address: Address) -> dict[str, Any] | CallFailed:
     try:
         payload = json.loads(content)
-    except ValueError:
-        raise CallFailed(f"the reply is no JSON ({len(content)} bytes)") from None
+    except (ValueError, RecursionError):
+        return CallFailed(f"the reply is no JSON ({len(content)} bytes)")
     if not isinstance(payload, dict):
-        raise CallFailed(f"the reply is a JSON {type(payload).__name__}, expected an object")
+        return CallFailed(f"the reply is a JSON {type(payload).__name__}, expected an object")
     if payload.get("error"):  # some servers say so under status 200
-        raise CallFailed(_scrubbed(f"an error in the reply: {payload['error']}", address))
+        return CallFailed(_scrubbed(f"an error in the reply: {payload['error']}", address))
     return payload
 
 
-def _by_status(error: APIStatusError, address: Address) -> Refusal:
-    """What an HTTP error means. Raises all but refusals."""
+def _by_status(error: APIStatusError, address: Address) -> Refusal | CallFailed | LlmError:
+    """What an HTTP error means."""
     status = error.status_code
-    said = _scrubbed(f"{status} {error.message}", address)
+    said = _scrubbed(f"{status} {_message(error)}", address)
     if error.code == "insufficient_quota":  # a 429 that never passes
-        raise LlmError(f"{address.name} answers {said}; check the account") from None
+        return LlmError(f"{address.name} answers {said}; check the account")
     if status in LATER or status >= 500:
-        raise CallFailed(said, retry_after=retry_after(error.response.headers)) from None
+        return CallFailed(said, retry_after=retry_after(error.response.headers))
     if status in WRONG:
-        raise LlmError(f"{address.name} answers {said}; {WRONG[status]}") from None
+        return LlmError(f"{address.name} answers {said}; {WRONG[status]}")
     return Refusal(said)
+
+
+def _message(error: APIStatusError) -> str:
+    """What the server says; its whole body where that has not the usual form."""
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    return message if isinstance(message, str) else error.response.text
 
 
 def _broken(error: APIConnectionError) -> CallFailed:

@@ -9,15 +9,12 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from hardneg.llm.client import Address, Client
+from hardneg.llm.client import OPENAI, Address, Client
 from hardneg.llm.labels import from_top
 from hardneg.llm.probe import Capabilities, probe, response_format, top_logprobs
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal, Reply, Request, Usage
+from hardneg.llm.tokens import estimated, estimated_tokens
 from hardneg.llm.untrusted import KNOWN_MARKERS
-
-BYTES_A_TOKEN = 4
-"""An estimate that holds for English within some 15 %, and not badly for other scripts."""
-TOKENS_A_MESSAGE = 4
 
 
 class Endpoint:
@@ -46,6 +43,7 @@ class Endpoint:
         self.name, self.identity = address.name, address.identity
         self._client = Client(address, seconds=seconds)
         self._model, self._count = address.model, count
+        self._assumed = Capabilities(limit="max_completion_tokens" if address.base == OPENAI else "max_tokens")
         self._probing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -53,7 +51,7 @@ class Endpoint:
 
     def count_tokens(self, request: Request) -> int:
         """Tokens of the prompt: exact with the model's tokenizer, else a quarter of its bytes."""
-        return _estimated(request) if self._count is None else self._count(request)
+        return estimated(request) if self._count is None else self._count(request)
 
     async def probe(self) -> Capabilities:
         """What the endpoint really does; asked once and remembered. Five to eight small requests, not in the store."""
@@ -63,9 +61,9 @@ class Endpoint:
                 self.capabilities = await probe(self._send)
             return self.capabilities
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        await self._client.close()
+        await self._client.aclose()
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Answer the requests, one call each. Raises CallFailed for what may pass, LlmError for what concerns all."""
@@ -74,7 +72,7 @@ class Endpoint:
     async def _one(self, request: Request) -> Reply | Refusal:
         if request.catalogue:
             raise LlmError(f"{self.name} cannot be held to a closed list; take a local model for that")
-        able = await self.probe() if request.schema or request.choices else self.capabilities or Capabilities()
+        able = await self.probe() if request.schema or request.choices else self.capabilities or self._assumed
         if request.choices and not able.top_logprobs:
             raise LlmError(f"{self.name} gives no log-probabilities, so no label probabilities; ask for words instead")
         started = time.perf_counter()
@@ -92,7 +90,7 @@ class Endpoint:
 
     def _reply(self, request: Request, answer: Mapping[str, Any], seconds: float) -> Reply | Refusal:
         text, finish = _first(answer)
-        usage = _usage(answer) or Usage(self.count_tokens(request), _tokens(text), estimated=True)
+        usage = _usage(answer) or Usage(self.count_tokens(request), estimated_tokens(text), estimated=True)
         if not request.choices:
             return Reply(text, usage, finish, seconds)
         found = from_top(request.choices, top_logprobs(answer))
@@ -144,11 +142,3 @@ def _usage(answer: Mapping[str, Any]) -> Usage | None:
         return Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"]), int(cached))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN)
-
-
-def _estimated(request: Request) -> int:
-    return sum(_tokens(message.content) + TOKENS_A_MESSAGE for message in request.messages)
