@@ -1,4 +1,4 @@
-"""Helpers of the tests of language models."""
+"""Small language models that tests make, real and faulty servers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # faulty_server, clients and virtual are no tests
 
 from faulty_server import Behaviour, FaultyServer
+from tests.llm.served import serving
+from tests.llm.tiny import make_tiny
 
 Serve = Callable[..., FaultyServer]
 
@@ -26,3 +28,22 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 def _with(behaviour: dict[str, Any]) -> Behaviour:
     return Behaviour(**behaviour)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random Llama."""
+    return make_tiny(tmp_path_factory.mktemp("llama") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random Qwen2."""
+    return make_tiny(tmp_path_factory.mktemp("qwen") / "tiny-qwen2", "qwen2")
+
+
+@pytest.fixture(scope="session")
+def served(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of an endpoint: `transformers serve` over the tiny Llama."""
+    with serving(tiny_llama, tmp_path_factory.mktemp("hub")) as name:
+        yield name

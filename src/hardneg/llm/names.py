@@ -1,0 +1,73 @@
+"""One name chooses a language model: an endpoint, a model of the hub, a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardneg.errors import ConfigError
+from hardneg.llm.client import OPENAI, OPENAI_KEY, Address
+from hardneg.llm.endpoint import Endpoint
+from hardneg.llm.local import LocalModel
+from hardneg.llm.probe import Capabilities
+from hardneg.llm.prompting import Prompts
+from hardneg.llm.protocol import Refusal, Request
+from hardneg.llm.weights import Source
+
+FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder"
+
+
+def open_model(
+    name: str,
+    *,
+    device: str = "cpu",
+    four_bit: bool = False,
+    batch_size: int = 8,
+    concurrency: int = 16,
+    key_variable: str = "",
+    tokenizer: str = "",
+    capabilities: Capabilities | None = None,
+) -> Endpoint | LocalModel:
+    """Open the language model of a name. Raises ConfigError for a name of no known form and for a missing key.
+
+    openai:MODEL               OpenAI; the key is in the environment variable OPENAI_API_KEY
+    http(s)://HOST/v1#MODEL    any compatible server; key_variable names the environment variable of its key, if any
+    hf:ORGANISATION/MODEL      a causal language model of the hub, from the local cache first
+    FOLDER                     one in a folder
+
+    device, four_bit, batch_size concern models in this process (see `weights.Source`); concurrency, key_variable,
+    tokenizer, capabilities endpoints. tokenizer: folder or hub name whose tokenizer the endpoint's model has, so that
+    tokens are counted exactly; not needed where the endpoint's model name is a folder of this machine.
+    """
+    address = address_of(name, key_variable)
+    if address is None:
+        return LocalModel(source_of(name, device=device, four_bit=four_bit), batch_size=batch_size)
+    found = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
+    if not found:
+        return Endpoint(address, capabilities=capabilities, concurrency=concurrency)
+    prompts = Prompts(Source(found).tokenizer())
+
+    def count(request: Request) -> int:
+        ids = prompts.ids(request.messages)
+        return 0 if isinstance(ids, Refusal) else len(ids)
+
+    return Endpoint(address, capabilities=capabilities, concurrency=concurrency, count=count, foreign=prompts.foreign)
+
+
+def address_of(name: str, key_variable: str = "") -> Address | None:
+    """The address in a name, None where the name is none. Raises ConfigError for one that lacks host or model."""
+    if name.startswith("openai:"):
+        return Address(OPENAI, name.removeprefix("openai:"), key_variable or OPENAI_KEY)
+    if name.startswith(("http://", "https://")):
+        base, _, model = name.partition("#")
+        base = base.rstrip("/")
+        return Address(base, model, key_variable or (OPENAI_KEY if base == OPENAI else ""))
+    return None
+
+
+def source_of(name: str, *, device: str = "cpu", four_bit: bool = False) -> Source:
+    """The files of a model in this process: "hf:NAME", or a folder. Raises ConfigError for anything else."""
+    if name.startswith("hf:") and len(name) > len("hf:"):
+        return Source(name.removeprefix("hf:"), device, four_bit)
+    if not (Path(name) / "config.json").is_file():
+        raise ConfigError(f"found {name!r}, expected the name of a language model: {FORMS}")
+    return Source(name, device, four_bit)

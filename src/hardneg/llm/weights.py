@@ -1,0 +1,116 @@
+"""Causal language models of a folder or of the hub: safetensors alone, no remote code, local copies first."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from hardneg.artifacts import folder_hash
+from hardneg.errors import ConfigError
+
+Head = Literal["language model", "hidden states"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are.
+
+    location: a folder, or a name on the hub. device: as torch names it; on the CPU numbers have 32 bits, elsewhere 16
+    (bfloat16). four_bit: hold the weights in 4 bits (NF4, computing in bfloat16), which needs bitsandbytes.
+    """
+
+    location: str
+    device: str = "cpu"
+    four_bit: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """A folder of this machine, as against a name on the hub."""
+        return Path(self.location).is_dir()
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, or the name on the hub; no path."""
+        return Path(self.location).resolve().name if self.is_folder else self.location
+
+    @property
+    def numbers(self) -> str:
+        """How the weights are held."""
+        if self.four_bit:
+            return "nf4"
+        return "float32" if self.device == "cpu" else "bfloat16"
+
+    def identity(self) -> str:
+        """A folder's content hash, wherever it lies, or a hub name with its commit; and how the weights are held."""
+        if self.is_folder:
+            return f"{folder_hash(Path(self.location))}:{self.numbers}"
+        return f"{self.location}@{self._commit()}:{self.numbers}"
+
+    def _commit(self) -> str:
+        from transformers import AutoConfig
+
+        return str(getattr(_load(AutoConfig, self), "_commit_hash", None) or "unknown")
+
+    def tokenizer(self) -> Any:
+        """The model's tokenizer. Raises ConfigError where there is none."""
+        from transformers import AutoTokenizer
+
+        tokenizer = _load(AutoTokenizer, self)
+        if not getattr(tokenizer, "is_fast", False):
+            raise ConfigError(
+                f"model {self.name!r} has no fast tokenizer (tokenizer.json), which hardneg needs; add one"
+            )
+        return tokenizer
+
+    def model(self, head: Head = "language model") -> Any:
+        """The network, ready to be asked; "hidden states": without its last layer. Raises ConfigError."""
+        from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
+
+        kind = AutoModelForCausalLM if head == "language model" else AutoModel
+        made = _load(kind, self, dtype=_dtype(self.numbers), use_safetensors=True, **self._quantised())
+        if not self.four_bit:  # bitsandbytes has put it there
+            made = made.to(self.device)
+        if head == "language model":  # what the folder's settings say of sampling is ours to decide, its ends are not
+            ends = made.generation_config.eos_token_id
+            made.generation_config = GenerationConfig(eos_token_id=ends)  # type: ignore[no-untyped-call]
+        return made.eval()
+
+    def _quantised(self) -> dict[str, Any]:
+        if not self.four_bit:
+            return {}
+        if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
+            raise ConfigError("4 bits need bitsandbytes and accelerate; run pip install 'hardneg[four-bit]'")
+        from transformers import BitsAndBytesConfig
+
+        settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=_dtype(self.numbers)
+        )
+        return {"quantization_config": settings, "device_map": {"": self.device}}
+
+
+def _dtype(numbers: str) -> Any:
+    import torch
+
+    return torch.float32 if numbers == "float32" else torch.bfloat16
+
+
+def _load(kind: Any, source: Source, **options: Any) -> Any:
+    """From local copies, else from the hub unless it is switched off."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # our own progress follows
+    problem = ""
+    for local in (True,) if source.is_folder or _offline() else (True, False):
+        try:
+            return kind.from_pretrained(source.location, trust_remote_code=False, local_files_only=local, **options)
+        except (OSError, ValueError, KeyError) as error:
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
+    shown = problem.replace(source.location, source.name)
+    raise ConfigError(f"model {source.name!r} cannot be loaded ({shown}); give a folder or hub name with safetensors")
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
