@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,26 +15,33 @@ import pytest
 
 from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.llm.fake import FunctionModel
-from hardneg.llm.protocol import Refusal, Request
+from hardneg.llm.protocol import Message, Refusal, Request
 from hardneg.llm.tasks import Answer, BadReply, Task
 
 
 class Rules:
-    """An asker: a FunctionModel and no engine. `model.asked` keeps the requests; a bad reply is asked once."""
+    """An asker: a FunctionModel and no engine. `model.asked` keeps the requests; again: how often a bad reply is re-asked."""
 
-    def __init__(self, answer: Callable[[Request], Any]) -> None:
-        self.model = FunctionModel(answer, name="rules")
+    def __init__(self, answer: Callable[[Request], Any], *, again: int = 0) -> None:
+        self.model, self.again = FunctionModel(answer, name="rules"), again
 
     def __call__(self, tasks: Iterable[Task], total: int) -> Iterator[Answer]:
-        for task in tasks:
-            reply = asyncio.run(self.model.complete([task.request]))[0]
+        with asyncio.Runner() as runner:
+            for task in tasks:
+                yield self._answer(task, runner)
+
+    def _answer(self, task: Task, runner: asyncio.Runner) -> Answer:
+        request, reason, reply = task.request, "", None
+        for attempt in range(1 + self.again):
+            reply = runner.run(self.model.complete([request]))[0]
             if isinstance(reply, Refusal):
-                yield Answer(task.row, None, reply.reason, None, 1)
-                continue
+                return Answer(task.row, None, reply.reason, None, attempt + 1)
             try:
-                yield Answer(task.row, task.parse(reply), "", reply, 1)
+                return Answer(task.row, task.parse(reply), "", reply, attempt + 1)
             except BadReply as bad:
-                yield Answer(task.row, None, bad.reason, reply, 1)
+                reason = bad.reason
+                request = replace(request, messages=(*task.request.messages, Message("user", f"Again. {attempt}")))
+        return Answer(task.row, None, reason, reply, 1 + self.again)
 
 
 def blocks(request: Request) -> dict[str, Any]:

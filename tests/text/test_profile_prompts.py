@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,7 @@ def test_no_text_leaves_its_block_or_changes_the_schema(toy: Toy, blocks_of: Any
     hostile = FunctionModel(lambda _: "")
     hostile.foreign = ("<|im_start|>", "<|im_end|>")
     split = toy([(0, 0, attack), (1, 2, attack)], titles=[attack, "red pan", attack, "green stove", ""])
+    split = replace(split, texts=split.texts.with_columns(description=pl.lit(attack)))
     harmless = toy([(0, 0, "fine"), (1, 2, "fine")])
     config = ProfilesConfig()
     for name, make in (

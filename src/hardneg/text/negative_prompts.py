@@ -15,14 +15,13 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Message, Request
-from hardneg.llm.structured import schema_of
 from hardneg.llm.untrusted import clean, data_block
 from hardneg.text.asking import ModelView
 from hardneg.text.names import Names
 from hardneg.text.profile_prompts import bare_titles
 from hardneg.text.profiles import Profiles
 from hardneg.text.prompt import prompt
-from hardneg.text.replies import LONGEST, MOST_PAIRS, NegativeReply, NegativesReply
+from hardneg.text.replies import LONGEST, MOST_PAIRS, NegativeReply, NegativesReply, schema
 from hardneg.types import Flags, Indices
 
 ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_title"
@@ -105,7 +104,7 @@ class PairPrompts:
         if self.config.constrained:
             owned = self._owned(user)
             return self._request(messages, wording.head.answer_tokens, draw, catalogue=self.catalogue, without=owned)
-        return self._request(messages, wording.head.answer_tokens, draw, schema=schema_of(NegativeReply))
+        return self._request(messages, wording.head.answer_tokens, draw, schema=schema(NegativeReply))
 
     def several(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
         """What is asked about several pairs of one user; they are numbered from 1."""
@@ -113,7 +112,7 @@ class PairPrompts:
         items = [{"item": n, **self._item(train.items[row])} for n, row in enumerate(rows, start=1)]
         user = self._user_block(train.users[rows[0]])
         messages = wording.render(user=user, items=data_block("items", {"chosen": items}))
-        return self._request(messages, wording.head.answer_tokens * len(items), draw, schema=schema_of(NegativesReply))
+        return self._request(messages, wording.head.answer_tokens * len(items), draw, schema=schema(NegativesReply))
 
     def group(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
         """What is asked about a group: one pair by itself, or several."""
@@ -140,11 +139,19 @@ class PairPrompts:
         return np.array([may[user] and len(self._owned(user)) >= n_titles for user in range(train.n_users)], bool)
 
     def _user_block(self, user: int) -> str:
-        return data_block("user", {"profile": self._cleaned(self.profiles.users[user], LONGEST)})
+        return data_block("user", {"profile": self._users[user]})
 
     def _item(self, item: int) -> dict[str, object]:
-        parts = {"title": self.names.texts[item], "profile": self._cleaned(self.profiles.items[item], LONGEST)}
+        parts = {"title": self.names.texts[item], "profile": self._items[item]}
         return {name: text for name, text in parts.items() if text}
+
+    @cached_property
+    def _users(self) -> list[str]:
+        return [self._cleaned(text, LONGEST) for text in self.profiles.users]
+
+    @cached_property
+    def _items(self) -> list[str]:
+        return [self._cleaned(text, LONGEST) for text in self.profiles.items]
 
     def _request(
         self,

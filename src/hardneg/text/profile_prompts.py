@@ -15,11 +15,10 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Request
-from hardneg.llm.structured import schema_of
 from hardneg.llm.untrusted import clean, data_block
 from hardneg.text.asking import ModelView
 from hardneg.text.prompt import Prompt, prompt
-from hardneg.text.replies import LONGEST, ProfileReply
+from hardneg.text.replies import LONGEST, ProfileReply, schema
 from hardneg.types import Indices
 
 ITEM_PROMPT, USER_PROMPT = "item_profile", "user_profile"
@@ -168,18 +167,21 @@ class UserPrompts:
         return rows
 
     def _entry(self, pair_row: int) -> dict[str, str]:
-        item, review = self.split.train.items[pair_row], self._review_rows[pair_row]
-        parts = {
-            "title": (self._titles[item], self.config.longest_title),
-            "profile": (self.item_profiles[item], LONGEST),
-            "review": (self.split.reviews[c.REVIEW][int(review)] if review >= 0 else "", self.config.longest_review),
-        }
-        cleaned = {name: clean(text, foreign=self.view.foreign, longest=n) for name, (text, n) in parts.items()}
-        return {name: text for name, text in cleaned.items() if text}
+        item, row = self.split.train.items[pair_row], int(self._review_rows[pair_row])
+        review = self._cleaned(self.split.reviews[c.REVIEW][row], self.config.longest_review) if row >= 0 else ""
+        parts = {"title": self._titles[item], "profile": self._profiles[item], "review": review}
+        return {name: text for name, text in parts.items() if text}
 
     @cached_property
     def _titles(self) -> list[str]:
-        return bare_titles(self.split.texts)
+        return [self._cleaned(title, self.config.longest_title) for title in bare_titles(self.split.texts)]
+
+    @cached_property
+    def _profiles(self) -> list[str]:
+        return [self._cleaned(text, LONGEST) for text in self.item_profiles]
+
+    def _cleaned(self, text: str, longest: int) -> str:
+        return clean(text, foreign=self.view.foreign, longest=longest)
 
 
 def profile_request(wording: Prompt, config: ProfilesConfig, **blocks: str) -> Request:
@@ -188,7 +190,7 @@ def profile_request(wording: Prompt, config: ProfilesConfig, **blocks: str) -> R
         wording.render(**blocks),
         max_tokens=wording.head.answer_tokens,
         temperature=config.temperature,
-        schema=schema_of(ProfileReply),
+        schema=schema(ProfileReply),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from hardneg.llm.protocol import Reply
-from hardneg.llm.structured import Structured, parse_as, pattern_of
+from hardneg.llm.structured import Structured, parse_as, pattern_of, schema_of
 from hardneg.llm.tasks import BadReply
 from hardneg.llm.untrusted import clean
 
@@ -69,6 +70,12 @@ class LooseNegatives(Structured):
     """The same, its entries not looked at yet: a bad one costs its pair, not the others."""
 
     negatives: list[object]
+
+
+@cache
+def schema(kind: type[Structured]) -> str:
+    """JSON Schema of a kind of reply, made once."""
+    return schema_of(kind)
 
 
 @dataclass(frozen=True)
