@@ -9,6 +9,8 @@ from hardneg.negatives.retrieved import Retrieved
 from hardneg.negatives.sampler import Ingredients, NegativeSampler
 from hardneg.negatives.semantic import Semantic
 from hardneg.negatives.uniform import Uniform
+from hardneg.negatives.ways import compare_ways
+from hardneg.negatives.written import Written, WrittenNegatives, ground_texts, tabulate_written
 
 __all__ = [
     "DNS",
@@ -23,5 +25,10 @@ __all__ = [
     "Semantic",
     "Uniform",
     "UniformCandidates",
+    "Written",
+    "WrittenNegatives",
+    "compare_ways",
+    "ground_texts",
     "random_like",
+    "tabulate_written",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hardneg.errors import DataError
 from hardneg.types import Flags, Floats, Indices
 
 KIND = "negatives"
+BLOCK = 1024
 SCHEMA = {
     "row": pl.Int64,
     "user_id": pl.String,
@@ -52,6 +54,22 @@ class Mined:
         return np.asarray(self.vectors[pair_rows], dtype=np.float32)
 
 
+def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:
+    """Mean of each row's vectors (eq. 5 pools several negatives so): float16, NaN for a row without any.
+
+    which: (pairs, n) rows of the table, -1 for none. table: (rows, size).
+    """
+    size = table.shape[1]
+    vectors = np.full((len(which), size), np.nan, np.float16)
+    for start in range(0, len(which), BLOCK):
+        chosen = which[start : start + BLOCK]
+        taken = chosen >= 0
+        weight = taken / np.maximum(taken.sum(axis=1, keepdims=True), 1)
+        mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(table[chosen]))
+        vectors[start : start + BLOCK] = np.where(taken.any(axis=1, keepdims=True), mean, np.nan)
+    return vectors
+
+
 def random_like(mined: Mined, rng: np.random.Generator) -> Mined:
     """The control: every distinct vector becomes a Gaussian one of its norm; missing stays missing.
 
@@ -76,17 +94,22 @@ def write(
     *,
     config: dict[str, Any],
     inputs: dict[str, str],
+    more: Mapping[str, pl.DataFrame] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write negatives.parquet, rejected.parquet and embeddings.npy.
 
     table: columns of SCHEMA, one row a pair and negative. rejected: user_id, positive_item_id, item_id, similarity,
-    reason, for what ranked above the chosen ones.
+    reason, for what ranked above the chosen ones. more: file name -> a further table. notes: further notes for the
+    manifest.
     """
     missing = int((~mined.present).sum())
-    notes = {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
+    said = {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
+    with artifacts.writing(folder, KIND, config, inputs, {**said, **(notes or {})}) as out:
         table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).write_parquet(out / "negatives.parquet")
         rejected.write_parquet(out / "rejected.parquet")
+        for name, frame in (more or {}).items():
+            frame.write_parquet(out / name)
         np.save(out / "embeddings.npy", mined.vectors)
 
 

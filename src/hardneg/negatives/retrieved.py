@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
-from hardneg.negatives.mined import SCHEMA, Mined
+from hardneg.negatives.mined import SCHEMA, Mined, mean_vectors
 from hardneg.types import Flags, Floats, Indices, Progress
 
 BLOCK = 1024
@@ -133,20 +133,7 @@ def tabulate(
         "similarity",
         "reason",
     )
-    return Mined(retrieval.items, _mean_vectors(retrieval.items, item_vectors), source), table, refused
-
-
-def _mean_vectors(items: Indices, item_vectors: Floats) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
-    """Mean vector of each row's items, float16; NaN for a row without any."""
-    size = item_vectors.shape[1]
-    vectors = np.full((len(items), size), np.nan, np.float16)
-    for rows in _blocks(len(items)):
-        chosen = items[rows]
-        taken = chosen >= 0
-        weight = taken / np.maximum(taken.sum(axis=1, keepdims=True), 1)
-        mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(item_vectors[chosen]))
-        vectors[rows] = np.where(taken.any(axis=1, keepdims=True), mean, np.nan)
-    return vectors
+    return Mined(retrieval.items, mean_vectors(retrieval.items, item_vectors), source), table, refused
 
 
 def _reasons(train: Interactions, users: Indices, pool: Indices, near: Floats, options: Retrieved) -> Indices:

@@ -1,10 +1,10 @@
-"""Extractive profiles: who an item is for and what a user likes, in words that train already holds. No LLM writes."""
+"""Profiles: who an item is for and what a user likes. Here extracts of train; `written` has a language model write."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -13,24 +13,56 @@ from scipy.sparse import csr_array
 from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
+from hardneg.data.ledger import Entry, Ledger, as_notes
 from hardneg.data.split import Split
 from hardneg.text.texts import item_texts, tfidf, titles
 from hardneg.types import Floats, Indices
 
 KIND = "profiles"
+Side = Literal["item", "user"]
 SOURCE = "extractive"
+FAILED = "failed.parquet"
+FAILED_SCHEMA = {"side": pl.String, "id": pl.String, "reason": pl.String}
 N_WORDS = 8
 N_TITLES = 3
 BLOCK = 1024
 
 
 @dataclass(frozen=True)
+class Missing:
+    """An item or a user without a profile, and why."""
+
+    side: Side
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Profiles:
-    """One text an item and one a user, "" where train says nothing; source: what wrote them."""
+    """One text an item and one a user, "" where there is none; source: what wrote them.
+
+    item_reasoning, user_reasoning: why, as the writer says; empty lists where it does not. missing: reasons for blank
+    profiles, where the writer gives any.
+    """
 
     items: list[str]
     users: list[str]
     source: str
+    item_reasoning: list[str] = field(default_factory=list)
+    user_reasoning: list[str] = field(default_factory=list)
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The missing ones, counted by side and reason."""
+        grouped: dict[tuple[str, str], list[Missing]] = {}
+        for missing in self.missing:
+            grouped.setdefault((missing.side, missing.reason), []).append(missing)
+        remedy = f"they have no profile; see {FAILED}"
+        return tuple(
+            Entry(f"{side} profiles", f"without a profile: {reason}", len(rows), f"{side} {rows[0].number}", remedy)
+            for (side, reason), rows in grouped.items()
+        )
 
 
 def extract_profiles(split: Split) -> Profiles:
@@ -118,21 +150,50 @@ def _sums(owners: Indices, rows: csr_array, n: int) -> csr_array:
 
 
 def write(folder: Path, profiles: Profiles, split: Split, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
-    """Write items.parquet and users.parquet (id, profile, reasoning, source)."""
-    sides = (
-        ("items", c.ITEM_ID, split.vocabulary.item_ids, profiles.items),
-        ("users", c.USER_ID, split.vocabulary.user_ids, profiles.users),
-    )
-    notes = {"source": profiles.source, **{f"blank {side}": texts.count("") for side, _, _, texts in sides}}
+    """Write items.parquet and users.parquet (id, profile, reasoning, source); failed.parquet (side, id, reason) where
+    profiles are missing and the writer said why.
+    """
+    notes = {
+        "source": profiles.source,
+        "blank items": profiles.items.count(""),
+        "blank users": profiles.users.count(""),
+        "ledger": as_notes(profiles.ledger),
+    }
+    ids = {"item": split.vocabulary.item_ids, "user": split.vocabulary.user_ids}
     with artifacts.writing(folder, KIND, config, inputs, notes) as out:
-        for side, column, ids, texts in sides:
-            frame = pl.DataFrame({column: ids, "profile": texts}, schema={column: pl.String, "profile": pl.String})
-            frame = frame.with_columns(reasoning=pl.lit(""), source=pl.lit(profiles.source))
-            frame.write_parquet(out / f"{side}.parquet")
+        items = _table(c.ITEM_ID, ids["item"], profiles.items, profiles.item_reasoning, profiles.source)
+        users = _table(c.USER_ID, ids["user"], profiles.users, profiles.user_reasoning, profiles.source)
+        items.write_parquet(out / "items.parquet")
+        users.write_parquet(out / "users.parquet")
+        if profiles.missing:
+            rows = [(missing.side, ids[missing.side][missing.number], missing.reason) for missing in profiles.missing]
+            pl.DataFrame(rows, schema=FAILED_SCHEMA, orient="row").write_parquet(out / FAILED)
+
+
+def _table(column: str, ids: list[str], texts: list[str], reasoning: list[str], source: str) -> pl.DataFrame:
+    values = {column: ids, "profile": texts, "reasoning": reasoning or [""] * len(ids)}
+    return pl.DataFrame(values, schema=dict.fromkeys(values, pl.String)).with_columns(source=pl.lit(source))
 
 
 def read(folder: Path) -> Profiles:
     """Read a profiles folder that `write` made."""
     source = artifacts.manifest_of(folder, KIND)["notes"]["source"]
-    items, users = (read_parquet(folder / f"{side}.parquet")["profile"].to_list() for side in ("items", "users"))
-    return Profiles(items, users, source)
+    items, users = read_parquet(folder / "items.parquet"), read_parquet(folder / "users.parquet")
+    failed = read_parquet(folder / FAILED) if (folder / FAILED).is_file() else pl.DataFrame(schema=FAILED_SCHEMA)
+    numbers = {"item": _numbers(items[c.ITEM_ID]), "user": _numbers(users[c.USER_ID])}
+    return Profiles(
+        items["profile"].to_list(),
+        users["profile"].to_list(),
+        source,
+        _reasoning(items),
+        _reasoning(users),
+        tuple(Missing(side, numbers[side][name], reason) for side, name, reason in failed.rows()),
+    )
+
+
+def _reasoning(table: pl.DataFrame) -> list[str]:
+    return [] if (table["reasoning"] == "").all() else table["reasoning"].to_list()
+
+
+def _numbers(ids: pl.Series) -> dict[str, int]:
+    return {name: number for number, name in enumerate(ids.to_list())}

@@ -1,0 +1,85 @@
+"""Prompts kept as files: a head of a few settings, what the system says, and the frame into which data goes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from pydantic import PositiveInt
+
+from hardneg.config import Config, parse
+from hardneg.errors import ConfigError
+from hardneg.llm.protocol import Message
+
+NAMES = ("item_profile", "user_profile", "negative", "negatives", "negative_title")
+PARTS = re.compile(r"\A---\n(?P<head>.*?)\n---\n## system\n(?P<system>.*?)\n## user\n(?P<user>.*)\Z", re.DOTALL)
+PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+
+class Head(Config):
+    """What stands above a prompt."""
+
+    name: str
+    version: PositiveInt
+    answer_words: PositiveInt
+    """The most words that the prompt asks for."""
+    answer_tokens: PositiveInt
+    """The most tokens that an answer may take; head-room included, since a cut answer is no JSON."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as its file has it.
+
+    digest: hex SHA-256 of the file, for manifests: another wording is another prompt, whatever its version says.
+    """
+
+    head: Head
+    system: str
+    user: str
+    digest: str
+
+    def render(self, **blocks: str) -> tuple[Message, ...]:
+        """The messages, each place {{name}} of the user part filled with the block of that name.
+
+        All places are filled in one pass, so that what looks like a place within a block stays as it is. Raises
+        ConfigError where places and blocks do not match.
+        """
+        places = set(PLACE.findall(self.user))
+        if places != set(blocks):
+            raise ConfigError(
+                f"prompt {self.head.name} has places {sorted(places)}, found blocks {sorted(blocks)}; give each place one"
+            )
+        said = PLACE.sub(lambda place: blocks[place[1]], self.user)
+        return Message("system", self.system), Message("user", said)
+
+
+def read_prompt(text: str) -> Prompt:
+    """Read a prompt file: front matter (YAML), "## system", "## user". Raises ConfigError where a part is missing."""
+    text = text.replace("\r\n", "\n")
+    parts = PARTS.match(text)
+    if parts is None:
+        raise ConfigError(
+            f"found a prompt that begins {text[:30]!r}, expected front matter between --- lines, then ## system and ## user"
+        )
+    head = parse(Head, yaml.safe_load(parts["head"]), where="prompt")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Prompt(head, parts["system"].strip(), parts["user"].strip(), digest)
+
+
+@cache
+def prompt(name: str) -> Prompt:
+    """One of our own prompts, by its name (NAMES)."""
+    if name not in NAMES:
+        raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(NAMES)}")
+    return read_prompt((files("hardneg.text") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def digests(*names: str) -> Mapping[str, str]:
+    """Name and version -> digest, for the manifest of what these prompts helped to make."""
+    return {f"{name} {prompt(name).head.version}": prompt(name).digest for name in names}

@@ -1,0 +1,171 @@
+"""A small sample of the real requests, asked beforehand: what it says of the answers to all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from hardneg.data.split import Split
+from hardneg.llm.protocol import Reply, Request
+from hardneg.llm.tasks import Answer, Task
+from hardneg.text.asking import Asker, ModelView, overheard
+from hardneg.text.negative_prompts import NegativesConfig, PairPrompts
+from hardneg.text.negative_texts import Asked
+from hardneg.text.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
+from hardneg.text.profiles import Profiles
+from hardneg.text.written import ask_rows
+from hardneg.types import Indices
+
+T = TypeVar("T")
+
+
+@dataclass
+class Heard:
+    """An asker that keeps what passes through it: of every row the request and all replies, bad ones too."""
+
+    asker: Asker
+    requests: dict[int, Request] = field(default_factory=dict)
+    replies: dict[int, list[Reply]] = field(default_factory=dict)
+
+    def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[Answer[T]]:
+        """Pass every answer on."""
+
+        def hear(task: Task[T], reply: Reply) -> None:
+            self.requests[task.row] = task.request
+            self.replies.setdefault(task.row, []).append(reply)
+
+        return self.asker(overheard(tasks, hear), total)
+
+    @property
+    def calls(self) -> int:
+        """Replies heard."""
+        return sum(map(len, self.replies.values()))
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a request of a stage takes, all its replies together.
+
+    calls: replies a request. prompt: prompt tokens that the model counted, to those that we count in the request.
+    answer: answer tokens a unit (a request; or a pair, where several share one). error: standard error of `answer`, None
+    where it is assumed. seconds: a call, None where assumed.
+    """
+
+    calls: float
+    prompt: float
+    answer: float
+    error: float | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, heard: Heard, view: ModelView, units: Mapping[int, int] | None = None) -> Learnt | None:
+        """From all that was heard; None where nothing was. units: of each row's request, 1 if not given."""
+        rows = list(heard.replies)
+        if not rows:
+            return None
+        replies = [heard.replies[row] for row in rows]
+        answers = np.array([sum(reply.usage.answer_tokens for reply in said) for said in replies], float)
+        sizes = np.array([1 if units is None else units[row] for row in rows], float)
+        each = float(answers.sum() / sizes.sum())
+        spread = float(np.sum((answers - each * sizes) ** 2) / max(len(rows) - 1, 1)) ** 0.5
+        used = sum(reply.usage.prompt_tokens for said in replies for reply in said)
+        counted = sum(view.count_tokens(heard.requests[row]) for row in rows)
+        return cls(
+            heard.calls / len(rows),
+            used / max(counted, 1),
+            each,
+            spread * len(rows) ** 0.5 / float(sizes.sum()) if len(rows) > 1 else each,
+            sum(reply.seconds for said in replies for reply in said) / heard.calls,
+        )
+
+
+@dataclass(frozen=True)
+class ProfilesHeard:
+    """Profiles of some items and users that were really written, and what that took; nothing without a sample."""
+
+    items: dict[int, str] = field(default_factory=dict)
+    users: dict[int, str] = field(default_factory=dict)
+    of_items: Learnt | None = None
+    of_users: Learnt | None = None
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class PairsHeard:
+    """What asking about some pairs took.
+
+    of_calls: a call, its answer by pair. left: share of pairs that shared a call and were left without an answer.
+    of_singles: what was asked again singly, None where nothing was.
+    """
+
+    of_calls: Learnt | None = None
+    left: float = 0.0
+    of_singles: Learnt | None = None
+    calls: int = 0
+
+
+def rehearse_profiles(
+    split: Split,
+    view: ModelView,
+    profiles: ProfilesConfig,
+    negatives: NegativesConfig | None,
+    asker: Asker,
+    *,
+    items: Indices,
+    users: Indices,
+    pairs: Indices,
+) -> ProfilesHeard:
+    """Have these items and users described, and all items that the users and the calls about the pairs are shown.
+
+    So every request is one that the job will make, and none is asked twice. What items take is learnt from `items`
+    alone: those that users are shown are the popular ones.
+    """
+    of_items, besides, of_users = Heard(asker), Heard(asker), Heard(asker)
+    prompts = ItemPrompts(split, view, profiles)
+    known = _described(prompts, ITEM_PROMPT, items, of_items, view)
+    shown = UserPrompts(split, [""] * len(prompts), view, profiles)
+    rows = [shown.pair_rows(int(user)) for user in users]
+    if negatives is not None:
+        everybody = Profiles(["?"] * len(prompts), ["?"] * len(shown), "")
+        rows += groups_with(PairPrompts(split, everybody, view, negatives), pairs)
+    needed = np.setdiff1d(split.train.items[np.concatenate(rows)], items)
+    known |= _described(prompts, ITEM_PROMPT, needed, besides, view)
+    texts = [known.get(item, "") for item in range(len(prompts))]
+    written = _described(UserPrompts(split, texts, view, profiles), USER_PROMPT, users, of_users, view)
+    calls = of_items.calls + besides.calls + of_users.calls
+    return ProfilesHeard(known, written, Learnt.of(of_items, view), Learnt.of(of_users, view), calls)
+
+
+def rehearse_pairs(prompts: PairPrompts, pairs: Indices, asker: Asker) -> PairsHeard:
+    """Ask the calls in which these pair rows are, and again singly what they leave out."""
+    groups, n = groups_with(prompts, pairs), prompts.config.n
+    of_calls, of_singles = Heard(asker), Heard(asker)
+    answers = list(Asked(prompts, of_calls).groups(groups))
+    together = {row for rows in groups if len(rows) > 1 for row in rows.tolist()}
+    shared = [answer for answer in answers if answer[0] in together]
+    left = [(row, draw) for row, draw, answer in shared if isinstance(answer, str)]
+    list(Asked(prompts, of_singles).singles(left))
+    sizes = {number * n + draw: len(rows) for number, rows in enumerate(groups) for draw in range(n)}
+    return PairsHeard(
+        Learnt.of(of_calls, prompts.view, sizes),
+        len(left) / max(len(shared), 1),
+        Learnt.of(of_singles, prompts.view),
+        of_calls.calls + of_singles.calls,
+    )
+
+
+def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
+    """The groups of pair rows that share a call with these."""
+    groups = prompts.groups()
+    numbers = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
+    return [groups[number] for number in np.unique(numbers[np.isin(prompts.askable, pairs)])]
+
+
+def _described(
+    prompts: ItemPrompts | UserPrompts, name: str, rows: Indices, heard: Heard, view: ModelView
+) -> dict[int, str]:
+    answers = ask_rows(prompts, name, heard, view, rows)
+    return {int(row): answer.text for row, (answer, _) in zip(rows, answers, strict=True)}

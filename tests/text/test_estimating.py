@@ -1,0 +1,249 @@
+"""Estimates against what the same job then takes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hardneg.data import Split
+from hardneg.data.truth import Truth
+from hardneg.errors import ConfigError
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.prices import Price
+from hardneg.llm.protocol import Message, Reply, Request, Usage
+from hardneg.text.asking import Metered, Spent
+from hardneg.text.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, Estimate, Rate, Stage, compare, hours, money
+from hardneg.text.estimating import EstimateConfig, count, estimate_writing, spread_over, words
+from hardneg.text.negative_prompts import NegativesConfig
+from hardneg.text.negative_texts import write_negatives
+from hardneg.text.profile_prompts import ProfilesConfig
+from hardneg.text.profiles import Profiles
+from hardneg.text.written import write_profiles
+
+STAGES = (ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
+
+
+def chatty(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) -> Callable[[Request], Reply]:
+    """Answers of very different lengths, some unusable; the server counts a tenth more prompt tokens than we do."""
+
+    def answer(request: Request) -> Reply:
+        shown = blocks_of(request)
+        rng = np.random.default_rng(zlib.crc32(request.canonical.encode()))
+        said: object
+        if "items" in shown:
+            entries = [
+                {
+                    "item": e["item"],
+                    "hard_negative_item": words(rng.integers(3, 20)),
+                    "reasoning": words(rng.integers(5, 30)),
+                }
+                for e in shown["items"]["chosen"]
+                if rng.random() >= bad
+            ]
+            said = {"negatives": entries}
+        elif "user" in shown and "item" in shown:
+            said = {"hard_negative_item": words(rng.integers(3, 20)), "reasoning": words(rng.integers(5, 30))}
+        else:
+            said = {"summarization": words(rng.integers(20, 80)), "reasoning": words(rng.integers(5, 30))}
+        text = json.dumps(said)
+        if rng.random() < bad / 2:
+            text = text[: len(text) // 2]
+        prompt = sum(len(message.content.split()) for message in request.messages)
+        return Reply(text, Usage(round(1.1 * prompt), len(text.split())), seconds=0.5)
+
+    return answer
+
+
+def carry_out(split: Split, asker: Any, profiles: ProfilesConfig, negatives: NegativesConfig) -> dict[str, Spent]:
+    """The job itself, metered by stage."""
+    metered = Metered(asker)
+    written = write_profiles(split, metered, asker.model, profiles)
+    write_negatives(split, written, metered, asker.model, negatives)
+    return dict(zip(STAGES, metered.runs, strict=True))
+
+
+@pytest.mark.parametrize(("per_call", "n", "bad"), [(1, 1, 0.0), (4, 1, 0.1), (3, 2, 0.0)])
+def test_with_a_sample_within_five_percent(
+    store: tuple[Split, Truth], rules: Any, blocks_of: Any, per_call: int, n: int, bad: float
+) -> None:
+    split, _ = store
+    asker = rules(chatty(blocks_of, bad=bad), again=1)
+    profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.7)
+    estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=40), asker)
+    asked = list(asker.model.asked)
+    assert len(asked) == estimate.sampled
+    took = carry_out(split, asker, profiles, negatives)
+    off: Any = compare(estimate, took)
+    assert abs(off["total"]["tokens off"]) < 0.05
+    for name in STAGES[:3]:
+        assert abs(off[name]["prompt tokens off"]) < 0.05
+        assert abs(off[name]["calls off"]) < 0.05
+    total = estimate.total
+    assert total.prompt_error is not None
+    assert total.answer_error is not None
+    assert 0 < total.prompt_error < 0.05 * total.prompt_tokens
+    job = {request.digest("") + str(request.draw) for request in asker.model.asked[len(asked) :]}
+    assert {request.digest("") + str(request.draw) for request in asked} <= job, "nothing that the job does not ask"
+
+
+def test_a_sample_of_everything_is_exact(toy: Callable[..., Split], rules: Any, blocks_of: Any) -> None:
+    split = toy([(0, 2, "a fine tent"), (1, 2, "it leaks")])
+    asker = rules(chatty(blocks_of, bad=0.3), again=2)
+    profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=20, n=2, temperature=1)
+    estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=99), asker)
+    off: Any = compare(estimate, carry_out(split, asker, profiles, negatives))
+    for stage in STAGES[:3]:  # all of a user's pairs share a call, so that one pair of each user is all calls
+        for kind in ("calls off", "prompt tokens off", "answer tokens off"):
+            assert off[stage][kind] == pytest.approx(0, abs=1e-9)
+    assert off[FOLLOW_UPS]["calls off"] == pytest.approx(0, abs=1e-9)
+    assert off[FOLLOW_UPS]["used calls"] > 0
+    assert abs(off["total"]["tokens off"]) < 0.05
+
+
+def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_of: Any) -> None:
+    split, _ = store
+    written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
+    asker = rules(chatty(blocks_of))
+    estimate = estimate_writing(split, asker.model, written, NegativesConfig(), EstimateConfig(sample=30), asker)
+    assert len(asker.model.asked) == estimate.sampled == 30
+    metered = Metered(asker)
+    write_negatives(split, written, metered, asker.model)
+    off: Any = compare(estimate, {NEGATIVES: metered.runs[0]})
+    assert off["total"]["prompt tokens off"] == pytest.approx(0, abs=0.01)
+    assert abs(off["total"]["tokens off"]) < 0.05
+    assert estimate.stages[0].seconds_per_call == 0.5
+
+
+def test_without_a_sample_prompts_of_items_are_exact(store: tuple[Split, Truth], good: Any) -> None:
+    split, _ = store
+    profiles, negatives = ProfilesConfig(), NegativesConfig()
+    estimate = estimate_writing(split, good.model, profiles, negatives)
+    assert not good.model.asked
+    assert estimate.sampled == 0
+    took = carry_out(split, good, profiles, negatives)
+    items, users, pairs = estimate.stages
+    assert (items.calls, items.prompt_tokens, items.prompt_error) == (took[ITEMS].calls, took[ITEMS].prompt_tokens, 0.0)
+    assert (users.calls, pairs.calls) == (split.train.n_users, len(split.train))
+    assert users.prompt_error is None, "assumed lengths have no known error"
+    assert (items.rows, items.counted) == (split.train.n_items, split.train.n_items)
+
+
+def test_profiles_that_stand_are_shown_as_they_are(store: tuple[Split, Truth], good: Any) -> None:
+    split, _ = store
+    written = write_profiles(split, good, good.model)
+    estimate = estimate_writing(split, good.model, written, NegativesConfig(pairs_per_call=5))
+    metered = Metered(good)
+    write_negatives(split, written, metered, good.model, NegativesConfig(pairs_per_call=5))
+    (stage,) = estimate.stages
+    assert (stage.name, stage.calls, stage.prompt_tokens) == (
+        NEGATIVES,
+        metered.runs[0].calls,
+        metered.runs[0].prompt_tokens,
+    )
+    assert stage.prompt_error == 0
+
+
+def test_a_limit_gives_an_error_that_holds(store: tuple[Split, Truth], good: Any) -> None:
+    """Over many starts, the estimate's spread is no larger than its stated error, and its mean is right."""
+    split, _ = store
+    written = Profiles(
+        [words(5 + 3 * (i % 9)) for i in range(split.train.n_items)], ["x y"] * split.train.n_users, "hand"
+    )
+    whole = estimate_writing(split, good.model, written, NegativesConfig()).stages[0]
+    found = [
+        estimate_writing(split, good.model, written, NegativesConfig(), EstimateConfig(limit=60, seed=seed)).stages[0]
+        for seed in range(30)
+    ]
+    assert all(stage.counted == 60 for stage in found)
+    tokens = np.array([stage.prompt_tokens for stage in found])
+    errors = np.array([stage.prompt_error for stage in found])
+    assert abs(tokens.mean() - whole.prompt_tokens) < 3 * errors.mean() / 30**0.5
+    assert 0.2 * errors.mean() < tokens.std() < 1.5 * errors.mean()
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(10, 10), (10, 3), (7, 5), (1, 1), (5, 0), (0, 4), (1000, 7)])
+def test_rows_are_spread_evenly(n: int, wanted: int, rng: np.random.Generator) -> None:
+    rows = spread_over(n, wanted, rng)
+    assert len(rows) == min(n, wanted)
+    assert len(set(rows.tolist())) == len(rows)
+    if len(rows):
+        assert 0 <= rows.min() <= rows.max() < n
+        assert np.diff(rows, prepend=rows[0] - n // wanted).max() <= n // wanted + 1
+
+
+def test_rows_that_are_not_asked_count_nothing(rng: np.random.Generator) -> None:
+    request = Request((Message("user", "one two three"),), 5)
+    view = FunctionModel(lambda _: "")
+    found = count(lambda row: request if row % 4 else "nothing", 40, view, 40, rng)
+    assert (found.rows, found.requests, found.tokens, found.error) == (40, 30, 90.0, 0.0)
+    some = count(lambda row: request if row % 4 else "nothing", 40, view, 20, rng)
+    assert some.requests in {20, 40}, "every second row: an even spread can beat in time with the data"
+    assert some.error >= 0
+
+
+def test_a_closed_list_is_answered_by_titles(store: tuple[Split, Truth], rules: Any) -> None:
+    split, _ = store
+    titles = split.texts["title"].to_list()
+    asker = rules(lambda request: next(title for title in titles if title not in request.without))
+    written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
+    config = NegativesConfig(constrained=True)
+    estimate = estimate_writing(split, asker.model, written, config)
+    metered = Metered(asker)
+    write_negatives(split, written, metered, asker.model, config)
+    off: Any = compare(estimate, {NEGATIVES: metered.runs[0]})
+    assert abs(off["total"]["tokens off"]) < 0.02
+
+
+def test_a_sample_needs_somebody_to_ask(store: tuple[Split, Truth], good: Any) -> None:
+    with pytest.raises(
+        ConfigError, match="found a sample of 5 without anybody to ask; give a model, or set sample to 0"
+    ):
+        estimate_writing(store[0], good.model, ProfilesConfig(), None, EstimateConfig(sample=5))
+
+
+def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules: Any, blocks_of: Any) -> None:
+    def once() -> tuple[Estimate, list[Request]]:
+        asker = rules(chatty(blocks_of))
+        config = EstimateConfig(sample=5, limit=50, seed=3)
+        return estimate_writing(
+            store[0], asker.model, ProfilesConfig(), NegativesConfig(), config, asker
+        ), asker.model.asked
+
+    assert once() == once()
+
+
+ONE = Stage("items", 10, 10, 10.0, 3e6, 3.0, 1e6, 4.0, 2.0)
+TWO = Stage("users", 5, 5, 5.0, 1e6, 4.0, 2e6, None)
+
+
+def test_money_and_hours_by_hand() -> None:
+    price = Price(prompt=0.5, answer=2.0)
+    assert money(ONE, price) == pytest.approx(3.5)
+    assert money(ONE, None) is None
+    assert hours(ONE, Rate(calls_per_minute=2)) == pytest.approx(5 / 60)
+    assert hours(ONE, Rate(calls_per_minute=2, tokens_per_minute=1e5)) == pytest.approx(40 / 60)
+    with pytest.raises(ConfigError, match="found a rate without numbers, expected calls or tokens per minute"):
+        hours(ONE, Rate())
+    table = Estimate((ONE, TWO)).table(price, Rate(calls_per_minute=2))
+    assert table["name"].to_list() == ["items", "users", "total"]
+    assert table["money"].to_list() == pytest.approx([3.5, 4.5, 8.0])
+    assert table["prompt_error"].to_list() == [3.0, 4.0, 5.0]
+    assert table["answer_error"].to_list() == [4.0, None, None]
+
+
+def test_how_far_off_by_hand() -> None:
+    off = compare(Estimate((ONE, TWO)), {"items": Spent(8, 2_000_000, 2_000_000)}, Price(prompt=1, answer=1))
+    assert set(off) == {"items", "total"}
+    assert off["items"] == off["total"]
+    assert off["total"]["calls off"] == pytest.approx(0.25)
+    assert off["total"]["prompt tokens off"] == pytest.approx(0.5)
+    assert off["total"]["answer tokens off"] == pytest.approx(-0.5)
+    assert off["total"]["tokens off"] == off["total"]["money off"] == 0
+    assert (off["items"]["estimated money"], off["items"]["used money"]) == (4.0, 4.0)
+    nothing = compare(Estimate((ONE,)), {"items": Spent()})
+    assert nothing["items"]["tokens off"] is None

@@ -1,0 +1,192 @@
+"""Grounding against a slow loop, with twins, missing vectors and calibrated limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardneg.data import Interactions
+from hardneg.text import grounding
+from hardneg.text.grounding import (
+    EXACT,
+    HISTORY,
+    NEAREST,
+    NONE,
+    NORMALISED,
+    OUTSIDE,
+    OWNED,
+    Catalogue,
+    GroundingConfig,
+    Matches,
+    history_limit,
+    match,
+    reasons_against,
+)
+from hardneg.text.names import Names, normalised
+
+WORDS = ("red", "green", "kettle", "pan", "tent", "The", "mat!", "stove")
+
+
+def encode(texts: list[str]) -> np.ndarray:
+    """Words counted, to unit length; NaN for a text without any."""
+    rows = np.array([[text.lower().split().count(word.lower()) for word in WORDS] for text in texts], np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(lengths > 0, rows / np.maximum(lengths, 1e-9), np.nan).astype(np.float32)
+
+
+def loop_match(texts: list[str], titles: list[str], config: GroundingConfig) -> list[tuple[int, int]]:
+    """One text at a time: item and how."""
+    vectors, found = encode(titles), []
+    for text, vector in zip(texts, encode(texts), strict=True):
+        same = [i for i, title in enumerate(titles) if title and title == text]
+        like = [i for i, title in enumerate(titles) if normalised(title) and normalised(title) == normalised(text)]
+        if same or like:
+            found.append((same[0], EXACT) if same else (like[0], NORMALISED))
+            continue
+        best, at = -1.0, -1
+        for item, title in enumerate(titles):
+            twins = [i for i in range(item) if titles[i] and normalised(titles[i]) == normalised(title) != ""]
+            cosine = float(vector @ vectors[item])
+            if not twins and cosine > best + 1e-6:
+                best, at = cosine, item
+        found.append((at, NEAREST) if best >= config.nearest else (-1, NONE))
+    return found
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    with np.errstate(invalid="ignore"):
+        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def loop_limit(train: Interactions, vectors: np.ndarray, quantile: float) -> float:
+    reached = []
+    for user, item in zip(train.users, train.items, strict=True):
+        others = [vectors[i] for i in train.items_of(user) if i != item and not np.isnan(vectors[i, 0])]
+        if others and not np.isnan(vectors[item, 0]):
+            reached.append(cosine(vectors[item], np.sum(others, axis=0)))
+    return float(np.quantile(reached, quantile)) if reached and quantile < 1 else np.inf
+
+
+def loop_reasons(
+    rows: list[int], texts: list[str], titles: list[str], train: Interactions, config: GroundingConfig
+) -> list[int]:
+    """One text of a pair at a time."""
+    vectors, limit, found = encode(titles), loop_limit(train, encode(titles), config.history), []
+    for row, text, (item, _) in zip(rows, texts, loop_match(texts, titles, config), strict=True):
+        user, positive = int(train.users[row]), int(train.items[row])
+        own = train.items_of(user)
+        vector = vectors[item] if item >= 0 else encode([text])[0]
+        others = [vectors[i] for i in own if i != positive and not np.isnan(vectors[i, 0])]
+        if item >= 0 and any(normalised(titles[i]) == normalised(titles[item]) for i in own):
+            found.append(grounding.OWNED)
+        elif cosine(vector, vectors[positive]) >= config.duplicate - 1e-6:
+            found.append(grounding.DUPLICATE)
+        elif others and cosine(vector, np.sum(others, axis=0)) > limit + 1e-6:
+            found.append(grounding.HISTORY)
+        else:
+            found.append(grounding.FINE if item >= 0 else grounding.OUTSIDE)
+    return found
+
+
+some_titles = st.lists(st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join), min_size=2, max_size=7)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[str], list[str], list[int], Interactions, GroundingConfig]:
+    titles = draw(some_titles)
+    pairs = draw(st.sets(st.tuples(st.integers(0, 3), st.integers(0, len(titles) - 1)), min_size=1))
+    train = Interactions.of(*np.array(sorted(pairs)).T, n_users=4, n_items=len(titles))
+    texts = draw(
+        st.lists(st.one_of(st.sampled_from(titles), some_titles.map(lambda t: t[0]), st.just("THE  pan")), min_size=1)
+    )
+    texts = [text for text in texts if text] or ["pan"]
+    rows = [draw(st.integers(0, len(train) - 1)) for _ in texts]
+    limits = st.sampled_from([0.5, 0.7, 0.9])  # no cosine of so few words lies within rounding of these
+    config = GroundingConfig(
+        nearest=draw(limits), duplicate=draw(limits) + 0.04, history=draw(st.sampled_from([0, 0.5, 1]))
+    )
+    return titles, texts, rows, train, config
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_grounding_equals_the_slow_loop(
+    world: tuple[list[str], list[str], list[int], Interactions, GroundingConfig],
+) -> None:
+    titles, texts, rows, train, config = world
+    catalogue, vectors = Catalogue(Names.of(titles), encode(titles)), encode(texts)
+    found = match(texts, vectors, catalogue, config)
+    assert list(zip(found.items.tolist(), found.how.tolist(), strict=True)) == loop_match(texts, titles, config)
+    against = reasons_against(np.array(rows), np.arange(len(texts)), found, vectors, catalogue, train, config)
+    limit = history_limit(train, catalogue.vectors, config.history)
+    assert limit == pytest.approx(loop_limit(train, catalogue.vectors, config.history), abs=1e-5)
+    wanted = loop_reasons(rows, texts, titles, train, config)
+    # Where a cosine equals the limit but for rounding either answer is right.
+    border = np.array(
+        [{one, other} <= {HISTORY, OUTSIDE, 0} for one, other in zip(against.tolist(), wanted, strict=True)]
+    )
+    assert (against == wanted)[~border].all()
+    if config.history == 1:
+        assert against.tolist() == wanted
+
+
+TITLES = ["red kettle", "red pan", "green tent", "", "Red Pan!", "green stove"]
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return Catalogue(Names.of(TITLES), encode(TITLES))
+
+
+def test_names_by_hand(catalogue: Catalogue) -> None:
+    texts = ["red kettle", "The Red PAN", "green tent tent", "mat! mat!", "Red Pan!"]
+    found = match(texts, encode(texts), catalogue, GroundingConfig(nearest=0.9))
+    assert found.items.tolist() == [0, 1, 2, -1, 4]
+    assert found.how.tolist() == [EXACT, NORMALISED, NEAREST, NONE, EXACT]
+    assert found.similarity[[0, 2, 3]] == pytest.approx([1.0, 3 / 10**0.5, 0.0], abs=1e-6)
+
+
+def test_the_user_has_a_twin(catalogue: Catalogue) -> None:
+    """User 0 has item 4, a twin of item 1: the text means what the user has."""
+    train = Interactions.of(np.array([0, 0, 1]), np.array([4, 5, 0]), n_users=2, n_items=6)
+    texts = ["red pan", "stove"]
+    vectors = encode(texts)
+    found = match(texts, vectors, catalogue, GroundingConfig(nearest=0.9))
+    rows, which = np.array([0, 1, 2, 2]), np.array([0, 0, 0, 1])
+    against = reasons_against(rows, which, found, vectors, catalogue, train, GroundingConfig(history=1))
+    assert against.tolist() == [OWNED, OWNED, 0, OUTSIDE]
+
+
+def test_blocks_do_not_show(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, 3)) for _ in range(40)]
+    train = Interactions.of(
+        np.repeat(np.arange(4), 3), np.array([0, 1, 2, 0, 2, 5, 1, 3, 4, 0, 4, 5]), n_users=4, n_items=6
+    )
+    rows, which, config = rng.integers(12, size=90), rng.integers(40, size=90), GroundingConfig(nearest=0.8)
+
+    def found() -> tuple[Matches, np.ndarray]:
+        matches = match(texts, encode(texts), catalogue, config)
+        return matches, reasons_against(rows, which, matches, encode(texts), catalogue, train, config)
+
+    whole, against = found()
+    monkeypatch.setattr(grounding, "BLOCK", 7)
+    monkeypatch.setattr(grounding, "CELLS", 15)
+    parts, again = found()
+    assert (whole.items == parts.items).all()
+    assert (against == again).all()
+    assert len(set(against.tolist())) > 3
+
+
+def test_limits_of_odd_worlds() -> None:
+    alone = Interactions.of(np.array([0, 1]), np.array([0, 1]), n_users=2, n_items=2)
+    vectors = encode(["red", "green"])
+    assert history_limit(alone, vectors, 0.5) == np.inf, "nobody has another item"
+    nobody = Interactions.of(np.array([], int), np.array([], int), n_users=2, n_items=2)
+    assert history_limit(nobody, vectors, 0.5) == np.inf
+    blank = Catalogue(Names.of(["", ""]), np.full((2, 8), np.nan, np.float32))
+    found = match(["red"], encode(["red"]), blank, GroundingConfig())
+    assert found.items.tolist() == [-1]
+    assert np.isnan(found.similarity).all()

@@ -1,0 +1,66 @@
+"""Prompt files and how data gets into them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hardneg.errors import ConfigError
+from hardneg.text import prompt as prompts
+
+FILE = "---\nname: ask\nversion: 2\nanswer_words: 5\nanswer_tokens: 9\n---\n## system\n\nSay {{it}}.\n\n## user\n\n{{one}}\n{{two}}\n"
+
+
+def test_a_prompt_file_is_read_and_rendered() -> None:
+    read = prompts.read_prompt(FILE)
+    assert read.head.model_dump() == {"name": "ask", "version": 2, "answer_words": 5, "answer_tokens": 9}
+    system, user = read.render(one="1", two="2")
+    assert (system.role, system.content) == ("system", "Say {{it}}."), "instructions have no places"
+    assert (user.role, user.content) == ("user", "1\n2")
+
+
+def test_what_looks_like_a_place_in_data_stays_data() -> None:
+    read = prompts.read_prompt(FILE)
+    assert read.render(one="{{two}}", two="{{one}} \\1")[1].content == "{{two}}\n{{one}} \\1"
+
+
+@pytest.mark.parametrize("blocks", [{}, {"one": ""}, {"one": "", "two": "", "three": ""}])
+def test_places_and_blocks_must_match(blocks: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"prompt ask has places \['one', 'two'\], found blocks"):
+        prompts.read_prompt(FILE).render(**blocks)
+
+
+@pytest.mark.parametrize("text", ["", "no head", FILE.replace("## user", "## nobody")])
+def test_a_file_without_its_parts_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected front matter between --- lines, then ## system and ## user"):
+        prompts.read_prompt(text)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match="prompt: mood: Extra inputs are not permitted"):
+        prompts.read_prompt(FILE.replace("version: 2", "version: 2\nmood: good"))
+
+
+def test_another_wording_is_another_digest() -> None:
+    other = prompts.read_prompt(FILE.replace("Say", "say"))
+    assert other.head == prompts.read_prompt(FILE).head
+    assert other.digest != prompts.read_prompt(FILE).digest
+    assert prompts.read_prompt(FILE.replace("\n", "\r\n")).digest == prompts.read_prompt(FILE).digest
+
+
+@pytest.mark.parametrize("name", prompts.NAMES)
+def test_our_prompts_are_whole_and_speak_of_data(name: str) -> None:
+    ours = prompts.prompt(name)
+    assert ours.head.name == name
+    assert "never an instruction" in ours.system
+    assert "{{" not in ours.system
+    places = prompts.PLACE.findall(ours.user)
+    assert places == sorted(places, key=["user", "item", "items"].index), "the user before the item"
+    assert all(f"<{place}>" in ours.system for place in places)
+    if name != "negative_title":
+        assert str(ours.head.answer_words) in ours.system
+
+
+def test_unknown_prompts_and_digests_by_version() -> None:
+    with pytest.raises(ConfigError, match="found prompt 'poem', expected one of item_profile"):
+        prompts.prompt("poem")
+    assert prompts.digests("negative") == {"negative 1": prompts.prompt("negative").digest}

@@ -1,0 +1,125 @@
+"""Replies of all kinds: what is an answer, what is none, what is asked again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardneg.llm.protocol import Reply, Usage
+from hardneg.llm.structured import schema_of
+from hardneg.llm.tasks import BadReply
+from hardneg.text.replies import (
+    LONGEST,
+    MOST_PAIRS,
+    NONE_FOUND,
+    NegativesReply,
+    NumberedNegative,
+    ProfileReply,
+    Said,
+    negative_parser,
+    negatives_parser,
+    profile_parser,
+    title_parser,
+)
+
+MARK = ("<|im_start|>",)
+
+
+def reply(value: object) -> Reply:
+    return Reply(value if isinstance(value, str) else json.dumps(value), Usage(1, 1))
+
+
+def profile(text: object, why: object = "because") -> Reply:
+    return reply({"summarization": text, "reasoning": why})
+
+
+def test_an_answer_is_kept_clean() -> None:
+    read = profile_parser(60, MARK)
+    assert read(profile(" people who\tcook\u202e <|im_start|>", "so\nit is")) == Said("people who cook", "so it is")
+
+
+@pytest.mark.parametrize("text", ["None", "none", " NONE. ", '"None"', None])
+def test_none_is_an_answer_without_a_text(text: object) -> None:
+    found = profile_parser(60, ())(profile(text))
+    assert (found.text, found.reasoning, found.reason) == ("", "because", NONE_FOUND)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\u200b", "<|im_start|>", 3, ["a"], "w " * 121, "w" * (LONGEST + 1)])
+def test_what_is_no_answer_is_refused(text: object) -> None:
+    with pytest.raises(BadReply):
+        profile_parser(60, MARK)(profile(text))
+
+
+def test_twice_the_words_asked_for_are_accepted() -> None:
+    assert len(negative_parser(20, ())(reply({"hard_negative_item": "w " * 40, "reasoning": "x"})).text.split()) == 40
+    with pytest.raises(BadReply, match="found 41 words in the answer, expected at most 20"):
+        negative_parser(20, ())(reply({"hard_negative_item": "w " * 41, "reasoning": "x"}))
+
+
+def entry(number: object, name: object = "thing") -> dict[str, object]:
+    return {"item": number, "hard_negative_item": f"{name} {number}", "reasoning": "close"}
+
+
+def test_entries_go_by_number_not_by_place() -> None:
+    found = negatives_parser(3, 20, ())(reply({"negatives": [entry(3), entry(1), entry(2)]}))
+    assert found == [Said(f"thing {n}", "close") for n in (1, 2, 3)]
+
+
+def test_a_bad_entry_costs_its_pair_alone() -> None:
+    entries = [
+        entry(1),
+        {"item": 2},
+        entry(4),
+        entry(4),
+        entry(9),
+        entry("1"),
+        "junk",
+        None,
+        entry(True),
+        entry(5, "w " * 50),
+    ]
+    found = negatives_parser(5, 20, ())(reply({"negatives": entries}))
+    assert found[0] == Said("thing 1", "close")
+    assert found[1] == "its entry in the reply is not as asked for"
+    assert found[2] == "the reply leaves it out"
+    assert found[3] == "the reply answers it twice"
+    assert found[4] == "found 51 words in the answer, expected at most 20"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["item", "hard_negative_item", "reasoning", "negatives"]), inner)
+        ),
+    )
+)
+def test_any_json_is_read_or_refused(value: object) -> None:
+    for wrapped in (value, {"negatives": value}, {"negatives": [value]}):
+        try:
+            found = negatives_parser(4, 20, MARK)(reply(json.dumps(wrapped)))
+        except BadReply:
+            continue
+        assert len(found) == 4
+        assert all(isinstance(part, Said | str) for part in found)
+
+
+def test_titles_of_the_closed_list_alone_are_answers() -> None:
+    read = title_parser({"red pan", "red kettle"}.__contains__, ("red kettle",), ())
+    assert read(reply(" red pan\n")) == Said("red pan", "")
+    with pytest.raises(BadReply, match="found 'red pot', which is no title of the catalogue"):
+        read(reply("red pot"))
+    with pytest.raises(BadReply, match="found 'red kettle', which the user has"):
+        read(reply("red kettle"))
+
+
+def test_schemas_bound_every_string_and_number() -> None:
+    several = json.loads(schema_of(NegativesReply))["$defs"][NumberedNegative.__name__]["properties"]
+    assert several["item"]["enum"] == list(range(1, MOST_PAIRS + 1))
+    assert list(several) == ["item", "hard_negative_item", "reasoning"]
+    for properties in (several, json.loads(schema_of(ProfileReply))["properties"]):
+        assert all("pattern" in kind for kind in properties.values() if kind["type"] == "string")
