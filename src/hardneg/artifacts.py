@@ -157,6 +157,12 @@ def _finish(
     os.replace(growing, folder)  # over an empty folder, if there is one
 
 
+def write_costs(folder: Path, costs: Mapping[str, Any] | None) -> None:
+    """Write costs.json (seconds, calls, tokens, money, ...) into a folder that grows; nothing where nothing was spent."""
+    if costs is not None:
+        (folder / "costs.json").write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write beside and rename, flushed to disk, so that a reader or a crash never sees half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")

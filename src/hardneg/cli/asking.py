@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardneg.cli.shell import bars
+from hardneg.cli.shell import Bars, Lines
 from hardneg.config import overrides, parse
+from hardneg.errors import DataError
 
 if TYPE_CHECKING:
     from hardneg.llm.session import Session
+    from hardneg.text import Estimate, TextEncoder
 
+LlmOption = Annotated[
+    str | None,
+    typer.Option(
+        "--llm", help="openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, a folder."
+    ),
+]
 StoreOption = Annotated[
     Path, typer.Option("--store", help="File that keeps every reply: killed or repeated, nothing is asked twice.")
 ]
@@ -30,25 +40,78 @@ PricesOption = Annotated[
     Path | None, typer.Option("--prices", help="YAML list of prices that goes before the one shipped.")
 ]
 KeyOption = Annotated[
-    str, typer.Option("--key-variable", help="Environment variable that holds the endpoint's key; never the key itself.")
+    str,
+    typer.Option("--key-variable", help="Environment variable that holds the endpoint's key; never the key itself."),
+]
+EstimateOption = Annotated[
+    Path | None,
+    typer.Option("--estimate", help="File by `hardneg estimate --out`, to be held against what it took."),
 ]
 STORE = Path("out/replies.sqlite")
 
 
 @contextmanager
 def session(
-    llm: str, store: Path, engine: list[str] | None, prices: Path | None, key_variable: str, device: str
+    llm: str,
+    store: Path,
+    engine: list[str] | None,
+    prices: Path | None,
+    key_variable: str,
+    device: str,
+    *,
+    doing: str,
+    bar: Bars | Lines,
 ) -> Iterator[Session]:
-    """Open a model, its store and its limits, with progress; the store is closed at the end."""
+    """Open a model, its store and its limits, progress going to `bar`; the store is closed at the end."""
     from hardneg.llm.config import EngineConfig
-    from hardneg.llm.names import open_model
+    from hardneg.llm.names import address_of, open_model
     from hardneg.llm.prices import FREE, price_of
     from hardneg.llm.session import Session
     from hardneg.llm.store import Store
 
     config: EngineConfig = parse(EngineConfig, overrides(engine or []), where="--engine")
     model = open_model(llm, device=device, key_variable=key_variable)
-    price = price_of(llm, prices) if llm.startswith(("openai:", "http://", "https://")) else FREE
+    price = price_of(llm, prices) or (FREE if address_of(llm) is None else None)
     store.parent.mkdir(parents=True, exist_ok=True)
-    with Store(store) as kept, bars(count=False) as bar:
-        yield Session(model, kept, config, price, watch=bar.asking)
+    with Store(store) as kept:
+        yield Session(model, kept, config, price, watch=bar.asking, doing=doing)
+
+
+def encoder_of(name: str, device: str, asking: Session | None) -> TextEncoder:
+    """Open a text encoder; with a session its vectors go through the same store and limits, under a budget of their own."""
+    from hardneg.text.encoders_engine import open_encoder
+
+    if asking is None:
+        return open_encoder(name, device=device)
+    return open_encoder(name, device=device, asking=lambda model: replace(asking, model=model, price=None, watch=None))
+
+
+def read_estimate(path: Path | None) -> Estimate | None:
+    """An estimate that `hardneg estimate --out` wrote."""
+    from hardneg.text import Estimate
+    from hardneg.text.estimate import Stage
+
+    if path is None:
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Estimate(tuple(Stage(**stage) for stage in values["stages"]), values["sampled"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path} holds no estimate; make one with hardneg estimate --out FILE") from None
+
+
+def read_costs(folder: Path) -> dict[str, Any]:
+    """What a finished folder cost, {} where it cost nothing."""
+    path = folder / "costs.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def money_text(costs: dict[str, Any]) -> str:
+    """The costs for people: what was paid now, and how far off the estimate was."""
+    if not costs:
+        return ""
+    money = "price unknown" if costs["money"] is None else f"${costs['money']:,.4f}"
+    text = f"; {costs['llm_calls']:,} calls, {costs['llm_tokens']:,} tokens, {money}"
+    off = costs.get("estimate", {}).get("total", {}).get("tokens off")
+    return text + ("" if off is None else f"; the estimate was {off:+.1%} off in tokens")

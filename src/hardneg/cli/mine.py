@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from hardneg.cli.asking import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
 from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 from hardneg.errors import ConfigError
+
+Method = Literal["retrieved", "semantic", "random"]
+ALLOWED: dict[str, set[str]] = {
+    "retrieved": {"profiles", "set"},
+    "semantic": {"profiles", "set", "llm", "way", "engine", "prices", "key-variable", "estimate"},
+    "random": {"like"},
+}
+"""Which options each method knows."""
 
 
 def mine(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     method: Annotated[
-        Literal["retrieved", "random"],
-        typer.Option(help="retrieved: nearest catalogue texts, no LLM. random: the control, vectors of equal norm."),
+        Method,
+        typer.Option(
+            help="retrieved: nearest catalogue texts, no LLM. semantic: a language model names them. "
+            "random: the control, vectors of equal norm."
+        ),
     ] = "retrieved",
     out: Annotated[Path, typer.Option(help="Negatives folder to make.")] = Path("out/negatives"),
-    profiles: Annotated[Path | None, typer.Option(help="Profiles folder; without, OUT-profiles is made.")] = None,
+    profiles: Annotated[
+        Path | None, typer.Option(help="Profiles folder; without, retrieved makes extractive ones in OUT-profiles.")
+    ] = None,
     like: Annotated[Path | None, typer.Option(help="random: the negatives folder whose norms are taken.")] = None,
-    encoder: Annotated[str, typer.Option(help="minilm, or a sentence-transformers folder or name.")] = "minilm",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="minilm, a sentence-transformers folder or name; semantic also openai:text-embedding-3-small, "
+            "http://HOST/v1#MODEL, hf-causal:NAME@last."
+        ),
+    ] = "minilm",
+    llm: LlmOption = None,
+    way: Annotated[
+        Literal["raw", "grounded", "constrained"] | None,
+        typer.Option(
+            help="semantic: raw, the text as it stands (the paper); grounded, the catalogue item it means; "
+            "constrained, chosen from the catalogue's titles (local models)."
+        ),
+    ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--set", help="retrieved: NAME=VALUE for n, pool, profile_share, duplicate.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="NAME=VALUE. retrieved: n, pool, profile_share, duplicate. semantic: ask.n, ask.pairs_per_call, "
+            "ask.temperature, use.grounding.nearest, ...",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="random: of the vectors.")] = 0,
+    store: StoreOption = STORE,
+    engine: EngineOption = None,
+    prices: PricesOption = None,
+    key_variable: KeyOption = "",
+    estimate: EstimateOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
@@ -35,30 +74,54 @@ def mine(
 
     `hardneg mine data/shop-split --out out/negatives --set n=2 --set pool=100`
 
+    `hardneg mine data/shop-split --method semantic --llm openai:gpt-4o-mini --profiles out/profiles --way grounded --engine budget_money=20 --out out/named`
+
     `hardneg mine data/shop-split --method random --like out/negatives --out out/random`
     """
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
+    from hardneg.cli.asking import encoder_of, money_text, read_costs, read_estimate, session
     from hardneg.config import overrides, parse
     from hardneg.negatives import Retrieved, mined
+    from hardneg.pipeline import SemanticMining
 
+    given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
+    given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate}
+    _require_options_of(method, given)
     use_threads(threads)
     require_device(device)
     if method == "random":
-        if like is None or option or profiles:
-            raise ConfigError("--method random expects --like NEGATIVES, and no --set or --profiles")
+        assert like is not None
         pipeline.mine_random(split, like, out, seed)
+    elif method == "semantic":
+        assert llm is not None
+        assert profiles is not None
+        pairs = overrides([*(option or []), *([f"use.way={way}"] if way else [])])
+        mining: SemanticMining = parse(SemanticMining, pairs, where="hardneg mine --set")
+        with (
+            bars() as bar,
+            session(llm, store, engine, prices, key_variable, device, doing="naming negatives with", bar=bar) as asking,
+        ):
+            opened, foretold = encoder_of(encoder, device, asking), read_estimate(estimate)
+            pipeline.mine_written(split, profiles, out, asking, opened, mining, estimate=foretold, progress=bar)
     else:
-        if like is not None:
-            raise ConfigError("--like belongs to --method random; leave it out")
-        from hardneg.text import encoder as open_encoder
-
         options: Retrieved = parse(Retrieved, overrides(option or []), where="hardneg mine --set")
         folder = profiles or out.with_name(f"{out.name}-profiles")
         if profiles is None:
             pipeline.profile(split, folder)
         with bars() as bar:
-            pipeline.mine_retrieved(split, folder, out, options, open_encoder(encoder, device=device), bar)
-    notes = manifest_of(out, mined.KIND)["notes"]
+            pipeline.mine_retrieved(split, folder, out, options, encoder_of(encoder, device, None), bar)
+    notes, costs = manifest_of(out, mined.KIND)["notes"], read_costs(out)
     text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text)
+    emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text + money_text(costs))
+
+
+def _require_options_of(method: str, given: Mapping[str, object]) -> None:
+    """An option that the method does not know is an error; so is the lack of one that it needs."""
+    foreign = [name for name, value in given.items() if value and name not in ALLOWED[method]]
+    if foreign:
+        raise ConfigError(f"--{foreign[0]} is no option of --method {method}; leave it out")
+    needed = {"random": ("like",), "semantic": ("llm", "profiles"), "retrieved": ()}[method]
+    lacking = [name for name in needed if not given[name]]
+    if lacking:
+        raise ConfigError(f"--method {method} expects --{lacking[0]}; see hardneg mine --help")

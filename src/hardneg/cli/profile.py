@@ -7,23 +7,68 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.shell import JsonOption, emit
+from hardneg.cli.asking import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
+from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.errors import ConfigError
 
 
 def profile(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     out: Annotated[Path, typer.Option(help="Profiles folder to make.")] = Path("out/profiles"),
+    llm: LlmOption = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="With --llm: NAME=VALUE for most_reviews, most_items, item_prompt_tokens, temperature, ..."
+        ),
+    ] = None,
+    store: StoreOption = STORE,
+    engine: EngineOption = None,
+    prices: PricesOption = None,
+    key_variable: KeyOption = "",
+    estimate: EstimateOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Write item and user profiles from train texts, pairs and reviews (extracts: no language model writes).
+    """Write item and user profiles from train texts, pairs and reviews.
 
-    Example: `hardneg profile data/shop-split --out out/profiles`
+    Without --llm they are extracts and no language model writes. With it one does; every reply is kept in the store,
+    so that the same command, killed at any moment, goes on and pays for nothing twice.
+
+    Examples:
+
+    `hardneg profile data/shop-split --out out/profiles`
+
+    `hardneg profile data/shop-split --llm openai:gpt-4o-mini --engine budget_money=5 --out out/profiles`
+
+    `hardneg profile data/shop-split --llm http://localhost:8000/v1#qwen --engine concurrency=64 --out out/profiles`
     """
     from hardneg import pipeline
+    from hardneg.artifacts import manifest_of
+    from hardneg.cli.asking import money_text, read_costs, read_estimate, session
+    from hardneg.config import overrides, parse
+    from hardneg.text import ProfilesConfig
+    from hardneg.text.profiles import KIND
 
-    made = pipeline.profile(split, out)
+    use_threads(threads)
+    if llm is None:
+        if option or engine or estimate:
+            raise ConfigError("--set, --engine and --estimate belong to --llm; name a language model or leave them out")
+        made = pipeline.profile(split, out)
+    else:
+        require_device(device)
+        config: ProfilesConfig = parse(ProfilesConfig, overrides(option or []), where="hardneg profile --set")
+        with (
+            bars() as bar,
+            session(llm, store, engine, prices, key_variable, device, doing="writing profiles with", bar=bar) as asking,
+        ):
+            made = pipeline.profile_written(split, out, asking, config, read_estimate(estimate))
     counts = {"items": len(made.items), "users": len(made.users)}
     blank = {"items without": made.items.count(""), "users without": made.users.count("")}
+    costs, ledger = read_costs(out), manifest_of(out, KIND)["notes"]["ledger"]
     text = f"{out}: {counts['items']:,} item and {counts['users']:,} user profiles ({made.source}); "
-    text += f"blank: {blank['items without']:,} and {blank['users without']:,}"
-    emit({**counts, **blank, "source": made.source, "out": str(out)}, as_json=as_json, text=text)
+    text += f"blank: {blank['items without']:,} and {blank['users without']:,}{money_text(costs)}"
+    text += "".join(f"\n  {entry}" for entry in made.ledger)
+    values = {**counts, **blank, "source": made.source, "out": str(out), "costs": costs, "ledger": ledger}
+    emit(values, as_json=as_json, text=text)

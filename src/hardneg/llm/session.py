@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,7 +15,18 @@ from hardneg.llm.tally import Tally
 from hardneg.llm.tasks import Answer, Task
 
 T = TypeVar("T")
-SUMMED = ("rows", "failed", "stored", "calls", "retries", "re_asks", "bad", "prompt_tokens", "answer_tokens", "cached_tokens")
+SUMMED = (
+    "rows",
+    "failed",
+    "stored",
+    "calls",
+    "retries",
+    "re_asks",
+    "bad",
+    "prompt_tokens",
+    "answer_tokens",
+    "cached_tokens",
+)
 
 
 @dataclass

@@ -96,12 +96,13 @@ def write(
     inputs: dict[str, str],
     more: Mapping[str, pl.DataFrame] | None = None,
     notes: Mapping[str, Any] | None = None,
+    costs: Mapping[str, Any] | None = None,
 ) -> None:
     """Write negatives.parquet, rejected.parquet and embeddings.npy.
 
     table: columns of SCHEMA, one row a pair and negative. rejected: user_id, positive_item_id, item_id, similarity,
     reason, for what ranked above the chosen ones. more: file name -> a further table. notes: further notes for the
-    manifest.
+    manifest. costs: what it took, for costs.json.
     """
     missing = int((~mined.present).sum())
     said = {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
@@ -111,6 +112,7 @@ def write(
         for name, frame in (more or {}).items():
             frame.write_parquet(out / name)
         np.save(out / "embeddings.npy", mined.vectors)
+        artifacts.write_costs(out, costs)
 
 
 def read(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> Mined:

@@ -5,6 +5,7 @@ from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import profile
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
+from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
 __all__ = [
     "EVALUATION",
@@ -12,11 +13,15 @@ __all__ = [
     "RUN",
     "Run",
     "RunConfig",
+    "SemanticMining",
+    "estimate",
     "evaluate_run",
     "evaluated",
     "mine_random",
     "mine_retrieved",
+    "mine_written",
     "profile",
+    "profile_written",
     "read_run",
     "recommend",
     "run_inputs",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 from collections.abc import Mapping
@@ -145,7 +144,7 @@ def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig) -> 
         "llm_tokens": 0,
         "money": 0.0,
     }
-    (folder / "costs.json").write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
+    artifacts.write_costs(folder, costs)
 
 
 def _peak_memory_mib() -> int:

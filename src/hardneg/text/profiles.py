@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -149,9 +150,17 @@ def _sums(owners: Indices, rows: csr_array, n: int) -> csr_array:
     return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, len(owners))) @ rows)
 
 
-def write(folder: Path, profiles: Profiles, split: Split, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
+def write(
+    folder: Path,
+    profiles: Profiles,
+    split: Split,
+    *,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    costs: Mapping[str, Any] | None = None,
+) -> None:
     """Write items.parquet and users.parquet (id, profile, reasoning, source); failed.parquet (side, id, reason) where
-    profiles are missing and the writer said why.
+    profiles are missing and the writer said why; costs.json where they cost something.
     """
     notes = {
         "source": profiles.source,
@@ -168,6 +177,7 @@ def write(folder: Path, profiles: Profiles, split: Split, *, config: dict[str, A
         if profiles.missing:
             rows = [(missing.side, ids[missing.side][missing.number], missing.reason) for missing in profiles.missing]
             pl.DataFrame(rows, schema=FAILED_SCHEMA, orient="row").write_parquet(out / FAILED)
+        artifacts.write_costs(out, costs)
 
 
 def _table(column: str, ids: list[str], texts: list[str], reasoning: list[str], source: str) -> pl.DataFrame:

@@ -1,0 +1,198 @@
+"""Stages in which a language model writes: profiles, hard negatives, and what they will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.config import Config, parse
+from hardneg.data import split as splits
+from hardneg.data.ledger import as_notes
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError
+from hardneg.llm.local import LocalModel
+from hardneg.llm.session import Session
+from hardneg.negatives import mined
+from hardneg.negatives.written import GROUNDING, Written, ground_texts, tabulate_written
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.text import (
+    Estimate,
+    EstimateConfig,
+    Metered,
+    NegativesConfig,
+    ProfilesConfig,
+    TextEncoder,
+    compare,
+    digests,
+    estimate_writing,
+    item_texts,
+    profiles,
+    write_negatives,
+    write_profiles,
+)
+from hardneg.text.asking import Spent
+from hardneg.text.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
+from hardneg.text.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, PairPrompts
+from hardneg.text.negative_texts import missing
+from hardneg.text.profile_prompts import ITEM_PROMPT, USER_PROMPT
+from hardneg.types import Progress
+
+QUICKLY = EstimateConfig(limit=500)
+"""How a job foretells itself where nobody gave an estimate."""
+DEFAULT_PROFILES = ProfilesConfig()
+
+
+class SemanticMining(Config):
+    """Negatives that a language model names (HNLMRec, section 3): what is asked, and what becomes of the answers."""
+
+    ask: NegativesConfig = NegativesConfig()
+    use: Written = Written()
+
+    @property
+    def texts(self) -> NegativesConfig:
+        """What is asked; from the closed list of titles where the way is "constrained"."""
+        values = self.ask.model_dump() | {"constrained": self.use.way == "constrained"}
+        found: NegativesConfig = parse(NegativesConfig, values, where="ask")
+        return found
+
+
+def profile_written(
+    split_folder: Path,
+    out: Path,
+    session: Session,
+    config: ProfilesConfig = DEFAULT_PROFILES,
+    estimate: Estimate | None = None,
+) -> profiles.Profiles:
+    """Have item and user profiles written from what a split may be learnt from; costs.json beside them.
+
+    estimate: one made before, to be held against what it took; without, the job makes a quick one.
+    """
+    inputs = {"learnt from": splits.learnt_from_hash(split_folder), "model": session.model.identity}
+    prompts = digests(ITEM_PROMPT, USER_PROMPT)
+    settings = {"method": "written", "model": session.model.name, "prompts": prompts, **config.model_dump(mode="json")}
+    if not artifacts.finished(out, artifacts.key_of(profiles.KIND, settings, inputs)):
+        data = splits.read(split_folder)
+        foretold = estimate or estimate_writing(data, session.model, config, None, QUICKLY)
+        meter = Metered(session)
+        found = write_profiles(data, meter, session.model, config)
+        costs = _costs(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold)
+        profiles.write(out, found, data, config=settings, inputs=inputs, costs=costs)
+    return profiles.read(out)
+
+
+def mine_written(
+    split_folder: Path,
+    profile_folder: Path,
+    out: Path,
+    session: Session,
+    encoder: TextEncoder,
+    options: SemanticMining,
+    *,
+    estimate: Estimate | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Have a hard negative named for every train pair, ground the names, and encode them; a negatives folder."""
+    ask = options.texts
+    settings: dict[str, Any] = {
+        "method": "semantic",
+        "model": session.model.name,
+        "encoder": encoder.name,
+        "prompts": digests(*((TITLE_PROMPT,) if ask.constrained else (ONE_PROMPT, SEVERAL_PROMPT))),
+        **options.model_dump(mode="json"),
+    }
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "profiles": hash_of_same_split(profile_folder, profiles.KIND, split_folder),
+        "model": session.model.identity,
+        "encoder": encoder.identity,
+    }
+    if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
+        return
+    data, written = splits.read(split_folder), profiles.read(profile_folder)
+    asking = with_titles(session, data, written, ask)
+    foretold = estimate or estimate_writing(data, asking.model, written, ask, QUICKLY)
+    meter = Metered(asking)
+    texts = write_negatives(data, written, meter, asking.model, ask)
+    costs = _costs(asking, dict(zip((NEGATIVES, FOLLOW_UPS), meter.runs, strict=False)), foretold)
+    _write(out, texts, data, encoder, session, options, costs, settings, inputs, progress)
+
+
+def _write(
+    out: Path,
+    texts: pl.DataFrame,
+    data: Split,
+    encoder: TextEncoder,
+    session: Session,
+    options: SemanticMining,
+    costs: Mapping[str, Any],
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    progress: Progress | None,
+) -> None:
+    """Texts to items and vectors to a folder."""
+    names = PairPrompts(data, profiles.Profiles([], [], ""), session.model, options.texts).names
+    grounded = ground_texts(texts, names, data, encoder, options.use.grounding, progress)
+    of_items = None if options.use.way == "raw" else encoder.encode(item_texts(data.texts), progress)
+    source = f"{options.use.way}, written by {session.model.name}, {encoder.name}"
+    made = tabulate_written(texts, grounded, data, options.use, source, of_items)
+    mined.write(
+        out,
+        made.mined,
+        made.table,
+        made.rejected,
+        config=settings,
+        inputs=inputs,
+        more={GROUNDING: made.grounding},
+        notes={"ledger": as_notes(missing(texts))},
+        costs=costs,
+    )
+
+
+def with_titles(session: Session, data: Split, written: profiles.Profiles, ask: NegativesConfig) -> Session:
+    """The session whose model also knows the closed list of titles, where answers must come from it.
+
+    Raises ConfigError where the model is not in this process: no endpoint takes a closed list of thousands.
+    """
+    if not ask.constrained:
+        return session
+    if not isinstance(session.model, LocalModel):
+        raise ConfigError(
+            f"{session.model.name} is asked over the network and cannot be held to a list of titles; "
+            "choose way grounded, or a local model (hf:NAME or a folder)"
+        )
+    prompts = PairPrompts(data, written, session.model, ask)
+    return replace(session, model=session.model.with_catalogue(prompts.catalogue, prompts.names.distinct))
+
+
+def estimate(
+    split_folder: Path,
+    session: Session,
+    config: EstimateConfig,
+    *,
+    writing: ProfilesConfig = DEFAULT_PROFILES,
+    profile_folder: Path | None = None,
+    mining: SemanticMining | None = None,
+) -> Estimate:
+    """What writing profiles (unless a folder of them is given) and then negatives (where asked for) will take."""
+    data = splits.read(split_folder)
+    known = writing if profile_folder is None else profiles.read(profile_folder)
+    ask = None if mining is None else mining.texts
+    if ask is not None:
+        session = with_titles(session, data, profiles.Profiles([], [], ""), ask)
+    return estimate_writing(data, session.model, known, ask, config, session)
+
+
+def _costs(session: Session, took: Mapping[str, Spent], foretold: Estimate) -> dict[str, Any]:
+    """What was paid now, what the whole took whoever paid for it, and how far off the estimate was."""
+    stages = {name: vars(spent) for name, spent in took.items() if spent.calls}
+    used = {name: took[name] for name in stages}
+    return {
+        **session.costs(),
+        "whole": stages,
+        "estimate": compare(foretold, used, session.price) if used else {},
+    }
