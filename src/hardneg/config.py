@@ -41,19 +41,28 @@ def parsed(kind: Any, values: object) -> tuple[Any, list[tuple[Place, str]]]:
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:
-    """Turn `["candidates=16", "alpha=.1"]` into a dictionary; values are read as YAML."""
-    values: dict[str, object] = {}
+    """Turn `["candidates=16", "ask.n=2"]` into nested dictionaries; values are read as YAML."""
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise ConfigError(f"found option {pair!r}, expected NAME=VALUE, for example candidates=16")
         try:
-            values[name] = _number_or(yaml.safe_load(value))
+            _put(values, name.split("."), _number_or(yaml.safe_load(value)), pair)
         except yaml.YAMLError:
             raise ConfigError(
                 f"option {pair!r} has no readable value, expected YAML, for example candidates=16"
             ) from None
     return values
+
+
+def _put(values: dict[str, Any], path: list[str], value: object, pair: str) -> None:
+    """Set a value under its dotted name."""
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"found option {pair!r}, but {name} was given a value already; leave one of them out")
+    values[path[-1]] = value
 
 
 def _number_or(value: object) -> object:
