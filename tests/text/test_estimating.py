@@ -87,6 +87,8 @@ def test_with_a_sample_within_five_percent(
     assert total.prompt_error is not None
     assert total.answer_error is not None
     assert 0 < total.prompt_error < 0.05 * total.prompt_tokens
+    assert abs(off["total"]["estimated prompt tokens"] - off["total"]["used prompt tokens"]) < 4 * total.prompt_error
+    assert abs(off["total"]["estimated answer tokens"] - off["total"]["used answer tokens"]) < 4 * total.answer_error
     job = {request.digest("") + str(request.draw) for request in asker.model.asked[len(asked) :]}
     assert {request.digest("") + str(request.draw) for request in asked} <= job, "nothing that the job does not ask"
 

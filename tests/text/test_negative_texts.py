@@ -13,7 +13,7 @@ from hardneg.config import parse
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
-from hardneg.text.negative_prompts import NegativesConfig, PairPrompts
+from hardneg.text.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_names
 from hardneg.text.negative_texts import SCHEMA, missing, write_negatives
 from hardneg.text.profiles import Profiles
 from hardneg.text.replies import NONE_FOUND
@@ -130,7 +130,7 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
     assert asker.model.asked[0].without == ("Red Pan", "green tent", "red kettle", "red pan")
     assert asker.model.asked[3].without == ("Red Pan", "green tent", "red pan")
     prompts = PairPrompts(split, PROFILES, asker.model, NegativesConfig(constrained=True))
-    assert prompts.names.distinct == titles
+    assert closed_list(shown_names(split, asker.model, NegativesConfig())) == (prompts.catalogue, titles)
     other = PairPrompts(toy(), PROFILES, asker.model, NegativesConfig(constrained=True))
     assert other.catalogue != prompts.catalogue, "another list has another name"
 

@@ -15,6 +15,8 @@ from hardneg.artifacts import manifest_of
 from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.text import profiles
+from hardneg.text.negative_prompts import NegativesConfig
+from hardneg.text.negative_texts import write_negatives
 from hardneg.text.profiles import Missing
 from hardneg.text.replies import NONE_FOUND
 from hardneg.text.written import NOT_ANSWERED, write_profiles
@@ -109,7 +111,8 @@ def canary() -> tuple[Split, str]:
 def test_no_held_out_review_reaches_a_prompt(canary: tuple[Split, str], good: Any) -> None:
     split, word = canary
     assert len(split.test) > 20
-    write_profiles(split, good, good.model)
+    written = write_profiles(split, good, good.model)
+    write_negatives(split, written, good, good.model, NegativesConfig(pairs_per_call=3))
     said = " ".join(message.content for request in good.model.asked for message in request.messages)
     assert "fairword" in said
     assert word not in said

@@ -176,7 +176,7 @@ def _profile_stages(
     later = count(users.request, len(users), view, config.limit, rng)
     return (
         _stage(ITEMS, counted, of_items, counted.requests, []),
-        _stage(USERS, later, of_users, later.requests, [_times(later.requests * shown, of_items.error)]),
+        _stage(USERS, later, of_users, later.requests, [_times(later.requests * shown, of_items.answer_error)]),
     )
 
 
@@ -189,16 +189,17 @@ def _pair_stages(
 ) -> list[Stage]:
     """The calls about pairs, and what is asked again singly. errors: of the lengths of item and user profiles."""
     view, groups, n = prompts.view, prompts.groups(), prompts.config.n
-    cost = told.of_calls or Learnt(1.0, 1.0, _assumed_negative(prompts, config), None, None)
+    cost = told.of_calls or Learnt(1.0, 1.0, _assumed_negative(prompts, config))
     counted = count(lambda number: prompts.group(groups[number]), len(groups), view, config.limit, rng)
     pairs = len(prompts.askable)
     unsure = [_times(pairs * n, errors[0]), _times(len(groups) * n, errors[1])]
     stages = [_stage(NEGATIVES, _drawn(counted, n), cost, float(pairs * n), unsure)]
     shared = np.concatenate([rows for rows in groups if len(rows) > 1] or [np.array([], np.int64)])
-    if told.left and len(shared):
-        again = count(lambda number: prompts.single(int(shared[number])), len(shared), view, config.limit, rng)
-        again = _drawn(again, n * told.left)
-        unsure = [_times(again.requests, error) for error in errors]
+    share, error = told.left
+    if share and len(shared):
+        single = count(lambda number: prompts.single(int(shared[number])), len(shared), view, config.limit, rng)
+        again = _drawn(single, n * share)
+        unsure = [_times(again.requests, profiles) for profiles in errors] + [single.tokens * n * error]
         stages.append(_stage(FOLLOW_UPS, again, told.of_singles or cost, again.requests, unsure))
     return stages
 
@@ -222,9 +223,9 @@ def _stage(name: str, counted: Counted, cost: Learnt, units: float, unsure: list
         counted=counted.counted,
         calls=counted.requests * cost.calls,
         prompt_tokens=counted.tokens * cost.prompt,
-        prompt_error=together([counted.error * cost.prompt, *unsure]),
+        prompt_error=together([counted.error * cost.prompt, counted.tokens * (cost.prompt_error or 0.0), *unsure]),
         answer_tokens=units * cost.answer,
-        answer_error=_times(units, cost.error),
+        answer_error=_times(units, cost.answer_error),
         seconds_per_call=cost.seconds,
     )
 
@@ -234,12 +235,12 @@ def _times(amount: float, error: float | None) -> float | None:
 
 
 def _error(learnt: Learnt | None) -> float | None:
-    return None if learnt is None else learnt.error
+    return None if learnt is None else learnt.answer_error
 
 
 def _assumed_profile(name: str, config: EstimateConfig, view: ModelView) -> Learnt:
     answer = {"summarization": assumed_words(name, config), "reasoning": words(config.reasoning_words)}
-    return Learnt(1.0, 1.0, tokens_of(json.dumps(answer), view), None, None)
+    return Learnt(1.0, 1.0, tokens_of(json.dumps(answer), view))
 
 
 def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> float:

@@ -52,12 +52,24 @@ class NegativesConfig(Config):
         return self
 
 
+def shown_names(split: Split, view: ModelView, config: NegativesConfig) -> Names:
+    """Titles of all items as a model is shown them: cleaned, cut, "" where an item has none."""
+    titles = bare_titles(split.texts)
+    return Names.of([clean(title, foreign=view.foreign, longest=config.longest_title) for title in titles])
+
+
+def closed_list(names: Names) -> tuple[str, list[str]]:
+    """Name and titles of the closed list that constrained answers come from; the model is to be given both beforehand.
+
+    The name is made of the content: another list is another request.
+    """
+    digest = hashlib.sha256(json.dumps(names.distinct).encode()).hexdigest()
+    return f"titles-{digest[:16]}", names.distinct
+
+
 @dataclass(frozen=True)
 class PairPrompts:
-    """Eq. 4: the user's profile; the title and profile of the item. The user comes first: equal beginnings meet.
-
-    names: the titles as they are shown, and as the closed list has them.
-    """
+    """Eq. 4: the user's profile; the title and profile of the item. The user comes first: equal beginnings meet."""
 
     split: Split
     profiles: Profiles
@@ -66,9 +78,8 @@ class PairPrompts:
 
     @cached_property
     def names(self) -> Names:
-        """Titles, cleaned, "" where an item has none."""
-        titles = bare_titles(self.split.texts)
-        return Names.of([self._cleaned(title, self.config.longest_title) for title in titles])
+        """Titles as `shown_names` has them."""
+        return shown_names(self.split, self.view, self.config)
 
     @cached_property
     def reasons(self) -> list[str]:
@@ -120,9 +131,8 @@ class PairPrompts:
 
     @cached_property
     def catalogue(self) -> str:
-        """Name of the closed list, made of its content: another list is another request."""
-        content = json.dumps(self.names.distinct).encode()
-        return f"titles-{hashlib.sha256(content).hexdigest()[:16]}"
+        """Name of the closed list."""
+        return closed_list(self.names)[0]
 
     def owned(self, row: int) -> tuple[str, ...]:
         """Titles of the closed list that the pair's user has, and their other spellings."""

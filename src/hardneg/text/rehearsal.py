@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -50,15 +50,16 @@ class Learnt:
     """What a request of a stage takes, all its replies together.
 
     calls: replies a request. prompt: prompt tokens that the model counted, to those that we count in the request.
-    answer: answer tokens a unit (a request; or a pair, where several share one). error: standard error of `answer`, None
-    where it is assumed. seconds: a call, None where assumed.
+    answer: answer tokens a unit (a request; or a pair, where several share one). prompt_error, answer_error: their
+    standard errors, None where they are assumed. seconds: a call, None where assumed.
     """
 
     calls: float
     prompt: float
     answer: float
-    error: float | None
-    seconds: float | None
+    prompt_error: float | None = None
+    answer_error: float | None = None
+    seconds: float | None = None
 
     @classmethod
     def of(cls, heard: Heard, view: ModelView, units: Mapping[int, int] | None = None) -> Learnt | None:
@@ -67,19 +68,22 @@ class Learnt:
         if not rows:
             return None
         replies = [heard.replies[row] for row in rows]
-        answers = np.array([sum(reply.usage.answer_tokens for reply in said) for said in replies], float)
-        sizes = np.array([1 if units is None else units[row] for row in rows], float)
-        each = float(answers.sum() / sizes.sum())
-        spread = float(np.sum((answers - each * sizes) ** 2) / max(len(rows) - 1, 1)) ** 0.5
-        used = sum(reply.usage.prompt_tokens for said in replies for reply in said)
-        counted = sum(view.count_tokens(heard.requests[row]) for row in rows)
-        return cls(
-            heard.calls / len(rows),
-            used / max(counted, 1),
-            each,
-            spread * len(rows) ** 0.5 / float(sizes.sum()) if len(rows) > 1 else each,
-            sum(reply.seconds for said in replies for reply in said) / heard.calls,
-        )
+        answers = [sum(reply.usage.answer_tokens for reply in said) for said in replies]
+        prompts = [sum(reply.usage.prompt_tokens for reply in said) for said in replies]
+        answer, answer_error = ratio(answers, [1 if units is None else units[row] for row in rows])
+        prompt, prompt_error = ratio(prompts, [max(view.count_tokens(heard.requests[row]), 1) for row in rows])
+        seconds = sum(reply.seconds for said in replies for reply in said) / heard.calls
+        return cls(heard.calls / len(rows), prompt, answer, prompt_error, answer_error, seconds)
+
+
+def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> tuple[float, float]:
+    """Sum of the amounts to the sum of the sizes, and its standard error; a single one tells nothing, so all of it."""
+    amount, size = np.array(amounts, float), np.array(sizes, float)
+    found = float(amount.sum() / size.sum())
+    if len(size) == 1:
+        return found, found
+    spread = float(np.sum((amount - found * size) ** 2) / (len(size) - 1)) ** 0.5
+    return found, spread * len(size) ** 0.5 / float(size.sum())
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,12 @@ class ProfilesHeard:
 class PairsHeard:
     """What asking about some pairs took.
 
-    of_calls: a call, its answer by pair. left: share of pairs that shared a call and were left without an answer.
-    of_singles: what was asked again singly, None where nothing was.
+    of_calls: a call, its answer by pair. left: share of pairs that shared a call and were left without an answer, and its
+    standard error. of_singles: what was asked again singly, None where nothing was.
     """
 
     of_calls: Learnt | None = None
-    left: float = 0.0
+    left: tuple[float, float] = (0.0, 0.0)
     of_singles: Learnt | None = None
     calls: int = 0
 
@@ -144,14 +148,14 @@ def rehearse_pairs(prompts: PairPrompts, pairs: Indices, asker: Asker) -> PairsH
     groups, n = groups_with(prompts, pairs), prompts.config.n
     of_calls, of_singles = Heard(asker), Heard(asker)
     answers = list(Asked(prompts, of_calls).groups(groups))
-    together = {row for rows in groups if len(rows) > 1 for row in rows.tolist()}
-    shared = [answer for answer in answers if answer[0] in together]
-    left = [(row, draw) for row, draw, answer in shared if isinstance(answer, str)]
-    list(Asked(prompts, of_singles).singles(left))
+    shared = [rows for rows in groups if len(rows) > 1]
+    unanswered = {(row, draw) for row, draw, answer in answers if isinstance(answer, str)}
+    left = [[(row, draw) for row in rows.tolist() for draw in range(n) if (row, draw) in unanswered] for rows in shared]
+    list(Asked(prompts, of_singles).singles([at for some in left for at in some]))
     sizes = {number * n + draw: len(rows) for number, rows in enumerate(groups) for draw in range(n)}
     return PairsHeard(
         Learnt.of(of_calls, prompts.view, sizes),
-        len(left) / max(len(shared), 1),
+        ratio([len(some) for some in left], [len(rows) * n for rows in shared]) if shared else (0.0, 0.0),
         Learnt.of(of_singles, prompts.view),
         of_calls.calls + of_singles.calls,
     )
