@@ -80,7 +80,7 @@ class _Markers:
         for match in self.starts.finditer(text):
             start = match.start()
             for length in self.lengths[match[0]]:
-                if text[start : start + length] in self.strings:
+                if start + length <= len(text) and text[start : start + length] in self.strings:
                     found.append((start, start + length))
                     break
         return found
