@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.llm.served import serving
+from tests.llm.served import installed, serving
 from tests.llm.tiny import make_tiny
 
 
@@ -26,5 +25,7 @@ def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of an endpoint: `transformers serve` over the tiny Llama."""
+    if not installed():
+        pytest.skip("transformers[serving] is not installed")
     with serving(tiny_llama, tmp_path_factory.mktemp("hub")) as name:
         yield name

@@ -40,7 +40,9 @@ def test_greedy_answers_are_the_library_s_whatever_the_batch(model: Any) -> None
 
 
 def test_every_answer_keeps_its_own_limit(model: Any) -> None:
-    made = write(model, [Job(prompt, limit) for prompt, limit in zip(PROMPTS, (3, 12, 1, 7), strict=True)], ends=ENDS, pad=0)
+    made = write(
+        model, [Job(prompt, limit) for prompt, limit in zip(PROMPTS, (3, 12, 1, 7), strict=True)], ends=ENDS, pad=0
+    )
     whole = batch(model, [Job(prompt, 12) for prompt in PROMPTS])
     assert [answer.ids for answer in made] == [ids[:limit] for ids, limit in zip(whole, (3, 12, 1, 7), strict=True)]
     assert not any(answer.ended for answer in made)

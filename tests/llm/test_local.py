@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.injections import ATTEMPTS
 
 from hardneg.errors import ConfigError
 from hardneg.llm import local
@@ -21,7 +22,6 @@ from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
 from hardneg.llm.structured import ShortText, Structured, parse_as, schema_of
 from hardneg.llm.untrusted import clean, data_block
 from hardneg.llm.weights import Source
-from tests.llm.injections import ATTEMPTS
 
 TITLES = ("a tent", "a tent for two", "guitar", "iron saucepan", "iron", "長い tent", "a  tent")
 
@@ -202,7 +202,9 @@ def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: 
 
 def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
     made = LocalModel(Source(str(tiny_qwen))).with_catalogue("titles", TITLES)
-    found = ask(made, request(), request(schema=SCHEMA, max_tokens=50), request(catalogue="titles"), request(choices=("a", "b")))
+    found = ask(
+        made, request(), request(schema=SCHEMA, max_tokens=50), request(catalogue="titles"), request(choices=("a", "b"))
+    )
     assert all(isinstance(reply, Reply) for reply in found)
 
 

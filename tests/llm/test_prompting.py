@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.injections import ATTEMPTS
+from tests.llm.tiny import MARKERS, make_tiny
 from transformers import AddedToken, AutoTokenizer
 
 from hardneg.llm.prompting import Prompts
 from hardneg.llm.protocol import Message, Refusal
 from hardneg.llm.untrusted import clean, data_block
-from tests.llm.injections import ATTEMPTS
-from tests.llm.tiny import MARKERS, make_tiny
 
 CHAT = (Message("system", "be brief"), Message("user", "a tent for two"))
 

@@ -61,7 +61,9 @@ def test_what_back_ends_accept_and_ignore_is_refused() -> None:
     class Long(BaseModel):
         text: str = Field(max_length=10)
 
-    with pytest.raises(ConfigError, match=r"Bounded.score has m\w+, which back ends accept and ignore; list the numbers"):
+    with pytest.raises(
+        ConfigError, match=r"Bounded.score has m\w+, which back ends accept and ignore; list the numbers"
+    ):
         schema_of(Bounded)
     with pytest.raises(ConfigError, match=r"Long.text has a length and no pattern, .*; use SafeText or pattern_of"):
         schema_of(Long)

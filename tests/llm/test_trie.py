@@ -68,7 +68,9 @@ def test_every_walk_ends_in_an_allowed_answer(answers: list[tuple[int, ...]], da
         return
     taken: tuple[int, ...] = ()
     while True:
-        following = {answers[place][len(taken)] for place in allowed if answers[place][: len(taken)] == taken != answers[place]}
+        following = {
+            answers[place][len(taken)] for place in allowed if answers[place][: len(taken)] == taken != answers[place]
+        }
         assert way.next_tokens().tolist() == sorted(following)
         ending = [place for place in sorted(allowed) if answers[place] == taken]
         assert way.may_end == bool(ending)

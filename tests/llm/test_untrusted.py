@@ -13,7 +13,22 @@ from hypothesis import strategies as st
 from hardneg.llm.untrusted import KNOWN_MARKERS, clean, data_block
 
 CHATML = ("<|im_start|>", "<|im_end|>")
-PIECES = ("<|im_", "end|>", "start|>", "<|im_end|>", "<|", "|>", "<s>", "</s>", "[INST]", "[/", "<｜", "＜", " ", "\u200b")
+PIECES = (
+    "<|im_",
+    "end|>",
+    "start|>",
+    "<|im_end|>",
+    "<|",
+    "|>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/",
+    "<｜",
+    "＜",
+    " ",
+    "\u200b",
+)
 HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join)
 
 
@@ -72,7 +87,8 @@ def test_everything_that_nobody_sees_is_taken_out() -> None:
     left = [
         code
         for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Co") and cleaned(f"a{chr(code)}b") not in ("ab", "a b")
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Co")
+        and cleaned(f"a{chr(code)}b") not in ("ab", "a b")
     ]
     assert left == []
 

@@ -94,7 +94,9 @@ class EngineEncoder:
                 progress(f"encoding with {self.name}", done, len(distinct))
         self.ledger = _ledger(self.name, distinct, failed)
         if rows.vectors is None:
-            raise DataError(f"no text got a vector ({self.ledger[0].reason}); check the encoder's name and its endpoint")
+            raise DataError(
+                f"no text got a vector ({self.ledger[0].reason}); check the encoder's name and its endpoint"
+            )
         places = {text: place for place, text in enumerate(distinct)}
         return rows.vectors[[places.get(text, -1) for text in texts]]
 
