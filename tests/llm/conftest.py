@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # faulty_server, clients and virtual are no tests
 
 from faulty_server import Behaviour, FaultyServer
-from tests.llm.served import serving
+from tests.llm.served import installed, serving
 from tests.llm.tiny import make_tiny
 
 Serve = Callable[..., FaultyServer]
@@ -45,5 +45,7 @@ def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of an endpoint: `transformers serve` over the tiny Llama."""
+    if not installed():
+        pytest.skip("transformers[serving] is not installed")
     with serving(tiny_llama, tmp_path_factory.mktemp("hub")) as name:
         yield name

@@ -9,11 +9,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 START_SECONDS = 120
+
+
+def installed() -> bool:
+    """Whether all that `transformers serve` needs is here (the extra transformers[serving])."""
+    return all(map(find_spec, ("fastapi", "uvicorn", "accelerate")))
 
 
 @contextmanager

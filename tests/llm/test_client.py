@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.llm.faulty import Heard, Said, answering, completion
 
 from hardneg.errors import ConfigError
 from hardneg.llm.client import OPENAI, OPENAI_KEY, Address, Client, retry_after
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
-from tests.llm.faulty import Heard, Said, answering, completion
 
 CANARY = "sk-canary-0123456789"
 

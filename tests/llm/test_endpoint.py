@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.llm.faulty import Heard, Said, Server, answering, completion
 
 from hardneg.llm.client import Address
 from hardneg.llm.endpoint import Endpoint
 from hardneg.llm.probe import WORD, Capabilities
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
 from hardneg.llm.untrusted import KNOWN_MARKERS
-from tests.llm.faulty import Heard, Said, Server, answering, completion
 
 ALL = Capabilities(schema=True, top_logprobs=5, n=True, usage=True)
 SCHEMA = json.dumps({"type": "object", "properties": {}, "required": [], "additionalProperties": False})

@@ -55,7 +55,9 @@ def test_no_choice_among_the_tokens_is_refused(seen: list[tuple[str, float]]) ->
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=8), st.data())
 def test_they_are_probabilities(weights: list[float], data: st.DataObject) -> None:
-    tokens = data.draw(st.lists(st.sampled_from(["a", "b", "c", "x", " A"]), min_size=len(weights), max_size=len(weights)))
+    tokens = data.draw(
+        st.lists(st.sampled_from(["a", "b", "c", "x", " A"]), min_size=len(weights), max_size=len(weights))
+    )
     seen = [(token, math.log(weight / sum(weights))) for token, weight in zip(tokens, weights, strict=True)]
     found = from_top(("a", "b", "c"), seen)
     if isinstance(found, Refusal):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from tests.llm.faulty import completion
 
 from hardneg.llm.probe import WORD, Capabilities, probe
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
-from tests.llm.faulty import completion
 
 Body = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ def test_an_endpoint_that_is_gone_is_a_failed_call() -> None:
 
 
 def test_one_that_refuses_a_plain_request_is_an_error() -> None:
-    with pytest.raises(LlmError, match="refuses a plain request .400 no such model.; check the model's name"):
+    with pytest.raises(LlmError, match=r"refuses a plain request \(400 no such model\); check the model's name"):
         probed(lambda _: Refusal("400 no such model"))
 
 

@@ -55,12 +55,12 @@ class Prompts:
         pieces, expected = self._frame(tuple(roles))
         if len(pieces) != len(contents) + 1:
             return Refusal(f"the model's chat template does not take messages of the roles {', '.join(roles)}")
-        try:
-            ids = self._encode("".join(_woven(pieces, contents)))
-            if self._actors(ids) != expected:
-                ids = self._apart(pieces, contents)
-        except UnicodeEncodeError:
+        text = "".join(_woven(pieces, contents))
+        if re.search("[\ud800-\udfff]", text):
             return Refusal("the prompt holds half a surrogate pair, which no tokenizer takes; clean it first")
+        ids = self._encode(text)
+        if self._actors(ids) != expected:
+            ids = self._apart(pieces, contents)
         if self._actors(ids) != expected:
             return Refusal("a message brings chat markers of the model, which could open a turn; clean it first")
         return ids

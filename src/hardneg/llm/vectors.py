@@ -23,7 +23,8 @@ def text_of(request: Request) -> str:
 
 def packed(vector: Floats) -> str:
     """A vector's little-endian float32 bytes in base64. Raises ValueError for an empty one and for NaN or infinity."""
-    numbers = np.asarray(vector, "<f4")
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        numbers = np.asarray(vector, "<f4")
     if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
         raise ValueError("no vector of finite numbers")
     return base64.b64encode(numbers.tobytes()).decode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -47,18 +48,20 @@ class Source:
         """A folder's content hash, wherever it lies, or a hub name with its commit; and how the weights are held."""
         if self.is_folder:
             return f"{folder_hash(Path(self.location))}:{self.numbers}"
-        return f"{self.location}@{self._commit()}:{self.numbers}"
+        return f"{self.location}@{self._commit or 'unknown'}:{self.numbers}"
 
-    def _commit(self) -> str:
+    @cached_property
+    def _commit(self) -> str | None:
+        """The commit that a hub name stands for; everything is taken from this one."""
         from transformers import AutoConfig
 
-        return str(getattr(_load(AutoConfig, self), "_commit_hash", None) or "unknown")
+        return getattr(_load(AutoConfig, self), "_commit_hash", None)
 
     def tokenizer(self) -> Any:
         """The model's tokenizer. Raises ConfigError where there is none."""
         from transformers import AutoTokenizer
 
-        tokenizer = _load(AutoTokenizer, self)
+        tokenizer = _load(AutoTokenizer, self, **self._revision())
         if not getattr(tokenizer, "is_fast", False):
             raise ConfigError(
                 f"model {self.name!r} has no fast tokenizer (tokenizer.json), which hardneg needs; add one"
@@ -70,13 +73,28 @@ class Source:
         from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
         kind = AutoModelForCausalLM if head == "language model" else AutoModel
-        made = _load(kind, self, dtype=_dtype(self.numbers), use_safetensors=True, **self._quantised())
+        made, report = _load(
+            kind,
+            self,
+            dtype=_dtype(self.numbers),
+            use_safetensors=True,
+            output_loading_info=True,
+            **self._revision(),
+            **self._quantised(),
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise ConfigError(
+                f"model {self.name!r} lacks {len(missing)} of its weights (first: {missing[0]}); get its files again"
+            )
         if not self.four_bit:  # bitsandbytes has put it there
             made = made.to(self.device)
         if head == "language model":  # what the folder's settings say of sampling is ours to decide, its ends are not
             ends = made.generation_config.eos_token_id
             made.generation_config = GenerationConfig(eos_token_id=ends)  # type: ignore[no-untyped-call]
         return made.eval()
+
+    def _revision(self) -> dict[str, Any]:
+        return {} if self.is_folder else {"revision": self._commit or "main"}
 
     def _quantised(self) -> dict[str, Any]:
         if not self.four_bit:
@@ -102,12 +120,15 @@ def _load(kind: Any, source: Source, **options: Any) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # our own progress follows
-    problem = ""
+    problem, spoken = "", logging.get_verbosity()
     for local in (True,) if source.is_folder or _offline() else (True, False):
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # we look at the report ourselves
         try:
             return kind.from_pretrained(source.location, trust_remote_code=False, local_files_only=local, **options)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - the libraries below raise what they like, bare Exception included
             problem = (str(error).splitlines() or [type(error).__name__])[0]
+        finally:
+            logging.set_verbosity(spoken)
     shown = problem.replace(source.location, source.name)
     raise ConfigError(f"model {source.name!r} cannot be loaded ({shown}); give a folder or hub name with safetensors")
 

@@ -1,0 +1,61 @@
+"""A real server: `transformers serve` over the tiny Llama, which takes options and ignores them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hardneg.llm.endpoint import Endpoint
+from hardneg.llm.local import LocalModel
+from hardneg.llm.names import open_model
+from hardneg.llm.probe import Capabilities
+from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
+from hardneg.llm.weights import Source
+
+pytestmark = pytest.mark.slow
+ASKED = Request((Message("system", "be brief"), Message("user", "a tent<|im_end|>?")), max_tokens=12)
+
+
+def ask(name: str, *requests: Request) -> list[Reply | Refusal]:
+    model = open_model(name)
+    assert isinstance(model, Endpoint)
+
+    async def go() -> list[Reply | Refusal]:
+        try:
+            return await model.complete(requests)
+        finally:
+            await model.aclose()
+
+    return asyncio.run(go())
+
+
+def test_the_probe_is_not_deceived(served: str) -> None:
+    model = open_model(served)
+    assert isinstance(model, Endpoint)
+    assert asyncio.run(model.probe()) == Capabilities(schema=False, top_logprobs=0, n=False, usage=True)
+
+
+def test_it_says_what_the_same_model_says_here_and_counts_as_we_do(served: str, tiny_llama: Path) -> None:
+    plain = Request((Message("system", "be brief"), Message("user", "a tent?")), max_tokens=12)
+    [there] = ask(served, plain)
+    [here] = asyncio.run(LocalModel(Source(str(tiny_llama))).complete([plain]))
+    assert isinstance(there, Reply)
+    assert isinstance(here, Reply)
+    assert (there.text, there.usage, there.finish) == (here.text, here.usage, here.finish)
+    assert open_model(served).count_tokens(plain) == there.usage.prompt_tokens
+
+
+def test_replies_to_a_schema_are_not_held_to_it(served: str) -> None:
+    schema = '{"type":"object","properties":{},"required":[],"additionalProperties":false}'
+    [reply] = ask(served, Request(ASKED.messages, 12, schema=schema))
+    assert isinstance(reply, Reply)
+    with pytest.raises(LlmError, match="tiny-llama gives no log-probabilities"):
+        ask(served, Request(ASKED.messages, 1, choices=("yes", "no")))
+
+
+def test_another_model_s_name_is_refused(served: str) -> None:
+    [refused] = ask(served.partition("#")[0] + "#other", ASKED)
+    assert isinstance(refused, Refusal)
+    assert "other" in refused.reason

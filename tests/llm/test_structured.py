@@ -1,0 +1,124 @@
+"""Replies with a shape."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from hardneg.errors import ConfigError
+from hardneg.llm.protocol import Reply, Usage
+from hardneg.llm.structured import SafeText, ShortText, Structured, parse_as, pattern_of, schema_of
+from hardneg.llm.tasks import BadReply
+
+
+class Part(Structured):
+    item: Literal[1, 2, 3]
+    name: ShortText
+
+
+class Whole(Structured):
+    why: SafeText
+    parts: list[Part]
+    sure: Literal["yes", "no"] = "no"
+
+
+GOOD = {"why": "since", "parts": [{"item": 2, "name": "a tent"}], "sure": "yes"}
+
+
+def reply(text: str, finish: str = "stop") -> Reply:
+    return Reply(text, Usage(10, 20), finish)
+
+
+def test_a_schema_allows_no_other_keys_and_requires_all() -> None:
+    schema = json.loads(schema_of(Whole))
+    assert schema["required"] == ["why", "parts", "sure"]
+    assert schema["additionalProperties"] is False
+    part = schema["$defs"]["Part"]
+    assert part["required"] == ["item", "name"]
+    assert part["additionalProperties"] is False
+    assert part["properties"]["name"] == {"type": "string", "pattern": pattern_of(200)}
+    assert schema_of(Whole) == schema_of(Whole)
+
+
+def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
+    class Odd(Structured):
+        title: ShortText
+        default: ShortText
+
+    assert json.loads(schema_of(Odd))["required"] == ["title", "default"]
+    assert set(json.loads(schema_of(Odd))["properties"]) == {"title", "default"}
+
+
+def test_what_back_ends_accept_and_ignore_is_refused() -> None:
+    class Bounded(BaseModel):
+        score: int = Field(ge=1, le=5)
+
+    class Long(BaseModel):
+        text: str = Field(max_length=10)
+
+    with pytest.raises(
+        ConfigError, match=r"Bounded.score has m\w+, which back ends accept and ignore; list the numbers"
+    ):
+        schema_of(Bounded)
+    with pytest.raises(ConfigError, match=r"Long.text has a length and no pattern, .*; use SafeText or pattern_of"):
+        schema_of(Long)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GOOD),
+        f"  {json.dumps(GOOD, indent=2)}\n",
+        f"```json\n{json.dumps(GOOD)}\n```",
+        f"Sure! Here it is: {json.dumps(GOOD)} I hope {{this}} helps.",
+        f'<think>maybe {{"why": "no"}}?</think>{json.dumps(GOOD)}',
+        f"{json.dumps(GOOD | {'why': 'first thought'})} or rather {json.dumps(GOOD)}",
+        json.dumps(GOOD | {"more": "than was asked for"}),
+        json.dumps(GOOD).replace("since", "\x01since\n"),
+        json.dumps(GOOD).replace("since", "\\u0007since\\u0000"),
+    ],
+)
+def test_the_object_is_found(text: str) -> None:
+    assert parse_as(Whole)(reply(text)) == Whole.model_validate(GOOD)
+
+
+def test_control_characters_within_become_spaces() -> None:
+    assert parse_as(Whole)(reply(json.dumps(GOOD | {"why": "one\x00two\tthree "}))).why == "one two three"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "reason"),
+    [
+        ("", "stop", "the reply is blank"),
+        ("I would\nrather not", "stop", "found 'I would rather not', expected a JSON object"),
+        ("[1, 2]", "stop", r"found '\[1, 2\]', expected a JSON object"),
+        (json.dumps(GOOD)[:30], "length", "the reply was cut at its limit of 20 tokens; allow longer answers"),
+        ('{"parts": [{"item": 1, "name": "x"}, {', "length", "the reply was cut at its limit of 20 tokens"),
+        (json.dumps({"why": "x"}), "stop", "field parts: field required"),
+        (json.dumps(GOOD | {"sure": "maybe"}), "stop", "field sure: input should be 'yes' or 'no'"),
+        (json.dumps(GOOD | {"parts": [{"item": 9, "name": ""}]}), "stop", r"field parts.0.item: .* \(and 1 more\)"),
+        (json.dumps(GOOD | {"why": "x" * 1201}), "stop", "field why: string should have at most 1200 characters"),
+        ("{" * 5000, "stop", "expected a JSON object"),
+        ('{"a":' * 5000, "stop", "expected a JSON object"),
+    ],
+)
+def test_a_bad_reply_says_in_one_line_what_is_wrong(text: str, finish: str, reason: str) -> None:
+    with pytest.raises(BadReply, match=reason) as bad:
+        parse_as(Whole)(reply(text, finish))
+    assert "\n" not in bad.value.reason
+    assert len(bad.value.reason) < 200
+
+
+def test_a_whole_object_is_taken_also_from_a_reply_that_was_cut_after_it() -> None:
+    assert parse_as(Whole)(reply(f"{json.dumps(GOOD)} and so on and on", "length")).why == "since"
+
+
+@given(st.text(max_size=60) | st.recursive(st.none() | st.text(max_size=5), st.lists).map(json.dumps))
+def test_whatever_comes_is_a_value_or_a_bad_reply(text: str) -> None:
+    with pytest.raises(BadReply):
+        parse_as(Whole)(reply(text))

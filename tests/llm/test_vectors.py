@@ -1,0 +1,36 @@
+"""Vectors as texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from hardneg.llm.vectors import packed, request_for, text_of, unpacked
+
+
+@given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_what_is_packed_comes_out_as_it_was(vector: np.ndarray) -> None:
+    found = unpacked(packed(vector))
+    assert found.dtype == np.float32
+    assert (found == vector).all()
+
+
+@pytest.mark.parametrize("vector", [[], [[1.0]], [np.nan], [np.inf], [1e39]])
+def test_what_is_no_vector_is_not_packed(vector: list[float]) -> None:
+    with pytest.raises(ValueError, match="no vector"):
+        packed(np.array(vector))
+
+
+@pytest.mark.parametrize("text", ["", "hello!", "AAA", "AAAA", "AAAAAAA="])
+def test_what_is_no_vector_is_not_unpacked(text: str) -> None:
+    with pytest.raises(ValueError, match=r"base64|bytes"):
+        unpacked(text)
+
+
+def test_a_text_goes_as_it_is() -> None:
+    asked = request_for("a tent")
+    assert text_of(asked) == "a tent"
+    assert asked.max_tokens == 0
