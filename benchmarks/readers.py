@@ -1,6 +1,6 @@
 """Ten million Amazon reviews from gzip JSON lines to a dataset folder: seconds, rows a second, memory.
 
-    python benchmarks/readers.py [--rows 10000000] [--rows 1000000] [--folder DIR] [--out benchmarks/results/readers.md]
+    python benchmarks/readers.py [--rows 10000000] [--way "all rows"] [--folder DIR] [--out benchmarks/results/readers.md]
 
 Rows are made up, in the schema of the 2018 release: reviews of 40 words on average, users and items by a power law. Each
 import is a process of its own, so that its peak memory is that import's. The seconds are those of reading, filtering and
@@ -98,14 +98,14 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
-def results(rows: int, root: Path) -> Iterator[list[str]]:
+def results(rows: int, root: Path, ways: list[str]) -> Iterator[list[str]]:
     """A row of the table a way."""
     with tempfile.TemporaryDirectory(dir=root) as name:
         folder = Path(name)
         path = folder / "reviews.json.gz"
         size = make(path, rows)
         print(f"{rows:,} rows, {size / 2**30:.2f} GiB, {path.stat().st_size / 2**30:.2f} GiB as gzip", file=sys.stderr)
-        for place, way in enumerate(WAYS):
+        for place, way in enumerate(ways):
             command = [
                 sys.executable,
                 __file__,
@@ -128,18 +128,14 @@ def results(rows: int, root: Path) -> Iterator[list[str]]:
                 f"{found['before']:.0f}",
                 f"{found['peak']:.0f}",
             ]
-            print("  ".join((*command[2:4], *found_line(found))), file=sys.stderr)
-
-
-def found_line(found: dict[str, float]) -> list[str]:
-    return [f"{name} {value:.1f}" for name, value in found.items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, action="append", help="of the file; may be given again (10 million)")
     parser.add_argument("--folder", type=Path, help="where the temporary files go")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--way", choices=list(WAYS), action="append", help="what to keep; may be given again (all)")
+    parser.add_argument("--out", type=Path, help="written after every import, so that a run may be stopped")
     parser.add_argument("--measure", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
@@ -147,12 +143,15 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.file, arguments.to, arguments.measure)
         return
-    rows = [row for count in arguments.rows or [10_000_000] for row in results(count, arguments.folder)]
-    text = report(rows)
-    print(text)
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text)
+    rows: list[list[str]] = []
+    for count in arguments.rows or [10_000_000]:
+        for row in results(count, arguments.folder, arguments.way or list(WAYS)):
+            rows.append(row)
+            print(" | ".join(row), file=sys.stderr)
+            if arguments.out is not None:
+                arguments.out.parent.mkdir(parents=True, exist_ok=True)
+                arguments.out.write_text(report(rows))
+    print(report(rows))
 
 
 def report(rows: list[list[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import UTC, date, datetime
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardneg.data.columns import PARTS
 from hardneg.data.filters import FilterConfig, apply, apply_by_table, kept_rows
 from hardneg.errors import ConfigError, DataError
 
@@ -69,14 +71,21 @@ def test_kcore_equals_a_slow_loop_and_counts_what_it_drops(pairs: list[Pair], k:
     ),
     st.integers(0, 3),
 )
-def test_flags_of_rows_name_those_that_apply_keeps(rows: list[tuple[object, ...]], k: int) -> None:
-    table = frame(rows, "timestamp", "split").with_row_index("row")
-    codes = table.with_columns(pl.col("user_id", "item_id").cast(pl.Categorical))
-    flags, ledger = kept_rows(codes, FilterConfig(kcore=k))
-    expected, same = apply_by_table(table, FilterConfig(kcore=k))
-    assert flags.dtype == pl.Boolean
-    assert table.filter(flags)["row"].to_list() == sorted(expected["row"].to_list())
-    assert ledger == same
+def test_one_row_a_pair_and_the_core_equal_a_slow_loop(rows: list[tuple[str, str, int | None, str]], k: int) -> None:
+    """Of a pair: the first part, then the earliest time, then the first in the file; ids of any type, in any order."""
+    best: dict[Pair, tuple[int, float, int]] = {}
+    for row, (user, item, time, part) in enumerate(rows):
+        key = (PARTS.index(part), math.inf if time is None else time, row)
+        best[user, item] = min(best.get((user, item), key), key)
+    expected = sorted(best[pair][2] for pair in slow_core(set(best), k))
+    table = frame([*rows], "timestamp", "split").with_row_index("row")
+    for ids in (pl.String, pl.Categorical):
+        flags, ledger = kept_rows(table.with_columns(pl.col("user_id", "item_id").cast(ids)), FilterConfig(kcore=k))
+        assert flags.dtype == pl.Boolean
+        assert table.filter(flags)["row"].to_list() == expected
+        repeated, outside = len(rows) - len(best), len(best) - len(expected)
+        assert [entry.count for entry in ledger] == [count for count in (repeated, outside) if count]
+    assert apply_by_table(table, FilterConfig(kcore=k))[0]["row"].to_list() == expected
 
 
 def test_ratings_below_and_missing_ratings_are_left_out_and_named() -> None:

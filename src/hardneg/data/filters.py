@@ -13,9 +13,9 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.ledger import Entry, Ledger
 from hardneg.errors import ConfigError, DataError
+from hardneg.types import Flags, Indices
 
 Filtered = tuple[pl.DataFrame, Ledger]
-_PLACE = "_place"
 
 
 class FilterConfig(Config):
@@ -48,22 +48,21 @@ def apply_by_row(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
 
 
 def apply_by_table(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
-    """Duplicates and k-core, which look at the ids (and times) of all rows that the filters by row kept."""
-    interactions, repeated = _duplicates(interactions, config)
-    interactions, outside = _kcore(interactions, config)
-    return interactions, repeated + outside
+    """Duplicates and k-core, which look at all rows that the filters by row kept."""
+    kept, ledger = kept_rows(interactions, config)
+    return interactions.filter(kept), ledger
 
 
 def kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, Ledger]:
-    """Which rows `apply_by_table` keeps, (rows,) of bool, from their ids and times alone: texts may stay on disk.
+    """Which rows `apply_by_table` keeps, (rows,) of bool, from ids and times alone: texts may stay on disk.
 
-    index: user_id, item_id and, where known, timestamp and split; ids of any type.
+    index: user_id and item_id as text or categories and, where known, timestamp and split.
     """
-    names = [name for name in (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.SPLIT) if name in index.columns]
-    kept, ledger = apply_by_table(index.select(names).with_row_index(_PLACE), config)
-    flags = np.zeros(len(index), bool)
-    flags[kept[_PLACE].to_numpy()] = True
-    return pl.Series(flags), ledger
+    users, items = (_numbers(index[name]) for name in (c.USER_ID, c.ITEM_ID))
+    first = _first_of_pairs(index, users, items)
+    core = _core(users, items, first, config.kcore)
+    ledger = _left_out(index, ~first, "repeating a pair, of which the earliest is kept")
+    return pl.Series(core), ledger + _left_out(index, first & ~core, f"outside the {config.kcore}-core")
 
 
 def _rating(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
@@ -83,36 +82,51 @@ def _dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
     return _keep(frame, wanted, "outside the dates")
 
 
-def _duplicates(frame: pl.DataFrame, _: FilterConfig) -> Filtered:
-    """One row a pair: with given parts that of the first part, so that a held-out row takes none from train."""
-    if c.TIMESTAMP in frame.columns:
-        frame = frame.sort(c.TIMESTAMP, nulls_last=True, maintain_order=True)
-    if c.SPLIT in frame.columns:
+def _numbers(ids: pl.Series) -> Indices:
+    """(rows,) a number for each distinct id, counted from 0."""
+    if not isinstance(ids.dtype, pl.Categorical):
+        ids = ids.cast(pl.Categorical(pl.Categories.random()))
+    return ids.to_physical().to_numpy().astype(np.int64)
+
+
+def _first_of_pairs(index: pl.DataFrame, users: Indices, items: Indices) -> Flags:
+    """(rows,) true for one row a pair: the earliest; with given parts that of the first part, whatever its time.
+
+    So a held-out row takes no pair out of train. Unknown times come last; of equal ones the first in the file is taken.
+    """
+    keys = [users * (int(items.max(initial=0)) + 1) + items]
+    if c.SPLIT in index.columns:
         places = {part: place for place, part in enumerate(c.PARTS)}
-        part = pl.col(c.SPLIT).replace_strict(places, default=len(places), return_dtype=pl.Int64)
-        frame = frame.sort(part, maintain_order=True)
-    return _keep(
-        frame, pl.struct(c.USER_ID, c.ITEM_ID).is_first_distinct(), "repeating a pair, of which the earliest is kept"
-    )
+        part = index[c.SPLIT].replace_strict(places, default=len(places), return_dtype=pl.Int8)
+        keys.append(part.to_numpy())
+    if c.TIMESTAMP in index.columns:
+        keys.append(index[c.TIMESTAMP].fill_null(np.iinfo(np.int64).max).to_numpy())
+    order = np.lexsort(keys[::-1])
+    ordered = keys[0][order]
+    first = np.zeros(len(index), bool)
+    first[order] = np.diff(ordered, prepend=-1) != 0
+    return first
 
 
-def _kcore(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
-    before = frame
-    while config.kcore > 1:
-        enough = (pl.len().over(c.USER_ID) >= config.kcore) & (pl.len().over(c.ITEM_ID) >= config.kcore)
-        smaller = frame.filter(enough)
-        if len(smaller) == len(frame):
+def _core(users: Indices, items: Indices, kept: Flags, k: int) -> Flags:
+    """(rows,) true where user and item have k or more of the true rows, to a fixed point. kept: one row a pair."""
+    while k > 1:
+        enough = kept
+        for side in (users, items):
+            enough = enough & (np.bincount(side[kept], minlength=side.max(initial=0) + 1) >= k)[side]
+        if enough.sum() == kept.sum():
             break
-        frame = smaller
-    if len(frame) == len(before):
-        return frame, ()
-    dropped = before.join(frame.select(c.USER_ID, c.ITEM_ID), on=[c.USER_ID, c.ITEM_ID], how="anti")
-    return frame, (_entry(dropped, f"outside the {config.kcore}-core"),)
+        kept = enough
+    return kept
 
 
 def _keep(frame: pl.DataFrame, wanted: pl.Expr, reason: str) -> Filtered:
     dropped = frame.filter(~wanted)
     return (frame, ()) if dropped.is_empty() else (frame.filter(wanted), (_entry(dropped, reason),))
+
+
+def _left_out(index: pl.DataFrame, dropped: Flags, reason: str) -> Ledger:
+    return (_entry(index.filter(dropped), reason),) if dropped.any() else ()
 
 
 def _entry(dropped: pl.DataFrame, reason: str) -> Entry:

@@ -1,7 +1,7 @@
 """From a source to a dataset folder without ever holding the table: memory does not grow with texts or lines.
 
 Blocks are filtered while they are read and appended to parts on disk. Duplicates and k-core need all rows at once, and
-get them without texts: ids as numbers and a time, some 20 bytes a row. What they keep is then picked from the parts.
+get them without texts: ids as numbers and a time. What they keep is then picked from the parts.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
         OLD,
         {**OLD, "style": {"Format:": " Hardcover"}, "vote": "3", "verified": False, "image": ["x"], "summary": None},
         {"reviewerID": "B", "asin": "1", "overall": 3, "unixReviewTime": None},
+        {**OLD, "summary": " "},
+        {**OLD, "reviewText": ""},
     ]
     data = open_amazon(year, put(tmp_path, rows, name)).read()
     assert data.interactions.schema == {
@@ -68,6 +70,8 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
         (*ids, "Heavenly Highway Hymns\nI bought this for my husband."),
         (*ids, "I bought this for my husband."),
         ("B", "1", 3.0, None, None),
+        (*ids, "I bought this for my husband."),
+        (*ids, "Heavenly Highway Hymns"),
     ]
     assert data.items.columns == ["item_id"]
     assert data.items.is_empty()

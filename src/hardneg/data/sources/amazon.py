@@ -49,7 +49,7 @@ _RELEASES: dict[Year, Release] = {2014: _OLD, 2018: _OLD, 2023: _NEW}
 def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> Source:
     """Reviews and, where given, metadata of one release; plain or gzip.
 
-    A review is its heading and its text on two lines. Without reviews the texts are left where they are.
+    A review is its heading and its text on two lines, or the one that is there. Without reviews the texts are left where they are.
     """
     release = _RELEASES[year]
     read = partial(_interactions, reviews, release, with_reviews)
@@ -67,7 +67,8 @@ def _interactions(
     }
     texts = release.texts if with_reviews else ()
     for frame in jsonlines.columns(path, (*fields.values(), *texts), tally, progress):
-        review = [pl.concat_str(texts, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
+        said = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
+        review = [pl.concat_str(said, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if said else []
         ours = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in fields.items()), *review)
         called = f"{release.user_id} or {release.item_id}"
         yield cells.interactions(ours, path, tally, release.clock, called=called)
