@@ -47,6 +47,7 @@ class Plain:
     identity: str = "faulty"
     batch_size: int = 1
     foreign: tuple[str, ...] = ()
+    context: int | None = None
 
     def count_tokens(self, request: Request) -> int:
         return sum(len(message.content.split()) for message in request.messages)

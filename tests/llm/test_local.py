@@ -93,7 +93,7 @@ def test_a_prompt_that_is_too_long_is_refused_alone(model: LocalModel) -> None:
     replies = ask(model, request("word " * 3000), request(), request(max_tokens=2040))
     assert [type(reply) for reply in replies] == [Refusal, Reply, Refusal]
     assert isinstance(replies[0], Refusal)
-    assert "12 of an answer pass the model's 2048" in replies[0].reason
+    assert "longest answer (12 tokens) pass the model's 2048" in replies[0].reason
 
 
 def test_half_a_surrogate_pair_is_refused_alone(model: LocalModel) -> None:

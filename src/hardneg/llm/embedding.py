@@ -19,6 +19,8 @@ from hardneg.types import Floats
 class EmbeddingEndpoint:
     """Any server with /v1/embeddings; a call takes `batch_size` texts. Where a call is refused, its halves are asked."""
 
+    context: int | None = None
+
     def __init__(self, address: Address, *, batch_size: int = 64, concurrency: int = 4, seconds: float = 600.0) -> None:
         self.name, self.identity, self.foreign = address.name, address.identity, KNOWN_MARKERS
         self.batch_size, self.concurrency = batch_size, concurrency

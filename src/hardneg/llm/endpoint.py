@@ -29,6 +29,8 @@ class Endpoint:
 
     batch_size = 1
 
+    context: int | None = None
+
     def __init__(
         self,
         address: Address,

@@ -14,6 +14,7 @@ class FunctionModel:
     """
 
     foreign: tuple[str, ...] = ()
+    context: int | None = None
 
     def __init__(
         self,

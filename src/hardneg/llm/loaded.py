@@ -53,11 +53,3 @@ class Loaded:
         """What fills short prompts; masked, so it does not matter what it is."""
         own = self.prompts.tokenizer.pad_token_id
         return self.ends[0] if own is None else int(own)
-
-    @cached_property
-    def longest(self) -> int | None:
-        """Positions that the model has, None where it does not say."""
-        config = self.model.config.get_text_config()
-        found = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length")]
-        known = [int(value) for value in found if value]
-        return min(known) if known else None

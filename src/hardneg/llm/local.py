@@ -60,6 +60,11 @@ class LocalModel:
         return self._source.identity() + lists
 
     @property
+    def context(self) -> int | None:
+        """As the model's settings say."""
+        return self._source.positions
+
+    @property
     def foreign(self) -> tuple[str, ...]:
         """Every added token of the tokenizer."""
         return self._loaded.prompts.foreign
@@ -111,10 +116,9 @@ class LocalModel:
         if isinstance(ids, Refusal):
             answers[place] = ids
             return None
-        longest = self._loaded.longest
-        if longest is not None and len(ids) + request.max_tokens > longest:
+        if self.context is not None and len(ids) + request.max_tokens > self.context:
             answers[place] = Refusal(
-                f"the prompt's {len(ids)} tokens and {request.max_tokens} of an answer pass the model's {longest}"
+                f"prompt and longest answer ({request.max_tokens} tokens) pass the model's {self.context} tokens"
             )
             return None
         return _Asked(place, request, ids)

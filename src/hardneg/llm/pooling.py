@@ -41,6 +41,11 @@ class PooledModel:
         return f"{self._source.identity()}:{self._pooling} of {self._longest}"
 
     @property
+    def context(self) -> int | None:
+        """None: longer texts are cut."""
+        return None
+
+    @property
     def foreign(self) -> tuple[str, ...]:
         """Every added token of the tokenizer."""
         return self._prompts.foreign

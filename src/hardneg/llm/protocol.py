@@ -139,6 +139,11 @@ class ChatModel(Protocol):
         ...
 
     @property
+    def context(self) -> int | None:
+        """Tokens that a prompt and its answer may have together; None where that is not known here."""
+        ...
+
+    @property
     def foreign(self) -> tuple[str, ...]:
         """Strings that untrusted text must not hold: every added token of the tokenizer, or the known chat markers."""
         ...

@@ -53,9 +53,21 @@ class Source:
     @cached_property
     def _commit(self) -> str | None:
         """The commit that a hub name stands for; everything is taken from this one."""
+        return getattr(self._config, "_commit_hash", None)
+
+    @cached_property
+    def positions(self) -> int | None:
+        """Tokens that the model can look at, None where its settings do not say."""
+        config = self._config.get_text_config()
+        found = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length")]
+        known = [int(value) for value in found if value]
+        return min(known) if known else None
+
+    @cached_property
+    def _config(self) -> Any:
         from transformers import AutoConfig
 
-        return getattr(_load(AutoConfig, self), "_commit_hash", None)
+        return _load(AutoConfig, self)
 
     def tokenizer(self) -> Any:
         """The model's tokenizer. Raises ConfigError where there is none."""

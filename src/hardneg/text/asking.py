@@ -32,6 +32,11 @@ class ModelView(Protocol):
         ...
 
     @property
+    def context(self) -> int | None:
+        """Tokens that a prompt and its answer may have together; None where unknown."""
+        ...
+
+    @property
     def foreign(self) -> tuple[str, ...]:
         """Strings that untrusted text must not hold."""
         ...

@@ -33,6 +33,7 @@ class SentenceModel:
 
     concurrency = 1
     foreign: tuple[str, ...] = ()
+    context: int | None = None
 
     def __init__(self, inner: SentenceEncoder, *, batch_size: int = 64) -> None:
         self._inner, self.batch_size, self.name = inner, batch_size, inner.name

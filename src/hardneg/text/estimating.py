@@ -112,7 +112,9 @@ def stand_ins(split: Split, heard: ProfilesHeard, config: EstimateConfig) -> Pro
     """Profiles for everybody: those that were written, and in the place of the others something as long."""
 
     def fill(known: dict[int, str], n: int, name: str) -> list[str]:
-        pool = list(known.values()) or [assumed_words(name, config)]
+        pool = list(known.values())
+        if not any(pool):  # nothing sampled, or nothing that could be used
+            pool = [assumed_words(name, config)]
         return [known.get(number, pool[number % len(pool)]) for number in range(n)]
 
     items = fill(heard.items, split.train.n_items, ITEM_PROMPT)

@@ -35,7 +35,8 @@ class ProfilesConfig(Config):
     """
 
     item_prompt_tokens: PositiveInt = 2_000
-    """Most tokens of an item's prompt, as the model counts them, instructions included."""
+    """Most tokens of an item's prompt, as the model counts them, instructions included. Fewer where the model's own
+    context, if known, leaves less beside the answer."""
     user_prompt_tokens: PositiveInt = 3_000
     """Most tokens of a user's prompt."""
     most_reviews: NonNegativeInt = 20
@@ -232,9 +233,13 @@ def _largest_within(
 ) -> Request | None:
     """build(m) with the largest m of least..n whose prompt keeps within `tokens`; None where none does.
 
+    Where the model's context is known, prompt and longest answer keep within that too.
+
     Mostly everything fits, which takes one count; else it is found by halving.
     """
     request = build(n)
+    if view.context is not None:
+        tokens = min(tokens, view.context - request.max_tokens)
     if view.count_tokens(request) <= tokens:
         return request
     found, low, high = None, least, n - 1
