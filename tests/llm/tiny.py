@@ -62,3 +62,29 @@ def _tokenizer(template: str | None):
     )
     tokenizer.chat_template = template
     return tokenizer
+
+
+def teach(folder: Path, answer: str, *, steps: int = 40, seed: int = 0) -> Path:
+    """Train the model of a folder until it answers whatever it is asked with `answer`, which becomes a token.
+
+    Random weights write no JSON, and a server that ignores schemas would get no further than bad replies.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer.add_tokens([answer])
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    said = tokenizer(f"<|im_start|>assistant\n{answer}<|im_end|>", return_tensors="pt")["input_ids"][0]
+    rng = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        before = torch.randint(len(MARKERS), len(tokenizer) - 1, (8, 40), generator=rng)
+        ids = torch.cat([before, said.expand(8, -1)], dim=1)
+        labels = ids.clone()
+        labels[:, :-2] = -100  # what comes before the answer is not to be learnt
+        optimiser.zero_grad()
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimiser.step()
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
