@@ -68,7 +68,7 @@ def test_what_may_pass_is_a_failed_call(said: Said, reason: str, wait: float | N
 
 
 def test_a_silent_server_is_given_up() -> None:
-    with pytest.raises(CallFailed, match="the connection failed .ReadTimeout") as failed:
+    with pytest.raises(CallFailed, match=r"the connection failed .ReadTimeout") as failed:
         send(Said(hang=5.0), seconds=0.2)
     assert failed.value.reached
 
@@ -202,7 +202,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(base: str) -> No
 
 @pytest.mark.parametrize(("base", "model"), [("ftp://host/v1", "m"), ("http:///v1", "m"), ("http://host/v1", "")])
 def test_an_address_needs_a_host_and_a_model(base: str, model: str) -> None:
-    with pytest.raises(ConfigError, match="found .*, expected one"):
+    with pytest.raises(ConfigError, match=r"found .*, expected one"):
         Address(base, model)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from hardneg.llm.scoring import log_probabilities
 
@@ -15,8 +15,14 @@ PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
 LABELS = [[60], [60, 61], [200, 201, 202], [9]]
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen"])
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen", "gpt2"])
 def model(request: pytest.FixtureRequest) -> Any:
+    """The last one has learnt absolute positions, so that padding must not count."""
+    if request.param == "gpt2":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            config = GPT2Config(vocab_size=400, n_positions=128, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5)
+            return GPT2LMHeadModel(config).eval()
     folder: Path = request.getfixturevalue(request.param)
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 

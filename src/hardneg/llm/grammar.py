@@ -102,12 +102,11 @@ class Held:
         self.closed = False
 
     def allow(self, tokens: Flags, _: int, /) -> None:
-        """What the automaton allows."""
+        """What the automaton allows, the end where an answer may end."""
         if len(self._mask) * 32 < len(tokens):
             self._mask = np.zeros(-(-len(tokens) // 32), np.int32)
         self._guide.write_mask_into(self._mask.ctypes.data, self._mask.size, 4)
         tokens[:] = np.unpackbits(self._mask.view(np.uint8), bitorder="little")[: len(tokens)]
-        tokens[self._automaton.end] = self._guide.is_finished()
 
     def fits(self, token: int, left: int, /) -> bool:
         """Is there room to finish after this token?"""
