@@ -1,0 +1,90 @@
+"""The whole way over the network: a real server, profiles, negatives, grounding, training, evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.llm.served import installed, serving
+from tests.llm.tiny import make_tiny, teach
+from typer.testing import CliRunner
+
+from hardneg.cli.main import app
+from hardneg.data import simulate
+
+SMALL = simulate.SimulationConfig(n_users=60, n_items=80, shown=30, like_rate=0.15)
+
+
+def hardneg(*words: object) -> dict[str, object]:
+    found = CliRunner().invoke(app, [*map(str, words), "--json"])
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    simulate.write(folder / "store", SMALL)
+    hardneg("data", "split", folder / "store", "--out", folder / "split")
+    return folder / "split"
+
+
+@pytest.fixture(scope="module")
+def named(split: Path) -> str:
+    """A title of the catalogue."""
+    return pl.read_parquet(split / "items.parquet")["title"][0]
+
+
+@pytest.fixture(scope="module")
+def taught(named: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An endpoint whose model answers every question with one JSON object."""
+    if not installed():
+        pytest.skip("transformers[serving] is not installed")
+    folder = tmp_path_factory.mktemp("taught")
+    answer = {"summarization": "tents and long walks", "reasoning": "it was said", "hard_negative_item": named}
+    teach(make_tiny(folder / "model"), json.dumps(answer))
+    with serving(folder / "model", folder / "home") as name:
+        yield name
+
+
+@pytest.mark.slow
+def test_from_a_real_server_to_recommendations(split: Path, taught: str, named: str, tmp_path: Path) -> None:
+    llm = ("--llm", taught, "--store", tmp_path / "replies.sqlite", "--engine", "concurrency=4")
+    foretold = hardneg("estimate", split, *llm, "--sample", 3, "--out", tmp_path / "estimate.json")
+    assert {stage["name"] for stage in foretold["stages"]} >= {"items", "users", "negatives", "total"}
+
+    made = hardneg("profile", split, *llm, "--estimate", tmp_path / "estimate.json", "--out", tmp_path / "profiles")
+    assert made["items without"] == made["users without"] == 0
+    assert set(pl.read_parquet(tmp_path / "profiles/users.parquet")["profile"]) == {"tents and long walks"}
+    costs = made["costs"]
+    assert costs["llm_calls"] + costs["llm_rows_from_the_store"] == made["items"] + made["users"]
+    assert abs(costs["estimate"]["total"]["tokens off"]) < 0.05
+
+    mining = ("mine", split, "--method", "semantic", "--profiles", tmp_path / "profiles", *llm)
+    raw = hardneg(*mining, "--way", "raw", "--out", tmp_path / "raw")
+    assert raw["pairs without a vector"] == 0
+    assert raw["costs"]["llm_calls"] > 0
+    grounded = hardneg(*mining, "--way", "grounded", "--out", tmp_path / "grounded")
+    assert grounded["costs"]["llm_calls"] == 0  # the same questions: all in the store
+    table = pl.read_parquet(tmp_path / "grounded/grounding.parquet")
+    assert set(table["negative_text"]) == {named}
+    assert set(table["how"]) == {"exact"}
+
+    run = tmp_path / "run"
+    fit = ("--epochs", 2, "--sampler", "semantic", "--negatives", tmp_path / "grounded")
+    hardneg("train", split, "--model", "mf", *fit, "--out", run)
+    assert hardneg("evaluate", run, "--split", split)
+
+
+@pytest.mark.slow
+def test_a_second_process_asks_a_real_server_nothing(split: Path, taught: str, tmp_path: Path) -> None:
+    llm = ("--llm", taught, "--store", tmp_path / "replies.sqlite", "--set", "most_items=3")
+    first = hardneg("profile", split, *llm, "--out", tmp_path / "one")
+    second = hardneg("profile", split, *llm, "--out", tmp_path / "two")
+    assert first["costs"]["llm_calls"] == first["items"] + first["users"]
+    assert second["costs"]["llm_calls"] == 0
+    for name in ("items.parquet", "users.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
