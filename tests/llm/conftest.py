@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # faulty_server, clients and virtual are no tests
+sys.path.insert(0, str(Path(__file__).parent / "engine"))  # faulty_server, clients and virtual are no tests
 
-from faulty_server import Behaviour, FaultyServer
+from faulty_server import Behaviour, FaultyServer, Serve
 from tests.llm.served import installed, serving
 from tests.llm.tiny import make_tiny
-
-Serve = Callable[..., FaultyServer]
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from hardneg.errors import ConfigError
-from hardneg.llm.client import OPENAI
-from hardneg.llm.endpoint import Endpoint
-from hardneg.llm.local import LocalModel
+from hardneg.llm.local.model import LocalModel
 from hardneg.llm.names import open_model
 from hardneg.llm.protocol import Message, Request
+from hardneg.llm.remote.client import OPENAI
+from hardneg.llm.remote.endpoint import Endpoint
 
 ASKED = Request((Message("user", "hello there"),), max_tokens=5)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hardneg.llm.endpoint import Endpoint
-from hardneg.llm.local import LocalModel
+from hardneg.llm.local.model import LocalModel
+from hardneg.llm.local.weights import Source
 from hardneg.llm.names import open_model
-from hardneg.llm.probe import Capabilities
 from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
-from hardneg.llm.weights import Source
+from hardneg.llm.remote.endpoint import Endpoint
+from hardneg.llm.remote.probe import Capabilities
 
 pytestmark = pytest.mark.slow
 ASKED = Request((Message("system", "be brief"), Message("user", "a tent<|im_end|>?")), max_tokens=12)

@@ -63,11 +63,11 @@ def session(
     bar: Bars | Lines,
 ) -> Iterator[Session]:
     """Open a model, its store and its limits, progress going to `bar`; the store is closed at the end."""
-    from hardneg.llm.config import EngineConfig
+    from hardneg.llm.engine.config import EngineConfig
+    from hardneg.llm.engine.store import Store
     from hardneg.llm.names import address_of, open_model
     from hardneg.llm.prices import FREE, price_of
     from hardneg.llm.session import Session
-    from hardneg.llm.store import Store
 
     config: EngineConfig = parse(EngineConfig, overrides(engine or []), where="--engine")
     model = open_model(llm, device=device, key_variable=key_variable)

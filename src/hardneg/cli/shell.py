@@ -30,7 +30,7 @@ from hardneg.errors import HardnegError
 
 if TYPE_CHECKING:
     from hardneg.data.ledger import Ledger
-    from hardneg.llm.tally import Tally
+    from hardneg.llm.engine.tally import Tally
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hardneg.errors import ConfigError
-from hardneg.llm.client import OPENAI, OPENAI_KEY, Address
-from hardneg.llm.endpoint import Endpoint
-from hardneg.llm.local import LocalModel
-from hardneg.llm.probe import Capabilities
-from hardneg.llm.prompting import Prompts
+from hardneg.llm.local.model import LocalModel
+from hardneg.llm.local.prompting import Prompts
+from hardneg.llm.local.weights import Source
 from hardneg.llm.protocol import Refusal, Request
-from hardneg.llm.weights import Source
+from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address
+from hardneg.llm.remote.endpoint import Endpoint
+from hardneg.llm.remote.probe import Capabilities
 
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder"
 

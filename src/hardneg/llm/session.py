@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hardneg.llm.config import EngineConfig
-from hardneg.llm.engine import ask
+from hardneg.llm.engine.asking import ask
+from hardneg.llm.engine.config import EngineConfig
+from hardneg.llm.engine.store import Store
+from hardneg.llm.engine.tally import Tally
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import ChatModel
-from hardneg.llm.store import Store
-from hardneg.llm.tally import Tally
 from hardneg.llm.tasks import Answer, Task
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from hardneg.data import split as splits
 from hardneg.data.ledger import as_notes
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.llm.local import LocalModel
+from hardneg.llm.local.model import LocalModel
 from hardneg.llm.session import Session
 from hardneg.negatives import mined
 from hardneg.negatives.written import GROUNDING, Written, ground_texts, tabulate_written

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Asker(Protocol):
-    """Has tasks answered, in any order, one answer a task; `hardneg.llm.engine.ask` with its model, store and limits.
+    """Has tasks answered, in any order, one answer a task; `hardneg.llm.engine.asking.ask` with its model, store and limits.
 
     total: how many tasks there will be, for progress.
     """

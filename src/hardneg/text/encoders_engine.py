@@ -9,14 +9,14 @@ import numpy as np
 
 from hardneg.data.ledger import Entry
 from hardneg.errors import ConfigError, DataError
-from hardneg.llm.embedding import EmbeddingEndpoint
+from hardneg.llm.local.pooling import PooledModel
+from hardneg.llm.local.weights import Source
 from hardneg.llm.names import address_of
-from hardneg.llm.pooling import PooledModel
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
+from hardneg.llm.remote.embedding import EmbeddingEndpoint
 from hardneg.llm.tasks import Answer, Task
 from hardneg.llm.tokens import estimated
 from hardneg.llm.vectors import packed, request_for, text_of, unpacked
-from hardneg.llm.weights import Source
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, encoder
 from hardneg.types import Floats, Progress
 
@@ -25,7 +25,7 @@ SHOWN = 60
 Vector = Floats | str
 """A vector, or why there is none."""
 Asker = Callable[[Iterable[Task[Vector]], int], Iterator[Answer[Vector]]]
-"""Has tasks answered, given how many there are: `hardneg.llm.engine.ask` with its model, store and limits."""
+"""Has tasks answered, given how many there are: `hardneg.llm.engine.asking.ask` with its model, store and limits."""
 
 
 class SentenceModel:

@@ -1,0 +1,1 @@
+"""Asking by the hundred thousand: store, limits, retries, budget, breaker."""

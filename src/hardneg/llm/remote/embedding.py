@@ -1,0 +1,89 @@
+"""Texts to vectors by an endpoint, in the guise of a ChatModel (see `vectors`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hardneg.llm.protocol import CallFailed, Refusal, Reply, Request, Usage
+from hardneg.llm.remote.client import Address, Client
+from hardneg.llm.tokens import estimated
+from hardneg.llm.untrusted import KNOWN_MARKERS
+from hardneg.llm.vectors import packed, text_of, unpacked
+from hardneg.types import Floats
+
+
+class EmbeddingEndpoint:
+    """Any server with /v1/embeddings; a call takes `batch_size` texts. Where a call is refused, its halves are asked."""
+
+    context: int | None = None
+
+    def __init__(self, address: Address, *, batch_size: int = 64, concurrency: int = 4, seconds: float = 600.0) -> None:
+        self.name, self.identity, self.foreign = address.name, address.identity, KNOWN_MARKERS
+        self.batch_size, self.concurrency = batch_size, concurrency
+        self._client, self._model = Client(address, seconds=seconds), address.model
+
+    def __repr__(self) -> str:
+        return f"EmbeddingEndpoint({self.identity!r})"
+
+    def count_tokens(self, request: Request) -> int:
+        """An estimate."""
+        return estimated(request)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._client.aclose()
+
+    async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        """A reply a text, its text the packed vector. Raises CallFailed and LlmError as `Client.send`."""
+        if not requests:
+            return []
+        started = time.perf_counter()
+        texts = [text_of(request) for request in requests]
+
+        def call(client: Any) -> Awaitable[Any]:
+            raw: Awaitable[Any] = client.embeddings.with_raw_response.create(
+                model=self._model, input=texts, encoding_format="float"
+            )
+            return raw
+
+        answer = await self._client.send(call)
+        if not isinstance(answer, Refusal):
+            return _replies(requests, answer, (time.perf_counter() - started) / len(requests))
+        if len(requests) == 1:
+            return [answer]
+        middle = len(requests) // 2
+        return [*await self.complete(requests[:middle]), *await self.complete(requests[middle:])]
+
+
+def _replies(requests: Sequence[Request], answer: Mapping[str, Any], seconds: float) -> list[Reply | Refusal]:
+    """A reply a request. Raises CallFailed where a vector is missing or none."""
+    data = answer.get("data")
+    if not isinstance(data, list) or len(data) != len(requests):
+        raise CallFailed(f"the reply does not hold {len(requests)} vectors")
+    usages = _usages(requests, answer)
+    try:
+        ordered = sorted(data, key=lambda entry: int(entry["index"]))
+        texts = [packed(_numbers(entry["embedding"])) for entry in ordered]
+    except (KeyError, TypeError, ValueError):
+        raise CallFailed("the reply holds what is no vector") from None
+    return [Reply(text, usage, seconds=seconds) for text, usage in zip(texts, usages, strict=True)]
+
+
+def _numbers(embedding: object) -> Floats:
+    """Some servers send base64 whatever they are asked for."""
+    return unpacked(embedding) if isinstance(embedding, str) else np.asarray(embedding, np.float32)
+
+
+def _usages(requests: Sequence[Request], answer: Mapping[str, Any]) -> list[Usage]:
+    """The call's tokens shared among its texts by their estimated lengths, so that the sum is the call's."""
+    lengths = np.array([estimated(request) for request in requests])
+    try:
+        total = int(answer["usage"]["prompt_tokens"])
+    except (KeyError, TypeError, ValueError):
+        return [Usage(int(length), 0, estimated=True) for length in lengths]
+    upto = np.floor(total * lengths.cumsum() / lengths.sum() + 0.5).astype(int)
+    return [Usage(int(tokens), 0) for tokens in np.diff(upto, prepend=0)]

@@ -1,0 +1,44 @@
+"""A process that asks the faulty server, for tests that kill it: python asker.py STORE URL ROWS [first row].
+
+Ends with a line of JSON: row -> [value, reason].
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from clients import Plain, parse
+
+from hardneg.llm.engine.asking import ask
+from hardneg.llm.engine.config import EngineConfig
+from hardneg.llm.engine.store import Store
+from hardneg.llm.protocol import Message, Request
+from hardneg.llm.tasks import Task
+
+CONFIG = EngineConfig(timeout=0.5, first_wait=0.02, retries=8)
+RULES = "Answer with a JSON object whose key is answer."
+
+
+def request(row: int) -> Request:
+    """Every tenth row asks what another asks."""
+    return Request((Message("system", RULES), Message("user", f"row {row - 1 if row % 10 == 9 else row}")), 20)
+
+
+def tasks(rows: int, first: int = 0) -> Iterator[Task[str]]:
+    """Rows from `first` on, then those before it."""
+    return (Task(row, request(row), parse) for row in (*range(first, rows), *range(first)))
+
+
+def main() -> None:
+    path, url, rows, *first = sys.argv[1:]
+    with Store(Path(path)) as store:
+        answers = list(ask(tasks(int(rows), int(first[0]) if first else 0), Plain(url), store, CONFIG))
+    assert len({answer.row for answer in answers}) == len(answers)
+    sys.stdout.write(json.dumps({answer.row: [answer.value, answer.reason] for answer in answers}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

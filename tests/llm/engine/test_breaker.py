@@ -1,0 +1,60 @@
+"""The circuit breaker."""
+
+from __future__ import annotations
+
+from hardneg.llm.engine.breaker import Breaker
+
+
+def test_it_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:
+    breaker = Breaker(3, 60)
+    for call in (1, 2, 2, 1):
+        breaker.failed(call, "500", 0, reached=True)
+    assert not breaker.open, "two calls, however often"
+    breaker.succeeded()
+    for call in (3, 4):
+        breaker.failed(call, "500", 1, reached=True)
+    assert not breaker.open, "the reply began a new row"
+    breaker.failed(5, "500", 2, reached=True)
+    assert breaker.open
+    breaker.succeeded()
+    assert not breaker.open
+
+
+def test_it_gives_up_after_its_seconds() -> None:
+    breaker = Breaker(2, 60)
+    breaker.succeeded()
+    for call in range(2):
+        breaker.failed(call, "status 503", 100, reached=True)
+    breaker.probes = 4
+    assert breaker.hopeless(160) == ""
+    said = "failed 2 calls in a row, and each of 4 more in 60 s, the last: status 503"
+    assert breaker.hopeless(161) == said
+    breaker.succeeded()
+    assert breaker.hopeless(161) == ""
+
+
+def test_silence_from_the_start_is_hopeless_at_once() -> None:
+    breaker = Breaker(2, 60)
+    for call in range(2):
+        assert breaker.hopeless(0) == ""
+        breaker.failed(call, "refused connection", 0, reached=False)
+    assert breaker.hopeless(0) == "cannot be reached (refused connection); start it, or check its address"
+
+
+def test_silence_later_may_be_a_restart() -> None:
+    breaker = Breaker(1, 60)
+    breaker.succeeded()
+    breaker.failed(0, "refused connection", 0, reached=False)
+    assert breaker.hopeless(1) == ""
+    assert not breaker.reached
+
+
+def test_refusals_count_only_before_the_first_reply() -> None:
+    breaker = Breaker(2, 60)
+    breaker.refused("no such model")
+    assert breaker.hopeless(0) == ""
+    breaker.refused("no such model")
+    assert breaker.hopeless(0) == "refused the first 2 requests, the last: no such model"
+    breaker.succeeded()
+    breaker.refused("too long")
+    assert breaker.hopeless(0) == ""

@@ -1,0 +1,59 @@
+"""What calls may cost, and when no more fits."""
+
+from __future__ import annotations
+
+import pytest
+
+from hardneg.llm.engine.budget import Budget, Cost, Estimate
+from hardneg.llm.engine.config import EngineConfig
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.prices import Price
+from hardneg.llm.protocol import Message, Request
+
+
+def test_calls_in_flight_are_set_aside() -> None:
+    budget = Budget(EngineConfig(budget_tokens=100))
+    assert budget.limited
+    assert budget.reserve(Cost(1, 60))
+    assert not budget.reserve(Cost(1, 60))
+    assert budget.in_flight == 1
+    budget.settle(Cost(1, 60), Cost(1, 20))
+    assert budget.in_flight == 0
+    assert budget.reserve(Cost(1, 80)), "20 are spent"
+    assert not budget.reserve(Cost(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"budget_calls": 2}, "2 of 2 calls"),
+        ({"budget_tokens": 20}, "20 of 20 tokens"),
+        ({"budget_money": 3.0}, "3.0000 of 3.0 dollars"),
+        ({"budget_calls": 2, "budget_money": 3.0}, "2 of 2 calls, 3.0000 of 3.0 dollars"),
+    ],
+)
+def test_each_limit_holds_alone(limit: dict[str, float], said: str) -> None:
+    budget = Budget(EngineConfig(**limit))
+    cost = Cost(1, 10, 1.5)
+    for _ in range(2):
+        assert budget.reserve(cost)
+        budget.settle(cost, cost)
+    assert not budget.reserve(cost)
+    assert str(budget) == said
+
+
+def test_without_limits_everything_fits() -> None:
+    budget = Budget(EngineConfig())
+    assert not budget.limited
+    assert budget.reserve(Cost(10**9, 1e12, 1e9))
+
+
+def test_the_worst_is_the_prompt_and_the_longest_answer() -> None:
+    model = FunctionModel(lambda asked: "")
+    estimate = Estimate(model, Price(prompt=1e6, cached=0, answer=2e6))
+    assert estimate.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
+    assert estimate.worst(4, 8) == Cost(1, 12, 20)
+    estimate.learn(10, 15)
+    assert estimate.worst(4, 8) == Cost(1, 14, 22), "prompts turn out half as long again"
+    estimate.learn(100, 10)
+    assert estimate.worst(4, 8) == Cost(1, 12, 20), "never less than we count"

@@ -1,0 +1,109 @@
+"""Killed at any moment, it goes on and pays for nothing twice; two at once share the work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from faulty_server import FaultyServer, Serve, digest_of
+
+from hardneg.llm.engine.store import Store
+
+ROWS, KILLS, CONCURRENCY = 600, 10, 16
+ASKER = Path(__file__).parent / "asker.py"
+FATES = {"faults": 0.3, "faulty_arrivals": 3, "bad": 0.1, "refused": 0.02, "drip_seconds": 2.0, "delay": 0.01}
+"""What a prompt meets first may differ between runs; how it ends must not: from its fourth arrival on, all goes well."""
+
+
+def start(store: Path, server: FaultyServer, first: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ASKER), str(store), server.url, str(ROWS), str(first)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, list[str]]:
+    """Every row's value and reason."""
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    found: dict[str, list[str]] = json.loads(out)
+    assert len(found) == ROWS
+    return found
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    assert process.poll() is None, "it must be at work when it is killed"
+    process.kill()
+    process.communicate()
+
+
+def wait_for(arrivals: float, server: FaultyServer) -> None:
+    deadline = time.monotonic() + 60
+    while len(server.arrived()) < arrivals:
+        assert time.monotonic() < deadline, "the work does not go on"
+        time.sleep(0.01)
+
+
+def stored(path: Path) -> set[str]:
+    """Prompts with an outcome in the store, named as in the server's log."""
+    with Store(path) as store:
+        rows = store._db.execute("SELECT request FROM replies UNION ALL SELECT request FROM failures").fetchall()
+    return {digest_of(text for _, text in json.loads(row[0])["messages"]) for row in rows}
+
+
+def content(path: Path) -> dict[str, str]:
+    """Key -> reply or reason, of all there is."""
+    with Store(path) as store:
+        return {key: reply.text for key, reply in store.replies()} | {
+            k: str(why) for k, why in store.failures().items()
+        }
+
+
+def answered(server: FaultyServer) -> Counter[str]:
+    """How often each prompt was answered to the end."""
+    return Counter(words[1] for words in server.lines() if words[0] == "answered")
+
+
+def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: Serve, tmp_path: Path) -> None:
+    """A kill costs what was in flight, at most a call a worker; nothing that was stored is asked again."""
+    server, rng, path = serve(**FATES), Random(4), tmp_path / "killed"
+    kept: set[str] = set()
+    seen = 0
+    for number in range(KILLS):
+        process = start(path, server)
+        wait_for(max(seen + 1, (number + rng.random()) * ROWS / KILLS), server)
+        time.sleep(rng.random() * 0.05)
+        kill(process)
+        time.sleep(0.1)  # what it had sent arrives
+        assert not kept & set(server.arrived()[seen:]), "asked again though it was stored"
+        kept, seen = stored(path), len(server.arrived())
+        assert len(answered(server).keys() - kept) <= CONCURRENCY
+    broken = finish(start(path, server))
+    assert not kept & set(server.arrived()[seen:])
+    assert sum(answered(server).values()) - len(stored(path)) <= KILLS * CONCURRENCY
+
+    with FaultyServer(tmp_path / "other.log", server.behaviour) as other:
+        assert finish(start(tmp_path / "unbroken", other)) == broken
+    assert content(path) == content(tmp_path / "unbroken")
+
+
+def test_two_processes_on_one_store_ask_nothing_twice(serve: Serve, tmp_path: Path) -> None:
+    server, path = serve(**FATES | {"kinds": ["limit", "error", "half", "reset"]}), tmp_path / "shared"
+    processes = [start(path, server, first) for first in (0, 0, ROWS // 3)]
+    first, second, third = (finish(process) for process in processes)
+    assert first == second == third
+    assert set(answered(server).values()) == {1}
+    assert stored(path) >= answered(server).keys()
+
+
+def test_a_process_goes_on_with_what_another_had_when_it_was_killed(serve: Serve, tmp_path: Path) -> None:
+    server, path = serve(delay=0.02), tmp_path / "shared"
+    first, second = start(path, server), start(path, server)
+    wait_for(ROWS / 4, server)
+    kill(first)
+    finish(second)
+    twice = [digest for digest, times in answered(server).items() if times > 1]
+    assert len(twice) <= CONCURRENCY

@@ -1,0 +1,96 @@
+"""Limits a minute, pauses, and the waits before repetitions."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardneg.llm.engine.limits import Bucket, Pace, asked_for, backoff
+
+
+@given(
+    per_minute=st.floats(0.5, 6000),
+    amounts=st.lists(st.tuples(st.floats(0.1, 300), st.floats(0, 100)), min_size=1, max_size=40),
+)
+def test_no_stretch_of_time_gets_more_than_its_share(per_minute: float, amounts: list[tuple[float, float]]) -> None:
+    """Between two moments at most the rate times the time went out, a second's worth and the last call apart."""
+    bucket, now, sent = Bucket(per_minute, 0.0), 0.0, []
+    for amount, idle in amounts:
+        now += idle
+        now += bucket.wait(amount, now)
+        assert bucket.wait(amount, now) < 1e-6
+        bucket.take(amount)
+        sent.append((now, amount))
+    burst = max(1.0, per_minute / 60)
+    for first in range(len(sent)):
+        for last in range(first, len(sent)):
+            before = sum(amount for _, amount in sent[first:last])
+            allowed = burst + (sent[last][0] - sent[first][0]) * per_minute / 60
+            assert before <= allowed * (1 + 1e-6) + 1e-6
+
+
+def test_what_was_not_needed_comes_back() -> None:
+    bucket = Bucket(60, 0.0)
+    bucket.take(31)
+    assert bucket.wait(1, 0.0) == pytest.approx(31)
+    bucket.take(-20)
+    assert bucket.wait(1, 0.0) == pytest.approx(11)
+    bucket.take(-1000)
+    assert bucket.wait(1, 0.0) == 0, "and no more than is full"
+    bucket.take(1)
+    assert bucket.wait(1, 0.0) == pytest.approx(1)
+
+
+def test_an_amount_above_the_limit_goes_out_when_the_bucket_is_full() -> None:
+    bucket = Bucket(60, 0.0)
+    assert bucket.wait(500, 0.0) == 0
+    bucket.take(500)
+    assert bucket.wait(1, 0.0) == pytest.approx(500)
+
+
+def test_the_longest_of_pause_calls_and_tokens_counts() -> None:
+    pace = Pace(60, 600, 0.0)
+    assert pace.limited
+    assert pace.wait(10, 0.0) == 0
+    pace.take(40)
+    assert pace.wait(10, 0.0) == pytest.approx(4)
+    pace.pause(9)
+    pace.pause(5)
+    assert pace.wait(10, 0.0) == pytest.approx(9)
+    pace.settle(40, 10)
+    assert pace.wait(10, 9.0) == 0
+
+
+def test_without_limits_only_pauses_hold() -> None:
+    pace = Pace(None, None, 0.0)
+    assert not pace.limited
+    assert pace.wait(1e9, 0.0) == 0
+    pace.pause(3)
+    assert pace.wait(0, 1.0) == pytest.approx(2)
+    assert pace.wait(0, 3.0) == 0
+
+
+@given(repetition=st.integers(1, 10_000), first=st.floats(0.001, 10), longest=st.floats(0.001, 100), seed=st.integers())
+def test_backoff_is_uniform_up_to_a_doubling_bound(repetition: int, first: float, longest: float, seed: int) -> None:
+    wait = backoff(repetition, first=first, longest=longest, rng=Random(seed))
+    assert 0 <= wait <= min(longest, first * 2.0 ** min(repetition - 1, 60))
+
+
+def test_backoff_uses_its_whole_range() -> None:
+    rng = Random(0)
+    waits = [backoff(3, first=1, longest=60, rng=rng) for _ in range(2000)]
+    assert min(waits) < 0.05
+    assert max(waits) > 3.95
+    assert sum(waits) / 2000 == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"),
+    [(None, (0, False)), (0, (0, False)), (-3, (0, False)), (math.nan, (0, False)), (5, (5, False)), (61, (60, True))],
+)
+def test_a_server_gets_its_pause_up_to_the_longest(wanted: float | None, made: tuple[float, bool]) -> None:
+    assert asked_for(wanted, 60) == made

@@ -1,0 +1,184 @@
+"""The engine against a server that fails as real ones do, through the official client and through bare sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asker import request, tasks
+from clients import Official, Plain, parse
+from faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of
+
+from hardneg.llm.engine.asking import ask
+from hardneg.llm.engine.config import EngineConfig
+from hardneg.llm.engine.store import Store
+from hardneg.llm.engine.tally import Tally
+from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request
+from hardneg.llm.tasks import Answer
+
+QUICK = EngineConfig(timeout=0.5, first_wait=0.02, retries=8)
+KINDS = [Plain, Official]
+
+
+def texts(row: int) -> list[str]:
+    return [message.content for message in request(row).messages]
+
+
+def run(
+    model: Any, path: Path, rows: int = 200, config: EngineConfig = QUICK, **options: Any
+) -> dict[int, Answer[Any]]:
+    with Store(path) as store:
+        answers = list(ask(tasks(rows), model, store, config, **options))
+    assert Counter(answer.row for answer in answers) == Counter(range(rows)), "every row once"
+    return {answer.row: answer for answer in answers}
+
+
+def meet(model: Any, row: int = 1, timeout: float = 0.3) -> Reply | Refusal:
+    async def call() -> Reply | Refusal:
+        async with asyncio.timeout(timeout):
+            return (await model.complete([request(row)]))[0]
+
+    return asyncio.run(call())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestTheServer:
+    """It does what the tests below rely on."""
+
+    def test_a_whole_answer_is_a_function_of_the_prompt(self, serve: Serve, kind: Any) -> None:
+        server = serve()
+        replies = [meet(kind(server.url), row, timeout=20) for row in (1, 2, 1)]
+        assert [reply.text for reply in replies] == [answer_of(texts(row)) for row in (1, 2, 1)]
+        assert replies[0].usage.prompt_tokens == 11
+        assert server.arrived() == [digest_of(texts(row)) for row in (1, 2, 1)]
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_each_fault_fails_the_call(self, serve: Serve, kind: Any, fault: str) -> None:
+        server = serve(faults=1, kinds=[fault], faulty_arrivals=1, retry_after="7")
+        with pytest.raises((CallFailed, TimeoutError)) as met:
+            meet(kind(server.url), timeout=2 if fault not in {"hang", "drip"} else 0.3)
+        assert (met.type is TimeoutError) == (fault in {"hang", "drip"})
+        if fault == "limit_after":
+            assert met.value.retry_after == 7
+        assert meet(kind(server.url), timeout=20).text == answer_of(texts(1)), "its next arrival does better"
+        assert [words[2] for words in server.lines() if words[0] == "arrived"] == [fault, "-"]
+
+    def test_prompts_may_always_be_refused_or_answered_badly(self, serve: Serve, kind: Any) -> None:
+        model = kind(serve(refused=0.3, bad=0.4).url)
+        found = [meet(model, row, timeout=20) for row in range(30)]
+        assert [meet(model, row, timeout=20) == found[row] for row in range(3)] == [True] * 3
+        assert any(isinstance(reply, Refusal) and "status 400" in reply.reason for reply in found)
+        texts = [reply.text for reply in found if isinstance(reply, Reply)]
+        assert {text[:2] for text in texts} == {"I ", '{"'}
+
+    def test_nobody_there_is_a_failure_too(self, kind: Any) -> None:
+        with pytest.raises(CallFailed):
+            meet(kind("http://127.0.0.1:9/v1"), timeout=20)
+
+
+def test_embeddings_are_numbers_of_the_text(serve: Serve) -> None:
+    import openai
+
+    with openai.OpenAI(base_url=serve().url, api_key="none", max_retries=0) as client:
+        found = client.embeddings.create(model="m", input=["a", "b", "a"])
+        plain = client.embeddings.create(model="m", input="a", encoding_format="float")
+    vectors = [one.embedding for one in found.data]
+    assert vectors[0] == vectors[2] != vectors[1]
+    assert plain.data[0].embedding == pytest.approx(vectors[0], abs=1e-6)
+    assert found.usage.prompt_tokens == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_asked_again(
+    serve: Serve, kind: Any, tmp_path: Path
+) -> None:
+    server = serve(faults=0.3, bad=0.05, refused=0.03, drip_seconds=2)
+    seen: list[Tally] = []
+    first = run(kind(server.url), tmp_path / "s", total=200, watch=seen.append)
+    for row, answer in first.items():
+        if answer.value is not None:
+            assert answer_of(texts(row)) == json.dumps({"answer": answer.value}) or answer.reply is not None
+        else:
+            assert answer.reason
+    refused = [row for row, answer in first.items() if "status 400" in answer.reason]
+    assert 0 < len(refused) < 20
+    assert seen[-1].rows == seen[-1].total == 200
+    assert seen[-1].retries > 20
+    assert seen[-1].re_asks > 2
+    arrived = server.arrived()
+    assert len(arrived) == seen[-1].calls
+    second = run(kind(server.url), tmp_path / "s")
+    assert server.arrived() == arrived
+    assert {row: (answer.value, answer.reason) for row, answer in second.items()} == {
+        row: (answer.value, answer.reason) for row, answer in first.items()
+    }
+
+
+def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(LlmError, match=r"^faulty: cannot be reached \(no connection .*at least 50 rows are left"):
+        run(Plain("http://127.0.0.1:9/v1"), tmp_path / "s", rows=50)
+    with Store(tmp_path / "s") as store:
+        assert store.failures() == {}
+
+
+def test_a_server_that_is_broken_is_one_clear_error(serve: Serve, tmp_path: Path) -> None:
+    config = EngineConfig(first_wait=0.01, breaker_seconds=0.5)
+    server = serve(dead=True)
+    with pytest.raises(LlmError, match=r"^faulty: failed 20 calls in a row, .* the last: status 503"):
+        run(Plain(server.url), tmp_path / "s", rows=500, config=config)
+    assert len(server.arrived()) < 100
+    with Store(tmp_path / "s") as store:
+        assert store.failures() == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_in_the_environment_gets_nowhere(
+    serve: Serve,
+    kind: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Even where a server quotes it in answers and errors."""
+    canary = "sk-canary-7f3a9c"
+    monkeypatch.setenv("HARDNEG_TEST_API_KEY", canary)
+    server = serve(faults=0.5, kinds=["limit", "error"], refused=0.1, echo=True)
+    seen: list[Tally] = []
+    with caplog.at_level(logging.DEBUG):
+        answers = run(kind(server.url, key=canary), tmp_path / "s", rows=60, total=60, watch=seen.append)
+        (tmp_path / "dead").mkdir()
+        with FaultyServer(tmp_path / "dead" / "log", Behaviour(dead=True, echo=True)) as dead:
+            with pytest.raises(LlmError) as stopped:
+                run(kind(dead.url, key=canary), tmp_path / "dead" / "s", config=QUICK.model_copy(update=SHORT))
+            with pytest.raises(LlmError) as crashed:
+                run(_Talkative(dead.url, key=canary), tmp_path / "dead" / "s")
+    assert "a key was here" in repr(answers), "the server did quote it"
+    assert "a key was here" in str(crashed.value)
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("hardneg")]
+    said = [repr(answers), repr(seen), *map(str, seen), *ours, *capfd.readouterr()]
+    said += [str(error.getrepr(style="short", funcargs=False)) for error in (stopped, crashed)]
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(canary in text for text in said)
+    assert not any(canary.encode() in data for data in files)
+
+
+SHORT = {"breaker_seconds": 0.2, "first_wait": 0.01}
+
+
+class _Talkative(Plain):
+    """An adapter at fault that quotes its header."""
+
+    async def _one(self, request: Request) -> Reply | Refusal:
+        raise RuntimeError(self._asked(request, "").decode())
+
+
+def test_parse_tells_what_is_wrong() -> None:
+    assert isinstance(request(3).messages[0], Message)
+    with pytest.raises(Exception, match="expected JSON"):
+        parse(Reply("I would rather not say", usage=None))  # type: ignore[arg-type]

@@ -1,0 +1,181 @@
+"""Answers held to a schema, token by token, with a model that knows nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from hardneg.llm.local import grammar
+from hardneg.llm.local.grammar import Grammars, Held, distances, token_bytes
+from hardneg.llm.protocol import LlmError
+from hardneg.llm.structured import ShortText, Structured, schema_of
+
+END = 3
+
+
+class Part(Structured):
+    item: Literal[1, 2, 12]
+    name: ShortText
+
+
+class Whole(Structured):
+    sure: Literal["yes", "no"]
+    why: ShortText
+    parts: list[Part]
+
+
+class Sure(Structured):
+    sure: Literal["yes", "no"]
+
+
+SCHEMA = schema_of(Whole)
+
+
+@pytest.fixture(scope="module")
+def grammars(tiny_llama: Path) -> Grammars:
+    return Grammars(AutoTokenizer.from_pretrained(tiny_llama), END)
+
+
+def written(held: Held, limit: int, rng: np.random.Generator) -> tuple[list[int], bool]:
+    """Tokens that a model without any preference writes, as decoding would have it."""
+    tokens: list[int] = []
+    for left in range(limit, 0, -1):
+        allowed = np.zeros(700, np.bool_)
+        held.allow(allowed, left)
+        tries = rng.permutation(np.flatnonzero(allowed))[:16].tolist()
+        chosen = next((token for token in tries if held.fits(token, left)), None)
+        chosen = held.closing() if chosen is None else chosen
+        if chosen == END:
+            return tokens, True
+        held.take(chosen)
+        tokens.append(chosen)
+    return tokens, False
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(45, 200))
+def test_whatever_is_chosen_becomes_a_whole_answer(grammars: Grammars, seed: int, limit: int) -> None:
+    held = grammars.held_to(SCHEMA, limit)
+    tokens, ended = written(held, limit, np.random.default_rng(seed))
+    assert ended
+    text = b"".join(grammars.automaton(SCHEMA).texts[token] for token in tokens).decode()
+    Whole.model_validate(json.loads(text))
+
+
+def test_room_is_kept_to_finish_in(grammars: Grammars) -> None:
+    shortest = grammars.automaton(SCHEMA).distances[grammars.automaton(SCHEMA).start]
+    assert shortest == len('{"sure":"no","why":"x","parts":[]}')
+    for limit in (shortest + 1, shortest + 2, shortest + 7):
+        assert all(written(grammars.held_to(SCHEMA, limit), limit, np.random.default_rng(seed))[1] for seed in range(9))
+    assert not written(grammars.held_to(SCHEMA, shortest // 3), shortest // 3, np.random.default_rng(0))[1]
+
+
+def test_an_answer_that_was_closed_for_it_is_marked(grammars: Grammars) -> None:
+    held = grammars.held_to(SCHEMA, 60)
+    assert written(held, 60, np.random.default_rng(0))[1]
+    assert held.closed, "a random name of up to 200 characters does not end by itself"
+    free = grammars.held_to(schema_of(Sure), 60)
+    assert written(free, 60, np.random.default_rng(0))[1]
+    assert not free.closed
+
+
+def test_large_vocabularies_keep_the_shape_and_leave_lengths_to_validation(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class One(Structured):
+        name: ShortText
+
+    def longest(made: Grammars) -> int:
+        """Letters that a name may have, up to 300."""
+        to_id, held = made.automaton(schema_of(One)).to_id, made.held_to(schema_of(One), 400)
+        for byte in b'{"name":"':
+            held.take(to_id[byte])
+        for n in range(300):
+            allowed = np.zeros(700, np.bool_)
+            held.allow(allowed, 400 - n)
+            if not allowed[to_id[ord("x")]]:
+                return n
+            held.take(to_id[ord("x")])
+        return 300
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    assert longest(Grammars(tokenizer, END)) == 200
+    monkeypatch.setattr(grammar, "AFFORDABLE", 1000)
+    assert longest(Grammars(tokenizer, END)) == 300
+
+
+def test_no_added_token_can_be_written(grammars: Grammars) -> None:
+    held = grammars.held_to(SCHEMA, 100)
+    for char in b'{"sure":"no","why":"':
+        held.take(grammars.automaton(SCHEMA).to_id[char])
+    allowed = np.zeros(700, np.bool_)
+    held.allow(allowed, 80)
+    assert allowed.sum() > 300
+    assert not allowed[:4].any()
+
+
+def test_automata_are_made_once(grammars: Grammars) -> None:
+    assert grammars.automaton(SCHEMA) is grammars.automaton(SCHEMA)
+
+
+def test_a_schema_that_no_automaton_holds_is_an_error(grammars: Grammars) -> None:
+    with pytest.raises(LlmError, match="no automaton can be made of the schema"):
+        grammars.held_to('{"type": "object", "patternProperties": {"a": 7}, "allOf": "x"}', 10)
+
+
+def test_distances_by_hand() -> None:
+    steps = {0: {1: 1, 2: 0}, 1: {1: 2}, 2: {}, 3: {1: 3}}
+    assert distances(steps, frozenset({2})) == {2: 0, 1: 1, 0: 2}
+
+
+def test_bytes_of_byte_level_tokens(tiny_llama: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    found = token_bytes(tokenizer)
+    assert all(bytes([byte]) in found for byte in range(256))
+    for text in ("a warm jacket", "naïve 長い\n\t"):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        reverse = {token: piece for piece, tokens in found.items() for token in tokens}
+        assert b"".join(reverse[token] for token in ids) == text.encode()
+
+
+def _wrapped(vocabulary: list[str], decoder: decoders.Decoder | None) -> PreTrainedTokenizerFast:
+    made = Tokenizer(models.BPE({token: place for place, token in enumerate(vocabulary)}, [], byte_fallback=True))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    if decoder is not None:
+        made.decoder = decoder
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>")
+
+
+def test_bytes_of_sentencepiece_tokens() -> None:
+    decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    found = token_bytes(_wrapped(["</s>", "▁tent", "s", "<0x0A>", "<0xE9>", "長"], decoder))
+    assert found == {b" tent": [1], b"s": [2], b"\n": [3], b"\xe9": [4], "長".encode(): [5]}
+
+
+def test_other_tokenizers_are_named() -> None:
+    with pytest.raises(LlmError, match="neither byte-level nor SentencePiece"):
+        token_bytes(_wrapped(["</s>", "tent"], decoders.WordPiece()))
+
+
+def test_a_missing_library_says_what_to_install(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "outlines_core", None)
+    with pytest.raises(Exception, match=r"need outlines-core; run pip install 'hardneg\[local\]'"):
+        grammars.held_to(schema_of(Part), 10)
+
+
+def test_lists_of_anything_are_held_to(grammars: Grammars) -> None:
+    class Words(BaseModel):
+        words: list[ShortText]
+
+    tokens, ended = written(grammars.held_to(schema_of(Words), 60), 60, np.random.default_rng(5))
+    assert ended
+    assert tokens

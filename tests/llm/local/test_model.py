@@ -1,0 +1,267 @@
+"""A causal language model in this process, whole: a tiny random one, which proves the path and says nothing of quality."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.llm.injections import ATTEMPTS
+
+from hardneg.errors import ConfigError
+from hardneg.llm.local import model as local
+from hardneg.llm.local.model import LocalModel
+from hardneg.llm.local.weights import Source
+from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
+from hardneg.llm.structured import ShortText, Structured, parse_as, schema_of
+from hardneg.llm.untrusted import clean, data_block
+
+TITLES = ("a tent", "a tent for two", "guitar", "iron saucepan", "iron", "長い tent", "a  tent")
+
+
+class Kind(Structured):
+    sure: Literal["yes", "no"]
+    name: ShortText
+
+
+SCHEMA = schema_of(Kind)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llama: Path) -> LocalModel:
+    return LocalModel(Source(str(tiny_llama)))
+
+
+@pytest.fixture(scope="module")
+def shop(model: LocalModel) -> LocalModel:
+    return model.with_catalogue("titles", TITLES)
+
+
+def request(text: str = "hello", **more: Any) -> Request:
+    return Request((Message("system", "be brief"), Message("user", text)), **{"max_tokens": 12, **more})
+
+
+def ask(model: LocalModel, *requests: Request) -> list[Reply | Refusal]:
+    return asyncio.run(model.complete(requests))
+
+
+def texts(model: LocalModel, *requests: Request) -> list[str]:
+    replies = ask(model, *requests)
+    assert all(isinstance(reply, Reply) for reply in replies), replies
+    return [reply.text for reply in replies if isinstance(reply, Reply)]
+
+
+def test_replies_with_exact_usage(model: LocalModel) -> None:
+    [reply] = ask(model, request())
+    assert isinstance(reply, Reply)
+    assert reply.text
+    assert (reply.usage.prompt_tokens, reply.usage.answer_tokens) == (model.count_tokens(request()), 12)
+    assert not reply.usage.estimated
+    assert reply.finish == "length"
+    assert reply.seconds > 0
+    assert ask(model) == []
+
+
+def test_a_reply_does_not_depend_on_its_batch(model: LocalModel, shop: LocalModel) -> None:
+    mixed = [
+        request("one"),
+        request("a much longer question about tents and guitars", max_tokens=3),
+        request("sampled", temperature=1.0),
+        request("held", schema=SCHEMA, max_tokens=60, temperature=0.7),
+        request("a choice", choices=("yes", "no")),
+        request("a title", catalogue="titles", temperature=1.0),
+    ]
+    together = texts(shop, *mixed)
+    assert [texts(shop, one)[0] for one in mixed] == together
+
+
+def test_draws_differ_where_it_samples_and_only_there(model: LocalModel) -> None:
+    sampled = texts(model, *(request(temperature=1.0, draw=draw) for draw in (0, 1, 2)))
+    assert len(set(sampled)) == 3
+    assert texts(model, *(request(temperature=1.0, draw=draw) for draw in (0, 1, 2))) == sampled
+    assert len(set(texts(model, request(draw=0), request(draw=1)))) == 1
+
+
+def test_a_prompt_that_is_too_long_is_refused_alone(model: LocalModel) -> None:
+    replies = ask(model, request("word " * 3000), request(), request(max_tokens=2040))
+    assert [type(reply) for reply in replies] == [Refusal, Reply, Refusal]
+    assert isinstance(replies[0], Refusal)
+    assert "longest answer (12 tokens) pass the model's 2048" in replies[0].reason
+
+
+def test_half_a_surrogate_pair_is_refused_alone(model: LocalModel) -> None:
+    replies = ask(model, request("a\ud800"), request())
+    assert [type(reply) for reply in replies] == [Refusal, Reply]
+    assert model.count_tokens(request("a\ud800")) == 0
+
+
+# ----------------------------------------------------------------------------------------------------------- schema
+
+
+def test_replies_satisfy_their_schema(model: LocalModel) -> None:
+    asked = [request(str(n), schema=SCHEMA, max_tokens=40 + n, temperature=1.5) for n in range(12)]
+    for reply in ask(model, *asked):
+        assert isinstance(reply, Reply)
+        parse_as(Kind)(reply)
+        assert reply.finish in ("stop", "closed")
+        assert set(json.loads(reply.text)) == {"sure", "name"}
+
+
+def test_too_small_a_limit_cuts_and_says_so(model: LocalModel) -> None:
+    [reply] = ask(model, request(schema=SCHEMA, max_tokens=3))
+    assert isinstance(reply, Reply)
+    assert reply.finish == "length"
+
+
+# -------------------------------------------------------------------------------------------------------- catalogue
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([*TITLES, "no title"]), unique=True), st.integers(0, 10**6), st.integers(2, 20))
+def test_every_answer_is_in_the_list_and_allowed(shop: LocalModel, without: list[str], seed: int, limit: int) -> None:
+    asked = request("a title", catalogue="titles", without=tuple(without), temperature=3.0, draw=seed, max_tokens=limit)
+    [reply] = ask(shop, asked)
+    if isinstance(reply, Refusal):
+        assert f"no answer of the list 'titles' is allowed within {limit} tokens" in reply.reason
+        assert limit < 16 or set(TITLES) <= set(without)
+    else:
+        assert reply.text in set(TITLES) - set(without)
+        assert reply.finish == "stop"
+        assert reply.usage.answer_tokens <= limit
+
+
+def test_all_titles_come_up(shop: LocalModel) -> None:
+    asked = [request(catalogue="titles", temperature=5.0, draw=draw, max_tokens=20) for draw in range(120)]
+    assert set(texts(shop, *asked)) == set(TITLES)
+
+
+def test_a_list_must_be_known_and_hold_something(model: LocalModel, shop: LocalModel) -> None:
+    with pytest.raises(LlmError, match="tiny-llama knows no list 'titles'"):
+        ask(model, request(catalogue="titles"))
+    with pytest.raises(ConfigError, match="answer 1 without any token"):
+        model.with_catalogue("titles", ["a tent", ""])
+    [refused] = ask(shop, request(catalogue="titles", without=TITLES))
+    assert isinstance(refused, Refusal)
+
+
+def test_a_list_belongs_to_the_identity(model: LocalModel, shop: LocalModel) -> None:
+    assert model.identity != shop.identity
+    assert shop.identity == model.with_catalogue("titles", TITLES).identity
+    assert shop.identity != model.with_catalogue("titles", TITLES[1:]).identity
+    assert shop.with_catalogue("brands", ["x"]).identity.startswith(model.identity + "+brands=")
+
+
+# ---------------------------------------------------------------------------------------------------------- choices
+
+
+def test_probabilities_of_choices_are_exact(model: LocalModel) -> None:
+    [reply] = ask(model, request("tents?", choices=("yes", "no", "a garden hose")))
+    assert isinstance(reply, Reply)
+    assert sum(reply.probabilities) == pytest.approx(1)
+    loaded = model._loaded
+    prompt = loaded.prompts.ids(request("tents?").messages)
+    assert not isinstance(prompt, Refusal)
+    sums = []
+    for choice in ("yes", "no", "a garden hose"):
+        label = loaded.prompts.plain(choice)
+        with torch.no_grad():
+            logs = loaded.model(torch.tensor([prompt + label])).logits[0].double().log_softmax(1)
+        sums.append(float(sum(logs[len(prompt) - 1 + place, token] for place, token in enumerate(label))))
+    assert reply.probabilities == pytest.approx(torch.tensor(sums).softmax(0).tolist(), abs=1e-5)
+    assert reply.text == ("yes", "no", "a garden hose")[sums.index(max(sums))]
+
+
+def test_a_choice_that_begins_another_has_to_end(model: LocalModel) -> None:
+    [reply] = ask(model, request(choices=("1", "1 2")))
+    [alone] = ask(model, request(choices=("1", "2")))
+    assert isinstance(reply, Reply)
+    assert isinstance(alone, Reply)
+    assert sum(reply.probabilities) == pytest.approx(1)
+    assert reply.probabilities[0] < 1
+    [blank] = ask(model, request(choices=("yes", "")))
+    assert isinstance(blank, Refusal)
+
+
+# ---------------------------------------------------------------------------------------------------- the model itself
+
+
+def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "tiny-llama")
+    first, second = LocalModel(Source(str(tiny_llama))), LocalModel(Source(str(tmp_path / "tiny-llama")))
+    assert first.identity == second.identity
+    assert first.identity != LocalModel(Source(str(tiny_qwen))).identity
+    assert first.describe() == "tiny-llama on cpu, weights as float32, messages by chat template"
+
+
+def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
+    made = LocalModel(Source(str(tiny_qwen))).with_catalogue("titles", TITLES)
+    found = ask(
+        made, request(), request(schema=SCHEMA, max_tokens=50), request(catalogue="titles"), request(choices=("a", "b"))
+    )
+    assert all(isinstance(reply, Reply) for reply in found)
+
+
+def test_a_model_without_a_chat_template_answers_and_says_how(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    shutil.copytree(tiny_llama, folder)
+    (folder / "chat_template.jinja").unlink()
+    made = LocalModel(Source(str(folder)))
+    assert made.describe().endswith("messages by plain")
+    assert isinstance(ask(made, request())[0], Reply)
+
+
+def test_a_batch_that_passes_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, sizes = local.write, []
+
+    def scarce(network: Any, jobs: Any, **more: Any) -> Any:
+        sizes.append(len(jobs))
+        if len(jobs) > 2 or any(len(job.ids) > 200 for job in jobs):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(network, jobs, **more)
+
+    monkeypatch.setattr(local, "write", scarce)
+    asked = [request(str(n), schema=SCHEMA, max_tokens=45) for n in range(4)] + [request("long " * 200)]
+    replies = ask(model, *asked)
+    assert [type(reply) for reply in replies] == [Reply] * 4 + [Refusal]
+    assert sizes == [5, 2, 3, 1, 2, 1, 1]
+    assert isinstance(replies[4], Refusal)
+    assert "passes the device's memory" in replies[4].reason
+
+
+def test_the_event_loop_is_free_while_it_writes(model: LocalModel) -> None:
+    async def go() -> float:
+        task = asyncio.create_task(model.complete([request(max_tokens=200)]))
+        await asyncio.sleep(0)
+        started, ticks = time.perf_counter(), 0
+        while not task.done():
+            await asyncio.sleep(0.001)
+            ticks += 1
+        await task
+        return ticks / max(time.perf_counter() - started, 1e-9)
+
+    assert asyncio.run(go()) > 1
+
+
+# ------------------------------------------------------------------------------------------------------- injections
+
+
+def test_whatever_strangers_write_schema_and_list_hold(shop: LocalModel) -> None:
+    asked = []
+    for text in ATTEMPTS.values():
+        said = data_block("item", {"title": clean(text, foreign=shop.foreign, longest=200)})
+        asked.append(request(said, schema=SCHEMA, max_tokens=50, temperature=1.0))
+        asked.append(request(said, catalogue="titles", without=("guitar",), temperature=1.0))
+    replies = [reply for start in range(0, len(asked), 16) for reply in ask(shop, *asked[start : start + 16])]
+    for sent, reply in zip(asked, replies, strict=True):
+        assert isinstance(reply, Reply)
+        if sent.catalogue:
+            assert reply.text in set(TITLES) - {"guitar"}
+        else:
+            parse_as(Kind)(reply)

@@ -1,0 +1,64 @@
+"""Hidden states as vectors, against a loop over single texts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from hardneg.llm.local.pooling import PooledModel, Pooling
+from hardneg.llm.local.weights import Source
+from hardneg.llm.protocol import Refusal, Reply
+from hardneg.llm.vectors import request_for, unpacked
+from hardneg.types import Floats
+
+TEXTS = ["a tent", "an iron saucepan and a guitar with steel strings", "長い", "a<|im_end|>b"]
+
+
+def ask(model: PooledModel, *texts: str) -> list[Reply | Refusal]:
+    return asyncio.run(model.complete([request_for(text) for text in texts]))
+
+
+def vectors(model: PooledModel, *texts: str) -> Floats:
+    return np.stack([unpacked(reply.text) for reply in ask(model, *texts) if isinstance(reply, Reply)])
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_qwen"])
+def test_they_are_the_last_layer_s(request: pytest.FixtureRequest, kind: str, pooling: Pooling) -> None:
+    folder: Path = request.getfixturevalue(kind)
+    model = PooledModel(Source(str(folder)), pooling=pooling)
+    network, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    expected = []
+    for text in TEXTS:
+        ids = tokenizer(text, return_tensors="pt", split_special_tokens=True).input_ids
+        with torch.no_grad():
+            states = network(ids).last_hidden_state[0]
+        state = states[-1] if pooling == "last" else states.mean(0)
+        expected.append((state / state.norm()).numpy())
+    found = vectors(model, *TEXTS)
+    assert found.shape == (4, 64)
+    np.testing.assert_allclose(found, np.stack(expected), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_long_texts_are_cut_and_blank_ones_refused(tiny_llama: Path) -> None:
+    model = PooledModel(Source(str(tiny_llama)), longest=8)
+    text = "one two three four five six seven eight nine ten"
+    first, blank, surrogate = ask(model, text, "", "a\ud800")
+    assert isinstance(first, Reply)
+    assert first.usage.prompt_tokens == model.count_tokens(request_for(text)) == 8
+    assert isinstance(blank, Refusal)
+    assert isinstance(surrogate, Reply)
+
+
+def test_what_it_is_called(tiny_llama: Path) -> None:
+    source = Source(str(tiny_llama))
+    last, mean = PooledModel(source), PooledModel(source, pooling="mean")
+    assert last.name == "tiny-llama (last)"
+    assert len({last.identity, mean.identity, PooledModel(source, longest=9).identity, source.identity()}) == 4
+    assert str(tiny_llama.parent) not in last.identity

@@ -1,0 +1,45 @@
+"""Label probabilities against a loop over whole sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+
+from hardneg.llm.local.scoring import log_probabilities
+
+PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
+LABELS = [[60], [60, 61], [200, 201, 202], [9]]
+
+
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen", "gpt2"])
+def model(request: pytest.FixtureRequest) -> Any:
+    """The last one has learnt absolute positions, so that padding must not count."""
+    if request.param == "gpt2":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            config = GPT2Config(vocab_size=400, n_positions=128, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5)
+            return GPT2LMHeadModel(config).eval()
+    folder: Path = request.getfixturevalue(request.param)
+    return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+def reference(model: Any, prompt: list[int], label: list[int]) -> float:
+    """Sum of log-probabilities, one token at a time, nothing shared."""
+    total = 0.0
+    for place, token in enumerate(label):
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *label[:place]]])).logits[0, -1]
+        total += float(logits.log_softmax(0)[token])
+    return total
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:1], [LABELS[0], LABELS[3]]])
+def test_they_are_sums_over_the_label_s_tokens(model: Any, labels: list[list[int]]) -> None:
+    found = log_probabilities(model, PROMPTS, labels, pad=0)
+    expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in PROMPTS])
+    assert found.shape == (len(PROMPTS), len(labels))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
