@@ -88,3 +88,9 @@ def teach(folder: Path, answer: str, *, steps: int = 40, seed: int = 0) -> Path:
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
     return folder
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(make_tiny(Path(sys.argv[1])))  # noqa: T201 - said to whoever makes one by hand
