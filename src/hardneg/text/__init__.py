@@ -2,6 +2,7 @@
 
 from hardneg.text.asking import Asker, Metered, ModelView
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, encoder
+from hardneg.text.encoders_engine import EngineEncoder, open_encoder
 from hardneg.text.estimate import Estimate, Rate, compare
 from hardneg.text.estimating import EstimateConfig, estimate_writing
 from hardneg.text.grounding import GroundingConfig
@@ -16,6 +17,7 @@ from hardneg.text.written import write_profiles
 
 __all__ = [
     "Asker",
+    "EngineEncoder",
     "Estimate",
     "EstimateConfig",
     "GroundingConfig",
@@ -33,6 +35,7 @@ __all__ = [
     "estimate_writing",
     "extract_profiles",
     "item_texts",
+    "open_encoder",
     "text_taste_correlation",
     "titles",
     "write_negatives",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardneg.llm.local.trie import Trie, Walk
+from hardneg.llm.protocol import LlmError
 from hardneg.types import Flags
 
 
@@ -47,7 +48,9 @@ class Chosen:
 
     @property
     def answer(self) -> str:
-        """The answer that was come to."""
+        """The answer that was come to. Raises LlmError where decoding stopped on the way, which it must not."""
+        if not self._walk.may_end:
+            raise LlmError("an answer of a closed list was cut; report this with the list")
         return self._catalogue.answers[self._walk.answer]
 
     def allow(self, tokens: Flags, _: int, /) -> None:
