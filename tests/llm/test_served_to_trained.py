@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hardneg.cli.main import app
 from hardneg.data import simulate
 
+CANARY = "sk-canary-7d1f0c"
 SMALL = simulate.SimulationConfig(n_users=60, n_items=80, shown=30, like_rate=0.15)
 
 
@@ -51,8 +52,11 @@ def taught(named: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 
 @pytest.mark.slow
-def test_from_a_real_server_to_recommendations(split: Path, taught: str, named: str, tmp_path: Path) -> None:
-    llm = ("--llm", taught, "--store", tmp_path / "replies.sqlite", "--engine", "concurrency=4")
+def test_from_a_real_server_to_recommendations(
+    split: Path, taught: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_KEY", CANARY)
+    llm = ("--llm", taught, "--key-variable", "SHOP_KEY", "--store", tmp_path / "replies.sqlite")
     foretold = hardneg("estimate", split, *llm, "--sample", 3, "--out", tmp_path / "estimate.json")
     assert {stage["name"] for stage in foretold["stages"]} >= {"items", "users", "negatives", "total"}
 
@@ -76,7 +80,13 @@ def test_from_a_real_server_to_recommendations(split: Path, taught: str, named: 
     run = tmp_path / "run"
     fit = ("--epochs", 2, "--sampler", "semantic", "--negatives", tmp_path / "grounded")
     hardneg("train", split, "--model", "mf", *fit, "--out", run)
+    needed = json.loads((run / "costs.json").read_text())
+    assert needed["llm_calls"] == made["items"] + made["users"] + raw["pairs"]
     assert hardneg("evaluate", run, "--split", split)
+
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 20
+    assert not [path for path in written if CANARY.encode() in path.read_bytes()]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
+from hardneg.cli.asking import KeyOption, LlmOption
 from hardneg.cli.shell import JsonOption, emit, table
 
 PACKAGES = (
@@ -17,15 +18,26 @@ PACKAGES = (
     "scikit-learn",
     "sentence-transformers",
     "transformers",
+    "openai",
+    "outlines-core",
 )
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    llm: LlmOption = None,
+    key_variable: KeyOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Say what this machine can do: cores, memory, GPU, kernels, text encoder, versions.
 
-    The graph's product is timed here, with one thread; HARDNEG_KERNEL=numba or mkl chooses by hand.
+    The graph's product is timed here, with one thread; HARDNEG_KERNEL=numba or mkl chooses by hand. --llm: what a
+    language model really does; an endpoint is asked five to eight small questions, since some accept options and ignore them.
 
-    Example: `hardneg doctor`
+    Examples:
+
+    `hardneg doctor`
+
+    `hardneg doctor --llm http://localhost:8000/v1#qwen`
     """
     import torch
 
@@ -39,8 +51,34 @@ def doctor(as_json: JsonOption = False) -> None:
         "graph product on the CPU": _kernel(),
         "packaged MiniLM": _minilm(),
         **{name: _version(name) for name in PACKAGES},
+        **({} if llm is None else {f"language model {llm}": _language_model(llm, key_variable)}),
     }
     emit(facts, as_json=as_json, text=table(["what", "found"], [[name, fact] for name, fact in facts.items()]))
+
+
+def _language_model(name: str, key_variable: str) -> str:
+    """What a model does, as far as it can be seen from here."""
+    import asyncio
+
+    from hardneg.llm.local.model import LocalModel
+    from hardneg.llm.names import open_model
+    from hardneg.llm.protocol import CallFailed, LlmError
+    from hardneg.llm.remote.probe import Capabilities
+
+    model = open_model(name, key_variable=key_variable)
+    if isinstance(model, LocalModel):
+        return f"{model.describe()}; answers held to schemas, closed lists and labels"
+
+    async def probed() -> Capabilities:
+        try:
+            return await model.probe()
+        finally:
+            await model.aclose()
+
+    try:
+        return asyncio.run(probed()).describe().replace("\n", "; ")
+    except CallFailed as failed:
+        raise LlmError(f"{model.name} does not answer ({failed.reason}); check that it runs, and its address") from None
 
 
 def _kernel() -> str:

@@ -22,6 +22,7 @@ from hardneg.data.split import Split
 from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.models import LightGCN, LightGCNConfig, ModelConfig
 from hardneg.negatives import Mined, SamplerConfig, Uniform, mined
+from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
@@ -83,7 +84,7 @@ def train(
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
             watch=watch,
         )
-        _write_run(folder, fitted, data, config)
+        _write_run(folder, fitted, data, config, needed_by(negatives))
         examples.table().write_parquet(folder / "examples.parquet")
         if served is not None:
             served.table().write_parquet(folder / "served.parquet")
@@ -123,7 +124,7 @@ def _notes(given: Mined | None, device: str) -> dict[str, Any]:
     return notes if given is None else notes | {"negatives written by": given.source}
 
 
-def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig) -> None:
+def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig, needed: Needed) -> None:
     write_yaml(folder / "config.yaml", config)
     pl.DataFrame(
         fitted.progressed.curves,
@@ -140,9 +141,9 @@ def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig) -> 
     costs = {
         "seconds": round(fitted.progressed.seconds, 3),
         "peak_memory_mib": _peak_memory_mib(),
-        "llm_calls": 0,
-        "llm_tokens": 0,
-        "money": 0.0,
+        "llm_calls": needed.calls,
+        "llm_tokens": needed.tokens,
+        "money": needed.money,
     }
     artifacts.write_costs(folder, costs)
 

@@ -19,6 +19,7 @@ from hardneg.llm.local.model import LocalModel
 from hardneg.llm.session import Session
 from hardneg.negatives import mined
 from hardneg.negatives.written import GROUNDING, Written, ground_texts, tabulate_written
+from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.text import (
     Estimate,
@@ -80,7 +81,7 @@ def profile_written(
         foretold = estimate or estimate_writing(data, session.model, config, None, QUICKLY)
         meter = Metered(session)
         found = write_profiles(data, meter, session.model, config)
-        costs = _costs(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold)
+        costs = _costs(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold, Needed())
         profiles.write(out, found, data, config=settings, inputs=inputs, costs=costs)
     return profiles.read(out)
 
@@ -118,7 +119,9 @@ def mine_written(
     foretold = estimate or estimate_writing(data, asking.model, written, ask, QUICKLY)
     meter = Metered(asking)
     texts = write_negatives(data, written, meter, asking.model, ask)
-    costs = _costs(asking, dict(zip((NEGATIVES, FOLLOW_UPS), meter.runs, strict=False)), foretold)
+    costs = _costs(
+        asking, dict(zip((NEGATIVES, FOLLOW_UPS), meter.runs, strict=False)), foretold, needed_by(profile_folder)
+    )
     _write(out, texts, data, encoder, session, options, costs, settings, inputs, progress)
 
 
@@ -187,12 +190,20 @@ def estimate(
     return estimate_writing(data, session.model, known, ask, config, session)
 
 
-def _costs(session: Session, took: Mapping[str, Spent], foretold: Estimate) -> dict[str, Any]:
-    """What was paid now, what the whole took whoever paid for it, and how far off the estimate was."""
+def _costs(session: Session, took: Mapping[str, Spent], foretold: Estimate, before: Needed) -> dict[str, Any]:
+    """What was paid now, what all was needed whoever paid for it, and how far off the estimate was.
+
+    before: what earlier stages needed.
+    """
     stages = {name: vars(spent) for name, spent in took.items() if spent.calls}
     used = {name: took[name] for name in stages}
+    for spent in used.values():
+        price = session.price
+        money = None if price is None else price.of(spent.prompt_tokens, spent.answer_tokens)
+        before += Needed(spent.calls, spent.prompt_tokens + spent.answer_tokens, money)
     return {
         **session.costs(),
+        **before.as_costs(),
         "whole": stages,
         "estimate": compare(foretold, used, session.price) if used else {},
     }
