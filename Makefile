@@ -10,7 +10,7 @@ SPLIT ?= data/bench-split
 REPEATS ?= 5
 TABLES := benchmarks/results
 
-.PHONY: demo test lint bench bench-quality clean
+.PHONY: demo test lint bench bench-data bench-quality clean
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 
@@ -31,6 +31,12 @@ bench: $(DEV) $(RIVALS) $(SPLIT)
 	$(BIN)/python benchmarks/bandwidth.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/bandwidth.md
 	$(BIN)/python benchmarks/same_curve.py $(SPLIT) --out $(TABLES)/same_curve.md
 	$(BIN)/python benchmarks/peers.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/peers.md
+	$(BIN)/python benchmarks/products.py $(SPLIT) --out $(TABLES)/products.md
+
+# What serves without a GPU or a split: ten million rows read, a hundred thousand requests against a faulty server.
+bench-data: $(DEV)
+	$(BIN)/python benchmarks/readers.py --out $(TABLES)/readers.md
+	$(BIN)/python benchmarks/engine.py --out $(TABLES)/engine.md
 
 # Ten trainings to their ends; goes on where it was stopped.
 bench-quality: $(DEV) $(RIVALS) $(SPLIT)
