@@ -187,7 +187,8 @@ def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "profile", "mine", "train", "evaluate", "recommend", "search", "study", "audit", "doctor"]
+    "name",
+    ["demo", "profile", "estimate", "mine", "train", "evaluate", "recommend", "search", "study", "audit", "doctor"],
 )
 def test_every_help_has_an_example(name: str) -> None:
     said = succeed(name, "--help")
@@ -297,3 +298,13 @@ def test_killed_in_mid_training_and_called_again_is_the_unbroken_run_bit_for_bit
         scores.append(artifacts.content_hashes(tmp_path / name))
     assert scores[0] == scores[1]
     assert {"evaluation/metrics.parquet", "evaluation/per_user.parquet", "embeddings.safetensors"} <= set(scores[0])
+
+
+def test_options_of_another_method_are_refused(split: Path, tmp_path: Path) -> None:
+    assert "--method semantic expects --llm" in refuse("mine", split, "--method", "semantic")
+    assert "--method semantic expects --profiles" in refuse("mine", split, "--method", "semantic", "--llm", "hf:x")
+    assert "--way is no option of --method retrieved" in refuse("mine", split, "--way", "raw")
+    assert "--method random expects --like" in refuse("mine", split, "--method", "random")
+    assert "belong to --llm" in refuse("profile", split, "--set", "most_items=3")
+    assert "expected the name of a language model" in refuse("profile", split, "--llm", tmp_path / "nothing")
+    assert "OPENAI_API_KEY" in refuse("estimate", split, "--llm", "openai:gpt-4o-mini", "--store", tmp_path / "s")
