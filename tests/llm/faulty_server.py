@@ -21,8 +21,8 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -286,6 +286,16 @@ class FaultyServer:
     def arrived(self) -> list[str]:
         """Digests of all arrivals, in order."""
         return [words[1] for words in self.lines() if words[0] == "arrived"]
+
+
+Serve = Callable[..., FaultyServer]
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Serve]:
+    """A function that starts a server of a behaviour (`serve(faults=.3)`), logging in the folder; all end with the context."""
+    with ExitStack() as stack:
+        yield lambda **behaviour: stack.enter_context(FaultyServer(folder / "server.log", Behaviour(**behaviour)))
 
 
 async def serve(behaviour: Behaviour, log: int, port: int) -> None:
