@@ -7,22 +7,30 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from faulty_server import FaultyServer, Serve, digest_of
+import pytest
+from tests.llm.engine.faulty_server import FaultyServer, Serve, digest_of, servers
 
 from hardneg.llm.engine.store import Store
 
 ROWS, KILLS, CONCURRENCY = 600, 10, 16
-ASKER = Path(__file__).parent / "asker.py"
+ROOT = Path(__file__).parents[3]
 FATES = {"faults": 0.3, "faulty_arrivals": 3, "bad": 0.1, "refused": 0.02, "drip_seconds": 2.0, "delay": 0.01}
 """What a prompt meets first may differ between runs; how it ends must not: from its fourth arrival on, all goes well."""
 
 
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    with servers(tmp_path) as start:
+        yield start
+
+
 def start(store: Path, server: FaultyServer, first: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ASKER), str(store), server.url, str(ROWS), str(first)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.llm.engine.asker", str(store), server.url, str(ROWS), str(first)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, list[str]]:
@@ -67,6 +75,7 @@ def answered(server: FaultyServer) -> Counter[str]:
     return Counter(words[1] for words in server.lines() if words[0] == "answered")
 
 
+@pytest.mark.slow
 def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: Serve, tmp_path: Path) -> None:
     """A kill costs what was in flight, at most a call a worker; nothing that was stored is asked again."""
     server, rng, path = serve(**FATES), Random(4), tmp_path / "killed"
