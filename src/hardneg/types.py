@@ -103,11 +103,13 @@ class Items:
     """Negatives that are catalogue items.
 
     items: (batch, n). auxiliary: a loss of the sampler's own, or None. counters: name -> amount, summed over steps.
+    totals: name -> (sum, count); their quotients over an epoch stand in a run's metrics, as of split "negatives".
     """
 
     items: Tensor
     auxiliary: Tensor | None = None
     counters: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Vectors:
 
     vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part that the L2
     term sees. sources: (batch, n, parts), the items that each vector was made of (the positive apart), -1 where a
-    part is no item; parts: a name for each. auxiliary, counters: as in Items.
+    part is no item; parts: a name for each. auxiliary, counters, totals: as in Items.
     """
 
     vectors: Tensor
@@ -125,6 +127,7 @@ class Vectors:
     parts: tuple[str, ...]
     auxiliary: Tensor | None = None
     counters: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 Negatives = Items | Vectors

@@ -22,6 +22,7 @@ from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Request
 from hardneg.llm.session import Session
 from hardneg.negatives import mined
+from hardneg.negatives.semantic import MEASURED
 from hardneg.pipeline import SemanticMining
 from hardneg.text import EstimateConfig
 from hardneg.text.encoders import encoder
@@ -121,6 +122,8 @@ def test_negatives_train_a_model_and_their_cost_follows_them(
     costs = json.loads((tmp_path / "run" / "costs.json").read_text())
     assert costs["llm_calls"] == data.train.n_items + data.train.n_users + len(data.train)
     assert costs["money"] > 0
+    kept = pl.read_parquet(tmp_path / "run" / "metrics.parquet").filter(pl.col("split") == "negatives")
+    assert kept["metric"].to_list() == list(MEASURED)
 
 
 def test_a_model_behind_an_endpoint_takes_no_closed_list(

@@ -3,6 +3,7 @@
 from hardneg.negatives.candidates import CandidateSource, UniformCandidates
 from hardneg.negatives.config import SAMPLERS, SamplerConfig
 from hardneg.negatives.dns import DNS
+from hardneg.negatives.labels import LabelOptions, Labels, draw_labels
 from hardneg.negatives.mined import Mined, random_like
 from hardneg.negatives.mixgcf import MixGCF
 from hardneg.negatives.retrieved import Retrieved
@@ -17,6 +18,8 @@ __all__ = [
     "SAMPLERS",
     "CandidateSource",
     "Ingredients",
+    "LabelOptions",
+    "Labels",
     "Mined",
     "MixGCF",
     "NegativeSampler",
@@ -28,6 +31,7 @@ __all__ = [
     "Written",
     "WrittenNegatives",
     "compare_ways",
+    "draw_labels",
     "ground_texts",
     "random_like",
     "tabulate_written",

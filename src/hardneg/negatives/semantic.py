@@ -16,11 +16,19 @@ from hardneg.errors import ConfigError
 from hardneg.negatives.mined import Mined
 from hardneg.negatives.sampler import Ingredients, rows
 from hardneg.random import Stream, generator
-from hardneg.types import Batch, Embeddings, HopsRead, Vectors
+from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
+
+MEASURED = tuple(
+    f"{what} of {whose}"
+    for whose in ("e_hard", "uniform negatives", "positives")
+    for what in ("norm", "score with the user")
+)
+"""What a run's metrics hold of every epoch (split "negatives"), means over pairs with a vector."""
 
 
 class Semantic(Config):
-    """Options of eq. 6 to 10. The paper prints no value for alpha, lambda 1 or the temperature."""
+    """Options of eq. 6 to 10; the defaults are their literal form. The paper prints no value for alpha, lambda 1 or the
+    temperature."""
 
     kind: Literal["semantic"] = "semantic"
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -33,8 +41,33 @@ class Semantic(Config):
     """Width of the projector's hidden layer (eq. 6)."""
     projector_l2: NonNegativeFloat = 1e-4
     """Weight of half the squared norm of the projector's two matrices, their share in ||Theta||^2 of eq. 10."""
+    negatives: PositiveInt = 1
+    """Uniform negatives of a pair, each mixed with the pair's one text vector; the paper's main results have one."""
     match_norm: bool = False
-    """Not in the paper: scale each projected vector to the norm of the uniform negative it is mixed with."""
+    """Remedy, not in the paper: scale each projected vector to the norm of the uniform negative it is mixed with, a row
+    of the item table. Against a projector that lowers BPR by making its vectors long."""
+    detach_projector: bool = False
+    """Remedy, not in the paper: no gradient of BPR reaches the projector, which learns from the alignment alone; without
+    alignment it stays as it started. Against a projector that lowers BPR by making its vectors easy."""
+    without_alignment: bool = False
+    """Ablation: lambda 1 is 0, whatever align_weight says."""
+    without_text: bool = False
+    """Ablation: alpha and lambda 1 are 0, whatever they say; to the bit what the sampler `uniform` serves."""
+
+    @property
+    def text_share(self) -> float:
+        """Alpha, as the ablations leave it."""
+        return 0.0 if self.without_text else self.alpha
+
+    @property
+    def alignment_weight(self) -> float:
+        """Lambda 1, as the ablations leave it."""
+        return 0.0 if self.without_text or self.without_alignment else self.align_weight
+
+    @property
+    def trains_projector(self) -> bool:
+        """Does any loss reach the projector?"""
+        return self.alignment_weight > 0 or (self.text_share > 0 and not self.detach_projector)
 
     def build(self, ingredients: Ingredients) -> SemanticSampler:
         """Build the projector for the mined vectors at hand."""
@@ -63,8 +96,8 @@ class SemanticSampler(nn.Module):
 
     @property
     def n_candidates(self) -> int:
-        """One: the uniform negative that is mixed with."""
-        return 1
+        """The uniform negatives that are mixed with."""
+        return self.options.negatives
 
     @property
     def hops_read(self) -> HopsRead:
@@ -75,40 +108,67 @@ class SemanticSampler(nn.Module):
         """Eq. 6: (batch, text size) -> (batch, final size)."""
         return F.relu(vectors @ self.weight_1 + self.bias_1) @ self.weight_2 + self.bias_2
 
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:  # noqa: ARG002
-        """Return vectors (batch, 1, final size) and, as auxiliary loss, the weighted alignment and projector norm."""
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:  # noqa: ARG002
+        """Return vectors (batch, negatives, final size) and, as auxiliary loss, the weighted alignment and projector norm.
+
+        totals hold, over pairs with a vector, norms of e_hard beside those of the uniform negatives (an even sample of
+        the item table) and of the positives, and the three's scores with the user. Where alpha and lambda 1 are 0 the
+        uniform negatives are returned as the items that they are: the plain backbone.
+        """
         pair_rows = batch.rows.cpu().numpy()
         text = torch.from_numpy(self.mined.vectors_of(pair_rows)).to(candidates.device)
-        present = ~text[:, :1].isnan()
-        uniform = rows(embeddings.final_items, candidates[:, 0])
-        hard = self._hard(text.nan_to_num(0.0), uniform)
-        alpha = self.options.alpha * present
+        present = ~text[:, 0].isnan()
+        counters = {"pairs": len(pair_rows), "pairs without a vector": float((~present).sum())}
+        if self.options.text_share == 0 and self.options.alignment_weight == 0:
+            return Items(candidates, counters=counters)
+        uniform = rows(embeddings.final_items, candidates)
+        projected = self.project(text.nan_to_num(0.0))
+        hard = self._as_served(projected, uniform)
+        alpha = (self.options.text_share * present).reshape(-1, 1, 1)
         named = torch.from_numpy(self.mined.items[pair_rows]).to(candidates.device)
+        named = named.unsqueeze(1).expand(-1, candidates.shape[1], -1)
         return Vectors(
-            vectors=((1 - alpha) * uniform + alpha * hard).unsqueeze(1),
-            ego=rows(embeddings.items[0], candidates[:, :1]),
-            sources=torch.cat([candidates[:, :1], named], dim=1).unsqueeze(1),
-            parts=("uniform item", *("text item" for _ in range(named.shape[1]))),
-            auxiliary=self._auxiliary(batch, embeddings, hard, present.squeeze(1)),
-            counters={"pairs": len(pair_rows), "pairs without a vector": float((~present).sum())},
+            vectors=(1 - alpha) * uniform + alpha * hard,
+            ego=rows(embeddings.items[0], candidates),
+            sources=torch.cat([candidates.unsqueeze(2), named], dim=2),
+            parts=("uniform item", *("text item" for _ in range(named.shape[2]))),
+            auxiliary=self._auxiliary(batch, embeddings, projected, present),
+            counters=counters,
+            totals=_norms_and_scores(batch, embeddings, uniform, hard, present),
         )
 
-    def _hard(self, text: Tensor, uniform: Tensor) -> Tensor:
-        hard = self.project(text)
+    def _as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
+        """e_hard as it is mixed: (batch, 1, size), or (batch, negatives, size) where norms are matched."""
+        hard = (projected.detach() if self.options.detach_projector else projected).unsqueeze(1)
         if self.options.match_norm:
-            hard = F.normalize(hard, dim=1) * uniform.norm(dim=1, keepdim=True).detach()
+            hard = F.normalize(hard, dim=2) * uniform.norm(dim=2, keepdim=True).detach()
         return hard
 
-    def _auxiliary(self, batch: Batch, embeddings: Embeddings, hard: Tensor, present: Tensor) -> Tensor | None:
-        if self.options.alpha == 0 and self.options.align_weight == 0:
-            return None  # the projector takes no part: the plain backbone
+    def _auxiliary(self, batch: Batch, embeddings: Embeddings, projected: Tensor, present: Tensor) -> Tensor | None:
+        if not self.options.trains_projector:
+            return None
         loss = self.options.projector_l2 / 2 * (self.weight_1.square().sum() + self.weight_2.square().sum())
-        if self.options.align_weight > 0:
+        if self.options.alignment_weight > 0:
             users = rows(embeddings.final_users, batch.users)
             positives = rows(embeddings.final_items, batch.positives)
-            aligned = alignment(users, positives, hard, present, self.options.temperature)
-            loss = loss + self.options.align_weight * aligned
+            aligned = alignment(users, positives, projected, present, self.options.temperature)
+            loss = loss + self.options.alignment_weight * aligned
         return loss
+
+
+@torch.no_grad()
+def _norms_and_scores(
+    batch: Batch, embeddings: Embeddings, uniform: Tensor, hard: Tensor, present: Tensor
+) -> dict[str, tuple[float, float]]:
+    """Sums over pairs with a vector, and how many these are; several negatives of a pair count by their mean."""
+    users = F.embedding(batch.users, embeddings.final_users).unsqueeze(1)
+    positives = F.embedding(batch.positives, embeddings.final_items).unsqueeze(1)
+    measured = []
+    for vectors in (hard, uniform, positives):
+        measured += [vectors.norm(dim=2).mean(dim=1), (vectors * users).sum(dim=2).mean(dim=1)]
+    sums = torch.where(present, torch.stack(measured), 0.0).sum(dim=1)
+    *found, count = torch.cat([sums, present.sum().reshape(1)]).tolist()  # one look at the device
+    return {name: (total, count) for name, total in zip(MEASURED, found, strict=True)}
 
 
 def alignment(users: Tensor, positives: Tensor, hard: Tensor, present: Tensor, temperature: float) -> Tensor:

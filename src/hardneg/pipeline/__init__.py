@@ -1,6 +1,7 @@
 """The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
 
 from hardneg.pipeline.data import simulate, split, truth_of
+from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import profile
@@ -17,12 +18,14 @@ __all__ = [
     "estimate",
     "evaluate_run",
     "evaluated",
+    "label",
     "mine_random",
     "mine_retrieved",
     "mine_written",
     "profile",
     "profile_written",
     "read_run",
+    "rebuild",
     "recommend",
     "run_inputs",
     "run_key",

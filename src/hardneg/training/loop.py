@@ -87,10 +87,11 @@ def fit(
         progressed, best = found
     while progressed.epoch < config.epochs and progressed.looks_without_gain < config.patience:
         started = time.perf_counter()
-        loss, counted = loop.epoch(progressed.epoch + 1, progressed.best_value)
+        passed = loop.epoch(progressed.epoch + 1, progressed.best_value)
         progressed.epoch += 1
-        _record(progressed, "train", {"loss": loss})
-        _add(progressed.counters, counted)
+        _record(progressed, "train", {"loss": passed.loss})
+        _record(progressed, "negatives", passed.means)
+        _add(progressed.counters, passed.counters)
         looks = progressed.epoch % config.check_every == 0 or progressed.epoch == config.epochs
         if looks:
             best = _look(model, progressed, validate, config, best)
@@ -120,6 +121,15 @@ def _look(
     return best
 
 
+@dataclass(frozen=True)
+class _Epoch:
+    """One pass: mean loss, and of the sampler its counters and the means of what it measured."""
+
+    loss: float
+    counters: dict[str, float]
+    means: dict[str, float]
+
+
 class _Loop:
     """What stays the same from step to step."""
 
@@ -143,10 +153,11 @@ class _Loop:
         self.parameters = [p for module in self.modules.values() for p in module.parameters()]
         self.adam = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=self.device.type == "cpu")
 
-    def epoch(self, number: int, best: float) -> tuple[float, dict[str, float]]:
-        """One pass over all pairs in a fresh order; the mean loss and the sampler's counters."""
+    def epoch(self, number: int, best: float) -> _Epoch:
+        """One pass over all pairs in a fresh order."""
         order = generator(self.config.seed, "order", number).permutation(len(self.train))
-        size, total, counters = self.config.batch_size, 0.0, dict[str, float]()
+        size, total = self.config.batch_size, 0.0
+        counters, sums, counts = dict[str, float](), dict[str, float](), dict[str, float]()
         steps = math.ceil(len(order) / size)
         for step in range(steps):
             batch = self._batch(order[step * size : (step + 1) * size], number, step)
@@ -157,9 +168,12 @@ class _Loop:
                 )
             total += loss * len(batch.rows)
             _add(counters, negatives.counters)
+            _add(sums, {name: amount for name, (amount, _) in negatives.totals.items()})
+            _add(counts, {name: count for name, (_, count) in negatives.totals.items()})
             if self.watch is not None:
                 self.watch(number, step + 1, steps, total / min((step + 1) * size, len(order)), best)
-        return total / len(order), counters
+        means = {name: amount / counts[name] for name, amount in sums.items() if counts[name]}
+        return _Epoch(total / len(order), counters, means)
 
     def save(self, resume: Resume, progressed: Progressed, best: dict[str, Tensor]) -> None:
         """Write a checkpoint."""

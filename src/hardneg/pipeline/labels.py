@@ -1,0 +1,105 @@
+"""The labels stage: from a finished MixGCF run to what a language model is tuned towards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from hardneg import artifacts
+from hardneg.config import parse, read_yaml
+from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
+from hardneg.errors import ConfigError, DataError
+from hardneg.models import LightGCN
+from hardneg.negatives import LabelOptions, MixGCF, labels
+from hardneg.pipeline.training import RUN, RunConfig, run_inputs
+from hardneg.types import Embeddings, Progress
+
+TRAINED = ("config.yaml", "model.safetensors")
+"""The files of a run that labels follow from."""
+TOLERANCE = 1e-3
+"""Largest difference, as a share of a table's largest number, between tables made again and those that the run stored."""
+
+
+def label(
+    split_folder: Path,
+    run_folder: Path,
+    out: Path,
+    options: LabelOptions,
+    progress: Progress | None = None,
+) -> None:
+    """Make labels for every train pair from a run whose sampler was mixgcf, trained on this split; a labels folder.
+
+    Raises ConfigError for a run of another split or sampler, DataError where the run's files do not fit each other.
+    """
+    config = _mixgcf_run(run_folder, split_folder)
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "run": artifacts.folder_hash(run_folder, TRAINED),  # not the whole folder: it may hold an evaluation
+    }
+    mixgcf = config.sampler
+    assert isinstance(mixgcf, MixGCF)
+    settings = {"mixgcf": mixgcf.model_dump(mode="json"), **options.model_dump(mode="json")}
+    if artifacts.finished(out, artifacts.key_of(labels.KIND, settings, inputs)):
+        return
+    data = splits.read(split_folder)
+    model = rebuild(run_folder, config, data.train)
+    embeddings = _tables(model, run_folder)
+    drawn = labels.draw_labels(embeddings, data.train, mixgcf, options, progress=progress)
+    items = embeddings.final_items.numpy()
+    notes: dict[str, Any] = {"pairs": len(data.train), **labels.likeness(drawn.vectors, items, data.train)}
+    if isinstance(model, LightGCN):
+        notes["graph kernel"] = model.graph.kernel(torch.device("cpu"))  # another kernel, other last bits
+    sources = labels.tabulate_sources(drawn, data.train, data.vocabulary)
+    labels.write(out, drawn, embeddings, sources, config=settings, inputs=inputs, notes=notes)
+
+
+def _mixgcf_run(run_folder: Path, split_folder: Path) -> RunConfig:
+    """The settings of a run, once it is sure that it is one of MixGCF on this split."""
+    made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
+    if any(made_from.get(name) != found for name, found in run_inputs(split_folder, None).items()):
+        raise ConfigError(f"{run_folder} was not trained on {split_folder}; give a run that was trained on this split")
+    values, _ = read_yaml(run_folder / "config.yaml")
+    config: RunConfig = parse(RunConfig, values, where=str(run_folder / "config.yaml"))
+    if not isinstance(config.sampler, MixGCF):
+        raise ConfigError(
+            f"{run_folder} was trained with sampler {config.sampler.kind!r}, expected 'mixgcf', whose negatives "
+            "labels are; train one with --sampler mixgcf"
+        )
+    return config
+
+
+def rebuild(run_folder: Path, config: RunConfig, train: Interactions) -> nn.Module:
+    """The trained backbone of a run folder, on the CPU: built from its settings, with its trained tables put in."""
+    model = config.model.build(train, seed=config.fit.seed)
+    try:
+        model.load_state_dict(load_file(run_folder / "model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{run_folder / 'model.safetensors'} cannot be read ({first}); train the run again") from None
+    return model
+
+
+def _tables(model: nn.Module, run_folder: Path) -> Embeddings:
+    """The hop tables made again, once it is sure that they pool to what the run stored."""
+    with torch.no_grad():
+        embeddings: Embeddings = model()
+        made = {"users": embeddings.final_users.detach(), "items": embeddings.final_items.detach()}
+    try:
+        stored = load_file(run_folder / "embeddings.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{run_folder} cannot be read ({error}); train the run again") from None
+    for name, table in made.items():
+        bound = TOLERANCE * float(table.abs().max())
+        if stored[name].shape != table.shape or float((stored[name] - table).abs().max()) > bound:
+            raise DataError(
+                f"the {name} of {run_folder / 'embeddings.safetensors'} are not those that its model makes on this "
+                "split; train the run again"
+            )
+    users, items = (tuple(table.detach() for table in side) for side in (embeddings.users, embeddings.items))
+    return Embeddings(users, items, embeddings.pooling, (made["users"], made["items"]))
