@@ -26,7 +26,7 @@ from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
-from hardneg.types import Observer
+from hardneg.types import Embeddings, Observer
 
 RUN = "run"
 SHOWN_USERS = 3
@@ -131,21 +131,28 @@ def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig, nee
         schema={"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64},
     ).write_parquet(folder / "metrics.parquet")
     save_file({name: tensor.cpu() for name, tensor in fitted.model.state_dict().items()}, folder / "model.safetensors")
-    embeddings = fitted.embeddings
+    write_serving(folder, fitted.embeddings, data)
+    artifacts.write_costs(folder, run_costs(fitted.progressed.seconds, needed))
+
+
+def write_serving(folder: Path, embeddings: Embeddings, data: Split) -> None:
+    """Write what a run serves from: pooled embeddings, the ids behind their rows, and what each user has."""
     pooled = {"users": embeddings.final_users, "items": embeddings.final_items}
     save_file({n: t.detach().cpu().contiguous().clone() for n, t in pooled.items()}, folder / "embeddings.safetensors")
-    # What serving needs besides: the ids behind the rows, and what each user has.
     pl.DataFrame({c.USER_ID: data.vocabulary.user_ids}).write_parquet(folder / "users.parquet")
     pl.DataFrame({c.ITEM_ID: data.vocabulary.item_ids}).write_parquet(folder / "items.parquet")
     pl.DataFrame({c.USER: data.train.users, c.ITEM: data.train.items}).write_parquet(folder / "seen.parquet")
-    costs = {
-        "seconds": round(fitted.progressed.seconds, 3),
+
+
+def run_costs(seconds: float, needed: Needed) -> dict[str, Any]:
+    """The costs.json of a run: wall time, memory, and what the language models before it took."""
+    return {
+        "seconds": round(seconds, 3),
         "peak_memory_mib": _peak_memory_mib(),
         "llm_calls": needed.calls,
         "llm_tokens": needed.tokens,
         "money": needed.money,
     }
-    artifacts.write_costs(folder, costs)
 
 
 def _peak_memory_mib() -> int:
