@@ -116,7 +116,8 @@ class Vectors:
 
     vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part that the L2
     term sees. sources: (batch, n, parts), the items that each vector was made of (the positive apart), -1 where a
-    part is no item; parts: a name for each. auxiliary, counters: as in Items.
+    part is no item; parts: a name for each. auxiliary, counters: as in Items. positives: (batch, final size), scored in
+    the place of the positive items' pooled rows where given.
     """
 
     vectors: Tensor
@@ -125,6 +126,7 @@ class Vectors:
     parts: tuple[str, ...]
     auxiliary: Tensor | None = None
     counters: dict[str, float] = field(default_factory=dict)
+    positives: Tensor | None = None
 
 
 Negatives = Items | Vectors
