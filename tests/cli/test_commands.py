@@ -193,6 +193,7 @@ def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
         "profile",
         "estimate",
         "mine",
+        "neighbours",
         "train",
         "fuse",
         "evaluate",
@@ -340,3 +341,13 @@ def test_a_trained_model_is_fused_with_text_and_serves(split: Path, tmp_path: Pa
     assert "both RUN and --text-only" in refuse("fuse", tmp_path / "run", *given, "--text-only")
     assert "neither RUN nor --text-only" in refuse("fuse", *given)
     assert "trains nothing" in refuse("audit", tmp_path / "fused", "--split", split)
+
+
+def test_a_smoothed_run_from_neighbours(split: Path, tmp_path: Path) -> None:
+    said = succeed("neighbours", split, "--by", "co-occurrence", "--k", 5, "--out", tmp_path / "near")
+    assert "5 neighbours of" in said
+    given = ("--model", "mf", "--sampler", "smoothed", "--set", "sampler.kind=dns", "--set", "neighbours=5")
+    given += ("--epochs", 2, "--out", tmp_path / "run")
+    assert "hardneg neighbours" in refuse("train", split, *given)
+    notes = json.loads(succeed("train", split, *given, "--negatives", tmp_path / "near", "--json"))
+    assert notes["neighbours by"] == "co-occurrence"

@@ -476,7 +476,9 @@ def test_the_loss_reads_the_smoothed_positive_and_moves_its_neighbour(seen: Inte
     users, items = model.users.detach().double(), model.items.detach().double()
     i, j = int(one.positives), int(candidates[0, 0])
     mixed = [0.7 * items[k] + 0.3 * items[(k + 6) % 12] for k in (i, j)]
-    assert loss.item() == pytest.approx(math.log1p(math.exp(float(users[one.users[0]] @ (mixed[1] - mixed[0])))), rel=1e-5)
+    assert loss.item() == pytest.approx(
+        math.log1p(math.exp(float(users[one.users[0]] @ (mixed[1] - mixed[0])))), rel=1e-5
+    )
     moved = set(dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
     assert moved == {i, j, (i + 6) % 12, (j + 6) % 12}
 

@@ -13,6 +13,7 @@ from hardneg.cli import (
     evaluate,
     fuse,
     mine,
+    neighbours,
     profile,
     recommend,
     search,
@@ -30,7 +31,21 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data.app, name="data")
-for module in (demo, profile, estimate, mine, train, fuse, evaluate, recommend, search, study, audit, doctor):
+for module in (
+    demo,
+    profile,
+    estimate,
+    mine,
+    neighbours,
+    train,
+    fuse,
+    evaluate,
+    recommend,
+    search,
+    study,
+    audit,
+    doctor,
+):
     name = module.__name__.rsplit(".", 1)[-1]
     app.command(name)(command(getattr(module, name)))
 

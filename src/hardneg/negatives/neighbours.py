@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -21,6 +21,10 @@ from hardneg.types import Floats, Indices
 KIND = "neighbours"
 TABLE = "neighbours.npy"
 BLOCK = 1024
+
+
+By = Literal["text", "co-occurrence", "random"]
+"""What makes an item near; random is the control."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hardneg.negatives.neighbours import Neighbours
 from hardneg.negatives.sampler import Ingredients, rows
 from hardneg.negatives.uniform import Uniform
 from hardneg.random import Stream
-from hardneg.types import Batch, Embeddings, Floats, HopsRead, Items, Negatives, Vectors
+from hardneg.types import Batch, Embeddings, Floats, HopsRead, Negatives, Vectors
 
 PARTNER = "neighbour"
 """The part of a smoothed negative that is a neighbour. Nobody looks whether the user has it."""

@@ -3,6 +3,7 @@
 from hardneg.pipeline.data import simulate, split, truth_of
 from hardneg.pipeline.fusing import FusionConfig, fuse, text_alone
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
+from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
@@ -20,6 +21,7 @@ __all__ = [
     "estimate",
     "evaluate_run",
     "evaluated",
+    "find_neighbours",
     "fuse",
     "mine_random",
     "mine_retrieved",
