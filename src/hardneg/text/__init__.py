@@ -1,5 +1,6 @@
 """Item texts, profiles, encoders; what a language model is asked to write, what its words mean, what it will take."""
 
+from hardneg.text.encoded import Encoded
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, encoder
 from hardneg.text.encoders_engine import EngineEncoder, open_encoder
 from hardneg.text.estimates.estimate import Estimate, Rate, compare
@@ -17,6 +18,7 @@ from hardneg.text.writing.written_profiles import write_profiles
 
 __all__ = [
     "Asker",
+    "Encoded",
     "EngineEncoder",
     "Estimate",
     "EstimateConfig",
