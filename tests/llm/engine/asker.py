@@ -18,7 +18,7 @@ from hardneg.llm.engine.store import Store
 from hardneg.llm.protocol import Message, Request
 from hardneg.llm.tasks import Task
 
-CONFIG = EngineConfig(timeout=0.5, first_wait=0.02, retries=8)
+CONFIG = EngineConfig(timeout=60, first_wait=0.02, retries=8)
 RULES = "Answer with a JSON object whose key is answer."
 
 

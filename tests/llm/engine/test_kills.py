@@ -12,14 +12,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.llm.engine.faulty_server import FaultyServer, Serve, digest_of, servers
+from tests.llm.engine.faulty_server import FAULTS, FaultyServer, Serve, digest_of, servers
 
 from hardneg.llm.engine.store import Store
 
 ROWS, KILLS, CONCURRENCY = 600, 10, 16
 ROOT = Path(__file__).parents[3]
-FATES = {"faults": 0.3, "faulty_arrivals": 3, "bad": 0.1, "refused": 0.02, "drip_seconds": 2.0, "delay": 0.01}
-"""What a prompt meets first may differ between runs; how it ends must not: from its fourth arrival on, all goes well."""
+SWIFT = [fault for fault in FAULTS if fault not in {"hang", "drip"}]
+FATES = {"faults": 0.3, "kinds": SWIFT, "faulty_arrivals": 3, "bad": 0.1, "refused": 0.02, "delay": 0.01}
+"""What a prompt meets first may differ between runs; how it ends must not: from its fourth arrival on, all goes well.
+And nothing is given up for lack of time, so what was answered and not stored was in flight when a process was killed."""
 
 
 @pytest.fixture
@@ -89,10 +91,10 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: 
         time.sleep(0.1)  # what it had sent arrives
         assert not kept & set(server.arrived()[seen:]), "asked again though it was stored"
         kept, seen = stored(path), len(server.arrived())
-        assert len(answered(server).keys() - kept) <= CONCURRENCY
     broken = finish(start(path, server))
     assert not kept & set(server.arrived()[seen:])
-    assert sum(answered(server).values()) - len(stored(path)) <= KILLS * CONCURRENCY
+    twice = sum(times - 1 for times in answered(server).values())
+    assert twice <= KILLS * CONCURRENCY, "each was in flight at a kill"
 
     with FaultyServer(tmp_path / "other.log", server.behaviour) as other:
         assert finish(start(tmp_path / "unbroken", other)) == broken
