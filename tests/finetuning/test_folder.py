@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -15,7 +16,7 @@ from tests.finetuning.test_model import written
 from tests.finetuning.tiny import FAMILIES, opened
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning import ModelConfig, base_of, load, save
+from hardneg.finetuning import ModelConfig, Tuned, base_of, load, save
 from hardneg.finetuning.checkpoint import Progressed
 from hardneg.llm.local.weights import Source
 
@@ -30,7 +31,7 @@ def saved(folder: Path, out: Path, adapt: str = "lora") -> torch.Tensor:
         for parameter in writer.trained().values():
             parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
         out.mkdir()
-        save(out, writer, template, source, Progressed(curves=[CURVE]))
+        save(out, Tuned(writer, Progressed(curves=[CURVE]), np.array([2, 5]), ()), template, source)
         return written(writer, template, inputs)
 
 
@@ -44,7 +45,8 @@ def test_it_comes_back(bases: Bases, tmp_path: Path, family: str, adapt: str) ->
     with torch.no_grad():
         assert torch.equal(written(writer, template, inputs), expected)
     curves = pl.read_parquet(tmp_path / "tuned" / "metrics.parquet")
-    assert curves.columns == ["step", "loss", "held_out_loss", "information"]
+    assert curves.rows() == [(0, None, 2.0, 0.5)]
+    assert pl.read_parquet(tmp_path / "tuned" / "held_out.parquet")["pair_row"].to_list() == [2, 5]
 
 
 def test_it_names_its_base_and_no_path_and_holds_no_pickle(bases: Bases, tmp_path: Path) -> None:
@@ -56,6 +58,17 @@ def test_it_names_its_base_and_no_path_and_holds_no_pickle(bases: Bases, tmp_pat
     for path in (tmp_path / "tuned").iterdir():
         assert path.suffix in (".json", ".safetensors", ".parquet")
         assert str(bases("llama").parent).encode() not in path.read_bytes()
+
+
+def test_a_folded_adapter_writes_the_same(bases: Bases, tmp_path: Path) -> None:
+    expected = saved(bases("llama"), tmp_path / "tuned")
+    writer, template = load(tmp_path / "tuned", Source(str(bases("llama"))))
+    before = writer.inner.layers[0].self_attn.q_proj.base_layer.weight.clone()
+    assert writer.fold()
+    assert not torch.equal(writer.inner.layers[0].self_attn.q_proj.base_layer.weight, before)
+    with torch.no_grad():
+        torch.testing.assert_close(written(writer, template, opened(bases("llama"))[3]), expected, rtol=1e-4, atol=1e-5)
+    assert not opened(bases("llama"), ModelConfig(adapt="frozen"))[2].fold()
 
 
 def test_peft_reads_the_adapter_too(bases: Bases, tmp_path: Path) -> None:

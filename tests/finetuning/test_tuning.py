@@ -13,7 +13,8 @@ from tests.finetuning.tiny import opened
 
 from hardneg.artifacts import content_hashes
 from hardneg.errors import DataError
-from hardneg.finetuning import ModelConfig, Resume, Tuned, TuningConfig, save, tune
+from hardneg.finetuning import ModelConfig, Resume, Tuned, TuningConfig, Writer, save, tune
+from hardneg.finetuning.inputs import Batch
 from hardneg.finetuning.tuning import TuningDivergedError
 
 CONFIG = TuningConfig(
@@ -34,24 +35,23 @@ def tuned(folder: Path, config: TuningConfig = CONFIG, *, out: Path | None = Non
 
     found = tune(writer, template, inputs, labels, config, resume=Resume(out, "k") if out else None, progress=watch)
     if out:
-        save(out, writer, template, source, found.progressed)
+        save(out, found, template, source)
     return found
 
 
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_it_learns(bases: Bases, family: str) -> None:
-    found = tuned(bases(family), CONFIG.model_copy(update={"epochs": 16}))
+    found = tuned(bases(family), CONFIG.model_copy(update={"epochs": 12}))
     curves = found.progressed.curves
     assert curves[0]["step"] == 0
-    assert curves[-1]["loss"] < curves[1]["loss"] - 0.3
+    assert curves[-1]["loss"] < curves[1]["loss"] - 0.2
     assert found.progressed.best_loss < curves[0]["held_out_loss"]
     held = len(found.held_out)
     assert curves[0]["information"] == pytest.approx(np.log(held) - curves[0]["held_out_loss"])
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Path, accumulate: int) -> None:
-    config = CONFIG.model_copy(update={"epochs": 8 * accumulate, "accumulate": accumulate})
+def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 16, "accumulate": 2})
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
     tuned(bases("llama"), config, out=tmp_path / "whole")
@@ -73,6 +73,20 @@ def test_it_does_not_depend_on_micro_batches_or_on_held_memory(bases: Bases) -> 
             [row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).progressed.curves]
         )
     np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-3)
+
+
+def test_many_negatives_need_no_more_memory(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the batch, no graph holds more prompts than a micro-batch."""
+    held, forward = [], Writer.forward
+
+    def watched(self: Writer, batch: Batch) -> torch.Tensor:
+        held.append((len(batch.ids), torch.is_grad_enabled()))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Writer, "forward", watched)
+    tuned(bases("bert"), CONFIG.model_copy(update={"epochs": 1, "micro_batch": 2}))
+    assert max(size for size, _ in held) == 2
+    assert sum(size for size, graph in held if graph) == 12  # a batch, once with its graph
 
 
 def test_it_stops_when_held_out_pairs_no_longer_gain_and_keeps_the_best(bases: Bases) -> None:

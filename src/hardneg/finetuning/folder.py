@@ -13,10 +13,10 @@ from torch import Tensor
 
 from hardneg.config import parse
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.checkpoint import Progressed
 from hardneg.finetuning.inputs import Space, Spaces
 from hardneg.finetuning.model import ModelConfig, Writer, open_writer
 from hardneg.finetuning.template import Template, TemplateConfig
+from hardneg.finetuning.tuning import Tuned
 from hardneg.llm.local.weights import Source
 
 ABOUT = "tuned.json"
@@ -25,15 +25,17 @@ ADAPTER_ABOUT = "adapter_config.json"
 LIFTS = "lifts.safetensors"
 BASE = "base.safetensors"
 METRICS = "metrics.parquet"
+HELD_OUT = "held_out.parquet"
 
 
-def save(folder: Path, writer: Writer, template: Template, source: Source, progressed: Progressed) -> None:
+def save(folder: Path, tuned: Tuned, template: Template, source: Source) -> None:
     """Write a tuned model into a folder that grows (`artifacts.writing`).
 
     tuned.json: template, model settings, sizes, the base's name and content hash. adapter_model.safetensors and
     adapter_config.json: as peft reads them. lifts.safetensors. base.safetensors: all weights, where all were trained.
-    metrics.parquet: step, loss, held_out_loss, information (nats).
+    metrics.parquet: step, loss, held_out_loss, information (nats). held_out.parquet: pair rows never tuned on.
     """
+    writer, progressed = tuned.writer, tuned.progressed
     lifts = (writer.user_lift, writer.item_lift, writer.label_lift)
     about = {
         "template": template.config.model_dump(),
@@ -49,7 +51,8 @@ def save(folder: Path, writer: Writer, template: Template, source: Source, progr
     elif writer.config.adapt == "full":
         _write_tensors(folder / BASE, writer.network.state_dict())
     schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64, "information": pl.Float64}
-    pl.DataFrame(progressed.curves, schema=schema).write_parquet(folder / METRICS)
+    pl.DataFrame(progressed.curves, schema=schema).fill_nan(None).write_parquet(folder / METRICS)
+    pl.DataFrame({"pair_row": tuned.held_out}).write_parquet(folder / HELD_OUT)
 
 
 def load(folder: Path, source: Source) -> tuple[Writer, Template]:

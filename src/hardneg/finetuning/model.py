@@ -144,6 +144,17 @@ class Writer(nn.Module):
         mean: Tensor = (states * mask[:, :, None]).sum(1) / batch.lengths[:, None]
         return mean
 
+    def fold(self) -> bool:
+        """Fold the adapter into the weights, where they have 32 bits: the same vectors within rounding, sooner.
+
+        For writing alone; what was folded can be neither tuned nor saved. Returns whether it was done: weights of 16
+        or 4 bits would be rounded, and stay as they are.
+        """
+        if self.config.adapt != "lora" or self.inner.dtype != torch.float32:
+            return False
+        self.network.merge_adapter()
+        return True
+
     def embedded(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
         """(batch, longest, token size): the input embeddings, overwritten at the places of e_u and e_v."""
         found: Tensor = self.inner.get_input_embeddings()(ids.clamp(min=0))
