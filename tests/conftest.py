@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may reach a network
 torch.set_num_threads(1)
+settings.register_profile("busy", deadline=None)  # a slow moment of the machine is no fault of the code
+settings.load_profile("busy")
 
 from hardneg import pipeline  # noqa: E402
 from hardneg.data import Interactions, Split, SplitConfig, make_split, simulate  # noqa: E402

@@ -60,7 +60,8 @@ def save_checkpoint(
     tensors |= {f"best/{name}": value for name, value in best.items()}
     for number, state in adam.state_dict()["state"].items():
         tensors |= {f"adam/{number}/{part}": value for part, value in state.items()}
-    metadata = {"key": resume.key, "progressed": json.dumps(asdict(progressed))}
+    # One entry: safetensors writes several in an order of chance, and equal work must leave equal bytes.
+    metadata = {"state": json.dumps({"key": resume.key, "progressed": asdict(progressed)})}
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     artifacts.replace_file(resume.path, save(contiguous, metadata=metadata))
 
@@ -73,11 +74,11 @@ def load_checkpoint(
         return None
     try:
         with safe_open(resume.path, framework="pt") as file:
-            metadata = file.metadata()
+            state = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
         raise DataError(f"{resume.path} cannot be read ({error}); remove it to start tuning again") from None
-    if metadata.get("key") != resume.key:
+    if state["key"] != resume.key:
         raise DataError(f"{resume.path} belongs to other settings or inputs; remove it to start tuning again")
     put(trained, _part(tensors, "now"))
     whole, states = adam.state_dict(), dict[int, dict[str, Tensor]]()
@@ -85,7 +86,7 @@ def load_checkpoint(
         number, _, part = name.partition("/")
         states.setdefault(int(number), {})[part] = value
     adam.load_state_dict({**whole, "state": states})
-    return Progressed(**json.loads(metadata["progressed"])), _part(tensors, "best")
+    return Progressed(**state["progressed"]), _part(tensors, "best")
 
 
 def copied(trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
