@@ -123,6 +123,18 @@ def test_several_negatives_equal_the_slow_loop(
             assert found.sources[place, k].tolist() == [candidates[place, k].item(), -1, -1]
 
 
+def test_what_was_made_is_shown_to_observers_without_gradients(
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+) -> None:
+    sampler = made(mined, alpha=0.3)
+    hard = sampled(sampler, seen, batch, embeddings).hard
+    present = torch.from_numpy(mined.present[batch.rows.numpy()])
+    text = torch.from_numpy(mined.vectors_of(batch.rows.numpy()))[present]
+    torch.testing.assert_close(hard[present, 0], sampler.project(text).detach())
+    assert hard[~present].isnan().all()
+    assert not hard.requires_grad
+
+
 def trained(seen: Interactions, sampler: object) -> Fitted:
     model = LightGCN(seen, embedding_size=8, hops=2, seed=3)
 

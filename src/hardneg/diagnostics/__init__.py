@@ -7,6 +7,7 @@ from hardneg.diagnostics.grounded import FalseNegatives, false_negatives_by_way,
 from hardneg.diagnostics.information import infonce_bound
 from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.served import Examples, ServedFalseNegatives, uniform_false_negative_rate
+from hardneg.diagnostics.served_vectors import ServedVectors
 
 __all__ = [
     "Check",
@@ -16,6 +17,7 @@ __all__ = [
     "Gap",
     "GradientBias",
     "ServedFalseNegatives",
+    "ServedVectors",
     "check_mask",
     "check_same",
     "check_split",

@@ -55,8 +55,8 @@ def negative_gradient_bias(
     found = np.concatenate(measured)
     if not len(found):
         raise DataError("no user has a pair with a vector; give vectors by pair row")
-    given, uniform = found.mean(axis=0).reshape(2, 2).tolist()
-    return GradientBias(*given, *uniform, len(found))
+    cosine, relative, uniform_cosine, uniform_relative = found.mean(axis=0).tolist()
+    return GradientBias(cosine, relative, uniform_cosine, uniform_relative, len(found))
 
 
 def _gradients(

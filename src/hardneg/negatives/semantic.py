@@ -135,6 +135,7 @@ class SemanticSampler(nn.Module):
             auxiliary=self._auxiliary(batch, embeddings, projected, present),
             counters=counters,
             totals=_norms_and_scores(batch, embeddings, uniform, hard, present),
+            hard=torch.where(present.reshape(-1, 1, 1), hard.detach(), torch.nan),
         )
 
     def _as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
