@@ -1,7 +1,7 @@
 """Measurements that read held-out pairs or the truth, and feed nothing."""
 
 from hardneg.diagnostics.false_hard import FalseHardNegatives, false_hard_negatives
-from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap
+from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap, spread
 from hardneg.diagnostics.gradients import GradientBias, negative_gradient_bias
 from hardneg.diagnostics.grounded import FalseNegatives, false_negatives_by_way, named_false_negatives
 from hardneg.diagnostics.information import infonce_bound
@@ -31,5 +31,6 @@ __all__ = [
     "negative_gradient_bias",
     "redraw",
     "semantic_behavioural_gap",
+    "spread",
     "uniform_false_negative_rate",
 ]

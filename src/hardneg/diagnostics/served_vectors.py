@@ -10,8 +10,7 @@ from torch import Tensor
 
 from hardneg.data.interactions import Interactions
 from hardneg.diagnostics.false_hard import false_hard_negatives
-from hardneg.diagnostics.gap import Gap, semantic_behavioural_gap
-from hardneg.errors import DataError
+from hardneg.diagnostics.gap import semantic_behavioural_gap
 from hardneg.random import generator
 from hardneg.types import Batch, Embeddings, Floats, Items, Negatives
 
@@ -27,6 +26,7 @@ SCHEMA = {
     "cosine_with_nearest": pl.Float64,
     "cka_with_positives": pl.Float64,
     "cka_with_nearest": pl.Float64,
+    "spread": pl.Float64,
     "pairs": pl.Int64,
 }
 
@@ -75,13 +75,9 @@ class ServedVectors:
         users, positives = (part[: len(vectors)].cpu().numpy() for part in (batch.users, batch.positives))
         rng = generator(self.seed, f"random vectors beside {name}", batch.epoch)
         false = false_hard_negatives(vectors, users, items, self.test, rng)
+        gap = semantic_behavioural_gap(vectors, positives, items)
         row = [batch.epoch, name, false.share, false.random, false.measured]
-        try:
-            gap: Gap | None = semantic_behavioural_gap(vectors, positives, items)
-        except DataError:  # all vectors equal, or a single one: undefined, and no reason to end the training
-            gap = None
-        figures = [None] * 4 + [0] if gap is None else list(vars(gap).values())
-        self._rows.append(row + figures)
+        self._rows.append(row + list(vars(gap).values()))
 
 
 def _array(tensor: Tensor) -> Floats:
