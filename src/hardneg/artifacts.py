@@ -85,8 +85,17 @@ def finished(folder: Path, key: str) -> bool:
 
 def key_at(folder: Path) -> str | None:
     """The key of what a folder holds; None where it holds nothing that was finished."""
+    return _said(folder, "key")
+
+
+def kind_at(folder: Path) -> str | None:
+    """What a folder holds; None where it holds nothing that was finished."""
+    return _said(folder, "kind")
+
+
+def _said(folder: Path, name: str) -> str | None:
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return str(found)

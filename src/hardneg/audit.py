@@ -15,6 +15,7 @@ from hardneg import artifacts
 from hardneg.config import parse
 from hardneg.data import split as splits
 from hardneg.diagnostics import Check, check_mask, check_same, check_split, redraw
+from hardneg.errors import ConfigError
 from hardneg.negatives import DNS, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
 from hardneg.pipeline import RUN, RunConfig, mine_random, mine_retrieved, profile, read_run, train
 from hardneg.text import TextEncoder, item_texts
@@ -93,6 +94,8 @@ def _mined(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | 
 def audit_run(run_folder: Path, split_folder: Path, negatives: Path | None, *, epochs: int = 2) -> list[Check]:
     """Check a run: what it masks, what it was trained on, and whether held-out pairs reach its training."""
     manifest = artifacts.manifest_of(run_folder, RUN)
+    if "method" in manifest["config"]:
+        raise ConfigError(f"{run_folder} is {manifest['config']['method']}, which trains nothing; audit a trained run")
     settings = {name: value for name, value in manifest["config"].items() if name in RunConfig.model_fields}
     config: RunConfig = parse(RunConfig, settings, where=f"{run_folder}/manifest.json")
     short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": epochs, "check_every": epochs})})

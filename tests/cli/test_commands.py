@@ -188,7 +188,21 @@ def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["demo", "profile", "estimate", "mine", "train", "evaluate", "recommend", "search", "study", "audit", "doctor"],
+    [
+        "demo",
+        "profile",
+        "estimate",
+        "mine",
+        "neighbours",
+        "train",
+        "fuse",
+        "evaluate",
+        "recommend",
+        "search",
+        "study",
+        "audit",
+        "doctor",
+    ],
 )
 def test_every_help_has_an_example(name: str) -> None:
     said = succeed(name, "--help")
@@ -308,3 +322,32 @@ def test_options_of_another_method_are_refused(split: Path, tmp_path: Path) -> N
     assert "belong to --llm" in refuse("profile", split, "--set", "most_items=3")
     assert "expected the name of a language model" in refuse("profile", split, "--llm", tmp_path / "nothing")
     assert "OPENAI_API_KEY" in refuse("estimate", split, "--llm", "openai:gpt-4o-mini", "--store", tmp_path / "s")
+
+
+def test_a_trained_model_is_fused_with_text_and_serves(split: Path, tmp_path: Path) -> None:
+    succeed("train", split, "--model", "mf", "--epochs", 5, "--out", tmp_path / "run")
+    succeed("profile", split, "--out", tmp_path / "profiles")
+    given = ("--split", split, "--profiles", tmp_path / "profiles")
+    said = succeed("fuse", tmp_path / "run", *given, "--weight", 0, "--weight", 2, "--out", tmp_path / "fused")
+    assert "fused: weight " in said
+    assert said.count(" at ") == 2
+    assert (tmp_path / "profiles-minilm" / "manifest.json").is_file()
+    alone = json.loads(succeed("fuse", *given, "--text-only", "--out", tmp_path / "text", "--json"))
+    assert alone["weight"] is None
+    for folder in ("fused", "text"):
+        assert json.loads(succeed("evaluate", tmp_path / folder, "--split", split, "--json"))["users"] > 0
+        user = pl.read_parquet(tmp_path / folder / "users.parquet")["user_id"][0]
+        assert len(json.loads(succeed("recommend", tmp_path / folder, "--user", user, "-k", 3, "--json"))) == 3
+    assert "both RUN and --text-only" in refuse("fuse", tmp_path / "run", *given, "--text-only")
+    assert "neither RUN nor --text-only" in refuse("fuse", *given)
+    assert "trains nothing" in refuse("audit", tmp_path / "fused", "--split", split)
+
+
+def test_a_smoothed_run_from_neighbours(split: Path, tmp_path: Path) -> None:
+    said = succeed("neighbours", split, "--by", "co-occurrence", "--k", 5, "--out", tmp_path / "near")
+    assert "5 neighbours of" in said
+    given = ("--model", "mf", "--sampler", "smoothed", "--set", "sampler.kind=dns", "--set", "neighbours=5")
+    given += ("--epochs", 2, "--out", tmp_path / "run")
+    assert "hardneg neighbours" in refuse("train", split, *given)
+    notes = json.loads(succeed("train", split, *given, "--negatives", tmp_path / "near", "--json"))
+    assert notes["neighbours by"] == "co-occurrence"

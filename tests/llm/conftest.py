@@ -1,31 +1,13 @@
-"""Small language models that tests make, real and faulty servers."""
+"""Small language models that tests make, and a real server over one of them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "engine"))  # faulty_server, clients and virtual are no tests
-
-from faulty_server import Behaviour, FaultyServer, Serve
 from tests.llm.served import installed, serving
 from tests.llm.tiny import make_tiny
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start a faulty server of this behaviour; it ends with the test."""
-    with ExitStack() as stack:
-        yield lambda **behaviour: stack.enter_context(FaultyServer(tmp_path / "server.log", _with(behaviour)))
-
-
-def _with(behaviour: dict[str, Any]) -> Behaviour:
-    return Behaviour(**behaviour)
 
 
 @pytest.fixture(scope="session")

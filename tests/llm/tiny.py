@@ -29,7 +29,7 @@ def make_tiny(
     """Save a tiny random Llama or Qwen2 with its tokenizer into `folder`: about 120,000 parameters, 2,048 positions."""
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-    tokenizer = _tokenizer(template)
+    tokenizer = make_tokenizer(template)
     tokenizer.save_pretrained(folder)
     ids = {"bos_token_id": 1, "eos_token_id": 3, "pad_token_id": 0}
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -43,7 +43,8 @@ def make_tiny(
     return folder
 
 
-def _tokenizer(template: str | None):
+def make_tokenizer(template: str | None = TEMPLATE):
+    """A byte-level tokenizer with the markers of ChatML."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

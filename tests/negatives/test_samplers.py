@@ -23,17 +23,21 @@ from hardneg.negatives import (
     Mined,
     MixGCF,
     NegativeSampler,
+    Neighbours,
     SamplerConfig,
     Semantic,
+    Smoothed,
     Uniform,
     UniformCandidates,
     random_like,
 )
 from hardneg.negatives.mixgcf import mix
-from hardneg.negatives.sampler import hardest, rows
+from hardneg.negatives.neighbours import at_random
+from hardneg.negatives.sampler import hardest, items_read, rows
 from hardneg.negatives.semantic import SemanticSampler, alignment
+from hardneg.negatives.smoothed import PARTNER
 from hardneg.random import Stream
-from hardneg.training import objective
+from hardneg.training import FitConfig, fit, objective
 from hardneg.types import Batch, Embeddings, Items, Negatives, Vectors, Wanted
 
 TEXT_SIZE = 5
@@ -126,7 +130,7 @@ class SamplerContract:
         """A step's tables lack whatever nobody asked for: the same negatives all the same, and no NaN among them."""
         model, sampler = LightGCN(seen, embedding_size=8, hops=2, seed=1), self.make(mined)
         candidates = drawn(seen, batch, sampler.n_candidates)
-        items = np.unique(np.concatenate([batch.positives.numpy(), candidates.numpy().ravel()]))
+        items = np.unique(items_read(sampler, batch, candidates, STREAM).numpy())
         wanted = Wanted(np.unique(batch.users.numpy()), items, sampler.hops_read)
         one, two = (sampler.sample(batch, model(what), candidates, STREAM) for what in (None, wanted))
         if isinstance(one, Items):
@@ -135,6 +139,8 @@ class SamplerContract:
             assert torch.equal(one.vectors, two.vectors)
             assert torch.equal(one.ego, two.ego)
             assert two.vectors.isfinite().all()
+            if one.positives is not None:
+                assert torch.equal(one.positives, two.positives)
 
     def test_choosing_leaves_the_embeddings_as_they_are(
         self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
@@ -170,8 +176,46 @@ class TestSemanticWithNormsMatched(SamplerContract):
         return Semantic(alpha=0.3, hidden_size=16, projector_l2=0, match_norm=True).build(Ingredients(8, mined, 0))
 
 
+class SmoothedContract(SamplerContract):
+    """Neighbours apart, which may be the user's own items: what the sampler inside serves is unobserved."""
+
+    inside: NegativeSampler
+
+    def make(self, mined: Mined) -> NegativeSampler:
+        return Smoothed(sampler=self.inside, alpha=0.3, neighbours=3).build(Ingredients(8, None, 0, some_neighbours()))
+
+    def test_nothing_observed_is_served(
+        self, mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+    ) -> None:
+        found = self.sampled(mined, seen, batch, embeddings)
+        assert isinstance(found, Vectors)
+        assert found.parts[-1] == PARTNER
+        served = found.sources[:, :, :-1].flatten(1).numpy()
+        assert not seen.contains(np.broadcast_to(batch.users.numpy()[:, None], served.shape), served).any()
+
+
+class TestSmoothed(SmoothedContract):
+    inside = Uniform()
+
+
+class TestSmoothedDNS(SmoothedContract):
+    inside = DNS(candidates=4)
+
+
+class TestSmoothedMixGCF(SmoothedContract):
+    inside = MixGCF(candidates=4)
+
+
+def some_neighbours() -> Neighbours:
+    """Four each, of twelve items; item 2 has none, item 5 a single one."""
+    items = at_random(12, 4, np.random.default_rng(8)).items
+    items[2], items[5, 1:] = -1, -1
+    return Neighbours(items, "made up")
+
+
 def test_every_named_sampler_has_a_contract_test() -> None:
-    tested = {test.__name__.removeprefix("Test").lower() for test in SamplerContract.__subclasses__()}
+    direct = SamplerContract.__subclasses__()
+    tested = {test.__name__.removeprefix("Test").lower() for test in (*direct, *SmoothedContract.__subclasses__())}
     assert set(SAMPLERS) <= tested
     kinds = {choice.model_fields["kind"].default for choice in get_args(get_args(SamplerConfig)[0])}
     assert kinds == set(SAMPLERS)
@@ -390,3 +434,71 @@ def test_mixing_in_one_pass_is_mixing_by_torch_with_its_gradients(pooling: str) 
     other = [table.clone().requires_grad_() for table in start]
     for found, expected in zip(gradients(one, one), gradients([t * 1.0 for t in other], other), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("inside", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
+def test_smoothed_equals_the_slow_loop(
+    seen: Interactions, batch: Batch, embeddings: Embeddings, inside: Uniform | DNS | MixGCF
+) -> None:
+    near = some_neighbours()
+    sampler = Smoothed(sampler=inside, alpha=0.3, neighbours=3).build(Ingredients(8, None, 0, near))
+    candidates = drawn(seen, batch, inside.n_candidates)
+    found = sampler.sample(batch, embeddings, candidates, STREAM)
+    plain = inside.sample(batch, embeddings, candidates, STREAM)
+    units = Stream(STREAM.seed, "sampler, neighbours", STREAM.epoch).uniform(batch.rows.numpy(), 3)
+    table, lonely = embeddings.final_items.detach(), 0
+    for place, positive in enumerate(batch.positives.tolist()):
+        made_of = [plain.items[place, 0]] if isinstance(plain, Items) else plain.sources[place, 0].tolist()
+        vector = table[made_of[0]] if isinstance(plain, Items) else plain.vectors[place, 0].detach()
+        j = int(made_of[int(units[place, 2] * len(made_of))])
+        partners = []
+        for item, unit in ((positive, units[place, 0]), (j, units[place, 1])):
+            known = [n for n in near.items[item, :3].tolist() if n >= 0]
+            partners.append(known[int(unit * len(known))] if known else item)
+        torch.testing.assert_close(found.positives[place].detach(), 0.7 * table[positive] + 0.3 * table[partners[0]])
+        torch.testing.assert_close(found.vectors[place, 0].detach(), 0.7 * vector + 0.3 * table[partners[1]])
+        assert found.sources[place, 0, -1] == (-1 if partners[1] == j else partners[1])
+        lonely += partners[0] == positive
+    ego = plain.ego if isinstance(plain, Vectors) else rows(embeddings.items[0], plain.items)
+    assert torch.equal(found.ego, ego)
+    assert found.counters == {"pairs smoothed": len(batch.rows), "positives without a neighbour": lonely}
+
+
+def test_the_loss_reads_the_smoothed_positive_and_moves_its_neighbour(seen: Interactions, batch: Batch) -> None:
+    near = Neighbours(((np.arange(12) + 6) % 12)[:, None], "half way round")
+    sampler = Smoothed(sampler=Uniform(), alpha=0.3, neighbours=1).build(Ingredients(8, None, 0, near))
+    model = LightGCN(seen, embedding_size=8, hops=0, seed=1)
+    candidates = drawn(seen, batch, 1)
+    one = Batch(batch.rows[:1], batch.users[:1], batch.positives[:1], 1, 0)
+    embeddings = model()
+    loss = objective(one, embeddings, sampler.sample(one, embeddings, candidates[:1], STREAM), 0.0)
+    loss.backward()
+    users, items = model.users.detach().double(), model.items.detach().double()
+    i, j = int(one.positives), int(candidates[0, 0])
+    mixed = [0.7 * items[k] + 0.3 * items[(k + 6) % 12] for k in (i, j)]
+    assert loss.item() == pytest.approx(
+        math.log1p(math.exp(float(users[one.users[0]] @ (mixed[1] - mixed[0])))), rel=1e-5
+    )
+    moved = set(dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
+    assert moved == {i, j, (i + 6) % 12, (j + 6) % 12}
+
+
+@pytest.mark.parametrize("inside", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
+def test_smoothed_without_alpha_is_the_sampler_inside_to_the_bit(
+    seen: Interactions, inside: Uniform | DNS | MixGCF
+) -> None:
+    tables = []
+    for sampler in (inside, Smoothed(sampler=inside, alpha=0, neighbours=3)):
+        model = LightGCN(seen, embedding_size=8, hops=2, seed=1)
+        built = sampler.build(Ingredients(8, None, 0, some_neighbours()))
+        settings = FitConfig(epochs=3, batch_size=8, check_every=3)
+        fit(model, seen, built, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
+        tables.append((model.users.detach(), model.items.detach()))
+    assert all(torch.equal(one, other) for one, other in zip(*tables, strict=True))
+
+
+def test_smoothed_says_what_it_lacks() -> None:
+    with pytest.raises(ConfigError, match=r"hardneg neighbours.*--negatives"):
+        Smoothed().build(Ingredients(8, None, 0))
+    with pytest.raises(ConfigError, match="found 4 neighbours an item, expected 10"):
+        Smoothed().build(Ingredients(8, None, 0, some_neighbours()))

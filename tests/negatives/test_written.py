@@ -18,9 +18,9 @@ from hardneg.negatives.semantic import Semantic
 from hardneg.negatives.ways import compare_ways
 from hardneg.negatives.written import GROUNDING, Written, ground_texts, tabulate_written, used_texts
 from hardneg.random import Stream
-from hardneg.text import negative_texts
 from hardneg.text.grounding import GroundingConfig
 from hardneg.text.names import Names
+from hardneg.text.writing import negative_texts
 from hardneg.types import Batch, Embeddings
 
 TITLES = ["red kettle", "red pan", "green tent", "green stove", "blue mat"]

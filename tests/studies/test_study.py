@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -235,3 +236,42 @@ def test_a_part_leaves_the_tables_of_the_whole_alone(write_study: Write, folders
     assert [table.split for table in results.tables] == ["again"]
     assert (out / "tables.md").read_text(encoding="utf-8") == before
     assert (out / "parts" / "again" / "tables.md").is_file()
+
+
+def test_neighbours_are_shared_like_negatives(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = {"kind": "smoothed", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
+    rows = {"DNS": STUDY["rows"]["DNS"]} | {
+        name: {"sampler": inside, "negatives": name} for name in ("text", "co-occurrence", "random")
+    }
+    negatives = {name: {"method": "neighbours", "by": name, "k": 3} for name in ("text", "co-occurrence", "random")}
+    small: dict[str, Any] = {"models": {"MF": STUDY["models"]["MF"]}, "baseline": "DNS"}
+    file = write_study(rows=rows, negatives=negatives, seeds=3, **small)
+    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(estimate, "SECONDS", 0.05)
+    dry = CliRunner().invoke(app, ["study", str(file), "--out", str(tmp_path / "out"), "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    results = carried_out(file, tmp_path / "out")
+    assert results.failed == {}
+    assert results.runs["row"].unique(maintain_order=True).to_list() == list(rows)
+    assert (tmp_path / "out" / "shared" / "store" / "negatives-co-occurrence" / "neighbours.npy").is_file()
+    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
+
+
+def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Write) -> None:
+    rows = {
+        "uniform": STUDY["rows"]["uniform"],
+        "one": {"sampler": {"kind": "semantic"}, "negatives": "near"},
+        "two": {"sampler": {"kind": "smoothed"}, "negatives": "retrieved"},
+    }
+    negatives = {
+        "near": {"method": "neighbours"},
+        "retrieved": {"method": "retrieved"},
+        "noise": {"method": "random", "like": "near"},
+    }
+    with pytest.raises(ConfigError) as caught:
+        Study.read(write_study(rows=rows, negatives=negatives))
+    assert "rows.one: sampler 'semantic' uses no neighbours" in str(caught.value)
+    assert "rows.two: sampler 'smoothed' needs neighbours" in str(caught.value)
+    assert "negatives.noise: like 'near' is neighbours" in str(caught.value)

@@ -16,7 +16,18 @@ from hardneg.data.truth import Truth
 from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.errors import ConfigError, DataError
 from hardneg.models import MF, LightGCN
-from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, NegativeSampler, Semantic, Uniform, UniformCandidates
+from hardneg.negatives import (
+    DNS,
+    Ingredients,
+    Mined,
+    MixGCF,
+    NegativeSampler,
+    Semantic,
+    Smoothed,
+    Uniform,
+    UniformCandidates,
+)
+from hardneg.negatives.neighbours import at_random
 from hardneg.random import Stream, generator
 from hardneg.training import FitConfig, Fitted, Resume, fit
 from hardneg.training.loop import TrainingDivergedError
@@ -37,7 +48,9 @@ def made(seen: Interactions, name: str) -> tuple[nn.Module, NegativeSampler]:
     vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
     mined = Mined(np.full((len(seen), 1), -1), vectors, "made up")
     samplers = {"uniform": Uniform(), "dns": DNS(candidates=3), "mixgcf": MixGCF(candidates=3), "semantic": Semantic()}
-    return LightGCN(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(Ingredients(8, mined, 3))
+    samplers["smoothed"] = Smoothed(sampler=MixGCF(candidates=3), neighbours=4)
+    near = at_random(seen.n_items, 4, np.random.default_rng(6))
+    return LightGCN(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(Ingredients(8, mined, 3, near))
 
 
 def train(seen: Interactions, name: str = "mixgcf", config: FitConfig = CONFIG, **more: object) -> Fitted:
@@ -86,14 +99,14 @@ def test_one_step_equals_a_hand_written_one(seen: Interactions, choose: str) -> 
         np.testing.assert_allclose(state(fitted)[name], (leaf - step).detach(), atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["uniform", "dns", "mixgcf", "semantic"])
+@pytest.mark.parametrize("name", ["uniform", "dns", "mixgcf", "semantic", "smoothed"])
 def test_same_seed_same_bits_other_seed_others(seen: Interactions, name: str) -> None:
     one, two = train(seen, name), train(seen, name)
     assert same(one, two)
     assert not same(one, train(seen, name, CONFIG.model_copy(update={"seed": 4})))
 
 
-@pytest.mark.parametrize("name", ["uniform", "mixgcf", "semantic"])
+@pytest.mark.parametrize("name", ["uniform", "mixgcf", "semantic", "smoothed"])
 def test_interrupted_anywhere_and_resumed_is_the_unbroken_run(seen: Interactions, name: str, tmp_path: Path) -> None:
     whole = train(seen, name)
     for stop_at in (0, 3, 5, 7):

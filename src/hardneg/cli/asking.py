@@ -89,7 +89,7 @@ def encoder_of(name: str, device: str, asking: Session | None) -> TextEncoder:
 def read_estimate(path: Path | None) -> Estimate | None:
     """An estimate that `hardneg estimate --out` wrote."""
     from hardneg.text import Estimate
-    from hardneg.text.estimate import Stage
+    from hardneg.text.estimates.estimate import Stage
 
     if path is None:
         return None

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from hardneg.cli import audit, data, demo, doctor, estimate, evaluate, mine, profile, recommend, search, study, train
+from hardneg.cli import (
+    audit,
+    data,
+    demo,
+    doctor,
+    estimate,
+    evaluate,
+    fuse,
+    mine,
+    neighbours,
+    profile,
+    recommend,
+    search,
+    study,
+    train,
+)
 from hardneg.cli.shell import command
 
 app = typer.Typer(
@@ -16,7 +31,21 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data.app, name="data")
-for module in (demo, profile, estimate, mine, train, evaluate, recommend, search, study, audit, doctor):
+for module in (
+    demo,
+    profile,
+    estimate,
+    mine,
+    neighbours,
+    train,
+    fuse,
+    evaluate,
+    recommend,
+    search,
+    study,
+    audit,
+    doctor,
+):
     name = module.__name__.rsplit(".", 1)[-1]
     app.command(name)(command(getattr(module, name)))
 

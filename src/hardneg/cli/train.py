@@ -14,9 +14,11 @@ from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emi
 def train(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     model: Annotated[str, typer.Option(help="mf or lightgcn.")] = "lightgcn",
-    sampler: Annotated[str, typer.Option(help="uniform, dns, mixgcf or semantic.")] = "uniform",
+    sampler: Annotated[str, typer.Option(help="uniform, dns, mixgcf, semantic or smoothed.")] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER-seedN].")] = None,
-    negatives: Annotated[Path | None, typer.Option(help="Negatives folder, for the semantic sampler.")] = None,
+    negatives: Annotated[
+        Path | None, typer.Option(help="For semantic a negatives folder, for smoothed a neighbours folder.")
+    ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
     ] = None,
@@ -45,6 +47,8 @@ def train(
     `hardneg train data/shop-split --sampler mixgcf --set candidates=16 --out runs/mixgcf`
 
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set alpha=0.2`
+
+    `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
     """
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of

@@ -6,9 +6,11 @@ from hardneg.negatives.dns import DNS
 from hardneg.negatives.labels import LabelOptions, Labels, draw_labels
 from hardneg.negatives.mined import Mined, random_like
 from hardneg.negatives.mixgcf import MixGCF
+from hardneg.negatives.neighbours import Neighbours
 from hardneg.negatives.retrieved import Retrieved
 from hardneg.negatives.sampler import Ingredients, NegativeSampler
 from hardneg.negatives.semantic import Semantic
+from hardneg.negatives.smoothed import Smoothed
 from hardneg.negatives.uniform import Uniform
 from hardneg.negatives.ways import compare_ways
 from hardneg.negatives.written import Written, WrittenNegatives, ground_texts, tabulate_written
@@ -23,9 +25,11 @@ __all__ = [
     "Mined",
     "MixGCF",
     "NegativeSampler",
+    "Neighbours",
     "Retrieved",
     "SamplerConfig",
     "Semantic",
+    "Smoothed",
     "Uniform",
     "UniformCandidates",
     "Written",

@@ -9,7 +9,8 @@ from pydantic import Field
 from hardneg.negatives.dns import DNS
 from hardneg.negatives.mixgcf import MixGCF
 from hardneg.negatives.semantic import Semantic
+from hardneg.negatives.smoothed import Smoothed
 from hardneg.negatives.uniform import Uniform
 
-SamplerConfig = Annotated[Uniform | DNS | MixGCF | Semantic, Field(discriminator="kind")]
-SAMPLERS = ("uniform", "dns", "mixgcf", "semantic")
+SamplerConfig = Annotated[Uniform | DNS | MixGCF | Semantic | Smoothed, Field(discriminator="kind")]
+SAMPLERS = ("uniform", "dns", "mixgcf", "semantic", "smoothed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from hardneg.compiled import in_chunks
 from hardneg.errors import DataError
 from hardneg.negatives.kernels import best_candidates
 from hardneg.negatives.mined import Mined
+from hardneg.negatives.neighbours import Neighbours
 from hardneg.random import Stream
 from hardneg.types import Batch, Embeddings, HopsRead, Negatives
 
@@ -37,22 +38,41 @@ class NegativeSampler(Protocol):
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
         """Return negatives for every pair of the batch.
 
-        embeddings: right for the batch's users, positives and candidates; other rows may be missing (NaN). candidates:
+        embeddings: right for the batch's users and for `items_read`; other rows may be missing (NaN). candidates:
         (batch, n_candidates) items outside the exclusion set. stream: the pairs' own numbers, `stream.uniform`.
         """
         ...
+
+
+@runtime_checkable
+class ReadsOtherItems(Protocol):
+    """A sampler that reads the pooled rows of items besides the positives and the candidates."""
+
+    def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
+        """These items, of any shape; arguments as `sample` will get them."""
+        ...
+
+
+def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
+    """(n,) items whose pooled rows a step with this sampler reads, repeats included."""
+    parts = [batch.positives, candidates.flatten()]
+    if isinstance(sampler, ReadsOtherItems):
+        parts.append(sampler.other_items(batch, candidates, stream).flatten())
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)
 class Ingredients:
     """What a sampler may be built from besides its options.
 
-    final_size: length of a pooled embedding. mined: negatives from text, or None. seed: for parameters.
+    final_size: length of a pooled embedding. mined: negatives from text, or None. seed: for parameters. neighbours: of
+    every item, or None.
     """
 
     final_size: int
     mined: Mined | None
     seed: int
+    neighbours: Neighbours | None = None
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:

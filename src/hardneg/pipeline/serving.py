@@ -59,10 +59,7 @@ def evaluate_run(
     mask_valid: mask validation pairs too, as some papers do; off by default, and kept in the manifest. shortlist: rank
     by way of 16 bits; but for ties within rounding the same.
     """
-    made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
-    valid = artifacts.file_hash(split_folder / "valid.parquet")
-    if (made_from["learnt from"], made_from["valid"]) != (splits.learnt_from_hash(split_folder), valid):
-        raise ConfigError(f"{run_folder} was not trained on {split_folder}; give the split that it was trained on")
+    require_split_of(run_folder, split_folder)
     out = run_folder / EVALUATION
     settings, inputs = _evaluation_of(run_folder, split_folder, metrics, mask_valid)
     if artifacts.key_at(out) == artifacts.key_of(EVALUATION, settings, inputs):
@@ -75,6 +72,14 @@ def evaluate_run(
     with artifacts.writing(out, EVALUATION, settings, inputs) as folder:
         _write_evaluation(folder, found, run.vocabulary)
     return out
+
+
+def require_split_of(run_folder: Path, split_folder: Path) -> None:
+    """ConfigError where a run was made from another split: its validation or test pairs may be this run's train pairs."""
+    made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
+    valid = artifacts.file_hash(split_folder / "valid.parquet")
+    if (made_from["learnt from"], made_from["valid"]) != (splits.learnt_from_hash(split_folder), valid):
+        raise ConfigError(f"{run_folder} was not trained on {split_folder}; give the split that it was trained on")
 
 
 def evaluated(run_folder: Path, split_folder: Path, metrics: tuple[str, ...] = METRICS) -> bool:

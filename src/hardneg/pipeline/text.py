@@ -1,12 +1,16 @@
-"""Stages of the text room: profiles."""
+"""Stages of the text room: profiles, and texts as vectors."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from hardneg import artifacts
 from hardneg.data import split as splits
-from hardneg.text import extract_profiles, profiles
+from hardneg.pipeline.costs import needed_by
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.text import TextEncoder, encoded, extract_profiles, profiles
+from hardneg.types import Progress
 
 
 def profile(split_folder: Path, out: Path) -> profiles.Profiles:
@@ -17,3 +21,24 @@ def profile(split_folder: Path, out: Path) -> profiles.Profiles:
         data = splits.read(split_folder)
         profiles.write(out, extract_profiles(data), data, config=settings, inputs=inputs)
     return profiles.read(out)
+
+
+def encode(
+    split_folder: Path, profile_folder: Path, out: Path, encoder: TextEncoder, progress: Progress | None = None
+) -> None:
+    """Encode item texts and user profiles into a vectors folder."""
+    settings = {"encoder": encoder.name}
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "profiles": hash_of_same_split(profile_folder, profiles.KIND, split_folder),
+        "encoder": encoder.identity,
+    }
+    if artifacts.finished(out, artifacts.key_of(encoded.KIND, settings, inputs)):
+        return
+    made = encoded.encode(splits.read(split_folder), profiles.read(profile_folder), encoder, progress)
+    encoded.write(out, made, config=settings, inputs=inputs, costs=needed_by(profile_folder).as_costs())
+
+
+def vectors_beside(profile_folder: Path, encoder: TextEncoder) -> Path:
+    """Where `encode` keeps vectors if nobody says: beside the profiles, named by the encoder."""
+    return profile_folder.with_name(f"{profile_folder.name}-{re.sub('[^a-z0-9.]+', '-', encoder.name.lower())}")

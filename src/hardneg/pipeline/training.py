@@ -21,12 +21,12 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.models import LightGCN, LightGCNConfig, ModelConfig
-from hardneg.negatives import Mined, SamplerConfig, Uniform, mined
+from hardneg.negatives import Mined, Neighbours, SamplerConfig, Uniform, given
 from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
-from hardneg.types import Observer
+from hardneg.types import Embeddings, Observer
 
 RUN = "run"
 SHOWN_USERS = 3
@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
 
-    negatives: a negatives folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
+    negatives: a negatives or a neighbours folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
     serves is then measured against it, which changes nothing of the training.
     """
     settings = _run_settings(config, against_truth=truth is not None)
@@ -63,13 +63,13 @@ def train(
         return
     data = splits.read(split_folder)
     api.require_validation(data)
-    given = None if negatives is None else mined.read(negatives, data.vocabulary, len(data.train))
+    needed = None if negatives is None else given.read(negatives, data)
     served = (
         None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
     )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
-    notes = _notes(given, device)
+    notes = _notes(needed, device)
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
         model = config.model.build(data.train, seed=config.fit.seed).to(device)
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
@@ -78,7 +78,8 @@ def train(
             model,
             data,
             sampler=config.sampler,
-            mined=given,
+            mined=needed if isinstance(needed, Mined) else None,
+            neighbours=needed if isinstance(needed, Neighbours) else None,
             config=config.fit,
             observers=observers,
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
@@ -100,7 +101,8 @@ def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
         "valid": artifacts.file_hash(split_folder / "valid.parquet"),
     }
     if negatives is not None:
-        inputs["negatives"] = hash_of_same_split(negatives, mined.KIND, split_folder)
+        kind = given.kind_of(negatives)
+        inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
     return inputs
 
 
@@ -119,9 +121,11 @@ def shown_users(train: Interactions) -> Any:
     return distance.argsort(kind="stable")[:SHOWN_USERS]
 
 
-def _notes(given: Mined | None, device: str) -> dict[str, Any]:
+def _notes(needed: given.Given | None, device: str) -> dict[str, Any]:
     notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
-    return notes if given is None else notes | {"negatives written by": given.source}
+    if needed is None:
+        return notes
+    return notes | {"negatives written by" if isinstance(needed, Mined) else "neighbours by": needed.source}
 
 
 def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig, needed: Needed) -> None:
@@ -131,21 +135,28 @@ def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig, nee
         schema={"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64},
     ).write_parquet(folder / "metrics.parquet")
     save_file({name: tensor.cpu() for name, tensor in fitted.model.state_dict().items()}, folder / "model.safetensors")
-    embeddings = fitted.embeddings
+    write_serving(folder, fitted.embeddings, data)
+    artifacts.write_costs(folder, run_costs(fitted.progressed.seconds, needed))
+
+
+def write_serving(folder: Path, embeddings: Embeddings, data: Split) -> None:
+    """Write what a run serves from: pooled embeddings, the ids behind their rows, and what each user has."""
     pooled = {"users": embeddings.final_users, "items": embeddings.final_items}
     save_file({n: t.detach().cpu().contiguous().clone() for n, t in pooled.items()}, folder / "embeddings.safetensors")
-    # What serving needs besides: the ids behind the rows, and what each user has.
     pl.DataFrame({c.USER_ID: data.vocabulary.user_ids}).write_parquet(folder / "users.parquet")
     pl.DataFrame({c.ITEM_ID: data.vocabulary.item_ids}).write_parquet(folder / "items.parquet")
     pl.DataFrame({c.USER: data.train.users, c.ITEM: data.train.items}).write_parquet(folder / "seen.parquet")
-    costs = {
-        "seconds": round(fitted.progressed.seconds, 3),
+
+
+def run_costs(seconds: float, needed: Needed) -> dict[str, Any]:
+    """The costs.json of a run: wall time, memory, and what the language models before it took."""
+    return {
+        "seconds": round(seconds, 3),
         "peak_memory_mib": _peak_memory_mib(),
         "llm_calls": needed.calls,
         "llm_tokens": needed.tokens,
         "money": needed.money,
     }
-    artifacts.write_costs(folder, costs)
 
 
 def _peak_memory_mib() -> int:

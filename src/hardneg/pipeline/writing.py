@@ -36,11 +36,11 @@ from hardneg.text import (
     write_negatives,
     write_profiles,
 )
-from hardneg.text.asking import Spent
-from hardneg.text.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
-from hardneg.text.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, PairPrompts
-from hardneg.text.negative_texts import missing
-from hardneg.text.profile_prompts import ITEM_PROMPT, USER_PROMPT
+from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
+from hardneg.text.writing.asking import Spent
+from hardneg.text.writing.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, PairPrompts
+from hardneg.text.writing.negative_texts import missing
+from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT
 from hardneg.types import Progress
 
 QUICKLY = EstimateConfig(limit=500)

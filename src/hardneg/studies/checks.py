@@ -14,10 +14,23 @@ from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
-from hardneg.negatives import Ingredients, SamplerConfig, mined
+from hardneg.negatives import Ingredients, SamplerConfig, Smoothed
+from hardneg.negatives.given import kind_of
 from hardneg.studies.cells import Cell, changed, has, setting
 from hardneg.studies.runs import slug
-from hardneg.studies.spec import Choices, GivenSpec, Grid, RandomSpec, Range, RetrievedSpec, RowSpec, Space, SplitSpec
+from hardneg.studies.spec import (
+    Choices,
+    GivenSpec,
+    Grid,
+    NegativesSpec,
+    NeighboursSpec,
+    RandomSpec,
+    Range,
+    RetrievedSpec,
+    RowSpec,
+    Space,
+    SplitSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -113,16 +126,32 @@ def _of_negatives_use(name: str, row: RowSpec, grid: Grid) -> list[str]:
     if isinstance(spec, RandomSpec):
         spec = grid.negatives.get(spec.like)
     problems = []
-    for split, given in grid.splits.items():
+    for split, chosen in grid.splits.items():
         if row.splits is not None and split not in row.splits:
             continue
         if isinstance(spec, GivenSpec) and split not in spec.folders:
             problems.append(f"rows.{name}: no negatives folder is given for split {split!r}")
-        if isinstance(spec, RetrievedSpec) and not _has_texts(given.folder):
+        if _reads_texts(spec) and not _has_texts(chosen.folder):
             problems.append(
                 f"rows.{name}: split {split!r} has no item texts to retrieve from; restrict the row with `splits`"
             )
-    return problems
+    return problems + _of_kind(name, row, spec)
+
+
+def _reads_texts(spec: NegativesSpec | None) -> bool:
+    """True where item texts are needed to make it."""
+    return isinstance(spec, RetrievedSpec) or (isinstance(spec, NeighboursSpec) and spec.by == "text")
+
+
+def _of_kind(name: str, row: RowSpec, spec: NegativesSpec | None) -> list[str]:
+    """The sampler "smoothed" needs neighbours of items, others negatives; what given folders hold shows when read."""
+    if spec is None or isinstance(spec, GivenSpec):
+        return []
+    if isinstance(row.sampler, Smoothed) and not isinstance(spec, NeighboursSpec):
+        return [f"rows.{name}: sampler 'smoothed' needs neighbours; name some of `method: neighbours`"]
+    if isinstance(spec, NeighboursSpec) and not isinstance(row.sampler, Smoothed):
+        return [f"rows.{name}: sampler {row.sampler.kind!r} uses no neighbours; name negatives of another method"]
+    return []
 
 
 def _has_texts(folder: Path) -> bool:
@@ -139,6 +168,8 @@ def _of_negatives(grid: Grid, names: Names) -> list[str]:
                 problems.append(f"negatives.{name}: like {spec.like!r} is no name under `negatives`")
             elif isinstance(grid.negatives.get(spec.like), RandomSpec):
                 problems.append(f"negatives.{name}: like {spec.like!r} is random itself; take what that is like")
+            elif isinstance(grid.negatives.get(spec.like), NeighboursSpec):
+                problems.append(f"negatives.{name}: like {spec.like!r} is neighbours, which have no vectors to be like")
         elif isinstance(spec, GivenSpec):
             problems += _of_given(name, spec, names)
     return problems
@@ -150,7 +181,7 @@ def _of_given(name: str, spec: GivenSpec, names: Names) -> list[str]:
         if split not in names.splits:
             problems.append(f"negatives.{name}: {split!r} is no name under `splits`")
         try:
-            artifacts.manifest_of(folder, mined.KIND)
+            artifacts.manifest_of(folder, kind_of(folder))
         except DataError as error:
             problems.append(f"negatives.{name}: {error}")
     return problems

@@ -14,9 +14,9 @@ from hardneg import api, artifacts
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import evaluate, inner_product
-from hardneg.negatives import Mined
-from hardneg.negatives import mined as negatives_folder
+from hardneg.negatives import Mined, Neighbours, Smoothed, given
 from hardneg.pipeline import RUN, RunConfig
+from hardneg.random import generator
 
 SECONDS = 1.5
 """How long the steps of one cell are timed, after a first one that is not counted."""
@@ -119,7 +119,9 @@ class _Timings:
         # Never a look at validation: the timing ends before the last of so many epochs.
         fit = cell.config.fit.model_copy(update={"epochs": 10**6, "check_every": 10**6})
         try:
-            api.fit(model, data, sampler=cell.config.sampler, mined=_mined(cell, data), config=fit, watch=watch)
+            mined, neighbours = _given(cell, data)
+            sampler = cell.config.sampler
+            api.fit(model, data, sampler=sampler, mined=mined, neighbours=neighbours, config=fit, watch=watch)
         except _Enough:
             return watch.seconds_per_step * watch.steps
         raise AssertionError("unreachable: the watch ends the training")
@@ -155,11 +157,15 @@ class _Stopwatch:
             raise _Enough
 
 
-def _mined(cell: Wanted, data: Split) -> Mined | None:
-    """The negatives; where they are not made yet, vectors of the usual size that cost as much."""
+def _given(cell: Wanted, data: Split) -> tuple[Mined | None, Neighbours | None]:
+    """The negatives or neighbours; where they are not made yet, some of the usual size that cost as much."""
     if cell.negatives is None:
-        return None
+        return None, None
     if (cell.negatives / artifacts.MANIFEST).is_file():
-        return negatives_folder.read(cell.negatives, data.vocabulary, len(data.train))
+        found = given.read(cell.negatives, data)
+        return (found, None) if isinstance(found, Mined) else (None, found)
+    if isinstance(sampler := cell.config.sampler, Smoothed):
+        shape = data.train.n_items, sampler.neighbours
+        return None, Neighbours(generator(0, "stand-in").integers(shape[0], size=shape), "stand-in")
     vectors = np.broadcast_to(np.float16(1.0), (len(data.train), STAND_IN_SIZE))
-    return Mined(np.full((len(data.train), 1), -1), vectors, "stand-in")
+    return Mined(np.full((len(data.train), 1), -1), vectors, "stand-in"), None

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from hardneg.config import Config
 from hardneg.models import ModelConfig
 from hardneg.negatives import Retrieved, SamplerConfig
+from hardneg.negatives.neighbours import By
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
@@ -71,15 +72,27 @@ class RandomSpec(Config):
     seed: int = 0
 
 
+class NeighboursSpec(Config):
+    """Neighbours of items by `hardneg neighbours`, for the sampler "smoothed"."""
+
+    method: Literal["neighbours"]
+    by: By = "text"
+    k: PositiveInt = 10
+    encoder: str = "minilm"
+    """Of text alone."""
+    seed: NonNegativeInt = 0
+    """Of random alone."""
+
+
 class GivenSpec(Config):
-    """Negatives that stand already."""
+    """Negatives, or neighbours, that stand already."""
 
     method: Literal["given"]
     folders: dict[str, Path]
-    """Split -> negatives folder."""
+    """Split -> folder."""
 
 
-NegativesSpec = Annotated[RetrievedSpec | RandomSpec | GivenSpec, Field(discriminator="method")]
+NegativesSpec = Annotated[RetrievedSpec | RandomSpec | NeighboursSpec | GivenSpec, Field(discriminator="method")]
 
 
 class Choices(Config):

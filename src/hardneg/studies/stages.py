@@ -1,4 +1,4 @@
-"""What the runs of a grid share: profiles and mined negatives, made once a split."""
+"""What the runs of a grid share: profiles, mined negatives, neighbours of items, made once a split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hardneg import artifacts, pipeline
 from hardneg.errors import HardnegError
 from hardneg.studies.cells import Cell
 from hardneg.studies.runs import slug
-from hardneg.studies.spec import GivenSpec, Grid, RandomSpec
+from hardneg.studies.spec import GivenSpec, Grid, NeighboursSpec, RandomSpec
 from hardneg.types import Progress
 
 
@@ -63,6 +63,11 @@ class Stages:
             like = self.negatives(split, spec.like)
             assert like is not None
             pipeline.mine_random(folder, like, out, spec.seed)
+        elif isinstance(spec, NeighboursSpec):
+            from hardneg.text import encoder
+
+            opened = encoder(spec.encoder, device=self.device) if spec.by == "text" else None
+            pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
         elif not isinstance(spec, GivenSpec):
             from hardneg.text import encoder
 

@@ -17,7 +17,7 @@ from hardneg.errors import ConfigError, HardnegError
 from hardneg.models import bpr_of_rows, l2
 from hardneg.models.propagation import dense
 from hardneg.negatives import CandidateSource, NegativeSampler
-from hardneg.negatives.sampler import rows
+from hardneg.negatives.sampler import items_read, rows
 from hardneg.random import Stream, generator
 from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
@@ -194,8 +194,8 @@ class _Loop:
 
     def _step(self, batch: Batch) -> tuple[float, Negatives]:
         candidates = self._candidates(batch)
-        embeddings: Embeddings = self.model(self._wanted(batch, candidates))
         stream = Stream(self.config.seed, "sampler", batch.epoch)
+        embeddings: Embeddings = self.model(self._wanted(batch, candidates, stream))
         negatives = self.sampler.sample(batch, embeddings, candidates, stream)
         loss = objective(batch, embeddings, negatives, self.config.l2)
         watched = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
@@ -215,14 +215,13 @@ class _Loop:
         drawn = self.candidates.draw(rows_, users, n=self.sampler.n_candidates, stream=stream)
         return torch.from_numpy(drawn).to(self.device)
 
-    def _wanted(self, batch: Batch, candidates: Tensor) -> Wanted | None:
+    def _wanted(self, batch: Batch, candidates: Tensor, stream: Stream) -> Wanted | None:
         """The rows that this step reads; all of them where an observer reads tables in it."""
         if any(observer.reads_tables(batch.step) for observer in self.observers):
             return None
         users, items = np.zeros(self.train.n_users, bool), np.zeros(self.train.n_items, bool)
         users[batch.users.cpu().numpy()] = True
-        items[batch.positives.cpu().numpy()] = True
-        items[candidates.cpu().numpy()] = True
+        items[items_read(self.sampler, batch, candidates, stream).cpu().numpy()] = True
         return Wanted(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
 
 
@@ -233,7 +232,9 @@ def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight
         scored, mixed = rows(embeddings.final_items, items), list[Tensor]()
     else:
         items = batch.positives.unsqueeze(1)
-        scored, mixed = torch.cat([rows(embeddings.final_items, items), negatives.vectors], dim=1), [negatives.ego]
+        given = negatives.positives
+        positives = rows(embeddings.final_items, items) if given is None else given.unsqueeze(1)
+        scored, mixed = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
     loss = bpr_of_rows(rows(embeddings.final_users, batch.users), scored)
     if weight > 0:
         loss = loss + weight * l2(rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items), *mixed)

@@ -1,4 +1,4 @@
-"""A process that asks the faulty server, for tests that kill it: python asker.py STORE URL ROWS [first row].
+"""A process that asks the faulty server, for tests that kill it: python -m tests.llm.engine.asker STORE URL ROWS [first row].
 
 Ends with a line of JSON: row -> [value, reason].
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from clients import Plain, parse
+from tests.llm.engine.clients import Plain, parse
 
 from hardneg.llm.engine.asking import ask
 from hardneg.llm.engine.config import EngineConfig
@@ -18,7 +18,7 @@ from hardneg.llm.engine.store import Store
 from hardneg.llm.protocol import Message, Request
 from hardneg.llm.tasks import Task
 
-CONFIG = EngineConfig(timeout=0.5, first_wait=0.02, retries=8)
+CONFIG = EngineConfig(timeout=60, first_wait=0.02, retries=8)
 RULES = "Answer with a JSON object whose key is answer."
 
 

@@ -96,6 +96,11 @@ class Official(Plain):
 
     clients: dict[int, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        import openai  # now, and not within the first call's time
+
+        assert openai.AsyncOpenAI
+
     def client(self) -> Any:
         import openai
 

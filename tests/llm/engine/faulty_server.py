@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on loopback that fails as real ones do, on purpose and reproducibly.
 
-    python tests/llm/faulty_server.py --faults .3 --log requests.log     # prints its address, ends with SIGTERM
+    python tests/llm/engine/faulty_server.py --faults .3 --log requests.log     # prints its address, ends with SIGTERM
 
 The answer is a function of the prompt: {"answer": ...}. What goes wrong with a request is a function of the seed, the
 prompt and how often that prompt has arrived (FAULTS), or of seed and prompt alone (what the prompt always meets). Every
@@ -21,8 +21,8 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,16 @@ class FaultyServer:
         return [words[1] for words in self.lines() if words[0] == "arrived"]
 
 
+Serve = Callable[..., FaultyServer]
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Serve]:
+    """A function that starts a server of a behaviour (`serve(faults=.3)`), logging in the folder; all end with the context."""
+    with ExitStack() as stack:
+        yield lambda **behaviour: stack.enter_context(FaultyServer(folder / "server.log", Behaviour(**behaviour)))
+
+
 async def serve(behaviour: Behaviour, log: int, port: int) -> None:
     state = State(behaviour, log)
     loop = asyncio.get_running_loop()
@@ -311,9 +321,6 @@ def main() -> None:
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(Behaviour(**({"faults": given.faults} | given.behaviour)), log, given.port))
 
-
-Serve = Callable[..., FaultyServer]
-"""Starts a server that behaves so; it ends with the test."""
 
 if __name__ == "__main__":
     main()

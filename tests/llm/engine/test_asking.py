@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual import VirtualLoop
+from tests.llm.engine.virtual import VirtualLoop
 
 from hardneg.errors import ConfigError
 from hardneg.llm.engine import asking as engine
@@ -119,12 +119,12 @@ class TestAsking:
         first = run(tasks(50), echo, store, total=50, watch=tallies.append)
         assert {row: answer.value for row, answer in first.items()} == {row: f"says row {row}" for row in range(50)}
         assert all(answer.asked == 1 and answer.reply is not None and not answer.reason for answer in first.values())
+        assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls) == (50, 0, 50)
         second = run(tasks(50), echo, store, total=50, watch=tallies.append)
         assert len(echo.asked) == 50
         assert all(answer.asked == 0 for answer in second.values())
         assert {row: answer.reply for row, answer in second.items()} == {r: a.reply for r, a in first.items()}
-        assert [tally.stored for tally in tallies][-1] == 50
-        assert (tallies[-1].rows, tallies[-1].calls, tallies[-1].total) == (50, 0, 50)
+        assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls, tallies[-1].total) == (50, 50, 0, 50)
 
     def test_nothing_to_ask_is_no_problem(self, store: Store, echo: Model) -> None:
         assert run([], echo, store) == {}

@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asker import request, tasks
-from clients import Official, Plain, parse
-from faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of
+from tests.llm.engine.asker import request, tasks
+from tests.llm.engine.clients import Official, Plain, parse
+from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of, servers
 
 from hardneg.llm.engine.asking import ask
 from hardneg.llm.engine.config import EngineConfig
@@ -21,8 +22,14 @@ from hardneg.llm.engine.tally import Tally
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request
 from hardneg.llm.tasks import Answer
 
-QUICK = EngineConfig(timeout=0.5, first_wait=0.02, retries=8)
+QUICK = EngineConfig(timeout=1.5, first_wait=0.02, retries=8)
 KINDS = [Plain, Official]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    with servers(tmp_path) as start:
+        yield start
 
 
 def texts(row: int) -> list[str]:
@@ -38,7 +45,7 @@ def run(
     return {answer.row: answer for answer in answers}
 
 
-def meet(model: Any, row: int = 1, timeout: float = 0.3) -> Reply | Refusal:
+def meet(model: Any, row: int = 1, timeout: float = 20) -> Reply | Refusal:
     async def call() -> Reply | Refusal:
         async with asyncio.timeout(timeout):
             return (await model.complete([request(row)]))[0]
@@ -52,7 +59,7 @@ class TestTheServer:
 
     def test_a_whole_answer_is_a_function_of_the_prompt(self, serve: Serve, kind: Any) -> None:
         server = serve()
-        replies = [meet(kind(server.url), row, timeout=20) for row in (1, 2, 1)]
+        replies = [meet(kind(server.url), row) for row in (1, 2, 1)]
         assert [reply.text for reply in replies] == [answer_of(texts(row)) for row in (1, 2, 1)]
         assert replies[0].usage.prompt_tokens == 11
         assert server.arrived() == [digest_of(texts(row)) for row in (1, 2, 1)]
@@ -61,24 +68,24 @@ class TestTheServer:
     def test_each_fault_fails_the_call(self, serve: Serve, kind: Any, fault: str) -> None:
         server = serve(faults=1, kinds=[fault], faulty_arrivals=1, retry_after="7")
         with pytest.raises((CallFailed, TimeoutError)) as met:
-            meet(kind(server.url), timeout=2 if fault not in {"hang", "drip"} else 0.3)
+            meet(kind(server.url), timeout=1 if fault in {"hang", "drip"} else 20)
         assert (met.type is TimeoutError) == (fault in {"hang", "drip"})
         if fault == "limit_after":
             assert met.value.retry_after == 7
-        assert meet(kind(server.url), timeout=20).text == answer_of(texts(1)), "its next arrival does better"
+        assert meet(kind(server.url)).text == answer_of(texts(1)), "its next arrival does better"
         assert [words[2] for words in server.lines() if words[0] == "arrived"] == [fault, "-"]
 
     def test_prompts_may_always_be_refused_or_answered_badly(self, serve: Serve, kind: Any) -> None:
         model = kind(serve(refused=0.3, bad=0.4).url)
-        found = [meet(model, row, timeout=20) for row in range(30)]
-        assert [meet(model, row, timeout=20) == found[row] for row in range(3)] == [True] * 3
+        found = [meet(model, row) for row in range(30)]
+        assert [meet(model, row) == found[row] for row in range(3)] == [True] * 3
         assert any(isinstance(reply, Refusal) and "status 400" in reply.reason for reply in found)
         texts = [reply.text for reply in found if isinstance(reply, Reply)]
         assert {text[:2] for text in texts} == {"I ", '{"'}
 
     def test_nobody_there_is_a_failure_too(self, kind: Any) -> None:
         with pytest.raises(CallFailed):
-            meet(kind("http://127.0.0.1:9/v1"), timeout=20)
+            meet(kind("http://127.0.0.1:9/v1"))
 
 
 def test_embeddings_are_numbers_of_the_text(serve: Serve) -> None:
@@ -97,7 +104,7 @@ def test_embeddings_are_numbers_of_the_text(serve: Serve) -> None:
 def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_asked_again(
     serve: Serve, kind: Any, tmp_path: Path
 ) -> None:
-    server = serve(faults=0.3, bad=0.05, refused=0.03, drip_seconds=2)
+    server = serve(faults=0.3, bad=0.05, refused=0.03, drip_seconds=30)
     seen: list[Tally] = []
     first = run(kind(server.url), tmp_path / "s", total=200, watch=seen.append)
     for row, answer in first.items():
@@ -111,7 +118,7 @@ def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_a
     assert seen[-1].retries > 20
     assert seen[-1].re_asks > 2
     arrived = server.arrived()
-    assert len(arrived) == seen[-1].calls
+    assert 260 < len(arrived) <= seen[-1].calls
     second = run(kind(server.url), tmp_path / "s")
     assert server.arrived() == arrived
     assert {row: (answer.value, answer.reason) for row, answer in second.items()} == {

@@ -143,6 +143,7 @@ class TestClaims:
         store.claim(["a/0", "b/0", "c/0"], ME)
         save(store, "a/0")
         save(store, "b/0", Failure("failed", "x"))
+        assert store._db.execute("SELECT key FROM claims").fetchall() == [("c/0",)]
         assert store.claim(["a/0", "b/0", "c/0"], OTHER).theirs == {"c/0"}
         store.release(ME)
         assert store.claim(["c/0"], OTHER).ours == {"c/0"}

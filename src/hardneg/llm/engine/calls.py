@@ -165,7 +165,8 @@ class Caller:
             self._stop(stop)
         except Exception as error:  # noqa: BLE001 - raised again by `run`
             self._end(error)
-        self._end_when_back()
+        finally:
+            self._end_when_back()
 
     async def _send(self, call: Call) -> None:
         requests = [job.request for job in call.jobs]

@@ -16,8 +16,8 @@ class EngineConfig(Config):
     """Calls a minute, spread evenly; at most a second's worth at once."""
     tokens_per_minute: PositiveFloat | None = None
     """Prompt and answer tokens a minute, reserved at the worst case and settled by what the model counted."""
-    timeout: PositiveFloat = 120.0
-    """Seconds that one call may take."""
+    timeout: PositiveFloat = 600.0
+    """Seconds that one call may take; a batch on a slow machine may need more."""
     retries: NonNegativeInt = 6
     """How often a failed call is repeated before its rows are listed."""
     first_wait: PositiveFloat = 0.5

@@ -90,7 +90,8 @@ def key_of(request: Request, model: str) -> str:
 class Store:
     """The file, open. May be used from several threads. Every error is an LlmError that names the file.
 
-    keep_requests: also keep what was asked, for whoever audits; replies are found without it.
+    keep_requests: also keep what was asked, for whoever audits: the prompt's size a reply, and no time to speak of.
+    Replies are found without it.
     """
 
     def __init__(self, path: Path, *, keep_requests: bool = True) -> None:

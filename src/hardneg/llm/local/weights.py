@@ -20,12 +20,14 @@ class Source:
     """Where a model's files are.
 
     location: a folder, or a name on the hub. device: as torch names it; on the CPU numbers have 32 bits, elsewhere 16
-    (bfloat16). four_bit: hold the weights in 4 bits (NF4, computing in bfloat16), which needs bitsandbytes.
+    (bfloat16). four_bit: hold the weights in 4 bits (NF4, computing in bfloat16), which needs bitsandbytes. called: what
+    to name it where the folder's name says little.
     """
 
     location: str
     device: str = "cpu"
     four_bit: bool = False
+    called: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -35,7 +37,7 @@ class Source:
     @property
     def name(self) -> str:
         """The folder's own name, or the name on the hub; no path."""
-        return Path(self.location).resolve().name if self.is_folder else self.location
+        return self.called or (Path(self.location).resolve().name if self.is_folder else self.location)
 
     @property
     def numbers(self) -> str:

@@ -6,11 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from hardneg.data.split import Split
 from hardneg.llm.tasks import Task
-from hardneg.text.asking import Asker, ModelView
-from hardneg.text.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, Prompts, UserPrompts
 from hardneg.text.profiles import Missing, Profiles, Side
-from hardneg.text.prompt import prompt
-from hardneg.text.replies import Said, profile_parser
+from hardneg.text.writing.asking import Asker, ModelView
+from hardneg.text.writing.profile_prompts import (
+    ITEM_PROMPT,
+    USER_PROMPT,
+    ItemPrompts,
+    ProfilesConfig,
+    Prompts,
+    UserPrompts,
+)
+from hardneg.text.writing.prompt import prompt
+from hardneg.text.writing.replies import Said, profile_parser
 from hardneg.types import Indices
 
 NOT_ANSWERED = "not answered"

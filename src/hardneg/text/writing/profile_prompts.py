@@ -16,9 +16,9 @@ from hardneg.data import columns as c
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.asking import ModelView
-from hardneg.text.prompt import Prompt, prompt
-from hardneg.text.replies import LONGEST, ProfileReply, schema
+from hardneg.text.writing.asking import ModelView
+from hardneg.text.writing.prompt import Prompt, prompt
+from hardneg.text.writing.replies import LONGEST, ProfileReply, schema
 from hardneg.types import Indices
 
 ITEM_PROMPT, USER_PROMPT = "item_profile", "user_profile"

@@ -16,14 +16,25 @@ from hardneg.errors import ConfigError
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Message, Reply, Request, Usage
-from hardneg.text.asking import Metered, Spent
-from hardneg.text.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, Estimate, Rate, Stage, compare, hours, money
-from hardneg.text.estimating import EstimateConfig, count, estimate_writing, spread_over, words
-from hardneg.text.negative_prompts import NegativesConfig
-from hardneg.text.negative_texts import write_negatives
-from hardneg.text.profile_prompts import ProfilesConfig
+from hardneg.text.estimates.estimate import (
+    FOLLOW_UPS,
+    ITEMS,
+    NEGATIVES,
+    USERS,
+    Estimate,
+    Rate,
+    Stage,
+    compare,
+    hours,
+    money,
+)
+from hardneg.text.estimates.estimating import EstimateConfig, count, estimate_writing, spread_over, words
 from hardneg.text.profiles import Profiles
-from hardneg.text.written import write_profiles
+from hardneg.text.writing.asking import Metered, Spent
+from hardneg.text.writing.negative_prompts import NegativesConfig
+from hardneg.text.writing.negative_texts import write_negatives
+from hardneg.text.writing.profile_prompts import ProfilesConfig
+from hardneg.text.writing.written_profiles import write_profiles
 
 STAGES = (ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
 

@@ -16,12 +16,12 @@ from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Message, Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.asking import ModelView
 from hardneg.text.names import Names
-from hardneg.text.profile_prompts import bare_titles
 from hardneg.text.profiles import Profiles
-from hardneg.text.prompt import prompt
-from hardneg.text.replies import LONGEST, MOST_PAIRS, NegativeReply, NegativesReply, schema
+from hardneg.text.writing.asking import ModelView
+from hardneg.text.writing.profile_prompts import bare_titles
+from hardneg.text.writing.prompt import prompt
+from hardneg.text.writing.replies import LONGEST, MOST_PAIRS, NegativeReply, NegativesReply, schema
 from hardneg.types import Flags, Indices
 
 ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_title"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hardneg.llm.protocol import Reply, Usage
 from hardneg.llm.structured import schema_of
 from hardneg.llm.tasks import BadReply
-from hardneg.text.replies import (
+from hardneg.text.writing.replies import (
     LONGEST,
     MOST_PAIRS,
     NONE_FOUND,

@@ -13,10 +13,10 @@ from hardneg.config import parse
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
-from hardneg.text.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_names
-from hardneg.text.negative_texts import SCHEMA, missing, write_negatives
 from hardneg.text.profiles import Profiles
-from hardneg.text.replies import NONE_FOUND
+from hardneg.text.writing.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_names
+from hardneg.text.writing.negative_texts import SCHEMA, missing, write_negatives
+from hardneg.text.writing.replies import NONE_FOUND
 
 Toy = Callable[..., Split]
 PROFILES = Profiles(["for cooks", "", "for campers", "", ""], ["cooks", "camps", "sits"], "hand")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hardneg.errors import ConfigError
-from hardneg.text import prompt as prompts
+from hardneg.text.writing import prompt as prompts
 
 FILE = "---\nname: ask\nversion: 2\nanswer_words: 5\nanswer_tokens: 9\n---\n## system\n\nSay {{it}}.\n\n## user\n\n{{one}}\n{{two}}\n"
 

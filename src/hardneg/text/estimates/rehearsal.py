@@ -11,12 +11,12 @@ import numpy as np
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Reply, Request
 from hardneg.llm.tasks import Answer, Task
-from hardneg.text.asking import Asker, ModelView, overheard
-from hardneg.text.negative_prompts import NegativesConfig, PairPrompts
-from hardneg.text.negative_texts import Asked
-from hardneg.text.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
 from hardneg.text.profiles import Profiles
-from hardneg.text.written import ask_rows
+from hardneg.text.writing.asking import Asker, ModelView, overheard
+from hardneg.text.writing.negative_prompts import NegativesConfig, PairPrompts
+from hardneg.text.writing.negative_texts import Asked
+from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
+from hardneg.text.writing.written_profiles import ask_rows
 from hardneg.types import Indices
 
 T = TypeVar("T")

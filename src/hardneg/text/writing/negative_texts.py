@@ -11,12 +11,12 @@ from hardneg.data.ledger import Entry, Ledger
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Reply
 from hardneg.llm.tasks import Task
-from hardneg.text.asking import Asker, ModelView
-from hardneg.text.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
 from hardneg.text.profiles import Profiles
-from hardneg.text.prompt import prompt
-from hardneg.text.replies import Said, negative_parser, negatives_parser, title_parser
-from hardneg.text.written import NOT_ANSWERED
+from hardneg.text.writing.asking import Asker, ModelView
+from hardneg.text.writing.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
+from hardneg.text.writing.prompt import prompt
+from hardneg.text.writing.replies import Said, negative_parser, negatives_parser, title_parser
+from hardneg.text.writing.written_profiles import NOT_ANSWERED
 from hardneg.types import Indices
 
 SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}

@@ -77,7 +77,7 @@ def prompt(name: str) -> Prompt:
     """One of our own prompts, by its name (NAMES)."""
     if name not in NAMES:
         raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(NAMES)}")
-    return read_prompt((files("hardneg.text") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
+    return read_prompt((files("hardneg.text.writing") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def digests(*names: str) -> Mapping[str, str]:

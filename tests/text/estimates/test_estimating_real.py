@@ -15,13 +15,13 @@ import pytest
 from hardneg.data import Dataset, FilterConfig, Split, SplitConfig, make_split
 from hardneg.data.sources import read_table
 from hardneg.llm.protocol import Reply, Request, Usage
-from hardneg.text.asking import Metered
-from hardneg.text.estimate import compare
-from hardneg.text.estimating import EstimateConfig, estimate_writing, words
-from hardneg.text.negative_prompts import NegativesConfig
-from hardneg.text.negative_texts import write_negatives
-from hardneg.text.profile_prompts import ProfilesConfig
-from hardneg.text.written import write_profiles
+from hardneg.text.estimates.estimate import compare
+from hardneg.text.estimates.estimating import EstimateConfig, estimate_writing, words
+from hardneg.text.writing.asking import Metered
+from hardneg.text.writing.negative_prompts import NegativesConfig
+from hardneg.text.writing.negative_texts import write_negatives
+from hardneg.text.writing.profile_prompts import ProfilesConfig
+from hardneg.text.writing.written_profiles import write_profiles
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hardneg.data import Split
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Request
-from hardneg.text.profile_prompts import ItemPrompts, Ordered, ProfilesConfig, UserPrompts
+from hardneg.text.writing.profile_prompts import ItemPrompts, Ordered, ProfilesConfig, UserPrompts
 
 Toy = Callable[..., Split]
 View = FunctionModel(lambda _: "")

@@ -15,11 +15,11 @@ from hardneg.artifacts import manifest_of
 from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.text import profiles
-from hardneg.text.negative_prompts import NegativesConfig
-from hardneg.text.negative_texts import write_negatives
 from hardneg.text.profiles import Missing
-from hardneg.text.replies import NONE_FOUND
-from hardneg.text.written import NOT_ANSWERED, write_profiles
+from hardneg.text.writing.negative_prompts import NegativesConfig
+from hardneg.text.writing.negative_texts import write_negatives
+from hardneg.text.writing.replies import NONE_FOUND
+from hardneg.text.writing.written_profiles import NOT_ANSWERED, write_profiles
 
 Toy = Callable[..., Split]
 

@@ -17,13 +17,13 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Message, Request
 from hardneg.random import generator
-from hardneg.text.asking import Asker, ModelView
-from hardneg.text.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, Estimate, Stage, together
-from hardneg.text.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
-from hardneg.text.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
+from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, Estimate, Stage, together
+from hardneg.text.estimates.rehearsal import Learnt, PairsHeard, ProfilesHeard, rehearse_pairs, rehearse_profiles
 from hardneg.text.profiles import Profiles
-from hardneg.text.prompt import prompt
-from hardneg.text.rehearsal import Learnt, PairsHeard, ProfilesHeard, rehearse_pairs, rehearse_profiles
+from hardneg.text.writing.asking import Asker, ModelView
+from hardneg.text.writing.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
+from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
+from hardneg.text.writing.prompt import prompt
 from hardneg.types import Indices
 
 FILLER = (

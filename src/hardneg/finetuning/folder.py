@@ -1,0 +1,158 @@
+"""A tuned model on disk: adapter, lifts, template and settings; of the base only who it is, not where it lay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hardneg.config import parse
+from hardneg.errors import ConfigError, DataError
+from hardneg.finetuning.inputs import Space, Spaces
+from hardneg.finetuning.model import ModelConfig, Writer, open_writer
+from hardneg.finetuning.template import Template, TemplateConfig
+from hardneg.finetuning.tuning import Tuned
+from hardneg.llm.local.weights import Source
+
+ABOUT = "tuned.json"
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_ABOUT = "adapter_config.json"
+LIFTS = "lifts.safetensors"
+BASE = "base.safetensors"
+METRICS = "metrics.parquet"
+HELD_OUT = "held_out.parquet"
+
+
+def save(folder: Path, tuned: Tuned, template: Template, source: Source) -> None:
+    """Write a tuned model into a folder that grows (`artifacts.writing`).
+
+    tuned.json: template, model settings, sizes, the base's name and content hash. adapter_model.safetensors and
+    adapter_config.json: as peft reads them. lifts.safetensors. base.safetensors: all weights, where all were trained.
+    metrics.parquet: step, loss, held_out_loss, information (nats). held_out.parquet: pair rows never tuned on.
+    """
+    writer, progressed = tuned.writer, tuned.progressed
+    lifts = (writer.user_lift, writer.item_lift, writer.label_lift)
+    about = {
+        "template": template.config.model_dump(),
+        "model": writer.config.model_dump(),
+        "sizes": [lift.inner.in_features for lift in lifts],
+        "base": {"name": source.name, "identity": _identity(source)},
+        "best_step": progressed.best_step,
+    }
+    _write_json(folder / ABOUT, about)
+    _write_tensors(folder / LIFTS, writer.lifts.state_dict())
+    if writer.config.adapt == "lora":
+        _save_adapter(folder, writer, source)
+    elif writer.config.adapt == "full":
+        _write_tensors(folder / BASE, writer.network.state_dict())
+    schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64, "information": pl.Float64}
+    pl.DataFrame(progressed.curves, schema=schema).fill_nan(None).write_parquet(folder / METRICS)
+    pl.DataFrame({"pair_row": tuned.held_out}).write_parquet(folder / HELD_OUT)
+
+
+def load(folder: Path, source: Source) -> tuple[Writer, Template]:
+    """Open a tuned model over its base, which `source` finds; no part of it is made up.
+
+    Raises ConfigError where the base is another one than was tuned, DataError where files are missing or broken.
+    """
+    about = _about(folder)
+    if (found := _identity(source)) != about["base"]["identity"]:
+        raise ConfigError(
+            f"{folder} was tuned on {about['base']['name']} ({about['base']['identity'][:12]}), but the base given is "
+            f"{source.name} ({found[:12]}); give the same one"
+        )
+    config = parse(ModelConfig, about["model"], where=f"{folder / ABOUT}, model")
+    template = Template(source.tokenizer(), parse(TemplateConfig, about["template"], where=f"{folder / ABOUT}"))
+    template.require_room(source.positions)
+    writer = open_writer(source, config, spaces=Spaces(*(Space(int(size)) for size in about["sizes"])))
+    _restore(writer.lifts, _tensors(folder / LIFTS), folder / LIFTS)
+    if config.adapt == "lora":
+        _load_adapter(folder / ADAPTER, writer)
+    elif config.adapt == "full":
+        _restore(writer.network, _tensors(folder / BASE), folder / BASE)
+    return writer.eval(), template
+
+
+def base_of(folder: Path) -> str:
+    """Name of the base that a folder was tuned on."""
+    return str(_about(folder)["base"]["name"])
+
+
+def _identity(source: Source) -> str:
+    """Who the base is, however its numbers are held: what was tuned on a GPU may write on a CPU."""
+    return source.identity().rpartition(":")[0]
+
+
+def _save_adapter(folder: Path, writer: Writer, source: Source) -> None:
+    _write_tensors(folder / ADAPTER, _adapter_of(writer))
+    settings = writer.network.peft_config["default"].to_dict()
+    settings |= {"base_model_name_or_path": source.name, "inference_mode": True, "revision": None}
+    _write_json(folder / ADAPTER_ABOUT, settings)
+
+
+def _load_adapter(path: Path, writer: Writer) -> None:
+    from peft import set_peft_model_state_dict
+
+    tensors = _tensors(path)
+    _require_same(tensors, _adapter_of(writer), path)
+    set_peft_model_state_dict(writer.network, tensors)
+
+
+def _adapter_of(writer: Writer) -> dict[str, Tensor]:
+    """The adapter's tensors by peft's names; no token was added, so nothing of the base goes with them."""
+    from peft import get_peft_model_state_dict
+
+    found: dict[str, Tensor] = get_peft_model_state_dict(writer.network, save_embedding_layers=False)
+    return found
+
+
+def _restore(module: Any, tensors: Mapping[str, Tensor], path: Path) -> None:
+    _require_same(tensors, module.state_dict(), path)
+    module.load_state_dict(dict(tensors))
+
+
+def _require_same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Every tensor is there, of the right shape; a part that is missing would silently be the untuned one."""
+    wrong = [name for name in {**wanted, **found} if _shape(found, name) != _shape(wanted, name)]
+    if wrong:
+        raise DataError(
+            f"{path} does not fit the base: {len(wrong)} tensors are missing or of other shapes (first: {wrong[0]}); "
+            "tune again"
+        )
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(tensors[name].shape) if name in tensors else None
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        found["base"]["identity"], found["base"]["name"], found["model"], found["template"], found["sizes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / ABOUT} cannot be read ({error}); expected a tuned model, check the path") from None
+    return found
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        found: dict[str, Tensor] = load_file(path)
+    except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
+        raise DataError(f"{path} cannot be read ({error}); tune again") from None
+    return found
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}, path)
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    def plain(value: object) -> object:
+        return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+
+    path.write_text(json.dumps(dict(values), indent=2, sort_keys=True, default=plain) + "\n", encoding="utf-8")

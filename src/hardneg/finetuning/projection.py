@@ -1,0 +1,76 @@
+"""Narrower vectors on the way out, so that those of a large model need not be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import PositiveInt
+from safetensors.numpy import load_file, save_file
+
+from hardneg.config import Config
+from hardneg.errors import ConfigError
+from hardneg.random import generator
+from hardneg.types import Floats
+
+
+class ProjectionConfig(Config):
+    """How vectors are made narrower."""
+
+    kind: Literal["orthogonal", "pca"] = "orthogonal"
+    """orthogonal: onto random directions, the same for any data; pca: onto the main axes of some of the vectors."""
+    size: PositiveInt = 384
+    sample: PositiveInt = 4096
+    """Pairs whose vectors decide the axes of pca, drawn by the seed."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Projection:
+    """(vectors - mean) @ matrix. mean: (width,). matrix: (width, size)."""
+
+    mean: Floats
+    matrix: Floats
+
+    def __call__(self, vectors: Floats) -> Floats:
+        """(rows, width) to (rows, size), float32."""
+        return np.asarray((vectors - self.mean) @ self.matrix, np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write mean and matrix."""
+        save_file({"matrix": np.ascontiguousarray(self.matrix), "mean": np.ascontiguousarray(self.mean)}, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Projection:
+        """What `save` wrote."""
+        tensors = load_file(path)
+        return cls(tensors["mean"], tensors["matrix"])
+
+
+def orthogonal(width: int, size: int, *, seed: int) -> Projection:
+    """Onto `size` random orthogonal directions, stretched so that lengths and cosines stay the same on average."""
+    _require_narrower(width, size)
+    drawn = generator(seed, "projection").standard_normal((width, size))
+    directions, signs = np.linalg.qr(drawn)
+    matrix = directions * np.sign(np.diag(signs)) * np.sqrt(width / size)
+    return Projection(np.zeros(width, np.float32), matrix.astype(np.float32))
+
+
+def pca(vectors: Floats, size: int) -> Projection:
+    """Onto the main axes of vectors (rows, width), around their mean; lengths are not kept, differences are."""
+    _require_narrower(vectors.shape[1], size)
+    if len(vectors) < size:
+        raise ConfigError(f"{len(vectors)} vectors have no {size} main axes; lower the size or raise the sample")
+    exact = vectors.astype(np.float64)
+    mean = exact.mean(axis=0)
+    _, axes = np.linalg.eigh((exact - mean).T @ (exact - mean))
+    axes = axes[:, ::-1][:, :size]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(size)])  # an axis has no sign of its own
+    return Projection(mean.astype(np.float32), axes.astype(np.float32))
+
+
+def _require_narrower(width: int, size: int) -> None:
+    if size > width:
+        raise ConfigError(f"vectors of {width} numbers cannot be projected to {size}; give at most {width}")

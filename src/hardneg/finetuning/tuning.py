@@ -1,0 +1,236 @@
+"""The tuning loop: a language model learns to write MixGCF's hard negatives from hybrid prompts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from hardneg.config import Config
+from hardneg.data.ledger import Entry, Ledger
+from hardneg.errors import DataError, HardnegError
+from hardneg.finetuning.checkpoint import Progressed, Resume, copied, load_checkpoint, put, save_checkpoint
+from hardneg.finetuning.contrastive import cached_backward, info_nce, information
+from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, tensor
+from hardneg.finetuning.model import Writer, checkpoint_layers, seeded
+from hardneg.finetuning.template import Template
+from hardneg.random import generator
+from hardneg.types import Flags, Floats, Indices, Progress
+
+
+class TuningConfig(Config):
+    """How the model is tuned."""
+
+    pairs: PositiveInt = 100_000
+    """At most so many train pairs are used, drawn by the seed; the paper's number."""
+    epochs: PositiveInt = 1
+    """At most so many passes over them."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Pairs that are compared with one another: in-batch negatives are one fewer. Memory does not depend on it."""
+    micro_batch: PositiveInt = 32
+    """Prompts that are in memory at once; changes speed and rounding alone."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are averaged into one step."""
+    learning_rate: PositiveFloat = 2e-4
+    """Of AdamW, for the adapter (or the whole base)."""
+    lift_learning_rate: PositiveFloat = 1e-3
+    """For the lifts, which start from nothing."""
+    weight_decay: NonNegativeFloat = 0.01
+    clip: PositiveFloat = 1.0
+    """Longest gradient of a step."""
+    temperature: PositiveFloat = 0.05
+    """Of Eq. 12; the release's value."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the used *train* pairs that decides when to stop. Valid and test pairs decide nothing here."""
+    held_out_most: PositiveInt = 2048
+    look_every: PositiveInt = 50
+    """Steps between looks at the held-out pairs; tuning starts and ends with one."""
+    patience: PositiveInt = 5
+    """Looks without gain after which tuning ends."""
+    checkpoint_every: PositiveInt = 50
+    """Steps between checkpoints, where there is a place for them."""
+    gradient_checkpointing: bool = False
+    """Compute layers again in the backward pass instead of holding them: less memory, a third more work."""
+    seed: int = 0
+    """Decides which pairs are used and held out, their order, and dropout."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned writer, put back to its best look, and how it got there.
+
+    held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. ledger: rows left out.
+    """
+
+    writer: Writer
+    progressed: Progressed
+    held_out: Indices
+    ledger: Ledger
+
+
+class TuningDivergedError(HardnegError, ArithmeticError):
+    """The loss is no finite number."""
+
+
+def tune(
+    writer: Writer,
+    template: Template,
+    inputs: Inputs,
+    labels: Floats,
+    config: TuningConfig,
+    *,
+    resume: Resume | None = None,
+    progress: Progress | None = None,
+) -> Tuned:
+    """Minimise Eq. 12 with AdamW until the held-out loss stops falling, and put the best look's weights back.
+
+    labels: (pairs, size), MixGCF's hard negative of every pair row, of the size of an item's embedding; rows that are
+    not finite are left out and counted. The same seed gives the same result to the last bit on one CPU thread, also
+    when killed and resumed. Raises DataError and TuningDivergedError.
+    """
+    if labels.shape != (len(inputs.pairs), inputs.items.shape[1]):
+        raise DataError(
+            f"found labels of shape {labels.shape}, expected {(len(inputs.pairs), inputs.items.shape[1])}: a row for every "
+            "train pair, as long as an item's embedding; make them from this split and model"
+        )
+    usable = np.isfinite(labels).all(axis=1) & ~inputs.silent(template)
+    rows, held = _parted(np.flatnonzero(usable), config)
+    loop = _Loop(writer, template, inputs, labels, config, rows=rows, held=held)
+    loop.run(resume, progress)
+    return Tuned(writer.eval(), loop.progressed, np.sort(held), (*_left_out(usable), *inputs.ledger(template)))
+
+
+def _parted(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
+    """Pair rows to tune on, and pair rows to look at."""
+    drawn = generator(config.seed, "tuning pairs").permutation(usable)[: config.pairs]
+    n = max(min(math.ceil(config.held_out * len(drawn)), config.held_out_most), 2)
+    if len(drawn) < n + 2:
+        raise DataError(f"{len(drawn)} pairs can be tuned on, expected at least {n + 2}; check the labels")
+    return drawn[n:], drawn[:n]
+
+
+class _Loop:
+    """What stays the same from step to step, and what changes (`progressed`)."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        template: Template,
+        inputs: Inputs,
+        labels: Floats,
+        config: TuningConfig,
+        *,
+        rows: Indices,
+        held: Indices,
+    ) -> None:
+        self.writer, self.inputs, self.labels, self.config = writer, inputs, labels, config
+        self.rows, self.held = rows, held
+        self.tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+        self.trained = writer.trained()
+        lifts = [value for name, value in self.trained.items() if not name.startswith("network.")]
+        base = [value for name, value in self.trained.items() if name.startswith("network.")]
+        groups = [{"params": lifts, "lr": config.lift_learning_rate}, {"params": base, "lr": config.learning_rate}]
+        self.adam = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        self.per_batch = min(config.batch_size, len(rows))
+        self.batches = len(rows) // self.per_batch  # an unfinished last batch would have fewer negatives
+        self.steps = max(self.batches * config.epochs // config.accumulate, 1)
+        self.progressed, self.best = Progressed(), copied(self.trained)
+        if config.gradient_checkpointing:
+            checkpoint_layers(writer)
+
+    def run(self, resume: Resume | None, progress: Progress | None) -> None:
+        """From the first look, or from the checkpoint, to the best weights."""
+        found = load_checkpoint(resume, self.trained, self.adam) if resume else None
+        if found:
+            self.progressed, self.best = found
+        else:
+            self._look()
+        while self.progressed.step < self.steps and self.progressed.looks_without_gain < self.config.patience:
+            self._step()
+            step = self.progressed.step
+            if step % self.config.look_every == 0 or step == self.steps:
+                self._look()
+            if resume and (step % self.config.checkpoint_every == 0 or step == self.steps):
+                save_checkpoint(resume, self.progressed, self.trained, self.adam, self.best)
+            if progress is not None:
+                progress(f"tuning (held-out loss {self.progressed.best_loss:.3f})", step, self.steps)
+        put(self.trained, self.best)
+
+    def _step(self) -> None:
+        """One step of AdamW over `accumulate` batches."""
+        config, step = self.config, self.progressed.step
+        self.writer.train()
+        self.adam.zero_grad(set_to_none=True)
+        numbers = range(step * config.accumulate, (step + 1) * config.accumulate)
+        loss = sum(self._backward(number) for number in numbers) / config.accumulate
+        if not math.isfinite(loss):
+            raise TuningDivergedError(f"the loss is {loss} in step {step + 1}; lower the learning rates")
+        torch.nn.utils.clip_grad_norm_(self.trained.values(), config.clip)
+        self.adam.step()
+        self.progressed.step += 1
+        self.progressed.losses.append(loss)
+
+    def _backward(self, number: int) -> float:
+        """Add a batch's gradients; its dropout is a function of the seed and the batch's number."""
+        epoch, place = divmod(number, self.batches)
+        order = generator(self.config.seed, "tuning order", epoch).permutation(self.rows)
+        chunks, rows = self._chunks(order[place * self.per_batch : (place + 1) * self.per_batch])
+        seeds = generator(self.config.seed, "tuning dropout", number).integers(2**62, size=len(chunks))
+
+        def forward(chunk: int) -> Tensor:
+            with seeded(int(seeds[chunk]), self.writer.device):
+                return self._vectors(chunks[chunk])
+
+        return cached_backward(
+            forward, len(chunks), lambda found: self._loss(found, rows), weight=1 / self.config.accumulate
+        )
+
+    def _chunks(self, rows: Indices) -> tuple[list[Indices], Indices]:
+        """Pair rows by the length of their prompts, in micro-batches and whole."""
+        rows = rows[np.argsort(lengths_of(self.inputs, self.tokens, rows), kind="stable")]
+        size = self.config.micro_batch
+        return [rows[start : start + size] for start in range(0, len(rows), size)], rows
+
+    def _vectors(self, rows: Indices) -> Tensor:
+        found: Tensor = self.writer(batch_of(self.inputs, self.tokens, rows, self.writer.device))
+        return found
+
+    def _loss(self, vectors: Tensor, rows: Indices) -> Tensor:
+        lift, device = self.writer.label_lift, self.writer.device
+        labels = lift(tensor(self.labels[rows], device))
+        positives = lift(tensor(self.inputs.items[self.inputs.pairs.items[rows]], device))
+        return info_nce(vectors, labels, positives, temperature=self.config.temperature)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Measure on the held-out pairs, in batches as large as those of tuning, and keep the best weights."""
+        self.writer.eval()
+        size, total, bound = self.per_batch, 0.0, 0.0
+        for start in range(0, len(self.held), size):
+            chunks, rows = self._chunks(self.held[start : start + size])
+            loss = float(self._loss(torch.cat([self._vectors(chunk) for chunk in chunks]), rows))
+            total += loss * len(rows)
+            bound += information(loss, len(rows)) * len(rows)
+        progressed, loss = self.progressed, total / len(self.held)
+        before = float(np.mean(progressed.losses)) if progressed.losses else math.nan
+        progressed.curves.append(
+            {"step": progressed.step, "loss": before, "held_out_loss": loss, "information": bound / len(self.held)}
+        )
+        progressed.losses = []
+        progressed.looks_without_gain += 1
+        if loss < progressed.best_loss:
+            progressed.best_loss, progressed.best_step, progressed.looks_without_gain = loss, progressed.step, 0
+            self.best = copied(self.trained)
+
+
+def _left_out(usable: Flags) -> Ledger:
+    rows = np.flatnonzero(~usable)
+    if not len(rows):
+        return ()
+    reason = "have no finite label or say nothing, and are not tuned on"
+    return (Entry("labels of train pairs", reason, len(rows), f"pair row {rows[0]}", "make the labels again"),)

@@ -1,0 +1,25 @@
+"""What a sampler needs besides train pairs, as a folder gives it: mined negatives, or neighbours of items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardneg import artifacts
+from hardneg.data.split import Split
+from hardneg.negatives import mined, neighbours
+from hardneg.negatives.mined import Mined
+from hardneg.negatives.neighbours import Neighbours
+
+Given = Mined | Neighbours
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of folder that it is taken for: neighbours where it says so, else negatives."""
+    return neighbours.KIND if artifacts.kind_at(folder) == neighbours.KIND else mined.KIND
+
+
+def read(folder: Path, split: Split) -> Given:
+    """Read a negatives or a neighbours folder; DataError where it is neither, or of another split's size."""
+    if kind_of(folder) == neighbours.KIND:
+        return neighbours.read(folder, split.train.n_items)
+    return mined.read(folder, split.vocabulary, len(split.train))

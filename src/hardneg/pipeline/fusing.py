@@ -1,0 +1,135 @@
+"""Late fusion and text alone as run folders: they train nothing, and are evaluated and served like any run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import Field, NonNegativeFloat
+
+from hardneg import api, artifacts
+from hardneg.config import Config
+from hardneg.data import split as splits
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError
+from hardneg.evaluation import best_weight, fused, fusion, text_only
+from hardneg.pipeline.costs import NAME as COSTS
+from hardneg.pipeline.costs import Needed, needed_by
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.serving import read_run, require_split_of
+from hardneg.pipeline.training import RUN, run_costs, write_serving
+from hardneg.text import Encoded, encoded
+from hardneg.types import Embeddings, Floats
+
+NO_EPOCHS = {"best epoch": 0, "epochs": 0}
+"""Of text alone, which is not trained."""
+
+
+class FusionConfig(Config):
+    """How far text is trusted: score = u.v + g cos(profile, text)."""
+
+    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.WEIGHTS
+    """What g is chosen from, on validation pairs."""
+    select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
+    """The validation metric that chooses."""
+    centred: bool = True
+    """Take the mean off profiles and off item texts before the cosine."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What goes into a run folder: tables, validation value a weight (inf for text alone), epochs of the model."""
+
+    embeddings: Embeddings
+    values: Mapping[float, float]
+    epochs: Mapping[str, int]
+
+
+def fuse(
+    run_folder: Path, split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None
+) -> None:
+    """Fuse a finished run with text into another run folder; g is chosen on validation, test pairs are not read."""
+    config = config or FusionConfig()
+    require_split_of(run_folder, split_folder)
+    if "method" in (manifest := artifacts.manifest_of(run_folder, RUN))["config"]:
+        raise ConfigError(f"{run_folder} is {manifest['config']['method']} already, expected a trained run; give that")
+    settings = {"method": "late fusion", **config.model_dump(mode="json")}
+    inputs = {"run": artifacts.file_hash(run_folder / "embeddings.safetensors")}
+    inputs |= _inputs(split_folder, vectors_folder)
+    if artifacts.finished(out, artifacts.key_of(RUN, settings, inputs)):
+        return
+    started = time.perf_counter()
+    data, model = splits.read(split_folder), read_run(run_folder).embeddings
+    tables = _tables(encoded.read(vectors_folder), config)
+    values = fusion.measured(model, *tables, data.valid, data.train, metric=config.select, weights=config.weights)
+    chosen = fused(model, *tables, best_weight(values))
+    made = _Made(chosen, values, {name: manifest["notes"][name] for name in NO_EPOCHS})
+    seconds, needed = _costs_of(run_folder)
+    seconds += time.perf_counter() - started
+    _write(out, made, data, settings, inputs, run_costs(seconds, needed + needed_by(vectors_folder)), config.select)
+
+
+def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None) -> None:
+    """Text alone as a run folder: cos(profile, text), nothing trained and nothing chosen."""
+    config = config or FusionConfig()
+    settings = {"method": "text only", "select": config.select, "centred": config.centred}
+    inputs = _inputs(split_folder, vectors_folder)
+    if artifacts.finished(out, artifacts.key_of(RUN, settings, inputs)):
+        return
+    started = time.perf_counter()
+    data = splits.read(split_folder)
+    api.require_validation(data)
+    alone = text_only(*_tables(encoded.read(vectors_folder), config))
+    made = _Made(alone, {float("inf"): fusion.value_of(alone, data.valid, data.train, config.select)}, NO_EPOCHS)
+    costs = run_costs(time.perf_counter() - started, needed_by(vectors_folder))
+    _write(out, made, data, settings, inputs, costs, config.select)
+
+
+def _inputs(split_folder: Path, vectors_folder: Path) -> dict[str, str]:
+    """Hashes of what text alone is made from, by the names of a run's."""
+    return {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "valid": artifacts.file_hash(split_folder / "valid.parquet"),
+        "vectors": hash_of_same_split(vectors_folder, encoded.KIND, split_folder),
+    }
+
+
+def _tables(vectors: Encoded, config: FusionConfig) -> tuple[Floats, Floats]:
+    """Profiles and item texts, ready for a cosine."""
+    if not config.centred:
+        return vectors.users, vectors.items
+    return fusion.centred(vectors.users), fusion.centred(vectors.items)
+
+
+def _costs_of(run_folder: Path) -> tuple[float, Needed]:
+    """Seconds and language models behind a trained run."""
+    costs = json.loads((run_folder / COSTS).read_text(encoding="utf-8"))
+    return costs["seconds"], Needed(costs["llm_calls"], costs["llm_tokens"], costs["money"])
+
+
+def _write(
+    out: Path,
+    made: _Made,
+    data: Split,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    costs: dict[str, Any],
+    select: str,
+) -> None:
+    weight = best_weight(dict(made.values))
+    # JSON knows no infinity: text alone has no weight.
+    notes: dict[str, Any] = {"weight": None if weight == float("inf") else weight, "select": select, **made.epochs}
+    notes["on validation"] = {f"{w:g}": value for w, value in made.values.items()}
+    curve = [
+        {"epoch": made.epochs["best epoch"], "split": "valid", "metric": select, "value": value, "weight": w}
+        for w, value in made.values.items()
+    ]
+    with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
+        pl.DataFrame(curve).write_parquet(folder / "metrics.parquet")
+        write_serving(folder, made.embeddings, data)
+        artifacts.write_costs(folder, costs)

@@ -1,0 +1,1 @@
+"""What writing will take, from the real prompts."""

@@ -1,0 +1,94 @@
+"""Eq. 12 against a loop, and gradients in pieces against gradients of the whole."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.finetuning.conftest import Bases
+from tests.finetuning.tiny import opened
+from torch import nn
+
+from hardneg.finetuning import ModelConfig
+from hardneg.finetuning.contrastive import cached_backward, info_nce, information
+from hardneg.finetuning.inputs import batch_of
+from hardneg.finetuning.model import checkpoint_layers, seeded
+
+
+def slow(queries: np.ndarray, labels: np.ndarray, positives: np.ndarray, temperature: float) -> float:
+    def s(a: np.ndarray, b: np.ndarray) -> float:
+        return math.exp(float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)) / temperature)
+
+    total = 0.0
+    for i in range(len(queries)):
+        negatives = [s(queries[i], labels[j]) for j in range(len(queries)) if j != i] + [s(queries[i], positives[i])]
+        own = s(queries[i], labels[i])
+        total -= math.log(own / (own + sum(negatives)))
+    return total / len(queries)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_it_is_eq_12(batch: int, rng: np.random.Generator) -> None:
+    queries, labels, positives = rng.normal(size=(3, batch, 5)) * 3
+    found = info_nce(*map(torch.from_numpy, (queries, labels, positives)), temperature=0.3)
+    assert float(found) == pytest.approx(slow(queries, labels, positives, 0.3), rel=1e-10)
+
+
+def test_what_knows_nothing_gets_no_information() -> None:
+    same = torch.ones(4, 3)
+    assert float(info_nce(same, same, same, temperature=0.05)) == pytest.approx(math.log(5))
+    assert information(math.log(5), 4) < 0
+    assert information(0.0, 4) == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize("micro", [1, 3, 8, 50])
+def test_gradients_in_pieces_are_those_of_the_whole(micro: int, rng: np.random.Generator) -> None:
+    inputs, labels, positives = (torch.from_numpy(x).float() for x in rng.normal(size=(3, 8, 6)))
+    torch.manual_seed(0)
+    model, lift = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5)), nn.Linear(6, 5)
+    parameters = [*model.parameters(), *lift.parameters()]
+
+    def loss_of(found: torch.Tensor) -> torch.Tensor:
+        return info_nce(found, lift(labels), lift(positives), temperature=0.1)
+
+    whole = loss_of(model(inputs))
+    expected = torch.autograd.grad(whole * 0.5, parameters)
+    chunks = inputs.split(micro)
+    loss = cached_backward(lambda chunk: model(chunks[chunk]), len(chunks), loss_of, weight=0.5)
+    assert loss == pytest.approx(whole.item(), rel=1e-6)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_language_model_s_too_with_its_dropout_replayed(bases: Bases, family: str, checkpointed: bool) -> None:
+    _, template, writer, inputs, labels = opened(bases(family), ModelConfig(rank=4, alpha=8, dropout=0.3))
+    writer.train()
+    with torch.no_grad():  # LoRA starts as nothing, whatever its dropout
+        for name, parameter in writer.trained().items():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    if checkpointed:
+        checkpoint_layers(writer)
+    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+    chunks = np.split(np.arange(12), 3)
+    targets = torch.from_numpy(labels[:12])
+    positives = torch.from_numpy(inputs.items[inputs.pairs.items[:12]])
+
+    def forward(chunk: int) -> torch.Tensor:
+        with seeded(chunk, writer.device):
+            return writer(batch_of(inputs, tokens, chunks[chunk], writer.device))
+
+    def loss_of(found: torch.Tensor) -> torch.Tensor:
+        return info_nce(found, writer.label_lift(targets), writer.label_lift(positives), temperature=0.05)
+
+    parameters = writer.trained()
+    expected = torch.autograd.grad(loss_of(torch.cat([forward(chunk) for chunk in range(3)])), parameters.values())
+    cached_backward(forward, 3, loss_of)
+    with torch.no_grad():
+        assert not torch.equal(forward(0), writer(batch_of(inputs, tokens, chunks[0], writer.device)))  # dropout acts
+    for (name, parameter), gradient in zip(parameters.items(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6, msg=name)

@@ -1,0 +1,110 @@
+"""A tuned model comes back as it was saved, over its own base alone, and names no path."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.finetuning.conftest import Bases
+from tests.finetuning.test_model import written
+from tests.finetuning.tiny import FAMILIES, opened
+
+from hardneg.errors import ConfigError, DataError
+from hardneg.finetuning import ModelConfig, Tuned, base_of, load, save
+from hardneg.finetuning.checkpoint import Progressed
+from hardneg.llm.local.weights import Source
+
+CURVE = {"step": 0, "loss": float("nan"), "held_out_loss": 2.0, "information": 0.5}
+
+
+def saved(folder: Path, out: Path, adapt: str = "lora") -> torch.Tensor:
+    """Save a writer whose every trained number was moved; return what it writes."""
+    source, template, writer, inputs, _ = opened(folder, ModelConfig(adapt=adapt, rank=4, alpha=12))
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in writer.trained().values():
+            parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
+        out.mkdir()
+        save(out, Tuned(writer, Progressed(curves=[CURVE]), np.array([2, 5]), ()), template, source)
+        return written(writer, template, inputs)
+
+
+@pytest.mark.parametrize(
+    ("family", "adapt"), [*((family, "lora") for family in FAMILIES), ("bert", "frozen"), ("llama", "full")]
+)
+def test_it_comes_back(bases: Bases, tmp_path: Path, family: str, adapt: str) -> None:
+    expected = saved(bases(family), tmp_path / "tuned", adapt)
+    writer, template = load(tmp_path / "tuned", Source(str(bases(family))))
+    inputs = opened(bases(family))[3]
+    with torch.no_grad():
+        assert torch.equal(written(writer, template, inputs), expected)
+    curves = pl.read_parquet(tmp_path / "tuned" / "metrics.parquet")
+    assert curves.rows() == [(0, None, 2.0, 0.5)]
+    assert pl.read_parquet(tmp_path / "tuned" / "held_out.parquet")["pair_row"].to_list() == [2, 5]
+
+
+def test_it_names_its_base_and_no_path_and_holds_no_pickle(bases: Bases, tmp_path: Path) -> None:
+    saved(bases("llama"), tmp_path / "tuned")
+    assert base_of(tmp_path / "tuned") == "tiny-llama"
+    adapter = json.loads((tmp_path / "tuned" / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == "tiny-llama"
+    assert (adapter["r"], adapter["lora_alpha"]) == (4, 12)
+    for path in (tmp_path / "tuned").iterdir():
+        assert path.suffix in (".json", ".safetensors", ".parquet")
+        assert str(bases("llama").parent).encode() not in path.read_bytes()
+
+
+def test_a_folded_adapter_writes_the_same(bases: Bases, tmp_path: Path) -> None:
+    expected = saved(bases("llama"), tmp_path / "tuned")
+    writer, template = load(tmp_path / "tuned", Source(str(bases("llama"))))
+    before = writer.inner.layers[0].self_attn.q_proj.base_layer.weight.clone()
+    assert writer.fold()
+    assert not torch.equal(writer.inner.layers[0].self_attn.q_proj.base_layer.weight, before)
+    with torch.no_grad():
+        torch.testing.assert_close(written(writer, template, opened(bases("llama"))[3]), expected, rtol=1e-4, atol=1e-5)
+    assert not opened(bases("llama"), ModelConfig(adapt="frozen"))[2].fold()
+
+
+def test_peft_reads_the_adapter_too(bases: Bases, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModel
+
+    saved(bases("llama"), tmp_path / "tuned")
+    network = PeftModel.from_pretrained(AutoModel.from_pretrained(bases("llama")), tmp_path / "tuned")
+    ours = load(tmp_path / "tuned", Source(str(bases("llama"))))[0].network
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        assert torch.equal(network.eval()(ids).last_hidden_state, ours(ids).last_hidden_state)
+
+
+def test_another_base_is_refused_and_the_same_elsewhere_is_not(bases: Bases, tmp_path: Path) -> None:
+    saved(bases("llama"), tmp_path / "tuned")
+    moved = shutil.copytree(bases("llama"), tmp_path / "elsewhere")
+    load(tmp_path / "tuned", Source(str(moved)))
+    with pytest.raises(ConfigError, match="give the same one"):
+        load(tmp_path / "tuned", Source(str(bases("mistral"))))
+
+
+@pytest.mark.parametrize("name", ["tuned.json", "adapter_model.safetensors", "lifts.safetensors"])
+def test_a_missing_or_broken_part_is_an_error_not_the_untuned_one(bases: Bases, tmp_path: Path, name: str) -> None:
+    saved(bases("llama"), tmp_path / "tuned")
+    path = tmp_path / "tuned" / name
+    source = Source(str(bases("llama")))
+    if path.suffix == ".safetensors":
+        tensors = load_file(path)
+        tensors.pop(next(iter(tensors)))
+        save_file(tensors, path)
+        with pytest.raises(DataError, match="1 tensors are missing"):
+            load(tmp_path / "tuned", source)
+    path.write_bytes(b"{")
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "tuned", source)
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "tuned", source)

@@ -1,0 +1,132 @@
+"""Every family reads hybrid prompts, is pooled where it says, and learns where it should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.finetuning.conftest import Bases
+from tests.finetuning.tiny import FAMILIES, make_inputs, opened, spaces_of
+
+from hardneg.errors import ConfigError
+from hardneg.finetuning import Inputs, ModelConfig, Template, TemplateConfig, Writer, base, open_writer
+from hardneg.finetuning.contrastive import info_nce
+from hardneg.finetuning.inputs import batch_of
+from hardneg.finetuning.template import ITEM, USER
+
+ROWS = np.array([0, 9, 3, 14])
+
+
+def written(writer: Writer, template: Template, inputs: Inputs, rows: np.ndarray = ROWS) -> torch.Tensor:
+    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+    return writer(batch_of(inputs, tokens, rows, writer.device))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_is_the_network_s_own_state_of_the_overwritten_prompt(bases: Bases, family: str) -> None:
+    """A loop over single prompts, without padding, through the untouched network."""
+    from transformers import AutoModel
+
+    _, template, writer, inputs, _ = opened(bases(family))
+    network, expected = AutoModel.from_pretrained(bases(family)).eval(), []
+    with torch.no_grad():
+        for row in ROWS:
+            user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
+            ids = [*template.prefix(inputs.user_profiles[user]), *template.suffix(inputs.item_profiles[item])]
+            embedded = network.get_input_embeddings()(torch.tensor([max(token, 0) for token in ids]))
+            embedded[ids.index(USER)] = writer.user_lift(torch.from_numpy(inputs.users[user]))
+            embedded[ids.index(ITEM)] = writer.item_lift(torch.from_numpy(inputs.items[item]))
+            states = network(inputs_embeds=embedded[None]).last_hidden_state[0]
+            expected.append(states.mean(0) if family == "bert" else states[-1])
+        found = written(writer, template, inputs)
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_that_should_learn_does_and_nothing_else(bases: Bases, family: str) -> None:
+    _, template, writer, inputs, labels = opened(bases(family))
+    before = {name: value.clone() for name, value in writer.named_parameters()}
+    trained = writer.trained()
+    targets, positives = torch.from_numpy(labels[ROWS]), torch.from_numpy(inputs.items[inputs.pairs.items[ROWS]])
+    adam = torch.optim.AdamW(trained.values(), lr=1e-2)
+    for _ in range(2):  # LoRA's A has no gradient before its B has moved
+        adam.zero_grad()
+        lift = writer.label_lift
+        info_nce(written(writer, template, inputs), lift(targets), lift(positives), temperature=0.05).backward()
+        adam.step()
+    changed = {name for name, value in writer.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == set(trained)
+    assert all("lora" in name or "lift" in name for name in changed)
+    assert {name.split(".")[0] for name in changed} == {"network", "user_lift", "item_lift", "label_lift"}
+    assert sum("lora_A" in name for name in changed) == 2 * 4  # two layers, four projections
+
+
+@pytest.mark.parametrize(("adapt", "learns"), [("frozen", False), ("full", True)])
+def test_the_base_may_stay_or_learn_whole(bases: Bases, adapt: str, learns: bool) -> None:
+    _, template, writer, inputs, _ = opened(bases("llama"), ModelConfig(adapt=adapt))
+    assert any(name.startswith("network.") for name in writer.trained()) is learns
+    assert written(writer, template, inputs).shape == (4, 32)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_batch_changes_no_vector(bases: Bases, family: str) -> None:
+    _, template, writer, inputs, _ = opened(bases(family))
+    with torch.no_grad():
+        alone = torch.cat([written(writer, template, inputs, ROWS[place : place + 1]) for place in range(4)])
+        torch.testing.assert_close(written(writer, template, inputs), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_embeddings_reach_the_vector_unless_left_out(bases: Bases) -> None:
+    for config, told in ((None, True), (TemplateConfig(embeddings=False), False)):
+        _, template, writer, inputs, _ = opened(bases("llama"), template=config)
+        other = Inputs(inputs.pairs, inputs.user_profiles, inputs.item_profiles, -inputs.users, inputs.items)
+        with torch.no_grad():
+            found, turned = (written(writer, template, shown) for shown in (inputs, other))
+        assert torch.equal(found, turned) is not told
+
+
+@torch.no_grad()
+def test_lifted_embeddings_are_as_long_as_tokens(bases: Bases) -> None:
+    _, _, writer, inputs, labels = opened(bases("gemma"))
+    tokens = writer.inner.get_input_embeddings()(torch.arange(100)).square().mean().sqrt()
+    for lift, table in ((writer.user_lift, inputs.users), (writer.item_lift, inputs.items)):
+        assert 0.4 < float(lift(torch.from_numpy(table)).square().mean().sqrt() / tokens) < 2.5
+    assert 0.4 < float(writer.label_lift(torch.from_numpy(labels)).square().mean().sqrt()) < 2.5
+
+
+def test_the_same_seed_starts_the_same_and_touches_no_other(bases: Bases) -> None:
+    state = torch.random.get_rng_state()
+    one, two, three = (
+        opened(bases("bert"), ModelConfig(rank=4, seed=seed))[2].state_dict() for seed in (1, 1, 2)
+    )  # fmt: skip
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], three[name]) for name in one)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_unknown_targets_are_said(bases: Bases) -> None:
+    with pytest.raises(ConfigError, match="no modules called up_down"):
+        opened(bases("llama"), ModelConfig(targets=("up_down",)))
+
+
+def test_a_type_without_known_targets_is_said(tmp_path: Path, bases: Bases) -> None:
+    from transformers import GPT2Config, GPT2Model
+
+    folder = tmp_path / "tiny-gpt2"
+    GPT2Model(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50)).save_pretrained(folder)
+    source, _, _, inputs, labels = opened(bases("llama"))
+    with pytest.raises(ConfigError, match="unknown type 'gpt2'"):
+        open_writer(type(source)(str(folder)), ModelConfig(), spaces=spaces_of(inputs, labels))
+
+
+def test_the_packaged_encoder_is_a_base() -> None:
+    source = base()
+    inputs, labels = make_inputs()
+    template = Template(source.tokenizer())
+    template.require_room(source.positions)
+    writer = open_writer(source, ModelConfig(), spaces=spaces_of(inputs, labels))
+    assert (source.name, writer.pooling, writer.width) == ("MiniLM", "mean", 384)
+    with torch.no_grad():
+        assert torch.isfinite(written(writer, template, inputs)).all()

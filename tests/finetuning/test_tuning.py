@@ -1,0 +1,153 @@
+"""Tuning learns, stops by held-out train pairs, and goes on after a kill as if nothing had been."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.finetuning.conftest import Bases
+from tests.finetuning.tiny import opened
+
+from hardneg.artifacts import content_hashes
+from hardneg.errors import DataError
+from hardneg.finetuning import ModelConfig, Resume, Tuned, TuningConfig, Writer, save, tune
+from hardneg.finetuning.inputs import Batch
+from hardneg.finetuning.tuning import TuningDivergedError
+
+CONFIG = TuningConfig(
+    epochs=40, batch_size=12, micro_batch=5, look_every=4, checkpoint_every=3, held_out=0.2, patience=99
+)
+
+
+class KilledError(Exception):
+    pass
+
+
+def tuned(folder: Path, config: TuningConfig = CONFIG, *, out: Path | None = None, kill_at: int | None = None) -> Tuned:
+    source, template, writer, inputs, labels = opened(folder)
+
+    def watch(_: str, step: int, __: int) -> None:
+        if step == kill_at:
+            raise KilledError
+
+    found = tune(writer, template, inputs, labels, config, resume=Resume(out, "k") if out else None, progress=watch)
+    if out:
+        save(out, found, template, source)
+    return found
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_it_learns(bases: Bases, family: str) -> None:
+    found = tuned(bases(family), CONFIG.model_copy(update={"epochs": 12}))
+    curves = found.progressed.curves
+    assert curves[0]["step"] == 0
+    assert curves[-1]["loss"] < curves[1]["loss"] - 0.2
+    assert found.progressed.best_loss < curves[0]["held_out_loss"]
+    held = len(found.held_out)
+    assert curves[0]["information"] == pytest.approx(np.log(held) - curves[0]["held_out_loss"])
+
+
+def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 16, "accumulate": 2})
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    tuned(bases("llama"), config, out=tmp_path / "whole")
+    for step in (2, 5, 7):  # before a checkpoint, between two, and after a look
+        with pytest.raises(KilledError):
+            tuned(bases("llama"), config, out=tmp_path / "broken", kill_at=step)
+    tuned(bases("llama"), config, out=tmp_path / "broken")
+    whole, broken = (content_hashes(tmp_path / name, leave_out=()) for name in ("whole", "broken"))
+    assert "checkpoint.safetensors" in whole
+    assert whole == broken
+
+
+def test_it_does_not_depend_on_micro_batches_or_on_held_memory(bases: Bases) -> None:
+    found = []
+    for update in ({"micro_batch": 12}, {"micro_batch": 3}, {"micro_batch": 3, "gradient_checkpointing": True}):
+        made = opened(bases("llama"), ModelConfig(rank=4, dropout=0))
+        config = CONFIG.model_copy(update={"epochs": 4, **update})
+        found.append(
+            [row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).progressed.curves]
+        )
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-3)
+
+
+def test_many_negatives_need_no_more_memory(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the batch, no graph holds more prompts than a micro-batch."""
+    held, forward = [], Writer.forward
+
+    def watched(self: Writer, batch: Batch) -> torch.Tensor:
+        held.append((len(batch.ids), torch.is_grad_enabled()))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Writer, "forward", watched)
+    tuned(bases("bert"), CONFIG.model_copy(update={"epochs": 1, "micro_batch": 2}))
+    assert max(size for size, _ in held) == 2
+    assert sum(size for size, graph in held if graph) == 12  # a batch, once with its graph
+
+
+def test_it_stops_when_held_out_pairs_no_longer_gain_and_keeps_the_best(bases: Bases) -> None:
+    config = CONFIG.model_copy(update={"patience": 2, "look_every": 1, "epochs": 200, "lift_learning_rate": 0.05})
+    found = tuned(bases("bert"), config).progressed
+    losses = [row["held_out_loss"] for row in found.curves]
+    assert found.step == found.best_step + 2 < 200
+    assert min(losses) == found.best_loss == losses[found.best_step]
+
+
+def test_pairs_without_labels_are_left_out_and_counted(bases: Bases) -> None:
+    _, template, writer, inputs, labels = opened(bases("bert"))
+    labels[::2] = np.nan
+    found = tune(writer, template, inputs, labels, CONFIG.model_copy(update={"epochs": 1}))
+    assert found.ledger[0].count == len(labels[::2])
+    assert not np.isin(found.held_out, np.arange(0, len(labels), 2)).any()
+    assert np.isfinite([row["held_out_loss"] for row in found.progressed.curves]).all()
+
+
+def test_only_so_many_pairs_are_used_and_held_out_ones_are_not_tuned_on(bases: Bases) -> None:
+    """Labels of pairs that are held out change nothing of what is learnt."""
+    weights = []
+    for change in (0.0, 1.0):
+        _, template, writer, inputs, labels = opened(bases("bert"))
+        config = CONFIG.model_copy(update={"epochs": 2, "pairs": 16, "look_every": 1, "patience": 99})
+        held = tune(writer, template, inputs, labels, config).held_out
+        assert len(held) == 4
+        _, template, writer, inputs, labels = opened(bases("bert"))
+        labels[held] += change
+        tune(writer, template, inputs, labels, config.model_copy(update={"look_every": 99}))
+        weights.append(writer.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_what_cannot_be_tuned_is_said(bases: Bases) -> None:
+    _, template, writer, inputs, labels = opened(bases("bert"))
+    with pytest.raises(DataError, match="expected"):
+        tune(writer, template, inputs, labels[1:], CONFIG)
+    with pytest.raises(DataError, match="0 pairs can be tuned on"):
+        tune(writer, template, inputs, np.full_like(labels, np.nan), CONFIG)
+    with torch.no_grad():
+        writer.label_lift.outer.bias.fill_(torch.nan)
+    with pytest.raises(TuningDivergedError, match="lower the learning rates"):
+        tune(writer, template, inputs, labels, CONFIG)
+
+
+def test_a_checkpoint_of_something_else_is_refused(bases: Bases, tmp_path: Path) -> None:
+    _, template, writer, inputs, labels = opened(bases("bert"))
+    config = CONFIG.model_copy(update={"epochs": 2})
+    tune(writer, template, inputs, labels, config, resume=Resume(tmp_path, "one"))
+    with pytest.raises(DataError, match="other settings"):
+        tune(writer, template, inputs, labels, config, resume=Resume(tmp_path, "two"))
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
+    with pytest.raises(DataError, match="cannot be read"):
+        tune(writer, template, inputs, labels, config, resume=Resume(tmp_path, "one"))
+
+
+def test_replacing_profiles_changes_what_is_learnt(bases: Bases) -> None:
+    losses = []
+    for texts in (False, True):
+        _, template, writer, inputs, labels = opened(bases("bert"))
+        shown = replace(inputs, item_profiles=["novel"] * 9) if texts else inputs
+        losses.append(tune(writer, template, shown, labels, CONFIG.model_copy(update={"epochs": 2})).progressed)
+    assert losses[0].curves != losses[1].curves
