@@ -119,7 +119,8 @@ class Vectors:
     vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part that the L2
     term sees. sources: (batch, n, parts), the items that each vector was made of (the positive apart), -1 where a
     part is no item; parts: a name for each. auxiliary, counters, totals: as in Items. positives: (batch, final size),
-    scored in the place of the positive items' pooled rows where given.
+    scored in the place of the positive items' pooled rows where given. hard: (batch, 1 or n, final size), without
+    gradients, what was made before it was mixed with an item, a row of NaN where nothing was; for observers.
     """
 
     vectors: Tensor
@@ -130,6 +131,7 @@ class Vectors:
     counters: dict[str, float] = field(default_factory=dict)
     totals: dict[str, tuple[float, float]] = field(default_factory=dict)
     positives: Tensor | None = None
+    hard: Tensor | None = None
 
 
 Negatives = Items | Vectors

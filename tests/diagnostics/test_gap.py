@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hardneg.diagnostics import gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap
+from hardneg.diagnostics import Gap, gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap, spread
 from hardneg.errors import DataError
 
 
@@ -76,6 +76,30 @@ def test_vectors_that_are_their_positives_have_no_gap(rng: np.random.Generator) 
         found.cka_with_nearest,
     ]
     assert figures == pytest.approx([1.0] * 4)
+
+
+@pytest.mark.usefixtures("_block")
+def test_one_vector_for_all_has_no_spread_and_no_alignment(rng: np.random.Generator) -> None:
+    items, positives = rng.normal(size=(30, 4)), rng.integers(30, size=80)
+    constant = np.tile(np.float32([0.1, 0.2, 0.3, 50]), (80, 1))
+    found = semantic_behavioural_gap(constant, positives, items)
+    assert found.cka_with_positives is found.cka_with_nearest is None
+    assert found.spread == pytest.approx(0.0, abs=1e-12)
+    assert found.cosine_with_positives == pytest.approx(mean_cosine(constant, items[positives]))
+    assert found.count == 80
+
+
+def test_without_a_vector_nothing_is_known() -> None:
+    found = semantic_behavioural_gap(np.full((3, 2), np.nan), np.zeros(3, int), np.ones((4, 2)))
+    assert found == Gap(None, None, None, None, None, 0)
+
+
+@pytest.mark.usefixtures("_block")
+def test_spread_by_hand() -> None:
+    assert spread(np.array([[1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(1.0)
+    assert spread(np.array([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(0.5)
+    assert spread(np.array([[3.0, 4.0]] * 9)) == 0.0
+    assert spread(np.zeros((4, 2))) == 0.0
 
 
 def test_text_vectors_of_another_size_have_an_alignment_and_no_cosine(rng: np.random.Generator) -> None:

@@ -63,6 +63,7 @@ def test_draws_are_distinct_and_the_label_is_their_mean(seen: Interactions) -> N
     assert found.each.shape == (len(seen), 4, 8)
     np.testing.assert_allclose(found.vectors, found.each.mean(axis=1), atol=1e-7)
     assert len(np.unique(found.shares)) == found.shares.size
+    assert (found.sources[:, 0] != found.sources[:, 1]).any(), "other candidates in every draw"
     one = draw_labels(tables(seen), seen, MIXGCF, EXACT)
     np.testing.assert_array_equal(one.vectors, found.each[:, 0])
     other = draw_labels(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"seed": 5}))

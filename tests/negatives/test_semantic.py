@@ -123,6 +123,18 @@ def test_several_negatives_equal_the_slow_loop(
             assert found.sources[place, k].tolist() == [candidates[place, k].item(), -1, -1]
 
 
+def test_what_was_hardsis_shown_to_observers_without_gradients(
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+) -> None:
+    sampler = made(mined, alpha=0.3)
+    hard = sampled(sampler, seen, batch, embeddings).hard
+    present = torch.from_numpy(mined.present[batch.rows.numpy()])
+    text = torch.from_numpy(mined.vectors_of(batch.rows.numpy()))[present]
+    torch.testing.assert_close(hard[present, 0], sampler.project(text).detach())
+    assert hard[~present].isnan().all()
+    assert not hard.requires_grad
+
+
 def trained(seen: Interactions, sampler: object) -> Fitted:
     model = LightGCN(seen, embedding_size=8, hops=2, seed=3)
 
@@ -179,7 +191,7 @@ def test_norms_and_scores_equal_the_slow_loop(
     sampler = made(mined, alpha=0.3, negatives=2)
     found, candidates = sampled(sampler, seen, batch, embeddings), drawn(sampler, seen, batch)
     users, items = (table.detach().double().numpy() for table in (embeddings.final_users, embeddings.final_items))
-    sums = dict.fromkeys(MEASURED, 0.0)
+    sums, hards = dict.fromkeys(MEASURED, 0.0), []
     count = 0
     for place, row in enumerate(batch.rows.tolist()):
         text = torch.from_numpy(mined.vectors[row].astype(np.float32))
@@ -188,6 +200,7 @@ def test_norms_and_scores_equal_the_slow_loop(
         count += 1
         user = users[batch.users[place]]
         hard = sampler.project(text.unsqueeze(0))[0].detach().double().numpy()
+        hards.append(hard)
         vectors = {
             "e_hard": [hard],
             "uniform negatives": [items[item] for item in candidates[place]],
@@ -196,6 +209,9 @@ def test_norms_and_scores_equal_the_slow_loop(
         for whose, which in vectors.items():
             sums[f"norm of {whose}"] += np.mean([np.linalg.norm(vector) for vector in which])
             sums[f"score with the user of {whose}"] += np.mean([user @ vector for vector in which])
+    squares = np.mean([hard @ hard for hard in hards])
+    sums["spread of e_hard"] = count * (1 - np.square(np.mean(hards, axis=0)).sum() / squares)
+    assert 0.1 < sums["spread of e_hard"] / count < 1
     assert set(found.totals) == set(MEASURED)
     for name, (total, pairs) in found.totals.items():
         assert pairs == count > 0
@@ -212,6 +228,15 @@ def test_a_run_keeps_their_means_of_every_epoch(mined: Mined, seen: Interactions
     found = {row["metric"]: row["value"] for row in fitted.progressed.curves}
     items = fitted.embeddings.final_items[torch.from_numpy(seen.items[mined.present])]
     assert found["norm of positives"] == pytest.approx(items.norm(dim=1).mean().item(), rel=1e-5)
+
+
+def test_one_vector_for_all_has_no_spread(
+    mined: Mined, seen: Interactions, batch: Batch, embeddings: Embeddings
+) -> None:
+    sampler = made(mined)
+    torch.nn.init.zeros_(sampler.weight_2)
+    torch.nn.init.ones_(sampler.bias_2)
+    assert sampled(sampler, seen, batch, embeddings).totals["spread of e_hard"][0] == 0.0
 
 
 def test_without_any_vector_nothing_is_measured(mined: Mined, seen: Interactions) -> None:

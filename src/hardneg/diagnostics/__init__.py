@@ -1,12 +1,13 @@
 """Measurements that read held-out pairs or the truth, and feed nothing."""
 
 from hardneg.diagnostics.false_hard import FalseHardNegatives, false_hard_negatives
-from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap
+from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap, spread
 from hardneg.diagnostics.gradients import GradientBias, negative_gradient_bias
 from hardneg.diagnostics.grounded import FalseNegatives, false_negatives_by_way, named_false_negatives
 from hardneg.diagnostics.information import infonce_bound
 from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.served import Examples, ServedFalseNegatives, uniform_false_negative_rate
+from hardneg.diagnostics.served_vectors import ServedVectors
 
 __all__ = [
     "Check",
@@ -16,6 +17,7 @@ __all__ = [
     "Gap",
     "GradientBias",
     "ServedFalseNegatives",
+    "ServedVectors",
     "check_mask",
     "check_same",
     "check_split",
@@ -29,5 +31,6 @@ __all__ = [
     "negative_gradient_bias",
     "redraw",
     "semantic_behavioural_gap",
+    "spread",
     "uniform_false_negative_rate",
 ]

@@ -12,21 +12,25 @@ from hardneg.types import Floats, Indices
 
 BLOCK = 1024
 """Rows handled at once."""
+SPREADLESS = 1e-10
+"""Spread below which rows are equal but for rounding, and CKA would compare the rounding."""
 
 
 @dataclass(frozen=True)
 class Gap:
     """Vectors beside rows of the item table: those of their pairs' positives, and the nearest ones.
 
-    cosine_with_positives, cosine_with_nearest: means in [-1, 1]; None where the vectors are of another size than the
-    table, so that no cosine is defined. cka_with_positives, cka_with_nearest: in [0, 1], the latter None in that case.
-    count: pairs with a vector.
+    cosine_with_positives, cosine_with_nearest: means in [-1, 1]. cka_with_positives, cka_with_nearest: in [0, 1]. spread:
+    see `spread`; near 0 the vectors hardly depend on their pair. count: pairs with a vector. None where a figure is
+    undefined: cosines, and whatever is nearest, of vectors of another size than the table; CKA where all rows of a side
+    are equal; everything without a pair.
     """
 
     cosine_with_positives: float | None
     cosine_with_nearest: float | None
-    cka_with_positives: float
+    cka_with_positives: float | None
     cka_with_nearest: float | None
+    spread: float | None
     count: int
 
 
@@ -38,13 +42,30 @@ def semantic_behavioural_gap(vectors: Floats, positives: Indices, items: Floats)
     tells a map that is still to be learnt from nothing in common; the cosine does not. Some ten thousand pairs are enough.
     """
     rows = np.flatnonzero(~np.isnan(vectors[:, 0]))
+    if not len(rows):
+        return Gap(None, None, None, None, None, 0)
     found, beside = vectors[rows], items[positives[rows]]
-    cka = linear_cka(found, beside)
+    cka, spread_ = _cka_or_none(found, beside), spread(found)
     if vectors.shape[1] != items.shape[1]:
-        return Gap(None, None, cka, None, len(rows))
+        return Gap(None, None, cka, None, spread_, len(rows))
     nearest = items[nearest_items(found, items)]
     cosines = mean_cosine(found, beside), mean_cosine(found, nearest)
-    return Gap(*cosines, cka, linear_cka(found, nearest), len(rows))
+    return Gap(*cosines, cka, _cka_or_none(found, nearest), spread_, len(rows))
+
+
+def _cka_or_none(one: Floats, other: Floats) -> float | None:
+    return linear_cka(one, other) if min(spread(one), spread(other)) > SPREADLESS else None
+
+
+def spread(vectors: Floats) -> float:
+    """1 - ||mean||^2 / mean ||.||^2 of rows, in [0, 1]: 0 where all are equal, 1 where they cancel out.
+
+    (n, size). Of what a projector emits it tells whether text still decides anything, or one vector is served to all.
+    """
+    mean = _mean(vectors)
+    square = sum(float(np.square(block).sum()) for block, _ in _both(vectors, vectors)) / len(vectors)
+    about = sum(float(np.square(block - mean).sum()) for block, _ in _both(vectors, vectors)) / len(vectors)
+    return about / square if square else 0.0
 
 
 def mean_cosine(one: Floats, other: Floats) -> float:
@@ -65,7 +86,7 @@ def linear_cka(one: Floats, other: Floats) -> float:
     """
     if len(one) != len(other) or len(one) < 2:
         raise DataError(f"found {len(one)} and {len(other)} rows, expected as many of both and two at least")
-    means = [sum(block.sum(axis=0) for block in blocks) / len(one) for blocks in zip(*_both(one, other), strict=True)]
+    means = _mean(one), _mean(other)
     sizes = one.shape[1], other.shape[1]
     cross, of_one, of_other = (np.zeros((sizes[a], sizes[b])) for a, b in ((0, 1), (0, 0), (1, 1)))
     for a, b in _both(one, other):
@@ -93,6 +114,11 @@ def nearest_items(vectors: Floats, items: Floats) -> Indices:
         here = slice(start, start + BLOCK)
         nearest[here] = (np.asarray(vectors[here], np.float32) @ table.T).argmax(axis=1)
     return nearest
+
+
+def _mean(rows: Floats) -> Floats:
+    """(size,) in 64 bits."""
+    return np.asarray(np.mean(rows, axis=0, dtype=np.float64))
 
 
 def _both(one: Floats, other: Floats) -> Iterator[tuple[Floats, Floats]]:

@@ -17,10 +17,12 @@ USERS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class GradientBias:
-    """Negative gradients beside those of true negatives, means over users.
+    """Negative gradients beside those of true negatives.
 
-    cosine: of the two. relative_norm: norm of their difference as a share of the true one's. uniform_cosine,
-    uniform_relative_norm: the same of what uniform negatives give on average, computed and not drawn. users: measured.
+    cosine: of the two, mean over users. relative_norm: mean norm of their difference over users, as a share of the mean
+    norm of the true ones (no mean of ratios: users whose true gradient has all but vanished would be all of it).
+    uniform_cosine, uniform_relative_norm: the same of what uniform negatives give on average, computed and not drawn.
+    users: measured.
     """
 
     cosine: float
@@ -51,12 +53,14 @@ def negative_gradient_bias(
         users = np.arange(start, min(start + USERS_AT_ONCE, train.n_users))
         given, true, uniform = _gradients(vectors, *tables, train, truth, users)
         known = (np.linalg.norm(given, axis=1) > 0) & (np.linalg.norm(true, axis=1) > 0)
-        measured.append(np.stack([*_beside(given[known], true[known]), *_beside(uniform[known], true[known])], axis=1))
+        given, true, uniform = given[known], true[known], uniform[known]
+        norms = np.linalg.norm(true, axis=1)
+        measured.append(np.stack([*_beside(given, true), *_beside(uniform, true), norms], axis=1))
     found = np.concatenate(measured)
     if not len(found):
         raise DataError("no user has a pair with a vector; give vectors by pair row")
-    cosine, relative_norm, of_uniform, norm_of_uniform = found.mean(axis=0).tolist()
-    return GradientBias(cosine, relative_norm, of_uniform, norm_of_uniform, len(found))
+    cosine, difference, uniform_cosine, uniform_difference, true_norm = found.mean(axis=0).tolist()
+    return GradientBias(cosine, difference / true_norm, uniform_cosine, uniform_difference / true_norm, len(found))
 
 
 def _gradients(
@@ -84,7 +88,7 @@ def _expected(slopes: Floats, weights: Floats, item_table: Floats) -> Floats:
 
 
 def _beside(one: Floats, true: Floats) -> tuple[Floats, Floats]:
-    """(users,) cosine, and norm of the difference as a share of the true norm."""
+    """(users,) cosine, and norm of the difference."""
     norms = np.linalg.norm(one, axis=1), np.linalg.norm(true, axis=1)
     cosine = np.einsum("bd,bd->b", one, true) / np.maximum(norms[0] * norms[1], 1e-300)
-    return cosine, np.linalg.norm(one - true, axis=1) / norms[1]
+    return cosine, np.linalg.norm(one - true, axis=1)

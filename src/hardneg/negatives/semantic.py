@@ -18,12 +18,17 @@ from hardneg.negatives.sampler import Ingredients, rows
 from hardneg.random import Stream, generator
 from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
 
-MEASURED = tuple(
-    f"{what} of {whose}"
-    for whose in ("e_hard", "uniform negatives", "positives")
-    for what in ("norm", "score with the user")
+SPREAD = "spread of e_hard"
+MEASURED = (
+    *(
+        f"{what} of {whose}"
+        for whose in ("e_hard", "uniform negatives", "positives")
+        for what in ("norm", "score with the user")
+    ),
+    SPREAD,
 )
-"""What a run's metrics hold of every epoch (split "negatives"), means over pairs with a vector."""
+"""What a run's metrics hold of every epoch (split "negatives"), means over pairs with a vector. The spread is that of a
+batch, 1 - ||mean||^2 / mean ||.||^2: near 0 the projector serves all pairs one vector, whatever their texts say."""
 
 
 class Semantic(Config):
@@ -112,7 +117,7 @@ class SemanticSampler(nn.Module):
         """Return vectors (batch, negatives, final size) and, as auxiliary loss, the weighted alignment and projector norm.
 
         totals hold, over pairs with a vector, norms of e_hard beside those of the uniform negatives (an even sample of
-        the item table) and of the positives, and the three's scores with the user. Where alpha and lambda 1 are 0 the
+        the item table) and of the positives, the three's scores with the user, and the spread of e_hard. Where alpha and lambda 1 are 0 the
         uniform negatives are returned as the items that they are: the plain backbone.
         """
         pair_rows = batch.rows.cpu().numpy()
@@ -135,6 +140,7 @@ class SemanticSampler(nn.Module):
             auxiliary=self._auxiliary(batch, embeddings, projected, present),
             counters=counters,
             totals=_norms_and_scores(batch, embeddings, uniform, hard, present),
+            hard=torch.where(present.reshape(-1, 1, 1), hard.detach(), torch.nan),
         )
 
     def _as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
@@ -167,8 +173,16 @@ def _norms_and_scores(
     for vectors in (hard, uniform, positives):
         measured += [vectors.norm(dim=2).mean(dim=1), (vectors * users).sum(dim=2).mean(dim=1)]
     sums = torch.where(present, torch.stack(measured), 0.0).sum(dim=1)
-    *found, count = torch.cat([sums, present.sum().reshape(1)]).tolist()  # one look at the device
+    spread = _spread(hard[:, 0], present) * present.sum()
+    *found, count = torch.stack([*sums, spread, present.sum()]).tolist()  # one look at the device
     return {name: (total, count) for name, total in zip(MEASURED, found, strict=True)}
+
+
+def _spread(vectors: Tensor, present: Tensor) -> Tensor:
+    """Of the present rows of (batch, size); 0 without any."""
+    mean = torch.where(present.unsqueeze(1), vectors, 0.0).sum(dim=0) / present.sum().clamp(min=1)
+    about, square = (torch.where(present, rows_.square().sum(dim=1), 0.0).sum() for rows_ in (vectors - mean, vectors))
+    return about / square.clamp(min=torch.finfo(square.dtype).tiny)
 
 
 def alignment(users: Tensor, positives: Tensor, hard: Tensor, present: Tensor, temperature: float) -> Tensor:
