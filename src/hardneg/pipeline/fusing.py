@@ -58,9 +58,7 @@ def fuse(
     require_split_of(run_folder, split_folder)
     if "method" in (manifest := artifacts.manifest_of(run_folder, RUN))["config"]:
         raise ConfigError(f"{run_folder} is {manifest['config']['method']} already, expected a trained run; give that")
-    settings = {"method": "late fusion", **config.model_dump(mode="json")}
-    inputs = {"run": artifacts.file_hash(run_folder / "embeddings.safetensors")}
-    inputs |= _inputs(split_folder, vectors_folder)
+    settings, inputs = _fused(run_folder, split_folder, vectors_folder, config)
     if artifacts.finished(out, artifacts.key_of(RUN, settings, inputs)):
         return
     started = time.perf_counter()
@@ -72,6 +70,20 @@ def fuse(
     seconds, needed = _costs_of(run_folder)
     seconds += time.perf_counter() - started
     _write(out, made, data, settings, inputs, run_costs(seconds, needed + needed_by(vectors_folder)), config.select)
+
+
+def fused_key(run_folder: Path, split_folder: Path, vectors_folder: Path, config: FusionConfig) -> str:
+    """The key of the run that `fuse` would make."""
+    return artifacts.key_of(RUN, *_fused(run_folder, split_folder, vectors_folder, config))
+
+
+def _fused(
+    run_folder: Path, split_folder: Path, vectors_folder: Path, config: FusionConfig
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and inputs."""
+    inputs = {"run": artifacts.file_hash(run_folder / "embeddings.safetensors")}
+    inputs |= _inputs(split_folder, vectors_folder)
+    return {"method": "late fusion", **config.model_dump(mode="json")}, inputs
 
 
 def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None) -> None:
