@@ -127,11 +127,12 @@ class FusionSpec(Config):
 
     encoder: str = "minilm"
     weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = FusionConfig().weights
+    profile: Literal["profiles", "items"] = "profiles"
     centred: bool = True
 
     def config(self, select: str) -> FusionConfig:
         """As the stage takes it."""
-        return FusionConfig(weights=self.weights, centred=self.centred, select=select)
+        return FusionConfig(weights=self.weights, profile=self.profile, centred=self.centred, select=select)
 
 
 class RowSpec(Config):
