@@ -9,7 +9,7 @@ import torch
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import best_weight, evaluate, fused, inner_product, text_only, top_items
-from hardneg.evaluation.fusion import centred, measured
+from hardneg.evaluation.fusion import centred, mean_of_items, measured
 from hardneg.types import Embeddings, Floats
 
 N_USERS, N_ITEMS = 6, 12
@@ -105,3 +105,13 @@ def test_bad_weights_and_other_splits_are_named(model: Embeddings, texts: tuple[
             fused(model, *texts, weight)
     with pytest.raises(DataError, match="found 5 profiles and 12 item texts, expected 6 and 12"):
         fused(model, texts[0][:5], texts[1], 1.0)
+
+
+def test_a_profile_of_items_is_the_direction_of_their_mean(texts: tuple[Floats, Floats], seen: Interactions) -> None:
+    found = mean_of_items(seen, texts[1])
+    for user in range(N_USERS):
+        vectors = [texts[1][item] for item in seen.items_of(user) if item != 3]
+        mean = np.mean(vectors, axis=0)
+        np.testing.assert_allclose(found[user], mean / np.linalg.norm(mean), atol=1e-5)
+    only_blank = Interactions.of(np.array([0]), np.array([3]), n_users=1, n_items=N_ITEMS)
+    assert np.isnan(mean_of_items(only_blank, texts[1])).all()

@@ -120,3 +120,14 @@ def test_another_split_and_a_fused_run_are_refused(folders: Path, made: Path, tm
     pipeline.text_alone(folders / "split", made / "vectors", tmp_path / "text")
     with pytest.raises(ConfigError, match="is text only already, expected a trained run"):
         pipeline.fuse(tmp_path / "text", folders / "split", made / "vectors", tmp_path / "fused")
+
+
+def test_profiles_may_be_the_items_of_a_user(folders: Path, made: Path, tmp_path: Path) -> None:
+    config = FusionConfig(profile="items", centred=False)
+    pipeline.text_alone(folders / "split", made / "vectors", tmp_path / "text", config)
+    data, vectors = splits.read(folders / "split"), encoded.read(made / "vectors")
+    mean = np.nan_to_num(vectors.items)[data.train.items_of(0)].mean(axis=0)
+    found = load_file(tmp_path / "text" / "embeddings.safetensors")["users"][0].numpy()
+    np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-5)
+    pipeline.fuse(made / "run", folders / "split", made / "vectors", tmp_path / "fused", config)
+    assert artifacts.manifest_of(tmp_path / "fused", pipeline.RUN)["config"]["profile"] == "items"

@@ -275,3 +275,37 @@ def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Writ
     assert "rows.one: sampler 'semantic' uses no neighbours" in str(caught.value)
     assert "rows.two: sampler 'smoothed' needs neighbours" in str(caught.value)
     assert "negatives.noise: like 'near' is neighbours" in str(caught.value)
+
+
+def test_a_row_is_fused_with_text_without_being_trained_again(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"uniform": STUDY["rows"]["uniform"], "DNS": STUDY["rows"]["DNS"] | {"fusion": {"weights": [0, 2]}}}
+    file = write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}, seeds=3)
+    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(estimate, "SECONDS", 0.05)
+    dry = CliRunner().invoke(app, ["study", str(file), "--out", str(tmp_path / "out"), "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert "9 runs, of which 0 stand" in dry.output
+
+    def broken(*_: object, **__: object) -> None:
+        raise ConfigError("no encoder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "encode", broken)
+        results = carried_out(file, tmp_path / "out")
+    assert len(results.failed) == 3
+    assert "texts could not be encoded with 'minilm': no encoder" in results.failed["store / MF / DNS + text, seed 0"]
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("nothing should be trained again")
+
+    monkeypatch.setattr("hardneg.api.fit", forbidden)
+    results = carried_out(file, tmp_path / "out")
+    assert results.failed == {}
+    assert results.runs["line"].unique(maintain_order=True).to_list() == ["uniform", "DNS", "DNS + text"]
+    done = results.runs.filter(pl.col("line").is_in(["DNS", "DNS + text"]), metric="recall", k=20)
+    values = {line: frame["valid_value"].to_list() for (line,), frame in done.group_by("line")}
+    assert all(fused >= plain for fused, plain in zip(values["DNS + text"], values["DNS"], strict=True))
+    assert "DNS + text" in (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
+    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,10 @@ def fuse(
         list[float] | None, typer.Option(help="A g to try; may be given again. [0, 1, 2, 4, 8, 16, 32]")
     ] = None,
     select: Annotated[str, typer.Option(help="Validation metric that chooses g.")] = "recall@20",
+    profile: Annotated[
+        Literal["profiles", "items"],
+        typer.Option(help="A user's vector: the encoded profile, or the mean over the user's train items (try both)."),
+    ] = "profiles",
     centre: Annotated[
         bool, typer.Option("--centre/--no-centre", help="Take the mean off profiles and item texts before the cosine.")
     ] = True,
@@ -53,7 +57,9 @@ def fuse(
         raise ConfigError(f"found {found}, expected one of them; see hardneg fuse --help")
     use_threads(threads)
     require_device(device)
-    values = {"select": select, "centred": centre} | ({"weights": weight} if weight else {})
+    values: dict[str, Any] = {"select": select, "profile": profile, "centred": centre} | (
+        {"weights": weight} if weight else {}
+    )
     config: pipeline.FusionConfig = parse(pipeline.FusionConfig, values, where="hardneg fuse")
     opened = encoder_of(encoder, device, None)
     kept = vectors or pipeline.vectors_beside(profiles, opened)

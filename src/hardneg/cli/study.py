@@ -96,6 +96,8 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
     runs = read.runs()
     wanted = []
     for cell in read.cells:
+        if cell.fusion is not None:
+            continue  # trains nothing: seconds
         own = [run for run in runs if run.cell is cell]
         stands = [run.job.folder for run in own if run.stands]
         first = own[0].job

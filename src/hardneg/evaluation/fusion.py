@@ -55,6 +55,16 @@ def centred(vectors: Floats) -> Floats:
     return np.asarray(np.divide(apart, norms, out=np.zeros_like(apart), where=norms > 0) + 0 * norms)
 
 
+def mean_of_items(train: Interactions, texts: Floats) -> Floats:
+    """A profile without words: the mean of the vectors of a user's train items, of unit length; NaN where none has a text.
+
+    texts: (n_items, size), NaN where there is no text. Returns (n_users, size) float32.
+    """
+    summed = np.asarray(train.matrix() @ np.nan_to_num(texts), np.float32)
+    norms = np.linalg.norm(summed, axis=1, keepdims=True)
+    return np.asarray(np.divide(summed, norms, out=np.full_like(summed, np.nan), where=norms > 0))
+
+
 def measured(
     embeddings: Embeddings,
     profiles: Floats,

@@ -1,7 +1,7 @@
 """The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
 
 from hardneg.pipeline.data import simulate, split, truth_of
-from hardneg.pipeline.fusing import FusionConfig, fuse, text_alone
+from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.neighbours import find_neighbours
@@ -24,6 +24,7 @@ __all__ = [
     "evaluated",
     "find_neighbours",
     "fuse",
+    "fused_key",
     "label",
     "mine_random",
     "mine_retrieved",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, NonNegativeFloat
@@ -37,6 +37,8 @@ class FusionConfig(Config):
     """What g is chosen from, on validation pairs."""
     select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
     """The validation metric that chooses."""
+    profile: Literal["profiles", "items"] = "profiles"
+    """What a user's vector is: the encoded profile, or the mean of the vectors of the user's train items."""
     centred: bool = True
     """Take the mean off profiles and off item texts before the cosine."""
 
@@ -58,14 +60,12 @@ def fuse(
     require_split_of(run_folder, split_folder)
     if "method" in (manifest := artifacts.manifest_of(run_folder, RUN))["config"]:
         raise ConfigError(f"{run_folder} is {manifest['config']['method']} already, expected a trained run; give that")
-    settings = {"method": "late fusion", **config.model_dump(mode="json")}
-    inputs = {"run": artifacts.file_hash(run_folder / "embeddings.safetensors")}
-    inputs |= _inputs(split_folder, vectors_folder)
+    settings, inputs = _fused(run_folder, split_folder, vectors_folder, config)
     if artifacts.finished(out, artifacts.key_of(RUN, settings, inputs)):
         return
     started = time.perf_counter()
     data, model = splits.read(split_folder), read_run(run_folder).embeddings
-    tables = _tables(encoded.read(vectors_folder), config)
+    tables = _tables(encoded.read(vectors_folder), data, config)
     values = fusion.measured(model, *tables, data.valid, data.train, metric=config.select, weights=config.weights)
     chosen = fused(model, *tables, best_weight(values))
     made = _Made(chosen, values, {name: manifest["notes"][name] for name in NO_EPOCHS})
@@ -74,17 +74,31 @@ def fuse(
     _write(out, made, data, settings, inputs, run_costs(seconds, needed + needed_by(vectors_folder)), config.select)
 
 
+def fused_key(run_folder: Path, split_folder: Path, vectors_folder: Path, config: FusionConfig) -> str:
+    """The key of the run that `fuse` would make."""
+    return artifacts.key_of(RUN, *_fused(run_folder, split_folder, vectors_folder, config))
+
+
+def _fused(
+    run_folder: Path, split_folder: Path, vectors_folder: Path, config: FusionConfig
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and inputs."""
+    inputs = {"run": artifacts.file_hash(run_folder / "embeddings.safetensors")}
+    inputs |= _inputs(split_folder, vectors_folder)
+    return {"method": "late fusion", **config.model_dump(mode="json")}, inputs
+
+
 def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None) -> None:
     """Text alone as a run folder: cos(profile, text), nothing trained and nothing chosen."""
     config = config or FusionConfig()
-    settings = {"method": "text only", "select": config.select, "centred": config.centred}
+    settings = {"method": "text only", **config.model_dump(mode="json", exclude={"weights"})}
     inputs = _inputs(split_folder, vectors_folder)
     if artifacts.finished(out, artifacts.key_of(RUN, settings, inputs)):
         return
     started = time.perf_counter()
     data = splits.read(split_folder)
     api.require_validation(data)
-    alone = text_only(*_tables(encoded.read(vectors_folder), config))
+    alone = text_only(*_tables(encoded.read(vectors_folder), data, config))
     made = _Made(alone, {float("inf"): fusion.value_of(alone, data.valid, data.train, config.select)}, NO_EPOCHS)
     costs = run_costs(time.perf_counter() - started, needed_by(vectors_folder))
     _write(out, made, data, settings, inputs, costs, config.select)
@@ -99,11 +113,12 @@ def _inputs(split_folder: Path, vectors_folder: Path) -> dict[str, str]:
     }
 
 
-def _tables(vectors: Encoded, config: FusionConfig) -> tuple[Floats, Floats]:
-    """Profiles and item texts, ready for a cosine."""
-    if not config.centred:
-        return vectors.users, vectors.items
-    return fusion.centred(vectors.users), fusion.centred(vectors.items)
+def _tables(vectors: Encoded, data: Split, config: FusionConfig) -> tuple[Floats, Floats]:
+    """Users and item texts, ready for a cosine."""
+    texts = fusion.centred(vectors.items) if config.centred else vectors.items
+    if config.profile == "items":
+        return fusion.mean_of_items(data.train, texts), texts
+    return fusion.centred(vectors.users) if config.centred else vectors.users, texts
 
 
 def _costs_of(run_folder: Path) -> tuple[float, Needed]:

@@ -10,7 +10,7 @@ from hardneg.config import parsed
 from hardneg.errors import ConfigError
 from hardneg.models import ModelConfig
 from hardneg.pipeline import RunConfig
-from hardneg.studies.spec import Grid, RowSpec, Scalar, SplitSpec
+from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
 from hardneg.training import FitConfig
 
 
@@ -19,6 +19,7 @@ class Cell:
     """One line of one table before seeds.
 
     options: settings that tell it from other lines of its row. negatives: a name of the grid, where it needs some.
+    fusion: where its runs are those of another cell, of the same row, fused with text.
     """
 
     split: str
@@ -26,11 +27,17 @@ class Cell:
     row: str
     config: RunConfig
     negatives: str | None = None
+    fusion: FusionSpec | None = None
     options: tuple[tuple[str, Scalar], ...] = ()
 
     @property
     def line(self) -> str:
         """Its name in the table: "DNS, l2 0.01"."""
+        return self.trained if self.fusion is None else f"{self.trained} + text"
+
+    @property
+    def trained(self) -> str:
+        """The line whose runs are trained: its own, or the one that it is fused from."""
         return ", ".join([self.row, *(f"{field.partition('.')[2]} {value}" for field, value in self.options)])
 
     @property
@@ -78,6 +85,15 @@ def with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -
         own = [[(field, value) for value in values] for field, values in options.items() if has(cell.config, field)]
         for chosen in product(*own):
             found.append(replace(cell, options=chosen, config=changed(cell.config, dict(chosen))))
+    return found
+
+
+def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
+    """After every cell whose row asks for it, the one that is fused from it."""
+    found = []
+    for cell in cells:
+        fusion = grid.rows[cell.row].fusion
+        found += [cell] if fusion is None else [cell, replace(cell, fusion=fusion)]
     return found
 
 

@@ -11,7 +11,7 @@ from hardneg.config import Place, parsed, read_yaml
 from hardneg.errors import ConfigError
 from hardneg.studies import checks
 from hardneg.studies.best import read_best
-from hardneg.studies.cells import Cell, cells_of, has, with_options
+from hardneg.studies.cells import Cell, cells_of, has, with_fusion, with_options
 from hardneg.studies.checks import Names
 from hardneg.studies.spec import Grid, SearchSpec, StudySpec, applied
 
@@ -63,7 +63,7 @@ def _study(spec: StudySpec, names: Names, only: Sequence[str]) -> tuple[list[Cel
     cells, problems = _tuned(spec, [cell for cell in cells if not only or cell.split in only])
     problems += unused
     try:
-        cells = with_options(cells, spec.options)
+        cells = with_fusion(with_options(cells, spec.options), spec)
     except ConfigError as error:
         return cells, [*problems, f"options: {error}"]
     return cells, problems + checks.of_lines(cells) + checks.of_baseline(spec.baseline, cells, names)

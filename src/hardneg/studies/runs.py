@@ -14,7 +14,7 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
-from hardneg.pipeline import EVALUATION, METRICS, RUN, RunConfig, evaluate_run, train
+from hardneg.pipeline import EVALUATION, METRICS, RUN, FusionConfig, RunConfig, evaluate_run, fuse, train
 from hardneg.report.tables import Measured
 from hardneg.studies import pool
 from hardneg.training import Watch
@@ -34,16 +34,33 @@ def slug(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Fusion:
+    """The line whose runs are fused, with which encoded texts, and how."""
+
+    of: str
+    vectors: Path
+    config: FusionConfig
+
+
+@dataclass(frozen=True)
 class Row:
-    """A line of the table to be: a name, a run (its seed is replaced), and the negatives folder it needs, if any."""
+    """A line of the table to be: a name, a run (its seed is replaced), and the negatives folder it needs, if any.
+
+    fusion: where nothing is trained and finished runs are fused with text.
+    """
 
     name: str
     config: RunConfig
     negatives: Path | None = None
+    fusion: Fusion | None = None
 
     def folder(self, runs: Path, seed: int) -> Path:
         """Where the run of one seed lies."""
         return runs / f"{slug(self.name)}-seed{seed}"
+
+    def fused_from(self, runs: Path, seed: int) -> Path:
+        """Where the run lies that is fused, or the run itself where none is."""
+        return runs / f"{slug(self.name if self.fusion is None else self.fusion.of)}-seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -76,16 +93,20 @@ class Job:
         return self.row.config.model_copy(update={"fit": fit})
 
     def do(self, progress: Progress) -> None:
-        """Train and evaluate."""
-        train(
-            self.split,
-            self.folder,
-            self.config,
-            negatives=self.row.negatives,
-            truth=self.truth,
-            device=self.device,
-            watch=by_epoch(self.name, self.config.fit.epochs, progress),
-        )
+        """Train, or fuse what was trained, and evaluate."""
+        if self.row.fusion is not None:
+            given = self.row.fusion
+            fuse(self.row.fused_from(self.runs, self.seed), self.split, given.vectors, self.folder, given.config)
+        else:
+            train(
+                self.split,
+                self.folder,
+                self.config,
+                negatives=self.row.negatives,
+                truth=self.truth,
+                device=self.device,
+                watch=by_epoch(self.name, self.config.fit.epochs, progress),
+            )
         evaluate_run(self.folder, self.split, self.metrics)
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+)
 
 from hardneg.config import Config
 from hardneg.models import ModelConfig
 from hardneg.negatives import Retrieved, SamplerConfig
 from hardneg.negatives.neighbours import By
+from hardneg.pipeline import FusionConfig
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
@@ -112,6 +121,20 @@ class Range(Config):
 Space = dict[Setting, Choices | Range]
 
 
+class FusionSpec(Config):
+    """A second line of a row, "ROW + text": each of its runs fused with text, as `hardneg fuse` does with extractive
+    profiles. The weight is chosen by the metric that chose the epoch."""
+
+    encoder: str = "minilm"
+    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = FusionConfig().weights
+    profile: Literal["profiles", "items"] = "profiles"
+    centred: bool = True
+
+    def config(self, select: str) -> FusionConfig:
+        """As the stage takes it."""
+        return FusionConfig(weights=self.weights, profile=self.profile, centred=self.centred, select=select)
+
+
 class RowSpec(Config):
     """A line of the tables to be."""
 
@@ -124,6 +147,8 @@ class RowSpec(Config):
     """Only on these."""
     models: tuple[str, ...] | None = None
     """Only with these."""
+    fusion: FusionSpec | None = None
+    """Study: a second line, the runs of this one fused with text."""
     space: Space = Field(default_factory=dict)
     """Search: entries of this row alone, in place of those of the file."""
 

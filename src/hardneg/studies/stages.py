@@ -48,6 +48,15 @@ class Stages:
                 wanted |= dict.fromkeys((cell.split, name) for name in (*source, cell.negatives))
         return list(wanted)
 
+    def vectors(self, split: str, encoder: str) -> Path:
+        """The folder of a split's texts as vectors."""
+        return self._of(split) / f"vectors-{slug(encoder)}"
+
+    def reason(self, cell: Cell) -> str | None:
+        """Why what a cell needs could not be made; None where it could."""
+        needed = [cell.negatives or "", *([] if cell.fusion is None else [_as_vectors(cell.fusion.encoder)])]
+        return next((self.failed[cell.split, name] for name in needed if (cell.split, name) in self.failed), None)
+
     def make(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
         """Make what these cells need and does not stand; what fails is remembered, and costs the runs that need it."""
         for split, name in self.wanted(cells):
@@ -55,6 +64,19 @@ class Stages:
                 self._make(split, name, progress)
             except (HardnegError, OSError) as error:
                 self.failed[split, name] = f"negatives {name!r} could not be made: {' '.join(str(error).split())}"
+        for split, encoder in dict.fromkeys((c.split, c.fusion.encoder) for c in cells if c.fusion is not None):
+            try:
+                self._encode(split, encoder, progress)
+            except (HardnegError, OSError) as error:
+                said = f"texts could not be encoded with {encoder!r}: {' '.join(str(error).split())}"
+                self.failed[split, _as_vectors(encoder)] = said
+
+    def _encode(self, split: str, name: str, progress: Progress | None) -> None:
+        from hardneg.text import encoder
+
+        folder, profiles = self.grid.splits[split].folder, self._of(split) / "profiles"
+        pipeline.profile(folder, profiles)
+        pipeline.encode(folder, profiles, self.vectors(split, name), encoder(name, device=self.device), progress)
 
     def _make(self, split: str, name: str, progress: Progress | None) -> None:
         folder, out = self.grid.splits[split].folder, self._of(split) / f"negatives-{slug(name)}"
@@ -78,3 +100,8 @@ class Stages:
 
     def _of(self, split: str) -> Path:
         return self.out / "shared" / slug(split)
+
+
+def _as_vectors(encoder: str) -> str:
+    """What vectors are called among what failed; no negatives can have this name."""
+    return f"/vectors/{encoder}"

@@ -13,7 +13,7 @@ from hardneg.errors import ConfigError, HardnegError
 from hardneg.studies import pool
 from hardneg.studies.cells import Cell
 from hardneg.studies.reading import read_study
-from hardneg.studies.runs import Job, Row, slug
+from hardneg.studies.runs import Fusion, Job, Row, slug
 from hardneg.studies.spec import StudySpec
 from hardneg.studies.stages import Stages
 from hardneg.types import Progress
@@ -64,9 +64,15 @@ class Study:
         """The run of one cell under one seed."""
         split = self.spec.splits[cell.split]
         runs = self.out / "runs" / slug(cell.split) / slug(cell.model)
-        row = Row(cell.line, cell.config, self.stages.negatives(cell.split, cell.negatives))
+        row = Row(cell.line, cell.config, self.stages.negatives(cell.split, cell.negatives), self._fusion(cell))
         label = f"{cell.name}, seed {seed}"
         return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label)
+
+    def _fusion(self, cell: Cell) -> Fusion | None:
+        if cell.fusion is None:
+            return None
+        vectors = self.stages.vectors(cell.split, cell.fusion.encoder)
+        return Fusion(cell.trained, vectors, cell.fusion.config(cell.config.fit.select))
 
     def runs(self) -> list[Run]:
         """Every run, seed after seed, and whether it stands. ConfigError where folders hold something else."""
@@ -98,6 +104,7 @@ class Study:
         self.stages.make(self.cells, progress)
         blocked = [outcome for run in runs if (outcome := self._blocked(run)) is not None]
         jobs = [run.job for run in runs if not run.stands and self._blocked(run) is None]
+        trained, fused = ([job for job in jobs if (job.row.fusion is None) is first] for first in (True, False))
         total = len(blocked) + len(jobs)
 
         def tell(done: int, outcome: pool.Outcome) -> None:
@@ -106,14 +113,20 @@ class Study:
 
         for done, outcome in enumerate(blocked, start=1):
             tell(done, outcome)
-        before = len(blocked)
-        return blocked + pool.run(
-            jobs, workers, ended=lambda done, _, outcome: tell(before + done, outcome), progress=progress
-        )
+        outcomes = list(blocked)
+        for part in (trained, fused):  # what is fused must be trained before
+            before = len(outcomes)
+            outcomes += pool.run(
+                part,
+                workers,
+                ended=lambda done, _, outcome, before=before: tell(before + done, outcome),  # type: ignore[misc]
+                progress=progress,
+            )
+        return outcomes
 
     def _blocked(self, run: Run) -> pool.Outcome | None:
-        """The failure of a run whose negatives could not be made."""
-        reason = self.stages.failed.get((run.cell.split, run.cell.negatives or ""))
+        """The failure of a run whose negatives or vectors could not be made."""
+        reason = self.stages.reason(run.cell)
         return None if reason is None else pool.Outcome(run.job.name, reason)
 
 
@@ -127,9 +140,18 @@ class _Inputs:
         """True where the run is trained and scored; ConfigError where its folder holds something else."""
         if not job.folder.exists():
             return False
+        if job.row.fusion is not None:
+            return self._fused_stands(job, job.row.fusion)
         key = pipeline.run_key(job.config, self._of(job.split, job.row.negatives), against_truth=job.truth is not None)
         trained = artifacts.finished(job.folder, key)
         return trained and pipeline.evaluated(job.folder, job.split, job.metrics)
+
+    def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
+        base = job.row.fused_from(job.runs, job.seed)
+        if any(not (folder / artifacts.MANIFEST).is_file() for folder in (base, fusion.vectors)):
+            return False
+        key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
+        return artifacts.finished(job.folder, key) and pipeline.evaluated(job.folder, job.split, job.metrics)
 
     def _of(self, split: Path, negatives: Path | None) -> dict[str, str]:
         if (split, negatives) not in self._known:
