@@ -111,6 +111,13 @@ def test_unknown_targets_are_said(bases: Bases) -> None:
         opened(bases("llama"), ModelConfig(targets=("up_down",)))
 
 
+def test_without_peft_it_says_what_to_install(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardneg.finetuning.model.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"hardneg\[finetune\]"):
+        opened(bases("llama"))
+    opened(bases("llama"), ModelConfig(adapt="frozen"))
+
+
 def test_a_type_without_known_targets_is_said(tmp_path: Path, bases: Bases) -> None:
     from transformers import GPT2Config, GPT2Model
 

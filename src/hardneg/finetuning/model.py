@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -191,6 +192,8 @@ def _base(source: Source, config: ModelConfig) -> Any:
 
 
 def _adapted(base: Any, source: Source, config: ModelConfig) -> Any:
+    if find_spec("peft") is None:
+        raise ConfigError("adapters need peft; run pip install 'hardneg[finetune]', or take adapt=frozen or full")
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(
