@@ -12,10 +12,11 @@ from hardneg.cli.asking import STORE, EngineOption, EstimateOption, KeyOption, L
 from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 from hardneg.errors import ConfigError
 
-Method = Literal["retrieved", "semantic", "random"]
+Method = Literal["retrieved", "semantic", "synthesised", "random"]
 ALLOWED: dict[str, set[str]] = {
     "retrieved": {"profiles", "set"},
     "semantic": {"profiles", "set", "llm", "way", "engine", "prices", "key-variable", "estimate"},
+    "synthesised": {"profiles", "set", "labels", "tuned"},
     "random": {"like"},
 }
 """Which options each method knows."""
@@ -27,6 +28,7 @@ def mine(
         Method,
         typer.Option(
             help="retrieved: nearest catalogue texts, no LLM. semantic: a language model names them. "
+            "synthesised: a tuned one writes their vectors. "
             "random: the control, vectors of equal norm."
         ),
     ] = "retrieved",
@@ -50,6 +52,9 @@ def mine(
             "constrained, chosen from the catalogue's titles (local models)."
         ),
     ] = None,
+    tuned: Annotated[Path | None, typer.Option(help="synthesised: folder by `hardneg finetune`.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="synthesised: the labels folder that it was tuned with.")] = None,
+    base: Annotated[str, typer.Option(help="synthesised: the base that it was tuned on.")] = "minilm",
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,6 +91,7 @@ def mine(
     from hardneg.pipeline import SemanticMining
 
     given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
+    given |= {"tuned": tuned, "labels": labels}
     given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate}
     _require_options_of(method, given)
     use_threads(threads)
@@ -93,6 +99,8 @@ def mine(
     if method == "random":
         assert like is not None
         pipeline.mine_random(split, like, out, seed)
+    elif method == "synthesised":
+        _synthesise(split, out, profiles, labels, tuned, base, option, device)
     elif method == "semantic":
         assert llm is not None
         assert profiles is not None
@@ -116,12 +124,40 @@ def mine(
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text + money_text(costs))
 
 
+def _synthesise(
+    split: Path,
+    out: Path,
+    profiles: Path | None,
+    labels: Path | None,
+    tuned: Path | None,
+    base: str,
+    option: list[str] | None,
+    device: str,
+) -> None:
+    from hardneg import pipeline
+    from hardneg.config import overrides, parse
+    from hardneg.finetuning import SynthesisConfig
+    from hardneg.finetuning import base as base_named
+
+    assert profiles is not None
+    assert labels is not None
+    assert tuned is not None
+    config: SynthesisConfig = parse(SynthesisConfig, overrides(option or []), where="hardneg mine --set")
+    with bars() as bar:
+        pipeline.mine_synthesised(split, profiles, labels, tuned, out, base_named(base, device=device), config, bar)
+
+
 def _require_options_of(method: str, given: Mapping[str, object]) -> None:
     """An option that the method does not know is an error; so is the lack of one that it needs."""
     foreign = [name for name, value in given.items() if value and name not in ALLOWED[method]]
     if foreign:
         raise ConfigError(f"--{foreign[0]} is no option of --method {method}; leave it out")
-    needed = {"random": ("like",), "semantic": ("llm", "profiles"), "retrieved": ()}[method]
+    needed = {
+        "random": ("like",),
+        "semantic": ("llm", "profiles"),
+        "synthesised": ("profiles", "labels", "tuned"),
+        "retrieved": (),
+    }[method]
     lacking = [name for name in needed if not given[name]]
     if lacking:
         raise ConfigError(f"--method {method} expects --{lacking[0]}; see hardneg mine --help")

@@ -8,12 +8,14 @@ from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
+from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
 __all__ = [
     "EVALUATION",
     "METRICS",
     "RUN",
+    "FinetuneConfig",
     "FusionConfig",
     "Run",
     "RunConfig",
@@ -23,11 +25,13 @@ __all__ = [
     "evaluate_run",
     "evaluated",
     "find_neighbours",
+    "finetune",
     "fuse",
     "fused_key",
     "label",
     "mine_random",
     "mine_retrieved",
+    "mine_synthesised",
     "mine_written",
     "profile",
     "profile_written",

@@ -1,0 +1,51 @@
+"""`hardneg finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+
+
+def finetune(
+    split: Annotated[Path, typer.Argument(help="Split folder.")],
+    profiles: Annotated[Path, typer.Option(help="Profiles folder of that split.")],
+    labels: Annotated[Path, typer.Option(help="Labels folder by `hardneg label`.")],
+    base: Annotated[
+        str, typer.Option(help="minilm, a Hugging Face name, or a folder (decoder or encoder).")
+    ] = "minilm",
+    out: Annotated[Path, typer.Option(help="Tuned folder to make.")] = Path("out/tuned"),
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: tuning.epochs, tuning.batch_size, model.rank, template.texts, ..."),
+    ] = None,
+    four_bit: Annotated[bool, typer.Option("--four-bit", help="Hold the base in 4 bits (GPU, bitsandbytes).")] = False,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune a language model to write the hard negative's vector (HNLMRec, section 4: LoRA, hybrid prompt, InfoNCE).
+
+    Killed at any moment, the same command goes on from its last checkpoint.
+
+    Example: `hardneg finetune data/shop-split --profiles out/profiles --labels out/labels --base minilm --set tuning.epochs=2 --out out/tuned`, then
+    `hardneg mine data/shop-split --method synthesised --profiles out/profiles --labels out/labels --tuned out/tuned --out out/synthesised`
+    """
+    from hardneg import pipeline
+    from hardneg.artifacts import manifest_of
+    from hardneg.config import overrides, parse
+    from hardneg.finetuning import base as base_named
+    from hardneg.pipeline.tuning import TUNED, FinetuneConfig
+
+    use_threads(threads)
+    require_device(device)
+    config: FinetuneConfig = parse(FinetuneConfig, overrides(option or []), where="hardneg finetune --set")
+    source = base_named(base, device=device, four_bit=four_bit)
+    with bars() as bar:
+        pipeline.finetune(split, profiles, labels, out, source, config, bar)
+    notes = manifest_of(out, TUNED)["notes"]
+    text = f"{out}: best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
+    emit({**notes, "out": str(out)}, as_json=as_json, text=text)

@@ -1,0 +1,36 @@
+"""`hardneg label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hardneg.cli.shell import JsonOption, ThreadsOption, bars, emit, use_threads
+
+
+def label(
+    split: Annotated[Path, typer.Argument(help="Split folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder of a model trained on it with --sampler mixgcf.")],
+    out: Annotated[Path, typer.Option(help="Labels folder to make.")] = Path("out/labels"),
+    draws: Annotated[int, typer.Option(min=1, help="Draws to average; 1 as in the paper.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of candidates and mixing weights.")] = 0,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Make labels for `hardneg finetune`: the hard negative that a trained MixGCF mixes for every train pair.
+
+    Example: `hardneg label data/shop-split runs/mixgcf --out out/labels`
+    """
+    from hardneg import pipeline
+    from hardneg.artifacts import manifest_of
+    from hardneg.config import parse
+    from hardneg.negatives import LabelOptions, labels
+
+    use_threads(threads)
+    options: LabelOptions = parse(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg label")
+    with bars() as bar:
+        pipeline.label(split, run, out, options, bar)
+    notes = manifest_of(out, labels.KIND)["notes"]
+    emit({**notes, "out": str(out)}, as_json=as_json, text=f"{out}: labels of {notes['pairs']:,} train pairs")
