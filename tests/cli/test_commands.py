@@ -192,6 +192,8 @@ def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
         "demo",
         "profile",
         "estimate",
+        "label",
+        "finetune",
         "mine",
         "neighbours",
         "train",
