@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -28,6 +28,11 @@ HopsRead = Literal["none", "items", "both"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total) by work that may take longer than two seconds."""
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """0..n in slices of `size`, the last one shorter: what is computed at a time."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 @dataclass(frozen=True)

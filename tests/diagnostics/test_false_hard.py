@@ -11,7 +11,7 @@ from hardneg.errors import DataError
 
 
 @pytest.fixture
-def test_pairs(rng: np.random.Generator) -> Interactions:
+def held_out_pairs(rng: np.random.Generator) -> Interactions:
     """Seven users, 30 items; user 6 has no test item."""
     users, items = np.nonzero(rng.random((6, 30)) < 0.2)
     return Interactions.of(users, items, n_users=7, n_items=30)
@@ -32,18 +32,18 @@ def world(rng: np.random.Generator, test: Interactions) -> tuple[np.ndarray, np.
 
 @pytest.mark.parametrize("comparisons", [1, 10, 65_536])
 def test_it_equals_the_slow_loop(
-    rng: np.random.Generator, test_pairs: Interactions, comparisons: int, monkeypatch: pytest.MonkeyPatch
+    rng: np.random.Generator, held_out_pairs: Interactions, comparisons: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(false_hard, "COMPARISONS", comparisons)
-    vectors, users, items = world(rng, test_pairs)
+    vectors, users, items = world(rng, held_out_pairs)
     false = []
     for vector, user in zip(vectors.astype(float), users, strict=True):
-        theirs = test_pairs.items_of(int(user))
+        theirs = held_out_pairs.items_of(int(user))
         if np.isnan(vector).any() or not len(theirs):
             continue
         cosines = [vector @ items[i] / np.linalg.norm(vector) / np.linalg.norm(items[i]) for i in theirs]
         false.append(max(cosines) > 0.99)
-    found = false_hard_negatives(vectors, users, items, test_pairs, rng)
+    found = false_hard_negatives(vectors, users, items, held_out_pairs, rng)
     assert found.measured == len(false)
     assert found.left_out == 90 - len(false) > 0
     assert found.share == pytest.approx(np.mean(false))
@@ -79,6 +79,6 @@ def test_nothing_to_measure_is_no_share(rng: np.random.Generator) -> None:
     assert found == FalseHardNegatives(None, None, 0, 4)
 
 
-def test_sizes_that_do_not_fit_are_refused(rng: np.random.Generator, test_pairs: Interactions) -> None:
+def test_sizes_that_do_not_fit_are_refused(rng: np.random.Generator, held_out_pairs: Interactions) -> None:
     with pytest.raises(DataError, match="vectors of the items' size"):
-        false_hard_negatives(np.ones((4, 2)), np.zeros(4, int), np.ones((30, 3)), test_pairs, rng)
+        false_hard_negatives(np.ones((4, 2)), np.zeros(4, int), np.ones((30, 3)), held_out_pairs, rng)

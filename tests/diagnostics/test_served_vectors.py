@@ -16,7 +16,7 @@ from hardneg.types import Batch, Embeddings, Items, Observer, Vectors
 
 
 @pytest.fixture
-def test_pairs(seen: Interactions) -> Interactions:
+def held_out_pairs(seen: Interactions) -> Interactions:
     """Of every user but 4, the first item outside train; user 5 has item 3 alone left."""
     users = np.array([0, 1, 2, 3, 5])
     items = np.array([np.setdiff1d(np.arange(12), seen.items_of(int(user)))[0] for user in users])
@@ -34,31 +34,31 @@ def whole(seen: Interactions, step: int = 0) -> Batch:
 
 
 def test_an_item_is_false_where_it_is_held_out(
-    seen: Interactions, test_pairs: Interactions, rng: np.random.Generator
+    seen: Interactions, held_out_pairs: Interactions, rng: np.random.Generator
 ) -> None:
     batch = whole(seen)
     items = rng.integers(12, size=len(seen))
-    items[:10] = [(test_pairs.items_of(int(u)).tolist() or [0])[0] for u in seen.users[:10]]
-    observer = ServedVectors(test_pairs)
+    items[:10] = [(held_out_pairs.items_of(int(u)).tolist() or [0])[0] for u in seen.users[:10]]
+    observer = ServedVectors(held_out_pairs)
     observer.see(batch, Items(torch.from_numpy(items).unsqueeze(1)), tables(rng))
     (row,) = observer.table().rows(named=True)
     known = seen.users != 4
     assert row["measured"] == known.sum()
-    assert row["false"] == pytest.approx(test_pairs.contains(seen.users, items)[known].mean())
+    assert row["false"] == pytest.approx(held_out_pairs.contains(seen.users, items)[known].mean())
     assert row["random_false"] < row["false"]
     assert row["cosine_with_nearest"] == pytest.approx(1.0)
     assert (row["vectors"], row["pairs"]) == ("served", len(seen))
 
 
 def test_what_was_made_stands_beside_what_was_served(
-    seen: Interactions, test_pairs: Interactions, rng: np.random.Generator
+    seen: Interactions, held_out_pairs: Interactions, rng: np.random.Generator
 ) -> None:
     batch, embeddings = whole(seen), tables(rng)
     hard = embeddings.final_items[batch.positives].unsqueeze(1).clone()
     hard[::2] = torch.nan
     mixed = torch.ones(len(seen), 1, 8)
     sources = torch.zeros(len(seen), 1, 1, dtype=torch.int64)
-    observer = ServedVectors(test_pairs)
+    observer = ServedVectors(held_out_pairs)
     observer.see(batch, Vectors(mixed, mixed, sources, ("item",), hard=hard), embeddings)
     served, made = observer.table().rows(named=True)
     assert (made["vectors"], made["pairs"]) == ("e_hard", len(seen) // 2)
@@ -68,9 +68,9 @@ def test_what_was_made_stands_beside_what_was_served(
 
 
 def test_only_the_first_step_of_an_epoch_is_measured(
-    seen: Interactions, test_pairs: Interactions, rng: np.random.Generator
+    seen: Interactions, held_out_pairs: Interactions, rng: np.random.Generator
 ) -> None:
-    observer = ServedVectors(test_pairs)
+    observer = ServedVectors(held_out_pairs)
     observer.see(whole(seen, step=1), Items(torch.zeros(len(seen), 1, dtype=torch.int64)), tables(rng))
     assert observer.table().is_empty()
     assert dict(observer.table().schema) == SCHEMA
@@ -84,15 +84,15 @@ def trained(seen: Interactions, sampler: NegativeSampler, observers: list[Observ
 
 
 @pytest.mark.parametrize("options", [Uniform(), MixGCF(candidates=3), Semantic()])
-def test_training_does_not_notice(seen: Interactions, test_pairs: Interactions, options: object) -> None:
+def test_training_does_not_notice(seen: Interactions, held_out_pairs: Interactions, options: object) -> None:
     vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
     mined = Mined(np.full((len(seen), 1), -1), vectors, "made up")
-    observer = ServedVectors(test_pairs)
+    observer = ServedVectors(held_out_pairs)
     one, other = (trained(seen, options.build(Ingredients(8, mined, 3)), watch) for watch in ([observer], []))
     assert torch.equal(one.model.items, other.model.items)
     assert one.progressed.curves == other.progressed.curves
     parts = ["served", "e_hard"] if isinstance(options, Semantic) else ["served"]
     assert observer.table()["vectors"].to_list() == parts * 3
-    again = ServedVectors(test_pairs)
+    again = ServedVectors(held_out_pairs)
     again.restore(observer.state())
     assert again.table().equals(observer.table())

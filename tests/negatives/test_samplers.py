@@ -45,17 +45,6 @@ STREAM = Stream(2, "sampler", 1)
 
 
 @pytest.fixture
-def batch(seen: Interactions) -> Batch:
-    rows = np.arange(0, len(seen), 2)
-    return Batch(*(torch.from_numpy(a) for a in (rows, seen.users[rows], seen.items[rows])), epoch=1, step=0)
-
-
-@pytest.fixture
-def embeddings(seen: Interactions) -> Embeddings:
-    return LightGCN(seen, embedding_size=8, hops=2, seed=1)()
-
-
-@pytest.fixture
 def mined(seen: Interactions) -> Mined:
     """Vectors for all pairs but every fourth."""
     vectors = np.random.default_rng(5).normal(size=(len(seen), TEXT_SIZE)).astype(np.float16)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hardneg.cli.asking import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
 from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 from hardneg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hardneg.llm.session import Session
+    from hardneg.types import Progress
 
 Method = Literal["retrieved", "semantic", "synthesised", "random"]
 ALLOWED: dict[str, set[str]] = {
@@ -85,10 +89,8 @@ def mine(
     """
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
-    from hardneg.cli.asking import encoder_of, money_text, read_costs, read_estimate, session
-    from hardneg.config import overrides, parse
-    from hardneg.negatives import Retrieved, mined
-    from hardneg.pipeline import SemanticMining
+    from hardneg.cli.asking import money_text, read_costs, session
+    from hardneg.negatives import mined
 
     given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
     given |= {"tuned": tuned, "labels": labels}
@@ -103,25 +105,56 @@ def mine(
         _synthesise(split, out, profiles, labels, tuned, base, option, device)
     elif method == "semantic":
         assert llm is not None
-        assert profiles is not None
-        pairs = overrides([*(option or []), *([f"use.way={way}"] if way else [])])
-        mining: SemanticMining = parse(SemanticMining, pairs, where="hardneg mine --set")
         with (
             bars() as bar,
             session(llm, store, engine, prices, key_variable, device, doing="naming negatives with", bar=bar) as asking,
         ):
-            opened, foretold = encoder_of(encoder, device, asking), read_estimate(estimate)
-            pipeline.mine_written(split, profiles, out, asking, opened, mining, estimate=foretold, progress=bar)
+            _name(split, out, profiles, asking, encoder, way, option, device, estimate, bar)
     else:
-        options: Retrieved = parse(Retrieved, overrides(option or []), where="hardneg mine --set")
-        folder = profiles or out.with_name(f"{out.name}-profiles")
-        if profiles is None:
-            pipeline.profile(split, folder)
-        with bars() as bar:
-            pipeline.mine_retrieved(split, folder, out, options, encoder_of(encoder, device, None), bar)
+        _retrieve(split, out, profiles, encoder, option, device)
     notes, costs = manifest_of(out, mined.KIND)["notes"], read_costs(out)
     text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text + money_text(costs))
+
+
+def _retrieve(
+    split: Path, out: Path, profiles: Path | None, encoder: str, option: list[str] | None, device: str
+) -> None:
+    from hardneg import pipeline
+    from hardneg.cli.asking import encoder_of
+    from hardneg.config import overrides, parse
+    from hardneg.negatives import Retrieved
+
+    options: Retrieved = parse(Retrieved, overrides(option or []), where="hardneg mine --set")
+    folder = profiles or out.with_name(f"{out.name}-profiles")
+    if profiles is None:
+        pipeline.profile(split, folder)
+    with bars() as bar:
+        pipeline.mine_retrieved(split, folder, out, options, encoder_of(encoder, device, None), bar)
+
+
+def _name(
+    split: Path,
+    out: Path,
+    profiles: Path | None,
+    asking: Session,
+    encoder: str,
+    way: str | None,
+    option: list[str] | None,
+    device: str,
+    estimate: Path | None,
+    progress: Progress,
+) -> None:
+    from hardneg import pipeline
+    from hardneg.cli.asking import encoder_of, read_estimate
+    from hardneg.config import overrides, parse
+    from hardneg.pipeline import SemanticMining
+
+    assert profiles is not None
+    pairs = overrides([*(option or []), *([f"use.way={way}"] if way else [])])
+    mining: SemanticMining = parse(SemanticMining, pairs, where="hardneg mine --set")
+    opened, foretold = encoder_of(encoder, device, asking), read_estimate(estimate)
+    pipeline.mine_written(split, profiles, out, asking, opened, mining, estimate=foretold, progress=progress)
 
 
 def _synthesise(

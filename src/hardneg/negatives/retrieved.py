@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.negatives.mined import SCHEMA, Mined, mean_vectors
-from hardneg.types import Flags, Floats, Indices, Progress
+from hardneg.types import Flags, Floats, Indices, Progress, blocks
 
 BLOCK = 1024
 REASONS = ("", "the user has it", "text as good as the positive's")
@@ -61,7 +60,7 @@ def retrieve(
     items = np.full((len(train), options.n), -1, np.int64)
     similarity = np.full((len(train), options.n), np.nan, np.float32)
     refused = []
-    for rows in _blocks(len(train)):
+    for rows in blocks(len(train), BLOCK):
         users, positives = train.users[rows], train.items[rows]
         pool, near = neighbours[positives], nearness[positives]
         fit = np.einsum("bd,bpd->bp", profiles[users], np.nan_to_num(item_vectors[pool]))
@@ -89,7 +88,7 @@ def text_neighbours(vectors: Floats, k: int) -> tuple[Indices, Floats]:
     known = ~np.isnan(vectors[:, 0])
     filled = np.nan_to_num(vectors).astype(np.float32)
     neighbours, nearness = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
-    for rows in _blocks(n):
+    for rows in blocks(n, BLOCK):
         cosines = filled[rows] @ filled.T
         cosines[:, ~known] = -np.inf
         cosines[np.arange(len(cosines)), np.arange(rows.start, rows.start + len(cosines))] = -np.inf
@@ -164,7 +163,3 @@ def _refused(
             "reason": np.array(REASONS)[reason[pair, column]],
         }
     )
-
-
-def _blocks(n: int, size: int = BLOCK) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -38,7 +38,7 @@ from hardneg.text import (
 )
 from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
 from hardneg.text.writing.asking import Spent
-from hardneg.text.writing.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, PairPrompts
+from hardneg.text.writing.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, closed_list, shown_names
 from hardneg.text.writing.negative_texts import missing
 from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT
 from hardneg.types import Progress
@@ -115,7 +115,7 @@ def mine_written(
     if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
         return
     data, written = splits.read(split_folder), profiles.read(profile_folder)
-    asking = with_titles(session, data, written, ask)
+    asking = with_titles(session, data, ask)
     foretold = estimate or estimate_writing(data, asking.model, written, ask, QUICKLY)
     meter = Metered(asking)
     texts = write_negatives(data, written, meter, asking.model, ask)
@@ -138,7 +138,7 @@ def _write(
     progress: Progress | None,
 ) -> None:
     """Texts to items and vectors to a folder."""
-    names = PairPrompts(data, profiles.Profiles([], [], ""), session.model, options.texts).names
+    names = shown_names(data, session.model, options.texts)
     grounded = ground_texts(texts, names, data, encoder, options.use.grounding, progress)
     of_items = None if options.use.way == "raw" else encoder.encode(item_texts(data.texts), progress)
     source = f"{options.use.way}, written by {session.model.name}, {encoder.name}"
@@ -156,7 +156,7 @@ def _write(
     )
 
 
-def with_titles(session: Session, data: Split, written: profiles.Profiles, ask: NegativesConfig) -> Session:
+def with_titles(session: Session, data: Split, ask: NegativesConfig) -> Session:
     """The session whose model also knows the closed list of titles, where answers must come from it.
 
     Raises ConfigError where the model is not in this process: no endpoint takes a closed list of thousands.
@@ -168,8 +168,8 @@ def with_titles(session: Session, data: Split, written: profiles.Profiles, ask: 
             f"{session.model.name} is asked over the network and cannot be held to a list of titles; "
             "choose way grounded, or a local model (hf:NAME or a folder)"
         )
-    prompts = PairPrompts(data, written, session.model, ask)
-    return replace(session, model=session.model.with_catalogue(prompts.catalogue, prompts.names.distinct))
+    titles = closed_list(shown_names(data, session.model, ask))
+    return replace(session, model=session.model.with_catalogue(*titles))
 
 
 def estimate(
@@ -186,7 +186,7 @@ def estimate(
     known = writing if profile_folder is None else profiles.read(profile_folder)
     ask = None if mining is None else mining.texts
     if ask is not None:
-        session = with_titles(session, data, profiles.Profiles([], [], ""), ask)
+        session = with_titles(session, data, ask)
     return estimate_writing(data, session.model, known, ask, config, session)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.text.names import Names, normalised
-from hardneg.types import Floats, Indices
+from hardneg.types import Floats, Indices, blocks
 
 NONE, NEAREST, NORMALISED, EXACT = range(4)
 HOWS = ("none", "nearest", "normalised", "exact")
@@ -119,7 +119,7 @@ def reasons_against(
     limit = history_limit(train, catalogue.vectors, config.history)
     owned, histories = catalogue.names.owned(train), train.matrix()
     found = np.zeros(len(rows), np.int64)
-    for part in _blocks(len(rows), BLOCK):
+    for part in blocks(len(rows), BLOCK):
         pairs, texts = rows[part], which[part]
         items = matches.items[texts]
         known = items >= 0
@@ -142,7 +142,7 @@ def history_limit(train: Interactions, vectors: Floats, quantile: float) -> floa
     histories, pairs = train.matrix(), np.arange(len(train))
     parts = [
         _row_cosines(vectors[train.items[part]], _other_items(histories, train, pairs[part], vectors))
-        for part in _blocks(len(train), BLOCK)
+        for part in blocks(len(train), BLOCK)
     ]
     cosines = np.concatenate([*parts, np.empty(0)])
     cosines = cosines[~np.isnan(cosines)]
@@ -172,7 +172,7 @@ def _nearest(vectors: Floats, catalogue: Catalogue) -> tuple[Indices, Floats]:
     if not len(known):
         return near, cosines
     table = np.ascontiguousarray(catalogue.vectors[known], np.float32)
-    for part in _blocks(len(vectors), max(1, CELLS // len(known))):
+    for part in blocks(len(vectors), max(1, CELLS // len(known))):
         products = vectors[part].astype(np.float32) @ table.T
         best = products.argmax(axis=1)
         near[part], cosines[part] = known[best], products[np.arange(len(best)), best]
@@ -184,7 +184,3 @@ def _row_cosines(a: Floats, b: Floats) -> Floats:
     a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray(np.einsum("rd,rd->r", a, b) / lengths)
-
-
-def _blocks(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
