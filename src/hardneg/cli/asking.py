@@ -16,6 +16,7 @@ from hardneg.config import overrides, parse
 from hardneg.errors import DataError
 
 if TYPE_CHECKING:
+    from hardneg.llm.prices import Price
     from hardneg.llm.session import Session
     from hardneg.text import Estimate, TextEncoder
 
@@ -65,25 +66,44 @@ def session(
     """Open a model, its store and its limits, progress going to `bar`; the store is closed at the end."""
     from hardneg.llm.engine.config import EngineConfig
     from hardneg.llm.engine.store import Store
-    from hardneg.llm.names import address_of, open_model
-    from hardneg.llm.prices import FREE, price_of
+    from hardneg.llm.names import open_model
     from hardneg.llm.session import Session
 
     config: EngineConfig = parse(EngineConfig, overrides(engine or []), where="--engine")
     model = open_model(llm, device=device, key_variable=key_variable)
-    price = price_of(llm, prices) or (FREE if address_of(llm) is None else None)
     store.parent.mkdir(parents=True, exist_ok=True)
     with Store(store) as kept:
-        yield Session(model, kept, config, price, watch=bar.asking, doing=doing)
+        yield Session(model, kept, config, _price(llm, prices), watch=bar.asking, doing=doing)
 
 
-def encoder_of(name: str, device: str, asking: Session | None) -> TextEncoder:
-    """Open a text encoder; with a session its vectors go through the same store and limits, under a budget of their own."""
+def encoder_of(name: str, device: str, asking: Session | None, prices: Path | None = None) -> TextEncoder:
+    """Open a text encoder; with a session its vectors go through the same store.
+
+    An endpoint's encoder has the session's limits, and the same budget once more for itself. One in this process is
+    free and has neither: what a language model may cost or bear says nothing of it.
+    """
+    from hardneg.llm.engine.config import EngineConfig
+    from hardneg.llm.engine.tally import Tally
+    from hardneg.llm.names import address_of
     from hardneg.text.encoders_engine import open_encoder
 
     if asking is None:
         return open_encoder(name, device=device)
-    return open_encoder(name, device=device, asking=lambda model: replace(asking, model=model, price=None, watch=None))
+    config = EngineConfig() if address_of(name) is None else asking.config
+    price = _price(name, prices)
+    return open_encoder(
+        name,
+        device=device,
+        asking=lambda model: replace(asking, model=model, config=config, price=price, watch=None, whole=Tally()),
+    )
+
+
+def _price(name: str, prices: Path | None) -> Price | None:
+    """Of a model by its name: the user's own list, ours, nothing for one in this process, None where unknown."""
+    from hardneg.llm.names import address_of
+    from hardneg.llm.prices import FREE, price_of
+
+    return price_of(name, prices) or (FREE if address_of(name) is None else None)
 
 
 def read_estimate(path: Path | None) -> Estimate | None:

@@ -109,7 +109,7 @@ def mine(
             bars() as bar,
             session(llm, store, engine, prices, key_variable, device, doing="naming negatives with", bar=bar) as asking,
         ):
-            _name(split, out, profiles, asking, encoder, way, option, device, estimate, bar)
+            _name(split, out, profiles, asking, encoder, way, option, device, prices, estimate, bar)
     else:
         _retrieve(split, out, profiles, encoder, option, device)
     notes, costs = manifest_of(out, mined.KIND)["notes"], read_costs(out)
@@ -142,6 +142,7 @@ def _name(
     way: str | None,
     option: list[str] | None,
     device: str,
+    prices: Path | None,
     estimate: Path | None,
     progress: Progress,
 ) -> None:
@@ -153,7 +154,7 @@ def _name(
     assert profiles is not None
     pairs = overrides([*(option or []), *([f"use.way={way}"] if way else [])])
     mining: SemanticMining = parse(SemanticMining, pairs, where="hardneg mine --set")
-    opened, foretold = encoder_of(encoder, device, asking), read_estimate(estimate)
+    opened, foretold = encoder_of(encoder, device, asking, prices), read_estimate(estimate)
     pipeline.mine_written(split, profiles, out, asking, opened, mining, estimate=foretold, progress=progress)
 
 
