@@ -17,6 +17,7 @@ from hardneg.config import Config
 from hardneg.errors import DataError
 from hardneg.finetuning.inputs import Inputs
 from hardneg.finetuning.model import Writer
+from hardneg.finetuning.parts import Parts
 from hardneg.finetuning.projection import Projection, ProjectionConfig, orthogonal, pca
 from hardneg.finetuning.reading import shares_prefixes, vectors_of
 from hardneg.finetuning.template import Template, Tokenised
@@ -87,6 +88,7 @@ class _Job:
         self._shared = config.share_prefix and shares_prefixes(writer, template)
         self._silent = inputs.silent(template)
         self._projection: Projection | None = None
+        self._parts = Parts(writer, inputs, self._tokens, batch_size=config.batch_size)
 
     def prepare(self) -> None:
         """Find the projection, or read the one that this folder was begun with."""
@@ -108,7 +110,8 @@ class _Job:
 
     def _vectors(self, rows: Indices) -> Floats:
         size = self._config.batch_size
-        return vectors_of(self._writer, self._inputs, self._tokens, rows, batch_size=size, shared=self._shared)
+        given = self._writer, self._inputs, self._tokens, rows
+        return vectors_of(*given, batch_size=size, shared=self._shared, parts=self._parts)
 
     def _found(self, config: ProjectionConfig) -> Projection:
         if config.kind == "orthogonal":

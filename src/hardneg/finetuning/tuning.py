@@ -54,6 +54,8 @@ class TuningConfig(Config):
     """Looks without gain after which tuning ends."""
     checkpoint_every: PositiveInt = 50
     """Steps between checkpoints, where there is a place for them."""
+    bfloat16: bool = False
+    """Products in 16 bits on a CPU as well, as on a GPU always; the weights keep 32. Only while tuning."""
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass instead of holding them: less memory, a third more work."""
     seed: int = 0
@@ -197,7 +199,9 @@ class _Loop:
         return [rows[start : start + size] for start in range(0, len(rows), size)], rows
 
     def _vectors(self, rows: Indices) -> Tensor:
-        found: Tensor = self.writer(batch_of(self.inputs, self.tokens, rows, self.writer.device))
+        batch, kind = batch_of(self.inputs, self.tokens, rows, self.writer.device), self.writer.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.config.bfloat16 or kind == "cuda"):
+            found: Tensor = self.writer(batch)
         return found
 
     def _loss(self, vectors: Tensor, rows: Indices) -> Tensor:
