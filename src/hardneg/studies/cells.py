@@ -19,7 +19,8 @@ class Cell:
     """One line of one table before seeds.
 
     options: settings that tell it from other lines of its row. negatives: a name of the grid, where it needs some.
-    fusion: where its runs are those of another cell, of the same row, fused with text.
+    fusion: where its runs are those of another cell, of the same row, fused with text. tuned_as: the row of a search
+    whose settings it takes, its own by default.
     """
 
     split: str
@@ -29,6 +30,12 @@ class Cell:
     negatives: str | None = None
     fusion: FusionSpec | None = None
     options: tuple[tuple[str, Scalar], ...] = ()
+    tuned_as: str | None = None
+
+    @property
+    def searched(self) -> tuple[str, str, str]:
+        """Where a search keeps its settings: split, model, row."""
+        return self.split, self.model, self.tuned_as or self.row
 
     @property
     def line(self) -> str:
@@ -55,6 +62,7 @@ def cells_of(grid: Grid) -> list[Cell]:
             name,
             RunConfig(model=backbone, sampler=row.sampler, fit=fit_of(grid, given, row)),
             row.negatives,
+            tuned_as=row.tuned_as,
         )
         for (split, given), (model, backbone), (name, row) in _combinations(grid)
     ]

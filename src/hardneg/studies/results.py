@@ -238,6 +238,6 @@ def _settings(study: Study) -> Settings | None:
     if study.spec.tuned is None:
         return None
     best = read_best(study.spec.tuned)
-    headers, cells, spaces = found_cells(best, {(cell.split, cell.model, cell.row) for cell in study.cells})
+    headers, cells, spaces = found_cells(best, {cell.searched for cell in study.cells})
     budget = f"Found by search {best.search!r} on validation pairs alone, every trial with seed {best.seed}."
     return Settings(headers, cells, [budget, *spaces])

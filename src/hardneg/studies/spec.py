@@ -141,6 +141,9 @@ class RowSpec(Config):
     sampler: SamplerConfig
     negatives: str | None = None
     """A name under `negatives`."""
+    tuned_as: Name | None = None
+    """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
+    that it differs from it in one thing."""
     fit: FitConfig = FitConfig()
     """Training settings of this row; they go before those of the split and of the file."""
     splits: tuple[str, ...] | None = None
