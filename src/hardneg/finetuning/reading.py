@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, padded, tensor
 from hardneg.finetuning.model import Writer, last
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.template import Template, Tokenised
 from hardneg.types import Floats, Indices
 
@@ -19,7 +20,7 @@ GROUP = 4
 
 
 def vectors_of(
-    writer: Writer, inputs: Inputs, tokens: Tokenised, rows: Indices, *, batch_size: int, shared: bool
+    writer: AnyWriter, inputs: Inputs, tokens: Tokenised, rows: Indices, *, batch_size: int, shared: bool
 ) -> Floats:
     """(len(rows), width) float32 vectors of unit length, one for every pair row.
 
@@ -27,14 +28,19 @@ def vectors_of(
     for every pair; the vectors are the same within rounding.
     """
     out = np.empty((len(rows), writer.width), np.float32)
-    batches = _shared if shared else _plain
-    for places, found in batches(writer, inputs, tokens, rows, batch_size):
+    if shared and isinstance(writer, Writer):
+        batches = _shared(writer, inputs, tokens, rows, batch_size)
+    else:
+        batches = _plain(writer, inputs, tokens, rows, batch_size)
+    for places, found in batches:
         out[places] = torch.nn.functional.normalize(found, dim=1).cpu().numpy()
     return out
 
 
-def shares_prefixes(writer: Writer, template: Template) -> bool:
+def shares_prefixes(writer: AnyWriter, template: Template) -> bool:
     """True for a decoder that is pooled at its last token and whose attention reaches over whole prompts."""
+    if not isinstance(writer, Writer):
+        return False
     window = getattr(writer.inner.config.get_text_config(), "sliding_window", None)
     return writer.decoder and writer.pooling == "last" and (window is None or template.longest <= window)
 
@@ -43,7 +49,7 @@ Found = Iterator[tuple[Indices, Tensor]]
 """Places in the wanted rows, and their vectors."""
 
 
-def _plain(writer: Writer, inputs: Inputs, tokens: Tokenised, rows: Indices, batch_size: int) -> Found:
+def _plain(writer: AnyWriter, inputs: Inputs, tokens: Tokenised, rows: Indices, batch_size: int) -> Found:
     """Whole prompts, by length."""
     order = np.argsort(lengths_of(inputs, tokens, rows), kind="stable")
     for start in range(0, len(order), batch_size):

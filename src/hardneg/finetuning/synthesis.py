@@ -16,7 +16,7 @@ from hardneg import artifacts
 from hardneg.config import Config
 from hardneg.errors import DataError
 from hardneg.finetuning.inputs import Inputs
-from hardneg.finetuning.model import Writer
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.projection import Projection, ProjectionConfig, orthogonal, pca
 from hardneg.finetuning.reading import shares_prefixes, vectors_of
 from hardneg.finetuning.template import Template, Tokenised
@@ -43,7 +43,7 @@ class SynthesisConfig(Config):
 
 
 def synthesise(
-    writer: Writer,
+    writer: AnyWriter,
     template: Template,
     inputs: Inputs,
     folder: Path,
@@ -79,7 +79,7 @@ class _Job:
     """What stays the same from shard to shard."""
 
     def __init__(
-        self, writer: Writer, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
+        self, writer: AnyWriter, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
     ) -> None:
         self._writer, self._inputs, self._config = writer, inputs, config
         self._path = folder / PROJECTION
