@@ -1,7 +1,7 @@
 """The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
 
 from hardneg.pipeline.data import simulate, split, truth_of
-from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
+from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone, text_key
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_from_labels, mine_random, mine_retrieved, mine_shuffled
 from hardneg.pipeline.neighbours import find_neighbours
@@ -46,6 +46,7 @@ __all__ = [
     "simulate",
     "split",
     "text_alone",
+    "text_key",
     "train",
     "truth_of",
     "vectors_beside",
