@@ -12,6 +12,7 @@ from torch import Tensor
 from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, padded, tensor
 from hardneg.finetuning.model import Writer, last
 from hardneg.finetuning.parts import Parts
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.template import Template, Tokenised
 from hardneg.types import Floats, Indices
 
@@ -20,7 +21,7 @@ GROUP = 4
 
 
 def vectors_of(
-    writer: Writer,
+    writer: AnyWriter,
     inputs: Inputs,
     tokens: Tokenised,
     rows: Indices,
@@ -35,18 +36,22 @@ def vectors_of(
     for every pair; the vectors are the same within rounding. parts: of a writer that reads apart, kept from call to call.
     """
     out = np.empty((len(rows), writer.width), np.float32)
-    if shared and writer.config.reading == "apart":
+    if shared and isinstance(writer, Writer) and writer.config.reading == "apart":
         batches = (parts or Parts(writer, inputs, tokens, batch_size=batch_size)).vectors(rows)
+    elif shared and isinstance(writer, Writer):
+        batches = _shared(writer, inputs, tokens, rows, batch_size)
     else:
-        batches = (_shared if shared else _plain)(writer, inputs, tokens, rows, batch_size)
+        batches = _plain(writer, inputs, tokens, rows, batch_size)
     for places, found in batches:
         out[places] = torch.nn.functional.normalize(found, dim=1).cpu().numpy()
     return out
 
 
-def shares_prefixes(writer: Writer, template: Template) -> bool:
+def shares_prefixes(writer: AnyWriter, template: Template) -> bool:
     """True for a decoder that is pooled at its last token and whose attention reaches over whole prompts, and for an
     encoder that reads user and item apart."""
+    if not isinstance(writer, Writer):
+        return False
     if writer.config.reading == "apart":
         return True
     window = getattr(writer.inner.config.get_text_config(), "sliding_window", None)
@@ -57,7 +62,7 @@ Found = Iterator[tuple[Indices, Tensor]]
 """Places in the wanted rows, and their vectors."""
 
 
-def _plain(writer: Writer, inputs: Inputs, tokens: Tokenised, rows: Indices, batch_size: int) -> Found:
+def _plain(writer: AnyWriter, inputs: Inputs, tokens: Tokenised, rows: Indices, batch_size: int) -> Found:
     """Whole prompts, by length."""
     order = np.argsort(lengths_of(inputs, tokens, rows), kind="stable")
     for start in range(0, len(order), batch_size):

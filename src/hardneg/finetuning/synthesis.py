@@ -18,6 +18,7 @@ from hardneg.errors import DataError
 from hardneg.finetuning.inputs import Inputs
 from hardneg.finetuning.model import Writer
 from hardneg.finetuning.parts import Parts
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.projection import Projection, ProjectionConfig, orthogonal, pca
 from hardneg.finetuning.reading import shares_prefixes, vectors_of
 from hardneg.finetuning.template import Template, Tokenised
@@ -44,7 +45,7 @@ class SynthesisConfig(Config):
 
 
 def synthesise(
-    writer: Writer,
+    writer: AnyWriter,
     template: Template,
     inputs: Inputs,
     folder: Path,
@@ -80,7 +81,7 @@ class _Job:
     """What stays the same from shard to shard."""
 
     def __init__(
-        self, writer: Writer, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
+        self, writer: AnyWriter, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
     ) -> None:
         self._writer, self._inputs, self._config = writer, inputs, config
         self._path = folder / PROJECTION
@@ -88,7 +89,9 @@ class _Job:
         self._shared = config.share_prefix and shares_prefixes(writer, template)
         self._silent = inputs.silent(template)
         self._projection: Projection | None = None
-        self._parts = Parts(writer, inputs, self._tokens, batch_size=config.batch_size)
+        self._parts: Parts | None = None
+        if isinstance(writer, Writer) and writer.config.reading == "apart":
+            self._parts = Parts(writer, inputs, self._tokens, batch_size=config.batch_size)
 
     def prepare(self) -> None:
         """Find the projection, or read the one that this folder was begun with."""

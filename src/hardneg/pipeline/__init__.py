@@ -1,9 +1,9 @@
 """The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
 
 from hardneg.pipeline.data import simulate, split, truth_of
-from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
+from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone, text_key
 from hardneg.pipeline.labels import label, rebuild
-from hardneg.pipeline.negatives import mine_random, mine_retrieved
+from hardneg.pipeline.negatives import mine_from_labels, mine_random, mine_retrieved, mine_shuffled
 from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
@@ -29,8 +29,10 @@ __all__ = [
     "fuse",
     "fused_key",
     "label",
+    "mine_from_labels",
     "mine_random",
     "mine_retrieved",
+    "mine_shuffled",
     "mine_synthesised",
     "mine_written",
     "profile",
@@ -44,6 +46,7 @@ __all__ = [
     "simulate",
     "split",
     "text_alone",
+    "text_key",
     "train",
     "truth_of",
     "vectors_beside",

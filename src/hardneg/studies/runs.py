@@ -14,7 +14,7 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
-from hardneg.pipeline import EVALUATION, METRICS, RUN, FusionConfig, RunConfig, evaluate_run, fuse, train
+from hardneg.pipeline import EVALUATION, METRICS, RUN, FusionConfig, RunConfig, evaluate_run, fuse, text_alone, train
 from hardneg.report.tables import Measured
 from hardneg.studies import pool
 from hardneg.training import Watch
@@ -35,9 +35,9 @@ def slug(name: str) -> str:
 
 @dataclass(frozen=True)
 class Fusion:
-    """The line whose runs are fused, with which encoded texts, and how."""
+    """The line whose runs are fused (None: text alone), with which encoded texts, and how."""
 
-    of: str
+    of: str | None
     vectors: Path
     config: FusionConfig
 
@@ -60,7 +60,8 @@ class Row:
 
     def fused_from(self, runs: Path, seed: int) -> Path:
         """Where the run lies that is fused, or the run itself where none is."""
-        return runs / f"{slug(self.name if self.fusion is None else self.fusion.of)}-seed{seed}"
+        of = None if self.fusion is None else self.fusion.of
+        return runs / f"{slug(of or self.name)}-seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,11 @@ class Job:
         return self.row.config.model_copy(update={"fit": fit})
 
     def do(self, progress: Progress) -> None:
-        """Train, or fuse what was trained, and evaluate."""
-        if self.row.fusion is not None:
-            given = self.row.fusion
+        """Train, or fuse what was trained, or take text alone, and evaluate."""
+        given = self.row.fusion
+        if given is not None and given.of is None:
+            text_alone(self.split, given.vectors, self.folder, given.config)
+        elif given is not None:
             fuse(self.row.fused_from(self.runs, self.seed), self.split, given.vectors, self.folder, given.config)
         else:
             train(
