@@ -179,7 +179,7 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
     """Compare the lines that have seeds enough."""
     cells = [cell for cell in study.cells if (cell.split, cell.model) == (split, model)]
     stands = {cell.line: [run for run in runs if run.cell is cell and run.stands] for cell in cells}
-    remarks = [_remark(cell, len(stands[cell.line]), len(study.spec.seeds)) for cell in cells]
+    remarks = [_remark(cell, len(stands[cell.line]), len(study.seeds(cell))) for cell in cells]
     remarks = [remark for remark in remarks if remark]
     enough = [cell for cell in cells if len(stands[cell.line]) >= FEWEST_SEEDS]
     base = baseline_line(study.spec.baseline, cells)

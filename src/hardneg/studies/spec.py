@@ -163,6 +163,8 @@ class RowSpec(Config):
     tuned_as: Name | None = None
     """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
     that it differs from it in one thing."""
+    seeds: PositiveInt | None = None
+    """Study: so many of the study's seeds, from the first on, where not all; controls may have fewer."""
     fit: FitConfig = FitConfig()
     """Training settings of this row; they go before those of the split and of the file."""
     splits: tuple[str, ...] | None = None

@@ -60,6 +60,10 @@ class Study:
         """Everything a run is scored by."""
         return tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics]))
 
+    def seeds(self, cell: Cell) -> tuple[int, ...]:
+        """Those that a cell is run under."""
+        return self.spec.seeds[: self.spec.rows[cell.row].seeds]
+
     def job(self, cell: Cell, seed: int) -> Job:
         """The run of one cell under one seed."""
         split = self.spec.splits[cell.split]
@@ -79,7 +83,7 @@ class Study:
         inputs = _Inputs()
         found, others = [], []
         for seed in self.spec.seeds:
-            for cell in self.cells:
+            for cell in (cell for cell in self.cells if seed in self.seeds(cell)):
                 job = self.job(cell, seed)
                 try:
                     stands = inputs.stands(job)
