@@ -16,14 +16,29 @@ from hardneg.config import parse
 from hardneg.data import split as splits
 from hardneg.diagnostics import Check, check_mask, check_same, check_split, redraw
 from hardneg.errors import ConfigError
-from hardneg.negatives import DNS, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
-from hardneg.pipeline import RUN, RunConfig, mine_random, mine_retrieved, profile, read_run, train
+from hardneg.finetuning import SynthesisConfig, TuningConfig
+from hardneg.negatives import DNS, LabelOptions, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
+from hardneg.pipeline import (
+    RUN,
+    FinetuneConfig,
+    RunConfig,
+    finetune,
+    label,
+    mine_random,
+    mine_retrieved,
+    mine_synthesised,
+    profile,
+    read_run,
+    train,
+)
 from hardneg.text import TextEncoder, item_texts
 from hardneg.training import FitConfig
 from hardneg.types import Floats, Progress
 
 TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
 """Files of a run that no held-out pair may change while the number of epochs is fixed."""
+QUICKLY = FinetuneConfig(tuning=TuningConfig(pairs=4096))
+"""How the audit tunes: the perceptron of base none, which goes through the same stages as a language model."""
 
 Make = Callable[[Path, Path], dict[str, str]]
 """(split folder, empty folder to work in) -> file -> hash of everything made."""
@@ -74,9 +89,10 @@ def audit_split(
             hashes |= _trained(folder, work / sampler.kind, config, negatives)
             if progress is not None:
                 progress("short trainings", next(done), 3 * len(samplers))
-        return hashes
+        return hashes | _learnt(folder, work, work / MixGCF().kind)
 
-    made = ", ".join([*(["profiles", "negatives"] if with_text else []), *(f"{s.kind} training" for s in samplers)])
+    parts = [*(["profiles", "negatives"] if with_text else []), *(f"{s.kind} training" for s in samplers)]
+    made = ", ".join([*parts, "labels", "tuning and synthesis without a language model"])
     checks = _redrawn(split_folder, make)
     said = [Check(c.question, c.passed, f"{c.detail}: {made}" if c.passed else c.detail) for c in checks]
     return [*check_split(data), *said]
@@ -89,6 +105,16 @@ def _mined(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | 
     mine_random(folder, work / "negatives", work / "random", seed=0)
     folders = ("profiles", "negatives", "random")
     return {f"{name}/{file}": digest for name in folders for file, digest in _hashes(work / name)}
+
+
+def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
+    """Labels of a trained MixGCF, what is tuned towards them, and what that writes; hashes by folder and file."""
+    labels, tuned, written = (work / name for name in ("labels", "tuned", "synthesised"))
+    label(folder, mixgcf, labels, LabelOptions())
+    finetune(folder, None, labels, tuned, None, QUICKLY)
+    mine_synthesised(folder, None, labels, tuned, written, None, SynthesisConfig())
+    made = (labels, tuned, written)
+    return {f"{one.name}/{file}": digest for one in made for file, digest in _hashes(one)}
 
 
 def audit_run(run_folder: Path, split_folder: Path, negatives: Path | None, *, epochs: int = 2) -> list[Check]:
