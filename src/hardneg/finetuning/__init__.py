@@ -7,11 +7,13 @@ tuned = tune(writer, template, inputs, labels, TuningConfig())
 synthesise(tuned.writer, template, inputs, folder)
 """
 
+from hardneg.finetuning.alignment import procrustes, random_rotation, turned
 from hardneg.finetuning.checkpoint import Resume
 from hardneg.finetuning.folder import base_of, load, save
 from hardneg.finetuning.inputs import Inputs, Space, Spaces
 from hardneg.finetuning.model import ModelConfig, Writer, base, open_writer
 from hardneg.finetuning.projection import ProjectionConfig
+from hardneg.finetuning.sets import levelled, pooled
 from hardneg.finetuning.synthesis import SynthesisConfig, synthesise
 from hardneg.finetuning.template import Template, TemplateConfig
 from hardneg.finetuning.tuning import Tuned, TuningConfig, tune
@@ -31,9 +33,14 @@ __all__ = [
     "Writer",
     "base",
     "base_of",
+    "levelled",
     "load",
     "open_writer",
+    "pooled",
+    "procrustes",
+    "random_rotation",
     "save",
     "synthesise",
     "tune",
+    "turned",
 ]

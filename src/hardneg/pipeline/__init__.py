@@ -8,6 +8,7 @@ from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
+from hardneg.pipeline.transfer import DataSet, finetune_pooled
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
@@ -15,6 +16,7 @@ __all__ = [
     "EVALUATION",
     "METRICS",
     "RUN",
+    "DataSet",
     "FinetuneConfig",
     "FusionConfig",
     "Run",
@@ -26,6 +28,7 @@ __all__ = [
     "evaluated",
     "find_neighbours",
     "finetune",
+    "finetune_pooled",
     "fuse",
     "fused_key",
     "label",
