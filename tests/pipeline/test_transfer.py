@@ -119,6 +119,21 @@ def test_labels_onto_texts_are_the_plain_ones_turned(two: tuple[DataSet, DataSet
         pipeline.label(one.split, root / "one" / "run", one.labels, LabelOptions())
 
 
+def test_labels_turned_at_random_are_the_same_within_the_set(
+    two: tuple[DataSet, DataSet, Path], tmp_path: Path
+) -> None:
+    one, _, root = two
+    pipeline.turn_labels(one.split, one.labels, tmp_path / "turned", seed=3)
+    train = splits.read(one.split).train
+    plain, turned = labels.read(one.labels, train), labels.read(tmp_path / "turned", train)
+    np.testing.assert_allclose(turned.users @ turned.items.T, plain.users @ plain.items.T, atol=1e-5)
+    assert abs(turned.items - plain.items).max() > 0.1 * abs(plain.items).max()
+    ours = turned.vectors.astype(np.float32) @ turned.items[0]
+    np.testing.assert_allclose(ours, plain.vectors.astype(np.float32) @ plain.items[0], atol=5e-3)
+    inputs = (one.split, one.profiles, tmp_path / "turned", root / "tuned", tmp_path / "written")
+    pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+
+
 def test_the_map_of_texts_knows_nothing_of_the_set(two: tuple[DataSet, DataSet, Path]) -> None:
     root = two[2]
     places = [text_places(root / name / "vectors", len(_texts(root / name)), 8) for name in ("one", "two")]

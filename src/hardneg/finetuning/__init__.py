@@ -11,6 +11,7 @@ from hardneg.finetuning.alignment import procrustes, random_rotation, turned
 from hardneg.finetuning.checkpoint import Resume
 from hardneg.finetuning.folder import base_of, load, save
 from hardneg.finetuning.inputs import Inputs, Space, Spaces
+from hardneg.finetuning.judging import Judged, judge, written
 from hardneg.finetuning.model import ModelConfig, Writer, base, open_writer
 from hardneg.finetuning.projection import ProjectionConfig
 from hardneg.finetuning.sets import levelled, pooled
@@ -20,6 +21,7 @@ from hardneg.finetuning.tuning import Tuned, TuningConfig, tune
 
 __all__ = [
     "Inputs",
+    "Judged",
     "ModelConfig",
     "ProjectionConfig",
     "Resume",
@@ -33,6 +35,7 @@ __all__ = [
     "Writer",
     "base",
     "base_of",
+    "judge",
     "levelled",
     "load",
     "open_writer",
@@ -43,4 +46,5 @@ __all__ = [
     "synthesise",
     "tune",
     "turned",
+    "written",
 ]

@@ -8,7 +8,7 @@ from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
-from hardneg.pipeline.transfer import DataSet, finetune_pooled
+from hardneg.pipeline.transfer import DataSet, finetune_pooled, levelled_of, turn_labels
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
@@ -32,6 +32,7 @@ __all__ = [
     "fuse",
     "fused_key",
     "label",
+    "levelled_of",
     "mine_random",
     "mine_retrieved",
     "mine_synthesised",
@@ -49,5 +50,6 @@ __all__ = [
     "text_alone",
     "train",
     "truth_of",
+    "turn_labels",
     "vectors_beside",
 ]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
+from hardneg.finetuning.alignment import random_rotation, turned
 from hardneg.finetuning.sets import Labelled, drawn, levelled, membership, pooled, thinned
 from hardneg.llm.local.weights import Source
-from hardneg.pipeline.origins import POOLED, dataset_of
+from hardneg.negatives import labels
+from hardneg.pipeline.origins import POOLED, dataset_of, hash_of_same_split
 from hardneg.pipeline.tuning import FinetuneConfig, Material, inputs_of, made_from, tune_into
 from hardneg.types import Progress
 
@@ -60,3 +66,25 @@ def levelled_of(one: DataSet) -> Labelled:
     """What a pooled model is shown of a set, and its labels."""
     shown, given = inputs_of(splits.read(one.split), one.profiles, one.labels)
     return levelled(shown, given.vectors)
+
+
+def turn_labels(split_folder: Path, label_folder: Path, out: Path, *, seed: int = 0) -> None:
+    """The control: labels and embeddings of a labels folder, turned alike by one random rotation; a labels folder.
+
+    Within the set nothing changes, all inner products stay. A model that was tuned elsewhere and reads e_u and e_v must
+    get worse on them; if it does not, it did not use them.
+    """
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "labels": hash_of_same_split(label_folder, labels.KIND, split_folder),
+        "run": str(artifacts.manifest_of(label_folder, labels.KIND)["made_from"]["run"]),
+    }
+    settings = {"turned at random": seed}
+    if artifacts.finished(out, artifacts.key_of(labels.KIND, settings, inputs)):
+        return
+    given = labels.read(label_folder, splits.read(split_folder).train)
+    rotation = random_rotation(given.items.shape[1], seed=seed)
+    with artifacts.writing(out, labels.KIND, settings, inputs, {"pairs": len(given.vectors)}) as folder:
+        for name in (labels.VECTORS, labels.USERS, labels.ITEMS):
+            np.save(folder / name, turned(np.load(label_folder / name, allow_pickle=False), rotation))
+        shutil.copy(label_folder / labels.SOURCES, folder / labels.SOURCES)
