@@ -160,7 +160,7 @@ class Study:
             model=backbone(embedding_size=given.embedding_size),
             sampler=MixGCF(candidates=16),
             fit=FitConfig(epochs=given.train_epochs),
-            anchor=AnchorConfig(weight=given.anchor_weight) if anchored else None,
+            anchor=AnchorConfig(weight=given.anchor_weight, length=given.anchor_length) if anchored else None,
         )
 
     def config(self, way: Way) -> FinetuneConfig:
@@ -329,6 +329,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--embedding-size", type=int, default=64)
     parser.add_argument("--train-epochs", type=int, default=100, help="of the backbone, at most")
     parser.add_argument("--anchor-weight", type=float, default=0.1)
+    parser.add_argument("--anchor-length", type=float, default=1.0, help="of the places; LightGCN stays nearer with 5")
     parser.add_argument("--write-all", action="store_true", help="also a negatives folder of the target for every way")
     return parser.parse_args()
 

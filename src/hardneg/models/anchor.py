@@ -21,7 +21,8 @@ class AnchorConfig(Config):
     """How an item table is tied to the places of the items' texts."""
 
     weight: NonNegativeFloat = 0.1
-    """Of half the mean squared distance of hop-0 rows to their places; 0: they start there and go where they like."""
+    """Of half the mean squared distance of hop-0 rows to their places; 0: they start there and go where they like. Too
+    much costs quality with MF, whose item table is all that it has; with LightGCN other hops make up for it."""
     length: PositiveFloat = 1.0
     """Of the places, as multiples of a usual start's (root mean square over the table)."""
     map_seed: int = 0
