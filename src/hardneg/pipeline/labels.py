@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -69,6 +70,7 @@ def label(
     if onto is not None:
         places = text_places(onto, len(items), items.shape[1], seed=map_seed)
         drawn, embeddings = _turned(drawn, embeddings, procrustes(items, places))
+        notes["items without a text, turned with the others"] = int(np.isnan(places[:, 0]).sum())
         notes["cosine of items with their texts before"] = mean_cosine(items, places)
         notes["cosine of items with their texts"] = mean_cosine(embeddings.final_items.numpy(), places)
     if isinstance(model, LightGCN):
