@@ -13,7 +13,7 @@ from hardneg.data import dataset as datasets
 from hardneg.errors import DataError
 from hardneg.evaluation import Evaluation, inner_product
 from hardneg.evaluation import evaluate as rank_and_measure
-from hardneg.models import Backbone
+from hardneg.models import Anchor, Backbone
 from hardneg.negatives import Ingredients, Mined, Neighbours, SamplerConfig, Uniform, UniformCandidates
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training import fit as train_loop
@@ -62,10 +62,11 @@ def fit(
     observers: Sequence[Observer] = (),
     resume: Resume | None = None,
     watch: Watch | None = None,
+    anchor: Anchor | None = None,
 ) -> Fitted:
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation.
 
-    mined, neighbours: for samplers that need them. Test pairs are not read. The process keeps freed memory from then on (`training.memory`). epochs and seed, where given, replace those of config.
+    mined, neighbours: for samplers that need them. anchor: see `hardneg.models.anchor`. Test pairs are not read. The process keeps freed memory from then on (`training.memory`). epochs and seed, where given, replace those of config.
     """
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
@@ -88,6 +89,7 @@ def fit(
         observers=observers,
         resume=resume,
         watch=watch,
+        anchor=anchor,
     )
 
 

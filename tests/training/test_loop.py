@@ -15,7 +15,7 @@ from hardneg.data import Interactions
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.errors import ConfigError, DataError
-from hardneg.models import MF, LightGCN
+from hardneg.models import MF, Anchor, LightGCN
 from hardneg.negatives import (
     DNS,
     Ingredients,
@@ -257,3 +257,14 @@ def test_candidates_do_not_depend_on_the_batch_size(seen: Interactions) -> None:
         train(seen, "uniform", config, observers=[Recorder(np.arange(0))])
     assert served[0] == served[1]
     assert len(served[0]) == len(seen)
+
+
+def test_an_anchor_of_weight_0_changes_no_bit_and_one_with_weight_holds_items(seen: Interactions) -> None:
+    places = np.random.default_rng(7).normal(size=(12, 8)).astype(np.float32)
+    free = train(seen)
+    assert same(free, train(seen, anchor=Anchor(places, 0.0)))
+    apart = [
+        float((found.model.items.detach() - torch.from_numpy(places)).norm())
+        for found in (free, train(seen, anchor=Anchor(places, 1.0)), train(seen, anchor=Anchor(places, 100.0)))
+    ]
+    assert apart[0] > apart[1] > apart[2]

@@ -22,6 +22,12 @@ def train(
     truth: Annotated[
         Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
     ] = None,
+    anchor: Annotated[
+        Path | None, typer.Option(help="Vectors folder of the split: tie the item table to the item texts.")
+    ] = None,
+    anchor_weight: Annotated[
+        float, typer.Option(help="How strongly, with --anchor; 0: items only start at their texts.")
+    ] = 0.1,
     option: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the sampler, as candidates=16.")
     ] = None,
@@ -53,7 +59,7 @@ def train(
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
     from hardneg.config import overrides, parse
-    from hardneg.models import MODELS, ModelConfig
+    from hardneg.models import MODELS, AnchorConfig, ModelConfig
     from hardneg.negatives import SAMPLERS, SamplerConfig
     from hardneg.training import FitConfig
 
@@ -64,11 +70,14 @@ def train(
         model=chosen(ModelConfig, model, MODELS, model_option or [], where="--model"),
         sampler=chosen(SamplerConfig, sampler, SAMPLERS, option or [], where="--sampler"),
         fit=parse(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
+        anchor=None if anchor is None else parse(AnchorConfig, {"weight": anchor_weight}, where="--anchor-weight"),
     )
     folder = out or Path("runs") / f"{model}-{sampler}-seed{config.fit.seed}"
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
-        pipeline.train(split, folder, config, negatives=negatives, truth=truth, device=device, watch=watch)
+        pipeline.train(
+            split, folder, config, negatives=negatives, truth=truth, anchor=anchor, device=device, watch=watch
+        )
     notes = manifest_of(folder, pipeline.RUN)["notes"]
     text = f"{folder}: kept epoch {notes['best epoch']} of {notes['epochs']} (by validation {config.fit.select})"
     missing = notes.get("pairs without a vector")

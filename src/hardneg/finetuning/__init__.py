@@ -7,12 +7,15 @@ tuned = tune(writer, template, inputs, labels, TuningConfig())
 synthesise(tuned.writer, template, inputs, folder)
 """
 
+from hardneg.finetuning.alignment import procrustes, random_rotation, turned
 from hardneg.finetuning.checkpoint import Resume
 from hardneg.finetuning.folder import NO_BASE, base_of, load, save
 from hardneg.finetuning.inputs import Inputs, Space, Spaces
+from hardneg.finetuning.judging import Judged, judge, written
 from hardneg.finetuning.model import ModelConfig, Writer, base, open_writer
 from hardneg.finetuning.perceptron import AnyWriter, Perceptron, PerceptronConfig, Wordless
 from hardneg.finetuning.projection import ProjectionConfig
+from hardneg.finetuning.sets import levelled, pooled
 from hardneg.finetuning.synthesis import SynthesisConfig, synthesise
 from hardneg.finetuning.template import Template, TemplateConfig
 from hardneg.finetuning.tuning import Tuned, TuningConfig, tune
@@ -21,6 +24,7 @@ __all__ = [
     "NO_BASE",
     "AnyWriter",
     "Inputs",
+    "Judged",
     "ModelConfig",
     "Perceptron",
     "PerceptronConfig",
@@ -37,9 +41,16 @@ __all__ = [
     "Writer",
     "base",
     "base_of",
+    "judge",
+    "levelled",
     "load",
     "open_writer",
+    "pooled",
+    "procrustes",
+    "random_rotation",
     "save",
     "synthesise",
     "tune",
+    "turned",
+    "written",
 ]

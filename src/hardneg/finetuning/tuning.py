@@ -87,13 +87,15 @@ def tune(
     labels: Floats,
     config: TuningConfig,
     *,
+    sets: Indices | None = None,
     resume: Resume | None = None,
     progress: Progress | None = None,
 ) -> Tuned:
     """Minimise Eq. 12 with AdamW until the held-out loss stops falling, and put the best look's weights back.
 
     labels: (pairs, size), MixGCF's hard negative of every pair row, of the size of an item's embedding; rows that are
-    not finite are left out and counted. The same seed gives the same result to the last bit on one CPU thread, also
+    not finite are left out and counted. sets: (pairs,) the set of each pair row of a pool; a batch then holds pairs of
+    one set, since to tell labels of different sets apart teaches nothing, and is no larger than the smallest set. The same seed gives the same result to the last bit on one CPU thread, also
     when killed and resumed. Raises DataError and TuningDivergedError.
     """
     if labels.shape != (len(inputs.pairs), inputs.items.shape[1]):
@@ -103,7 +105,7 @@ def tune(
         )
     usable = np.isfinite(labels).all(axis=1) & ~inputs.silent(template)
     rows, held = _parted(np.flatnonzero(usable), config)
-    loop = _Loop(writer, template, inputs, labels, config, rows=rows, held=held)
+    loop = _Loop(writer, template, inputs, labels, config, rows=rows, held=held, sets=sets)
     loop.run(resume, progress)
     return Tuned(writer.eval(), loop.progressed, np.sort(held), (*_left_out(usable), *inputs.ledger(template)))
 
@@ -130,17 +132,22 @@ class _Loop:
         *,
         rows: Indices,
         held: Indices,
+        sets: Indices | None,
     ) -> None:
         self.writer, self.inputs, self.labels, self.config = writer, inputs, labels, config
-        self.rows, self.held = rows, held
+        self.parts = _by_set(rows, sets)
         self.tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
         self.trained = writer.trained()
         lifts = [value for name, value in self.trained.items() if not name.startswith("network.")]
         base = [value for name, value in self.trained.items() if name.startswith("network.")]
         groups = [{"params": lifts, "lr": config.lift_learning_rate}, {"params": base, "lr": config.learning_rate}]
         self.adam = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
-        self.per_batch = min(config.batch_size, len(rows))
-        self.batches = len(rows) // self.per_batch  # an unfinished last batch would have fewer negatives
+        self.per_batch = min(config.batch_size, *map(len, self.parts))
+        self.batches = sum(len(part) // self.per_batch for part in self.parts)
+        looked_at = _by_set(held, sets)
+        self.looks = [
+            part[at : at + self.per_batch] for part in looked_at for at in range(0, len(part), self.per_batch)
+        ]
         self.steps = max(self.batches * config.epochs // config.accumulate, 1) if config.epochs else 0
         self.progressed, self.best = Progressed(), copied(self.trained)
         if config.gradient_checkpointing and isinstance(writer, Writer):
@@ -181,8 +188,8 @@ class _Loop:
     def _backward(self, number: int) -> float:
         """Add a batch's gradients; its dropout is a function of the seed and the batch's number."""
         epoch, place = divmod(number, self.batches)
-        order = generator(self.config.seed, "tuning order", epoch).permutation(self.rows)
-        chunks, rows = self._chunks(order[place * self.per_batch : (place + 1) * self.per_batch])
+        order = _batches(self.parts, self.per_batch, generator(self.config.seed, "tuning order", epoch))
+        chunks, rows = self._chunks(order[place])
         seeds = generator(self.config.seed, "tuning dropout", number).integers(2**62, size=len(chunks))
 
         def forward(chunk: int) -> Tensor:
@@ -215,22 +222,34 @@ class _Loop:
     def _look(self) -> None:
         """Measure on the held-out pairs, in batches as large as those of tuning, and keep the best weights."""
         self.writer.eval()
-        size, total, bound = self.per_batch, 0.0, 0.0
-        for start in range(0, len(self.held), size):
-            chunks, rows = self._chunks(self.held[start : start + size])
+        total, bound, n = 0.0, 0.0, sum(map(len, self.looks))
+        for batch in self.looks:
+            chunks, rows = self._chunks(batch)
             loss = float(self._loss(torch.cat([self._vectors(chunk) for chunk in chunks]), rows))
             total += loss * len(rows)
             bound += information(loss, len(rows)) * len(rows)
-        progressed, loss = self.progressed, total / len(self.held)
+        progressed, loss = self.progressed, total / n
         before = float(np.mean(progressed.losses)) if progressed.losses else math.nan
         progressed.curves.append(
-            {"step": progressed.step, "loss": before, "held_out_loss": loss, "information": bound / len(self.held)}
+            {"step": progressed.step, "loss": before, "held_out_loss": loss, "information": bound / n}
         )
         progressed.losses = []
         progressed.looks_without_gain += 1
         if loss < progressed.best_loss:
             progressed.best_loss, progressed.best_step, progressed.looks_without_gain = loss, progressed.step, 0
             self.best = copied(self.trained)
+
+
+def _by_set(rows: Indices, sets: Indices | None) -> list[Indices]:
+    """Pair rows in their order, a part for each set that has any."""
+    return [rows] if sets is None else [rows[sets[rows] == one] for one in np.unique(sets[rows])]
+
+
+def _batches(parts: list[Indices], size: int, rng: np.random.Generator) -> Indices:
+    """(batches, size) pair rows of an epoch. An unfinished last batch of a set would have fewer negatives: left out."""
+    mixed = [rng.permutation(part) for part in parts]
+    whole = [part[: len(part) // size * size].reshape(-1, size) for part in mixed]
+    return whole[0] if len(whole) == 1 else rng.permutation(np.concatenate(whole))
 
 
 def _left_out(usable: Flags) -> Ledger:

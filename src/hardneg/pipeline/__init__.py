@@ -8,6 +8,7 @@ from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
+from hardneg.pipeline.transfer import DataSet, finetune_pooled, levelled_of, turn_labels
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
@@ -15,6 +16,7 @@ __all__ = [
     "EVALUATION",
     "METRICS",
     "RUN",
+    "DataSet",
     "FinetuneConfig",
     "FusionConfig",
     "Run",
@@ -26,9 +28,11 @@ __all__ = [
     "evaluated",
     "find_neighbours",
     "finetune",
+    "finetune_pooled",
     "fuse",
     "fused_key",
     "label",
+    "levelled_of",
     "mine_from_labels",
     "mine_random",
     "mine_retrieved",
@@ -49,5 +53,6 @@ __all__ = [
     "text_key",
     "train",
     "truth_of",
+    "turn_labels",
     "vectors_beside",
 ]

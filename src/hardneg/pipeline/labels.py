@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,10 +17,14 @@ from hardneg.config import parse, read_yaml
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
+from hardneg.finetuning.alignment import mean_cosine, procrustes, turned
 from hardneg.models import LightGCN
 from hardneg.negatives import LabelOptions, MixGCF, labels
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.places import text_places
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
-from hardneg.types import Embeddings, Progress
+from hardneg.text import encoded
+from hardneg.types import Embeddings, Floats, Progress
 
 TRAINED = ("config.yaml", "model.safetensors")
 """The files of a run that labels follow from."""
@@ -32,9 +38,14 @@ def label(
     out: Path,
     options: LabelOptions,
     progress: Progress | None = None,
+    *,
+    onto: Path | None = None,
+    map_seed: int = 0,
 ) -> None:
     """Make labels for every train pair from a run whose sampler was mixgcf, trained on this split; a labels folder.
 
+    onto: a vectors folder of this split. Labels and tables are then turned alike (Procrustes), so that items come to lie
+    as near as they can to their texts' places (`text_places`, map_seed), which are the same in all sets of data.
     Raises ConfigError for a run of another split or sampler, DataError where the run's files do not fit each other.
     """
     config = _mixgcf_run(run_folder, split_folder)
@@ -44,7 +55,10 @@ def label(
     }
     mixgcf = config.sampler
     assert isinstance(mixgcf, MixGCF)
-    settings = {"mixgcf": mixgcf.model_dump(mode="json"), **options.model_dump(mode="json")}
+    settings: dict[str, Any] = {"mixgcf": mixgcf.model_dump(mode="json"), **options.model_dump(mode="json")}
+    if onto is not None:
+        inputs["onto"] = hash_of_same_split(onto, encoded.KIND, split_folder)
+        settings["map seed"] = map_seed
     if artifacts.finished(out, artifacts.key_of(labels.KIND, settings, inputs)):
         return
     data = splits.read(split_folder)
@@ -53,6 +67,12 @@ def label(
     drawn = labels.draw_labels(embeddings, data.train, mixgcf, options, progress=progress)
     items = embeddings.final_items.numpy()
     notes: dict[str, Any] = {"pairs": len(data.train), **labels.likeness(drawn.vectors, items, data.train)}
+    if onto is not None:
+        places = text_places(onto, len(items), items.shape[1], seed=map_seed)
+        drawn, embeddings = _turned(drawn, embeddings, procrustes(items, places))
+        notes["items without a text, turned with the others"] = int(np.isnan(places[:, 0]).sum())
+        notes["cosine of items with their texts before"] = mean_cosine(items, places)
+        notes["cosine of items with their texts"] = mean_cosine(embeddings.final_items.numpy(), places)
     if isinstance(model, LightGCN):
         notes["graph kernel"] = model.graph.kernel(torch.device("cpu"))  # another kernel, other last bits
     sources = labels.tabulate_sources(drawn, data.train, data.vocabulary)
@@ -103,3 +123,12 @@ def _tables(model: nn.Module, run_folder: Path) -> Embeddings:
             )
     users, items = (tuple(table.detach() for table in side) for side in (embeddings.users, embeddings.items))
     return Embeddings(users, items, embeddings.pooling, (made["users"], made["items"]))
+
+
+def _turned(drawn: labels.Drawn, embeddings: Embeddings, rotation: Floats) -> tuple[labels.Drawn, Embeddings]:
+    """Labels and pooled tables after one rotation."""
+    made = replace(drawn, vectors=turned(drawn.vectors, rotation), each=turned(drawn.each, rotation))
+    users, items = (
+        torch.from_numpy(turned(table.numpy(), rotation)) for table in (embeddings.final_users, embeddings.final_items)
+    )
+    return made, Embeddings((users,), (items,), "mean")

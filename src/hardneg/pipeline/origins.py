@@ -1,4 +1,4 @@
-"""What a folder was made from must be of the split at hand."""
+"""What a folder was made from must be of the split at hand, or of other data altogether."""
 
 from __future__ import annotations
 
@@ -19,4 +19,36 @@ def hash_of_same_split(folder: Path, kind: str, split_folder: Path) -> str:
         raise ConfigError(
             f"{folder} was made from another split than {split_folder}; make these {kind} from this split"
         )
+    return artifacts.folder_hash(folder)
+
+
+POOLED = "pooled"
+"""Setting of a tuned folder that was tuned on several sets of data: how many."""
+
+
+def is_pooled(tuned_folder: Path) -> bool:
+    """True for a tuned folder by `finetune_pooled`."""
+    return POOLED in artifacts.manifest_of(tuned_folder, "tuned")["config"]
+
+
+def dataset_of(split_folder: Path) -> str:
+    """Hash of the dataset that a split divides; of the split itself where it does not say."""
+    made_from = artifacts.manifest_of(split_folder, "split")["made_from"]
+    return str(made_from.get("dataset", splits.learnt_from_hash(split_folder)))
+
+
+def hash_of_transferable(folder: Path, kind: str, split_folder: Path) -> str:
+    """The content hash of a pooled folder, once it is sure that it has not learnt from another split of the same data.
+
+    That one's train pairs are this one's test pairs. Sets of other data, and this split itself, are welcome.
+    """
+    made_from = artifacts.manifest_of(folder, kind)["made_from"]
+    learnt, dataset = splits.learnt_from_hash(split_folder), dataset_of(split_folder)
+    numbers = [name.removeprefix("dataset ") for name in made_from if name.startswith("dataset ")]
+    for number in numbers:
+        if made_from[f"dataset {number}"] == dataset and made_from[f"learnt from {number}"] != learnt:
+            raise ConfigError(
+                f"{folder} has learnt from another split of the data of {split_folder}, whose test pairs it may have "
+                "seen; pool other data, or this split"
+            )
     return artifacts.folder_hash(folder)

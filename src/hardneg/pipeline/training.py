@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 import torch
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from safetensors.torch import save_file
+from torch import nn
 
 from hardneg import api, artifacts
 from hardneg.config import Config, write_yaml
@@ -18,12 +20,16 @@ from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
 from hardneg.data.interactions import Interactions
+from hardneg.data.ledger import as_notes
 from hardneg.data.split import Split
 from hardneg.diagnostics import Examples, ServedFalseNegatives
-from hardneg.models import LightGCN, LightGCNConfig, ModelConfig
+from hardneg.errors import ConfigError
+from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNConfig, ModelConfig, anchor_at, start_at
 from hardneg.negatives import Mined, Neighbours, SamplerConfig, Uniform, given
 from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.places import text_places
+from hardneg.text import encoded
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
 from hardneg.types import Embeddings, Observer
@@ -39,6 +45,14 @@ class RunConfig(Config):
     model: ModelConfig = LightGCNConfig()
     sampler: SamplerConfig = Uniform()
     fit: FitConfig = FitConfig()
+    anchor: AnchorConfig | None = None
+    """Tie the item table to the items' texts, whose vectors `train` is given; none by default."""
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, values_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not there is not said: runs without an anchor keep the keys that they had before there were any."""
+        values: dict[str, Any] = values_of(self)
+        return {name: value for name, value in values.items() if name != "anchor" or value is not None}
 
 
 def train(
@@ -48,16 +62,18 @@ def train(
     *,
     negatives: Path | None = None,
     truth: Path | None = None,
+    anchor: Path | None = None,
     device: str = "cpu",
     watch: Watch | None = None,
 ) -> None:
     """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
 
     negatives: a negatives or a neighbours folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
-    serves is then measured against it, which changes nothing of the training.
+    serves is then measured against it, which changes nothing of the training. anchor: a vectors folder of this split, where
+    `config.anchor` says how its item table is tied to them.
     """
     settings = _run_settings(config, against_truth=truth is not None)
-    inputs = run_inputs(split_folder, negatives)
+    inputs = run_inputs(split_folder, negatives) | _anchor_inputs(config, anchor, split_folder)
     key = run_key(config, inputs, against_truth=truth is not None)
     if artifacts.finished(out, key):
         return
@@ -72,6 +88,8 @@ def train(
     notes = _notes(needed, device)
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
         model = config.model.build(data.train, seed=config.fit.seed).to(device)
+        tied = _anchored(model, config, anchor, data)
+        notes |= {"anchor": as_notes(tied.ledger)} if tied else {}
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
         notes |= {} if kernel is None else {"graph kernel": kernel}
         fitted = api.fit(
@@ -84,6 +102,7 @@ def train(
             observers=observers,
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
             watch=watch,
+            anchor=tied,
         )
         _write_run(folder, fitted, data, config, needed_by(negatives))
         examples.table().write_parquet(folder / "examples.parquet")
@@ -104,6 +123,23 @@ def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
         kind = given.kind_of(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
     return inputs
+
+
+def _anchor_inputs(config: RunConfig, anchor: Path | None, split_folder: Path) -> dict[str, str]:
+    if (anchor is None) != (config.anchor is None):
+        found, wanted = ("a vectors folder", "settings") if anchor else ("settings", "vectors folder")
+        raise ConfigError(f"found {found} of an anchor but no {wanted}; give both or neither")
+    return {} if anchor is None else {"anchor": hash_of_same_split(anchor, encoded.KIND, split_folder)}
+
+
+def _anchored(model: nn.Module, config: RunConfig, vectors: Path | None, data: Split) -> Anchor | None:
+    """Put the model's tables where the texts say."""
+    if vectors is None or config.anchor is None:
+        return None
+    size = model.get_parameter("items").shape[1]
+    tied = anchor_at(text_places(vectors, data.train.n_items, size, seed=config.anchor.map_seed), config.anchor)
+    start_at(model, tied, data.train)
+    return tied
 
 
 def run_key(config: RunConfig, inputs: Mapping[str, str], *, against_truth: bool = False) -> str:

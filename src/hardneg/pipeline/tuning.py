@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,13 @@ from hardneg.finetuning import (
     tune,
 )
 from hardneg.finetuning.checkpoint import NAME as CHECKPOINT
+from hardneg.finetuning.sets import levelled
 from hardneg.llm.local.weights import Source
 from hardneg.negatives import labels, mined
 from hardneg.pipeline.costs import needed_by
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import hash_of_same_split, hash_of_transferable, is_pooled
 from hardneg.text import profiles
-from hardneg.types import Progress
+from hardneg.types import Floats, Indices, Progress
 
 TUNED = "tuned"
 
@@ -81,18 +83,42 @@ def finetune(
     source: None for the control without a language model, a perceptron of [e_u, e_v], which reads no profiles.
     Killed at any moment, the same call goes on from the last checkpoint and leaves the same files.
     """
-    inputs = _made_from(split_folder, profile_folder, label_folder, source)
-    settings = config.settings(_name(source))
+    read_profiles = _read_by(source, profile_folder)
+    inputs = made_from(split_folder, read_profiles, label_folder)
+    inputs["base"] = NO_BASE if source is None else source.identity()
+
+    def read() -> Material:
+        shown, given = inputs_of(splits.read(split_folder), read_profiles, label_folder)
+        return shown, given.vectors, None
+
+    tune_into(out, source, config, read, settings=config.settings(_name(source)), inputs=inputs, progress=progress)
+
+
+Material = tuple[Inputs, Floats, Indices | None]
+"""What a model is shown, the labels, and, of a pool, the set of each pair row."""
+
+
+def tune_into(
+    out: Path,
+    source: Source | None,
+    config: FinetuneConfig,
+    read: Callable[[], Material],
+    *,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    progress: Progress | None = None,
+) -> None:
+    """Tune a base on what `read` returns, into a tuned folder; nothing is read where that stands."""
     key = artifacts.key_of(TUNED, settings, inputs)
     if artifacts.finished(out, key):
         return
-    shown, given = _inputs(splits.read(split_folder), profile_folder if source else None, label_folder)
+    shown, given, sets = read()
     notes: dict[str, Any] = {}
     with artifacts.writing(out, TUNED, settings, inputs, notes) as folder:
-        spaces = Spaces(Space.of(shown.users), Space.of(shown.items), Space.of(np.asarray(given.vectors, np.float32)))
+        spaces = Spaces(Space.of(shown.users), Space.of(shown.items), Space.of(np.asarray(given, np.float32)))
         writer, template = _opened(source, config, spaces)
         found = tune(
-            writer, template, shown, given.vectors, config.tuning, resume=Resume(folder, key), progress=progress
+            writer, template, shown, given, config.tuning, sets=sets, resume=Resume(folder, key), progress=progress
         )
         save(folder, found, template, source)
         notes |= {"best step": found.progressed.best_step, "steps": found.progressed.step}
@@ -110,15 +136,21 @@ def mine_synthesised(
     config: SynthesisConfig,
     progress: Progress | None = None,
 ) -> None:
-    """Have a tuned model write the hard negative's vector of every train pair; a negatives folder without items."""
-    inputs = _made_from(split_folder, profile_folder, label_folder, source)
-    inputs.pop("base")  # the tuned folder says which
-    inputs["tuned"] = hash_of_same_split(tuned_folder, TUNED, split_folder)
+    """Have a tuned model write the hard negative's vector of every train pair; a negatives folder without items.
+
+    tuned_folder: by `finetune` of this split, or by `finetune_pooled` of any sets; the embeddings are then shown as they
+    were in the pool (`levelled`).
+    """
+    read_profiles, pooled = _read_by(source, profile_folder), is_pooled(tuned_folder)
+    inputs = made_from(split_folder, read_profiles, label_folder)
+    origin = hash_of_transferable if pooled else hash_of_same_split
+    inputs["tuned"] = origin(tuned_folder, TUNED, split_folder)
     settings = {"method": "synthesised", **config.model_dump(mode="json", exclude={"batch_size", "share_prefix"})}
     key = artifacts.key_of(mined.KIND, settings, inputs)
     if artifacts.finished(out, key):
         return
-    shown, _ = _inputs(splits.read(split_folder), profile_folder if source else None, label_folder)
+    shown, given = inputs_of(splits.read(split_folder), read_profiles, label_folder)
+    shown = levelled(shown, given.vectors)[0] if pooled else shown
     writer, template = load(tuned_folder, source)
     if isinstance(writer, Writer):
         writer.fold()
@@ -135,19 +167,24 @@ def mine_synthesised(
         )
 
 
-def _made_from(
-    split_folder: Path, profile_folder: Path | None, label_folder: Path, source: Source | None
-) -> dict[str, str]:
+def made_from(split_folder: Path, profile_folder: Path | None, label_folder: Path) -> dict[str, str]:
+    """Hashes of what a model is shown of a split, once it is sure that all of it is of this split."""
     inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
-    if source is not None:
-        if profile_folder is None:
-            raise ConfigError(f"base {source.name!r} reads profiles, but none are given; see hardneg profile")
+    if profile_folder is not None:
         inputs["profiles"] = hash_of_same_split(profile_folder, profiles.KIND, split_folder)
-    inputs["labels"] = hash_of_same_split(label_folder, labels.KIND, split_folder)
-    return inputs | {"base": NO_BASE if source is None else source.identity()}
+    return inputs | {"labels": hash_of_same_split(label_folder, labels.KIND, split_folder)}
 
 
-def _inputs(data: Split, profile_folder: Path | None, label_folder: Path) -> tuple[Inputs, labels.Labels]:
+def _read_by(source: Source | None, profile_folder: Path | None) -> Path | None:
+    """The profiles that a base reads: none where there is no language model."""
+    if source is None:
+        return None
+    if profile_folder is None:
+        raise ConfigError(f"base {source.name!r} reads profiles, but none are given; see hardneg profile")
+    return profile_folder
+
+
+def inputs_of(data: Split, profile_folder: Path | None, label_folder: Path) -> tuple[Inputs, labels.Labels]:
     """What the model is shown of each pair, and the labels."""
     given, train = labels.read(label_folder, data.train), data.train
     if profile_folder is None:

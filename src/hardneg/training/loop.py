@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.models import bpr_of_rows, l2
+from hardneg.models import Anchor, bpr_of_rows, l2
+from hardneg.models.anchor import pull
 from hardneg.models.propagation import dense
 from hardneg.negatives import CandidateSource, NegativeSampler
 from hardneg.negatives.sampler import items_read, rows
@@ -74,13 +75,14 @@ def fit(
     observers: Sequence[Observer] = (),
     resume: Resume | None = None,
     watch: Watch | None = None,
+    anchor: Anchor | None = None,
 ) -> Fitted:
     """Train with Adam until the validation metric stops rising, and put the best epoch's tensors back.
 
-    The same seed gives the same result to the last bit on one CPU thread, also when killed and resumed.
+    anchor: places that the hop-0 rows of items are pulled to; where they start is the model's affair. The same seed gives the same result to the last bit on one CPU thread, also when killed and resumed.
     """
     keep_freed_memory()
-    loop = _Loop(model, train, sampler, candidates, config, observers=observers, watch=watch)
+    loop = _Loop(model, train, sampler, candidates, config, observers=observers, watch=watch, anchor=anchor)
     best = copied(model)
     progressed = Progressed()
     if resume is not None and (found := load_checkpoint(resume.folder, resume.key, loop.modules, loop.adam, observers)):
@@ -143,9 +145,11 @@ class _Loop:
         *,
         observers: Sequence[Observer],
         watch: Watch | None,
+        anchor: Anchor | None,
     ) -> None:
         self.model, self.train, self.sampler, self.candidates = model, train, sampler, candidates
         self.config, self.observers, self.watch = config, observers, watch
+        self.anchor = anchor if anchor is not None and anchor.weight > 0 else None
         self.device = device_of(model)
         self.modules: dict[str, nn.Module] = {"model": model}
         if isinstance(sampler, nn.Module):
@@ -198,6 +202,8 @@ class _Loop:
         embeddings: Embeddings = self.model(self._wanted(batch, candidates, stream))
         negatives = self.sampler.sample(batch, embeddings, candidates, stream)
         loss = objective(batch, embeddings, negatives, self.config.l2)
+        if self.anchor is not None:
+            loss = loss + self.anchor.weight * pull(embeddings.items[0], self.anchor)
         watched = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
         del embeddings  # where nobody reads them any more, backward reuses the memory while it is in the cache
         self.adam.zero_grad(set_to_none=True)

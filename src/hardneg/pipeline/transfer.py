@@ -1,0 +1,90 @@
+"""Transfer (HNLMRec's P1): one language model tuned on several sets of data, to write for a set that it may never have seen."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hardneg import artifacts
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.finetuning.alignment import random_rotation, turned
+from hardneg.finetuning.sets import Labelled, drawn, levelled, membership, pooled, thinned
+from hardneg.llm.local.weights import Source
+from hardneg.negatives import labels
+from hardneg.pipeline.origins import POOLED, dataset_of, hash_of_same_split
+from hardneg.pipeline.tuning import FinetuneConfig, Material, inputs_of, made_from, tune_into
+from hardneg.types import Progress
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The folders of a set of data: a split, and profiles and labels of it."""
+
+    split: Path
+    profiles: Path
+    labels: Path
+
+
+def finetune_pooled(
+    sets: Sequence[DataSet],
+    out: Path,
+    source: Source,
+    config: FinetuneConfig,
+    progress: Progress | None = None,
+    *,
+    pairs_each: int | None = None,
+) -> None:
+    """Tune a base on the train pairs of several sets; a tuned folder, for `mine_synthesised` of any set.
+
+    Embeddings and labels of each set are shown `levelled`. They mean the same in every set only where they were brought
+    into one space before: backbones trained with an anchor, or labels made `onto` the texts; nothing here can tell.
+    pairs_each: at most so many pairs of every set, the front of `drawn`. `config.tuning.pairs` counts those of all sets
+    together, drawn from their union, in which large sets count for more. In-batch negatives are of one's own set. Raises ConfigError without sets. Killed, it goes on as `finetune` does.
+    """
+    if not sets:
+        raise ConfigError("found no set of data to tune on, expected at least one")
+    inputs = {"base": source.identity()}
+    for number, one in enumerate(sets, 1):
+        origin = made_from(one.split, one.profiles, one.labels) | {"dataset": dataset_of(one.split)}
+        inputs |= {f"{name} {number}": found for name, found in origin.items()}
+    settings = {"base": source.name, **config.model_dump(mode="json"), POOLED: len(sets), "pairs each": pairs_each}
+
+    def read() -> Material:
+        whole = [levelled_of(one) for one in sets]
+        shown = [thinned(one, drawn(len(one[0].pairs))[:pairs_each]) for one in whole]
+        return *pooled(shown), membership(shown)
+
+    tune_into(out, source, config, read, settings=settings, inputs=inputs, progress=progress)
+
+
+def levelled_of(one: DataSet) -> Labelled:
+    """What a pooled model is shown of a set, and its labels."""
+    shown, given = inputs_of(splits.read(one.split), one.profiles, one.labels)
+    return levelled(shown, given.vectors)
+
+
+def turn_labels(split_folder: Path, label_folder: Path, out: Path, *, seed: int = 0) -> None:
+    """The control: labels and embeddings of a labels folder, turned alike by one random rotation; a labels folder.
+
+    Within the set nothing changes, all inner products stay. A model that was tuned elsewhere and reads e_u and e_v must
+    get worse on them; if it does not, it did not use them.
+    """
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "labels": hash_of_same_split(label_folder, labels.KIND, split_folder),
+        "run": str(artifacts.manifest_of(label_folder, labels.KIND)["made_from"]["run"]),
+    }
+    settings = {"turned at random": seed}
+    if artifacts.finished(out, artifacts.key_of(labels.KIND, settings, inputs)):
+        return
+    given = labels.read(label_folder, splits.read(split_folder).train)
+    rotation = random_rotation(given.items.shape[1], seed=seed)
+    with artifacts.writing(out, labels.KIND, settings, inputs, {"pairs": len(given.vectors)}) as folder:
+        for name in (labels.VECTORS, labels.USERS, labels.ITEMS):
+            np.save(folder / name, turned(np.load(label_folder / name, allow_pickle=False), rotation))
+        shutil.copy(label_folder / labels.SOURCES, folder / labels.SOURCES)
