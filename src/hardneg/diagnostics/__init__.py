@@ -6,6 +6,8 @@ from hardneg.diagnostics.gradients import GradientBias, negative_gradient_bias
 from hardneg.diagnostics.grounded import FalseNegatives, false_negatives_by_way, named_false_negatives
 from hardneg.diagnostics.information import infonce_bound
 from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
+from hardneg.diagnostics.loss_gradients import LossGradients, loss_gradients
+from hardneg.diagnostics.nearest import NearestItems, nearest_catalogue_items
 from hardneg.diagnostics.served import Examples, ServedFalseNegatives, uniform_false_negative_rate
 from hardneg.diagnostics.served_vectors import ServedVectors
 
@@ -16,6 +18,8 @@ __all__ = [
     "FalseNegatives",
     "Gap",
     "GradientBias",
+    "LossGradients",
+    "NearestItems",
     "ServedFalseNegatives",
     "ServedVectors",
     "check_mask",
@@ -25,8 +29,10 @@ __all__ = [
     "false_negatives_by_way",
     "infonce_bound",
     "linear_cka",
+    "loss_gradients",
     "mean_cosine",
     "named_false_negatives",
+    "nearest_catalogue_items",
     "nearest_items",
     "negative_gradient_bias",
     "redraw",

@@ -132,7 +132,7 @@ class SemanticSampler(nn.Module):
             return Items(candidates, counters=counters)
         uniform = rows(embeddings.final_items, candidates)
         projected = self.project(text.nan_to_num(0.0))
-        hard = self._as_served(projected, uniform)
+        hard = self.as_served(projected, uniform)
         alpha = (self.options.text_share * present).reshape(-1, 1, 1)
         named = torch.from_numpy(self.mined.items[pair_rows]).to(candidates.device)
         named = named.unsqueeze(1).expand(-1, candidates.shape[1], -1)
@@ -155,7 +155,7 @@ class SemanticSampler(nn.Module):
         users = rows(embeddings.final_users, batch.users).repeat_interleave(self.options.negatives, dim=0)
         return hardest(users, embeddings.final_items, groups.contiguous()).view(len(candidates), -1)
 
-    def _as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
+    def as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
         """e_hard as it is mixed: (batch, 1, size), or (batch, negatives, size) where norms are matched."""
         hard = (projected.detach() if self.options.detach_projector else projected).unsqueeze(1)
         if self.options.match_norm:
