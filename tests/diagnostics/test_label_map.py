@@ -144,21 +144,6 @@ def test_the_vectors_scale_and_place_change_nothing(world: World) -> None:
     np.testing.assert_allclose(one.errors, other.errors, rtol=1e-6)
 
 
-def test_rivals_are_other_pairs_of_the_same_positive(rng: np.random.Generator) -> None:
-    positives = rng.integers(8, size=60)
-    positives[7] = 99  # an item with this pair alone
-    pool = DrawnLabels(rng.normal(size=(180, 2)), np.tile(np.arange(60), 3))
-    held = np.array([3, 7, 20, 41])
-    found = rivals_of(held, positives, pool, most=12)
-    for place, row in enumerate(held):
-        mine = found.which[found.starts[place] : found.starts[place + 1]]
-        allowed = {n for n in range(180) if positives[pool.pairs[n]] == positives[row] and pool.pairs[n] != row}
-        assert set(mine.tolist()) <= allowed
-        assert len(set(mine.tolist())) == len(mine) == min(len(allowed), 12)
-    assert found.counts[1] == 0
-    assert found.counts.max() == 12
-
-
 def test_a_pair_without_rivals_counts_in_r2_and_in_no_rank(world: World) -> None:
     labels, held = world.labels, world.held
     pool = DrawnLabels(labels, np.arange(len(labels)))
