@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from safetensors import safe_open
 from tests.finetuning.tiny import make_base
 from typer.testing import CliRunner
 
@@ -17,6 +25,8 @@ from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.finetuning import SynthesisConfig, base
+from hardneg.finetuning.checkpoint import NAME as CHECKPOINT
+from hardneg.finetuning.synthesis import DONE
 
 SMALL = ("tuning.epochs=1", "tuning.batch_size=64", "tuning.pairs=256", "model.rank=4", "template.profile_tokens=24")
 
@@ -73,6 +83,65 @@ def test_killed_in_synthesis_and_called_again_it_leaves_the_same_files(
     assert not (tmp_path / "written").exists()
     pipeline.mine_synthesised(*inputs, source, config)
     assert content_hashes(tmp_path / "written")["embeddings.npy"] == content_hashes(made / "written")["embeddings.npy"]
+
+
+def kill_in_the_middle(words: tuple[object, ...], out: Path, is_begun: Callable[[Path], bool]) -> Path:
+    """Run a command as a process, SIGKILL it as soon as it has begun to leave work behind; return where that lies."""
+    command = [sys.executable, "-m", "hardneg.cli.main", *map(str, words), "--out", str(out)]
+    process = subprocess.Popen(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # A busy machine may take minutes to start a process; the loop ends as soon as there is work to lose.
+    deadline = time.monotonic() + 300
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            growing = list(out.parent.glob(f".{out.name}.*.partial"))
+            if growing and is_begun(growing[0]):
+                break
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not out.exists()
+    return next(out.parent.glob(f".{out.name}.*.partial"))
+
+
+@pytest.mark.slow
+def test_tuning_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unbroken_run(
+    folders: Path, made: Path, tmp_path: Path
+) -> None:
+    settings = ("tuning.epochs=8", "tuning.pairs=96", "tuning.batch_size=16", "tuning.look_every=10")
+    settings += ("tuning.checkpoint_every=1", "tuning.patience=100", *SMALL[3:])
+    options = [word for setting in settings for word in ("--set", setting)]
+    given = ("--profiles", made / "profiles", "--labels", made / "labels", "--base", made / "base", *options)
+    words = ("finetune", folders / "split", *given)
+    whole = hardneg(*words, "--out", tmp_path / "whole")
+    growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / CHECKPOINT).is_file())
+    with safe_open(growing / CHECKPOINT, framework="pt") as file:
+        step = json.loads(file.metadata()["state"])["progressed"]["step"]
+    assert 0 < step < whole["steps"]
+    hardneg(*words, "--out", tmp_path / "killed")
+    assert content_hashes(tmp_path / "killed") == content_hashes(tmp_path / "whole")
+    assert {"adapter_model.safetensors", "metrics.parquet"} <= set(content_hashes(tmp_path / "killed"))
+    assert not list(tmp_path.glob(".killed.*"))
+
+
+@pytest.mark.slow
+def test_synthesis_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unbroken_run(
+    folders: Path, made: Path, tmp_path: Path
+) -> None:
+    given = ("--profiles", made / "profiles", "--labels", made / "labels", "--base", made / "base")
+    words = ("mine", folders / "split", "--method", "synthesised", *given, "--tuned", made / "tuned")
+    words += ("--set", "shard_rows=20")
+    hardneg(*words, "--out", tmp_path / "whole")
+    growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / "shards" / DONE).is_file())
+    done = json.loads((growing / "shards" / DONE).read_text())["shards"]
+    assert 0 < len(done) * 20 < len(splits.read(folders / "split").train) / 2
+    hardneg(*words, "--out", tmp_path / "killed")
+    assert content_hashes(tmp_path / "killed") == content_hashes(tmp_path / "whole")
+    assert "embeddings.npy" in content_hashes(tmp_path / "killed")
+    assert not list(tmp_path.glob(".killed.*"))
 
 
 def test_another_base_is_refused(folders: Path, made: Path, tmp_path: Path) -> None:
@@ -141,3 +210,32 @@ def test_shuffled_titles_are_told_from_real_ones(folders: Path, made: Path, tmp_
     assert real["key"] != shuffled["key"]
     with pytest.raises(ConfigError, match="already holds something else"):
         pipeline.profile(folders / "split", tmp_path / "shuffled")
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
+    folders: Path,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fresh: bool,
+) -> None:
+    script = Path(__file__).parents[2] / "studies" / "label_map.py"
+    words = [folders / "split", made / "labels", made / "tuned", f"tuned={made / 'written'}", "--out", tmp_path / "map"]
+    words += ["--rivals", 50, *(["--run", made / "run"] if fresh else [])]
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])
+    runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().out
+    table = pl.read_parquet(tmp_path / "map.parquet").rows_by_key("vectors", unique=True, named=True)
+    assert list(table) == [
+        "mean label",
+        "the positive's embedding e_v",
+        "ridge on [e_u, e_v]",
+        "tuned",
+        "[e_u, e_v, tuned]",
+    ]
+    assert table["mean label"]["r2"] == pytest.approx(0, abs=1e-9)
+    assert table["the positive's embedding e_v"]["r2"] > 0.2
+    assert ("fresh draws" if fresh else "stored labels") in said
+    assert said.splitlines()[0] == (tmp_path / "map.md").read_text().splitlines()[0]

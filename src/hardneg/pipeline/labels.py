@@ -79,6 +79,23 @@ def label(
     labels.write(out, drawn, embeddings, sources, config=settings, inputs=inputs, notes=notes)
 
 
+def made_by(
+    split_folder: Path, run_folder: Path, label_folder: Path, train: Interactions
+) -> tuple[Embeddings, MixGCF, LabelOptions]:
+    """The tables, sampler and options that labels were drawn with, to draw further ones alike.
+
+    Raises ConfigError where the labels come from another run.
+    """
+    config = _mixgcf_run(run_folder, split_folder)
+    manifest = artifacts.manifest_of(label_folder, labels.KIND)
+    if manifest["made_from"]["run"] != artifacts.folder_hash(run_folder, TRAINED):
+        raise ConfigError(f"{label_folder} was not made from {run_folder}; give the run that these labels come from")
+    assert isinstance(config.sampler, MixGCF)
+    said = {name: value for name, value in manifest["config"].items() if name != "mixgcf"}
+    options: LabelOptions = parse(LabelOptions, said, where=str(label_folder / artifacts.MANIFEST))
+    return _tables(rebuild(run_folder, config, train), run_folder), config.sampler, options
+
+
 def _mixgcf_run(run_folder: Path, split_folder: Path) -> RunConfig:
     """The settings of a run, once it is sure that it is one of MixGCF on this split."""
     made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]

@@ -1,0 +1,197 @@
+"""Pairs a second through a tuned model: ours, the released way of one prompt at a time, and what the machine allows.
+
+    python benchmarks/synthesis.py SPLIT PROFILES LABELS TUNED [--base minilm] [--pairs 2000] [--threads 2] [--out benchmarks/results/synthesis.md]
+
+Both read the same prompts through the same weights (float32, the adapter folded in for both) and pool as the folder says.
+Ours is `hardneg.finetuning.synthesise`, from profiles to the file, so with tokenising and writing. The released way
+(negative_samples_with_fn.py) tokenises, reads and pools one prompt after another and keeps the vector as a list; it gets
+torch.no_grad here, which the release forgets. It is measured on `--alone` of the pairs, drawn from all of them: one
+prompt costs the same among however many. All take turns; a ratio is taken within each turn.
+
+The bound: the rate of torch's matrix product at the shapes of the model's layers, measured in the same turn on batches
+as ours, and the floating-point operations of reading every prompt whole (linear layers and attention, no padding). What is
+read once for several pairs lets ours go beyond that bound. Take all pairs (`--pairs 0`) for a figure to report: in the first
+pairs fewer users and items come again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
+from hardneg.finetuning import Inputs, SynthesisConfig, Template, Writer, base, load, synthesise
+from hardneg.finetuning.inputs import Batch, tensor
+from hardneg.negatives import labels
+from hardneg.text import profiles
+
+TOLERANCE = 2.0**-11
+"""Distance of neighbouring float16 numbers below 1: twice the rounding of a stored vector."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Pairs a second, and the rate of matrix products in operations a second."""
+
+    ours: float
+    alone: float
+    rate: float
+
+
+def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int) -> Inputs:
+    """The first pairs of a split; profiles of users and items that are not among them are blank, and cost nothing."""
+    train = splits.read(split).train
+    written, given = profiles.read(profile_folder), labels.read(label_folder, train)
+    if pairs:
+        train = Interactions(train.users[:pairs], train.items[:pairs], train.n_users, train.n_items)
+    users, items = set(train.users.tolist()), set(train.items.tolist())
+    return Inputs(
+        train,
+        [text if user in users else "" for user, text in enumerate(written.users)],
+        [text if item in items else "" for item, text in enumerate(written.items)],
+        given.users,
+        given.items,
+    )
+
+
+def one_by_one(writer: Writer, template: Template, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+    """The released way, unit vectors."""
+    kept = []
+    for row in rows.tolist():
+        user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
+        ids = [*template.prefix(inputs.user_profiles[user]), *template.suffix(inputs.item_profiles[item])]
+        batch = Batch(
+            torch.tensor([ids], device=writer.device),
+            torch.tensor([len(ids)], device=writer.device),
+            tensor(inputs.users[[user]], writer.device),
+            tensor(inputs.items[[item]], writer.device),
+        )
+        with torch.no_grad():
+            kept.append(torch.nn.functional.normalize(writer(batch), dim=1)[0].tolist())
+    return np.array(kept, np.float32)
+
+
+def layers_of(writer: Writer) -> list[tuple[int, int]]:
+    """(in, out) of every linear layer that each token passes; adapters are folded in, a pooler is not used."""
+    named = writer.inner.named_modules()
+    found = [(n, m) for n, m in named if isinstance(m, torch.nn.Linear) and "lora_" not in n and "pooler" not in n]
+    return [(module.in_features, module.out_features) for _, module in found]
+
+
+def operations(writer: Writer, lengths: np.ndarray) -> float:
+    """Floating-point operations of reading prompts whole: two a weight and token, and attention's two products."""
+    config = writer.inner.config.get_text_config()
+    linear = 2 * sum(a * b for a, b in layers_of(writer)) * int(lengths.sum())
+    width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    return float(linear + 4 * width * config.num_hidden_layers * int(np.square(lengths).sum()))
+
+
+def matrix_rate(writer: Writer, tokens: int) -> float:
+    """Operations a second of the products of all layers with a batch of so many tokens; the best of three rounds."""
+    shapes, best = layers_of(writer), 0.0
+    rows = {size: torch.randn(tokens, size, device=writer.device) for size, _ in shapes}
+    weights = {shape: torch.randn(shape, device=writer.device) for shape in set(shapes)}
+    for _ in range(3):
+        start = time.perf_counter()
+        for shape in shapes:
+            rows[shape[0]] @ weights[shape]
+        best = max(best, 2 * tokens * sum(a * b for a, b in shapes) / (time.perf_counter() - start))
+    return best
+
+
+def lengths_of(template: Template, inputs: Inputs) -> np.ndarray:
+    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+    return tokens.prefix_lengths[inputs.pairs.users] + tokens.suffix_lengths[inputs.pairs.items]
+
+
+def turns(
+    writer: Writer, template: Template, inputs: Inputs, config: SynthesisConfig, alone: int, repeats: int
+) -> tuple[list[Turn], float]:
+    """Every turn's rates, and the largest difference between the two ways' vectors; a short round warms up."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(inputs.pairs))[:alone])
+    batch_tokens = int(config.batch_size * lengths_of(template, inputs).mean())
+    one_by_one(writer, template, inputs, rows[:8])
+    found, difference = [], 0.0
+    for number in range(repeats):
+        start = time.perf_counter()
+        theirs = one_by_one(writer, template, inputs, rows)
+        middle = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            path = synthesise(writer, template, inputs, Path(folder), config)
+            end = time.perf_counter()
+            ours = np.load(path, allow_pickle=False)[rows].astype(np.float32)
+        difference = float(np.maximum(difference, np.abs(ours - theirs).max()))  # NaN stays
+        rate = matrix_rate(writer, batch_tokens)
+        found.append(Turn(len(inputs.pairs) / (end - middle), len(rows) / (middle - start), rate))
+        print(f"turn {number + 1}: {found[-1]}", file=sys.stderr)
+    return found, difference
+
+
+def spread(values: list[float], form: str = ",.1f") -> str:
+    """Median [min, max]."""
+    return f"{statistics.median(values):{form}} [{min(values):{form}}, {max(values):{form}}]"
+
+
+def report(found: list[Turn], difference: float, per_pair: float) -> list[str]:
+    """per_pair: operations of a whole prompt, the mean."""
+    bounds = [turn.rate / per_pair for turn in found]
+    rows = [
+        ("ours, pairs a second", spread([turn.ours for turn in found])),
+        ("one prompt at a time, pairs a second", spread([turn.alone for turn in found])),
+        ("ours / one at a time", spread([turn.ours / turn.alone for turn in found], ".2f")),
+        ("torch's matrix product at the layers' shapes, GFLOP a second", spread([turn.rate / 1e9 for turn in found])),
+        ("operations of a whole prompt, GFLOP", f"{per_pair / 1e9:.2f}"),
+        ("bound for prompts that are read whole, pairs a second", spread(bounds)),
+        ("ours / that bound", spread([turn.ours / b for turn, b in zip(found, bounds, strict=True)], ".2f")),
+        ("that bound / one at a time", spread([b / turn.alone for turn, b in zip(found, bounds, strict=True)], ".2f")),
+        ("largest difference of the vectors' numbers", f"{difference:.1e} (float16: {TOLERANCE:.1e})"),
+    ]
+    return ["| | median [min, max] over the turns |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("split", "profiles", "labels", "tuned"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--base", default="minilm")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pairs", type=int, default=2000, help="the first of the split; 0: all")
+    parser.add_argument("--alone", type=int, default=200, help="pairs for the released way")
+    parser.add_argument("--batch-size", type=int, default=SynthesisConfig().batch_size)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    writer, template = load(given.tuned, base(given.base, device=given.device))
+    writer.fold()
+    inputs = inputs_of(given.split, given.profiles, given.labels, given.pairs)
+    config = SynthesisConfig(batch_size=given.batch_size)
+    found, difference = turns(writer, template, inputs, config, given.alone, given.repeats)
+    lengths = lengths_of(template, inputs)
+    lines = ["# Synthesis of vectors", ""]
+    lines += [
+        f"{len(inputs.pairs):,} pairs of {given.split.name} through {given.tuned.name} ({given.base}), prompts of "
+        f"{lengths.mean():.0f} tokens on average, {given.threads} threads, {given.repeats} turns; one at a time on "
+        f"{min(given.alone, len(inputs.pairs)):,} of the pairs.",
+        "",
+    ]
+    text = "\n".join([*lines, *report(found, difference, operations(writer, lengths) / len(lengths))]) + "\n"
+    print(text)
+    if given.out:
+        given.out.write_text(text, encoding="utf-8")
+    if not difference <= TOLERANCE:
+        sys.exit("the two ways write other vectors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What do vectors know of MixGCF's labels that the positive, or e_u and e_v, do not say? One table, on held-out train pairs.
+
+    python studies/label_map.py SPLIT LABELS TUNED tuned=out/written untuned=out/untuned "no LM=out/mlp" --run RUN --out results
+
+TUNED: a folder by `hardneg finetune`, for the pairs that were never tuned on (`--also` another: those that both held
+out). NAME=FOLDER: negatives folders by `hardneg mine --method synthesised` or any other method; their maker plays no part. RUN: the MixGCF run
+that LABELS come from; with it the own label is ranked among 1,000 fresh draws for other pairs of the same positive,
+without it among the stored labels of those pairs, which are mostly fewer. One ridge map a row is fitted on train pairs that were not
+held out, its strength chosen on a fifth of them. Beside the named vectors stand the mean label, the positive's own
+embedding e_v, [e_u, e_v], and each named vector together with [e_u, e_v]: whether that is above [e_u, e_v] alone is
+whether the vectors add anything. Intervals are 95 % over held-out pairs. Written to OUT.md and OUT.parquet.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from hardneg.artifacts import manifest_of
+from hardneg.cli.shell import bars
+from hardneg.data import split as splits
+from hardneg.data.split import Split
+from hardneg.diagnostics import DrawnLabels, LabelMap, Rivals, compare_maps, draw_further, map_to_labels, rivals_of
+from hardneg.errors import DataError
+from hardneg.finetuning.folder import HELD_OUT
+from hardneg.negatives import labels, mined
+from hardneg.pipeline.labels import made_by
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.tuning import TUNED
+from hardneg.random import generator
+from hardneg.report.printers import markdown
+from hardneg.types import Flags, Floats, Indices
+
+BASE = "ridge on [e_u, e_v]"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of the table: labels and vectors by place, which of them are fitted on, which are held out."""
+
+    rows: Indices
+    labels: Floats
+    vectors: dict[str, Floats]
+    fit: Indices
+    held: Indices
+
+
+def held_out(folders: list[Path], split_folder: Path) -> tuple[Indices, Indices]:
+    """Pair rows that all tuned folders held out, and those that any did."""
+    found = []
+    for folder in folders:
+        hash_of_same_split(folder, TUNED, split_folder)
+        found.append(pl.read_parquet(folder / HELD_OUT)["pair_row"].to_numpy())
+    rows, times = np.unique(np.concatenate(found), return_counts=True)
+    if not (times == len(found)).any():
+        raise DataError("no pair was held out by all tuned folders; tune them with the same settings of held-out pairs")
+    return rows[times == len(found)], rows
+
+
+def usable(tables: list[Floats]) -> Flags:
+    """(pairs,) True where every table has a label or vector."""
+    return np.logical_and.reduce([np.isfinite(np.asarray(table[:, 0], np.float32)) for table in tables])
+
+
+def gather(
+    split: Split, given: labels.Labels, tables: dict[str, Floats], held: Indices, any_held: Indices, fit: int, seed: int
+) -> Pairs:
+    """The rows of the table, and every table's vectors of them."""
+    good = usable([given.vectors, *tables.values()])
+    kept = held[good[held]]
+    free = np.flatnonzero(good & ~np.isin(np.arange(len(good)), any_held))
+    fitted = np.sort(generator(seed, "pairs of label maps").permutation(free)[:fit])
+    rows = np.concatenate([fitted, kept])
+    users, items = given.users[split.train.users[rows]], given.items[split.train.items[rows]]
+    both = np.hstack([users, items])
+    vectors = {"mean label": both[:, :0], "the positive's embedding e_v": items, BASE: both}
+    named = {name: np.asarray(table[rows]) for name, table in tables.items()}
+    vectors |= named | {f"[e_u, e_v, {name}]": np.hstack([both, table]) for name, table in named.items()}
+    places = np.arange(len(rows))
+    return Pairs(rows, np.asarray(given.vectors[rows]), vectors, places[: len(fitted)], places[len(fitted) :])
+
+
+def rivals(arguments: argparse.Namespace, split: Split, given: labels.Labels, held: Indices) -> Rivals:
+    """Fresh draws where there is a run to draw from, else the stored labels."""
+    train, most = split.train, arguments.rivals
+    if arguments.run is None:
+        finite = np.flatnonzero(usable([given.vectors]))
+        pool = DrawnLabels(given.vectors, np.arange(len(train)))
+        pool = pool if len(finite) == len(train) else DrawnLabels(np.asarray(given.vectors[finite]), finite)
+    else:
+        embeddings, mixgcf, options = made_by(arguments.split, arguments.run, arguments.labels, train)
+        with bars() as bar:
+            pool = draw_further(embeddings, train, mixgcf, options, held, most=most, progress=bar)
+    return rivals_of(held, train.items, pool, most=most, seed=arguments.seed)
+
+
+def frame_of(found: dict[str, LabelMap], widths: dict[str, int]) -> pl.DataFrame:
+    """A row for each kind of vectors: figures, and differences to BASE with their intervals."""
+    rows = []
+    for name, one in found.items():
+        row = {"vectors": name, "width": widths[name], "strength": one.strength}
+        row |= {figure: getattr(one, figure) for figure in ("r2", "cosine", "rank", "reciprocal_rank")}
+        for figure, part in compare_maps(one, found[BASE]).items():
+            row |= {f"{figure}_{key}": value for key, value in vars(part).items()}
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def text_of(frame: pl.DataFrame) -> str:
+    headers = ["vectors", "width", "R2", "cosine", "share of rivals nearer", "reciprocal rank"]
+    headers += [f"R2 above {BASE}", "share nearer, difference to it"]
+    cells = []
+    for row in frame.to_dicts():
+        figures = [f"{row[name]:.4f}" for name in ("r2", "cosine", "rank", "reciprocal_rank")]
+        against = [
+            "" if row["vectors"] == BASE
+            else f"{row[f'{name}_difference']:+.4f} [{row[f'{name}_low']:+.4f}, {row[f'{name}_high']:+.4f}]"
+            for name in ("r2", "rank")
+        ]  # fmt: skip
+        cells.append([row["vectors"], str(row["width"]), *figures, *against])
+    return markdown(headers, cells)
+
+
+def notes_of(pairs: Pairs, among: Rivals, fresh: bool) -> str:
+    counts = among.counts
+    chance = np.mean([np.mean(1 / np.arange(1, n + 2)) for n in counts[counts > 0].tolist()] or [np.nan])
+    kind = "fresh draws for other pairs" if fresh else "stored labels of other pairs"
+    return (
+        f"{len(pairs.held):,} held-out pairs, {len(pairs.fit):,} pairs fitted on. Ranked among {kind} of the same "
+        f"positive: {counts.mean():,.0f} on average, {int((counts == 0).sum()):,} pairs with none. Chance: share "
+        f"0.5, reciprocal rank {chance:.4f}.\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("tuned", type=Path)
+    parser.add_argument("vectors", nargs="*", metavar="NAME=FOLDER")
+    parser.add_argument("--also", type=Path, action="append", default=[], help="another tuned folder")
+    parser.add_argument("--run", type=Path, help="the MixGCF run of the labels")
+    parser.add_argument("--fit", type=int, default=50_000, help="pairs to fit on, at most")
+    parser.add_argument("--rivals", type=int, default=1000, help="labels to be ranked among, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="OUT.md and OUT.parquet are written")
+    arguments = parser.parse_args()
+    split = splits.read(arguments.split)
+    hash_of_same_split(arguments.labels, labels.KIND, arguments.split)
+    given = labels.read(arguments.labels, split.train)
+    tables, sources = {}, []
+    for name, _, folder in (word.rpartition("=") for word in arguments.vectors):
+        hash_of_same_split(Path(folder), mined.KIND, arguments.split)
+        tables[name] = mined.read(Path(folder), split.vocabulary, len(split.train)).vectors
+        sources.append(f"{name}: {manifest_of(Path(folder), mined.KIND)['notes']['source']}.")
+    pairs = gather(
+        split,
+        given,
+        tables,
+        *held_out([arguments.tuned, *arguments.also], arguments.split),
+        arguments.fit,
+        arguments.seed,
+    )
+    among = rivals(arguments, split, given, pairs.rows[pairs.held])
+    found = {
+        name: map_to_labels(table, pairs.labels, fit=pairs.fit, held=pairs.held, rivals=among)
+        for name, table in pairs.vectors.items()
+    }
+    frame = frame_of(found, {name: table.shape[1] for name, table in pairs.vectors.items()})
+    text = text_of(frame) + "\n" + notes_of(pairs, among, arguments.run is not None) + "".join(f"{s} " for s in sources)
+    print(text)
+    if arguments.out:
+        arguments.out.with_suffix(".md").write_text(text.rstrip() + "\n", encoding="utf-8")
+        frame.write_parquet(arguments.out.with_suffix(".parquet"))
+
+
+if __name__ == "__main__":
+    main()
