@@ -6,6 +6,7 @@ from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
+from hardneg.pipeline.suspects import SuspectsUse
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
@@ -20,6 +21,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "SemanticMining",
+    "SuspectsUse",
     "encode",
     "estimate",
     "evaluate_run",

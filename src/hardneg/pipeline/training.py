@@ -24,6 +24,7 @@ from hardneg.models import LightGCN, LightGCNConfig, ModelConfig
 from hardneg.negatives import Mined, Neighbours, SamplerConfig, Uniform, given
 from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.suspects import SuspectsUse, inputs_of, require_both, use
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
 from hardneg.types import Embeddings, Observer
@@ -39,6 +40,8 @@ class RunConfig(Config):
     model: ModelConfig = LightGCNConfig()
     sampler: SamplerConfig = Uniform()
     fit: FitConfig = FitConfig()
+    suspects: SuspectsUse | None = None
+    """What is done with a suspects folder, if one is given."""
 
 
 def train(
@@ -47,17 +50,20 @@ def train(
     config: RunConfig,
     *,
     negatives: Path | None = None,
+    suspects: Path | None = None,
     truth: Path | None = None,
     device: str = "cpu",
     watch: Watch | None = None,
 ) -> None:
     """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
 
-    negatives: a negatives or a neighbours folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
-    serves is then measured against it, which changes nothing of the training.
+    negatives: a negatives or a neighbours folder, for samplers that need one. suspects: a suspects folder, where `config.suspects`
+    says what for. truth: a simulated dataset folder; what the sampler serves is then measured against it, which changes
+    nothing of the training.
     """
+    require_both(config.suspects, suspects)
     settings = _run_settings(config, against_truth=truth is not None)
-    inputs = run_inputs(split_folder, negatives)
+    inputs = run_inputs(split_folder, negatives, suspects)
     key = run_key(config, inputs, against_truth=truth is not None)
     if artifacts.finished(out, key):
         return
@@ -69,9 +75,10 @@ def train(
     )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
-    notes = _notes(needed, device)
+    used = use(data, config.suspects, suspects)
+    notes = _notes(needed, device) | used.notes
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
-        model = config.model.build(data.train, seed=config.fit.seed).to(device)
+        model = config.model.build(used.graph, seed=config.fit.seed).to(device)
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
         notes |= {} if kernel is None else {"graph kernel": kernel}
         fitted = api.fit(
@@ -80,12 +87,14 @@ def train(
             sampler=config.sampler,
             mined=needed if isinstance(needed, Mined) else None,
             neighbours=needed if isinstance(needed, Neighbours) else None,
+            excluded=used.excluded,
+            extra=used.extra,
             config=config.fit,
             observers=observers,
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
             watch=watch,
         )
-        _write_run(folder, fitted, data, config, needed_by(negatives))
+        _write_run(folder, fitted, data, config, needed_by(negatives) + needed_by(suspects))
         examples.table().write_parquet(folder / "examples.parquet")
         if served is not None:
             served.table().write_parquet(folder / "served.parquet")
@@ -94,7 +103,7 @@ def train(
     (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
 
 
-def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
+def run_inputs(split_folder: Path, negatives: Path | None, suspects: Path | None = None) -> dict[str, str]:
     """Hashes of what a run is made from; no test pair among them."""
     inputs = {
         "learnt from": splits.learnt_from_hash(split_folder),
@@ -103,7 +112,7 @@ def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
     if negatives is not None:
         kind = given.kind_of(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
-    return inputs
+    return inputs | inputs_of(suspects, split_folder)
 
 
 def run_key(config: RunConfig, inputs: Mapping[str, str], *, against_truth: bool = False) -> str:
@@ -112,7 +121,8 @@ def run_key(config: RunConfig, inputs: Mapping[str, str], *, against_truth: bool
 
 
 def _run_settings(config: RunConfig, *, against_truth: bool) -> dict[str, Any]:
-    return config.model_dump(mode="json") | {"measured against truth": against_truth}
+    values = config.model_dump(mode="json") | {"measured against truth": against_truth}
+    return {name: value for name, value in values.items() if name != "suspects" or value is not None}
 
 
 def shown_users(train: Interactions) -> Any:
