@@ -17,24 +17,17 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.models import MFConfig
-from hardneg.negatives import DNS, suspects
+from hardneg.negatives import DNS
 from hardneg.negatives.suspects import Suspects
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.training import FitConfig
+
+from ..judged import judged, written
 
 CONFIG = RunConfig(
     sampler=DNS(candidates=30), fit=FitConfig(epochs=4, check_every=4, learning_rate=0.05, batch_size=256)
 )
 TABLES = "embeddings.safetensors"
-
-
-def judged(split: Split, *, per_user: int = 6) -> Suspects:
-    """Some popular unobserved items of every user; the first half of them liked."""
-    order = np.argsort(-split.train.item_counts, kind="stable")
-    free = ~split.train.contains(np.arange(split.train.n_users)[:, None], order[None, :])
-    users, places = np.nonzero(free & (free.cumsum(axis=1) <= per_user))
-    probability = np.where(free.cumsum(axis=1)[users, places] <= per_user // 2, 0.9, 0.2)
-    return Suspects(users, order[places], probability, "made up")
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +38,6 @@ def split(folders: Path) -> Split:
 @pytest.fixture(scope="module")
 def folder(folders: Path, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("judged") / "suspects", folders / "split", judged(split))
-
-
-def written(out: Path, split_folder: Path, found: Suspects) -> Path:
-    data = splits.read(split_folder)
-    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
-    nothing = pl.DataFrame(schema=suspects.REJECTED_SCHEMA)
-    suspects.write(out, found, data.vocabulary, nothing, config={"judge": found.judge}, inputs=inputs)
-    return out
 
 
 def using(**values: Any) -> RunConfig:

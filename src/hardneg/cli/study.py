@@ -102,7 +102,15 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
         stands = [run.job.folder for run in own if run.stands]
         first = own[0].job
         wanted.append(
-            Wanted(cell.name, first.split, first.row.negatives, cell.config, len(own) - len(stands), tuple(stands))
+            Wanted(
+                cell.name,
+                first.split,
+                first.row.negatives,
+                cell.config,
+                len(own) - len(stands),
+                tuple(stands),
+                first.row.suspects,
+            )
         )
     with bars() as bar:
         found = estimates(wanted, device=read.device, told=bar)

@@ -18,7 +18,7 @@ from hardneg.training import FitConfig
 class Cell:
     """One line of one table before seeds.
 
-    options: settings that tell it from other lines of its row. negatives: a name of the grid, where it needs some.
+    options: settings that tell it from other lines of its row. negatives, suspects: names of the grid, where it needs some.
     fusion: where its runs are those of another cell, of the same row, fused with text.
     """
 
@@ -29,6 +29,7 @@ class Cell:
     negatives: str | None = None
     fusion: FusionSpec | None = None
     options: tuple[tuple[str, Scalar], ...] = ()
+    suspects: str | None = None
 
     @property
     def line(self) -> str:
@@ -53,8 +54,14 @@ def cells_of(grid: Grid) -> list[Cell]:
             split,
             model,
             name,
-            RunConfig(model=backbone, sampler=row.sampler, fit=fit_of(grid, given, row)),
+            RunConfig(
+                model=backbone,
+                sampler=row.sampler,
+                fit=fit_of(grid, given, row),
+                suspects=None if row.suspects is None else row.suspects.config,
+            ),
             row.negatives,
+            suspects=None if row.suspects is None else row.suspects.name,
         )
         for (split, given), (model, backbone), (name, row) in _combinations(grid)
     ]
@@ -100,7 +107,8 @@ def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
 def has(config: RunConfig, field: str) -> bool:
     """True where a run has the setting "fit.l2", "sampler.candidates", ...; the kind of a thing is no setting of it."""
     part, _, name = field.partition(".")
-    return name not in ("kind", "seed") and name in type(getattr(config, part)).model_fields
+    found = getattr(config, part)
+    return found is not None and name not in ("kind", "seed") and name in type(found).model_fields
 
 
 def setting(config: RunConfig, field: str) -> Scalar:

@@ -44,7 +44,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table to be: a name, a run (its seed is replaced), and the negatives folder it needs, if any.
+    """A line of the table to be: a name, a run (its seed is replaced), and the negatives and suspects it needs, if any.
 
     fusion: where nothing is trained and finished runs are fused with text.
     """
@@ -53,6 +53,7 @@ class Row:
     config: RunConfig
     negatives: Path | None = None
     fusion: Fusion | None = None
+    suspects: Path | None = None
 
     def folder(self, runs: Path, seed: int) -> Path:
         """Where the run of one seed lies."""
@@ -103,6 +104,7 @@ class Job:
                 self.folder,
                 self.config,
                 negatives=self.row.negatives,
+                suspects=self.row.suspects,
                 truth=self.truth,
                 device=self.device,
                 watch=by_epoch(self.name, self.config.fit.epochs, progress),

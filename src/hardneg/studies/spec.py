@@ -19,7 +19,7 @@ from hardneg.config import Config
 from hardneg.models import ModelConfig
 from hardneg.negatives import Retrieved, SamplerConfig
 from hardneg.negatives.neighbours import By
-from hardneg.pipeline import FusionConfig
+from hardneg.pipeline import FusionConfig, SuspectsUse
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
@@ -28,8 +28,8 @@ Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
 """What a line of a table, a split or a model is called; its letters and digits name folders."""
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Metric = Annotated[str, StringConstraints(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")]
-Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model)\.[a-z0-9_]+$")]
-"""A setting of a run by its place: fit.l2, sampler.candidates, model.hops."""
+Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)\.[a-z0-9_]+$")]
+"""A setting of a run by its place: fit.l2, sampler.candidates, model.hops, suspects.weight."""
 
 
 def _folder_alone(value: object) -> object:
@@ -104,6 +104,26 @@ class GivenSpec(Config):
 NegativesSpec = Annotated[RetrievedSpec | RandomSpec | NeighboursSpec | GivenSpec, Field(discriminator="method")]
 
 
+class SuspectsSpec(Config):
+    """Suspects that stand already."""
+
+    method: Literal["given"] = "given"
+    folders: dict[str, Path]
+    """Split -> folder."""
+
+
+class RowSuspects(SuspectsUse):
+    """Which suspects a row uses, and how."""
+
+    name: str
+    """A name under `suspects`."""
+
+    @property
+    def config(self) -> SuspectsUse:
+        """As a run takes it."""
+        return SuspectsUse.model_validate(self.model_dump(exclude={"name"}))
+
+
 class Choices(Config):
     """One of these values."""
 
@@ -141,6 +161,8 @@ class RowSpec(Config):
     sampler: SamplerConfig
     negatives: str | None = None
     """A name under `negatives`."""
+    suspects: RowSuspects | None = None
+    """As {name: rule, use: both}."""
     fit: FitConfig = FitConfig()
     """Training settings of this row; they go before those of the split and of the file."""
     splits: tuple[str, ...] | None = None
@@ -160,6 +182,7 @@ class Grid(Config):
     splits: Annotated[dict[Name, Annotated[SplitSpec, BeforeValidator(_folder_alone)]], Field(min_length=1)]
     models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
     negatives: dict[Name, NegativesSpec] = Field(default_factory=dict)
+    suspects: dict[Name, SuspectsSpec] = Field(default_factory=dict)
     rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
     fit: FitConfig = FitConfig()
 
