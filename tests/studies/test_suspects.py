@@ -62,6 +62,36 @@ def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
     assert "is a split folder, expected a suspects folder" in said("rule", {"store": folders / "split"})
 
 
+def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
+    write_study: Write, folder: Path, tmp_path: Path
+) -> None:
+    given = {"made up": {"folders": {"store": str(folder)}}}
+    rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
+    plain = write_study(models=MF, rows=rows, seeds=3)
+    without = write_results(study := Study.read(plain, tmp_path / "out"), study.run(0))
+    file = write_study(models=MF, rows=rows, seeds=3, suspects=given, released_mask="made up")
+    study = Study.read(file, tmp_path / "out")
+    assert not any(run.stands for run in study.runs())  # trained, but not scored under the other mask
+    results = write_results(study, study.run(0))
+    assert all(run.stands for run in study.runs())
+    [table], [before] = results.tables, without.tables
+    assert table.cells == before.cells
+    assert results.runs["value"].to_list() == without.runs["value"].to_list()
+    assert before.released is None
+    assert table.released is not None
+    frame = table.released.frame
+    assert frame.select("row", "metric", "seeds").rows()[:2] == [("uniform", "ndcg@20", 3), ("uniform", "recall@20", 3)]
+    assert table.frame is not None
+    assert frame.filter(metric="ndcg@20")["honest"].to_list() == pytest.approx(table.frame["ndcg@20"].to_list())
+    assert (frame["released_mask"] > frame["honest"]).all()
+    page = (tmp_path / "out" / "tables.md").read_text()
+    assert page.count("NOT AN HONEST EVALUATION") == 1
+    assert "RELEASED MASK (not honest)" in page
+    assert (tmp_path / "out" / "tables" / "store-mf-released-mask.parquet").is_file()
+    with pytest.raises(ConfigError, match="released_mask: found 'llm', expected a name under `suspects`"):
+        Study.read(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))
+
+
 def test_a_search_trains_with_suspects_and_may_tune_their_use(
     write_search: Write, folder: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.neighbours import find_neighbours
+from hardneg.pipeline.released import RELEASED, evaluate_released, evaluated_released
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.suspects import SuspectsUse
 from hardneg.pipeline.text import encode, profile, vectors_beside
@@ -15,6 +16,7 @@ from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, pro
 __all__ = [
     "EVALUATION",
     "METRICS",
+    "RELEASED",
     "RUN",
     "FinetuneConfig",
     "FusionConfig",
@@ -24,8 +26,10 @@ __all__ = [
     "SuspectsUse",
     "encode",
     "estimate",
+    "evaluate_released",
     "evaluate_run",
     "evaluated",
+    "evaluated_released",
     "find_neighbours",
     "finetune",
     "fuse",

@@ -30,6 +30,7 @@ from hardneg.studies.spec import (
     RowSpec,
     Space,
     SplitSpec,
+    StudySpec,
 )
 
 
@@ -202,6 +203,14 @@ def _of_suspects_use(name: str, row: RowSpec, grid: Grid) -> list[str]:
         for split in grid.splits
         if split not in spec.folders and (row.splits is None or split in row.splits)
     ]
+
+
+def of_released_mask(spec: StudySpec) -> list[str]:
+    """It names suspects of the file."""
+    if spec.released_mask is None or spec.released_mask in spec.suspects:
+        return []
+    named = ", ".join(spec.suspects) or "none is named"
+    return [f"released_mask: found {spec.released_mask!r}, expected a name under `suspects` ({named})"]
 
 
 def of_lines(cells: list[Cell]) -> list[str]:

@@ -14,7 +14,19 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
-from hardneg.pipeline import EVALUATION, METRICS, RUN, FusionConfig, RunConfig, evaluate_run, fuse, train
+from hardneg.pipeline import (
+    EVALUATION,
+    METRICS,
+    RUN,
+    FusionConfig,
+    RunConfig,
+    evaluate_released,
+    evaluate_run,
+    evaluated,
+    evaluated_released,
+    fuse,
+    train,
+)
 from hardneg.report.tables import Measured
 from hardneg.studies import pool
 from hardneg.training import Watch
@@ -76,6 +88,8 @@ class Job:
     metrics: tuple[str, ...] = METRICS
     device: str = "cpu"
     label: str = ""
+    released: Path | None = None
+    """Suspects whose released mask it is scored under as well."""
 
     @property
     def name(self) -> str:
@@ -110,6 +124,15 @@ class Job:
                 watch=by_epoch(self.name, self.config.fit.epochs, progress),
             )
         evaluate_run(self.folder, self.split, self.metrics)
+        if self.released is not None:
+            evaluate_released(self.folder, self.split, self.released, self.metrics)
+
+    @property
+    def scored(self) -> bool:
+        """Does every evaluation of the finished run stand?"""
+        if self.released is not None and not evaluated_released(self.folder, self.split, self.released, self.metrics):
+            return False
+        return evaluated(self.folder, self.split, self.metrics)
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:

@@ -198,6 +198,9 @@ class StudySpec(Grid):
         tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_counted), AfterValidator(_distinct)
     ] = tuple(range(5))
     """How many (5 means 0 to 4), or which. Differences are tested from three seeds on."""
+    released_mask: str | None = None
+    """A name under `suspects`: where it has a folder, every run is scored a second time under the mask of DTL-NS's
+    released code, for a table of its own that says so. Nothing is compared or chosen by it."""
     baseline: str
     """The row, or the line, that others are compared with. Of a row with several lines it is the first."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] = ("ndcg@20", "recall@20")

@@ -68,7 +68,8 @@ class Study:
         suspects = self.stages.suspects(cell.split, cell.suspects)
         row = Row(cell.line, cell.config, negatives, self._fusion(cell), suspects)
         label = f"{cell.name}, seed {seed}"
-        return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label)
+        released = self.stages.released(cell.split, self.spec.released_mask)
+        return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label, released)
 
     def _fusion(self, cell: Cell) -> Fusion | None:
         if cell.fusion is None:
@@ -145,15 +146,14 @@ class _Inputs:
         if job.row.fusion is not None:
             return self._fused_stands(job, job.row.fusion)
         key = pipeline.run_key(job.config, self._of(job.split, job.row), against_truth=job.truth is not None)
-        trained = artifacts.finished(job.folder, key)
-        return trained and pipeline.evaluated(job.folder, job.split, job.metrics)
+        return artifacts.finished(job.folder, key) and job.scored
 
     def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
         base = job.row.fused_from(job.runs, job.seed)
         if any(not (folder / artifacts.MANIFEST).is_file() for folder in (base, fusion.vectors)):
             return False
         key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
-        return artifacts.finished(job.folder, key) and pipeline.evaluated(job.folder, job.split, job.metrics)
+        return artifacts.finished(job.folder, key) and job.scored
 
     def _of(self, split: Path, row: Row) -> dict[str, str]:
         of = split, row.negatives, row.suspects
