@@ -4,6 +4,7 @@ from hardneg.diagnostics.false_hard import FalseHardNegatives, false_hard_negati
 from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap, spread
 from hardneg.diagnostics.gradients import GradientBias, negative_gradient_bias
 from hardneg.diagnostics.grounded import FalseNegatives, false_negatives_by_way, named_false_negatives
+from hardneg.diagnostics.identification import Identification, against_pairs, against_truth
 from hardneg.diagnostics.information import infonce_bound
 from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.served import Examples, ServedFalseNegatives, uniform_false_negative_rate
@@ -16,8 +17,11 @@ __all__ = [
     "FalseNegatives",
     "Gap",
     "GradientBias",
+    "Identification",
     "ServedFalseNegatives",
     "ServedVectors",
+    "against_pairs",
+    "against_truth",
     "check_mask",
     "check_same",
     "check_split",

@@ -1,6 +1,6 @@
 """The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
 
-from hardneg.pipeline.data import simulate, split, truth_of
+from hardneg.pipeline.data import noise, simulate, split, truth_of
 from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
@@ -39,6 +39,7 @@ __all__ = [
     "mine_retrieved",
     "mine_synthesised",
     "mine_written",
+    "noise",
     "profile",
     "profile_written",
     "read_run",

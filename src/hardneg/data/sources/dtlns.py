@@ -7,8 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from hardneg.data import columns as c
+from hardneg.data.interactions import Interactions
+from hardneg.data.ledger import Entry, Ledger
 from hardneg.data.sources.lines import read_lines
 from hardneg.data.sources.pairs import read_pairs
+from hardneg.data.split import Split
 from hardneg.errors import DataError
 
 LABEL = "label"
@@ -42,6 +45,30 @@ def released_labels(folder: Path) -> pl.DataFrame:
     )
     label = pl.when(pl.col("known").is_null()).then(0.0).otherwise(pl.col(LABEL)).alias(LABEL)
     return joined.select(c.USER_ID, c.ITEM_ID, label)
+
+
+def added_pairs(enhanced: Path, split: Split, *, item_offset: int) -> tuple[Interactions, Ledger]:
+    """The pairs of an enhanced train file (ENHANCED) that are none of the split's train pairs, in the split's numbers.
+
+    item_offset: what to take from an item's number; the release numbers items after the users. Pairs of ids that the
+    split does not know are left out and counted. Built with held-out data, like the labels.
+    """
+    found = read_pairs({"train": enhanced}, item_offset=item_offset)
+    numbers = found.interactions.select(
+        pl.col(c.USER_ID).replace_strict(split.vocabulary.users, default=-1, return_dtype=pl.Int64).alias(c.USER),
+        pl.col(c.ITEM_ID).replace_strict(split.vocabulary.items, default=-1, return_dtype=pl.Int64).alias(c.ITEM),
+    )
+    users, items = (numbers[name].to_numpy() for name in (c.USER, c.ITEM))
+    known = (users >= 0) & (items >= 0)
+    ledger = found.ledger
+    if not known.all():
+        row = found.interactions.row(int(known.argmin()))
+        reason, first = "of ids that the split does not know", f"user {row[0]}, item {row[1]}"
+        remedy = "they were left out; check the split and the item offset"
+        ledger += (Entry(enhanced.name, reason, int((~known).sum()), first, remedy),)
+    users, items, train = users[known], items[known], split.train
+    fresh = ~train.contains(users, items)
+    return Interactions.of(users[fresh], items[fresh], n_users=train.n_users, n_items=train.n_items), ledger
 
 
 def _candidates(folder: Path, offset: int) -> pl.DataFrame:
