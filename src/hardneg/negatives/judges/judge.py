@@ -52,16 +52,6 @@ class TreeCodes:
     structural: PathCodes
     semantic: PathCodes
 
-    @property
-    def both(self) -> tuple[PathCodes, PathCodes]:
-        """Structural, semantic."""
-        return self.structural, self.semantic
-
-    @property
-    def depth(self) -> int:
-        """Levels of the longest code."""
-        return max(int(tree.lengths.max(initial=0)) for tree in self.both)
-
 
 @dataclass(frozen=True)
 class Evidence:

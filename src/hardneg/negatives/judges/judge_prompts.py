@@ -98,7 +98,8 @@ class CodePrompts:
 
     @cached_property
     def _texts(self) -> tuple[list[str], list[str]]:
-        structural, semantic = ([text or NO_CODE for text in tree.texts()] for tree in self.codes.both)
+        trees = self.codes.structural, self.codes.semantic
+        structural, semantic = ([text or NO_CODE for text in tree.texts()] for tree in trees)
         return structural, semantic
 
 

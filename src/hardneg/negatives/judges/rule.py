@@ -44,7 +44,7 @@ class Rule(Config):
         """It needs path codes."""
         train, codes = evidence.train, evidence.trees(self.kind)
         if self.threshold is not None:
-            most = codes.depth if self.by == "levels" else 1.0
+            most = _depth(codes) if self.by == "levels" else 1.0
             return RuleJudge(train, codes, Calibration.at(self.threshold, most), self.by)
         found = calibrate(train, codes, self.by, against=self.against, seed=self.seed)
         return RuleJudge(train, codes, found, self.by)
@@ -108,7 +108,7 @@ def best_prefix(codes: TreeCodes, starts: Indices, history: Indices, candidates:
 
     starts, history: as `histories` gives them. 0 where the candidate or the whole history has no code.
     """
-    found = [best_in_history(tree, starts, history, candidates) for tree in codes.both]
+    found = [best_in_history(tree, starts, history, candidates) for tree in (codes.structural, codes.semantic)]
     each = [best.prefix if by == "levels" else best.similarity for best in found]
     return np.maximum(*each).astype(float)
 
@@ -131,6 +131,10 @@ def calibrate(
     drawn = UniformCandidates(train).draw(users, users, n=against, stream=Stream(seed, "beside hidden items", 0))
     scores = best_prefix(codes, starts, rest, np.concatenate([hidden[:, None], drawn], axis=1), by)
     return _isotonic(scores[:, 0], scores[:, 1:].ravel())
+
+
+def _depth(codes: TreeCodes) -> float:
+    return float(max(tree.lengths.max(initial=0) for tree in (codes.structural, codes.semantic)))
 
 
 def hide_one(train: Interactions, users: Indices, rng: Generator) -> tuple[Indices, Indices, Indices]:
