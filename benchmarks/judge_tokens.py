@@ -24,11 +24,11 @@ from tokenizers import Tokenizer
 
 from hardneg.data import split as splits
 from hardneg.llm.protocol import Request
-from hardneg.negatives.judges import Labels, TreeCodes, UserCandidates, read_labels
+from hardneg.negatives.judges import Labels, UserCandidates, read_labels
 from hardneg.negatives.judges.judge_prompts import CodePrompts
 from hardneg.report import tables
 from hardneg.text.encoders import packaged_minilm
-from hardneg.trees.released import read_released
+from hardneg.trees import Trees, read_released
 from hardneg.types import Indices
 
 RELEASED_INSTRUCTIONS, RELEASED_FRAME = 312, 112
@@ -52,7 +52,7 @@ def counter() -> Callable[[list[str]], Indices]:
 
 
 def released(
-    codes: TreeCodes, histories: list[Indices], candidates: Indices, offset: int, count: Callable[[list[str]], Indices]
+    codes: Trees, histories: list[Indices], candidates: Indices, offset: int, count: Callable[[list[str]], Indices]
 ) -> Indices:
     """(users,) tokens of all calls about a user, summed. MiniLM splits at punctuation, so that parts add up."""
     texts = zip(codes.structural.texts(), codes.semantic.texts(), strict=True)
@@ -99,7 +99,7 @@ def main() -> None:
     data, name = splits.read(given.split), given.release.name
     offset = data.train.n_users
     paths = [given.release / f"{name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
-    codes = TreeCodes(*(read_released(path, data.train.n_items, item_offset=offset)[0] for path in paths))
+    codes = Trees(*(read_released(path, data.train.n_items, item_offset=offset)[0] for path in paths), "released")
     found = Labels.of(read_labels(given.release), data, []).candidates()
     histories = [data.train.items_of(user) for user in found.users.tolist()]
     count, lengths = counter(), data.train.counts[found.users]
@@ -110,7 +110,16 @@ def main() -> None:
         chosen = (lengths >= least) & (lengths <= most)
         if chosen.any():
             rows.append(line(f"{least} to {min(most, int(lengths.max()))}", theirs[chosen], own[chosen]))
-    header = ["train items", "users", "release, median", "ours, median", "median ratio", "release, all", "ours, all", "ratio"]
+    header = [
+        "train items",
+        "users",
+        "release, median",
+        "ours, median",
+        "median ratio",
+        "release, all",
+        "ours, all",
+        "ratio",
+    ]
     calls = int((found.items >= 0).sum())
     text = (
         f"# Prompt tokens of judging\n\nDTL-NS candidates of {name}: {calls:,} candidates of {len(found):,} users, all counted. "

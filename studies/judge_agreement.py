@@ -22,26 +22,40 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from hardneg.data import Split
 from hardneg.data import split as splits
-from hardneg.negatives.judges import Evidence, Labels, RecordedJudge, Rule, RuleJudge, TreeCodes, UserCandidates, read_labels
+from hardneg.negatives.judges import Evidence, Labels, RecordedJudge, Rule, RuleJudge, UserCandidates, read_labels
 from hardneg.random import generator
 from hardneg.report import tables
+from hardneg.trees import Trees, read_released
 from hardneg.trees import folder as trees_folder
-from hardneg.trees.released import read_released
 from hardneg.types import Flags, Floats
 
 RESULTS = Path(__file__).parent / "results" / "judge_agreement.md"
 LENGTHS = ((1, 5), (6, 10), (11, 20), (21, 50), (51, 10**6))
-HEADER = ["codes", "score", "train items", "labels", "base rate", "AUC", "threshold", "called positive", "accuracy", "kappa", "best kappa"]
+HEADER = [
+    "codes",
+    "score",
+    "train items",
+    "labels",
+    "base rate",
+    "AUC",
+    "threshold",
+    "called positive",
+    "accuracy",
+    "kappa",
+    "best kappa",
+]
 
 
-def code_sets(data: Split, release: Path, own: list[Path]) -> Iterator[tuple[str, TreeCodes]]:
+def code_sets(data: Split, release: Path, own: list[Path]) -> Iterator[tuple[str, Trees]]:
     files = [release / f"{release.name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
-    found = TreeCodes(*(read_released(path, data.train.n_items, item_offset=data.train.n_users)[0] for path in files))
+    found = Trees(
+        *(read_released(path, data.train.n_items, item_offset=data.train.n_users)[0] for path in files), "released"
+    )
     yield "released", found
     for folder in own:
         yield f"ours, {folder.name}", trees_folder.read(folder, data.train.n_items)
     rng = generator(0, "shuffled codes")
-    yield "released, shuffled", TreeCodes(found.structural.shuffled(rng), found.semantic.shuffled(rng))
+    yield "released, shuffled", found.shuffled(rng)
 
 
 def measured(labels: Floats, scores: Floats, threshold: float) -> list[str]:
@@ -74,7 +88,9 @@ def by_length(judge: RuleJudge, found: UserCandidates, labels: Floats) -> Iterat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path)
-    parser.add_argument("release", type=Path, help="the folder of the release, with candidates, pairs and path encodings")
+    parser.add_argument(
+        "release", type=Path, help="the folder of the release, with candidates, pairs and path encodings"
+    )
     parser.add_argument("--trees", type=Path, nargs="*", default=[], help="trees folders of the same split")
     given = parser.parse_args()
     data = splits.read(given.split)
@@ -95,7 +111,7 @@ def main() -> None:
         f"# The rule beside the recorded labels of {given.release.name}\n\n"
         "Llama-3.1-8B as DTL-NS released it, **built with held-out data**: the users are the test users, and "
         f"{unlabelled:,} candidates that are held out have no label and are left out. Thresholds come from hidden train "
-        "items; \"best kappa\" is that of the threshold that suits the labels best.\n\n" + tables.markdown(HEADER, rows)
+        'items; "best kappa" is that of the threshold that suits the labels best.\n\n' + tables.markdown(HEADER, rows)
     )
     RESULTS.write_text(text, encoding="utf-8")
 

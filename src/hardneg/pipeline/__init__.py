@@ -2,6 +2,7 @@
 
 from hardneg.pipeline.data import simulate, split, truth_of
 from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
+from hardneg.pipeline.judging import Sources, SuspectMining, mine_suspects, rate_of
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.neighbours import find_neighbours
@@ -21,6 +22,8 @@ __all__ = [
     "Run",
     "RunConfig",
     "SemanticMining",
+    "Sources",
+    "SuspectMining",
     "encode",
     "estimate",
     "evaluate_run",
@@ -33,10 +36,12 @@ __all__ = [
     "label",
     "mine_random",
     "mine_retrieved",
+    "mine_suspects",
     "mine_synthesised",
     "mine_written",
     "profile",
     "profile_written",
+    "rate_of",
     "read_run",
     "rebuild",
     "recommend",

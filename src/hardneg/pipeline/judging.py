@@ -33,8 +33,8 @@ from hardneg.pipeline.serving import read_run, require_split_of
 from hardneg.pipeline.writing import costs_of
 from hardneg.random import generator
 from hardneg.text import Estimate, Metered
+from hardneg.trees import Trees
 from hardneg.trees import folder as trees_folder
-from hardneg.trees.dual import Trees
 from hardneg.types import Embeddings, Progress, blocks
 
 RANKED = ("embeddings.safetensors",)

@@ -18,8 +18,7 @@ from hardneg.llm.engine.store import Store
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Refusal, Reply, Request
 from hardneg.llm.session import Session
-from hardneg.negatives.judges import TreeCodes
-from hardneg.trees import PathCodes
+from hardneg.trees import PathCodes, Trees
 
 Answering = Callable[[Callable[[Request], str | Reply | Refusal]], Session]
 N_ITEMS = 40
@@ -32,8 +31,8 @@ def codes_of(rng: np.random.Generator, n_items: int = N_ITEMS) -> PathCodes:
 
 
 @pytest.fixture(scope="session")
-def codes() -> TreeCodes:
-    return TreeCodes(codes_of(np.random.default_rng(1)), codes_of(np.random.default_rng(2)))
+def codes() -> Trees:
+    return Trees(codes_of(np.random.default_rng(1)), codes_of(np.random.default_rng(2)), "made up")
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,12 @@ from hardneg.llm.names import open_model
 from hardneg.llm.protocol import Refusal, Reply, Request, Usage
 from hardneg.llm.session import Session
 from hardneg.llm.tasks import BadReply
-from hardneg.negatives.judges import Evidence, Fault, Llm, LlmLogprob, Titles, TreeCodes
+from hardneg.negatives.judges import Evidence, Fault, Llm, LlmLogprob, Titles
 from hardneg.negatives.judges.asked import NO_CANDIDATE
 from hardneg.negatives.judges.foretelling import foretell
 from hardneg.negatives.judges.replies import verdict_parser, verdict_schema
 from hardneg.negatives.judges.user_candidates import UserCandidates
+from hardneg.trees import Trees
 
 
 def reply(text: str, finish: str = "stop") -> Reply:
@@ -35,12 +36,12 @@ def candidate_lines(request: Request) -> list[str]:
     return re.findall(r"^\d+\. (\S+)$", request.messages[-1].content, re.MULTILINE)
 
 
-def code(codes: TreeCodes, item: int) -> str:
+def code(codes: Trees, item: int) -> str:
     return "/".join(tree.texts()[item] or "-" for tree in (codes.structural, codes.semantic))
 
 
 def test_all_candidates_of_a_user_in_one_call_with_every_code_shown(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, answering: Any
+    split: Split, codes: Trees, users: Any, candidates: Any, answering: Any
 ) -> None:
     session = answering(lambda _: '{"positive": [2]}')
     found = Llm().build(Evidence(split, codes, session, session.model)).probabilities(users, candidates)
@@ -75,13 +76,13 @@ def test_equal_items_of_a_history_are_counted(answering: Any) -> None:
 
     tree = PathCodes.of_texts(["0-1", "0-1", "0-1", "0-0", None])
     train = Interactions.of(np.zeros(4, int), np.array([0, 1, 3, 4]), n_users=1, n_items=5)
-    content = CodePrompts(train, TreeCodes(tree, tree)).request(0, [2]).messages[-1].content
+    content = CodePrompts(train, Trees(tree, tree, "made up")).request(0, [2]).messages[-1].content
     assert content == "History:\n-: -\n0-0: 0-0\n0-1: 0-1 x2\nCandidates:\n1. 0-1/0-1"
 
 
 @pytest.mark.parametrize("per_call", [1, 2])
 def test_fewer_candidates_a_call(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, answering: Any, per_call: int
+    split: Split, codes: Trees, users: Any, candidates: Any, answering: Any, per_call: int
 ) -> None:
     session = answering(lambda _: '{"positive": [1]}')
     found = (
@@ -95,7 +96,7 @@ def test_fewer_candidates_a_call(
 
 
 def test_reversed_candidates_keep_their_labels(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, answering: Any
+    split: Split, codes: Trees, users: Any, candidates: Any, answering: Any
 ) -> None:
     wanted = code(codes, int(candidates[0, 1]))
 
@@ -116,7 +117,7 @@ def test_reversed_candidates_keep_their_labels(
 
 
 def test_bad_answers_cost_their_candidates_and_are_named(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, answering: Any
+    split: Split, codes: Trees, users: Any, candidates: Any, answering: Any
 ) -> None:
     """User by user: prose, a refusal, a cut list, other ids alone, one other id among good ones."""
     answers = {
@@ -210,7 +211,7 @@ def test_a_title_cannot_close_its_block(split: Split, answering: Any) -> None:
     assert "<|im_start|>" not in content
 
 
-def test_the_label_s_probability_is_read(split: Split, codes: TreeCodes, answering: Any) -> None:
+def test_the_label_s_probability_is_read(split: Split, codes: Trees, answering: Any) -> None:
     items = np.setdiff1d(np.arange(40), split.train.items_of(1))[None, :20]
     unlucky = code(codes, int(items[0, 4]))
 
@@ -236,7 +237,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_local_model_gives_probabilities_and_lists(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, tiny: Path, tmp_path: Path
+    split: Split, codes: Trees, users: Any, candidates: Any, tiny: Path, tmp_path: Path
 ) -> None:
     model = open_model(str(tiny))
     with Store(tmp_path / "replies.sqlite") as store:
@@ -251,9 +252,7 @@ def test_a_local_model_gives_probabilities_and_lists(
     assert np.isin(listed[~unlabelled], [0.0, 1.0]).all()
 
 
-def test_what_asking_takes_is_foretold(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, answering: Any
-) -> None:
+def test_what_asking_takes_is_foretold(split: Split, codes: Trees, users: Any, candidates: Any, answering: Any) -> None:
     session = answering(lambda _: '{"positive": []}')
     judge: Any = Llm().build(Evidence(split, codes, session, session.model))
     stage = foretell(judge, UserCandidates(users, candidates), session.model).total

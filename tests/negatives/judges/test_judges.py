@@ -14,7 +14,8 @@ from hardneg.config import parse
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Reply, Request, Usage
-from hardneg.negatives.judges import JUDGES, Evidence, Judge, JudgeConfig, TreeCodes
+from hardneg.negatives.judges import JUDGES, Evidence, Judge, JudgeConfig
+from hardneg.trees import Trees
 
 
 def obedient(request: Request) -> Reply | str:
@@ -29,7 +30,7 @@ def obedient(request: Request) -> Reply | str:
 def judge(
     request: pytest.FixtureRequest,
     split: Split,
-    codes: TreeCodes,
+    codes: Trees,
     candidates: Any,
     users: Any,
     answering: Any,

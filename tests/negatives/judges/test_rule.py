@@ -10,11 +10,11 @@ import pytest
 from hardneg.data import Interactions, Split
 from hardneg.errors import ConfigError, DataError
 from hardneg.negatives.candidates import UniformCandidates
-from hardneg.negatives.judges import Calibration, Evidence, Rule, TreeCodes, calibrate
+from hardneg.negatives.judges import Calibration, Evidence, Rule, calibrate
 from hardneg.negatives.judges.judge import histories
 from hardneg.negatives.judges.rule import best_prefix, hide_one
 from hardneg.random import Stream, generator
-from hardneg.trees import PathCodes
+from hardneg.trees import PathCodes, Trees
 
 
 def slow_prefix(one: str | None, other: str | None) -> tuple[int, float]:
@@ -28,7 +28,7 @@ def slow_prefix(one: str | None, other: str | None) -> tuple[int, float]:
     return common, common / min(map(len, ways))
 
 
-def slow_score(codes: TreeCodes, history: list[int], item: int, by: str) -> float:
+def slow_score(codes: Trees, history: list[int], item: int, by: str) -> float:
     best = 0.0
     for tree in (codes.structural, codes.semantic):
         texts = tree.texts()
@@ -39,9 +39,7 @@ def slow_score(codes: TreeCodes, history: list[int], item: int, by: str) -> floa
 
 
 @pytest.mark.parametrize("by", ["levels", "share"])
-def test_scores_are_those_of_the_slow_loop(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any, by: Any
-) -> None:
+def test_scores_are_those_of_the_slow_loop(split: Split, codes: Trees, users: Any, candidates: Any, by: Any) -> None:
     found = best_prefix(codes, *histories(split.train, users), candidates, by)
     for row, user in enumerate(users.tolist()):
         history = split.train.items_of(user).tolist()
@@ -66,7 +64,7 @@ def test_a_hidden_item_is_one_of_the_user_s_and_the_rest_is_the_history(split: S
 
 
 @pytest.fixture(scope="module")
-def clustered() -> tuple[Interactions, TreeCodes]:
+def clustered() -> tuple[Interactions, Trees]:
     """300 users of one branch each, with a stray item now and then; codes of that branch agree for 1 to 3 levels."""
     rng, n_items = np.random.default_rng(7), 120
     codes = [f"{item % 4}-{item % 12}-{item % 24}" for item in range(n_items)]
@@ -78,13 +76,13 @@ def clustered() -> tuple[Interactions, TreeCodes]:
     users, items = np.array(pairs).T
     train = Interactions.of(users, items, n_users=300, n_items=n_items)
     flat = PathCodes.of_texts(["0"] * n_items)  # says nothing: one level for all
-    return train, TreeCodes(PathCodes.of_texts(codes), flat)
+    return train, Trees(PathCodes.of_texts(codes), flat, "made up")
 
 
 @pytest.mark.parametrize("by", ["levels", "share"])
 def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any, by: Any) -> None:
     train, codes = clustered
-    codes = TreeCodes(codes.structural, PathCodes.of_texts([None] * train.n_items))
+    codes = Trees(codes.structural, PathCodes.of_texts([None] * train.n_items), "made up")
     found = calibrate(train, codes, by, against=5, seed=3)
     users = np.arange(300)
     hidden, starts, rest = hide_one(train, users, generator(3, "hidden items"))
@@ -98,9 +96,7 @@ def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any
     assert found(np.array([0.0]))[0] < 0.5 <= found(np.array([found.threshold]))[0]
 
 
-def test_a_threshold_that_is_given_is_where_half_is(
-    split: Split, codes: TreeCodes, users: Any, candidates: Any
-) -> None:
+def test_a_threshold_that_is_given_is_where_half_is(split: Split, codes: Trees, users: Any, candidates: Any) -> None:
     judge = Rule(threshold=2).build(Evidence(split, codes))
     found = judge.probabilities(users, candidates)
     scores = best_prefix(codes, *histories(split.train, users), candidates, "levels")
@@ -112,7 +108,7 @@ def test_a_threshold_that_is_given_is_where_half_is(
     assert Calibration.at(1.0, 1.0)(np.array([0.5, 1.0])).tolist() == [0.25, 0.5]
 
 
-def test_nobody_with_two_items_needs_a_threshold(codes: TreeCodes) -> None:
+def test_nobody_with_two_items_needs_a_threshold(codes: Trees) -> None:
     train = Interactions.of(np.arange(3), np.arange(3), n_users=3, n_items=40)
     with pytest.raises(DataError, match="give the rule a threshold"):
         calibrate(train, codes)

@@ -17,9 +17,9 @@ from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.negatives.candidates import UniformCandidates
-from hardneg.negatives.judges.judge import Evidence, Judge, TreeCodes, histories
+from hardneg.negatives.judges.judge import Evidence, Judge, histories
 from hardneg.random import Stream, generator
-from hardneg.trees import best_in_history
+from hardneg.trees import Trees, best_in_history
 from hardneg.types import Floats, Indices
 
 By = Literal["levels", "share"]
@@ -42,7 +42,7 @@ class Rule(Config):
 
     def build(self, evidence: Evidence) -> Judge:
         """It needs path codes."""
-        train, codes = evidence.train, evidence.trees(self.kind)
+        train, codes = evidence.train, evidence.codes(self.kind)
         if self.threshold is not None:
             most = _depth(codes) if self.by == "levels" else 1.0
             return RuleJudge(train, codes, Calibration.at(self.threshold, most), self.by)
@@ -84,7 +84,7 @@ class RuleJudge:
     """Scores by `best_prefix`, probabilities by the calibration."""
 
     train: Interactions
-    codes: TreeCodes
+    codes: Trees
     calibration: Calibration
     by: By = "levels"
 
@@ -103,7 +103,7 @@ class RuleJudge:
         return best_prefix(self.codes, *histories(self.train, users), candidates, self.by)
 
 
-def best_prefix(codes: TreeCodes, starts: Indices, history: Indices, candidates: Indices, by: By) -> Floats:
+def best_prefix(codes: Trees, starts: Indices, history: Indices, candidates: Indices, by: By) -> Floats:
     """The best common prefix of each candidate (users, n) with its user's history, in either tree: (users, n).
 
     starts, history: as `histories` gives them. 0 where the candidate or the whole history has no code.
@@ -113,9 +113,7 @@ def best_prefix(codes: TreeCodes, starts: Indices, history: Indices, candidates:
     return np.maximum(*each).astype(float)
 
 
-def calibrate(
-    train: Interactions, codes: TreeCodes, by: By = "levels", *, against: int = 5, seed: int = 0
-) -> Calibration:
+def calibrate(train: Interactions, codes: Trees, by: By = "levels", *, against: int = 5, seed: int = 0) -> Calibration:
     """Set the rule by train pairs alone: one item of each user is hidden, and compared with the others of that user.
 
     The probability of a score is that of a hidden item rather than a random unobserved one, both taken for equally
@@ -133,7 +131,7 @@ def calibrate(
     return _isotonic(scores[:, 0], scores[:, 1:].ravel())
 
 
-def _depth(codes: TreeCodes) -> float:
+def _depth(codes: Trees) -> float:
     return float(max(tree.lengths.max(initial=0) for tree in (codes.structural, codes.semantic)))
 
 
