@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from hardneg.llm.session import Session
     from hardneg.types import Progress
 
-Method = Literal["retrieved", "semantic", "synthesised", "random"]
+Method = Literal["retrieved", "semantic", "synthesised", "dual-tree", "random"]
+JudgeName = Literal["rule", "random", "all", "recorded", "llm", "llm-logprob", "titles"]
+NEGATIVES, SUSPECTS = Path("out/negatives"), Path("out/suspects")
 ALLOWED: dict[str, set[str]] = {
     "retrieved": {"profiles", "set"},
     "semantic": {"profiles", "set", "llm", "way", "engine", "prices", "key-variable", "estimate"},
     "synthesised": {"profiles", "set", "labels", "tuned"},
+    "dual-tree": {"run", "trees", "judge", "like", "labels", "set", "llm", "engine", "prices", "key-variable"},
     "random": {"like"},
 }
 """Which options each method knows."""
@@ -33,14 +36,36 @@ def mine(
         typer.Option(
             help="retrieved: nearest catalogue texts, no LLM. semantic: a language model names them. "
             "synthesised: a tuned one writes their vectors. "
+            "dual-tree: no negatives, but suspects: unobserved items that a judge calls liked. "
             "random: the control, vectors of equal norm."
         ),
     ] = "retrieved",
-    out: Annotated[Path, typer.Option(help="Negatives folder to make.")] = Path("out/negatives"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to make; out/negatives, or out/suspects for dual-tree.", show_default=False),
+    ] = None,
     profiles: Annotated[
         Path | None, typer.Option(help="Profiles folder; without, retrieved makes extractive ones in OUT-profiles.")
     ] = None,
-    like: Annotated[Path | None, typer.Option(help="random: the negatives folder whose norms are taken.")] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="random: the negatives folder whose norms are taken. judge random: the suspects folder whose rate is."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="dual-tree: run of a model trained on the split, whose best items are candidates."),
+    ] = None,
+    trees: Annotated[Path | None, typer.Option(help="dual-tree: folder by `hardneg trees`.")] = None,
+    judge: Annotated[
+        JudgeName | None,
+        typer.Option(
+            help="dual-tree: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on "
+            "titles; recorded, from --labels; controls: random, all.",
+            show_default="rule",
+        ),
+    ] = None,
     encoder: Annotated[
         str,
         typer.Option(
@@ -57,14 +82,21 @@ def mine(
         ),
     ] = None,
     tuned: Annotated[Path | None, typer.Option(help="synthesised: folder by `hardneg finetune`.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="synthesised: the labels folder that it was tuned with.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="synthesised: the labels folder that it was tuned with. judge recorded: Parquet or CSV of user_id, "
+            "item_id, label, or the folder that DTL-NS released."
+        ),
+    ] = None,
     base: Annotated[str, typer.Option(help="synthesised: the base that it was tuned on.")] = "minilm",
     option: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             help="NAME=VALUE. retrieved: n, pool, profile_share, duplicate. semantic: ask.n, ask.pairs_per_call, "
-            "ask.temperature, use.grounding.nearest, ...",
+            "ask.temperature, use.grounding.nearest, ... dual-tree: candidates, codes (given, shuffled, random), seed, "
+            "judge.per_call, judge.reverse, judge.rate, judge.threshold, judge.by.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="random: of the vectors.")] = 0,
@@ -77,7 +109,7 @@ def mine(
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Find a hard negative for every train pair.
+    """Find a hard negative for every train pair, or (dual-tree) suspects among every train user's candidates.
 
     Examples:
 
@@ -86,18 +118,28 @@ def mine(
     `hardneg mine data/shop-split --method semantic --llm openai:gpt-4o-mini --profiles out/profiles --way grounded --engine budget_money=20 --out out/named`
 
     `hardneg mine data/shop-split --method random --like out/negatives --out out/random`
+
+    `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge rule --out out/suspects`
+
+    `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
     """
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
+    from hardneg.cli import judging
     from hardneg.cli.asking import money_text, read_costs, session
     from hardneg.negatives import mined
 
     given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
-    given |= {"tuned": tuned, "labels": labels}
+    given |= {"tuned": tuned, "labels": labels, "run": run, "trees": trees, "judge": judge}
     given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate}
     _require_options_of(method, given)
     use_threads(threads)
     require_device(device)
+    out = out or (SUSPECTS if method == "dual-tree" else NEGATIVES)
+    if method == "dual-tree":
+        asked = (llm, store, engine, prices, key_variable, device)
+        judging.judge(split, out, judge or "rule", run, trees, like, labels, option, asked, as_json=as_json)
+        return
     if method == "random":
         assert like is not None
         pipeline.mine_random(split, like, out, seed)
@@ -191,6 +233,7 @@ def _require_options_of(method: str, given: Mapping[str, object]) -> None:
         "semantic": ("llm", "profiles"),
         "synthesised": ("profiles", "labels", "tuned"),
         "retrieved": (),
+        "dual-tree": (),
     }[method]
     lacking = [name for name in needed if not given[name]]
     if lacking:

@@ -2,6 +2,7 @@
 
 from hardneg.pipeline.data import noise, simulate, split, truth_of
 from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
+from hardneg.pipeline.judging import Sources, SuspectMining, mine_suspects, rate_of
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_random, mine_retrieved
 from hardneg.pipeline.neighbours import find_neighbours
@@ -10,6 +11,7 @@ from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, eva
 from hardneg.pipeline.suspects import SuspectsUse
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
+from hardneg.pipeline.trees import grow_trees
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
@@ -23,6 +25,8 @@ __all__ = [
     "Run",
     "RunConfig",
     "SemanticMining",
+    "Sources",
+    "SuspectMining",
     "SuspectsUse",
     "encode",
     "estimate",
@@ -34,14 +38,17 @@ __all__ = [
     "finetune",
     "fuse",
     "fused_key",
+    "grow_trees",
     "label",
     "mine_random",
     "mine_retrieved",
+    "mine_suspects",
     "mine_synthesised",
     "mine_written",
     "noise",
     "profile",
     "profile_written",
+    "rate_of",
     "read_run",
     "rebuild",
     "recommend",

@@ -3,7 +3,7 @@
 from hardneg.negatives.judges.asked import AskedJudge, Llm, LlmLogprob, Titles
 from hardneg.negatives.judges.config import JUDGES, JudgeConfig
 from hardneg.negatives.judges.fixed import All, Random, RandomJudge
-from hardneg.negatives.judges.judge import Evidence, Fault, Judge, TreeCodes
+from hardneg.negatives.judges.judge import Evidence, Fault, Judge
 from hardneg.negatives.judges.recorded import Labels, Recorded, RecordedJudge, read_labels
 from hardneg.negatives.judges.rule import Calibration, Rule, RuleJudge, calibrate
 from hardneg.negatives.judges.user_candidates import UserCandidates
@@ -27,7 +27,6 @@ __all__ = [
     "Rule",
     "RuleJudge",
     "Titles",
-    "TreeCodes",
     "UserCandidates",
     "calibrate",
     "read_labels",

@@ -36,7 +36,7 @@ class Llm(_PerCall):
 
     def build(self, evidence: Evidence) -> Judge:
         """It needs path codes and a model."""
-        prompts = CodePrompts(evidence.train, evidence.trees(self.kind))
+        prompts = CodePrompts(evidence.train, evidence.codes(self.kind))
         return _asked(self.kind, evidence, prompts, self.per_call, self.reverse)
 
 
@@ -61,7 +61,7 @@ class LlmLogprob(Config):
 
     def build(self, evidence: Evidence) -> Judge:
         """It needs path codes and a model that gives probabilities of choices."""
-        prompts = CodePrompts(evidence.train, evidence.trees(self.kind), one=True)
+        prompts = CodePrompts(evidence.train, evidence.codes(self.kind), one=True)
         return _asked(self.kind, evidence, prompts, 1, reverse=False, graded=True)
 
 

@@ -11,7 +11,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.text.writing.asking import Asker, ModelView
-from hardneg.trees import PathCodes
+from hardneg.trees import Trees
 from hardneg.types import Floats, Indices
 
 
@@ -46,24 +46,6 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class TreeCodes:
-    """Path codes of all items in both trees: structural (who buys what) and semantic (embeddings)."""
-
-    structural: PathCodes
-    semantic: PathCodes
-
-    @property
-    def both(self) -> tuple[PathCodes, PathCodes]:
-        """Structural, semantic."""
-        return self.structural, self.semantic
-
-    @property
-    def depth(self) -> int:
-        """Levels of the longest code."""
-        return max(int(tree.lengths.max(initial=0)) for tree in self.both)
-
-
-@dataclass(frozen=True)
 class Evidence:
     """What judges are built from; each takes what it needs and says so where that is not there.
 
@@ -72,7 +54,7 @@ class Evidence:
     """
 
     split: Split
-    codes: TreeCodes | None = None
+    trees: Trees | None = None
     asker: Asker | None = None
     view: ModelView | None = None
     faults: list[Fault] = field(default_factory=list)
@@ -82,11 +64,11 @@ class Evidence:
         """The histories."""
         return self.split.train
 
-    def trees(self, judge: str) -> TreeCodes:
+    def codes(self, judge: str) -> Trees:
         """The path codes. Raises ConfigError where there are none."""
-        if self.codes is None:
+        if self.trees is None:
             raise ConfigError(f"judge {judge} compares path codes and found none; give --trees")
-        return self.codes
+        return self.trees
 
     def model(self, judge: str) -> tuple[Asker, ModelView]:
         """The language model. Raises ConfigError where there is none."""

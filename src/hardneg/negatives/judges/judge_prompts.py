@@ -17,10 +17,10 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.negatives.judges.judge import TreeCodes
 from hardneg.negatives.judges.replies import LABELS, verdict_schema
 from hardneg.text.writing.profile_prompts import bare_titles
 from hardneg.text.writing.prompt import Prompt, read_prompt
+from hardneg.trees import Trees
 from hardneg.types import Indices
 
 CODES, CODE, TITLES = "codes", "code", "titles"
@@ -64,7 +64,7 @@ class CodePrompts:
     """
 
     train: Interactions
-    codes: TreeCodes
+    codes: Trees
     one: bool = False
 
     def unknown(self, user: int, item: int) -> str:  # noqa: ARG002
@@ -98,7 +98,8 @@ class CodePrompts:
 
     @cached_property
     def _texts(self) -> tuple[list[str], list[str]]:
-        structural, semantic = ([text or NO_CODE for text in tree.texts()] for tree in self.codes.both)
+        trees = self.codes.structural, self.codes.semantic
+        structural, semantic = ([text or NO_CODE for text in tree.texts()] for tree in trees)
         return structural, semantic
 
 

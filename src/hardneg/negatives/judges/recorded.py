@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,14 +14,15 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.sources.dtlns import LABEL, released_labels
-from hardneg.data.split import Vocabulary
+from hardneg.data.split import Split
 from hardneg.errors import DataError
 from hardneg.negatives.judges.judge import Evidence, Fault, Judge
 from hardneg.negatives.judges.user_candidates import UserCandidates
-from hardneg.types import Floats, Indices
+from hardneg.types import Flags, Floats, Indices
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)
-NOT_IN_FILE = "the file has no label of it"
+NOT_IN_FILE, NO_LABEL = "the file does not have it", "the file has no label of it"
+UNKNOWN, OBSERVED = "a pair of the file that the split does not know", "a pair of the file that is observed in train"
 
 
 class Recorded(Config):
@@ -33,7 +35,7 @@ class Recorded(Config):
     def build(self, evidence: Evidence) -> Judge:
         """It needs the file."""
         table = read_labels(self.labels)
-        return RecordedJudge(Labels.of(table, evidence.split.vocabulary, evidence.faults), evidence.faults)
+        return RecordedJudge(Labels.of(table, evidence.split, evidence.faults), evidence.faults)
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,36 @@ class Labels:
     n_items: int
 
     @classmethod
-    def of(cls, table: pl.DataFrame, vocabulary: Vocabulary, faults: list[Fault]) -> Labels:
-        """Dense numbers for ids; a row of a user or item that the split does not know is left out and counted.
+    def of(cls, table: pl.DataFrame, split: Split, faults: list[Fault]) -> Labels:
+        """Dense numbers for ids; a pair that the split does not know or has in train is left out and counted.
 
         The user of such a fault is -1 where the user is what is not known.
         """
         users, items = (
-            table[name].cast(pl.String).replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
-            for name, known in ((c.USER_ID, vocabulary.users), (c.ITEM_ID, vocabulary.items))
+            table[name].replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
+            for name, known in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
         )
-        known = (users >= 0) & (items >= 0)
-        strangers = zip(users[~known].tolist(), table.filter(~pl.Series(known)).rows(), strict=True)
-        faults.extend(
-            Fault(user, None, "the split does not know the pair", f"{row[0]} {row[1]}") for user, row in strangers
-        )
+        unknown = (users < 0) | (items < 0)
+        observed = ~unknown & split.train.contains(np.maximum(users, 0), np.maximum(items, 0))
+        for which, reason in ((unknown, UNKNOWN), (observed, OBSERVED)):
+            pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
+            faults.extend(Fault(user, None, reason, f"{row[0]} {row[1]}") for user, row in pairs)
+        kept = ~unknown & ~observed
         label = table[LABEL].fill_null(np.nan).to_numpy()
-        return cls(users[known], items[known], label[known], len(vocabulary.item_ids))
+        return cls(users[kept], items[kept], label[kept], split.train.n_items)
+
+    def __post_init__(self) -> None:
+        if not len(self.users):
+            raise DataError(
+                "the file of labels has no unobserved pair of this split; check that its ids are the split's"
+            )
+
+    @cached_property
+    def by_pair(self) -> tuple[Indices, Indices]:
+        """(n,) rows in the order of users and items, and their pairs as one ascending number each."""
+        keys = self.users * self.n_items + self.items
+        order = np.argsort(keys)
+        return order, keys[order]
 
     def candidates(self) -> UserCandidates:
         """The pairs of the file as candidates, in its order."""
@@ -78,16 +94,19 @@ class RecordedJudge:
 
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
         """(users, n); NaN for -1, for what the file does not have and for what has no label there."""
-        keys = self.labels.users * self.labels.n_items + self.labels.items
-        order = np.argsort(keys)
+        order, keys = self.labels.by_pair
         wanted = users[:, None] * self.labels.n_items + candidates
-        places = np.searchsorted(keys, wanted, sorter=order)
-        at = order[np.minimum(places, len(order) - 1)] if len(order) else np.zeros(wanted.shape, np.int64)
-        there = (keys[at] == wanted) & (candidates >= 0) if len(order) else np.zeros(wanted.shape, bool)
-        rows, columns = np.nonzero(~there & (candidates >= 0))
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        there = (keys[places] == wanted) & (candidates >= 0)
+        found = np.where(there, self.labels.label[order[places]], np.nan)
+        self._name(users, candidates, ~there, NOT_IN_FILE)
+        self._name(users, candidates, there & np.isnan(found), NO_LABEL)
+        return found
+
+    def _name(self, users: Indices, candidates: Indices, which: Flags, reason: str) -> None:
+        rows, columns = np.nonzero(which & (candidates >= 0))
         pairs = zip(users[rows].tolist(), candidates[rows, columns].tolist(), strict=True)
-        self.faults.extend(Fault(user, item, NOT_IN_FILE) for user, item in pairs)
-        return np.where(there, self.labels.label[at] if len(order) else np.nan, np.nan)
+        self.faults.extend(Fault(user, item, reason) for user, item in pairs)
 
 
 def read_labels(path: Path) -> pl.DataFrame:

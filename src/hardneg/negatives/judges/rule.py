@@ -17,9 +17,9 @@ from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.negatives.candidates import UniformCandidates
-from hardneg.negatives.judges.judge import Evidence, Judge, TreeCodes, histories
+from hardneg.negatives.judges.judge import Evidence, Judge, histories
 from hardneg.random import Stream, generator
-from hardneg.trees import best_in_history
+from hardneg.trees import Trees, best_in_history
 from hardneg.types import Floats, Indices
 
 By = Literal["levels", "share"]
@@ -42,9 +42,9 @@ class Rule(Config):
 
     def build(self, evidence: Evidence) -> Judge:
         """It needs path codes."""
-        train, codes = evidence.train, evidence.trees(self.kind)
+        train, codes = evidence.train, evidence.codes(self.kind)
         if self.threshold is not None:
-            most = codes.depth if self.by == "levels" else 1.0
+            most = _depth(codes) if self.by == "levels" else 1.0
             return RuleJudge(train, codes, Calibration.at(self.threshold, most), self.by)
         found = calibrate(train, codes, self.by, against=self.against, seed=self.seed)
         return RuleJudge(train, codes, found, self.by)
@@ -84,7 +84,7 @@ class RuleJudge:
     """Scores by `best_prefix`, probabilities by the calibration."""
 
     train: Interactions
-    codes: TreeCodes
+    codes: Trees
     calibration: Calibration
     by: By = "levels"
 
@@ -103,19 +103,17 @@ class RuleJudge:
         return best_prefix(self.codes, *histories(self.train, users), candidates, self.by)
 
 
-def best_prefix(codes: TreeCodes, starts: Indices, history: Indices, candidates: Indices, by: By) -> Floats:
+def best_prefix(codes: Trees, starts: Indices, history: Indices, candidates: Indices, by: By) -> Floats:
     """The best common prefix of each candidate (users, n) with its user's history, in either tree: (users, n).
 
     starts, history: as `histories` gives them. 0 where the candidate or the whole history has no code.
     """
-    found = [best_in_history(tree, starts, history, candidates) for tree in codes.both]
+    found = [best_in_history(tree, starts, history, candidates) for tree in (codes.structural, codes.semantic)]
     each = [best.prefix if by == "levels" else best.similarity for best in found]
     return np.maximum(*each).astype(float)
 
 
-def calibrate(
-    train: Interactions, codes: TreeCodes, by: By = "levels", *, against: int = 5, seed: int = 0
-) -> Calibration:
+def calibrate(train: Interactions, codes: Trees, by: By = "levels", *, against: int = 5, seed: int = 0) -> Calibration:
     """Set the rule by train pairs alone: one item of each user is hidden, and compared with the others of that user.
 
     The probability of a score is that of a hidden item rather than a random unobserved one, both taken for equally
@@ -131,6 +129,10 @@ def calibrate(
     drawn = UniformCandidates(train).draw(users, users, n=against, stream=Stream(seed, "beside hidden items", 0))
     scores = best_prefix(codes, starts, rest, np.concatenate([hidden[:, None], drawn], axis=1), by)
     return _isotonic(scores[:, 0], scores[:, 1:].ravel())
+
+
+def _depth(codes: Trees) -> float:
+    return float(max(tree.lengths.max(initial=0) for tree in (codes.structural, codes.semantic)))
 
 
 def hide_one(train: Interactions, users: Indices, rng: Generator) -> tuple[Indices, Indices, Indices]:
