@@ -162,7 +162,12 @@ def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, t
 
 def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
     vocabulary = splits.read(folders / "split").vocabulary
-    faults = [Fault(0, 1, "cut"), Fault(2, None, "no candidate", "99"), Fault(3, 4, "cut"), Fault(-1, None, "unknown", "x y")]
+    faults = [
+        Fault(0, 1, "cut"),
+        Fault(2, None, "no candidate", "99"),
+        Fault(3, 4, "cut"),
+        Fault(-1, None, "unknown", "x y"),
+    ]
     table, ledger = account(faults, vocabulary)
     users, items = vocabulary.user_ids, vocabulary.item_ids
     assert table.rows() == [

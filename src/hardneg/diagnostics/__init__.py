@@ -1,5 +1,6 @@
 """Measurements that read held-out pairs or the truth, and feed nothing."""
 
+from hardneg.diagnostics.candidate_leaks import check_candidate_users, check_candidates, check_held_out_suspects
 from hardneg.diagnostics.false_hard import FalseHardNegatives, false_hard_negatives
 from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap, spread
 from hardneg.diagnostics.gradients import GradientBias, negative_gradient_bias
@@ -22,6 +23,9 @@ __all__ = [
     "ServedVectors",
     "against_pairs",
     "against_truth",
+    "check_candidate_users",
+    "check_candidates",
+    "check_held_out_suspects",
     "check_mask",
     "check_same",
     "check_split",

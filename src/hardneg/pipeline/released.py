@@ -20,6 +20,9 @@ KIND = "evaluation under the released mask"
 PART = f"test, {PROTOCOL} mask"
 """What stands in the place of "test" in the metrics, so that no table takes one for the other."""
 
+MASKED, SPARED = "added positives that are masked", "added positives that are spared because they are held out"
+"""Notes of its manifest: how many."""
+
 
 def evaluate_released(
     run_folder: Path,
@@ -81,6 +84,6 @@ def _described(
 def _notes(mask: ReleasedMask) -> dict[str, Any]:
     return {
         "warning": WARNING,
-        "added positives that are masked": mask.added,
-        "added positives that are spared because they are held out": mask.spared,
+        MASKED: mask.added,
+        SPARED: mask.spared,
     }
