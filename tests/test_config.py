@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from hardneg.config import Config, overrides, parse, write_yaml
+from hardneg.config import Config, overrides, parse, read_yaml, write_yaml
 from hardneg.errors import ConfigError, DataError, HardnegError
 
 
@@ -109,3 +109,11 @@ def test_a_written_config_reads_back_in_the_order_of_its_fields(tmp_path: Path) 
     values = yaml.safe_load((tmp_path / "c.yaml").read_text(encoding="utf-8"))
     assert list(values) == ["kind", "weight", "name"]
     assert parse(Apple, values, where="x") == Apple(weight=5, name="Gräfin")
+
+
+def test_a_mapping_may_be_merged_into_others_and_what_these_say_themselves_counts(tmp_path: Path) -> None:
+    path = tmp_path / "merged.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: *a, y: 4}\n", encoding="utf-8")
+    assert read_yaml(path) == ({"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 4}}, [])
+    path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 3, y: 4}\n", encoding="utf-8")
+    assert read_yaml(path)[1] == ["'y' stands twice in the mapping of line 2; rename one"]

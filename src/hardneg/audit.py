@@ -16,17 +16,22 @@ from hardneg.config import parse
 from hardneg.data import split as splits
 from hardneg.diagnostics import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.errors import ConfigError
-from hardneg.negatives import DNS, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform, suspects
+from hardneg.finetuning import SynthesisConfig, TuningConfig
+from hardneg.negatives import DNS, LabelOptions, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform, suspects
 from hardneg.pipeline import (
     RELEASED,
     RUN,
+    FinetuneConfig,
     RunConfig,
     Sources,
     SuspectsUse,
+    finetune,
     grow_trees,
+    label,
     mine_random,
     mine_retrieved,
     mine_suspects,
+    mine_synthesised,
     profile,
     read_run,
     train,
@@ -41,6 +46,8 @@ from hardneg.types import Floats, Progress
 
 TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
 """Files of a run that no held-out pair may change while the number of epochs is fixed."""
+QUICKLY = FinetuneConfig(tuning=TuningConfig(pairs=4096))
+"""How the audit tunes: the perceptron of base none, which goes through the same stages as a language model."""
 
 Make = Callable[[Path, Path], dict[str, str]]
 """(split folder, empty folder to work in) -> file -> hash of everything made."""
@@ -93,13 +100,14 @@ def audit_split(
             hashes |= _trained(folder, work / sampler.kind, config, negatives)
             if progress is not None:
                 progress("short trainings", next(done), 3 * len(samplers))
-        hashes |= _judged(folder, work, epochs, progress)
+        hashes |= _learnt(folder, work, work / MixGCF().kind) | _judged(folder, work, epochs, progress)
         if not judged:  # of the split as it is
             judged.extend(check_candidates(suspects.read(work / "suspects", data), data))
         return hashes
 
-    before = [*(["profiles", "negatives"] if with_text else []), "trees", "suspects"]
-    made = ", ".join([*before, *(f"{s.kind} training" for s in samplers), "training with suspects"])
+    parts = [*(["profiles", "negatives"] if with_text else []), *(f"{s.kind} training" for s in samplers)]
+    learnt = ["labels", "tuning and synthesis without a language model", "trees", "suspects", "training with suspects"]
+    made = ", ".join([*parts, *learnt])
     checks = _redrawn(split_folder, make)
     said = [Check(c.question, c.passed, f"{c.detail}: {made}" if c.passed else c.detail) for c in checks]
     return [*check_split(data), *judged, *said]
@@ -123,6 +131,16 @@ def _judged(folder: Path, work: Path, epochs: int, progress: Progress | None) ->
     config = RunConfig(fit=FitConfig(epochs=epochs, check_every=epochs), suspects=use)
     made = {f"{name}/{file}": digest for name in ("trees", "suspects") for file, digest in _hashes(work / name)}
     return made | _trained(folder, work / "with suspects", config, None, work / "suspects")
+
+
+def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
+    """Labels of a trained MixGCF, what is tuned towards them, and what that writes; hashes by folder and file."""
+    labels, tuned, written = (work / name for name in ("labels", "tuned", "synthesised"))
+    label(folder, mixgcf, labels, LabelOptions())
+    finetune(folder, None, labels, tuned, None, QUICKLY)
+    mine_synthesised(folder, None, labels, tuned, written, None, SynthesisConfig())
+    made = (labels, tuned, written)
+    return {f"{one.name}/{file}": digest for one in made for file, digest in _hashes(one)}
 
 
 def audit_suspects(folder: Path, split_folder: Path) -> list[Check]:

@@ -83,7 +83,8 @@ class _Loader(yaml.SafeLoader):
         self.repeated: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        names: list[Any] = [self.construct_object(key, deep=True) for key, _ in node.value]
+        own = (key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
+        names: list[Any] = [self.construct_object(key, deep=True) for key in own]
         line = node.start_mark.line + 1
         twice = sorted({str(name) for name in names if names.count(name) > 1})
         self.repeated += [f"{name!r} stands twice in the mapping of line {line}; rename one" for name in twice]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from hardneg.data.interactions import union
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_mask, check_split, redraw
 from hardneg.errors import ConfigError
-from hardneg.negatives import MixGCF, Retrieved, Semantic
+from hardneg.negatives import MixGCF, Retrieved, Semantic, labels
 from hardneg.pipeline import RunConfig
 from hardneg.text import Profiles, extract_profiles
 from hardneg.training import FitConfig
@@ -55,6 +56,29 @@ def test_our_stages_pass(folders: Path) -> None:
     checks = audit_split(folders / "split", WordCounts())
     assert len(checks) == 9
     assert all(check.passed for check in checks), checks
+    assert "labels, tuning and synthesis without a language model" in checks[-1].detail
+
+
+def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, honest, current = splits.read, labels.draw_labels, list[Split]()
+
+    def reading(folder: Path) -> Split:
+        current[:] = [read(folder)]
+        return current[0]
+
+    def leaky(*given: Any, **more: Any) -> labels.Drawn:
+        drawn = honest(*given, **more)
+        drawn.vectors[:50] += current[0].test.items[:50, None] % 7
+        return drawn
+
+    monkeypatch.setattr(splits, "read", reading)
+    monkeypatch.setattr(labels, "draw_labels", leaky)
+    checks = {check.question: check for check in audit_split(folders / "split", WordCounts())}
+    found = checks["test pairs, drawn anew, change nothing that was made"]
+    assert not found.passed
+    assert "labels/labels.npy" in found.detail
+    assert "synthesised/embeddings.npy" in found.detail
+    assert "profiles" not in found.detail
 
 
 def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hardneg.data import Interactions
 from hardneg.models import LightGCN
-from hardneg.negatives import Ingredients, Mined, Semantic, Uniform, UniformCandidates
+from hardneg.negatives import DNS, Ingredients, Mined, Semantic, Uniform, UniformCandidates
 from hardneg.negatives.semantic import MEASURED, SemanticSampler
 from hardneg.random import Stream
 from hardneg.training import FitConfig, Fitted, fit, objective
@@ -233,3 +233,23 @@ def test_without_any_vector_nothing_is_measured(mined: Mined, seen: Interactions
     curves = trained(seen, made(mined)).progressed.curves
     assert {row["split"] for row in curves} == {"train", "valid"}
     assert Items(torch.zeros(1, 1)).totals == {}
+
+
+@pytest.mark.parametrize("negatives", [1, 3])
+def test_of_several_items_it_mixes_with_the_one_that_dns_would_choose(
+    mined: Mined, seen: Interactions, batch: Batch, negatives: int
+) -> None:
+    embeddings = LightGCN(seen, embedding_size=8, hops=2, seed=1)()
+    sampler = made(mined, candidates=4, negatives=negatives, alpha=0.3)
+    candidates = drawn(sampler, seen, batch)
+    found = sampler.sample(batch, embeddings, candidates, STREAM)
+    assert isinstance(found, Vectors)
+    for row, user in enumerate(batch.users.tolist()):
+        for negative in range(negatives):
+            group = candidates[row, 4 * negative : 4 * negative + 4].tolist()
+            best = max(group, key=lambda item: float(embeddings.final_users[user] @ embeddings.final_items[item]))
+            assert found.sources[row, negative, 0] == best
+    plain = made(mined, candidates=4, without_text=True).sample(batch, embeddings, candidates[:, :4], STREAM)
+    dns = DNS(candidates=4).sample(batch, embeddings, candidates[:, :4], STREAM)
+    assert isinstance(plain, Items)
+    assert torch.equal(plain.items, dns.items)

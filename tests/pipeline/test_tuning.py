@@ -80,3 +80,64 @@ def test_another_base_is_refused(folders: Path, made: Path, tmp_path: Path) -> N
     make_base(tmp_path / "other", "llama")
     with pytest.raises(ConfigError, match="was tuned on base"):
         pipeline.mine_synthesised(*inputs, base(str(tmp_path / "other")), SynthesisConfig())
+
+
+def vectors_in(folder: Path) -> np.ndarray:
+    return np.load(folder / "embeddings.npy").astype(np.float32)
+
+
+def test_controls_have_a_door(folders: Path, made: Path, tmp_path: Path) -> None:
+    split, labels = folders / "split", ("--labels", made / "labels")
+    data = splits.read(split)
+    hardneg("mine", split, "--method", "shuffled", "--like", made / "written", "--out", tmp_path / "shuffled")
+    shuffled, written = vectors_in(tmp_path / "shuffled"), vectors_in(made / "written")
+    assert not np.array_equal(shuffled, written)
+    np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(written, axis=0))
+    for method in ("positive", "labels"):
+        hardneg("mine", split, "--method", method, *labels, "--out", tmp_path / method)
+    items, given = np.load(made / "labels" / "items.npy"), np.load(made / "labels" / "labels.npy")
+    for found, raw in (("positive", items[data.train.items]), ("labels", given.astype(np.float32))):
+        expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        np.testing.assert_allclose(vectors_in(tmp_path / found), expected, atol=2e-3)
+    found = CliRunner().invoke(app, ["mine", str(split), "--method", "positive", "--like", str(made / "written")])
+    assert found.exit_code == 2
+    assert "--like is no option of --method positive" in found.output
+
+
+def test_no_language_model_and_an_untuned_one(folders: Path, made: Path, tmp_path: Path) -> None:
+    split, labels = folders / "split", ("--labels", made / "labels")
+    few = ("--set", "tuning.epochs=1", "--set", "tuning.batch_size=64", "--set", "tuning.pairs=256")
+    small = ("--set", "perceptron.size=32")
+    hardneg("finetune", split, *labels, "--base", "none", *few, *small, "--out", tmp_path / "perceptron")
+    mine = ("mine", split, "--method", "synthesised", *labels)
+    hardneg(*mine, "--base", "none", "--tuned", tmp_path / "perceptron", "--out", tmp_path / "none")
+    assert vectors_in(tmp_path / "none").shape == vectors_in(made / "written").shape
+    held = [pl.read_parquet(folder / "held_out.parquet") for folder in (tmp_path / "perceptron", made / "tuned")]
+    assert held[0].equals(held[1]), "the same pairs are held out as for the language model"
+    given = (*labels, "--profiles", made / "profiles", "--base", made / "base")
+    rank = ("--set", "model.rank=4", "--set", "template.profile_tokens=24")
+    found = hardneg("finetune", split, *given, *few, *rank, "--untuned", "--out", tmp_path / "untuned")
+    assert (found["steps"], found["best step"]) == (0, 0)
+    made_of = hardneg(*mine, *given[2:], "--tuned", tmp_path / "untuned", "--out", tmp_path / "written")
+    assert "untuned base" in str(made_of["source"])
+    assert not np.array_equal(vectors_in(tmp_path / "written"), vectors_in(made / "written"))
+
+
+def test_settings_that_mean_nothing_to_the_base_are_refused(folders: Path, made: Path, tmp_path: Path) -> None:
+    words = ["finetune", str(folders / "split"), "--labels", str(made / "labels"), "--out", str(tmp_path / "tuned")]
+    for more, said in (
+        (("--base", "none", "--set", "model.rank=4"), "model is set, which means nothing to base 'none'"),
+        (("--base", str(made / "base")), "reads profiles, but none are given"),
+    ):
+        found = CliRunner().invoke(app, [*words, *more])
+        assert found.exit_code == 2
+        assert said in " ".join(found.output.split())
+
+
+def test_shuffled_titles_are_told_from_real_ones(folders: Path, made: Path, tmp_path: Path) -> None:
+    hardneg("profile", folders / "split", "--shuffle-titles", 3, "--out", tmp_path / "shuffled")
+    real, shuffled = (json.loads((f / "manifest.json").read_text()) for f in (made / "profiles", tmp_path / "shuffled"))
+    assert shuffled["notes"]["source"] == "extractive, titles shuffled among items (seed 3)"
+    assert real["key"] != shuffled["key"]
+    with pytest.raises(ConfigError, match="already holds something else"):
+        pipeline.profile(folders / "split", tmp_path / "shuffled")

@@ -204,6 +204,9 @@ def test_settings_of_another_split_are_refused(
     search.write()
     tuned = {"rows": rows, "models": models, "seeds": 3, "tuned": str(tmp_path / "found")}
     Study.read(write_study(**tuned))
+    control = {"sampler": {"kind": "dns"}, "tuned_as": "uniform"}
+    cells = Study.read(write_study(**(tuned | {"rows": rows | {"control": control}}))).cells
+    assert len({cell.config.fit.learning_rate for cell in cells}) == 1
     with pytest.raises(ConfigError, match="found the settings of store / MF / uniform on another split"):
         Study.read(write_study(**tuned, splits={"store": str(other)}))
     with pytest.raises(ConfigError, match="seeds: 100 is that of search 'small-search'"):

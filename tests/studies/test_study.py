@@ -309,3 +309,15 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
     assert all(fused >= plain for fused, plain in zip(values["DNS + text"], values["DNS"], strict=True))
     assert "DNS + text" in (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
     assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
+
+
+def test_a_control_may_have_fewer_seeds(write_study: Write, tmp_path: Path) -> None:
+    rows = {"uniform": {"sampler": {"kind": "uniform"}}, "control": {"sampler": {"kind": "uniform"}, "seeds": 3}}
+    study = Study.read(write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}), tmp_path / "out")
+    assert [(run.cell.row, run.job.seed) for run in study.runs() if run.cell.row == "control"] == [
+        ("control", seed) for seed in range(3)
+    ]
+    results = write_results(study, study.run(0))
+    assert results.tables[0].remarks == []
+    assert results.tables[0].frame is not None
+    assert results.tables[0].frame["row"].to_list() == ["uniform", "control"]

@@ -102,7 +102,7 @@ def test_the_weighted_loss_is_the_weighted_mean_of_the_pairs_losses(
         one = batch(rows[place : place + 1])
         loss = objective(one, embeddings, sampler.sample(one, embeddings, candidates[place : place + 1], stream), 0.1)
         total += (1.0 if place < n_train else weight) * float(loss.detach())
-    assert float(found) == pytest.approx(total / (n_train + weight * (len(rows) - n_train)), rel=1e-5)
+    assert float(found.detach()) == pytest.approx(total / (n_train + weight * (len(rows) - n_train)), rel=1e-5)
 
 
 def test_a_weight_of_1_equals_a_train_pair(seen: Interactions, extra: Interactions) -> None:

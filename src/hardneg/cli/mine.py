@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hardneg.llm.session import Session
     from hardneg.types import Progress
 
-Method = Literal["retrieved", "semantic", "synthesised", "dual-tree", "random"]
+Method = Literal["retrieved", "semantic", "synthesised", "dual-tree", "random", "shuffled", "positive", "labels"]
 JudgeName = Literal["rule", "random", "all", "recorded", "llm", "llm-logprob", "titles"]
 NEGATIVES, SUSPECTS = Path("out/negatives"), Path("out/suspects")
 ALLOWED: dict[str, set[str]] = {
@@ -25,6 +25,9 @@ ALLOWED: dict[str, set[str]] = {
     "synthesised": {"profiles", "set", "labels", "tuned"},
     "dual-tree": {"run", "trees", "judge", "like", "labels", "set", "llm", "engine", "prices", "key-variable"},
     "random": {"like"},
+    "shuffled": {"like"},
+    "positive": {"labels"},
+    "labels": {"labels"},
 }
 """Which options each method knows."""
 
@@ -37,7 +40,8 @@ def mine(
             help="retrieved: nearest catalogue texts, no LLM. semantic: a language model names them. "
             "synthesised: a tuned one writes their vectors. "
             "dual-tree: no negatives, but suspects: unobserved items that a judge calls liked. "
-            "random: the control, vectors of equal norm."
+            "Controls: random, vectors of equal norm; shuffled, those of other pairs; positive, the embedding of the "
+            "pair's own item; labels, what was to be learnt."
         ),
     ] = "retrieved",
     out: Annotated[
@@ -50,7 +54,8 @@ def mine(
     like: Annotated[
         Path | None,
         typer.Option(
-            help="random: the negatives folder whose norms are taken. judge random: the suspects folder whose rate is."
+            help="random, shuffled: the negatives folder whose norms or vectors are taken. judge random: the suspects "
+            "folder whose rate is."
         ),
     ] = None,
     run: Annotated[
@@ -85,11 +90,11 @@ def mine(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="synthesised: the labels folder that it was tuned with. judge recorded: Parquet or CSV of user_id, "
-            "item_id, label, or the folder that DTL-NS released."
+            help="synthesised: the labels folder that it was tuned with; positive, labels. judge recorded: Parquet or CSV "
+            "of user_id, item_id, label, or the folder that DTL-NS released."
         ),
     ] = None,
-    base: Annotated[str, typer.Option(help="synthesised: the base that it was tuned on.")] = "minilm",
+    base: Annotated[str, typer.Option(help="synthesised: the base that it was tuned on, or none.")] = "minilm",
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,7 +104,7 @@ def mine(
             "judge.per_call, judge.reverse, judge.rate, judge.threshold, judge.by.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="random: of the vectors.")] = 0,
+    seed: Annotated[int, typer.Option(help="random, shuffled: of the vectors, of the order.")] = 0,
     store: StoreOption = STORE,
     engine: EngineOption = None,
     prices: PricesOption = None,
@@ -123,7 +128,6 @@ def mine(
 
     `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
     """
-    from hardneg import pipeline
     from hardneg.artifacts import manifest_of
     from hardneg.cli import judging
     from hardneg.cli.asking import money_text, read_costs, session
@@ -132,7 +136,7 @@ def mine(
     given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
     given |= {"tuned": tuned, "labels": labels, "run": run, "trees": trees, "judge": judge}
     given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate}
-    _require_options_of(method, given)
+    _require_options_of(method, given, reads_profiles=base != "none")
     use_threads(threads)
     require_device(device)
     out = out or (SUSPECTS if method == "dual-tree" else NEGATIVES)
@@ -140,9 +144,8 @@ def mine(
         asked = (llm, store, engine, prices, key_variable, device)
         judging.judge(split, out, judge or "rule", run, trees, like, labels, option, asked, as_json=as_json)
         return
-    if method == "random":
-        assert like is not None
-        pipeline.mine_random(split, like, out, seed)
+    if method in ("random", "shuffled", "positive", "labels"):
+        _control(method, split, out, like, labels, seed)
     elif method == "synthesised":
         _synthesise(split, out, profiles, labels, tuned, base, option, device)
     elif method == "semantic":
@@ -157,6 +160,18 @@ def mine(
     notes, costs = manifest_of(out, mined.KIND)["notes"], read_costs(out)
     text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text + money_text(costs))
+
+
+def _control(method: Method, split: Path, out: Path, like: Path | None, labels: Path | None, seed: int) -> None:
+    from hardneg import pipeline
+
+    if method in ("positive", "labels"):
+        assert labels is not None
+        pipeline.mine_from_labels(split, labels, out, "labels" if method == "labels" else "positive")
+        return
+    assert like is not None
+    mine_like = pipeline.mine_shuffled if method == "shuffled" else pipeline.mine_random
+    mine_like(split, like, out, seed)
 
 
 def _retrieve(
@@ -212,26 +227,29 @@ def _synthesise(
 ) -> None:
     from hardneg import pipeline
     from hardneg.config import overrides, parse
-    from hardneg.finetuning import SynthesisConfig
+    from hardneg.finetuning import NO_BASE, SynthesisConfig
     from hardneg.finetuning import base as base_named
 
-    assert profiles is not None
     assert labels is not None
     assert tuned is not None
     config: SynthesisConfig = parse(SynthesisConfig, overrides(option or []), where="hardneg mine --set")
+    source = None if base == NO_BASE else base_named(base, device=device)
     with bars() as bar:
-        pipeline.mine_synthesised(split, profiles, labels, tuned, out, base_named(base, device=device), config, bar)
+        pipeline.mine_synthesised(split, profiles, labels, tuned, out, source, config, bar)
 
 
-def _require_options_of(method: str, given: Mapping[str, object]) -> None:
+def _require_options_of(method: str, given: Mapping[str, object], *, reads_profiles: bool) -> None:
     """An option that the method does not know is an error; so is the lack of one that it needs."""
     foreign = [name for name, value in given.items() if value and name not in ALLOWED[method]]
     if foreign:
         raise ConfigError(f"--{foreign[0]} is no option of --method {method}; leave it out")
     needed = {
         "random": ("like",),
+        "shuffled": ("like",),
+        "positive": ("labels",),
+        "labels": ("labels",),
         "semantic": ("llm", "profiles"),
-        "synthesised": ("profiles", "labels", "tuned"),
+        "synthesised": (*(("profiles",) if reads_profiles else ()), "labels", "tuned"),
         "retrieved": (),
         "dual-tree": (),
     }[method]

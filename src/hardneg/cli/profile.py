@@ -16,6 +16,13 @@ def profile(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     out: Annotated[Path, typer.Option(help="Profiles folder to make.")] = Path("out/profiles"),
     llm: LlmOption = None,
+    shuffle_titles: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            help="Control, without --llm: first shuffle what is said of items (titles, texts, reviews) among them.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,7 +62,9 @@ def profile(
     if llm is None:
         if option or engine or estimate:
             raise ConfigError("--set, --engine and --estimate belong to --llm; name a language model or leave them out")
-        made = pipeline.profile(split, out)
+        made = pipeline.profile(split, out, shuffle_titles=shuffle_titles)
+    elif shuffle_titles is not None:
+        raise ConfigError("--shuffle-titles is of extracts, not of --llm; leave one of them out")
     else:
         require_device(device)
         config: ProfilesConfig = parse(ProfilesConfig, overrides(option or []), where="hardneg profile --set")

@@ -8,17 +8,22 @@ synthesise(tuned.writer, template, inputs, folder)
 """
 
 from hardneg.finetuning.checkpoint import Resume
-from hardneg.finetuning.folder import base_of, load, save
+from hardneg.finetuning.folder import NO_BASE, base_of, load, save
 from hardneg.finetuning.inputs import Inputs, Space, Spaces
 from hardneg.finetuning.model import ModelConfig, Writer, base, open_writer
+from hardneg.finetuning.perceptron import AnyWriter, Perceptron, PerceptronConfig, Wordless
 from hardneg.finetuning.projection import ProjectionConfig
 from hardneg.finetuning.synthesis import SynthesisConfig, synthesise
 from hardneg.finetuning.template import Template, TemplateConfig
 from hardneg.finetuning.tuning import Tuned, TuningConfig, tune
 
 __all__ = [
+    "NO_BASE",
+    "AnyWriter",
     "Inputs",
     "ModelConfig",
+    "Perceptron",
+    "PerceptronConfig",
     "ProjectionConfig",
     "Resume",
     "Space",
@@ -28,6 +33,7 @@ __all__ = [
     "TemplateConfig",
     "Tuned",
     "TuningConfig",
+    "Wordless",
     "Writer",
     "base",
     "base_of",

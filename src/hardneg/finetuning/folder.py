@@ -1,4 +1,7 @@
-"""A tuned model on disk: adapter, lifts, template and settings; of the base only who it is, not where it lay."""
+"""A tuned model on disk: adapter, lifts, template and settings; of the base only who it is, not where it lay.
+
+Where there is no language model, the folder holds the perceptron instead.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from hardneg.config import parse
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning.inputs import Space, Spaces
 from hardneg.finetuning.model import ModelConfig, Writer, open_writer
+from hardneg.finetuning.perceptron import AnyWriter, Perceptron, PerceptronConfig, Wordless
 from hardneg.finetuning.template import Template, TemplateConfig
 from hardneg.finetuning.tuning import Tuned
 from hardneg.llm.local.weights import Source
@@ -24,39 +28,57 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_ABOUT = "adapter_config.json"
 LIFTS = "lifts.safetensors"
 BASE = "base.safetensors"
+PERCEPTRON = "perceptron.safetensors"
+NO_BASE = "none"
+"""What the base is called where there is no language model."""
 METRICS = "metrics.parquet"
 HELD_OUT = "held_out.parquet"
 
 
-def save(folder: Path, tuned: Tuned, template: Template, source: Source) -> None:
+def save(folder: Path, tuned: Tuned, template: Template, source: Source | None) -> None:
     """Write a tuned model into a folder that grows (`artifacts.writing`).
 
     tuned.json: template, model settings, sizes, the base's name and content hash. adapter_model.safetensors and
     adapter_config.json: as peft reads them. lifts.safetensors. base.safetensors: all weights, where all were trained.
     metrics.parquet: step, loss, held_out_loss, information (nats). held_out.parquet: pair rows never tuned on.
+    source: None for a perceptron, which is perceptron.safetensors and nothing of a language model.
     """
     writer, progressed = tuned.writer, tuned.progressed
-    lifts = (writer.user_lift, writer.item_lift, writer.label_lift)
     about = {
         "template": template.config.model_dump(),
         "model": writer.config.model_dump(),
-        "sizes": [lift.inner.in_features for lift in lifts],
-        "base": {"name": source.name, "identity": _identity(source)},
+        "sizes": _sizes(writer),
+        "base": {"name": NO_BASE if source is None else source.name, "identity": _identity(source)},
         "best_step": progressed.best_step,
     }
     _write_json(folder / ABOUT, about)
-    _write_tensors(folder / LIFTS, writer.lifts.state_dict())
-    if writer.config.adapt == "lora":
-        _save_adapter(folder, writer, source)
-    elif writer.config.adapt == "full":
-        _write_tensors(folder / BASE, writer.network.state_dict())
+    if isinstance(writer, Perceptron):
+        _write_tensors(folder / PERCEPTRON, writer.state_dict())
+    else:
+        assert source is not None
+        _save_writer(folder, writer, source)
     schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64, "information": pl.Float64}
     pl.DataFrame(progressed.curves, schema=schema).fill_nan(None).write_parquet(folder / METRICS)
     pl.DataFrame({"pair_row": tuned.held_out}).write_parquet(folder / HELD_OUT)
 
 
-def load(folder: Path, source: Source) -> tuple[Writer, Template]:
-    """Open a tuned model over its base, which `source` finds; no part of it is made up.
+def _save_writer(folder: Path, writer: Writer, source: Source) -> None:
+    _write_tensors(folder / LIFTS, writer.lifts.state_dict())
+    if writer.config.adapt == "lora":
+        _save_adapter(folder, writer, source)
+    elif writer.config.adapt == "full":
+        _write_tensors(folder / BASE, writer.network.state_dict())
+
+
+def _sizes(writer: AnyWriter) -> list[int]:
+    """Of e_u, e_v and labels."""
+    if isinstance(writer, Perceptron):
+        return list(writer.sizes)
+    return [lift.inner.in_features for lift in (writer.user_lift, writer.item_lift, writer.label_lift)]
+
+
+def load(folder: Path, source: Source | None) -> tuple[AnyWriter, Template]:
+    """Open a tuned model over its base, which `source` finds (None: there is none); no part of it is made up.
 
     Raises ConfigError where the base is another one than was tuned, DataError where files are missing or broken.
     """
@@ -64,12 +86,25 @@ def load(folder: Path, source: Source) -> tuple[Writer, Template]:
     if (found := _identity(source)) != about["base"]["identity"]:
         raise ConfigError(
             f"{folder} was tuned on {about['base']['name']} ({about['base']['identity'][:12]}), but the base given is "
-            f"{source.name} ({found[:12]}); give the same one"
+            f"{NO_BASE if source is None else source.name} ({found[:12]}); give the same one"
         )
+    spaces = Spaces(*(Space(int(size)) for size in about["sizes"]))
+    if source is None:
+        return _perceptron(folder, about["model"], spaces), Wordless()
+    return _writer(folder, about, source, spaces)
+
+
+def _perceptron(folder: Path, settings: Mapping[str, Any], spaces: Spaces) -> Perceptron:
+    made = Perceptron(parse(PerceptronConfig, dict(settings), where=f"{folder / ABOUT}, model"), spaces=spaces)
+    _restore(made, _tensors(folder / PERCEPTRON), folder / PERCEPTRON)
+    return made.eval()
+
+
+def _writer(folder: Path, about: Mapping[str, Any], source: Source, spaces: Spaces) -> tuple[Writer, Template]:
     config = parse(ModelConfig, about["model"], where=f"{folder / ABOUT}, model")
     template = Template(source.tokenizer(), parse(TemplateConfig, about["template"], where=f"{folder / ABOUT}"))
     template.require_room(source.positions)
-    writer = open_writer(source, config, spaces=Spaces(*(Space(int(size)) for size in about["sizes"])))
+    writer = open_writer(source, config, spaces=spaces)
     _restore(writer.lifts, _tensors(folder / LIFTS), folder / LIFTS)
     if config.adapt == "lora":
         _load_adapter(folder / ADAPTER, writer)
@@ -83,9 +118,9 @@ def base_of(folder: Path) -> str:
     return str(_about(folder)["base"]["name"])
 
 
-def _identity(source: Source) -> str:
+def _identity(source: Source | None) -> str:
     """Who the base is, however its numbers are held: what was tuned on a GPU may write on a CPU."""
-    return source.identity().rpartition(":")[0]
+    return NO_BASE if source is None else source.identity().rpartition(":")[0]
 
 
 def _save_adapter(folder: Path, writer: Writer, source: Source) -> None:

@@ -91,11 +91,12 @@ class Spaces:
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts of some pairs. ids (batch, longest), anything behind the ends; lengths (batch,); users and items: e_u
-    (batch, size) and e_v (batch, size)."""
+    """Prompts of some pairs. ids (batch, longest), anything behind the ends; lengths (batch,); prefixes (batch,), the
+    tokens of instruction and user; users and items: e_u (batch, size) and e_v (batch, size)."""
 
     ids: Tensor
     lengths: Tensor
+    prefixes: Tensor
     users: Tensor
     items: Tensor
 
@@ -104,7 +105,8 @@ def batch_of(inputs: Inputs, tokens: Tokenised, rows: Indices, device: torch.dev
     """The prompts of pair rows."""
     users, items = inputs.pairs.users[rows], inputs.pairs.items[rows]
     ids, lengths = padded([tokens.ids(u, i) for u, i in zip(users.tolist(), items.tolist(), strict=True)], device)
-    return Batch(ids, lengths, tensor(inputs.users[users], device), tensor(inputs.items[items], device))
+    prefixes = torch.from_numpy(tokens.prefix_lengths[users]).to(device)
+    return Batch(ids, lengths, prefixes, tensor(inputs.users[users], device), tensor(inputs.items[items], device))
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

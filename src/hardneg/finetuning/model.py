@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hardneg.config import Config
 from hardneg.errors import ConfigError
+from hardneg.finetuning import apart
 from hardneg.finetuning.inputs import Batch, Space, Spaces
 from hardneg.finetuning.template import ITEM, USER
 from hardneg.llm.local.weights import Source
@@ -49,7 +50,10 @@ class ModelConfig(Config):
     targets: tuple[str, ...] | None = None
     """Modules that LoRA adapts; by default those that are known of the model's type."""
     pooling: Literal["by kind", "last", "mean"] = "by kind"
-    """by kind: the last token of a decoder, the mean over the tokens of an encoder."""
+    """by kind: the last token of a decoder, the mean over the tokens of an encoder (the last of one that reads apart)."""
+    reading: Literal["joint", "apart"] = "joint"
+    """joint: every layer reads user and item together, as in the paper. apart: an encoder's last layer alone does, and
+    only for the prompt's end token, so that whoever writes vectors computes each user and each item once."""
     seed: int = 0
     """Decides how adapter and lifts start."""
 
@@ -99,7 +103,7 @@ class Writer(nn.Module):
         super().__init__()
         self.network, self.config = network, config
         self.decoder = reads_left_to_right(self.inner.config)
-        self.pooling = config.pooling if config.pooling != "by kind" else ("last" if self.decoder else "mean")
+        self.pooling = self._pooling()
         table = self.inner.get_input_embeddings()
         with torch.no_grad():
             sample = table(torch.arange(min(table.num_embeddings, 4096), device=table.weight.device))
@@ -110,6 +114,17 @@ class Writer(nn.Module):
         self.item_lift = Lift(spaces.items, width, scale_out=token_rms, rng=rng)
         self.label_lift = Lift(spaces.labels, self.width, scale_out=1.0, rng=rng)
         self.lifts.to(self.device)
+
+    def _pooling(self) -> str:
+        if self.config.reading == "joint":
+            by_kind = "last" if self.decoder else "mean"
+            return by_kind if self.config.pooling == "by kind" else self.config.pooling
+        apart.require_apart(self.inner.config)
+        if self.config.pooling == "mean":
+            raise ConfigError(
+                "found pooling=mean with reading=apart, which sees the end token alone; take pooling=last"
+            )
+        return "last"
 
     @property
     def inner(self) -> Any:
@@ -133,6 +148,9 @@ class Writer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(batch, width) float32: the pooled last layer, of any length; compare by cosine."""
+        if self.config.reading == "apart":
+            with self.numbers():
+                return apart.vectors(self, batch).float()
         mask = _mask(batch.ids.shape[1], batch.lengths)
         with self.numbers():
             states = self.inner(
@@ -165,8 +183,9 @@ class Writer(nn.Module):
         return found
 
     def numbers(self) -> torch.autocast:
-        """16 bits (bfloat16) on a GPU, with the trained weights kept in 32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        """16 bits (bfloat16) on a GPU, or within somebody's autocast; the trained weights keep 32."""
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" or torch.is_autocast_enabled(kind))
 
 
 def open_writer(source: Source, config: ModelConfig, *, spaces: Spaces) -> Writer:

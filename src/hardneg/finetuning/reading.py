@@ -11,6 +11,8 @@ from torch import Tensor
 
 from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, padded, tensor
 from hardneg.finetuning.model import Writer, last
+from hardneg.finetuning.parts import Parts
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.template import Template, Tokenised
 from hardneg.types import Floats, Indices
 
@@ -19,22 +21,39 @@ GROUP = 4
 
 
 def vectors_of(
-    writer: Writer, inputs: Inputs, tokens: Tokenised, rows: Indices, *, batch_size: int, shared: bool
+    writer: AnyWriter,
+    inputs: Inputs,
+    tokens: Tokenised,
+    rows: Indices,
+    *,
+    batch_size: int,
+    shared: bool,
+    parts: Parts | None = None,
 ) -> Floats:
     """(len(rows), width) float32 vectors of unit length, one for every pair row.
 
     shared: compute the prefix (instruction and user) once a user, as `shares_prefixes` allows, and only an item's part
-    for every pair; the vectors are the same within rounding.
+    for every pair; the vectors are the same within rounding. parts: of a writer that reads apart, kept from call to call.
     """
     out = np.empty((len(rows), writer.width), np.float32)
-    batches = _shared if shared else _plain
-    for places, found in batches(writer, inputs, tokens, rows, batch_size):
+    if shared and isinstance(writer, Writer) and writer.config.reading == "apart":
+        batches = (parts or Parts(writer, inputs, tokens, batch_size=batch_size)).vectors(rows)
+    elif shared and isinstance(writer, Writer):
+        batches = _shared(writer, inputs, tokens, rows, batch_size)
+    else:
+        batches = _plain(writer, inputs, tokens, rows, batch_size)
+    for places, found in batches:
         out[places] = torch.nn.functional.normalize(found, dim=1).cpu().numpy()
     return out
 
 
-def shares_prefixes(writer: Writer, template: Template) -> bool:
-    """True for a decoder that is pooled at its last token and whose attention reaches over whole prompts."""
+def shares_prefixes(writer: AnyWriter, template: Template) -> bool:
+    """True for a decoder that is pooled at its last token and whose attention reaches over whole prompts, and for an
+    encoder that reads user and item apart."""
+    if not isinstance(writer, Writer):
+        return False
+    if writer.config.reading == "apart":
+        return True
     window = getattr(writer.inner.config.get_text_config(), "sliding_window", None)
     return writer.decoder and writer.pooling == "last" and (window is None or template.longest <= window)
 
@@ -43,7 +62,7 @@ Found = Iterator[tuple[Indices, Tensor]]
 """Places in the wanted rows, and their vectors."""
 
 
-def _plain(writer: Writer, inputs: Inputs, tokens: Tokenised, rows: Indices, batch_size: int) -> Found:
+def _plain(writer: AnyWriter, inputs: Inputs, tokens: Tokenised, rows: Indices, batch_size: int) -> Found:
     """Whole prompts, by length."""
     order = np.argsort(lengths_of(inputs, tokens, rows), kind="stable")
     for start in range(0, len(order), batch_size):

@@ -17,6 +17,8 @@ from hardneg.config import Config
 from hardneg.errors import DataError
 from hardneg.finetuning.inputs import Inputs
 from hardneg.finetuning.model import Writer
+from hardneg.finetuning.parts import Parts
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.projection import Projection, ProjectionConfig, orthogonal, pca
 from hardneg.finetuning.reading import shares_prefixes, vectors_of
 from hardneg.finetuning.template import Template, Tokenised
@@ -43,7 +45,7 @@ class SynthesisConfig(Config):
 
 
 def synthesise(
-    writer: Writer,
+    writer: AnyWriter,
     template: Template,
     inputs: Inputs,
     folder: Path,
@@ -79,7 +81,7 @@ class _Job:
     """What stays the same from shard to shard."""
 
     def __init__(
-        self, writer: Writer, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
+        self, writer: AnyWriter, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
     ) -> None:
         self._writer, self._inputs, self._config = writer, inputs, config
         self._path = folder / PROJECTION
@@ -87,6 +89,9 @@ class _Job:
         self._shared = config.share_prefix and shares_prefixes(writer, template)
         self._silent = inputs.silent(template)
         self._projection: Projection | None = None
+        self._parts: Parts | None = None
+        if isinstance(writer, Writer) and writer.config.reading == "apart":
+            self._parts = Parts(writer, inputs, self._tokens, batch_size=config.batch_size)
 
     def prepare(self) -> None:
         """Find the projection, or read the one that this folder was begun with."""
@@ -108,7 +113,8 @@ class _Job:
 
     def _vectors(self, rows: Indices) -> Floats:
         size = self._config.batch_size
-        return vectors_of(self._writer, self._inputs, self._tokens, rows, batch_size=size, shared=self._shared)
+        given = self._writer, self._inputs, self._tokens, rows
+        return vectors_of(*given, batch_size=size, shared=self._shared, parts=self._parts)
 
     def _found(self, config: ProjectionConfig) -> Projection:
         if config.kind == "orthogonal":

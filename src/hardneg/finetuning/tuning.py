@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hardneg.config import Config
@@ -18,6 +18,7 @@ from hardneg.finetuning.checkpoint import Progressed, Resume, copied, load_check
 from hardneg.finetuning.contrastive import cached_backward, info_nce, information
 from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, tensor
 from hardneg.finetuning.model import Writer, checkpoint_layers, seeded
+from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.template import Template
 from hardneg.random import generator
 from hardneg.types import Flags, Floats, Indices, Progress
@@ -28,8 +29,8 @@ class TuningConfig(Config):
 
     pairs: PositiveInt = 100_000
     """At most so many train pairs are used, drawn by the seed; the paper's number."""
-    epochs: PositiveInt = 1
-    """At most so many passes over them."""
+    epochs: NonNegativeInt = 1
+    """At most so many passes over them; 0 leaves model and lifts as they start (the ablation "untuned")."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Pairs that are compared with one another: in-batch negatives are one fewer. Memory does not depend on it."""
     micro_batch: PositiveInt = 32
@@ -54,6 +55,8 @@ class TuningConfig(Config):
     """Looks without gain after which tuning ends."""
     checkpoint_every: PositiveInt = 50
     """Steps between checkpoints, where there is a place for them."""
+    bfloat16: bool = False
+    """Products in 16 bits on a CPU as well, as on a GPU always; the weights keep 32. Only while tuning."""
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass instead of holding them: less memory, a third more work."""
     seed: int = 0
@@ -67,7 +70,7 @@ class Tuned:
     held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. ledger: rows left out.
     """
 
-    writer: Writer
+    writer: AnyWriter
     progressed: Progressed
     held_out: Indices
     ledger: Ledger
@@ -78,7 +81,7 @@ class TuningDivergedError(HardnegError, ArithmeticError):
 
 
 def tune(
-    writer: Writer,
+    writer: AnyWriter,
     template: Template,
     inputs: Inputs,
     labels: Floats,
@@ -119,7 +122,7 @@ class _Loop:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: AnyWriter,
         template: Template,
         inputs: Inputs,
         labels: Floats,
@@ -138,9 +141,9 @@ class _Loop:
         self.adam = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
         self.per_batch = min(config.batch_size, len(rows))
         self.batches = len(rows) // self.per_batch  # an unfinished last batch would have fewer negatives
-        self.steps = max(self.batches * config.epochs // config.accumulate, 1)
+        self.steps = max(self.batches * config.epochs // config.accumulate, 1) if config.epochs else 0
         self.progressed, self.best = Progressed(), copied(self.trained)
-        if config.gradient_checkpointing:
+        if config.gradient_checkpointing and isinstance(writer, Writer):
             checkpoint_layers(writer)
 
     def run(self, resume: Resume | None, progress: Progress | None) -> None:
@@ -197,7 +200,9 @@ class _Loop:
         return [rows[start : start + size] for start in range(0, len(rows), size)], rows
 
     def _vectors(self, rows: Indices) -> Tensor:
-        found: Tensor = self.writer(batch_of(self.inputs, self.tokens, rows, self.writer.device))
+        batch, kind = batch_of(self.inputs, self.tokens, rows, self.writer.device), self.writer.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.config.bfloat16 or kind == "cuda"):
+            found: Tensor = self.writer(batch)
         return found
 
     def _loss(self, vectors: Tensor, rows: Indices) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hardneg.config import Config
 from hardneg.errors import ConfigError
 from hardneg.negatives.mined import Mined
-from hardneg.negatives.sampler import Ingredients, rows
+from hardneg.negatives.sampler import Ingredients, hardest, rows
 from hardneg.random import Stream, generator
 from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
 
@@ -48,6 +48,9 @@ class Semantic(Config):
     """Weight of half the squared norm of the projector's two matrices, their share in ||Theta||^2 of eq. 10."""
     negatives: PositiveInt = 1
     """Uniform negatives of a pair, each mixed with the pair's one text vector; the paper's main results have one."""
+    candidates: PositiveInt = 1
+    """Remedy, not in the paper: of so many uniform items the one that the model likes best is what the text vector is
+    mixed with, as DNS would choose. Against an easy item under the text."""
     match_norm: bool = False
     """Remedy, not in the paper: scale each projected vector to the norm of the uniform negative it is mixed with, a row
     of the item table. Against a projector that lowers BPR by making its vectors long."""
@@ -84,7 +87,7 @@ class Semantic(Config):
 
 
 class SemanticSampler(nn.Module):
-    """Mixes a uniform negative with W2 ReLU(W1 e + b1) + b2, e being the encoded text negative of the pair.
+    """Mixes a uniform negative (or the hardest of several) with W2 ReLU(W1 e + b1) + b2, e being the encoded text negative of the pair.
 
     Differs from the release, whose projector is never trained, ends in a ReLU and meets hinge loss; here it is trained
     with the backbone, ends linearly and meets BPR with the sign mended (eq. 8 as printed is unbounded below). A pair
@@ -101,8 +104,8 @@ class SemanticSampler(nn.Module):
 
     @property
     def n_candidates(self) -> int:
-        """The uniform negatives that are mixed with."""
-        return self.options.negatives
+        """The uniform negatives that are mixed with, or what they are chosen from."""
+        return self.options.negatives * self.options.candidates
 
     @property
     def hops_read(self) -> HopsRead:
@@ -124,6 +127,7 @@ class SemanticSampler(nn.Module):
         text = torch.from_numpy(self.mined.vectors_of(pair_rows)).to(candidates.device)
         present = ~text[:, 0].isnan()
         counters = {"pairs": len(pair_rows), "pairs without a vector": float((~present).sum())}
+        candidates = self._mixed_with(batch, embeddings, candidates)
         if self.options.text_share == 0 and self.options.alignment_weight == 0:
             return Items(candidates, counters=counters)
         uniform = rows(embeddings.final_items, candidates)
@@ -142,6 +146,14 @@ class SemanticSampler(nn.Module):
             totals=_norms_and_scores(batch, embeddings, uniform, hard, present),
             hard=torch.where(present.reshape(-1, 1, 1), hard.detach(), torch.nan),
         )
+
+    def _mixed_with(self, batch: Batch, embeddings: Embeddings, candidates: Tensor) -> Tensor:
+        """(batch, negatives) of (batch, negatives x candidates) items."""
+        if self.options.candidates == 1:
+            return candidates
+        groups = candidates.view(len(candidates) * self.options.negatives, self.options.candidates)
+        users = rows(embeddings.final_users, batch.users).repeat_interleave(self.options.negatives, dim=0)
+        return hardest(users, embeddings.final_items, groups.contiguous()).view(len(candidates), -1)
 
     def _as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
         """e_hard as it is mixed: (batch, 1, size), or (batch, negatives, size) where norms are matched."""

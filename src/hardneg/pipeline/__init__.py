@@ -1,10 +1,10 @@
 """The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
 
 from hardneg.pipeline.data import noise, simulate, split, truth_of
-from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone
+from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone, text_key
 from hardneg.pipeline.judging import Sources, SuspectMining, mine_suspects, rate_of
 from hardneg.pipeline.labels import label, rebuild
-from hardneg.pipeline.negatives import mine_random, mine_retrieved
+from hardneg.pipeline.negatives import mine_from_labels, mine_random, mine_retrieved, mine_shuffled
 from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.released import RELEASED, evaluate_released, evaluated_released
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
@@ -40,8 +40,10 @@ __all__ = [
     "fused_key",
     "grow_trees",
     "label",
+    "mine_from_labels",
     "mine_random",
     "mine_retrieved",
+    "mine_shuffled",
     "mine_suspects",
     "mine_synthesised",
     "mine_written",
@@ -58,6 +60,7 @@ __all__ = [
     "simulate",
     "split",
     "text_alone",
+    "text_key",
     "train",
     "truth_of",
     "vectors_beside",

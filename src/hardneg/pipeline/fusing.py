@@ -91,8 +91,7 @@ def _fused(
 def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None) -> None:
     """Text alone as a run folder: cos(profile, text), nothing trained and nothing chosen."""
     config = config or FusionConfig()
-    settings = {"method": "text only", **config.model_dump(mode="json", exclude={"weights"})}
-    inputs = _inputs(split_folder, vectors_folder)
+    settings, inputs = _alone(config), _inputs(split_folder, vectors_folder)
     if artifacts.finished(out, artifacts.key_of(RUN, settings, inputs)):
         return
     started = time.perf_counter()
@@ -102,6 +101,15 @@ def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: Fusi
     made = _Made(alone, {float("inf"): fusion.value_of(alone, data.valid, data.train, config.select)}, NO_EPOCHS)
     costs = run_costs(time.perf_counter() - started, needed_by(vectors_folder))
     _write(out, made, data, settings, inputs, costs, config.select)
+
+
+def text_key(split_folder: Path, vectors_folder: Path, config: FusionConfig) -> str:
+    """The key of the run that `text_alone` would make."""
+    return artifacts.key_of(RUN, _alone(config), _inputs(split_folder, vectors_folder))
+
+
+def _alone(config: FusionConfig) -> dict[str, Any]:
+    return {"method": "text only", **config.model_dump(mode="json", exclude={"weights"})}
 
 
 def _inputs(split_folder: Path, vectors_folder: Path) -> dict[str, str]:

@@ -1,19 +1,24 @@
-"""Stages of the negatives room: retrieved negatives and the random control."""
+"""Stages of the negatives room: retrieved negatives, and controls made from other folders."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
 from hardneg import artifacts
 from hardneg.data import split as splits
-from hardneg.negatives import Retrieved, mined, random_like
+from hardneg.data.dataset import read_parquet
+from hardneg.negatives import Retrieved, controls, labels, mined, random_like
 from hardneg.negatives.retrieved import retrieve, tabulate
+from hardneg.pipeline.costs import needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.random import generator
 from hardneg.text import TextEncoder, item_texts, profiles
 from hardneg.types import Progress
+
+NOTHING_REFUSED = pl.DataFrame(schema={"user_id": pl.String})
 
 
 def mine_retrieved(
@@ -54,6 +59,36 @@ def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
         return
     data = splits.read(split_folder)
     made = random_like(mined.read(like, data.vocabulary, len(data.train)), generator(seed, "random vectors"))
-    nothing = pl.DataFrame(schema=mined.SCHEMA)
-    refused = pl.DataFrame(schema={"user_id": pl.String})
-    mined.write(out, made, nothing, refused, config=settings, inputs=inputs)
+    mined.write(out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config=settings, inputs=inputs)
+
+
+def mine_shuffled(split_folder: Path, like: Path, out: Path, seed: int) -> None:
+    """The control: another negatives folder with its pair rows permuted."""
+    settings = {"method": "shuffled", "seed": seed}
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "like": hash_of_same_split(like, mined.KIND, split_folder),
+    }
+    if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
+        return
+    data = splits.read(split_folder)
+    order = generator(seed, "shuffled pairs").permutation(len(data.train))
+    made = controls.shuffled(mined.read(like, data.vocabulary, len(data.train)), order)
+    table = controls.shuffled_table(read_parquet(like / "negatives.parquet"), order, data.train, data.vocabulary)
+    costs = needed_by(like).as_costs() | {"llm_calls": 0, "llm_tokens": 0, "money": 0.0}
+    mined.write(out, made, table, NOTHING_REFUSED, config=settings, inputs=inputs, costs=costs)
+
+
+def mine_from_labels(split_folder: Path, label_folder: Path, out: Path, what: Literal["positive", "labels"]) -> None:
+    """The controls without any model in between: the positive's own embedding, or the label itself, as e_hard."""
+    settings: dict[str, Any] = {"method": what}
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "labels": hash_of_same_split(label_folder, labels.KIND, split_folder),
+    }
+    if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
+        return
+    data = splits.read(split_folder)
+    given = labels.read(label_folder, data.train)
+    made = controls.of_labels(given) if what == "labels" else controls.of_positives(given, data.train)
+    mined.write(out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config=settings, inputs=inputs)

@@ -13,9 +13,14 @@ from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.ledger import as_notes
 from hardneg.data.split import Split
+from hardneg.errors import ConfigError
 from hardneg.finetuning import (
+    NO_BASE,
+    AnyWriter,
     Inputs,
     ModelConfig,
+    Perceptron,
+    PerceptronConfig,
     Resume,
     Space,
     Spaces,
@@ -23,6 +28,8 @@ from hardneg.finetuning import (
     Template,
     TemplateConfig,
     TuningConfig,
+    Wordless,
+    Writer,
     load,
     open_writer,
     save,
@@ -41,38 +48,49 @@ TUNED = "tuned"
 
 
 class FinetuneConfig(Config):
-    """What a language model is shown, what of it learns, and how."""
+    """What a language model is shown, what of it learns, and how; or, without one, the perceptron in its place."""
 
     template: TemplateConfig = TemplateConfig()
     model: ModelConfig = ModelConfig()
+    perceptron: PerceptronConfig = PerceptronConfig()
+    """Of base "none" alone, to which template and model mean nothing."""
     tuning: TuningConfig = TuningConfig()
+
+    def settings(self, base: str) -> dict[str, Any]:
+        """What counts for a base. Raises ConfigError where something is set that does not."""
+        foreign = {"template": TemplateConfig(), "model": ModelConfig()}
+        if base != NO_BASE:
+            foreign = {"perceptron": PerceptronConfig()}
+        for name, default in foreign.items():
+            if getattr(self, name) != default:
+                raise ConfigError(f"{name} is set, which means nothing to base {base!r}; leave it out")
+        return {"base": base, **self.model_dump(mode="json", exclude=set(foreign))}
 
 
 def finetune(
     split_folder: Path,
-    profile_folder: Path,
+    profile_folder: Path | None,
     label_folder: Path,
     out: Path,
-    source: Source,
+    source: Source | None,
     config: FinetuneConfig,
     progress: Progress | None = None,
 ) -> None:
     """Tune a base towards the labels of train pairs (eq. 11, 12); a tuned folder.
 
+    source: None for the control without a language model, a perceptron of [e_u, e_v], which reads no profiles.
     Killed at any moment, the same call goes on from the last checkpoint and leaves the same files.
     """
-    inputs = _made_from(split_folder, profile_folder, label_folder) | {"base": source.identity()}
-    settings = {"base": source.name, **config.model_dump(mode="json")}
+    inputs = _made_from(split_folder, profile_folder, label_folder, source)
+    settings = config.settings(_name(source))
     key = artifacts.key_of(TUNED, settings, inputs)
     if artifacts.finished(out, key):
         return
-    shown, given = _inputs(splits.read(split_folder), profile_folder, label_folder)
-    template = Template(source.tokenizer(), config.template)
-    template.require_room(source.positions)
+    shown, given = _inputs(splits.read(split_folder), profile_folder if source else None, label_folder)
     notes: dict[str, Any] = {}
     with artifacts.writing(out, TUNED, settings, inputs, notes) as folder:
         spaces = Spaces(Space.of(shown.users), Space.of(shown.items), Space.of(np.asarray(given.vectors, np.float32)))
-        writer = open_writer(source, config.model, spaces=spaces)
+        writer, template = _opened(source, config, spaces)
         found = tune(
             writer, template, shown, given.vectors, config.tuning, resume=Resume(folder, key), progress=progress
         )
@@ -84,26 +102,27 @@ def finetune(
 
 def mine_synthesised(
     split_folder: Path,
-    profile_folder: Path,
+    profile_folder: Path | None,
     label_folder: Path,
     tuned_folder: Path,
     out: Path,
-    source: Source,
+    source: Source | None,
     config: SynthesisConfig,
     progress: Progress | None = None,
 ) -> None:
     """Have a tuned model write the hard negative's vector of every train pair; a negatives folder without items."""
-    inputs = _made_from(split_folder, profile_folder, label_folder)
+    inputs = _made_from(split_folder, profile_folder, label_folder, source)
+    inputs.pop("base")  # the tuned folder says which
     inputs["tuned"] = hash_of_same_split(tuned_folder, TUNED, split_folder)
     settings = {"method": "synthesised", **config.model_dump(mode="json", exclude={"batch_size", "share_prefix"})}
     key = artifacts.key_of(mined.KIND, settings, inputs)
     if artifacts.finished(out, key):
         return
-    shown, _ = _inputs(splits.read(split_folder), profile_folder, label_folder)
+    shown, _ = _inputs(splits.read(split_folder), profile_folder if source else None, label_folder)
     writer, template = load(tuned_folder, source)
-    if writer.config.adapt == "lora":
+    if isinstance(writer, Writer):
         writer.fold()
-    notes: dict[str, Any] = {"source": f"synthesised by tuned {source.name}", "pairs": len(shown.pairs)}
+    notes: dict[str, Any] = {"source": _who(tuned_folder, source), "pairs": len(shown.pairs)}
     notes |= {"ledger": as_notes(shown.ledger(template))}
     with artifacts.writing(out, mined.KIND, settings, inputs, notes) as folder:
         path = synthesise(writer, template, shown, folder, config, key=key, progress=progress)
@@ -116,15 +135,41 @@ def mine_synthesised(
         )
 
 
-def _made_from(split_folder: Path, profile_folder: Path, label_folder: Path) -> dict[str, str]:
-    return {
-        "learnt from": splits.learnt_from_hash(split_folder),
-        "profiles": hash_of_same_split(profile_folder, profiles.KIND, split_folder),
-        "labels": hash_of_same_split(label_folder, labels.KIND, split_folder),
-    }
+def _made_from(
+    split_folder: Path, profile_folder: Path | None, label_folder: Path, source: Source | None
+) -> dict[str, str]:
+    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
+    if source is not None:
+        if profile_folder is None:
+            raise ConfigError(f"base {source.name!r} reads profiles, but none are given; see hardneg profile")
+        inputs["profiles"] = hash_of_same_split(profile_folder, profiles.KIND, split_folder)
+    inputs["labels"] = hash_of_same_split(label_folder, labels.KIND, split_folder)
+    return inputs | {"base": NO_BASE if source is None else source.identity()}
 
 
-def _inputs(data: Split, profile_folder: Path, label_folder: Path) -> tuple[Inputs, labels.Labels]:
+def _inputs(data: Split, profile_folder: Path | None, label_folder: Path) -> tuple[Inputs, labels.Labels]:
     """What the model is shown of each pair, and the labels."""
-    written, given = profiles.read(profile_folder), labels.read(label_folder, data.train)
-    return Inputs(data.train, written.users, written.items, given.users, given.items), given
+    given, train = labels.read(label_folder, data.train), data.train
+    if profile_folder is None:
+        return Inputs(train, [""] * train.n_users, [""] * train.n_items, given.users, given.items), given
+    written = profiles.read(profile_folder)
+    return Inputs(train, written.users, written.items, given.users, given.items), given
+
+
+def _opened(source: Source | None, config: FinetuneConfig, spaces: Spaces) -> tuple[AnyWriter, Template]:
+    if source is None:
+        return Perceptron(config.perceptron, spaces=spaces), Wordless()
+    template = Template(source.tokenizer(), config.template)
+    template.require_room(source.positions)
+    return open_writer(source, config.model, spaces=spaces), template
+
+
+def _name(source: Source | None) -> str:
+    return NO_BASE if source is None else source.name
+
+
+def _who(tuned_folder: Path, source: Source | None) -> str:
+    """For tables: what wrote the vectors."""
+    tuned = artifacts.manifest_of(tuned_folder, TUNED)["config"]["tuning"]["epochs"] > 0
+    writer = "a perceptron of embeddings (no language model)" if source is None else source.name
+    return f"synthesised by {'tuned' if tuned else 'untuned'} {writer}"

@@ -66,7 +66,7 @@ class Best(Config):
         made, each = [], self.each
         problems = self._elsewhere(cells, folders)
         for cell in cells:
-            found = each.get((cell.split, cell.model, cell.row))
+            found = each.get(cell.searched)
             made.append(cell)
             if found is None:
                 problems.append(f"tuned: search {self.search!r} has nothing for {cell.name}; search that, too")
@@ -80,7 +80,7 @@ class Best(Config):
     def _elsewhere(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
         problems, hashes = [], dict[str, dict[str, str]]()
         for cell in cells:
-            found = self.each.get((cell.split, cell.model, cell.row))
+            found = self.each.get(cell.searched)
             try:
                 inputs = hashes.setdefault(cell.split, {}) or pipeline.run_inputs(folders[cell.split], None)
             except HardnegError:
@@ -96,7 +96,7 @@ class Best(Config):
     def _unequal(self, cells: list[Cell]) -> list[str]:
         budgets: dict[tuple[str, str], set[int]] = {}
         for (split, model, row), found in self.each.items():
-            if any((cell.split, cell.model, cell.row) == (split, model, row) for cell in cells):
+            if any(cell.searched == (split, model, row) for cell in cells):
                 budgets.setdefault((split, model), set()).add(found.trials)
         return [
             f"tuned: rows of {split} / {model} had {' and '.join(map(str, sorted(found)))} trials, expected as many each"

@@ -13,13 +13,17 @@ from hardneg.pipeline import RunConfig
 from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
 from hardneg.training import FitConfig
 
+TEXT_ONLY = "text only"
+"""The line of a row's texts without its model."""
+
 
 @dataclass(frozen=True)
 class Cell:
     """One line of one table before seeds.
 
     options: settings that tell it from other lines of its row. negatives, suspects: names of the grid, where it needs some.
-    fusion: where its runs are those of another cell, of the same row, fused with text.
+    fusion: where its runs are those of another cell, of the same row, fused with text; alone: or text without them.
+    tuned_as: the row of a search whose settings it takes, its own by default.
     """
 
     split: str
@@ -29,11 +33,20 @@ class Cell:
     negatives: str | None = None
     fusion: FusionSpec | None = None
     options: tuple[tuple[str, Scalar], ...] = ()
+    alone: bool = False
+    tuned_as: str | None = None
     suspects: str | None = None
+
+    @property
+    def searched(self) -> tuple[str, str, str]:
+        """Where a search keeps its settings: split, model, row."""
+        return self.split, self.model, self.tuned_as or self.row
 
     @property
     def line(self) -> str:
         """Its name in the table: "DNS, l2 0.01"."""
+        if self.alone:
+            return TEXT_ONLY
         return self.trained if self.fusion is None else f"{self.trained} + text"
 
     @property
@@ -62,6 +75,7 @@ def cells_of(grid: Grid) -> list[Cell]:
             ),
             row.negatives,
             suspects=None if row.suspects is None else row.suspects.name,
+            tuned_as=row.tuned_as,
         )
         for (split, given), (model, backbone), (name, row) in _combinations(grid)
     ]
@@ -96,11 +110,14 @@ def with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -
 
 
 def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
-    """After every cell whose row asks for it, the one that is fused from it."""
-    found = []
+    """After every cell whose row asks for it, the one that is fused from it; after a row's first also text alone."""
+    found, with_text = [], set[tuple[str, str, str]]()
     for cell in cells:
-        fusion = grid.rows[cell.row].fusion
+        fusion, place = grid.rows[cell.row].fusion, (cell.split, cell.model, cell.row)
         found += [cell] if fusion is None else [cell, replace(cell, fusion=fusion)]
+        if fusion is not None and fusion.alone and place not in with_text:
+            found.append(replace(cell, fusion=fusion, alone=True, options=(), negatives=None))
+            with_text.add(place)
     return found
 
 

@@ -14,17 +14,18 @@ from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
-from hardneg.negatives import Ingredients, SamplerConfig, Smoothed, suspects
+from hardneg.negatives import Ingredients, MixGCF, SamplerConfig, Smoothed, suspects
 from hardneg.negatives.given import kind_of
 from hardneg.studies.cells import Cell, changed, has, setting
+from hardneg.studies.learnt import FromLabelsSpec, LabelsSpec, SynthesisedSpec
 from hardneg.studies.runs import slug
 from hardneg.studies.spec import (
     Choices,
     GivenSpec,
     Grid,
+    LikeSpec,
     NegativesSpec,
     NeighboursSpec,
-    RandomSpec,
     Range,
     RetrievedSpec,
     RowSpec,
@@ -126,7 +127,7 @@ def needs_negatives(sampler: SamplerConfig) -> bool:
 def _of_negatives_use(name: str, row: RowSpec, grid: Grid) -> list[str]:
     """Are there texts, or a folder, on every split where the row's negatives are wanted?"""
     spec = grid.negatives.get(row.negatives or "")
-    if isinstance(spec, RandomSpec):
+    if isinstance(spec, LikeSpec):
         spec = grid.negatives.get(spec.like)
     problems = []
     for split, chosen in grid.splits.items():
@@ -138,11 +139,26 @@ def _of_negatives_use(name: str, row: RowSpec, grid: Grid) -> list[str]:
             problems.append(
                 f"rows.{name}: split {split!r} has no item texts to retrieve from; restrict the row with `splits`"
             )
+        if isinstance(spec, SynthesisedSpec | FromLabelsSpec) and not _has_line(grid, split, spec.labels):
+            problems.append(
+                f"rows.{name}: labels come from row {spec.labels.row!r} with {spec.labels.model!r}, which is left out "
+                f"on split {split!r}; see its `splits` and `models`"
+            )
     return problems + _of_kind(name, row, spec)
+
+
+def _has_line(grid: Grid, split: str, labels: LabelsSpec) -> bool:
+    """False where the row that labels come from is restricted to other splits or models."""
+    row = grid.rows.get(labels.row)
+    if row is None:
+        return True  # said elsewhere
+    return (row.splits is None or split in row.splits) and (row.models is None or labels.model in row.models)
 
 
 def _reads_texts(spec: NegativesSpec | None) -> bool:
     """True where item texts are needed to make it."""
+    if isinstance(spec, SynthesisedSpec):
+        return spec.reads_texts
     return isinstance(spec, RetrievedSpec) or (isinstance(spec, NeighboursSpec) and spec.by == "text")
 
 
@@ -166,16 +182,48 @@ def _has_texts(folder: Path) -> bool:
 def _of_negatives(grid: Grid, names: Names) -> list[str]:
     problems = []
     for name, spec in grid.negatives.items():
-        if isinstance(spec, RandomSpec):
-            if spec.like not in names.negatives:
-                problems.append(f"negatives.{name}: like {spec.like!r} is no name under `negatives`")
-            elif isinstance(grid.negatives.get(spec.like), RandomSpec):
-                problems.append(f"negatives.{name}: like {spec.like!r} is random itself; take what that is like")
-            elif isinstance(grid.negatives.get(spec.like), NeighboursSpec):
-                problems.append(f"negatives.{name}: like {spec.like!r} is neighbours, which have no vectors to be like")
+        if isinstance(spec, LikeSpec):
+            problems += [f"negatives.{name}: like {spec.like!r} {text}" for text in _of_like(spec, grid, names)]
         elif isinstance(spec, GivenSpec):
             problems += _of_folders(f"negatives.{name}", spec.folders, names, kind_of)
+        elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
+            problems += [f"negatives.{name}: labels: {text}" for text in _of_labels(spec.labels, grid, names)]
+        if isinstance(spec, SynthesisedSpec):
+            problems += _of_base(name, spec)
     return problems
+
+
+def _of_like(spec: LikeSpec, grid: Grid, names: Names) -> list[str]:
+    like = grid.negatives.get(spec.like)
+    if spec.like not in names.negatives:
+        return ["is no name under `negatives`"]
+    if isinstance(like, LikeSpec):
+        return [f"is {like.method} itself; take what that is like"]
+    if isinstance(like, NeighboursSpec):
+        return ["is neighbours, which have no vectors to be like"]
+    return []
+
+
+def _of_labels(labels: LabelsSpec, grid: Grid, names: Names) -> list[str]:
+    problems = []
+    for what, given, known in (("model", labels.model, names.models), ("row", labels.row, names.rows)):
+        if given not in known:
+            problems.append(f"found {what} {given!r}, expected one of {', '.join(sorted(known))}")
+    row = grid.rows.get(labels.row)
+    if row is not None and not isinstance(row.sampler, MixGCF):
+        problems.append(
+            f"row {labels.row!r} has sampler {row.sampler.kind!r}, expected 'mixgcf', whose negatives labels are"
+        )
+    return problems
+
+
+def _of_base(name: str, spec: SynthesisedSpec) -> list[str]:
+    """What is set must mean something to the base."""
+    try:
+        spec.config().settings(spec.base)
+    except ConfigError as error:
+        return [f"negatives.{name}: {error}"]
+    return []
 
 
 def _of_folders(where: str, folders: Mapping[str, Path], names: Names, kind: Callable[[Path], str]) -> list[str]:
@@ -221,6 +269,8 @@ def of_lines(cells: list[Cell]) -> list[str]:
     for split, model in dict.fromkeys((cell.split, cell.model) for cell in cells):
         lines = [cell.line for cell in cells if (cell.split, cell.model) == (split, model)]
         problems += _same_folder(lines, "rows")
+        twice = {line for line in lines if lines.count(line) > 1}
+        problems += [f"rows: two lines are called {line!r}; rename one, or let one row alone have it" for line in twice]
     return problems
 
 

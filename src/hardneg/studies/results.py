@@ -184,7 +184,7 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
     cells = [cell for cell in study.cells if (cell.split, cell.model) == (split, model)]
     stands = {cell.line: [run for run in runs if run.cell is cell and run.stands] for cell in cells}
     released = _released(study, stands)
-    remarks = [_remark(cell, len(stands[cell.line]), len(study.spec.seeds)) for cell in cells]
+    remarks = [_remark(cell, len(stands[cell.line]), len(study.seeds(cell))) for cell in cells]
     remarks = [remark for remark in remarks if remark]
     enough = [cell for cell in cells if len(stands[cell.line]) >= FEWEST_SEEDS]
     base = baseline_line(study.spec.baseline, cells)
@@ -251,6 +251,6 @@ def _settings(study: Study) -> Settings | None:
     if study.spec.tuned is None:
         return None
     best = read_best(study.spec.tuned)
-    headers, cells, spaces = found_cells(best, {(cell.split, cell.model, cell.row) for cell in study.cells})
+    headers, cells, spaces = found_cells(best, {cell.searched for cell in study.cells})
     budget = f"Found by search {best.search!r} on validation pairs alone, every trial with seed {best.seed}."
     return Settings(headers, cells, [budget, *spaces])

@@ -25,6 +25,7 @@ from hardneg.pipeline import (
     evaluated,
     evaluated_released,
     fuse,
+    text_alone,
     train,
 )
 from hardneg.report.tables import Measured
@@ -47,9 +48,9 @@ def slug(name: str) -> str:
 
 @dataclass(frozen=True)
 class Fusion:
-    """The line whose runs are fused, with which encoded texts, and how."""
+    """The line whose runs are fused (None: text alone), with which encoded texts, and how."""
 
-    of: str
+    of: str | None
     vectors: Path
     config: FusionConfig
 
@@ -73,7 +74,8 @@ class Row:
 
     def fused_from(self, runs: Path, seed: int) -> Path:
         """Where the run lies that is fused, or the run itself where none is."""
-        return runs / f"{slug(self.name if self.fusion is None else self.fusion.of)}-seed{seed}"
+        of = None if self.fusion is None else self.fusion.of
+        return runs / f"{slug(of or self.name)}-seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,11 @@ class Job:
         return self.row.config.model_copy(update={"fit": fit})
 
     def do(self, progress: Progress) -> None:
-        """Train, or fuse what was trained, and evaluate."""
-        if self.row.fusion is not None:
-            given = self.row.fusion
+        """Train, or fuse what was trained, or take text alone, and evaluate."""
+        given = self.row.fusion
+        if given is not None and given.of is None:
+            text_alone(self.split, given.vectors, self.folder, given.config)
+        elif given is not None:
             fuse(self.row.fused_from(self.runs, self.seed), self.split, given.vectors, self.folder, given.config)
         else:
             train(

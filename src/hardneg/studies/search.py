@@ -182,7 +182,7 @@ class Search:
     @cached_property
     def stages(self) -> Stages:
         """The shared folders."""
-        return Stages(self.spec, self.out, self.device)
+        return Stages(self.spec, self.cells, self.out, self.device)
 
     def tasks(self) -> list[CellSearch]:
         """One task a cell."""

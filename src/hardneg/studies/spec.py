@@ -20,6 +20,7 @@ from hardneg.models import ModelConfig
 from hardneg.negatives import Retrieved, SamplerConfig
 from hardneg.negatives.neighbours import By
 from hardneg.pipeline import FusionConfig, SuspectsUse
+from hardneg.studies.learnt import FromLabelsSpec, SynthesisedSpec
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
@@ -81,6 +82,19 @@ class RandomSpec(Config):
     seed: int = 0
 
 
+class ShuffledSpec(Config):
+    """The control: other negatives, their pair rows permuted."""
+
+    method: Literal["shuffled"]
+    like: str
+    """A name under `negatives`."""
+    seed: int = 0
+
+
+LikeSpec = RandomSpec | ShuffledSpec
+"""Made from other negatives of the file."""
+
+
 class NeighboursSpec(Config):
     """Neighbours of items by `hardneg neighbours`, for the sampler "smoothed"."""
 
@@ -101,7 +115,10 @@ class GivenSpec(Config):
     """Split -> folder."""
 
 
-NegativesSpec = Annotated[RetrievedSpec | RandomSpec | NeighboursSpec | GivenSpec, Field(discriminator="method")]
+NegativesSpec = Annotated[
+    RetrievedSpec | RandomSpec | ShuffledSpec | NeighboursSpec | SynthesisedSpec | FromLabelsSpec | GivenSpec,
+    Field(discriminator="method"),
+]
 
 
 class SuspectsSpec(Config):
@@ -149,6 +166,8 @@ class FusionSpec(Config):
     weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = FusionConfig().weights
     profile: Literal["profiles", "items"] = "profiles"
     centred: bool = True
+    alone: bool = False
+    """A third line, "text only": the cosine without the model. It trains nothing; every seed gives the same run."""
 
     def config(self, select: str) -> FusionConfig:
         """As the stage takes it."""
@@ -163,6 +182,11 @@ class RowSpec(Config):
     """A name under `negatives`."""
     suspects: RowSuspects | None = None
     """As {name: rule, use: both}."""
+    tuned_as: Name | None = None
+    """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
+    that it differs from it in one thing."""
+    seeds: PositiveInt | None = None
+    """Study: so many of the study's seeds, from the first on, where not all; controls may have fewer."""
     fit: FitConfig = FitConfig()
     """Training settings of this row; they go before those of the split and of the file."""
     splits: tuple[str, ...] | None = None

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hardneg import artifacts, pipeline
-from hardneg.errors import HardnegError
+from hardneg.errors import ConfigError, HardnegError
+from hardneg.pipeline import RunConfig
 from hardneg.studies.cells import Cell
+from hardneg.studies.learnt import FromLabelsSpec, LabelsSpec, Place, SynthesisedSpec
 from hardneg.studies.runs import slug
-from hardneg.studies.spec import GivenSpec, Grid, NeighboursSpec, RandomSpec
+from hardneg.studies.spec import GivenSpec, Grid, LikeSpec, NeighboursSpec, RandomSpec, RetrievedSpec
 from hardneg.types import Progress
 
 
@@ -18,10 +20,11 @@ from hardneg.types import Progress
 class Stages:
     """Where the shared folders of a grid lie, and which could not be made.
 
-    failed: (split, name of the negatives) -> reason.
+    cells: of the grid, with the settings that their runs have. failed: (split, name of the negatives) -> reason.
     """
 
     grid: Grid
+    cells: Sequence[Cell]
     out: Path
     device: str = "cpu"
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -52,7 +55,7 @@ class Stages:
         for cell in cells:
             if cell.negatives is not None:
                 spec = self.grid.negatives[cell.negatives]
-                source = [spec.like] if isinstance(spec, RandomSpec) else []
+                source = [spec.like] if isinstance(spec, LikeSpec) else []
                 wanted |= dict.fromkeys((cell.split, name) for name in (*source, cell.negatives))
         return list(wanted)
 
@@ -89,22 +92,40 @@ class Stages:
     def _make(self, split: str, name: str, progress: Progress | None) -> None:
         folder, out = self.grid.splits[split].folder, self._of(split) / f"negatives-{slug(name)}"
         spec = self.grid.negatives[name]
-        if isinstance(spec, RandomSpec):
+        if isinstance(spec, LikeSpec):
             like = self.negatives(split, spec.like)
             assert like is not None
-            pipeline.mine_random(folder, like, out, spec.seed)
+            mine_like = pipeline.mine_random if isinstance(spec, RandomSpec) else pipeline.mine_shuffled
+            mine_like(folder, like, out, spec.seed)
+        elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
+            Place(folder, self._of(split), self.device).make(spec, self._mixgcf(split, spec.labels), out, progress)
+        elif isinstance(spec, RetrievedSpec):
+            self._retrieve(folder, self._of(split) / "profiles", spec, out, progress)
         elif isinstance(spec, NeighboursSpec):
-            from hardneg.text import encoder
+            self._find_neighbours(folder, spec, out, progress)
 
-            opened = encoder(spec.encoder, device=self.device) if spec.by == "text" else None
-            pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
-        elif not isinstance(spec, GivenSpec):
-            from hardneg.text import encoder
+    def _mixgcf(self, split: str, labels: LabelsSpec) -> RunConfig:
+        """The settings of the run that labels come from."""
+        place = split, labels.model, labels.row
+        for cell in self.cells:
+            if (cell.split, cell.model, cell.row) == place:
+                return cell.config
+        raise ConfigError(f"found no line {' / '.join(place)}, expected one that labels can come from")
 
-            profiles = self._of(split) / "profiles"
-            pipeline.profile(folder, profiles)
-            chosen = encoder(spec.encoder, device=self.device)
-            pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
+    def _retrieve(
+        self, folder: Path, profiles: Path, spec: RetrievedSpec, out: Path, progress: Progress | None
+    ) -> None:
+        from hardneg.text import encoder
+
+        pipeline.profile(folder, profiles)
+        chosen = encoder(spec.encoder, device=self.device)
+        pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
+
+    def _find_neighbours(self, folder: Path, spec: NeighboursSpec, out: Path, progress: Progress | None) -> None:
+        from hardneg.text import encoder
+
+        opened = encoder(spec.encoder, device=self.device) if spec.by == "text" else None
+        pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
 
     def _of(self, split: str) -> Path:
         return self.out / "shared" / slug(split)

@@ -48,7 +48,7 @@ class Study:
     @cached_property
     def stages(self) -> Stages:
         """The shared folders."""
-        return Stages(self.spec, self.out, self.device)
+        return Stages(self.spec, self.cells, self.out, self.device)
 
     @property
     def results(self) -> Path:
@@ -59,6 +59,10 @@ class Study:
     def metrics(self) -> tuple[str, ...]:
         """Everything a run is scored by."""
         return tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics]))
+
+    def seeds(self, cell: Cell) -> tuple[int, ...]:
+        """Those that a cell is run under."""
+        return self.spec.seeds[: self.spec.rows[cell.row].seeds]
 
     def job(self, cell: Cell, seed: int) -> Job:
         """The run of one cell under one seed."""
@@ -75,14 +79,14 @@ class Study:
         if cell.fusion is None:
             return None
         vectors = self.stages.vectors(cell.split, cell.fusion.encoder)
-        return Fusion(cell.trained, vectors, cell.fusion.config(cell.config.fit.select))
+        return Fusion(None if cell.alone else cell.trained, vectors, cell.fusion.config(cell.config.fit.select))
 
     def runs(self) -> list[Run]:
         """Every run, seed after seed, and whether it stands. ConfigError where folders hold something else."""
         inputs = _Inputs()
         found, others = [], []
         for seed in self.spec.seeds:
-            for cell in self.cells:
+            for cell in (cell for cell in self.cells if seed in self.seeds(cell)):
                 job = self.job(cell, seed)
                 try:
                     stands = inputs.stands(job)
@@ -149,10 +153,14 @@ class _Inputs:
         return artifacts.finished(job.folder, key) and job.scored
 
     def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
-        base = job.row.fused_from(job.runs, job.seed)
-        if any(not (folder / artifacts.MANIFEST).is_file() for folder in (base, fusion.vectors)):
+        base = None if fusion.of is None else job.row.fused_from(job.runs, job.seed)
+        needed = [fusion.vectors, *([] if base is None else [base])]
+        if any(not (folder / artifacts.MANIFEST).is_file() for folder in needed):
             return False
-        key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
+        if base is None:
+            key = pipeline.text_key(job.split, fusion.vectors, fusion.config)
+        else:
+            key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
         return artifacts.finished(job.folder, key) and job.scored
 
     def _of(self, split: Path, row: Row) -> dict[str, str]:

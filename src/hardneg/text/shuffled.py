@@ -1,0 +1,23 @@
+"""The control "titles shuffled": a split whose items are spoken of in the words of other items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from numpy.random import Generator
+
+from hardneg.data import columns as c
+from hardneg.data.split import Split
+
+
+def with_titles_shuffled(split: Split, rng: Generator) -> Split:
+    """Texts permuted among items, and reviews among the pairs that have one; pairs and ids stay.
+
+    What is made from it keeps every word and every length, and says nothing of whom it is about. An item's text moves as
+    a whole: title, brand, categories, attributes, description.
+    """
+    texts, order = split.texts, rng.permutation(len(split.texts))
+    words = texts.drop(c.ITEM_ID)[order]
+    moved = texts.select(c.ITEM_ID).hstack(words)
+    said = split.reviews[c.REVIEW].gather(rng.permutation(len(split.reviews)))
+    return replace(split, texts=moved.select(texts.columns), reviews=split.reviews.with_columns(said))
