@@ -10,12 +10,13 @@ from torch import nn
 
 from hardneg.data import Dataset, Split, SplitConfig, make_split
 from hardneg.data import dataset as datasets
+from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.evaluation import Evaluation, inner_product
 from hardneg.evaluation import evaluate as rank_and_measure
 from hardneg.models import Anchor, Backbone
 from hardneg.negatives import Ingredients, Mined, Neighbours, SamplerConfig, Uniform, UniformCandidates
-from hardneg.training import FitConfig, Fitted, Resume, Watch
+from hardneg.training import ExtraPositives, FitConfig, Fitted, Resume, Watch
 from hardneg.training import fit as train_loop
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Embeddings, Observer
@@ -56,6 +57,8 @@ def fit(
     sampler: SamplerConfig | None = None,
     mined: Mined | None = None,
     neighbours: Neighbours | None = None,
+    excluded: Interactions | None = None,
+    extra: ExtraPositives | None = None,
     epochs: int | None = None,
     seed: int | None = None,
     config: FitConfig | None = None,
@@ -66,7 +69,10 @@ def fit(
 ) -> Fitted:
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation.
 
-    mined, neighbours: for samplers that need them. anchor: see `hardneg.models.anchor`. Test pairs are not read. The process keeps freed memory from then on (`training.memory`). epochs and seed, where given, replace those of config.
+    mined, neighbours: for samplers that need them. anchor: see `hardneg.models.anchor`. excluded: what candidates are
+    drawn outside of, in place of the train pairs alone (`negatives.excluding`). extra: positives besides the train pairs.
+    Validation masks train pairs alone, whatever these two say. Test pairs are not read. The process keeps freed memory
+    from then on (`training.memory`). epochs and seed, where given, replace those of config.
     """
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
@@ -83,9 +89,10 @@ def fit(
         model,
         split.train,
         (sampler or Uniform()).build(ingredients),
-        UniformCandidates(split.train),
+        UniformCandidates(split.train if excluded is None else excluded),
         settings,
         validate=validate,
+        extra=extra,
         observers=observers,
         resume=resume,
         watch=watch,

@@ -7,32 +7,41 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from hardneg import artifacts
 from hardneg.config import parse
 from hardneg.data import split as splits
-from hardneg.diagnostics import Check, check_mask, check_same, check_split, redraw
+from hardneg.diagnostics import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.errors import ConfigError
 from hardneg.finetuning import SynthesisConfig, TuningConfig
-from hardneg.negatives import DNS, LabelOptions, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
+from hardneg.negatives import DNS, LabelOptions, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform, suspects
 from hardneg.pipeline import (
+    RELEASED,
     RUN,
     FinetuneConfig,
     RunConfig,
+    Sources,
+    SuspectsUse,
     finetune,
+    grow_trees,
     label,
     mine_random,
     mine_retrieved,
+    mine_suspects,
     mine_synthesised,
     profile,
     read_run,
     train,
 )
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.released import KIND as RELEASED_KIND
+from hardneg.pipeline.released import MASKED, SPARED
 from hardneg.text import TextEncoder, item_texts
 from hardneg.training import FitConfig
+from hardneg.trees import TreesConfig
 from hardneg.types import Floats, Progress
 
 TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
@@ -71,7 +80,8 @@ class Remembering:
 def audit_split(
     split_folder: Path, encoder: TextEncoder, *, epochs: int = 2, progress: Progress | None = None
 ) -> list[Check]:
-    """Check a split: what is in it, and whether test or validation pairs reach profiles, negatives or training.
+    """Check a split: what is in it, and whether test or validation pairs reach profiles, negatives, trees, suspects or
+    training.
 
     Every sampler is trained for a fixed number of epochs, so that early stopping plays no part. Without item texts
     there is nothing to mine, and the semantic sampler is left out; the checks say so.
@@ -80,6 +90,7 @@ def audit_split(
     remembering, with_text = Remembering(encoder), any(item_texts(data.texts))
     samplers: list[SamplerConfig] = [Uniform(), DNS(), MixGCF(), *([Semantic()] if with_text else [])]
     done = itertools.count(1)
+    judged: list[Check] = []
 
     def make(folder: Path, work: Path) -> dict[str, str]:
         hashes = _mined(folder, work, remembering, progress) if with_text else {}
@@ -89,13 +100,17 @@ def audit_split(
             hashes |= _trained(folder, work / sampler.kind, config, negatives)
             if progress is not None:
                 progress("short trainings", next(done), 3 * len(samplers))
-        return hashes | _learnt(folder, work, work / MixGCF().kind)
+        hashes |= _learnt(folder, work, work / MixGCF().kind) | _judged(folder, work, epochs, progress)
+        if not judged:  # of the split as it is
+            judged.extend(check_candidates(suspects.read(work / "suspects", data), data))
+        return hashes
 
     parts = [*(["profiles", "negatives"] if with_text else []), *(f"{s.kind} training" for s in samplers)]
-    made = ", ".join([*parts, "labels", "tuning and synthesis without a language model"])
+    learnt = ["labels", "tuning and synthesis without a language model", "trees", "suspects", "training with suspects"]
+    made = ", ".join([*parts, *learnt])
     checks = _redrawn(split_folder, make)
     said = [Check(c.question, c.passed, f"{c.detail}: {made}" if c.passed else c.detail) for c in checks]
-    return [*check_split(data), *said]
+    return [*check_split(data), *judged, *said]
 
 
 def _mined(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | None) -> dict[str, str]:
@@ -105,6 +120,17 @@ def _mined(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | 
     mine_random(folder, work / "negatives", work / "random", seed=0)
     folders = ("profiles", "negatives", "random")
     return {f"{name}/{file}": digest for name in folders for file, digest in _hashes(work / name)}
+
+
+def _judged(folder: Path, work: Path, epochs: int, progress: Progress | None) -> dict[str, str]:
+    """Grow trees over the uniform run, judge its candidates by rule, train on the suspects; hashes by folder and file."""
+    run = work / "uniform"
+    grow_trees(folder, work / "trees", TreesConfig(), run=run, progress=progress)
+    mine_suspects(folder, work / "suspects", Sources(run=run, trees=work / "trees"), progress=progress)
+    use = SuspectsUse(use="both", graph=True)
+    config = RunConfig(fit=FitConfig(epochs=epochs, check_every=epochs), suspects=use)
+    made = {f"{name}/{file}": digest for name in ("trees", "suspects") for file, digest in _hashes(work / name)}
+    return made | _trained(folder, work / "with suspects", config, None, work / "suspects")
 
 
 def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
@@ -117,8 +143,27 @@ def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
     return {f"{one.name}/{file}": digest for one in made for file, digest in _hashes(one)}
 
 
-def audit_run(run_folder: Path, split_folder: Path, negatives: Path | None, *, epochs: int = 2) -> list[Check]:
-    """Check a run: what it masks, what it was trained on, and whether held-out pairs reach its training."""
+def audit_suspects(folder: Path, split_folder: Path) -> list[Check]:
+    """Check a suspects folder, whoever made it: whether held-out pairs decided who has candidates, or what was called
+    liked. Whether our own stage reads held-out pairs, `audit_split` tells by making everything again."""
+    made_from = artifacts.manifest_of(folder, suspects.KIND)["made_from"].get("learnt from")
+    same = made_from == splits.learnt_from_hash(split_folder)
+    detail = "hashes of train pairs, reviews, texts and ids are equal" if same else "they differ"
+    first = Check("the suspects were judged from this split", same, detail)
+    data = splits.read(split_folder)
+    return [first, *(check_candidates(suspects.read(folder, data), data) if same else [])]
+
+
+def audit_run(
+    run_folder: Path,
+    split_folder: Path,
+    negatives: Path | None,
+    suspects_folder: Path | None = None,
+    *,
+    epochs: int = 2,
+) -> list[Check]:
+    """Check a run: what it masks, what it was trained on, and whether held-out pairs reach its training, or decided
+    what its suspects are."""
     manifest = artifacts.manifest_of(run_folder, RUN)
     if "method" in manifest["config"]:
         raise ConfigError(f"{run_folder} is {manifest['config']['method']}, which trains nothing; audit a trained run")
@@ -130,8 +175,32 @@ def audit_run(run_folder: Path, split_folder: Path, negatives: Path | None, *, e
     return [
         Check("the run was trained on this split", same, detail),
         check_mask(read_run(run_folder).seen, splits.read(split_folder).train),
-        *_redrawn(split_folder, lambda folder, work: _trained(folder, work / "run", short, negatives)),
+        _check_evaluations(run_folder),
+        *([] if suspects_folder is None else _check_same_suspects(manifest, suspects_folder, split_folder)),
+        *_redrawn(split_folder, lambda folder, work: _trained(folder, work / "run", short, negatives, suspects_folder)),
     ]
+
+
+def _check_evaluations(run_folder: Path) -> Check:
+    """The released mask, where the run was scored under it, is no evaluation."""
+    folder = run_folder / RELEASED
+    question = "no evaluation masks what a method added"
+    if not (folder / artifacts.MANIFEST).is_file():
+        return Check(question, True, "none under DTL-NS's released mask")
+    notes = artifacts.manifest_of(folder, RELEASED_KIND)["notes"]
+    added, spared = (notes[name] for name in (MASKED, SPARED))
+    detail = f"{folder.name}/ masks {added:,} added pairs and spares {spared:,} because they are held out"
+    return Check(question, False, f"{detail}; it stands apart from the honest evaluation")
+
+
+def _check_same_suspects(manifest: dict[str, Any], folder: Path, split_folder: Path) -> list[Check]:
+    """The suspects are those of the run, and as they should be."""
+    same = manifest["made_from"].get(suspects.KIND) == hash_of_same_split(folder, suspects.KIND, split_folder)
+    question = "the run was trained with these suspects"
+    data = splits.read(split_folder)
+    threshold = (manifest["config"].get("suspects") or {}).get("threshold", suspects.THRESHOLD)
+    judged = check_candidates(suspects.read(folder, data), data, threshold=threshold)
+    return [Check(question, same, "hashes are equal" if same else "hashes differ"), *judged]
 
 
 def _redrawn(split_folder: Path, make: Make) -> list[Check]:
@@ -152,8 +221,10 @@ def _redrawn(split_folder: Path, make: Make) -> list[Check]:
     return checks
 
 
-def _trained(folder: Path, out: Path, config: RunConfig, negatives: Path | None) -> dict[str, str]:
-    train(folder, out, config, negatives=negatives)
+def _trained(
+    folder: Path, out: Path, config: RunConfig, negatives: Path | None, judged: Path | None = None
+) -> dict[str, str]:
+    train(folder, out, config, negatives=negatives, suspects=judged)
     return {f"{out.name}/{name}": h for name, h in _hashes(out) if name in TRAINED}
 
 

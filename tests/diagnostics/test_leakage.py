@@ -54,7 +54,7 @@ def test_redrawn_pairs_are_new_and_as_many(store: tuple[Split, Truth], part: str
 
 def test_our_stages_pass(folders: Path) -> None:
     checks = audit_split(folders / "split", WordCounts())
-    assert len(checks) == 6
+    assert len(checks) == 9
     assert all(check.passed for check in checks), checks
     assert "labels, tuning and synthesis without a language model" in checks[-1].detail
 

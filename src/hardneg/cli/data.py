@@ -1,4 +1,4 @@
-"""`hardneg data ...`: import, simulate, describe, split."""
+"""`hardneg data ...`: import, simulate, describe, split, noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hardneg.cli.shell import JsonOption, command, emit, emit_counts, table
 if TYPE_CHECKING:
     from hardneg.data.describe import Description
 
-app = typer.Typer(help="Bring data in, simulate a store, describe, split.", no_args_is_help=True)
+app = typer.Typer(help="Bring data in, simulate a store, describe, split, disturb.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option(help="Folder to make.")]
 
 
@@ -98,6 +98,39 @@ def split(
     made = pipeline.split(dataset, out, config)
     counts = {name: len(getattr(made, name)) for name in ("train", "valid", "test")}
     counts |= {"users": made.train.n_users, "items": made.train.n_items}
+    ledger = tuple(Entry(**entry) for entry in manifest_of(out, "split")["notes"]["ledger"])
+    emit_counts(counts, ledger, out, as_json=as_json)
+
+
+@app.command("noise")
+@command
+def noise(
+    split: Annotated[Path, typer.Argument(help="Split folder.")],
+    out: Out = Path("data/noisy-split"),
+    false_positives: Annotated[float, typer.Option(help="Added to train, as a share of its pairs.")] = 0.1,
+    hidden: Annotated[float, typer.Option(help="Share of train pairs taken out of it.")] = 0.1,
+    by: Annotated[
+        Literal["uniform", "popularity"], typer.Option(help="How the items of false positives are drawn.")
+    ] = "uniform",
+    seed: Annotated[int, typer.Option(help="Other pairs of the same number.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Put false positives into train and hide true ones: a split folder whose valid and test pairs are as they were.
+
+    What was done stands in noise.parquet, which only diagnostics read.
+
+    Example: `hardneg data noise data/shop-split --false-positives 0.1 --hidden 0.1 --out data/noisy-split`
+    """
+    from hardneg import pipeline
+    from hardneg.artifacts import manifest_of
+    from hardneg.config import parse
+    from hardneg.data.ledger import Entry
+    from hardneg.data.noise import NoiseConfig
+
+    values = {"false_positives": false_positives, "hidden": hidden, "by": by, "seed": seed}
+    made = pipeline.noise(split, out, parse(NoiseConfig, values, where="hardneg data noise"))
+    counts = {"false positives added": len(made.noise.added), "true positives hidden": len(made.noise.hidden)}
+    counts |= {name: len(getattr(made.split, name)) for name in ("train", "valid", "test")}
     ledger = tuple(Entry(**entry) for entry in manifest_of(out, "split")["notes"]["ledger"])
     emit_counts(counts, ledger, out, as_json=as_json)
 

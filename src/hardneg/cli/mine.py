@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from hardneg.llm.session import Session
     from hardneg.types import Progress
 
-Method = Literal["retrieved", "semantic", "synthesised", "random", "shuffled", "positive", "labels"]
+Method = Literal["retrieved", "semantic", "synthesised", "dual-tree", "random", "shuffled", "positive", "labels"]
+JudgeName = Literal["rule", "random", "all", "recorded", "llm", "llm-logprob", "titles"]
+NEGATIVES, SUSPECTS = Path("out/negatives"), Path("out/suspects")
 ALLOWED: dict[str, set[str]] = {
     "retrieved": {"profiles", "set"},
     "semantic": {"profiles", "set", "llm", "way", "engine", "prices", "key-variable", "estimate"},
     "synthesised": {"profiles", "set", "labels", "tuned"},
+    "dual-tree": {"run", "trees", "judge", "like", "labels", "set", "llm", "engine", "prices", "key-variable"},
     "random": {"like"},
     "shuffled": {"like"},
     "positive": {"labels"},
@@ -36,16 +39,37 @@ def mine(
         typer.Option(
             help="retrieved: nearest catalogue texts, no LLM. semantic: a language model names them. "
             "synthesised: a tuned one writes their vectors. "
+            "dual-tree: no negatives, but suspects: unobserved items that a judge calls liked. "
             "Controls: random, vectors of equal norm; shuffled, those of other pairs; positive, the embedding of the "
             "pair's own item; labels, what was to be learnt."
         ),
     ] = "retrieved",
-    out: Annotated[Path, typer.Option(help="Negatives folder to make.")] = Path("out/negatives"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to make; out/negatives, or out/suspects for dual-tree.", show_default=False),
+    ] = None,
     profiles: Annotated[
         Path | None, typer.Option(help="Profiles folder; without, retrieved makes extractive ones in OUT-profiles.")
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(help="random, shuffled: the negatives folder whose norms or vectors are taken.")
+        Path | None,
+        typer.Option(
+            help="random, shuffled: the negatives folder whose norms or vectors are taken. judge random: the suspects "
+            "folder whose rate is."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="dual-tree: run of a model trained on the split, whose best items are candidates."),
+    ] = None,
+    trees: Annotated[Path | None, typer.Option(help="dual-tree: folder by `hardneg trees`.")] = None,
+    judge: Annotated[
+        JudgeName | None,
+        typer.Option(
+            help="dual-tree: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on "
+            "titles; recorded, from --labels; controls: random, all.",
+            show_default="rule",
+        ),
     ] = None,
     encoder: Annotated[
         str,
@@ -64,7 +88,11 @@ def mine(
     ] = None,
     tuned: Annotated[Path | None, typer.Option(help="synthesised: folder by `hardneg finetune`.")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="synthesised: the labels folder that it was tuned with; positive, labels.")
+        Path | None,
+        typer.Option(
+            help="synthesised: the labels folder that it was tuned with; positive, labels. judge recorded: Parquet or CSV "
+            "of user_id, item_id, label, or the folder that DTL-NS released."
+        ),
     ] = None,
     base: Annotated[str, typer.Option(help="synthesised: the base that it was tuned on, or none.")] = "minilm",
     option: Annotated[
@@ -72,7 +100,8 @@ def mine(
         typer.Option(
             "--set",
             help="NAME=VALUE. retrieved: n, pool, profile_share, duplicate. semantic: ask.n, ask.pairs_per_call, "
-            "ask.temperature, use.grounding.nearest, ...",
+            "ask.temperature, use.grounding.nearest, ... dual-tree: candidates, codes (given, shuffled, random), seed, "
+            "judge.per_call, judge.reverse, judge.rate, judge.threshold, judge.by.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="random, shuffled: of the vectors, of the order.")] = 0,
@@ -85,7 +114,7 @@ def mine(
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Find a hard negative for every train pair.
+    """Find a hard negative for every train pair, or (dual-tree) suspects among every train user's candidates.
 
     Examples:
 
@@ -94,17 +123,27 @@ def mine(
     `hardneg mine data/shop-split --method semantic --llm openai:gpt-4o-mini --profiles out/profiles --way grounded --engine budget_money=20 --out out/named`
 
     `hardneg mine data/shop-split --method random --like out/negatives --out out/random`
+
+    `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge rule --out out/suspects`
+
+    `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
     """
     from hardneg.artifacts import manifest_of
+    from hardneg.cli import judging
     from hardneg.cli.asking import money_text, read_costs, session
     from hardneg.negatives import mined
 
     given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
-    given |= {"tuned": tuned, "labels": labels}
+    given |= {"tuned": tuned, "labels": labels, "run": run, "trees": trees, "judge": judge}
     given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate}
     _require_options_of(method, given, reads_profiles=base != "none")
     use_threads(threads)
     require_device(device)
+    out = out or (SUSPECTS if method == "dual-tree" else NEGATIVES)
+    if method == "dual-tree":
+        asked = (llm, store, engine, prices, key_variable, device)
+        judging.judge(split, out, judge or "rule", run, trees, like, labels, option, asked, as_json=as_json)
+        return
     if method in ("random", "shuffled", "positive", "labels"):
         _control(method, split, out, like, labels, seed)
     elif method == "synthesised":
@@ -212,6 +251,7 @@ def _require_options_of(method: str, given: Mapping[str, object], *, reads_profi
         "semantic": ("llm", "profiles"),
         "synthesised": (*(("profiles",) if reads_profiles else ()), "labels", "tuned"),
         "retrieved": (),
+        "dual-tree": (),
     }[method]
     lacking = [name for name in needed if not given[name]]
     if lacking:

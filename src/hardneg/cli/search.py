@@ -72,7 +72,9 @@ def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
         done = len(task.ended())
         folders = [task.folder / f"trial-{trial.trial:03}" for trial in task.ended() if trial.value is not None]
         finished = tuple(folder for folder in folders if folder.is_dir())  # trials may have come without their runs
-        wanted.append(Wanted(task.name, task.split, task.negatives, task.cell.config, task.budget - done, finished))
+        left = task.budget - done
+        made_from = task.negatives, task.cell.config
+        wanted.append(Wanted(task.name, task.split, *made_from, left, finished, task.suspects))
     with bars() as bar:
         found = estimates(wanted, device=read.device, told=bar)
     trials, stand = sum(task.budget for task in tasks), sum(len(task.ended()) for task in tasks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from hardneg.cli.grids import emit_estimate, failures, grid_progress
 from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table, use_threads
 
 if TYPE_CHECKING:
-    from hardneg.studies.results import Results
+    from hardneg.studies.results import Results, Table
     from hardneg.studies.study import Study
 
 
@@ -61,7 +61,17 @@ def study(
         raise typer.Exit(FAILED)
 
 
+def _released(made: Table) -> dict[str, Any]:
+    from hardneg.evaluation.released import WARNING
+
+    if made.released is None:
+        return {}
+    return {"released mask": {"honest": False, "warning": WARNING, "rows": made.released.frame.to_dicts()}}
+
+
 def _say(read: Study, results: Results, *, as_json: bool) -> None:
+    from hardneg.evaluation.released import WARNING
+
     if as_json:
         values = {
             "tables": [
@@ -69,6 +79,7 @@ def _say(read: Study, results: Results, *, as_json: bool) -> None:
                     "split": made.split,
                     "model": made.model,
                     "rows": made.frame.to_dicts() if made.frame is not None else [],
+                    **_released(made),
                 }
                 for made in results.tables
             ],
@@ -83,6 +94,9 @@ def _say(read: Study, results: Results, *, as_json: bool) -> None:
             console().print(table(made.headers, made.cells))
         for remark in made.remarks:
             console().print(remark, markup=False)
+        if made.released is not None:
+            console().print(WARNING, style="bold red", markup=False)
+            console().print(table(made.released.headers, made.released.cells))
     if results.settings is not None:
         console().print(table(results.settings.headers, results.settings.cells))
         for note in results.settings.notes:
@@ -102,7 +116,15 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
         stands = [run.job.folder for run in own if run.stands]
         first = own[0].job
         wanted.append(
-            Wanted(cell.name, first.split, first.row.negatives, cell.config, len(own) - len(stands), tuple(stands))
+            Wanted(
+                cell.name,
+                first.split,
+                first.row.negatives,
+                cell.config,
+                len(own) - len(stands),
+                tuple(stands),
+                first.row.suspects,
+            )
         )
     with bars() as bar:
         found = estimates(wanted, device=read.device, told=bar)

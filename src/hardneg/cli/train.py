@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hardneg.cli.options import chosen
 from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 
+if TYPE_CHECKING:
+    from hardneg.pipeline import SuspectsUse
+
 
 def train(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     model: Annotated[str, typer.Option(help="mf or lightgcn.")] = "lightgcn",
     sampler: Annotated[str, typer.Option(help="uniform, dns, mixgcf, semantic or smoothed.")] = "uniform",
-    out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER-seedN].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER[-USE]-seedN].")] = None,
     negatives: Annotated[
         Path | None, typer.Option(help="For semantic a negatives folder, for smoothed a neighbours folder.")
+    ] = None,
+    suspects: Annotated[Path | None, typer.Option(help="Suspects folder; say what for with --use-suspects.")] = None,
+    use_suspects: Annotated[
+        Literal["exclude", "positives", "both"] | None,
+        typer.Option(help="Draw no candidate among the suspects, train on them as positives, or both."),
+    ] = None,
+    suspects_option: Annotated[
+        list[str] | None,
+        typer.Option("--suspects-set", help="NAME=VALUE of their use, as threshold=0.7, weight=0.5 or graph=true."),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
@@ -55,6 +67,8 @@ def train(
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set alpha=0.2`
 
     `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
+
+    `hardneg train data/shop-split --suspects out/suspects --use-suspects both --suspects-set weight=0.5`
     """
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
@@ -71,12 +85,22 @@ def train(
         sampler=chosen(SamplerConfig, sampler, SAMPLERS, option or [], where="--sampler"),
         fit=parse(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
         anchor=None if anchor is None else parse(AnchorConfig, {"weight": anchor_weight}, where="--anchor-weight"),
+        suspects=_use(use_suspects, suspects_option or []),
     )
-    folder = out or Path("runs") / f"{model}-{sampler}-seed{config.fit.seed}"
+    made_of = [model, sampler, *([] if use_suspects is None else [use_suspects])]
+    folder = out or Path("runs") / "-".join([*made_of, f"seed{config.fit.seed}"])
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
         pipeline.train(
-            split, folder, config, negatives=negatives, truth=truth, anchor=anchor, device=device, watch=watch
+            split,
+            folder,
+            config,
+            negatives=negatives,
+            suspects=suspects,
+            truth=truth,
+            anchor=anchor,
+            device=device,
+            watch=watch,
         )
     notes = manifest_of(folder, pipeline.RUN)["notes"]
     text = f"{folder}: kept epoch {notes['best epoch']} of {notes['epochs']} (by validation {config.fit.select})"
@@ -84,3 +108,16 @@ def train(
     if missing:
         text += f"; {missing / notes['pairs']:.1%} of the pairs served had no text vector and kept a uniform negative"
     emit({**notes, "out": str(folder)}, as_json=as_json, text=text)
+
+
+def _use(use: str | None, pairs: list[str]) -> SuspectsUse | None:
+    from hardneg.config import overrides, parse
+    from hardneg.errors import ConfigError
+    from hardneg.pipeline import SuspectsUse
+
+    if use is None:
+        if pairs:
+            raise ConfigError(f"found --suspects-set {pairs[0]!r} without a use; pass --use-suspects too")
+        return None
+    found: SuspectsUse = parse(SuspectsUse, {"use": use, **overrides(pairs)}, where="--suspects-set")
+    return found

@@ -5,6 +5,7 @@ Everything above the data room reads a split, never a dataset's interactions: he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,8 +103,18 @@ def _train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(said).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
 
 
-def write(folder: Path, split: Split, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
-    """Write a split folder: three Parquet files of pairs, the vocabulary, the texts and the train reviews."""
+def write(
+    folder: Path,
+    split: Split,
+    *,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    more: Mapping[str, pl.DataFrame] | None = None,
+) -> None:
+    """Write a split folder: three Parquet files of pairs, the vocabulary, the texts and the train reviews.
+
+    more: file name -> a table that `read` does not read and that nothing is learnt from.
+    """
     notes = {
         "ledger": as_notes(split.ledger),
         "users": split.train.n_users,
@@ -118,6 +129,8 @@ def write(folder: Path, split: Split, *, config: dict[str, Any], inputs: dict[st
         users.write_parquet(out / "users.parquet")
         split.texts.write_parquet(out / "items.parquet")
         split.reviews.write_parquet(out / "train_reviews.parquet")
+        for name, frame in (more or {}).items():
+            frame.write_parquet(out / name)
 
 
 def read(folder: Path) -> Split:

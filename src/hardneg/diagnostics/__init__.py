@@ -1,9 +1,11 @@
 """Measurements that read held-out pairs or the truth, and feed nothing."""
 
+from hardneg.diagnostics.candidate_leaks import check_candidate_users, check_candidates, check_held_out_suspects
 from hardneg.diagnostics.false_hard import FalseHardNegatives, false_hard_negatives
 from hardneg.diagnostics.gap import Gap, linear_cka, mean_cosine, nearest_items, semantic_behavioural_gap, spread
 from hardneg.diagnostics.gradients import GradientBias, negative_gradient_bias
 from hardneg.diagnostics.grounded import FalseNegatives, false_negatives_by_way, named_false_negatives
+from hardneg.diagnostics.identification import Identification, against_pairs, against_truth
 from hardneg.diagnostics.information import infonce_bound
 from hardneg.diagnostics.label_map import LabelMap, compare_maps, map_to_labels
 from hardneg.diagnostics.label_rivals import DrawnLabels, Rivals, draw_further, rivals_of
@@ -21,12 +23,18 @@ __all__ = [
     "FalseNegatives",
     "Gap",
     "GradientBias",
+    "Identification",
     "LabelMap",
     "LossGradients",
     "NearestItems",
     "Rivals",
     "ServedFalseNegatives",
     "ServedVectors",
+    "against_pairs",
+    "against_truth",
+    "check_candidate_users",
+    "check_candidates",
+    "check_held_out_suspects",
     "check_mask",
     "check_same",
     "check_split",

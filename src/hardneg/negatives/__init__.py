@@ -3,6 +3,7 @@
 from hardneg.negatives.candidates import CandidateSource, UniformCandidates
 from hardneg.negatives.config import SAMPLERS, SamplerConfig
 from hardneg.negatives.dns import DNS
+from hardneg.negatives.exclusion import Exclusion, excluding
 from hardneg.negatives.labels import LabelOptions, Labels, draw_labels
 from hardneg.negatives.mined import Mined, random_like
 from hardneg.negatives.mixgcf import MixGCF
@@ -19,6 +20,7 @@ __all__ = [
     "DNS",
     "SAMPLERS",
     "CandidateSource",
+    "Exclusion",
     "Ingredients",
     "LabelOptions",
     "Labels",
@@ -36,6 +38,7 @@ __all__ = [
     "WrittenNegatives",
     "compare_ways",
     "draw_labels",
+    "excluding",
     "ground_texts",
     "random_like",
     "tabulate_written",

@@ -50,8 +50,21 @@ class Mined:
         return ~np.isnan(self.vectors[:, 0])
 
     def vectors_of(self, pair_rows: Indices) -> Floats:
-        """(rows, size) float32, NaN where missing; reads only these rows of a memory-mapped file."""
-        return np.asarray(self.vectors[pair_rows], dtype=np.float32)
+        """(rows, size) float32, NaN where missing; reads only these rows of a memory-mapped file.
+
+        A row beyond the train pairs is that of an extra positive, which has none.
+        """
+        known = pair_rows < len(self.vectors)
+        if known.all():
+            return np.asarray(self.vectors[pair_rows], dtype=np.float32)
+        found = np.full((len(pair_rows), self.vectors.shape[1]), np.nan, np.float32)
+        found[known] = self.vectors[pair_rows[known]]
+        return found
+
+    def items_of(self, pair_rows: Indices) -> Indices:
+        """(rows, n) catalogue items, -1 where there is none, as for every row beyond the train pairs."""
+        known = pair_rows < len(self.items)
+        return np.where(known[:, None], self.items[np.where(known, pair_rows, 0)], -1)
 
 
 def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:

@@ -134,7 +134,7 @@ class SemanticSampler(nn.Module):
         projected = self.project(text.nan_to_num(0.0))
         hard = self.as_served(projected, uniform)
         alpha = (self.options.text_share * present).reshape(-1, 1, 1)
-        named = torch.from_numpy(self.mined.items[pair_rows]).to(candidates.device)
+        named = torch.from_numpy(self.mined.items_of(pair_rows)).to(candidates.device)
         named = named.unsqueeze(1).expand(-1, candidates.shape[1], -1)
         return Vectors(
             vectors=(1 - alpha) * uniform + alpha * hard,

@@ -1,4 +1,4 @@
-"""Stages of the data room: simulate, split, and the truth of what was simulated."""
+"""Stages of the data room: simulate, split, disturb, and the truth of what was simulated."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
+from hardneg.data import noise as noises
 from hardneg.data import simulate as simulation
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
+from hardneg.data.noise import NoiseConfig, Noisy, disturb
 from hardneg.data.split import Split
 from hardneg.data.splitting import SplitConfig, make_split
 from hardneg.data.truth import Truth
@@ -28,6 +30,16 @@ def split(dataset: Path, out: Path, config: SplitConfig) -> Split:
     if not artifacts.finished(out, artifacts.key_of(splits.KIND, settings, inputs)):
         splits.write(out, make_split(datasets.read(dataset), config), config=settings, inputs=inputs)
     return splits.read(out)
+
+
+def noise(split_folder: Path, out: Path, config: NoiseConfig) -> Noisy:
+    """Make a split folder whose train pairs hold false positives and lack true ones; what these are stands beside."""
+    inputs = {"split": artifacts.folder_hash(split_folder)}
+    settings = {"noise": config.model_dump(mode="json")}
+    if not artifacts.finished(out, artifacts.key_of(splits.KIND, settings, inputs)):
+        made = disturb(splits.read(split_folder), config)
+        splits.write(out, made.split, config=settings, inputs=inputs, more={noises.NAME: made.noise.table()})
+    return Noisy(splits.read(out), noises.read(out))
 
 
 def truth_of(dataset: Path, split_folder: Path) -> Truth:

@@ -70,7 +70,7 @@ def evaluate_run(
     score = inner_product(run.embeddings, shortlist=shortlist)
     found = evaluate(score, data.test, masked, metrics=metrics)
     with artifacts.writing(out, EVALUATION, settings, inputs) as folder:
-        _write_evaluation(folder, found, run.vocabulary)
+        write_evaluation(folder, found, run.vocabulary)
     return out
 
 
@@ -99,10 +99,11 @@ def _evaluation_of(
     return settings, inputs
 
 
-def _write_evaluation(folder: Path, found: Evaluation, vocabulary: Vocabulary) -> None:
+def write_evaluation(folder: Path, found: Evaluation, vocabulary: Vocabulary, *, part: str = "test") -> None:
+    """Write metrics.parquet (split, metric, k, value) and per_user.parquet; part: what stands in the column "split"."""
     names = [(name, *name.split("@")) for name in found.values]
     pl.DataFrame(
-        [{"split": "test", "metric": m, "k": int(k), "value": float(found.values[name].mean())} for name, m, k in names]
+        [{"split": part, "metric": m, "k": int(k), "value": float(found.values[name].mean())} for name, m, k in names]
     ).write_parquet(folder / "metrics.parquet")
     ids = [vocabulary.user_ids[user] for user in found.users]
     pl.DataFrame({c.USER_ID: ids, "held_out": found.n_relevant, **found.values}).write_parquet(

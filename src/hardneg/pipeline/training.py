@@ -29,6 +29,7 @@ from hardneg.negatives import Mined, Neighbours, SamplerConfig, Uniform, given
 from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.pipeline.places import text_places
+from hardneg.pipeline.suspects import SuspectsUse, inputs_of, require_both, use
 from hardneg.text import encoded
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
@@ -45,14 +46,18 @@ class RunConfig(Config):
     model: ModelConfig = LightGCNConfig()
     sampler: SamplerConfig = Uniform()
     fit: FitConfig = FitConfig()
+    suspects: SuspectsUse | None = None
+    """What is done with a suspects folder, if one is given."""
     anchor: AnchorConfig | None = None
     """Tie the item table to the items' texts, whose vectors `train` is given; none by default."""
 
     @model_serializer(mode="wrap")
     def _as_said(self, values_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is not there is not said: runs without an anchor keep the keys that they had before there were any."""
+        """What is not there is not said: runs without it keep the keys that they had before there was any."""
         values: dict[str, Any] = values_of(self)
-        return {name: value for name, value in values.items() if name != "anchor" or value is not None}
+        return {
+            name: value for name, value in values.items() if name not in ("anchor", "suspects") or value is not None
+        }
 
 
 def train(
@@ -61,6 +66,7 @@ def train(
     config: RunConfig,
     *,
     negatives: Path | None = None,
+    suspects: Path | None = None,
     truth: Path | None = None,
     anchor: Path | None = None,
     device: str = "cpu",
@@ -68,12 +74,13 @@ def train(
 ) -> None:
     """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
 
-    negatives: a negatives or a neighbours folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
-    serves is then measured against it, which changes nothing of the training. anchor: a vectors folder of this split, where
-    `config.anchor` says how its item table is tied to them.
+    negatives: a negatives or a neighbours folder, for samplers that need one. suspects: a suspects folder, where `config.suspects`
+    says what for. truth: a simulated dataset folder; what the sampler serves is then measured against it, which changes
+    nothing of the training. anchor: a vectors folder of this split, where `config.anchor` says how its item table is tied to them.
     """
+    require_both(config.suspects, suspects)
     settings = _run_settings(config, against_truth=truth is not None)
-    inputs = run_inputs(split_folder, negatives) | _anchor_inputs(config, anchor, split_folder)
+    inputs = run_inputs(split_folder, negatives, suspects) | _anchor_inputs(config, anchor, split_folder)
     key = run_key(config, inputs, against_truth=truth is not None)
     if artifacts.finished(out, key):
         return
@@ -85,9 +92,10 @@ def train(
     )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
-    notes = _notes(needed, device)
+    used = use(data, config.suspects, suspects)
+    notes = _notes(needed, device) | used.notes
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
-        model = config.model.build(data.train, seed=config.fit.seed).to(device)
+        model = config.model.build(used.graph, seed=config.fit.seed).to(device)
         tied = _anchored(model, config, anchor, data)
         notes |= {"anchor": as_notes(tied.ledger)} if tied else {}
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
@@ -98,13 +106,15 @@ def train(
             sampler=config.sampler,
             mined=needed if isinstance(needed, Mined) else None,
             neighbours=needed if isinstance(needed, Neighbours) else None,
+            excluded=used.excluded,
+            extra=used.extra,
             config=config.fit,
             observers=observers,
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
             watch=watch,
             anchor=tied,
         )
-        _write_run(folder, fitted, data, config, needed_by(negatives))
+        _write_run(folder, fitted, data, config, needed_by(negatives) + needed_by(suspects))
         examples.table().write_parquet(folder / "examples.parquet")
         if served is not None:
             served.table().write_parquet(folder / "served.parquet")
@@ -113,7 +123,7 @@ def train(
     (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
 
 
-def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
+def run_inputs(split_folder: Path, negatives: Path | None, suspects: Path | None = None) -> dict[str, str]:
     """Hashes of what a run is made from; no test pair among them."""
     inputs = {
         "learnt from": splits.learnt_from_hash(split_folder),
@@ -122,7 +132,7 @@ def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
     if negatives is not None:
         kind = given.kind_of(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
-    return inputs
+    return inputs | inputs_of(suspects, split_folder)
 
 
 def _anchor_inputs(config: RunConfig, anchor: Path | None, split_folder: Path) -> dict[str, str]:

@@ -81,7 +81,7 @@ def profile_written(
         foretold = estimate or estimate_writing(data, session.model, config, None, QUICKLY)
         meter = Metered(session)
         found = write_profiles(data, meter, session.model, config)
-        costs = _costs(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold, Needed())
+        costs = costs_of(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold, Needed())
         profiles.write(out, found, data, config=settings, inputs=inputs, costs=costs)
     return profiles.read(out)
 
@@ -119,7 +119,7 @@ def mine_written(
     foretold = estimate or estimate_writing(data, asking.model, written, ask, QUICKLY)
     meter = Metered(asking)
     texts = write_negatives(data, written, meter, asking.model, ask)
-    costs = _costs(
+    costs = costs_of(
         asking, dict(zip((NEGATIVES, FOLLOW_UPS), meter.runs, strict=False)), foretold, needed_by(profile_folder)
     )
     _write(out, texts, data, encoder, session, options, costs, settings, inputs, progress)
@@ -190,7 +190,7 @@ def estimate(
     return estimate_writing(data, session.model, known, ask, config, session)
 
 
-def _costs(session: Session, took: Mapping[str, Spent], foretold: Estimate, before: Needed) -> dict[str, Any]:
+def costs_of(session: Session, took: Mapping[str, Spent], foretold: Estimate, before: Needed) -> dict[str, Any]:
     """What was paid now, what all was needed whoever paid for it, and how far off the estimate was.
 
     before: what earlier stages needed.

@@ -21,7 +21,7 @@ TEXT_ONLY = "text only"
 class Cell:
     """One line of one table before seeds.
 
-    options: settings that tell it from other lines of its row. negatives: a name of the grid, where it needs some.
+    options: settings that tell it from other lines of its row. negatives, suspects: names of the grid, where it needs some.
     fusion: where its runs are those of another cell, of the same row, fused with text; alone: or text without them.
     tuned_as: the row of a search whose settings it takes, its own by default.
     """
@@ -35,6 +35,7 @@ class Cell:
     options: tuple[tuple[str, Scalar], ...] = ()
     alone: bool = False
     tuned_as: str | None = None
+    suspects: str | None = None
 
     @property
     def searched(self) -> tuple[str, str, str]:
@@ -66,8 +67,14 @@ def cells_of(grid: Grid) -> list[Cell]:
             split,
             model,
             name,
-            RunConfig(model=backbone, sampler=row.sampler, fit=fit_of(grid, given, row)),
+            RunConfig(
+                model=backbone,
+                sampler=row.sampler,
+                fit=fit_of(grid, given, row),
+                suspects=None if row.suspects is None else row.suspects.config,
+            ),
             row.negatives,
+            suspects=None if row.suspects is None else row.suspects.name,
             tuned_as=row.tuned_as,
         )
         for (split, given), (model, backbone), (name, row) in _combinations(grid)
@@ -117,7 +124,8 @@ def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
 def has(config: RunConfig, field: str) -> bool:
     """True where a run has the setting "fit.l2", "sampler.candidates", ...; the kind of a thing is no setting of it."""
     part, _, name = field.partition(".")
-    return name not in ("kind", "seed") and name in type(getattr(config, part)).model_fields
+    found = getattr(config, part)
+    return found is not None and name not in ("kind", "seed") and name in type(found).model_fields
 
 
 def setting(config: RunConfig, field: str) -> Scalar:

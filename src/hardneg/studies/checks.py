@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
-from hardneg.negatives import Ingredients, MixGCF, SamplerConfig, Smoothed
+from hardneg.negatives import Ingredients, MixGCF, SamplerConfig, Smoothed, suspects
 from hardneg.negatives.given import kind_of
 from hardneg.studies.cells import Cell, changed, has, setting
 from hardneg.studies.learnt import FromLabelsSpec, LabelsSpec, SynthesisedSpec
@@ -31,6 +31,7 @@ from hardneg.studies.spec import (
     RowSpec,
     Space,
     SplitSpec,
+    StudySpec,
 )
 
 
@@ -60,8 +61,10 @@ def of_grid(grid: Grid, names: Names) -> list[str]:
     for name, split in grid.splits.items():
         problems += _of_split(name, split)
     for name, row in grid.rows.items():
-        problems += _of_row(name, row, names) + _of_negatives_use(name, row, grid)
+        problems += _of_row(name, row, names) + _of_negatives_use(name, row, grid) + _of_suspects_use(name, row, grid)
     problems += _of_negatives(grid, names)
+    for name, given in grid.suspects.items():
+        problems += _of_folders(f"suspects.{name}", given.folders, names, lambda _: suspects.KIND)
     fits = {"fit": grid.fit, **{f"rows.{name}.fit": row.fit for name, row in grid.rows.items()}}
     fits |= {f"splits.{name}.fit": split.fit for name, split in grid.splits.items()}
     return problems + [
@@ -182,7 +185,7 @@ def _of_negatives(grid: Grid, names: Names) -> list[str]:
         if isinstance(spec, LikeSpec):
             problems += [f"negatives.{name}: like {spec.like!r} {text}" for text in _of_like(spec, grid, names)]
         elif isinstance(spec, GivenSpec):
-            problems += _of_given(name, spec, names)
+            problems += _of_folders(f"negatives.{name}", spec.folders, names, kind_of)
         elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
             problems += [f"negatives.{name}: labels: {text}" for text in _of_labels(spec.labels, grid, names)]
         if isinstance(spec, SynthesisedSpec):
@@ -223,16 +226,39 @@ def _of_base(name: str, spec: SynthesisedSpec) -> list[str]:
     return []
 
 
-def _of_given(name: str, spec: GivenSpec, names: Names) -> list[str]:
+def _of_folders(where: str, folders: Mapping[str, Path], names: Names, kind: Callable[[Path], str]) -> list[str]:
     problems = []
-    for split, folder in spec.folders.items():
+    for split, folder in folders.items():
         if split not in names.splits:
-            problems.append(f"negatives.{name}: {split!r} is no name under `splits`")
+            problems.append(f"{where}: {split!r} is no name under `splits`")
         try:
-            artifacts.manifest_of(folder, kind_of(folder))
+            artifacts.manifest_of(folder, kind(folder))
         except DataError as error:
-            problems.append(f"negatives.{name}: {error}")
+            problems.append(f"{where}: {error}")
     return problems
+
+
+def _of_suspects_use(name: str, row: RowSpec, grid: Grid) -> list[str]:
+    """Is there a suspects folder of that name on every split of the row?"""
+    if row.suspects is None:
+        return []
+    wanted, spec = row.suspects.name, grid.suspects.get(row.suspects.name)
+    if spec is None:
+        named = ", ".join(grid.suspects) or "none is named"
+        return [f"rows.{name}: found suspects {wanted!r}, expected a name under `suspects` ({named})"]
+    return [
+        f"rows.{name}: no suspects folder is given for split {split!r}"
+        for split in grid.splits
+        if split not in spec.folders and (row.splits is None or split in row.splits)
+    ]
+
+
+def of_released_mask(spec: StudySpec) -> list[str]:
+    """It names suspects of the file."""
+    if spec.released_mask is None or spec.released_mask in spec.suspects:
+        return []
+    named = ", ".join(spec.suspects) or "none is named"
+    return [f"released_mask: found {spec.released_mask!r}, expected a name under `suspects` ({named})"]
 
 
 def of_lines(cells: list[Cell]) -> list[str]:

@@ -15,7 +15,7 @@ from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import evaluate, inner_product
 from hardneg.negatives import Mined, Neighbours, Smoothed, given
-from hardneg.pipeline import RUN, RunConfig
+from hardneg.pipeline import RUN, RunConfig, suspects
 from hardneg.random import generator
 
 SECONDS = 1.5
@@ -37,6 +37,7 @@ class Wanted:
     config: RunConfig
     left: int
     finished: Sequence[Path] = ()
+    suspects: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class _Timings:
     def of(self, cell: Wanted) -> tuple[float, float]:
         """Seconds of an epoch, and of a look at validation."""
         fit = cell.config.fit.model_dump(include={"batch_size"})
-        key = str((cell.split, cell.negatives, cell.config.model, cell.config.sampler, fit))
+        parts = cell.config.model, cell.config.sampler, cell.config.suspects
+        key = str((cell.split, cell.negatives, cell.suspects, *parts, fit))
         if key not in self._made:
             data = self._read(cell.split)
             self._made[key] = self._epoch(cell, data), self._look(cell, data)
@@ -114,14 +116,24 @@ class _Timings:
         return data
 
     def _epoch(self, cell: Wanted, data: Split) -> float:
-        model = cell.config.model.build(data.train, seed=0).to(self._device)
+        used = suspects.use(data, cell.config.suspects, cell.suspects)
+        model = cell.config.model.build(used.graph, seed=0).to(self._device)
         watch = _Stopwatch()
         # Never a look at validation: the timing ends before the last of so many epochs.
         fit = cell.config.fit.model_copy(update={"epochs": 10**6, "check_every": 10**6})
         try:
             mined, neighbours = _given(cell, data)
-            sampler = cell.config.sampler
-            api.fit(model, data, sampler=sampler, mined=mined, neighbours=neighbours, config=fit, watch=watch)
+            api.fit(
+                model,
+                data,
+                sampler=cell.config.sampler,
+                mined=mined,
+                neighbours=neighbours,
+                excluded=used.excluded,
+                extra=used.extra,
+                config=fit,
+                watch=watch,
+            )
         except _Enough:
             return watch.seconds_per_step * watch.steps
         raise AssertionError("unreachable: the watch ends the training")

@@ -19,6 +19,7 @@ from hardneg.report import tables
 from hardneg.studies.best import read_best
 from hardneg.studies.cells import Cell
 from hardneg.studies.pool import Outcome
+from hardneg.studies.released import Released
 from hardneg.studies.runs import collect, slug
 from hardneg.studies.search_tables import found_cells
 from hardneg.studies.study import Run, Study
@@ -61,6 +62,8 @@ class Table:
     cells: list[list[str]]
     remarks: list[str]
     latex: str = ""
+    released: Released | None = None
+    """The same runs under the released mask, where the study asks for that."""
 
     @property
     def title(self) -> str:
@@ -71,7 +74,8 @@ class Table:
     def markdown(self) -> str:
         """The table and its remarks."""
         drawn = tables.markdown(self.headers, self.cells) if self.frame is not None else ""
-        return drawn + "".join(f"\n{remark}\n" for remark in self.remarks)
+        beside = "" if self.released is None else self.released.markdown
+        return drawn + "".join(f"\n{remark}\n" for remark in self.remarks) + beside
 
 
 @dataclass(frozen=True)
@@ -179,18 +183,25 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
     """Compare the lines that have seeds enough."""
     cells = [cell for cell in study.cells if (cell.split, cell.model) == (split, model)]
     stands = {cell.line: [run for run in runs if run.cell is cell and run.stands] for cell in cells}
+    released = _released(study, stands)
     remarks = [_remark(cell, len(stands[cell.line]), len(study.seeds(cell))) for cell in cells]
     remarks = [remark for remark in remarks if remark]
     enough = [cell for cell in cells if len(stands[cell.line]) >= FEWEST_SEEDS]
     base = baseline_line(study.spec.baseline, cells)
     if base not in (cell.line for cell in enough):
         why = f"No comparison: {base!r} has {len(stands[base])} finished seeds, expected {FEWEST_SEEDS} at least."
-        return Table(split, model, None, [], [], [why, *remarks])
+        return Table(split, model, None, [], [], [why, *remarks], released=released)
     measured = [_measured(stands[cell.line]) for cell in enough]
     frame = tables.comparison(measured, base, study.spec.metrics)
     headers, text = tables.as_text(frame, study.spec.metrics, base)
     latex = tables.latex(frame, study.spec.metrics, base)
-    return Table(split, model, frame, headers, text, remarks, latex)
+    return Table(split, model, frame, headers, text, remarks, latex, released)
+
+
+def _released(study: Study, stands: Mapping[str, Sequence[Run]]) -> Released | None:
+    """None where no run is scored under the released mask."""
+    scored = {line: [run.job.folder for run in runs if run.job.released is not None] for line, runs in stands.items()}
+    return Released.of(scored, study.spec.metrics) if any(scored.values()) else None
 
 
 def _measured(runs: Sequence[Run]) -> tables.Measured:
@@ -215,6 +226,8 @@ def _write(table: Table, path: Path) -> None:
     if table.frame is not None:
         table.frame.write_parquet(path.with_name(f"{path.name}.parquet"))
         path.with_name(f"{path.name}.tex").write_text(table.latex, encoding="utf-8")
+    if table.released is not None:
+        table.released.frame.write_parquet(path.with_name(f"{path.name}-released-mask.parquet"))
     path.with_name(f"{path.name}.md").write_text(table.markdown, encoding="utf-8")
 
 

@@ -14,7 +14,20 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
-from hardneg.pipeline import EVALUATION, METRICS, RUN, FusionConfig, RunConfig, evaluate_run, fuse, text_alone, train
+from hardneg.pipeline import (
+    EVALUATION,
+    METRICS,
+    RUN,
+    FusionConfig,
+    RunConfig,
+    evaluate_released,
+    evaluate_run,
+    evaluated,
+    evaluated_released,
+    fuse,
+    text_alone,
+    train,
+)
 from hardneg.report.tables import Measured
 from hardneg.studies import pool
 from hardneg.training import Watch
@@ -44,7 +57,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table to be: a name, a run (its seed is replaced), and the negatives folder it needs, if any.
+    """A line of the table to be: a name, a run (its seed is replaced), and the negatives and suspects it needs, if any.
 
     fusion: where nothing is trained and finished runs are fused with text.
     """
@@ -53,6 +66,7 @@ class Row:
     config: RunConfig
     negatives: Path | None = None
     fusion: Fusion | None = None
+    suspects: Path | None = None
 
     def folder(self, runs: Path, seed: int) -> Path:
         """Where the run of one seed lies."""
@@ -76,6 +90,8 @@ class Job:
     metrics: tuple[str, ...] = METRICS
     device: str = "cpu"
     label: str = ""
+    released: Path | None = None
+    """Suspects whose released mask it is scored under as well."""
 
     @property
     def name(self) -> str:
@@ -106,11 +122,21 @@ class Job:
                 self.folder,
                 self.config,
                 negatives=self.row.negatives,
+                suspects=self.row.suspects,
                 truth=self.truth,
                 device=self.device,
                 watch=by_epoch(self.name, self.config.fit.epochs, progress),
             )
         evaluate_run(self.folder, self.split, self.metrics)
+        if self.released is not None:
+            evaluate_released(self.folder, self.split, self.released, self.metrics)
+
+    @property
+    def scored(self) -> bool:
+        """Does every evaluation of the finished run stand?"""
+        if self.released is not None and not evaluated_released(self.folder, self.split, self.released, self.metrics):
+            return False
+        return evaluated(self.folder, self.split, self.metrics)
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:

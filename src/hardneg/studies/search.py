@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -78,6 +78,7 @@ class CellSearch:
     seed: int
     folder: Path
     device: str = "cpu"
+    suspects: Path | None = None
 
     @property
     def name(self) -> str:
@@ -98,7 +99,7 @@ class CellSearch:
 
     def do(self, progress: Progress) -> None:
         """Go through the trials; what ended is checked against the replay and not repeated."""
-        inputs = pipeline.run_inputs(self.split, self.negatives)
+        inputs = pipeline.run_inputs(self.split, self.negatives, self.suspects)
         before, trials = self.ended(), list[Trial]()
         for number in range(self.budget):
             settings = self.settings_of(number, trials)
@@ -144,6 +145,7 @@ class CellSearch:
                 folder,
                 config,
                 negatives=self.negatives,
+                suspects=self.suspects,
                 device=self.device,
                 watch=by_epoch(self.name, fit.epochs, of_all),
             )
@@ -190,7 +192,7 @@ class Search:
         space = applied(self.spec.space, self.spec.rows[cell.row])
         fit = cell.config.fit.model_copy(update={"seed": self.spec.seed})
         return CellSearch(
-            Cell(cell.split, cell.model, cell.row, cell.config.model_copy(update={"fit": fit}), cell.negatives),
+            replace(cell, config=cell.config.model_copy(update={"fit": fit})),
             self.spec.splits[cell.split].folder,
             self.stages.negatives(cell.split, cell.negatives),
             {field: entry for field, entry in sorted(space.items()) if has(cell.config, field)},
@@ -198,6 +200,7 @@ class Search:
             self.spec.seed,
             self.out / "trials" / slug(cell.split) / slug(cell.model) / slug(cell.row),
             self.device,
+            self.stages.suspects(cell.split, cell.suspects),
         )
 
     def run(

@@ -19,7 +19,7 @@ from hardneg.config import Config
 from hardneg.models import ModelConfig
 from hardneg.negatives import Retrieved, SamplerConfig
 from hardneg.negatives.neighbours import By
-from hardneg.pipeline import FusionConfig
+from hardneg.pipeline import FusionConfig, SuspectsUse
 from hardneg.studies.learnt import FromLabelsSpec, SynthesisedSpec
 from hardneg.training import FitConfig
 
@@ -29,8 +29,8 @@ Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
 """What a line of a table, a split or a model is called; its letters and digits name folders."""
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Metric = Annotated[str, StringConstraints(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")]
-Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model)\.[a-z0-9_]+$")]
-"""A setting of a run by its place: fit.l2, sampler.candidates, model.hops."""
+Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)\.[a-z0-9_]+$")]
+"""A setting of a run by its place: fit.l2, sampler.candidates, model.hops, suspects.weight."""
 
 
 def _folder_alone(value: object) -> object:
@@ -121,6 +121,26 @@ NegativesSpec = Annotated[
 ]
 
 
+class SuspectsSpec(Config):
+    """Suspects that stand already."""
+
+    method: Literal["given"] = "given"
+    folders: dict[str, Path]
+    """Split -> folder."""
+
+
+class RowSuspects(SuspectsUse):
+    """Which suspects a row uses, and how."""
+
+    name: str
+    """A name under `suspects`."""
+
+    @property
+    def config(self) -> SuspectsUse:
+        """As a run takes it."""
+        return SuspectsUse.model_validate(self.model_dump(exclude={"name"}))
+
+
 class Choices(Config):
     """One of these values."""
 
@@ -160,6 +180,8 @@ class RowSpec(Config):
     sampler: SamplerConfig
     negatives: str | None = None
     """A name under `negatives`."""
+    suspects: RowSuspects | None = None
+    """As {name: rule, use: both}."""
     tuned_as: Name | None = None
     """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
     that it differs from it in one thing."""
@@ -184,6 +206,7 @@ class Grid(Config):
     splits: Annotated[dict[Name, Annotated[SplitSpec, BeforeValidator(_folder_alone)]], Field(min_length=1)]
     models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
     negatives: dict[Name, NegativesSpec] = Field(default_factory=dict)
+    suspects: dict[Name, SuspectsSpec] = Field(default_factory=dict)
     rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
     fit: FitConfig = FitConfig()
 
@@ -199,6 +222,9 @@ class StudySpec(Grid):
         tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_counted), AfterValidator(_distinct)
     ] = tuple(range(5))
     """How many (5 means 0 to 4), or which. Differences are tested from three seeds on."""
+    released_mask: str | None = None
+    """A name under `suspects`: where it has a folder, every run is scored a second time under the mask of DTL-NS's
+    released code, for a table of its own that says so. Nothing is compared or chosen by it."""
     baseline: str
     """The row, or the line, that others are compared with. Of a row with several lines it is the first."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] = ("ndcg@20", "recall@20")

@@ -36,6 +36,14 @@ class Stages:
         spec = self.grid.negatives[name]
         return spec.folders[split] if isinstance(spec, GivenSpec) else self._of(split) / f"negatives-{slug(name)}"
 
+    def suspects(self, split: str, name: str | None) -> Path | None:
+        """The suspects folder of a name on a split."""
+        return None if name is None else self.grid.suspects[name].folders[split]
+
+    def released(self, split: str, name: str | None) -> Path | None:
+        """The suspects folder whose released mask runs are scored under; None on a split that has none."""
+        return None if name is None else self.grid.suspects[name].folders.get(split)
+
     def stand(self, split: str, name: str | None) -> bool:
         """True where the negatives are made, or none are needed."""
         folder = self.negatives(split, name)

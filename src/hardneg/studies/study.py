@@ -68,9 +68,12 @@ class Study:
         """The run of one cell under one seed."""
         split = self.spec.splits[cell.split]
         runs = self.out / "runs" / slug(cell.split) / slug(cell.model)
-        row = Row(cell.line, cell.config, self.stages.negatives(cell.split, cell.negatives), self._fusion(cell))
+        negatives = self.stages.negatives(cell.split, cell.negatives)
+        suspects = self.stages.suspects(cell.split, cell.suspects)
+        row = Row(cell.line, cell.config, negatives, self._fusion(cell), suspects)
         label = f"{cell.name}, seed {seed}"
-        return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label)
+        released = self.stages.released(cell.split, self.spec.released_mask)
+        return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label, released)
 
     def _fusion(self, cell: Cell) -> Fusion | None:
         if cell.fusion is None:
@@ -138,7 +141,7 @@ class _Inputs:
     """Hashes of what runs are made from, each computed once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, Path | None], dict[str, str]] = {}
+        self._known: dict[tuple[Path, Path | None, Path | None], dict[str, str]] = {}
 
     def stands(self, job: Job) -> bool:
         """True where the run is trained and scored; ConfigError where its folder holds something else."""
@@ -146,9 +149,8 @@ class _Inputs:
             return False
         if job.row.fusion is not None:
             return self._fused_stands(job, job.row.fusion)
-        key = pipeline.run_key(job.config, self._of(job.split, job.row.negatives), against_truth=job.truth is not None)
-        trained = artifacts.finished(job.folder, key)
-        return trained and pipeline.evaluated(job.folder, job.split, job.metrics)
+        key = pipeline.run_key(job.config, self._of(job.split, job.row), against_truth=job.truth is not None)
+        return artifacts.finished(job.folder, key) and job.scored
 
     def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
         base = None if fusion.of is None else job.row.fused_from(job.runs, job.seed)
@@ -159,9 +161,10 @@ class _Inputs:
             key = pipeline.text_key(job.split, fusion.vectors, fusion.config)
         else:
             key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
-        return artifacts.finished(job.folder, key) and pipeline.evaluated(job.folder, job.split, job.metrics)
+        return artifacts.finished(job.folder, key) and job.scored
 
-    def _of(self, split: Path, negatives: Path | None) -> dict[str, str]:
-        if (split, negatives) not in self._known:
-            self._known[split, negatives] = pipeline.run_inputs(split, negatives)
-        return self._known[split, negatives]
+    def _of(self, split: Path, row: Row) -> dict[str, str]:
+        of = split, row.negatives, row.suspects
+        if of not in self._known:
+            self._known[of] = pipeline.run_inputs(*of)
+        return self._known[of]

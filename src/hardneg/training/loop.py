@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from hardneg.negatives.sampler import items_read, rows
 from hardneg.random import Stream, generator
 from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
+from hardneg.training.extra import ExtraPositives, Positives
 from hardneg.training.memory import keep_freed_memory
 from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, Observer, Wanted
 
@@ -72,6 +73,7 @@ def fit(
     config: FitConfig,
     *,
     validate: Validate,
+    extra: ExtraPositives | None = None,
     observers: Sequence[Observer] = (),
     resume: Resume | None = None,
     watch: Watch | None = None,
@@ -79,10 +81,13 @@ def fit(
 ) -> Fitted:
     """Train with Adam until the validation metric stops rising, and put the best epoch's tensors back.
 
-    anchor: places that the hop-0 rows of items are pulled to; where they start is the model's affair. The same seed gives the same result to the last bit on one CPU thread, also when killed and resumed.
+    anchor: places that the hop-0 rows of items are pulled to; where they start is the model's affair. extra: pairs that
+    an epoch passes over besides the train pairs, with a weight in the loss. The same seed gives the same result to the
+    last bit on one CPU thread, also when killed and resumed.
     """
     keep_freed_memory()
-    loop = _Loop(model, train, sampler, candidates, config, observers=observers, watch=watch, anchor=anchor)
+    positives = Positives(train, extra)
+    loop = _Loop(model, positives, sampler, candidates, config, observers=observers, watch=watch, anchor=anchor)
     best = copied(model)
     progressed = Progressed()
     if resume is not None and (found := load_checkpoint(resume.folder, resume.key, loop.modules, loop.adam, observers)):
@@ -138,7 +143,7 @@ class _Loop:
     def __init__(
         self,
         model: nn.Module,
-        train: Interactions,
+        positives: Positives,
         sampler: NegativeSampler,
         candidates: CandidateSource,
         config: FitConfig,
@@ -147,7 +152,7 @@ class _Loop:
         watch: Watch | None,
         anchor: Anchor | None,
     ) -> None:
-        self.model, self.train, self.sampler, self.candidates = model, train, sampler, candidates
+        self.model, self.positives, self.sampler, self.candidates = model, positives, sampler, candidates
         self.config, self.observers, self.watch = config, observers, watch
         self.anchor = anchor if anchor is not None and anchor.weight > 0 else None
         self.device = device_of(model)
@@ -159,13 +164,14 @@ class _Loop:
 
     def epoch(self, number: int, best: float) -> _Epoch:
         """One pass over all pairs in a fresh order."""
-        order = generator(self.config.seed, "order", number).permutation(len(self.train))
+        order = generator(self.config.seed, "order", number).permutation(len(self.positives))
         size, total = self.config.batch_size, 0.0
         counters, sums, counts = dict[str, float](), dict[str, float](), dict[str, float]()
         steps = math.ceil(len(order) / size)
         for step in range(steps):
-            batch = self._batch(order[step * size : (step + 1) * size], number, step)
-            loss, negatives = self._step(batch)
+            chosen, n_train = self.positives.train_first(order[step * size : (step + 1) * size])
+            batch = self._batch(chosen, number, step)
+            loss, negatives = self._step(batch, n_train)
             if not math.isfinite(loss):
                 raise TrainingDivergedError(
                     f"the loss is {loss} in epoch {number}, step {step}; lower the learning rate"
@@ -192,16 +198,16 @@ class _Loop:
         )
 
     def _batch(self, chosen: Indices, epoch: int, step: int) -> Batch:
-        users, items = self.train.users[chosen], self.train.items[chosen]
+        users, items = self.positives.users[chosen], self.positives.items[chosen]
         rows_, users_, items_ = (torch.from_numpy(array).to(self.device) for array in (chosen, users, items))
         return Batch(rows_, users_, items_, epoch, step)
 
-    def _step(self, batch: Batch) -> tuple[float, Negatives]:
+    def _step(self, batch: Batch, n_train: int) -> tuple[float, Negatives]:
         candidates = self._candidates(batch)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         embeddings: Embeddings = self.model(self._wanted(batch, candidates, stream))
         negatives = self.sampler.sample(batch, embeddings, candidates, stream)
-        loss = objective(batch, embeddings, negatives, self.config.l2)
+        loss = weighted_objective(batch, embeddings, negatives, self.config.l2, n_train, self.positives.weight)
         if self.anchor is not None:
             loss = loss + self.anchor.weight * pull(embeddings.items[0], self.anchor)
         watched = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
@@ -225,7 +231,8 @@ class _Loop:
         """The rows that this step reads; all of them where an observer reads tables in it."""
         if any(observer.reads_tables(batch.step) for observer in self.observers):
             return None
-        users, items = np.zeros(self.train.n_users, bool), np.zeros(self.train.n_items, bool)
+        train = self.positives.train
+        users, items = np.zeros(train.n_users, bool), np.zeros(train.n_items, bool)
         users[batch.users.cpu().numpy()] = True
         items[items_read(self.sampler, batch, candidates, stream).cpu().numpy()] = True
         return Wanted(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
@@ -233,6 +240,31 @@ class _Loop:
 
 def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
     """BPR on the pooled embeddings, plus weight x the L2 of the hop-0 rows, plus the sampler's own loss."""
+    loss = _of_pairs(batch, embeddings, negatives, weight)
+    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
+
+
+def weighted_objective(
+    batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float, n_train: int, weight: float
+) -> Tensor:
+    """`objective` with pairs after the first n_train counted `weight` times: a weighted mean over the batch's pairs.
+
+    BPR and L2 of a pair are weighted alike; the sampler's own loss is as the sampler made it.
+    """
+    n_extra = len(batch.rows) - n_train
+    if n_extra == 0 or weight == 1:
+        return objective(batch, embeddings, negatives, l2_weight)
+    parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), weight * n_extra))
+    losses = [
+        heaviness * _of_pairs(_rows_of(batch, part), embeddings, _negatives_of(negatives, part), l2_weight)
+        for part, heaviness in parts
+        if heaviness
+    ]
+    loss: Tensor = torch.stack(losses).sum() / (n_train + weight * n_extra)
+    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
+
+
+def _of_pairs(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
         scored, mixed = rows(embeddings.final_items, items), list[Tensor]()
@@ -244,7 +276,19 @@ def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight
     loss = bpr_of_rows(rows(embeddings.final_users, batch.users), scored)
     if weight > 0:
         loss = loss + weight * l2(rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items), *mixed)
-    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
+    return loss
+
+
+def _rows_of(batch: Batch, part: slice) -> Batch:
+    return replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
+
+
+def _negatives_of(negatives: Negatives, part: slice) -> Negatives:
+    """What the loss reads of some rows."""
+    if isinstance(negatives, Items):
+        return replace(negatives, items=negatives.items[part])
+    positives = None if negatives.positives is None else negatives.positives[part]
+    return replace(negatives, vectors=negatives.vectors[part], ego=negatives.ego[part], positives=positives)
 
 
 def _record(progressed: Progressed, split: str, measured: Mapping[str, float]) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from hardneg.llm.local.scoring import log_probabilities
+from hardneg.llm.local import scoring
+from hardneg.llm.local.scoring import common_start, log_probabilities
 
 PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
 LABELS = [[60], [60, 61], [200, 201, 202], [9]]
@@ -43,3 +44,33 @@ def test_they_are_sums_over_the_label_s_tokens(model: Any, labels: list[list[int
     expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in PROMPTS])
     assert found.shape == (len(PROMPTS), len(labels))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:1]])
+def test_what_all_prompts_begin_with_is_computed_once(
+    model: Any, labels: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = [1, *range(100, 145)]
+    prompts = [[*start, 20, 30, 40], [*start, 7], [*start, 20, *range(50, 70)]]
+    expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in prompts])
+    passed: list[int] = []
+    forward = scoring._forward
+
+    def counting(model: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
+        passed.append(ids.numel())
+        return forward(model, ids, mask, **options)
+
+    monkeypatch.setattr(scoring, "_forward", counting)
+    found = log_probabilities(model, prompts, labels, pad=0)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert passed[:2] == [len(start), 3 * 21]
+
+
+def test_a_start_is_shared_where_it_is_worth_it_and_leaves_every_prompt_a_token() -> None:
+    long = list(range(40))
+    assert common_start([long, long]) == 39
+    assert common_start([long, [*long, 5]]) == 39
+    assert common_start([[*long, 1], [*long, 2, 3]]) == 40
+    assert common_start([long]) == 0
+    assert common_start([long[:20], long[:20]]) == 0
+    assert common_start([[1], long]) == 0

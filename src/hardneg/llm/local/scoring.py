@@ -12,24 +12,48 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+WORTH = 32
+"""Tokens that all prompts begin with, from which on they are computed once for all of them."""
+
+
 def log_probabilities(
     model: Any, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, pad: int
 ) -> Tensor:
     """Log-probability of each label as the continuation of each prompt: (prompts, labels), float32.
 
     It is the sum over the label's tokens, none of which is left out or averaged. The prompts' keys and values are
-    computed once and used by all labels.
+    computed once and used by all labels; those of the tokens that all prompts begin with once for all prompts.
     """
     import torch
 
-    ids, mask = padded_left(prompts, pad, model.device)
+    shared = common_start(prompts)
+    ids, mask = padded_left([prompt[shared:] for prompt in prompts], pad, model.device)
     with torch.no_grad():
-        made = _forward(model, ids, mask, kept=1, use_cache=True)
+        cache = _start(model, prompts[0][:shared], len(prompts)) if shared else None
+        mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)
+        made = _forward(model, ids, mask, kept=1, use_cache=True, past_key_values=cache)
         found = made.logits[:, -1].float().log_softmax(-1)[:, [label[0] for label in labels]]
         if max(map(len, labels)) > 1:
             found = found + _rest(model, mask, made.past_key_values, labels, pad)
     scores: Tensor = found
     return scores
+
+
+def common_start(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, each of them going on after it; 0 where that is not worth a pass."""
+    first, least = prompts[0], min(map(len, prompts)) - 1
+    shared = next((n for n in range(least) if any(prompt[n] != first[n] for prompt in prompts)), least)
+    return shared if len(prompts) > 1 and shared >= WORTH else 0
+
+
+def _start(model: Any, ids: Sequence[int], times: int) -> Any:
+    """Keys and values of the tokens that all prompts begin with, for so many prompts."""
+    import torch
+
+    row = torch.tensor([list(ids)], device=model.device)
+    cache = _forward(model, row, torch.ones_like(row), kept=1, use_cache=True).past_key_values
+    cache.batch_repeat_interleave(times)
+    return cache
 
 
 def _rest(model: Any, mask: Tensor, cache: Any, labels: Sequence[Sequence[int]], pad: int) -> Tensor:

@@ -1,0 +1,143 @@
+"""Labels from a file in the place of a judge: another model's, people's, or those that DTL-NS published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from hardneg.config import Config
+from hardneg.data import columns as c
+from hardneg.data.dataset import read_parquet
+from hardneg.data.sources.dtlns import LABEL, released_labels
+from hardneg.data.split import Split
+from hardneg.errors import DataError
+from hardneg.negatives.judges.judge import Evidence, Fault, Judge
+from hardneg.negatives.judges.user_candidates import UserCandidates
+from hardneg.types import Flags, Floats, Indices
+
+COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)
+NOT_IN_FILE, NO_LABEL = "the file does not have it", "the file has no label of it"
+UNKNOWN, OBSERVED = "a pair of the file that the split does not know", "a pair of the file that is observed in train"
+
+
+class Recorded(Config):
+    """Labels that stand in a file."""
+
+    kind: Literal["recorded"] = "recorded"
+    labels: Path
+    """Parquet or CSV with user_id, item_id, label (0 to 1, empty for none); or the folder that DTL-NS released."""
+
+    def build(self, evidence: Evidence) -> Judge:
+        """It needs the file."""
+        table = read_labels(self.labels)
+        return RecordedJudge(Labels.of(table, evidence.split, evidence.faults), evidence.faults)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """users, items: (n,) dense, as the file has them in order, no pair twice. label: (n,) in [0, 1], NaN for none."""
+
+    users: Indices
+    items: Indices
+    label: Floats
+    n_items: int
+
+    @classmethod
+    def of(cls, table: pl.DataFrame, split: Split, faults: list[Fault]) -> Labels:
+        """Dense numbers for ids; a pair that the split does not know or has in train is left out and counted.
+
+        The user of such a fault is -1 where the user is what is not known.
+        """
+        users, items = (
+            table[name].replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
+            for name, known in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
+        )
+        unknown = (users < 0) | (items < 0)
+        observed = ~unknown & split.train.contains(np.maximum(users, 0), np.maximum(items, 0))
+        for which, reason in ((unknown, UNKNOWN), (observed, OBSERVED)):
+            pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
+            faults.extend(Fault(user, None, reason, f"{row[0]} {row[1]}") for user, row in pairs)
+        kept = ~unknown & ~observed
+        label = table[LABEL].fill_null(np.nan).to_numpy()
+        return cls(users[kept], items[kept], label[kept], split.train.n_items)
+
+    def __post_init__(self) -> None:
+        if not len(self.users):
+            raise DataError(
+                "the file of labels has no unobserved pair of this split; check that its ids are the split's"
+            )
+
+    @cached_property
+    def by_pair(self) -> tuple[Indices, Indices]:
+        """(n,) rows in the order of users and items, and their pairs as one ascending number each."""
+        keys = self.users * self.n_items + self.items
+        order = np.argsort(keys)
+        return order, keys[order]
+
+    def candidates(self) -> UserCandidates:
+        """The pairs of the file as candidates, in its order."""
+        return UserCandidates.of_pairs(self.users, self.items)
+
+
+@dataclass(frozen=True)
+class RecordedJudge:
+    """Looks labels up. faults: gets the candidates of which the file says nothing."""
+
+    labels: Labels
+    faults: list[Fault]
+    name: str = "recorded"
+
+    def probabilities(self, users: Indices, candidates: Indices) -> Floats:
+        """(users, n); NaN for -1, for what the file does not have and for what has no label there."""
+        order, keys = self.labels.by_pair
+        wanted = users[:, None] * self.labels.n_items + candidates
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        there = (keys[places] == wanted) & (candidates >= 0)
+        found = np.where(there, self.labels.label[order[places]], np.nan)
+        self._name(users, candidates, ~there, NOT_IN_FILE)
+        self._name(users, candidates, there & np.isnan(found), NO_LABEL)
+        return found
+
+    def _name(self, users: Indices, candidates: Indices, which: Flags, reason: str) -> None:
+        rows, columns = np.nonzero(which & (candidates >= 0))
+        pairs = zip(users[rows].tolist(), candidates[rows, columns].tolist(), strict=True)
+        self.faults.extend(Fault(user, item, reason) for user, item in pairs)
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """user_id, item_id, label (Float64, null for none). Raises DataError for what is no such file."""
+    if path.is_dir():
+        return released_labels(path)
+    table = read_parquet(path) if path.suffix == ".parquet" else _csv(path)
+    if lacking := [name for name in COLUMNS if name not in table.columns]:
+        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(COLUMNS)}; rename its columns")
+    table = table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), _number(table, path))
+    twice = table.filter(table.select(c.USER_ID, c.ITEM_ID).is_duplicated())
+    if len(twice):
+        user, item, _ = twice.row(0)
+        raise DataError(f"{path} has pairs twice (first: {user} {item}), expected each once; keep one of them")
+    return table
+
+
+def _csv(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} is no readable CSV file ({str(error).splitlines()[0]}); check it") from None
+
+
+def _number(table: pl.DataFrame, path: Path) -> pl.Series:
+    given = table[LABEL]
+    if given.dtype == pl.String:
+        given = given.replace("", None)
+    label = given.cast(pl.Float64, strict=False)
+    bad = (label.is_null() & given.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
+    if bad.any():
+        first = given.filter(bad)[0]
+        raise DataError(f"{path} has the label {first!r}, expected a number from 0 to 1 or nothing; mend it")
+    return label.alias(LABEL)

@@ -1,0 +1,202 @@
+"""The stage of suspects: candidates of every train user, and a judge that says which of them the user likes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import PositiveInt
+
+from hardneg import artifacts
+from hardneg.config import Config
+from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
+from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.split import Split, Vocabulary
+from hardneg.errors import ConfigError, DataError
+from hardneg.evaluation import inner_product, top_items
+from hardneg.evaluation.ranking import BLOCK
+from hardneg.llm.session import Session
+from hardneg.negatives import suspects
+from hardneg.negatives.judges import Evidence, Fault, Judge, JudgeConfig, Recorded, RecordedJudge, Rule, UserCandidates
+from hardneg.negatives.judges.asked import AskedJudge
+from hardneg.negatives.judges.foretelling import JUDGING, foretell
+from hardneg.negatives.judges.judge_prompts import NAMES, digests
+from hardneg.pipeline.costs import Needed
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.serving import read_run, require_split_of
+from hardneg.pipeline.writing import costs_of
+from hardneg.random import generator
+from hardneg.text import Estimate, Metered
+from hardneg.trees import Trees
+from hardneg.trees import folder as trees_folder
+from hardneg.types import Embeddings, Progress, blocks
+
+RANKED = ("embeddings.safetensors",)
+"""The files of a run that candidates follow from."""
+HELD_OUT = "built with held-out data: its users have test pairs, and what has no label is held out"
+
+
+class SuspectMining(Config):
+    """Suspects of every train user (DTL-NS, arXiv 2602.18249): candidates, codes, and a judge."""
+
+    judge: JudgeConfig = Rule()
+    candidates: PositiveInt = 20
+    """The items of each user that a trained model ranks highest, observed ones apart."""
+    codes: Literal["given", "shuffled", "random"] = "given"
+    """Path codes as they are; or, as controls, handed out at random to other items, or random ones of equal shape."""
+    seed: int = 0
+    """Of shuffled and random codes."""
+
+
+DEFAULT = SuspectMining()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders that suspects are made from, as far as the judge needs them: a run, trees; and a language model."""
+
+    run: Path | None = None
+    trees: Path | None = None
+    session: Session | None = None
+    foretold: Callable[[Estimate], None] | None = field(default=None, compare=False)
+    """Told what asking will take, before anything is asked."""
+
+
+def mine_suspects(
+    split_folder: Path, out: Path, sources: Sources, options: SuspectMining = DEFAULT, progress: Progress | None = None
+) -> None:
+    """Judge candidates of every train user into a suspects folder.
+
+    Without a run, recorded labels bring the candidates along; every other judge needs one, trained on this split.
+    Raises ConfigError where something that the judge needs is not given or is of another split.
+    """
+    settings, inputs = _described(split_folder, sources, options)
+    if artifacts.finished(out, artifacts.key_of(suspects.KIND, settings, inputs)):
+        return
+    data = splits.read(split_folder)
+    meter = None if sources.session is None else Metered(sources.session)
+    view = None if sources.session is None else sources.session.model
+    evidence = Evidence(data, _codes(sources.trees, data, options), meter, view)
+    judge = options.judge.build(evidence)
+    candidates = _candidates(data, judge, sources.run, options, progress)
+    foretold = _foretell(judge, candidates, sources)
+    found = candidates.judged(judge.probabilities(candidates.users, candidates.items), judge.name)
+    rejected, ledger = account(evidence.faults, data.vocabulary)
+    suspects.write(
+        out,
+        found,
+        data.vocabulary,
+        rejected,
+        config=settings,
+        inputs=inputs,
+        ledger=ledger,
+        notes=_notes(data, options),
+        costs=_costs(sources, meter, foretold),
+    )
+
+
+def rate_of(folder: Path, split_folder: Path) -> float:
+    """Share of the labelled candidates of a suspects folder that are liked (probability 0.5 or more)."""
+    hash_of_same_split(folder, suspects.KIND, split_folder)
+    found = suspects.read(folder, splits.read(split_folder))
+    if not found.labelled.any():
+        raise DataError(f"{folder} has no labelled candidate, so no rate; judge again, or give a rate")
+    return len(found.above()) / int(found.labelled.sum())
+
+
+def top_candidates(
+    embeddings: Embeddings, train: Interactions, k: int, progress: Progress | None = None
+) -> UserCandidates:
+    """The k unobserved items of every user with train pairs that score highest by inner product, best first."""
+    score, users = inner_product(embeddings), np.flatnonzero(train.counts)
+    found = np.empty((len(users), min(k, train.n_items)), np.int64)
+    for block in blocks(len(users), BLOCK):
+        found[block] = top_items(score, users[block], train, k)
+        if progress is not None:
+            progress("candidates", min(block.stop, len(users)), len(users))
+    return UserCandidates(users, found)
+
+
+def account(faults: list[Fault], vocabulary: Vocabulary) -> tuple[pl.DataFrame, Ledger]:
+    """What judges could not use, row by row (suspects.REJECTED_SCHEMA) and counted by reason, the most frequent first."""
+    rows = [_named(fault, vocabulary) for fault in faults]
+    counts = Counter(reason for _, _, reason in rows)
+    firsts = {reason: f"user {user} item {item}" for user, item, reason in reversed(rows)}
+    remedy = "candidates without a label are nobody's suspects; see rejected.parquet"
+    ledger = tuple(Entry("judging", reason, count, firsts[reason], remedy) for reason, count in counts.most_common())
+    return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), ledger
+
+
+def _named(fault: Fault, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
+    user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
+    item = fault.said or None if fault.item is None else vocabulary.item_ids[fault.item]
+    return user, item, fault.reason
+
+
+def _described(split_folder: Path, sources: Sources, options: SuspectMining) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and input hashes; a file of labels counts by its content and not by its place."""
+    settings = {"method": "dual-tree", **options.model_dump(mode="json", exclude={"judge": {"labels"}})}
+    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
+    if sources.run is not None:
+        require_split_of(sources.run, split_folder)
+        inputs["run"] = artifacts.folder_hash(sources.run, RANKED)
+    if sources.trees is not None:
+        inputs["trees"] = hash_of_same_split(sources.trees, trees_folder.KIND, split_folder)
+    if sources.session is not None:
+        model = sources.session.model
+        settings |= {"model": model.name, "prompts": digests(*NAMES)}
+        inputs["model"] = model.identity
+    if isinstance(options.judge, Recorded):
+        path = options.judge.labels
+        inputs["labels"] = artifacts.folder_hash(path) if path.is_dir() else artifacts.file_hash(path)
+    return settings, inputs
+
+
+def _codes(folder: Path | None, data: Split, options: SuspectMining) -> Trees | None:
+    if folder is None:
+        return None
+    given = trees_folder.read(folder, data.train.n_items)
+    if options.codes == "given":
+        return given
+    rng = generator(options.seed, f"{options.codes} codes")
+    return given.shuffled(rng) if options.codes == "shuffled" else given.random_like(rng)
+
+
+def _candidates(
+    data: Split, judge: Judge, run: Path | None, options: SuspectMining, progress: Progress | None
+) -> UserCandidates:
+    if run is not None:
+        return top_candidates(read_run(run).embeddings, data.train, options.candidates, progress)
+    if isinstance(judge, RecordedJudge):
+        return judge.labels.candidates()
+    raise ConfigError(
+        f"judge {options.judge.kind} needs candidates and found no run; give --run, trained on this split"
+    )
+
+
+def _foretell(judge: Judge, candidates: UserCandidates, sources: Sources) -> Estimate:
+    if not isinstance(judge, AskedJudge) or sources.session is None:
+        return Estimate(())
+    foretold = foretell(judge, candidates, sources.session.model)
+    if sources.foretold is not None:
+        sources.foretold(foretold)
+    return foretold
+
+
+def _notes(data: Split, options: SuspectMining) -> dict[str, Any]:
+    notes: dict[str, Any] = {"train users": int((data.train.counts > 0).sum())}
+    released = isinstance(options.judge, Recorded) and options.judge.labels.is_dir()
+    return notes | ({"warning": HELD_OUT} if released else {})
+
+
+def _costs(sources: Sources, meter: Metered | None, foretold: Estimate) -> dict[str, Any] | None:
+    """What the model took; nothing where none was asked."""
+    if sources.session is None or meter is None or not foretold.stages:
+        return None
+    return costs_of(sources.session, dict(zip((JUDGING,), meter.runs, strict=True)), foretold, Needed())

@@ -1,0 +1,86 @@
+"""What a run does with suspects: never serve them, train on them, or both. What is masked is none of its business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat
+
+from hardneg import artifacts
+from hardneg.config import Config
+from hardneg.data.interactions import Interactions, union
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError
+from hardneg.negatives import excluding, suspects
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.training import ExtraPositives
+
+
+class SuspectsUse(Config):
+    """How a run uses a suspects folder."""
+
+    use: Literal["exclude", "positives", "both"]
+    """Draw no candidate among them; train on them as positives; or both, as DTL-NS does."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = suspects.THRESHOLD
+    """Probability from which a judged candidate counts as a suspect."""
+    weight: NonNegativeFloat = 1.0
+    """Of a suspect in the loss, where it is a positive; 1 is a train pair, 0 leaves it out."""
+    graph: bool = False
+    """Propagate over the suspects as well, as DTL-NS does; a backbone without a graph has none to add them to."""
+
+    @property
+    def excludes(self) -> bool:
+        """Are candidates drawn outside them?"""
+        return self.use != "positives"
+
+    @property
+    def trains(self) -> bool:
+        """Are they positives?"""
+        return self.use != "exclude"
+
+
+@dataclass(frozen=True)
+class Used:
+    """What training takes from suspects; nothing of it reaches a mask.
+
+    graph: what a backbone propagates over. excluded: what candidates are drawn outside of. notes: for the manifest.
+    """
+
+    graph: Interactions
+    excluded: Interactions
+    extra: ExtraPositives | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def use(split: Split, config: SuspectsUse | None, folder: Path | None) -> Used:
+    """Read a suspects folder and apply what the run's settings say; without either, train pairs alone."""
+    train = split.train
+    if config is None or folder is None:
+        return Used(train, train)
+    judged = suspects.read(folder, split)
+    pairs = judged.above(config.threshold).pairs(train)
+    notes: dict[str, Any] = {"suspects judged by": judged.judge, "suspects used": len(pairs)}
+    excluded = train
+    if config.excludes:
+        exclusion = excluding(train, pairs)
+        excluded = exclusion.pairs
+        notes["users whose suspects stay candidates, because no other would be left"] = exclusion.left_alone
+    extra = ExtraPositives(pairs, config.weight) if config.trains else None
+    return Used(union(train, pairs) if config.graph else train, excluded, extra, notes)
+
+
+def inputs_of(folder: Path | None, split_folder: Path) -> dict[str, str]:
+    """The hash of a suspects folder, once it is sure that it was judged from this split; nothing without one."""
+    return {} if folder is None else {suspects.KIND: hash_of_same_split(folder, suspects.KIND, split_folder)}
+
+
+def require_both(config: SuspectsUse | None, folder: Path | None) -> None:
+    """ConfigError where a folder has no use, or a use no folder."""
+    if folder is not None and config is None:
+        raise ConfigError(f"found suspects {folder}, but not what for; say exclude, positives or both")
+    if config is not None and folder is None:
+        raise ConfigError(f"the settings use suspects ({config.use}), but no suspects folder is given; give one")
+    if folder is not None:
+        artifacts.manifest_of(folder, suspects.KIND)

@@ -1,0 +1,68 @@
+"""What DTL-NS's released mask is worth by itself: trained runs under the honest and under the released mask.
+
+    python studies/released_mask.py SPLIT ENHANCED RUN [RUN ...] [--item-offset N] [--out FILE.md]
+
+ENHANCED: the release's train_enhance_dtl_fni.txt, or its .gz. Nothing is trained, and nothing is written into the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hardneg.data import split as splits
+from hardneg.data.sources.dtlns import added_pairs
+from hardneg.evaluation import evaluate, inner_product
+from hardneg.evaluation.released import WARNING, released_mask
+from hardneg.pipeline import read_run
+from hardneg.pipeline.serving import require_split_of
+from hardneg.report import tables
+
+METRICS = ("ndcg@20", "recall@20", "ndcg@10", "recall@10")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("enhanced", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--item-offset", type=int, help="Number of the first item [the number of users].")
+    parser.add_argument("--out", type=Path, help="Also write the table here.")
+    given = parser.parse_args()
+    for run in given.runs:
+        require_split_of(run, given.split)
+    data = splits.read(given.split)
+    offset = data.train.n_users if given.item_offset is None else given.item_offset
+    added, ledger = added_pairs(given.enhanced, data, item_offset=offset)
+    mask = released_mask(data.train, added, data.valid, data.test)
+    values = np.zeros((2, len(given.runs), len(METRICS)))
+    for number, folder in enumerate(given.runs):
+        score = inner_product(read_run(folder).embeddings)
+        for row, masked in enumerate((data.train, mask.pairs)):
+            means = evaluate(score, data.test, masked, metrics=METRICS).means()
+            values[row, number] = [means[name] for name in METRICS]
+        print(f"{folder}: done", flush=True)
+    honest, released = values.mean(axis=1)
+    lifts = values[1] / values[0] - 1
+    cells = [
+        [
+            tables.label(name),
+            f"{honest[k]:.4f}",
+            f"{released[k]:.4f}",
+            f"{released[k] / honest[k] - 1:+.1%}",
+            f"{lifts[:, k].min():+.1%} to {lifts[:, k].max():+.1%}",
+        ]
+        for k, name in enumerate(METRICS)
+    ]
+    headers = ["", "honest mask", "RELEASED MASK (not honest)", "the mask alone adds", "by run"]
+    counted = f"{mask.added:,} added positives are masked, {mask.spared:,} were held out and are not; {len(given.runs)} run(s)."
+    text = f"**{WARNING}.**\n\n{tables.markdown(headers, cells)}\n{counted}\n" + "".join(f"\n{e}\n" for e in ledger)
+    print(text)
+    if given.out is not None:
+        given.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

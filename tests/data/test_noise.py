@@ -1,0 +1,96 @@
+"""Noise in train: as much as asked for, never at the cost of held-out pairs, and recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardneg import artifacts, pipeline
+from hardneg.data import Interactions, Split, Vocabulary
+from hardneg.data import noise as noises
+from hardneg.data import split as splits
+from hardneg.data.noise import NoiseConfig, disturb
+from hardneg.data.truth import Truth
+from hardneg.diagnostics import check_split
+from hardneg.errors import DataError
+
+N_USERS, N_ITEMS = 5, 7
+PARTS = st.dictionaries(
+    st.tuples(st.integers(0, N_USERS - 1), st.integers(0, N_ITEMS - 1)), st.sampled_from(["train", "valid", "test"])
+)
+RATES = st.sampled_from([0.0, 0.1, 0.5, 0.99])
+
+
+def of(parts: dict[tuple[int, int], str]) -> Split:
+    vocabulary = Vocabulary([f"u{n}" for n in range(N_USERS)], [f"i{n}" for n in range(N_ITEMS)])
+    rows = [(f"u{u}", f"i{i}", part, "said") for (u, i), part in sorted(parts.items())]
+    schema = ["user_id", "item_id", "split", "review"]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(schema, pl.String), orient="row")
+    return Split.of(frame, vocabulary, pl.DataFrame({"item_id": vocabulary.item_ids}))
+
+
+def pairs(found: Interactions) -> set[tuple[int, int]]:
+    return set(zip(found.users.tolist(), found.items.tolist(), strict=True))
+
+
+@given(PARTS, RATES, RATES, st.sampled_from(["uniform", "popularity"]), st.integers(0, 3))
+def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_added(
+    parts: dict[tuple[int, int], str], false_positives: float, hidden: float, by: str, seed: int
+) -> None:
+    split = of(parts)
+    made = disturb(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    before, after, noise = pairs(split.train), pairs(made.split.train), made.noise
+    assert after == before - pairs(noise.hidden) | pairs(noise.added)
+    assert pairs(noise.hidden) <= before
+    assert not pairs(noise.added) & (before | pairs(split.valid) | pairs(split.test))
+    assert pairs(made.split.valid) == pairs(split.valid)
+    assert pairs(made.split.test) == pairs(split.test)
+    assert {u for u, _ in before} == {u for u, _ in before - pairs(noise.hidden)}
+    reasons = Counter({entry.reason: entry.count for entry in made.split.ledger})
+    n = len(before)
+    assert len(noise.hidden) + reasons["that would have left their user none in train"] == round(hidden * n)
+    assert len(noise.added) + reasons["for which no fresh item was found"] == round(false_positives * n)
+    assert all(check.passed for check in check_split(made.split))  # no review of a hidden pair among them
+    again = disturb(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    assert pairs(again.split.train) == after
+
+
+def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(store: tuple[Split, Truth]) -> None:
+    train = store[0].train
+    rates, popularity = {}, {}
+    for by in ("uniform", "popularity"):
+        made = disturb(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
+        rates[by] = np.corrcoef(made.noise.added.counts, train.counts)[0, 1]
+        popularity[by] = np.corrcoef(made.noise.added.item_counts, train.item_counts)[0, 1]
+        assert made.noise.hidden.counts.sum() == round(0.3 * len(train))
+        assert np.corrcoef(made.noise.hidden.counts, train.counts)[0, 1] > 0.4
+    assert min(rates.values()) > 0.4
+    assert popularity["popularity"] > 0.5
+    assert popularity["uniform"] < 0.2  # items that many have are fresh for few
+    one, other = (disturb(store[0], NoiseConfig(seed=seed)).noise for seed in (0, 1))
+    assert pairs(one.added) != pairs(other.added)
+    assert pairs(one.hidden) != pairs(other.hidden)
+
+
+def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folders: Path, tmp_path: Path) -> None:
+    given = folders / "split"
+    made = pipeline.noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
+    for name in ("valid.parquet", "test.parquet", "users.parquet", "items.parquet"):
+        assert artifacts.file_hash(tmp_path / "noisy" / name) == artifacts.file_hash(given / name)
+    assert splits.learnt_from_hash(tmp_path / "noisy") != splits.learnt_from_hash(given)
+    assert noises.NAME not in splits.LEARNT_FROM
+    before = splits.learnt_from_hash(tmp_path / "noisy")
+    again = pipeline.noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
+    assert pairs(again.noise.added) == pairs(made.noise.added)
+    assert pairs(again.noise.hidden) == pairs(made.noise.hidden)
+    assert pairs(again.split.train) == pairs(made.split.train)
+    pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NAME)
+    assert splits.learnt_from_hash(tmp_path / "noisy") == before
+    with pytest.raises(DataError, match=r"holds no noise\.parquet"):
+        noises.read(given)

@@ -1,0 +1,200 @@
+"""The audit on suspects: the released protocol is found, honest judges pass, whatever they call liked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hardneg import pipeline
+from hardneg.audit import audit_run, audit_suspects
+from hardneg.cli.main import app
+from hardneg.data import Interactions, Split
+from hardneg.data import split as splits
+from hardneg.data.interactions import union
+from hardneg.data.truth import Truth
+from hardneg.diagnostics import Check, check_candidate_users, check_candidates, check_held_out_suspects
+from hardneg.evaluation import inner_product, top_items
+from hardneg.negatives.suspects import Suspects
+from hardneg.pipeline import RunConfig, Sources, SuspectMining, SuspectsUse, grow_trees, mine_suspects
+from hardneg.training import FitConfig
+from hardneg.trees import TreesConfig
+
+from ..judged import written
+
+SHORT = FitConfig(epochs=6, check_every=6, learning_rate=0.02)
+USERS, TAKEN_OUT = (
+    "who has candidates does not tell who has test pairs",
+    "no held-out pair was taken out of the suspects",
+)
+
+
+@pytest.fixture(scope="module")
+def world(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A split in which two users of five have test pairs, a trained run, and its trees."""
+    root, data = tmp_path_factory.mktemp("world"), splits.read(folders / "split")
+    kept = np.random.default_rng(0).random(data.test.n_users)[data.test.users] < 0.4
+    data = data.with_part("test", data.test.users[kept], data.test.items[kept])
+    splits.write(root / "split", data, config={"thinned": True}, inputs={})
+    pipeline.train(root / "split", root / "run", RunConfig(fit=SHORT))
+    grow_trees(root / "split", root / "trees", TreesConfig(), run=root / "run")
+    return root
+
+
+def released(root: Path, *, users_only: bool = False, clean_only: bool = False) -> Suspects:
+    """As DTL-NS's release: the best candidates of test users, those called liked cleaned of held-out pairs."""
+    data, run = splits.read(root / "split"), pipeline.read_run(root / "run")
+    users = np.arange(data.train.n_users) if clean_only else np.flatnonzero(data.test.counts)
+    best = top_items(inner_product(run.embeddings), users, data.train, 20)
+    rows, items = np.repeat(users, 20), best.ravel()
+    rng = np.random.default_rng(1)
+    probability = np.where(rng.random(len(rows)) < 0.9, 1.0, 0.0)
+    held_out = union(data.valid, data.test).contains(rows, items)
+    return Suspects(rows, items, probability if users_only else np.where(held_out, np.nan, probability), "released")
+
+
+def by_question(checks: list[Check]) -> dict[str, bool]:
+    return {check.question: check.passed for check in checks}
+
+
+def test_the_released_protocol_is_flagged(world: Path, tmp_path: Path) -> None:
+    folder = written(tmp_path / "suspects", world / "split", released(world))
+    found = by_question(audit_suspects(folder, world / "split"))
+    assert not found[USERS]
+    assert not found[TAKEN_OUT]
+    assert found["the suspects were judged from this split"]
+
+
+@pytest.mark.parametrize("judge", ["rule", "all", "random"])
+def test_our_suspects_pass_with_every_judge(world: Path, tmp_path: Path, judge: str) -> None:
+    options = SuspectMining.model_validate({"judge": {"kind": judge}, "candidates": 20})
+    mine_suspects(world / "split", tmp_path / "suspects", Sources(world / "run", world / "trees"), options)
+    checks = audit_suspects(tmp_path / "suspects", world / "split")
+    assert all(check.passed for check in checks), checks
+
+
+def test_each_fault_is_found_alone(world: Path) -> None:
+    data = splits.read(world / "split")
+    found = by_question(check_candidates(released(world, users_only=True), data))
+    assert (found[USERS], found[TAKEN_OUT]) == (False, True)
+    found = by_question(check_candidates(released(world, clean_only=True), data))
+    assert (found[USERS], found[TAKEN_OUT]) == (True, False)
+
+
+def test_candidates_cleaned_before_the_judge_saw_them_are_found_too(world: Path) -> None:
+    """Then the candidates say nothing, but chance would have given some."""
+    data, judged = splits.read(world / "split"), released(world, users_only=True)
+    held_out = union(data.valid, data.test)
+    cleaned = judged.where(~held_out.contains(judged.users, judged.items))
+    assert not check_held_out_suspects(cleaned, data).passed
+
+
+def test_candidates_of_most_test_users_and_few_others_are_found(world: Path) -> None:
+    data, everybody = splits.read(world / "split"), released(world, clean_only=True)
+    rng = np.random.default_rng(3)
+    holds = data.test.counts > 0
+    chosen = np.where(holds, rng.random(len(holds)) < 0.95, rng.random(len(holds)) < 0.2)
+    assert not check_candidate_users(everybody.where(chosen[everybody.users]), data, "test").passed
+    by_chance = rng.random(len(holds)) < 0.5
+    assert check_candidate_users(everybody.where(by_chance[everybody.users]), data, "test").passed
+
+
+def test_candidates_of_the_busy_are_no_leak_though_the_busy_have_test_pairs(store: tuple[Split, Truth]) -> None:
+    """Who has many train pairs has test pairs more often; within equal histories nothing is told."""
+    data = store[0]
+    busy = data.train.counts >= np.median(data.train.counts)
+    rng = np.random.default_rng(0)
+    holds = rng.random(len(busy)) < np.where(busy, 0.9, 0.1)
+    kept = holds[data.test.users]
+    data = data.with_part("test", data.test.users[kept], data.test.items[kept])
+    users = np.repeat(np.flatnonzero(busy), 5)
+    items = np.tile(np.arange(5), busy.sum())
+    fresh = ~data.train.contains(users, items)
+    judged = Suspects(users[fresh], items[fresh], np.ones(fresh.sum()), "the busy")
+    table = np.histogram2d(busy, data.test.counts > 0, bins=2)[0]
+    assert table[1, 1] / table[1].sum() > 3 * table[0, 1] / table[0].sum()
+    assert check_candidate_users(judged, data, "test").passed
+
+
+def test_few_suspects_are_no_proof(store: tuple[Split, Truth]) -> None:
+    """None of ten is held out, which chance explains."""
+    data = store[0]
+    held_out = union(data.valid, data.test)
+    users, items = np.nonzero(~(data.train.matrix().toarray() + held_out.matrix().toarray() > 0))
+    judged = Suspects(users[:10], items[:10], np.ones(10), "made up")
+    assert check_held_out_suspects(judged, data).passed
+    many = Suspects(users, items, np.ones(len(users)), "made up")
+    assert not check_held_out_suspects(many, data).passed
+
+
+def test_the_null_is_what_random_draws_show(store: tuple[Split, Truth]) -> None:
+    """Suspects drawn at random from unobserved items: as many held-out ones as foretold."""
+    data, rng = store[0], np.random.default_rng(5)
+    held_out = union(data.valid, data.test)
+    users, items = np.nonzero(data.train.matrix().toarray() == 0)
+    found = []
+    for _ in range(40):
+        rows = rng.choice(len(users), 3000, replace=False)
+        found.append(held_out.contains(users[rows], items[rows]).sum())
+    judged = Suspects(users, items, np.ones(len(users)), "everything")
+    detail = check_held_out_suspects(judged.where(rng.choice(len(users), 3000, replace=False)), data).detail
+    foretold = float(detail.split("candidates")[1].split("), ")[1].split(" drawn")[0].replace(",", ""))
+    assert np.mean(found) == pytest.approx(foretold, rel=0.1)
+
+
+def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagged(world: Path, tmp_path: Path) -> None:
+    split, folder = world / "split", tmp_path / "suspects"
+    mine_suspects(split, folder, Sources(world / "run", world / "trees"))
+    config = RunConfig(fit=SHORT, suspects=SuspectsUse(use="both", graph=True))
+    pipeline.train(split, tmp_path / "run", config, suspects=folder)
+    pipeline.evaluate_run(tmp_path / "run", split)
+    checks = audit_run(tmp_path / "run", split, None, folder)
+    assert len(checks) == 9
+    assert all(check.passed for check in checks), checks
+    pipeline.evaluate_released(tmp_path / "run", split, folder)
+    failed = [check for check in audit_run(tmp_path / "run", split, None, folder) if not check.passed]
+    assert [check.question for check in failed] == ["no evaluation masks what a method added"]
+    assert "evaluation-released-dtl/" in failed[0].detail
+
+
+def test_the_command_exits_with_1_and_says_why(world: Path, tmp_path: Path) -> None:
+    folder = written(tmp_path / "suspects", world / "split", released(world))
+    words = ["audit", str(folder), "--split", str(world / "split")]
+    said = CliRunner().invoke(app, [*words, "--json"])
+    assert said.exit_code == 1
+    failed = [check["question"] for check in json.loads(said.stdout) if not check["passed"]]
+    assert failed == [USERS, TAKEN_OUT]
+    refused = CliRunner().invoke(app, words[:2])
+    assert refused.exit_code == 2
+    assert "pass the split" in refused.output
+
+
+def test_suspects_of_another_split_say_so(world: Path, tmp_path: Path, folders: Path) -> None:
+    data = splits.read(world / "split")
+    fewer = Interactions(data.train.users[:-1], data.train.items[:-1], data.train.n_users, data.train.n_items)
+    splits.write(tmp_path / "split", replace(data, train=fewer), config={"fewer": 1}, inputs={})
+    folder = written(tmp_path / "suspects", world / "split", released(world))
+    checks = audit_suspects(folder, tmp_path / "split")
+    assert [check.passed for check in checks] == [False]
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_recorded_labels_of_sports_are_flagged(real: Path, tmp_path: Path) -> None:
+    from hardneg.data import SplitConfig, make_split
+    from hardneg.data.sources import read_pairs
+    from hardneg.negatives.judges import Recorded
+
+    folder = real / "dtlns/Sports"
+    files = {part: folder / f"{part}.txt.gz" for part in ("train", "valid", "test")}
+    data = make_split(read_pairs(files, item_offset=15138), SplitConfig(by="given"))
+    splits.write(tmp_path / "split", data, config={}, inputs={})
+    mine_suspects(tmp_path / "split", tmp_path / "suspects", Sources(), SuspectMining(judge=Recorded(labels=folder)))
+    checks = {check.question: check for check in audit_suspects(tmp_path / "suspects", tmp_path / "split")}
+    assert not checks[USERS].passed
+    assert not checks[TAKEN_OUT].passed
+    assert "0 of 193,550 suspects are held out" in checks[TAKEN_OUT].detail

@@ -1,0 +1,61 @@
+"""Labels from a file: whatever its rows, nothing crashes and nothing is lost silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hardneg.data import Split
+from hardneg.errors import DataError
+from hardneg.negatives.judges import Evidence, Fault, Labels, Recorded, read_labels
+from hardneg.negatives.judges.recorded import NO_LABEL, NOT_IN_FILE, OBSERVED, UNKNOWN
+
+
+def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_path: Path) -> None:
+    own = int(split.train.items_of(1)[0])
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    (tmp_path / "labels.csv").write_text(
+        f"user_id,item_id,label\nu1,i{free[0]},1\nu1,i{free[1]},\nu1,i{own},1\nnobody,i3,0\n", encoding="utf-8"
+    )
+    evidence = Evidence(split)
+    judge = Recorded(labels=tmp_path / "labels.csv").build(evidence)
+    found = judge.probabilities(np.array([1]), np.array([[free[1], free[0], free[2], -1]]))
+    np.testing.assert_array_equal(found, [[np.nan, 1.0, np.nan, np.nan]])
+    assert evidence.faults == [
+        Fault(-1, None, UNKNOWN, "nobody i3"),
+        Fault(1, None, OBSERVED, f"u1 i{own}"),
+        Fault(1, free[2], NOT_IN_FILE),
+        Fault(1, free[1], NO_LABEL),
+    ]
+
+
+def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(2))[:2].tolist()
+    table = pl.DataFrame({"user_id": ["u2", "u2"], "item_id": [f"i{n}" for n in reversed(free)], "label": [1.0, 0.0]})
+    candidates = Labels.of(table, split, []).candidates()
+    assert candidates.items.tolist() == [free[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user_id,item_id\nu1,i1\n", "no column label"),
+        ("user_id,item_id,label\nu1,i1,yes\n", "'yes'"),
+        ("user_id,item_id,label\nu1,i1,2\n", "'2'"),
+        ("user_id,item_id,label\nu1,i1,1\nu1,i1,0\n", "pairs twice"),
+        ("", "no readable CSV"),
+    ],
+)
+def test_a_file_of_something_else_is_an_error(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_a_file_of_another_split_is_an_error(split: Split) -> None:
+    table = pl.DataFrame({"user_id": ["x"], "item_id": ["y"], "label": [1.0]})
+    with pytest.raises(DataError, match="no unobserved pair of this split"):
+        Labels.of(table, split, [])

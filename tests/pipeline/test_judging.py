@@ -1,0 +1,180 @@
+"""The stage of suspects: candidates of every train user, made once, from train alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+from tests.negatives.judges.test_judges import obedient
+
+from hardneg import artifacts, pipeline
+from hardneg.config import parse
+from hardneg.data import SplitConfig
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.llm.engine.store import Store
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.session import Session
+from hardneg.models import MFConfig
+from hardneg.negatives import suspects
+from hardneg.negatives.judges import Fault
+from hardneg.pipeline import RunConfig, Sources, SuspectMining
+from hardneg.pipeline.judging import account
+from hardneg.training import FitConfig
+from hardneg.trees import TreesConfig
+
+
+@pytest.fixture(scope="module")
+def run(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "mf"
+    config = RunConfig(model=MFConfig(embedding_size=8), fit=FitConfig(epochs=2, check_every=2))
+    pipeline.train(folders / "split", out, config)
+    return out
+
+
+@pytest.fixture(scope="module")
+def trees(folders: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trees") / "trees"
+    config = parse(TreesConfig, {"embedding_size": 4, "tree": {"leaf_items": 8}}, where="test")
+    pipeline.grow_trees(folders / "split", out, config, run=run)
+    return out
+
+
+def mining(**values: Any) -> SuspectMining:
+    found: SuspectMining = parse(SuspectMining, {"candidates": 6, **values}, where="test")
+    return found
+
+
+def test_the_best_unobserved_items_of_every_train_user_are_judged(
+    folders: Path, run: Path, trees: Path, tmp_path: Path
+) -> None:
+    pipeline.mine_suspects(folders / "split", tmp_path / "out", Sources(run, trees), mining())
+    data = splits.read(folders / "split")
+    found = suspects.read(tmp_path / "out", data)
+    tables = load_file(run / "embeddings.safetensors")
+    scores = tables["users"] @ tables["items"].T
+    for user in np.flatnonzero(data.train.counts).tolist():
+        free = np.setdiff1d(np.arange(data.train.n_items), data.train.items_of(user))
+        best = free[np.argsort(-scores[user, free], kind="stable")[:6]]
+        assert found.items[found.users == user].tolist() == best.tolist()
+    assert found.labelled.all()
+    assert found.judge.startswith("rule ")
+    manifest = artifacts.manifest_of(tmp_path / "out", suspects.KIND)
+    assert set(manifest["made_from"]) == {"learnt from", "run", "trees"}
+    assert manifest["notes"]["train users"] == manifest["notes"]["users"]
+    assert not (tmp_path / "out" / "costs.json").exists()
+
+
+def test_what_stands_is_not_made_again_and_settings_count(
+    folders: Path, run: Path, trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = folders / "split", tmp_path / "out", Sources(run, trees)
+    pipeline.mine_suspects(*here, mining())
+    with monkeypatch.context() as patch:
+        patch.setattr(suspects, "write", None)
+        pipeline.mine_suspects(*here, mining())
+    for other in ({"codes": "shuffled"}, {"codes": "random"}, {"judge": {"kind": "rule", "by": "share"}}):
+        with pytest.raises(ConfigError, match="already holds something else"):
+            pipeline.mine_suspects(*here, mining(**other))
+
+
+def test_shuffled_and_random_codes_are_other_codes(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    data, found = splits.read(folders / "split"), []
+    for codes in ("given", "shuffled", "random"):
+        out = tmp_path / codes
+        settings = mining(codes=codes, judge={"kind": "rule", "threshold": 1})
+        pipeline.mine_suspects(folders / "split", out, Sources(run, trees), settings)
+        found.append(suspects.read(out, data))
+    assert found[0].items.tolist() == found[1].items.tolist() == found[2].items.tolist()
+    assert len({tuple(one.probability.tolist()) for one in found}) == 3
+
+
+def test_held_out_pairs_reach_no_suspect(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "split", tmp_path / "split")
+    (tmp_path / "split" / "test.parquet").write_bytes((folders / "split" / "valid.parquet").read_bytes())
+    for split, name in ((folders / "split", "one"), (tmp_path / "split", "other")):
+        pipeline.mine_suspects(split, tmp_path / name, Sources(run, trees), mining())
+    assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "other")
+
+
+def test_a_model_s_calls_are_foretold_counted_and_not_repeated(
+    folders: Path, run: Path, trees: Path, tmp_path: Path
+) -> None:
+    model, foretold = FunctionModel(obedient), []
+    with Store(tmp_path / "replies.sqlite") as store:
+        for name in ("one", "two"):
+            sources = Sources(run, trees, Session(model, store), foretold.append)
+            pipeline.mine_suspects(folders / "split", tmp_path / name, sources, mining(judge={"kind": "llm"}))
+    assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "two")
+    data = splits.read(folders / "split")
+    found = suspects.read(tmp_path / "one", data)
+    assert found.labelled.all()
+    assert len(found.above()) == len(found) // 2
+    costs, again = (json.loads((tmp_path / name / "costs.json").read_text()) for name in ("one", "two"))
+    n_users = int((data.train.counts > 0).sum())
+    assert costs["llm_rows"] == costs["needed"]["calls"] == foretold[0].total.calls == n_users
+    assert (again["llm_calls"], again["needed"]) == (0, costs["needed"])
+    assert abs(costs["estimate"]["total"]["prompt tokens off"]) < 0.01
+    prompts = artifacts.manifest_of(tmp_path / "one", suspects.KIND)["config"]["prompts"]
+    assert set(prompts) == {"judge codes 1", "judge code 1", "judge titles 1"}
+
+
+def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -> None:
+    data = splits.read(folders / "split")
+    users = np.repeat(np.arange(5), 2)
+    items = np.concatenate([np.setdiff1d(np.arange(90), data.train.items_of(user))[:2] for user in range(5)])
+    table = pl.DataFrame(
+        {
+            "user_id": [data.vocabulary.user_ids[user] for user in users],
+            "item_id": [data.vocabulary.item_ids[item] for item in items],
+            "label": [1.0, None] * 5,
+        }
+    )
+    table.write_parquet(tmp_path / "labels.parquet")
+    settings = mining(judge={"kind": "recorded", "labels": str(tmp_path / "labels.parquet")})
+    pipeline.mine_suspects(folders / "split", tmp_path / "out", Sources(), settings)
+    found = suspects.read(tmp_path / "out", data)
+    assert (found.users.tolist(), found.items.tolist()) == (users.tolist(), items.tolist())
+    assert len(found.above()) == 5
+    assert len(pl.read_parquet(tmp_path / "out" / "rejected.parquet")) == 5
+    manifest = artifacts.manifest_of(tmp_path / "out", suspects.KIND)
+    assert manifest["notes"]["unlabelled"] == manifest["notes"]["ledger"][0]["count"] == 5
+    assert str(tmp_path) not in json.dumps(manifest["config"])
+    assert pipeline.rate_of(tmp_path / "out", folders / "split") == 1.0
+
+
+def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    pipeline.split(folders / "dataset", tmp_path / "split", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    for sources in (Sources(run=run), Sources(trees=trees)):
+        with pytest.raises(ConfigError, match="split"):
+            pipeline.mine_suspects(tmp_path / "split", tmp_path / "out", sources, mining())
+    with pytest.raises(ConfigError, match="found no run; give --run"):
+        pipeline.mine_suspects(folders / "split", tmp_path / "out", Sources(trees=trees), mining())
+    with pytest.raises(ConfigError, match="give --trees"):
+        pipeline.mine_suspects(folders / "split", tmp_path / "out", Sources(run), mining())
+
+
+def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
+    vocabulary = splits.read(folders / "split").vocabulary
+    faults = [
+        Fault(0, 1, "cut"),
+        Fault(2, None, "no candidate", "99"),
+        Fault(3, 4, "cut"),
+        Fault(-1, None, "unknown", "x y"),
+    ]
+    table, ledger = account(faults, vocabulary)
+    users, items = vocabulary.user_ids, vocabulary.item_ids
+    assert table.rows() == [
+        (users[0], items[1], "cut"),
+        (users[2], "99", "no candidate"),
+        (users[3], items[4], "cut"),
+        (None, "x y", "unknown"),
+    ]
+    assert [(entry.reason, entry.count) for entry in ledger] == [("cut", 2), ("no candidate", 1), ("unknown", 1)]
+    assert ledger[0].first == f"user {users[0]} item {items[1]}"

@@ -1,0 +1,117 @@
+"""Rows of a study that use suspects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hardneg import artifacts, pipeline
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.studies import Search, Study, write_results
+from hardneg.studies.estimate import Wanted, estimates
+
+from ..judged import judged, written
+from .conftest import STUDY, Write
+
+MF = {"MF": STUDY["models"]["MF"]}
+
+
+@pytest.fixture
+def folder(folders: Path, tmp_path: Path) -> Path:
+    return written(tmp_path / "suspects", folders / "split", judged(splits.read(folders / "split")))
+
+
+def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write, folder: Path, tmp_path: Path) -> None:
+    uses = {"sampler": {"kind": "uniform"}, "suspects": {"name": "made up", "use": "both"}}
+    file = write_study(
+        models=MF,
+        rows={"uniform": STUDY["rows"]["uniform"], "with suspects": uses},
+        suspects={"made up": {"folders": {"store": str(folder)}}},
+        options={"suspects.weight": [0.5, 1.0]},
+        seeds=3,
+    )
+    study = Study.read(file, tmp_path / "out")
+    results = write_results(study, study.run(0))
+    assert not results.failed
+    lines = results.tables[0].frame
+    assert lines is not None
+    assert lines["row"].to_list() == ["uniform", "with suspects, weight 0.5", "with suspects, weight 1.0"]
+    of_row = results.runs.filter(pl.col("line") == "with suspects, weight 0.5")["folder"][0]
+    manifest = artifacts.manifest_of(tmp_path / "out" / of_row, pipeline.RUN)
+    assert manifest["config"]["suspects"] == {"use": "both", "threshold": 0.5, "weight": 0.5, "graph": False}
+    assert manifest["made_from"]["suspects"] == artifacts.folder_hash(folder)
+    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
+
+
+def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
+    write_study: Write, folders: Path, folder: Path
+) -> None:
+    def said(name: str, given: dict[str, Path]) -> str:
+        row = {"sampler": {"kind": "uniform"}, "suspects": {"name": name, "use": "exclude"}}
+        given_as = {"rule": {"folders": {split: str(path) for split, path in given.items()}}}
+        with pytest.raises(ConfigError) as error:
+            Study.read(write_study(rows={"uniform": STUDY["rows"]["uniform"], "S": row}, suspects=given_as))
+        return str(error.value)
+
+    assert "found suspects 'llm', expected a name under `suspects` (rule)" in said("llm", {"store": folder})
+    assert "rows.S: no suspects folder is given for split 'store'" in said("rule", {"elsewhere": folder})
+    assert "'elsewhere' is no name under `splits`" in said("rule", {"elsewhere": folder})
+    assert "is a split folder, expected a suspects folder" in said("rule", {"store": folders / "split"})
+
+
+def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
+    write_study: Write, folder: Path, tmp_path: Path
+) -> None:
+    given = {"made up": {"folders": {"store": str(folder)}}}
+    rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
+    plain = write_study(models=MF, rows=rows, seeds=3)
+    without = write_results(study := Study.read(plain, tmp_path / "out"), study.run(0))
+    file = write_study(models=MF, rows=rows, seeds=3, suspects=given, released_mask="made up")
+    study = Study.read(file, tmp_path / "out")
+    assert not any(run.stands for run in study.runs())  # trained, but not scored under the other mask
+    results = write_results(study, study.run(0))
+    assert all(run.stands for run in study.runs())
+    [table], [before] = results.tables, without.tables
+    assert table.cells == before.cells
+    assert results.runs["value"].to_list() == without.runs["value"].to_list()
+    assert before.released is None
+    assert table.released is not None
+    frame = table.released.frame
+    assert frame.select("row", "metric", "seeds").rows()[:2] == [("uniform", "ndcg@20", 3), ("uniform", "recall@20", 3)]
+    assert table.frame is not None
+    assert frame.filter(metric="ndcg@20")["honest"].to_list() == pytest.approx(table.frame["ndcg@20"].to_list())
+    assert (frame["released_mask"] > frame["honest"]).all()
+    page = (tmp_path / "out" / "tables.md").read_text()
+    assert page.count("NOT AN HONEST EVALUATION") == 1
+    assert "RELEASED MASK (not honest)" in page
+    assert (tmp_path / "out" / "tables" / "store-mf-released-mask.parquet").is_file()
+    with pytest.raises(ConfigError, match="released_mask: found 'llm', expected a name under `suspects`"):
+        Study.read(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))
+
+
+def test_a_search_trains_with_suspects_and_may_tune_their_use(
+    write_search: Write, folder: Path, tmp_path: Path
+) -> None:
+    row = {"sampler": {"kind": "dns"}, "suspects": {"name": "rule", "use": "positives"}}
+    file = write_search(
+        rows={"S": row},
+        suspects={"rule": {"folders": {"store": str(folder)}}},
+        trials=2,
+        space={"suspects.weight": {"low": 0.1, "high": 1.0}},
+    )
+    search = Search.read(file, tmp_path / "out")
+    assert [outcome.reason for outcome in search.run(0)] == [None]
+    [task] = search.tasks()
+    assert [list(trial.chosen) for trial in task.ended()] == [["suspects.weight"]] * 2
+
+
+def test_the_time_of_a_row_with_suspects_is_foretold_with_them(
+    folders: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardneg.studies.estimate.SECONDS", 0.0)
+    config = pipeline.RunConfig(suspects=pipeline.SuspectsUse(use="both"))
+    [found] = estimates([Wanted("S", folders / "split", None, config, 1, suspects=folder)])
+    assert found.seconds_per_epoch > 0
