@@ -114,11 +114,16 @@ def peak() -> float:
     return int(line.split()[1]) / 1024
 
 
-def row(what: str) -> list[str]:
+def measured(what: str) -> dict[str, Any]:
+    """The same, in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--measure", what]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    found = json.loads(done.stdout)
+    print(done.stdout.strip(), file=sys.stderr)  # so that nothing is lost where a larger size is stopped
+    return json.loads(done.stdout)
+
+
+def row(what: str, found: dict[str, Any]) -> list[str]:
     seconds, graph = found["seconds"], found["graph"]
     name = f"{found['items']:,}" if what.isdigit() else f"{found['items']:,} ({Path(what).name})"
     kept = graph["neighbours kept an item"]
@@ -174,7 +179,7 @@ def main() -> None:
         measure(given.measure)
         return
     wanted = [*([str(given.split)] if given.split else []), *map(str, given.items)]
-    text = markdown([row(what) for what in wanted])
+    text = markdown([row(what, measured(what)) for what in wanted])
     print(text)
     if given.out:
         given.out.write_text(text, encoding="utf-8")
