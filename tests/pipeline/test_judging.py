@@ -171,10 +171,10 @@ def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
     table, ledger = account(faults, vocabulary)
     users, items = vocabulary.user_ids, vocabulary.item_ids
     assert table.rows() == [
+        (None, "x y", "unknown"),
         (users[0], items[1], "cut"),
         (users[2], "99", "no candidate"),
         (users[3], items[4], "cut"),
-        (None, "x y", "unknown"),
     ]
-    assert [(entry.reason, entry.count) for entry in ledger] == [("cut", 2), ("no candidate", 1), ("unknown", 1)]
+    assert [(entry.reason, entry.count) for entry in ledger] == [("cut", 2), ("unknown", 1), ("no candidate", 1)]
     assert ledger[0].first == f"user {users[0]} item {items[1]}"

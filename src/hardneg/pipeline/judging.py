@@ -124,13 +124,20 @@ def top_candidates(
 
 
 def account(faults: list[Fault], vocabulary: Vocabulary) -> tuple[pl.DataFrame, Ledger]:
-    """What judges could not use, row by row (suspects.REJECTED_SCHEMA) and counted by reason, the most frequent first."""
-    rows = [_named(fault, vocabulary) for fault in faults]
+    """What judges could not use, a row each (suspects.REJECTED_SCHEMA), and counted by reason, the most frequent first.
+
+    Rows are by user and item, in whatever order answers came.
+    """
+    rows = [_named(fault, vocabulary) for fault in sorted(faults, key=_place)]
     counts = Counter(reason for _, _, reason in rows)
     firsts = {reason: f"user {user} item {item}" for user, item, reason in reversed(rows)}
     remedy = "candidates without a label are nobody's suspects; see rejected.parquet"
     ledger = tuple(Entry("judging", reason, count, firsts[reason], remedy) for reason, count in counts.most_common())
     return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), ledger
+
+
+def _place(fault: Fault) -> tuple[int, int, str, str]:
+    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said
 
 
 def _named(fault: Fault, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
