@@ -150,6 +150,11 @@ class TestDNS(SamplerContract):
         return DNS(candidates=4).build(Ingredients(8, None, 0))
 
 
+class TestDNSOfTheTop(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return DNS(candidates=5, top=3).build(Ingredients(8, None, 0))
+
+
 class TestMixGCF(SamplerContract):
     def make(self, mined: Mined) -> NegativeSampler:
         return MixGCF(candidates=4).build(Ingredients(8, None, 0))

@@ -110,6 +110,45 @@ def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candid
         chosen[b] = best
 
 
+@reordering
+def score_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, out: Floats) -> None:
+    """out[b, place]: the inner product of queries[b] with the table row of candidates[b, place]; shapes as above."""
+    size, flat, all_candidates = queries.shape[1], table.reshape(-1), candidates.reshape(-1)
+    for b in range(begin, end):
+        for place in range(candidates.shape[1]):
+            soon = all_candidates[min(b * candidates.shape[1] + place + 2 * SOON, len(all_candidates) - 1)] * size
+            for line in range(soon, soon + size, LINE):
+                fetch(flat, line)
+            candidate = candidates[b, place]
+            total = np.float32(0.0)
+            for d in range(queries.shape[1]):
+                total += queries[b, d] * table[candidate, d]
+            out[b, place] = total
+
+
+@compiled
+def pick_ranked(preferences: Floats, candidates: Indices, ranks: Indices, chosen: Indices) -> None:
+    """chosen[b]: the candidate of row b that ranks[b] others go before; the larger preference goes before, of equals the
+    earlier. No more than the best ranks[b] + 1 are kept in order. The first without a number is taken at once."""
+    order = np.empty(candidates.shape[1], np.int64)
+    for b in range(len(candidates)):
+        kept, most, of = 0, ranks[b] + 1, preferences[b]
+        for place in range(candidates.shape[1]):
+            if np.isnan(of[place]):
+                order[most - 1] = place
+                break
+            if kept < most:
+                kept += 1
+            elif of[place] <= of[order[most - 1]]:
+                continue
+            behind = kept - 1
+            while behind > 0 and of[place] > of[order[behind - 1]]:
+                order[behind] = order[behind - 1]
+                behind -= 1
+            order[behind] = place
+        chosen[b] = candidates[b, order[most - 1]]
+
+
 @compiled
 def mix_rows(table: Floats, positives: Indices, others: Indices, a: Floats, share: float, out: Floats) -> None:
     """out[b] += share x (a[b] table[positives[b]] + (1 - a[b]) table[others[b]]); out (batch, size)."""
