@@ -1,0 +1,98 @@
+"""Path codes: every item's way from the root of a tree to its leaf, as one compact matrix (DTL-NS, arXiv 2602.18249)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from hardneg.errors import DataError
+from hardneg.types import Flags, Indices
+
+END = -1
+"""Stands behind the end of a code."""
+
+
+@dataclass(frozen=True)
+class PathCodes:
+    """codes: (n_items, depth) int16, child numbers from the root to the leaf, then -1; a row of -1 alone is an item
+    without a code. Items of one leaf have equal codes.
+
+    Raises DataError where a child number follows a -1 or is below -1.
+    """
+
+    codes: NDArray[np.int16]
+
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 2 or self.codes.dtype != np.int16:
+            raise DataError(f"found codes of shape {self.codes.shape}, {self.codes.dtype}, expected two axes of int16")
+        bad = (self.codes < END).any(axis=1) | ((self.codes[:, :-1] == END) & (self.codes[:, 1:] != END)).any(axis=1)
+        if bad.any():
+            first = int(bad.argmax())
+            raise DataError(
+                f"found {int(bad.sum()):,} path codes with a gap or a child below 0 (first: item {first}, "
+                f"{self.codes[first].tolist()}), expected child numbers and then -1; make the codes again"
+            )
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[str | None]) -> PathCodes:
+        """Read texts such as "0-3-1", one an item; None or "" is an item without a code."""
+        ways = [_way(text, item) for item, text in enumerate(texts)]
+        lengths = np.array([len(way) for way in ways], np.int64)
+        codes = np.full((len(ways), int(lengths.max(initial=0))), END, np.int16)
+        codes[np.arange(codes.shape[1]) < lengths[:, None]] = [child for way in ways for child in way]
+        return cls(codes)
+
+    @property
+    def n_items(self) -> int:
+        """Rows, items without a code among them."""
+        return len(self.codes)
+
+    @cached_property
+    def lengths(self) -> Indices:
+        """(n_items,) levels from the root to the leaf; 0 without a code."""
+        return np.asarray((self.codes != END).sum(axis=1), np.int64)
+
+    @property
+    def coded(self) -> Flags:
+        """(n_items,) True where the item has a code."""
+        return np.asarray(self.lengths > 0)
+
+    @property
+    def n_leaves(self) -> int:
+        """Distinct codes."""
+        return len(np.unique(self.codes[self.coded], axis=0))
+
+    def texts(self) -> list[str | None]:
+        """One "0-3-1" an item, None without a code."""
+        rows = zip(self.codes.tolist(), self.lengths.tolist(), strict=True)
+        return ["-".join(map(str, row[:length])) if length else None for row, length in rows]
+
+    def shuffled(self, rng: Generator) -> PathCodes:
+        """A control: the same codes, handed out at random to the items that have one."""
+        coded, codes = np.flatnonzero(self.coded), self.codes.copy()
+        codes[coded] = self.codes[rng.permutation(coded)]
+        return PathCodes(codes)
+
+    def random_like(self, rng: Generator) -> PathCodes:
+        """A control: the same lengths and, level by level, the same child numbers as often, in no relation to the
+        items or to each other. So there is no tree any more: two items share a prefix by chance alone."""
+        codes = self.shuffled(rng).codes.copy()
+        for level in range(codes.shape[1]):
+            there = np.flatnonzero(codes[:, level] != END)
+            codes[there, level] = codes[rng.permutation(there), level]
+        return PathCodes(codes)
+
+
+def _way(text: str | None, item: int) -> list[int]:
+    try:
+        way = [int(child) for child in text.split("-")] if text else []
+        if any(not 0 <= child <= np.iinfo(np.int16).max for child in way):
+            raise ValueError
+    except ValueError:
+        raise DataError(f'found the path code {text!r} of item {item}, expected one such as "0-3-1"; mend it') from None
+    return way

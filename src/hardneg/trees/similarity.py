@@ -1,0 +1,127 @@
+"""How alike two items are by their path codes: the share of the shorter way from the root that they go together.
+
+sim(i, j) = LCP(code_i, code_j) / min(length_i, length_j) (DTL-NS, arXiv 2602.18249, as released). In [0, 1]; 1 for equal
+codes and where one code begins with the other; 0 where either item has no code.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardneg.compiled import compiled, in_chunks
+from hardneg.errors import DataError
+from hardneg.trees.codes import PathCodes
+from hardneg.types import Indices
+
+NO_ITEM = -1
+"""Fills rows of candidates that have fewer than others."""
+
+
+def prefix_similarity(codes: PathCodes, items: Indices, candidates: Indices) -> NDArray[np.float32]:
+    """Similarity of items (batch,) with candidates (batch, n), row by row: (batch, n) in [0, 1].
+
+    A candidate of -1 is no item and gets 0. Raises DataError where an item is outside the codes.
+    """
+    _require_items(codes, items, least=0)
+    _require_items(codes, candidates, least=NO_ITEM)
+    out = np.empty(candidates.shape, np.float32)
+    in_chunks(_similarities, len(items), codes.codes, codes.lengths, items, candidates, out)
+    return out
+
+
+class BestInHistory(NamedTuple):
+    """Of each candidate (users, n), the best over the user's history, 0 with an empty one.
+
+    prefix: (users, n) int16, the longest common prefix, in levels. similarity: (users, n) float32, the largest
+    similarity; it may belong to another item of the history.
+    """
+
+    prefix: NDArray[np.int16]
+    similarity: NDArray[np.float32]
+
+
+def best_in_history(codes: PathCodes, starts: Indices, history: Indices, candidates: Indices) -> BestInHistory:
+    """Compare every candidate with all items of its user's history.
+
+    starts: (users + 1,), history: (pairs,): items history[starts[u]:starts[u + 1]] belong to row u of candidates
+    (users, n); of all train users these are `train.starts` and `train.items`. A candidate of -1 is no item and gets 0.
+    Raises DataError where an item is outside the codes, or the rows do not fit.
+    """
+    if len(starts) != len(candidates) + 1 or starts[0] < 0 or starts[-1] > len(history) or (np.diff(starts) < 0).any():
+        raise DataError(
+            f"found {len(starts) - 1:,} histories over {len(history):,} pairs and candidates of {len(candidates):,} "
+            "users, expected one history a row of candidates, in order"
+        )
+    _require_items(codes, history, least=0)
+    _require_items(codes, candidates, least=NO_ITEM)
+    best = BestInHistory(np.empty(candidates.shape, np.int16), np.empty(candidates.shape, np.float32))
+    in_chunks(_best, len(candidates), codes.codes, codes.lengths, starts, history, candidates, *best)
+    return best
+
+
+def _require_items(codes: PathCodes, items: Indices, *, least: int) -> None:
+    if items.size and not least <= items.min() <= items.max() < codes.n_items:
+        raise DataError(
+            f"found items {items.min()}..{items.max()}, expected {least}..{codes.n_items - 1}: the codes are of another "
+            "catalogue; grow the trees from this split"
+        )
+
+
+@compiled
+def _common(codes: NDArray[np.int16], one: int, other: int, least: int) -> int:
+    """Levels that two items share, from the root on; least: the shorter length of the two."""
+    level = 0
+    while level < least and codes[one, level] == codes[other, level]:
+        level += 1
+    return level
+
+
+@compiled
+def _similarities(
+    begin: int,
+    end: int,
+    codes: NDArray[np.int16],
+    lengths: Indices,
+    items: Indices,
+    candidates: Indices,
+    out: NDArray[np.float32],
+) -> None:
+    for b in range(begin, end):
+        item = items[b]
+        for place in range(candidates.shape[1]):
+            candidate, least = candidates[b, place], 0
+            if candidate >= 0:
+                least = min(lengths[item], lengths[candidate])
+            shared = 0.0
+            if least > 0:
+                shared = _common(codes, item, candidate, least) / least
+            out[b, place] = shared
+
+
+@compiled
+def _best(
+    begin: int,
+    end: int,
+    codes: NDArray[np.int16],
+    lengths: Indices,
+    starts: Indices,
+    history: Indices,
+    candidates: Indices,
+    prefix: NDArray[np.int16],
+    similarity: NDArray[np.float32],
+) -> None:
+    for user in range(begin, end):
+        for place in range(candidates.shape[1]):
+            candidate = candidates[user, place]
+            longest, largest = 0, 0.0
+            for k in range(starts[user], starts[user + 1]):
+                least = 0
+                if candidate >= 0:
+                    least = min(lengths[history[k]], lengths[candidate])
+                if least > 0:
+                    common = _common(codes, history[k], candidate, least)
+                    longest, largest = max(longest, common), max(largest, common / least)
+            prefix[user, place], similarity[user, place] = longest, largest
