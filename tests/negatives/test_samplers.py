@@ -17,6 +17,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.models import LightGCN
 from hardneg.models.propagation import dense
 from hardneg.negatives import (
+    AHNS,
     DNS,
     SAMPLERS,
     Ingredients,
@@ -153,6 +154,11 @@ class TestDNS(SamplerContract):
 class TestDNSOfTheTop(SamplerContract):
     def make(self, mined: Mined) -> NegativeSampler:
         return DNS(candidates=5, top=3).build(Ingredients(8, None, 0))
+
+
+class TestAHNS(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return AHNS(candidates=4).build(Ingredients(8, None, 0))
 
 
 class TestMixGCF(SamplerContract):

@@ -14,7 +14,7 @@ from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emi
 def train(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     model: Annotated[str, typer.Option(help="mf or lightgcn.")] = "lightgcn",
-    sampler: Annotated[str, typer.Option(help="uniform, dns, mixgcf, semantic or smoothed.")] = "uniform",
+    sampler: Annotated[str, typer.Option(help="uniform, dns, ahns, mixgcf, semantic or smoothed.")] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER-seedN].")] = None,
     negatives: Annotated[
         Path | None, typer.Option(help="For semantic a negatives folder, for smoothed a neighbours folder.")

@@ -1,5 +1,6 @@
 """Candidate sources, samplers, and negatives mined from text."""
 
+from hardneg.negatives.ahns import AHNS
 from hardneg.negatives.candidates import CandidateSource, UniformCandidates
 from hardneg.negatives.config import SAMPLERS, SamplerConfig
 from hardneg.negatives.dns import DNS
@@ -16,6 +17,7 @@ from hardneg.negatives.ways import compare_ways
 from hardneg.negatives.written import Written, WrittenNegatives, ground_texts, tabulate_written
 
 __all__ = [
+    "AHNS",
     "DNS",
     "SAMPLERS",
     "CandidateSource",

@@ -1,0 +1,60 @@
+"""Adaptive hardness (AHNS; Lai et al., 2024): the better a positive is ranked, the easier its negative."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from hardneg.config import Config
+from hardneg.negatives.choosing import ranked, scored
+from hardneg.negatives.sampler import Ingredients, rows
+from hardneg.random import Stream
+from hardneg.types import Batch, Embeddings, HopsRead, Items
+
+LEAST = 1e-6
+"""What s(u, i) + alpha counts as where it is less. The formula would change its sign below 0 and have no value at 0; so
+such a positive, with p below -1, gets the candidate with the largest score."""
+
+
+class AHNS(Config):
+    """argmin over the candidates m of |s(u, m) - beta (s(u, i) + alpha)^(p + 1)|, s with the pooled embeddings.
+
+    The score that a negative should have falls as that of the positive i rises, as long as p is below -1. As in the
+    release, the loss then meets the catalogue item itself.
+    """
+
+    kind: Literal["ahns"] = "ahns"
+    candidates: PositiveInt = 32
+    alpha: NonNegativeFloat = 1.0
+    """Added to the positive's score, which should become positive; see LEAST."""
+    beta: PositiveFloat = 0.1
+    """Scales the hardness."""
+    p: float = -2.0
+    """How fast the hardness falls with the positive's score."""
+
+    @property
+    def n_candidates(self) -> int:
+        """As configured."""
+        return self.candidates
+
+    @property
+    def hops_read(self) -> HopsRead:
+        """None: it reads the pooled tables."""
+        return "none"
+
+    def build(self, _: Ingredients) -> AHNS:
+        """Nothing to build: it has no parameters."""
+        return self
+
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
+        """Return items (batch, 1); of equally near scores the first candidate wins. The choice carries no gradient."""
+        users, items = rows(embeddings.final_users, batch.users), embeddings.final_items
+        wanted = self.wanted(scored(users, items, batch.positives.unsqueeze(1)))
+        distances = (scored(users, items, candidates).double() - wanted).abs()
+        return Items(ranked(-distances, candidates).unsqueeze(1))
+
+    def wanted(self, positives: Tensor) -> Tensor:
+        """The score that a negative should have, for scores of positives; in 64 bits, since it may be very large."""
+        return self.beta * (positives.double() + self.alpha).clamp(min=LEAST) ** (self.p + 1)
