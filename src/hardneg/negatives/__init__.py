@@ -7,6 +7,7 @@ from hardneg.negatives.dns import DNS
 from hardneg.negatives.labels import LabelOptions, Labels, draw_labels
 from hardneg.negatives.mined import Mined, random_like
 from hardneg.negatives.mixgcf import MixGCF
+from hardneg.negatives.multi_view import MultiView
 from hardneg.negatives.neighbours import Neighbours
 from hardneg.negatives.retrieved import Retrieved
 from hardneg.negatives.sampler import Ingredients, NegativeSampler
@@ -26,6 +27,7 @@ __all__ = [
     "Labels",
     "Mined",
     "MixGCF",
+    "MultiView",
     "NegativeSampler",
     "Neighbours",
     "Retrieved",

@@ -27,18 +27,16 @@ def scored(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
     return torch.from_numpy(out)
 
 
-def ranked(preferences: Tensor, candidates: Tensor, ranks: Tensor | None = None) -> Tensor:
-    """The candidate of each row at its rank, 0 being the most preferred, equals in the order of candidates: (batch,).
+def ranked(preferences: Tensor, ranks: Tensor | None = None) -> Tensor:
+    """Where in each row of preferences (batch, n) that of its rank stands, 0 being the largest, of equals the first: (batch,).
 
-    preferences, candidates: (batch, n). ranks: (batch,) of 0..n - 1, or None for 0. A candidate preferred by NaN is
-    taken at once, as in `hardest`.
+    ranks: (batch,) of 0..n - 1, or None for 0. NaN is taken at once, as in `hardest`.
     """
     if ranks is None:
-        ranks = torch.zeros(len(candidates), dtype=torch.int64, device=candidates.device)
+        ranks = torch.zeros(len(preferences), dtype=torch.int64, device=preferences.device)
     if preferences.device.type != "cpu":
-        order = preferences.sort(dim=1, descending=True, stable=True).indices
         ranks = torch.where(preferences.isnan().any(dim=1), 0, ranks)
-        return candidates.gather(1, order.gather(1, ranks.unsqueeze(1))).squeeze(1)
-    chosen = np.empty(len(candidates), np.int64)
-    pick_ranked(preferences.numpy(), candidates.contiguous().numpy(), ranks.numpy(), chosen)
-    return torch.from_numpy(chosen)
+        return preferences.sort(dim=1, descending=True, stable=True).indices.gather(1, ranks.unsqueeze(1)).squeeze(1)
+    places = np.empty(len(preferences), np.int64)
+    pick_ranked(preferences.contiguous().numpy(), ranks.contiguous().numpy(), places)
+    return torch.from_numpy(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -9,18 +10,19 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
-from hardneg.config import Config
-from hardneg.negatives.choosing import ranked, scored
+from hardneg.negatives.choosing import scored
 from hardneg.negatives.sampler import Ingredients, hardest, rows
+from hardneg.negatives.views import InViews, Views, choose
 from hardneg.random import Stream
 from hardneg.types import Batch, Embeddings, HopsRead, Items
 
 
-class DNS(Config):
+class DNS(InViews):
     """DNS(M, N): one of the M candidates with the largest scores of N, all M equally likely (eq. 2 of Shi et al.).
 
     top is M, candidates is N. M = 1 is the argmax of Zhang et al., M = N uniform sampling. The candidates are drawn
-    apart, so an item may stand twice among them. The code of Shi et al. sums the loss over all M instead.
+    apart, so an item may stand twice among them. The code of Shi et al. sums the loss over all M instead. With a view the
+    M are the best by what `hardneg.negatives.views` makes of the scores.
     """
 
     kind: Literal["dns"] = "dns"
@@ -35,29 +37,37 @@ class DNS(Config):
             raise ValueError(f"found top {self.top} of {self.candidates} candidates; lower top or draw more candidates")
         return self
 
+    def build(self, ingredients: Ingredients) -> DNSSampler:
+        """Take the trees at hand where the views have a weight."""
+        return DNSSampler(self, self.views(ingredients))
+
+
+@dataclass(frozen=True)
+class DNSSampler:
+    """Chooses catalogue items by their pooled embeddings."""
+
+    options: DNS
+    views: Views | None
+
     @property
     def n_candidates(self) -> int:
         """As configured."""
-        return self.candidates
+        return self.options.candidates
 
     @property
     def hops_read(self) -> HopsRead:
         """None: it reads the pooled tables."""
         return "none"
 
-    def build(self, _: Ingredients) -> DNS:
-        """Nothing to build: it has no parameters."""
-        return self
-
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:
-        """Return items (batch, 1); of equal scores the first candidate goes before. The choice carries no gradient."""
-        users = rows(embeddings.final_users, batch.users)
-        if self.top == 1:
-            return Items(hardest(users, embeddings.final_items, candidates).unsqueeze(1))
-        preferences = scored(users, embeddings.final_items, candidates)
-        return Items(ranked(preferences, candidates, self._ranks(batch, stream)).unsqueeze(1))
+        """Return items (batch, 1); of equals the first candidate goes before. The choice carries no gradient."""
+        users, items = rows(embeddings.final_users, batch.users), embeddings.final_items
+        if self.options.top == 1 and self.views is None:
+            return Items(hardest(users, items, candidates).unsqueeze(1))
+        ranks = None if self.options.top == 1 else self._ranks(batch, stream)
+        return choose(self.views, batch, scored(users, items, candidates), candidates, ranks)
 
     def _ranks(self, batch: Batch, stream: Stream) -> Tensor:
         """Each pair's own number of 0..top - 1, (batch,)."""
         unit = stream.uniform(batch.rows.cpu().numpy(), 1)[:, 0].astype(np.float64)
-        return torch.from_numpy((unit * self.top).astype(np.int64)).to(batch.rows.device)
+        return torch.from_numpy((unit * self.options.top).astype(np.int64)).to(batch.rows.device)
