@@ -196,6 +196,7 @@ def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
         "finetune",
         "mine",
         "neighbours",
+        "trees",
         "train",
         "fuse",
         "evaluate",
@@ -343,6 +344,29 @@ def test_a_trained_model_is_fused_with_text_and_serves(split: Path, tmp_path: Pa
     assert "both RUN and --text-only" in refuse("fuse", tmp_path / "run", *given, "--text-only")
     assert "neither RUN nor --text-only" in refuse("fuse", *given)
     assert "trains nothing" in refuse("audit", tmp_path / "fused", "--split", split)
+
+
+def test_trees_of_a_run(split: Path, tmp_path: Path) -> None:
+    succeed("train", split, "--epochs", 1, "--out", tmp_path / "run")
+    said = succeed("trees", split, "--run", tmp_path / "run", "--set", "tree.leaf_items=5", "--out", tmp_path / "trees")
+    assert "items in the fullest leaf" in said
+    shapes = json.loads(
+        succeed(
+            "trees",
+            split,
+            "--run",
+            tmp_path / "run",
+            "--set",
+            "tree.leaf_items=5",
+            "--out",
+            tmp_path / "trees",
+            "--json",
+        )
+    )
+    assert shapes["semantic"]["items in the fullest leaf"] <= 5
+    assert shapes["semantic"]["leaves"] > 1
+    assert "expected one for the semantic tree" in refuse("trees", split, "--out", tmp_path / "none")
+    assert "hardneg trees: tree.children" in refuse("trees", split, "--set", "tree.children=1")
 
 
 def test_a_smoothed_run_from_neighbours(split: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from hardneg.cli import (
     search,
     study,
     train,
+    trees,
 )
 from hardneg.cli.shell import command
 
@@ -41,6 +42,7 @@ for module in (
     finetune,
     mine,
     neighbours,
+    trees,
     train,
     fuse,
     evaluate,

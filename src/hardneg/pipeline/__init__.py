@@ -8,6 +8,7 @@ from hardneg.pipeline.neighbours import find_neighbours
 from hardneg.pipeline.serving import EVALUATION, METRICS, Run, evaluate_run, evaluated, read_run, recommend
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
+from hardneg.pipeline.trees import grow_trees
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
@@ -28,6 +29,7 @@ __all__ = [
     "finetune",
     "fuse",
     "fused_key",
+    "grow_trees",
     "label",
     "mine_random",
     "mine_retrieved",

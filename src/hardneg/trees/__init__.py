@@ -1,6 +1,29 @@
 """Trees over items, path codes, and how much of their way from the root two items share (DTL-NS)."""
 
 from hardneg.trees.codes import PathCodes
+from hardneg.trees.dual import Trees, TreesConfig, only_trained, semantic_codes, structural_codes
+from hardneg.trees.graph import GraphConfig, ItemGraph, jaccard_graph
+from hardneg.trees.growing import TreeConfig, grow
+from hardneg.trees.released import read_released
 from hardneg.trees.similarity import BestInHistory, best_in_history, prefix_similarity
+from hardneg.trees.spectral import Spectrum, spectral_embedding
 
-__all__ = ["BestInHistory", "PathCodes", "best_in_history", "prefix_similarity"]
+__all__ = [
+    "BestInHistory",
+    "GraphConfig",
+    "ItemGraph",
+    "PathCodes",
+    "Spectrum",
+    "TreeConfig",
+    "Trees",
+    "TreesConfig",
+    "best_in_history",
+    "grow",
+    "jaccard_graph",
+    "only_trained",
+    "prefix_similarity",
+    "read_released",
+    "semantic_codes",
+    "spectral_embedding",
+    "structural_codes",
+]

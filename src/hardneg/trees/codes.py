@@ -72,10 +72,10 @@ class PathCodes:
         """(n_items,) True where the item has a code."""
         return np.asarray(self.lengths > 0)
 
-    @property
-    def n_leaves(self) -> int:
-        """Distinct codes."""
-        return len(np.unique(self.codes[self.coded], axis=0))
+    @cached_property
+    def leaf_sizes(self) -> Indices:
+        """(leaves,) items of every leaf, which is every distinct code."""
+        return np.asarray(np.unique(self.codes[self.coded], axis=0, return_counts=True)[1], np.int64)
 
     def texts(self) -> list[str | None]:
         """One "0-3-1" an item, None without a code."""

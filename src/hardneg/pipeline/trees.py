@@ -1,0 +1,60 @@
+"""The stage of the two item trees (DTL-NS)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from hardneg import artifacts
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.serving import require_split_of
+from hardneg.text import encoded
+from hardneg.trees import Trees, TreesConfig, folder, only_trained, semantic_codes, structural_codes
+from hardneg.types import Floats, Progress
+
+
+def grow_trees(
+    split_folder: Path,
+    out: Path,
+    config: TreesConfig,
+    *,
+    run: Path | None = None,
+    vectors: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Grow the structural and the semantic tree of a split into a trees folder, from what may be learnt from alone.
+
+    run: a run folder trained on this split; the semantic tree is over its item embeddings. vectors: instead, a vectors
+    folder of this split (`hardneg profile`); the tree is over its item texts. Raises ConfigError unless one of the two is
+    given, or where it is of another split.
+    """
+    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
+    if run is not None and vectors is None:
+        require_split_of(run, split_folder)
+        inputs["run"] = artifacts.file_hash(run / "embeddings.safetensors")
+    elif vectors is not None and run is None:
+        inputs[encoded.KIND] = hash_of_same_split(vectors, encoded.KIND, split_folder)
+    else:
+        found = "neither" if run is None else "both"
+        raise ConfigError(f"found {found} of a run and a vectors folder, expected one for the semantic tree; give one")
+    settings = config.model_dump(mode="json")
+    if artifacts.finished(out, artifacts.key_of(folder.KIND, settings, inputs)):
+        return
+    data = splits.read(split_folder)
+    structural, notes = structural_codes(data.train, config, progress)
+    points, source = _points(run, vectors)
+    if run is not None:
+        points = only_trained(points, data.train)
+    trees = Trees(structural, semantic_codes(points, config, progress), source)
+    folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=notes)
+
+
+def _points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:
+    if run is not None:
+        return load_file(run / "embeddings.safetensors")["items"], "item embeddings of a trained run"
+    assert vectors is not None
+    texts = encoded.read(vectors)
+    return texts.items, f"item texts, {texts.source}"

@@ -1,0 +1,107 @@
+"""The item graph against a slow loop; the limits cut what they say and no more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardneg.data import Interactions
+from hardneg.trees import GraphConfig, ItemGraph, jaccard_graph
+from hardneg.trees.graph import _cap
+
+
+def build(train: Interactions, seed: int = 0, **limits: int) -> ItemGraph:
+    return jaccard_graph(train, GraphConfig(**limits), np.random.default_rng(seed))
+
+
+def slow_graph(train: Interactions) -> np.ndarray:
+    """w_ij from sets of users, pair by pair."""
+    users = [set(train.users[train.items == item].tolist()) for item in range(train.n_items)]
+    weights = np.zeros((train.n_items, train.n_items), np.float32)
+    for i, one in enumerate(users):
+        for j, other in enumerate(users):
+            if i != j and one | other:
+                weights[i, j] = len(one & other) / len(one | other)
+    return weights
+
+
+def random_train(seed: int, n_users: int, n_items: int, share: float) -> Interactions:
+    """Some items far more popular than others."""
+    rng = np.random.default_rng(seed)
+    chance = share * 2 * np.arange(1, n_items + 1) / n_items
+    users, items = np.nonzero(rng.random((n_users, n_items)) < chance)
+    return Interactions.of(users, items, n_users=n_users, n_items=n_items)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12), st.floats(0, 0.5))
+def test_it_equals_the_slow_loop(seed: int, n_users: int, n_items: int, share: float) -> None:
+    train = random_train(seed, n_users, n_items, share)
+    graph = build(train)
+    np.testing.assert_allclose(graph.weights.toarray(), slow_graph(train), rtol=1e-6)
+    assert graph.notes()["item graph exact"]
+    assert graph.notes()["item graph edges"] == np.count_nonzero(slow_graph(train)) // 2
+
+
+def test_of_too_many_edges_the_strongest_of_every_item_stay() -> None:
+    train = random_train(1, 60, 40, 0.2)
+    whole = slow_graph(train)
+    graph = build(train, most_edges=300)
+    assert graph.cap is not None
+    assert graph.cut_items == (np.count_nonzero(whole, axis=1) > graph.cap).sum() > 0
+    found = graph.weights.toarray()
+    np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_allclose(found[found > 0], whole[found > 0], rtol=1e-6)
+    kept_by_rows = 0
+    for item in range(40):
+        strongest = np.sort(whole[item])[::-1][: graph.cap]
+        own = found[item][found[item] > 0]
+        assert (np.sort(own)[::-1][: len(strongest)] == strongest[: len(own)]).all()
+        kept_by_rows += np.count_nonzero(strongest)
+    assert kept_by_rows <= 300 <= np.minimum(np.full(40, 39), graph.cap + 1).sum()
+    assert not graph.notes()["item graph exact"]
+
+
+def test_an_edge_stays_if_one_end_keeps_it() -> None:
+    """Item 0 goes with all others, each of which has nothing else; it may keep one, they keep it."""
+    train = Interactions.of(np.repeat(np.arange(5), 2), np.array([0, 1, 0, 2, 0, 3, 0, 4, 0, 5]), n_users=5, n_items=6)
+    graph = build(train, most_edges=6)
+    assert graph.cap == 1
+    assert graph.cut_items == 1
+    np.testing.assert_allclose(graph.weights.toarray(), slow_graph(train), rtol=1e-6)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(1, 400))
+def test_the_cap_is_the_largest_that_fits(bounds: list[int], most: int) -> None:
+    sizes = np.array(bounds)
+    cap = _cap(sizes, most)
+    if cap is None:
+        assert sizes.sum() <= most
+    else:
+        assert sizes.sum() > most
+        assert np.minimum(sizes, cap + 1).sum() > most
+        assert cap == 1 or np.minimum(sizes, cap).sum() <= most
+
+
+def test_long_histories_are_sampled_and_counted() -> None:
+    train = random_train(2, 30, 200, 0.2)
+    graph = build(train, most_history=20)
+    assert graph.cut_users == (train.counts > 20).sum() > 0
+    again, other = build(train, most_history=20), build(train, seed=1, most_history=20)
+    np.testing.assert_array_equal(graph.weights.toarray(), again.weights.toarray())
+    assert (graph.weights.toarray() != other.weights.toarray()).any()
+    one_user = Interactions(train.users[train.users == 3] * 0, train.items_of(3), 1, 200)
+    assert build(one_user, most_history=20).notes()["item graph edges"] == 20 * 19 // 2
+
+
+def test_progress_comes_to_its_end() -> None:
+    seen: list[tuple[str, int, int]] = []
+    jaccard_graph(random_train(0, 5, 9, 0.3), GraphConfig(), np.random.default_rng(0), lambda *said: seen.append(said))
+    assert seen == [("item graph", 9, 9)]
+
+
+@pytest.mark.parametrize("n_items", [0, 3])
+def test_without_pairs_there_are_no_edges(n_items: int) -> None:
+    empty = np.empty(0, np.int64)
+    assert build(Interactions(empty, empty, 2, n_items)).weights.shape == (n_items, n_items)
