@@ -59,35 +59,30 @@ def jaccard_graph(
 ) -> ItemGraph:
     """Build the graph of all items that share a user. rng: draws from histories above `most_history` alone."""
     counted = _sampled(train, config.most_history, rng)
-    by_user = counted.matrix()
-    by_item = csr_array(by_user.T.tocsr())
+    by_item = csr_array(counted.matrix().T.tocsr())
     bounds = np.minimum(by_item @ (counted.counts - 1), train.n_items - 1).astype(np.int64)
     cap = _cap(bounds, config.most_edges)
-    starts = np.concatenate([[0], np.cumsum(bounds if cap is None else np.minimum(bounds, cap))])
-    neighbours, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-    kept, cut = np.zeros(train.n_items, np.int64), np.zeros(train.n_items, np.bool_)
-    for block in blocks(train.n_items, AT_A_TIME):
-        in_chunks(
-            _neighbours_of_block,
-            block.stop - block.start,
-            block.start,
-            counted.starts,
-            counted.items,
-            by_item.indptr.astype(np.int64),
-            by_item.indices,
-            train.n_items if cap is None else cap,
-            starts,
-            neighbours,
-            weights,
-            kept,
-            cut,
-        )
-        if progress:
-            progress("item graph", block.stop, train.n_items)
-    graph = _compact(starts, kept, neighbours, weights)
+    graph, cut = _strongest(counted, by_item, bounds if cap is None else np.minimum(bounds, cap), progress)
     if cut.any():
         graph = csr_array(graph.maximum(graph.T.tocsr()))
     return ItemGraph(graph, cap, int(cut.sum()), int((train.counts > config.most_history).sum()))
+
+
+def _strongest(
+    train: Interactions, by_item: csr_array, room: Indices, progress: Progress | None
+) -> tuple[csr_array, Flags]:
+    """The graph with at most room[i] neighbours in the row of item i, and which items had more."""
+    n_items = train.n_items
+    starts = np.concatenate([[0], np.cumsum(room)])
+    neighbours, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    kept, cut = np.zeros(n_items, np.int64), np.zeros(n_items, np.bool_)
+    by_user, users = (train.starts, train.items), (by_item.indptr.astype(np.int64), by_item.indices)
+    for block in blocks(n_items, AT_A_TIME):
+        size, out = block.stop - block.start, (starts, neighbours, weights, kept, cut)
+        in_chunks(_neighbours_of_block, size, block.start, *by_user, *users, *out)
+        if progress:
+            progress("item graph", block.stop, n_items)
+    return _compact(starts, kept, neighbours, weights), cut
 
 
 def _sampled(train: Interactions, most: int, rng: Generator) -> Interactions:
@@ -140,7 +135,6 @@ def _neighbours_of_block(
     items: Indices,
     item_starts: Indices,
     users: NDArray[np.int32],
-    cap: int,
     out_starts: Indices,
     out_items: NDArray[np.int32],
     out_weights: Floats,
@@ -159,9 +153,9 @@ def _neighbours_of_block(
             both = shared[other]
             values[k] = both / (size + item_starts[other + 1] - item_starts[other] - both)
             shared[other] = 0
-        place = out_starts[item]
-        out_kept[item] = _keep_largest(n, cap, met, values, out_items[place:], out_weights[place:])
-        out_cut[item] = n > cap
+        place, room = out_starts[item], out_starts[item + 1] - out_starts[item]
+        out_kept[item] = _keep_largest(n, room, met, values, out_items[place:], out_weights[place:])
+        out_cut[item] = n > room
 
 
 @compiled
@@ -189,13 +183,13 @@ def _count_shared(
 
 @compiled
 def _keep_largest(
-    n: int, cap: int, met: NDArray[np.int32], values: Floats, out_items: NDArray[np.int32], out_weights: Floats
+    n: int, room: int, met: NDArray[np.int32], values: Floats, out_items: NDArray[np.int32], out_weights: Floats
 ) -> int:
-    """Copy the `cap` largest of n values with their items; of equal ones at the limit those that were met first."""
+    """Copy the `room` largest of n values with their items; of equal ones at the limit those that were met first."""
     limit, spare = np.float32(0.0), 0
-    if n > cap:
-        limit = np.partition(values[:n], n - cap)[n - cap]
-        spare = cap
+    if n > room:
+        limit = np.partition(values[:n], n - room)[n - room]
+        spare = room
         for k in range(n):
             spare -= values[k] > limit
     kept = 0
