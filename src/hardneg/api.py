@@ -18,6 +18,7 @@ from hardneg.negatives import Ingredients, Mined, Neighbours, SamplerConfig, Uni
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training import fit as train_loop
 from hardneg.training.loop import TrainingDivergedError
+from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
 METRICS = ("recall", "ndcg", "precision", "hit_rate")
@@ -56,6 +57,7 @@ def fit(
     sampler: SamplerConfig | None = None,
     mined: Mined | None = None,
     neighbours: Neighbours | None = None,
+    trees: Trees | None = None,
     epochs: int | None = None,
     seed: int | None = None,
     config: FitConfig | None = None,
@@ -65,12 +67,12 @@ def fit(
 ) -> Fitted:
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation.
 
-    mined, neighbours: for samplers that need them. Test pairs are not read. The process keeps freed memory from then on (`training.memory`). epochs and seed, where given, replace those of config.
+    mined, neighbours, trees: for samplers that need them. Test pairs are not read. The process keeps freed memory from then on (`training.memory`). epochs and seed, where given, replace those of config.
     """
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = FitConfig.model_validate((config or FitConfig()).model_dump() | given)
-    ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed, neighbours)
+    ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed, neighbours, trees)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         if not all(bool(table.isfinite().all()) for table in (embeddings.final_users, embeddings.final_items)):

@@ -14,10 +14,15 @@ from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emi
 def train(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     model: Annotated[str, typer.Option(help="mf or lightgcn.")] = "lightgcn",
-    sampler: Annotated[str, typer.Option(help="uniform, dns, ahns, mixgcf, semantic or smoothed.")] = "uniform",
+    sampler: Annotated[
+        str, typer.Option(help="uniform, dns, ahns, mixgcf, multi-view, semantic or smoothed.")
+    ] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER-seedN].")] = None,
     negatives: Annotated[
         Path | None, typer.Option(help="For semantic a negatives folder, for smoothed a neighbours folder.")
+    ] = None,
+    trees: Annotated[
+        Path | None, typer.Option(help="Trees folder, for multi-view, and for alpha_c and alpha_s of dns and ahns.")
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
@@ -46,6 +51,8 @@ def train(
 
     `hardneg train data/shop-split --sampler mixgcf --set candidates=16 --out runs/mixgcf`
 
+    `hardneg train data/shop-split --sampler multi-view --trees out/trees --set alpha_s=0.2`
+
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set alpha=0.2`
 
     `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
@@ -68,7 +75,7 @@ def train(
     folder = out or Path("runs") / f"{model}-{sampler}-seed{config.fit.seed}"
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
-        pipeline.train(split, folder, config, negatives=negatives, truth=truth, device=device, watch=watch)
+        pipeline.train(split, folder, config, negatives=negatives, trees=trees, truth=truth, device=device, watch=watch)
     notes = manifest_of(folder, pipeline.RUN)["notes"]
     text = f"{folder}: kept epoch {notes['best epoch']} of {notes['epochs']} (by validation {config.fit.select})"
     missing = notes.get("pairs without a vector")

@@ -26,6 +26,8 @@ from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
+from hardneg.trees import Trees
+from hardneg.trees import folder as trees_folder
 from hardneg.types import Embeddings, Observer
 
 RUN = "run"
@@ -47,29 +49,32 @@ def train(
     config: RunConfig,
     *,
     negatives: Path | None = None,
+    trees: Path | None = None,
     truth: Path | None = None,
     device: str = "cpu",
     watch: Watch | None = None,
 ) -> None:
     """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
 
-    negatives: a negatives or a neighbours folder, for samplers that need one. truth: a simulated dataset folder; what the sampler
+    negatives: a negatives or a neighbours folder, for samplers that need one. trees: a trees folder, for samplers that look at
+    two views. truth: a simulated dataset folder; what the sampler
     serves is then measured against it, which changes nothing of the training.
     """
     settings = _run_settings(config, against_truth=truth is not None)
-    inputs = run_inputs(split_folder, negatives)
+    inputs = run_inputs(split_folder, negatives, trees)
     key = run_key(config, inputs, against_truth=truth is not None)
     if artifacts.finished(out, key):
         return
     data = splits.read(split_folder)
     api.require_validation(data)
     needed = None if negatives is None else given.read(negatives, data)
+    grown = None if trees is None else trees_folder.read(trees, data.train.n_items)
     served = (
         None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
     )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
-    notes = _notes(needed, device)
+    notes = _notes(needed, grown, device)
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
         model = config.model.build(data.train, seed=config.fit.seed).to(device)
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
@@ -80,6 +85,7 @@ def train(
             sampler=config.sampler,
             mined=needed if isinstance(needed, Mined) else None,
             neighbours=needed if isinstance(needed, Neighbours) else None,
+            trees=grown,
             config=config.fit,
             observers=observers,
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
@@ -94,7 +100,7 @@ def train(
     (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
 
 
-def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
+def run_inputs(split_folder: Path, negatives: Path | None, trees: Path | None = None) -> dict[str, str]:
     """Hashes of what a run is made from; no test pair among them."""
     inputs = {
         "learnt from": splits.learnt_from_hash(split_folder),
@@ -103,6 +109,8 @@ def run_inputs(split_folder: Path, negatives: Path | None) -> dict[str, str]:
     if negatives is not None:
         kind = given.kind_of(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
+    if trees is not None:
+        inputs[trees_folder.KIND] = hash_of_same_split(trees, trees_folder.KIND, split_folder)
     return inputs
 
 
@@ -121,8 +129,9 @@ def shown_users(train: Interactions) -> Any:
     return distance.argsort(kind="stable")[:SHOWN_USERS]
 
 
-def _notes(needed: given.Given | None, device: str) -> dict[str, Any]:
+def _notes(needed: given.Given | None, grown: Trees | None, device: str) -> dict[str, Any]:
     notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
+    notes |= {} if grown is None else {"semantic tree of": grown.source}
     if needed is None:
         return notes
     return notes | {"negatives written by" if isinstance(needed, Mined) else "neighbours by": needed.source}
