@@ -19,6 +19,7 @@ from hardneg.negatives import Ingredients, Mined, Neighbours, SamplerConfig, Uni
 from hardneg.training import ExtraPositives, FitConfig, Fitted, Resume, Watch
 from hardneg.training import fit as train_loop
 from hardneg.training.loop import TrainingDivergedError
+from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
 METRICS = ("recall", "ndcg", "precision", "hit_rate")
@@ -57,6 +58,7 @@ def fit(
     sampler: SamplerConfig | None = None,
     mined: Mined | None = None,
     neighbours: Neighbours | None = None,
+    trees: Trees | None = None,
     excluded: Interactions | None = None,
     extra: ExtraPositives | None = None,
     epochs: int | None = None,
@@ -69,7 +71,7 @@ def fit(
 ) -> Fitted:
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation.
 
-    mined, neighbours: for samplers that need them. anchor: see `hardneg.models.anchor`. excluded: what candidates are
+    mined, neighbours, trees: for samplers that need them. anchor: see `hardneg.models.anchor`. excluded: what candidates are
     drawn outside of, in place of the train pairs alone (`negatives.excluding`). extra: positives besides the train pairs.
     Validation masks train pairs alone, whatever these two say. Test pairs are not read. The process keeps freed memory
     from then on (`training.memory`). epochs and seed, where given, replace those of config.
@@ -77,7 +79,7 @@ def fit(
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = FitConfig.model_validate((config or FitConfig()).model_dump() | given)
-    ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed, neighbours)
+    ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed, neighbours, trees)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         if not all(bool(table.isfinite().all()) for table in (embeddings.final_users, embeddings.final_items)):

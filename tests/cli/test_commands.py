@@ -369,6 +369,15 @@ def test_trees_of_a_run(split: Path, tmp_path: Path) -> None:
     assert "hardneg trees: tree.children" in refuse("trees", split, "--set", "tree.children=1")
 
 
+def test_a_multi_view_run_from_trees(split: Path, tmp_path: Path) -> None:
+    succeed("train", split, "--epochs", 1, "--out", tmp_path / "run")
+    succeed("trees", split, "--run", tmp_path / "run", "--out", tmp_path / "trees")
+    given = ("--sampler", "multi-view", "--set", "alpha_s=0.2", "--epochs", 1, "--out", tmp_path / "viewed")
+    assert "hardneg trees" in refuse("train", split, *given)
+    notes = json.loads(succeed("train", split, *given, "--trees", tmp_path / "trees", "--json"))
+    assert notes["semantic tree of"] == "item embeddings of a trained run"
+
+
 def test_a_smoothed_run_from_neighbours(split: Path, tmp_path: Path) -> None:
     said = succeed("neighbours", split, "--by", "co-occurrence", "--k", 5, "--out", tmp_path / "near")
     assert "5 neighbours of" in said

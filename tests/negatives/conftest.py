@@ -8,6 +8,7 @@ import torch
 
 from hardneg.data import Interactions
 from hardneg.models import LightGCN
+from hardneg.trees import PathCodes, Trees
 from hardneg.types import Batch, Embeddings
 
 
@@ -20,3 +21,13 @@ def batch(seen: Interactions) -> Batch:
 @pytest.fixture
 def embeddings(seen: Interactions) -> Embeddings:
     return LightGCN(seen, embedding_size=8, hops=2, seed=1)()
+
+
+@pytest.fixture
+def trees() -> Trees:
+    """Of the twelve items; items 3 and 8 lack a code in one of them."""
+    return Trees(
+        PathCodes.of_texts(["0-0", "0-1", "0-2-1", None, "0-2-0", "1-0", "1-0", "1-1", "1-1-3", "2", "2", "2-1"]),
+        PathCodes.of_texts(["3-0", "1", "0-0-0-0-1", "0-0-0-0-2", "0-0", "1-1", "2", "2-0", "", "3-1", "3-0", "1-1-0"]),
+        "made up",
+    )

@@ -17,11 +17,13 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.models import LightGCN
 from hardneg.models.propagation import dense
 from hardneg.negatives import (
+    AHNS,
     DNS,
     SAMPLERS,
     Ingredients,
     Mined,
     MixGCF,
+    MultiView,
     NegativeSampler,
     Neighbours,
     SamplerConfig,
@@ -38,10 +40,12 @@ from hardneg.negatives.semantic import SemanticSampler, alignment
 from hardneg.negatives.smoothed import PARTNER
 from hardneg.random import Stream
 from hardneg.training import FitConfig, fit, objective
+from hardneg.trees import Trees
 from hardneg.types import Batch, Embeddings, Items, Negatives, Vectors, Wanted
 
 TEXT_SIZE = 5
 STREAM = Stream(2, "sampler", 1)
+NOTHING = Ingredients(8, None, 0)
 
 
 @pytest.fixture
@@ -150,6 +154,41 @@ class TestDNS(SamplerContract):
         return DNS(candidates=4).build(Ingredients(8, None, 0))
 
 
+class TestDNSOfTheTop(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return DNS(candidates=5, top=3).build(Ingredients(8, None, 0))
+
+
+class TestAHNS(SamplerContract):
+    def make(self, mined: Mined) -> NegativeSampler:
+        return AHNS(candidates=4).build(Ingredients(8, None, 0))
+
+
+class SeenContract(SamplerContract):
+    """With both trees."""
+
+    options: DNS | AHNS | MultiView
+
+    @pytest.fixture(autouse=True)
+    def _take(self, trees: Trees) -> None:
+        self.trees = trees
+
+    def make(self, mined: Mined) -> NegativeSampler:
+        return self.options.build(Ingredients(8, None, 0, trees=self.trees))
+
+
+class TestMultiView(SeenContract):
+    options = MultiView(candidates=4)
+
+
+class TestDNSInViews(SeenContract):
+    options = DNS(candidates=5, top=2, alpha_c=0.2, alpha_s=0.4)
+
+
+class TestAHNSInViews(SeenContract):
+    options = AHNS(candidates=4, alpha_c=0.5)
+
+
 class TestMixGCF(SamplerContract):
     def make(self, mined: Mined) -> NegativeSampler:
         return MixGCF(candidates=4).build(Ingredients(8, None, 0))
@@ -203,9 +242,9 @@ def some_neighbours() -> Neighbours:
 
 
 def test_every_named_sampler_has_a_contract_test() -> None:
-    direct = SamplerContract.__subclasses__()
-    tested = {test.__name__.removeprefix("Test").lower() for test in (*direct, *SmoothedContract.__subclasses__())}
-    assert set(SAMPLERS) <= tested
+    contracts = (SamplerContract, SeenContract, SmoothedContract)
+    tested = {test.__name__.removeprefix("Test").lower() for one in contracts for test in one.__subclasses__()}
+    assert {name.replace("-", "") for name in SAMPLERS} <= tested
     kinds = {choice.model_fields["kind"].default for choice in get_args(get_args(SamplerConfig)[0])}
     assert kinds == set(SAMPLERS)
 
@@ -215,14 +254,14 @@ def test_dns_with_one_candidate_is_uniform(
 ) -> None:
     candidates = drawn(seen, batch, 1)
     assert torch.equal(
-        DNS(candidates=1).sample(batch, embeddings, candidates, STREAM).items,
+        DNS(candidates=1).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items,
         Uniform().sample(batch, embeddings, candidates, STREAM).items,
     )
 
 
 def test_dns_equals_the_slow_loop(seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
     candidates = drawn(seen, batch, 6)
-    found = DNS(candidates=6).sample(batch, embeddings, candidates, STREAM).items
+    found = DNS(candidates=6).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
     users, items = embeddings.final_users.detach().numpy(), embeddings.final_items.detach().numpy()
     for row, user in enumerate(batch.users.tolist()):
         best = max(candidates[row].tolist(), key=lambda item: float(users[user] @ items[item]))
@@ -258,7 +297,9 @@ def test_mixgcf_without_hops_is_dns_mixed_with_the_positive(seen: Interactions, 
     candidates = drawn(seen, batch, 6)
     mixed = MixGCF(candidates=6).sample(batch, embeddings, candidates, STREAM)
     assert mixed.sources.shape == (len(batch.rows), 1, 1)
-    assert torch.equal(mixed.sources[:, :, 0], DNS(candidates=6).sample(batch, embeddings, candidates, STREAM).items)
+    assert torch.equal(
+        mixed.sources[:, :, 0], DNS(candidates=6).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
+    )
 
 
 def semantic(mined: Mined, **options: float) -> SemanticSampler:
@@ -431,9 +472,10 @@ def test_smoothed_equals_the_slow_loop(
 ) -> None:
     near = some_neighbours()
     sampler = Smoothed(sampler=inside, alpha=0.3, neighbours=3).build(Ingredients(8, None, 0, near))
-    candidates = drawn(seen, batch, inside.n_candidates)
+    plainly = inside.build(NOTHING)
+    candidates = drawn(seen, batch, plainly.n_candidates)
     found = sampler.sample(batch, embeddings, candidates, STREAM)
-    plain = inside.sample(batch, embeddings, candidates, STREAM)
+    plain = plainly.sample(batch, embeddings, candidates, STREAM)
     units = Stream(STREAM.seed, "sampler, neighbours", STREAM.epoch).uniform(batch.rows.numpy(), 3)
     table, lonely = embeddings.final_items.detach(), 0
     for place, positive in enumerate(batch.positives.tolist()):

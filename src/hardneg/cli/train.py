@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def train(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
     model: Annotated[str, typer.Option(help="mf or lightgcn.")] = "lightgcn",
-    sampler: Annotated[str, typer.Option(help="uniform, dns, mixgcf, semantic or smoothed.")] = "uniform",
+    sampler: Annotated[
+        str, typer.Option(help="uniform, dns, ahns, mixgcf, multi-view, semantic or smoothed.")
+    ] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER[-USE]-seedN].")] = None,
     negatives: Annotated[
         Path | None, typer.Option(help="For semantic a negatives folder, for smoothed a neighbours folder.")
@@ -30,6 +32,9 @@ def train(
     suspects_option: Annotated[
         list[str] | None,
         typer.Option("--suspects-set", help="NAME=VALUE of their use, as threshold=0.7, weight=0.5 or graph=true."),
+    ] = None,
+    trees: Annotated[
+        Path | None, typer.Option(help="Trees folder, for multi-view, and for alpha_c and alpha_s of dns and ahns.")
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
@@ -64,6 +69,8 @@ def train(
 
     `hardneg train data/shop-split --sampler mixgcf --set candidates=16 --out runs/mixgcf`
 
+    `hardneg train data/shop-split --sampler multi-view --trees out/trees --set alpha_s=0.2`
+
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set alpha=0.2`
 
     `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
@@ -97,6 +104,7 @@ def train(
             config,
             negatives=negatives,
             suspects=suspects,
+            trees=trees,
             truth=truth,
             anchor=anchor,
             device=device,

@@ -1,5 +1,6 @@
 """Candidate sources, samplers, and negatives mined from text."""
 
+from hardneg.negatives.ahns import AHNS
 from hardneg.negatives.candidates import CandidateSource, UniformCandidates
 from hardneg.negatives.config import SAMPLERS, SamplerConfig
 from hardneg.negatives.dns import DNS
@@ -7,6 +8,7 @@ from hardneg.negatives.exclusion import Exclusion, excluding
 from hardneg.negatives.labels import LabelOptions, Labels, draw_labels
 from hardneg.negatives.mined import Mined, random_like
 from hardneg.negatives.mixgcf import MixGCF
+from hardneg.negatives.multi_view import MultiView
 from hardneg.negatives.neighbours import Neighbours
 from hardneg.negatives.retrieved import Retrieved
 from hardneg.negatives.sampler import Ingredients, NegativeSampler
@@ -17,6 +19,7 @@ from hardneg.negatives.ways import compare_ways
 from hardneg.negatives.written import Written, WrittenNegatives, ground_texts, tabulate_written
 
 __all__ = [
+    "AHNS",
     "DNS",
     "SAMPLERS",
     "CandidateSource",
@@ -26,6 +29,7 @@ __all__ = [
     "Labels",
     "Mined",
     "MixGCF",
+    "MultiView",
     "NegativeSampler",
     "Neighbours",
     "Retrieved",

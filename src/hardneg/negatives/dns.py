@@ -1,40 +1,73 @@
-"""Dynamic negative sampling: of n unobserved items, the one the model likes best (Zhang et al., 2013)."""
+"""Dynamic negative sampling: of n unobserved items, one that the model likes best (Zhang et al., 2013; Shi et al., 2023)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
-from pydantic import PositiveInt
+import numpy as np
+import torch
+from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
-from hardneg.config import Config
+from hardneg.negatives.choosing import scored
 from hardneg.negatives.sampler import Ingredients, hardest, rows
+from hardneg.negatives.views import InViews, Views, choose
 from hardneg.random import Stream
 from hardneg.types import Batch, Embeddings, HopsRead, Items
 
 
-class DNS(Config):
-    """argmax over the candidates of the score with the pooled embeddings; one candidate is uniform sampling."""
+class DNS(InViews):
+    """DNS(M, N): one of the M candidates with the largest scores of N, all M equally likely (eq. 2 of Shi et al.).
+
+    top is M, candidates is N. M = 1 is the argmax of Zhang et al., M = N uniform sampling. The candidates are drawn
+    apart, so an item may stand twice among them. The code of Shi et al. sums the loss over all M instead. With a view the
+    M are the best by what `hardneg.negatives.views` makes of the scores.
+    """
 
     kind: Literal["dns"] = "dns"
     candidates: PositiveInt = 10
     """More candidates give harder negatives, and more false ones."""
+    top: PositiveInt = 1
+    """More give easier negatives, and fewer false ones."""
+
+    @model_validator(mode="after")
+    def _top_among_candidates(self) -> Self:
+        if self.top > self.candidates:
+            raise ValueError(f"found top {self.top} of {self.candidates} candidates; lower top or draw more candidates")
+        return self
+
+    def build(self, ingredients: Ingredients) -> DNSSampler:
+        """Take the trees at hand where the views have a weight."""
+        return DNSSampler(self, self.views(ingredients))
+
+
+@dataclass(frozen=True)
+class DNSSampler:
+    """Chooses catalogue items by their pooled embeddings."""
+
+    options: DNS
+    views: Views | None
 
     @property
     def n_candidates(self) -> int:
         """As configured."""
-        return self.candidates
+        return self.options.candidates
 
     @property
     def hops_read(self) -> HopsRead:
         """None: it reads the pooled tables."""
         return "none"
 
-    def build(self, _: Ingredients) -> DNS:
-        """Nothing to build: it has no parameters."""
-        return self
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:
+        """Return items (batch, 1); of equals the first candidate goes before. The choice carries no gradient."""
+        users, items = rows(embeddings.final_users, batch.users), embeddings.final_items
+        if self.options.top == 1 and self.views is None:
+            return Items(hardest(users, items, candidates).unsqueeze(1))
+        ranks = None if self.options.top == 1 else self._ranks(batch, stream)
+        return choose(self.views, batch, scored(users, items, candidates), candidates, ranks)
 
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
-        """Return items (batch, 1); of equal scores the first candidate wins. The choice carries no gradient."""
-        users = rows(embeddings.final_users, batch.users)
-        return Items(hardest(users, embeddings.final_items, candidates).unsqueeze(1))
+    def _ranks(self, batch: Batch, stream: Stream) -> Tensor:
+        """Each pair's own number of 0..top - 1, (batch,)."""
+        unit = stream.uniform(batch.rows.cpu().numpy(), 1)[:, 0].astype(np.float64)
+        return torch.from_numpy((unit * self.options.top).astype(np.int64)).to(batch.rows.device)

@@ -88,26 +88,116 @@ def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
     return rank + low
 
 
+@compiled
+def _fetch_soon(flat: Floats, size: int, candidates: Indices, at: int) -> None:
+    """Ask for the table row of a candidate a little behind the one at hand; table and candidates flat."""
+    soon = candidates[min(at + 2 * SOON, len(candidates) - 1)] * size
+    for line in range(soon, soon + size, LINE):
+        fetch(flat, line)
+
+
+@reordering
+def _score(queries: Floats, b: int, table: Floats, candidate: int) -> np.float32:
+    total = np.float32(0.0)
+    for d in range(queries.shape[1]):
+        total += queries[b, d] * table[candidate, d]
+    return total
+
+
 @reordering
 def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, chosen: Indices) -> None:
     """chosen[b]: the candidate of row b whose table row has the largest inner product with queries[b]; of equals the
     first, and the first that is no number before all. queries (batch, size), table (n, size), candidates (batch, n)."""
-    size, flat, all_candidates = queries.shape[1], table.reshape(-1), candidates.reshape(-1)
+    size, flat, all_candidates, n = queries.shape[1], table.reshape(-1), candidates.reshape(-1), candidates.shape[1]
     for b in range(begin, end):
         best, largest = candidates[b, 0], np.float32(-np.inf)
-        for place in range(candidates.shape[1]):
-            soon = all_candidates[min(b * candidates.shape[1] + place + 2 * SOON, len(all_candidates) - 1)] * size
-            for line in range(soon, soon + size, LINE):
-                fetch(flat, line)
-            candidate = candidates[b, place]
-            total = np.float32(0.0)
-            for d in range(queries.shape[1]):
-                total += queries[b, d] * table[candidate, d]
+        for place in range(n):
+            _fetch_soon(flat, size, all_candidates, b * n + place)
+            total = _score(queries, b, table, candidates[b, place])
             if total > largest or np.isnan(total):
-                best, largest = candidate, total
+                best, largest = candidates[b, place], total
                 if np.isnan(total):
                     break
         chosen[b] = best
+
+
+@reordering
+def score_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, out: Floats) -> None:
+    """out[b, place]: the inner product of queries[b] with the table row of candidates[b, place]; shapes as above."""
+    size, flat, all_candidates, n = queries.shape[1], table.reshape(-1), candidates.reshape(-1), candidates.shape[1]
+    for b in range(begin, end):
+        for place in range(n):
+            _fetch_soon(flat, size, all_candidates, b * n + place)
+            out[b, place] = _score(queries, b, table, candidates[b, place])
+
+
+@reordering
+def best_in_view(
+    begin: int,
+    end: int,
+    queries: Floats,
+    table: Floats,
+    candidates: Indices,
+    bonus: Floats,
+    spare: Floats,
+    places: Indices,
+) -> None:
+    """places[b]: where in candidates[b] the candidate stands whose (s - min) / (max - min + spare[b]) + bonus[b] is the
+    largest, s being the inner products of `best_candidates`; of equals and of what is no number as there.
+    bonus (batch, n), spare (batch,)."""
+    size, flat, all_candidates, n = queries.shape[1], table.reshape(-1), candidates.reshape(-1), candidates.shape[1]
+    scores = np.empty(n, np.float32)
+    for b in range(begin, end):
+        low, high = np.float32(np.inf), np.float32(-np.inf)
+        for place in range(n):
+            _fetch_soon(flat, size, all_candidates, b * n + place)
+            score = _score(queries, b, table, candidates[b, place])
+            low, high = (score if score < low else low), (score if score > high else high)
+            scores[place] = score
+        whole, best, largest = high - low + spare[b], 0, -np.inf
+        for place in range(n):
+            total = (scores[place] - low) / whole + bonus[b, place]
+            if total > largest or np.isnan(total):
+                best, largest = place, total
+                if np.isnan(total):
+                    break
+        places[b] = best
+
+
+@compiled
+def pick_ranked(preferences: Floats, ranks: Indices, places: Indices) -> None:
+    """places[b]: where in preferences[b] the number stands that ranks[b] others go before; the larger goes before, of equals
+    the earlier. No more than the best ranks[b] + 1 are kept in order. What is no number is taken at once."""
+    order = np.empty(preferences.shape[1], np.int64)
+    for b in range(len(preferences)):
+        kept, most, of = 0, ranks[b] + 1, preferences[b]
+        for place in range(len(of)):
+            if np.isnan(of[place]):
+                order[most - 1] = place
+                break
+            if kept < most:
+                kept += 1
+            elif of[place] <= of[order[most - 1]]:
+                continue
+            behind = kept - 1
+            while behind > 0 and of[place] > of[order[behind - 1]]:
+                order[behind] = order[behind - 1]
+                behind -= 1
+            order[behind] = place
+        places[b] = order[most - 1]
+
+
+@compiled
+def scale_and_add(preferences: Floats, spare: Floats, bonus: Floats) -> None:
+    """In place: (p - min) / (max - min + spare[b]) + bonus over every row b; what is no number stays so and counts for no
+    other. preferences, bonus (batch, n), spare (batch,)."""
+    for b in range(len(preferences)):
+        low, high = np.inf, -np.inf
+        for p in preferences[b]:
+            low, high = p if p < low else low, p if p > high else high
+        whole = high - low + spare[b]
+        for place in range(preferences.shape[1]):
+            preferences[b, place] = (preferences[b, place] - low) / whole + bonus[b, place]
 
 
 @compiled

@@ -45,27 +45,36 @@ class MixGCF(Config):
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
         """Return vectors (batch, 1, final size) with gradients through what was chosen, none through the choice."""
-        n_hops = len(embeddings.items)
-        drawn = stream.uniform(batch.rows.cpu().numpy(), n_hops)
-        mixing = torch.from_numpy(drawn).to(candidates.device)
         chosen = [
-            hardest(queries, table, candidates)
-            for queries, table in zip(self._queries(batch, embeddings), embeddings.items, strict=True)
+            hardest(query, table, candidates)
+            for query, table in zip(queries(batch, embeddings), embeddings.items, strict=True)
         ]
-        vectors, ego = mix(embeddings.items, batch.positives, chosen, mixing, embeddings.pooling)
-        return Vectors(
-            vectors=vectors.unsqueeze(1),
-            ego=ego.unsqueeze(1),
-            sources=torch.stack(chosen, dim=1).unsqueeze(1),
-            parts=tuple(f"hop {hop}" for hop in range(n_hops)),
-        )
+        return mixed_negatives(batch, embeddings, chosen, positive_shares(batch, embeddings, stream))
 
-    def _queries(self, batch: Batch, embeddings: Embeddings) -> list[Tensor]:
-        """What the candidates of each hop are compared with, (batch, size) a hop."""
-        with torch.no_grad():
-            if embeddings.pooling == "concat":
-                return [rows(table, batch.users) for table in embeddings.users]
-            return [rows(embeddings.final_users, batch.users)] * len(embeddings.items)
+
+def queries(batch: Batch, embeddings: Embeddings) -> list[Tensor]:
+    """What the candidates of each hop are compared with, (batch, size) a hop, without gradients."""
+    with torch.no_grad():
+        if embeddings.pooling == "concat":
+            return [rows(table, batch.users) for table in embeddings.users]
+        return [rows(embeddings.final_users, batch.users)] * len(embeddings.items)
+
+
+def positive_shares(batch: Batch, embeddings: Embeddings, stream: Stream) -> Tensor:
+    """Every pair's a ~ U[0, 1) of every hop, (batch, hops + 1)."""
+    drawn = stream.uniform(batch.rows.cpu().numpy(), len(embeddings.items))
+    return torch.from_numpy(drawn).to(batch.rows.device)
+
+
+def mixed_negatives(batch: Batch, embeddings: Embeddings, chosen: list[Tensor], mixing: Tensor) -> Vectors:
+    """The negatives that `mix` makes of what was chosen."""
+    vectors, ego = mix(embeddings.items, batch.positives, chosen, mixing, embeddings.pooling)
+    return Vectors(
+        vectors=vectors.unsqueeze(1),
+        ego=ego.unsqueeze(1),
+        sources=torch.stack(chosen, dim=1).unsqueeze(1),
+        parts=tuple(f"hop {hop}" for hop in range(len(chosen))),
+    )
 
 
 def mix(

@@ -16,6 +16,7 @@ from hardneg.negatives.kernels import best_candidates
 from hardneg.negatives.mined import Mined
 from hardneg.negatives.neighbours import Neighbours
 from hardneg.random import Stream
+from hardneg.trees import Trees
 from hardneg.types import Batch, Embeddings, HopsRead, Negatives
 
 
@@ -66,13 +67,14 @@ class Ingredients:
     """What a sampler may be built from besides its options.
 
     final_size: length of a pooled embedding. mined: negatives from text, or None. seed: for parameters. neighbours: of
-    every item, or None.
+    every item, or None. trees: the structural and the semantic one, or None.
     """
 
     final_size: int
     mined: Mined | None
     seed: int
     neighbours: Neighbours | None = None
+    trees: Trees | None = None
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from hardneg.errors import ConfigError
 from hardneg.negatives.dns import DNS
 from hardneg.negatives.mixgcf import MixGCF
 from hardneg.negatives.neighbours import Neighbours
-from hardneg.negatives.sampler import Ingredients, rows
+from hardneg.negatives.sampler import Ingredients, NegativeSampler, rows
 from hardneg.negatives.uniform import Uniform
 from hardneg.random import Stream
 from hardneg.types import Batch, Embeddings, Floats, HopsRead, Negatives, Vectors
@@ -45,7 +45,7 @@ class Smoothed(Config):
             raise ConfigError(
                 "sampler 'smoothed' found no neighbours; find them with `hardneg neighbours` and pass --negatives"
             )
-        return SmoothedSampler(self, ingredients.neighbours.nearest(self.neighbours))
+        return SmoothedSampler(self, self.sampler.build(ingredients), ingredients.neighbours.nearest(self.neighbours))
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,18 @@ class SmoothedSampler:
     """
 
     options: Smoothed
+    inside: NegativeSampler
     neighbours: Neighbours
 
     @property
     def n_candidates(self) -> int:
         """As the sampler inside."""
-        return self.options.sampler.n_candidates
+        return self.inside.n_candidates
 
     @property
     def hops_read(self) -> HopsRead:
         """As the sampler inside; neighbours are read from the pooled table."""
-        return self.options.sampler.hops_read
+        return self.inside.hops_read
 
     def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
         """Neighbours drawn for the positives and for every candidate: (batch, 1 + n)."""
@@ -80,7 +81,7 @@ class SmoothedSampler:
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
         """Return vectors (batch, n, final size) for the negatives and (batch, final size) in the positives' place."""
-        inner = self.options.sampler.sample(batch, embeddings, candidates, stream)
+        inner = self.inside.sample(batch, embeddings, candidates, stream)
         if self.options.alpha == 0:
             return inner
         found = _as_vectors(inner, embeddings)
@@ -126,4 +127,5 @@ def _as_vectors(negatives: Negatives, embeddings: Embeddings) -> Vectors:
         parts=("item",),
         auxiliary=negatives.auxiliary,
         counters=negatives.counters,
+        totals=negatives.totals,
     )

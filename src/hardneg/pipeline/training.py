@@ -33,6 +33,8 @@ from hardneg.pipeline.suspects import SuspectsUse, inputs_of, require_both, use
 from hardneg.text import encoded
 from hardneg.training import FitConfig, Fitted, Resume, Watch
 from hardneg.training.checkpoint import NAME as CHECKPOINT
+from hardneg.trees import Trees
+from hardneg.trees import folder as trees_folder
 from hardneg.types import Embeddings, Observer
 
 RUN = "run"
@@ -67,6 +69,7 @@ def train(
     *,
     negatives: Path | None = None,
     suspects: Path | None = None,
+    trees: Path | None = None,
     truth: Path | None = None,
     anchor: Path | None = None,
     device: str = "cpu",
@@ -74,26 +77,28 @@ def train(
 ) -> None:
     """Train one run into a run folder; killed at any moment, the same call goes on from the last checkpoint.
 
-    negatives: a negatives or a neighbours folder, for samplers that need one. suspects: a suspects folder, where `config.suspects`
+    negatives: a negatives or a neighbours folder, for samplers that need one. trees: a trees folder, for
+    samplers that look at two views. suspects: a suspects folder, where `config.suspects`
     says what for. truth: a simulated dataset folder; what the sampler serves is then measured against it, which changes
     nothing of the training. anchor: a vectors folder of this split, where `config.anchor` says how its item table is tied to them.
     """
     require_both(config.suspects, suspects)
     settings = _run_settings(config, against_truth=truth is not None)
-    inputs = run_inputs(split_folder, negatives, suspects) | _anchor_inputs(config, anchor, split_folder)
+    inputs = run_inputs(split_folder, negatives, suspects, trees) | _anchor_inputs(config, anchor, split_folder)
     key = run_key(config, inputs, against_truth=truth is not None)
     if artifacts.finished(out, key):
         return
     data = splits.read(split_folder)
     api.require_validation(data)
     needed = None if negatives is None else given.read(negatives, data)
+    grown = None if trees is None else trees_folder.read(trees, data.train.n_items)
     served = (
         None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
     )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
     used = use(data, config.suspects, suspects)
-    notes = _notes(needed, device) | used.notes
+    notes = _notes(needed, grown, device) | used.notes
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
         model = config.model.build(used.graph, seed=config.fit.seed).to(device)
         tied = _anchored(model, config, anchor, data)
@@ -108,6 +113,7 @@ def train(
             neighbours=needed if isinstance(needed, Neighbours) else None,
             excluded=used.excluded,
             extra=used.extra,
+            trees=grown,
             config=config.fit,
             observers=observers,
             resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
@@ -123,7 +129,9 @@ def train(
     (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
 
 
-def run_inputs(split_folder: Path, negatives: Path | None, suspects: Path | None = None) -> dict[str, str]:
+def run_inputs(
+    split_folder: Path, negatives: Path | None, suspects: Path | None = None, trees: Path | None = None
+) -> dict[str, str]:
     """Hashes of what a run is made from; no test pair among them."""
     inputs = {
         "learnt from": splits.learnt_from_hash(split_folder),
@@ -132,6 +140,8 @@ def run_inputs(split_folder: Path, negatives: Path | None, suspects: Path | None
     if negatives is not None:
         kind = given.kind_of(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
+    if trees is not None:
+        inputs[trees_folder.KIND] = hash_of_same_split(trees, trees_folder.KIND, split_folder)
     return inputs | inputs_of(suspects, split_folder)
 
 
@@ -167,8 +177,9 @@ def shown_users(train: Interactions) -> Any:
     return distance.argsort(kind="stable")[:SHOWN_USERS]
 
 
-def _notes(needed: given.Given | None, device: str) -> dict[str, Any]:
+def _notes(needed: given.Given | None, grown: Trees | None, device: str) -> dict[str, Any]:
     notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
+    notes |= {} if grown is None else {"semantic tree of": grown.source}
     if needed is None:
         return notes
     return notes | {"negatives written by" if isinstance(needed, Mined) else "neighbours by": needed.source}

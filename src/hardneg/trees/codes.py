@@ -15,6 +15,8 @@ from hardneg.types import Flags, Indices
 
 END = -1
 """Stands behind the end of a code."""
+LEVELS = 4
+"""Levels in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class PathCodes:
     def n_items(self) -> int:
         """Rows, items without a code among them."""
         return len(self.codes)
+
+    @cached_property
+    def words(self) -> NDArray[np.uint64]:
+        """(n_items, ceil(depth / 4)): four levels a number, the upper level in the lower bits, -1 behind the last level."""
+        depth = -(-self.codes.shape[1] // LEVELS) * LEVELS
+        padded = np.full((self.n_items, depth), END, "<i2")
+        padded[:, : self.codes.shape[1]] = self.codes
+        return padded.view("<u8").astype(np.uint64)
 
     @cached_property
     def lengths(self) -> Indices:

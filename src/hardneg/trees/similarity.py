@@ -11,13 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hardneg.compiled import compiled, in_chunks
+from hardneg.compiled import compiled, fetch, in_chunks
 from hardneg.errors import DataError
-from hardneg.trees.codes import PathCodes
+from hardneg.trees.codes import LEVELS, PathCodes
 from hardneg.types import Indices
 
 NO_ITEM = -1
 """Fills rows of candidates that have fewer than others."""
+SOON = 16
+"""Candidates between the one at hand and the one whose code is fetched into the cache."""
+NONE, FIRST, SECOND, THIRD = np.uint64(0), np.uint64(0xFFFF), np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFF)
+"""The bits of a word's levels down to the one named."""
 
 
 def prefix_similarity(codes: PathCodes, items: Indices, candidates: Indices) -> NDArray[np.float32]:
@@ -28,7 +32,7 @@ def prefix_similarity(codes: PathCodes, items: Indices, candidates: Indices) -> 
     _require_items(codes, items, least=0)
     _require_items(codes, candidates, least=NO_ITEM)
     out = np.empty(candidates.shape, np.float32)
-    in_chunks(_similarities, len(items), codes.codes, codes.lengths, items, candidates, out)
+    in_chunks(_similarities, len(items), codes.words, codes.lengths, items, candidates, out)
     return out
 
 
@@ -58,7 +62,7 @@ def best_in_history(codes: PathCodes, starts: Indices, history: Indices, candida
     _require_items(codes, history, least=0)
     _require_items(codes, candidates, least=NO_ITEM)
     best = BestInHistory(np.empty(candidates.shape, np.int16), np.empty(candidates.shape, np.float32))
-    in_chunks(_best, len(candidates), codes.codes, codes.lengths, starts, history, candidates, *best)
+    in_chunks(_best, len(candidates), codes.words, codes.lengths, starts, history, candidates, *best)
     return best
 
 
@@ -71,41 +75,50 @@ def _require_items(codes: PathCodes, items: Indices, *, least: int) -> None:
 
 
 @compiled
-def _common(codes: NDArray[np.int16], one: int, other: int, least: int) -> int:
-    """Levels that two items share, from the root on; least: the shorter length of the two."""
-    level = 0
-    while level < least and codes[one, level] == codes[other, level]:
-        level += 1
-    return level
+def _common(words: NDArray[np.uint64], one: int, other: int) -> int:
+    """Levels that two items share, from the root on, four at a time; of equal codes also those behind the end."""
+    n_words: int = words.shape[1]
+    for word in range(n_words):
+        apart = words[one, word] ^ words[other, word]
+        if apart != NONE:
+            return (
+                LEVELS * word
+                + int((apart & FIRST) == NONE)
+                + int((apart & SECOND) == NONE)
+                + int((apart & THIRD) == NONE)
+            )
+    return LEVELS * n_words
 
 
 @compiled
 def _similarities(
     begin: int,
     end: int,
-    codes: NDArray[np.int16],
+    words: NDArray[np.uint64],
     lengths: Indices,
     items: Indices,
     candidates: Indices,
     out: NDArray[np.float32],
 ) -> None:
+    flat, all_candidates, n = words.reshape(-1), candidates.reshape(-1), candidates.shape[1]
     for b in range(begin, end):
         item = items[b]
-        for place in range(candidates.shape[1]):
+        for place in range(n):
+            soon = max(all_candidates[min(b * n + place + SOON, len(all_candidates) - 1)], 0)
+            fetch(lengths, soon)
+            fetch(flat, soon * words.shape[1])
             candidate, least = candidates[b, place], 0
             if candidate >= 0:
                 least = min(lengths[item], lengths[candidate])
-            shared = 0.0
-            if least > 0:
-                shared = _common(codes, item, candidate, least) / least
-            out[b, place] = shared
+            shared = min(_common(words, item, candidate), least)
+            out[b, place] = np.float32(shared) / np.float32(max(least, 1))
 
 
 @compiled
 def _best(
     begin: int,
     end: int,
-    codes: NDArray[np.int16],
+    words: NDArray[np.uint64],
     lengths: Indices,
     starts: Indices,
     history: Indices,
@@ -122,6 +135,6 @@ def _best(
                 if candidate >= 0:
                     least = min(lengths[history[k]], lengths[candidate])
                 if least > 0:
-                    common = _common(codes, history[k], candidate, least)
+                    common = min(_common(words, history[k], candidate), least)
                     longest, largest = max(longest, common), max(largest, common / least)
             prefix[user, place], similarity[user, place] = longest, largest

@@ -1,0 +1,58 @@
+"""From a split to trees to a run that looks at both, and what does not fit together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hardneg import artifacts, pipeline
+from hardneg.data import SplitConfig
+from hardneg.errors import ConfigError
+from hardneg.models import LightGCNConfig, MFConfig
+from hardneg.negatives import MixGCF, MultiView
+from hardneg.pipeline import RunConfig
+from hardneg.training import FitConfig
+from hardneg.trees import TreesConfig, folder
+
+FIT = FitConfig(epochs=2, check_every=2)
+RUN = RunConfig(model=LightGCNConfig(embedding_size=8, hops=2), sampler=MultiView(candidates=4), fit=FIT)
+
+
+@pytest.fixture(scope="module")
+def trees(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trees")
+    pipeline.train(folders / "split", root / "mf", RunConfig(model=MFConfig(embedding_size=8), fit=FIT))
+    pipeline.grow_trees(folders / "split", root / "trees", TreesConfig(embedding_size=4), run=root / "mf")
+    return root / "trees"
+
+
+def test_trees_make_a_run(folders: Path, trees: Path, tmp_path: Path) -> None:
+    pipeline.train(folders / "split", tmp_path / "run", RUN, trees=trees)
+    manifest = artifacts.manifest_of(tmp_path / "run", pipeline.RUN)
+    assert manifest["made_from"][folder.KIND] == artifacts.folder_hash(trees)
+    assert manifest["notes"]["semantic tree of"] == "item embeddings of a trained run"
+    measured = pl.read_parquet(tmp_path / "run" / "metrics.parquet").filter(split="negatives")
+    assert len(measured) == 2 * 4
+    pipeline.evaluate_run(tmp_path / "run", folders / "split")
+
+
+def test_without_weights_it_is_the_run_of_mixgcf_bit_for_bit(folders: Path, tmp_path: Path) -> None:
+    for name, sampler in (("one", MultiView(candidates=4, alpha_c=0, alpha_s=0)), ("two", MixGCF(candidates=4))):
+        pipeline.train(folders / "split", tmp_path / name, RUN.model_copy(update={"sampler": sampler}))
+    for name in ("model.safetensors", "embeddings.safetensors", "metrics.parquet", "examples.parquet"):
+        assert artifacts.file_hash(tmp_path / "one" / name) == artifacts.file_hash(tmp_path / "two" / name)
+
+
+def test_other_trees_are_another_run(folders: Path, trees: Path) -> None:
+    keys = {pipeline.run_key(RUN, pipeline.run_inputs(folders / "split", None, given)) for given in (None, trees)}
+    assert len(keys) == 2
+
+
+def test_what_does_not_fit_is_refused(folders: Path, trees: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'multi-view' found no trees.*hardneg trees"):
+        pipeline.train(folders / "split", tmp_path / "run", RUN)
+    pipeline.split(folders / "dataset", tmp_path / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    with pytest.raises(ConfigError, match="was made from another split"):
+        pipeline.train(tmp_path / "other", tmp_path / "run", RUN, trees=trees)
