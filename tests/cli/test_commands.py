@@ -110,7 +110,7 @@ def test_from_two_tables_to_recommendations(shop: Path, split: Path) -> None:
     has = pl.read_parquet(split / "items.parquet")["item_id"][train].to_list()
     assert not {row["item_id"] for row in best} & set(has)
     said = succeed("audit", shop / "semantic", "--split", split, "--negatives", shop / "negatives")
-    assert "4 of 4 checks passed" in said
+    assert "5 of 5 checks passed" in said
     negatives = pl.read_parquet(shop / "negatives" / "negatives.parquet")
     assert negatives["source"].unique().to_list() == ["retrieved, MiniLM"]
     assert pl.read_parquet(shop / "negatives" / "rejected.parquet")["reason"].n_unique() >= 1
