@@ -28,13 +28,15 @@ from hardneg.config import overrides, parse
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
-from hardneg.diagnostics import LossGradients, NearestItems, loss_gradients, nearest_catalogue_items
-from hardneg.diagnostics.loss_gradients import PROJECTOR, TERMS
+from hardneg.diagnostics import LossGradients, NearestItems, loss_gradients, nearest_catalogue_items, spread
+from hardneg.diagnostics.loss_gradients import BPR, PROJECTOR, TERMS
+from hardneg.errors import DataError
 from hardneg.evaluation import evaluate, inner_product
 from hardneg.models import Backbone
 from hardneg.negatives import Ingredients, Mined, Semantic, Uniform, UniformCandidates, given
 from hardneg.negatives.semantic import MEASURED, SemanticSampler
 from hardneg.pipeline import RunConfig
+from hardneg.pipeline.training import run_inputs
 from hardneg.random import Stream, generator
 from hardneg.report.printers import NONE, markdown
 from hardneg.training import Fitted, fit
@@ -61,6 +63,7 @@ class Look:
 
     gradients: LossGradients
     nearest: NearestItems
+    item_spread: float
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Looking:
             fit_config = self.config.fit
             stream = Stream(fit_config.seed, "sampler to look at", 0)
             taken = loss_gradients(self.model, self.sampler, self.given, stream, l2_weight=fit_config.l2)
-            self.looks[batch.epoch] = Look(taken, self._nearest())
+            self.looks[batch.epoch] = Look(taken, *self._nearest())
 
     def state(self) -> list[list[Any]]:
         return []
@@ -104,10 +107,10 @@ class Looking:
         return Batch(*map(torch.from_numpy, (rows, users, items)), epoch=0, step=0), torch.from_numpy(drawn)
 
     @torch.no_grad()
-    def _nearest(self) -> NearestItems:
+    def _nearest(self) -> tuple[NearestItems, float]:
         items = self.model().final_items.numpy()
         held_out = union(self.split.valid, self.split.test)
-        return nearest_catalogue_items(projected(self.sampler), self.split.train, held_out, items)
+        return nearest_catalogue_items(projected(self.sampler), self.split.train, held_out, items), spread(items)
 
 
 def projected(sampler: SemanticSampler) -> Floats:
@@ -156,11 +159,11 @@ def _size(model: Backbone) -> int:
     return model.final_size
 
 
-def best_recall(split: Split, config: RunConfig, mined: Mined | None = None) -> float:
-    """Validation Recall@20 at the best epoch of a run."""
+def swept(split: Split, config: RunConfig, mined: Mined | None = None) -> list[str]:
+    """Validation Recall@20 and the spread of the item table, both at the best epoch of a run."""
     model = config.model.build(split.train, seed=config.fit.seed)
     fitted = fit_and_validate(model, split, sampler=config.sampler, mined=mined, config=config.fit)
-    return _best(fitted)
+    return [f"{_best(fitted):.4f}", f"{spread(fitted.embeddings.final_items.numpy()):.2f}"]
 
 
 def _best(fitted: Fitted) -> float:
@@ -182,20 +185,22 @@ def gradients_table(runs: list[Trained], part: str) -> str:
     lines = []
     for run in runs:
         for epoch, look in run.looks.items():
-            norms = [f"{look.gradients.norms[term][part]:.2e}" for term in TERMS]
+            norms = [f"{look.gradients.norms[term][part]:.2e}" for term in (BPR, *TERMS)]
             cosine = look.gradients.cosines[part]
             lines.append([*run.line(epoch), *norms, NONE if cosine is None else f"{cosine:+.2f}"])
-    return markdown(["negatives", "form", "epoch", *TERMS, "cosine of e_hard and alignment"], lines)
+    return markdown(["negatives", "form", "epoch", BPR, *TERMS, "cosine of e_hard and alignment"], lines)
 
 
 def nearest_table(runs: list[Trained]) -> str:
-    headers = ["its positive", "another train item", "a held-out item", "other", "popularity", "distinct", "pairs"]
+    headers = ["its positive", "another train item", "a held-out item", "other", "popularity", "distinct"]
+    headers += ["spread of directions", "spread of the item table", "pairs"]
     lines = []
     for run in runs:
         for epoch, look in run.looks.items():
             near = look.nearest
             shares = [f"{share:.2%}" for share in (near.positive, near.train, near.held_out, near.other)]
-            counts = [f"{near.popularity:.0%}", f"{near.distinct:,}", f"{near.pairs:,}"]
+            counts = [f"{near.popularity:.0%}", f"{near.distinct:,}", f"{near.directions:.3g}"]
+            counts += [f"{look.item_spread:.3g}", f"{near.pairs:,}"]
             lines.append([*run.line(epoch), *shares, *counts])
     return markdown(["negatives", "form", "epoch", *headers], lines)
 
@@ -203,14 +208,14 @@ def nearest_table(runs: list[Trained]) -> str:
 def sweep_table(split: Split, folders: Mapping[str, Mined], config: RunConfig, alphas: Sequence[float]) -> str:
     lines = []
     for alpha in alphas:
-        here = with_sampler(config, alpha=alpha)
-        recalls = []
+        here, cells = with_sampler(config, alpha=alpha), list[str]()
         for name, mined in folders.items():
-            recalls.append(f"{best_recall(split, here, mined):.4f}")
-            say(f"alpha {alpha:g}, {name}: {RECALL} {recalls[-1]}")
-        lines.append([f"{alpha:g}", *recalls])
-    plain = f"{best_recall(split, config.model_copy(update={'sampler': Uniform()})):.4f}"
-    return markdown(["alpha", *folders], [*lines, ["sampler uniform", *(plain for _ in folders)]])
+            cells += swept(split, here, mined)
+            say(f"alpha {alpha:g}, {name}: {RECALL} {cells[-2]}")
+        lines.append([f"{alpha:g}", *cells])
+    plain = swept(split, config.model_copy(update={"sampler": Uniform()}))
+    headers = [text for name in folders for text in (name, "spread of the item table")]
+    return markdown(["alpha", *headers], [*lines, ["sampler uniform", *(plain * len(folders))]])
 
 
 def with_sampler(config: RunConfig, **options: object) -> RunConfig:
@@ -232,10 +237,19 @@ def report(split: Split, folders: Mapping[str, Mined], config: RunConfig, argume
     texts.append("## Nearest catalogue items of e_hard\n\nReads validation and test pairs; nothing is chosen by it.")
     texts.append(nearest_table(runs))
     if arguments.alphas:
-        swept = with_sampler(config, **FORMS[arguments.form])
+        chosen = with_sampler(config, **FORMS[arguments.form])
         texts.append(f"## Alpha, form {arguments.form}\n\nRecall@20 on validation, best epoch, seed {config.fit.seed}.")
-        texts.append(sweep_table(split, folders, swept, arguments.alphas))
+        texts.append(sweep_table(split, folders, chosen, arguments.alphas))
     return "\n\n".join(text.strip() for text in texts) + "\n"
+
+
+def mined_from(split_folder: Path, split: Split, folder: Path) -> Mined:
+    """Read a negatives folder; refuse another split's, and neighbours."""
+    run_inputs(split_folder, folder)
+    found = given.read(folder, split)
+    if not isinstance(found, Mined):
+        raise DataError(f"{folder} holds neighbours, expected negatives; make them with `hardneg mine`")
+    return found
 
 
 def say(what: str) -> None:
@@ -258,7 +272,7 @@ def main() -> None:
     values = overrides(["model.kind=lightgcn", "sampler.kind=semantic", "fit.epochs=60", *arguments.set])
     torch.set_num_threads(1)
     split = splits.read(arguments.split)
-    folders = {name: given.read(Path(folder), split) for name, _, folder in named}
+    folders = {name: mined_from(arguments.split, split, Path(folder)) for name, _, folder in named}
     text = report(split, folders, parse(RunConfig, values, where="--set"), arguments)
     print(text)
     if arguments.out:

@@ -13,8 +13,10 @@ from hardneg.data import Interactions
 from hardneg.diagnostics import loss_gradients
 from hardneg.diagnostics.loss_gradients import (
     ALIGNMENT,
+    BPR,
     BPR_HARD,
     BPR_POSITIVE,
+    BPR_TERMS,
     BPR_UNIFORM,
     L2,
     PROJECTOR,
@@ -94,7 +96,7 @@ def test_what_reaches_what(seen: Interactions, batch: Batch) -> None:
     for detach in (False, True):
         sampler = made(seen, detach_projector=detach)
         norms = loss_gradients(model, sampler, [(batch, drawn(sampler, seen, batch))], STREAM, l2_weight=0.1).norms
-        reached = {term: {part for part, norm in by_part.items() if norm > 0} for term, by_part in norms.items()}
+        reached = {term: {part for part, norm in norms[term].items() if norm > 0} for term in TERMS}
         tables = {"users", "items"}
         assert reached[BPR_POSITIVE] == reached[BPR_UNIFORM] == tables
         assert reached[BPR_HARD] == ({"users"} if detach else {"users", PROJECTOR})
@@ -151,10 +153,11 @@ def test_norms_and_cosines_are_means_over_batches_and_nothing_changes(seen: Inte
     for batch, candidates in given:
         terms = loss_terms(sampler, batch, model(), candidates, STREAM, l2_weight=L2_WEIGHT)
         found = gradients_of(terms, parts)
-        norms.append({term: {part: float(found[term][part].norm()) for part in parts} for term in TERMS})
+        found[BPR] = {part: torch.stack([found[term][part] for term in BPR_TERMS]).sum(dim=0) for part in parts}
+        norms.append({term: {part: float(found[term][part].norm()) for part in parts} for term in (BPR, *TERMS)})
         a, b = found[BPR_HARD][PROJECTOR], found[ALIGNMENT][PROJECTOR]
         cosines.append(float(a @ b / a.norm() / b.norm()))
-    for term in TERMS:
+    for term in (BPR, *TERMS):
         for part in parts:
             assert whole.norms[term][part] == pytest.approx((norms[0][term][part] + norms[1][term][part]) / 2)
     assert whole.cosines[PROJECTOR] == pytest.approx(sum(cosines) / 2, rel=1e-5)

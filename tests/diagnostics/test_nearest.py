@@ -48,13 +48,16 @@ def test_it_equals_the_slow_loop(seen: Interactions, held_out: Interactions, rng
         assert getattr(got, name) == pytest.approx(count / len(nearest)), name
     assert got.popularity == pytest.approx(np.mean(places))
     assert (got.distinct, got.pairs) == (len(set(nearest)), len(nearest))
+    units = [vector / np.linalg.norm(vector) for vector in vectors if not np.isnan(vector[0])]
+    assert got.directions == pytest.approx(1 - np.square(np.mean(units, axis=0)).sum())
 
 
-def test_one_vector_for_all_has_one_nearest_item(seen: Interactions, held_out: Interactions) -> None:
+def test_one_direction_for_all_has_one_nearest_item(seen: Interactions, held_out: Interactions) -> None:
     popular = int(seen.item_counts.argmax())
-    vectors = np.tile(40 * np.eye(12)[popular], (len(seen), 1))
+    vectors = np.linspace(1, 40, len(seen))[:, None] * np.eye(12)[popular]
     got = nearest_catalogue_items(vectors, seen, held_out, np.eye(12))
     assert got.distinct == 1
+    assert got.directions == pytest.approx(0.0, abs=1e-12), "whatever the norms"
     assert got.positive == pytest.approx((seen.items == popular).mean())
     assert got.popularity == pytest.approx(popularity_percentiles(seen).max())
 

@@ -18,7 +18,10 @@ from hardneg.types import Batch, Embeddings, Vectors
 
 BPR_POSITIVE, BPR_UNIFORM, BPR_HARD = "BPR, positive", "BPR, uniform part", "BPR, e_hard"
 ALIGNMENT, L2 = "alignment", "L2"
-TERMS = (BPR_POSITIVE, BPR_UNIFORM, BPR_HARD, ALIGNMENT, L2)
+BPR_TERMS = (BPR_POSITIVE, BPR_UNIFORM, BPR_HARD)
+TERMS = (*BPR_TERMS, ALIGNMENT, L2)
+BPR = "BPR in all"
+"""The three of BPR as one: positives and uniform items largely cancel in what all items have in common."""
 PROJECTOR = "projector"
 
 Gradients = dict[str, dict[str, Tensor]]
@@ -29,7 +32,7 @@ Gradients = dict[str, dict[str, Tensor]]
 class LossGradients:
     """Means over batches.
 
-    norms: term -> part -> Euclidean norm, weights of the terms included. cosines: part -> cosine of the gradients of
+    norms: term of TERMS, or "BPR in all" -> part -> Euclidean norm, weights of the terms included. cosines: part -> cosine of the gradients of
     BPR through e_hard and of the alignment, in [-1, 1]; None where one of them is zero in every batch. Above 0 both ask the same of the part.
     """
 
@@ -57,9 +60,11 @@ def loss_gradients(
     measured = []
     for batch, candidates in given:
         terms = loss_terms(sampler, batch, model(), candidates, stream, l2_weight=l2_weight)
-        measured.append(gradients_of(terms, parts))
+        found = gradients_of(terms, parts)
+        found[BPR] = {part: sum((found[term][part] for term in BPR_TERMS), torch.zeros(())) for part in parts}
+        measured.append(found)
     norms = {
-        term: {part: _mean([float(found[term][part].norm()) for found in measured]) for part in parts} for term in TERMS
+        term: {part: _mean([float(found[term][part].norm()) for found in measured]) for part in parts} for term in found
     }
     return LossGradients(norms, {part: _cosine(measured, part) for part in parts})
 

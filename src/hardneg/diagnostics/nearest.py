@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from hardneg.data.interactions import Interactions
-from hardneg.diagnostics.gap import nearest_items
+from hardneg.diagnostics.gap import nearest_items, spread
 from hardneg.errors import DataError
 from hardneg.types import Floats, Indices
 
@@ -20,7 +20,8 @@ class NearestItems:
     positive, train, held_out, other: shares of pairs, summing to 1: the pair's own positive, another train item of its
     user, a held-out item of its user, none of these. popularity: mean percentile of the nearest by train degree, in
     (0, 1), .5 for items drawn evenly. distinct: different nearest items over all pairs; 1 where one vector serves all.
-    pairs: with a vector.
+    directions: `spread` of the vectors scaled to length 1; 0 where all point the same way, which the spread of vectors
+    hides once their norms are matched to items. pairs: with a vector.
     """
 
     positive: float
@@ -29,6 +30,7 @@ class NearestItems:
     other: float
     popularity: float
     distinct: int
+    directions: float
     pairs: int
 
 
@@ -56,12 +58,15 @@ def nearest_catalogue_items(
     flags = positive, theirs, ahead, ~(positive | theirs | ahead)
     popularity = float(popularity_percentiles(train)[nearest].mean())
     of_positive, of_train, of_held_out, of_others = (float(flag.mean()) for flag in flags)
-    return NearestItems(
-        of_positive, of_train, of_held_out, of_others, popularity, distinct=len(np.unique(nearest)), pairs=len(rows)
-    )
+    distinct, directions = len(np.unique(nearest)), spread(_unit(vectors[rows]))
+    return NearestItems(of_positive, of_train, of_held_out, of_others, popularity, distinct, directions, len(rows))
 
 
 def popularity_percentiles(train: Interactions) -> Floats:
     """(n_items,) share of items with fewer train pairs, equals counting half: in (0, 1), mean .5."""
     degrees: Indices = train.item_counts
     return np.asarray((rankdata(degrees) - 0.5) / len(degrees))
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
