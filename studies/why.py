@@ -223,19 +223,23 @@ def with_sampler(config: RunConfig, **options: object) -> RunConfig:
     return config.model_copy(update={"sampler": sampler})
 
 
-def report(split: Split, folders: Mapping[str, Mined], config: RunConfig, arguments: argparse.Namespace) -> str:
-    runs = []
-    for name, mined in folders.items():
-        for form in arguments.forms:
-            runs.append(looked_at(split, mined, name, form, with_sampler(config, **FORMS[form])))
-            say(f"{name}, {form}: best {RECALL} {_best(runs[-1].fitted):.4f}")
+def tables(runs: list[Trained]) -> list[str]:
     texts = ["## e_hard beside items\n\nMeans over the epoch named.", vectors_table(runs)]
     texts.append(
         f"## Gradient norms\n\nAt the end of the epoch, mean of {BATCHES} batches, weights of the terms included."
     )
     texts += [f"On {part}:\n\n{gradients_table(runs, part)}" for part in PARTS]
     texts.append("## Nearest catalogue items of e_hard\n\nReads validation and test pairs; nothing is chosen by it.")
-    texts.append(nearest_table(runs))
+    return [*texts, nearest_table(runs)]
+
+
+def report(split: Split, folders: Mapping[str, Mined], config: RunConfig, arguments: argparse.Namespace) -> str:
+    runs = []
+    for name, mined in folders.items():
+        for form in arguments.forms:
+            runs.append(looked_at(split, mined, name, form, with_sampler(config, **FORMS[form])))
+            say(f"{name}, {form}: best {RECALL} {_best(runs[-1].fitted):.4f}")
+    texts = tables(runs) if runs else []
     if arguments.alphas:
         chosen = with_sampler(config, **FORMS[arguments.form])
         texts.append(f"## Alpha, form {arguments.form}\n\nRecall@20 on validation, best epoch, seed {config.fit.seed}.")
