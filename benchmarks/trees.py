@@ -71,6 +71,7 @@ def measure(what: str) -> None:
         found = step()
         seconds[name] = time.process_time() - started
         seconds["wall"] = seconds.get("wall", 0) + time.perf_counter() - wall
+        print(f"{train.n_items:,} items, {name}: {seconds[name]:.2f} s, {peak():,.0f} MiB so far", file=sys.stderr)
         return found
 
     graph = timed("item graph", lambda: jaccard_graph(train, config.graph, generator(0, "benchmark")))
@@ -119,7 +120,6 @@ def measured(what: str) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--measure", what]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    print(done.stdout.strip(), file=sys.stderr)  # so that nothing is lost where a larger size is stopped
     return json.loads(done.stdout)
 
 
