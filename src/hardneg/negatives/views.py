@@ -40,7 +40,7 @@ class InViews(Config):
 
     @property
     def reads_trees(self) -> bool:
-        """Can it be built without trees?"""
+        """Does it need trees to be built?"""
         return self.alpha_c > 0 or self.alpha_s > 0
 
     def views(self, ingredients: Ingredients) -> Views | None:
