@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from hardneg.config import Config, overrides, parse, read_yaml, write_yaml
+from hardneg.config import Config, later, overrides, parse, read_yaml, write_yaml
 from hardneg.errors import ConfigError, DataError, HardnegError
 
 
@@ -117,3 +117,15 @@ def test_a_mapping_may_be_merged_into_others_and_what_these_say_themselves_count
     assert read_yaml(path) == ({"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 4}}, [])
     path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 3, y: 4}\n", encoding="utf-8")
     assert read_yaml(path)[1] == ["'y' stands twice in the mapping of line 2; rename one"]
+
+
+class Pear(Config):
+    weight: int = 1
+    ripe: bool = later(False)
+
+
+def test_a_later_field_is_said_only_where_it_is_not_its_default() -> None:
+    assert Pear().model_dump() == {"weight": 1}
+    assert Pear(ripe=True).model_dump() == {"weight": 1, "ripe": True}
+    assert Pear(ripe=False).model_dump(exclude_unset=True) == {}
+    assert parse(Pear, Pear(ripe=True).model_dump(), where="x") == Pear(ripe=True)

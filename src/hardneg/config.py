@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hardneg.errors import ConfigError
 
@@ -17,6 +17,12 @@ class Config(BaseModel):
     """Base of every configuration object."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def later(default: Any) -> Any:
+    """The default of a field that a later version added: not said where it holds, so that folders made before keep
+    their keys."""
+    return Field(default, exclude_if=lambda value: value == default)
 
 
 Place = tuple[int | str, ...]

@@ -168,8 +168,8 @@ def test_the_ablation_of_the_alignment_is_a_weight_of_0(
 
 
 def test_the_literal_form_is_the_default(mined: Mined) -> None:
-    flags = {name: value for name, value in Semantic().model_dump().items() if isinstance(value, bool)}
-    off = ("match_norm", "detach_projector", "without_alignment", "without_text")
+    flags = {name: value for name, value in dict(Semantic()).items() if isinstance(value, bool)}
+    off = ("match_norm", "detach_projector", "centred", "without_alignment", "without_text")
     assert flags == dict.fromkeys(off, False)
     assert Semantic().build(Ingredients(8, mined, 0)).n_candidates == 1
 
@@ -250,6 +250,27 @@ def test_of_several_items_it_mixes_with_the_one_that_dns_would_choose(
             best = max(group, key=lambda item: float(embeddings.final_users[user] @ embeddings.final_items[item]))
             assert found.sources[row, negative, 0] == best
     plain = made(mined, candidates=4, without_text=True).sample(batch, embeddings, candidates[:, :4], STREAM)
-    dns = DNS(candidates=4).sample(batch, embeddings, candidates[:, :4], STREAM)
+    dns = DNS(candidates=4).build(Ingredients(8, None, 0)).sample(batch, embeddings, candidates[:, :4], STREAM)
     assert isinstance(plain, Items)
     assert torch.equal(plain.items, dns.items)
+
+
+@pytest.mark.parametrize("match_norm", [False, True])
+def test_centred_what_all_pairs_share_is_taken_off_and_the_uniform_negative_kept_whole(
+    mined: Mined, seen: Interactions, batch: Batch, match_norm: bool
+) -> None:
+    embeddings = LightGCN(seen, embedding_size=8, hops=2, seed=1)()
+    sampler = made(mined, centred=True, match_norm=match_norm, alpha=0.3)
+    candidates = drawn(sampler, seen, batch)
+    found = sampler.sample(batch, embeddings, candidates, STREAM)
+    assert isinstance(found, Vectors)
+    text = torch.from_numpy(mined.vectors_of(batch.rows.numpy()))
+    projected = {row: sampler.project(text[row]) for row in range(len(text)) if not text[row].isnan().any()}
+    mean = torch.stack(list(projected.values())).mean(dim=0)
+    for row in range(len(text)):
+        expected = embeddings.final_items[candidates[row, 0]]
+        if row in projected:
+            hard = projected[row] - mean
+            hard = hard / hard.norm() * expected.norm() if match_norm else hard
+            expected = expected + 0.3 * hard
+        torch.testing.assert_close(found.vectors[row, 0], expected)

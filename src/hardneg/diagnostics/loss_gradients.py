@@ -94,13 +94,14 @@ def loss_terms(
     projected = sampler.project(text.nan_to_num(0.0))
     uniform = rows(embeddings.final_items, served.sources[:, :, 0])
     share = sampler.options.text_share * present.unsqueeze(1)
+    kept = torch.ones_like(share) if sampler.options.centred else 1 - share
     of_positive = (users * positives).sum(dim=1)
     slopes = _slopes(of_positive, scores(users, served.vectors))
-    of_hard = scores(users, sampler.as_served(projected, uniform).expand_as(uniform))
+    of_hard = scores(users, sampler.as_served(projected, uniform, present).expand_as(uniform))
     aligned = alignment(users, positives, projected, present, sampler.options.temperature)
     return {
         BPR_POSITIVE: -(slopes.sum(dim=1) * of_positive).sum(),
-        BPR_UNIFORM: (slopes * (1 - share) * scores(users, uniform)).sum(),
+        BPR_UNIFORM: (slopes * kept * scores(users, uniform)).sum(),
         BPR_HARD: (slopes * share * of_hard).sum(),
         ALIGNMENT: sampler.options.alignment_weight * aligned,
         L2: _squares(sampler, batch, embeddings, served, l2_weight),

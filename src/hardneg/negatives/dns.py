@@ -10,6 +10,7 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
+from hardneg.config import later
 from hardneg.negatives.choosing import scored
 from hardneg.negatives.sampler import Ingredients, hardest, rows
 from hardneg.negatives.views import InViews, Views, choose
@@ -28,7 +29,7 @@ class DNS(InViews):
     kind: Literal["dns"] = "dns"
     candidates: PositiveInt = 10
     """More candidates give harder negatives, and more false ones."""
-    top: PositiveInt = 1
+    top: PositiveInt = later(1)
     """More give easier negatives, and fewer false ones."""
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hardneg.config import Config
+from hardneg.config import Config, later
 from hardneg.errors import ConfigError
 from hardneg.negatives.mined import Mined
 from hardneg.negatives.sampler import Ingredients, hardest, rows
@@ -57,6 +57,9 @@ class Semantic(Config):
     detach_projector: bool = False
     """Remedy, not in the paper: no gradient of BPR reaches the projector, which learns from the alignment alone; without
     alignment it stays as it started. Against a projector that lowers BPR by making its vectors easy."""
+    centred: bool = later(False)
+    """Remedy, not in the paper: e- + alpha (e_hard - the batch's mean e_hard) in place of eq. 7, so that what all pairs'
+    vectors share cancels, and e- keeps its full share. Against a projector that makes one vector for all pairs."""
     without_alignment: bool = False
     """Ablation: lambda 1 is 0, whatever align_weight says."""
     without_text: bool = False
@@ -132,12 +135,12 @@ class SemanticSampler(nn.Module):
             return Items(candidates, counters=counters)
         uniform = rows(embeddings.final_items, candidates)
         projected = self.project(text.nan_to_num(0.0))
-        hard = self.as_served(projected, uniform)
+        hard = self.as_served(projected, uniform, present)
         alpha = (self.options.text_share * present).reshape(-1, 1, 1)
         named = torch.from_numpy(self.mined.items_of(pair_rows)).to(candidates.device)
         named = named.unsqueeze(1).expand(-1, candidates.shape[1], -1)
         return Vectors(
-            vectors=(1 - alpha) * uniform + alpha * hard,
+            vectors=(uniform if self.options.centred else (1 - alpha) * uniform) + alpha * hard,
             ego=rows(embeddings.items[0], candidates),
             sources=torch.cat([candidates.unsqueeze(2), named], dim=2),
             parts=("uniform item", *("text item" for _ in range(named.shape[2]))),
@@ -155,9 +158,12 @@ class SemanticSampler(nn.Module):
         users = rows(embeddings.final_users, batch.users).repeat_interleave(self.options.negatives, dim=0)
         return hardest(users, embeddings.final_items, groups.contiguous()).view(len(candidates), -1)
 
-    def as_served(self, projected: Tensor, uniform: Tensor) -> Tensor:
+    def as_served(self, projected: Tensor, uniform: Tensor, present: Tensor) -> Tensor:
         """e_hard as it is mixed: (batch, 1, size), or (batch, negatives, size) where norms are matched."""
-        hard = (projected.detach() if self.options.detach_projector else projected).unsqueeze(1)
+        hard = projected.detach() if self.options.detach_projector else projected
+        if self.options.centred:
+            hard = hard - torch.where(present.unsqueeze(1), hard, 0.0).sum(dim=0) / present.sum().clamp(min=1)
+        hard = hard.unsqueeze(1)
         if self.options.match_norm:
             hard = F.normalize(hard, dim=2) * uniform.norm(dim=2, keepdim=True).detach()
         return hard

@@ -15,7 +15,7 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
-from hardneg.config import Config
+from hardneg.config import Config, later
 from hardneg.errors import ConfigError
 from hardneg.negatives.choosing import ranked, scored
 from hardneg.negatives.kernels import best_in_view, scale_and_add
@@ -33,9 +33,9 @@ Similarities = dict[str, NDArray[np.float32]]
 class InViews(Config):
     """Weights of the views for a sampler that may look at them; without any weight it looks at none, to the bit."""
 
-    alpha_c: NonNegativeFloat = 0.0
+    alpha_c: NonNegativeFloat = later(0.0)
     """Weight of the similarity in the structural tree, beside a preference of 0 to 1."""
-    alpha_s: NonNegativeFloat = 0.0
+    alpha_s: NonNegativeFloat = later(0.0)
     """Weight of that in the semantic tree."""
 
     @property

@@ -10,12 +10,11 @@ from typing import Any
 
 import polars as pl
 import torch
-from pydantic import SerializerFunctionWrapHandler, model_serializer
 from safetensors.torch import save_file
 from torch import nn
 
 from hardneg import api, artifacts
-from hardneg.config import Config, write_yaml
+from hardneg.config import Config, later, write_yaml
 from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
@@ -48,18 +47,10 @@ class RunConfig(Config):
     model: ModelConfig = LightGCNConfig()
     sampler: SamplerConfig = Uniform()
     fit: FitConfig = FitConfig()
-    suspects: SuspectsUse | None = None
+    suspects: SuspectsUse | None = later(None)
     """What is done with a suspects folder, if one is given."""
-    anchor: AnchorConfig | None = None
+    anchor: AnchorConfig | None = later(None)
     """Tie the item table to the items' texts, whose vectors `train` is given; none by default."""
-
-    @model_serializer(mode="wrap")
-    def _as_said(self, values_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is not there is not said: runs without it keep the keys that they had before there was any."""
-        values: dict[str, Any] = values_of(self)
-        return {
-            name: value for name, value in values.items() if name not in ("anchor", "suspects") or value is not None
-        }
 
 
 def train(
