@@ -8,9 +8,10 @@ RIVALS := .venv-rivals/done
 # The split that `make bench` trains on; docs/results.md makes the ones of docs/performance.md.
 SPLIT ?= data/bench-split
 REPEATS ?= 5
+RELEASE ?= ../shared/data/dtlns/Sports
 TABLES := benchmarks/results
 
-.PHONY: demo test lint bench bench-data bench-quality clean
+.PHONY: demo test lint bench bench-data bench-judging bench-quality clean
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 
@@ -33,10 +34,17 @@ bench: $(DEV) $(RIVALS) $(SPLIT)
 	$(BIN)/python benchmarks/peers.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/peers.md
 	$(BIN)/python benchmarks/products.py $(SPLIT) --out $(TABLES)/products.md
 
-# What serves without a GPU or a split: ten million rows read, a hundred thousand requests against a faulty server.
+# What serves without a GPU or a split: ten million rows read, a hundred thousand requests against a faulty server, vectors
+# on disk and in memory, two item trees.
 bench-data: $(DEV)
 	$(BIN)/python benchmarks/readers.py --out $(TABLES)/readers.md
 	$(BIN)/python benchmarks/engine.py --out $(TABLES)/engine.md
+	$(BIN)/python benchmarks/storage.py --out $(TABLES)/storage.md
+	$(BIN)/python benchmarks/trees.py --items 10000 100000 --out $(TABLES)/trees.md
+
+# SPLIT has to be Sports, RELEASE the folder of it that DTL-NS published.
+bench-judging: $(DEV)
+	$(BIN)/python benchmarks/judge_tokens.py $(SPLIT) $(RELEASE)
 
 # Ten trainings to their ends; goes on where it was stopped.
 bench-quality: $(DEV) $(RIVALS) $(SPLIT)
