@@ -88,7 +88,7 @@ def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
     assert page.count("NOT AN HONEST EVALUATION") == 1
     assert "RELEASED MASK (not honest)" in page
     assert (tmp_path / "out" / "tables" / "store-mf-released-mask.parquet").is_file()
-    with pytest.raises(ConfigError, match="released_mask: found 'llm', expected a name under `suspects`"):
+    with pytest.raises(ConfigError, match="released_mask: found suspects 'llm', expected a name under `suspects`"):
         Study.read(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))
 
 

@@ -74,7 +74,7 @@ def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
         finished = tuple(folder for folder in folders if folder.is_dir())  # trials may have come without their runs
         left = task.budget - done
         made_from = task.negatives, task.cell.config
-        wanted.append(Wanted(task.name, task.split, *made_from, left, finished, task.suspects))
+        wanted.append(Wanted(task.name, task.split, *made_from, left, finished, task.suspects, task.trees))
     with bars() as bar:
         found = estimates(wanted, device=read.device, told=bar)
     trials, stand = sum(task.budget for task in tasks), sum(len(task.ended()) for task in tasks)

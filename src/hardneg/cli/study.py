@@ -124,6 +124,7 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
                 len(own) - len(stands),
                 tuple(stands),
                 first.row.suspects,
+                first.row.trees,
             )
         )
     with bars() as bar:

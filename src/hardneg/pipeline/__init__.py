@@ -12,7 +12,7 @@ from hardneg.pipeline.suspects import SuspectsUse
 from hardneg.pipeline.text import encode, profile, vectors_beside
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
 from hardneg.pipeline.transfer import DataSet, finetune_pooled, levelled_of, turn_labels
-from hardneg.pipeline.trees import grow_trees
+from hardneg.pipeline.trees import control_trees, grow_trees
 from hardneg.pipeline.tuning import FinetuneConfig, finetune, mine_synthesised
 from hardneg.pipeline.writing import SemanticMining, estimate, mine_written, profile_written
 
@@ -30,6 +30,7 @@ __all__ = [
     "Sources",
     "SuspectMining",
     "SuspectsUse",
+    "control_trees",
     "encode",
     "estimate",
     "evaluate_released",

@@ -30,8 +30,8 @@ from hardneg.negatives.judges.judge_prompts import NAMES, digests
 from hardneg.pipeline.costs import Needed
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.pipeline.serving import read_run, require_split_of
+from hardneg.pipeline.trees import controlled
 from hardneg.pipeline.writing import costs_of
-from hardneg.random import generator
 from hardneg.text import Estimate, Metered
 from hardneg.trees import Trees
 from hardneg.trees import folder as trees_folder
@@ -171,8 +171,7 @@ def _codes(folder: Path | None, data: Split, options: SuspectMining) -> Trees | 
     given = trees_folder.read(folder, data.train.n_items)
     if options.codes == "given":
         return given
-    rng = generator(options.seed, f"{options.codes} codes")
-    return given.shuffled(rng) if options.codes == "shuffled" else given.random_like(rng)
+    return controlled(given, options.codes, options.seed)
 
 
 def _candidates(

@@ -14,6 +14,7 @@ from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.negatives import excluding, suspects
+from hardneg.negatives.suspects import Suspects
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import ExtraPositives
 
@@ -56,10 +57,13 @@ class Used:
 
 def use(split: Split, config: SuspectsUse | None, folder: Path | None) -> Used:
     """Read a suspects folder and apply what the run's settings say; without either, train pairs alone."""
-    train = split.train
     if config is None or folder is None:
-        return Used(train, train)
-    judged = suspects.read(folder, split)
+        return Used(split.train, split.train)
+    return used(split.train, suspects.read(folder, split), config)
+
+
+def used(train: Interactions, judged: Suspects, config: SuspectsUse) -> Used:
+    """Apply what the settings say to suspects that were read."""
     pairs = judged.above(config.threshold).pairs(train)
     notes: dict[str, Any] = {"suspects judged by": judged.judge, "suspects used": len(pairs)}
     excluded = train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from safetensors.numpy import load_file
 
@@ -11,9 +12,13 @@ from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.pipeline.serving import require_split_of
+from hardneg.random import generator
 from hardneg.text import encoded
 from hardneg.trees import Trees, TreesConfig, folder, only_trained, semantic_codes, structural_codes
 from hardneg.types import Floats, Progress
+
+Control = Literal["shuffled", "random"]
+"""Trees that say nothing: codes handed out at random to other items, or random ones of equal shape."""
 
 
 def grow_trees(
@@ -50,6 +55,26 @@ def grow_trees(
         points = only_trained(points, data.train)
     trees = Trees(structural, semantic_codes(points, config, progress), source)
     folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=notes)
+
+
+def control_trees(split_folder: Path, like: Path, out: Path, control: Control, seed: int = 0) -> None:
+    """Make the control of a trees folder of this split into another one."""
+    inputs = {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "trees": hash_of_same_split(like, folder.KIND, split_folder),
+    }
+    settings = {"control": control, "seed": seed}
+    if artifacts.finished(out, artifacts.key_of(folder.KIND, settings, inputs)):
+        return
+    data = splits.read(split_folder)
+    trees = controlled(folder.read(like, data.train.n_items), control, seed)
+    folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes={})
+
+
+def controlled(trees: Trees, control: Control, seed: int) -> Trees:
+    """The control of trees; the same seed gives the same."""
+    rng = generator(seed, f"{control} codes")
+    return trees.shuffled(rng) if control == "shuffled" else trees.random_like(rng)
 
 
 def _points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:

@@ -21,7 +21,7 @@ TEXT_ONLY = "text only"
 class Cell:
     """One line of one table before seeds.
 
-    options: settings that tell it from other lines of its row. negatives, suspects: names of the grid, where it needs some.
+    options: settings that tell it from other lines of its row. negatives, suspects, trees: names of the grid, where it needs some.
     fusion: where its runs are those of another cell, of the same row, fused with text; alone: or text without them.
     tuned_as: the row of a search whose settings it takes, its own by default.
     """
@@ -36,6 +36,7 @@ class Cell:
     alone: bool = False
     tuned_as: str | None = None
     suspects: str | None = None
+    trees: str | None = None
 
     @property
     def searched(self) -> tuple[str, str, str]:
@@ -76,6 +77,7 @@ def cells_of(grid: Grid) -> list[Cell]:
             row.negatives,
             suspects=None if row.suspects is None else row.suspects.name,
             tuned_as=row.tuned_as,
+            trees=row.trees,
         )
         for (split, given), (model, backbone), (name, row) in _combinations(grid)
     ]
@@ -116,7 +118,8 @@ def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
         fusion, place = grid.rows[cell.row].fusion, (cell.split, cell.model, cell.row)
         found += [cell] if fusion is None else [cell, replace(cell, fusion=fusion)]
         if fusion is not None and fusion.alone and place not in with_text:
-            found.append(replace(cell, fusion=fusion, alone=True, options=(), negatives=None))
+            bare = replace(cell, options=(), negatives=None, suspects=None, trees=None)
+            found.append(replace(bare, fusion=fusion, alone=True))
             with_text.add(place)
     return found
 

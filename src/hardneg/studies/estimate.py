@@ -15,13 +15,20 @@ from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import evaluate, inner_product
 from hardneg.negatives import Mined, Neighbours, Smoothed, given
-from hardneg.pipeline import RUN, RunConfig, suspects
+from hardneg.negatives.suspects import Suspects
+from hardneg.pipeline import RUN, RunConfig, SuspectMining, suspects
 from hardneg.random import generator
+from hardneg.trees import PathCodes, Trees
+from hardneg.trees import folder as trees_folder
 
 SECONDS = 1.5
 """How long the steps of one cell are timed, after a first one that is not counted."""
 STAND_IN_SIZE = 384
 """Length of the vectors that stand in for negatives not mined yet: that of MiniLM."""
+STAND_IN_SUSPECTS = SuspectMining().candidates
+"""Suspects of every user that stand in for those not judged yet: all candidates, the most that there can be."""
+STAND_IN_DEPTH = 6
+"""Levels of the path codes that stand in for trees not grown yet, of four children each."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Wanted:
     left: int
     finished: Sequence[Path] = ()
     suspects: Path | None = None
+    trees: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class _Timings:
         """Seconds of an epoch, and of a look at validation."""
         fit = cell.config.fit.model_dump(include={"batch_size"})
         parts = cell.config.model, cell.config.sampler, cell.config.suspects
-        key = str((cell.split, cell.negatives, cell.suspects, *parts, fit))
+        key = str((cell.split, cell.negatives, cell.suspects, cell.trees, *parts, fit))
         if key not in self._made:
             data = self._read(cell.split)
             self._made[key] = self._epoch(cell, data), self._look(cell, data)
@@ -116,7 +124,7 @@ class _Timings:
         return data
 
     def _epoch(self, cell: Wanted, data: Split) -> float:
-        used = suspects.use(data, cell.config.suspects, cell.suspects)
+        used = _used(cell, data)
         model = cell.config.model.build(used.graph, seed=0).to(self._device)
         watch = _Stopwatch()
         # Never a look at validation: the timing ends before the last of so many epochs.
@@ -131,6 +139,7 @@ class _Timings:
                 neighbours=neighbours,
                 excluded=used.excluded,
                 extra=used.extra,
+                trees=_trees(cell, data),
                 config=fit,
                 watch=watch,
             )
@@ -181,3 +190,28 @@ def _given(cell: Wanted, data: Split) -> tuple[Mined | None, Neighbours | None]:
         return None, Neighbours(generator(0, "stand-in").integers(shape[0], size=shape), "stand-in")
     vectors = np.broadcast_to(np.float16(1.0), (len(data.train), STAND_IN_SIZE))
     return Mined(np.full((len(data.train), 1), -1), vectors, "stand-in"), None
+
+
+def _used(cell: Wanted, data: Split) -> suspects.Used:
+    """What the run takes from its suspects; where these are not judged yet, from as many drawn at random."""
+    config, folder = cell.config.suspects, cell.suspects
+    if config is None or folder is None or (folder / artifacts.MANIFEST).is_file():
+        return suspects.use(data, config, folder)
+    train = data.train
+    users = np.repeat(np.flatnonzero(train.counts), STAND_IN_SUSPECTS)
+    items = generator(0, "stand-in").integers(train.n_items, size=len(users))
+    free = ~train.contains(users, items)
+    _, firsts = np.unique(users[free] * train.n_items + items[free], return_index=True)
+    judged = Suspects(users[free][firsts], items[free][firsts], np.ones(len(firsts)), "stand-in")
+    return suspects.used(train, judged, config)
+
+
+def _trees(cell: Wanted, data: Split) -> Trees | None:
+    """The trees; where they are not grown yet, some that cost as much to look at."""
+    if cell.trees is None:
+        return None
+    if (cell.trees / artifacts.MANIFEST).is_file():
+        return trees_folder.read(cell.trees, data.train.n_items)
+    shape = data.train.n_items, STAND_IN_DEPTH
+    codes = [PathCodes(generator(0, f"stand-in {n}").integers(4, size=shape, dtype=np.int16)) for n in range(2)]
+    return Trees(codes[0], codes[1], "stand-in")

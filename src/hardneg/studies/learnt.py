@@ -21,26 +21,15 @@ from hardneg.finetuning import (
 )
 from hardneg.negatives import LabelOptions
 from hardneg.pipeline import FinetuneConfig, RunConfig
-from hardneg.studies.runs import by_epoch, slug
+from hardneg.studies.apart import RunSpec, train_apart
 from hardneg.types import Progress
 
 
-class LabelsSpec(Config):
-    """Labels by a MixGCF of this file, trained once more on each split, apart from the study's own runs."""
+class LabelsSpec(RunSpec):
+    """Labels by a MixGCF of this file; the embeddings of its model are e_u and e_v."""
 
-    model: str
-    """A name under `models`; its embeddings are e_u and e_v."""
-    row: str
-    """A name under `rows`, of sampler mixgcf. Of a row with several lines it is the first."""
-    seed: NonNegativeInt = 0
-    """Of its training."""
     draws: PositiveInt = 1
     """As in `hardneg label`."""
-
-    @property
-    def name(self) -> str:
-        """As a folder's name."""
-        return f"{slug(self.model)}-{slug(self.row)}-seed{self.seed}"
 
 
 class ProfilesSpec(Config):
@@ -116,11 +105,9 @@ class Place:
             self._synthesise(spec, labels, out, progress)
 
     def _labels(self, spec: LabelsSpec, mixgcf: RunConfig, progress: Progress | None) -> Path:
-        run, labels = self.shared / f"run-{spec.name}", self.shared / f"labels-{spec.name}-draws{spec.draws}"
-        fit = mixgcf.fit.model_copy(update={"seed": spec.seed})
-        watch = None if progress is None else by_epoch("the MixGCF that labels come from", fit.epochs, progress)
-        config = mixgcf.model_copy(update={"fit": fit})
-        pipeline.train(self.split, run, config, device=self.device, watch=watch)
+        what = "the MixGCF that labels come from"
+        run = train_apart(self.split, self.shared, spec, mixgcf, what=what, device=self.device, progress=progress)
+        labels = self.shared / f"labels-{spec.run_name}-draws{spec.draws}"
         pipeline.label(self.split, run, labels, LabelOptions(draws=spec.draws), progress)
         return labels
 

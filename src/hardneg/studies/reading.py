@@ -66,7 +66,7 @@ def _study(spec: StudySpec, names: Names, only: Sequence[str]) -> tuple[list[Cel
         cells = with_fusion(with_options(cells, spec.options), spec)
     except ConfigError as error:
         return cells, [*problems, f"options: {error}"]
-    problems += checks.of_released_mask(spec)
+    problems += checks.of_released_mask(spec, names) + checks.of_views(cells, "options")
     return cells, problems + checks.of_lines(cells) + checks.of_baseline(spec.baseline, cells, names)
 
 
@@ -89,7 +89,7 @@ def _tuned(spec: StudySpec, cells: list[Cell]) -> tuple[list[Cell], list[str]]:
 
 def _search(spec: SearchSpec, names: Names, only: Sequence[str]) -> tuple[list[Cell], list[str]]:  # noqa: ARG001 - as `_study`
     cells = cells_of(spec)
-    problems = _unused(cells, list(spec.space), "space")
+    problems = _unused(cells, list(spec.space), "space") + checks.of_weights_searched(spec)
     for name, row in spec.rows.items():
         own = [cell for cell in cells if cell.row == name]
         problems += _unused(own, list(row.space), f"rows.{name}.space")

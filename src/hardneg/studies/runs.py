@@ -57,7 +57,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table to be: a name, a run (its seed is replaced), and the negatives and suspects it needs, if any.
+    """A line of the table to be: a name, a run (its seed is replaced), and the folders it needs, if any.
 
     fusion: where nothing is trained and finished runs are fused with text.
     """
@@ -67,6 +67,7 @@ class Row:
     negatives: Path | None = None
     fusion: Fusion | None = None
     suspects: Path | None = None
+    trees: Path | None = None
 
     def folder(self, runs: Path, seed: int) -> Path:
         """Where the run of one seed lies."""
@@ -123,6 +124,7 @@ class Job:
                 self.config,
                 negatives=self.row.negatives,
                 suspects=self.row.suspects,
+                trees=self.row.trees,
                 truth=self.truth,
                 device=self.device,
                 watch=by_epoch(self.name, self.config.fit.epochs, progress),
@@ -134,9 +136,15 @@ class Job:
     @property
     def scored(self) -> bool:
         """Does every evaluation of the finished run stand?"""
-        if self.released is not None and not evaluated_released(self.folder, self.split, self.released, self.metrics):
-            return False
-        return evaluated(self.folder, self.split, self.metrics)
+        return evaluated(self.folder, self.split, self.metrics) and self._scored_released
+
+    @property
+    def _scored_released(self) -> bool:
+        if self.released is None:
+            return True
+        if not (self.released / artifacts.MANIFEST).is_file():
+            return False  # the suspects are not made yet
+        return evaluated_released(self.folder, self.split, self.released, self.metrics)
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:

@@ -79,6 +79,7 @@ class CellSearch:
     folder: Path
     device: str = "cpu"
     suspects: Path | None = None
+    trees: Path | None = None
 
     @property
     def name(self) -> str:
@@ -99,7 +100,7 @@ class CellSearch:
 
     def do(self, progress: Progress) -> None:
         """Go through the trials; what ended is checked against the replay and not repeated."""
-        inputs = pipeline.run_inputs(self.split, self.negatives, self.suspects)
+        inputs = pipeline.run_inputs(self.split, self.negatives, self.suspects, self.trees)
         before, trials = self.ended(), list[Trial]()
         for number in range(self.budget):
             settings = self.settings_of(number, trials)
@@ -146,6 +147,7 @@ class CellSearch:
                 config,
                 negatives=self.negatives,
                 suspects=self.suspects,
+                trees=self.trees,
                 device=self.device,
                 watch=by_epoch(self.name, fit.epochs, of_all),
             )
@@ -201,6 +203,7 @@ class Search:
             self.out / "trials" / slug(cell.split) / slug(cell.model) / slug(cell.row),
             self.device,
             self.stages.suspects(cell.split, cell.suspects),
+            self.stages.trees(cell.split, cell.trees),
         )
 
     def run(
@@ -212,9 +215,7 @@ class Search:
         self.stages.make([cell for cell in self.cells if not self.only or cell.split in self.only], progress)
         tasks = [task for task in self.tasks() if not self.only or task.cell.split in self.only]
         blocked = [
-            pool.Outcome(task.name, reason)
-            for task in tasks
-            if (reason := self.stages.failed.get((task.cell.split, task.cell.negatives or ""))) is not None
+            pool.Outcome(task.name, reason) for task in tasks if (reason := self.stages.reason(task.cell)) is not None
         ]
         stuck = {outcome.name for outcome in blocked}
         free = [task for task in tasks if task.name not in stuck]

@@ -20,6 +20,7 @@ from hardneg.models import ModelConfig
 from hardneg.negatives import Retrieved, SamplerConfig
 from hardneg.negatives.neighbours import By
 from hardneg.pipeline import FusionConfig, SuspectsUse
+from hardneg.studies.dual_tree import SuspectsSpec, TreesSpec
 from hardneg.studies.learnt import FromLabelsSpec, SynthesisedSpec
 from hardneg.training import FitConfig
 
@@ -121,14 +122,6 @@ NegativesSpec = Annotated[
 ]
 
 
-class SuspectsSpec(Config):
-    """Suspects that stand already."""
-
-    method: Literal["given"] = "given"
-    folders: dict[str, Path]
-    """Split -> folder."""
-
-
 class RowSuspects(SuspectsUse):
     """Which suspects a row uses, and how."""
 
@@ -182,6 +175,8 @@ class RowSpec(Config):
     """A name under `negatives`."""
     suspects: RowSuspects | None = None
     """As {name: rule, use: both}."""
+    trees: str | None = None
+    """A name under `trees`, for the sampler multi-view and for alpha_c and alpha_s of others."""
     tuned_as: Name | None = None
     """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
     that it differs from it in one thing."""
@@ -206,6 +201,7 @@ class Grid(Config):
     splits: Annotated[dict[Name, Annotated[SplitSpec, BeforeValidator(_folder_alone)]], Field(min_length=1)]
     models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
     negatives: dict[Name, NegativesSpec] = Field(default_factory=dict)
+    trees: dict[Name, TreesSpec] = Field(default_factory=dict)
     suspects: dict[Name, SuspectsSpec] = Field(default_factory=dict)
     rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
     fit: FitConfig = FitConfig()
@@ -223,7 +219,7 @@ class StudySpec(Grid):
     ] = tuple(range(5))
     """How many (5 means 0 to 4), or which. Differences are tested from three seeds on."""
     released_mask: str | None = None
-    """A name under `suspects`: where it has a folder, every run is scored a second time under the mask of DTL-NS's
+    """A name under `suspects`: where it has a folder on the split, every run is scored a second time under the mask of DTL-NS's
     released code, for a table of its own that says so. Nothing is compared or chosen by it."""
     baseline: str
     """The row, or the line, that others are compared with. Of a row with several lines it is the first."""

@@ -48,7 +48,7 @@ class Study:
     @cached_property
     def stages(self) -> Stages:
         """The shared folders."""
-        return Stages(self.spec, self.cells, self.out, self.device)
+        return Stages(self.spec, self.cells, self.out, self.device, self.spec.released_mask)
 
     @property
     def results(self) -> Path:
@@ -70,9 +70,10 @@ class Study:
         runs = self.out / "runs" / slug(cell.split) / slug(cell.model)
         negatives = self.stages.negatives(cell.split, cell.negatives)
         suspects = self.stages.suspects(cell.split, cell.suspects)
-        row = Row(cell.line, cell.config, negatives, self._fusion(cell), suspects)
+        trees = self.stages.trees(cell.split, cell.trees)
+        row = Row(cell.line, cell.config, negatives, self._fusion(cell), suspects, trees)
         label = f"{cell.name}, seed {seed}"
-        released = self.stages.released(cell.split, self.spec.released_mask)
+        released = self.stages.released(cell.split)
         return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label, released)
 
     def _fusion(self, cell: Cell) -> Fusion | None:
@@ -132,7 +133,7 @@ class Study:
         return outcomes
 
     def _blocked(self, run: Run) -> pool.Outcome | None:
-        """The failure of a run whose negatives or vectors could not be made."""
+        """The failure of a run for which something shared could not be made."""
         reason = self.stages.reason(run.cell)
         return None if reason is None else pool.Outcome(run.job.name, reason)
 
@@ -141,7 +142,7 @@ class _Inputs:
     """Hashes of what runs are made from, each computed once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, Path | None, Path | None], dict[str, str]] = {}
+        self._known: dict[tuple[Path | None, ...], dict[str, str]] = {}
 
     def stands(self, job: Job) -> bool:
         """True where the run is trained and scored; ConfigError where its folder holds something else."""
@@ -164,7 +165,7 @@ class _Inputs:
         return artifacts.finished(job.folder, key) and job.scored
 
     def _of(self, split: Path, row: Row) -> dict[str, str]:
-        of = split, row.negatives, row.suspects
-        if of not in self._known:
-            self._known[of] = pipeline.run_inputs(*of)
-        return self._known[of]
+        of = row.negatives, row.suspects, row.trees
+        if (split, *of) not in self._known:
+            self._known[split, *of] = pipeline.run_inputs(split, *of)
+        return self._known[split, *of]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from hardneg.config import Config
 from hardneg.data import columns as c
@@ -31,11 +32,18 @@ class Recorded(Config):
     kind: Literal["recorded"] = "recorded"
     labels: Path
     """Parquet or CSV with user_id, item_id, label (0 to 1, empty for none); or the folder that DTL-NS released."""
+    unlabelled: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Probability in place of a label that the file has none of; two runs, with 0 and 1, bound what the labels may be."""
 
     def build(self, evidence: Evidence) -> Judge:
         """It needs the file."""
         table = read_labels(self.labels)
-        return RecordedJudge(Labels.of(table, evidence.split, evidence.faults), evidence.faults)
+        labels = Labels.of(table, evidence.split, evidence.faults)
+        if self.unlabelled is None:
+            return RecordedJudge(labels, evidence.faults)
+        return RecordedJudge(
+            labels.filled(self.unlabelled), evidence.faults, f"recorded, no label as {self.unlabelled:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,10 @@ class Labels:
         keys = self.users * self.n_items + self.items
         order = np.argsort(keys)
         return order, keys[order]
+
+    def filled(self, probability: float) -> Labels:
+        """The same, with this label for what has none."""
+        return replace(self, label=np.where(np.isnan(self.label), probability, self.label))
 
     def candidates(self) -> UserCandidates:
         """The pairs of the file as candidates, in its order."""

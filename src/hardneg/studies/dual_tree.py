@@ -1,0 +1,108 @@
+"""Trees, and suspects that are judged by them (DTL-NS): how a file asks for them, and how they are made on one split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+
+from hardneg import pipeline
+from hardneg.config import Config
+from hardneg.negatives.judges import All, Random, Rule
+from hardneg.pipeline import RunConfig, Sources, SuspectMining
+from hardneg.studies.apart import RunSpec, train_apart
+from hardneg.trees import TreesConfig
+from hardneg.types import Progress
+
+
+class GivenFolders(Config):
+    """Trees, or suspects, that stand already."""
+
+    method: Literal["given"] = "given"
+    folders: dict[str, Path]
+    """Split -> folder."""
+
+
+class GrownSpec(Config):
+    """Trees by `hardneg trees --run`."""
+
+    method: Literal["grown"] = "grown"
+    run: RunSpec
+    """The semantic tree is over its item embeddings."""
+    options: TreesConfig = TreesConfig()
+
+
+class ControlSpec(Config):
+    """The controls: the codes of other trees, handed out at random to other items, or random ones of equal shape."""
+
+    method: Literal["shuffled", "random"]
+    like: str
+    """A name under `trees`."""
+    seed: NonNegativeInt = 0
+
+
+class JudgedSpec(Config):
+    """Suspects by `hardneg mine --method dual-tree`, judged without a language model."""
+
+    method: Literal["dual-tree"]
+    run: RunSpec
+    """Ranks the candidates."""
+    trees: str | None = None
+    """A name under `trees`, for judge rule."""
+    judge: Annotated[Rule | Random | All, Field(discriminator="kind")] = Rule()
+    like: str | None = None
+    """A name under `suspects`, at whose rate judge random calls candidates liked."""
+    candidates: PositiveInt = SuspectMining().candidates
+
+
+def _method(otherwise: str | None) -> BeforeValidator:
+    """Folders alone are given ones."""
+
+    def filled(value: Any) -> Any:
+        if not isinstance(value, dict) or "method" in value:
+            return value
+        method = "given" if "folders" in value else otherwise
+        return value if method is None else {"method": method, **value}
+
+    return BeforeValidator(filled)
+
+
+TreesSpec = Annotated[GrownSpec | ControlSpec | GivenFolders, Field(discriminator="method"), _method("grown")]
+SuspectsSpec = Annotated[JudgedSpec | GivenFolders, Field(discriminator="method"), _method(None)]
+
+
+@dataclass(frozen=True)
+class Orchard:
+    """A split, where its shared folders lie, and the device that trains."""
+
+    split: Path
+    shared: Path
+    device: str = "cpu"
+
+    def grow(self, spec: GrownSpec, config: RunConfig, out: Path, progress: Progress | None) -> None:
+        """Train the run, where it does not stand, and grow the trees. config: the run's settings."""
+        run = self._run(spec.run, config, "the run that a tree grows from", progress)
+        pipeline.grow_trees(self.split, out, spec.options, run=run, progress=progress)
+
+    def judge(
+        self,
+        spec: JudgedSpec,
+        config: RunConfig,
+        out: Path,
+        *,
+        trees: Path | None,
+        like: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        """Train the run, where it does not stand, and judge its candidates. trees, like: folders of those named."""
+        run = self._run(spec.run, config, "the run that candidates come from", progress)
+        judge = spec.judge
+        if like is not None:
+            judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split)})
+        mining = SuspectMining(judge=judge, candidates=spec.candidates)
+        pipeline.mine_suspects(self.split, out, Sources(run, trees), mining, progress)
+
+    def _run(self, spec: RunSpec, config: RunConfig, what: str, progress: Progress | None) -> Path:
+        return train_apart(self.split, self.shared, spec, config, what=what, device=self.device, progress=progress)
