@@ -46,7 +46,7 @@ def test_without_weights_it_is_the_run_of_mixgcf_bit_for_bit(folders: Path, tmp_
 
 
 def test_other_trees_are_another_run(folders: Path, trees: Path) -> None:
-    keys = {pipeline.run_key(RUN, pipeline.run_inputs(folders / "split", None, given)) for given in (None, trees)}
+    keys = {pipeline.run_key(RUN, pipeline.run_inputs(folders / "split", None, trees=given)) for given in (None, trees)}
     assert len(keys) == 2
 
 
