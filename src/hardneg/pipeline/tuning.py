@@ -208,5 +208,5 @@ def _name(source: Source | None) -> str:
 def _who(tuned_folder: Path, source: Source | None) -> str:
     """For tables: what wrote the vectors."""
     tuned = artifacts.manifest_of(tuned_folder, TUNED)["config"]["tuning"]["epochs"] > 0
-    writer = "a perceptron of embeddings (no language model)" if source is None else source.name
-    return f"synthesised by {'tuned' if tuned else 'untuned'} {writer}"
+    writer = "perceptron of embeddings (no language model)" if source is None else source.name
+    return f"synthesised by {'a tuned' if tuned else 'an untuned'} {writer}"
