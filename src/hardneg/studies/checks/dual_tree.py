@@ -68,15 +68,20 @@ def _of_judge(where: str, spec: JudgedSpec, names: Names) -> list[str]:
 def _of_like(where: str, spec: JudgedSpec, grid: Grid, names: Names) -> list[str]:
     if spec.like is None:
         return []
-    like = grid.suspects.get(spec.like)
     problems = of_name(where, "suspects", spec.like, names.suspects)
     if not isinstance(spec.judge, Random):
         problems.append(f"{where}: like is of judge 'random' alone, found {spec.judge.kind!r}; leave it out")
     elif "rate" in spec.judge.model_fields_set:
         problems.append(f"{where}: found both a rate and like {spec.like!r}; give one")
-    if isinstance(like, JudgedSpec) and like.like is not None:
+    if _chained(spec, grid):
         problems.append(f"{where}: like {spec.like!r} has the rate of others itself; take what that is like")
     return problems
+
+
+def _chained(spec: JudgedSpec, grid: Grid) -> bool:
+    """Has what it is like the rate of others itself? They may lead round in a circle."""
+    like = grid.suspects.get(spec.like or "")
+    return isinstance(like, JudgedSpec) and like.like is not None
 
 
 def of_row(name: str, row: RowSpec, grid: Grid, names: Names) -> list[str]:
@@ -90,9 +95,10 @@ def of_row(name: str, row: RowSpec, grid: Grid, names: Names) -> list[str]:
         problems.append(f"{where}: sampler {row.sampler.kind!r} {NEEDS_TREES}")
     if row.suspects is not None:
         problems += of_name(where, "suspects", row.suspects.name, names.suspects)
+    suspected = None if row.suspects is None else row.suspects.name
     for split in splits_of(row, grid):
         problems += [f"{where}: {text}" for text in _of_trees_on(split, row.trees, grid)]
-        problems += [f"{where}: {text}" for text in _of_suspects_on(split, row.suspects and row.suspects.name, grid)]
+        problems += [f"{where}: {text}" for text in _of_suspects_on(split, suspected, grid)]
     return problems
 
 
@@ -119,7 +125,7 @@ def _of_suspects_on(split: str, name: str | None, grid: Grid) -> list[str]:
     spec = grid.suspects.get(name or "")
     if isinstance(spec, JudgedSpec):
         problems = _of_line(split, spec.run, grid, "candidates come") + _of_trees_on(split, spec.trees, grid)
-        return problems + (_of_suspects_on(split, spec.like, grid) if spec.like != name else [])
+        return problems + ([] if _chained(spec, grid) else _of_suspects_on(split, spec.like, grid))
     if spec is not None and _lacks(split, spec):
         return [f"no suspects folder is given for split {split!r}"]
     return []

@@ -1,0 +1,190 @@
+"""One study file runs DTL-NS by part: trees and suspects are made once a split, controls from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hardneg import artifacts, pipeline
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.negatives import suspects
+from hardneg.studies import Search, Study, estimate, write_results
+from hardneg.studies.estimate import Wanted, estimates
+from hardneg.studies.reading import read_search, read_study
+from hardneg.trees import folder as trees_folder
+
+from .conftest import STUDY, Write
+
+ROOT = Path(__file__).parents[2]
+MF = {"MF": STUDY["models"]["MF"]}
+RUN = {"model": "MF", "row": "uniform"}
+TREES: dict[str, Any] = {
+    "own": {"run": RUN, "options": {"embedding_size": 4, "tree": {"leaf_items": 8}}},
+    "shuffled": {"method": "shuffled", "like": "own"},
+    "random": {"method": "random", "like": "own", "seed": 1},
+}
+JUDGED = {"method": "dual-tree", "run": RUN, "candidates": 6}
+SUSPECTS: dict[str, Any] = {
+    "rule": JUDGED | {"trees": "own"},
+    "random": JUDGED | {"judge": {"kind": "random"}, "like": "rule"},
+    "all": JUDGED | {"judge": {"kind": "all"}},
+}
+VIEWS = {"kind": "multi-view", "candidates": 4}
+MIXGCF = STUDY["rows"]["MixGCF"]["sampler"]
+ROWS: dict[str, Any] = {
+    "uniform": STUDY["rows"]["uniform"],
+    "sampler": {"sampler": VIEWS, "trees": "own"},
+    "all": {"sampler": VIEWS, "trees": "own", "suspects": {"name": "rule", "use": "both"}},
+    "judge random": {"sampler": MIXGCF, "suspects": {"name": "random", "use": "exclude"}},
+    "judge all": {"sampler": MIXGCF, "suspects": {"name": "all", "use": "positives"}},
+    "codes shuffled": {"sampler": VIEWS, "trees": "shuffled"},
+    "DNS in views": {"sampler": {"kind": "dns", "candidates": 4, "alpha_s": 0.3}, "trees": "random"},
+}
+SMALL: dict[str, Any] = {"models": MF, "trees": TREES, "suspects": SUSPECTS, "rows": ROWS}
+
+
+def test_the_comparison_from_one_file(write_study: Write, tmp_path: Path, folders: Path) -> None:
+    study = Study.read(write_study(**SMALL, seeds=1, released_mask="rule"), tmp_path / "out")
+    assert write_results(study, study.run(0)).failed == {}
+    assert all(run.stands for run in Study.read(tmp_path / "study.yaml", tmp_path / "out").runs())
+    shared, data = tmp_path / "out" / "shared" / "store", splits.read(folders / "split")
+    made = {path.name for path in shared.iterdir() if not path.name.startswith(".")}
+    assert made == {
+        "run-mf-uniform-seed0",
+        *(f"trees-{name}" for name in TREES),
+        *(f"suspects-{name}" for name in SUSPECTS),
+    }
+    own, shuffled, random = (trees_folder.read(shared / f"trees-{n}", data.train.n_items) for n in TREES)
+    assert sorted(own.semantic.texts(), key=str) == sorted(shuffled.semantic.texts(), key=str)
+    assert own.semantic.texts() != shuffled.semantic.texts()
+    assert np.array_equal(np.sort(own.semantic.lengths), np.sort(random.semantic.lengths))
+    rule, chance, every = (suspects.read(shared / f"suspects-{n}", data) for n in SUSPECTS)
+    assert np.array_equal(rule.items, chance.items)
+    assert chance.judge == f"random {len(rule.above()) / len(rule):.4g}"
+    assert len(every.above()) == len(every)
+    [run] = [run for run in study.runs() if run.cell.row == "all"]
+    made_from = artifacts.manifest_of(run.job.folder, pipeline.RUN)["made_from"]
+    assert made_from["trees"] == artifacts.folder_hash(shared / "trees-own")
+    assert made_from["suspects"] == artifacts.folder_hash(shared / "suspects-rule")
+
+
+def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ConfigError("no wood")
+
+    monkeypatch.setattr(pipeline, "grow_trees", fails)
+    study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
+    results = write_results(study, study.run(0))
+    done = results.runs.filter(pl.col("status") == "done")["row"].unique(maintain_order=True).to_list()
+    assert done == ["uniform", "judge all"]
+    assert results.failed["store / MF / sampler, seed 0"] == "trees 'own' could not be made: no wood"
+    assert results.failed["store / MF / judge random, seed 0"] == (
+        "suspects 'random' could not be made: suspects 'rule' could not be made: trees 'own' could not be made: no wood"
+    )
+
+
+def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folders: Path) -> None:
+    first = Study.read(write_study(**SMALL, seeds=1), tmp_path / "first")
+    first.stages.make([cell for cell in first.cells if cell.row == "sampler"])
+    given = {"folders": {"store": str(tmp_path / "first" / "shared" / "store" / "trees-own")}}
+    rows = {name: ROWS[name] for name in ("uniform", "sampler", "codes shuffled")}
+    trees = {"own": given, "shuffled": TREES["shuffled"]}
+    study = Study.read(write_study(models=MF, trees=trees, rows=rows, seeds=1), tmp_path / "out")
+    study.stages.make(study.cells)
+    assert study.stages.failed == {}
+    assert [path.name for path in (tmp_path / "out" / "shared" / "store").iterdir()] == ["trees-shuffled"]
+    elsewhere = {"own": {"folders": {}}, "shuffled": TREES["shuffled"]}
+    with pytest.raises(ConfigError, match="rows.codes shuffled: no trees folder is given for split 'store'"):
+        Study.read(write_study(models=MF, trees=elsewhere, rows=rows))
+    assert folders.is_dir()
+
+
+def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    row = ROWS["all"] | {"space": {"sampler.alpha_c": {"choices": [0.0, 0.1]}}}
+    rows = {"uniform": ROWS["uniform"], "all": row}
+    search = Search.read(write_search(**SMALL | {"rows": rows}, trials=2, space={}), tmp_path / "out")
+    assert [outcome.reason for outcome in search.run(0)] == [None, None]
+    [trial, _] = search.tasks()[1].ended()
+    assert trial.chosen == {"sampler.alpha_c": 0.1}
+    with pytest.raises(ConfigError, match="sampler.alpha_c is searched for row 'DNS', which has no trees"):
+        Search.read(
+            write_search(
+                models=MF,
+                rows={"DNS": STUDY["rows"]["DNS"]},
+                space={"sampler.alpha_c": {"choices": [0.0, 0.1]}},
+            )
+        )
+
+
+def test_the_time_is_foretold_before_anything_is_made(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
+    jobs = [run.job for run in study.runs() if run.cell.row == "all"]
+    wanted = [Wanted("all", j.split, None, j.row.config, 1, (), j.row.suspects, j.row.trees) for j in jobs]
+    assert not (tmp_path / "out").exists()
+    assert estimates(wanted)[0].seconds_per_epoch > 0
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "said"),
+    [
+        ("trees", {"run": {"model": "GCN", "row": "uniform"}}, "trees.own: run: found model 'GCN', expected one of MF"),
+        ("trees", {"run": {"model": "MF", "row": "all"}}, "row 'all' uses negatives, suspects or trees itself"),
+        ("trees", {"method": "random", "like": "shuffled"}, "trees.own: like 'shuffled' is shuffled itself"),
+        ("trees", {"method": "random", "like": "oak"}, "trees.own: found trees 'oak', expected a name under `trees`"),
+        ("suspects", JUDGED, "suspects.rule: judge 'rule' needs trees; name some"),
+        ("suspects", JUDGED | {"trees": "oak"}, "suspects.rule: found trees 'oak', expected a name under `trees`"),
+        ("suspects", JUDGED | {"trees": "own", "judge": {"kind": "all"}}, "judge 'all' uses no trees"),
+        ("suspects", JUDGED | {"trees": "own", "like": "all"}, "like is of judge 'random' alone, found 'rule'"),
+        ("suspects", JUDGED | {"judge": {"kind": "random"}, "like": "random"}, "has the rate of others itself"),
+        (
+            "suspects",
+            JUDGED | {"judge": {"kind": "random", "rate": 0.5}, "like": "all"},
+            "found both a rate and like 'all'",
+        ),
+        ("rows", {"sampler": VIEWS}, "rows.uniform: sampler 'multi-view' needs trees; name some"),
+        ("rows", {"sampler": MIXGCF, "trees": "own"}, "rows.uniform: sampler 'mixgcf' uses no trees"),
+        ("rows", {"sampler": VIEWS, "trees": "oak"}, "rows.uniform: found trees 'oak', expected a name under `trees`"),
+        (
+            "rows",
+            {"sampler": {"kind": "uniform"}, "models": []},
+            "trees grow from row 'uniform' with 'MF', which is left out on split 'store'",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    write_study: Write, section: str, entry: dict[str, Any], said: str
+) -> None:
+    name = {"trees": "own", "suspects": "rule", "rows": "uniform"}[section]
+    with pytest.raises(ConfigError) as error:
+        Study.read(write_study(**SMALL | {section: SMALL[section] | {name: entry}}))
+    assert said in str(error.value)
+
+
+def test_options_give_no_weight_where_there_are_no_trees(write_study: Write) -> None:
+    rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
+    with pytest.raises(ConfigError, match="options: 'DNS' gets a weight of views, but needs trees"):
+        Study.read(write_study(models=MF, rows=rows, options={"sampler.alpha_s": [0.0, 0.1]}))
+
+
+@pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-search"])
+def test_the_files_that_we_ship_lack_nothing_but_their_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(ROOT / "tests")  # where no data folder is
+    read = read_search if name.endswith("search") else read_study
+    with pytest.raises(ConfigError) as error:
+        read(ROOT / "studies" / f"{name}.yaml")
+    problems = str(error.value).split("; (")
+    assert len(problems) >= 1
+    wrong = [text for text in problems if "splits." not in text and "tuned:" not in text and "suspects." not in text]
+    assert not wrong
