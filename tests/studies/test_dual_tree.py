@@ -55,7 +55,7 @@ def test_the_comparison_from_one_file(write_study: Write, tmp_path: Path, folder
     shared, data = tmp_path / "out" / "shared" / "store", splits.read(folders / "split")
     made = {path.name for path in shared.iterdir() if not path.name.startswith(".")}
     assert made == {
-        "run-mf-uniform-seed0",
+        "run-mf-uniform-seed1000",
         *(f"trees-{name}" for name in TREES),
         *(f"suspects-{name}" for name in SUSPECTS),
     }

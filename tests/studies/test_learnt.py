@@ -81,7 +81,7 @@ def test_the_whole_comparison_from_one_file(
     assert results.tables[0].frame["row"].to_list() == ["MixGCF", *NEGATIVES]
     shared = out / "shared" / "store"
     made = {path.name for path in shared.iterdir() if not path.name.startswith(".")}
-    assert {"run-mf-mixgcf-seed0", "labels-mf-mixgcf-seed0-draws1", "profiles", "profiles-shuffled-7"} <= made
+    assert {"run-mf-mixgcf-seed1000", "labels-mf-mixgcf-seed1000-draws1", "profiles", "profiles-shuffled-7"} <= made
     assert len(made) == 4 + len(NEGATIVES) + 4, "profiles, run and labels are shared; four are tuned"
     vectors = {n: np.load(shared / f"negatives-{n}" / "embeddings.npy").astype(float) for n in ("full", "shuffled")}
     assert not np.array_equal(vectors["full"], vectors["shuffled"])
@@ -117,9 +117,9 @@ def test_labels_come_from_the_settings_that_the_row_has_on_the_split(write_study
     study = Study.read(write_study(**small(tmp_path, ["positive"], rows=rows, seeds=3)), tmp_path / "out")
     study.stages.make(study.cells)
     assert study.stages.failed == {}
-    run = tmp_path / "out" / "shared" / "store" / "run-mf-mixgcf-seed0"
+    run = tmp_path / "out" / "shared" / "store" / "run-mf-mixgcf-seed1000"
     config = json.loads((run / "manifest.json").read_text())["config"]
-    assert (config["fit"]["learning_rate"], config["sampler"]["candidates"], config["fit"]["seed"]) == (0.02, 4, 0)
+    assert (config["fit"]["learning_rate"], config["sampler"]["candidates"], config["fit"]["seed"]) == (0.02, 4, 1000)
 
 
 def test_a_search_makes_them_too(write_search: Write, tmp_path: Path) -> None:

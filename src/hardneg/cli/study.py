@@ -83,6 +83,7 @@ def _say(read: Study, results: Results, *, as_json: bool) -> None:
                 }
                 for made in results.tables
             ],
+            "remarks": results.remarks,
             "failed": results.failed,
             "out": str(read.out),
         }
@@ -101,6 +102,8 @@ def _say(read: Study, results: Results, *, as_json: bool) -> None:
         console().print(table(results.settings.headers, results.settings.cells))
         for note in results.settings.notes:
             console().print(note, markup=False)
+    for remark in results.remarks:
+        console().print(remark, markup=False)
     console().print(f"Everything: {read.results}", markup=False)
 
 

@@ -20,8 +20,8 @@ class RunSpec(Config):
     """A name under `models`."""
     row: str
     """A name under `rows`. Of a row with several lines it is the first."""
-    seed: NonNegativeInt = 0
-    """Of its training."""
+    seed: NonNegativeInt = 1000
+    """Of its training; none of a study's own, whose runs would start from the same tables."""
 
     @property
     def run_name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hardneg.studies.best import read_best
 from hardneg.studies.cells import Cell
 from hardneg.studies.pool import Outcome
 from hardneg.studies.released import Released
+from hardneg.studies.remarks import on_table, remarks_on
 from hardneg.studies.runs import collect, slug
 from hardneg.studies.search_tables import found_cells
 from hardneg.studies.study import Run, Study
@@ -100,6 +101,8 @@ class Results:
     tables: list[Table]
     settings: Settings | None
     failed: dict[str, str]
+    remarks: list[str] = field(default_factory=list)
+    """On the study as a whole."""
 
 
 def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
@@ -107,8 +110,9 @@ def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
 
     outcomes: how the runs of this call ended; reasons of failures are kept in failed.json until the run stands.
     """
-    reasons = _reasons(study, outcomes)
-    runs = [replace(run, stands=run.stands and run.job.name not in reasons) for run in study.runs()]
+    runs = study.runs()
+    reasons = _reasons(study, runs, outcomes)
+    runs = [replace(run, stands=run.stands and run.job.name not in reasons) for run in runs]
     in_order = [run for cell in study.cells for run in runs if run.cell is cell]
     frame = pl.DataFrame([line for run in in_order for line in _lines(study, run, reasons)], schema=SCHEMA)
     made = [
@@ -122,17 +126,23 @@ def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
     for table in made:
         _write(table, folder / f"{slug(table.split)}-{slug(table.model)}")
     failed = {run.job.name: reasons[run.job.name] for run in runs if run.job.name in reasons}
-    results = Results(frame, made, _settings(study), failed)
+    results = Results(frame, made, _settings(study), failed, remarks_on(study))
     (study.results / TEXT).write_text(_text(study, results), encoding="utf-8")
     return results
 
 
-def _reasons(study: Study, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Why runs failed, in this call and in earlier ones; what stands since, or was not tried again, has its own."""
-    path, standing = study.out / FAILED, {run.job.name for run in study.runs() if run.stands}
+def _reasons(study: Study, runs: Sequence[Run], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Why runs failed, in this call and in earlier ones.
+
+    A reason of this call stays, whatever stands. An earlier one goes once the run stands, if that was made from what the
+    file asks for.
+    """
+    path = study.out / FAILED
+    standing = {run.job.name for run in runs if run.stands and study.stages.sure(run.cell)}
     known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known |= {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
     left = {name: reason for name, reason in known.items() if name not in standing}
+    left |= {run.job.name: reason for run in runs if (reason := study.stages.reason(run.cell)) is not None}
+    left |= {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
     if left or path.is_file():
         artifacts.replace_file(path, json.dumps(left, indent=2).encode() + b"\n")
     return left
@@ -184,8 +194,7 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
     cells = [cell for cell in study.cells if (cell.split, cell.model) == (split, model)]
     stands = {cell.line: [run for run in runs if run.cell is cell and run.stands] for cell in cells}
     released = _released(study, stands)
-    remarks = [_remark(cell, len(stands[cell.line]), len(study.seeds(cell))) for cell in cells]
-    remarks = [remark for remark in remarks if remark]
+    remarks = on_table(study, split, cells, {line: len(done) for line, done in stands.items()})
     enough = [cell for cell in cells if len(stands[cell.line]) >= FEWEST_SEEDS]
     base = baseline_line(study.spec.baseline, cells)
     if base not in (cell.line for cell in enough):
@@ -200,7 +209,7 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
 
 def _released(study: Study, stands: Mapping[str, Sequence[Run]]) -> Released | None:
     """None where no run is scored under the released mask."""
-    scored = {line: [run.job.folder for run in runs if run.job.released is not None] for line, runs in stands.items()}
+    scored = {line: [run.job.folder for run in runs if run.job.mask is not None] for line, runs in stands.items()}
     return Released.of(scored, study.spec.metrics) if any(scored.values()) else None
 
 
@@ -215,13 +224,6 @@ def baseline_line(baseline: str, cells: Sequence[Cell]) -> str:
     return baseline if baseline in lines else next(cell.line for cell in cells if cell.row == baseline)
 
 
-def _remark(cell: Cell, done: int, seeds: int) -> str:
-    if done == seeds:
-        return ""
-    left_out = "; left out" if done < FEWEST_SEEDS else ""
-    return f"{cell.line}: {done} of {seeds} seeds finished{left_out}."
-
-
 def _write(table: Table, path: Path) -> None:
     if table.frame is not None:
         table.frame.write_parquet(path.with_name(f"{path.name}.parquet"))
@@ -232,7 +234,7 @@ def _write(table: Table, path: Path) -> None:
 
 
 def _text(study: Study, results: Results) -> str:
-    parts = [f"# {study.spec.name}\n"]
+    parts = [f"# {study.spec.name}\n", *(f"{remark}\n" for remark in results.remarks)]
     parts += [f"## {table.title}\n\n{table.markdown}" for table in results.tables]
     groups = {table.title: table.frame for table in results.tables if table.frame is not None}
     if len(groups) > 1 and not study.spec.options:  # with options, tables may have baselines of different names

@@ -135,16 +135,19 @@ class Job:
 
     @property
     def scored(self) -> bool:
-        """Does every evaluation of the finished run stand?"""
-        return evaluated(self.folder, self.split, self.metrics) and self._scored_released
+        """Does every evaluation of the finished run stand that can be made now?"""
+        return evaluated(self.folder, self.split, self.metrics) and (self.mask is None or self._scored_released)
+
+    @property
+    def mask(self) -> Path | None:
+        """The suspects behind the released mask, once they are made."""
+        made = self.released is not None and (self.released / artifacts.MANIFEST).is_file()
+        return self.released if made else None
 
     @property
     def _scored_released(self) -> bool:
-        if self.released is None:
-            return True
-        if not (self.released / artifacts.MANIFEST).is_file():
-            return False  # the suspects are not made yet
-        return evaluated_released(self.folder, self.split, self.released, self.metrics)
+        assert self.mask is not None
+        return evaluated_released(self.folder, self.split, self.mask, self.metrics)
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:

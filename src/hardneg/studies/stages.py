@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hardneg import pipeline
+from hardneg import artifacts, pipeline
+from hardneg.config import Config
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.pipeline import RunConfig
 from hardneg.studies.apart import RunSpec
+from hardneg.studies.asked import Asked, remember, remembered
 from hardneg.studies.cells import Cell
 from hardneg.studies.dual_tree import ControlSpec, GivenFolders, GrownSpec, JudgedSpec, Orchard
 from hardneg.studies.learnt import FromLabelsSpec, Place, SynthesisedSpec
@@ -20,6 +22,7 @@ from hardneg.types import Progress
 
 Section = Literal["negatives", "suspects", "trees", "vectors"]
 """Of the file; vectors are of texts, and their name is that of an encoder."""
+OTHERWISE = "stand as an earlier file asked for them, not as this one does; run again, and remove what is in the way"
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,17 @@ class Shared:
     section: Section
     name: str
 
+    @property
+    def named(self) -> str:
+        """For people."""
+        return f"texts encoded with {self.name!r}" if self.section == "vectors" else f"{self.section} {self.name!r}"
+
     def cannot(self, reason: str) -> str:
         """What is said where it could not be made."""
         said = " ".join(reason.split())
         if self.section == "vectors":
             return f"texts could not be encoded with {self.name!r}: {said}"
-        return f"{self.section} {self.name!r} could not be made: {said}"
+        return f"{self.named} could not be made: {said}"
 
 
 @dataclass(frozen=True)
@@ -75,22 +83,90 @@ class Stages:
         return spec.folders[split] if isinstance(spec, GivenFolders) else self._of(split) / f"trees-{slug(name)}"
 
     def released(self, split: str) -> Path | None:
-        """The suspects folder whose released mask runs are scored under; None on a split that has none."""
+        """The suspects folder whose released mask runs are scored under; None on a split that has none, or whose mask
+        could not be made."""
+        mask = self._mask(split)
+        return None if mask is None or self.problem(mask) is not None else self.suspects(split, mask.name)
+
+    def no_mask(self, split: str) -> str | None:
+        """Why nothing is scored under the released mask that the file asks for; None where it is, or none is asked."""
+        mask = self._mask(split)
+        if mask is None or (self._folder(mask) / artifacts.MANIFEST).is_file():
+            return None if mask is None else self.problem(mask)
+        return self.failed.get(mask, f"{mask.section} {mask.name!r} are not made yet")
+
+    def _mask(self, split: str) -> Shared | None:
         spec = self.grid.suspects.get(self.released_mask or "")
-        absent = isinstance(spec, GivenFolders) and split not in spec.folders
-        return None if absent else self.suspects(split, self.released_mask)
+        absent = spec is None or (isinstance(spec, GivenFolders) and split not in spec.folders)
+        return None if absent or self.released_mask is None else Shared(split, "suspects", self.released_mask)
 
     def vectors(self, split: str, encoder: str) -> Path:
         """The folder of a split's texts as vectors."""
         return self._of(split) / f"vectors-{slug(encoder)}"
 
     def wanted(self, cells: Sequence[Cell]) -> list[Shared]:
-        """All that these cells need, what others are made from first."""
-        return list(dict.fromkeys(each for cell in cells for one in self._used_by(cell) for each in self._with(one)))
+        """All that these cells need, what others are made from first; the released mask last."""
+        used = [one for cell in cells for one in self._used_by(cell)]
+        masks = [mask for cell in cells if (mask := self._mask(cell.split)) is not None]
+        return list(dict.fromkeys(each for one in (*used, *masks) for each in self._with(one)))
 
     def reason(self, cell: Cell) -> str | None:
-        """Why what a cell needs could not be made; None where it could."""
-        return next((self.failed[one] for one in self._used_by(cell) if one in self.failed), None)
+        """Why what a cell needs is not there; None where it is, or is still to be made."""
+        return next((said for one in self._used_by(cell) if (said := self.problem(one)) is not None), None)
+
+    def problem(self, one: Shared) -> str | None:
+        """Why something could not be made, or that what stands was made as an earlier file asked; None where all is well."""
+        return self.failed.get(one) or next(
+            (f"{other.named} {OTHERWISE}" for other in self._with(one) if self._otherwise(other)), None
+        )
+
+    def unsure(self, cells: Sequence[Cell]) -> list[Shared]:
+        """Folders of which nobody noted as what they were made."""
+        return [
+            one
+            for one in self.wanted(cells)
+            if not self._is_given(one) and self._folder(one).exists() and remembered(self._note(one)) is None
+        ]
+
+    def sure(self, cell: Cell) -> bool:
+        """Is everything that a cell needs known to be what the file asks?"""
+        return not self.unsure([cell]) and self.reason(cell) is None
+
+    def trained_for(self, one: Shared) -> RunSpec | None:
+        """The run that is trained apart to make it; None where there is none."""
+        spec = None if one.section == "vectors" else self._spec(one)
+        if isinstance(spec, SynthesisedSpec | FromLabelsSpec):
+            return spec.labels
+        return spec.run if isinstance(spec, GrownSpec | JudgedSpec) else None
+
+    def _otherwise(self, one: Shared) -> bool:
+        """Does it stand, noted as something else?"""
+        noted = None if self._is_given(one) or not self._folder(one).exists() else remembered(self._note(one))
+        return noted is not None and noted != self._asked(one)
+
+    def _asked(self, one: Shared) -> Asked:
+        if one.section == "vectors":
+            return {"encoder": one.name}
+        spec = self._spec(one)
+        run = self.trained_for(one)
+        config = None if run is None else self._settings(one.split, run).model_dump(mode="json")
+        return {"asked": spec.model_dump(mode="json"), "run": config}
+
+    def _spec(self, one: Shared) -> Config:
+        spec: Config = getattr(self.grid, one.section)[one.name]
+        return spec
+
+    def _is_given(self, one: Shared) -> bool:
+        return one.section != "vectors" and isinstance(self._spec(one), GivenSpec | GivenFolders)
+
+    def _folder(self, one: Shared) -> Path:
+        makers = {"negatives": self.negatives, "suspects": self.suspects, "trees": self.trees, "vectors": self.vectors}
+        folder = makers[one.section](one.split, one.name)
+        assert folder is not None
+        return folder
+
+    def _note(self, one: Shared) -> Path:
+        return self.out / "asked" / slug(one.split) / f"{self._folder(one).name}.json"
 
     def make(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
         """Make what these cells need and does not stand; what fails is remembered, and costs the runs that need it."""
@@ -101,6 +177,8 @@ class Stages:
                 continue
             try:
                 self._make(one, progress)
+                if not self._is_given(one):
+                    remember(self._note(one), self._asked(one))
             except (HardnegError, OSError) as error:
                 self.failed[one] = one.cannot(str(error))
 
@@ -109,7 +187,6 @@ class Stages:
             ("negatives", cell.negatives),
             ("trees", cell.trees),
             ("suspects", cell.suspects),
-            ("suspects", self.released_mask),
             ("vectors", None if cell.fusion is None else cell.fusion.encoder),
         )
         return (Shared(cell.split, section, name) for section, name in named if name is not None)
@@ -121,7 +198,7 @@ class Stages:
 
     def _made_from(self, one: Shared) -> list[Shared]:
         found: dict[Section, str | None] = {}
-        spec = None if one.section == "vectors" else getattr(self.grid, one.section)[one.name]
+        spec = None if one.section == "vectors" else self._spec(one)
         if isinstance(spec, LikeSpec | ControlSpec | JudgedSpec):
             found[one.section] = spec.like
         if isinstance(spec, JudgedSpec):

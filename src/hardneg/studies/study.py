@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,7 +83,8 @@ class Study:
         return Fusion(None if cell.alone else cell.trained, vectors, cell.fusion.config(cell.config.fit.select))
 
     def runs(self) -> list[Run]:
-        """Every run, seed after seed, and whether it stands. ConfigError where folders hold something else."""
+        """Every run, seed after seed, and whether it stands: made from what the file asks, as far as that is known.
+        ConfigError where folders hold something else."""
         inputs = _Inputs()
         found, others = [], []
         for seed in self.spec.seeds:
@@ -94,7 +95,7 @@ class Study:
                 except HardnegError as error:
                     others.append(str(error))
                     stands = False
-                found.append(Run(cell, job, stands))
+                found.append(Run(cell, job, stands and self.stages.reason(cell) is None))
         if others:
             raise ConfigError(f"{len(others)} run(s) are in the way: {others[0]}")
         return found
@@ -110,8 +111,9 @@ class Study:
         self.out.mkdir(parents=True, exist_ok=True)
         write_yaml(self.out / "study.yaml", self.spec, only_given=True)
         self.stages.make(self.cells, progress)
+        runs = [replace(run, job=self.job(run.cell, run.job.seed)) for run in runs]  # now that it is known what failed
         blocked = [outcome for run in runs if (outcome := self._blocked(run)) is not None]
-        jobs = [run.job for run in runs if not run.stands and self._blocked(run) is None]
+        jobs = [run.job for run in runs if not (run.stands and run.job.scored) and self._blocked(run) is None]
         trained, fused = ([job for job in jobs if (job.row.fusion is None) is first] for first in (True, False))
         total = len(blocked) + len(jobs)
 

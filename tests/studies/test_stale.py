@@ -1,0 +1,128 @@
+"""What stands from an earlier file is not taken for what the file asks now, and what fails beside the honest runs costs none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from hardneg import pipeline
+from hardneg.cli.main import app
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.studies import Study, write_results
+from hardneg.studies.results import Results
+
+from ..judged import judged, written
+from .conftest import STUDY, Write
+
+MF = {"MF": STUDY["models"]["MF"]}
+NEAR: dict[str, Any] = {"method": "neighbours", "by": "random", "k": 12}
+SMOOTHED = {"kind": "smoothed", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
+ROWS: dict[str, Any] = {
+    "uniform": STUDY["rows"]["uniform"],
+    "smoothed": {"sampler": SMOOTHED, "negatives": "n"},
+}
+
+
+def carried_out(file: Path, out: Path) -> Results:
+    study = Study.read(file, out)
+    return write_results(study, study.run(0))
+
+
+def rows_of(results: Results) -> list[str]:
+    frame = results.tables[0].frame
+    return [] if frame is None else frame["row"].to_list()
+
+
+def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: Write, tmp_path: Path) -> None:
+    small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 3}
+    out = tmp_path / "out"
+    before = write_study(**small, negatives={"n": NEAR}).read_text()
+    assert rows_of(carried_out(tmp_path / "study.yaml", out)) == ["uniform", "smoothed"]
+    file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
+    collected = write_results(Study.read(file, out))
+    assert rows_of(collected) == ["uniform"], "noticed by what is noted, before anything is run"
+    assert "negatives 'n' stand as an earlier file asked" in collected.failed["store / MF / smoothed, seed 0"]
+    result = CliRunner().invoke(app, ["study", str(file), "--out", str(out)])
+    assert result.exit_code == 1, result.output
+    assert "store / MF / smoothed, seed 2: negatives 'n' could not be made" in result.output
+    assert "already holds something else" in result.output
+    runs = pl.read_parquet(out / "runs.parquet")
+    assert runs.filter(pl.col("status") == "done")["row"].unique().to_list() == ["uniform"]
+    assert "smoothed: 0 of 3 seeds finished; left out." in (out / "tables.md").read_text()
+    file.write_text(before)
+    again = write_results(Study.read(file, out))
+    assert (again.failed, rows_of(again)) == ({}, ["uniform", "smoothed"]), "the first file's own runs stand"
+
+
+def test_where_nothing_is_noted_that_is_said_and_a_reason_stays(write_study: Write, tmp_path: Path) -> None:
+    small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 3}
+    out = tmp_path / "out"
+    carried_out(write_study(**small, negatives={"n": NEAR}), out)
+    shutil.rmtree(out / "asked")  # as an earlier version left it
+    file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
+    collected = write_results(Study.read(file, out))
+    assert "Nobody noted as what negatives 'n' of store were made" in (out / "tables.md").read_text()
+    assert collected.remarks
+    assert len(carried_out(file, out).failed) == 3, "a reason of this call wins over what stands"
+    assert len(write_results(Study.read(file, out)).failed) == 3, "and stays"
+    healed = carried_out(write_study(**small, negatives={"n": NEAR}), out)
+    assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "smoothed"])
+
+
+def test_a_row_with_few_seeds_does_not_disappear_without_a_word(write_study: Write, tmp_path: Path) -> None:
+    rows = {"uniform": STUDY["rows"]["uniform"], "twice": {"sampler": {"kind": "uniform"}, "seeds": 2}}
+    results = carried_out(write_study(models=MF, rows=rows, seeds=3), tmp_path / "out")
+    assert results.tables[0].remarks == ["twice: 2 of 2 seeds finished, expected 3 at least; left out."]
+
+
+def test_a_released_mask_that_cannot_be_made_costs_its_own_table_alone(
+    write_study: Write, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = {"model": "MF", "row": "uniform"}
+    suspects = {"all": {"method": "dual-tree", "run": run, "candidates": 6, "judge": {"kind": "all"}}}
+    rows = {"uniform": STUDY["rows"]["uniform"]}
+    file, out = write_study(models=MF, rows=rows, seeds=3, suspects=suspects, released_mask="all"), tmp_path / "out"
+
+    def fails(*_: object, **__: object) -> None:
+        raise ConfigError("no candidates")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "mine_suspects", fails)
+        results = carried_out(file, out)
+    assert (results.failed, rows_of(results)) == ({}, ["uniform"])
+    assert results.tables[0].released is None
+    assert results.tables[0].remarks == [
+        "No table under the released mask: suspects 'all' could not be made: no candidates."
+    ]
+    [table] = write_results(Study.read(file, out)).tables
+    assert table.frame is not None
+    assert table.remarks == ["No table under the released mask: suspects 'all' are not made yet."]
+    [table] = carried_out(file, out).tables
+    assert table.released is not None, "scored once the mask is there"
+    assert table.remarks == []
+
+
+def test_a_run_apart_under_a_seed_of_the_study_is_remarked(write_study: Write, folders: Path, tmp_path: Path) -> None:
+    def remarks(**seed: int) -> list[str]:
+        own = {"run": {"model": "MF", "row": "uniform", **seed}}
+        rows = {"uniform": STUDY["rows"]["uniform"], "views": {"sampler": {"kind": "multi-view"}, "trees": "own"}}
+        file = write_study(models=MF, rows=rows, trees={"own": own}, seeds=3)
+        return write_results(Study.read(file, tmp_path / "out")).remarks
+
+    assert remarks() == []
+    [said] = remarks(seed=2)
+    assert "has seed 2, which is one of the study's" in said
+    assert said in (tmp_path / "out" / "tables.md").read_text()
+    given = {"all": {"folders": {"store": str(_suspects(folders, tmp_path))}}}
+    file = write_study(models=MF, rows={"uniform": STUDY["rows"]["uniform"]}, suspects=given, released_mask="all")
+    assert write_results(Study.read(file, tmp_path / "out")).remarks == [], "what is given is nobody's twin"
+
+
+def _suspects(folders: Path, tmp_path: Path) -> Path:
+    return written(tmp_path / "suspects", folders / "split", judged(splits.read(folders / "split")))
