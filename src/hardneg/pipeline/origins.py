@@ -32,9 +32,18 @@ def is_pooled(tuned_folder: Path) -> bool:
 
 
 def dataset_of(split_folder: Path) -> str:
-    """Hash of the dataset that a split divides; of the split itself where it does not say."""
-    made_from = artifacts.manifest_of(split_folder, "split")["made_from"]
-    return str(made_from.get("dataset", splits.learnt_from_hash(split_folder)))
+    """Hash of the dataset that a split divides, also where noise was put into the split afterwards.
+
+    It is the dataset folder as imported: the same raw data imported again with other filters is taken for other data.
+    Raises ConfigError where the split does not say, as one by an older `hardneg data noise`.
+    """
+    made_from = artifacts.manifest_of(split_folder, splits.KIND)["made_from"]
+    if "dataset" not in made_from:
+        raise ConfigError(
+            f"{split_folder} does not say which dataset it divides, so nobody can tell what has seen its test pairs; "
+            "make the split again"
+        )
+    return str(made_from["dataset"])
 
 
 def hash_of_transferable(folder: Path, kind: str, split_folder: Path) -> str:
