@@ -23,6 +23,9 @@ from hardneg.finetuning.template import Template
 from hardneg.random import generator
 from hardneg.types import Flags, Floats, Indices, Progress
 
+LEAST = 32
+"""Pairs of the smallest set of a pool, where batches are not smaller still."""
+
 
 class TuningConfig(Config):
     """How the model is tuned."""
@@ -95,7 +98,8 @@ def tune(
 
     labels: (pairs, size), MixGCF's hard negative of every pair row, of the size of an item's embedding; rows that are
     not finite are left out and counted. sets: (pairs,) the set of each pair row of a pool; a batch then holds pairs of
-    one set, since to tell labels of different sets apart teaches nothing, and is no larger than the smallest set. The same seed gives the same result to the last bit on one CPU thread, also
+    one set, since to tell labels of different sets apart teaches nothing, and is no larger than the smallest set, which
+    must have LEAST pairs. The same seed gives the same result to the last bit on one CPU thread, also
     when killed and resumed. Raises DataError and TuningDivergedError.
     """
     if labels.shape != (len(inputs.pairs), inputs.items.shape[1]):
@@ -142,6 +146,8 @@ class _Loop:
         base = [value for name, value in self.trained.items() if name.startswith("network.")]
         groups = [{"params": lifts, "lr": config.lift_learning_rate}, {"params": base, "lr": config.learning_rate}]
         self.adam = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        if sets is not None:
+            _require_enough(rows, sets, config)
         self.per_batch = min(config.batch_size, *map(len, self.parts))
         self.batches = sum(len(part) // self.per_batch for part in self.parts)
         looked_at = _by_set(held, sets)
@@ -238,6 +244,17 @@ class _Loop:
         if loss < progressed.best_loss:
             progressed.best_loss, progressed.best_step, progressed.looks_without_gain = loss, progressed.step, 0
             self.best = copied(self.trained)
+
+
+def _require_enough(rows: Indices, sets: Indices, config: TuningConfig) -> None:
+    """No set is so small that the batches of all others shrink to next to nothing."""
+    least = min(config.batch_size, LEAST)
+    for number, n in enumerate(np.bincount(sets[rows], minlength=int(sets.max()) + 1), 1):
+        if n < least:
+            raise DataError(
+                f"set {number} of the pool has {n} pairs to tune on, expected at least {least}, since no batch is larger "
+                "than the smallest set; leave that set out, or take more pairs"
+            )
 
 
 def _by_set(rows: Indices, sets: Indices | None) -> list[Indices]:

@@ -39,7 +39,7 @@ from hardneg.negatives.judges.asked import AskedJudge
 from hardneg.negatives.judges.foretelling import JUDGING, foretell
 from hardneg.negatives.judges.judge_prompts import NAMES, digests
 from hardneg.pipeline.costs import Needed
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
 from hardneg.pipeline.serving import read_run, require_split_of
 from hardneg.pipeline.trees import controlled
 from hardneg.pipeline.writing import costs_of
@@ -116,7 +116,7 @@ def mine_suspects(
         config=settings,
         inputs=inputs,
         ledger=ledger,
-        notes=_notes(data, options, judge, candidates),
+        notes=_notes(data, options, judge, candidates) | _chosen(sources, split_folder),
         costs=_costs(sources, meter, foretold),
     )
 
@@ -250,6 +250,10 @@ def _notes(data: Split, options: SuspectMining, judge: Judge, candidates: UserCa
     if isinstance(judge, RuleJudge) and judge.calibration.is_flat:
         notes["rule"] = NOTHING_LEARNT
     return notes
+
+
+def _chosen(sources: Sources, split_folder: Path) -> dict[str, str]:
+    return inherited(sources.trees, sources.like) if sources.run is None else chosen_by(split_folder)
 
 
 def _costs(sources: Sources, meter: Metered | None, foretold: Estimate) -> dict[str, Any] | None:
