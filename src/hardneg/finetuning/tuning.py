@@ -70,12 +70,14 @@ class TuningConfig(Config):
 class Tuned:
     """A tuned writer, put back to its best look, and how it got there.
 
-    held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. ledger: rows left out.
+    held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. tuned_on: those that were,
+    ascending; further ones are neither. ledger: rows left out.
     """
 
     writer: AnyWriter
     progressed: Progressed
     held_out: Indices
+    tuned_on: Indices
     ledger: Ledger
 
 
@@ -108,14 +110,16 @@ def tune(
             "train pair, as long as an item's embedding; make them from this split and model"
         )
     usable = np.isfinite(labels).all(axis=1) & ~inputs.silent(template)
-    rows, held = _parted(np.flatnonzero(usable), config)
+    rows, held = parted(np.flatnonzero(usable), config)
     loop = _Loop(writer, template, inputs, labels, config, rows=rows, held=held, sets=sets)
     loop.run(resume, progress)
-    return Tuned(writer.eval(), loop.progressed, np.sort(held), (*_left_out(usable), *inputs.ledger(template)))
+    return Tuned(
+        writer.eval(), loop.progressed, np.sort(held), np.sort(rows), (*_left_out(usable), *inputs.ledger(template))
+    )
 
 
-def _parted(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
-    """Pair rows to tune on, and pair rows to look at."""
+def parted(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
+    """Pair rows to tune on, and pair rows to look at, of those that have a label and say something; by the seed alone."""
     drawn = generator(config.seed, "tuning pairs").permutation(usable)[: config.pairs]
     n = max(min(math.ceil(config.held_out * len(drawn)), config.held_out_most), 2)
     if len(drawn) < n + 2:
