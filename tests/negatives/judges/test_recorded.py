@@ -51,6 +51,18 @@ def test_a_setting_that_came_later_is_not_said_where_it_holds(tmp_path: Path) ->
     assert Recorded(labels=tmp_path, unlabelled=0).model_dump(mode="json")["unlabelled"] == 0
 
 
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_what_has_no_label_gets_the_one_asked_for(split: Split, tmp_path: Path, probability: float) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    (tmp_path / "labels.csv").write_text(f"user_id,item_id,label\nu1,i{free[0]},0.25\nu1,i{free[1]},\n")
+    evidence = Evidence(split)
+    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=probability).build(evidence)
+    found = judge.probabilities(np.array([1]), np.array([[free[0], free[1], free[2]]]))
+    np.testing.assert_array_equal(found, [[0.25, probability, np.nan]])  # what the file does not have stays without
+    assert evidence.faults == [Fault(1, free[2], NOT_IN_FILE)]
+    assert judge.name == f"recorded, no label as {probability:g}"
+
+
 def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:
     free = np.setdiff1d(np.arange(40), split.train.items_of(2))[:2].tolist()
     table = pl.DataFrame({"user_id": ["u2", "u2"], "item_id": [f"i{n}" for n in reversed(free)], "label": [1.0, 0.0]})
