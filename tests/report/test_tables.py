@@ -236,3 +236,33 @@ def test_plots_draw_on_the_axes_given_and_state_units() -> None:
     assert left.get_ylabel() == "validation nDCG@20"
     assert list(left.lines[0].get_ydata()) == [0.1, 0.2]
     assert figure.axes == [left, right]
+
+
+def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[Measured]) -> None:
+    last = rows[-1].name
+    frame = tables.comparison(rows, "uniform", METRICS, apart=[last])
+    whole = tables.comparison(rows, "uniform", METRICS)
+    control = frame.row(by_predicate=pl.col("row") == last, named=True)
+    assert (control["p_holm"], control["verdict"]) == (None, "control")
+    assert frame["p"].equals(whole["p"])
+    kept = frame.filter(pl.col("p_holm").is_not_null())
+    assert kept["p_holm"].to_list() == pytest.approx(holm(kept["p"].to_list()))
+    assert last not in tables.summary({"one": frame})["row"].to_list()
+    assert tables.as_text(frame, METRICS, "uniform")[1][-1][len(METRICS) + 2] == "–"
+    assert "Holm over the rows of this table but controls" in tables.latex(frame, METRICS, "uniform")
+
+
+def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[Measured]) -> None:
+    base, one, *_ = rows
+    pairs = [(one, base), (base, one)]
+    frame = tables.paired(pairs, METRICS)
+    for metric in METRICS:
+        found = [compare(a.values[metric], b.values[metric]) for a, b in pairs]
+        column = {name: tables.column(name, metric, METRICS) for name in ("difference", "low", "p", "p_holm", "wins")}
+        assert frame[column["difference"]].to_list() == [difference.mean for difference in found]
+        assert frame[column["low"]].to_list() == [difference.low for difference in found]
+        assert frame[column["p_holm"]].to_list() == pytest.approx(holm([difference.p for difference in found]))
+        assert frame[metric].to_list() == frame[f"{metric} against"].to_list()[::-1]
+    headers, cells = tables.paired_text(frame, METRICS)
+    assert all(len(line) == len(headers) for line in cells)
+    assert [line[:2] for line in cells] == [[a.name, b.name] for a, b in pairs]

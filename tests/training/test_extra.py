@@ -16,7 +16,7 @@ from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, Semantic, Uniform
 from hardneg.random import Stream
 from hardneg.training import ExtraPositives, FitConfig, Fitted, fit
 from hardneg.training.extra import Positives
-from hardneg.training.loop import objective, weighted_objective
+from hardneg.training.objective import objective, weighted_objective
 from hardneg.types import Batch, Embeddings
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)

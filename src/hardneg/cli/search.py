@@ -49,9 +49,10 @@ def search(
         return
     with bars() as bar:
         outcomes = read.run(workers, ended=grid_progress(bar, "searches"), progress=bar)
-    best, _ = read.write()
+    made = read.write()
+    best = made.best
     headers, cells, spaces = found_cells(best)
-    failed = {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
+    failed = made.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
     values = {**best.model_dump(mode="json"), "failed": failed, "out": str(read.out)}
     emit(values, as_json=as_json, text=table(headers, cells))
     if not as_json:

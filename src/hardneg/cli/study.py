@@ -70,41 +70,46 @@ def _released(made: Table) -> dict[str, Any]:
 
 
 def _say(read: Study, results: Results, *, as_json: bool) -> None:
-    from hardneg.evaluation.released import WARNING
-
     if as_json:
-        values = {
-            "tables": [
-                {
-                    "split": made.split,
-                    "model": made.model,
-                    "rows": made.frame.to_dicts() if made.frame is not None else [],
-                    **_released(made),
-                }
-                for made in results.tables
-            ],
-            "remarks": results.remarks,
-            "failed": results.failed,
-            "out": str(read.out),
-        }
-        emit(values, as_json=True, text="")
+        emit(_values(read, results), as_json=True, text="")
         return
     for made in results.tables:
-        console().print(made.title, style="bold", markup=False)
-        if made.frame is not None:
-            console().print(table(made.headers, made.cells))
-        for remark in made.remarks:
-            console().print(remark, markup=False)
-        if made.released is not None:
-            console().print(WARNING, style="bold red", markup=False)
-            console().print(table(made.released.headers, made.released.cells))
+        _show(made)
     if results.settings is not None:
         console().print(table(results.settings.headers, results.settings.cells))
-        for note in results.settings.notes:
-            console().print(note, markup=False)
-    for remark in results.remarks:
+    notes = [] if results.settings is None else results.settings.notes
+    for note in (*notes, *results.remarks, f"Everything: {read.results}"):
+        console().print(note, markup=False)
+
+
+def _values(read: Study, results: Results) -> dict[str, Any]:
+    tables = [
+        {
+            "split": made.split,
+            "model": made.model,
+            "rows": made.frame.to_dicts() if made.frame is not None else [],
+            "against": {one.title: one.frame.to_dicts() for one in made.against},
+            **_released(made),
+        }
+        for made in results.tables
+    ]
+    return {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(read.out)}
+
+
+def _show(made: Table) -> None:
+    from hardneg.evaluation.released import WARNING
+
+    console().print(made.title, style="bold", markup=False)
+    if made.frame is not None:
+        console().print(table(made.headers, made.cells))
+    for remark in made.remarks:
         console().print(remark, markup=False)
-    console().print(f"Everything: {read.results}", markup=False)
+    for one in made.against:
+        console().print(one.title, style="bold", markup=False)
+        console().print(table(one.headers, one.cells))
+    if made.released is not None:
+        console().print(WARNING, style="bold red", markup=False)
+        console().print(table(made.released.headers, made.released.cells))
 
 
 def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:

@@ -12,6 +12,8 @@ LIKED = {"false_negatives": "truly liked", "nearest": "nearest liked"}
 """Columns that need the truth: name in the frame -> header."""
 NONE = "–"
 """Printed where there is no value."""
+CONTROL = "control"
+"""The verdict of a row that another test is for."""
 WIN_TIE_LOSS = "users won / tied / lost"
 MARKS = {"better": r"$^{\ast}$", "worse": r"$^{\dagger}$"}
 """Verdict -> what follows a mean in LaTeX; nothing where rows are not distinguishable."""
@@ -62,7 +64,18 @@ def _against(row: dict[str, Any]) -> list[str]:
         return [NONE, NONE, NONE]
     middle, low, high = (_percent(row[name]) for name in ("relative", "relative_low", "relative_high"))
     users = f"{row['wins']:,} / {row['ties']:,} / {row['losses']:,}"
-    return [f"{middle} [{low}, {high}]", p_text(row["p_holm"]), users]
+    return [f"{middle} [{low}, {high}]", NONE if row["p_holm"] is None else p_text(row["p_holm"]), users]
+
+
+def paired_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
+    """Headers and cells of a `tables.paired` for people: the first metric's means and differences."""
+    metric = metrics[0]
+    headers = ["row", "against", label(metric), "there", "difference [95 %]", "p (Holm)", WIN_TIE_LOSS]
+    cells = [
+        [row["row"], row["against"], f"{row[metric]:.4f}", f"{row[f'{metric} against']:.4f}", *_against(row)]
+        for row in frame.iter_rows(named=True)
+    ]
+    return headers, cells
 
 
 def _percent(share: float) -> str:
@@ -105,14 +118,15 @@ def latex(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> str:
         for line, mean, sd, verdict in zip(lines, frame[metric], frame[f"{metric} sd"], verdicts, strict=True):
             shown = rf"\textbf{{{mean:.4f}}}" if f"{mean:.4f}" == best else f"{mean:.4f}"
             line[place] = rf"{shown} $\pm$ {sd:.4f}{MARKS.get(verdict, '')}"
-    return _tabular([escape(header) for header in headers], lines) + _note(baseline)
+    with_controls = CONTROL in frame["verdict"].to_list()
+    return _tabular([escape(header) for header in headers], lines) + _note(baseline, with_controls=with_controls)
 
 
-def _note(baseline: str) -> str:
+def _note(baseline: str, *, with_controls: bool) -> str:
     sentences = [
         r"Mean $\pm$ standard deviation over seeds; best mean in bold.",
         rf"{MARKS['better']} better, {MARKS['worse']} worse than {escape(baseline)} at 5\,\%, users and seeds resampled",
-        "together, Holm over the rows of this table for each metric.",
+        f"together, Holm over the rows of this table{' but controls' if with_controls else ''} for each metric.",
         "Won, tied, lost: users whose mean over seeds is higher, equal, lower than there.",
     ]
     return "\n".join([r"\par\smallskip", r"{\footnotesize", *sentences, r"\par}"]) + "\n"

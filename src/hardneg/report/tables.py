@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,17 @@ import polars as pl
 from hardneg.diagnostics.served import NEAREST
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Difference, compare, holm
-from hardneg.report.printers import as_text, label, latex, markdown, p_text, plain_latex, summary_text
+from hardneg.report.printers import (
+    CONTROL,
+    as_text,
+    label,
+    latex,
+    markdown,
+    p_text,
+    paired_text,
+    plain_latex,
+    summary_text,
+)
 from hardneg.types import Floats
 
 __all__ = [
@@ -23,6 +33,8 @@ __all__ = [
     "latex",
     "markdown",
     "p_text",
+    "paired",
+    "paired_text",
     "plain_latex",
     "row_named",
     "summary",
@@ -55,7 +67,9 @@ class Measured:
     without_vector: float | None = None
 
 
-def comparison(rows: list[Measured], baseline: str, metrics: tuple[str, ...]) -> pl.DataFrame:
+def comparison(
+    rows: list[Measured], baseline: str, metrics: tuple[str, ...], *, apart: Collection[str] = ()
+) -> pl.DataFrame:
     """Every row against the baseline row: one line a row, in the order given.
 
     For every metric M: the columns "M", mean over seeds and users, and "M sd", the standard deviation (divisor S - 1)
@@ -73,10 +87,13 @@ def comparison(rows: list[Measured], baseline: str, metrics: tuple[str, ...]) ->
     The family that Holm protects is one metric of one table: the rows of one dataset and backbone against their
     baseline. Neither several metrics nor several tables are adjusted for; name the metric that decides beforehand and
     put it first, and read `summary` as a count.
+
+    apart: rows outside that family, such as controls, whose test is another (`paired`); their p_holm is null and their
+    verdict "control".
     """
     _require_distinct([row.name for row in rows])
     base = row_named(rows, baseline)
-    against = {metric: _against(rows, base, metric) for metric in metrics}
+    against = {metric: _against(rows, base, metric, apart) for metric in metrics}
     lines = []
     for row in rows:
         line: dict[str, object] = {"row": row.name, **_spread(row, metrics)}
@@ -122,22 +139,49 @@ def _spread(row: Measured, metrics: tuple[str, ...]) -> dict[str, float]:
     return spread
 
 
-def _against(rows: list[Measured], base: Measured, metric: str) -> dict[str, dict[str, object]]:
+def _against(rows: list[Measured], base: Measured, metric: str, apart: Collection[str]) -> dict[str, dict[str, object]]:
     """Row name -> what `comparison` says of it against the baseline on one metric."""
     others = [row for row in rows if row is not base]
-    differences = [compare(row.values[metric], base.values[metric]) for row in others]
-    adjusted = holm([difference.p for difference in differences])
+    differences = {row.name: compare(row.values[metric], base.values[metric]) for row in others}
+    family = [name for name in differences if name not in apart]
+    adjusted = dict(zip(family, holm([differences[name].p for name in family]), strict=True))
     return {
-        row.name: {**_sizes(difference, p), **_users(row.values[metric], base.values[metric])}
-        for row, difference, p in zip(others, differences, adjusted, strict=True)
+        row.name: {
+            **_sizes(differences[row.name], adjusted.get(row.name)),
+            **_users(row.values[metric], base.values[metric]),
+        }
+        for row in others
     }
 
 
-def _sizes(found: Difference, p_holm: float) -> dict[str, object]:
+def paired(pairs: Sequence[tuple[Measured, Measured]], metrics: tuple[str, ...]) -> pl.DataFrame:
+    """Rows against rows of their own: one line a pair, in the order given; the pairs are Holm's family.
+
+    Columns "row" and "against", for every metric M the means "M" and "M against", and the columns that `comparison`
+    has for a row and its baseline: the row minus what it is held against.
+    """
+    lines: list[dict[str, object]] = [{"row": one.name, "against": other.name} for one, other in pairs]
+    for metric in metrics:
+        values = [(one.values[metric], other.values[metric]) for one, other in pairs]
+        differences = [compare(*both) for both in values]
+        adjusted = holm([difference.p for difference in differences])
+        for line, both, difference, p in zip(lines, values, differences, adjusted, strict=True):
+            found = {**_sizes(difference, p), **_users(*both)}
+            line |= {metric: float(both[0].mean()), f"{metric} against": float(both[1].mean())}
+            line |= {column(name, metric, metrics): value for name, value in found.items()}
+    return pl.DataFrame(lines)
+
+
+def _sizes(found: Difference, p_holm: float | None) -> dict[str, object]:
     ends = {"difference": found.mean, "low": found.low, "high": found.high}
     shares = {"relative": found.relative, "relative_low": found.relative_low, "relative_high": found.relative_high}
-    verdict = UNDECIDED if p_holm >= SIGNIFICANT else BETTER if found.mean > 0 else WORSE
-    return {**ends, **shares, "p": found.p, "p_holm": p_holm, VERDICT: verdict}
+    return {**ends, **shares, "p": found.p, "p_holm": p_holm, VERDICT: _verdict(found, p_holm)}
+
+
+def _verdict(found: Difference, p_holm: float | None) -> str:
+    if p_holm is None:
+        return CONTROL
+    return UNDECIDED if p_holm >= SIGNIFICANT else BETTER if found.mean > 0 else WORSE
 
 
 def _users(values: Floats, base: Floats) -> dict[str, object]:
@@ -158,7 +202,7 @@ def summary(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl
 
     groups: name of a dataset and backbone -> its `comparison`, all with one baseline. metric: None for the one that
     each frame puts first, else another one of them all. One line a row, in order of first appearance, without the
-    baseline: groups (in which it stands), better, not_distinguishable, worse (in how many of them; verdicts at 5 %
+    baseline and without controls: groups (in which it stands), better, not_distinguishable, worse (in how many of them; verdicts at 5 %
     after Holm within the group), relative (mean over groups of the relative difference, each group weighted alike;
     nan if a baseline's mean is 0). The counts are no test of their own: of twenty groups without any difference, one
     is expected to show one.
@@ -175,7 +219,9 @@ def summary(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl
         (pl.col(VERDICT) == name).sum().cast(pl.Int64).alias(name.replace(" ", "_"))
         for name in (BETTER, UNDECIDED, WORSE)
     ]
-    compared = lines.filter(pl.col(VERDICT).is_not_null()).group_by("row", maintain_order=True)
+    compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL).group_by(
+        "row", maintain_order=True
+    )
     return compared.agg(pl.len().cast(pl.Int64).alias("groups"), *counts, pl.col("relative").mean())
 
 

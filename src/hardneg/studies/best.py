@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from pydantic import Field
 
 from hardneg import artifacts, pipeline
 from hardneg.config import Config, parse, read_yaml
@@ -34,6 +35,8 @@ class Found(Config):
     """Trials without a value."""
     made_from: dict[str, str]
     """Hashes of the train and validation pairs that it was found on."""
+    made_with: dict[str, str] = Field(default_factory=dict)
+    """Hashes of the search's own negatives, suspects and trees, for the record: a study has its own."""
     space: Space
 
 

@@ -67,7 +67,8 @@ def _study(spec: StudySpec, names: Names, only: Sequence[str]) -> tuple[list[Cel
     except ConfigError as error:
         return cells, [*problems, f"options: {error}"]
     problems += checks.of_released_mask(spec, names) + checks.of_views(cells, "options")
-    return cells, problems + checks.of_lines(cells) + checks.of_baseline(spec.baseline, cells, names)
+    problems += checks.of_lines(cells) + checks.of_baseline(spec.baseline, cells, names)
+    return cells, problems + ([] if only else checks.of_comparisons(spec.comparisons, cells))
 
 
 def _tuned(spec: StudySpec, cells: list[Cell]) -> tuple[list[Cell], list[str]]:

@@ -16,6 +16,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.significance import FEWEST_SEEDS
 from hardneg.pipeline import EVALUATION, RUN
 from hardneg.report import tables
+from hardneg.studies.against import Against, beside, controls, line_of
 from hardneg.studies.best import read_best
 from hardneg.studies.cells import Cell
 from hardneg.studies.pool import Outcome
@@ -65,6 +66,8 @@ class Table:
     latex: str = ""
     released: Released | None = None
     """The same runs under the released mask, where the study asks for that."""
+    against: list[Against] = field(default_factory=list)
+    """Methods against their controls, and further comparisons; each has a family of its own for Holm."""
 
     @property
     def title(self) -> str:
@@ -75,8 +78,9 @@ class Table:
     def markdown(self) -> str:
         """The table and its remarks."""
         drawn = tables.markdown(self.headers, self.cells) if self.frame is not None else ""
-        beside = "" if self.released is None else self.released.markdown
-        return drawn + "".join(f"\n{remark}\n" for remark in self.remarks) + beside
+        masked = "" if self.released is None else self.released.markdown
+        others = "".join(made.markdown for made in self.against)
+        return drawn + "".join(f"\n{remark}\n" for remark in self.remarks) + others + masked
 
 
 @dataclass(frozen=True)
@@ -201,10 +205,13 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
         why = f"No comparison: {base!r} has {len(stands[base])} finished seeds, expected {FEWEST_SEEDS} at least."
         return Table(split, model, None, [], [], [why, *remarks], released=released)
     measured = [_measured(stands[cell.line]) for cell in enough]
-    frame = tables.comparison(measured, base, study.spec.metrics)
+    apart = [line for line in controls(cells, base) if line in (cell.line for cell in enough)]
+    frame = tables.comparison(measured, base, study.spec.metrics, apart=apart)
     headers, text = tables.as_text(frame, study.spec.metrics, base)
     latex = tables.latex(frame, study.spec.metrics, base)
-    return Table(split, model, frame, headers, text, remarks, latex, released)
+    others = beside(study.spec, cells, {row.name: row for row in measured}, base)
+    remarks += [f"Controls, outside the family of Holm here: {'; '.join(apart)}."] if apart else []
+    return Table(split, model, frame, headers, text, remarks, latex, released, others)
 
 
 def _released(study: Study, stands: Mapping[str, Sequence[Run]]) -> Released | None:
@@ -220,8 +227,9 @@ def _measured(runs: Sequence[Run]) -> tables.Measured:
 
 def baseline_line(baseline: str, cells: Sequence[Cell]) -> str:
     """The line that others are compared with: of that name, else the first of that row."""
-    lines = [cell.line for cell in cells]
-    return baseline if baseline in lines else next(cell.line for cell in cells if cell.row == baseline)
+    line = line_of(baseline, cells)
+    assert line is not None
+    return line
 
 
 def _write(table: Table, path: Path) -> None:
@@ -230,6 +238,9 @@ def _write(table: Table, path: Path) -> None:
         path.with_name(f"{path.name}.tex").write_text(table.latex, encoding="utf-8")
     if table.released is not None:
         table.released.frame.write_parquet(path.with_name(f"{path.name}-released-mask.parquet"))
+    for made in table.against:
+        made.frame.write_parquet(path.with_name(f"{path.name}-{made.file}.parquet"))
+        path.with_name(f"{path.name}-{made.file}.md").write_text(made.markdown, encoding="utf-8")
     path.with_name(f"{path.name}.md").write_text(table.markdown, encoding="utf-8")
 
 

@@ -225,6 +225,9 @@ class StudySpec(Grid):
     """The row, or the line, that others are compared with. Of a row with several lines it is the first."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] = ("ndcg@20", "recall@20")
     """Columns of the tables; the first is tested."""
+    comparisons: tuple[tuple[str, str], ...] = ()
+    """Pairs of lines, or of rows, of which the first is held against the second, in one more table beside each, with a
+    family of its own for Holm: [[semantic mixing + text, MixGCF + text]]."""
 
 
 class SearchSpec(Grid):

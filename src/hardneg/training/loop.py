@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,18 @@ from torch import Tensor, nn
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.models import Anchor, bpr_of_rows, l2
+from hardneg.models import Anchor
 from hardneg.models.anchor import pull
 from hardneg.models.propagation import dense
 from hardneg.negatives import CandidateSource, NegativeSampler
-from hardneg.negatives.sampler import items_read, rows
+from hardneg.negatives.sampler import items_read
 from hardneg.random import Stream, generator
 from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
 from hardneg.training.extra import ExtraPositives, Positives
 from hardneg.training.memory import keep_freed_memory
-from hardneg.types import Batch, Embeddings, Indices, Items, Negatives, Observer, Wanted
+from hardneg.training.objective import weighted_objective
+from hardneg.types import Batch, Embeddings, Indices, Negatives, Observer, Wanted
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
 """Metric name -> value on the validation pairs; all that the loop learns of held-out pairs."""
@@ -236,59 +237,6 @@ class _Loop:
         users[batch.users.cpu().numpy()] = True
         items[items_read(self.sampler, batch, candidates, stream).cpu().numpy()] = True
         return Wanted(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
-
-
-def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
-    """BPR on the pooled embeddings, plus weight x the L2 of the hop-0 rows, plus the sampler's own loss."""
-    loss = _of_pairs(batch, embeddings, negatives, weight)
-    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
-
-
-def weighted_objective(
-    batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float, n_train: int, weight: float
-) -> Tensor:
-    """`objective` with pairs after the first n_train counted `weight` times: a weighted mean over the batch's pairs.
-
-    BPR and L2 of a pair are weighted alike; the sampler's own loss is as the sampler made it.
-    """
-    n_extra = len(batch.rows) - n_train
-    if n_extra == 0 or weight == 1:
-        return objective(batch, embeddings, negatives, l2_weight)
-    parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), weight * n_extra))
-    losses = [
-        heaviness * _of_pairs(_rows_of(batch, part), embeddings, _negatives_of(negatives, part), l2_weight)
-        for part, heaviness in parts
-        if heaviness
-    ]
-    loss: Tensor = torch.stack(losses).sum() / (n_train + weight * n_extra)
-    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
-
-
-def _of_pairs(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
-    if isinstance(negatives, Items):
-        items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
-        scored, mixed = rows(embeddings.final_items, items), list[Tensor]()
-    else:
-        items = batch.positives.unsqueeze(1)
-        given = negatives.positives
-        positives = rows(embeddings.final_items, items) if given is None else given.unsqueeze(1)
-        scored, mixed = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
-    loss = bpr_of_rows(rows(embeddings.final_users, batch.users), scored)
-    if weight > 0:
-        loss = loss + weight * l2(rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items), *mixed)
-    return loss
-
-
-def _rows_of(batch: Batch, part: slice) -> Batch:
-    return replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
-
-
-def _negatives_of(negatives: Negatives, part: slice) -> Negatives:
-    """What the loss reads of some rows."""
-    if isinstance(negatives, Items):
-        return replace(negatives, items=negatives.items[part])
-    positives = None if negatives.positives is None else negatives.positives[part]
-    return replace(negatives, vectors=negatives.vectors[part], ego=negatives.ego[part], positives=positives)
 
 
 def _record(progressed: Progressed, split: str, measured: Mapping[str, float]) -> None:

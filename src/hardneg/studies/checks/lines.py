@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hardneg.studies.cells import Cell
 from hardneg.studies.checks.names import Names, same_folder
 
@@ -33,3 +35,12 @@ def of_baseline(baseline: str, cells: list[Cell], names: Names) -> list[str]:
         for split, model in tables
         if (split, model) not in with_it
     ]
+
+
+def of_comparisons(comparisons: Sequence[tuple[str, str]], cells: list[Cell]) -> list[str]:
+    """Both sides are lines of the file, and differ."""
+    known = list(dict.fromkeys(cell.line for cell in cells))
+    named = {*known, *(cell.row for cell in cells)}
+    unknown = dict.fromkeys(name for pair in comparisons for name in pair if name not in named)
+    problems = [f"comparisons: found {name!r}, expected one of the lines ({', '.join(known)})" for name in unknown]
+    return problems + [f"comparisons: {one!r} is held against itself" for one, other in comparisons if one == other]
