@@ -35,6 +35,12 @@ def blocks(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
+def unit(rows: Floats) -> Floats:
+    """Rows (n, size) at length 1, in their own float type; a row of zeros stays one, however short others are."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, lengths.dtype.type(1)))
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a step will read of a backbone's tables: distinct users (n,) and distinct items (m,), ascending.

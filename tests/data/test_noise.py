@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hardneg import artifacts, pipeline
 from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
+from hardneg.data.interactions import union
 from hardneg.data.noise import NoiseConfig, disturb
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_split
@@ -59,6 +61,22 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     assert all(check.passed for check in check_split(made.split))  # no review of a hidden pair among them
     again = disturb(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
     assert pairs(again.split.train) == after
+
+
+def test_draws_that_met_held_out_pairs_are_counted(store: tuple[Split, Truth]) -> None:
+    """As many as chance foretells; without held-out pairs none."""
+    split, rate = store[0], 0.5
+    held_out = union(split.valid, split.test)
+    nothing = Interactions(*np.empty((2, 0), np.int64), split.train.n_users, split.train.n_items)
+    counted = []
+    for one in (split, replace(split, valid=nothing, test=nothing)):
+        made = [disturb(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.ledger for seed in range(10)]
+        found = (entry.count for ledger in made for entry in ledger if "which are held out" in entry.reason)
+        counted.append(sum(found) / len(made))
+    free = split.train.n_items - split.train.counts[split.train.users]
+    expected = rate * (held_out.counts[split.train.users] / (free - held_out.counts[split.train.users])).sum()
+    assert counted[0] == pytest.approx(expected, rel=0.2)
+    assert counted[1] == 0
 
 
 def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(store: tuple[Split, Truth]) -> None:

@@ -74,14 +74,16 @@ def disturb(split: Split, config: NoiseConfig) -> Noisy:
 
     Hidden pairs are drawn evenly from train, but no user loses the last one; their reviews go, too. Each false positive
     belongs to the user of a train pair drawn at random, so that every user gets the same share, and is a pair of no
-    part: neither train as it was, nor valid, nor test. What could not be done is counted.
+    part: neither train as it was, nor valid, nor test. Parts stay disjoint that way, at a price: a false positive is never
+    held out, which train tells a little of. The draws that were made again for it are counted, as is what could not be
+    done.
     """
     train = split.train
     hide, kept_back = _hidden(train, round(config.hidden * len(train)), generator(config.seed, "hidden positives"))
     hidden = _some(train, hide)
     wanted = round(config.false_positives * len(train))
-    added, in_vain = _added(split, wanted, config, generator(config.seed, "false positives"))
-    ledger = split.ledger + _ledger(split, train.users[kept_back], in_vain)
+    added, in_vain, held_out = _added(split, wanted, config, generator(config.seed, "false positives"))
+    ledger = split.ledger + _ledger(split, train.users[kept_back], in_vain, held_out)
     disturbed = union(_some(train, ~hide), added)
     users, items = (split.reviews[name].to_numpy() for name in (c.USER, c.ITEM))
     reviews = split.reviews.filter(pl.Series(~hidden.contains(users, items), dtype=pl.Boolean))
@@ -116,40 +118,44 @@ def _hidden(train: Interactions, n: int, rng: Generator) -> tuple[Flags, Indices
     return hide, mine[firsts]
 
 
-def _added(split: Split, n: int, config: NoiseConfig, rng: Generator) -> tuple[Interactions, Indices]:
-    """Fresh pairs, and the users of those for whom none was found."""
+def _added(split: Split, n: int, config: NoiseConfig, rng: Generator) -> tuple[Interactions, Indices, Indices]:
+    """Fresh pairs, the users of those for whom none was found, and of draws that met a held-out pair."""
     train = split.train
     users = train.users[rng.integers(len(train), size=n)] if n else np.empty(0, np.int64)
     weights = train.item_counts if config.by == "popularity" else np.ones(train.n_items)
-    known = union(union(train, split.valid), split.test)
-    return _fresh(known, users, weights / max(weights.sum(), 1), rng)
+    held_out = union(split.valid, split.test)
+    return _fresh(union(train, held_out), held_out, users, weights / max(weights.sum(), 1), rng)
 
 
-def _fresh(known: Interactions, users: Indices, weights: Floats, rng: Generator) -> tuple[Interactions, Indices]:
-    taken = known
+def _fresh(
+    known: Interactions, held_out: Interactions, users: Indices, weights: Floats, rng: Generator
+) -> tuple[Interactions, Indices, Indices]:
+    taken, avoided = known, [np.empty(0, np.int64)]
     for _ in range(ROUNDS):
         if not len(users):
             break
         items = rng.choice(known.n_items, size=len(users), p=weights)
         new = ~taken.contains(users, items)
+        avoided.append(users[held_out.contains(users, items)])
         _, firsts = np.unique(users * known.n_items + items, return_index=True)
         accepted = np.zeros(len(users), bool)
         accepted[firsts] = new[firsts]
         of = {"n_users": known.n_users, "n_items": known.n_items}
         taken = union(taken, Interactions.of(users[accepted], items[accepted], **of))
         users = users[~accepted]
-    return _some(taken, ~known.contains(taken.users, taken.items)), users
+    return _some(taken, ~known.contains(taken.users, taken.items)), users, np.concatenate(avoided)
 
 
 def _some(pairs: Interactions, which: Flags) -> Interactions:
     return Interactions(pairs.users[which], pairs.items[which], pairs.n_users, pairs.n_items)
 
 
-def _ledger(split: Split, kept_back: Indices, in_vain: Indices) -> Ledger:
-    """kept_back, in_vain: users, one a pair that was not hidden, or not added."""
+def _ledger(split: Split, kept_back: Indices, in_vain: Indices, held_out: Indices) -> Ledger:
+    """kept_back, in_vain, held_out: users, one a pair that was not hidden, or not added, or drawn in vain."""
     found = (
         (kept_back, "that would have left their user none in train", "they were not hidden"),
         (in_vain, "for which no fresh item was found", "they were not added"),
+        (held_out, "drawn as false positives, which are held out", "others were drawn in their place"),
     )
     ids = split.vocabulary.user_ids
     return tuple(

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
-from hardneg.types import Flags, Floats, Indices
+from hardneg.types import Flags, Floats, Indices, unit
 
 THRESHOLD = 0.99
 """Cosine above which a vector counts as the item itself (HNLMRec, section 5.5)."""
@@ -50,10 +50,10 @@ def false_hard_negatives(
             "vector and vectors of the items' size"
         )
     rows = np.flatnonzero(~np.isnan(vectors[:, 0]) & (test.counts[users] > 0))
-    table, false, noise = _unit(items), 0, 0
+    table, false, noise = unit(np.asarray(items, np.float32)), 0, 0
     for block in _blocks(rows, test.counts[users]):
-        found = _unit(vectors[block])
-        drawn = _unit(rng.standard_normal(found.shape, np.float32))
+        found = unit(np.asarray(vectors[block], np.float32))
+        drawn = unit(rng.standard_normal(found.shape, np.float32))
         false += int(_on_a_test_item(found, users[block], table, test, threshold).sum())
         noise += int(_on_a_test_item(drawn, users[block], table, test, threshold).sum())
     n, left_out = len(rows), len(vectors) - len(rows)
@@ -76,9 +76,3 @@ def _on_a_test_item(unit: Floats, users: Indices, items: Floats, test: Interacti
     theirs = test.items[np.repeat(test.starts[users], counts) + within]
     cosines = np.einsum("bd,bd->b", unit[np.repeat(np.arange(len(users)), counts)], items[theirs])
     return np.asarray(np.maximum.reduceat(cosines, firsts) > threshold)
-
-
-def _unit(vectors: Floats) -> Floats:
-    """Rows of length 1, float32; a row of zeros stays one."""
-    full = np.asarray(vectors, np.float32)
-    return np.asarray(full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), np.float32(1e-12)))

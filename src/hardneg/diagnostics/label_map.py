@@ -11,7 +11,7 @@ import numpy as np
 from hardneg.diagnostics.label_rivals import Rivals
 from hardneg.errors import DataError
 from hardneg.random import generator
-from hardneg.types import Floats, Indices, blocks
+from hardneg.types import Floats, Indices, blocks, unit
 
 STRENGTHS = tuple(10.0**power for power in range(-6, 3))
 """Ridge strengths that are tried, as shares of a column's variance."""
@@ -138,7 +138,7 @@ def map_to_labels(
         strength,
         np.square(own - predicted).sum(axis=1),
         np.square(own - found.offset).sum(axis=1),
-        np.einsum("bd,bd->b", _unit(predicted), _unit(own)),
+        np.einsum("bd,bd->b", unit(predicted), unit(own)),
         ranks,
         reciprocals,
     )
@@ -159,11 +159,11 @@ def _ranked(predicted: Floats, own: Floats, rivals: Rivals) -> tuple[Floats, Flo
     """Shares of nearer rivals and reciprocal ranks, (held,) each."""
     counts = rivals.counts
     of = np.repeat(np.arange(len(counts)), counts)
-    directions = _unit(predicted)
-    cosines = np.einsum("bd,bd->b", directions, _unit(own))
+    directions = unit(predicted)
+    cosines = np.einsum("bd,bd->b", directions, unit(own))
     nearer = np.zeros(len(counts))
     for part in blocks(len(of), BLOCK):
-        theirs = _unit(np.asarray(rivals.labels[rivals.which[part]], np.float64))
+        theirs = unit(np.asarray(rivals.labels[rivals.which[part]], np.float64))
         beyond = np.einsum("bd,bd->b", directions[of[part]], theirs) - cosines[of[part]]
         is_tied = np.abs(beyond) < 1e-12
         nearer += np.bincount(of[part], np.where(is_tied, 0.5, beyond > 0), minlength=len(counts))
@@ -219,11 +219,6 @@ def _figures(times: Floats, sums: Floats) -> Floats:
     errors, totals, cosines, ranked, ranks, reciprocals = (times @ sums).T
     some = np.where(ranked > 0, ranked, np.nan)
     return np.stack([1 - errors / totals, cosines / times.sum(axis=1), ranks / some, reciprocals / some], axis=1)
-
-
-def _unit(rows: Floats) -> Floats:
-    rows = np.asarray(rows, np.float64)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300))
 
 
 def _mean(values: Floats) -> float:

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from hardneg.data.interactions import Interactions
 from hardneg.diagnostics.gap import nearest_items, spread
 from hardneg.errors import DataError
-from hardneg.types import Floats, Indices
+from hardneg.types import Floats, Indices, unit
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def nearest_catalogue_items(
     flags = positive, theirs, ahead, ~(positive | theirs | ahead)
     popularity = float(popularity_percentiles(train)[nearest].mean())
     of_positive, of_train, of_held_out, of_others = (float(flag.mean()) for flag in flags)
-    distinct, directions = len(np.unique(nearest)), spread(_unit(vectors[rows]))
+    distinct, directions = len(np.unique(nearest)), spread(unit(vectors[rows]))
     return NearestItems(of_positive, of_train, of_held_out, of_others, popularity, distinct, directions, len(rows))
 
 
@@ -66,7 +66,3 @@ def popularity_percentiles(train: Interactions) -> Floats:
     """(n_items,) share of items with fewer train pairs, equals counting half: in (0, 1), mean .5."""
     degrees: Indices = train.item_counts
     return np.asarray((rankdata(degrees) - 0.5) / len(degrees))
-
-
-def _unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))

@@ -11,7 +11,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.negatives.labels import Labels
 from hardneg.negatives.mined import Mined
-from hardneg.types import Floats, Indices
+from hardneg.types import Indices, unit
 
 BLOCK = 8192
 
@@ -42,7 +42,7 @@ def shuffled_table(table: pl.DataFrame, order: Indices, train: Interactions, voc
 def of_positives(given: Labels, train: Interactions) -> Mined:
     """e_hard is the embedding of the pair's own positive item, by the MixGCF behind the labels."""
     return _without_items(
-        _unit(given.items.astype(np.float32))[train.items].astype(np.float16), "the positive's embedding"
+        unit(given.items.astype(np.float32))[train.items].astype(np.float16), "the positive's embedding"
     )
 
 
@@ -50,15 +50,9 @@ def of_labels(given: Labels) -> Mined:
     """e_hard is the label itself: what a model would write that had learnt everything."""
     vectors = np.empty(given.vectors.shape, np.float16)
     for start in range(0, len(vectors), BLOCK):
-        vectors[start : start + BLOCK] = _unit(np.asarray(given.vectors[start : start + BLOCK], np.float32))
+        vectors[start : start + BLOCK] = unit(np.asarray(given.vectors[start : start + BLOCK], np.float32))
     return _without_items(vectors, "MixGCF's hard negatives, the labels")
 
 
 def _without_items(vectors: NDArray[np.float16], source: str) -> Mined:
     return Mined(np.full((len(vectors), 1), -1, np.int64), vectors, source)
-
-
-def _unit(vectors: Floats) -> Floats:
-    """Rows of length 1, as a tuned model writes them (Eq. 12 says nothing of length); a row of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)

@@ -13,8 +13,10 @@ from hardneg.data.split import Split
 def with_titles_shuffled(split: Split, rng: Generator) -> Split:
     """Texts permuted among items, and reviews among the pairs that have one; pairs and ids stay.
 
-    What is made from it keeps every word and every length, and says nothing of whom it is about. An item's text moves as
-    a whole: title, brand, categories, attributes, description.
+    What is made from it keeps every word and every length, and says nothing of the item itself. An item's text moves as
+    a whole: title, brand, categories, attributes, description. One permutation serves items and users: a user's profile
+    names the item's new title as the item's own profile does, so that a reader can still match the two and tell a train
+    pair from others. What is lost is what titles mean, not who has what.
     """
     texts, order = split.texts, rng.permutation(len(split.texts))
     words = texts.drop(c.ITEM_ID)[order]
