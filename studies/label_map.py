@@ -5,8 +5,10 @@
 TUNED: a folder by `hardneg finetune`, for the pairs that were never tuned on (`--also` another: those that both held
 out). NAME=FOLDER: negatives folders by `hardneg mine --method synthesised` or any other method; their maker plays no part. RUN: the MixGCF run
 that LABELS come from; with it the own label is ranked among 1,000 fresh draws for other pairs of the same positive,
-without it among the stored labels of those pairs, which are mostly fewer. One ridge map a row is fitted on train pairs that were not
-held out, its strength chosen on a fifth of them. Beside the named vectors stand the mean label, the positive's own
+without it among the stored labels of those pairs, which are mostly fewer. One ridge map a row is fitted on pairs that
+TUNED was tuned on (`--fit-on fresh`: neither tuned on nor held out by any; all: not held out), its strength chosen on a
+fifth of them. A model may fit the pairs that it was tuned on better than any others, and maps fitted there then serve
+held-out pairs worse; `fresh` is free of that. Beside the named vectors stand the mean label, the positive's own
 embedding e_v, [e_u, e_v], and each named vector together with [e_u, e_v]: whether that is above [e_u, e_v] alone is
 whether the vectors add anything. Intervals are 95 % over held-out pairs. Written to OUT.md and OUT.parquet.
 """
@@ -22,11 +24,13 @@ import polars as pl
 
 from hardneg.artifacts import manifest_of
 from hardneg.cli.shell import bars
+from hardneg.config import parse
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.diagnostics import DrawnLabels, LabelMap, Rivals, compare_maps, draw_further, map_to_labels, rivals_of
 from hardneg.errors import DataError
-from hardneg.finetuning.folder import HELD_OUT
+from hardneg.finetuning import TuningConfig
+from hardneg.finetuning.folder import HELD_OUT, tuned_on
 from hardneg.negatives import labels, mined
 from hardneg.pipeline.labels import made_by
 from hardneg.pipeline.origins import hash_of_same_split
@@ -35,6 +39,11 @@ from hardneg.random import generator
 from hardneg.report.printers import markdown
 from hardneg.types import Flags, Floats, Indices
 
+FIT_ON = {
+    "tuned": "which the first folder was tuned on",
+    "fresh": "neither tuned on nor held out",
+    "all": "not held out, tuned on or not",
+}
 BASE = "ridge on [e_u, e_v]"
 
 
@@ -61,18 +70,35 @@ def held_out(folders: list[Path], split_folder: Path) -> tuple[Indices, Indices]
     return rows[times == len(found)], rows
 
 
+def fit_on(arguments: argparse.Namespace, given: labels.Labels, any_held: Indices) -> Indices:
+    """Pair rows that may be fitted on."""
+    finite, free = np.flatnonzero(usable([given.vectors])), np.ones(len(given.vectors), bool)
+    free[any_held] = False
+    if arguments.fit_on == "all":
+        return np.flatnonzero(free)
+    seen = np.zeros(len(free), bool)
+    folders = [arguments.tuned] if arguments.fit_on == "tuned" else [arguments.tuned, *arguments.also]
+    for folder in folders:
+        settings = manifest_of(folder, TUNED)["config"]["tuning"]
+        config = parse(TuningConfig, settings, where=str(folder))
+        seen[tuned_on(folder, config, finite)] = True
+    return np.flatnonzero(free & (seen if arguments.fit_on == "tuned" else ~seen))
+
+
 def usable(tables: list[Floats]) -> Flags:
     """(pairs,) True where every table has a label or vector."""
     return np.logical_and.reduce([np.isfinite(np.asarray(table[:, 0], np.float32)) for table in tables])
 
 
 def gather(
-    split: Split, given: labels.Labels, tables: dict[str, Floats], held: Indices, any_held: Indices, fit: int, seed: int
+    split: Split, given: labels.Labels, tables: dict[str, Floats], held: Indices, free: Indices, fit: int, seed: int
 ) -> Pairs:
     """The rows of the table, and every table's vectors of them."""
     good = usable([given.vectors, *tables.values()])
     kept = held[good[held]]
-    free = np.flatnonzero(good & ~np.isin(np.arange(len(good)), any_held))
+    free = free[good[free]]
+    if len(free) < 2:
+        raise DataError(f"found {len(free)} pairs to fit on, expected 2 at least; choose others with --fit-on")
     fitted = np.sort(generator(seed, "pairs of label maps").permutation(free)[:fit])
     rows = np.concatenate([fitted, kept])
     users, items = given.users[split.train.users[rows]], given.items[split.train.items[rows]]
@@ -125,12 +151,12 @@ def text_of(frame: pl.DataFrame) -> str:
     return markdown(headers, cells)
 
 
-def notes_of(pairs: Pairs, among: Rivals, fresh: bool) -> str:
+def notes_of(pairs: Pairs, among: Rivals, fresh: bool, fitted: str) -> str:
     counts = among.counts
     chance = np.mean([np.mean(1 / np.arange(1, n + 2)) for n in counts[counts > 0].tolist()] or [np.nan])
     kind = "fresh draws for other pairs" if fresh else "stored labels of other pairs"
     return (
-        f"{len(pairs.held):,} held-out pairs, {len(pairs.fit):,} pairs fitted on. Ranked among {kind} of the same "
+        f"{len(pairs.held):,} held-out pairs, {len(pairs.fit):,} pairs fitted on ({FIT_ON[fitted]}). Ranked among {kind} of the same "
         f"positive: {counts.mean():,.0f} on average, {int((counts == 0).sum()):,} pairs with none. Chance: share "
         f"0.5, reciprocal rank {chance:.4f}.\n"
     )
@@ -145,6 +171,7 @@ def main() -> None:
     parser.add_argument("--also", type=Path, action="append", default=[], help="another tuned folder")
     parser.add_argument("--run", type=Path, help="the MixGCF run of the labels")
     parser.add_argument("--fit", type=int, default=50_000, help="pairs to fit on, at most")
+    parser.add_argument("--fit-on", choices=list(FIT_ON), default="tuned", help="which pairs to fit on")
     parser.add_argument("--rivals", type=int, default=1000, help="labels to be ranked among, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="OUT.md and OUT.parquet are written")
@@ -157,21 +184,21 @@ def main() -> None:
         hash_of_same_split(Path(folder), mined.KIND, arguments.split)
         tables[name] = mined.read(Path(folder), split.vocabulary, len(split.train)).vectors
         sources.append(f"{name}: {manifest_of(Path(folder), mined.KIND)['notes']['source']}.")
-    pairs = gather(
-        split,
-        given,
-        tables,
-        *held_out([arguments.tuned, *arguments.also], arguments.split),
-        arguments.fit,
-        arguments.seed,
-    )
+    held, any_held = held_out([arguments.tuned, *arguments.also], arguments.split)
+    free = fit_on(arguments, given, any_held)
+    pairs = gather(split, given, tables, held, free, arguments.fit, arguments.seed)
     among = rivals(arguments, split, given, pairs.rows[pairs.held])
     found = {
         name: map_to_labels(table, pairs.labels, fit=pairs.fit, held=pairs.held, rivals=among)
         for name, table in pairs.vectors.items()
     }
     frame = frame_of(found, {name: table.shape[1] for name, table in pairs.vectors.items()})
-    text = text_of(frame) + "\n" + notes_of(pairs, among, arguments.run is not None) + "".join(f"{s} " for s in sources)
+    text = (
+        text_of(frame)
+        + "\n"
+        + notes_of(pairs, among, arguments.run is not None, arguments.fit_on)
+        + "".join(f"{s} " for s in sources)
+    )
     print(text)
     if arguments.out:
         arguments.out.with_suffix(".md").write_text(text.rstrip() + "\n", encoding="utf-8")

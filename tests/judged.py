@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,9 +23,9 @@ def judged(split: Split, *, per_user: int = 6) -> Suspects:
     return Suspects(users, order[places], probability, "made up")
 
 
-def written(out: Path, split_folder: Path, found: Suspects) -> Path:
+def written(out: Path, split_folder: Path, found: Suspects, notes: dict[str, Any] | None = None) -> Path:
     data = splits.read(split_folder)
     inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
     nothing = pl.DataFrame(schema=suspects.REJECTED_SCHEMA)
-    suspects.write(out, found, data.vocabulary, nothing, config={"judge": found.judge}, inputs=inputs)
+    suspects.write(out, found, data.vocabulary, nothing, config={"judge": found.judge}, inputs=inputs, notes=notes)
     return out

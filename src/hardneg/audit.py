@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -36,12 +38,13 @@ from hardneg.pipeline import (
     read_run,
     train,
 )
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
 from hardneg.pipeline.released import KIND as RELEASED_KIND
 from hardneg.pipeline.released import MASKED, SPARED
-from hardneg.text import TextEncoder, item_texts
+from hardneg.text import TextEncoder, encoded, item_texts
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
+from hardneg.trees import folder as trees_folder
 from hardneg.types import Floats, Progress
 
 TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
@@ -160,10 +163,16 @@ def audit_run(
     negatives: Path | None,
     suspects_folder: Path | None = None,
     *,
+    trees: Path | None = None,
+    anchor: Path | None = None,
     epochs: int = 2,
 ) -> list[Check]:
     """Check a run: what it masks, what it was trained on, and whether held-out pairs reach its training, or decided
-    what its suspects are."""
+    what its suspects are.
+
+    negatives, suspects_folder, trees, anchor: those of the run, as `train` was given them. They stay as they are while
+    pairs are drawn anew. Raises ConfigError where one that the run needs is not given.
+    """
     manifest = artifacts.manifest_of(run_folder, RUN)
     if "method" in manifest["config"]:
         raise ConfigError(f"{run_folder} is {manifest['config']['method']}, which trains nothing; audit a trained run")
@@ -172,13 +181,48 @@ def audit_run(
     short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": epochs, "check_every": epochs})})
     same = manifest["made_from"]["learnt from"] == splits.learnt_from_hash(split_folder)
     detail = "hashes of train pairs, reviews, texts and ids are equal" if same else "they differ"
+    given = negatives, suspects_folder, trees, anchor
+    used = {trees_folder.KIND: trees, "anchor": anchor}
+    kinds = {trees_folder.KIND: trees_folder.KIND, "anchor": encoded.KIND}
+
+    def make(folder: Path, work: Path) -> dict[str, str]:
+        return _trained(folder, work / "run", short, *(_lent(one, folder, work) for one in given))
+
     return [
         Check("the run was trained on this split", same, detail),
         check_mask(read_run(run_folder).seen, splits.read(split_folder).train),
         _check_evaluations(run_folder),
         *([] if suspects_folder is None else _check_same_suspects(manifest, suspects_folder, split_folder)),
-        *_redrawn(split_folder, lambda folder, work: _trained(folder, work / "run", short, negatives, suspects_folder)),
+        *(
+            _check_same_folder(manifest, name, folder, kinds[name], split_folder)
+            for name, folder in used.items()
+            if folder is not None
+        ),
+        *_redrawn(split_folder, make),
     ]
+
+
+def _check_same_folder(manifest: dict[str, Any], name: str, folder: Path, kind: str, split_folder: Path) -> Check:
+    same = manifest["made_from"].get(name) == hash_of_same_split(folder, kind, split_folder)
+    what = "these trees" if name == trees_folder.KIND else "these vectors as anchor"
+    return Check(f"the run was trained with {what}", same, "hashes are equal" if same else "hashes differ")
+
+
+def _lent(given: Path | None, split_folder: Path, work: Path) -> Path | None:
+    """The folder for a redrawn split: its files, and a manifest that names that split's validation pairs.
+
+    What the real ones chose is no part of what is redrawn, and `train` would refuse it beside others.
+    """
+    chosen = chosen_by(split_folder)
+    if given is None or inherited(given) in ({}, chosen):
+        return given
+    manifest = artifacts.manifest_of(given, str(artifacts.kind_at(given)))
+    out = work / "lent" / str(artifacts.kind_at(given))
+    shutil.copytree(given, out, copy_function=lambda source, to: os.symlink(os.path.realpath(source), to))
+    (out / artifacts.MANIFEST).unlink()
+    changed = manifest | {"notes": manifest["notes"] | chosen}
+    (out / artifacts.MANIFEST).write_text(json.dumps(changed), encoding="utf-8")
+    return out
 
 
 def _check_evaluations(run_folder: Path) -> Check:
@@ -222,9 +266,15 @@ def _redrawn(split_folder: Path, make: Make) -> list[Check]:
 
 
 def _trained(
-    folder: Path, out: Path, config: RunConfig, negatives: Path | None, judged: Path | None = None
+    folder: Path,
+    out: Path,
+    config: RunConfig,
+    negatives: Path | None,
+    judged: Path | None = None,
+    trees: Path | None = None,
+    anchor: Path | None = None,
 ) -> dict[str, str]:
-    train(folder, out, config, negatives=negatives, suspects=judged)
+    train(folder, out, config, negatives=negatives, suspects=judged, trees=trees, anchor=anchor)
     return {f"{out.name}/{name}": h for name, h in _hashes(out) if name in TRAINED}
 
 

@@ -144,7 +144,7 @@ def test_the_simulated_store_stands_beside_two_real_sets(tmp_path: Path, monkeyp
         (["data", "split", "nowhere", "--since", "yesterday"], "since"),
         (
             ["train", "nowhere", "--sampler", "magic"],
-            "found --sampler 'magic', expected one of uniform, dns, mixgcf, semantic",
+            "found --sampler 'magic', expected one of uniform, dns, ahns, mixgcf",
         ),
         (
             ["train", "nowhere", "--sampler", "dns", "--set", "candidates=0"],

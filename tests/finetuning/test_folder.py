@@ -16,8 +16,10 @@ from tests.finetuning.test_model import written
 from tests.finetuning.tiny import FAMILIES, opened
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning import ModelConfig, Tuned, base_of, load, save
+from hardneg.finetuning import ModelConfig, Tuned, TuningConfig, base_of, load, save
 from hardneg.finetuning.checkpoint import Progressed
+from hardneg.finetuning.folder import tuned_on
+from hardneg.finetuning.tuning import parted
 from hardneg.llm.local.weights import Source
 
 CURVE = {"step": 0, "loss": float("nan"), "held_out_loss": 2.0, "information": 0.5}
@@ -31,8 +33,23 @@ def saved(folder: Path, out: Path, adapt: str = "lora") -> torch.Tensor:
         for parameter in writer.trained().values():
             parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
         out.mkdir()
-        save(out, Tuned(writer, Progressed(curves=[CURVE]), np.array([2, 5]), ()), template, source)
+        save(out, Tuned(writer, Progressed(curves=[CURVE]), np.array([2, 5]), np.array([1, 3]), ()), template, source)
         return written(writer, template, inputs)
+
+
+def test_what_was_tuned_on_is_known_also_of_folders_made_before(bases: Bases, tmp_path: Path) -> None:
+    saved(bases("bert"), tmp_path / "tuned")
+    usable, config = np.delete(np.arange(300), 7), TuningConfig(pairs=200, held_out=0.1, seed=4)
+    assert tuned_on(tmp_path / "tuned", config, usable).tolist() == [1, 3]
+    (tmp_path / "tuned" / "tuned_on.parquet").unlink()
+    with pytest.raises(DataError, match="held out other pairs"):
+        tuned_on(tmp_path / "tuned", config, usable)
+    rows, held = parted(usable, config)
+    pl.DataFrame({"pair_row": np.sort(held)}).write_parquet(tmp_path / "tuned" / "held_out.parquet")
+    assert tuned_on(tmp_path / "tuned", config, usable).tolist() == sorted(rows.tolist())
+    assert (len(rows), len(held)) == (180, 20)
+    with pytest.raises(DataError, match="held out other pairs"):
+        tuned_on(tmp_path / "tuned", config, np.arange(300))
 
 
 @pytest.mark.parametrize(

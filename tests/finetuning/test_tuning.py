@@ -50,6 +50,16 @@ def test_it_learns(bases: Bases, family: str) -> None:
     assert curves[0]["information"] == pytest.approx(np.log(held) - curves[0]["held_out_loss"])
 
 
+def test_one_small_set_does_not_shrink_the_batches_of_a_pool_unsaid(bases: Bases) -> None:
+    _, template, writer, inputs, labels = opened(bases("bert"))
+    sets = np.zeros(len(labels), np.int64)
+    sets[:9] = 1
+    with pytest.raises(DataError, match=r"set 2 of the pool has \d pairs to tune on, expected at least 12"):
+        tune(writer, template, inputs, labels, CONFIG, sets=sets)
+    with pytest.raises(DataError, match="set 1 of the pool has 0 pairs"):
+        tune(writer, template, inputs, labels, CONFIG, sets=sets * 0 + 1)
+
+
 def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"epochs": 16, "accumulate": 2})
     for name in ("whole", "broken"):

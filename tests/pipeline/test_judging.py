@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from hardneg.negatives.judges import Fault
 from hardneg.pipeline import RunConfig, Sources, SuspectMining
 from hardneg.pipeline.judging import account
 from hardneg.training import FitConfig
-from hardneg.trees import TreesConfig
+from hardneg.trees import PathCodes, Trees, TreesConfig
+from hardneg.trees import folder as trees_folder
+
+from ..judged import written
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +151,47 @@ def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -
     assert manifest["notes"]["unlabelled"] == manifest["notes"]["ledger"][0]["count"] == 5
     assert str(tmp_path) not in json.dumps(manifest["config"])
     assert pipeline.rate_of(tmp_path / "out", folders / "split") == 1.0
+    filled = mining(judge=settings.judge.model_dump() | {"unlabelled": 1.0})
+    pipeline.mine_suspects(folders / "split", tmp_path / "filled", Sources(), filled)
+    notes = artifacts.manifest_of(tmp_path / "filled", suspects.KIND)["notes"]
+    assert notes["filled"] == {"candidates": 5, "with": 1.0}
+
+
+def test_what_has_no_label_has_none_in_the_control_at_random(folders: Path, run: Path, tmp_path: Path) -> None:
+    data, split = splits.read(folders / "split"), folders / "split"
+    pipeline.mine_suspects(split, tmp_path / "all", Sources(run), mining(judge={"kind": "all"}))
+    whole = suspects.read(tmp_path / "all", data)
+    probability = np.random.default_rng(0).choice([0.2, 0.6, 0.9, np.nan], size=len(whole))
+    like = written(tmp_path / "like", split, replace(whole, probability=probability))
+    here = probability[~np.isnan(probability)]
+    for threshold in (0.5, 0.7):
+        assert pipeline.rate_of(like, split, threshold) == pytest.approx((here >= threshold).mean())
+    judge = {"kind": "random", "rate": pipeline.rate_of(like, split)}
+    pipeline.mine_suspects(split, tmp_path / "out", Sources(run, like=like), mining(judge=judge))
+    found = suspects.read(tmp_path / "out", data)
+    np.testing.assert_array_equal(found.labelled, ~np.isnan(probability))
+    assert len(pl.read_parquet(tmp_path / "out" / "rejected.parquet")) == np.isnan(probability).sum()
+    keys = []
+    for sources in (Sources(run), Sources(run, like=tmp_path / "all")):  # which has all labels
+        out = tmp_path / f"whole-{len(keys)}"
+        pipeline.mine_suspects(split, out, sources, mining(judge=judge))
+        keys.append(artifacts.key_at(out))
+    assert keys[0] == keys[1]
+    with pytest.raises(ConfigError, match="judge all never is"):
+        pipeline.mine_suspects(split, tmp_path / "none", Sources(run, like=like), mining(judge={"kind": "all"}))
+
+
+def test_a_rule_that_learnt_nothing_says_so(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    data = splits.read(folders / "split")
+    pipeline.mine_suspects(folders / "split", tmp_path / "rule", Sources(run, trees), mining())
+    assert "rule" not in artifacts.manifest_of(tmp_path / "rule", suspects.KIND)["notes"]
+    flat = PathCodes.of_texts(["0"] * data.train.n_items)
+    same = {"config": {}, "inputs": {"learnt from": splits.learnt_from_hash(folders / "split")}, "notes": {}}
+    trees_folder.write(tmp_path / "flat", Trees(flat, flat, "made up"), data.vocabulary.item_ids, **same)
+    pipeline.mine_suspects(folders / "split", tmp_path / "out", Sources(run, tmp_path / "flat"), mining())
+    notes = artifacts.manifest_of(tmp_path / "out", suspects.KIND)["notes"]
+    assert notes["at least 0.5"] == 0
+    assert "learnt nothing" in notes["rule"]
 
 
 def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:

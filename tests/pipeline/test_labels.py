@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,16 @@ from hardneg import artifacts, pipeline
 from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
+from hardneg.finetuning import TuningConfig
 from hardneg.models import LightGCNConfig, MFConfig
 from hardneg.negatives import LabelOptions, MixGCF, labels
-from hardneg.pipeline import RunConfig
+from hardneg.pipeline import FinetuneConfig, RunConfig
+from hardneg.pipeline.labels import made_by
+from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import FitConfig
+from hardneg.trees import TreesConfig
 
+UNTUNED = TuningConfig(epochs=0, pairs=64)
 FIT = FitConfig(epochs=2, check_every=2)
 CONFIG = RunConfig(sampler=MixGCF(candidates=4), fit=FIT, model=LightGCNConfig(embedding_size=8, hops=2))
 
@@ -95,6 +101,46 @@ def test_a_run_of_another_split_is_refused(folders: Path, run: Path, tmp_path: P
         pipeline.label(tmp_path / "other", run, tmp_path / "labels", LabelOptions())
     with pytest.raises(DataError, match="expected a run folder"):
         pipeline.label(folders / "split", folders / "split", tmp_path / "labels", LabelOptions())
+
+
+def test_what_comes_from_a_run_says_which_validation_pairs_chose_it(folders: Path, run: Path, tmp_path: Path) -> None:
+    """With valid and test swapped, all that may be learnt from is the same, and the run was chosen by test pairs."""
+    split, other = folders / "split", tmp_path / "swapped"
+    data = splits.read(split)
+    splits.write(other, replace(data, valid=data.test, test=data.valid), config={}, inputs={"dataset": "1"})
+    pipeline.label(split, run, tmp_path / "labels", LabelOptions())
+    pipeline.mine_from_labels(split, tmp_path / "labels", tmp_path / "positive", "positive")
+    pipeline.mine_shuffled(split, tmp_path / "positive", tmp_path / "shuffled", 0)
+    pipeline.turn_labels(split, tmp_path / "labels", tmp_path / "turned")
+    pipeline.finetune(split, None, tmp_path / "labels", tmp_path / "tuned", None, FinetuneConfig(tuning=UNTUNED))
+    pipeline.grow_trees(split, tmp_path / "trees", TreesConfig(), run=run)
+    pipeline.control_trees(split, tmp_path / "trees", tmp_path / "control", "random")
+    sources = pipeline.Sources(run, tmp_path / "control")
+    pipeline.mine_suspects(split, tmp_path / "suspects", sources)
+    made = ("labels", "positive", "shuffled", "turned", "tuned", "trees", "control", "suspects")
+    for name in made:
+        folder, kind = tmp_path / name, str(artifacts.kind_at(tmp_path / name))
+        assert hash_of_same_split(folder, kind, split) == artifacts.folder_hash(folder)
+        with pytest.raises(ConfigError, match="other validation pairs chose"):
+            hash_of_same_split(folder, kind, other)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["notes"]["valid"]  # as it was before
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        assert hash_of_same_split(folder, kind, other) == artifacts.folder_hash(folder)
+
+
+def test_turned_labels_say_that_none_can_be_drawn_beside_them(folders: Path, run: Path, tmp_path: Path) -> None:
+    split, train = folders / "split", splits.read(folders / "split").train
+    pipeline.label(split, run, tmp_path / "labels", LabelOptions())
+    made_by(split, run, tmp_path / "labels", train)
+    pipeline.turn_labels(split, tmp_path / "labels", tmp_path / "turned")
+    onto = json.loads((tmp_path / "labels" / "manifest.json").read_text())
+    onto["made_from"]["onto"] = "vectors"
+    onto["config"]["map seed"] = 0
+    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(onto))
+    for name in ("labels", "turned"):
+        with pytest.raises(ConfigError, match="was turned after it was drawn"):
+            made_by(split, run, tmp_path / name, train)
 
 
 def test_another_sampler_is_refused(folders: Path, tmp_path: Path) -> None:

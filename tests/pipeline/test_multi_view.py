@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.pipeline.test_transfer import Letters
+from typer.testing import CliRunner
 
 from hardneg import artifacts, pipeline
+from hardneg.audit import audit_run
+from hardneg.cli.main import app
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
-from hardneg.models import LightGCNConfig, MFConfig
+from hardneg.models import AnchorConfig, LightGCNConfig, MFConfig
 from hardneg.negatives import MixGCF, MultiView
 from hardneg.pipeline import RunConfig
 from hardneg.training import FitConfig
@@ -46,8 +51,27 @@ def test_without_weights_it_is_the_run_of_mixgcf_bit_for_bit(folders: Path, tmp_
 
 
 def test_other_trees_are_another_run(folders: Path, trees: Path) -> None:
-    keys = {pipeline.run_key(RUN, pipeline.run_inputs(folders / "split", None, given)) for given in (None, trees)}
+    keys = {pipeline.run_key(RUN, pipeline.run_inputs(folders / "split", None, trees=given)) for given in (None, trees)}
     assert len(keys) == 2
+
+
+def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Path, tmp_path: Path) -> None:
+    split, vectors = folders / "split", tmp_path / "vectors"
+    pipeline.profile(split, tmp_path / "profiles")
+    pipeline.encode(split, tmp_path / "profiles", vectors, Letters())
+    config = RUN.model_copy(update={"anchor": AnchorConfig()})
+    pipeline.train(split, tmp_path / "run", config, trees=trees, anchor=vectors)
+    words = ["audit", tmp_path / "run", "--split", split, "--trees", trees, "--anchor", vectors, "--json"]
+    said = CliRunner().invoke(app, list(map(str, words)))
+    assert said.exit_code == 0, said.output
+    checks = {check["question"]: check["passed"] for check in json.loads(said.stdout)}
+    assert checks["the run was trained with these trees"]
+    assert checks["the run was trained with these vectors as anchor"]
+    pipeline.control_trees(split, trees, tmp_path / "other", "random")
+    others = audit_run(tmp_path / "run", split, None, trees=tmp_path / "other", anchor=vectors)
+    assert [check.question for check in others if not check.passed] == ["the run was trained with these trees"]
+    with pytest.raises(ConfigError, match="found no trees"):
+        audit_run(tmp_path / "run", split, None, anchor=vectors)
 
 
 def test_what_does_not_fit_is_refused(folders: Path, trees: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hardneg.errors import DataError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.evaluation.released import released_mask
 from hardneg.negatives.suspects import Suspects
-from hardneg.pipeline import RunConfig
+from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.training import FitConfig
 
 from ..judged import written
@@ -89,6 +89,16 @@ def test_it_is_made_once_and_again_for_other_suspects_or_thresholds(world: tuple
     assert pipeline.evaluate_released(run, split, folder) == made
     assert (made / "metrics.parquet").stat().st_mtime_ns == stamp
     assert not pipeline.evaluated_released(run, split, folder, threshold=0.9)
+
+
+def test_the_mask_takes_the_threshold_of_the_run(world: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    split, _, folder = world
+    config = RunConfig(fit=FitConfig(epochs=1), suspects=SuspectsUse(use="exclude", threshold=0.8))
+    pipeline.train(split, tmp_path / "run", config, suspects=folder)
+    made = pipeline.evaluate_released(tmp_path / "run", split, folder)
+    assert json.loads((made / "manifest.json").read_text())["config"]["threshold"] == 0.8
+    assert pipeline.evaluated_released(tmp_path / "run", split, folder, threshold=0.8)
+    assert not pipeline.evaluated_released(tmp_path / "run", split, folder, threshold=0.5)
 
 
 def test_the_command_marks_it_for_people_and_for_machines(world: tuple[Path, Path, Path]) -> None:

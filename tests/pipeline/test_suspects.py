@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
 from hardneg import artifacts, pipeline
+from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
@@ -120,6 +122,23 @@ def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, spli
         pipeline.train(folders / "split", tmp_path / "run", config, suspects=others)
     with pytest.raises(ConfigError, match="already holds something else"):
         pipeline.train(folders / "split", tmp_path / "run", using(use="both"), suspects=folder)
+
+
+def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_path: Path) -> None:
+    data, found = folders / "split", judged(split)
+    notes = {"warning": "built with held-out data", "filled": {"candidates": 1234, "with": 1.0}}
+    folder = written(tmp_path / "suspects", data, found, notes)
+    for use in ("exclude", "both"):
+        pipeline.train(data, tmp_path / use, using(use=use), suspects=folder)
+        said = artifacts.manifest_of(tmp_path / use, pipeline.RUN)["notes"]["suspects warning"]
+        assert said == "built with held-out data; 1,234 candidates without a label are taken for 1"
+    words = ["train", data, "--model", "mf", "--epochs", 1, "--suspects", folder, "--use-suspects", "both"]
+    ran = CliRunner().invoke(app, [*map(str, words), "--out", str(tmp_path / "command")])
+    assert "WARNING" in ran.stderr
+    assert "built with held-out data" in ran.stderr
+    clean = written(tmp_path / "clean", data, found)
+    pipeline.train(data, tmp_path / "run", using(use="both"), suspects=clean)
+    assert "suspects warning" not in artifacts.manifest_of(tmp_path / "run", pipeline.RUN)["notes"]
 
 
 def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Split, tmp_path: Path) -> None:

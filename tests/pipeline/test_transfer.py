@@ -16,6 +16,7 @@ from hardneg import artifacts, pipeline
 from hardneg.cli.main import app
 from hardneg.data import SplitConfig, simulate
 from hardneg.data import split as splits
+from hardneg.data.noise import NoiseConfig
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning import SynthesisConfig, base
 from hardneg.finetuning.alignment import mean_cosine
@@ -100,6 +101,31 @@ def test_another_split_of_the_same_data_is_refused(two: tuple[DataSet, DataSet, 
     inputs = (again.split, again.profiles, again.labels, root / "tuned", tmp_path / "written")
     with pytest.raises(ConfigError, match="another split of the data"):
         pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+
+
+def test_noise_in_another_split_of_the_same_data_hides_nothing(
+    two: tuple[DataSet, DataSet, Path], tmp_path: Path
+) -> None:
+    """The train pairs of the pool are still test pairs here."""
+    _, _, root = two
+    pipeline.split(root / "other", tmp_path / "clean", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    pipeline.noise(tmp_path / "clean", tmp_path / "split", NoiseConfig())
+    again = prepared(tmp_path / "split", tmp_path)
+    inputs = (again.split, again.profiles, again.labels, root / "tuned", tmp_path / "written")
+    with pytest.raises(ConfigError, match="another split of the data"):
+        pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+
+
+def test_a_split_that_does_not_say_its_dataset_is_refused(
+    two: tuple[DataSet, DataSet, Path], folders: Path, tmp_path: Path
+) -> None:
+    splits.write(tmp_path / "split", splits.read(folders / "split"), config={}, inputs={"split": "older noise"})
+    one, _, root = two
+    inputs = (tmp_path / "split", one.profiles, one.labels, root / "tuned", tmp_path / "written")
+    with pytest.raises(ConfigError, match="does not say which dataset"):
+        pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+    with pytest.raises(ConfigError, match="does not say which dataset"):
+        pipeline.noise(tmp_path / "split", tmp_path / "noisy", NoiseConfig())
 
 
 def test_labels_onto_texts_are_the_plain_ones_turned(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:

@@ -58,6 +58,24 @@ def test_trees_of_a_run_say_what_they_are_and_stand(folders: Path, run: Path, tm
         pipeline.grow_trees(folders / "split", out, CONFIG.model_copy(update={"seed": 1}), run=run)
 
 
+def test_controls_are_trees_folders_of_the_same_codes(folders: Path, run: Path, tmp_path: Path) -> None:
+    pipeline.grow_trees(folders / "split", tmp_path / "trees", CONFIG, run=run)
+    n_items = splits.read(folders / "split").train.n_items
+    own = folder.read(tmp_path / "trees", n_items)
+    for control in ("shuffled", "random"):
+        out = tmp_path / control
+        pipeline.control_trees(folders / "split", tmp_path / "trees", out, control, seed=3)
+        made = folder.read(out, n_items)
+        assert made.source.startswith(control)
+        assert sorted(made.structural.lengths) == sorted(own.structural.lengths)
+        assert (made.semantic.codes != own.semantic.codes).any()
+        assert artifacts.manifest_of(out, folder.KIND)["made_from"]["trees"] == artifacts.folder_hash(
+            tmp_path / "trees"
+        )
+    with pytest.raises(ConfigError, match="already holds something else"):
+        pipeline.control_trees(folders / "split", tmp_path / "trees", tmp_path / "random", "random", seed=4)
+
+
 def test_trees_of_texts(folders: Path, tmp_path: Path) -> None:
     pipeline.profile(folders / "split", tmp_path / "profiles")
     pipeline.encode(folders / "split", tmp_path / "profiles", tmp_path / "vectors", Lengths())

@@ -31,6 +31,13 @@ from hardneg.finetuning.synthesis import DONE
 SMALL = ("tuning.epochs=1", "tuning.batch_size=64", "tuning.pairs=256", "model.rank=4", "template.profile_tokens=24")
 
 
+FIT_ON = {
+    "tuned": "which the first folder was tuned on",
+    "fresh": "neither tuned on nor held out",
+    "all": "not held out, tuned on or not",
+}
+
+
 def hardneg(*words: object) -> dict[str, object]:
     found = CliRunner().invoke(app, [*map(str, words), "--json"])
     assert found.exit_code == 0, found.output
@@ -212,7 +219,7 @@ def test_shuffled_titles_are_told_from_real_ones(folders: Path, made: Path, tmp_
         pipeline.profile(folders / "split", tmp_path / "shuffled")
 
 
-@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize(("fresh", "fit_on"), [(True, "tuned"), (False, "fresh"), (False, "all")])
 def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
     folders: Path,
     made: Path,
@@ -220,10 +227,12 @@ def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     fresh: bool,
+    fit_on: str,
 ) -> None:
     script = Path(__file__).parents[2] / "studies" / "label_map.py"
     words = [folders / "split", made / "labels", made / "tuned", f"tuned={made / 'written'}", "--out", tmp_path / "map"]
     words += ["--rivals", 50, *(["--run", made / "run"] if fresh else [])]
+    words += [] if fit_on == "tuned" else ["--fit-on", fit_on]
     monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])
     runpy.run_path(str(script), run_name="__main__")
     said = capsys.readouterr().out
@@ -238,4 +247,8 @@ def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
     assert table["mean label"]["r2"] == pytest.approx(0, abs=1e-9)
     assert table["the positive's embedding e_v"]["r2"] > 0.2
     assert ("fresh draws" if fresh else "stored labels") in said
+    n = {name: len(pl.read_parquet(made / "tuned" / f"{name}.parquet")) for name in ("tuned_on", "held_out")}
+    others = len(splits.read(folders / "split").train) - sum(n.values())
+    fitted = {"tuned": n["tuned_on"], "fresh": others, "all": n["tuned_on"] + others}[fit_on]
+    assert f"{fitted:,} pairs fitted on ({FIT_ON[fit_on]})" in said
     assert said.splitlines()[0] == (tmp_path / "map.md").read_text().splitlines()[0]

@@ -101,7 +101,7 @@ def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folde
     assert study.stages.failed == {}
     assert [path.name for path in (tmp_path / "out" / "shared" / "store").iterdir()] == ["trees-shuffled"]
     elsewhere = {"own": {"folders": {}}, "shuffled": TREES["shuffled"]}
-    with pytest.raises(ConfigError, match="rows.codes shuffled: no trees folder is given for split 'store'"):
+    with pytest.raises(ConfigError, match=r"rows\.codes shuffled: no trees folder is given for split 'store'"):
         Study.read(write_study(models=MF, trees=elsewhere, rows=rows))
     assert folders.is_dir()
 
@@ -114,7 +114,7 @@ def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write,
     assert [outcome.reason for outcome in search.run(0)] == [None, None]
     [trial, _] = search.tasks()[1].ended()
     assert trial.chosen == {"sampler.alpha_c": 0.1}
-    with pytest.raises(ConfigError, match="sampler.alpha_c is searched for row 'DNS', which has no trees"):
+    with pytest.raises(ConfigError, match=r"sampler\.alpha_c is searched for row 'DNS', which has no trees"):
         Search.read(
             write_search(
                 models=MF,

@@ -23,6 +23,10 @@ def audit(
     suspects: Annotated[
         Path | None, typer.Option(help="Of a run: the suspects folder that it was trained with.")
     ] = None,
+    trees: Annotated[Path | None, typer.Option(help="Of a run: the trees folder that it was trained with.")] = None,
+    anchor: Annotated[
+        Path | None, typer.Option(help="Of a run: the vectors folder that its items are tied to.")
+    ] = None,
     encoder: Annotated[str, typer.Option(help="Of a split: text encoder of the mined negatives.")] = "minilm",
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +52,8 @@ def audit(
 
     use_threads(1)
     if (folder / "embeddings.safetensors").is_file():
-        checks = audit_run(folder, _required(split, folder, "a run"), negatives, suspects)
+        split = _required(split, folder, "a run")
+        checks = audit_run(folder, split, negatives, suspects, trees=trees, anchor=anchor)
     elif kind_at(folder) == "suspects":
         checks = audit_suspects(folder, _required(split, folder, "a suspects folder"))
     else:

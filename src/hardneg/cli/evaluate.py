@@ -29,8 +29,9 @@ def evaluate(
     ] = "honest",
     suspects: Annotated[Path | None, typer.Option(help="Of released-dtl: the suspects folder that it masks.")] = None,
     threshold: Annotated[
-        float, typer.Option(help="Of released-dtl: probability from which a suspect is masked.")
-    ] = 0.5,
+        float | None,
+        typer.Option(help="Of released-dtl: probability from which a suspect is masked [the run's own, or 0.5]."),
+    ] = None,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,7 +73,7 @@ def _released(
     split: Path,
     suspects: Path | None,
     metrics: tuple[str, ...],
-    threshold: float,
+    threshold: float | None,
     *,
     mask_valid: bool,
     shortlist: bool,

@@ -55,7 +55,7 @@ def judge(
     mining = _mining(split, name, like, labels, option)
     with bars() as bar, ExitStack() as stack:
         asking = stack.enter_context(_session(asked, bar)) if name in ASKING else None
-        sources = pipeline.Sources(run, trees, asking, _say)
+        sources = pipeline.Sources(run, trees, asking, _say, like)
         pipeline.mine_suspects(split, out, sources, mining, bar)
     notes, costs = manifest_of(out, suspects.KIND)["notes"], read_costs(out)
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=_text(out, notes) + money_text(costs))
@@ -64,12 +64,14 @@ def judge(
 def _mining(split: Path, name: str, like: Path | None, labels: Path | None, option: list[str] | None) -> SuspectMining:
     from hardneg import pipeline
     from hardneg.config import overrides, parse
+    from hardneg.negatives import suspects
 
     values = overrides([*(option or []), f"judge.kind={name}"])
     if labels is not None:
         values["judge"]["labels"] = str(labels)  # type: ignore[index]
     if like is not None:
-        values["judge"]["rate"] = pipeline.rate_of(like, split)  # type: ignore[index]
+        threshold = values.pop("like_threshold", suspects.THRESHOLD)
+        values["judge"]["rate"] = pipeline.rate_of(like, split, float(threshold))  # type: ignore[index,arg-type]
     found: SuspectMining = parse(pipeline.SuspectMining, values, where="hardneg mine --set")
     return found
 

@@ -55,7 +55,7 @@ def mine(
         Path | None,
         typer.Option(
             help="random, shuffled: the negatives folder whose norms or vectors are taken. judge random: the suspects "
-            "folder whose rate is."
+            "folder whose rate is (of at least 0.5, or --set like_threshold=0.7)."
         ),
     ] = None,
     run: Annotated[

@@ -95,6 +95,7 @@ def train(
         suspects=_use(use_suspects, suspects_option or []),
     )
     made_of = [model, sampler, *([] if use_suspects is None else [use_suspects])]
+    _warn(suspects)
     folder = out or Path("runs") / "-".join([*made_of, f"seed{config.fit.seed}"])
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
@@ -116,6 +117,13 @@ def train(
     if missing:
         text += f"; {missing / notes['pairs']:.1%} of the pairs served had no text vector and kept a uniform negative"
     emit({**notes, "out": str(folder)}, as_json=as_json, text=text)
+
+
+def _warn(suspects: Path | None) -> None:
+    from hardneg.pipeline.suspects import warning_of
+
+    if suspects is not None and (said := warning_of(suspects)):
+        typer.echo(f"WARNING: {suspects}: {said}", err=True)
 
 
 def _use(use: str | None, pairs: list[str]) -> SuspectsUse | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,8 +21,9 @@ from hardneg.finetuning.inputs import Space, Spaces
 from hardneg.finetuning.model import ModelConfig, Writer, open_writer
 from hardneg.finetuning.perceptron import AnyWriter, Perceptron, PerceptronConfig, Wordless
 from hardneg.finetuning.template import Template, TemplateConfig
-from hardneg.finetuning.tuning import Tuned
+from hardneg.finetuning.tuning import Tuned, TuningConfig, parted
 from hardneg.llm.local.weights import Source
+from hardneg.types import Indices
 
 ABOUT = "tuned.json"
 ADAPTER = "adapter_model.safetensors"
@@ -32,7 +34,7 @@ PERCEPTRON = "perceptron.safetensors"
 NO_BASE = "none"
 """What the base is called where there is no language model."""
 METRICS = "metrics.parquet"
-HELD_OUT = "held_out.parquet"
+HELD_OUT, TUNED_ON = "held_out.parquet", "tuned_on.parquet"
 
 
 def save(folder: Path, tuned: Tuned, template: Template, source: Source | None) -> None:
@@ -40,7 +42,8 @@ def save(folder: Path, tuned: Tuned, template: Template, source: Source | None) 
 
     tuned.json: template, model settings, sizes, the base's name and content hash. adapter_model.safetensors and
     adapter_config.json: as peft reads them. lifts.safetensors. base.safetensors: all weights, where all were trained.
-    metrics.parquet: step, loss, held_out_loss, information (nats). held_out.parquet: pair rows never tuned on.
+    metrics.parquet: step, loss, held_out_loss, information (nats). held_out.parquet: pair rows never tuned on,
+    by which tuning was stopped. tuned_on.parquet: pair rows tuned on.
     source: None for a perceptron, which is perceptron.safetensors and nothing of a language model.
     """
     writer, progressed = tuned.writer, tuned.progressed
@@ -60,6 +63,23 @@ def save(folder: Path, tuned: Tuned, template: Template, source: Source | None) 
     schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64, "information": pl.Float64}
     pl.DataFrame(progressed.curves, schema=schema).fill_nan(None).write_parquet(folder / METRICS)
     pl.DataFrame({"pair_row": tuned.held_out}).write_parquet(folder / HELD_OUT)
+    pl.DataFrame({"pair_row": tuned.tuned_on}).write_parquet(folder / TUNED_ON)
+
+
+def tuned_on(folder: Path, config: TuningConfig, usable: Indices) -> Indices:
+    """Pair rows that a tuned folder was tuned on, ascending; drawn again where it is of a time before TUNED_ON.
+
+    usable: pair rows with a finite label whose prompt says something. Raises DataError where they, or `config`, are not
+    those of the folder: other pairs would have been held out.
+    """
+    if (folder / TUNED_ON).is_file():
+        return np.asarray(pl.read_parquet(folder / TUNED_ON)["pair_row"].to_numpy())
+    rows, held = parted(usable, config)
+    if not np.array_equal(np.sort(held), pl.read_parquet(folder / HELD_OUT)["pair_row"].to_numpy()):
+        raise DataError(
+            f"{folder} held out other pairs than its settings draw, so what it was tuned on is unknown; tune again"
+        )
+    return np.sort(rows)
 
 
 def _save_writer(folder: Path, writer: Writer, source: Source) -> None:

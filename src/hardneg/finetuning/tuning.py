@@ -23,6 +23,9 @@ from hardneg.finetuning.template import Template
 from hardneg.random import generator
 from hardneg.types import Flags, Floats, Indices, Progress
 
+LEAST = 32
+"""Pairs of the smallest set of a pool, where batches are not smaller still."""
+
 
 class TuningConfig(Config):
     """How the model is tuned."""
@@ -67,12 +70,14 @@ class TuningConfig(Config):
 class Tuned:
     """A tuned writer, put back to its best look, and how it got there.
 
-    held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. ledger: rows left out.
+    held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. tuned_on: those that were,
+    ascending; further ones are neither. ledger: rows left out.
     """
 
     writer: AnyWriter
     progressed: Progressed
     held_out: Indices
+    tuned_on: Indices
     ledger: Ledger
 
 
@@ -95,7 +100,8 @@ def tune(
 
     labels: (pairs, size), MixGCF's hard negative of every pair row, of the size of an item's embedding; rows that are
     not finite are left out and counted. sets: (pairs,) the set of each pair row of a pool; a batch then holds pairs of
-    one set, since to tell labels of different sets apart teaches nothing, and is no larger than the smallest set. The same seed gives the same result to the last bit on one CPU thread, also
+    one set, since to tell labels of different sets apart teaches nothing, and is no larger than the smallest set, which
+    must have LEAST pairs. The same seed gives the same result to the last bit on one CPU thread, also
     when killed and resumed. Raises DataError and TuningDivergedError.
     """
     if labels.shape != (len(inputs.pairs), inputs.items.shape[1]):
@@ -104,14 +110,16 @@ def tune(
             "train pair, as long as an item's embedding; make them from this split and model"
         )
     usable = np.isfinite(labels).all(axis=1) & ~inputs.silent(template)
-    rows, held = _parted(np.flatnonzero(usable), config)
+    rows, held = parted(np.flatnonzero(usable), config)
     loop = _Loop(writer, template, inputs, labels, config, rows=rows, held=held, sets=sets)
     loop.run(resume, progress)
-    return Tuned(writer.eval(), loop.progressed, np.sort(held), (*_left_out(usable), *inputs.ledger(template)))
+    return Tuned(
+        writer.eval(), loop.progressed, np.sort(held), np.sort(rows), (*_left_out(usable), *inputs.ledger(template))
+    )
 
 
-def _parted(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
-    """Pair rows to tune on, and pair rows to look at."""
+def parted(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
+    """Pair rows to tune on, and pair rows to look at, of those that have a label and say something; by the seed alone."""
     drawn = generator(config.seed, "tuning pairs").permutation(usable)[: config.pairs]
     n = max(min(math.ceil(config.held_out * len(drawn)), config.held_out_most), 2)
     if len(drawn) < n + 2:
@@ -142,6 +150,8 @@ class _Loop:
         base = [value for name, value in self.trained.items() if name.startswith("network.")]
         groups = [{"params": lifts, "lr": config.lift_learning_rate}, {"params": base, "lr": config.learning_rate}]
         self.adam = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        if sets is not None:
+            _require_enough(rows, sets, config)
         self.per_batch = min(config.batch_size, *map(len, self.parts))
         self.batches = sum(len(part) // self.per_batch for part in self.parts)
         looked_at = _by_set(held, sets)
@@ -238,6 +248,17 @@ class _Loop:
         if loss < progressed.best_loss:
             progressed.best_loss, progressed.best_step, progressed.looks_without_gain = loss, progressed.step, 0
             self.best = copied(self.trained)
+
+
+def _require_enough(rows: Indices, sets: Indices, config: TuningConfig) -> None:
+    """No set is so small that the batches of all others shrink to next to nothing."""
+    least = min(config.batch_size, LEAST)
+    for number, n in enumerate(np.bincount(sets[rows], minlength=int(sets.max()) + 1), 1):
+        if n < least:
+            raise DataError(
+                f"set {number} of the pool has {n} pairs to tune on, expected at least {least}, since no batch is larger "
+                "than the smallest set; leave that set out, or take more pairs"
+            )
 
 
 def _by_set(rows: Indices, sets: Indices | None) -> list[Indices]:

@@ -21,6 +21,8 @@ from hardneg.types import Flags, Floats, Indices
 KIND = "suspects"
 TABLE, REJECTED = "suspects.parquet", "rejected.parquet"
 THRESHOLD = 0.5
+WARNING, FILLED = "warning", "filled"
+"""Notes of a folder: that its labels were made with what is held out; what was put in the place of labels."""
 SCHEMA = {"user_id": pl.String, "item_id": pl.String, "probability": pl.Float64, "judge": pl.String}
 REJECTED_SCHEMA = {"user_id": pl.String, "item_id": pl.String, "reason": pl.String}
 """Of what has no probability, or was no candidate: user, item (as the answer had it), and why."""

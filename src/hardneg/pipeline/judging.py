@@ -23,22 +23,37 @@ from hardneg.evaluation import inner_product, top_items
 from hardneg.evaluation.ranking import BLOCK
 from hardneg.llm.session import Session
 from hardneg.negatives import suspects
-from hardneg.negatives.judges import Evidence, Fault, Judge, JudgeConfig, Recorded, RecordedJudge, Rule, UserCandidates
+from hardneg.negatives.judges import (
+    Evidence,
+    Fault,
+    Judge,
+    JudgeConfig,
+    Random,
+    Recorded,
+    RecordedJudge,
+    Rule,
+    RuleJudge,
+    UserCandidates,
+)
 from hardneg.negatives.judges.asked import AskedJudge
 from hardneg.negatives.judges.foretelling import JUDGING, foretell
 from hardneg.negatives.judges.judge_prompts import NAMES, digests
 from hardneg.pipeline.costs import Needed
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
 from hardneg.pipeline.serving import read_run, require_split_of
 from hardneg.pipeline.trees import controlled
 from hardneg.pipeline.writing import costs_of
 from hardneg.text import Estimate, Metered
 from hardneg.trees import Trees
 from hardneg.trees import folder as trees_folder
-from hardneg.types import Embeddings, Progress, blocks
+from hardneg.types import Embeddings, Floats, Progress, blocks
 
 RANKED = ("embeddings.safetensors",)
 """The files of a run that candidates follow from."""
+NO_LABEL_THERE = "the suspects that these are like have no label of it"
+NOTHING_LEARNT = (
+    "hidden train items have the scores of random ones, so that the rule learnt nothing and calls nothing liked"
+)
 HELD_OUT = "built with held-out data: its users have test pairs, and what has no label is held out"
 
 
@@ -59,13 +74,15 @@ DEFAULT = SuspectMining()
 
 @dataclass(frozen=True)
 class Sources:
-    """Folders that suspects are made from, as far as the judge needs them: a run, trees; and a language model."""
+    """What suspects are made from, as far as the judge needs it: a run, trees, a language model, suspects to be like."""
 
     run: Path | None = None
     trees: Path | None = None
     session: Session | None = None
     foretold: Callable[[Estimate], None] | None = field(default=None, compare=False)
     """Told what asking will take, before anything is asked."""
+    like: Path | None = None
+    """Of the judge random: a suspects folder. What has no label there has none here."""
 
 
 def mine_suspects(
@@ -86,7 +103,10 @@ def mine_suspects(
     judge = options.judge.build(evidence)
     candidates = _candidates(data, judge, sources.run, options, progress)
     foretold = _foretell(judge, candidates, sources)
-    found = candidates.judged(judge.probabilities(candidates.users, candidates.items), judge.name)
+    probabilities = judge.probabilities(candidates.users, candidates.items)
+    if sources.like is not None:
+        probabilities = _unlabelled_like(suspects.read(sources.like, data), data, candidates, probabilities, evidence)
+    found = candidates.judged(probabilities, judge.name)
     rejected, ledger = account(evidence.faults, data.vocabulary)
     suspects.write(
         out,
@@ -96,18 +116,19 @@ def mine_suspects(
         config=settings,
         inputs=inputs,
         ledger=ledger,
-        notes=_notes(data, options),
+        notes=_notes(data, options, judge, candidates) | _chosen(sources, split_folder),
         costs=_costs(sources, meter, foretold),
     )
 
 
-def rate_of(folder: Path, split_folder: Path) -> float:
-    """Share of the labelled candidates of a suspects folder that are liked (probability 0.5 or more)."""
+def rate_of(folder: Path, split_folder: Path, threshold: float = suspects.THRESHOLD) -> float:
+    """Share of the labelled candidates of a suspects folder that are liked: of the threshold or more, which should be
+    that of the run whose control this is."""
     hash_of_same_split(folder, suspects.KIND, split_folder)
     found = suspects.read(folder, splits.read(split_folder))
     if not found.labelled.any():
         raise DataError(f"{folder} has no labelled candidate, so no rate; judge again, or give a rate")
-    return len(found.above()) / int(found.labelled.sum())
+    return len(found.above(threshold)) / int(found.labelled.sum())
 
 
 def top_candidates(
@@ -159,10 +180,34 @@ def _described(split_folder: Path, sources: Sources, options: SuspectMining) -> 
         model = sources.session.model
         settings |= {"model": model.name, "prompts": digests(*NAMES)}
         inputs["model"] = model.identity
+    if sources.like is not None:
+        inputs |= _like(sources.like, split_folder, options)
     if isinstance(options.judge, Recorded):
         path = options.judge.labels
         inputs["labels"] = artifacts.folder_hash(path) if path.is_dir() else artifacts.file_hash(path)
     return settings, inputs
+
+
+def _like(folder: Path, split_folder: Path, options: SuspectMining) -> dict[str, str]:
+    """Its hash, where it changes anything."""
+    if not isinstance(options.judge, Random):
+        raise ConfigError(
+            f"found suspects {folder} to be like, which judge {options.judge.kind} never is; leave it out"
+        )
+    found = hash_of_same_split(folder, suspects.KIND, split_folder)
+    return {"like": found} if artifacts.manifest_of(folder, suspects.KIND)["notes"]["unlabelled"] else {}
+
+
+def _unlabelled_like(
+    like: suspects.Suspects, data: Split, candidates: UserCandidates, probabilities: Floats, evidence: Evidence
+) -> Floats:
+    """The probabilities without those of candidates that have no label in `like`."""
+    without = like.where(~like.labelled).pairs(data.train)
+    users = np.broadcast_to(candidates.users[:, None], candidates.items.shape)
+    lacking = (candidates.items >= 0) & without.contains(users, np.maximum(candidates.items, 0))
+    pairs = zip(users[lacking].tolist(), candidates.items[lacking].tolist(), strict=True)
+    evidence.faults.extend(Fault(user, item, NO_LABEL_THERE) for user, item in pairs)
+    return np.where(lacking, np.nan, probabilities)
 
 
 def _codes(folder: Path | None, data: Split, options: SuspectMining) -> Trees | None:
@@ -195,10 +240,20 @@ def _foretell(judge: Judge, candidates: UserCandidates, sources: Sources) -> Est
     return foretold
 
 
-def _notes(data: Split, options: SuspectMining) -> dict[str, Any]:
+def _notes(data: Split, options: SuspectMining, judge: Judge, candidates: UserCandidates) -> dict[str, Any]:
     notes: dict[str, Any] = {"train users": int((data.train.counts > 0).sum())}
-    released = isinstance(options.judge, Recorded) and options.judge.labels.is_dir()
-    return notes | ({"warning": HELD_OUT} if released else {})
+    if isinstance(options.judge, Recorded) and options.judge.labels.is_dir():
+        notes[suspects.WARNING] = HELD_OUT
+    if isinstance(judge, RecordedJudge) and judge.unlabelled is not None:
+        n = judge.n_filled(candidates.users, candidates.items)
+        notes[suspects.FILLED] = {"candidates": n, "with": judge.unlabelled}
+    if isinstance(judge, RuleJudge) and judge.calibration.is_flat:
+        notes["rule"] = NOTHING_LEARNT
+    return notes
+
+
+def _chosen(sources: Sources, split_folder: Path) -> dict[str, str]:
+    return inherited(sources.trees, sources.like) if sources.run is None else chosen_by(split_folder)
 
 
 def _costs(sources: Sources, meter: Metered | None, foretold: Estimate) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning.alignment import mean_cosine, procrustes, turned
 from hardneg.models import LightGCN
 from hardneg.negatives import LabelOptions, MixGCF, labels
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import chosen_by, hash_of_same_split
 from hardneg.pipeline.places import text_places
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
 from hardneg.text import encoded
@@ -66,7 +66,8 @@ def label(
     embeddings = _tables(model, run_folder)
     drawn = labels.draw_labels(embeddings, data.train, mixgcf, options, progress=progress)
     items = embeddings.final_items.numpy()
-    notes: dict[str, Any] = {"pairs": len(data.train), **labels.likeness(drawn.vectors, items, data.train)}
+    notes: dict[str, Any] = {"pairs": len(data.train), **chosen_by(split_folder)}
+    notes |= labels.likeness(drawn.vectors, items, data.train)
     if onto is not None:
         places = text_places(onto, len(items), items.shape[1], seed=map_seed)
         drawn, embeddings = _turned(drawn, embeddings, procrustes(items, places))
@@ -84,12 +85,17 @@ def made_by(
 ) -> tuple[Embeddings, MixGCF, LabelOptions]:
     """The tables, sampler and options that labels were drawn with, to draw further ones alike.
 
-    Raises ConfigError where the labels come from another run.
+    Raises ConfigError where the labels come from another run, or were turned after they were drawn.
     """
     config = _mixgcf_run(run_folder, split_folder)
     manifest = artifacts.manifest_of(label_folder, labels.KIND)
     if manifest["made_from"]["run"] != artifacts.folder_hash(run_folder, TRAINED):
         raise ConfigError(f"{label_folder} was not made from {run_folder}; give the run that these labels come from")
+    if "onto" in manifest["made_from"] or "turned at random" in manifest["config"]:
+        raise ConfigError(
+            f"{label_folder} was turned after it was drawn (onto texts, or at random), so that further draws lie "
+            "elsewhere; give labels made without --onto, or leave the run out"
+        )
     assert isinstance(config.sampler, MixGCF)
     said = {name: value for name, value in manifest["config"].items() if name != "mixgcf"}
     options: LabelOptions = parse(LabelOptions, said, where=str(label_folder / artifacts.MANIFEST))

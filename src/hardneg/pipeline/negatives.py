@@ -13,7 +13,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.negatives import Retrieved, controls, labels, mined, random_like
 from hardneg.negatives.retrieved import retrieve, tabulate
 from hardneg.pipeline.costs import needed_by
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import hash_of_same_split, inherited
 from hardneg.random import generator
 from hardneg.text import TextEncoder, item_texts, profiles
 from hardneg.types import Progress
@@ -59,7 +59,8 @@ def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
         return
     data = splits.read(split_folder)
     made = random_like(mined.read(like, data.vocabulary, len(data.train)), generator(seed, "random vectors"))
-    mined.write(out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config=settings, inputs=inputs)
+    nothing, notes = pl.DataFrame(schema=mined.SCHEMA), inherited(like)
+    mined.write(out, made, nothing, NOTHING_REFUSED, config=settings, inputs=inputs, notes=notes)
 
 
 def mine_shuffled(split_folder: Path, like: Path, out: Path, seed: int) -> None:
@@ -76,7 +77,8 @@ def mine_shuffled(split_folder: Path, like: Path, out: Path, seed: int) -> None:
     made = controls.shuffled(mined.read(like, data.vocabulary, len(data.train)), order)
     table = controls.shuffled_table(read_parquet(like / "negatives.parquet"), order, data.train, data.vocabulary)
     costs = needed_by(like).as_costs() | {"llm_calls": 0, "llm_tokens": 0, "money": 0.0}
-    mined.write(out, made, table, NOTHING_REFUSED, config=settings, inputs=inputs, costs=costs)
+    notes = inherited(like)
+    mined.write(out, made, table, NOTHING_REFUSED, config=settings, inputs=inputs, notes=notes, costs=costs)
 
 
 def mine_from_labels(split_folder: Path, label_folder: Path, out: Path, what: Literal["positive", "labels"]) -> None:
@@ -91,4 +93,5 @@ def mine_from_labels(split_folder: Path, label_folder: Path, out: Path, what: Li
     data = splits.read(split_folder)
     given = labels.read(label_folder, data.train)
     made = controls.of_labels(given) if what == "labels" else controls.of_positives(given, data.train)
-    mined.write(out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config=settings, inputs=inputs)
+    nothing, notes = pl.DataFrame(schema=mined.SCHEMA), inherited(label_folder)
+    mined.write(out, made, nothing, NOTHING_REFUSED, config=settings, inputs=inputs, notes=notes)

@@ -8,16 +8,39 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 
+VALID = "valid"
+"""Note of a folder that comes from a run: hash of the validation pairs that chose the run's epoch."""
+
+
+def chosen_by(split_folder: Path) -> dict[str, str]:
+    """The note VALID of what comes from a run of this split. A note and no input: keys do not know of it."""
+    return {VALID: artifacts.file_hash(split_folder / "valid.parquet")}
+
+
+def inherited(*folders: Path | None) -> dict[str, str]:
+    """The note VALID of what comes from these folders of one split; nothing where none of them has it."""
+    there = [folder for folder in folders if folder is not None]
+    notes = [artifacts.manifest_of(folder, str(artifacts.kind_at(folder)))["notes"] for folder in there]
+    found = [str(note[VALID]) for note in notes if VALID in note]
+    return {VALID: found[0]} if found else {}
+
 
 def hash_of_same_split(folder: Path, kind: str, split_folder: Path) -> str:
     """The folder's content hash, once it is sure that it was made from what this split may be learnt from.
 
-    Another split of the same data may have as many train pairs, and have learnt from this one's test pairs.
+    Another split of the same data may have as many train pairs, and have learnt from this one's test pairs. Where the
+    folder says so (VALID), the run that it comes from was chosen by this split's validation pairs, too.
     """
-    made_from = artifacts.manifest_of(folder, kind)["made_from"]
-    if made_from.get("learnt from") != splits.learnt_from_hash(split_folder):
+    manifest = artifacts.manifest_of(folder, kind)
+    if manifest["made_from"].get("learnt from") != splits.learnt_from_hash(split_folder):
         raise ConfigError(
             f"{folder} was made from another split than {split_folder}; make these {kind} from this split"
+        )
+    chosen = chosen_by(split_folder)
+    if manifest["notes"].get(VALID, chosen[VALID]) != chosen[VALID]:
+        raise ConfigError(
+            f"{folder} comes from a run that other validation pairs chose than those of {split_folder}, which may be "
+            f"test pairs here; make these {kind} from this split"
         )
     return artifacts.folder_hash(folder)
 
@@ -32,9 +55,18 @@ def is_pooled(tuned_folder: Path) -> bool:
 
 
 def dataset_of(split_folder: Path) -> str:
-    """Hash of the dataset that a split divides; of the split itself where it does not say."""
-    made_from = artifacts.manifest_of(split_folder, "split")["made_from"]
-    return str(made_from.get("dataset", splits.learnt_from_hash(split_folder)))
+    """Hash of the dataset that a split divides, also where noise was put into the split afterwards.
+
+    It is the dataset folder as imported: the same raw data imported again with other filters is taken for other data.
+    Raises ConfigError where the split does not say, as one by an older `hardneg data noise`.
+    """
+    made_from = artifacts.manifest_of(split_folder, splits.KIND)["made_from"]
+    if "dataset" not in made_from:
+        raise ConfigError(
+            f"{split_folder} does not say which dataset it divides, so nobody can tell what has seen its test pairs; "
+            "make the split again"
+        )
+    return str(made_from["dataset"])
 
 
 def hash_of_transferable(folder: Path, kind: str, split_folder: Path) -> str:
@@ -42,11 +74,13 @@ def hash_of_transferable(folder: Path, kind: str, split_folder: Path) -> str:
 
     That one's train pairs are this one's test pairs. Sets of other data, and this split itself, are welcome.
     """
-    made_from = artifacts.manifest_of(folder, kind)["made_from"]
+    manifest, chosen = artifacts.manifest_of(folder, kind), chosen_by(split_folder)[VALID]
+    made_from, notes = manifest["made_from"], manifest["notes"]
     learnt, dataset = splits.learnt_from_hash(split_folder), dataset_of(split_folder)
     numbers = [name.removeprefix("dataset ") for name in made_from if name.startswith("dataset ")]
     for number in numbers:
-        if made_from[f"dataset {number}"] == dataset and made_from[f"learnt from {number}"] != learnt:
+        same = made_from[f"learnt from {number}"] == learnt and notes.get(f"{VALID} {number}", chosen) == chosen
+        if made_from[f"dataset {number}"] == dataset and not same:
             raise ConfigError(
                 f"{folder} has learnt from another split of the data of {split_folder}, whose test pairs it may have "
                 "seen; pool other data, or this split"

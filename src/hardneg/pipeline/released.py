@@ -14,6 +14,7 @@ from hardneg.evaluation.released import PROTOCOL, WARNING, ReleasedMask, release
 from hardneg.negatives import suspects
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.pipeline.serving import METRICS, read_run, require_split_of, write_evaluation
+from hardneg.pipeline.training import RUN
 
 RELEASED = f"evaluation-{PROTOCOL}"
 KIND = "evaluation under the released mask"
@@ -30,16 +31,17 @@ def evaluate_released(
     suspects_folder: Path,
     metrics: tuple[str, ...] = METRICS,
     *,
-    threshold: float = suspects.THRESHOLD,
+    threshold: float | None = None,
     shortlist: bool = False,
 ) -> Path:
     """Score a run on the test pairs under the released mask, its added positives being the suspects from the threshold on.
 
+    threshold: None for that of the run, .5 where it has none. shortlist: as in `evaluate_run`, of which no key knows.
     Writes into the run's `evaluation-released-dtl/`; the honest `evaluation/` stays as it is, and no stage reads this
     folder in its place.
     """
     require_split_of(run_folder, split_folder)
-    out = run_folder / RELEASED
+    out, threshold = run_folder / RELEASED, _threshold(run_folder, threshold)
     settings, inputs = _described(run_folder, split_folder, suspects_folder, metrics, threshold)
     if artifacts.key_at(out) == artifacts.key_of(KIND, settings, inputs):
         return out
@@ -59,11 +61,20 @@ def evaluated_released(
     suspects_folder: Path,
     metrics: tuple[str, ...] = METRICS,
     *,
-    threshold: float = suspects.THRESHOLD,
+    threshold: float | None = None,
 ) -> bool:
     """True where `evaluate_released` would find its work done."""
-    settings, inputs = _described(run_folder, split_folder, suspects_folder, metrics, threshold)
+    chosen = _threshold(run_folder, threshold)
+    settings, inputs = _described(run_folder, split_folder, suspects_folder, metrics, chosen)
     return artifacts.key_at(run_folder / RELEASED) == artifacts.key_of(KIND, settings, inputs)
+
+
+def _threshold(run_folder: Path, given: float | None) -> float:
+    """The one given; else from which probability on the run's own suspects counted."""
+    if given is not None:
+        return given
+    used = artifacts.manifest_of(run_folder, RUN)["config"].get("suspects") or {}
+    return float(used.get("threshold", suspects.THRESHOLD))
 
 
 def _described(

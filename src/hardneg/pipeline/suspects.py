@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,10 +56,24 @@ class Used:
 
 
 def use(split: Split, config: SuspectsUse | None, folder: Path | None) -> Used:
-    """Read a suspects folder and apply what the run's settings say; without either, train pairs alone."""
+    """Read a suspects folder and apply what the run's settings say; without either, train pairs alone.
+
+    The notes also hold what the folder warns of.
+    """
     if config is None or folder is None:
         return Used(split.train, split.train)
-    return used(split.train, suspects.read(folder, split), config)
+    found, said = used(split.train, suspects.read(folder, split), config), warning_of(folder)
+    return replace(found, notes=found.notes | ({"suspects warning": said} if said else {}))
+
+
+def warning_of(folder: Path) -> str:
+    """What whoever uses a suspects folder must be told: held-out pairs decided its labels, labels were put in; or ""."""
+    notes = artifacts.manifest_of(folder, suspects.KIND)["notes"]
+    filled = notes.get(suspects.FILLED)
+    said = [notes[suspects.WARNING]] if suspects.WARNING in notes else []
+    if filled:
+        said.append(f"{filled['candidates']:,} candidates without a label are taken for {filled['with']:g}")
+    return "; ".join(said)
 
 
 def used(train: Interactions, judged: Suspects, config: SuspectsUse) -> Used:

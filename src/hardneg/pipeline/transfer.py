@@ -16,7 +16,7 @@ from hardneg.finetuning.alignment import random_rotation, turned
 from hardneg.finetuning.sets import Labelled, drawn, levelled, membership, pooled, thinned
 from hardneg.llm.local.weights import Source
 from hardneg.negatives import labels
-from hardneg.pipeline.origins import POOLED, dataset_of, hash_of_same_split
+from hardneg.pipeline.origins import POOLED, dataset_of, hash_of_same_split, inherited
 from hardneg.pipeline.tuning import FinetuneConfig, Material, inputs_of, made_from, tune_into
 from hardneg.types import Progress
 
@@ -52,6 +52,8 @@ def finetune_pooled(
     for number, one in enumerate(sets, 1):
         origin = made_from(one.split, one.profiles, one.labels) | {"dataset": dataset_of(one.split)}
         inputs |= {f"{name} {number}": found for name, found in origin.items()}
+    numbered = enumerate(sets, 1)
+    chosen = {f"{name} {number}": valid for number, one in numbered for name, valid in inherited(one.labels).items()}
     settings = {"base": source.name, **config.model_dump(mode="json"), POOLED: len(sets), "pairs each": pairs_each}
 
     def read() -> Material:
@@ -59,7 +61,7 @@ def finetune_pooled(
         shown = [thinned(one, drawn(len(one[0].pairs))[:pairs_each]) for one in whole]
         return *pooled(shown), membership(shown)
 
-    tune_into(out, source, config, read, settings=settings, inputs=inputs, progress=progress)
+    tune_into(out, source, config, read, settings=settings, inputs=inputs, chosen=chosen, progress=progress)
 
 
 def levelled_of(one: DataSet) -> Labelled:
@@ -84,7 +86,8 @@ def turn_labels(split_folder: Path, label_folder: Path, out: Path, *, seed: int 
         return
     given = labels.read(label_folder, splits.read(split_folder).train)
     rotation = random_rotation(given.items.shape[1], seed=seed)
-    with artifacts.writing(out, labels.KIND, settings, inputs, {"pairs": len(given.vectors)}) as folder:
+    notes = {"pairs": len(given.vectors), **inherited(label_folder)}
+    with artifacts.writing(out, labels.KIND, settings, inputs, notes) as folder:
         for name in (labels.VECTORS, labels.USERS, labels.ITEMS):
             np.save(folder / name, turned(np.load(label_folder / name, allow_pickle=False), rotation))
         shutil.copy(label_folder / labels.SOURCES, folder / labels.SOURCES)

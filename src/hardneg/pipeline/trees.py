@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
 from hardneg.pipeline.serving import require_split_of
 from hardneg.random import generator
 from hardneg.text import encoded
@@ -51,6 +51,7 @@ def grow_trees(
     data = splits.read(split_folder)
     structural, notes = structural_codes(data.train, config, progress)
     points, source = _points(run, vectors)
+    notes |= {} if run is None else chosen_by(split_folder)
     if run is not None:
         points = only_trained(points, data.train)
     trees = Trees(structural, semantic_codes(points, config, progress), source)
@@ -68,7 +69,7 @@ def control_trees(split_folder: Path, like: Path, out: Path, control: Control, s
         return
     data = splits.read(split_folder)
     trees = controlled(folder.read(like, data.train.n_items), control, seed)
-    folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes={})
+    folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=inherited(like))
 
 
 def controlled(trees: Trees, control: Control, seed: int) -> Trees:

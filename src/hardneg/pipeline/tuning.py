@@ -42,7 +42,7 @@ from hardneg.finetuning.sets import levelled
 from hardneg.llm.local.weights import Source
 from hardneg.negatives import labels, mined
 from hardneg.pipeline.costs import needed_by
-from hardneg.pipeline.origins import hash_of_same_split, hash_of_transferable, is_pooled
+from hardneg.pipeline.origins import hash_of_same_split, hash_of_transferable, inherited, is_pooled
 from hardneg.text import profiles
 from hardneg.types import Floats, Indices, Progress
 
@@ -91,7 +91,8 @@ def finetune(
         shown, given = inputs_of(splits.read(split_folder), read_profiles, label_folder)
         return shown, given.vectors, None
 
-    tune_into(out, source, config, read, settings=config.settings(_name(source)), inputs=inputs, progress=progress)
+    settings, chosen = config.settings(_name(source)), inherited(label_folder)
+    tune_into(out, source, config, read, settings=settings, inputs=inputs, chosen=chosen, progress=progress)
 
 
 Material = tuple[Inputs, Floats, Indices | None]
@@ -106,14 +107,18 @@ def tune_into(
     *,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
+    chosen: Mapping[str, str],
     progress: Progress | None = None,
 ) -> None:
-    """Tune a base on what `read` returns, into a tuned folder; nothing is read where that stands."""
+    """Tune a base on what `read` returns, into a tuned folder; nothing is read where that stands.
+
+    chosen: notes of the validation pairs that chose the runs behind the labels (`inherited`).
+    """
     key = artifacts.key_of(TUNED, settings, inputs)
     if artifacts.finished(out, key):
         return
     shown, given, sets = read()
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any] = {**chosen}
     with artifacts.writing(out, TUNED, settings, inputs, notes) as folder:
         spaces = Spaces(Space.of(shown.users), Space.of(shown.items), Space.of(np.asarray(given, np.float32)))
         writer, template = _opened(source, config, spaces)
@@ -155,7 +160,7 @@ def mine_synthesised(
     if isinstance(writer, Writer):
         writer.fold()
     notes: dict[str, Any] = {"source": _who(tuned_folder, source), "pairs": len(shown.pairs)}
-    notes |= {"ledger": as_notes(shown.ledger(template))}
+    notes |= {"ledger": as_notes(shown.ledger(template)), **inherited(label_folder)}
     with artifacts.writing(out, mined.KIND, settings, inputs, notes) as folder:
         path = synthesise(writer, template, shown, folder, config, key=key, progress=progress)
         missing = int(np.isnan(np.load(path, mmap_mode="r", allow_pickle=False)[:, 0]).sum())
@@ -208,5 +213,5 @@ def _name(source: Source | None) -> str:
 def _who(tuned_folder: Path, source: Source | None) -> str:
     """For tables: what wrote the vectors."""
     tuned = artifacts.manifest_of(tuned_folder, TUNED)["config"]["tuning"]["epochs"] > 0
-    writer = "a perceptron of embeddings (no language model)" if source is None else source.name
-    return f"synthesised by {'tuned' if tuned else 'untuned'} {writer}"
+    writer = "perceptron of embeddings (no language model)" if source is None else source.name
+    return f"synthesised by {'a tuned' if tuned else 'an untuned'} {writer}"

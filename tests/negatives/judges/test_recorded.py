@@ -10,7 +10,7 @@ import pytest
 
 from hardneg.data import Split
 from hardneg.errors import DataError
-from hardneg.negatives.judges import Evidence, Fault, Labels, Recorded, read_labels
+from hardneg.negatives.judges import Evidence, Fault, Labels, Recorded, RecordedJudge, read_labels
 from hardneg.negatives.judges.recorded import NO_LABEL, NOT_IN_FILE, OBSERVED, UNKNOWN
 
 
@@ -30,6 +30,37 @@ def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_pat
         Fault(1, free[2], NOT_IN_FILE),
         Fault(1, free[1], NO_LABEL),
     ]
+
+
+def test_what_is_filled_is_counted_and_what_the_file_does_not_have_stays_without(split: Split, tmp_path: Path) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    text = f"user_id,item_id,label\nu1,i{free[0]},0.2\nu1,i{free[1]},\n"
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    evidence = Evidence(split)
+    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=1).build(evidence)
+    candidates = np.array([1]), np.array([[*free, -1]])
+    np.testing.assert_array_equal(judge.probabilities(*candidates), [[0.2, 1.0, np.nan, np.nan]])
+    assert isinstance(judge, RecordedJudge)
+    assert judge.n_filled(*candidates) == 1
+    assert [fault.reason for fault in evidence.faults] == [NOT_IN_FILE]
+
+
+def test_a_setting_that_came_later_is_not_said_where_it_holds(tmp_path: Path) -> None:
+    """So that folders made before keep their keys."""
+    assert "unlabelled" not in Recorded(labels=tmp_path).model_dump(mode="json")
+    assert Recorded(labels=tmp_path, unlabelled=0).model_dump(mode="json")["unlabelled"] == 0
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_what_has_no_label_gets_the_one_asked_for(split: Split, tmp_path: Path, probability: float) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    (tmp_path / "labels.csv").write_text(f"user_id,item_id,label\nu1,i{free[0]},0.25\nu1,i{free[1]},\n")
+    evidence = Evidence(split)
+    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=probability).build(evidence)
+    found = judge.probabilities(np.array([1]), np.array([[free[0], free[1], free[2]]]))
+    np.testing.assert_array_equal(found, [[0.25, probability, np.nan]])  # what the file does not have stays without
+    assert evidence.faults == [Fault(1, free[2], NOT_IN_FILE)]
+    assert judge.name == f"recorded, no label as {probability:g}"
 
 
 def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:

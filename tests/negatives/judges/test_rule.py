@@ -12,7 +12,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.negatives.candidates import UniformCandidates
 from hardneg.negatives.judges import Calibration, Evidence, Rule, calibrate
 from hardneg.negatives.judges.judge import histories
-from hardneg.negatives.judges.rule import best_prefix, hide_one
+from hardneg.negatives.judges.rule import _isotonic, best_prefix, hide_one
 from hardneg.random import Stream, generator
 from hardneg.trees import PathCodes, Trees
 
@@ -94,6 +94,26 @@ def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any
     assert found.threshold == thresholds[int(np.argmax(youden))]
     assert (np.diff(found.probability) >= 0).all()
     assert found(np.array([0.0]))[0] < 0.5 <= found(np.array([found.threshold]))[0]
+
+
+@pytest.mark.parametrize("n_users", [10, 11, 49, 93])
+@pytest.mark.parametrize("against", [3, 5, 7])
+def test_codes_that_say_nothing_call_nobody_liked_however_numbers_round(n_users: int, against: int) -> None:
+    """All scores equal, and two scores that hidden and random items have equally often: one half but for rounding."""
+    flat = PathCodes.of_texts(["0"] * 40)
+    pairs = np.array([(user, (user + k) % 40) for user in range(n_users) for k in range(3)]).T
+    train = Interactions.of(*pairs, n_users=n_users, n_items=40)
+    found = calibrate(train, Trees(flat, flat, "made up"), against=against)
+    assert found.is_flat
+    assert found(np.array([0.0, 1.0, 5.0])).max() < 0.5
+    rng = np.random.default_rng(n_users)
+    liked = rng.integers(5, size=n_users).astype(float)
+    pooled = _isotonic(liked + 1, np.repeat(liked, against))
+    assert not pooled.is_flat
+    same = _isotonic(liked, np.repeat(liked, against))
+    assert same.is_flat
+    assert (same.probability < 0.5).all()
+    assert same.threshold == np.inf
 
 
 def test_a_threshold_that_is_given_is_where_half_is(split: Split, codes: Trees, users: Any, candidates: Any) -> None:

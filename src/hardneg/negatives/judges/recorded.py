@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from hardneg.config import Config
+from hardneg.config import Config, later
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.sources.dtlns import LABEL, released_labels
@@ -31,8 +31,11 @@ class Recorded(Config):
 
     kind: Literal["recorded"] = "recorded"
     labels: Path
-    """Parquet or CSV with user_id, item_id, label (0 to 1, empty for none); or the folder that DTL-NS released."""
-    unlabelled: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Parquet or CSV with user_id, item_id, label (0 to 1, empty for none); or the folder that DTL-NS released.
+
+    Of that folder alone it is known that held-out pairs decided its labels, and suspects from it carry a warning. A
+    file says nothing of who made it: whoever writes the released labels into one knows where they are from."""
+    unlabelled: Annotated[float, Field(ge=0, le=1)] | None = later(None)
     """Probability in place of a label that the file has none of; two runs, with 0 and 1, bound what the labels may be."""
 
     def build(self, evidence: Evidence) -> Judge:
@@ -41,9 +44,8 @@ class Recorded(Config):
         labels = Labels.of(table, evidence.split, evidence.faults)
         if self.unlabelled is None:
             return RecordedJudge(labels, evidence.faults)
-        return RecordedJudge(
-            labels.filled(self.unlabelled), evidence.faults, f"recorded, no label as {self.unlabelled:g}"
-        )
+        name = f"recorded, no label as {self.unlabelled:g}"
+        return RecordedJudge(labels, evidence.faults, name, self.unlabelled)
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,6 @@ class Labels:
         order = np.argsort(keys)
         return order, keys[order]
 
-    def filled(self, probability: float) -> Labels:
-        """The same, with this label for what has none."""
-        return replace(self, label=np.where(np.isnan(self.label), probability, self.label))
-
     def candidates(self) -> UserCandidates:
         """The pairs of the file as candidates, in its order."""
         return UserCandidates.of_pairs(self.users, self.items)
@@ -98,22 +96,35 @@ class Labels:
 
 @dataclass(frozen=True)
 class RecordedJudge:
-    """Looks labels up. faults: gets the candidates of which the file says nothing."""
+    """Looks labels up. faults: gets the candidates of which the file says nothing. unlabelled: in place of a label that
+    the file has none of; None leaves it out."""
 
     labels: Labels
     faults: list[Fault]
     name: str = "recorded"
+    unlabelled: float | None = None
 
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
-        """(users, n); NaN for -1, for what the file does not have and for what has no label there."""
+        """(users, n); NaN for -1, for what the file does not have and, unless it is filled, for what has no label there."""
+        there, found = self._looked_up(users, candidates)
+        self._name(users, candidates, ~there, NOT_IN_FILE)
+        if self.unlabelled is not None:
+            return np.where(there & np.isnan(found), self.unlabelled, found)
+        self._name(users, candidates, there & np.isnan(found), NO_LABEL)
+        return found
+
+    def n_filled(self, users: Indices, candidates: Indices) -> int:
+        """How many candidates have a probability that the file has no label of."""
+        there, found = self._looked_up(users, candidates)
+        return 0 if self.unlabelled is None else int((there & np.isnan(found)).sum())
+
+    def _looked_up(self, users: Indices, candidates: Indices) -> tuple[Flags, Floats]:
+        """(users, n) twice: is it in the file, and its label there."""
         order, keys = self.labels.by_pair
         wanted = users[:, None] * self.labels.n_items + candidates
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         there = (keys[places] == wanted) & (candidates >= 0)
-        found = np.where(there, self.labels.label[order[places]], np.nan)
-        self._name(users, candidates, ~there, NOT_IN_FILE)
-        self._name(users, candidates, there & np.isnan(found), NO_LABEL)
-        return found
+        return there, np.where(there, self.labels.label[order[places]], np.nan)
 
     def _name(self, users: Indices, candidates: Indices, which: Flags, reason: str) -> None:
         rows, columns = np.nonzero(which & (candidates >= 0))

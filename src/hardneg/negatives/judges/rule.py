@@ -22,6 +22,9 @@ from hardneg.random import Stream, generator
 from hardneg.trees import Trees, best_in_history
 from hardneg.types import Floats, Indices
 
+NO_INFORMATION = 1e-9
+"""A probability that is as near to 0.5 is one half but for rounding, which tells nothing of the score."""
+
 By = Literal["levels", "share"]
 """How a common prefix is measured."""
 
@@ -34,7 +37,10 @@ class Rule(Config):
     """levels: of the common prefix, as the paper's prompt has it. share: of the shorter code that they are, as its sampler
     has it; codes have different lengths."""
     threshold: Annotated[float, Field(gt=0)] | None = None
-    """Score from which a candidate counts as liked (probability 0.5); without, hidden train pairs set it."""
+    """Score from which a candidate counts as liked (probability 0.5); without, hidden train pairs set it.
+
+    They set it against items drawn evenly from all unobserved ones, with trees that have seen the hidden pairs. A
+    model's top candidates are another crowd: 0.5 is not one half for them."""
     against: PositiveInt = 5
     """Random unobserved items beside each hidden train item."""
     seed: int = 0
@@ -71,6 +77,11 @@ class Calibration:
     def __call__(self, scores: Floats) -> Floats:
         """Probabilities of scores of any shape."""
         return np.interp(scores, self.scores, self.probability)
+
+    @property
+    def is_flat(self) -> bool:
+        """True where all scores have one probability: nothing was learnt."""
+        return bool(np.ptp(self.probability) <= 2 * NO_INFORMATION)
 
     @property
     def threshold(self) -> float:
@@ -118,7 +129,8 @@ def calibrate(train: Interactions, codes: Trees, by: By = "levels", *, against: 
 
     The probability of a score is that of a hidden item rather than a random unobserved one, both taken for equally
     frequent, made monotone (isotonic regression; Barlow et al., 1972). So probability 0.5 begins at the score that
-    separates them best (largest true minus false positive rate). The trees were grown with the hidden pairs, so that
+    separates them best (largest true minus false positive rate). Scores that hidden and random items have equally often
+    come to lie just below 0.5, else rounding would decide whether all or nobody is liked. The trees were grown with the hidden pairs, so that
     the separation looks better here than it is for new pairs. Raises DataError where no user has two train items.
     """
     users = np.flatnonzero(train.counts >= 2)
@@ -151,4 +163,6 @@ def _isotonic(liked: Floats, others: Floats) -> Calibration:
     of_liked = np.bincount(which[: len(liked)], minlength=len(scores)) / len(liked)
     of_others = np.bincount(which[len(liked) :], minlength=len(scores)) / len(others)
     share = of_liked / (of_liked + of_others)
-    return Calibration(scores, isotonic_regression(share, sample_weight=of_liked + of_others))
+    probability = isotonic_regression(share, sample_weight=of_liked + of_others)
+    tells_nothing = np.abs(probability - 0.5) <= NO_INFORMATION
+    return Calibration(scores, np.where(tells_nothing, 0.5 - NO_INFORMATION, probability))
