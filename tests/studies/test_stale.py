@@ -67,7 +67,7 @@ def test_where_nothing_is_noted_that_is_said_and_a_reason_stays(write_study: Wri
     shutil.rmtree(out / "asked")  # as an earlier version left it
     file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
     collected = write_results(Study.read(file, out))
-    assert "Nobody noted as what negatives 'n' of store were made" in (out / "tables.md").read_text()
+    assert "Made on store before it was noted what was asked: negatives 'n'." in (out / "tables.md").read_text()
     assert collected.remarks
     assert len(carried_out(file, out).failed) == 3, "a reason of this call wins over what stands"
     assert len(write_results(Study.read(file, out)).failed) == 3, "and stays"

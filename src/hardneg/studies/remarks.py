@@ -27,12 +27,18 @@ def _of_seeds(cell: Cell, done: int, seeds: int) -> str:
 
 def remarks_on(study: Study) -> list[str]:
     """Of the study as a whole."""
-    unsure = [
-        f"Nobody noted as what {one.named} of {one.split} were made: whether that is what the file asks now, a run of the "
-        "study tells; what stands is not trained again."
-        for one in study.stages.unsure(study.cells)
-    ]
-    return unsure + list(dict.fromkeys(_twins(study)))
+    return [*_unsure(study), *dict.fromkeys(_twins(study))]
+
+
+def _unsure(study: Study) -> Iterator[str]:
+    """Folders made before anyone noted as what."""
+    unsure = study.stages.unsure(study.cells)
+    for split in dict.fromkeys(one.split for one in unsure):
+        named = ", ".join(one.named for one in unsure if one.split == split)
+        yield (
+            f"Made on {split} before it was noted what was asked: {named}. Whether they are what the file asks now is "
+            "known once the study is run again, which trains nothing that stands."
+        )
 
 
 def _twins(study: Study) -> Iterator[str]:
