@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--rivals", type=int, default=1000, help="labels to be ranked among, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="OUT.md and OUT.parquet are written")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     split = splits.read(arguments.split)
     hash_of_same_split(arguments.labels, labels.KIND, arguments.split)
     given = labels.read(arguments.labels, split.train)

@@ -102,7 +102,7 @@ class Orchard:
         if like is not None:
             judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split)})
         mining = SuspectMining(judge=judge, candidates=spec.candidates)
-        pipeline.mine_suspects(self.split, out, Sources(run, trees), mining, progress)
+        pipeline.mine_suspects(self.split, out, Sources(run, trees, like=like), mining, progress)
 
     def _run(self, spec: RunSpec, config: RunConfig, what: str, progress: Progress | None) -> Path:
         return train_apart(self.split, self.shared, spec, config, what=what, device=self.device, progress=progress)
