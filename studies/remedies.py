@@ -1,0 +1,79 @@
+"""Remedies of eq. 6 to 10, each with written vectors, with random ones and with those of other pairs: validation Recall@20.
+
+    python studies/remedies.py data/store-split out/hnlmrec-search/shared/informative/negatives-full --l2 1e-2 --seeds 2
+
+NEGATIVES: a negatives folder of SPLIT with vectors. LightGCN with 3 hops, at most 150 epochs; nothing is tuned, and no test pair is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hardneg import api
+from hardneg.data import split as splits
+from hardneg.data.split import Split
+from hardneg.models import LightGCNConfig
+from hardneg.negatives import DNS, Mined, MixGCF, SamplerConfig, Semantic, Uniform, controls, mined, random_like
+from hardneg.random import generator
+from hardneg.training import FitConfig
+
+FROZEN = {"without_alignment": True, "detach_projector": True}
+REMEDIES: dict[str, dict[str, object]] = {
+    "norm matched": {},
+    "without alignment": {"without_alignment": True},
+    "frozen projector": FROZEN,
+    "centred": {"centred": True, "without_alignment": True},
+    "centred, frozen": {"centred": True, **FROZEN},
+    "frozen, on hard items": {"candidates": 10, **FROZEN},
+    "centred, frozen, on hard items": {"centred": True, "candidates": 10, **FROZEN},
+}
+
+
+def values(data: Split, sampler: SamplerConfig, vectors: Mined | None, fit: FitConfig, seeds: int) -> str:
+    """Mean and standard deviation of the best look at the validation pairs."""
+    found = []
+    for seed in range(seeds):
+        model = LightGCNConfig(hops=3).build(data.train, seed=seed)
+        trained = api.fit(model, data, sampler=sampler, mined=vectors, config=fit.model_copy(update={"seed": seed}))
+        found.append(trained.progressed.best_value)
+    return f"{np.mean(found):.4f} ± {np.std(found):.4f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("negatives", type=Path)
+    parser.add_argument("--l2", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--alphas", type=float, nargs="+", default=[0.1])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    data = splits.read(arguments.split)
+    written = mined.read(arguments.negatives, data.vocabulary, len(data.train))
+    order = generator(0, "shuffled pairs").permutation(len(data.train))
+    kinds = {
+        "written": written,
+        "random": random_like(written, generator(0, "random vectors")),
+        "shuffled": controls.shuffled(written, order),
+    }
+    fit = FitConfig(
+        learning_rate=arguments.learning_rate, l2=arguments.l2, epochs=arguments.epochs, check_every=5, patience=4
+    )
+    for sampler in (Uniform(), MixGCF(), DNS()):
+        print(f"{sampler.kind}: {values(data, sampler, None, fit, arguments.seeds)}\n", flush=True)
+    print("| alpha | remedy | " + " | ".join(kinds) + " |\n|" + " --- |" * (2 + len(kinds)))
+    for alpha in arguments.alphas:
+        for name, options in REMEDIES.items():
+            sampler = Semantic(alpha=alpha, match_norm=True, **options)  # type: ignore[arg-type]
+            cells = (values(data, sampler, vectors, fit, arguments.seeds) for vectors in kinds.values())
+            print(f"| {alpha:g} | {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
