@@ -68,10 +68,12 @@ def one_by_one(writer: Writer, template: Template, inputs: Inputs, rows: np.ndar
     kept = []
     for row in rows.tolist():
         user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
-        ids = [*template.prefix(inputs.user_profiles[user]), *template.suffix(inputs.item_profiles[item])]
+        prefix = template.prefix(inputs.user_profiles[user])
+        ids = [*prefix, *template.suffix(inputs.item_profiles[item])]
         batch = Batch(
             torch.tensor([ids], device=writer.device),
             torch.tensor([len(ids)], device=writer.device),
+            torch.tensor([len(prefix)], device=writer.device),
             tensor(inputs.users[[user]], writer.device),
             tensor(inputs.items[[item]], writer.device),
         )
