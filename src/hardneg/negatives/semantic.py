@@ -28,7 +28,8 @@ MEASURED = (
     SPREAD,
 )
 """What a run's metrics hold of every epoch (split "negatives"), means over pairs with a vector. The spread is that of a
-batch, 1 - ||mean||^2 / mean ||.||^2: near 0 the projector serves all pairs one vector, whatever their texts say."""
+batch, 1 - ||mean||^2 / mean ||.||^2: near 0 the projector serves all pairs one vector, whatever their texts say. Where norms are matched it also holds the spread of
+the items' norms, and does not show that all pairs have one direction (`diagnostics.nearest` does)."""
 
 
 class Semantic(Config):

@@ -51,10 +51,7 @@ def mine_retrieved(
 def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
     """The control: random vectors of the norms of another negatives folder, missing where those are missing."""
     settings = {"method": "random", "seed": seed}
-    inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
-        "like": hash_of_same_split(like, mined.KIND, split_folder),
-    }
+    inputs = _like(split_folder, like)
     if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
         return
     data = splits.read(split_folder)
@@ -66,10 +63,7 @@ def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
 def mine_shuffled(split_folder: Path, like: Path, out: Path, seed: int) -> None:
     """The control: another negatives folder with its pair rows permuted."""
     settings = {"method": "shuffled", "seed": seed}
-    inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
-        "like": hash_of_same_split(like, mined.KIND, split_folder),
-    }
+    inputs = _like(split_folder, like)
     if artifacts.finished(out, artifacts.key_of(mined.KIND, settings, inputs)):
         return
     data = splits.read(split_folder)
@@ -95,3 +89,11 @@ def mine_from_labels(split_folder: Path, label_folder: Path, out: Path, what: Li
     made = controls.of_labels(given) if what == "labels" else controls.of_positives(given, data.train)
     nothing, notes = pl.DataFrame(schema=mined.SCHEMA), inherited(label_folder)
     mined.write(out, made, nothing, NOTHING_REFUSED, config=settings, inputs=inputs, notes=notes)
+
+
+def _like(split_folder: Path, like: Path) -> dict[str, str]:
+    """Hashes of what a control of another negatives folder is made from."""
+    return {
+        "learnt from": splits.learnt_from_hash(split_folder),
+        "like": hash_of_same_split(like, mined.KIND, split_folder),
+    }
