@@ -10,6 +10,7 @@ from hardneg import pipeline
 from hardneg.config import Config
 from hardneg.pipeline import RunConfig
 from hardneg.studies.runs import by_epoch, slug
+from hardneg.studies.took import timed
 from hardneg.types import Progress
 
 
@@ -38,5 +39,6 @@ def train_apart(
     """
     run, fit = shared / f"run-{spec.run_name}", config.fit.model_copy(update={"seed": spec.seed})
     watch = None if progress is None else by_epoch(what, fit.epochs, progress)
-    pipeline.train(split, run, config.model_copy(update={"fit": fit}), device=device, watch=watch)
+    with timed(run):
+        pipeline.train(split, run, config.model_copy(update={"fit": fit}), device=device, watch=watch)
     return run

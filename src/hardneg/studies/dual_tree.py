@@ -13,6 +13,7 @@ from hardneg.config import Config
 from hardneg.negatives.judges import All, Random, Rule
 from hardneg.pipeline import RunConfig, Sources, SuspectMining
 from hardneg.studies.apart import RunSpec, train_apart
+from hardneg.studies.took import timed
 from hardneg.trees import TreesConfig
 from hardneg.types import Progress
 
@@ -84,7 +85,8 @@ class Orchard:
     def grow(self, spec: GrownSpec, config: RunConfig, out: Path, progress: Progress | None) -> None:
         """Train the run, where it does not stand, and grow the trees. config: the run's settings."""
         run = self._run(spec.run, config, "the run that a tree grows from", progress)
-        pipeline.grow_trees(self.split, out, spec.options, run=run, progress=progress)
+        with timed(out):
+            pipeline.grow_trees(self.split, out, spec.options, run=run, progress=progress)
 
     def judge(
         self,
@@ -102,7 +104,8 @@ class Orchard:
         if like is not None:
             judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split)})
         mining = SuspectMining(judge=judge, candidates=spec.candidates)
-        pipeline.mine_suspects(self.split, out, Sources(run, trees, like=like), mining, progress)
+        with timed(out):
+            pipeline.mine_suspects(self.split, out, Sources(run, trees, like=like), mining, progress)
 
     def _run(self, spec: RunSpec, config: RunConfig, what: str, progress: Progress | None) -> Path:
         return train_apart(self.split, self.shared, spec, config, what=what, device=self.device, progress=progress)

@@ -22,6 +22,7 @@ from hardneg.finetuning import (
 from hardneg.negatives import LabelOptions
 from hardneg.pipeline import FinetuneConfig, RunConfig
 from hardneg.studies.apart import RunSpec, train_apart
+from hardneg.studies.took import timed
 from hardneg.types import Progress
 
 
@@ -100,7 +101,8 @@ class Place:
         """
         labels = self._labels(spec.labels, mixgcf, progress)
         if isinstance(spec, FromLabelsSpec):
-            pipeline.mine_from_labels(self.split, labels, out, spec.method)
+            with timed(out):
+                pipeline.mine_from_labels(self.split, labels, out, spec.method)
         else:
             self._synthesise(spec, labels, out, progress)
 
@@ -108,14 +110,18 @@ class Place:
         what = "the MixGCF that labels come from"
         run = train_apart(self.split, self.shared, spec, mixgcf, what=what, device=self.device, progress=progress)
         labels = self.shared / f"labels-{spec.run_name}-draws{spec.draws}"
-        pipeline.label(self.split, run, labels, LabelOptions(draws=spec.draws), progress)
+        with timed(labels):
+            pipeline.label(self.split, run, labels, LabelOptions(draws=spec.draws), progress)
         return labels
 
     def _synthesise(self, spec: SynthesisedSpec, labels: Path, out: Path, progress: Progress | None) -> None:
         source = None if spec.base == NO_BASE else base(spec.base, device=self.device)
         profiles = None if source is None else self.shared / spec.profiles.name
         if profiles is not None:
-            pipeline.profile(self.split, profiles, shuffle_titles=spec.profiles.shuffle_titles)
+            with timed(profiles):
+                pipeline.profile(self.split, profiles, shuffle_titles=spec.profiles.shuffle_titles)
         tuned = out.with_name(out.name.replace("negatives-", "tuned-", 1))
-        pipeline.finetune(self.split, profiles, labels, tuned, source, spec.config(), progress)
-        pipeline.mine_synthesised(self.split, profiles, labels, tuned, out, source, spec.synthesis, progress)
+        with timed(tuned):
+            pipeline.finetune(self.split, profiles, labels, tuned, source, spec.config(), progress)
+        with timed(out):
+            pipeline.mine_synthesised(self.split, profiles, labels, tuned, out, source, spec.synthesis, progress)

@@ -26,7 +26,7 @@ from hardneg.studies.runs import collect, slug
 from hardneg.studies.search_tables import found_cells
 from hardneg.studies.study import Run, Study
 
-RUNS, TABLES, TEXT, FAILED = "runs.parquet", "tables", "tables.md", "failed.json"
+RUNS, SHARED, TABLES, TEXT, FAILED = "runs.parquet", "shared.parquet", "tables", "tables.md", "failed.json"
 CLOCKS = ("seconds", "peak_memory_mib")
 """Columns that differ from one machine, or one call, to the next."""
 NOT_RUN = "not run yet"
@@ -99,11 +99,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a study found so far. settings: what a search found for it, if one did. failed: run -> reason."""
+    """Everything a study found so far. settings: what a search found for it, if one did. shared: what came before the runs
+    (`took.SCHEMA`). failed: run -> reason."""
 
     runs: pl.DataFrame
     tables: list[Table]
     settings: Settings | None
+    shared: pl.DataFrame
     failed: dict[str, str]
     remarks: list[str] = field(default_factory=list)
     """On the study as a whole."""
@@ -124,13 +126,16 @@ def write_results(study: Study, outcomes: Sequence[Outcome] = ()) -> Results:
     ]
     study.results.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(study.results / RUNS)
+    shared = study.stages.took()
+    if len(shared):
+        shared.write_parquet(study.results / SHARED)
     folder = study.results / TABLES
     shutil.rmtree(folder, ignore_errors=True)  # a name may have changed
     folder.mkdir()
     for table in made:
         _write(table, folder / f"{slug(table.split)}-{slug(table.model)}")
     failed = {run.job.name: reasons[run.job.name] for run in runs if run.job.name in reasons}
-    results = Results(frame, made, _settings(study), failed, remarks_on(study))
+    results = Results(frame, made, _settings(study), shared, failed, remarks_on(study))
     (study.results / TEXT).write_text(_text(study, results), encoding="utf-8")
     return results
 
@@ -254,10 +259,21 @@ def _text(study: Study, results: Results) -> str:
         parts.append(f"## Over all tables\n\n{counted}\n{better}\n")
     if results.settings is not None:
         parts.append(f"## Settings\n\n{results.settings.markdown}")
+    if len(results.shared):
+        parts.append(f"## Before the runs\n\n{_before(results.shared)}")
     if results.failed:
         lines = (f"- {name}: {reason}\n" for name, reason in results.failed.items())
         parts.append(f"## Failed\n\n{''.join(lines)}")
     return "\n".join(parts)
+
+
+def _before(shared: pl.DataFrame) -> str:
+    drawn = [
+        [split, folder, "–" if seconds is None else f"{seconds:,.1f}", f"{mib:,.1f}"]
+        for split, folder, seconds, mib in shared.iter_rows()
+    ]
+    said = "Made once a split and shared by its runs; not in `s / run`. –: not measured, or gone on with after a break."
+    return f"{tables.markdown(['split', 'folder', 's', 'MiB'], drawn)}\n{said}\n"
 
 
 def _settings(study: Study) -> Settings | None:

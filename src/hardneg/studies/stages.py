@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import polars as pl
+
 from hardneg import artifacts, pipeline
 from hardneg.config import Config
 from hardneg.errors import ConfigError, HardnegError
@@ -18,6 +20,7 @@ from hardneg.studies.dual_tree import ControlSpec, GivenFolders, GrownSpec, Judg
 from hardneg.studies.learnt import FromLabelsSpec, Place, SynthesisedSpec
 from hardneg.studies.runs import slug
 from hardneg.studies.spec import GivenSpec, Grid, LikeSpec, NeighboursSpec, RandomSpec, RetrievedSpec
+from hardneg.studies.took import tabulate, timed
 from hardneg.types import Progress
 
 Section = Literal["negatives", "suspects", "trees", "vectors"]
@@ -218,15 +221,17 @@ class Stages:
         from hardneg.text import encoder
 
         folder, profiles = self.grid.splits[split].folder, self._of(split) / "profiles"
-        pipeline.profile(folder, profiles)
-        pipeline.encode(folder, profiles, self.vectors(split, name), encoder(name, device=self.device), progress)
+        self._profile(folder, profiles)
+        with timed(self.vectors(split, name)):
+            pipeline.encode(folder, profiles, self.vectors(split, name), encoder(name, device=self.device), progress)
 
     def _grow(self, split: str, name: str, progress: Progress | None) -> None:
         spec, out = self.grid.trees[name], self._of(split) / f"trees-{slug(name)}"
         if isinstance(spec, ControlSpec):
             like = self.trees(split, spec.like)
             assert like is not None
-            pipeline.control_trees(self.grid.splits[split].folder, like, out, spec.method, spec.seed)
+            with timed(out):
+                pipeline.control_trees(self.grid.splits[split].folder, like, out, spec.method, spec.seed)
         elif isinstance(spec, GrownSpec):
             self._orchard(split).grow(spec, self._settings(split, spec.run), out, progress)
 
@@ -244,7 +249,8 @@ class Stages:
             like = self.negatives(split, spec.like)
             assert like is not None
             mine_like = pipeline.mine_random if isinstance(spec, RandomSpec) else pipeline.mine_shuffled
-            mine_like(folder, like, out, spec.seed)
+            with timed(out):
+                mine_like(folder, like, out, spec.seed)
         elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
             Place(folder, self._of(split), self.device).make(spec, self._settings(split, spec.labels), out, progress)
         elif isinstance(spec, RetrievedSpec):
@@ -265,18 +271,29 @@ class Stages:
     ) -> None:
         from hardneg.text import encoder
 
-        pipeline.profile(folder, profiles)
+        self._profile(folder, profiles)
         chosen = encoder(spec.encoder, device=self.device)
-        pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
+        with timed(out):
+            pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
+
+    def _profile(self, folder: Path, out: Path) -> None:
+        with timed(out):
+            pipeline.profile(folder, out)
 
     def _find_neighbours(self, folder: Path, spec: NeighboursSpec, out: Path, progress: Progress | None) -> None:
         from hardneg.text import encoder
 
         opened = encoder(spec.encoder, device=self.device) if spec.by == "text" else None
-        pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
+        with timed(out):
+            pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
 
     def _orchard(self, split: str) -> Orchard:
         return Orchard(self.grid.splits[split].folder, self._of(split), self.device)
+
+    def took(self) -> pl.DataFrame:
+        """What stands of all splits, how long it took and how large it is (`took.SCHEMA`)."""
+        splits = dict.fromkeys(cell.split for cell in self.cells)
+        return pl.concat([tabulate(split, self._of(split)) for split in splits])
 
     def _of(self, split: str) -> Path:
         return self.out / "shared" / slug(split)
