@@ -99,7 +99,9 @@ def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folde
     study = Study.read(write_study(models=MF, trees=trees, rows=rows, seeds=1), tmp_path / "out")
     study.stages.make(study.cells)
     assert study.stages.failed == {}
-    assert [path.name for path in (tmp_path / "out" / "shared" / "store").iterdir()] == ["trees-shuffled"]
+    made = study.stages.took()
+    assert made["folder"].to_list() == ["trees-shuffled"]
+    assert made["seconds"].null_count() == 0
     elsewhere = {"own": {"folders": {}}, "shuffled": TREES["shuffled"]}
     with pytest.raises(ConfigError, match=r"rows\.codes shuffled: no trees folder is given for split 'store'"):
         Study.read(write_study(models=MF, trees=elsewhere, rows=rows))
