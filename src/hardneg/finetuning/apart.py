@@ -9,16 +9,13 @@ same weights; tuning and writing share it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from hardneg.errors import ConfigError
-
-if TYPE_CHECKING:
-    from hardneg.finetuning.inputs import Batch
-    from hardneg.finetuning.model import Writer
+from hardneg.finetuning.inputs import Batch
 
 TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 """Types of models whose layers have the names that are used here."""
@@ -42,6 +39,17 @@ class Part:
         return Part(self.keys[index], self.values[index], self.present[index], self.ends[index])
 
 
+class Reader(Protocol):
+    """What is needed of whoever reads prompts so: the network, and its input embeddings with e_u and e_v in their places."""
+
+    @property
+    def inner(self) -> Any:
+        """The network, with adapters in it where it has any."""
+
+    def embedded(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
+        """(parts, longest, token size)."""
+
+
 def require_apart(config: Any) -> None:
     """Raise ConfigError for a model that cannot be read so."""
     if config.model_type not in TYPES or getattr(config, "is_decoder", False):
@@ -51,19 +59,19 @@ def require_apart(config: Any) -> None:
         )
 
 
-def vectors(writer: Writer, batch: Batch) -> Tensor:
+def vectors(reader: Reader, batch: Batch) -> Tensor:
     """(batch, width): the end token's state of each whole prompt."""
-    prefixes = part(writer, *_cut(batch.ids, torch.zeros_like(batch.prefixes), batch.prefixes), batch.users, None)
+    prefixes = part(reader, *_cut(batch.ids, torch.zeros_like(batch.prefixes), batch.prefixes), batch.users, None)
     rest = batch.lengths - batch.prefixes
-    return joined(writer, prefixes, part(writer, *_cut(batch.ids, batch.prefixes, rest), None, batch.items))
+    return joined(reader, prefixes, part(reader, *_cut(batch.ids, batch.prefixes, rest), None, batch.items))
 
 
-def part(writer: Writer, ids: Tensor, lengths: Tensor, users: Tensor | None, items: Tensor | None) -> Part:
+def part(reader: Reader, ids: Tensor, lengths: Tensor, users: Tensor | None, items: Tensor | None) -> Part:
     """ids (parts, longest) through all layers but the last, and into its keys and values."""
-    inner = writer.inner
+    inner = reader.inner
     present = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
     hidden = torch.where(present, 0.0, torch.finfo(torch.bfloat16).min)[:, None, None, :]
-    states = inner.embeddings(inputs_embeds=writer.embedded(ids, users, items))
+    states = inner.embeddings(inputs_embeds=reader.embedded(ids, users, items))
     for layer in inner.encoder.layer[:-1]:
         states = layer(states, hidden)
     attention = inner.encoder.layer[-1].attention.self
@@ -71,9 +79,9 @@ def part(writer: Writer, ids: Tensor, lengths: Tensor, users: Tensor | None, ite
     return Part(attention.key(states), attention.value(states), present, ends)
 
 
-def joined(writer: Writer, prefixes: Part, suffixes: Part) -> Tensor:
+def joined(reader: Reader, prefixes: Part, suffixes: Part) -> Tensor:
     """(pairs, width): the last layer for the end token of each suffix, which looks at both parts."""
-    layer: Any = writer.inner.encoder.layer[-1]
+    layer: Any = reader.inner.encoder.layer[-1]
     attention = layer.attention.self
     queries = _heads(attention.query(suffixes.ends), attention)[:, None] * attention.scaling
     scores = torch.cat([_scores(queries, side, attention) for side in (prefixes, suffixes)], dim=1)
