@@ -16,7 +16,8 @@ from hardneg.evaluation import Evaluation, inner_product
 from hardneg.evaluation import evaluate as rank_and_measure
 from hardneg.models import Anchor, Backbone
 from hardneg.negatives import Ingredients, Mined, Neighbours, SamplerConfig, Uniform, UniformCandidates
-from hardneg.training import ExtraPositives, FitConfig, Fitted, Resume, Watch
+from hardneg.resuming import Resume
+from hardneg.training import ExtraPositives, FitConfig, Fitted, Watch
 from hardneg.training import fit as train_loop
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.trees import Trees

@@ -17,7 +17,6 @@ from hardneg.finetuning import (
     Inputs,
     Perceptron,
     PerceptronConfig,
-    Resume,
     Tuned,
     TuningConfig,
     Wordless,
@@ -28,6 +27,7 @@ from hardneg.finetuning import (
 )
 from hardneg.finetuning.inputs import batch_of
 from hardneg.llm.local.weights import Source
+from hardneg.resuming import Resume
 
 SMALL = PerceptronConfig(hidden_size=16, size=12)
 CONFIG = TuningConfig(

@@ -13,9 +13,10 @@ from tests.finetuning.tiny import opened
 
 from hardneg.artifacts import content_hashes
 from hardneg.errors import DataError
-from hardneg.finetuning import ModelConfig, Resume, Tuned, TuningConfig, Writer, save, tune
+from hardneg.finetuning import ModelConfig, Tuned, TuningConfig, Writer, save, tune
 from hardneg.finetuning.inputs import Batch
 from hardneg.finetuning.tuning import TuningDivergedError
+from hardneg.resuming import Resume
 
 CONFIG = TuningConfig(
     epochs=40, batch_size=12, micro_batch=5, look_every=4, checkpoint_every=3, held_out=0.2, patience=99

@@ -25,8 +25,8 @@ from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.finetuning import SynthesisConfig, base
-from hardneg.finetuning.checkpoint import NAME as CHECKPOINT
 from hardneg.finetuning.synthesis import DONE
+from hardneg.resuming import NAME as CHECKPOINT
 
 SMALL = ("tuning.epochs=1", "tuning.batch_size=64", "tuning.pairs=256", "model.rank=4", "template.profile_tokens=24")
 

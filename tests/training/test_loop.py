@@ -29,7 +29,8 @@ from hardneg.negatives import (
 )
 from hardneg.negatives.neighbours import at_random
 from hardneg.random import Stream, generator
-from hardneg.training import FitConfig, Fitted, Resume, fit
+from hardneg.resuming import Resume
+from hardneg.training import FitConfig, Fitted, fit
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Batch, Embeddings, Negatives, Observer
 

@@ -8,7 +8,6 @@ synthesise(tuned.writer, template, inputs, folder)
 """
 
 from hardneg.finetuning.alignment import procrustes, random_rotation, turned
-from hardneg.finetuning.checkpoint import Resume
 from hardneg.finetuning.folder import NO_BASE, base_of, load, save
 from hardneg.finetuning.inputs import Inputs, Space, Spaces
 from hardneg.finetuning.judging import Judged, judge, written
@@ -29,7 +28,6 @@ __all__ = [
     "Perceptron",
     "PerceptronConfig",
     "ProjectionConfig",
-    "Resume",
     "Space",
     "Spaces",
     "SynthesisConfig",

@@ -1,22 +1,15 @@
-"""Unfinished tuning on disk: one safetensors file, written beside and renamed, holds everything to go on from."""
+"""What unfinished tuning has to remember, beside its tensors."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hardneg import artifacts
-from hardneg.errors import DataError
-
-NAME = "checkpoint.safetensors"
+from hardneg.resuming import Resume
 
 
 @dataclass
@@ -35,19 +28,6 @@ class Progressed:
     curves: list[dict[str, float]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Resume:
-    """Where unfinished tuning keeps its checkpoint, and under which key."""
-
-    folder: Path
-    key: str
-
-    @property
-    def path(self) -> Path:
-        """The checkpoint's file."""
-        return self.folder / NAME
-
-
 def save_checkpoint(
     resume: Resume,
     progressed: Progressed,
@@ -55,38 +35,20 @@ def save_checkpoint(
     adam: Optimizer,
     best: Mapping[str, Tensor],
 ) -> None:
-    """Write what learns, Adam's moments, the best look's tensors and the progress as one file."""
-    tensors: dict[str, Tensor] = {f"now/{name}": value for name, value in trained.items()}
-    tensors |= {f"best/{name}": value for name, value in best.items()}
-    for number, state in adam.state_dict()["state"].items():
-        tensors |= {f"adam/{number}/{part}": value for part, value in state.items()}
-    # One entry: safetensors writes several in an order of chance, and equal work must leave equal bytes.
-    metadata = {"state": json.dumps({"key": resume.key, "progressed": asdict(progressed)})}
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    artifacts.replace_file(resume.path, save(contiguous, metadata=metadata))
+    """Write what learns, Adam's moments, the best look's tensors and the progress."""
+    resume.save({"now": trained, "best": best}, adam, {"progressed": asdict(progressed)})
 
 
 def load_checkpoint(
     resume: Resume, trained: Mapping[str, nn.Parameter], adam: Optimizer
 ) -> tuple[Progressed, dict[str, Tensor]] | None:
     """Put back what `save_checkpoint` wrote; None where there is nothing to go on from."""
-    if not resume.path.is_file():
+    saved = resume.load()
+    if saved is None:
         return None
-    try:
-        with safe_open(resume.path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
-        raise DataError(f"{resume.path} cannot be read ({error}); remove it to start tuning again") from None
-    if state["key"] != resume.key:
-        raise DataError(f"{resume.path} belongs to other settings or inputs; remove it to start tuning again")
-    put(trained, _part(tensors, "now"))
-    whole, states = adam.state_dict(), dict[int, dict[str, Tensor]]()
-    for name, value in _part(tensors, "adam").items():
-        number, _, part = name.partition("/")
-        states.setdefault(int(number), {})[part] = value
-    adam.load_state_dict({**whole, "state": states})
-    return Progressed(**state["progressed"]), _part(tensors, "best")
+    put(trained, saved.group("now"))
+    saved.restore(adam)
+    return Progressed(**saved.state["progressed"]), saved.group("best")
 
 
 def copied(trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -99,8 +61,3 @@ def put(trained: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> N
     with torch.no_grad():
         for name, value in trained.items():
             value.copy_(tensors[name])
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}/"
-    return {full.removeprefix(prefix): value for full, value in tensors.items() if full.startswith(prefix)}

@@ -14,13 +14,14 @@ from torch import Tensor
 from hardneg.config import Config
 from hardneg.data.ledger import Entry, Ledger
 from hardneg.errors import DataError, HardnegError
-from hardneg.finetuning.checkpoint import Progressed, Resume, copied, load_checkpoint, put, save_checkpoint
+from hardneg.finetuning.checkpoint import Progressed, copied, load_checkpoint, put, save_checkpoint
 from hardneg.finetuning.contrastive import cached_backward, info_nce, information
 from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, tensor
 from hardneg.finetuning.model import Writer, checkpoint_layers, seeded
 from hardneg.finetuning.perceptron import AnyWriter
 from hardneg.finetuning.template import Template
 from hardneg.random import generator
+from hardneg.resuming import Resume
 from hardneg.types import Flags, Floats, Indices, Progress
 
 LEAST = 32

@@ -29,9 +29,10 @@ from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.pipeline.places import text_places
 from hardneg.pipeline.suspects import SuspectsUse, inputs_of, require_both, use
+from hardneg.resuming import NAME as CHECKPOINT
+from hardneg.resuming import Resume
 from hardneg.text import encoded
-from hardneg.training import FitConfig, Fitted, Resume, Watch
-from hardneg.training.checkpoint import NAME as CHECKPOINT
+from hardneg.training import FitConfig, Fitted, Watch
 from hardneg.trees import Trees
 from hardneg.trees import folder as trees_folder
 from hardneg.types import Embeddings, Observer

@@ -22,7 +22,6 @@ from hardneg.finetuning import (
     ModelConfig,
     Perceptron,
     PerceptronConfig,
-    Resume,
     Space,
     Spaces,
     SynthesisConfig,
@@ -37,12 +36,13 @@ from hardneg.finetuning import (
     synthesise,
     tune,
 )
-from hardneg.finetuning.checkpoint import NAME as CHECKPOINT
 from hardneg.finetuning.sets import levelled
 from hardneg.llm.local.weights import Source
 from hardneg.negatives import labels, mined
 from hardneg.pipeline.costs import needed_by
 from hardneg.pipeline.origins import hash_of_same_split, hash_of_transferable, inherited, is_pooled
+from hardneg.resuming import NAME as CHECKPOINT
+from hardneg.resuming import Resume
 from hardneg.text import profiles
 from hardneg.types import Floats, Indices, Progress
 

@@ -1,23 +1,16 @@
-"""Unfinished training on disk: one safetensors file, written beside and renamed, holds everything to go on from."""
+"""What unfinished training has to remember, beside its tensors."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hardneg import artifacts
-from hardneg.errors import DataError
+from hardneg.resuming import Resume
 from hardneg.types import Observer
-
-NAME = "checkpoint.safetensors"
 
 
 @dataclass
@@ -37,8 +30,7 @@ class Progressed:
 
 
 def save_checkpoint(
-    folder: Path,
-    key: str,
+    resume: Resume,
     progressed: Progressed,
     *,
     modules: Mapping[str, nn.Module],
@@ -46,53 +38,25 @@ def save_checkpoint(
     best: Mapping[str, Tensor],
     observers: Sequence[Observer],
 ) -> None:
-    """Write models, Adam's moments, the best epoch's tensors, the progress and what observers saw as one file."""
-    tensors = {f"{name}/{part}": value for name, m in modules.items() for part, value in m.state_dict().items()}
-    for number, state in adam.state_dict()["state"].items():
-        tensors |= {f"adam/{number}/{part}": value for part, value in state.items()}
-    tensors |= {f"best/{name}": value for name, value in best.items()}
-    seen = json.dumps([observer.state() for observer in observers])
-    metadata = {"key": key, "progressed": json.dumps(asdict(progressed)), "observers": seen}
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    artifacts.replace_file(folder / NAME, save(contiguous, metadata=metadata))
+    """Write models, Adam's moments, the best epoch's tensors, the progress and what observers saw."""
+    groups = {name: module.state_dict() for name, module in modules.items()}
+    seen = [observer.state() for observer in observers]
+    resume.save({**groups, "best": best}, adam, {"progressed": asdict(progressed), "observers": seen})
 
 
 def load_checkpoint(
-    folder: Path, key: str, modules: Mapping[str, nn.Module], adam: Optimizer, observers: Sequence[Observer]
+    resume: Resume, modules: Mapping[str, nn.Module], adam: Optimizer, observers: Sequence[Observer]
 ) -> tuple[Progressed, dict[str, Tensor]] | None:
     """Put back what `save_checkpoint` wrote; None where there is nothing to go on from."""
-    path = folder / NAME
-    if not path.is_file():
+    saved = resume.load()
+    if saved is None:
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
-        raise DataError(f"{path} cannot be read ({error}); remove it to start this run again") from None
-    if metadata.get("key") != key:
-        raise DataError(f"{path} belongs to other settings or inputs; remove it to start this run again")
     for name, module in modules.items():
-        module.load_state_dict(_part(tensors, name))
-    _restore_adam(adam, _part(tensors, "adam"))
-    for observer, state in zip(observers, json.loads(metadata["observers"]), strict=True):
+        module.load_state_dict(saved.group(name))
+    saved.restore(adam)
+    for observer, state in zip(observers, saved.state["observers"], strict=True):
         observer.restore(state)
-    return Progressed(**json.loads(metadata["progressed"])), _part(tensors, "best")
-
-
-def _restore_adam(adam: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        number, _, part = name.partition("/")
-        states.setdefault(int(number), {})[part] = value
-    whole = adam.state_dict()
-    whole["state"] = states
-    adam.load_state_dict(whole)
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}/"
-    return {full.removeprefix(prefix): value for full, value in tensors.items() if full.startswith(prefix)}
+    return Progressed(**saved.state["progressed"]), saved.group("best")
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from hardneg.models.propagation import dense
 from hardneg.negatives import CandidateSource, NegativeSampler
 from hardneg.negatives.sampler import items_read
 from hardneg.random import Stream, generator
+from hardneg.resuming import Resume
 from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
 from hardneg.training.extra import ExtraPositives, Positives
@@ -54,14 +54,6 @@ class Fitted:
         return found
 
 
-@dataclass(frozen=True)
-class Resume:
-    """Where an unfinished run keeps its checkpoint, and under which key."""
-
-    folder: Path
-    key: str
-
-
 class TrainingDivergedError(HardnegError, ArithmeticError):
     """The loss is no finite number."""
 
@@ -91,7 +83,7 @@ def fit(
     loop = _Loop(model, positives, sampler, candidates, config, observers=observers, watch=watch, anchor=anchor)
     best = copied(model)
     progressed = Progressed()
-    if resume is not None and (found := load_checkpoint(resume.folder, resume.key, loop.modules, loop.adam, observers)):
+    if resume is not None and (found := load_checkpoint(resume, loop.modules, loop.adam, observers)):
         progressed, best = found
     while progressed.epoch < config.epochs and progressed.looks_without_gain < config.patience:
         started = time.perf_counter()
@@ -189,8 +181,7 @@ class _Loop:
     def save(self, resume: Resume, progressed: Progressed, best: dict[str, Tensor]) -> None:
         """Write a checkpoint."""
         save_checkpoint(
-            resume.folder,
-            resume.key,
+            resume,
             progressed,
             modules=self.modules,
             adam=self.adam,
