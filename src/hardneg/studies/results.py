@@ -15,7 +15,7 @@ from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.significance import FEWEST_SEEDS
 from hardneg.pipeline import EVALUATION, RUN
-from hardneg.report import tables
+from hardneg.report import overview, tables
 from hardneg.studies.against import Against, beside, controls, line_of
 from hardneg.studies.best import read_best
 from hardneg.studies.cells import Cell
@@ -251,12 +251,10 @@ def _write(table: Table, path: Path) -> None:
 
 def _text(study: Study, results: Results) -> str:
     parts = [f"# {study.spec.name}\n", *(f"{remark}\n" for remark in results.remarks)]
-    parts += [f"## {table.title}\n\n{table.markdown}" for table in results.tables]
     groups = {table.title: table.frame for table in results.tables if table.frame is not None}
-    if len(groups) > 1 and not study.spec.options:  # with options, tables may have baselines of different names
-        counted = tables.markdown(*tables.summary_text(tables.summary(groups)))
-        better = f"Better, worse: at 5 % after Holm within a table, by {tables.label(study.spec.metrics[0])}."
-        parts.append(f"## Over all tables\n\n{counted}\n{better}\n")
+    if len(groups) > 1:
+        parts.append(f"## Over all tables\n\n{_overview(study, results, groups)}")
+    parts += [f"## {table.title}\n\n{table.markdown}" for table in results.tables]
     if results.settings is not None:
         parts.append(f"## Settings\n\n{results.settings.markdown}")
     if len(results.shared):
@@ -265,6 +263,19 @@ def _text(study: Study, results: Results) -> str:
         lines = (f"- {name}: {reason}\n" for name, reason in results.failed.items())
         parts.append(f"## Failed\n\n{''.join(lines)}")
     return "\n".join(parts)
+
+
+def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]) -> str:
+    first = study.spec.metrics[0]
+    signs = f"{tables.label(first)}; ▲ better, ▼ worse than {study.spec.baseline} at 5 % after Holm within a table; controls have no sign.\n"
+    parts = [tables.markdown(*overview.side_by_side(groups, first)), signs]
+    counted = f"Better, worse: at 5 % after Holm within a family of one table, by {tables.label(first)}.\n"
+    if not study.spec.options:  # with options, tables may have baselines of different names
+        parts.append(tables.markdown(*tables.summary_text(tables.summary(groups))))
+    if pairs := [made.frame for table in results.tables for made in table.against]:
+        headers, cells = tables.summary_text(overview.pairs_summary(pairs))
+        parts.append(tables.markdown(["pair", *headers[1:]], cells))
+    return "\n".join([*parts, counted])
 
 
 def _before(shared: pl.DataFrame) -> str:
