@@ -19,7 +19,7 @@ demo: $(CORE)
 	$(BIN)/hardneg demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 lint: $(DEV)
 	$(BIN)/ruff check .
