@@ -1,0 +1,83 @@
+"""The scripts of studies/ on a tiny store: what they print is what the folders hold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hardneg.data import split as splits
+from hardneg.negatives import Mined, mined
+from hardneg.pipeline.negatives import NOTHING_REFUSED
+from hardneg.random import generator
+
+SCRIPTS = Path(__file__).parents[2] / "studies"
+
+
+def called(script: str, *given: object) -> str:
+    """What a script prints."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPTS / script), *map(str, given)]
+    return subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300, text=True).stdout
+
+
+def cells(lines: list[str]) -> list[list[str]]:
+    """Of the rows of a Markdown table."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def vectors(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A negatives folder of made-up vectors."""
+    data, out = splits.read(folders / "split"), tmp_path_factory.mktemp("negatives") / "made-up"
+    drawn = generator(0, "made up").standard_normal((len(data.train), 6)).astype(np.float16)
+    made = Mined(np.full((len(data.train), 1), -1), drawn, "made up")
+    inputs = {"learnt from": splits.learnt_from_hash(folders / "split")}
+    mined.write(out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config={"method": "test"}, inputs=inputs)
+    return out
+
+
+@pytest.mark.slow
+def test_noise_is_judged_and_trained_on(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tables.md"
+    given = ["--rates", "0", "0.2", "--models", "MF", "--epochs", "1", "--work", tmp_path / "work", "--out", out]
+    called("noise.py", folders / "split", folders / "dataset", *given)
+    lines, second = (cells(part.splitlines()[2:]) for part in out.read_text().split("\n\n"))
+    assert len(lines) == 3 * 3 + 3, "three judges in three conditions, and against hidden pairs in one"
+    hidden = [line for line in lines if line[4] == "hidden pairs"]
+    assert [line[3] for line in hidden] == ["rule", "random", "all"]
+    assert {line[1] for line in hidden} == {"20%"}
+    [of_all] = [line for line in hidden if line[3] == "all"]
+    assert of_all[7] == of_all[5], "calling all liked has the precision of the base rate"
+    assert of_all[9] == "100.0%"
+    assert len(second) == 3 * 4
+
+
+@pytest.mark.slow
+def test_remedies_are_tried_with_three_kinds_of_vectors(folders: Path, vectors: Path) -> None:
+    printed = called("remedies.py", folders / "split", vectors, "--epochs", 1, "--seeds", 1, "--alphas", 0, 0.3)
+    assert [line.split(":")[0] for line in printed.splitlines()[:5:2]] == ["uniform", "mixgcf", "dns"]
+    table = cells([line for line in printed.splitlines() if line.startswith("| 0")])
+    assert len(table) == 2 * 7
+    nothing = {cell for line in table if line[:2] == ["0", "frozen projector"] for cell in line[2:]}
+    assert nothing == {printed.splitlines()[0].split(": ")[1]}, "without a share and without alignment it is uniform"
+
+
+@pytest.mark.slow
+def test_why_takes_the_loss_apart(folders: Path, vectors: Path) -> None:
+    given = ["--forms", "literal", "both", "--alphas", "0", "--set", "fit.epochs=2", "model.embedding_size=8"]
+    printed = called("why.py", folders / "split", f"made up={vectors}", *given)
+    parts = {part.splitlines()[0]: part for part in printed.split("## ")[1:]}
+    assert list(parts) == [
+        "e_hard beside items",
+        "Gradient norms",
+        "Nearest catalogue items of e_hard",
+        "Alpha, form both",
+    ]
+    lines = cells([line for line in parts["e_hard beside items"].splitlines() if line.startswith("| made up")])
+    assert [line[:3] for line in lines] == [["made up", form, epoch] for form in ("literal", "both") for epoch in "12"]
