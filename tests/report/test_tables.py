@@ -266,3 +266,7 @@ def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[M
     headers, cells = tables.paired_text(frame, METRICS)
     assert all(len(line) == len(headers) for line in cells)
     assert [line[:2] for line in cells] == [[a.name, b.name] for a, b in pairs]
+    second = METRICS[1]
+    assert headers[-1] == f"{tables.label(second)}, p (Holm)"
+    shown = frame[f"{second} relative"][0], frame[f"{second} p_holm"][0]
+    assert cells[0][-1] == f"{shown[0]:+.1%}, {tables.p_text(shown[1])}"

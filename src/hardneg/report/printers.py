@@ -68,11 +68,13 @@ def _against(row: dict[str, Any]) -> list[str]:
 
 
 def paired_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
-    """Headers and cells of a `tables.paired` for people: the first metric's means and differences."""
-    metric = metrics[0]
+    """Headers and cells of a `tables.paired` for people: the first metric whole, of every other one its difference and p."""
+    metric, others = metrics[0], metrics[1:]
     headers = ["row", "against", label(metric), "there", "difference [95 %]", "p (Holm)", WIN_TIE_LOSS]
+    headers += [f"{label(other)}, p (Holm)" for other in others]
     cells = [
         [row["row"], row["against"], f"{row[metric]:.4f}", f"{row[f'{metric} against']:.4f}", *_against(row)]
+        + [f"{_percent(row[f'{other} relative'])}, {p_text(row[f'{other} p_holm'])}" for other in others]
         for row in frame.iter_rows(named=True)
     ]
     return headers, cells
