@@ -85,7 +85,7 @@ def encoder_of(name: str, device: str, asking: Session | None, prices: Path | No
     from hardneg.llm.engine.config import EngineConfig
     from hardneg.llm.engine.tally import Tally
     from hardneg.llm.names import address_of
-    from hardneg.text.encoders_engine import open_encoder
+    from hardneg.text.asked_encoders import open_encoder
 
     if asking is None:
         return open_encoder(name, device=device)

@@ -1,8 +1,8 @@
 """Item texts, profiles, encoders; what a language model is asked to write, what its words mean, what it will take."""
 
+from hardneg.text.asked_encoders import EngineEncoder, open_encoder
 from hardneg.text.encoded import Encoded
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, encoder
-from hardneg.text.encoders_engine import EngineEncoder, open_encoder
 from hardneg.text.estimates.estimate import Estimate, Rate, compare
 from hardneg.text.estimates.estimating import EstimateConfig, estimate_writing
 from hardneg.text.grounding import GroundingConfig

@@ -16,7 +16,7 @@ from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.tasks import Answer, Task
 from hardneg.llm.vectors import packed, text_of
 from hardneg.text import SentenceEncoder, encoder
-from hardneg.text.encoders_engine import Asker, EngineEncoder, SentenceModel, Vector, open_encoder
+from hardneg.text.asked_encoders import Asker, EngineEncoder, SentenceModel, Vector, open_encoder
 
 
 def asking(store: dict[str, Reply]) -> Callable[[ChatModel], Asker]:
