@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -222,7 +223,9 @@ def _adapted(base: Any, source: Source, config: ModelConfig) -> Any:
         lora_dropout=config.dropout,
         target_modules=list(targets_of(base, source, config)),
     )
-    made = get_peft_model(base, settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's affair, not a reader's
+        made = get_peft_model(base, settings)
     made.peft_config["default"].base_model_name_or_path = source.name  # peft writes down where the files lay
     return made
 
