@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 from hardneg.resuming import NAME, Resume
 
 STATE = {"epoch": 3, "curves": [{"loss": 0.5}], "largest": float("inf")}
@@ -51,6 +52,19 @@ def test_equal_work_leaves_equal_bytes(tmp_path: Path) -> None:
         Resume(tmp_path / name, "key").save({"model": layer.state_dict()}, adam, STATE)
         found.add((tmp_path / name / NAME).read_bytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", ["adam", "a/b"])
+def test_names_that_would_be_mixed_up_are_refused(tmp_path: Path, name: str) -> None:
+    layer, adam = stepped(1)
+    with pytest.raises(ConfigError, match="cannot be called"):
+        Resume(tmp_path, "key").save({name: layer.state_dict()}, adam, STATE)
+
+
+def test_a_file_of_another_version_is_not_called_broken(tmp_path: Path) -> None:
+    save_file({"model/weight": torch.ones(2)}, tmp_path / NAME, metadata={"key": "key", "progressed": "{}"})
+    with pytest.raises(DataError, match="written by another version"):
+        Resume(tmp_path, "key").load()
 
 
 def test_what_is_none_is_said(tmp_path: Path) -> None:

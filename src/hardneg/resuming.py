@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hardneg import artifacts
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 
 NAME = "checkpoint.safetensors"
 ADAM = "adam"
 
 Tensors = Mapping[str, Mapping[str, Tensor]]
-"""Group -> name -> tensor; no group is called "adam"."""
+"""Group -> name -> tensor."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class Resume:
         return self.folder / NAME
 
     def save(self, groups: Tensors, adam: Optimizer, state: Mapping[str, Any]) -> None:
-        """Write one file; equal work leaves equal bytes. state: anything that JSON holds."""
+        """Write one file; equal work leaves equal bytes. state: anything that JSON holds. No group is called "adam", or has
+        a slash in its name (ConfigError)."""
+        if wrong := [name for name in groups if name == ADAM or "/" in name]:
+            raise ConfigError(f"a part of a checkpoint cannot be called {wrong[0]!r}; choose another name")
         tensors = {f"{group}/{name}": value for group, some in groups.items() for name, value in some.items()}
         for number, moments in adam.state_dict()["state"].items():
             tensors |= {f"{ADAM}/{number}/{part}": value for part, value in moments.items()}
@@ -52,10 +55,15 @@ class Resume:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                saved = json.loads(file.metadata()["saved"])
+                metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
             raise DataError(f"{self.path} cannot be read ({error}); remove it to start again") from None
+        if "saved" not in (metadata or {}):
+            raise DataError(
+                f"{self.path} was written by another version; go on with that one, or remove it to start again"
+            )
+        saved = json.loads(metadata["saved"])
         if saved["key"] != self.key:
             raise DataError(f"{self.path} belongs to other settings or inputs; remove it to start again")
         return Saved(tensors, saved["state"])

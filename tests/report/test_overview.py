@@ -31,7 +31,7 @@ def test_pairs_are_counted_over_tables() -> None:
     frames = [
         pairs(("full", "random", "better", 0.1), ("full", "untuned", "worse", -0.2)),
         pairs(("full", "random", "not distinguishable", 0.3)),
-        pairs(("DNS", "full", "better", 0.5)),
+        pairs(("DNS", "full", "better", 0.5), ("DNS", "full", "worse", -0.5)),
     ]
     found = pairs_summary(frames)
     assert found.rows() == [

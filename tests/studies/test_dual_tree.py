@@ -71,6 +71,10 @@ def test_the_comparison_from_one_file(write_study: Write, tmp_path: Path, folder
     made_from = artifacts.manifest_of(run.job.folder, pipeline.RUN)["made_from"]
     assert made_from["trees"] == artifacts.folder_hash(shared / "trees-own")
     assert made_from["suspects"] == artifacts.folder_hash(shared / "suspects-rule")
+    page, before = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8"), study.stages.took()
+    assert "## Before the runs" in page
+    assert all(f"| store | {row['folder']} | {row['seconds']:,.1f} |" in page for row in before.to_dicts())
+    assert set(before["folder"]) == made
 
 
 def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
@@ -99,9 +103,9 @@ def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folde
     study = Study.read(write_study(models=MF, trees=trees, rows=rows, seeds=1), tmp_path / "out")
     study.stages.make(study.cells)
     assert study.stages.failed == {}
-    made = study.stages.took()
-    assert made["folder"].to_list() == ["trees-shuffled"]
-    assert made["seconds"].null_count() == 0
+    made = sorted(path.name for path in (tmp_path / "out" / "shared" / "store").iterdir())
+    assert made == [".trees-shuffled.took.json", "trees-shuffled"]
+    assert study.stages.took()["seconds"].null_count() == 0
     elsewhere = {"own": {"folders": {}}, "shuffled": TREES["shuffled"]}
     with pytest.raises(ConfigError, match=r"rows\.codes shuffled: no trees folder is given for split 'store'"):
         Study.read(write_study(models=MF, trees=elsewhere, rows=rows))

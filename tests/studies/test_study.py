@@ -78,6 +78,7 @@ def test_one_table_of_runs_and_a_comparison_for_every_split_and_model(whole: tup
     assert "nDCG@20 vs uniform" in page
     assert "## Over all tables" in page
     assert "| DNS | 2 |" in page
+    assert "| sampler | store, MF | store, LightGCN |" in page
     latex = (out / "tables" / "store-mf.tex").read_text(encoding="utf-8")
     assert latex.startswith("\\begin{tabular}")
 

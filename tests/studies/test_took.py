@@ -1,6 +1,7 @@
 """What is noted of how long shared folders took."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,33 @@ def test_unfinished_work_gone_on_from_has_no_seconds(tmp_path: Path) -> None:
 
 
 def test_a_block_that_fails_notes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), timed(tmp_path / "one"):
+    def failing() -> None:
+        make(tmp_path / "one")
         raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
+
+    with pytest.raises(ZeroDivisionError), timed(tmp_path / "one"):
+        failing()
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    assert tabulate("store", tmp_path)["seconds"].to_list() == [None]
     assert tabulate("store", tmp_path / "nowhere").schema == SCHEMA
+
+
+def test_folders_that_grow_yet_are_none(tmp_path: Path) -> None:
+    make(tmp_path / "one.b")
+    (tmp_path / "one.b").rename(tmp_path / f".one.b.{'0' * 12}.partial")  # killed between manifest and rename
+    assert tabulate("store", tmp_path).is_empty()
+    with timed(tmp_path / "one"):
+        make(tmp_path / "one")
+    assert tabulate("store", tmp_path)["seconds"].null_count() == 0, "what grows there is another folder's"
+
+
+def test_a_folder_made_again_elsewhere_has_no_seconds(tmp_path: Path) -> None:
+    with timed(tmp_path / "one"):
+        make(tmp_path / "one")
+    shutil.rmtree(tmp_path / "one")
+    with artifacts.writing(tmp_path / "one", "thing", {"other": 1}, {}) as growing:
+        (growing / "content").write_bytes(b"y")
+    assert tabulate("store", tmp_path)["seconds"].to_list() == [None]
 
 
 @pytest.mark.parametrize("noted", [b"", b"[]", b"{}", b'{"seconds": "long"}', json.dumps({"seconds": None}).encode()])

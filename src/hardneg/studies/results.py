@@ -267,13 +267,19 @@ def _text(study: Study, results: Results) -> str:
 
 def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]) -> str:
     first = study.spec.metrics[0]
-    signs = f"{tables.label(first)}; ▲ better, ▼ worse than {study.spec.baseline} at 5 % after Holm within a table; controls have no sign.\n"
+    signs = f"{tables.label(first)}; ▲ better, ▼ worse than {study.spec.baseline} (with its own options) at 5 % after Holm within a table; "
+    signs += "controls have no sign.\n"
     parts = [tables.markdown(*overview.side_by_side(groups, first)), signs]
-    counted = f"Better, worse: at 5 % after Holm within a family of one table, by {tables.label(first)}.\n"
+    counted = (
+        f"Better, worse: at 5 % after Holm within a family of one table, by {tables.label(first)}. Counts and means over "
+        "tables are no test: tables may share data, and one in twenty would differ by chance.\n"
+    )
     if not study.spec.options:  # with options, tables may have baselines of different names
         parts.append(tables.markdown(*tables.summary_text(tables.summary(groups))))
-    if pairs := [made.frame for table in results.tables for made in table.against]:
-        headers, cells = tables.summary_text(overview.pairs_summary(pairs))
+    each = [[made.frame for made in table.against] for table in results.tables if table.against]
+    if each:
+        pairs = overview.pairs_summary([pl.concat(frames) for frames in each])
+        headers, cells = tables.summary_text(pairs)
         parts.append(tables.markdown(["pair", *headers[1:]], cells))
     return "\n".join([*parts, counted])
 

@@ -18,25 +18,25 @@ SCHEMA = {"split": pl.String, "folder": pl.String, "seconds": pl.Float64, "mib":
 
 @contextmanager
 def timed(folder: Path) -> Iterator[None]:
-    """Note how long the block took to make a folder; nothing where that stood already, or where the block fails."""
-    stood = _stands(folder)
-    gone_on = any(folder.parent.glob(f".{folder.name}.*.partial"))
+    """Note how long the block took to make a folder; nothing where that stood already, or where the block fails.
+
+    Of a folder that another process finished in the meantime the note is how long it was waited for.
+    """
+    stood = artifacts.key_at(folder)
+    gone_on = any(folder.parent.glob(f".{folder.name}.{'[0-9a-f]' * 12}.partial"))
     started = time.perf_counter()
     yield
-    if not stood and _stands(folder):
+    if stood is None and (key := artifacts.key_at(folder)) is not None:
         seconds = None if gone_on else time.perf_counter() - started
-        artifacts.replace_file(_note(folder), json.dumps({"seconds": seconds}).encode() + b"\n")
+        artifacts.replace_file(_note(folder), json.dumps({"key": key, "seconds": seconds}).encode() + b"\n")
 
 
 def tabulate(split: str, shared: Path) -> pl.DataFrame:
     """The folders that stand in the place that a split shares, by name; empty where there is none."""
-    folders = sorted(path.parent for path in shared.glob(f"*/{artifacts.MANIFEST}"))
+    found = (path.parent for path in shared.glob(f"*/{artifacts.MANIFEST}"))
+    folders = sorted(path for path in found if not path.name.startswith("."))  # those grow yet
     rows = [{"split": split, "folder": path.name, "seconds": _seconds(path), "mib": _mib(path)} for path in folders]
     return pl.DataFrame(rows, schema=SCHEMA)
-
-
-def _stands(folder: Path) -> bool:
-    return (folder / artifacts.MANIFEST).is_file()
 
 
 def _note(folder: Path) -> Path:
@@ -45,7 +45,8 @@ def _note(folder: Path) -> Path:
 
 def _seconds(folder: Path) -> float | None:
     try:
-        found = json.loads(_note(folder).read_text(encoding="utf-8"))["seconds"]
+        noted = json.loads(_note(folder).read_text(encoding="utf-8"))
+        found = noted["seconds"] if noted["key"] == artifacts.key_at(folder) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return float(found) if isinstance(found, int | float) else None

@@ -39,7 +39,7 @@ def save_checkpoint(
     observers: Sequence[Observer],
 ) -> None:
     """Write models, Adam's moments, the best epoch's tensors, the progress and what observers saw."""
-    groups = {name: module.state_dict() for name, module in modules.items()}
+    groups = {f"now {name}": module.state_dict() for name, module in modules.items()}
     seen = [observer.state() for observer in observers]
     resume.save({**groups, "best": best}, adam, {"progressed": asdict(progressed), "observers": seen})
 
@@ -52,7 +52,7 @@ def load_checkpoint(
     if saved is None:
         return None
     for name, module in modules.items():
-        module.load_state_dict(saved.group(name))
+        module.load_state_dict(saved.group(f"now {name}"))
     saved.restore(adam)
     for observer, state in zip(observers, saved.state["observers"], strict=True):
         observer.restore(state)
