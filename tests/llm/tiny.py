@@ -74,7 +74,9 @@ def teach(folder: Path, answer: str, *, steps: int = 40, seed: int = 0) -> Path:
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     tokenizer.add_tokens([answer])
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.random.fork_rng():  # the new token starts from torch's own generator
+        torch.manual_seed(seed)
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     said = tokenizer(f"<|im_start|>assistant\n{answer}<|im_end|>", return_tensors="pt")["input_ids"][0]
     rng = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)

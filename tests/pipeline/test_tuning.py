@@ -126,7 +126,7 @@ def test_tuning_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unbrok
     whole = hardneg(*words, "--out", tmp_path / "whole")
     growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / CHECKPOINT).is_file())
     with safe_open(growing / CHECKPOINT, framework="pt") as file:
-        step = json.loads(file.metadata()["state"])["progressed"]["step"]
+        step = json.loads(file.metadata()["saved"])["state"]["progressed"]["step"]
     assert 0 < step < whole["steps"]
     hardneg(*words, "--out", tmp_path / "killed")
     assert content_hashes(tmp_path / "killed") == content_hashes(tmp_path / "whole")
