@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from hardneg.report.printers import NONE
-from hardneg.report.tables import BETTER, UNDECIDED, WORSE
+from hardneg.report.tables import BETTER, WORSE, verdict_counts
 
 SIGNS = {BETTER: " ▲", WORSE: " ▼"}
 """Verdict -> what follows a mean; nothing where rows are not distinguishable, and after controls."""
@@ -30,18 +30,12 @@ def side_by_side(groups: Mapping[str, pl.DataFrame], metric: str) -> tuple[list[
 def pairs_summary(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """In how many tables is a row better or worse than another one that it is held against?
 
-    frames: `tables.paired`, one a group; a pair that stands in one of them twice counts as it stands first. One line a pair, in order of first appearance: pair ("row against other"),
-    groups (in which both stand), better, not_distinguishable, worse (verdicts at 5 % after Holm within its family), relative (mean
+    frames: `tables.paired`, one a group; a pair that stands in one of them twice counts as it stands first. One line a pair,
+    in order of first appearance: pair ("row against other"), groups (in which both stand), better, not_distinguishable, worse (verdicts at 5 % after Holm within its family), relative (mean
     over groups of the relative difference). The counts are no test of their own.
     """
     pair = pl.concat_str("row", "against", separator=" against ").alias("pair")
     lines = pl.concat(
         [frame.select(pair, "verdict", "relative").unique("pair", maintain_order=True) for frame in frames]
     )
-    counts = [
-        (pl.col("verdict") == name).sum().cast(pl.Int64).alias(name.replace(" ", "_"))
-        for name in (BETTER, UNDECIDED, WORSE)
-    ]
-    return lines.group_by("pair", maintain_order=True).agg(
-        pl.len().cast(pl.Int64).alias("groups"), *counts, pl.col("relative").mean()
-    )
+    return lines.group_by("pair", maintain_order=True).agg(*verdict_counts())

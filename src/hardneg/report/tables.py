@@ -215,14 +215,19 @@ def summary(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl
     baselines = lines.filter(pl.col(VERDICT).is_null())["row"].unique(maintain_order=True).to_list()
     if len(baselines) != 1:
         raise DataError(f"found baselines {', '.join(baselines)}, expected the same one in every group")
+    compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL).group_by(
+        "row", maintain_order=True
+    )
+    return compared.agg(*verdict_counts())
+
+
+def verdict_counts() -> list[pl.Expr]:
+    """Of lines with "verdict" and "relative": groups, better, not_distinguishable, worse, and the mean of "relative"."""
     counts = [
         (pl.col(VERDICT) == name).sum().cast(pl.Int64).alias(name.replace(" ", "_"))
         for name in (BETTER, UNDECIDED, WORSE)
     ]
-    compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL).group_by(
-        "row", maintain_order=True
-    )
-    return compared.agg(pl.len().cast(pl.Int64).alias("groups"), *counts, pl.col("relative").mean())
+    return [pl.len().cast(pl.Int64).alias("groups"), *counts, pl.col("relative").mean()]
 
 
 def _known(frame: pl.DataFrame, name: str) -> pl.DataFrame:
