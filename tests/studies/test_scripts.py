@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.finetuning.tiny import make_base
 
 from hardneg.data import split as splits
 from hardneg.negatives import Mined, mined
@@ -81,3 +82,21 @@ def test_why_takes_the_loss_apart(folders: Path, vectors: Path) -> None:
     ]
     lines = cells([line for line in parts["e_hard beside items"].splitlines() if line.startswith("| made up")])
     assert [line[:3] for line in lines] == [["made up", form, epoch] for form in ("literal", "both") for epoch in "12"]
+
+
+@pytest.mark.slow
+def test_transfer_judges_ways_on_the_target(folders: Path, tmp_path: Path) -> None:
+    make_base(tmp_path / "base", "bert")
+    sizes = ["--tuning-pairs", 64, "--fitted", 64, "--judged", 64, "--batch-size", 32, "--train-epochs", 2]
+    given = ["--sources", folders / "split", "--base", tmp_path / "base", "--work", tmp_path / "work", *sizes]
+    command = ["transfer.py", folders / "split", *given, "--embedding-size", 8, "--ways", "raw", "texts-raw", "untuned"]
+    printed = called(*command)
+    names, _, *lines = cells(printed.splitlines())
+    table = {line[0]: dict(zip(names, line, strict=True)) for line in lines}
+    assert list(table) == ["raw", "texts-raw", "untuned", "[e_u, e_v]"]
+    for way in ("raw", "texts-raw", "untuned"):
+        one = table[way]
+        assert float(one["information"]) == pytest.approx(np.log(32) - float(one["loss"]), abs=2e-3)
+    assert table["texts-raw"]["turned"] == "–", "a prompt without e_u and e_v has nothing to turn"
+    assert table["untuned"]["information"] != table["untuned"]["turned"]
+    assert called(*command) == printed, "what stands in --work is read again"
