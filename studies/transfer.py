@@ -38,6 +38,7 @@ from sklearn.linear_model import RidgeCV
 from hardneg import artifacts, pipeline
 from hardneg.config import parse
 from hardneg.data import split as splits
+from hardneg.diagnostics import mean_cosine
 from hardneg.finetuning import (
     Judged,
     Space,
@@ -51,7 +52,6 @@ from hardneg.finetuning import (
     open_writer,
     written,
 )
-from hardneg.finetuning.alignment import mean_cosine
 from hardneg.finetuning.sets import drawn
 from hardneg.models import AnchorConfig, LightGCNConfig, MFConfig
 from hardneg.negatives import LabelOptions, MixGCF, labels

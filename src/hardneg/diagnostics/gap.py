@@ -69,12 +69,13 @@ def spread(vectors: Floats) -> float:
 
 
 def mean_cosine(one: Floats, other: Floats) -> float:
-    """Mean cosine of rows: (n, size) both; a row of zeros counts as 0."""
-    total = 0.0
+    """Mean cosine of rows: (n, size) both; a row of zeros counts as 0, one with NaN on a side not at all; nan without rows."""
+    total, count = 0.0, 0
     for a, b in _both(one, other):
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        total += float((np.einsum("bd,bd->b", a, b) / np.maximum(norms, 1e-300)).sum())
-    return total / len(one)
+        cosines = np.einsum("bd,bd->b", a, b) / np.maximum(norms, 1e-300)
+        total, count = total + float(np.nansum(cosines)), count + int(np.isfinite(cosines).sum())
+    return total / count if count else float("nan")
 
 
 def linear_cka(one: Floats, other: Floats) -> float:

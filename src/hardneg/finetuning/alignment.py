@@ -38,11 +38,3 @@ def random_rotation(size: int, *, seed: int) -> Floats:
 def turned(vectors: Floats, rotation: Floats) -> Floats:
     """Vectors (..., size) after a rotation (size, size), in their own precision; products are summed in 64 bits."""
     return np.asarray(vectors.astype(np.float64) @ rotation, vectors.dtype)
-
-
-def mean_cosine(vectors: Floats, places: Floats) -> float:
-    """Mean cosine over rows that have both; nan where none has."""
-    known = np.isfinite(vectors).all(axis=1) & np.isfinite(places).all(axis=1)
-    one, other = (table[known].astype(np.float64) for table in (vectors, places))
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return float(np.mean((one * other).sum(axis=1) / np.maximum(norms, 1e-12))) if known.any() else float("nan")

@@ -16,8 +16,9 @@ from hardneg import artifacts
 from hardneg.config import parse, read_yaml
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
+from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.alignment import mean_cosine, procrustes, turned
+from hardneg.finetuning.alignment import procrustes, turned
 from hardneg.models import LightGCN
 from hardneg.negatives import LabelOptions, MixGCF, labels
 from hardneg.pipeline.origins import chosen_by, hash_of_same_split
