@@ -223,6 +223,7 @@ def test_a_part_of_a_search_keeps_what_was_found_elsewhere(write_search: Write, 
         part = Search.read(file, tmp_path / "out", only=[name])
         assert len(part.run(0)) == 1
         part.write()
+        assert [task.cell.split for task in part.tasks_now()] == [name], "a dry run counts no others"
     assert set(read_best(tmp_path / "out").best) == {"store", "again"}
 
 

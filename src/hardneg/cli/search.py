@@ -67,7 +67,7 @@ def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
     from hardneg.studies.estimate import Wanted, estimates
     from hardneg.studies.search_tables import space_text
 
-    tasks = read.tasks()
+    tasks = read.tasks_now()
     wanted = []
     for task in tasks:
         done = len(task.ended())

@@ -33,7 +33,7 @@ class Search:
     out: Path
     device: str = "cpu"
     only: tuple[str, ...] = ()
-    """Splits that `run` searches; empty for all."""
+    """Splits that are searched now; empty for all."""
 
     @classmethod
     def read(cls, path: Path, out: Path | None = None, *, only: Sequence[str] = (), device: str = "cpu") -> Search:
@@ -48,8 +48,12 @@ class Search:
         return Stages(self.spec, self.cells, self.out, self.device)
 
     def tasks(self) -> list[CellSearch]:
-        """One task a cell."""
+        """One task a cell, of all splits: what the search folder tells of."""
         return [self._task(cell) for cell in self.cells]
+
+    def tasks_now(self) -> list[CellSearch]:
+        """Those that `run` works on."""
+        return [task for task in self.tasks() if not self.only or task.cell.split in self.only]
 
     def _task(self, cell: Cell) -> CellSearch:
         space = applied(self.spec.space, self.spec.rows[cell.row])
@@ -73,8 +77,8 @@ class Search:
         """Make what is shared, then search every cell; cells run side by side, the trials of one in their order."""
         self.out.mkdir(parents=True, exist_ok=True)
         write_yaml(self.out / "search.yaml", self.spec, only_given=True)
+        tasks = self.tasks_now()
         self.stages.make([cell for cell in self.cells if not self.only or cell.split in self.only], progress)
-        tasks = [task for task in self.tasks() if not self.only or task.cell.split in self.only]
         blocked = [
             pool.Outcome(task.name, reason) for task in tasks if (reason := self.stages.reason(task.cell)) is not None
         ]
