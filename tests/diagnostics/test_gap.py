@@ -63,6 +63,22 @@ def test_nearest_items_and_cosines_equal_the_slow_loop(rng: np.random.Generator)
     assert mean_cosine(vectors, items[expected]) == pytest.approx(mean)
 
 
+def test_rows_without_a_vector_do_not_count_in_the_mean(rng: np.random.Generator) -> None:
+    one, other = rng.normal(size=(2, 20, 4))
+    more = np.concatenate([one, np.full((3, 4), np.nan)]), np.concatenate([other, rng.normal(size=(3, 4))])
+    assert mean_cosine(*more) == pytest.approx(mean_cosine(one, other))
+    assert np.isnan(mean_cosine(more[0][-3:], more[1][-3:]))
+
+
+def test_numbers_that_are_not_finite_are_refused(rng: np.random.Generator) -> None:
+    items, positives = rng.normal(size=(6, 4)), rng.integers(6, size=9)
+    for table, place in (("vectors", (2, 3)), ("items", (1, 0))):
+        given = {"vectors": items[positives], "items": items.copy()}
+        given[table][place] = np.inf
+        with pytest.raises(DataError, match="not finite"):
+            semantic_behavioural_gap(given["vectors"], positives, given["items"])
+
+
 def test_vectors_that_are_their_positives_have_no_gap(rng: np.random.Generator) -> None:
     items, positives = rng.normal(size=(30, 4)), rng.integers(30, size=80)
     vectors = items[positives]

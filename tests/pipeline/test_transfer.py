@@ -19,7 +19,7 @@ from hardneg.data import split as splits
 from hardneg.data.noise import NoiseConfig
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning import SynthesisConfig, base
-from hardneg.finetuning.alignment import mean_cosine
+from hardneg.diagnostics import mean_cosine
 from hardneg.models import AnchorConfig, MFConfig
 from hardneg.negatives import LabelOptions, MixGCF, labels
 from hardneg.pipeline import DataSet, FinetuneConfig, RunConfig

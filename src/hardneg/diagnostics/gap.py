@@ -40,11 +40,14 @@ def semantic_behavioural_gap(vectors: Floats, positives: Indices, items: Floats)
     vectors: (pairs, size), NaN where there is none. positives: (pairs,). items: (n_items, size of its own). Nearest is
     the item of the largest cosine, the positive itself among them. CKA is 1 where one is a rotation of the other, so it
     tells a map that is still to be learnt from nothing in common; the cosine does not. Some ten thousand pairs are enough.
+    Raises DataError where a vector or an item has numbers that are not finite.
     """
     rows = np.flatnonzero(~np.isnan(vectors[:, 0]))
     if not len(rows):
         return Gap(None, None, None, None, None, 0)
     found, beside = vectors[rows], items[positives[rows]]
+    if not (np.isfinite(found).all() and np.isfinite(items).all()):
+        raise DataError("found numbers that are not finite in vectors or items, expected none; lower the learning rate")
     cka, spread_ = _cka_or_none(found, beside), spread(found)
     if vectors.shape[1] != items.shape[1]:
         return Gap(None, None, cka, None, spread_, len(rows))

@@ -78,7 +78,7 @@ class Search:
         self.out.mkdir(parents=True, exist_ok=True)
         write_yaml(self.out / "search.yaml", self.spec, only_given=True)
         tasks = self.tasks_now()
-        self.stages.make([cell for cell in self.cells if not self.only or cell.split in self.only], progress)
+        self.stages.make([task.cell for task in tasks], progress)
         blocked = [
             pool.Outcome(task.name, reason) for task in tasks if (reason := self.stages.reason(task.cell)) is not None
         ]
