@@ -17,9 +17,9 @@ from hardneg.cli.main import app
 from hardneg.data import SplitConfig, simulate
 from hardneg.data import split as splits
 from hardneg.data.noise import NoiseConfig
+from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning import SynthesisConfig, base
-from hardneg.diagnostics import mean_cosine
 from hardneg.models import AnchorConfig, MFConfig
 from hardneg.negatives import LabelOptions, MixGCF, labels
 from hardneg.pipeline import DataSet, FinetuneConfig, RunConfig
