@@ -52,16 +52,9 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        hops, given = ctx.hops, [_in_order(gradient) for gradient in gradients]
         shares = [
-            _Share(
-                hop,
-                ctx.hops,
-                ctx.pooling,
-                gradients[hop],
-                gradients[ctx.hops + 1 + hop],
-                *gradients[-2:],
-            )
-            for hop in range(ctx.hops + 1)
+            _Share(hop, hops, ctx.pooling, given[hop], given[hops + 1 + hop], *given[-2:]) for hop in range(hops + 1)
         ]
         return None, None, None, None, *_backward(ctx.graph, shares, *ctx.tables)
 
@@ -181,6 +174,14 @@ def dense(gradient: Tensor) -> Tensor:
     table = torch.zeros(gradient.shape, device=gradient.device)
     _add(table, gradient, slice(None), 1.0)
     return table
+
+
+def _in_order(gradient: Tensor | None) -> Tensor | None:
+    """The same with its rows one after another in memory, since every hop reads those of a pooled table."""
+    if gradient is None or gradient.layout != torch.sparse_coo or gradient._values().is_contiguous():
+        return gradient
+    values = gradient._values().contiguous()
+    return torch.sparse_coo_tensor(gradient._indices(), values, gradient.shape, check_invariants=False)
 
 
 def _weight(pooling: Pooling, hops: int) -> float:

@@ -90,7 +90,7 @@ def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
 
 @compiled
 def _fetch_soon(flat: Floats, size: int, candidates: Indices, at: int) -> None:
-    """Ask for the table row of a candidate a little behind the one at hand; table and candidates flat."""
+    """Ask for the table row of an item a little behind the one at hand; table and candidates flat."""
     soon = candidates[min(at + 2 * SOON, len(candidates) - 1)] * size
     for line in range(soon, soon + size, LINE):
         fetch(flat, line)
@@ -203,10 +203,12 @@ def scale_and_add(preferences: Floats, spare: Floats, bonus: Floats) -> None:
 @compiled
 def mix_rows(table: Floats, positives: Indices, others: Indices, a: Floats, share: float, out: Floats) -> None:
     """out[b] += share x (a[b] table[positives[b]] + (1 - a[b]) table[others[b]]); out (batch, size)."""
-    weight, one = np.float32(share), np.float32(1.0)
+    weight, one, size, flat = np.float32(share), np.float32(1.0), table.shape[1], table.reshape(-1)
     for b in range(len(positives)):
+        _fetch_soon(flat, size, positives, b)
+        _fetch_soon(flat, size, others, b)
         positive, other, mix = positives[b], others[b], a[b]
-        for d in range(table.shape[1]):
+        for d in range(size):
             out[b, d] += weight * (mix * table[positive, d] + (one - mix) * table[other, d])
 
 

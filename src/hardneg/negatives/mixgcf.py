@@ -85,10 +85,10 @@ def mix(
     tables: a hop each. positives: (batch,). chosen: (batch,) items a hop. mixing: (batch, hops + 1), the a. On the CPU one
     compiled pass a hop, forward and backward.
     """
-    for table, items in zip(tables, chosen, strict=True):
-        require_rows(torch.stack([positives, items]), table)
+    taken = torch.stack([positives, *chosen])
+    require_rows(taken, min(tables, key=len))
     if mixing.device.type == "cpu" and pooling != "concat" and all(takes_sparse(table) for table in tables):
-        vectors, ego = _Mix.apply(positives, torch.stack(chosen), mixing, pooling, *tables)  # type: ignore[no-untyped-call]
+        vectors, ego = _Mix.apply(taken, mixing, pooling, *tables)  # type: ignore[no-untyped-call]
         return vectors, ego
     mixed = [
         a.unsqueeze(1) * rows(table, positives) + (1 - a).unsqueeze(1) * rows(table, item)
@@ -98,31 +98,33 @@ def mix(
 
 
 class _Mix(torch.autograd.Function):
+    """taken: (1 + tables, batch), the positives and what was chosen a hop."""
+
     @staticmethod
-    def forward(
-        ctx: Any, positives: Tensor, chosen: Tensor, mixing: Tensor, pooling: Pooling, *tables: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, taken: Tensor, mixing: Tensor, pooling: Pooling, *tables: Tensor) -> tuple[Tensor, Tensor]:
         share = 1 / len(tables) if pooling == "mean" else 1.0
-        ctx.given = positives, chosen, mixing.T.contiguous(), share, tables[0].shape
-        vectors, ego = np.zeros((2, len(positives), tables[0].shape[1]), np.float32)
-        for hop, table in enumerate(tables):
-            into = (vectors, ego) if hop == 0 else (vectors,)
-            for out, weight in zip(into, (share, 1.0), strict=False):
-                where = positives.numpy(), chosen[hop].numpy(), ctx.given[2][hop].numpy()
-                mix_rows(table.detach().contiguous().numpy(), *where, weight, out)
+        ctx.given = taken, mixing.T.contiguous(), share, tables[0].shape
+        read = [table.detach().contiguous().numpy() for table in tables]
+        hops = zip(read, taken[1:].numpy(), ctx.given[1].numpy(), strict=True)
+        table, chosen, a = next(hops)
+        positives, ego = taken[0].numpy(), np.zeros((taken.shape[1], table.shape[1]), np.float32)
+        mix_rows(table, positives, chosen, a, 1.0, ego)
+        vectors = ego * np.float32(share)
+        for table, chosen, a in hops:
+            mix_rows(table, positives, chosen, a, share, vectors)
         return torch.from_numpy(vectors), torch.from_numpy(ego)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_vectors: Tensor, of_ego: Tensor) -> tuple[Tensor | None, ...]:
-        positives, chosen, mixing, share, shape = ctx.given
+        taken, mixing, share, shape = ctx.given
         gradients = []
         for hop, a in enumerate(mixing.numpy()):
-            of_rows = np.zeros((2, len(positives), shape[1]), np.float32)
+            of_rows = np.zeros((2, taken.shape[1], shape[1]), np.float32)
             unmix_rows(of_vectors.contiguous().numpy(), a, share, *of_rows)
             if hop == 0:
                 unmix_rows(of_ego.contiguous().numpy(), a, 1.0, *of_rows)
-            index = torch.cat([positives, chosen[hop]]).unsqueeze(0)
+            index = torch.cat([taken[0], taken[1 + hop]]).unsqueeze(0)
             values = torch.from_numpy(of_rows.reshape(-1, shape[1]))
             gradients.append(torch.sparse_coo_tensor(index, values, shape, check_invariants=False))
-        return None, None, None, None, *gradients
+        return None, None, None, *gradients
