@@ -1,15 +1,17 @@
 """One training epoch of LightGCN: ours against a plain torch version, side by side in one run.
 
-    python benchmarks/epoch.py [SPLIT] [--repeats N]
+    python benchmarks/epoch.py [SPLIT] [--repeats N] [--out benchmarks/results/epoch.md]
 
 The rival is LightGCN as it is mostly written: the graph in coordinate format, autograd through it, hops stacked,
-uniform negatives in arrays. Both train on the same pairs with the same sizes, one thread, in turn; ratios are taken
-pair by pair. Multi-view reads made-up path codes. Without SPLIT, random pairs of 30,000 users is used.
+uniform negatives in arrays. All train on the same pairs with the same sizes, one thread, in turn; ratios are taken
+within a turn, of processor seconds. Multi-view reads made-up path codes. Without SPLIT, random pairs of 30,000 users is used.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -26,10 +28,12 @@ from hardneg.models import LightGCN
 from hardneg.models.graph import normalised_adjacency
 from hardneg.negatives import AHNS, DNS, Ingredients, MixGCF, MultiView, SamplerConfig, Uniform, UniformCandidates
 from hardneg.random import Stream
+from hardneg.report import tables
 from hardneg.training import FitConfig, fit
 from hardneg.trees import PathCodes, Trees
 
 SIZE, HOPS, BATCH = 64, 3, 2048
+HEADS = ["epoch", "processor seconds, median", "plain torch / this, median [min, max]", "this / ours, uniform"]
 
 
 def plain_epoch(train: Interactions) -> Callable[[], None]:
@@ -87,9 +91,9 @@ def made_up_trees(n_items: int) -> Trees:
 
 
 def seconds(epoch: Callable[[], None]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     epoch()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def a_store() -> Interactions:
@@ -106,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path, nargs="?")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     train = a_store() if arguments.split is None else splits.read(arguments.split).train
@@ -114,25 +119,35 @@ def main() -> None:
     rival = plain_epoch(train)
     for epoch in (rival, *ours.values()):
         epoch()
-    print(
-        f"{len(train):,} pairs, size {SIZE}, {HOPS} hops, batch {BATCH}, 1 thread, {arguments.repeats} repeats in turn"
-    )
-    print(
-        "| epoch | seconds, median | plain torch / this, median [min, max] | this / ours, uniform |\n"
-        "| --- | --- | --- | --- |"
-    )
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in ours}
     for _ in range(arguments.repeats):
         base = seconds(rival)
         for name, epoch in ours.items():
             measured[name].append((base, seconds(epoch)))
+    text = table(measured)
+    about = (
+        f"{len(train):,} pairs, size {SIZE}, {HOPS} hops, batch {BATCH}, 1 thread, {arguments.repeats} repeats in turn"
+    )
+    where = "" if arguments.split is None else f" {arguments.split}"
+    machine = (
+        f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+    text = f"# One epoch of LightGCN\n\n`python benchmarks/epoch.py{where}`: {about}. {machine}.\n\n{text}"
+    print(text)
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+def table(measured: dict[str, list[tuple[float, float]]]) -> str:
+    """A line a sampler; ratios are of turns that followed one another."""
     base_median = statistics.median(base for base, _ in measured["uniform"])
-    print(f"| plain torch, coordinate format, uniform | {base_median:.2f} | 1 | |")
+    lines = [["plain torch, coordinate format, uniform", f"{base_median:.2f}", "1", ""]]
     for name, pairs in measured.items():
         faster = [base / own for base, own in pairs]
         slower = [own / uniform for (_, own), (_, uniform) in zip(pairs, measured["uniform"], strict=True)]
         own = statistics.median(own for _, own in pairs)
-        print(f"| ours, {name} | {own:.2f} | {spread(faster)} | {spread(slower)} |")
+        lines.append([f"ours, {name}", f"{own:.2f}", spread(faster), spread(slower)])
+    return tables.markdown(HEADS, lines)
 
 
 if __name__ == "__main__":
