@@ -69,6 +69,7 @@ class Search:
             self.device,
             self.stages.suspects(cell.split, cell.suspects),
             self.stages.trees(cell.split, cell.trees),
+            self.spec.first_trials == "alike",
         )
 
     def run(

@@ -1,4 +1,7 @@
-"""The next settings to try, by optuna's tree-structured Parzen estimator; the only place that knows optuna."""
+"""The next settings to try: first values spread over the ranges, then by optuna's tree-structured Parzen estimator.
+
+The only place that knows optuna.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,30 @@ def require_optuna() -> None:
             "found no optuna, which `hardneg search` needs; install it with: pip install 'hardneg[search]'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def spread(space: Space, given: Mapping[str, Scalar], number: int, *, seed: int) -> dict[str, Scalar]:
+    """Settings for trial `number`, 1 and up to RANDOM_TRIALS - 1: a Latin hypercube (McKay et al., 1979) over the space.
+
+    The range of a setting is cut into as many parts as there are such trials, and one of them falls into each. What they
+    try of a setting depends on the seed and its name alone, so that all rows of a search try the same learning rates, and
+    none is luckier with them. given: as for `suggest`.
+    """
+    return {field: _within(entry, given[field], _share(field, number, seed)) for field, entry in sorted(space.items())}
+
+
+def _share(field: str, number: int, seed: int) -> float:
+    """Where in its range trial `number` has a setting, 0 to 1."""
+    rng, parts = generator(seed, f"spread {field}"), RANDOM_TRIALS - 1
+    return float((rng.permutation(parts)[number - 1] + rng.random(parts)[number - 1]) / parts)
+
+
+def _within(entry: Choices | Range, given: Scalar, share: float) -> Scalar:
+    if isinstance(entry, Choices):
+        return entry.choices[int(share * len(entry.choices))]
+    low, high = (entry.low, entry.high + 1) if type(given) is int else (entry.low, entry.high)
+    value = low * (high / low) ** share if entry.log else low + (high - low) * share
+    return int(value) if type(given) is int else value
 
 
 def suggest(

@@ -21,7 +21,7 @@ from hardneg.studies.cells import Cell, changed, setting
 from hardneg.studies.results import best_on_validation
 from hardneg.studies.runs import by_epoch
 from hardneg.studies.spec import Scalar, Space
-from hardneg.studies.suggest import Tried, suggest
+from hardneg.studies.suggest import RANDOM_TRIALS, Tried, spread, suggest
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Progress
 
@@ -74,6 +74,7 @@ class CellSearch:
     device: str = "cpu"
     suspects: Path | None = None
     trees: Path | None = None
+    alike: bool = True
 
     @property
     def name(self) -> str:
@@ -122,6 +123,8 @@ class CellSearch:
         given = {field: setting(self.cell.config, field) for field in sorted(self.space)}
         if number == 0:
             return given
+        if self.alike and number < RANDOM_TRIALS:
+            return spread(self.space, given, number, seed=self.seed)
         tried = [Tried(trial.chosen, trial.value) for trial in earlier]
         return suggest(self.space, given, tried, seed=self.seed, purpose=f"search {self.cell.name}")
 
