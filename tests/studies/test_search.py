@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from hardneg.errors import ConfigError
 from hardneg.studies import Search, Study, estimate, write_results
 from hardneg.studies.best import NAME, read_best
 from hardneg.studies.spec import Choices, Range
-from hardneg.studies.suggest import Tried, suggest
+from hardneg.studies.suggest import RANDOM_TRIALS, Tried, spread, suggest
 
 from .conftest import SEARCH, STUDY, Write
 
@@ -56,6 +57,36 @@ def test_whole_numbers_stay_whole() -> None:
     space = {"sampler.candidates": Range(low=2, high=64, log=True)}
     found = [suggest(space, {"sampler.candidates": 4}, [], seed=s, purpose="a")["sampler.candidates"] for s in range(5)]
     assert all(type(value) is int for value in found)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_first_trials_fall_into_every_part_of_every_range(seed: int) -> None:
+    space = SPACE | {
+        "sampler.neighbours": Range(low=1, high=8),
+        "fit.epochs": Range(low=1, high=10_000, log=True),
+        "sampler.alpha": Choices(choices=(0.1, 0.2, 0.3, 0.4)),
+    }
+    given = GIVEN | {"sampler.neighbours": 3, "fit.epochs": 10, "sampler.alpha": 0.5}
+    made = [spread(space, given, number, seed=seed) for number in range(1, RANDOM_TRIALS)]
+    assert sorted(int(np.log10(float(one["fit.l2"]) / 1e-6) / 5 * 4) for one in made) == [0, 1, 2, 3]
+    assert sorted((int(one["sampler.neighbours"]) - 1) // 2 for one in made) == [0, 1, 2, 3]
+    assert sorted(int(np.log10(float(one["fit.epochs"]))) for one in made) == [0, 1, 2, 3]
+    assert sorted(one["sampler.alpha"] for one in made) == [0.1, 0.2, 0.3, 0.4]
+    assert {one["sampler.candidates"] for one in made} == {4, 8, 16}
+    assert all(type(one["sampler.neighbours"]) is int for one in made)
+    alone = [spread({"fit.l2": SPACE["fit.l2"]}, GIVEN, number, seed=seed) for number in range(1, RANDOM_TRIALS)]
+    assert [one["fit.l2"] for one in alone] == [one["fit.l2"] for one in made]  # whatever else a row searches
+    assert made != [spread(space, given, number, seed=seed + 1) for number in range(1, RANDOM_TRIALS)]
+
+
+def test_rows_try_the_same_values_first_unless_they_are_drawn_apart(write_search: Write, tmp_path: Path) -> None:
+    tried = {}
+    for how in ("alike", "apart"):
+        tasks = Search.read(write_search(first_trials=how), tmp_path / how).tasks()
+        tried[how] = [[task.settings_of(n, [])["fit.learning_rate"] for n in range(1, RANDOM_TRIALS)] for task in tasks]
+    assert len(tried["alike"]) == 3
+    assert tried["alike"][0] == tried["alike"][1] == tried["alike"][2]
+    assert tried["apart"][0] != tried["apart"][1]
 
 
 def searched(file: Path, out: Path, workers: int = 0) -> Search:
