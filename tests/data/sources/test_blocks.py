@@ -78,7 +78,7 @@ def test_a_file_that_breaks_off_is_named_with_the_line(tmp_path: Path, monkeypat
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("data", [b"", gzip.compress(b"", mtime=0)], ids=["bare", "zipped"])
 def test_an_empty_file_is_an_error(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match=r"a\.txt is empty, expected lines of rows; check the file"):
         list(blocks(put(tmp_path, data)))
