@@ -132,14 +132,14 @@ def main() -> None:
     machine = (
         f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     )
-    text = f"# One epoch of LightGCN\n\n`python benchmarks/epoch.py{where}`: {about}. {machine}.\n\n{text}"
+    text = f"# One epoch of LightGCN\n\n`python benchmarks/epoch.py{where} --repeats {arguments.repeats}`: {about}. {machine}.\n\n{text}"
     print(text)
     if arguments.out is not None:
         arguments.out.write_text(text, encoding="utf-8")
 
 
 def table(measured: dict[str, list[tuple[float, float]]]) -> str:
-    """A line a sampler; ratios are of turns that followed one another."""
+    """A line a sampler; ratios are taken within a turn."""
     base_median = statistics.median(base for base, _ in measured["uniform"])
     lines = [["plain torch, coordinate format, uniform", f"{base_median:.2f}", "1", ""]]
     for name, pairs in measured.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hardneg.studies import Search, Study, estimate, write_results
 from hardneg.studies.best import NAME, read_best
 from hardneg.studies.spec import Choices, Range
 from hardneg.studies.suggest import RANDOM_TRIALS, Tried, spread, suggest
+from hardneg.studies.trials import Trial
 
 from .conftest import SEARCH, STUDY, Write
 
@@ -72,21 +74,54 @@ def test_first_trials_fall_into_every_part_of_every_range(seed: int) -> None:
     assert sorted((int(one["sampler.neighbours"]) - 1) // 2 for one in made) == [0, 1, 2, 3]
     assert sorted(int(np.log10(float(one["fit.epochs"]))) for one in made) == [0, 1, 2, 3]
     assert sorted(one["sampler.alpha"] for one in made) == [0.1, 0.2, 0.3, 0.4]
-    assert {one["sampler.candidates"] for one in made} == {4, 8, 16}
     assert all(type(one["sampler.neighbours"]) is int for one in made)
     alone = [spread({"fit.l2": SPACE["fit.l2"]}, GIVEN, number, seed=seed) for number in range(1, RANDOM_TRIALS)]
     assert [one["fit.l2"] for one in alone] == [one["fit.l2"] for one in made]  # whatever else a row searches
     assert made != [spread(space, given, number, seed=seed + 1) for number in range(1, RANDOM_TRIALS)]
 
 
+def test_first_trials_stay_inside_and_space_choices_evenly() -> None:
+    for seed in range(40):
+        for n in (2, 3, 5):
+            space = {"sampler.alpha": Choices(choices=tuple(range(n))), "sampler.n": Range(low=1.5, high=8.5)}
+            made = [spread(space, {"sampler.alpha": 0, "sampler.n": 2}, k, seed=seed) for k in range(1, RANDOM_TRIALS)]
+            assert sorted(one["sampler.alpha"] for one in made) == [int((k + 0.5) / 4 * n) for k in range(4)]
+            assert all(1 <= int(one["sampler.n"]) <= 8 for one in made)
+
+
+@pytest.mark.parametrize("row", ["uniform", "DNS", "MixGCF"])
+def test_drawn_apart_a_finished_search_is_drawn_again(row: str) -> None:
+    stored = Path(__file__).parents[2] / "studies" / "results" / "main-search" / "trials.parquet"
+    cell = (pl.col("split") == "sports") & (pl.col("model") == "MF") & (pl.col("row") == row)
+    trials = list(pl.read_parquet(stored).filter(cell).sort("trial").iter_rows(named=True))
+    tried = [Tried(json.loads(trial["settings"]), trial["value"]) for trial in trials]
+    space = {
+        "fit.learning_rate": Range(low=2e-3, high=1e-2, log=True),
+        "fit.l2": Range(low=1e-5, high=1e-1, log=True),
+        "sampler.candidates": Choices(choices=(4, 8, 16, 32)),
+    }
+    space = {field: entry for field, entry in space.items() if field in tried[0].settings}
+    assert len(tried) == 5
+    for n in range(1, 5):
+        found = suggest(space, tried[0].settings, tried[:n], seed=100, purpose=f"search sports / MF / {row}")
+        assert found == pytest.approx(tried[n].settings)
+
+
 def test_rows_try_the_same_values_first_unless_they_are_drawn_apart(write_search: Write, tmp_path: Path) -> None:
-    tried = {}
+    first = {}
     for how in ("alike", "apart"):
         tasks = Search.read(write_search(first_trials=how), tmp_path / how).tasks()
-        tried[how] = [[task.settings_of(n, [])["fit.learning_rate"] for n in range(1, RANDOM_TRIALS)] for task in tasks]
-    assert len(tried["alike"]) == 3
-    assert tried["alike"][0] == tried["alike"][1] == tried["alike"][2]
-    assert tried["apart"][0] != tried["apart"][1]
+        given = [Tried(task.settings_of(0, []), 0.1) for task in tasks]
+        assert len(given) == 3
+        first[how] = [
+            task.settings_of(1, [_as_trial(one)])["fit.learning_rate"] for task, one in zip(tasks, given, strict=True)
+        ]
+    assert len(set(first["alike"])) == 1
+    assert len(set(first["apart"])) == 3
+
+
+def _as_trial(one: Tried) -> Trial:
+    return Trial(0, json.dumps(dict(one.settings)), "recall@20", one.value, 1, 1, None, "", None)
 
 
 def searched(file: Path, out: Path, workers: int = 0) -> Search:

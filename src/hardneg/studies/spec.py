@@ -239,7 +239,7 @@ class SearchSpec(Grid):
     """Setting -> where to look; each entry goes to the runs that have the setting."""
     first_trials: Literal["alike", "apart"] = "alike"
     """Of the trials before suggestions follow results, the first one apart: "alike" spreads the values of a setting evenly
-    over its range, the same values for every row; "apart" draws each row's by chance."""
+    over its range, the same values for every row that has it in the same range; "apart" draws each row's by chance."""
     seed: NonNegativeInt = 100
     """Of every trial's run, and of the suggestions. A study's seeds are 0, 1, ..., so that none of its runs was itself
     chosen by its validation value."""

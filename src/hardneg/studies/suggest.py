@@ -43,23 +43,20 @@ def require_optuna() -> None:
 def spread(space: Space, given: Mapping[str, Scalar], number: int, *, seed: int) -> dict[str, Scalar]:
     """Settings for trial `number`, 1 and up to RANDOM_TRIALS - 1: a Latin hypercube (McKay et al., 1979) over the space.
 
-    The range of a setting is cut into as many parts as there are such trials, and one of them falls into each. What they
-    try of a setting depends on the seed and its name alone, so that all rows of a search try the same learning rates, and
-    none is luckier with them. given: as for `suggest`.
+    The range of a setting is cut into as many parts as there are such trials, and one of them falls into each, anywhere in
+    it; of choices, evenly spaced ones. What they try of a setting depends on the seed, its name and its range alone, so that
+    all rows of a search try the same learning rates. given: as for `suggest`.
     """
-    return {field: _within(entry, given[field], _share(field, number, seed)) for field, entry in sorted(space.items())}
+    return {field: _tried(field, entry, given[field], number, seed) for field, entry in sorted(space.items())}
 
 
-def _share(field: str, number: int, seed: int) -> float:
-    """Where in its range trial `number` has a setting, 0 to 1."""
+def _tried(field: str, entry: Choices | Range, given: Scalar, number: int, seed: int) -> Scalar:
     rng, parts = generator(seed, f"spread {field}"), RANDOM_TRIALS - 1
-    return float((rng.permutation(parts)[number - 1] + rng.random(parts)[number - 1]) / parts)
-
-
-def _within(entry: Choices | Range, given: Scalar, share: float) -> Scalar:
+    part, inside = rng.permutation(parts)[number - 1], rng.random(parts)[number - 1]
     if isinstance(entry, Choices):
-        return entry.choices[int(share * len(entry.choices))]
-    low, high = (entry.low, entry.high + 1) if type(given) is int else (entry.low, entry.high)
+        return entry.choices[int((part + 0.5) / parts * len(entry.choices))]
+    share = float((part + inside) / parts)
+    low, high = (int(entry.low), int(entry.high) + 1) if type(given) is int else (entry.low, entry.high)
     value = low * (high / low) ** share if entry.log else low + (high - low) * share
     return int(value) if type(given) is int else value
 

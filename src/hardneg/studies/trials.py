@@ -132,7 +132,7 @@ class CellSearch:
         if (trial.chosen, trial.key) != (settings, key):
             raise ConfigError(
                 f"{self.folder / TRIALS} holds another search (trial {trial.trial} differs in settings, space, seed, "
-                "inputs or versions); choose another --out or remove the folder first"
+                "first_trials, inputs or versions); choose another --out or remove the folder first"
             )
         return trial
 
