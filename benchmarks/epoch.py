@@ -10,8 +10,6 @@ within a turn, of processor seconds. Multi-view reads made-up path codes. Withou
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from contest import spread
+from machine import machine
 from scipy.sparse import block_array
 
 from hardneg.data import Interactions
@@ -102,10 +102,6 @@ def a_store() -> Interactions:
     return Interactions.of(users, items, n_users=30_000, n_items=10_000)
 
 
-def spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path, nargs="?")
@@ -129,10 +125,7 @@ def main() -> None:
         f"{len(train):,} pairs, size {SIZE}, {HOPS} hops, batch {BATCH}, 1 thread, {arguments.repeats} repeats in turn"
     )
     where = "" if arguments.split is None else f" {arguments.split}"
-    machine = (
-        f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
-    text = f"# One epoch of LightGCN\n\n`python benchmarks/epoch.py{where} --repeats {arguments.repeats}`: {about}. {machine}.\n\n{text}"
+    text = f"# One epoch of LightGCN\n\n`python benchmarks/epoch.py{where} --repeats {arguments.repeats}`: {about}. {machine()}.\n\n{text}"
     print(text)
     if arguments.out is not None:
         arguments.out.write_text(text, encoding="utf-8")

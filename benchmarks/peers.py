@@ -9,8 +9,6 @@ Each does its work once unmeasured; then all take turns, and a ratio is taken wi
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from contest import Answers, Entry, export, ratio_table, require_rivals, seconds_table, take_turns
+from machine import load, machine
 
 from hardneg.data import Split
 from hardneg.data import split as splits
@@ -129,12 +128,10 @@ def disagreements(found: Answers) -> list[str]:
 
 def heading(split: Split, name: str, arguments: Any) -> str:
     sizes = f"{split.train.n_users:,} users, {split.train.n_items:,} items, {len(split.train):,} train pairs"
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return (
         f"# hardneg beside its peers\n\n{name}: {sizes}, {len(set(split.test.users.tolist())):,} test users. One thread each, "
-        f"{arguments.repeats} repeats in turn; a ratio is of {arguments.clock} seconds within one turn. {os.cpu_count()} CPU "
-        f"cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, load averages at the start "
-        f"{load}."
+        f"{arguments.repeats} repeats in turn; a ratio is of {arguments.clock} seconds within one turn. {machine()}, load "
+        f"averages at the start {load()}."
     )
 
 

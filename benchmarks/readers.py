@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -25,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from machine import load, machine
 
 from hardneg.data import FilterConfig, importing
 from hardneg.data.presets import PRESETS
@@ -155,10 +154,6 @@ def main() -> None:
 
 
 def report(rows: list[list[str]]) -> str:
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    machine = (
-        f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
     head = [
         "rows of the file",
         "what is kept",
@@ -174,7 +169,7 @@ def report(rows: list[list[str]]) -> str:
     return (
         "# Reading Amazon reviews\n\n"
         f"Made-up reviews in the schema of 2018, gzip JSON lines to a dataset folder, one run each in a process of its own. "
-        f"{machine}, load averages at the end {load}, polars {pl.__version__}.\n\n{table}\n"
+        f"{machine()}, load averages at the end {load()}, polars {pl.__version__}.\n\n{table}\n"
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import load, machine
 
 from hardneg.data import Interactions
 from hardneg.data import split as splits
@@ -135,10 +135,6 @@ def row(what: str, found: dict[str, Any]) -> list[str]:
 
 
 def markdown(rows: list[list[str]]) -> str:
-    machine = (
-        f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     limits = TreesConfig().graph
     titles = [
         "items",
@@ -152,8 +148,8 @@ def markdown(rows: list[list[str]]) -> str:
     titles += ["MiB before", "MiB at most", "leaves"]
     lines = ["# Two item trees", ""]
     lines.append(
-        f"Made-up interactions, `python benchmarks/trees.py`; one process and one thread a line, one run each. Seconds are the processor's, but for those on the clock: the machine had other work. {machine}, load "
-        f"averages at the end {load}. The graph keeps all edges while {limits.most_edges:,} entries hold them, else the "
+        f"Made-up interactions, `python benchmarks/trees.py`; one process and one thread a line, one run each. Seconds are the processor's, but for those on the clock: the machine had other work. {machine()}, load "
+        f"averages at the end {load()}. The graph keeps all edges while {limits.most_edges:,} entries hold them, else the "
         f"strongest of each item, and samples users of more than {limits.most_history:,} train items (there are none here)."
     )
     lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
