@@ -112,6 +112,19 @@ def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folde
     assert folders.is_dir()
 
 
+def test_a_control_may_have_the_rate_of_another_threshold(write_study: Write, tmp_path: Path, folders: Path) -> None:
+    other = SUSPECTS["random"] | {"like_threshold": 0.4}
+    row = {"sampler": MIXGCF, "suspects": {"name": "random", "use": "exclude"}}
+    rows = {"uniform": ROWS["uniform"], "judge random": row}
+    file = write_study(models=MF, trees=TREES, suspects=SUSPECTS | {"random": other}, rows=rows, seeds=1)
+    study = Study.read(file, tmp_path / "out")
+    study.stages.make(study.cells)
+    shared, data = tmp_path / "out" / "shared" / "store", splits.read(folders / "split")
+    rule, chance = (suspects.read(shared / f"suspects-{n}", data) for n in ("rule", "random"))
+    assert 0 < len(rule.above()) < len(rule.above(0.4))
+    assert chance.judge == f"random {len(rule.above(0.4)) / len(rule):.4g}"
+
+
 def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     row = ROWS["all"] | {"space": {"sampler.alpha_c": {"choices": [0.0, 0.1]}}}
@@ -153,6 +166,7 @@ def test_the_time_is_foretold_before_anything_is_made(
         ("suspects", JUDGED | {"trees": "own", "judge": {"kind": "all"}}, "judge 'all' uses no trees"),
         ("suspects", JUDGED | {"trees": "own", "like": "all"}, "like is of judge 'random' alone, found 'rule'"),
         ("suspects", JUDGED | {"judge": {"kind": "random"}, "like": "random"}, "has the rate of others itself"),
+        ("suspects", JUDGED | {"trees": "own", "like_threshold": 0.7}, "found like_threshold without like"),
         (
             "suspects",
             JUDGED | {"judge": {"kind": "random", "rate": 0.5}, "like": "all"},

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 from hardneg import pipeline
 from hardneg.config import Config
 from hardneg.negatives.judges import All, Random, Rule
+from hardneg.negatives.suspects import THRESHOLD
 from hardneg.pipeline import RunConfig, Sources, SuspectMining
 from hardneg.studies.apart import RunSpec, train_apart
 from hardneg.studies.took import timed
@@ -55,6 +56,8 @@ class JudgedSpec(Config):
     judge: Annotated[Rule | Random | All, Field(discriminator="kind")] = Rule()
     like: str | None = None
     """A name under `suspects`, at whose rate judge random calls candidates liked."""
+    like_threshold: Annotated[float, Field(gt=0, le=1)] = THRESHOLD
+    """Probability from which candidates count as liked there: that of the rows whose control this is."""
     candidates: PositiveInt = SuspectMining().candidates
 
 
@@ -102,7 +105,7 @@ class Orchard:
         run = self._run(spec.run, config, "the run that candidates come from", progress)
         judge = spec.judge
         if like is not None:
-            judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split)})
+            judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split, spec.like_threshold)})
         mining = SuspectMining(judge=judge, candidates=spec.candidates)
         with timed(out):
             pipeline.mine_suspects(self.split, out, Sources(run, trees, like=like), mining, progress)

@@ -67,7 +67,8 @@ def _of_judge(where: str, spec: JudgedSpec, names: Names) -> list[str]:
 
 def _of_like(where: str, spec: JudgedSpec, grid: Grid, names: Names) -> list[str]:
     if spec.like is None:
-        return []
+        alone = "like_threshold" in spec.model_fields_set
+        return [f"{where}: found like_threshold without like; name suspects with `like: NAME`"] if alone else []
     problems = of_name(where, "suspects", spec.like, names.suspects)
     if not isinstance(spec.judge, Random):
         problems.append(f"{where}: like is of judge 'random' alone, found {spec.judge.kind!r}; leave it out")
