@@ -203,6 +203,11 @@ def test_rows_side_by_side_find_the_same_and_a_study_takes_it(
         Study.read(said)
     assert "has nothing for store / MF / MixGCF" in str(caught.value)
     assert "fit.learning_rate was tuned by" in str(caught.value)
+    elsewhere = write_study(
+        rows=STUDY["rows"], tuned=str(tmp_path / "one"), models=models | {"another": {"kind": "mf"}}
+    )
+    with pytest.raises(ConfigError, match="has nothing for store / another; search that, too"):
+        Study.read(elsewhere)
 
 
 def test_a_trial_that_diverges_counts_and_one_row_of_such_trials_fails(write_search: Write, tmp_path: Path) -> None:

@@ -67,18 +67,29 @@ class Best(Config):
         """The cells with the settings found for them; problems: cells without any, unequal budgets, and settings found
         on another split than the folder of that name, whose validation pairs may be this one's test pairs."""
         made, each = [], self.each
-        problems = self._elsewhere(cells, folders)
+        problems = self._elsewhere(cells, folders) + self._missing(cells)
         for cell in cells:
             found = each.get(cell.searched)
             made.append(cell)
             if found is None:
-                problems.append(f"tuned: search {self.search!r} has nothing for {cell.name}; search that, too")
                 continue
             try:
                 made[-1] = replace(cell, config=changed(cell.config, found.settings))
             except (ConfigError, KeyError) as error:
                 problems.append(f"tuned: what search {self.search!r} found for {cell.name} does not fit it ({error})")
         return made, problems + self._unequal(cells)
+
+    def _missing(self, cells: list[Cell]) -> list[str]:
+        """Where it has nothing: whole tables in a word, single rows by name."""
+        lacking = [cell for cell in cells if cell.searched not in self.each]
+        tables = dict.fromkeys(cell.searched[:2] for cell in lacking)
+        problems = []
+        for split, model in tables:
+            some = any(each[:2] == (split, model) for each in self.each)
+            rows = [cell.row for cell in lacking if cell.searched[:2] == (split, model)]
+            what = " / ".join([split, model, *([", ".join(rows)] if some else [])])
+            problems.append(f"tuned: search {self.search!r} has nothing for {what}; search that, too")
+        return problems
 
     def _elsewhere(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
         problems, hashes = [], dict[str, dict[str, str]]()
