@@ -36,8 +36,28 @@ def test_errors_have_one_root_and_are_standard_errors_too() -> None:
 
 
 def test_an_unknown_key_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"^fruit\.yaml: wieght: Extra inputs are not permitted$"):
+    with pytest.raises(ConfigError, match=r"^fruit\.yaml: wieght: unknown; did you mean weight\?$"):
         parse(Apple, {"wieght": 4}, where="fruit.yaml")
+
+
+class Basket(Config):
+    fruits: dict[str, Fruit]
+    best: Annotated[Apple | None, Field()] = None
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"fruits": {"a": {"kind": "pear", "colour": 1}}}, "fruits.a.pear.colour: unknown, expected one of kind"),
+        ({"fruits": {}, "best": {"wait": 1}}, "best.wait: unknown; did you mean weight?"),
+        ({"fruits": {"a": {}}}, "fruits.a: found no 'kind', expected one; say which"),
+        ({"fruits": {"a": "pear"}}, "fruits.a: found 'pear', expected a mapping of names to values"),
+    ],
+)
+def test_what_was_expected_is_said_where_something_unknown_stands(values: object, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Basket, values, where="basket.yaml")
+    assert said in str(caught.value)
 
 
 def test_all_problems_come_in_one_line() -> None:

@@ -178,6 +178,8 @@ def audit_run(
         raise ConfigError(f"{run_folder} is {manifest['config']['method']}, which trains nothing; audit a trained run")
     settings = {name: value for name, value in manifest["config"].items() if name in RunConfig.model_fields}
     config: RunConfig = parse(RunConfig, settings, where=f"{run_folder}/manifest.json")
+    if suspects_folder is not None and config.suspects is None:
+        raise ConfigError(f"{run_folder} was trained without suspects, found {suspects_folder}; leave it out")
     short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": epochs, "check_every": epochs})})
     same = manifest["made_from"]["learnt from"] == splits.learnt_from_hash(split_folder)
     detail = "hashes of train pairs, reviews, texts and ids are equal" if same else "they differ"

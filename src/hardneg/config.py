@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from hardneg.errors import ConfigError
 
@@ -43,7 +46,46 @@ def parsed(kind: Any, values: object) -> tuple[Any, list[tuple[Place, str]]]:
     try:
         return TypeAdapter(kind).validate_python(values), []
     except ValidationError as error:
-        return None, [(problem["loc"], problem["msg"]) for problem in error.errors()]
+        return None, [(problem["loc"], _said(kind, problem)) for problem in error.errors()]
+
+
+def _said(kind: Any, problem: ErrorDetails) -> str:
+    """A problem's message, with what was expected where pydantic leaves that out."""
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at([kind], problem["loc"][:-1])
+        nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return f"unknown; did you mean {nearest[0]}?" if nearest else f"unknown, expected one of {', '.join(known)}"
+    if problem["type"] == "union_tag_not_found":
+        return f"found no {problem['ctx']['discriminator']}, expected one; say which"
+    if problem["type"] == "model_attributes_type":
+        return f"found {problem['input']!r}, expected a mapping of names to values, such as {{kind: ...}}"
+    return problem["msg"]
+
+
+def _fields_at(kinds: Iterable[Any], place: Place) -> list[str]:
+    """Names of the fields that the Config classes at a place have, first the innermost's; a place names tags of unions, too."""
+    members = [member for kind in kinds for member in _members(kind)]
+    configs = [member for member in members if isinstance(member, type) and issubclass(member, Config)]
+    if not place:
+        return list(dict.fromkeys(name for config in configs for name in config.model_fields))
+    within = [config.model_fields[str(place[0])].annotation for config in configs if place[0] in config.model_fields]
+    within += [get_args(member)[-1] for member in members if get_origin(member) in (dict, Mapping, list, tuple)]
+    tagged = [config for config in configs if _has_tag(config, place[0])]
+    return _fields_at(within or tagged, place[1:])
+
+
+def _members(kind: Any) -> Iterator[Any]:
+    """Those of a union, whatever is wrapped around it."""
+    if get_origin(kind) is Annotated:
+        yield from _members(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        yield from (inner for member in get_args(kind) for inner in _members(member))
+    else:
+        yield kind
+
+
+def _has_tag(config: type[Config], tag: int | str) -> bool:
+    return any(tag in get_args(field.annotation) for field in config.model_fields.values())
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:

@@ -20,8 +20,19 @@ MINE = ("mine", "nowhere", "--method", "dual-tree")
         (["--judge", "llm", "--run", "x", "--trees", "y"], "--judge llm expects --llm"),
         (["--judge", "recorded"], "--judge recorded expects --labels"),
         (["--judge", "titles", "--trees", "y"], "--trees is no option of --judge titles"),
-        (["--judge", "all", "--run", "x", "--set", "judge.rate=1"], "judge.all.rate: Extra inputs are not permitted"),
+        (["--judge", "all", "--run", "x", "--set", "judge.rate=1"], "judge.all.rate: unknown, expected one of kind"),
         (["--profiles", "p"], "--profiles is no option of --method dual-tree"),
+        (["--judge", "random", "--run", "x", "--seed", "5"], "--seed is no option of --method dual-tree"),
+        (["--judge", "all", "--run", "x", "--engine", "budget_money=5"], "--engine is no option of --judge all"),
+        (["--judge", "all", "--run", "x", "--set", "codes=shuffled"], "found --set codes, which is of path codes"),
+        (["--judge", "recorded", "--labels", "x", "--set", "candidates=5"], "found --set candidates, but no --run"),
+        (["--run", "x", "--trees", "y", "--set", "judge.kind=all"], "found --set judge.kind"),
+        (["--judge", "random", "--run", "x", "--set", "like_threshold=0.7"], "like_threshold without --like"),
+        (
+            ["--judge", "random", "--run", "x", "--like", "y", "--set", "like_threshold=half"],
+            "like_threshold: value: Input should be a valid number",
+        ),
+        (["--judge", "random", "--run", "x", "--like", "y", "--set", "judge.rate=0.1"], "found both --set judge.rate"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(words: list[str], said: str) -> None:
@@ -63,3 +74,39 @@ def test_from_a_split_to_suspects(folders: Path, tmp_path: Path) -> None:
     assert "0 without a label (recorded)" in succeed(*again, "--out", tmp_path / "recorded")
     recorded = pl.read_parquet(tmp_path / "recorded" / "suspects.parquet")
     assert recorded.drop("judge").equals(table.drop("judge"))
+    others = ["--judge", "random", "--like", tmp_path / "recorded", "--out", tmp_path / "others"]
+    said = succeed(*mine[:-1], "candidates=5", *others)
+    assert "the candidates are others than those of recorded" in said
+
+
+def test_what_a_file_of_labels_has_that_cannot_be_used_is_said(folders: Path, tmp_path: Path) -> None:
+    split = folders / "split"
+    succeed(
+        "train",
+        split,
+        "--model",
+        "mf",
+        "--fit-set",
+        "epochs=1",
+        "--fit-set",
+        "check_every=1",
+        "--out",
+        tmp_path / "run",
+    )
+    mine = ["mine", split, "--method", "dual-tree", "--run", tmp_path / "run"]
+    succeed(*mine, "--judge", "all", "--set", "candidates=6", "--out", tmp_path / "all")
+    table = (
+        pl.read_parquet(tmp_path / "all" / "suspects.parquet")
+        .with_columns(label=1.0)
+        .select("user_id", "item_id", "label")
+    )
+    strange = pl.DataFrame({"user_id": ["nobody", None], "item_id": ["nothing", "lonely"], "label": [1.0, 1.0]})
+    pl.concat([table, strange]).write_csv(tmp_path / "labels.csv")
+    judged = ["--judge", "recorded", "--labels", tmp_path / "labels.csv", "--set", "candidates=4"]
+    said = succeed(*mine, *judged, "--out", tmp_path / "recorded")
+    assert f"{len(table) // 3:,} labels of the file are of pairs that are no candidates" in said
+    assert "1 row a pair of the file that the split does not know (first: user nobody item nothing)" in said
+    assert "1 row a row of the file without a user or an item (first: user None item lonely)" in said
+    assert ("nobody", "nothing") in pl.read_parquet(tmp_path / "recorded" / "rejected.parquet").select(
+        "user_id", "item_id"
+    ).rows()

@@ -211,12 +211,12 @@ def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
         Fault(0, 1, "cut"),
         Fault(2, None, "no candidate", "99"),
         Fault(3, 4, "cut"),
-        Fault(-1, None, "unknown", "x y"),
+        Fault(-1, None, "unknown", ids=("x", "y")),
     ]
     table, ledger = account(faults, vocabulary)
     users, items = vocabulary.user_ids, vocabulary.item_ids
     assert table.rows() == [
-        (None, "x y", "unknown"),
+        ("x", "y", "unknown"),
         (users[0], items[1], "cut"),
         (users[2], "99", "no candidate"),
         (users[3], items[4], "cut"),

@@ -16,7 +16,7 @@ from hardneg.cli.main import app
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
 from hardneg.models import AnchorConfig, LightGCNConfig, MFConfig
-from hardneg.negatives import MixGCF, MultiView
+from hardneg.negatives import MixGCF, MultiView, Uniform
 from hardneg.pipeline import RunConfig
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig, folder
@@ -72,11 +72,16 @@ def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Pat
     assert [check.question for check in others if not check.passed] == ["the run was trained with these trees"]
     with pytest.raises(ConfigError, match="found no trees"):
         audit_run(tmp_path / "run", split, None, anchor=vectors)
+    with pytest.raises(ConfigError, match="was trained without suspects, found"):
+        audit_run(tmp_path / "run", split, None, tmp_path / "suspects", trees=trees, anchor=vectors)
 
 
 def test_what_does_not_fit_is_refused(folders: Path, trees: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'multi-view' found no trees.*hardneg trees"):
         pipeline.train(folders / "split", tmp_path / "run", RUN)
+    uniform = RUN.model_copy(update={"sampler": Uniform()})
+    with pytest.raises(ConfigError, match="sampler 'uniform' looks at no trees, found"):
+        pipeline.train(folders / "split", tmp_path / "run", uniform, trees=trees)
     pipeline.split(folders / "dataset", tmp_path / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
     with pytest.raises(ConfigError, match="was made from another split"):
         pipeline.train(tmp_path / "other", tmp_path / "run", RUN, trees=trees)

@@ -22,6 +22,7 @@ from hardneg.models import MFConfig
 from hardneg.negatives import DNS
 from hardneg.negatives.suspects import Suspects
 from hardneg.pipeline import RunConfig, SuspectsUse
+from hardneg.pipeline.suspects import warning_of
 from hardneg.training import FitConfig
 
 from ..judged import judged, written
@@ -104,11 +105,29 @@ def test_weight_0_trains_to_the_bit_as_without(folders: Path, folder: Path, tmp_
 def test_the_graph_takes_them_only_where_it_is_said(folders: Path, folder: Path, tmp_path: Path) -> None:
     for graph in (False, True):
         for model in ("lightgcn", "mf"):
-            config = using(use="exclude", graph=graph)
+            config = using(use="positives", graph=graph)
             config = config.model_copy(update={"model": MFConfig()}) if model == "mf" else config
             pipeline.train(folders / "split", tmp_path / f"{model}-{graph}", config, suspects=folder)
     assert differ(tmp_path / "lightgcn-False", tmp_path / "lightgcn-True")
     assert not differ(tmp_path / "mf-False", tmp_path / "mf-True")
+
+
+@pytest.mark.parametrize("idle", [{"graph": True}, {"weight": 0.5}])
+def test_what_is_of_positives_is_refused_where_they_are_none(idle: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="graph and weight are of suspects that are positives, found use exclude"):
+        SuspectsUse.model_validate({"use": "exclude", **idle})
+
+
+def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split, tmp_path: Path) -> None:
+    low = judged(split)
+    low.probability[:] = 0.6
+    folder = written(tmp_path / "low", folders / "split", low)
+    config = using(use="exclude", threshold=0.7)
+    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
+    notes = artifacts.manifest_of(tmp_path / "run", pipeline.RUN)["notes"]
+    assert notes["suspects used"] == 0
+    assert "reaches 0.7 (the highest is 0.6): nothing is used" in notes["suspects warning"]
+    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
 
 
 def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -74,23 +73,6 @@ def test_where_nothing_is_noted_that_is_said_and_a_reason_stays(write_study: Wri
     assert len(write_results(Study.read(file, out)).failed) == 3, "and stays"
     healed = carried_out(write_study(**small, negatives={"n": NEAR}), out)
     assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "smoothed"])
-
-
-def test_an_option_that_a_note_did_not_know_had_its_default(write_study: Write, tmp_path: Path) -> None:
-    small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 1}
-    out = tmp_path / "out"
-    file = write_study(**small, negatives={"n": NEAR})
-    study = Study.read(file, out)
-    study.stages.make(study.cells)
-    note = out / "asked" / "store" / "negatives-n.json"
-    noted = json.loads(note.read_text())
-    assert noted["asked"].pop("seed") == 0
-    note.write_text(json.dumps(noted))
-    assert Study.read(file, out).stages.reason(study.cells[1]) is None
-    other = Study.read(write_study(**small, negatives={"n": NEAR | {"seed": 7}}), out)
-    assert "as an earlier file asked" in str(other.stages.reason(other.cells[1]))
-    note.write_text(json.dumps(noted | {"asked": {"method": "of old"}}))
-    assert "as an earlier file asked" in str(Study.read(file, out).stages.reason(study.cells[1]))
 
 
 def test_a_row_with_few_seeds_does_not_disappear_without_a_word(write_study: Write, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 
 from hardneg import artifacts, pipeline
+from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
+from hardneg.pipeline.released import KIND, MASKED, RELEASED
 from hardneg.studies import Search, Study, write_results
 from hardneg.studies.estimate import Wanted, estimates
 
@@ -60,6 +62,36 @@ def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
     assert "rows.S: no suspects folder is given for split 'store'" in said("rule", {"elsewhere": folder})
     assert "'elsewhere' is no name under `splits`" in said("rule", {"elsewhere": folder})
     assert "is a split folder, expected a suspects folder" in said("rule", {"store": folders / "split"})
+
+
+def test_folders_of_another_split_are_refused_with_the_file(
+    write_study: Write, folders: Path, folder: Path, tmp_path: Path
+) -> None:
+    pipeline.split(folders / "dataset", tmp_path / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    file = write_study(
+        models=MF,
+        splits={"store": {"folder": str(tmp_path / "other")}},
+        rows={"uniform": STUDY["rows"]["uniform"]},
+        suspects={"made up": {"folders": {"store": str(folder)}}},
+    )
+    with pytest.raises(ConfigError, match=r"suspects\.made up: .* was made from another split than"):
+        Study.read(file)
+
+
+def test_all_rows_have_one_released_mask_and_a_row_without_suspects_is_remarked(
+    write_study: Write, folder: Path, tmp_path: Path
+) -> None:
+    rows = {
+        "uniform": STUDY["rows"]["uniform"],
+        "strict": {"sampler": {"kind": "uniform"}, "suspects": {"name": "rule", "use": "exclude", "threshold": 1.0}},
+    }
+    given = {"rule": {"folders": {"store": str(folder)}}}
+    file = write_study(models=MF, rows=rows, seeds=1, suspects=given, released_mask="rule")
+    study = Study.read(file, tmp_path / "out")
+    results = write_results(study, study.run(0))
+    masked = [artifacts.manifest_of(run.job.folder / RELEASED, KIND)["notes"][MASKED] for run in study.runs()]
+    assert masked[0] == masked[1] > 0
+    assert any("strict: none of" in remark and "reaches 1" in remark for remark in results.tables[0].remarks)
 
 
 def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(

@@ -55,8 +55,9 @@ def evaluate(
     if protocol != "honest":
         _released(run, split, suspects, metrics, threshold, mask_valid=mask_valid, shortlist=shortlist, as_json=as_json)
         return
-    if suspects is not None:
-        raise ConfigError("found --suspects, which an honest evaluation has no use for; leave it out")
+    for name, given in (("suspects", suspects), ("threshold", threshold)):
+        if given is not None:
+            raise ConfigError(f"found --{name}, which an honest evaluation has no use for; leave it out")
     folder = pipeline.evaluate_run(run, split, metrics, mask_valid=mask_valid, shortlist=shortlist)
     frame = read_parquet(folder / "metrics.parquet")
     users = len(read_parquet(folder / "per_user.parquet"))

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 Asked = tuple[str | None, Path, list[str] | None, Path | None, str, str]
 """--llm, --store, --engine, --prices, --key-variable, --device."""
 ASKING = ("llm", "llm-logprob", "titles")
+ENGINE = {"llm", "engine", "prices", "key-variable"}
 TAKEN = {
     "rule": {"run", "trees"},
     "random": {"run", "like"},
     "all": {"run"},
     "recorded": {"run", "labels"},
-    "llm": {"run", "trees", "llm"},
-    "llm-logprob": {"run", "trees", "llm"},
-    "titles": {"run", "llm"},
+    "llm": {"run", "trees"} | ENGINE,
+    "llm-logprob": {"run", "trees"} | ENGINE,
+    "titles": {"run"} | ENGINE,
 }
 """Which options each judge knows."""
-NEEDED = {name: taken - {"like"} for name, taken in TAKEN.items()} | {"recorded": {"labels"}}
+NEEDED = {name: taken & {"run", "trees", "llm"} for name, taken in TAKEN.items()} | {"recorded": {"labels"}}
 
 
 def judge(
@@ -51,8 +52,11 @@ def judge(
     from hardneg.cli.asking import money_text, read_costs
     from hardneg.negatives import suspects
 
-    _require_options_of(name, {"run": run, "trees": trees, "like": like, "labels": labels, "llm": asked[0]})
+    llm, _, engine, prices, key_variable, _ = asked
+    given = {"run": run, "trees": trees, "like": like, "labels": labels, "llm": llm}
+    _require_options_of(name, given | {"engine": engine, "prices": prices, "key-variable": key_variable})
     mining = _mining(split, name, like, labels, option)
+    _require_read(option, run, trees)
     with bars() as bar, ExitStack() as stack:
         asking = stack.enter_context(_session(asked, bar)) if name in ASKING else None
         sources = pipeline.Sources(run, trees, asking, _say, like)
@@ -66,14 +70,36 @@ def _mining(split: Path, name: str, like: Path | None, labels: Path | None, opti
     from hardneg.config import overrides, parse
     from hardneg.negatives import suspects
 
-    values = overrides([*(option or []), f"judge.kind={name}"])
+    values = overrides(option or [])
+    given = values.setdefault("judge", {})
+    if not isinstance(given, dict) or "kind" in given:
+        raise ConfigError("found --set judge.kind, or judge without a name of its own; say which with --judge")
+    given["kind"] = name
     if labels is not None:
-        values["judge"]["labels"] = str(labels)  # type: ignore[index]
+        given["labels"] = str(labels)
     if like is not None:
-        threshold = values.pop("like_threshold", suspects.THRESHOLD)
-        values["judge"]["rate"] = pipeline.rate_of(like, split, float(threshold))  # type: ignore[index,arg-type]
+        if "rate" in given:
+            raise ConfigError(f"found both --set judge.rate and --like {like}; give one")
+        where = "hardneg mine --set like_threshold"
+        threshold = parse(suspects.Threshold, values.pop("like_threshold", suspects.THRESHOLD), where=where)
+        given["rate"] = pipeline.rate_of(like, split, threshold)
+    elif "like_threshold" in values:
+        raise ConfigError("found --set like_threshold without --like, whose rate is taken; give both")
     found: SuspectMining = parse(pipeline.SuspectMining, values, where="hardneg mine --set")
     return found
+
+
+def _require_read(option: list[str] | None, run: Path | None, trees: Path | None) -> None:
+    """No setting is given that nothing would read."""
+    from hardneg.config import overrides
+
+    given = overrides(option or [])
+    if run is None and "candidates" in given:
+        raise ConfigError(
+            "found --set candidates, but no --run that would rank them: the file has its own; leave it out"
+        )
+    if trees is None and (unread := [name for name in ("codes", "seed") if name in given]):
+        raise ConfigError(f"found --set {unread[0]}, which is of path codes, but no --trees; leave it out")
 
 
 def _session(asked: Asked, bar: Bars | Lines) -> Any:
@@ -95,7 +121,10 @@ def _say(foretold: Estimate) -> None:
 def _text(out: Path, notes: Mapping[str, Any]) -> str:
     said = f"{out}: {notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} liked, "
     said += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
-    return said + (f"; {notes['warning']}" if "warning" in notes else "")
+    from hardneg.data.ledger import Entry
+
+    said += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
+    return said + "".join(f"\n  {Entry(**entry)}" for entry in notes["ledger"])
 
 
 def _require_options_of(name: str, given: Mapping[str, object]) -> None:

@@ -24,8 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "semantic": {"profiles", "set", "llm", "way", "engine", "prices", "key-variable", "estimate"},
     "synthesised": {"profiles", "set", "labels", "tuned"},
     "dual-tree": {"run", "trees", "judge", "like", "labels", "set", "llm", "engine", "prices", "key-variable"},
-    "random": {"like"},
-    "shuffled": {"like"},
+    "random": {"like", "seed"},
+    "shuffled": {"like", "seed"},
     "positive": {"labels"},
     "labels": {"labels"},
 }
@@ -101,10 +101,11 @@ def mine(
             "--set",
             help="NAME=VALUE. retrieved: n, pool, profile_share, duplicate. semantic: ask.n, ask.pairs_per_call, "
             "ask.temperature, use.grounding.nearest, ... dual-tree: candidates, codes (given, shuffled, random), seed, "
-            "judge.per_call, judge.reverse, judge.rate, judge.threshold, judge.by.",
+            "judge.per_call, judge.reverse, judge.rate, judge.seed, judge.by, judge.threshold (of rule: levels or share of "
+            "a common prefix, no probability).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="random, shuffled: of the vectors, of the order.")] = 0,
+    seed: Annotated[int, typer.Option(help="--method random, shuffled: of the vectors, of the order.")] = 0,
     store: StoreOption = STORE,
     engine: EngineOption = None,
     prices: PricesOption = None,
@@ -133,9 +134,16 @@ def mine(
     from hardneg.cli.asking import money_text, read_costs, session
     from hardneg.negatives import mined
 
-    given = {"profiles": profiles, "like": like, "llm": llm, "way": way, "set": option, "engine": engine}
+    given: dict[str, object] = {
+        "profiles": profiles,
+        "like": like,
+        "llm": llm,
+        "way": way,
+        "set": option,
+        "engine": engine,
+    }
     given |= {"tuned": tuned, "labels": labels, "run": run, "trees": trees, "judge": judge}
-    given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate}
+    given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate, "seed": seed}
     _require_options_of(method, given, reads_profiles=base != "none")
     use_threads(threads)
     require_device(device)

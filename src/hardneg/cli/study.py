@@ -113,6 +113,7 @@ def _show(made: Table) -> None:
 
 
 def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
+    from hardneg.evaluation.significance import FEWEST_SEEDS
     from hardneg.studies.estimate import Wanted, estimates
 
     runs = read.runs()
@@ -139,4 +140,6 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
         found = estimates(wanted, device=read.device, told=bar)
     stand = sum(run.stands for run in runs)
     head = f"{len(runs)} runs, of which {stand} stand and {len(runs) - stand} are to be made"
+    if len(read.spec.seeds) < FEWEST_SEEDS:
+        head += f"; {len(read.spec.seeds)} seeds a row give no comparison, that takes {FEWEST_SEEDS}"
     emit_estimate(head, found, workers, {"runs": len(runs), "stand": stand}, as_json=as_json)

@@ -82,6 +82,7 @@ def train(
     from hardneg.config import overrides, parse
     from hardneg.models import MODELS, AnchorConfig, ModelConfig
     from hardneg.negatives import SAMPLERS, SamplerConfig
+    from hardneg.pipeline.suspects import LEFT_ALONE
     from hardneg.training import FitConfig
 
     use_threads(threads)
@@ -95,7 +96,7 @@ def train(
         suspects=_use(use_suspects, suspects_option or []),
     )
     made_of = [model, sampler, *([] if use_suspects is None else [use_suspects])]
-    _warn(suspects)
+    _warn(suspects, config.suspects)
     folder = out or Path("runs") / "-".join([*made_of, f"seed{config.fit.seed}"])
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
@@ -116,13 +117,15 @@ def train(
     missing = notes.get("pairs without a vector")
     if missing:
         text += f"; {missing / notes['pairs']:.1%} of the pairs served had no text vector and kept a uniform negative"
+    alone = notes.get(LEFT_ALONE)
+    text += f"; {alone:,} users keep their suspects as candidates, because no other would be left" if alone else ""
     emit({**notes, "out": str(folder)}, as_json=as_json, text=text)
 
 
-def _warn(suspects: Path | None) -> None:
+def _warn(suspects: Path | None, use: SuspectsUse | None) -> None:
     from hardneg.pipeline.suspects import warning_of
 
-    if suspects is not None and (said := warning_of(suspects)):
+    if suspects is not None and (said := warning_of(suspects, use)):
         typer.echo(f"WARNING: {suspects}: {said}", err=True)
 
 

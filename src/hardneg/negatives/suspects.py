@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
@@ -21,6 +22,8 @@ from hardneg.types import Flags, Floats, Indices
 KIND = "suspects"
 TABLE, REJECTED = "suspects.parquet", "rejected.parquet"
 THRESHOLD = 0.5
+Threshold = Annotated[float, Field(gt=0, le=1)]
+"""Probability from which a judged candidate counts as a suspect."""
 WARNING, FILLED = "warning", "filled"
 """Notes of a folder: that its labels were made with what is held out; what was put in the place of labels."""
 SCHEMA = {"user_id": pl.String, "item_id": pl.String, "probability": pl.Float64, "judge": pl.String}

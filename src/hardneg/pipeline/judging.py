@@ -116,7 +116,7 @@ def mine_suspects(
         config=settings,
         inputs=inputs,
         ledger=ledger,
-        notes=_notes(data, options, judge, candidates) | _chosen(sources, split_folder),
+        notes=_notes(data, sources, options, judge, candidates) | _chosen(sources, split_folder),
         costs=_costs(sources, meter, foretold),
     )
 
@@ -158,10 +158,12 @@ def account(faults: list[Fault], vocabulary: Vocabulary) -> tuple[pl.DataFrame, 
 
 
 def _place(fault: Fault) -> tuple[int, int, str, str]:
-    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said
+    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said or str(fault.ids)
 
 
 def _named(fault: Fault, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
+    if fault.ids is not None:
+        return *fault.ids, fault.reason
     user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
     item = fault.said or None if fault.item is None else vocabulary.item_ids[fault.item]
     return user, item, fault.reason
@@ -240,16 +242,32 @@ def _foretell(judge: Judge, candidates: UserCandidates, sources: Sources) -> Est
     return foretold
 
 
-def _notes(data: Split, options: SuspectMining, judge: Judge, candidates: UserCandidates) -> dict[str, Any]:
+def _notes(
+    data: Split, sources: Sources, options: SuspectMining, judge: Judge, candidates: UserCandidates
+) -> dict[str, Any]:
     notes: dict[str, Any] = {"train users": int((data.train.counts > 0).sum())}
+    if sources.like is not None and not _same_pairs(like := suspects.read(sources.like, data), candidates):
+        notes["like"] = (
+            f"the candidates are others than those of {like.judge}: the same share of them is liked, not as many"
+        )
     if isinstance(options.judge, Recorded) and options.judge.labels.is_dir():
         notes[suspects.WARNING] = HELD_OUT
     if isinstance(judge, RecordedJudge) and judge.unlabelled is not None:
         n = judge.n_filled(candidates.users, candidates.items)
         notes[suspects.FILLED] = {"candidates": n, "with": judge.unlabelled}
+    if isinstance(judge, RecordedJudge) and (outside := judge.n_outside(candidates.users, candidates.items)):
+        notes["labels"] = f"{outside:,} labels of the file are of pairs that are no candidates"
     if isinstance(judge, RuleJudge) and judge.calibration.is_flat:
         notes["rule"] = NOTHING_LEARNT
     return notes
+
+
+def _same_pairs(like: suspects.Suspects, candidates: UserCandidates) -> bool:
+    own = candidates.judged(np.zeros(candidates.items.shape), "")
+    orders = [np.lexsort((one.items, one.users)) for one in (like, own)]
+    return len(like) == len(own) and all(
+        np.array_equal(getattr(like, name)[orders[0]], getattr(own, name)[orders[1]]) for name in ("users", "items")
+    )
 
 
 def _chosen(sources: Sources, split_folder: Path) -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import NonNegativeFloat, model_validator
 
 from hardneg import artifacts
 from hardneg.config import Config
+from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
@@ -18,18 +19,27 @@ from hardneg.negatives.suspects import Suspects
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.training import ExtraPositives
 
+LEFT_ALONE = "users whose suspects stay candidates, because no other would be left"
+"""Note of a run: how many."""
+
 
 class SuspectsUse(Config):
     """How a run uses a suspects folder."""
 
     use: Literal["exclude", "positives", "both"]
     """Draw no candidate among them; train on them as positives; or both, as DTL-NS does."""
-    threshold: Annotated[float, Field(gt=0, le=1)] = suspects.THRESHOLD
+    threshold: suspects.Threshold = suspects.THRESHOLD
     """Probability from which a judged candidate counts as a suspect."""
     weight: NonNegativeFloat = 1.0
     """Of a suspect in the loss, where it is a positive; 1 is a train pair, 0 leaves it out."""
     graph: bool = False
     """Propagate over the suspects as well, as DTL-NS does; a backbone without a graph has none to add them to."""
+
+    @model_validator(mode="after")
+    def _of_positives(self) -> Self:
+        if self.use == "exclude" and (self.graph or self.weight != 1):
+            raise ValueError("graph and weight are of suspects that are positives, found use exclude; leave them out")
+        return self
 
     @property
     def excludes(self) -> bool:
@@ -62,18 +72,31 @@ def use(split: Split, config: SuspectsUse | None, folder: Path | None) -> Used:
     """
     if config is None or folder is None:
         return Used(split.train, split.train)
-    found, said = used(split.train, suspects.read(folder, split), config), warning_of(folder)
+    found, said = used(split.train, suspects.read(folder, split), config), warning_of(folder, config)
     return replace(found, notes=found.notes | ({"suspects warning": said} if said else {}))
 
 
-def warning_of(folder: Path) -> str:
-    """What whoever uses a suspects folder must be told: held-out pairs decided its labels, labels were put in; or ""."""
+def warning_of(folder: Path, config: SuspectsUse | None = None) -> str:
+    """What whoever uses a suspects folder must be told: held-out pairs decided its labels, labels were put in, a use
+    finds no suspect in it; or ""."""
     notes = artifacts.manifest_of(folder, suspects.KIND)["notes"]
     filled = notes.get(suspects.FILLED)
     said = [notes[suspects.WARNING]] if suspects.WARNING in notes else []
     if filled:
         said.append(f"{filled['candidates']:,} candidates without a label are taken for {filled['with']:g}")
-    return "; ".join(said)
+    said += [] if config is None else [nothing_in(folder, config)]
+    return "; ".join(filter(None, said))
+
+
+def nothing_in(folder: Path, config: SuspectsUse) -> str:
+    """That a use finds no suspect in a folder; "" where it finds some."""
+    probability = read_parquet(folder / suspects.TABLE)["probability"].drop_nulls().to_numpy()
+    most = probability.max(initial=0.0)
+    if most >= config.threshold:
+        return ""
+    return (
+        f"none of {len(probability):,} labels reaches {config.threshold:g} (the highest is {most:.3g}): nothing is used"
+    )
 
 
 def used(train: Interactions, judged: Suspects, config: SuspectsUse) -> Used:
@@ -84,7 +107,7 @@ def used(train: Interactions, judged: Suspects, config: SuspectsUse) -> Used:
     if config.excludes:
         exclusion = excluding(train, pairs)
         excluded = exclusion.pairs
-        notes["users whose suspects stay candidates, because no other would be left"] = exclusion.left_alone
+        notes[LEFT_ALONE] = exclusion.left_alone
     extra = ExtraPositives(pairs, config.weight) if config.trains else None
     return Used(union(train, pairs) if config.graph else train, excluded, extra, notes)
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
-from hardneg.config import Config
+from hardneg.config import Config, later
 from hardneg.negatives.judges import All, Random, Rule
-from hardneg.negatives.suspects import THRESHOLD
+from hardneg.negatives.suspects import THRESHOLD, Threshold
 from hardneg.pipeline import RunConfig, Sources, SuspectMining
 from hardneg.studies.apart import RunSpec, train_apart
 from hardneg.studies.took import timed
@@ -56,7 +56,7 @@ class JudgedSpec(Config):
     judge: Annotated[Rule | Random | All, Field(discriminator="kind")] = Rule()
     like: str | None = None
     """A name under `suspects`, at whose rate judge random calls candidates liked."""
-    like_threshold: Annotated[float, Field(gt=0, le=1)] = THRESHOLD
+    like_threshold: Threshold = later(THRESHOLD)
     """Probability from which candidates count as liked there: that of the rows whose control this is."""
     candidates: PositiveInt = SuspectMining().candidates
 

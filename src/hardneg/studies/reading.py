@@ -66,7 +66,7 @@ def _study(spec: StudySpec, names: Names, only: Sequence[str]) -> tuple[list[Cel
         cells = with_fusion(with_options(cells, spec.options), spec)
     except ConfigError as error:
         return cells, [*problems, f"options: {error}"]
-    problems += checks.of_released_mask(spec, names) + checks.of_views(cells, "options")
+    problems += checks.of_released_mask(spec, names) + checks.of_views(cells, spec, "options")
     problems += checks.of_lines(cells) + checks.of_baseline(spec.baseline, cells, names)
     return cells, problems + ([] if only else checks.of_comparisons(spec.comparisons, cells))
 

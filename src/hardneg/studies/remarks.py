@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from hardneg import artifacts
 from hardneg.evaluation.significance import FEWEST_SEEDS
+from hardneg.pipeline.suspects import nothing_in
 from hardneg.studies.apart import RunSpec
 from hardneg.studies.cells import Cell
 from hardneg.studies.study import Study
@@ -15,6 +17,7 @@ def on_table(study: Study, split: str, cells: Sequence[Cell], done: Mapping[str,
     remarks = [_of_seeds(cell, done[cell.line], len(study.seeds(cell))) for cell in cells]
     no_mask = study.stages.no_mask(split)
     remarks += [] if no_mask is None else [f"No table under the released mask: {no_mask}."]
+    remarks += [_of_suspects(study, cell) for cell in cells]
     return [remark for remark in remarks if remark]
 
 
@@ -23,6 +26,15 @@ def _of_seeds(cell: Cell, done: int, seeds: int) -> str:
         few = "" if seeds >= FEWEST_SEEDS else f", expected {FEWEST_SEEDS} at least"
         return f"{cell.line}: {done} of {seeds} seeds finished{few}; left out."
     return "" if done == seeds else f"{cell.line}: {done} of {seeds} seeds finished."
+
+
+def _of_suspects(study: Study, cell: Cell) -> str:
+    """That a row with suspects has none, so that it is the row without them."""
+    folder, use = study.stages.suspects(cell.split, cell.suspects), cell.config.suspects
+    if folder is None or use is None or not (folder / artifacts.MANIFEST).is_file():
+        return ""
+    said = nothing_in(folder, use)
+    return said and f"{cell.line}: {said}."
 
 
 def remarks_on(study: Study) -> list[str]:

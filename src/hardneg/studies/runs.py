@@ -14,6 +14,7 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
+from hardneg.negatives.suspects import THRESHOLD
 from hardneg.pipeline import (
     EVALUATION,
     METRICS,
@@ -92,7 +93,7 @@ class Job:
     device: str = "cpu"
     label: str = ""
     released: Path | None = None
-    """Suspects whose released mask it is scored under as well."""
+    """Suspects whose released mask it is scored under as well: one mask for all rows, whatever threshold a row has."""
 
     @property
     def name(self) -> str:
@@ -131,7 +132,7 @@ class Job:
             )
         evaluate_run(self.folder, self.split, self.metrics)
         if self.released is not None:
-            evaluate_released(self.folder, self.split, self.released, self.metrics)
+            evaluate_released(self.folder, self.split, self.released, self.metrics, threshold=THRESHOLD)
 
     @property
     def scored(self) -> bool:
@@ -147,7 +148,7 @@ class Job:
     @property
     def _scored_released(self) -> bool:
         assert self.mask is not None
-        return evaluated_released(self.folder, self.split, self.mask, self.metrics)
+        return evaluated_released(self.folder, self.split, self.mask, self.metrics, threshold=THRESHOLD)
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:

@@ -145,18 +145,7 @@ class Stages:
     def _otherwise(self, one: Shared) -> bool:
         """Does it stand, noted as something else?"""
         noted = None if self._is_given(one) or not self._folder(one).exists() else remembered(self._note(one))
-        return noted is not None and self._in_todays_words(one, noted) != self._asked(one)
-
-    def _in_todays_words(self, one: Shared, noted: Asked) -> Asked:
-        """A note by an earlier version, with the defaults of options that it did not know."""
-        if one.section == "vectors":
-            return noted
-        try:
-            asked = type(self._spec(one)).model_validate(noted["asked"]).model_dump(mode="json")
-            run = noted["run"] and RunConfig.model_validate(noted["run"]).model_dump(mode="json")
-        except (KeyError, ValueError):
-            return noted
-        return {"asked": asked, "run": run}
+        return noted is not None and noted != self._asked(one)
 
     def _asked(self, one: Shared) -> Asked:
         if one.section == "vectors":

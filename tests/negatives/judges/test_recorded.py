@@ -25,8 +25,8 @@ def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_pat
     found = judge.probabilities(np.array([1]), np.array([[free[1], free[0], free[2], -1]]))
     np.testing.assert_array_equal(found, [[np.nan, 1.0, np.nan, np.nan]])
     assert evidence.faults == [
-        Fault(-1, None, UNKNOWN, "nobody i3"),
-        Fault(1, None, OBSERVED, f"u1 i{own}"),
+        Fault(-1, None, UNKNOWN, ids=("nobody", "i3")),
+        Fault(1, None, OBSERVED, ids=("u1", f"i{own}")),
         Fault(1, free[2], NOT_IN_FILE),
         Fault(1, free[1], NO_LABEL),
     ]
@@ -78,6 +78,7 @@ def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:
         ("user_id,item_id,label\nu1,i1,2\n", "'2'"),
         ("user_id,item_id,label\nu1,i1,1\nu1,i1,0\n", "pairs twice"),
         ("", "no readable CSV"),
+        ("user_id,item_id,label\n", "has no row"),
     ],
 )
 def test_a_file_of_something_else_is_an_error(tmp_path: Path, text: str, said: str) -> None:

@@ -36,7 +36,7 @@ def test_a_file_without_its_parts_is_refused(text: str) -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match="prompt: mood: Extra inputs are not permitted"):
+    with pytest.raises(ConfigError, match="prompt: mood: unknown, expected one of name, version"):
         prompts.read_prompt(FILE.replace("version: 2", "version: 2\nmood: good"))
 
 

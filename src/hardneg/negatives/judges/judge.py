@@ -36,13 +36,15 @@ class Fault:
     """Something that a judge could not use: an answer, or a candidate about which nothing is known.
 
     item: the candidate that stays without a label for it; None where what was said is of no candidate. said: what
-    stands in the answer, where that is an id or a number.
+    stands in the answer, where that is an id or a number. ids: user and item as a file has them, where they are what
+    cannot be used.
     """
 
     user: int
     item: int | None
     reason: str
     said: str = ""
+    ids: tuple[str | None, str | None] | None = None
 
 
 @dataclass(frozen=True)

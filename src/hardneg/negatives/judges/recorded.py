@@ -23,6 +23,7 @@ from hardneg.types import Flags, Floats, Indices
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)
 NOT_IN_FILE, NO_LABEL = "the file does not have it", "the file has no label of it"
+INCOMPLETE = "a row of the file without a user or an item"
 UNKNOWN, OBSERVED = "a pair of the file that the split does not know", "a pair of the file that is observed in train"
 
 
@@ -41,7 +42,10 @@ class Recorded(Config):
     def build(self, evidence: Evidence) -> Judge:
         """It needs the file."""
         table = read_labels(self.labels)
-        labels = Labels.of(table, evidence.split, evidence.faults)
+        try:
+            labels = Labels.of(table, evidence.split, evidence.faults)
+        except DataError as error:
+            raise DataError(f"{self.labels}: {error}") from None
         if self.unlabelled is None:
             return RecordedJudge(labels, evidence.faults)
         name = f"recorded, no label as {self.unlabelled:g}"
@@ -59,7 +63,8 @@ class Labels:
 
     @classmethod
     def of(cls, table: pl.DataFrame, split: Split, faults: list[Fault]) -> Labels:
-        """Dense numbers for ids; a pair that the split does not know or has in train is left out and counted.
+        """Dense numbers for ids; a pair that lacks an id, that the split does not know, or that it has in train, is left
+        out and counted.
 
         The user of such a fault is -1 where the user is what is not known.
         """
@@ -67,19 +72,20 @@ class Labels:
             table[name].replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
             for name, known in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
         )
-        unknown = (users < 0) | (items < 0)
-        observed = ~unknown & split.train.contains(np.maximum(users, 0), np.maximum(items, 0))
-        for which, reason in ((unknown, UNKNOWN), (observed, OBSERVED)):
+        incomplete = (table[c.USER_ID].is_null() | table[c.ITEM_ID].is_null()).to_numpy()
+        unknown = ((users < 0) | (items < 0)) & ~incomplete
+        observed = ~unknown & ~incomplete & split.train.contains(np.maximum(users, 0), np.maximum(items, 0))
+        for which, reason in ((incomplete, INCOMPLETE), (unknown, UNKNOWN), (observed, OBSERVED)):
             pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
-            faults.extend(Fault(user, None, reason, f"{row[0]} {row[1]}") for user, row in pairs)
-        kept = ~unknown & ~observed
+            faults.extend(Fault(user, None, reason, ids=row[:2]) for user, row in pairs)
+        kept = ~incomplete & ~unknown & ~observed
         label = table[LABEL].fill_null(np.nan).to_numpy()
         return cls(users[kept], items[kept], label[kept], split.train.n_items)
 
     def __post_init__(self) -> None:
         if not len(self.users):
             raise DataError(
-                "the file of labels has no unobserved pair of this split; check that its ids are the split's"
+                "found no unobserved pair of this split among the labels, expected some; check that ids are the split's"
             )
 
     @cached_property
@@ -118,6 +124,10 @@ class RecordedJudge:
         there, found = self._looked_up(users, candidates)
         return 0 if self.unlabelled is None else int((there & np.isnan(found)).sum())
 
+    def n_outside(self, users: Indices, candidates: Indices) -> int:
+        """How many pairs of the file are no candidates."""
+        return len(self.labels.users) - int(self._looked_up(users, candidates)[0].sum())
+
     def _looked_up(self, users: Indices, candidates: Indices) -> tuple[Flags, Floats]:
         """(users, n) twice: is it in the file, and its label there."""
         order, keys = self.labels.by_pair
@@ -139,8 +149,11 @@ def read_labels(path: Path) -> pl.DataFrame:
     table = read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     if lacking := [name for name in COLUMNS if name not in table.columns]:
         raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(COLUMNS)}; rename its columns")
+    if not len(table):
+        raise DataError(f"{path} has no row, expected {', '.join(COLUMNS)} of candidates; check who wrote it")
     table = table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), _number(table, path))
-    twice = table.filter(table.select(c.USER_ID, c.ITEM_ID).is_duplicated())
+    complete = table.drop_nulls([c.USER_ID, c.ITEM_ID])
+    twice = complete.filter(complete.select(c.USER_ID, c.ITEM_ID).is_duplicated())
     if len(twice):
         user, item, _ = twice.row(0)
         raise DataError(f"{path} has pairs twice (first: {user} {item}), expected each once; keep one of them")

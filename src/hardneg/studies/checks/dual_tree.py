@@ -31,7 +31,7 @@ def of_sections(grid: Grid, names: Names) -> list[str]:
 
 def _of_trees(where: str, spec: TreesSpec, grid: Grid, names: Names) -> list[str]:
     if isinstance(spec, GivenFolders):
-        return of_folders(where, spec.folders, names, lambda _: trees_folder.KIND)
+        return of_folders(where, spec.folders, grid, names, lambda _: trees_folder.KIND)
     if isinstance(spec, GrownSpec):
         return _of_run(where, spec.run, grid, names)
     like = grid.trees.get(spec.like)
@@ -42,7 +42,7 @@ def _of_trees(where: str, spec: TreesSpec, grid: Grid, names: Names) -> list[str
 
 def _of_suspects(where: str, spec: SuspectsSpec, grid: Grid, names: Names) -> list[str]:
     if isinstance(spec, GivenFolders):
-        return of_folders(where, spec.folders, names, lambda _: suspects.KIND)
+        return of_folders(where, spec.folders, grid, names, lambda _: suspects.KIND)
     return _of_run(where, spec.run, grid, names) + _of_judge(where, spec, names) + _of_like(where, spec, grid, names)
 
 
@@ -156,10 +156,11 @@ def of_released_mask(spec: StudySpec, names: Names) -> list[str]:
     return problems
 
 
-def of_views(cells: Iterable[Cell], where: str) -> list[str]:
-    """No setting makes a line look at trees that it does not have."""
+def of_views(cells: Iterable[Cell], grid: Grid, where: str) -> list[str]:
+    """No setting makes a line look at trees that it does not have; of a row as given that is said by `of_row`."""
     blind = dict.fromkeys(cell.row for cell in cells if cell.trees is None and _reads_trees(cell.config.sampler))
-    return [f"{where}: {row!r} gets a weight of views, but {NEEDS_TREES}" for row in blind]
+    made_so = [row for row in blind if not _reads_trees(grid.rows[row].sampler)]
+    return [f"{where}: {row!r} gets a weight of views, but {NEEDS_TREES}" for row in made_so]
 
 
 def of_weights_searched(spec: SearchSpec) -> list[str]:

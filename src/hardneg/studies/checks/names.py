@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hardneg import artifacts
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
+from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.studies.apart import RunSpec
 from hardneg.studies.runs import slug
 from hardneg.studies.spec import Grid, RowSpec
@@ -45,15 +46,19 @@ def same_folder(names: Iterable[str], section: str) -> list[str]:
     return problems
 
 
-def of_folders(where: str, folders: Mapping[str, Path], names: Names, kind: Callable[[Path], str]) -> list[str]:
-    """Given folders stand, are of their kind, and belong to splits of the file."""
+def of_folders(
+    where: str, folders: Mapping[str, Path], grid: Grid, names: Names, kind: Callable[[Path], str]
+) -> list[str]:
+    """Given folders stand, are of their kind, belong to splits of the file, and were made from these."""
     problems = []
     for split, folder in folders.items():
         if split not in names.splits:
             problems.append(f"{where}: {split!r} is no name under `splits`")
         try:
             artifacts.manifest_of(folder, kind(folder))
-        except DataError as error:
+            if split in grid.splits and grid.splits[split].folder.is_dir():
+                hash_of_same_split(folder, kind(folder), grid.splits[split].folder)
+        except (ConfigError, DataError) as error:
             problems.append(f"{where}: {error}")
     return problems
 

@@ -23,7 +23,7 @@ def of_negatives(grid: Grid, names: Names) -> list[str]:
         if isinstance(spec, LikeSpec):
             problems += [f"negatives.{name}: like {spec.like!r} {text}" for text in _of_like(spec, grid, names)]
         elif isinstance(spec, GivenSpec):
-            problems += of_folders(f"negatives.{name}", spec.folders, names, kind_of)
+            problems += of_folders(f"negatives.{name}", spec.folders, grid, names, kind_of)
         elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
             problems += [f"negatives.{name}: labels: {text}" for text in _of_labels(spec.labels, grid, names)]
         if isinstance(spec, SynthesisedSpec):
