@@ -12,10 +12,15 @@ import polars as pl
 import pytest
 from tests.finetuning.tiny import make_base
 
+from hardneg import pipeline
 from hardneg.data import split as splits
+from hardneg.models import MFConfig
 from hardneg.negatives import Mined, mined
+from hardneg.negatives.judges import All
+from hardneg.pipeline import RunConfig, SuspectMining
 from hardneg.pipeline.negatives import NOTHING_REFUSED
 from hardneg.random import generator
+from hardneg.training import FitConfig
 
 SCRIPTS = Path(__file__).parents[2] / "studies"
 
@@ -100,3 +105,17 @@ def test_transfer_judges_ways_on_the_target(folders: Path, tmp_path: Path) -> No
     assert table["texts-raw"]["turned"] == "–", "a prompt without e_u and e_v has nothing to turn"
     assert table["untuned"]["information"] != table["untuned"]["turned"]
     assert called(*command) == printed, "what stands in --work is read again"
+
+
+@pytest.mark.slow
+def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None:
+    split, runs = folders / "split", [tmp_path / f"mf-seed{seed}" for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        pipeline.train(split, run, RunConfig(model=MFConfig(), fit=FitConfig(epochs=1, check_every=1, seed=seed)))
+    every = SuspectMining(judge=All(), candidates=5)
+    pipeline.mine_suspects(split, tmp_path / "suspects", pipeline.Sources(run=runs[0]), every)
+    [own] = cells(called("pinned.py", split, tmp_path / "suspects", runs[0], "-k", 5).splitlines()[2:3])
+    assert own == [f"{tmp_path.name}/mf", "1", "100.0%"]
+    [two] = cells(called("pinned.py", split, tmp_path / "suspects", *runs, "-k", 10).splitlines()[2:3])
+    assert two[1] == "2"
+    assert 25 < float(two[2].split("%")[0]) < 50, "half of one run's, fewer of the other's"

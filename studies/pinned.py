@@ -1,0 +1,60 @@
+"""How much of what runs recommend are the suspects that they were trained on: mean share of users' top unobserved items.
+
+    python studies/pinned.py data/sports-split out/dtlns/shared/sports/suspects-rule out/dtlns/runs/sports/mf/*-seed[0-2]
+
+Observed train pairs are masked, as in every honest evaluation; users are those with train pairs. Runs of several seeds are a
+line: mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+
+from hardneg import pipeline
+from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
+from hardneg.negatives import suspects
+from hardneg.pipeline.judging import top_candidates
+from hardneg.report import tables
+
+
+def share(run: Path, train: Interactions, pairs: Interactions, k: int) -> float:
+    """Share of suspects among the k unobserved items of each user that a run ranks highest."""
+    top = top_candidates(pipeline.read_run(run).embeddings, train, k)
+    return float(pairs.contains(np.broadcast_to(top.users[:, None], top.items.shape), top.items).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("suspects", type=Path, help="Suspects folder.")
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, NAME-seedN.")
+    parser.add_argument("-k", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="Also write the table here.")
+    given = parser.parse_args()
+    data = splits.read(given.split)
+    pairs = suspects.read(given.suspects, data).above().pairs(data.train)
+    found: dict[str, list[float]] = {}
+    for run in given.runs:
+        name = re.sub(r"-seed\d+$", "", f"{run.parent.name}/{run.name}")
+        found.setdefault(name, []).append(share(run, data.train, pairs, given.k))
+    cells = [
+        [
+            name,
+            str(len(shares)),
+            f"{np.mean(shares):.1%}" + (f" ± {np.std(shares, ddof=1):.1%}" if len(shares) > 1 else ""),
+        ]
+        for name, shares in found.items()
+    ]
+    text = tables.markdown(["runs", "seeds", f"suspects among the top {given.k}"], cells)
+    print(text)
+    if given.out is not None:
+        given.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
