@@ -40,6 +40,24 @@ def false_negatives_by_epoch(served: pl.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
+def under_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
+    """Every row's value under the honest and under the released mask, joined by a line; the best honest row on top.
+
+    released: row, metric, honest, released_mask.
+    """
+    frame = released.filter(pl.col("metric") == metric).sort("honest", maintain_order=True)
+    honest, masked, places = frame["honest"].to_list(), frame["released_mask"].to_list(), range(len(frame))
+    ax.hlines(places, honest, masked, color=COLOURS[5], linewidth=1.2, zorder=1)
+    ax.scatter(honest, places, color=COLOURS[1], label="honest mask", zorder=2)
+    ax.scatter(masked, places, facecolors="white", edgecolors=COLOURS[2], label="released mask (not honest)", zorder=2)
+    ax.set_yticks(places, frame["row"].to_list())
+    ax.set(xlabel=label(metric), title="The same runs under two masks")
+    ax.legend(loc="lower right", frameon=False)
+    ax.grid(axis="x", alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
 def _lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
     for number, name in enumerate(frame["row"].unique(maintain_order=True)):
         line = frame.filter(pl.col("row") == name).group_by("epoch").agg(pl.col(value).mean()).sort("epoch")
@@ -48,6 +66,14 @@ def _lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
         ax.plot(line["epoch"], line[value], style, label=name, color=colour, linewidth=1.6)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def tall_figure(rows: int) -> tuple[Figure, Axes]:
+    """A figure of one axes that has a line of text for each row, without any window system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.6, 1.3 + 0.27 * rows), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def new_figure(n: int) -> tuple[Figure, list[Axes]]:

@@ -11,7 +11,7 @@ import polars as pl
 from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.released import WARNING
 from hardneg.pipeline import EVALUATION, RELEASED
-from hardneg.report import tables
+from hardneg.report import plots, tables
 
 SCHEMA = {
     "row": pl.String,
@@ -53,6 +53,13 @@ class Released:
     def markdown(self) -> str:
         """The warning and the table."""
         return f"\n**{WARNING}.**\n\n{tables.markdown(self.headers, self.cells)}"
+
+    @property
+    def svg(self) -> str:
+        """Both masks as a picture, by the first metric."""
+        figure, ax = plots.tall_figure(self.frame["row"].n_unique())
+        plots.under_two_masks(self.frame, self.frame["metric"][0], ax=ax)
+        return plots.as_svg(figure)
 
 
 def _line(line: str, folders: Sequence[Path], metric: str) -> dict[str, object]:

@@ -243,6 +243,7 @@ def _write(table: Table, path: Path) -> None:
         path.with_name(f"{path.name}.tex").write_text(table.latex, encoding="utf-8")
     if table.released is not None:
         table.released.frame.write_parquet(path.with_name(f"{path.name}-released-mask.parquet"))
+        path.with_name(f"{path.name}-released-mask.svg").write_text(table.released.svg, encoding="utf-8")
     for made in table.against:
         made.frame.write_parquet(path.with_name(f"{path.name}-{made.file}.parquet"))
         path.with_name(f"{path.name}-{made.file}.md").write_text(made.markdown, encoding="utf-8")
