@@ -19,13 +19,15 @@ from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
 from hardneg.negatives import suspects
 from hardneg.pipeline.judging import top_candidates
+from hardneg.pipeline.serving import require_split_of
 from hardneg.report import tables
 
 
 def share(run: Path, train: Interactions, pairs: Interactions, k: int) -> float:
-    """Share of suspects among the k unobserved items of each user that a run ranks highest."""
+    """Share of suspects among the k unobserved items of each user that a run ranks highest, of all users' together."""
     top = top_candidates(pipeline.read_run(run).embeddings, train, k)
-    return float(pairs.contains(np.broadcast_to(top.users[:, None], top.items.shape), top.items).mean())
+    users = np.broadcast_to(top.users[:, None], top.items.shape)
+    return float(pairs.contains(users[top.present], top.items[top.present]).mean())
 
 
 def main() -> None:
@@ -40,6 +42,7 @@ def main() -> None:
     pairs = suspects.read(given.suspects, data).above().pairs(data.train)
     found: dict[str, list[float]] = {}
     for run in given.runs:
+        require_split_of(run, given.split)
         name = re.sub(r"-seed\d+$", "", f"{run.parent.name}/{run.name}")
         found.setdefault(name, []).append(share(run, data.train, pairs, given.k))
     cells = [

@@ -40,9 +40,25 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         parse(Apple, {"wieght": 4}, where="fruit.yaml")
 
 
+class Plum(Config):
+    kind: Literal["plum"] = "plum"
+    colour: Literal["blue", "pear"] = "blue"
+
+
+class Pot(Config):
+    apple: str = ""
+    size: int = 1
+
+
+class Pan(Config):
+    width: int = 1
+
+
 class Basket(Config):
-    fruits: dict[str, Fruit]
+    fruits: dict[str, Annotated[Apple | Pear | Plum, Field(discriminator="kind")]]
     best: Annotated[Apple | None, Field()] = None
+    row: tuple[Fruit, ...] = ()
+    inside: Pot | Pan = Pot()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +67,15 @@ class Basket(Config):
         ({"fruits": {"a": {"kind": "pear", "colour": 1}}}, "fruits.a.pear.colour: unknown, expected one of kind"),
         ({"fruits": {}, "best": {"wait": 1}}, "best.wait: unknown; did you mean weight?"),
         ({"fruits": {"a": {}}}, "fruits.a: found no 'kind', expected one; say which"),
-        ({"fruits": {"a": "pear"}}, "fruits.a: found 'pear', expected a mapping of names to values"),
+        (
+            {"fruits": {"a": "pear"}},
+            "fruits.a: found 'pear', expected a mapping of names to values, such as {kind: ...}",
+        ),
+        ({"fruits": {"a": {"kind": "pear", "colour": "x"}}}, "fruits.a.pear.colour: unknown, expected one of kind"),
+        ({"fruits": {}, "row": [{"kind": "apple", "waight": 2}]}, "row.0.apple.waight: unknown; did you mean weight?"),
+        ({"fruits": {}, "inside": {"widht": 1}}, "inside.Pan.widht: unknown; did you mean width?"),
+        ({"fruits": {}, "inside": {"widht": 1}}, "inside.Pot.widht: unknown, expected one of apple, size"),
+        ({"fruits": {}, "best": 3}, "best: found 3, expected a mapping of names to values"),
     ],
 )
 def test_what_was_expected_is_said_where_something_unknown_stands(values: object, said: str) -> None:

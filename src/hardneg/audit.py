@@ -171,7 +171,7 @@ def audit_run(
     what its suspects are.
 
     negatives, suspects_folder, trees, anchor: those of the run, as `train` was given them. They stay as they are while
-    pairs are drawn anew. Raises ConfigError where one that the run needs is not given.
+    pairs are drawn anew. Raises ConfigError where one that the run needs is not given, or suspects are of a run without.
     """
     manifest = artifacts.manifest_of(run_folder, RUN)
     if "method" in manifest["config"]:

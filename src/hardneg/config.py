@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+import reprlib
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hardneg.errors import ConfigError
@@ -51,41 +53,72 @@ def parsed(kind: Any, values: object) -> tuple[Any, list[tuple[Place, str]]]:
 
 def _said(kind: Any, problem: ErrorDetails) -> str:
     """A problem's message, with what was expected where pydantic leaves that out."""
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at([kind], problem["loc"][:-1])
-        nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    place = problem["loc"]
+    if problem["type"] == "extra_forbidden" and (known := _fields(_within([(kind, None)], place[:-1]))):
+        nearest = difflib.get_close_matches(str(place[-1]), known, n=1)
         return f"unknown; did you mean {nearest[0]}?" if nearest else f"unknown, expected one of {', '.join(known)}"
     if problem["type"] == "union_tag_not_found":
         return f"found no {problem['ctx']['discriminator']}, expected one; say which"
-    if problem["type"] == "model_attributes_type":
-        return f"found {problem['input']!r}, expected a mapping of names to values, such as {{kind: ...}}"
+    if problem["type"] in ("model_attributes_type", "model_type"):
+        told_by = next((tag for _, tag in _within([(kind, None)], place) if tag is not None), None)
+        such_as = "" if told_by is None else f", such as {{{told_by}: ...}}"
+        return f"found {reprlib.repr(problem['input'])}, expected a mapping of names to values{such_as}"
     return problem["msg"]
 
 
-def _fields_at(kinds: Iterable[Any], place: Place) -> list[str]:
-    """Names of the fields that the Config classes at a place have, first the innermost's; a place names tags of unions, too."""
-    members = [member for kind in kinds for member in _members(kind)]
-    configs = [member for member in members if isinstance(member, type) and issubclass(member, Config)]
+Member = tuple[Any, str | None]
+"""A type that may stand somewhere, and the field by which it is told from others there."""
+
+
+def _within(kinds: Iterable[Member], place: Place) -> list[Member]:
+    """What may stand at a place: names of fields, keys, numbers, and, where pydantic names them, members of a union."""
+    members = [member for kind, tag in kinds for member in _members(kind, tag)]
     if not place:
-        return list(dict.fromkeys(name for config in configs for name in config.model_fields))
-    within = [config.model_fields[str(place[0])].annotation for config in configs if place[0] in config.model_fields]
-    within += [get_args(member)[-1] for member in members if get_origin(member) in (dict, Mapping, list, tuple)]
-    tagged = [config for config in configs if _has_tag(config, place[0])]
-    return _fields_at(within or tagged, place[1:])
+        return members
+    if chosen := [(member, None) for member, tag in members if _is_named(member, tag, place[0])]:
+        return _within(chosen, place[1:])
+    inner: list[Member] = []
+    for member, _ in members:
+        if _is_config(member) and place[0] in member.model_fields:
+            field = member.model_fields[place[0]]
+            inner.append((field.annotation, _tag_of(field)))
+        else:
+            inner += [(one, None) for one in get_args(member)[-2:] if get_origin(member) is not None and one is not ...]
+    return _within(inner, place[1:]) if inner else []
 
 
-def _members(kind: Any) -> Iterator[Any]:
+def _members(kind: Any, tag: str | None) -> Iterator[Member]:
     """Those of a union, whatever is wrapped around it."""
     if get_origin(kind) is Annotated:
-        yield from _members(get_args(kind)[0])
+        inner, *wrapped = get_args(kind)
+        told_by = [found for one in wrapped if isinstance(one, FieldInfo) and (found := _tag_of(one))]
+        yield from _members(inner, told_by[0] if told_by else tag)
     elif get_origin(kind) in (Union, UnionType):
-        yield from (inner for member in get_args(kind) for inner in _members(member))
+        for member in get_args(kind):
+            yield from _members(member, tag)
     else:
-        yield kind
+        yield kind, tag
 
 
-def _has_tag(config: type[Config], tag: int | str) -> bool:
-    return any(tag in get_args(field.annotation) for field in config.model_fields.values())
+def _is_named(member: Any, tag: str | None, part: int | str) -> bool:
+    """Is it the member of a union that a part of a place names: by its tag, or, where there are no tags, by its class?"""
+    if not _is_config(member):
+        return False
+    return (
+        part in get_args(member.model_fields[tag].annotation) if tag in member.model_fields else part == member.__name__
+    )
+
+
+def _tag_of(field: FieldInfo) -> str | None:
+    return field.discriminator if isinstance(field.discriminator, str) else None
+
+
+def _is_config(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, Config)
+
+
+def _fields(members: Iterable[Member]) -> list[str]:
+    return list(dict.fromkeys(name for member, _ in members if _is_config(member) for name in member.model_fields))
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:

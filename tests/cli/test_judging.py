@@ -24,7 +24,7 @@ MINE = ("mine", "nowhere", "--method", "dual-tree")
         (["--profiles", "p"], "--profiles is no option of --method dual-tree"),
         (["--judge", "random", "--run", "x", "--seed", "5"], "--seed is no option of --method dual-tree"),
         (["--judge", "all", "--run", "x", "--engine", "budget_money=5"], "--engine is no option of --judge all"),
-        (["--judge", "all", "--run", "x", "--set", "codes=shuffled"], "found --set codes, which is of path codes"),
+        (["--judge", "all", "--run", "x", "--set", "codes=shuffled"], "found --set codes, which is of trees"),
         (["--judge", "recorded", "--labels", "x", "--set", "candidates=5"], "found --set candidates, but no --run"),
         (["--run", "x", "--trees", "y", "--set", "judge.kind=all"], "found --set judge.kind"),
         (["--judge", "random", "--run", "x", "--set", "like_threshold=0.7"], "like_threshold without --like"),
@@ -32,7 +32,13 @@ MINE = ("mine", "nowhere", "--method", "dual-tree")
             ["--judge", "random", "--run", "x", "--like", "y", "--set", "like_threshold=half"],
             "like_threshold: value: Input should be a valid number",
         ),
-        (["--judge", "random", "--run", "x", "--like", "y", "--set", "judge.rate=0.1"], "found both --set judge.rate"),
+        (
+            ["--judge", "random", "--run", "x", "--like", "y", "--set", "judge.rate=0.1"],
+            "judge.rate, which --like says",
+        ),
+        (["--judge", "recorded", "--labels", "x", "--set", "judge.labels=y"], "judge.labels, which --labels says"),
+        (["--judge", "random", "--run", "x", "--set", "seed=5"], "for that of the judge say --set judge.seed"),
+        (["--judge", "all", "--run", "x", "--set", "judge=rule"], "found --set judge=rule, expected --judge rule"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(words: list[str], said: str) -> None:
@@ -104,9 +110,9 @@ def test_what_a_file_of_labels_has_that_cannot_be_used_is_said(folders: Path, tm
     pl.concat([table, strange]).write_csv(tmp_path / "labels.csv")
     judged = ["--judge", "recorded", "--labels", tmp_path / "labels.csv", "--set", "candidates=4"]
     said = succeed(*mine, *judged, "--out", tmp_path / "recorded")
-    assert f"{len(table) // 3:,} labels of the file are of pairs that are no candidates" in said
-    assert "1 row a pair of the file that the split does not know (first: user nobody item nothing)" in said
-    assert "1 row a row of the file without a user or an item (first: user None item lonely)" in said
+    assert f"{len(table) // 3:,} pairs of the file are no candidates" in said
+    assert "1 row of the file with a pair that the split does not know (first: user nobody item nothing)" in said
+    assert "1 row of the file without a user or an item (first: user None item lonely); left out; see" in said
     assert ("nobody", "nothing") in pl.read_parquet(tmp_path / "recorded" / "rejected.parquet").select(
         "user_id", "item_id"
     ).rows()

@@ -16,7 +16,7 @@ from hardneg import artifacts, pipeline
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.data.split import Split
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.models import MFConfig
 from hardneg.negatives import DNS
@@ -128,6 +128,13 @@ def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split,
     assert notes["suspects used"] == 0
     assert "reaches 0.7 (the highest is 0.6): nothing is used" in notes["suspects warning"]
     assert warning_of(folder, SuspectsUse(use="exclude")) == ""
+    table = pl.read_parquet(folder / "suspects.parquet")
+    some = pl.concat([table.head(1).with_columns(probability=pl.lit(float("nan"))), table.slice(1)])
+    some.write_parquet(folder / "suspects.parquet")
+    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
+    table.drop("probability").write_parquet(folder / "suspects.parquet")
+    with pytest.raises(DataError, match="has no column probability"):
+        warning_of(folder, SuspectsUse(use="exclude"))
 
 
 def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:

@@ -30,6 +30,18 @@ ROWS: dict[str, Any] = {
 SMALL: dict[str, Any] = {"models": {"MF": STUDY["models"]["MF"]}, "rows": ROWS}
 
 
+def test_a_row_is_held_against_the_one_that_it_names(write_study: Write) -> None:
+    rows = ROWS | {
+        "one of two": ROWS["one of two"] | {"against": "uniform"},
+        "one of one": ROWS["one of one"] | {"against": "one of two"},
+    }
+    cells = Study.read(write_study(**SMALL | {"rows": rows})).cells
+    assert controlled(cells, "uniform") == {"one of two": [("one of two", "one of one")]}
+    assert {cell.searched[2] for cell in cells if cell.row == "one of one"} == {"DNS"}
+    with pytest.raises(ConfigError, match=r"rows\.one of one: found rows 'three', expected a name under `rows`"):
+        Study.read(write_study(**SMALL | {"rows": rows | {"one of one": rows["one of one"] | {"against": "three"}}}))
+
+
 def test_every_row_is_held_against_its_controls(
     write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,7 +143,7 @@ def test_numbers_are_taken_as_people_write_them(write_study: Write) -> None:
 def test_a_file_that_is_no_mapping_or_no_yaml_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("- 1\n- 2\n")
-    assert "the file: Input should be" in refused(file)
+    assert "the file: found [1, 2], expected a mapping" in refused(file)
     file.write_text("a: [1\n")
     assert "is no YAML" in refused(file)
     assert "does not exist" in refused(tmp_path / "other.yaml")

@@ -279,6 +279,11 @@ def test_settings_of_another_split_are_refused(
     control = {"sampler": {"kind": "dns"}, "tuned_as": "uniform"}
     cells = Study.read(write_study(**(tuned | {"rows": rows | {"control": control}}))).cells
     assert len({cell.config.fit.learning_rate for cell in cells}) == 1
+    lacking = {"other": {"sampler": {"kind": "dns"}}, "its control": {"sampler": {"kind": "dns"}, "tuned_as": "other"}}
+    with pytest.raises(ConfigError) as caught:
+        Study.read(write_study(**(tuned | {"rows": rows | lacking})))
+    assert str(caught.value).count("has nothing for") == 1
+    assert "has nothing for store / MF / other; search that, too" in str(caught.value)
     with pytest.raises(ConfigError, match="found the settings of store / MF / uniform on another split"):
         Study.read(write_study(**tuned, splits={"store": str(other)}))
     with pytest.raises(ConfigError, match="seeds: 100 is that of search 'small-search'"):

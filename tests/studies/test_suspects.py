@@ -64,6 +64,21 @@ def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
     assert "is a split folder, expected a suspects folder" in said("rule", {"store": folders / "split"})
 
 
+def test_what_only_positives_have_is_varied_where_suspects_are_positives(write_study: Write, folder: Path) -> None:
+    uses = {
+        use: {"sampler": {"kind": "uniform"}, "suspects": {"name": "made up", "use": use}}
+        for use in ("exclude", "both")
+    }
+    file = write_study(
+        models=MF,
+        rows={"uniform": STUDY["rows"]["uniform"], **uses},
+        suspects={"made up": {"folders": {"store": str(folder)}}},
+        options={"suspects.weight": [0.5, 1.0]},
+    )
+    lines = [cell.line for cell in Study.read(file).cells]
+    assert lines == ["uniform", "exclude", "both, weight 0.5", "both, weight 1.0"]
+
+
 def test_folders_of_another_split_are_refused_with_the_file(
     write_study: Write, folders: Path, folder: Path, tmp_path: Path
 ) -> None:

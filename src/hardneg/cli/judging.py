@@ -50,13 +50,15 @@ def judge(
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
     from hardneg.cli.asking import money_text, read_costs
+    from hardneg.config import overrides
     from hardneg.negatives import suspects
 
     llm, _, engine, prices, key_variable, _ = asked
     given = {"run": run, "trees": trees, "like": like, "labels": labels, "llm": llm}
     _require_options_of(name, given | {"engine": engine, "prices": prices, "key-variable": key_variable})
-    mining = _mining(split, name, like, labels, option)
-    _require_read(option, run, trees)
+    values = overrides(option or [])
+    _require_read(values, name, run, trees, like)
+    mining = _mining(split, name, like, labels, values)
     with bars() as bar, ExitStack() as stack:
         asking = stack.enter_context(_session(asked, bar)) if name in ASKING else None
         sources = pipeline.Sources(run, trees, asking, _say, like)
@@ -65,41 +67,44 @@ def judge(
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=_text(out, notes) + money_text(costs))
 
 
-def _mining(split: Path, name: str, like: Path | None, labels: Path | None, option: list[str] | None) -> SuspectMining:
+def _mining(split: Path, name: str, like: Path | None, labels: Path | None, values: dict[str, Any]) -> SuspectMining:
     from hardneg import pipeline
-    from hardneg.config import overrides, parse
+    from hardneg.config import parse
     from hardneg.negatives import suspects
 
-    values = overrides(option or [])
     given = values.setdefault("judge", {})
-    if not isinstance(given, dict) or "kind" in given:
-        raise ConfigError("found --set judge.kind, or judge without a name of its own; say which with --judge")
+    for option, wanted in (("kind", True), ("labels", labels), ("rate", like)):
+        if wanted and option in given:
+            instead = {"kind": "--judge", "labels": "--labels", "rate": "--like"}[option]
+            raise ConfigError(f"found --set judge.{option}, which {instead} says; leave it out")
     given["kind"] = name
     if labels is not None:
         given["labels"] = str(labels)
     if like is not None:
-        if "rate" in given:
-            raise ConfigError(f"found both --set judge.rate and --like {like}; give one")
         where = "hardneg mine --set like_threshold"
         threshold = parse(suspects.Threshold, values.pop("like_threshold", suspects.THRESHOLD), where=where)
         given["rate"] = pipeline.rate_of(like, split, threshold)
-    elif "like_threshold" in values:
-        raise ConfigError("found --set like_threshold without --like, whose rate is taken; give both")
     found: SuspectMining = parse(pipeline.SuspectMining, values, where="hardneg mine --set")
     return found
 
 
-def _require_read(option: list[str] | None, run: Path | None, trees: Path | None) -> None:
-    """No setting is given that nothing would read."""
-    from hardneg.config import overrides
-
-    given = overrides(option or [])
-    if run is None and "candidates" in given:
+def _require_read(
+    values: Mapping[str, Any], name: str, run: Path | None, trees: Path | None, like: Path | None
+) -> None:
+    """No setting is given that nothing would read, or that is no mapping where one is expected."""
+    if not isinstance(values.get("judge", {}), dict):
+        raise ConfigError(f"found --set judge={values['judge']}, expected --judge {values['judge']}")
+    if run is None and "candidates" in values:
         raise ConfigError(
             "found --set candidates, but no --run that would rank them: the file has its own; leave it out"
         )
-    if trees is None and (unread := [name for name in ("codes", "seed") if name in given]):
-        raise ConfigError(f"found --set {unread[0]}, which is of path codes, but no --trees; leave it out")
+    if like is None and "like_threshold" in values:
+        raise ConfigError("found --set like_threshold without --like, whose rate is taken; give both")
+    if trees is None and "codes" in values:
+        raise ConfigError("found --set codes, which is of trees, but no --trees; leave it out")
+    if "seed" in values and values.get("codes", "given") == "given":
+        own = "; for that of the judge say --set judge.seed" if name == "random" else ""
+        raise ConfigError(f"found --set seed, which is of codes that are shuffled or random; leave it out{own}")
 
 
 def _session(asked: Asked, bar: Bars | Lines) -> Any:
@@ -119,10 +124,10 @@ def _say(foretold: Estimate) -> None:
 
 
 def _text(out: Path, notes: Mapping[str, Any]) -> str:
-    said = f"{out}: {notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} liked, "
-    said += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
     from hardneg.data.ledger import Entry
 
+    said = f"{out}: {notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} liked, "
+    said += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
     said += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
     return said + "".join(f"\n  {Entry(**entry)}" for entry in notes["ledger"])
 

@@ -115,16 +115,27 @@ def read(folder: Path, split: Split) -> Suspects:
     where a probability is none: then the folder was made from another split, or by hand.
     """
     judge = artifacts.manifest_of(folder, KIND)["notes"]["judge"]
-    path = folder / TABLE
-    table = read_parquet(path)
-    if lacking := [name for name in SCHEMA if name not in table.columns]:
-        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; judge again")
+    path, table = folder / TABLE, _table(folder)
     users = _numbers(table["user_id"], split.vocabulary.users, path)
     items = _numbers(table["item_id"], split.vocabulary.items, path)
     probability = table["probability"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     found = Suspects(users, items, probability, judge)
     _require_sound(found, split.train, path)
     return found
+
+
+def labels_of(folder: Path) -> Floats:
+    """(labelled,) probabilities alone, for which no split is needed. Raises DataError where the table is none of suspects."""
+    artifacts.manifest_of(folder, KIND)
+    return _table(folder)["probability"].cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy()
+
+
+def _table(folder: Path) -> pl.DataFrame:
+    path = folder / TABLE
+    table = read_parquet(path)
+    if lacking := [name for name in SCHEMA if name not in table.columns]:
+        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; judge again")
+    return table
 
 
 def _numbers(ids: pl.Series, known: Mapping[str, int], path: Path) -> Indices:

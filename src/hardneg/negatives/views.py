@@ -57,6 +57,12 @@ class InViews(Config):
         return Views(tuple(View(*view) for view in both if view[2] > 0))
 
 
+def in_views(sampler: object) -> InViews | None:
+    """The sampler that may look at trees: this one, or the one inside (smoothed); None where neither may."""
+    inner = getattr(sampler, "sampler", sampler)
+    return inner if isinstance(inner, InViews) else None
+
+
 @dataclass(frozen=True)
 class View:
     """A tree, and how much it counts."""

@@ -152,8 +152,12 @@ def account(faults: list[Fault], vocabulary: Vocabulary) -> tuple[pl.DataFrame, 
     rows = [_named(fault, vocabulary) for fault in sorted(faults, key=_place)]
     counts = Counter(reason for _, _, reason in rows)
     firsts = {reason: f"user {user} item {item}" for user, item, reason in reversed(rows)}
-    remedy = "candidates without a label are nobody's suspects; see rejected.parquet"
-    ledger = tuple(Entry("judging", reason, count, firsts[reason], remedy) for reason, count in counts.most_common())
+    left_out = {fault.reason for fault in faults if fault.ids is not None}
+    remedies = {True: "left out", False: "candidates without a label are nobody's suspects"}
+    ledger = tuple(
+        Entry("judging", reason, count, firsts[reason], f"{remedies[reason in left_out]}; see rejected.parquet")
+        for reason, count in counts.most_common()
+    )
     return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), ledger
 
 
@@ -256,7 +260,7 @@ def _notes(
         n = judge.n_filled(candidates.users, candidates.items)
         notes[suspects.FILLED] = {"candidates": n, "with": judge.unlabelled}
     if isinstance(judge, RecordedJudge) and (outside := judge.n_outside(candidates.users, candidates.items)):
-        notes["labels"] = f"{outside:,} labels of the file are of pairs that are no candidates"
+        notes["labels"] = f"{outside:,} pairs of the file are no candidates"
     if isinstance(judge, RuleJudge) and judge.calibration.is_flat:
         notes["rule"] = NOTHING_LEARNT
     return notes

@@ -26,7 +26,13 @@ def inherited(*folders: Path | None) -> dict[str, str]:
 
 
 def hash_of_same_split(folder: Path, kind: str, split_folder: Path) -> str:
-    """The folder's content hash, once it is sure that it was made from what this split may be learnt from.
+    """The folder's content hash, once `require_same_split` lets it pass."""
+    require_same_split(folder, kind, split_folder)
+    return artifacts.folder_hash(folder)
+
+
+def require_same_split(folder: Path, kind: str, split_folder: Path) -> None:
+    """ConfigError where a folder was not made from what this split may be learnt from.
 
     Another split of the same data may have as many train pairs, and have learnt from this one's test pairs. Where the
     folder says so (VALID), the run that it comes from was chosen by this split's validation pairs, too.
@@ -42,7 +48,6 @@ def hash_of_same_split(folder: Path, kind: str, split_folder: Path) -> str:
             f"{folder} comes from a run that other validation pairs chose than those of {split_folder}, which may be "
             f"test pairs here; make these {kind} from this split"
         )
-    return artifacts.folder_hash(folder)
 
 
 POOLED = "pooled"

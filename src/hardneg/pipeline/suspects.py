@@ -10,7 +10,6 @@ from pydantic import NonNegativeFloat, model_validator
 
 from hardneg import artifacts
 from hardneg.config import Config
-from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
@@ -22,6 +21,9 @@ from hardneg.training import ExtraPositives
 LEFT_ALONE = "users whose suspects stay candidates, because no other would be left"
 """Note of a run: how many."""
 
+OF_POSITIVES = ("weight", "graph")
+"""Settings of a use that only positives have."""
+
 
 class SuspectsUse(Config):
     """How a run uses a suspects folder."""
@@ -31,9 +33,10 @@ class SuspectsUse(Config):
     threshold: suspects.Threshold = suspects.THRESHOLD
     """Probability from which a judged candidate counts as a suspect."""
     weight: NonNegativeFloat = 1.0
-    """Of a suspect in the loss, where it is a positive; 1 is a train pair, 0 leaves it out."""
+    """Of a suspect in the loss, where it is a positive (not with exclude); 1 is a train pair, 0 leaves it out."""
     graph: bool = False
-    """Propagate over the suspects as well, as DTL-NS does; a backbone without a graph has none to add them to."""
+    """Propagate over the suspects as well, as DTL-NS does (not with exclude); a backbone without a graph has none to add
+    them to."""
 
     @model_validator(mode="after")
     def _of_positives(self) -> Self:
@@ -90,7 +93,7 @@ def warning_of(folder: Path, config: SuspectsUse | None = None) -> str:
 
 def nothing_in(folder: Path, config: SuspectsUse) -> str:
     """That a use finds no suspect in a folder; "" where it finds some."""
-    probability = read_parquet(folder / suspects.TABLE)["probability"].drop_nulls().to_numpy()
+    probability = suspects.labels_of(folder)
     most = probability.max(initial=0.0)
     if most >= config.threshold:
         return ""

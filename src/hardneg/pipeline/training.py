@@ -25,7 +25,7 @@ from hardneg.diagnostics import Examples, ServedFalseNegatives
 from hardneg.errors import ConfigError
 from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNConfig, ModelConfig, anchor_at, start_at
 from hardneg.negatives import Mined, Neighbours, SamplerConfig, Uniform, given
-from hardneg.negatives.views import InViews
+from hardneg.negatives.views import in_views
 from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.origins import hash_of_same_split
 from hardneg.pipeline.places import text_places
@@ -76,7 +76,7 @@ def train(
     nothing of the training. anchor: a vectors folder of this split, where `config.anchor` says how its item table is tied to them.
     """
     require_both(config.suspects, suspects)
-    if trees is not None and not isinstance(config.sampler, InViews):
+    if trees is not None and in_views(config.sampler) is None:
         raise ConfigError(f"sampler {config.sampler.kind!r} looks at no trees, found {trees}; leave it out")
     settings = _run_settings(config, against_truth=truth is not None)
     inputs = run_inputs(split_folder, negatives, suspects, trees) | _anchor_inputs(config, anchor, split_folder)

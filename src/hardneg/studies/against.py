@@ -51,14 +51,14 @@ def beside(
 
 
 def controlled(cells: Sequence[Cell], baseline: str) -> dict[str, list[Pair]]:
-    """Row -> its lines with those of its controls, the rows that are `tuned_as` it.
+    """Row -> its lines with those of its controls, the rows that are `against` it, or else `tuned_as` it.
 
     A control of the baseline's own row is not here: the table itself compares it. Of a row with several lines a control
     is held against that with the same options, as far as both have them; fused lines against fused ones.
     """
     found: dict[str, list[Pair]] = {}
     for control in cells:
-        own = [cell for cell in cells if cell.row == control.tuned_as != control.row and _alike(cell, control)]
+        own = [cell for cell in cells if cell.row == control.against != control.row and _alike(cell, control)]
         if own and control.line != baseline and all(cell.line != baseline for cell in own):
             found.setdefault(own[0].row, []).append((own[0].line, control.line))
     return found

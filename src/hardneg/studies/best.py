@@ -81,15 +81,13 @@ class Best(Config):
 
     def _missing(self, cells: list[Cell]) -> list[str]:
         """Where it has nothing: whole tables in a word, single rows by name."""
-        lacking = [cell for cell in cells if cell.searched not in self.each]
-        tables = dict.fromkeys(cell.searched[:2] for cell in lacking)
-        problems = []
-        for split, model in tables:
-            some = any(each[:2] == (split, model) for each in self.each)
-            rows = [cell.row for cell in lacking if cell.searched[:2] == (split, model)]
-            what = " / ".join([split, model, *([", ".join(rows)] if some else [])])
-            problems.append(f"tuned: search {self.search!r} has nothing for {what}; search that, too")
-        return problems
+        there = set(self.each)
+        tables = {place[:2] for place in there}
+        lacking = dict.fromkeys(cell.searched for cell in cells if cell.searched not in there)
+        named = dict.fromkeys(place if place[:2] in tables else place[:2] for place in lacking)
+        return [
+            f"tuned: search {self.search!r} has nothing for {' / '.join(place)}; search that, too" for place in named
+        ]
 
     def _elsewhere(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
         problems, hashes = [], dict[str, dict[str, str]]()

@@ -9,7 +9,8 @@ from itertools import product
 from hardneg.config import parsed
 from hardneg.errors import ConfigError
 from hardneg.models import ModelConfig
-from hardneg.pipeline import RunConfig
+from hardneg.pipeline import RunConfig, SuspectsUse
+from hardneg.pipeline.suspects import OF_POSITIVES
 from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
 from hardneg.training import FitConfig
 
@@ -23,7 +24,7 @@ class Cell:
 
     options: settings that tell it from other lines of its row. negatives, suspects, trees: names of the grid, where it needs some.
     fusion: where its runs are those of another cell, of the same row, fused with text; alone: or text without them.
-    tuned_as: the row of a search whose settings it takes, its own by default.
+    tuned_as: the row of a search whose settings it takes, its own by default. against: the row that it is a control of.
     """
 
     split: str
@@ -37,6 +38,7 @@ class Cell:
     tuned_as: str | None = None
     suspects: str | None = None
     trees: str | None = None
+    against: str | None = None
 
     @property
     def searched(self) -> tuple[str, str, str]:
@@ -78,6 +80,7 @@ def cells_of(grid: Grid) -> list[Cell]:
             suspects=None if row.suspects is None else row.suspects.name,
             tuned_as=row.tuned_as,
             trees=row.trees,
+            against=row.against or row.tuned_as,
         )
         for (split, given), (model, backbone), (name, row) in _combinations(grid)
     ]
@@ -125,9 +128,12 @@ def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
 
 
 def has(config: RunConfig, field: str) -> bool:
-    """True where a run has the setting "fit.l2", "sampler.candidates", ...; the kind of a thing is no setting of it."""
+    """True where a run has the setting "fit.l2", "sampler.candidates", ...; the kind of a thing is no setting of it, nor
+    is what only positives have one of suspects that are none."""
     part, _, name = field.partition(".")
     found = getattr(config, part)
+    if isinstance(found, SuspectsUse) and not found.trains and name in OF_POSITIVES:
+        return False
     return found is not None and name not in ("kind", "seed") and name in type(found).model_fields
 
 
@@ -146,11 +152,13 @@ def changed(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:
         values[part][name] = value
     found, problems = parsed(RunConfig, values)
     if problems:
-        said = "; ".join(f"{place[0]}.{place[-1]} {_at(values, place)!r}: {message}" for place, message in problems)
+        said = "; ".join(f"{_named(values, place)}: {message}" for place, message in problems)
         raise ConfigError(said)
     made: RunConfig = found
     return made
 
 
-def _at(values: dict[str, dict[str, object]], place: tuple[int | str, ...]) -> object:
-    return values[str(place[0])].get(str(place[-1]))
+def _named(values: dict[str, dict[str, object]], place: tuple[int | str, ...]) -> str:
+    """A setting and its value, or a part of the run that does not fit as a whole."""
+    part, name = str(place[0]), str(place[-1])
+    return part if len(place) == 1 else f"{part}.{name} {values[part].get(name)!r}"

@@ -180,6 +180,8 @@ class RowSpec(Config):
     tuned_as: Name | None = None
     """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
     that it differs from it in one thing."""
+    against: Name | None = None
+    """Study: the row that it is held against as a control, where that is not the one that it is tuned as."""
     seeds: PositiveInt | None = None
     """Study: so many of the study's seeds, from the first on, where not all; controls may have fewer."""
     fit: FitConfig = FitConfig()
@@ -220,7 +222,8 @@ class StudySpec(Grid):
     """How many (5 means 0 to 4), or which. Differences are tested from three seeds on."""
     released_mask: str | None = None
     """A name under `suspects`: where it has a folder on the split, every run is scored a second time under the mask of DTL-NS's
-    released code, for a table of its own that says so. Nothing is compared or chosen by it."""
+    released code, for a table of its own that says so: all of them under that of the suspects from probability .5 on, whatever
+    threshold a row has. Nothing is compared or chosen by it."""
     baseline: str
     """The row, or the line, that others are compared with. Of a row with several lines it is the first."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] = ("ndcg@20", "recall@20")

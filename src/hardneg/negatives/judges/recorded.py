@@ -22,9 +22,9 @@ from hardneg.negatives.judges.user_candidates import UserCandidates
 from hardneg.types import Flags, Floats, Indices
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)
-NOT_IN_FILE, NO_LABEL = "the file does not have it", "the file has no label of it"
-INCOMPLETE = "a row of the file without a user or an item"
-UNKNOWN, OBSERVED = "a pair of the file that the split does not know", "a pair of the file that is observed in train"
+NOT_IN_FILE, NO_LABEL = "that the file does not have", "that the file has no label of"
+INCOMPLETE = "of the file without a user or an item"
+UNKNOWN, OBSERVED = "of the file with a pair that the split does not know", "of the file with a pair observed in train"
 
 
 class Recorded(Config):

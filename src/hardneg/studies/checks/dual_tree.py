@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from hardneg.negatives import SamplerConfig, suspects
 from hardneg.negatives.judges import Random, Rule
-from hardneg.negatives.views import InViews
+from hardneg.negatives.views import InViews, in_views
 from hardneg.studies.apart import RunSpec
 from hardneg.studies.cells import Cell
 from hardneg.studies.checks.names import Names, has_line, of_folders, of_name, of_run, splits_of
@@ -90,7 +90,7 @@ def of_row(name: str, row: RowSpec, grid: Grid, names: Names) -> list[str]:
     where, problems = f"rows.{name}", list[str]()
     if row.trees is not None:
         problems += of_name(where, "trees", row.trees, names.trees)
-        if not isinstance(row.sampler, InViews):
+        if in_views(row.sampler) is None:
             problems.append(f"{where}: sampler {row.sampler.kind!r} uses no trees; leave `trees` out")
     elif _reads_trees(row.sampler):
         problems.append(f"{where}: sampler {row.sampler.kind!r} {NEEDS_TREES}")
@@ -107,7 +107,8 @@ NEEDS_TREES = "needs trees; name some with `trees: NAME`, or set alpha_c and alp
 
 
 def _reads_trees(sampler: SamplerConfig) -> bool:
-    return isinstance(sampler, InViews) and sampler.reads_trees
+    found = in_views(sampler)
+    return found is not None and found.reads_trees
 
 
 def _of_trees_on(split: str, name: str | None, grid: Grid) -> list[str]:

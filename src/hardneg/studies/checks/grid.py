@@ -7,7 +7,7 @@ from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.errors import DataError
 from hardneg.studies.checks import dual_tree, negatives
-from hardneg.studies.checks.names import Names, same_folder
+from hardneg.studies.checks.names import Names, of_name, same_folder
 from hardneg.studies.spec import Grid, RowSpec, SplitSpec
 
 
@@ -20,6 +20,7 @@ def of_grid(grid: Grid, names: Names) -> list[str]:
         problems += _of_split(name, split)
     for name, row in grid.rows.items():
         problems += _of_places(name, row, names)
+        problems += [] if row.against is None else of_name(f"rows.{name}", "rows", row.against, names.rows)
         problems += negatives.of_row(name, row, grid, names) + dual_tree.of_row(name, row, grid, names)
     problems += negatives.of_negatives(grid, names) + dual_tree.of_sections(grid, names)
     fits = {"fit": grid.fit, **{f"rows.{name}.fit": row.fit for name, row in grid.rows.items()}}

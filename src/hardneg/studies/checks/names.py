@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hardneg import artifacts
+from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.origins import require_same_split
 from hardneg.studies.apart import RunSpec
 from hardneg.studies.runs import slug
 from hardneg.studies.spec import Grid, RowSpec
@@ -56,8 +57,8 @@ def of_folders(
             problems.append(f"{where}: {split!r} is no name under `splits`")
         try:
             artifacts.manifest_of(folder, kind(folder))
-            if split in grid.splits and grid.splits[split].folder.is_dir():
-                hash_of_same_split(folder, kind(folder), grid.splits[split].folder)
+            if split in grid.splits and artifacts.kind_at(grid.splits[split].folder) == splits.KIND:
+                require_same_split(folder, kind(folder), grid.splits[split].folder)
         except (ConfigError, DataError) as error:
             problems.append(f"{where}: {error}")
     return problems
