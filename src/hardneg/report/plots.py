@@ -51,8 +51,9 @@ def under_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     ax.scatter(honest, places, color=COLOURS[1], label="honest mask", zorder=2)
     ax.scatter(masked, places, facecolors="white", edgecolors=COLOURS[2], label="released mask (not honest)", zorder=2)
     ax.set_yticks(places, frame["row"].to_list())
-    ax.set(xlabel=label(metric), title="The same runs under two masks")
-    ax.legend(loc="lower right", frameon=False)
+    ax.set_xlabel(label(metric))
+    ax.set_title("The same runs under two masks", loc="left", pad=24)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
     ax.grid(axis="x", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
