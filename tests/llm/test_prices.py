@@ -50,7 +50,7 @@ def test_a_list_of_ones_own_goes_first(tmp_path: Path) -> None:
         ("models: {a: {prompt: -1}}", "models.a.prompt: Input should be greater than or equal to 0"),
         ("models: {a: {answer: 1}}", "models.a.prompt: Field required"),
         ("prices: {}", "models: Field required"),
-        ("- 1", "value: Input should be a valid dictionary"),
+        ("- 1", "value: found .1., expected a mapping of names to values"),
         ("models:\n  a: {prompt: 1}\n  a: {prompt: 2}", "'a' stands twice"),
         ("{", "is no YAML"),
     ],
