@@ -104,8 +104,9 @@ def mine_suspects(
     candidates = _candidates(data, judge, sources.run, options, progress)
     foretold = _foretell(judge, candidates, sources)
     probabilities = judge.probabilities(candidates.users, candidates.items)
-    if sources.like is not None:
-        probabilities = _unlabelled_like(suspects.read(sources.like, data), data, candidates, probabilities, evidence)
+    like = None if sources.like is None else suspects.read(sources.like, data)
+    if like is not None:
+        probabilities = _unlabelled_like(like, data, candidates, probabilities, evidence)
     found = candidates.judged(probabilities, judge.name)
     rejected, ledger = account(evidence.faults, data.vocabulary)
     suspects.write(
@@ -116,7 +117,7 @@ def mine_suspects(
         config=settings,
         inputs=inputs,
         ledger=ledger,
-        notes=_notes(data, sources, options, judge, candidates) | _chosen(sources, split_folder),
+        notes=_notes(data, like, options, judge, candidates) | _chosen(sources, split_folder),
         costs=_costs(sources, meter, foretold),
     )
 
@@ -247,10 +248,10 @@ def _foretell(judge: Judge, candidates: UserCandidates, sources: Sources) -> Est
 
 
 def _notes(
-    data: Split, sources: Sources, options: SuspectMining, judge: Judge, candidates: UserCandidates
+    data: Split, like: suspects.Suspects | None, options: SuspectMining, judge: Judge, candidates: UserCandidates
 ) -> dict[str, Any]:
     notes: dict[str, Any] = {"train users": int((data.train.counts > 0).sum())}
-    if sources.like is not None and not _same_pairs(like := suspects.read(sources.like, data), candidates):
+    if like is not None and not _same_pairs(like, candidates, data.train):
         notes["like"] = (
             f"the candidates are others than those of {like.judge}: the same share of them is liked, not as many"
         )
@@ -266,12 +267,9 @@ def _notes(
     return notes
 
 
-def _same_pairs(like: suspects.Suspects, candidates: UserCandidates) -> bool:
+def _same_pairs(like: suspects.Suspects, candidates: UserCandidates, train: Interactions) -> bool:
     own = candidates.judged(np.zeros(candidates.items.shape), "")
-    orders = [np.lexsort((one.items, one.users)) for one in (like, own)]
-    return len(like) == len(own) and all(
-        np.array_equal(getattr(like, name)[orders[0]], getattr(own, name)[orders[1]]) for name in ("users", "items")
-    )
+    return np.array_equal(like.pairs(train).keys, own.pairs(train).keys)
 
 
 def _chosen(sources: Sources, split_folder: Path) -> dict[str, str]:
