@@ -11,7 +11,15 @@ import pytest
 from hardneg.data import Split
 from hardneg.errors import DataError
 from hardneg.negatives.judges import Evidence, Fault, Labels, Recorded, RecordedJudge, read_labels
-from hardneg.negatives.judges.recorded import NO_LABEL, NOT_IN_FILE, OBSERVED, UNKNOWN
+from hardneg.negatives.judges.recorded import (
+    CONTRADICTED,
+    INCOMPLETE,
+    NO_LABEL,
+    NO_NUMBER,
+    NOT_IN_FILE,
+    OBSERVED,
+    UNKNOWN,
+)
 
 
 def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_path: Path) -> None:
@@ -74,9 +82,6 @@ def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:
     ("text", "said"),
     [
         ("user_id,item_id\nu1,i1\n", "no column label"),
-        ("user_id,item_id,label\nu1,i1,yes\n", "'yes'"),
-        ("user_id,item_id,label\nu1,i1,2\n", "'2'"),
-        ("user_id,item_id,label\nu1,i1,1\nu1,i1,0\n", "pairs twice"),
         ("", "no readable CSV"),
         ("user_id,item_id,label\n", "has no row"),
     ],
@@ -87,7 +92,25 @@ def test_a_file_of_something_else_is_an_error(tmp_path: Path, text: str, said: s
         read_labels(tmp_path / "labels.csv")
 
 
-def test_a_file_of_another_split_is_an_error(split: Split) -> None:
-    table = pl.DataFrame({"user_id": ["x"], "item_id": ["y"], "label": [1.0]})
-    with pytest.raises(DataError, match="no unobserved pair of this split"):
+def test_a_bad_row_costs_itself(split: Split) -> None:
+    a, b, d, e, f, g = (f"i{item}" for item in np.setdiff1d(np.arange(40), split.train.items_of(1))[:6])
+    items = [a, b, d, e, f, f, g, g, None]
+    given = ["1", "yes", "2", "nan", "0.5", "0.5", "1", "", "1"]
+    table = pl.DataFrame({"user_id": ["u1"] * 9, "item_id": items, "label": given})
+    faults: list[Fault] = []
+    found = Labels.of(table, split, faults)
+    assert [f"i{item}" for item in found.items] == [a, f]  # f is said twice, the same each time
+    assert found.label.tolist() == [1.0, 0.5]
+    assert [(fault.ids, fault.reason) for fault in faults] == [
+        (("u1", None), INCOMPLETE),
+        *[(("u1", item), NO_NUMBER) for item in (b, d, e)],
+        *[(("u1", g), CONTRADICTED)] * 2,
+    ]
+
+
+@pytest.mark.parametrize(("label", "reason"), [("yes", NO_NUMBER), ("1", UNKNOWN)])
+def test_a_file_of_which_nothing_serves_says_why(split: Split, label: str, reason: str) -> None:
+    user, item = (split.vocabulary.user_ids[1], split.vocabulary.item_ids[0]) if reason == NO_NUMBER else ("x", "y")
+    table = pl.DataFrame({"user_id": [user], "item_id": [item], "label": [label]})
+    with pytest.raises(DataError, match=f"no label of an unobserved pair .* 1 rows, 1, are {reason}"):
         Labels.of(table, split, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,9 @@ from hardneg.types import Flags, Floats, Indices
 COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)
 NOT_IN_FILE, NO_LABEL = "that the file does not have", "that the file has no label of"
 INCOMPLETE = "of the file without a user or an item"
+NO_NUMBER = "of the file whose label is neither empty nor a number from 0 to 1"
 UNKNOWN, OBSERVED = "of the file with a pair that the split does not know", "of the file with a pair observed in train"
+CONTRADICTED = "of the file with a pair to which it gives different labels"
 
 
 class Recorded(Config):
@@ -63,30 +66,37 @@ class Labels:
 
     @classmethod
     def of(cls, table: pl.DataFrame, split: Split, faults: list[Fault]) -> Labels:
-        """Dense numbers for ids; a pair that lacks an id, that the split does not know, or that it has in train, is left
-        out and counted.
+        """Dense numbers for ids. Left out and counted: a pair that lacks an id, whose label is no number from 0 to 1 or
+        is contradicted by another row, that the split does not know, or that it has in train.
 
-        The user of such a fault is -1 where the user is what is not known.
+        The user of such a fault is -1 where the user is what is not known. A row that only repeats another says nothing.
         """
+        table = table.unique(maintain_order=True)
         users, items = (
             table[name].replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
             for name, known in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
         )
-        incomplete = (table[c.USER_ID].is_null() | table[c.ITEM_ID].is_null()).to_numpy()
-        unknown = ((users < 0) | (items < 0)) & ~incomplete
-        observed = ~unknown & ~incomplete & split.train.contains(np.maximum(users, 0), np.maximum(items, 0))
-        for which, reason in ((incomplete, INCOMPLETE), (unknown, UNKNOWN), (observed, OBSERVED)):
+        label, no_number = _numbers(table[LABEL])
+        reasons = {
+            INCOMPLETE: (table[c.USER_ID].is_null() | table[c.ITEM_ID].is_null()).to_numpy(),
+            NO_NUMBER: no_number,
+            UNKNOWN: (users < 0) | (items < 0),
+            OBSERVED: split.train.contains(np.maximum(users, 0), np.maximum(items, 0)),
+            CONTRADICTED: table.select(c.USER_ID, c.ITEM_ID).is_duplicated().to_numpy(),
+        }
+        kept = np.ones(len(table), np.bool_)
+        for reason, holds in reasons.items():
+            which = kept & holds
             pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
             faults.extend(Fault(user, None, reason, ids=row[:2]) for user, row in pairs)
-        kept = ~incomplete & ~unknown & ~observed
-        label = table[LABEL].fill_null(np.nan).to_numpy()
-        return cls(users[kept], items[kept], label[kept], split.train.n_items)
-
-    def __post_init__(self) -> None:
-        if not len(self.users):
+            kept &= ~holds
+        if not kept.any():
+            commonest, count = Counter(fault.reason for fault in faults).most_common(1)[0]
             raise DataError(
-                "found no unobserved pair of this split among the labels, expected some; check that ids are the split's"
+                "found no label of an unobserved pair of this split, expected some; check labels and ids"
+                f" (most of the {len(table):,} rows, {count:,}, are {commonest})"
             )
+        return cls(users[kept], items[kept], label[kept], split.train.n_items)
 
     @cached_property
     def by_pair(self) -> tuple[Indices, Indices]:
@@ -143,7 +153,7 @@ class RecordedJudge:
 
 
 def read_labels(path: Path) -> pl.DataFrame:
-    """user_id, item_id, label (Float64, null for none). Raises DataError for what is no such file."""
+    """user_id, item_id, label as they stand there. Raises DataError for what is no such file."""
     if path.is_dir():
         return released_labels(path)
     table = read_parquet(path) if path.suffix == ".parquet" else _csv(path)
@@ -151,13 +161,7 @@ def read_labels(path: Path) -> pl.DataFrame:
         raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(COLUMNS)}; rename its columns")
     if not len(table):
         raise DataError(f"{path} has no row, expected {', '.join(COLUMNS)} of candidates; check who wrote it")
-    table = table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), _number(table, path))
-    complete = table.drop_nulls([c.USER_ID, c.ITEM_ID])
-    twice = complete.filter(complete.select(c.USER_ID, c.ITEM_ID).is_duplicated())
-    if len(twice):
-        user, item, _ = twice.row(0)
-        raise DataError(f"{path} has pairs twice (first: {user} {item}), expected each once; keep one of them")
-    return table
+    return table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), LABEL)
 
 
 def _csv(path: Path) -> pl.DataFrame:
@@ -167,13 +171,10 @@ def _csv(path: Path) -> pl.DataFrame:
         raise DataError(f"{path} is no readable CSV file ({str(error).splitlines()[0]}); check it") from None
 
 
-def _number(table: pl.DataFrame, path: Path) -> pl.Series:
-    given = table[LABEL]
+def _numbers(given: pl.Series) -> tuple[Floats, Flags]:
+    """(n,) labels, NaN for none; and which are neither that nor a number from 0 to 1."""
     if given.dtype == pl.String:
         given = given.replace("", None)
     label = given.cast(pl.Float64, strict=False)
-    bad = (label.is_null() & given.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
-    if bad.any():
-        first = given.filter(bad)[0]
-        raise DataError(f"{path} has the label {first!r}, expected a number from 0 to 1 or nothing; mend it")
-    return label.alias(LABEL)
+    wrong = (label.is_null() & given.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
+    return label.fill_null(np.nan).to_numpy(), wrong.to_numpy()
