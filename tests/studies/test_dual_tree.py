@@ -14,7 +14,7 @@ from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.negatives import suspects
 from hardneg.studies import Search, Study, estimate, write_results
-from hardneg.studies.estimate import Wanted, estimates
+from hardneg.studies.estimate import Wanted, estimates, wanted_apart
 from hardneg.studies.reading import read_search, read_study
 from hardneg.trees import folder as trees_folder
 
@@ -162,6 +162,16 @@ def test_the_time_is_foretold_before_anything_is_made(
     wanted = [Wanted("all", j.split, None, j.row.config, 1, (), j.row.suspects, j.row.trees) for j in jobs]
     assert not (tmp_path / "out").exists()
     assert estimates(wanted)[0].seconds_per_epoch > 0
+
+
+def test_what_is_trained_apart_is_foretold_once_and_no_more_when_it_stands(write_study: Write, tmp_path: Path) -> None:
+    study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
+    uniform = [cell for cell in study.cells if cell.row == "uniform"]
+    assert wanted_apart(study.stages, uniform) == []  # it needs neither trees nor suspects
+    [apart] = wanted_apart(study.stages, study.cells)
+    assert (apart.name, apart.left, apart.config) == ("store / MF / uniform, trained apart", 1, uniform[0].config)
+    study.stages.make(study.cells)
+    assert wanted_apart(study.stages, study.cells) == []
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,11 @@ def search(
 
 
 def _say_what_would_run(read: Search, workers: int, *, as_json: bool) -> None:
-    from hardneg.studies.estimate import Wanted, estimates
+    from hardneg.studies.estimate import Wanted, estimates, wanted_apart
     from hardneg.studies.search_tables import space_text
 
     tasks = read.tasks_now()
-    wanted = []
+    wanted = wanted_apart(read.stages, [task.cell for task in tasks])
     for task in tasks:
         done = len(task.ended())
         folders = [task.folder / f"trial-{trial.trial:03}" for trial in task.ended() if trial.value is not None]

@@ -114,10 +114,10 @@ def _show(made: Table) -> None:
 
 def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
     from hardneg.evaluation.significance import FEWEST_SEEDS
-    from hardneg.studies.estimate import Wanted, estimates
+    from hardneg.studies.estimate import Wanted, estimates, wanted_apart
 
     runs = read.runs()
-    wanted = []
+    wanted = wanted_apart(read.stages, read.cells)
     for cell in read.cells:
         if cell.fusion is not None:
             continue  # trains nothing: seconds

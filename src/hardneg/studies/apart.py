@@ -30,6 +30,11 @@ class RunSpec(Config):
         return f"{slug(self.model)}-{slug(self.row)}-seed{self.seed}"
 
 
+def run_folder(shared: Path, spec: RunSpec) -> Path:
+    """Where it lies in the shared folder of a split."""
+    return shared / f"run-{spec.run_name}"
+
+
 def train_apart(
     split: Path, shared: Path, spec: RunSpec, config: RunConfig, *, what: str, device: str, progress: Progress | None
 ) -> Path:
@@ -37,7 +42,7 @@ def train_apart(
 
     config: settings of the row. what: the run is, for the progress.
     """
-    run, fit = shared / f"run-{spec.run_name}", config.fit.model_copy(update={"seed": spec.seed})
+    run, fit = run_folder(shared, spec), config.fit.model_copy(update={"seed": spec.seed})
     watch = None if progress is None else by_epoch(what, fit.epochs, progress)
     with timed(run):
         pipeline.train(split, run, config.model_copy(update={"fit": fit}), device=device, watch=watch)

@@ -18,6 +18,8 @@ from hardneg.negatives import Mined, Neighbours, Smoothed, given
 from hardneg.negatives.suspects import Suspects
 from hardneg.pipeline import RUN, RunConfig, SuspectMining, suspects
 from hardneg.random import generator
+from hardneg.studies.cells import Cell
+from hardneg.studies.stages import Stages
 from hardneg.trees import PathCodes, Trees
 from hardneg.trees import folder as trees_folder
 
@@ -46,6 +48,14 @@ class Wanted:
     finished: Sequence[Path] = ()
     suspects: Path | None = None
     trees: Path | None = None
+
+
+def wanted_apart(stages: Stages, cells: Sequence[Cell]) -> list[Wanted]:
+    """The runs that are still to be trained apart, for the trees, suspects or labels that these cells need."""
+    return [
+        Wanted(f"{cell.name}, trained apart", stages.grid.splits[cell.split].folder, None, cell.config, 1)
+        for cell in stages.to_train_apart(cells)
+    ]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hardneg import artifacts, pipeline
 from hardneg.config import Config
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.pipeline import RunConfig
-from hardneg.studies.apart import RunSpec
+from hardneg.studies.apart import RunSpec, run_folder
 from hardneg.studies.asked import Asked, remember, remembered
 from hardneg.studies.cells import Cell
 from hardneg.studies.dual_tree import ControlSpec, GivenFolders, GrownSpec, JudgedSpec, Orchard
@@ -94,7 +94,7 @@ class Stages:
     def no_mask(self, split: str) -> str | None:
         """Why nothing is scored under the released mask that the file asks for; None where it is, or none is asked."""
         mask = self._mask(split)
-        if mask is None or (self._folder(mask) / artifacts.MANIFEST).is_file():
+        if mask is None or _made(self._folder(mask)):
             return None if mask is None else self.problem(mask)
         return self.failed.get(mask, f"{mask.section} {mask.name!r} are not made yet")
 
@@ -141,6 +141,14 @@ class Stages:
         if isinstance(spec, SynthesisedSpec | FromLabelsSpec):
             return spec.labels
         return spec.run if isinstance(spec, GrownSpec | JudgedSpec) else None
+
+    def to_train_apart(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those of which a run is still to be trained apart for what these cells need, once for each such run."""
+        runs = dict[Path, Cell]()
+        for one in self.wanted(cells):
+            if (spec := self.trained_for(one)) is not None and not _made(self._folder(one)):
+                runs[run_folder(self._of(one.split), spec)] = self._cell(one.split, spec)
+        return [cell for folder, cell in runs.items() if not _made(folder)]
 
     def _otherwise(self, one: Shared) -> bool:
         """Does it stand, noted as something else?"""
@@ -260,10 +268,13 @@ class Stages:
 
     def _settings(self, split: str, run: RunSpec) -> RunConfig:
         """Of a run that is trained apart."""
+        return self._cell(split, run).config
+
+    def _cell(self, split: str, run: RunSpec) -> Cell:
         place = split, run.model, run.row
         for cell in self.cells:
             if (cell.split, cell.model, cell.row) == place:
-                return cell.config
+                return cell
         raise ConfigError(f"found no line {' / '.join(place)}, expected one to train a run of")
 
     def _retrieve(
@@ -297,3 +308,7 @@ class Stages:
 
     def _of(self, split: str) -> Path:
         return self.out / "shared" / slug(split)
+
+
+def _made(folder: Path) -> bool:
+    return (folder / artifacts.MANIFEST).is_file()
