@@ -119,3 +119,24 @@ def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None
     [two] = cells(called("pinned.py", split, tmp_path / "suspects", *runs, "-k", 10).splitlines()[2:3])
     assert two[1] == "2"
     assert 25 < float(two[2].split("%")[0]) < 50, "half of one run's, fewer of the other's"
+
+
+@pytest.mark.slow
+def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
+    split, run = folders / "split", tmp_path / "mf-seed0"
+    pipeline.train(split, run, RunConfig(model=MFConfig(), fit=FitConfig(epochs=2, check_every=1)))
+    pipeline.mine_suspects(
+        split, tmp_path / "every", pipeline.Sources(run=run), SuspectMining(judge=All(), candidates=5)
+    )
+    given = ["light.py", split, run, tmp_path / "every", "--weights", 0, 0.5, "--batches", 16, "--seeds", 2]
+    printed = called(*given, "--out", tmp_path / "light.md")
+    lines = cells((tmp_path / "light.md").read_text(encoding="utf-8").splitlines()[2:])
+    assert [line[0] for line in lines] == [
+        "no suspects",
+        "batch 16, no suspects",
+        "every, weight 0",
+        "every, weight 0.5",
+    ]
+    assert lines[0][1:] == lines[2][1:], "suspects that weigh nothing are none"
+    assert len({line[1] for line in lines}) == 3, "batches and weights change what is learnt"
+    assert "every, weight 0.5" in printed
