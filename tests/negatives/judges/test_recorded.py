@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -92,25 +93,92 @@ def test_a_file_of_something_else_is_an_error(tmp_path: Path, text: str, said: s
         read_labels(tmp_path / "labels.csv")
 
 
-def test_a_bad_row_costs_itself(split: Split) -> None:
-    a, b, d, e, f, g = (f"i{item}" for item in np.setdiff1d(np.arange(40), split.train.items_of(1))[:6])
-    items = [a, b, d, e, f, f, g, g, None]
-    given = ["1", "yes", "2", "nan", "0.5", "0.5", "1", "", "1"]
-    table = pl.DataFrame({"user_id": ["u1"] * 9, "item_id": items, "label": given})
-    faults: list[Fault] = []
-    found = Labels.of(table, split, faults)
-    assert [f"i{item}" for item in found.items] == [a, f]  # f is said twice, the same each time
-    assert found.label.tolist() == [1.0, 0.5]
-    assert [(fault.ids, fault.reason) for fault in faults] == [
+def test_a_bad_row_costs_itself(split: Split, tmp_path: Path) -> None:
+    numbers = np.setdiff1d(np.arange(40), split.train.items_of(1))[:7]
+    a, b, d, e, f, g, h = (f"i{item}" for item in numbers)
+    rows = [
+        (a, "1"),
+        (b, "yes"),
+        (d, "2"),
+        (e, "nan"),
+        (f, "0.5"),
+        (f, ".50"),  # says the same again
+        (g, "1"),
+        (g, ""),
+        ("", "1"),
+        (h, "no"),
+        (h, "0"),  # is not contradicted by what is no label
+    ]
+    text = "user_id,item_id,label\n" + "".join(f"u1,{item},{label}\n" for item, label in rows)
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    evidence = Evidence(split)
+    judge = Recorded(labels=tmp_path / "labels.csv").build(evidence)
+    assert [(fault.ids, fault.reason) for fault in evidence.faults] == [
         (("u1", None), INCOMPLETE),
-        *[(("u1", item), NO_NUMBER) for item in (b, d, e)],
+        *[(("u1", item), NO_NUMBER) for item in (b, d, e, h)],
         *[(("u1", g), CONTRADICTED)] * 2,
     ]
+    named = len(evidence.faults)
+    found = judge.probabilities(np.array([1]), numbers[None])
+    np.testing.assert_array_equal(found, [[1.0, np.nan, np.nan, np.nan, 0.5, np.nan, 0.0]])
+    assert len(evidence.faults) == named, "what was refused is not said to be missing as well"
 
 
-@pytest.mark.parametrize(("label", "reason"), [("yes", NO_NUMBER), ("1", UNKNOWN)])
-def test_a_file_of_which_nothing_serves_says_why(split: Split, label: str, reason: str) -> None:
-    user, item = (split.vocabulary.user_ids[1], split.vocabulary.item_ids[0]) if reason == NO_NUMBER else ("x", "y")
-    table = pl.DataFrame({"user_id": [user], "item_id": [item], "label": [label]})
-    with pytest.raises(DataError, match=f"no label of an unobserved pair .* 1 rows, 1, are {reason}"):
-        Labels.of(table, split, [])
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (pl.Series([True, False]), [1.0, 0.0]),
+        (pl.Series([1, 0]), [1.0, 0.0]),
+        (pl.Series([0.25, None]), [0.25, np.nan]),
+        (pl.Series(["1", "0.5"], dtype=pl.Categorical), [1.0, 0.5]),
+        (pl.Series(["1", "0"], dtype=pl.Enum(["0", "1"])), [1.0, 0.0]),
+    ],
+)
+def test_labels_may_stand_in_parquet_as_any_numbers(
+    split: Split, tmp_path: Path, labels: pl.Series, expected: list[float]
+) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:2]
+    table = pl.DataFrame({"user_id": "u1", "item_id": [f"i{item}" for item in free], "label": labels})
+    table.write_parquet(tmp_path / "labels.parquet")
+    found = Labels.of(read_labels(tmp_path / "labels.parquet"), split, [])
+    np.testing.assert_array_equal(found.label, expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("label", pl.Series([[1.0]]), "labels of type List"),
+        ("label", pl.Series([{"a": 1}]), "labels of type Struct"),
+        ("label", pl.Series([b"1"]), "labels of type Binary"),
+        ("label", pl.Series([datetime.date(1970, 1, 2)]), "labels of type Date"),
+        ("user_id", pl.Series([["u1"]]), "ids that are no text"),
+        ("item_id", pl.Series([b"\xff"]), "ids that are no text"),
+    ],
+)
+def test_columns_of_another_kind_are_an_error(
+    split: Split, tmp_path: Path, column: str, values: pl.Series, said: str
+) -> None:
+    table = pl.DataFrame({"user_id": ["u1"], "item_id": ["i1"], "label": [1.0]}).with_columns(values.alias(column))
+    table.write_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(DataError, match=f"labels.parquet.* {said}"):
+        Recorded(labels=tmp_path / "labels.parquet").build(Evidence(split))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({("u1", "i0"): "yes", ("x", "y"): "1"}, f"rows: 1 {NO_NUMBER}, 1 {UNKNOWN}"),
+        ({("x", "y"): "1"}, f"rows: 1 {UNKNOWN}"),
+        ({}, "rows: none"),
+    ],
+)
+def test_a_file_of_which_nothing_serves_says_why(split: Split, rows: dict[tuple[str, str], str], said: str) -> None:
+    columns = {
+        "user_id": [user for user, _ in rows],
+        "item_id": [item for _, item in rows],
+        "label": list(rows.values()),
+    }
+    table = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    others = [Fault(0, None, "of something else")]
+    with pytest.raises(DataError, match=f"no label of an unobserved pair .*{said}"):
+        Labels.of(table, split, others)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,21 +56,24 @@ class Recorded(Config):
 
 @dataclass(frozen=True)
 class Labels:
-    """users, items: (n,) dense, as the file has them in order, no pair twice. label: (n,) in [0, 1], NaN for none."""
+    """users, items: (n,) dense, as the file has them in order, no pair twice. label: (n,) in [0, 1], NaN for none.
+
+    refused: (m,) pairs of rows that were left out, each as user * n_items + item.
+    """
 
     users: Indices
     items: Indices
     label: Floats
     n_items: int
+    refused: Indices
 
     @classmethod
     def of(cls, table: pl.DataFrame, split: Split, faults: list[Fault]) -> Labels:
-        """Dense numbers for ids. Left out and counted: a pair that lacks an id, whose label is no number from 0 to 1 or
-        is contradicted by another row, that the split does not know, or that it has in train.
+        """Dense numbers for ids. Left out and counted: a pair that lacks an id, whose label is no number from 0 to 1,
+        that the split does not know, that it has in train, or to which the remaining rows give different labels.
 
         The user of such a fault is -1 where the user is what is not known. A row that only repeats another says nothing.
         """
-        table = table.unique(maintain_order=True)
         users, items = (
             table[name].replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
             for name, known in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
@@ -82,21 +84,28 @@ class Labels:
             NO_NUMBER: no_number,
             UNKNOWN: (users < 0) | (items < 0),
             OBSERVED: split.train.contains(np.maximum(users, 0), np.maximum(items, 0)),
-            CONTRADICTED: table.select(c.USER_ID, c.ITEM_ID).is_duplicated().to_numpy(),
         }
-        kept = np.ones(len(table), np.bool_)
+        left = ~np.any(list(reasons.values()), axis=0)
+        left[left] = _first(users[left], items[left], label[left])
+        reasons[CONTRADICTED] = left.copy()
+        reasons[CONTRADICTED][left] = _in_several(users[left], items[left])
+        counts = dict.fromkeys(reasons, 0)
+        free = np.ones(len(table), np.bool_)
         for reason, holds in reasons.items():
-            which = kept & holds
+            which = free & holds
+            counts[reason] = int(which.sum())
             pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
             faults.extend(Fault(user, None, reason, ids=row[:2]) for user, row in pairs)
-            kept &= ~holds
+            free &= ~holds
+        kept = left & free
         if not kept.any():
-            commonest, count = Counter(fault.reason for fault in faults).most_common(1)[0]
+            said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count) or "none"
             raise DataError(
-                "found no label of an unobserved pair of this split, expected some; check labels and ids"
-                f" (most of the {len(table):,} rows, {count:,}, are {commonest})"
+                f"found no label of an unobserved pair of this split, expected some; check labels and ids (rows: {said})"
             )
-        return cls(users[kept], items[kept], label[kept], split.train.n_items)
+        refused = ~free & (users >= 0) & (items >= 0)
+        n_items = split.train.n_items
+        return cls(users[kept], items[kept], label[kept], n_items, users[refused] * n_items + items[refused])
 
     @cached_property
     def by_pair(self) -> tuple[Indices, Indices]:
@@ -123,7 +132,8 @@ class RecordedJudge:
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
         """(users, n); NaN for -1, for what the file does not have and, unless it is filled, for what has no label there."""
         there, found = self._looked_up(users, candidates)
-        self._name(users, candidates, ~there, NOT_IN_FILE)
+        refused = np.isin(self._keys(users, candidates), self.labels.refused)  # named already, with what was wrong
+        self._name(users, candidates, ~there & ~refused, NOT_IN_FILE)
         if self.unlabelled is not None:
             return np.where(there & np.isnan(found), self.unlabelled, found)
         self._name(users, candidates, there & np.isnan(found), NO_LABEL)
@@ -141,10 +151,13 @@ class RecordedJudge:
     def _looked_up(self, users: Indices, candidates: Indices) -> tuple[Flags, Floats]:
         """(users, n) twice: is it in the file, and its label there."""
         order, keys = self.labels.by_pair
-        wanted = users[:, None] * self.labels.n_items + candidates
+        wanted = self._keys(users, candidates)
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         there = (keys[places] == wanted) & (candidates >= 0)
         return there, np.where(there, self.labels.label[order[places]], np.nan)
+
+    def _keys(self, users: Indices, candidates: Indices) -> Indices:
+        return users[:, None] * self.labels.n_items + candidates
 
     def _name(self, users: Indices, candidates: Indices, which: Flags, reason: str) -> None:
         rows, columns = np.nonzero(which & (candidates >= 0))
@@ -161,7 +174,11 @@ def read_labels(path: Path) -> pl.DataFrame:
         raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(COLUMNS)}; rename its columns")
     if not len(table):
         raise DataError(f"{path} has no row, expected {', '.join(COLUMNS)} of candidates; check who wrote it")
-    return table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), LABEL)
+    try:
+        return table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), LABEL)
+    except pl.exceptions.PolarsError as error:
+        said = str(error).splitlines()[0]
+        raise DataError(f"{path} has ids that are no text ({said}); write them as text or whole numbers") from None
 
 
 def _csv(path: Path) -> pl.DataFrame:
@@ -172,9 +189,25 @@ def _csv(path: Path) -> pl.DataFrame:
 
 
 def _numbers(given: pl.Series) -> tuple[Floats, Flags]:
-    """(n,) labels, NaN for none; and which are neither that nor a number from 0 to 1."""
+    """(n,) labels, NaN for none; and which are neither that nor a number from 0 to 1. DataError for what is neither
+    numbers nor text, whole."""
+    if isinstance(given.dtype, pl.Categorical | pl.Enum):
+        given = given.cast(pl.String)
     if given.dtype == pl.String:
         given = given.replace("", None)
+    elif not (given.dtype.is_numeric() or given.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(f"found labels of type {given.dtype}, expected numbers from 0 to 1; write them as such")
     label = given.cast(pl.Float64, strict=False)
     wrong = (label.is_null() & given.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
     return label.fill_null(np.nan).to_numpy(), wrong.to_numpy()
+
+
+def _first(users: Indices, items: Indices, label: Floats) -> Flags:
+    """Which rows say what none before them does."""
+    said = pl.DataFrame({"user": users, "item": items, "label": label})
+    return said.select(first=pl.struct("user", "item", "label").is_first_distinct())["first"].to_numpy()
+
+
+def _in_several(users: Indices, items: Indices) -> Flags:
+    """Which rows have a pair that another has, too."""
+    return pl.DataFrame({"user": users, "item": items}).is_duplicated().to_numpy()
