@@ -62,7 +62,8 @@ def main() -> None:
             config.model_copy(update={"fit": config.fit.model_copy(update={"seed": n})}) for n in range(given.seeds)
         ]
         found = np.array([looks(given.split, one, folder) for one in seeded])
-        cells.append([name, *(f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(found.mean(0), found.std(0), strict=True))])
+        spread = [f" ± {sd:.4f}" for sd in found.std(0, ddof=1)] if given.seeds > 1 else [""] * len(METRICS)
+        cells.append([name, *(f"{mean:.4f}{said}" for mean, said in zip(found.mean(0), spread, strict=True))])
         print(" | ".join(cells[-1]), flush=True)
     text = tables.markdown(["suspects", *(f"validation {metric}" for metric in METRICS)], cells)
     print("\n" + text)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from hardneg import artifacts, pipeline
+from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.negatives import suspects
@@ -170,8 +173,29 @@ def test_what_is_trained_apart_is_foretold_once_and_no_more_when_it_stands(write
     assert wanted_apart(study.stages, uniform) == []  # it needs neither trees nor suspects
     [apart] = wanted_apart(study.stages, study.cells)
     assert (apart.name, apart.left, apart.config) == ("store / MF / uniform, trained apart", 1, uniform[0].config)
-    study.stages.make(study.cells)
-    assert wanted_apart(study.stages, study.cells) == []
+    study.stages.make([cell for cell in study.cells if cell.row == "sampler"])  # the trees, and so their run
+    assert wanted_apart(study.stages, study.cells) == [], "candidates come from a run that stands"
+
+
+def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
+    write_study: Write, write_search: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    pytest.importorskip("optuna")
+    rows = {name: ROWS[name] for name in ("uniform", "sampler")}
+    files = {
+        "study": write_study(**SMALL | {"rows": rows}, seeds=1),
+        "search": write_search(**SMALL | {"rows": rows}, trials=2, space={}),
+    }
+    for command, file in files.items():
+        words = [command, str(file), "--out", str(tmp_path / command), "--dry-run", "--json", "--workers", "2"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        hours = {cell["cell"]: cell["hours"] for cell in found["cells"]}
+        assert list(hours) == ["store / MF / uniform, trained apart", "store / MF / uniform", "store / MF / sampler"]
+        apart, *others = hours.values()
+        assert found["hours_side_by_side"] == pytest.approx(apart + sum(others) / 2)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +241,7 @@ def test_options_give_no_weight_where_there_are_no_trees(write_study: Write) -> 
         Study.read(write_study(models=MF, rows=rows, options={"sampler.alpha_s": [0.0, 0.1]}))
 
 
-@pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-search"])
+@pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-light", "dtlns-search"])
 def test_the_files_that_we_ship_lack_nothing_but_their_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("optuna")
     monkeypatch.chdir(ROOT / "tests")  # where no data folder is

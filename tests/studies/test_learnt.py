@@ -72,6 +72,7 @@ def test_the_whole_comparison_from_one_file(
     dry = CliRunner().invoke(app, ["study", str(file), "--out", str(out), "--dry-run"])
     assert dry.exit_code == 0, dry.output
     assert "27 runs, of which 0 stand" in dry.output
+    assert "MF / MixGCF, trained apart" in " ".join(dry.output.split())
     said: list[str] = []
     study = Study.read(file, out)
     results = write_results(study, study.run(0, progress=lambda what, *_: said.append(what)))

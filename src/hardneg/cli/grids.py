@@ -37,13 +37,15 @@ def emit_estimate(
 ) -> None:
     """Print what would run, how long it would take, and what that rests on."""
     hours = sum(one.hours for one in found)
+    apart = sum(one.hours for one in found if one.apart)
+    together = apart + (hours - apart) / workers
     cells = [
         [one.name, str(one.left), f"{one.seconds_per_epoch:.3g}", one.assumed, f"{one.hours:.2f}"] for one in found
     ]
     values = {
         **counts,
         "hours": hours,
-        "hours_side_by_side": hours / workers,
+        "hours_side_by_side": together,
         "workers": workers,
         "cells": [
             {
@@ -61,7 +63,7 @@ def emit_estimate(
         emit(values, as_json=as_json, text=table(HEADERS, cells))
     if as_json:
         return
-    side_by_side = "" if workers == 1 else f", {hours / workers:.2f} with {workers} workers that do not slow each other"
+    side_by_side = "" if workers == 1 else f", {together:.2f} with {workers} workers that do not slow each other"
     console().print(f"{head}: {hours:.2f} hours{side_by_side}.", markup=False)
     console().print(
         "Timed by training each cell for a moment now, on one thread. Epochs a run: the mean of finished runs of the cell, "

@@ -37,7 +37,8 @@ STAND_IN_DEPTH = 6
 class Wanted:
     """Runs to be made of one cell.
 
-    left: how many. finished: folders of runs that stand, whose epochs tell how many the next will take.
+    left: how many. finished: folders of runs that stand, whose epochs tell how many the next will take. apart: trained
+    before the others, one after another.
     """
 
     name: str
@@ -48,12 +49,13 @@ class Wanted:
     finished: Sequence[Path] = ()
     suspects: Path | None = None
     trees: Path | None = None
+    apart: bool = False
 
 
 def wanted_apart(stages: Stages, cells: Sequence[Cell]) -> list[Wanted]:
     """The runs that are still to be trained apart, for the trees, suspects or labels that these cells need."""
     return [
-        Wanted(f"{cell.name}, trained apart", stages.grid.splits[cell.split].folder, None, cell.config, 1)
+        Wanted(f"{cell.name}, trained apart", stages.grid.splits[cell.split].folder, None, cell.config, 1, apart=True)
         for cell in stages.to_train_apart(cells)
     ]
 
@@ -67,6 +69,7 @@ class Estimate:
     seconds_per_epoch: float
     epochs: float
     known: int
+    apart: bool = False
 
     @property
     def hours(self) -> float:
@@ -104,7 +107,7 @@ def _estimate(cell: Wanted, timings: _Timings) -> Estimate:
     epochs = [artifacts.manifest_of(folder, RUN)["notes"]["epochs"] for folder in cell.finished]
     epoch, look = timings.of(cell)
     assumed = float(np.mean(epochs)) if epochs else float(cell.config.fit.epochs)
-    return Estimate(cell.name, cell.left, epoch + look / cell.config.fit.check_every, assumed, len(epochs))
+    return Estimate(cell.name, cell.left, epoch + look / cell.config.fit.check_every, assumed, len(epochs), cell.apart)
 
 
 class _Timings:
