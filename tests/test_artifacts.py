@@ -36,8 +36,10 @@ def test_the_key_depends_on_everything_but_the_order() -> None:
 
 def test_a_finished_folder_is_recognised_and_says_what_made_it(tmp_path: Path) -> None:
     assert not artifacts.finished(tmp_path / "s", KEY)
+    assert not artifacts.stands(tmp_path / "s")
     make(tmp_path / "s")
     assert artifacts.finished(tmp_path / "s", KEY)
+    assert artifacts.stands(tmp_path / "s")
     manifest = artifacts.manifest_of(tmp_path / "s", "split")
     assert manifest["key"] == KEY
     assert manifest["config"] == CONFIG

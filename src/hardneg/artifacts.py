@@ -71,6 +71,11 @@ def manifest_of(folder: Path, kind: str) -> dict[str, Any]:
     return manifest
 
 
+def stands(folder: Path) -> bool:
+    """True where a finished artefact is, of whatever kind and key."""
+    return (folder / MANIFEST).is_file()
+
+
 def finished(folder: Path, key: str) -> bool:
     """True where `folder` holds exactly the wanted result; an error where it holds something else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):

@@ -231,7 +231,7 @@ def _check_evaluations(run_folder: Path) -> Check:
     """The released mask, where the run was scored under it, is no evaluation."""
     folder = run_folder / RELEASED
     question = "no evaluation masks what a method added"
-    if not (folder / artifacts.MANIFEST).is_file():
+    if not artifacts.stands(folder):
         return Check(question, True, "none under DTL-NS's released mask")
     notes = artifacts.manifest_of(folder, RELEASED_KIND)["notes"]
     added, spared = (notes[name] for name in (MASKED, SPARED))

@@ -195,7 +195,7 @@ def _given(cell: Wanted, data: Split) -> tuple[Mined | None, Neighbours | None]:
     """The negatives or neighbours; where they are not made yet, some of the usual size that cost as much."""
     if cell.negatives is None:
         return None, None
-    if (cell.negatives / artifacts.MANIFEST).is_file():
+    if artifacts.stands(cell.negatives):
         found = given.read(cell.negatives, data)
         return (found, None) if isinstance(found, Mined) else (None, found)
     if isinstance(sampler := cell.config.sampler, Smoothed):
@@ -208,7 +208,7 @@ def _given(cell: Wanted, data: Split) -> tuple[Mined | None, Neighbours | None]:
 def _used(cell: Wanted, data: Split) -> suspects.Used:
     """What the run takes from its suspects; where these are not judged yet, from as many drawn at random."""
     config, folder = cell.config.suspects, cell.suspects
-    if config is None or folder is None or (folder / artifacts.MANIFEST).is_file():
+    if config is None or folder is None or artifacts.stands(folder):
         return suspects.use(data, config, folder)
     train = data.train
     users = np.repeat(np.flatnonzero(train.counts), STAND_IN_SUSPECTS)
@@ -223,7 +223,7 @@ def _trees(cell: Wanted, data: Split) -> Trees | None:
     """The trees; where they are not grown yet, some that cost as much to look at."""
     if cell.trees is None:
         return None
-    if (cell.trees / artifacts.MANIFEST).is_file():
+    if artifacts.stands(cell.trees):
         return trees_folder.read(cell.trees, data.train.n_items)
     shape = data.train.n_items, STAND_IN_DEPTH
     codes = [PathCodes(generator(0, f"stand-in {n}").integers(4, size=shape, dtype=np.int16)) for n in range(2)]

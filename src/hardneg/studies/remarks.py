@@ -31,7 +31,7 @@ def _of_seeds(cell: Cell, done: int, seeds: int) -> str:
 def _of_suspects(study: Study, cell: Cell) -> str:
     """That a row with suspects has none, so that it is the row without them."""
     folder, use = study.stages.suspects(cell.split, cell.suspects), cell.config.suspects
-    if folder is None or use is None or not (folder / artifacts.MANIFEST).is_file():
+    if folder is None or use is None or not artifacts.stands(folder):
         return ""
     said = nothing_in(folder, use)
     return said and f"{cell.line}: {said}."

@@ -142,7 +142,7 @@ class Job:
     @property
     def mask(self) -> Path | None:
         """The suspects behind the released mask, once they are made."""
-        made = self.released is not None and (self.released / artifacts.MANIFEST).is_file()
+        made = self.released is not None and artifacts.stands(self.released)
         return self.released if made else None
 
     @property

@@ -94,7 +94,7 @@ class Stages:
     def no_mask(self, split: str) -> str | None:
         """Why nothing is scored under the released mask that the file asks for; None where it is, or none is asked."""
         mask = self._mask(split)
-        if mask is None or _made(self._folder(mask)):
+        if mask is None or artifacts.stands(self._folder(mask)):
             return None if mask is None else self.problem(mask)
         return self.failed.get(mask, f"{mask.section} {mask.name!r} are not made yet")
 
@@ -146,9 +146,9 @@ class Stages:
         """Those of which a run is still to be trained apart for what these cells need, once for each such run."""
         runs = dict[Path, Cell]()
         for one in self.wanted(cells):
-            if (spec := self.trained_for(one)) is not None and not _made(self._folder(one)):
+            if (spec := self.trained_for(one)) is not None and not artifacts.stands(self._folder(one)):
                 runs[run_folder(self._of(one.split), spec)] = self._cell(one.split, spec)
-        return [cell for folder, cell in runs.items() if not _made(folder)]
+        return [cell for folder, cell in runs.items() if not artifacts.stands(folder)]
 
     def _otherwise(self, one: Shared) -> bool:
         """Does it stand, noted as something else?"""
@@ -308,7 +308,3 @@ class Stages:
 
     def _of(self, split: str) -> Path:
         return self.out / "shared" / slug(split)
-
-
-def _made(folder: Path) -> bool:
-    return (folder / artifacts.MANIFEST).is_file()

@@ -158,7 +158,7 @@ class _Inputs:
     def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
         base = None if fusion.of is None else job.row.fused_from(job.runs, job.seed)
         needed = [fusion.vectors, *([] if base is None else [base])]
-        if any(not (folder / artifacts.MANIFEST).is_file() for folder in needed):
+        if any(not artifacts.stands(folder) for folder in needed):
             return False
         if base is None:
             key = pipeline.text_key(job.split, fusion.vectors, fusion.config)
