@@ -181,3 +181,28 @@ def test_a_part_of_a_study_has_some_splits_and_their_rows(write_study: Write, fo
     assert {cell.row for cell in cells} == {"uniform", "MixGCF"}
     with pytest.raises(ConfigError, match="--split shop: found splits store, other, expected one of these"):
         read_study(file, only=["shop"])
+
+
+def test_a_part_of_a_study_needs_the_folders_of_its_own_splits_alone(
+    write_study: Write, write_search: Write, folders: Path
+) -> None:
+    splits = {"store": str(folders / "split"), "other": "nowhere"}
+    suspects = {"made up": {"folders": {"store": "no-suspects", "other": "none-either", "third": "none"}}}
+    said = refused(write_study(splits=splits, suspects=suspects))
+    for words in (
+        "splits.other: nowhere holds no",
+        "no-suspects holds no",
+        "none-either holds no",
+        "'third' is no name",
+    ):
+        assert words in said, words
+    with pytest.raises(ConfigError) as caught:
+        read_study(write_study(splits=splits, suspects=suspects), only=["store"])
+    assert "no-suspects holds no" in str(caught.value)
+    assert "'third' is no name" in str(caught.value)
+    assert "nowhere" not in str(caught.value)
+    assert "none-either" not in str(caught.value)
+    _, cells = read_study(write_study(splits=splits), only=["store"])
+    assert {cell.split for cell in cells} == {"store"}
+    with pytest.raises(ConfigError, match=r"splits\.other: nowhere holds no"):
+        read_search(write_search(splits=splits), only=["store"])

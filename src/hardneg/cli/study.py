@@ -20,7 +20,10 @@ def study(
     out: Annotated[Path | None, typer.Option(help="Study folder to make, or to go on with [out/NAME].")] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--split", help="Only this split of the file, with tables in OUT/parts/SPLIT; repeatable."),
+        typer.Option(
+            "--split",
+            help="Only this split of the file (folders of others need not stand), with tables in OUT/parts/SPLIT; repeatable.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Run nothing: count runs, time each cell for a moment, say how long.")

@@ -19,13 +19,14 @@ G = TypeVar("G", bound=Grid)
 
 
 def read_study(path: Path, only: Sequence[str] = ()) -> tuple[StudySpec, list[Cell]]:
-    """Read, check and lay out a study; the cells of some splits alone where `only` names these. Raises ConfigError with
-    every problem."""
-    return _read(StudySpec, path, only, _study)
+    """Read, check and lay out a study; the cells of some splits alone where `only` names these, and then the folders of
+    others need not stand. Raises ConfigError with every problem."""
+    return _read(StudySpec, path, only, _study, standing=only)
 
 
 def read_search(path: Path, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
-    """Read, check and lay out a search; only: splits that must be among its own. Raises ConfigError with every problem."""
+    """Read, check and lay out a search; only: splits that must be among its own. All folders have to stand, since what it
+    writes is of the whole file. Raises ConfigError with every problem."""
     return _read(SearchSpec, path, only, _search)
 
 
@@ -34,6 +35,7 @@ def _read(
     path: Path,
     only: Sequence[str],
     lay_out: Callable[[G, Names, Sequence[str]], tuple[list[Cell], list[str]]],
+    standing: Sequence[str] = (),
 ) -> tuple[G, list[Cell]]:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist, expected a YAML file; see `hardneg study --help` for one")
@@ -42,7 +44,7 @@ def _read(
     problems += more
     cells: list[Cell] = []
     if spec is not None:
-        names = Names.of(values)
+        names = Names.of(values, standing)
         problems += checks.of_grid(spec, names)
         problems += [
             f"--split {name}: found splits {', '.join(spec.splits)}, expected one of these"

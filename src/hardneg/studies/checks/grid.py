@@ -17,7 +17,7 @@ def of_grid(grid: Grid, names: Names) -> list[str]:
     for section in ("splits", "models", "negatives", "trees", "suspects", "rows"):
         problems += same_folder(getattr(grid, section), section)
     for name, split in grid.splits.items():
-        problems += _of_split(name, split)
+        problems += _of_split(name, split) if name in names.standing else []
     for name, row in grid.rows.items():
         problems += _of_places(name, row, names)
         problems += [] if row.against is None else of_name(f"rows.{name}", "rows", row.against, names.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,15 @@ class Names:
     trees: frozenset[str]
     suspects: frozenset[str]
     rows: frozenset[str]
+    standing: frozenset[str]
+    """Splits of which every folder has to stand: those that are asked for, or all."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Names:
-        """From the file as it was read."""
-        sections = (values.get(name) for name in ("splits", "models", "negatives", "trees", "suspects", "rows"))
-        return cls(
-            *(frozenset(map(str, section)) if isinstance(section, dict) else frozenset() for section in sections)
-        )
+    def of(cls, values: Mapping[str, Any], only: Sequence[str] = ()) -> Names:
+        """From the file as it was read; only: the splits that are asked for, empty for all."""
+        sections = {name: values.get(name) for name in ("splits", "models", "negatives", "trees", "suspects", "rows")}
+        found = {name: frozenset(map(str, held if isinstance(held, dict) else ())) for name, held in sections.items()}
+        return cls(**found, standing=frozenset(only) or found["splits"])
 
 
 def same_folder(names: Iterable[str], section: str) -> list[str]:
@@ -50,11 +51,14 @@ def same_folder(names: Iterable[str], section: str) -> list[str]:
 def of_folders(
     where: str, folders: Mapping[str, Path], grid: Grid, names: Names, kind: Callable[[Path], str]
 ) -> list[str]:
-    """Given folders stand, are of their kind, belong to splits of the file, and were made from these."""
+    """Given folders belong to splits of the file; those of splits that are asked for stand, are of their kind, and were
+    made from these."""
     problems = []
     for split, folder in folders.items():
         if split not in names.splits:
             problems.append(f"{where}: {split!r} is no name under `splits`")
+        elif split not in names.standing:
+            continue
         try:
             artifacts.manifest_of(folder, kind(folder))
             if split in grid.splits and artifacts.kind_at(grid.splits[split].folder) == splits.KIND:
