@@ -140,3 +140,54 @@ def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
     assert lines[0][1:] == lines[2][1:], "suspects that weigh nothing are none"
     assert len({line[1] for line in lines}) == 3, "batches and weights change what is learnt"
     assert "every, weight 0.5" in printed
+
+
+@pytest.mark.slow
+def test_a_brief_table_has_the_studys_numbers_rounded(tmp_path: Path) -> None:
+    def sizes(relative: float | None, p: float | None) -> dict[str, float | None]:
+        ends = (None, None) if relative is None else (relative - 0.05, relative + 0.05)
+        return dict(zip(("relative", "relative_low", "relative_high", "p_holm"), (relative, *ends, p), strict=True))
+
+    told = {"MixGCF": (None, None), "DTL-NS, all": (-0.1234, 0.0004), "exclusion, judge random": (0.05, None)}
+    rows = []
+    for row, (relative, p) in told.items():
+        scores = {"ndcg@20": 0.06004, "ndcg@20 sd": 0.00126, "recall@20": 0.1, "recall@20 sd": 0.0}
+        second = sizes(None if relative is None else -relative, None if p is None else 1.0)
+        rows.append({"row": row, **scores, **sizes(relative, p), **{f"recall@20 {k}": v for k, v in second.items()}})
+    pl.DataFrame(rows).write_parquet(tmp_path / "shop-mf.parquet")
+    masked = [
+        {"row": row, "metric": metric, "seeds": seeds, "released_mask": value}
+        for metric, value in (("ndcg@20", 0.0912), ("recall@20", 0.2))
+        for row, seeds in (("MixGCF", 5), ("DTL-NS, all", 5), ("exclusion, judge random", 3))
+    ]
+    pl.DataFrame(masked).write_parquet(tmp_path / "shop-mf-released-mask.parquet")
+    whole = called("brief.py", tmp_path / "shop-mf").splitlines()
+    assert whole[0].startswith("| row | seeds | nDCG@20 | Recall@20 | nDCG@20 vs MixGCF [95 %] |")
+    assert "RELEASED MASK (not honest)" in whole[0]
+    assert cells(whole[2:]) == [
+        ["MixGCF", "5", ".0600 ± .0013", ".1000 ± .0000", "–", "–", "–", ".0912"],
+        [
+            "DTL-NS, all",
+            "5",
+            ".0600 ± .0013",
+            ".1000 ± .0000",
+            "-12.3 % [-17.3, -7.3]",
+            "< .001",
+            "+12.3 %, 1",
+            ".0912",
+        ],
+        [
+            "exclusion, judge random",
+            "3",
+            ".0600 ± .0013",
+            ".1000 ± .0000",
+            "+5.0 % [+0.0, +10.0]",
+            "–",
+            "-5.0 %",
+            ".0912",
+        ],
+    ]
+    part = called("brief.py", tmp_path / "shop-mf", "--rows", "exclusion, judge random", "MixGCF").splitlines()
+    assert part[2:] == [whole[4], whole[2]]
+    with pytest.raises(subprocess.CalledProcessError):
+        called("brief.py", tmp_path / "shop-mf", "--rows", "nothing")
