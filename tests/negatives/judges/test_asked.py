@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hardneg.data import Split
@@ -154,10 +154,13 @@ def test_bad_answers_cost_their_candidates_and_are_named(
     ),
     st.integers(1, 20),
 )
+@example(["1\x1b"], 1)
+@example(["0\x1f"], 1)
 def test_whatever_the_list_a_verdict_has_numbers_of_candidates_alone(entries: list[Any], n: int) -> None:
     said = reply(json.dumps({"positive": entries}))
     good = {entry for entry in entries if type(entry) is int and 1 <= entry <= n}
-    spelt = {int(entry) for entry in entries if type(entry) is str and entry.strip().isdecimal()}
+    texts = [re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", entry).strip() for entry in entries if type(entry) is str]
+    spelt = {int(text) for text in texts if text.isdecimal()}
     if entries and not good | {number for number in spelt if 1 <= number <= n}:
         with pytest.raises(BadReply, match="expected numbers of candidates"):
             verdict_parser(n)(said)
