@@ -17,20 +17,19 @@ import polars as pl
 
 from hardneg.errors import ConfigError
 from hardneg.report import tables
+from hardneg.report.printers import p_text
 
 METRICS = ("ndcg@20", "recall@20")
 
 
-def bare(value: float, digits: int = 4) -> str:
-    """Without the nought before the point."""
-    return f"{value:.{digits}f}".removeprefix("0")
+def bare(value: float) -> str:
+    """A score without the nought before the point."""
+    return f"{value:.4f}".removeprefix("0")
 
 
 def p_value(p: float | None) -> str:
     """A p after Holm; a dash for a control, which has none."""
-    if p is None:
-        return "–"
-    return "< .001" if p < 0.001 else "1" if p > 0.9995 else bare(p, 3)
+    return "–" if p is None else p_text(p).replace("0.", ".", 1).replace("1.000", "1")
 
 
 def share(value: float) -> str:
