@@ -102,6 +102,13 @@ def test_a_choice_and_its_options_are_one_object() -> None:
         parse(Fruit, {"kind": "plum"}, where="x")
 
 
+@pytest.mark.parametrize("weight", [float("inf"), float("nan"), ".inf"])
+def test_what_is_no_finite_number_is_refused(weight: object) -> None:
+    values = overrides([f"weight={weight}"]) if isinstance(weight, str) else {"weight": weight}
+    with pytest.raises(ConfigError, match="finite number"):
+        parse(Apple, values, where="x")
+
+
 def test_a_config_is_frozen() -> None:
     with pytest.raises(ValidationError):
         Apple().weight = 4  # type: ignore[misc]

@@ -19,7 +19,18 @@ from hardneg.data import split as splits
 from hardneg.diagnostics import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.errors import ConfigError
 from hardneg.finetuning import SynthesisConfig, TuningConfig
-from hardneg.negatives import DNS, LabelOptions, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform, suspects
+from hardneg.negatives import (
+    AHNS,
+    DNS,
+    LabelOptions,
+    MixGCF,
+    MultiView,
+    Retrieved,
+    SamplerConfig,
+    Semantic,
+    Uniform,
+    suspects,
+)
 from hardneg.pipeline import (
     RELEASED,
     RUN,
@@ -86,12 +97,13 @@ def audit_split(
     """Check a split: what is in it, and whether test or validation pairs reach profiles, negatives, trees, suspects or
     training.
 
-    Every sampler is trained for a fixed number of epochs, so that early stopping plays no part. Without item texts
-    there is nothing to mine, and the semantic sampler is left out; the checks say so.
+    Every sampler but the smoothed one is trained, with its default options, the multi-view one with the suspects; for
+    a fixed number of epochs, so that early stopping plays no part. Without item texts there is nothing to mine, and the
+    semantic sampler is left out; the checks say so.
     """
     data = splits.read(split_folder)
     remembering, with_text = Remembering(encoder), any(item_texts(data.texts))
-    samplers: list[SamplerConfig] = [Uniform(), DNS(), MixGCF(), *([Semantic()] if with_text else [])]
+    samplers: list[SamplerConfig] = [Uniform(), DNS(), AHNS(), MixGCF(), *([Semantic()] if with_text else [])]
     done = itertools.count(1)
     judged: list[Check] = []
 
@@ -109,7 +121,8 @@ def audit_split(
         return hashes
 
     parts = [*(["profiles", "negatives"] if with_text else []), *(f"{s.kind} training" for s in samplers)]
-    learnt = ["labels", "tuning and synthesis without a language model", "trees", "suspects", "training with suspects"]
+    judging = ["trees", "suspects", "multi-view training with suspects"]
+    learnt = ["labels", "tuning and synthesis without a language model", *judging]
     made = ", ".join([*parts, *learnt])
     checks = _redrawn(split_folder, make)
     said = [Check(c.question, c.passed, f"{c.detail}: {made}" if c.passed else c.detail) for c in checks]
@@ -126,14 +139,15 @@ def _mined(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | 
 
 
 def _judged(folder: Path, work: Path, epochs: int, progress: Progress | None) -> dict[str, str]:
-    """Grow trees over the uniform run, judge its candidates by rule, train on the suspects; hashes by folder and file."""
+    """Grow trees over the uniform run, judge its candidates by rule, train the multi-view sampler on the suspects; hashes
+    by folder and file."""
     run = work / "uniform"
     grow_trees(folder, work / "trees", TreesConfig(), run=run, progress=progress)
     mine_suspects(folder, work / "suspects", Sources(run=run, trees=work / "trees"), progress=progress)
     use = SuspectsUse(use="both", graph=True)
-    config = RunConfig(fit=FitConfig(epochs=epochs, check_every=epochs), suspects=use)
+    config = RunConfig(sampler=MultiView(), fit=FitConfig(epochs=epochs, check_every=epochs), suspects=use)
     made = {f"{name}/{file}": digest for name in ("trees", "suspects") for file, digest in _hashes(work / name)}
-    return made | _trained(folder, work / "with suspects", config, None, work / "suspects")
+    return made | _trained(folder, work / "with suspects", config, None, work / "suspects", work / "trees")
 
 
 def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from hardneg.errors import ConfigError
 class Config(BaseModel):
     """Base of every configuration object."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def later(default: Any) -> Any:

@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 from tests.cli.test_commands import refuse, succeed
 
+from hardneg.data import split as splits
+
 MINE = ("mine", "nowhere", "--method", "dual-tree")
 
 
@@ -19,6 +21,7 @@ MINE = ("mine", "nowhere", "--method", "dual-tree")
         (["--run", "x"], "--judge rule expects --trees"),
         (["--judge", "llm", "--run", "x", "--trees", "y"], "--judge llm expects --llm"),
         (["--judge", "recorded"], "--judge recorded expects --labels"),
+        (["--run", "x", "--trees", "y", "--dry-run"], "--dry-run is no option of --judge rule"),
         (["--judge", "titles", "--trees", "y"], "--trees is no option of --judge titles"),
         (["--judge", "all", "--run", "x", "--set", "judge.rate=1"], "judge.all.rate: unknown, expected one of kind"),
         (["--profiles", "p"], "--profiles is no option of --method dual-tree"),
@@ -47,6 +50,25 @@ def test_options_that_do_not_go_together_are_refused(words: list[str], said: str
 
 def test_judges_are_options_of_dual_tree_alone() -> None:
     assert "--judge is no option of --method retrieved" in refuse("mine", "nowhere", "--judge", "all")
+
+
+def test_a_dry_run_says_what_judging_will_take_and_makes_nothing(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "never-sent")
+    split, run = folders / "split", tmp_path / "run"
+    succeed("train", split, "--model", "mf", "--fit-set", "epochs=1", "--fit-set", "check_every=1", "--out", run)
+    (tmp_path / "prices.yaml").write_text("models: {far-away: {prompt: 1000000, answer: 0}}\n", encoding="utf-8")
+    words = ["mine", split, "--method", "dual-tree", "--run", run, "--judge", "titles", "--set", "candidates=4"]
+    words += ["--llm", "openai:far-away", "--store", tmp_path / "replies.sqlite", "--out", tmp_path / "suspects"]
+    said = succeed(*words, "--dry-run")
+    assert "price unknown" in said
+    assert "Nothing was asked." in said
+    known = succeed(*words, "--prices", tmp_path / "prices.yaml", "--dry-run", "--json")
+    total = json.loads(known[known.index("{") :])
+    assert total["calls"] == (splits.read(split).train.counts > 0).sum()
+    assert total["money"] == pytest.approx(total["prompt_tokens"])
+    assert not (tmp_path / "suspects").exists()
 
 
 def test_from_a_split_to_suspects(folders: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hardneg.data.interactions import union
 from hardneg.data.noise import NoiseConfig, disturb
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_split
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 
 N_USERS, N_ITEMS = 5, 7
 PARTS = st.dictionaries(
@@ -112,3 +112,9 @@ def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folder
     assert splits.learnt_from_hash(tmp_path / "noisy") == before
     with pytest.raises(DataError, match=r"holds no noise\.parquet"):
         noises.read(given)
+
+
+def test_noise_upon_noise_is_refused_since_the_first_record_would_be_lost(folders: Path, tmp_path: Path) -> None:
+    pipeline.noise(folders / "split", tmp_path / "noisy", NoiseConfig())
+    with pytest.raises(ConfigError, match="has noise already"):
+        pipeline.noise(tmp_path / "noisy", tmp_path / "noisier", NoiseConfig())

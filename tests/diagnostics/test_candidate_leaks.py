@@ -23,13 +23,14 @@ from hardneg.negatives.suspects import Suspects
 from hardneg.pipeline import RunConfig, Sources, SuspectMining, SuspectsUse, grow_trees, mine_suspects
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
+from hardneg.types import Floats
 
 from ..judged import written
 
 SHORT = FitConfig(epochs=6, check_every=6, learning_rate=0.02)
-USERS, TAKEN_OUT = (
+USERS, LIKED = (
     "who has candidates does not tell who has test pairs",
-    "no held-out pair was taken out of the suspects",
+    "held-out pairs did not decide what was called liked",
 )
 
 
@@ -64,8 +65,7 @@ def by_question(checks: list[Check]) -> dict[str, bool]:
 def test_the_released_protocol_is_flagged(world: Path, tmp_path: Path) -> None:
     folder = written(tmp_path / "suspects", world / "split", released(world))
     found = by_question(audit_suspects(folder, world / "split"))
-    assert not found[USERS]
-    assert not found[TAKEN_OUT]
+    assert (found[USERS], found[LIKED]) == (False, False)
     assert found["the suspects were judged from this split"]
 
 
@@ -80,9 +80,63 @@ def test_our_suspects_pass_with_every_judge(world: Path, tmp_path: Path, judge: 
 def test_each_fault_is_found_alone(world: Path) -> None:
     data = splits.read(world / "split")
     found = by_question(check_candidates(released(world, users_only=True), data))
-    assert (found[USERS], found[TAKEN_OUT]) == (False, True)
+    assert (found[USERS], found[LIKED]) == (False, True)
     found = by_question(check_candidates(released(world, clean_only=True), data))
-    assert (found[USERS], found[TAKEN_OUT]) == (True, False)
+    assert (found[USERS], found[LIKED]) == (True, False)
+
+
+def candidates_of_all(split: Split, seed: int = 1) -> tuple[Suspects, Floats]:
+    """Every unobserved pair, called liked at random, two in five; and the dice."""
+    users, items = np.nonzero(split.train.matrix().toarray() == 0)
+    dice = np.random.default_rng(seed).random(len(users))
+    return Suspects(users, items, np.where(dice < 0.4, 1.0, 0.0), "made up"), dice
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_taking_out_one_part_or_most_of_it_is_found(store: tuple[Split, Truth], part: str, share: float) -> None:
+    split = store[0]
+    judged, _ = candidates_of_all(split)
+    assert all(by_question(check_candidates(judged, split)).values())
+    chosen = getattr(split, part).contains(judged.users, judged.items)
+    chosen &= np.random.default_rng(2).random(len(chosen)) < share
+    disliked = replace(judged, probability=np.where(chosen, 0.0, judged.probability))
+    for leaky in (disliked, judged.where(~chosen) if share == 1 else disliked):
+        failed = [check for check in check_candidates(leaky, split) if not check.passed]
+        assert [check.question for check in failed] == [LIKED]
+
+
+def test_calling_liked_what_is_held_out_is_found(store: tuple[Split, Truth]) -> None:
+    split = store[0]
+    judged, _ = candidates_of_all(split)
+    held_out = split.test.contains(judged.users, judged.items)
+    for probability in (np.where(held_out, 1.0, judged.probability), held_out.astype(float)):
+        found = by_question(check_candidates(replace(judged, probability=probability), split))
+        assert (found[USERS], found[LIKED]) == (True, False)
+
+
+def test_an_able_judge_is_no_leak(store: tuple[Split, Truth]) -> None:
+    """It calls a third liked, and four fifths of what is held out."""
+    split = store[0]
+    judged, dice = candidates_of_all(split)
+    held_out = union(split.valid, split.test).contains(judged.users, judged.items)
+    able = replace(judged, probability=np.where(dice < np.where(held_out, 0.8, 0.3), 1.0, 0.0))
+    assert all(check.passed for check in check_candidates(able, split))
+
+
+def test_exactly_the_test_users_are_found_though_histories_foretell_them(store: tuple[Split, Truth]) -> None:
+    """Where whoever has many train pairs has test pairs, no users of equally many differ; no candidates are no fault."""
+    split = store[0]
+    busy = split.train.counts > np.median(split.train.counts)
+    kept = busy[split.test.users]
+    split = split.with_part("test", split.test.users[kept], split.test.items[kept])
+    judged, _ = candidates_of_all(split)
+    exactly = judged.where((split.test.counts > 0)[judged.users])
+    found = check_candidate_users(exactly, split, "test")
+    assert not found.passed
+    assert "no two users of equally many train pairs differ" in found.detail
+    nobody = split.with_part("test", split.test.users[:0], split.test.items[:0])
+    assert check_candidate_users(judged.where(np.zeros(len(judged), bool)), nobody, "test").passed
 
 
 def test_candidates_cleaned_before_the_judge_saw_them_are_found_too(world: Path) -> None:
@@ -167,7 +221,7 @@ def test_the_command_exits_with_1_and_says_why(world: Path, tmp_path: Path) -> N
     said = CliRunner().invoke(app, [*words, "--json"])
     assert said.exit_code == 1
     failed = [check["question"] for check in json.loads(said.stdout) if not check["passed"]]
-    assert failed == [USERS, TAKEN_OUT]
+    assert failed == [USERS, LIKED]
     refused = CliRunner().invoke(app, words[:2])
     assert refused.exit_code == 2
     assert "pass the split" in refused.output
@@ -196,5 +250,5 @@ def test_the_recorded_labels_of_sports_are_flagged(real: Path, tmp_path: Path) -
     mine_suspects(tmp_path / "split", tmp_path / "suspects", Sources(), SuspectMining(judge=Recorded(labels=folder)))
     checks = {check.question: check for check in audit_suspects(tmp_path / "suspects", tmp_path / "split")}
     assert not checks[USERS].passed
-    assert not checks[TAKEN_OUT].passed
-    assert "0 of 193,550 suspects are held out" in checks[TAKEN_OUT].detail
+    assert not checks[LIKED].passed
+    assert "0 of 193,550 suspects are held out" in checks[LIKED].detail

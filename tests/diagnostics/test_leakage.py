@@ -81,6 +81,27 @@ def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytes
     assert "profiles" not in found.detail
 
 
+@pytest.mark.parametrize(
+    ("stage", "file"), [("trees", "trees/codes.parquet"), ("judging", "suspects/suspects.parquet")]
+)
+def test_trees_and_judges_that_read_test_pairs_are_found(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, stage: str, file: str
+) -> None:
+    """The stage reads a split whose train pairs hold the test pairs as well."""
+    read = splits.read
+
+    def widened(folder: Path) -> Split:
+        split = read(folder)
+        return replace(split, train=union(split.train, split.test))
+
+    leaky = type("Leaky", (), {"__getattr__": lambda _, name: widened if name == "read" else getattr(splits, name)})()
+    monkeypatch.setattr(f"hardneg.pipeline.{stage}.splits", leaky)
+    checks = {check.question: check for check in audit_split(folders / "split", WordCounts())}
+    found = checks["test pairs, drawn anew, change nothing that was made"]
+    assert not found.passed
+    assert file in found.detail
+
+
 def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = extract_profiles
 

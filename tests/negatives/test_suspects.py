@@ -78,6 +78,8 @@ def test_pairs_are_those_of_the_suspects(split: Split, found: Suspects) -> None:
         (lambda t, _: t.with_columns(pl.lit(None, pl.String).alias("item_id")), "item_id None"),
         (lambda t, _: pl.concat([t, t.head(1)]), "a pair twice"),
         (lambda t, _: t.with_columns(pl.lit(1.2).alias("probability")), "1.2"),
+        (lambda t, _: t.with_columns(pl.lit("surely").alias("probability")), "String in column probability"),
+        (lambda t, _: t.with_columns(pl.concat_list("item_id")), r"List\(String\) in column item_id"),
         (lambda t, _: t.drop("judge"), "no column judge"),
         (lambda t, observed: t.head(1).with_columns(pl.lit(observed).alias("item_id")), "observed in train"),
     ],
@@ -89,3 +91,12 @@ def test_what_does_not_fit_is_an_error(split: Split, found: Suspects, tmp_path: 
     table(pl.read_parquet(path), observed).write_parquet(path)  # type: ignore[operator]
     with pytest.raises(DataError, match=said):
         suspects.read(folder, split)
+
+
+def test_what_is_no_probability_or_does_not_fit_is_refused_before_it_is_written() -> None:
+    pairs = np.arange(2), np.arange(2)
+    for probability in ([0.5, 3.0], [-0.1, 0.5]):
+        with pytest.raises(DataError, match="expected 0 to 1"):
+            Suspects(*pairs, np.array(probability), "made up")
+    with pytest.raises(DataError, match="expected one of each a row"):
+        Suspects(*pairs, np.ones(3), "made up")

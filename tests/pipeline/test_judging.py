@@ -16,8 +16,9 @@ from tests.negatives.judges.test_judges import obedient
 
 from hardneg import artifacts, pipeline
 from hardneg.config import parse
-from hardneg.data import SplitConfig
+from hardneg.data import SplitConfig, make_split
 from hardneg.data import split as splits
+from hardneg.data.sources import read_pairs
 from hardneg.errors import ConfigError
 from hardneg.llm.engine.store import Store
 from hardneg.llm.fake import FunctionModel
@@ -129,6 +130,20 @@ def test_a_model_s_calls_are_foretold_counted_and_not_repeated(
     assert set(prompts) == {"judge codes 1", "judge code 1", "judge titles 1"}
 
 
+def test_what_judging_will_take_is_told_without_asking(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    model, said = FunctionModel(obedient), []
+    options = mining(judge={"kind": "llm"})
+    with Store(tmp_path / "replies.sqlite") as store:
+        session = Session(model, store)
+        found = pipeline.foretell_suspects(folders / "split", Sources(run, trees, session), options)
+        assert session.whole.calls == 0
+        with pytest.raises(ConfigError, match="asks no language model"):
+            pipeline.foretell_suspects(folders / "split", Sources(run, trees, session), mining())
+        pipeline.mine_suspects(folders / "split", tmp_path / "out", Sources(run, trees, session, said.append), options)
+        assert session.whole.calls == found.total.calls
+    assert said == [found]
+
+
 def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -> None:
     data = splits.read(folders / "split")
     users = np.repeat(np.arange(5), 2)
@@ -155,6 +170,22 @@ def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -
     pipeline.mine_suspects(folders / "split", tmp_path / "filled", Sources(), filled)
     notes = artifacts.manifest_of(tmp_path / "filled", suspects.KIND)["notes"]
     assert notes["filled"] == {"candidates": 5, "with": 1.0}
+
+
+def test_labels_that_were_released_are_marked_as_built_with_held_out_data(tmp_path: Path) -> None:
+    files = {"train": "0 2\n1 3\n", "valid": "1 5\n", "test": "1 4\n"}
+    files |= {"candidate_items": "1\t6\t2\t4\t5\n", "train_enhance_dtl_fni": "1\t3\n0\t2\n1\t2\n"}
+    release = tmp_path / "release"
+    release.mkdir()
+    for name, text in files.items():
+        (release / f"{name}.txt").write_text(text, encoding="utf-8")
+    pairs = read_pairs({part: release / f"{part}.txt" for part in ("train", "valid", "test")}, item_offset=2)
+    splits.write(tmp_path / "split", make_split(pairs, SplitConfig(by="given")), config={}, inputs={})
+    pipeline.mine_suspects(
+        tmp_path / "split", tmp_path / "out", Sources(), mining(judge={"kind": "recorded", "labels": str(release)})
+    )
+    notes = artifacts.manifest_of(tmp_path / "out", suspects.KIND)["notes"]
+    assert "built with held-out data" in notes[suspects.WARNING]
 
 
 def test_what_has_no_label_has_none_in_the_control_at_random(folders: Path, run: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.trees.balance import within_capacity
 
 
@@ -82,3 +82,9 @@ def test_it_costs_less_than_what_the_release_does_and_order_decides_nothing() ->
 def test_too_little_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="raise the capacity"):
         within_capacity(np.zeros((5, 2)), 2)
+
+
+@pytest.mark.parametrize("cost", [np.inf, np.nan])
+def test_costs_that_are_not_finite_are_refused(cost: float) -> None:
+    with pytest.raises(DataError, match="not finite"):
+        within_capacity(np.full((5, 2), cost), 3)

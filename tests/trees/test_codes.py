@@ -41,7 +41,9 @@ def test_the_matrix_of_three_texts() -> None:
     assert codes.coded.tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("text", ["a", "0--1", "-1", "1-", "0-40000", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["a", "0--1", "-1", "1-", "0-40000", "1.5", "0- 1", "1_0", "+3", "0-1\n", "\u0663", "9" * 5000]
+)
 def test_a_text_that_is_no_code_is_named(text: str) -> None:
     with pytest.raises(DataError, match="of item 1, expected"):
         PathCodes.of_texts(["0", text])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,24 @@ def test_codes_of_another_catalogue_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "trees")
     with pytest.raises(DataError, match=r"3 items, the split has 4.*from this split"):
         folder.read(tmp_path / "trees", 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.reverse(), "not in the order of its items"),
+        (lambda t: t.drop("semantic"), "no column semantic"),
+        (lambda t: t.with_columns(pl.lit(3).alias("structural")), "no text in column structural"),
+    ],
+)
+def test_a_table_that_was_changed_by_hand_is_refused(
+    tmp_path: Path, change: Callable[[pl.DataFrame], pl.DataFrame], said: str
+) -> None:
+    write(tmp_path / "trees")
+    path = tmp_path / "trees" / "codes.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+    with pytest.raises(DataError, match=said):
+        folder.read(tmp_path / "trees", 3)
 
 
 def test_two_catalogues_are_no_pair_of_trees() -> None:

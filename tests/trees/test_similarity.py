@@ -96,3 +96,11 @@ def test_histories_that_do_not_fit_are_refused() -> None:
         best_in_history(codes_of([[0]]), np.array([0, 1]), np.array([0]), np.array([[0], [0]]))
     with pytest.raises(DataError, match="one history a row"):
         best_in_history(codes_of([[0]]), np.array([0, 2]), np.array([0]), np.array([[0]]))
+
+
+@pytest.mark.parametrize(("items", "candidates"), [((3,), (2, 4)), ((1,), (3, 4)), ((2,), (2,)), ((2, 1), (2, 4))])
+def test_rows_of_candidates_that_do_not_fit_the_items_are_refused(
+    items: tuple[int, ...], candidates: tuple[int, ...]
+) -> None:
+    with pytest.raises(DataError, match="a row of candidates an item"):
+        prefix_similarity(codes_of([[0]]), np.zeros(items, np.int64), np.zeros(candidates, np.int64))

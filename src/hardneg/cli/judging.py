@@ -13,13 +13,14 @@ from hardneg.cli.shell import Bars, Lines, bars, emit
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hardneg.llm.prices import Price
     from hardneg.pipeline import SuspectMining
     from hardneg.text import Estimate
 
 Asked = tuple[str | None, Path, list[str] | None, Path | None, str, str]
 """--llm, --store, --engine, --prices, --key-variable, --device."""
 ASKING = ("llm", "llm-logprob", "titles")
-ENGINE = {"llm", "engine", "prices", "key-variable"}
+ENGINE = {"llm", "engine", "prices", "key-variable", "dry-run"}
 TAKEN = {
     "rule": {"run", "trees"},
     "random": {"run", "like"},
@@ -44,9 +45,10 @@ def judge(
     option: list[str] | None,
     asked: Asked,
     *,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make a suspects folder and say what came of it."""
+    """Make a suspects folder and say what came of it; with dry_run say what asking would take, and make nothing."""
     from hardneg import pipeline
     from hardneg.artifacts import manifest_of
     from hardneg.cli.asking import money_text, read_costs
@@ -54,14 +56,21 @@ def judge(
     from hardneg.negatives import suspects
 
     llm, _, engine, prices, key_variable, _ = asked
-    given = {"run": run, "trees": trees, "like": like, "labels": labels, "llm": llm}
-    _require_options_of(name, given | {"engine": engine, "prices": prices, "key-variable": key_variable})
+    given: dict[str, object] = {"run": run, "trees": trees, "like": like, "labels": labels, "llm": llm}
+    given |= {"engine": engine, "prices": prices, "key-variable": key_variable, "dry-run": dry_run}
+    _require_options_of(name, given)
     values = overrides(option or [])
     _require_read(values, name, run, trees, like)
     mining = _mining(split, name, like, labels, values)
     with bars() as bar, ExitStack() as stack:
         asking = stack.enter_context(_session(asked, bar)) if name in ASKING else None
-        sources = pipeline.Sources(run, trees, asking, _say, like)
+        price = None if asking is None else asking.price
+        sources = pipeline.Sources(
+            run, trees, asking, lambda found: typer.echo(_foretold(found, price), err=True), like
+        )
+        if dry_run:
+            _emit_foretold(pipeline.foretell_suspects(split, sources, mining, bar), price, as_json=as_json)
+            return
         pipeline.mine_suspects(split, out, sources, mining, bar)
     notes, costs = manifest_of(out, suspects.KIND)["notes"], read_costs(out)
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=_text(out, notes) + money_text(costs))
@@ -115,12 +124,21 @@ def _session(asked: Asked, bar: Bars | Lines) -> Any:
     return session(llm, store, engine, prices, key_variable, device, doing="judging with", bar=bar)
 
 
-def _say(foretold: Estimate) -> None:
-    total = foretold.total
+def _foretold(found: Estimate, price: Price | None) -> str:
+    from hardneg.text.estimates.estimate import money
+
+    total = found.total
     said = (
         f"judging {total.rows:,} candidates: {total.calls:,.0f} calls, about {total.prompt_tokens:,.0f} prompt tokens"
     )
-    typer.echo(f"{said} and at most {total.answer_tokens:,.0f} answer tokens", err=True)
+    said += f" and at most {total.answer_tokens:,.0f} answer tokens"
+    dollars = money(total, price)
+    return said + ("; price unknown" if dollars is None else f"; about ${dollars:,.2f} where nothing is cached")
+
+
+def _emit_foretold(found: Estimate, price: Price | None, *, as_json: bool) -> None:
+    text = f"{_foretold(found, price)}\nNothing was asked."
+    emit(found.table(price).row(-1, named=True), as_json=as_json, text=text)
 
 
 def _text(out: Path, notes: Mapping[str, Any]) -> str:

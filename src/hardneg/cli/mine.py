@@ -23,7 +23,19 @@ ALLOWED: dict[str, set[str]] = {
     "retrieved": {"profiles", "set"},
     "semantic": {"profiles", "set", "llm", "way", "engine", "prices", "key-variable", "estimate"},
     "synthesised": {"profiles", "set", "labels", "tuned"},
-    "dual-tree": {"run", "trees", "judge", "like", "labels", "set", "llm", "engine", "prices", "key-variable"},
+    "dual-tree": {
+        "run",
+        "trees",
+        "judge",
+        "like",
+        "labels",
+        "set",
+        "llm",
+        "engine",
+        "prices",
+        "key-variable",
+        "dry-run",
+    },
     "random": {"like", "seed"},
     "shuffled": {"like", "seed"},
     "positive": {"labels"},
@@ -105,6 +117,10 @@ def mine(
             "a common prefix, no probability).",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Judges that ask: ask and make nothing, say calls, tokens and money."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="--method random, shuffled: of the vectors, of the order.")] = 0,
     store: StoreOption = STORE,
     engine: EngineOption = None,
@@ -127,6 +143,8 @@ def mine(
 
     `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge rule --out out/suspects`
 
+    `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --dry-run`
+
     `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
     """
     from hardneg.artifacts import manifest_of
@@ -143,14 +161,16 @@ def mine(
         "engine": engine,
     }
     given |= {"tuned": tuned, "labels": labels, "run": run, "trees": trees, "judge": judge}
-    given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate, "seed": seed}
+    given |= {"prices": prices, "key-variable": key_variable, "estimate": estimate, "seed": seed, "dry-run": dry_run}
     _require_options_of(method, given, reads_profiles=base != "none")
     use_threads(threads)
     require_device(device)
     out = out or (SUSPECTS if method == "dual-tree" else NEGATIVES)
     if method == "dual-tree":
         asked = (llm, store, engine, prices, key_variable, device)
-        judging.judge(split, out, judge or "rule", run, trees, like, labels, option, asked, as_json=as_json)
+        judging.judge(
+            split, out, judge or "rule", run, trees, like, labels, option, asked, dry_run=dry_run, as_json=as_json
+        )
         return
     if method in ("random", "shuffled", "positive", "labels"):
         _control(method, split, out, like, labels, seed)

@@ -1,7 +1,7 @@
 """Did held-out pairs decide who has candidates, or what was called liked? Two questions that a suspects folder answers.
 
-Both faults are those of DTL-NS's release: candidates exist for exactly the users with test pairs, and held-out pairs were
-taken out of what the judge called liked.
+Two faults are those of DTL-NS's release: candidates exist for exactly the users with test pairs, and held-out pairs were
+taken out of what the judge called liked. A third is their opposite: what is held out was called liked because it is.
 """
 
 from __future__ import annotations
@@ -19,25 +19,29 @@ from hardneg.types import Flags, Indices
 
 SURPRISING = 1e-6
 """Probability below which chance is no explanation."""
-FEW = 0.1
-"""Held-out pairs are suspiciously few below this share of what chance would give; a judge may well like them less."""
+FEW = 0.5
+"""Held-out pairs are suspiciously few below this share of what chance would give; a judge may well like them a little less."""
+NEARLY_ALL = 0.95
+"""No honest judge that calls fewer than half of the candidates liked finds so large a share of the held-out ones."""
+
+Part = Literal["valid", "test"]
+PARTS: tuple[Part, ...] = ("test", "valid")
 
 
 def check_candidates(judged: Suspects, split: Split, *, threshold: float = THRESHOLD) -> list[Check]:
     """All of this module."""
     return [
-        check_candidate_users(judged, split, "test"),
-        check_candidate_users(judged, split, "valid"),
+        *(check_candidate_users(judged, split, part) for part in PARTS),
         check_held_out_suspects(judged, split, threshold=threshold),
     ]
 
 
-def check_candidate_users(judged: Suspects, split: Split, part: Literal["valid", "test"]) -> Check:
+def check_candidate_users(judged: Suspects, split: Split, part: Part) -> Check:
     """Who has candidates must not tell who has held-out pairs.
 
     Users with more train pairs have held-out ones more often, and may rightly have candidates more often. So users of
     equally many train pairs are compared (Cochran-Mantel-Haenszel, one-sided); and candidates of exactly the users with
-    held-out pairs, where these are not all users, fail whatever their train pairs are.
+    held-out pairs, where there are such users and others, fail whatever their train pairs are.
     """
     train = split.train.counts
     users = np.flatnonzero(train)
@@ -47,7 +51,7 @@ def check_candidate_users(judged: Suspects, split: Split, part: Literal["valid",
     if chosen.all():
         return Check(question, True, f"all {len(users):,} train users have candidates")
     p = _surprise(train[users], chosen, holds)
-    alike = bool((chosen == holds).all())
+    alike = bool(chosen.any() and (chosen == holds).all())
     detail = (
         f"{(chosen & holds).sum():,} of {holds.sum():,} users with {part} pairs have candidates, "
         f"{(chosen & ~holds).sum():,} of {(~holds).sum():,} without; "
@@ -70,29 +74,51 @@ def _surprise(strata: Indices, chosen: Flags, holds: Flags) -> float | None:
 
 
 def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float = THRESHOLD) -> Check:
-    """Nobody took held-out pairs out of the suspects.
+    """Nobody took held-out pairs out of the suspects, nor put them in: test pairs, validation pairs, or both together.
 
     A model's candidates hold more held-out pairs than unobserved items drawn at random would, and a judge that knows
-    nothing of them keeps its share. So there are suspiciously few where the suspects hold less than a tenth of what
-    chance gives and chance gives so few with a probability below one in a million: chance being the same number of
-    suspects drawn from all candidates (hypergeometric), or from the unobserved items of their users (nearly Poisson).
+    nothing of them keeps its share. So there are suspiciously few where the suspects hold less than half of what chance
+    gives, and chance gives so few with a probability below one in a million: chance being the same number of suspects
+    drawn from all candidates (hypergeometric), or from the unobserved items of their users (nearly Poisson). There are
+    suspiciously many where, as improbably by the first of these, nearly all held-out candidates are suspects though
+    fewer than half of the candidates are. What changes fewer labels is not seen in them: whether a stage of ours reads
+    what is held out, `hardneg audit SPLIT` tells by hashes.
     """
-    held_out, suspects = union(split.valid, split.test), judged.above(threshold)
-    found = int(held_out.contains(suspects.users, suspects.items).sum())
-    among = int(held_out.contains(judged.users, judged.items).sum())
-    of_candidates = among * len(suspects) / max(len(judged), 1)
-    of_unobserved = _expected(suspects.users, held_out, split.train)
-    chances = (
-        (of_candidates, float(hypergeom.cdf(found, len(judged), among, len(suspects)))),
-        (of_unobserved, float(poisson.cdf(found, of_unobserved))),
+    suspects = judged.above(threshold)
+    views = {
+        "held out": union(split.valid, split.test),
+        "test pairs": split.test,
+        "validation pairs": split.valid,
+    }
+    found = [_held_out_suspects(judged, suspects, split.train, pairs, name) for name, pairs in views.items()]
+    failed = [check for check in found if not check.passed]
+    return [*failed, *found][0]
+
+
+def _held_out_suspects(
+    judged: Suspects, suspects: Suspects, train: Interactions, pairs: Interactions, name: str
+) -> Check:
+    found = int(pairs.contains(suspects.users, suspects.items).sum())
+    among = int(pairs.contains(judged.users, judged.items).sum())
+    of_candidates, draws = among * len(suspects) / max(len(judged), 1), hypergeom(len(judged), among, len(suspects))
+    of_unobserved = _expected(suspects.users, pairs, train)
+    p_candidates, p_unobserved = float(draws.cdf(found)), float(poisson.cdf(found, of_unobserved))
+    few = any(
+        p < SURPRISING and found < FEW * expected
+        for expected, p in ((of_candidates, p_candidates), (of_unobserved, p_unobserved))
     )
-    few = [p < SURPRISING and found < FEW * expected for expected, p in chances]
-    (_, p_candidates), (_, p_unobserved) = chances
+    so_many = float(draws.sf(found - 1))
+    many = found >= NEARLY_ALL * among and 2 * len(suspects) < len(judged) and so_many < SURPRISING
     detail = (
-        f"{found:,} of {len(suspects):,} suspects are held out, by chance {of_candidates:,.1f} drawn from the candidates "
+        f"{found:,} of {len(suspects):,} suspects are {name}, by chance {of_candidates:,.1f} drawn from the candidates "
         f"(p = {p_candidates:.2g}), {of_unobserved:,.1f} drawn from unobserved items (p = {p_unobserved:.2g})"
     )
-    return Check("no held-out pair was taken out of the suspects", not any(few), detail)
+    if many:
+        detail = (
+            f"{found:,} of {len(suspects):,} suspects are {name}, of {among:,} among the candidates; by chance "
+            f"{of_candidates:,.1f} (p = {so_many:.2g})"
+        )
+    return Check("held-out pairs did not decide what was called liked", not (few or many), detail)
 
 
 def _expected(users: Indices, held_out: Interactions, train: Interactions) -> float:

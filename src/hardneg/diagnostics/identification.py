@@ -40,7 +40,8 @@ class Identification:
 def against_pairs(judged: Suspects, positives: Interactions, *, threshold: float = THRESHOLD) -> Identification:
     """Against pairs that are known to be liked: hidden train pairs (`data.noise`), or held-out ones.
 
-    What is not among them counts as not liked, though it may be: precision and accuracy are lower bounds.
+    What is not among them counts as not liked, though it may be: precision is a lower bound of the true one. Accuracy is
+    not: it is too low by what was rightly called liked, and too high by what was wrongly not.
     """
     labelled = judged.where(judged.labelled)
     liked = positives.contains(labelled.users, labelled.items).astype(float)

@@ -44,6 +44,18 @@ class Suspects:
     probability: Floats
     judge: str
 
+    def __post_init__(self) -> None:
+        if not self.users.shape == self.items.shape == self.probability.shape:
+            raise DataError(
+                f"found users, items and probabilities of shapes {self.users.shape}, {self.items.shape} and "
+                f"{self.probability.shape}, expected one of each a row"
+            )
+        given = self.probability[self.labelled]
+        if len(given) and not 0 <= given.min() <= given.max() <= 1:
+            raise DataError(
+                f"found probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; give labels as 0 and 1"
+            )
+
     def __len__(self) -> int:
         return len(self.users)
 
@@ -111,14 +123,15 @@ def write(
 def read(folder: Path, split: Split) -> Suspects:
     """Read a suspects folder; its ids become the split's dense indices.
 
-    Raises DataError where a user or item is none of the split, where a pair is observed in train or stands twice, and
-    where a probability is none: then the folder was made from another split, or by hand.
+    Raises DataError where a user or item is none of the split, where a pair is observed in train or stands twice, where
+    a probability is none, and where a column has another kind of value: then the folder was made from another split, or
+    by hand.
     """
     judge = artifacts.manifest_of(folder, KIND)["notes"]["judge"]
     path, table = folder / TABLE, _table(folder)
     users = _numbers(table["user_id"], split.vocabulary.users, path)
     items = _numbers(table["item_id"], split.vocabulary.items, path)
-    probability = table["probability"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    probability = table["probability"].fill_null(np.nan).to_numpy()
     found = Suspects(users, items, probability, judge)
     _require_sound(found, split.train, path)
     return found
@@ -127,7 +140,7 @@ def read(folder: Path, split: Split) -> Suspects:
 def labels_of(folder: Path) -> Floats:
     """(labelled,) probabilities alone, for which no split is needed. Raises DataError where the table is none of suspects."""
     artifacts.manifest_of(folder, KIND)
-    return _table(folder)["probability"].cast(pl.Float64).fill_nan(None).drop_nulls().to_numpy()
+    return _table(folder)["probability"].fill_nan(None).drop_nulls().to_numpy()
 
 
 def _table(folder: Path) -> pl.DataFrame:
@@ -135,6 +148,17 @@ def _table(folder: Path) -> pl.DataFrame:
     table = read_parquet(path)
     if lacking := [name for name in SCHEMA if name not in table.columns]:
         raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; judge again")
+    for name in ("user_id", "item_id", "probability"):
+        kind = table[name].dtype
+        if not (kind == pl.Null or kind.is_numeric() or (kind == pl.String and name != "probability")):
+            expected = "numbers" if name == "probability" else "ids"
+            raise DataError(f"{path} has {kind} in column {name}, expected {expected}; judge again")
+    table = table.with_columns(pl.col("probability").cast(pl.Float64))
+    given = table["probability"].fill_nan(None).drop_nulls().to_numpy()
+    if len(given) and not 0 <= given.min() <= given.max() <= 1:
+        raise DataError(
+            f"{path} has probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; judge again"
+        )
     return table
 
 
@@ -152,8 +176,3 @@ def _require_sound(found: Suspects, train: Interactions, path: Path) -> None:
         raise DataError(f"{path} has {observed:,} pairs that are observed in train; judge from this split")
     if len(np.unique(found.users * train.n_items + found.items)) < len(found):
         raise DataError(f"{path} has a pair twice, expected every candidate once; judge again")
-    given = found.probability[found.labelled]
-    if len(given) and not 0 <= given.min() <= given.max() <= 1:
-        raise DataError(
-            f"{path} has probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; judge again"
-        )

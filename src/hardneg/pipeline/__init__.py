@@ -2,7 +2,7 @@
 
 from hardneg.pipeline.data import noise, simulate, split, truth_of
 from hardneg.pipeline.fusing import FusionConfig, fuse, fused_key, text_alone, text_key
-from hardneg.pipeline.judging import Sources, SuspectMining, mine_suspects, rate_of
+from hardneg.pipeline.judging import Sources, SuspectMining, foretell_suspects, mine_suspects, rate_of
 from hardneg.pipeline.labels import label, rebuild
 from hardneg.pipeline.negatives import mine_from_labels, mine_random, mine_retrieved, mine_shuffled
 from hardneg.pipeline.neighbours import find_neighbours
@@ -40,6 +40,7 @@ __all__ = [
     "find_neighbours",
     "finetune",
     "finetune_pooled",
+    "foretell_suspects",
     "fuse",
     "fused_key",
     "grow_trees",

@@ -14,6 +14,7 @@ from hardneg.data.noise import NoiseConfig, Noisy, disturb
 from hardneg.data.split import Split
 from hardneg.data.splitting import SplitConfig, make_split
 from hardneg.data.truth import Truth
+from hardneg.errors import ConfigError
 from hardneg.pipeline.origins import dataset_of
 
 
@@ -36,8 +37,13 @@ def split(dataset: Path, out: Path, config: SplitConfig) -> Split:
 def noise(split_folder: Path, out: Path, config: NoiseConfig) -> Noisy:
     """Make a split folder whose train pairs hold false positives and lack true ones; what these are stands beside.
 
-    Raises ConfigError where the split does not say which dataset it divides (`dataset_of`).
+    Raises ConfigError where the split has noise already, of which the record would be lost, or does not say which
+    dataset it divides (`dataset_of`).
     """
+    if (split_folder / noises.NAME).is_file():
+        raise ConfigError(
+            f"{split_folder} has noise already ({noises.NAME}), expected a split without; disturb the one it was made from"
+        )
     inputs = {"split": artifacts.folder_hash(split_folder), "dataset": dataset_of(split_folder)}
     settings = {"noise": config.model_dump(mode="json")}
     if not artifacts.finished(out, artifacts.key_of(splits.KIND, settings, inputs)):

@@ -43,7 +43,7 @@ from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
 from hardneg.pipeline.serving import read_run, require_split_of
 from hardneg.pipeline.trees import controlled
 from hardneg.pipeline.writing import costs_of
-from hardneg.text import Estimate, Metered
+from hardneg.text import Asker, Estimate, Metered
 from hardneg.trees import Trees
 from hardneg.trees import folder as trees_folder
 from hardneg.types import Embeddings, Floats, Progress, blocks
@@ -98,11 +98,12 @@ def mine_suspects(
         return
     data = splits.read(split_folder)
     meter = None if sources.session is None else Metered(sources.session)
-    view = None if sources.session is None else sources.session.model
-    evidence = Evidence(data, _codes(sources.trees, data, options), meter, view)
+    evidence = _evidence(data, sources, options, meter)
     judge = options.judge.build(evidence)
     candidates = _candidates(data, judge, sources.run, options, progress)
     foretold = _foretell(judge, candidates, sources)
+    if sources.foretold is not None and foretold.stages:
+        sources.foretold(foretold)
     probabilities = judge.probabilities(candidates.users, candidates.items)
     like = None if sources.like is None else suspects.read(sources.like, data)
     if like is not None:
@@ -120,6 +121,24 @@ def mine_suspects(
         notes=_notes(data, like, options, judge, candidates) | _chosen(sources, split_folder),
         costs=_costs(sources, meter, foretold),
     )
+
+
+def foretell_suspects(
+    split_folder: Path, sources: Sources, options: SuspectMining = DEFAULT, progress: Progress | None = None
+) -> Estimate:
+    """What `mine_suspects` would ask of the language model: calls and tokens, from the real prompts. Asks nothing.
+
+    Raises what `mine_suspects` raises before it asks, and ConfigError where the judge asks nobody.
+    """
+    _described(split_folder, sources, options)
+    data = splits.read(split_folder)
+    judge = options.judge.build(_evidence(data, sources, options, sources.session))
+    foretold = _foretell(judge, _candidates(data, judge, sources.run, options, progress), sources)
+    if not foretold.stages:
+        raise ConfigError(
+            f"judge {options.judge.kind} asks no language model, so there is nothing to foretell; leave it out"
+        )
+    return foretold
 
 
 def rate_of(folder: Path, split_folder: Path, threshold: float = suspects.THRESHOLD) -> float:
@@ -226,6 +245,11 @@ def _codes(folder: Path | None, data: Split, options: SuspectMining) -> Trees | 
     return controlled(given, options.codes, options.seed)
 
 
+def _evidence(data: Split, sources: Sources, options: SuspectMining, asker: Asker | None) -> Evidence:
+    view = None if sources.session is None else sources.session.model
+    return Evidence(data, _codes(sources.trees, data, options), asker, view)
+
+
 def _candidates(
     data: Split, judge: Judge, run: Path | None, options: SuspectMining, progress: Progress | None
 ) -> UserCandidates:
@@ -241,10 +265,7 @@ def _candidates(
 def _foretell(judge: Judge, candidates: UserCandidates, sources: Sources) -> Estimate:
     if not isinstance(judge, AskedJudge) or sources.session is None:
         return Estimate(())
-    foretold = foretell(judge, candidates, sources.session.model)
-    if sources.foretold is not None:
-        sources.foretold(foretold)
-    return foretold
+    return foretell(judge, candidates, sources.session.model)
 
 
 def _notes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.types import Flags, Floats, Indices
 
 
@@ -18,9 +18,15 @@ def within_capacity(costs: Floats, capacity: int) -> Indices:
     costs: (n, k), for example squared distances to the centres. Points leave a cluster that is too large for the
     cheapest cluster with room, those first whose cost grows least; of equal ones the first. So of two points of one
     cluster, if one moved and the other did not, the one that moved lost no more than the other would have.
-    Returns (n,) clusters 0..k-1. Raises ConfigError where they cannot hold all points.
+    Returns (n,) clusters 0..k-1. Raises ConfigError where they cannot hold all points, DataError where a cost is not
+    finite.
     """
     n, k = costs.shape
+    if not np.isfinite(costs).all():
+        raise DataError(
+            f"found costs of {n} points that are not finite, expected finite ones; scale the points down, or leave out "
+            "those that are no numbers"
+        )
     if capacity * k < n:
         raise ConfigError(f"found {n} points for {k} clusters of {capacity}, expected room for all; raise the capacity")
     labels: Indices = np.asarray(costs.argmin(axis=1), np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from hardneg.types import Flags, Indices
 
 END = -1
 """Stands behind the end of a code."""
+CODE = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})*")
+"""What a code is as text."""
 LEVELS = 4
 """Levels in 64 bits."""
 
@@ -99,10 +102,9 @@ class PathCodes:
 
 
 def _way(text: str | None, item: int) -> list[int]:
-    try:
-        way = [int(child) for child in text.split("-")] if text else []
-        if any(not 0 <= child <= np.iinfo(np.int16).max for child in way):
-            raise ValueError
-    except ValueError:
-        raise DataError(f'found the path code {text!r} of item {item}, expected one such as "0-3-1"; mend it') from None
+    if not text:
+        return []
+    way = [int(child) for child in text.split("-")] if CODE.fullmatch(text) else [END]
+    if not all(0 <= child <= np.iinfo(np.int16).max for child in way):
+        raise DataError(f'found the path code {text!r} of item {item}, expected one such as "0-3-1"; mend it')
     return way

@@ -21,6 +21,7 @@ from hardneg.trees.dual import Trees
 KIND = "trees"
 TABLE = "codes.parquet"
 STRUCTURAL, SEMANTIC = "structural", "semantic"
+SCHEMA = {c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTIC: pl.String}
 
 
 def write(
@@ -43,17 +44,28 @@ def write(
                 STRUCTURAL: trees.structural.texts(),
                 SEMANTIC: trees.semantic.texts(),
             },
-            schema={c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTIC: pl.String},
+            schema=SCHEMA,
         ).write_parquet(out / TABLE)
 
 
 def read(folder: Path, n_items: int) -> Trees:
-    """Read the trees of a catalogue of so many items."""
+    """Read the trees of a catalogue of so many items. Raises DataError where the table is not one row an item, in order."""
     source = artifacts.manifest_of(folder, KIND)["notes"]["source"]
-    table = read_parquet(folder / TABLE)
+    path = folder / TABLE
+    table = read_parquet(path)
+    if lacking := [name for name in (c.ITEM, STRUCTURAL, SEMANTIC) if name not in table.columns]:
+        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; grow the trees again")
     if len(table) != n_items:
         raise DataError(
             f"{folder} has codes of {len(table):,} items, the split has {n_items:,}; grow the trees from this split"
+        )
+    if table[c.ITEM].to_list() != list(range(n_items)):
+        raise DataError(
+            f"{path} is not in the order of its items, expected item 0 to {n_items - 1}; grow the trees again"
+        )
+    if wrong := [name for name in (STRUCTURAL, SEMANTIC) if table[name].dtype not in (pl.String, pl.Null)]:
+        raise DataError(
+            f'{path} has no text in column {wrong[0]}, expected codes such as "0-3-1"; grow the trees again'
         )
     structural, semantic = (PathCodes.of_texts(table[name].to_list()) for name in (STRUCTURAL, SEMANTIC))
     return Trees(structural, semantic, source)

@@ -28,7 +28,8 @@ class GraphConfig(Config):
 
     most_edges: PositiveInt = 32_000_000
     """Room for so many (item, neighbour) entries, 8 bytes each. Where all might not fit, every item keeps its
-    strongest ones, equally many but for items that have fewer; an edge stays if one of its ends keeps it."""
+    strongest ones, equally many but for items that have fewer. An edge stays if one of its ends keeps it, so that the
+    graph may come to twice as many entries."""
     most_history: PositiveInt = 2_000
     """Of a user with more train items, so many are drawn: work grows with the square of a history."""
 

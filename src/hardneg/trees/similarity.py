@@ -27,8 +27,13 @@ NONE, FIRST, SECOND, THIRD = np.uint64(0), np.uint64(0xFFFF), np.uint64(0xFFFFFF
 def prefix_similarity(codes: PathCodes, items: Indices, candidates: Indices) -> NDArray[np.float32]:
     """Similarity of items (batch,) with candidates (batch, n), row by row: (batch, n) in [0, 1].
 
-    A candidate of -1 is no item and gets 0. Raises DataError where an item is outside the codes.
+    A candidate of -1 is no item and gets 0. Raises DataError where an item is outside the codes, or the rows do not fit.
     """
+    if candidates.ndim != 2 or items.shape != candidates.shape[:1]:
+        raise DataError(
+            f"found items of shape {items.shape} and candidates of shape {candidates.shape}, expected (batch,) and "
+            "(batch, n): a row of candidates an item"
+        )
     _require_items(codes, items, least=0)
     _require_items(codes, candidates, least=NO_ITEM)
     out = np.empty(candidates.shape, np.float32)

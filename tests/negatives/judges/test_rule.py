@@ -1,4 +1,4 @@
-"""The rule against slow loops; its threshold against an exhaustive search; held-out pairs do not reach it."""
+"""The rule against slow loops; its threshold against an exhaustive search."""
 
 from __future__ import annotations
 

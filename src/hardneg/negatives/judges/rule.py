@@ -134,7 +134,6 @@ def calibrate(train: Interactions, codes: Trees, by: By = "levels", *, against: 
     the separation looks better here than it is for new pairs. Raises DataError where no user has two train items.
     """
     users = np.flatnonzero(train.counts >= 2)
-    users = users[train.counts[users] < train.n_items]
     if not len(users):
         raise DataError("no user has two train items, so nothing can be hidden; give the rule a threshold")
     hidden, starts, rest = hide_one(train, users, generator(seed, "hidden items"))
