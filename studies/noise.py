@@ -1,19 +1,22 @@
 """What judges of false negatives are worth under noise that is known: on the simulated store, whose truth is known, too.
 
     python studies/noise.py data/store-split data/store [--rates 0 0.1 0.2] [--models LightGCN MF] [--seeds 3]
+        [--llm openai:gpt-4o-mini --ask llm titles]
 
 At each rate false positives are injected into train, or true positives hidden from it (`hardneg data noise`), one at a time.
 A backbone with uniform negatives is trained on what is left, its 20 best unobserved items of every user are judged, and runs
 with MixGCF leave the suspects out of candidates, or train on them. First table: precision, recall and accuracy of the
 labels, against the hidden pairs (what is not among these counts as not liked) and against the like-probabilities of the
 store (expectations); judge `random` has the rate of `rule`. Second table: Recall@20 on the test pairs, which the noise
-does not touch. The truth reaches no judge and no training. What stands in --work is not made again.
+does not touch. The truth reaches no judge and no training. What stands in --work is not made again. With --llm, named as
+for `hardneg mine`, a language model judges as well; what that takes, `hardneg mine --judge llm --dry-run` says beforehand.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +28,11 @@ from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.noise import NoiseConfig
 from hardneg.diagnostics.identification import Identification, against_pairs, against_truth
+from hardneg.llm.engine.store import Store
+from hardneg.llm.names import open_model
+from hardneg.llm.session import Session
 from hardneg.models import LightGCNConfig, MFConfig, ModelConfig
 from hardneg.negatives import MixGCF, Uniform, suspects
-from hardneg.negatives.judges import All, JudgeConfig, Random, Rule
 from hardneg.pipeline import EVALUATION, RunConfig, Sources, SuspectMining, SuspectsUse
 from hardneg.report import tables
 from hardneg.training import FitConfig
@@ -35,11 +40,21 @@ from hardneg.trees import TreesConfig
 
 MODELS: dict[str, ModelConfig] = {"LightGCN": LightGCNConfig(hops=3), "MF": MFConfig()}
 JUDGES = ("rule", "random", "all")
+ASKING = ("llm", "llm-logprob", "titles")
+SEES_CODES = ("rule", "llm", "llm-logprob")
 USES = ("exclude", "positives")
 METRIC = "recall@20"
 NOISE = ["false positives", "hidden positives", "model", "judge"]
 IDENTIFIED = [*NOISE, "against", "base rate", "suspects", "precision", "recall", "of candidates", "accuracy"]
 RECALLED = [*NOISE, *(f"Recall@20, {use}" for use in USES)]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A language model at work, and the judges that ask it."""
+
+    session: Session
+    judges: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,7 @@ class Condition:
     model: str
     epochs: int
     seeds: int
+    asking: Asking | None
 
     @property
     def cells(self) -> list[str]:
@@ -75,16 +91,15 @@ class Condition:
         run, trees = self.folder / "uniform-seed0", self.folder / "trees"
         pipeline.train(self.split, run, self.config(sampler=Uniform()))
         pipeline.grow_trees(self.split, trees, TreesConfig(), run=run)
-        folders = {judge: self.folder / f"suspects-{judge}" for judge in JUDGES}
+        asked = () if self.asking is None else self.asking.judges
+        folders = {judge: self.folder / f"suspects-{judge}" for judge in (*JUDGES, *asked)}
         for judge, out in folders.items():
-            sources = Sources(run, trees if judge == "rule" else None)
-            pipeline.mine_suspects(self.split, out, sources, SuspectMining(judge=self._judge(judge, folders["rule"])))
+            session = self.asking.session if self.asking is not None and judge in asked else None
+            sources = Sources(run, trees if judge in SEES_CODES else None, session)
+            rate = {"rate": pipeline.rate_of(folders["rule"], self.split)} if judge == "random" else {}
+            mining = SuspectMining.model_validate({"judge": {"kind": judge, **rate}})
+            pipeline.mine_suspects(self.split, out, sources, mining)
         return folders
-
-    def _judge(self, name: str, rule: Path) -> JudgeConfig:
-        if name == "random":
-            return Random(rate=pipeline.rate_of(rule, self.split))
-        return Rule() if name == "rule" else All()
 
     def config(self, **more: object) -> RunConfig:
         """Of a run, under seed 0."""
@@ -130,13 +145,13 @@ def recalled(condition: Condition, folders: dict[str, Path]) -> Iterator[list[st
         yield [*condition.cells, judge, *(condition.recall(f"{judge}-{use}", use, folder) for use in USES)]
 
 
-def conditions(given: argparse.Namespace) -> Iterator[Condition]:
+def conditions(given: argparse.Namespace, asking: Asking | None) -> Iterator[Condition]:
     """No noise once, then each kind at each rate above 0."""
     kinds = [(rate, 0.0) for rate in given.rates] + [(0.0, rate) for rate in given.rates if rate]
     for added, hidden in kinds:
         for model in given.models:
             noise = NoiseConfig(false_positives=added, hidden=hidden)
-            condition = Condition(given.split, given.work, noise, model, given.epochs, given.seeds)
+            condition = Condition(given.split, given.work, noise, model, given.epochs, given.seeds, asking)
             if condition.split != given.split:
                 pipeline.noise(given.split, condition.split, noise)
             yield condition
@@ -150,16 +165,24 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["LightGCN"])
     parser.add_argument("--seeds", type=int, default=1, help="Runs of each line of the second table.")
     parser.add_argument("--epochs", type=int, default=40, help="At most so many a run.")
+    parser.add_argument("--llm", help="A language model that judges, too: openai:NAME, http://HOST/v1#MODEL, hf:NAME.")
+    parser.add_argument("--ask", nargs="+", choices=ASKING, default=["llm", "titles"], help="The judges that ask it.")
     parser.add_argument("--work", type=Path, default=Path("out/noise"))
     parser.add_argument("--out", type=Path, help="Also write the tables here.")
     given = parser.parse_args()
     found: list[list[str]] = []
     recalls: list[list[str]] = []
-    for condition in conditions(given):
-        folders = condition.judged()
-        found += identified(condition, given.truth, folders)
-        recalls += recalled(condition, folders)
-        print(" ".join(condition.cells), "done", flush=True)
+    with ExitStack() as stack:
+        asking = None
+        if given.llm is not None:
+            given.work.mkdir(parents=True, exist_ok=True)
+            store = stack.enter_context(Store(given.work / "replies.sqlite"))
+            asking = Asking(Session(open_model(given.llm), store), tuple(given.ask))
+        for condition in conditions(given, asking):
+            folders = condition.judged()
+            found += identified(condition, given.truth, folders)
+            recalls += recalled(condition, folders)
+            print(" ".join(condition.cells), "done", flush=True)
     text = f"{tables.markdown(IDENTIFIED, found)}\n{tables.markdown(RECALLED, recalls)}"
     print(text)
     if given.out is not None:

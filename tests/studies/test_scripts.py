@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.finetuning.tiny import make_base
+from tests.llm.tiny import make_tiny
 
 from hardneg import pipeline
 from hardneg.data import split as splits
@@ -62,6 +63,19 @@ def test_noise_is_judged_and_trained_on(folders: Path, tmp_path: Path) -> None:
     assert of_all[7] == of_all[5], "calling all liked has the precision of the base rate"
     assert of_all[9] == "100.0%"
     assert len(second) == 3 * 4
+
+
+@pytest.mark.slow
+def test_a_language_model_judges_under_noise_as_well(folders: Path, tmp_path: Path) -> None:
+    tiny_qwen = make_tiny(tmp_path / "tiny-qwen2", "qwen2")
+    given = ["--rates", "0", "--models", "MF", "--epochs", "1", "--work", tmp_path / "work"]
+    printed = called(
+        "noise.py", folders / "split", folders / "dataset", *given, "--llm", f"hf:{tiny_qwen}", "--ask", "llm-logprob"
+    )
+    lines = cells([line for line in printed.splitlines() if line.startswith("| 0%")])
+    assert [line[3] for line in lines[:4]] == ["rule", "random", "all", "llm-logprob"]
+    assert 0 < float(lines[3][-1].rstrip("%")) < 100
+    assert [line[3] for line in lines[4:]] == ["none", "rule", "random", "all", "llm-logprob"]
 
 
 @pytest.mark.slow
