@@ -1,7 +1,7 @@
 """What judges of false negatives are worth under noise that is known: on the simulated store, whose truth is known, too.
 
     python studies/noise.py data/store-split data/store [--rates 0 0.1 0.2] [--models LightGCN MF] [--seeds 3]
-        [--llm openai:gpt-4o-mini --ask llm titles]
+        [--llm openai:gpt-4o-mini --ask llm titles --engine budget_money=5]
 
 At each rate false positives are injected into train, or true positives hidden from it (`hardneg data noise`), one at a time.
 A backbone with uniform negatives is trained on what is left, its 20 best unobserved items of every user are judged, and runs
@@ -9,7 +9,7 @@ with MixGCF leave the suspects out of candidates, or train on them. First table:
 labels, against the hidden pairs (what is not among these counts as not liked) and against the like-probabilities of the
 store (expectations); judge `random` has the rate of `rule`. Second table: Recall@20 on the test pairs, which the noise
 does not touch. The truth reaches no judge and no training. What stands in --work is not made again. With --llm, named as
-for `hardneg mine`, a language model judges as well; what that takes, `hardneg mine --judge llm --dry-run` says beforehand.
+for `hardneg mine`, a language model judges as well: every candidate in every condition, within one budget.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from hardneg import pipeline
+from hardneg.cli.asking import session
+from hardneg.cli.shell import bars
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.noise import NoiseConfig
 from hardneg.diagnostics.identification import Identification, against_pairs, against_truth
-from hardneg.llm.engine.store import Store
-from hardneg.llm.names import open_model
 from hardneg.llm.session import Session
 from hardneg.models import LightGCNConfig, MFConfig, ModelConfig
 from hardneg.negatives import MixGCF, Uniform, suspects
@@ -167,6 +167,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40, help="At most so many a run.")
     parser.add_argument("--llm", help="A language model that judges, too: openai:NAME, http://HOST/v1#MODEL, hf:NAME.")
     parser.add_argument("--ask", nargs="+", choices=ASKING, default=["llm", "titles"], help="The judges that ask it.")
+    parser.add_argument(
+        "--engine", nargs="+", help="NAME=VALUE, as for `hardneg mine`: budget_money=5 is for all of it."
+    )
+    parser.add_argument("--prices", type=Path, help="YAML list of prices that goes before the one shipped.")
     parser.add_argument("--work", type=Path, default=Path("out/noise"))
     parser.add_argument("--out", type=Path, help="Also write the tables here.")
     given = parser.parse_args()
@@ -175,9 +179,9 @@ def main() -> None:
     with ExitStack() as stack:
         asking = None
         if given.llm is not None:
-            given.work.mkdir(parents=True, exist_ok=True)
-            store = stack.enter_context(Store(given.work / "replies.sqlite"))
-            asking = Asking(Session(open_model(given.llm), store), tuple(given.ask))
+            model = given.llm, given.work / "replies.sqlite", given.engine, given.prices, "", "cpu"
+            opened = stack.enter_context(session(*model, doing="judging with", bar=stack.enter_context(bars())))
+            asking = Asking(opened, tuple(given.ask))
         for condition in conditions(given, asking):
             folders = condition.judged()
             found += identified(condition, given.truth, folders)

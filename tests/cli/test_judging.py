@@ -69,6 +69,7 @@ def test_a_dry_run_says_what_judging_will_take_and_makes_nothing(
     assert total["calls"] == (splits.read(split).train.counts > 0).sum()
     assert total["money"] == pytest.approx(total["prompt_tokens"])
     assert not (tmp_path / "suspects").exists()
+    assert not (tmp_path / "replies.sqlite").exists()
 
 
 def test_from_a_split_to_suspects(folders: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,9 +102,10 @@ def test_taking_out_one_part_or_most_of_it_is_found(store: tuple[Split, Truth], 
     chosen = getattr(split, part).contains(judged.users, judged.items)
     chosen &= np.random.default_rng(2).random(len(chosen)) < share
     disliked = replace(judged, probability=np.where(chosen, 0.0, judged.probability))
-    for leaky in (disliked, judged.where(~chosen) if share == 1 else disliked):
-        failed = [check for check in check_candidates(leaky, split) if not check.passed]
-        assert [check.question for check in failed] == [LIKED]
+    failed = [check for check in check_candidates(disliked, split) if not check.passed]
+    assert [check.question for check in failed] == [LIKED]
+    if share == 1:
+        assert not check_held_out_suspects(judged.where(~chosen), split).passed
 
 
 def test_calling_liked_what_is_held_out_is_found(store: tuple[Split, Truth]) -> None:
@@ -124,6 +126,35 @@ def test_an_able_judge_is_no_leak(store: tuple[Split, Truth]) -> None:
     assert all(check.passed for check in check_candidates(able, split))
 
 
+@pytest.mark.parametrize("of", ["users", "items"])
+def test_a_judge_that_prefers_users_or_items_is_no_leak(store: tuple[Split, Truth], of: str) -> None:
+    """Held-out pairs belong to the users, or the items, of which it likes least, or most; within them they are as others."""
+    split = store[0]
+    judged, dice = candidates_of_all(split)
+    held_out = union(split.valid, split.test)
+    own = judged.users if of == "users" else judged.items
+    counts = held_out.counts if of == "users" else held_out.item_counts
+    many = counts[own] > np.median(counts)
+    kept = many & held_out.contains(judged.users, judged.items)
+    split = split.with_part("valid", split.valid.users[:0], split.valid.items[:0])
+    split = split.with_part("test", judged.users[kept], judged.items[kept])
+    for rate_of_many, rate_of_others in ((0.02, 0.6), (1.0, 0.02)):
+        probability = np.where(dice < np.where(many, rate_of_many, rate_of_others), 1.0, 0.0)
+        assert check_held_out_suspects(replace(judged, probability=probability), split).passed
+
+
+def test_a_handful_of_candidates_proves_nothing(store: tuple[Split, Truth]) -> None:
+    """Two of seven users with candidates have test pairs, of 20 in 2,000; and the one user with candidates has the one pair."""
+    n = 2000
+    train = Interactions.of(np.repeat(np.arange(n), 2), np.tile([0, 1], n), n_users=n, n_items=50)
+    nothing = Interactions.of(np.empty(0, np.int64), np.empty(0, np.int64), n_users=n, n_items=50)
+    for testers, chosen in ((np.arange(20), [0, 1, *range(100, 105)]), (np.array([7]), [7])):
+        test = Interactions.of(testers, np.full(len(testers), 5), n_users=n, n_items=50)
+        split = replace(store[0], train=train, valid=nothing, test=test)
+        judged = Suspects(np.array(chosen), np.full(len(chosen), 9), np.full(len(chosen), np.nan), "a handful")
+        assert check_candidate_users(judged, split, "test").passed
+
+
 def test_exactly_the_test_users_are_found_though_histories_foretell_them(store: tuple[Split, Truth]) -> None:
     """Where whoever has many train pairs has test pairs, no users of equally many differ; no candidates are no fault."""
     split = store[0]
@@ -134,7 +165,7 @@ def test_exactly_the_test_users_are_found_though_histories_foretell_them(store: 
     exactly = judged.where((split.test.counts > 0)[judged.users])
     found = check_candidate_users(exactly, split, "test")
     assert not found.passed
-    assert "no two users of equally many train pairs differ" in found.detail
+    assert "by chance with p = 1; they are exactly these users" in found.detail
     nobody = split.with_part("test", split.test.users[:0], split.test.items[:0])
     assert check_candidate_users(judged.where(np.zeros(len(judged), bool)), nobody, "test").passed
 
@@ -196,7 +227,7 @@ def test_the_null_is_what_random_draws_show(store: tuple[Split, Truth]) -> None:
         found.append(held_out.contains(users[rows], items[rows]).sum())
     judged = Suspects(users, items, np.ones(len(users)), "everything")
     detail = check_held_out_suspects(judged.where(rng.choice(len(users), 3000, replace=False)), data).detail
-    foretold = float(detail.split("candidates")[1].split("), ")[1].split(" drawn")[0].replace(",", ""))
+    foretold = float(re.search(r"([\d.,]+) of unobserved", detail)[1].replace(",", ""))  # type: ignore[index]
     assert np.mean(found) == pytest.approx(foretold, rel=0.1)
 
 

@@ -21,6 +21,7 @@ Asked = tuple[str | None, Path, list[str] | None, Path | None, str, str]
 """--llm, --store, --engine, --prices, --key-variable, --device."""
 ASKING = ("llm", "llm-logprob", "titles")
 ENGINE = {"llm", "engine", "prices", "key-variable", "dry-run"}
+NO_STORE = Path(":memory:")
 TAKEN = {
     "rule": {"run", "trees"},
     "random": {"run", "like"},
@@ -63,7 +64,7 @@ def judge(
     _require_read(values, name, run, trees, like)
     mining = _mining(split, name, like, labels, values)
     with bars() as bar, ExitStack() as stack:
-        asking = stack.enter_context(_session(asked, bar)) if name in ASKING else None
+        asking = stack.enter_context(_session(asked, bar, remembers=not dry_run)) if name in ASKING else None
         price = None if asking is None else asking.price
         sources = pipeline.Sources(
             run, trees, asking, lambda found: typer.echo(_foretold(found, price), err=True), like
@@ -116,12 +117,14 @@ def _require_read(
         raise ConfigError(f"found --set seed, which is of codes that are shuffled or random; leave it out{own}")
 
 
-def _session(asked: Asked, bar: Bars | Lines) -> Any:
+def _session(asked: Asked, bar: Bars | Lines, *, remembers: bool) -> Any:
     from hardneg.cli.asking import session
 
     llm, store, engine, prices, key_variable, device = asked
     assert llm is not None
-    return session(llm, store, engine, prices, key_variable, device, doing="judging with", bar=bar)
+    return session(
+        llm, store if remembers else NO_STORE, engine, prices, key_variable, device, doing="judging with", bar=bar
+    )
 
 
 def _foretold(found: Estimate, price: Price | None) -> str:

@@ -150,7 +150,8 @@ def _table(folder: Path) -> pl.DataFrame:
         raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; judge again")
     for name in ("user_id", "item_id", "probability"):
         kind = table[name].dtype
-        if not (kind == pl.Null or kind.is_numeric() or (kind == pl.String and name != "probability")):
+        fits = kind == pl.Null or kind.is_numeric() if name == "probability" else not kind.is_nested()
+        if not fits:
             expected = "numbers" if name == "probability" else "ids"
             raise DataError(f"{path} has {kind} in column {name}, expected {expected}; judge again")
     table = table.with_columns(pl.col("probability").cast(pl.Float64))
