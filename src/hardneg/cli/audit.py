@@ -34,7 +34,7 @@ def audit(
 
     Test pairs, then validation pairs, are drawn anew (no train item among them, as many per user); profiles, mined
     negatives, trees, suspects and short trainings are made again with the same stages; the hashes of all files are
-    compared. Of suspects: did held-out pairs decide which users have candidates, or were they taken out of the result?
+    compared. Of suspects: did held-out pairs decide which users have candidates, or what was called liked?
 
     Examples:
 
