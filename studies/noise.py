@@ -94,8 +94,8 @@ class Condition:
         asked = () if self.asking is None else self.asking.judges
         folders = {judge: self.folder / f"suspects-{judge}" for judge in (*JUDGES, *asked)}
         for judge, out in folders.items():
-            session = self.asking.session if self.asking is not None and judge in asked else None
-            sources = Sources(run, trees if judge in SEES_CODES else None, session)
+            model = self.asking.session if self.asking is not None and judge in asked else None
+            sources = Sources(run, trees if judge in SEES_CODES else None, model)
             rate = {"rate": pipeline.rate_of(folders["rule"], self.split)} if judge == "random" else {}
             mining = SuspectMining.model_validate({"judge": {"kind": judge, **rate}})
             pipeline.mine_suspects(self.split, out, sources, mining)
@@ -179,8 +179,8 @@ def main() -> None:
     with ExitStack() as stack:
         asking = None
         if given.llm is not None:
-            model = given.llm, given.work / "replies.sqlite", given.engine, given.prices, "", "cpu"
-            opened = stack.enter_context(session(*model, doing="judging with", bar=stack.enter_context(bars())))
+            named = given.llm, given.work / "replies.sqlite", given.engine, given.prices, "", "cpu"
+            opened = stack.enter_context(session(*named, doing="judging with", bar=stack.enter_context(bars())))
             asking = Asking(opened, tuple(given.ask))
         for condition in conditions(given, asking):
             folders = condition.judged()

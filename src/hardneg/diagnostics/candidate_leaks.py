@@ -95,33 +95,30 @@ def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float 
     suspects though fewer than half of the candidates are. What changes fewer labels is not seen in them: whether a stage
     of ours reads what is held out, `hardneg audit SPLIT` tells by hashes.
     """
-    suspects = judged.above(threshold)
+    liked = judged.liked(threshold)
     views = {
         "held out": union(split.valid, split.test),
         "test pairs": split.test,
         "validation pairs": split.valid,
     }
-    found = [_held_out_suspects(judged, suspects, split.train, pairs, name) for name, pairs in views.items()]
+    found = [_held_out_suspects(judged, liked, split.train, pairs, name) for name, pairs in views.items()]
     failed = [check for check in found if not check.passed]
     return [*failed, *found][0]
 
 
-def _held_out_suspects(
-    judged: Suspects, suspects: Suspects, train: Interactions, pairs: Interactions, name: str
-) -> Check:
+def _held_out_suspects(judged: Suspects, liked: Flags, train: Interactions, pairs: Interactions, name: str) -> Check:
     marked = pairs.contains(judged.users, judged.items)
-    liked = suspects.pairs(train).contains(judged.users, judged.items)
-    found, among = int((marked & liked).sum()), int(marked.sum())
+    found, among, suspects = int((marked & liked).sum()), int(marked.sum()), int(liked.sum())
     draws = [_both(strata, liked, marked) for strata in (judged.users, judged.items)]
     of_unobserved = _expected(judged.users, pairs, train)
     p_few, p_many = (max(tail(found, *draw) for draw in draws) for tail in (_so_few, _so_many))
     p_unobserved = float(poisson.cdf(among, of_unobserved))
     few = p_few < SURPRISING and all(found < FEW * expected for expected, _ in draws)
     removed = p_unobserved < SURPRISING and among < REMOVED * of_unobserved
-    many = p_many < SURPRISING and found >= NEARLY_ALL * among and 2 * len(suspects) < len(judged)
+    many = p_many < SURPRISING and found >= NEARLY_ALL * among and 2 * suspects < len(judged)
     (of_user, _), (of_item, _) = draws
     detail = (
-        f"{found:,} of {len(suspects):,} suspects are {name}, by chance {of_user:,.1f} of the same users, {of_item:,.1f} of the "
+        f"{found:,} of {suspects:,} suspects are {name}, by chance {of_user:,.1f} of the same users, {of_item:,.1f} of the "
         f"same items (p = {p_many if many else p_few:.2g}); {among:,} of {len(judged):,} candidates are, by chance "
         f"{of_unobserved:,.1f} of unobserved items (p = {p_unobserved:.2g})"
     )

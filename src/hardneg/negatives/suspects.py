@@ -50,11 +50,7 @@ class Suspects:
                 f"found users, items and probabilities of shapes {self.users.shape}, {self.items.shape} and "
                 f"{self.probability.shape}, expected one of each a row"
             )
-        given = self.probability[self.labelled]
-        if len(given) and not 0 <= given.min() <= given.max() <= 1:
-            raise DataError(
-                f"found probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; give labels as 0 and 1"
-            )
+        _require_probabilities(self.probability[self.labelled], "found", "give labels as 0 and 1")
 
     def __len__(self) -> int:
         return len(self.users)
@@ -64,11 +60,15 @@ class Suspects:
         """(n,) True where there is a probability."""
         return ~np.isnan(self.probability)
 
-    def above(self, threshold: float = THRESHOLD) -> Suspects:
-        """Those of at least this probability; what has no label is none of them. Raises ConfigError outside (0, 1]."""
+    def liked(self, threshold: float = THRESHOLD) -> Flags:
+        """(n,) True for at least this probability, so nowhere without a label. Raises ConfigError outside (0, 1]."""
         if not 0 < threshold <= 1:
             raise ConfigError(f"found threshold {threshold:g}, expected one above 0 and at most 1")
-        return self.where(self.probability >= threshold)  # NaN is never at least something
+        return self.probability >= threshold  # NaN is never at least something
+
+    def above(self, threshold: float = THRESHOLD) -> Suspects:
+        """Those of at least this probability; what has no label is none of them. Raises ConfigError outside (0, 1]."""
+        return self.where(self.liked(threshold))
 
     def filled(self, probability: float) -> Suspects:
         """The same, with this probability for what has no label (a bound: once 0, once 1)."""
@@ -150,17 +150,19 @@ def _table(folder: Path) -> pl.DataFrame:
         raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; judge again")
     for name in ("user_id", "item_id", "probability"):
         kind = table[name].dtype
-        fits = kind == pl.Null or kind.is_numeric() if name == "probability" else not kind.is_nested()
+        fits = (kind == pl.Null or kind.is_numeric()) if name == "probability" else not kind.is_nested()
         if not fits:
             expected = "numbers" if name == "probability" else "ids"
             raise DataError(f"{path} has {kind} in column {name}, expected {expected}; judge again")
     table = table.with_columns(pl.col("probability").cast(pl.Float64))
     given = table["probability"].fill_nan(None).drop_nulls().to_numpy()
-    if len(given) and not 0 <= given.min() <= given.max() <= 1:
-        raise DataError(
-            f"{path} has probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; judge again"
-        )
+    _require_probabilities(given, f"{path} has", "judge again")
     return table
+
+
+def _require_probabilities(given: Floats, found: str, remedy: str) -> None:
+    if len(given) and not 0 <= given.min() <= given.max() <= 1:
+        raise DataError(f"{found} probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; {remedy}")
 
 
 def _numbers(ids: pl.Series, known: Mapping[str, int], path: Path) -> Indices:
