@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    split = splits.read(arguments.split)
+    split = splits.read_split(arguments.split)
     above = normalised_adjacency(split.train)
     graph = block_array([[None, above], [above.T, None]], format="csr")
     nodes, steps = graph.shape[0], -(-len(split.train) // BATCH)

@@ -31,10 +31,10 @@ sys.path.insert(0, str(HERE.parent))
 from tests.llm.engine.clients import Official, bare, parse  # noqa: E402
 from tests.llm.engine.faulty_server import Behaviour, FaultyServer  # noqa: E402
 
-from hardneg.llm.engine.asking import ask  # noqa: E402
 from hardneg.llm.engine.config import EngineConfig  # noqa: E402
-from hardneg.llm.engine.store import Store  # noqa: E402
-from hardneg.llm.engine.tally import Tally  # noqa: E402
+from hardneg.llm.engine.scheduler import ask  # noqa: E402
+from hardneg.llm.engine.store import ReplyStore  # noqa: E402
+from hardneg.llm.engine.usage_stats import UsageStats  # noqa: E402
 from hardneg.llm.protocol import Message, Request  # noqa: E402
 from hardneg.llm.tasks import Task  # noqa: E402
 
@@ -60,14 +60,14 @@ def tasks(rows: int, first: int = 0) -> Iterator[Task[str]]:
 
 def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
     """Ask everything; what became of it."""
-    seen: list[Tally] = [Tally()]
+    seen: list[UsageStats] = [UsageStats()]
     rows_seen, reasons = Counter[int](), Counter[str]()
 
-    def watch(tally: Tally) -> None:
+    def watch(tally: UsageStats) -> None:
         seen[0] = tally
         sys.stderr.write(f"\r{tally}   ")
 
-    with Store(folder / "replies.sqlite") as store:
+    with ReplyStore(folder / "replies.sqlite") as store:
         for answer in ask(tasks(rows), Official(url), store, CONFIG, total=rows, watch=watch):
             rows_seen[answer.row] += 1
             reasons[answer.reason.partition(":")[0]] += bool(answer.reason)
@@ -88,7 +88,7 @@ def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def cost_of_engine(url: str, rows: int, first: int, store: Store) -> float:
+def cost_of_engine(url: str, rows: int, first: int, store: ReplyStore) -> float:
     """CPU milliseconds a request."""
     start = time.process_time()
     answers = list(ask(tasks(rows, first), Official(url), store, PATIENT))
@@ -123,8 +123,8 @@ def costs(url: str, rows: int, turns: int, folder: Path) -> list[dict[str, float
     """What each client took in each turn; a first turn warms up."""
     taken = []
     with (
-        Store(folder / "whole.sqlite") as whole,
-        Store(folder / "lean.sqlite", keep_requests=False) as lean,
+        ReplyStore(folder / "whole.sqlite") as whole,
+        ReplyStore(folder / "lean.sqlite", keep_requests=False) as lean,
     ):
         for turn in range(turns + 1):
             first = turn * rows

@@ -24,11 +24,11 @@ from scipy.sparse import block_array
 
 from hardneg.data import Interactions
 from hardneg.data import split as splits
-from hardneg.models import LightGCN
+from hardneg.models import LightGCNModel
 from hardneg.models.graph import normalised_adjacency
-from hardneg.negatives import AHNS, DNS, Ingredients, MixGCF, MultiView, SamplerConfig, Uniform, UniformCandidates
 from hardneg.random import Stream
 from hardneg.report import tables
+from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import FitConfig, fit
 from hardneg.trees import PathCodes, Trees
 
@@ -69,9 +69,9 @@ def plain_epoch(train: Interactions) -> Callable[[], None]:
 
 
 def our_epoch(train: Interactions, sampler: SamplerConfig) -> Callable[[], None]:
-    model = LightGCN(train, embedding_size=SIZE, hops=HOPS)
+    model = LightGCNModel(train, embedding_size=SIZE, hops=HOPS)
     config = FitConfig(epochs=1, batch_size=BATCH, check_every=1)
-    ingredients = Ingredients(SIZE, None, 0, trees=made_up_trees(train.n_items))
+    ingredients = SamplerInputs(SIZE, None, 0, trees=made_up_trees(train.n_items))
     built, candidates = sampler.build(ingredients), UniformCandidates(train)
 
     def epoch() -> None:
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    train = a_store() if arguments.split is None else splits.read(arguments.split).train
+    train = a_store() if arguments.split is None else splits.read_split(arguments.split).train
     samplers = Uniform(), DNS(candidates=10), AHNS(candidates=10), MixGCF(candidates=10), MultiView(candidates=10)
     ours = {s.kind: our_epoch(train, s) for s in samplers}
     rival = plain_epoch(train)

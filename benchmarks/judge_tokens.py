@@ -23,9 +23,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from hardneg.data import split as splits
+from hardneg.judging import RecordedJudgements, UserCandidates, read_judgements
+from hardneg.judging.judge_prompts import CodePrompts
 from hardneg.llm.protocol import Request
-from hardneg.negatives.judges import Labels, UserCandidates, read_labels
-from hardneg.negatives.judges.judge_prompts import CodePrompts
 from hardneg.report import tables
 from hardneg.text.encoders import packaged_minilm
 from hardneg.trees import Trees, read_released
@@ -96,11 +96,11 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("release", type=Path, help="the folder with candidate_items.txt and the path encodings")
     given = parser.parse_args()
-    data, name = splits.read(given.split), given.release.name
+    data, name = splits.read_split(given.split), given.release.name
     offset = data.train.n_users
     paths = [given.release / f"{name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
     codes = Trees(*(read_released(path, data.train.n_items, item_offset=offset)[0] for path in paths), "released")
-    found = Labels.of(read_labels(given.release), data, []).candidates()
+    found = RecordedJudgements.of(read_judgements(given.release), data, []).candidates()
     histories = [data.train.items_of(user) for user in found.users.tolist()]
     count, lengths = counter(), data.train.counts[found.users]
     theirs = released(codes, histories, found.items, offset, count)

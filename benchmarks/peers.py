@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()
     require_rivals()
-    split = splits.read(arguments.split)
+    split = splits.read_split(arguments.split)
     tasks = {"lightgcn": lightgcn(), "evaluation": evaluation(split.train.n_items), "mf": mf()}
     chosen = [arguments.only] if arguments.only else list(tasks)
     parts = [heading(split, arguments.split.name, arguments)]

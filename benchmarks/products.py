@@ -42,7 +42,7 @@ def plain_numba(starts, neighbours, weights, table, out):
 
 def contestants(folder: Path) -> dict[str, Product]:
     """Name -> a call that returns (users + items, SIZE), in one part or two."""
-    train = splits.read(folder).train
+    train = splits.read_split(folder).train
     above = normalised_adjacency(train)
     whole = block_array([[None, above], [above.T, None]], format="csr")
     table = np.random.default_rng(0).standard_normal((whole.shape[0], SIZE), np.float32)

@@ -27,7 +27,7 @@ from machine import load, machine
 
 from hardneg.data import FilterConfig, importing
 from hardneg.data.presets import PRESETS
-from hardneg.data.sources import open_amazon
+from hardneg.data.readers import open_amazon
 
 BLOCK = 100_000
 PRESET = "hnlmrec-toys"
@@ -82,7 +82,7 @@ def measure(path: Path, out: Path, way: str) -> None:
     """One import; what it took as a line of JSON."""
     filters, with_reviews = WAYS[way]
     before, wall, cpu = peak(), time.perf_counter(), time.process_time()
-    importing.write(out, open_amazon(2018, path, with_reviews=with_reviews), filters, config={}, inputs={})
+    importing.write_streamed(out, open_amazon(2018, path, with_reviews=with_reviews), filters, config={}, inputs={})
     found = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "before": before, "peak": peak()}
     kept = pl.scan_parquet(out / "interactions.parquet").select(pl.len()).collect().item()
     print(json.dumps({**found, "kept": kept}))

@@ -23,8 +23,8 @@ from contest import EMBEDDING_SIZE, export, require_rivals, run_rival
 
 from hardneg.data import Interactions
 from hardneg.data import split as splits
-from hardneg.models import LightGCN
-from hardneg.negatives import Ingredients, Uniform, UniformCandidates
+from hardneg.models import LightGCNModel
+from hardneg.sampling import SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import FitConfig, fit
 from hardneg.types import Batch, Embeddings, Items, Negatives
 
@@ -54,14 +54,14 @@ class Recorder:
 
 def our_losses(train: Interactions, epochs: int, served: Path, **options: Any) -> np.ndarray:
     """Train, write what was served to `served`, return the losses (epochs, steps)."""
-    model = LightGCN(train, embedding_size=EMBEDDING_SIZE, hops=HOPS, **options)
+    model = LightGCNModel(train, embedding_size=EMBEDDING_SIZE, hops=HOPS, **options)
     tables = {name: getattr(model, name).detach().float().numpy().copy() for name in ("users", "items")}
     config = FitConfig(epochs=epochs, check_every=epochs)
     recorder, means = Recorder(), list[float]()
     fit(
         model,
         train,
-        Uniform().build(Ingredients(EMBEDDING_SIZE, None, 0)),
+        Uniform().build(SamplerInputs(EMBEDDING_SIZE, None, 0)),
         UniformCandidates(train),
         config,
         validate=lambda _: {"recall@20": 0.0},
@@ -121,9 +121,9 @@ def main() -> None:
     arguments = parser.parse_args()
     require_rivals()
     torch.set_num_threads(1)
-    split = splits.read(arguments.split)
+    split = splits.read_split(arguments.split)
     variants: dict[str, dict[str, Any]] = {"32 bits": {}}
-    if "storage" in inspect.signature(LightGCN).parameters:
+    if "storage" in inspect.signature(LightGCNModel).parameters:
         variants["16 bits"] = {"storage": "float16"}
     parts = [
         f"# The same losses from the same rows\n\n{arguments.split.name}, LightGCN, size 64, 3 hops, batch 2048, Adam."

@@ -24,8 +24,8 @@ from contest import EMBEDDING_SIZE, export, require_rivals, run_rival
 from hardneg import api, artifacts
 from hardneg.data import Split
 from hardneg.data import split as splits
-from hardneg.evaluation import compare, evaluate, inner_product
-from hardneg.models import LightGCN
+from hardneg.evaluation import compare_methods, evaluate_scores, inner_product
+from hardneg.models import LightGCNModel
 from hardneg.models.graph import Storage
 from hardneg.training import FitConfig
 from hardneg.types import Embeddings
@@ -40,7 +40,7 @@ ROUNDING = 1e-4
 def our_tables(
     split: Split, settings: dict[str, Any], storage: Storage = "float32"
 ) -> tuple[Embeddings, dict[str, int]]:
-    model = LightGCN(split.train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage, seed=settings["seed"])
+    model = LightGCNModel(split.train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage, seed=settings["seed"])
     fitted = api.fit(model, split, config=FitConfig.model_validate(settings))
     return fitted.embeddings, {"best_epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
 
@@ -60,7 +60,9 @@ def their_tables(split: Split, settings: dict[str, Any]) -> tuple[Embeddings, di
 
 def require_same_measure(embeddings: Embeddings, split: Split, theirs: float) -> None:
     """RecBole's own validation Recall@20 of these tables must be what our evaluation says of them."""
-    own = evaluate(inner_product(embeddings), split.valid, split.train, metrics=("recall@20",)).means()["recall@20"]
+    own = evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=("recall@20",)).means()[
+        "recall@20"
+    ]
     if abs(own - theirs) > ROUNDING:
         raise SystemExit(f"RecBole measures Recall@20 {theirs:.6f} on validation, we {own:.6f}: not the same tables")
 
@@ -78,7 +80,7 @@ def values_of(path: Path, name: str, split: Split, settings: dict[str, Any], inp
             raise SystemExit(f"{path} was made with other settings or data; choose another --out or remove it")
         return found
     embeddings, said = TRAININGS[name](split, settings)
-    measured = evaluate(inner_product(embeddings), split.test, split.train, metrics=METRICS)
+    measured = evaluate_scores(inner_product(embeddings), split.test, split.train, metrics=METRICS)
     found = {"key": np.array(key)} | {what: np.array(n) for what, n in said.items()} | measured.values
     beside = path.with_suffix(".partial")
     with beside.open("wb") as file:
@@ -99,7 +101,7 @@ def report(found: dict[str, list[dict[str, np.ndarray]]]) -> str:
         for names in COMPARED:
             own, theirs = (np.stack([run[metric] for run in found[name]]) for name in names)
             means = [f"{x.mean():.4f} ± {x.mean(axis=1).std(ddof=1):.4f}" for x in (own, theirs)]
-            d = compare(own, theirs)
+            d = compare_methods(own, theirs)
             size = f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] | {d.relative:+.1%} [{d.relative_low:+.1%}, {d.relative_high:+.1%}]"
             holds = "yes" if d.low <= 0 <= d.high else "NO"
             rows.append(
@@ -120,7 +122,7 @@ def main() -> None:
     arguments = parser.parse_args()
     require_rivals()
     torch.set_num_threads(1)
-    split, inputs = splits.read(arguments.split), artifacts.folder_hash(arguments.split, PARTS)
+    split, inputs = splits.read_split(arguments.split), artifacts.folder_hash(arguments.split, PARTS)
     arguments.out.mkdir(parents=True, exist_ok=True)
     fixed = {"epochs": arguments.epochs, "learning_rate": arguments.learning_rate, "l2": arguments.l2}
     fixed |= {"check_every": 5 if arguments.epochs >= 5 else 1, "patience": 5}

@@ -29,9 +29,17 @@ import torch
 
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
-from hardneg.finetuning import Inputs, SynthesisConfig, Template, Writer, base, load, synthesise
-from hardneg.finetuning.inputs import Batch, tensor
-from hardneg.negatives import labels
+from hardneg.finetuning import (
+    HardNegativeEncoder,
+    PairInputs,
+    SynthesisConfig,
+    Template,
+    base_model,
+    load_tuned,
+    synthesize,
+)
+from hardneg.finetuning.inputs import PromptBatch, tensor
+from hardneg.mining import labels
 from hardneg.text import profiles
 
 TOLERANCE = 2.0**-11
@@ -47,14 +55,14 @@ class Turn:
     rate: float
 
 
-def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int) -> Inputs:
+def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int) -> PairInputs:
     """The first pairs of a split; profiles of users and items that are not among them are blank, and cost nothing."""
-    train = splits.read(split).train
-    written, given = profiles.read(profile_folder), labels.read(label_folder, train)
+    train = splits.read_split(split).train
+    written, given = profiles.read_profiles(profile_folder), labels.read_labels(label_folder, train)
     if pairs:
         train = Interactions(train.users[:pairs], train.items[:pairs], train.n_users, train.n_items)
     users, items = set(train.users.tolist()), set(train.items.tolist())
-    return Inputs(
+    return PairInputs(
         train,
         [text if user in users else "" for user, text in enumerate(written.users)],
         [text if item in items else "" for item, text in enumerate(written.items)],
@@ -63,14 +71,14 @@ def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int)
     )
 
 
-def one_by_one(writer: Writer, template: Template, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+def one_by_one(writer: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: np.ndarray) -> np.ndarray:
     """The released way, unit vectors."""
     kept = []
     for row in rows.tolist():
         user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
         prefix = template.prefix(inputs.user_profiles[user])
         ids = [*prefix, *template.suffix(inputs.item_profiles[item])]
-        batch = Batch(
+        batch = PromptBatch(
             torch.tensor([ids], device=writer.device),
             torch.tensor([len(ids)], device=writer.device),
             torch.tensor([len(prefix)], device=writer.device),
@@ -82,14 +90,14 @@ def one_by_one(writer: Writer, template: Template, inputs: Inputs, rows: np.ndar
     return np.array(kept, np.float32)
 
 
-def layers_of(writer: Writer) -> list[tuple[int, int]]:
+def layers_of(writer: HardNegativeEncoder) -> list[tuple[int, int]]:
     """(in, out) of every linear layer that each token passes; adapters are folded in, a pooler is not used."""
     named = writer.inner.named_modules()
     found = [(n, m) for n, m in named if isinstance(m, torch.nn.Linear) and "lora_" not in n and "pooler" not in n]
     return [(module.in_features, module.out_features) for _, module in found]
 
 
-def operations(writer: Writer, lengths: np.ndarray) -> float:
+def operations(writer: HardNegativeEncoder, lengths: np.ndarray) -> float:
     """Floating-point operations of reading prompts whole: two a weight and token, and attention's two products."""
     config = writer.inner.config.get_text_config()
     linear = 2 * sum(a * b for a, b in layers_of(writer)) * int(lengths.sum())
@@ -97,7 +105,7 @@ def operations(writer: Writer, lengths: np.ndarray) -> float:
     return float(linear + 4 * width * config.num_hidden_layers * int(np.square(lengths).sum()))
 
 
-def matrix_rate(writer: Writer, tokens: int) -> float:
+def matrix_rate(writer: HardNegativeEncoder, tokens: int) -> float:
     """Operations a second of the products of all layers with a batch of so many tokens; the best of three rounds."""
     shapes, best = layers_of(writer), 0.0
     rows = {size: torch.randn(tokens, size, device=writer.device) for size, _ in shapes}
@@ -110,13 +118,18 @@ def matrix_rate(writer: Writer, tokens: int) -> float:
     return best
 
 
-def lengths_of(template: Template, inputs: Inputs) -> np.ndarray:
+def lengths_of(template: Template, inputs: PairInputs) -> np.ndarray:
     tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
     return tokens.prefix_lengths[inputs.pairs.users] + tokens.suffix_lengths[inputs.pairs.items]
 
 
 def turns(
-    writer: Writer, template: Template, inputs: Inputs, config: SynthesisConfig, alone: int, repeats: int
+    writer: HardNegativeEncoder,
+    template: Template,
+    inputs: PairInputs,
+    config: SynthesisConfig,
+    alone: int,
+    repeats: int,
 ) -> tuple[list[Turn], float]:
     """Every turn's rates, and the largest difference between the two ways' vectors; a short round warms up."""
     rows = np.sort(np.random.default_rng(0).permutation(len(inputs.pairs))[:alone])
@@ -128,7 +141,7 @@ def turns(
         theirs = one_by_one(writer, template, inputs, rows)
         middle = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            path = synthesise(writer, template, inputs, Path(folder), config)
+            path = synthesize(writer, template, inputs, Path(folder), config)
             end = time.perf_counter()
             ours = np.load(path, allow_pickle=False)[rows].astype(np.float32)
         difference = float(np.maximum(difference, np.abs(ours - theirs).max()))  # NaN stays
@@ -174,7 +187,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    writer, template = load(given.tuned, base(given.base, device=given.device))
+    writer, template = load_tuned(given.tuned, base_model(given.base, device=given.device))
     writer.fold()
     inputs = inputs_of(given.split, given.profiles, given.labels, given.pairs)
     config = SynthesisConfig(batch_size=given.batch_size)

@@ -25,8 +25,8 @@ from machine import load, machine
 from hardneg.data import Interactions
 from hardneg.data import split as splits
 from hardneg.random import generator
-from hardneg.trees import TreesConfig, grow, jaccard_graph, spectral_embedding
-from hardneg.trees.folder import shape
+from hardneg.trees import TreesConfig, build_tree, jaccard_graph, spectral_embedding
+from hardneg.trees.trees_folder import shape
 from hardneg.types import Floats, Indices
 
 MEAN_HISTORY = 12
@@ -61,7 +61,7 @@ def made_up_vectors(n_items: int, rng: np.random.Generator) -> Floats:
 
 def measure(what: str) -> None:
     """One size or one split; what it took as a line of JSON."""
-    train = interactions(int(what), np.random.default_rng(0)) if what.isdigit() else splits.read(Path(what)).train
+    train = interactions(int(what), np.random.default_rng(0)) if what.isdigit() else splits.read_split(Path(what)).train
     vectors = made_up_vectors(train.n_items, np.random.default_rng(1))
     config, seconds, before = TreesConfig(), dict[str, float](), peak()
     warm()
@@ -76,8 +76,8 @@ def measure(what: str) -> None:
 
     graph = timed("item graph", lambda: jaccard_graph(train, config.graph, generator(0, "benchmark")))
     points = timed("eigenvectors", lambda: spectral_embedding(graph.weights, config.embedding_size, seed=0)).points
-    codes = timed("structural tree", lambda: grow(points, config.tree, seed=0))
-    semantic = timed("semantic tree", lambda: grow(vectors, config.tree, seed=0))
+    codes = timed("structural tree", lambda: build_tree(points, config.tree, seed=0))
+    semantic = timed("semantic tree", lambda: build_tree(vectors, config.tree, seed=0))
     print(
         json.dumps(
             {
@@ -99,7 +99,7 @@ def warm() -> None:
     train = interactions(2000, np.random.default_rng(0))
     config = TreesConfig()
     graph = jaccard_graph(train, config.graph, generator(0, "benchmark"))
-    grow(spectral_embedding(graph.weights, 8, seed=0).points, config.tree, seed=0)
+    build_tree(spectral_embedding(graph.weights, 8, seed=0).points, config.tree, seed=0)
 
 
 def peak() -> float:

@@ -60,7 +60,7 @@ def brief(frame: pl.DataFrame, masked: pl.DataFrame, rows: Sequence[str]) -> str
     if lacking:
         raise ConfigError(f"--rows: found {', '.join(lacking)}, expected some of {'; '.join(known)}")
     base = next(row for row, values in known.items() if values["relative"] is None)
-    labels = [tables.label(name) for name in METRICS]
+    labels = [tables.metric_label(name) for name in METRICS]
     versus = [f"{labels[0]} vs {base} [95 %]", "p (Holm)", f"{labels[1]} vs {base}, p (Holm)"]
     headers = ["row", "seeds", *labels, *versus, f"{labels[0]} under the RELEASED MASK (not honest)"]
     return tables.markdown(headers, [line(known[row], *released[row]) for row in rows or known])

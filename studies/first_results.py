@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 
 from hardneg import pipeline, studies
-from hardneg.evaluation import compare, holm
-from hardneg.models import LightGCNConfig
-from hardneg.negatives import DNS, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
+from hardneg.evaluation import compare_methods, holm
+from hardneg.mining import RetrievalConfig
+from hardneg.models import LightGCN
 from hardneg.report import tables
+from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.text import encoder
 from hardneg.training import FitConfig
 
@@ -39,14 +40,14 @@ def rows(name: str, split: Path, out: Path) -> list[studies.Row]:
     retrieved, noise = out / "retrieved", out / "random"
 
     def row(label: str, sampler: SamplerConfig, negatives: Path | None = None) -> studies.Row:
-        config = pipeline.RunConfig(model=LightGCNConfig(), sampler=sampler, fit=fit)
+        config = pipeline.RunConfig(model=LightGCN(), sampler=sampler, fit=fit)
         return studies.Row(label, config, negatives)
 
     found = [row("uniform", Uniform()), row("DNS", DNS(candidates=10)), row("MixGCF", MixGCF(candidates=16))]
     if name == "sports":  # no item texts
         return found
     pipeline.profile(split, out / "profiles")
-    pipeline.mine_retrieved(split, out / "profiles", retrieved, Retrieved(), encoder(), progress)
+    pipeline.mine_retrieved(split, out / "profiles", retrieved, RetrievalConfig(), encoder(), progress)
     pipeline.mine_random(split, retrieved, noise, seed=0)
     for suffix, match in (("", False), (", norms matched", True)):
         sampler = Semantic(match_norm=match)
@@ -55,19 +56,23 @@ def rows(name: str, split: Path, out: Path) -> list[studies.Row]:
     return found
 
 
-def against_controls(measured: list[tables.Measured]) -> str:
+def against_controls(measured: list[tables.MethodScores]) -> str:
     """Each text row against its random-vector control, Holm over these comparisons."""
     found = {row.name: row for row in measured}
     pairs = [(name, name.replace("retrieved, MiniLM", "random vectors, control")) for name in found if "MiniLM" in name]
     if not pairs:
         return ""
-    gains = [compare(found[text].values[METRICS[0]], found[control].values[METRICS[0]]) for text, control in pairs]
+    gains = [
+        compare_methods(found[text].values[METRICS[0]], found[control].values[METRICS[0]]) for text, control in pairs
+    ]
     adjusted = holm([gain.p for gain in gains])
     cells = [
         [text, f"{g.relative:+.1%} [{g.relative_low:+.1%}, {g.relative_high:+.1%}]", tables.p_text(p)]
         for (text, _), g, p in zip(pairs, gains, adjusted, strict=True)
     ]
-    return "\n" + tables.markdown(["row", f"{tables.label(METRICS[0])} vs its control [95 %]", "p (Holm)"], cells)
+    return "\n" + tables.markdown(
+        ["row", f"{tables.metric_label(METRICS[0])} vs its control [95 %]", "p (Holm)"], cells
+    )
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ For the released path codes, for trees of our own (folders by `hardneg trees`), 
 recorded labels are *built with held-out data*: their users are the test users, and the 3,754 candidates that are held out
 have no label; these are left out here. Always saying positive has the accuracy of the base rate and a kappa of 0.
 
-The rule's threshold comes from hidden train items (`negatives.judges.calibrate`), never from the labels; the last column
+The rule's threshold comes from hidden train items (`judging.calibrate`), never from the labels; the last column
 is the largest kappa that any threshold would have reached, for which the labels were looked at. Writes
 studies/results/judge_agreement.md.
 """
@@ -22,11 +22,18 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from hardneg.data import Split
 from hardneg.data import split as splits
-from hardneg.negatives.judges import Evidence, Labels, RecordedJudge, Rule, RuleJudge, UserCandidates, read_labels
+from hardneg.judging import (
+    JudgeInputs,
+    RecordedJudge,
+    RecordedJudgements,
+    Rule,
+    RuleJudge,
+    UserCandidates,
+    read_judgements,
+)
 from hardneg.random import generator
 from hardneg.report import tables
-from hardneg.trees import Trees, read_released
-from hardneg.trees import folder as trees_folder
+from hardneg.trees import Trees, read_released, trees_folder
 from hardneg.types import Flags, Floats
 
 RESULTS = Path(__file__).parent / "results" / "judge_agreement.md"
@@ -53,7 +60,7 @@ def code_sets(data: Split, release: Path, own: list[Path]) -> Iterator[tuple[str
     )
     yield "released", found
     for folder in own:
-        yield f"ours, {folder.name}", trees_folder.read(folder, data.train.n_items)
+        yield f"ours, {folder.name}", trees_folder.read_trees(folder, data.train.n_items)
     rng = generator(0, "shuffled codes")
     yield "released, shuffled", found.shuffled(rng)
 
@@ -93,14 +100,14 @@ def main() -> None:
     )
     parser.add_argument("--trees", type=Path, nargs="*", default=[], help="trees folders of the same split")
     given = parser.parse_args()
-    data = splits.read(given.split)
-    recorded = Labels.of(read_labels(given.release), data, [])
+    data = splits.read_split(given.split)
+    recorded = RecordedJudgements.of(read_judgements(given.release), data, [])
     found = recorded.candidates()
     labels = RecordedJudge(recorded, []).probabilities(found.users, found.items)
     rows = []
     for name, codes in code_sets(data, given.release, given.trees):
         for by in ("levels", "share"):
-            judge = Rule(by=by).build(Evidence(data, codes))
+            judge = Rule(by=by).build(JudgeInputs(data, codes))
             assert isinstance(judge, RuleJudge)
             for row in by_length(judge, found, labels):
                 if row[0] == "all" or "shuffled" not in name:

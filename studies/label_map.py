@@ -22,21 +22,30 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hardneg.artifacts import manifest_of
-from hardneg.cli.shell import bars
-from hardneg.config import parse
+from hardneg.artifacts import read_manifest
+from hardneg.cli.common import bars
+from hardneg.config import parse_config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
-from hardneg.diagnostics import DrawnLabels, LabelMap, Rivals, compare_maps, draw_further, map_to_labels, rivals_of
+from hardneg.diagnostics import (
+    DrawnLabels,
+    LabelAlternatives,
+    LabelMap,
+    compare_maps,
+    draw_more_labels,
+    label_alternatives,
+    map_to_labels,
+)
 from hardneg.errors import DataError
 from hardneg.finetuning import TuningConfig
 from hardneg.finetuning.folder import HELD_OUT, tuned_on
-from hardneg.negatives import labels, mined
+from hardneg.mining import labels
 from hardneg.pipeline.labels import made_by
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.tuning import TUNED
 from hardneg.random import generator
 from hardneg.report.printers import markdown
+from hardneg.sampling import mined
 from hardneg.types import Flags, Floats, Indices
 
 FIT_ON = {
@@ -79,8 +88,8 @@ def fit_on(arguments: argparse.Namespace, given: labels.Labels, any_held: Indice
     seen = np.zeros(len(free), bool)
     folders = [arguments.tuned] if arguments.fit_on == "tuned" else [arguments.tuned, *arguments.also]
     for folder in folders:
-        settings = manifest_of(folder, TUNED)["config"]["tuning"]
-        config = parse(TuningConfig, settings, where=str(folder))
+        settings = read_manifest(folder, TUNED)["config"]["tuning"]
+        config = parse_config(TuningConfig, settings, where=str(folder))
         seen[tuned_on(folder, config, finite)] = True
     return np.flatnonzero(free & (seen if arguments.fit_on == "tuned" else ~seen))
 
@@ -110,7 +119,7 @@ def gather(
     return Pairs(rows, np.asarray(given.vectors[rows]), vectors, places[: len(fitted)], places[len(fitted) :])
 
 
-def rivals(arguments: argparse.Namespace, split: Split, given: labels.Labels, held: Indices) -> Rivals:
+def rivals(arguments: argparse.Namespace, split: Split, given: labels.Labels, held: Indices) -> LabelAlternatives:
     """Fresh draws where there is a run to draw from, else the stored labels."""
     train, most = split.train, arguments.rivals
     if arguments.run is None:
@@ -120,8 +129,8 @@ def rivals(arguments: argparse.Namespace, split: Split, given: labels.Labels, he
     else:
         embeddings, mixgcf, options = made_by(arguments.split, arguments.run, arguments.labels, train)
         with bars() as bar:
-            pool = draw_further(embeddings, train, mixgcf, options, held, most=most, progress=bar)
-    return rivals_of(held, train.items, pool, most=most, seed=arguments.seed)
+            pool = draw_more_labels(embeddings, train, mixgcf, options, held, most=most, progress=bar)
+    return label_alternatives(held, train.items, pool, most=most, seed=arguments.seed)
 
 
 def frame_of(found: dict[str, LabelMap], widths: dict[str, int]) -> pl.DataFrame:
@@ -151,7 +160,7 @@ def text_of(frame: pl.DataFrame) -> str:
     return markdown(headers, cells)
 
 
-def notes_of(pairs: Pairs, among: Rivals, fresh: bool, fitted: str) -> str:
+def notes_of(pairs: Pairs, among: LabelAlternatives, fresh: bool, fitted: str) -> str:
     counts = among.counts
     chance = np.mean([np.mean(1 / np.arange(1, n + 2)) for n in counts[counts > 0].tolist()] or [np.nan])
     kind = "fresh draws for other pairs" if fresh else "stored labels of other pairs"
@@ -176,14 +185,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="OUT.md and OUT.parquet are written")
     arguments = parser.parse_intermixed_args()
-    split = splits.read(arguments.split)
+    split = splits.read_split(arguments.split)
     hash_of_same_split(arguments.labels, labels.KIND, arguments.split)
-    given = labels.read(arguments.labels, split.train)
+    given = labels.read_labels(arguments.labels, split.train)
     tables, sources = {}, []
     for name, _, folder in (word.rpartition("=") for word in arguments.vectors):
         hash_of_same_split(Path(folder), mined.KIND, arguments.split)
-        tables[name] = mined.read(Path(folder), split.vocabulary, len(split.train)).vectors
-        sources.append(f"{name}: {manifest_of(Path(folder), mined.KIND)['notes']['source']}.")
+        tables[name] = mined.read_negatives(Path(folder), split.vocabulary, len(split.train)).vectors
+        sources.append(f"{name}: {read_manifest(Path(folder), mined.KIND)['notes']['source']}.")
     held, any_held = held_out([arguments.tuned, *arguments.also], arguments.split)
     free = fit_on(arguments, given, any_held)
     pairs = gather(split, given, tables, held, free, arguments.fit, arguments.seed)

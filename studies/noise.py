@@ -23,22 +23,23 @@ from pathlib import Path
 import numpy as np
 
 from hardneg import pipeline
-from hardneg.cli.asking import session
-from hardneg.cli.shell import bars
+from hardneg.cli.common import bars
+from hardneg.cli.llm_options import session
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.noise import NoiseConfig
 from hardneg.diagnostics.identification import Identification, against_pairs, against_truth
+from hardneg.judging import suspects
 from hardneg.llm.session import Session
-from hardneg.models import LightGCNConfig, MFConfig, ModelConfig
-from hardneg.negatives import MixGCF, Uniform, suspects
-from hardneg.pipeline import EVALUATION, RunConfig, Sources, SuspectMining, SuspectsUse
+from hardneg.models import MF, LightGCN, ModelConfig
+from hardneg.pipeline import EVALUATION, RunConfig, SuspectInputs, SuspectMining, SuspectsUse
 from hardneg.report import tables
+from hardneg.sampling import MixGCF, Uniform
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
 
-MODELS: dict[str, ModelConfig] = {"LightGCN": LightGCNConfig(hops=3), "MF": MFConfig()}
+MODELS: dict[str, ModelConfig] = {"LightGCN": LightGCN(hops=3), "MF": MF()}
 JUDGES = ("rule", "random", "all")
 ASKING = ("llm", "llm-logprob", "titles")
 SEES_CODES = ("rule", "llm", "llm-logprob")
@@ -90,15 +91,15 @@ class Condition:
         """Judge -> suspects folder; all judge the same candidates."""
         run, trees = self.folder / "uniform-seed0", self.folder / "trees"
         pipeline.train(self.split, run, self.config(sampler=Uniform()))
-        pipeline.grow_trees(self.split, trees, TreesConfig(), run=run)
+        pipeline.build_trees(self.split, trees, TreesConfig(), run=run)
         asked = () if self.asking is None else self.asking.judges
         folders = {judge: self.folder / f"suspects-{judge}" for judge in (*JUDGES, *asked)}
         for judge, out in folders.items():
             model = self.asking.session if self.asking is not None and judge in asked else None
-            sources = Sources(run, trees if judge in SEES_CODES else None, model)
+            sources = SuspectInputs(run, trees if judge in SEES_CODES else None, model)
             rate = {"rate": pipeline.rate_of(folders["rule"], self.split)} if judge == "random" else {}
             mining = SuspectMining.model_validate({"judge": {"kind": judge, **rate}})
-            pipeline.mine_suspects(self.split, out, sources, mining)
+            pipeline.identify_suspects(self.split, out, sources, mining)
         return folders
 
     def config(self, **more: object) -> RunConfig:
@@ -122,10 +123,10 @@ class Condition:
 
 def identified(condition: Condition, truth: Path, folders: dict[str, Path]) -> Iterator[list[str]]:
     """Lines of the first table."""
-    data, likes = splits.read(condition.split), pipeline.truth_of(truth, condition.split)
-    hidden = noises.read(condition.split).hidden if condition.noise.hidden else None
+    data, likes = splits.read_split(condition.split), pipeline.truth_of(truth, condition.split)
+    hidden = noises.read_noise(condition.split).hidden if condition.noise.hidden else None
     for judge, folder in folders.items():
-        judged = suspects.read(folder, data)
+        judged = suspects.read_suspects(folder, data)
         if hidden is not None:
             yield [*condition.cells, judge, "hidden pairs", *figures(against_pairs(judged, hidden))]
         yield [*condition.cells, judge, "truth", *figures(against_truth(judged, likes, data.train))]
@@ -153,7 +154,7 @@ def conditions(given: argparse.Namespace, asking: Asking | None) -> Iterator[Con
             noise = NoiseConfig(false_positives=added, hidden=hidden)
             condition = Condition(given.split, given.work, noise, model, given.epochs, given.seeds, asking)
             if condition.split != given.split:
-                pipeline.noise(given.split, condition.split, noise)
+                pipeline.add_noise(given.split, condition.split, noise)
             yield condition
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from hardneg import pipeline
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
-from hardneg.negatives import suspects
-from hardneg.pipeline.judging import top_candidates
-from hardneg.pipeline.serving import require_split_of
+from hardneg.judging import suspects
+from hardneg.pipeline.inference import require_split_of
+from hardneg.pipeline.suspects import top_candidates
 from hardneg.report import tables
 
 
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=20)
     parser.add_argument("--out", type=Path, help="Also write the table here.")
     given = parser.parse_args()
-    data = splits.read(given.split)
-    pairs = suspects.read(given.suspects, data).above().pairs(data.train)
+    data = splits.read_split(given.split)
+    pairs = suspects.read_suspects(given.suspects, data).above().pairs(data.train)
     found: dict[str, list[float]] = {}
     for run in given.runs:
         require_split_of(run, given.split)

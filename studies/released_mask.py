@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from hardneg.data import split as splits
-from hardneg.data.sources.dtlns import added_pairs
-from hardneg.evaluation import evaluate, inner_product
+from hardneg.data.readers.dtlns import added_pairs
+from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.evaluation.released import WARNING, released_mask
 from hardneg.pipeline import read_run
-from hardneg.pipeline.serving import require_split_of
+from hardneg.pipeline.inference import require_split_of
 from hardneg.report import tables
 
 METRICS = ("ndcg@20", "recall@20", "ndcg@10", "recall@10")
@@ -33,22 +33,22 @@ def main() -> None:
     given = parser.parse_args()
     for run in given.runs:
         require_split_of(run, given.split)
-    data = splits.read(given.split)
+    data = splits.read_split(given.split)
     offset = data.train.n_users if given.item_offset is None else given.item_offset
-    added, ledger = added_pairs(given.enhanced, data, item_offset=offset)
+    added, row_report = added_pairs(given.enhanced, data, item_offset=offset)
     mask = released_mask(data.train, added, data.valid, data.test)
     values = np.zeros((2, len(given.runs), len(METRICS)))
     for number, folder in enumerate(given.runs):
         score = inner_product(read_run(folder).embeddings)
         for row, masked in enumerate((data.train, mask.pairs)):
-            means = evaluate(score, data.test, masked, metrics=METRICS).means()
+            means = evaluate_scores(score, data.test, masked, metrics=METRICS).means()
             values[row, number] = [means[name] for name in METRICS]
         print(f"{folder}: done", flush=True)
     honest, released = values.mean(axis=1)
     lifts = values[1] / values[0] - 1
     cells = [
         [
-            tables.label(name),
+            tables.metric_label(name),
             f"{honest[k]:.4f}",
             f"{released[k]:.4f}",
             f"{released[k] / honest[k] - 1:+.1%}",
@@ -58,7 +58,7 @@ def main() -> None:
     ]
     headers = ["", "honest mask", "RELEASED MASK (not honest)", "the mask alone adds", "by run"]
     counted = f"{mask.added:,} added positives are masked, {mask.spared:,} were held out and are not; {len(given.runs)} run(s)."
-    text = f"**{WARNING}.**\n\n{tables.markdown(headers, cells)}\n{counted}\n" + "".join(f"\n{e}\n" for e in ledger)
+    text = f"**{WARNING}.**\n\n{tables.markdown(headers, cells)}\n{counted}\n" + "".join(f"\n{e}\n" for e in row_report)
     print(text)
     if given.out is not None:
         given.out.write_text(text, encoding="utf-8")

@@ -16,9 +16,10 @@ import torch
 from hardneg import api
 from hardneg.data import split as splits
 from hardneg.data.split import Split
-from hardneg.models import LightGCNConfig
-from hardneg.negatives import DNS, Mined, MixGCF, SamplerConfig, Semantic, Uniform, controls, mined, random_like
+from hardneg.mining import controls
+from hardneg.models import LightGCN
 from hardneg.random import generator
+from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerConfig, Semantic, Uniform, mined, random_like
 from hardneg.training import FitConfig
 
 FROZEN = {"without_alignment": True, "detach_projector": True}
@@ -33,11 +34,11 @@ REMEDIES: dict[str, dict[str, object]] = {
 }
 
 
-def values(data: Split, sampler: SamplerConfig, vectors: Mined | None, fit: FitConfig, seeds: int) -> str:
+def values(data: Split, sampler: SamplerConfig, vectors: MinedNegatives | None, fit: FitConfig, seeds: int) -> str:
     """Mean and standard deviation of the best look at the validation pairs."""
     found = []
     for seed in range(seeds):
-        model = LightGCNConfig(hops=3).build(data.train, seed=seed)
+        model = LightGCN(hops=3).build(data.train, seed=seed)
         trained = api.fit(model, data, sampler=sampler, mined=vectors, config=fit.model_copy(update={"seed": seed}))
         found.append(trained.progressed.best_value)
     return f"{np.mean(found):.4f} ± {np.std(found):.4f}"
@@ -54,8 +55,8 @@ def main() -> None:
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.1])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = splits.read(arguments.split)
-    written = mined.read(arguments.negatives, data.vocabulary, len(data.train))
+    data = splits.read_split(arguments.split)
+    written = mined.read_negatives(arguments.negatives, data.vocabulary, len(data.train))
     order = generator(0, "shuffled pairs").permutation(len(data.train))
     kinds = {
         "written": written,

@@ -36,27 +36,28 @@ import torch
 from sklearn.linear_model import RidgeCV
 
 from hardneg import artifacts, pipeline
-from hardneg.config import parse
+from hardneg.config import parse_config
 from hardneg.data import split as splits
 from hardneg.diagnostics import mean_cosine
 from hardneg.finetuning import (
-    Judged,
-    Space,
-    Spaces,
+    EmbeddingSpace,
+    EmbeddingSpaces,
+    HardNegativeEncoder,
+    HeldOutScore,
     SynthesisConfig,
     Template,
-    Writer,
-    base,
-    judge,
-    load,
-    open_writer,
-    written,
+    base_model,
+    encode_for_scoring,
+    load_tuned,
+    open_encoder_model,
+    score_held_out,
 )
-from hardneg.finetuning.sets import drawn
-from hardneg.models import AnchorConfig, LightGCNConfig, MFConfig
-from hardneg.negatives import LabelOptions, MixGCF, labels
-from hardneg.pipeline import DataSet, FinetuneConfig, RunConfig
-from hardneg.pipeline.places import text_places
+from hardneg.finetuning.pooling import draw_pairs
+from hardneg.mining import LabelOptions, labels
+from hardneg.models import MF, AnchorConfig, LightGCN
+from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
+from hardneg.pipeline.text_projection import text_projection
+from hardneg.sampling import MixGCF
 from hardneg.text import TextEncoder, encoder
 from hardneg.training import FitConfig
 from hardneg.types import Floats, Indices, Progress
@@ -112,17 +113,17 @@ class Study:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given, self.work = given, given.work
-        self.source = base(given.base)
+        self.source = base_model(given.base)
 
     @cached_property
     def order(self) -> Indices:
         """Pair rows of the target: natives tune on the front, all are judged on the back."""
-        given, n = self.given, len(splits.read(self.given.target).train)
+        given, n = self.given, len(splits.read_split(self.given.target).train)
         if (wanted := given.tuning_pairs + given.fitted + given.judged) > n:
             sys.exit(
                 f"{given.target} has {n} train pairs, expected {wanted}; lower --tuning-pairs, --fitted or --judged"
             )
-        return drawn(n)
+        return draw_pairs(n)
 
     @property
     def fitted(self) -> Indices:
@@ -132,30 +133,30 @@ class Study:
     def judged(self) -> Indices:
         return self.order[len(self.order) - self.given.judged :]
 
-    def dataset(self, split: Path, space: str) -> DataSet:
+    def dataset(self, split: Path, space: str) -> TuningSet:
         """Profiles and labels of a split in a space: raw, anchored or onto."""
         at = self.work / split.name
         pipeline.profile(split, at / "profiles")
         if space != "raw":
-            n_items = splits.read(split).train.n_items
-            pipeline.encode(split, at / "profiles", at / "vectors", ItemsAlone(encoder(), n_items))
+            n_items = splits.read_split(split).train.n_items
+            pipeline.encode_split_texts(split, at / "profiles", at / "vectors", ItemsAlone(encoder(), n_items))
         anchored = space == "anchored"
         run = at / ("run-anchored" if anchored else "run")
         pipeline.train(split, run, self._run(anchored=anchored), anchor=at / "vectors" if anchored else None)
         onto = at / "vectors" if space == "onto" else None
-        pipeline.label(split, run, at / f"labels-{space}", LabelOptions(), onto=onto)
-        return DataSet(split, at / "profiles", at / f"labels-{space}")
+        pipeline.draw_label_folder(split, run, at / f"labels-{space}", LabelOptions(), onto=onto)
+        return TuningSet(split, at / "profiles", at / f"labels-{space}")
 
-    def turned(self, space: str) -> DataSet:
+    def turned(self, space: str) -> TuningSet:
         """The target in a space that was turned at random."""
         plain = self.dataset(self.given.target, space)
         out = plain.labels.with_name(f"{plain.labels.name}-turned")
         pipeline.turn_labels(plain.split, plain.labels, out, seed=1)
-        return DataSet(plain.split, plain.profiles, out)
+        return TuningSet(plain.split, plain.profiles, out)
 
     def _run(self, *, anchored: bool) -> RunConfig:
         given = self.given
-        backbone = {"mf": MFConfig, "lightgcn": LightGCNConfig}[given.model]
+        backbone = {"mf": MF, "lightgcn": LightGCN}[given.model]
         return RunConfig(
             model=backbone(embedding_size=given.embedding_size),
             sampler=MixGCF(candidates=16),
@@ -182,23 +183,25 @@ class Study:
                 "patience": 99,
             },
         }
-        found: FinetuneConfig = parse(FinetuneConfig, values, where="studies/transfer.py")
+        found: FinetuneConfig = parse_config(FinetuneConfig, values, where="studies/transfer.py")
         return found
 
-    def tuned(self, name: str) -> tuple[Writer, Template]:
+    def tuned(self, name: str) -> tuple[HardNegativeEncoder, Template]:
         """A way's model."""
         way, given = WAYS[name], self.given
         if way.tuned == "nothing":
-            shown, own = pipeline.levelled_of(self.dataset(given.target, way.space))
-            spaces = Spaces(Space.of(shown.users), Space.of(shown.items), Space.of(own))
+            shown, own = pipeline.rescaled_inputs(self.dataset(given.target, way.space))
+            spaces = EmbeddingSpaces(
+                EmbeddingSpace.of(shown.users), EmbeddingSpace.of(shown.items), EmbeddingSpace.of(own)
+            )
             template = Template(self.source.tokenizer(), self.config(way).template)
-            return open_writer(self.source, self.config(way).model, spaces=spaces), template
+            return open_encoder_model(self.source, self.config(way).model, spaces=spaces), template
         splits_of = [given.target] if way.tuned == "target" else given.sources
         sets, out = [self.dataset(split, way.space) for split in splits_of], self.work / "tuned" / name
         pipeline.finetune_pooled(sets, out, self.source, self.config(way), said(name), pairs_each=given.tuning_pairs)
-        return load(out, self.source)
+        return load_tuned(out, self.source)
 
-    def vectors(self, name: str, model: tuple[Writer, Template], target: DataSet) -> Floats:
+    def vectors(self, name: str, model: tuple[HardNegativeEncoder, Template], target: TuningSet) -> Floats:
         """Vectors of the fitted and of the judged pairs, kept in a folder."""
         out = self.work / VECTORS.replace(" ", "-") / f"{name}-{target.labels.name}"
         tuned = self.work / "tuned" / name
@@ -208,11 +211,11 @@ class Study:
             "model": artifacts.folder_hash(tuned) if tuned.is_dir() else self.source.identity(),
         }
         settings = {"fitted": self.given.fitted, "judged": self.given.judged, "way": repr(self.config(WAYS[name]))}
-        if not artifacts.finished(out, artifacts.key_of(VECTORS, settings, inputs)):
-            shown, _ = pipeline.levelled_of(target)
+        if not artifacts.is_finished(out, artifacts.artifact_key(VECTORS, settings, inputs)):
+            shown, _ = pipeline.rescaled_inputs(target)
             rows = np.concatenate([self.fitted, self.judged])
             with artifacts.writing(out, VECTORS, settings, inputs) as folder:
-                np.save(folder / "vectors.npy", written(*model, shown, rows))
+                np.save(folder / "vectors.npy", encode_for_scoring(*model, shown, rows))
         return np.asarray(np.load(out / "vectors.npy"))
 
     def row(self, name: str) -> dict[str, object]:
@@ -239,18 +242,18 @@ class Study:
         if given.write_all and way.tuned != "nothing":
             tuned, out = self.work / "tuned" / name, self.work / "negatives" / name
             target = (plain.split, plain.profiles, plain.labels)
-            pipeline.mine_synthesised(*target, tuned, out, self.source, SynthesisConfig(), said(name))
+            pipeline.synthesize_negatives(*target, tuned, out, self.source, SynthesisConfig(), said(name))
         return line
 
-    def told(self, target: DataSet) -> tuple[Floats, Floats]:
+    def told(self, target: TuningSet) -> tuple[Floats, Floats]:
         """Labels of the fitted and of the judged pairs, and their positives' embeddings, levelled."""
-        shown, own = pipeline.levelled_of(target)
+        shown, own = pipeline.rescaled_inputs(target)
         rows = np.concatenate([self.fitted, self.judged])
         return own[rows], shown.items[shown.pairs.items[rows]]
 
-    def measured(self, writer: Writer, vectors: Floats, own: Floats, positives: Floats) -> Judged:
+    def measured(self, writer: HardNegativeEncoder, vectors: Floats, own: Floats, positives: Floats) -> HeldOutScore:
         first = self.given.fitted
-        return judge(
+        return score_held_out(
             writer,
             vectors[first:],
             own[first:],
@@ -269,7 +272,7 @@ class Study:
 
     def without_a_model(self) -> dict[str, object]:
         """What the same ridge map makes of [e_u, e_v] alone."""
-        shown, own = pipeline.levelled_of(self.dataset(self.given.target, "raw"))
+        shown, own = pipeline.rescaled_inputs(self.dataset(self.given.target, "raw"))
         rows = np.concatenate([self.fitted, self.judged])
         both = np.concatenate([shown.users[shown.pairs.users[rows]], shown.items[shown.pairs.items[rows]]], axis=1)
         return {"way": "[e_u, e_v]", "tuned on": "nothing", "cosine": self.cosine(both, own[rows])}
@@ -277,11 +280,11 @@ class Study:
     def spaces(self, split: Path) -> dict[str, object]:
         """What a set's backbones are worth, and how near their items are to the texts."""
         sets = {space: self.dataset(split, space) for space in ("raw", "onto", "anchored")}
-        train = splits.read(split).train
-        places = text_places(self.work / split.name / "vectors", train.n_items, self.given.embedding_size)
+        train = splits.read_split(split).train
+        places = text_projection(self.work / split.name / "vectors", train.n_items, self.given.embedding_size)
         line: dict[str, object] = {"set": split.name, "items": train.n_items, "train pairs": len(train)}
         for space, one in sets.items():
-            line[f"cosine with texts, {space}"] = mean_cosine(labels.read(one.labels, train).items, places)
+            line[f"cosine with texts, {space}"] = mean_cosine(labels.read_labels(one.labels, train).items, places)
         for run in ("run", "run-anchored"):
             curves = pl.read_parquet(self.work / split.name / run / "metrics.parquet")
             valid = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == "recall@20"))

@@ -24,21 +24,21 @@ import torch
 from torch import Tensor, nn
 
 from hardneg.api import fit as fit_and_validate
-from hardneg.config import overrides, parse
+from hardneg.config import overrides, parse_config
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
-from hardneg.diagnostics import LossGradients, NearestItems, loss_gradients, nearest_catalogue_items, spread
+from hardneg.diagnostics import LossGradients, NearestItems, embedding_spread, loss_gradients, nearest_catalogue_items
 from hardneg.diagnostics.loss_gradients import BPR, PROJECTOR, TERMS
 from hardneg.errors import DataError
-from hardneg.evaluation import evaluate, inner_product
+from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Backbone
-from hardneg.negatives import Ingredients, Mined, Semantic, Uniform, UniformCandidates, given
-from hardneg.negatives.semantic import MEASURED, SemanticSampler
 from hardneg.pipeline import RunConfig
 from hardneg.pipeline.training import run_inputs
 from hardneg.random import Stream, generator
 from hardneg.report.printers import NONE, markdown
+from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates, sampler_inputs
+from hardneg.sampling.semantic import MEASURED, SemanticSampler
 from hardneg.training import Fitted, fit
 from hardneg.types import Batch, Embeddings, Floats, Negatives
 
@@ -110,7 +110,9 @@ class Looking:
     def _nearest(self) -> tuple[NearestItems, float]:
         items = self.model().final_items.numpy()
         held_out = union(self.split.valid, self.split.test)
-        return nearest_catalogue_items(projected(self.sampler), self.split.train, held_out, items), spread(items)
+        return nearest_catalogue_items(projected(self.sampler), self.split.train, held_out, items), embedding_spread(
+            items
+        )
 
 
 def projected(sampler: SemanticSampler) -> Floats:
@@ -139,16 +141,16 @@ class Trained:
         return [self.name, self.form, str(epoch)]
 
 
-def looked_at(split: Split, mined: Mined, name: str, form: str, config: RunConfig) -> Trained:
+def looked_at(split: Split, mined: MinedNegatives, name: str, form: str, config: RunConfig) -> Trained:
     """Train all epochs, with a look at the end of the first, middle and last."""
     settings = config.fit.model_copy(update={"patience": config.fit.epochs})
     model = config.model.build(split.train, seed=settings.seed)
-    sampler = config.sampler.build(Ingredients(_size(model), mined, settings.seed))
+    sampler = config.sampler.build(SamplerInputs(_size(model), mined, settings.seed))
     epochs = sorted({1, (settings.epochs + 1) // 2, settings.epochs})
     looking = Looking(model, sampler, split, config, epochs)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
-        return evaluate(inner_product(embeddings), split.valid, split.train, metrics=(RECALL, "ndcg@20")).means()
+        return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=(RECALL, "ndcg@20")).means()
 
     source = UniformCandidates(split.train)
     fitted = fit(model, split.train, sampler, source, settings, validate=validate, observers=[looking])
@@ -159,11 +161,11 @@ def _size(model: Backbone) -> int:
     return model.final_size
 
 
-def swept(split: Split, config: RunConfig, mined: Mined | None = None) -> list[str]:
+def swept(split: Split, config: RunConfig, mined: MinedNegatives | None = None) -> list[str]:
     """Validation Recall@20 and the spread of the item table, both at the best epoch of a run."""
     model = config.model.build(split.train, seed=config.fit.seed)
     fitted = fit_and_validate(model, split, sampler=config.sampler, mined=mined, config=config.fit)
-    return [f"{_best(fitted):.4f}", f"{spread(fitted.embeddings.final_items.numpy()):.2f}"]
+    return [f"{_best(fitted):.4f}", f"{embedding_spread(fitted.embeddings.final_items.numpy()):.2f}"]
 
 
 def _best(fitted: Fitted) -> float:
@@ -205,7 +207,7 @@ def nearest_table(runs: list[Trained]) -> str:
     return markdown(["negatives", "form", "epoch", *headers], lines)
 
 
-def sweep_table(split: Split, folders: Mapping[str, Mined], config: RunConfig, alphas: Sequence[float]) -> str:
+def sweep_table(split: Split, folders: Mapping[str, MinedNegatives], config: RunConfig, alphas: Sequence[float]) -> str:
     lines = []
     for alpha in alphas:
         here, cells = with_sampler(config, alpha=alpha), list[str]()
@@ -233,7 +235,9 @@ def tables(runs: list[Trained]) -> list[str]:
     return [*texts, nearest_table(runs)]
 
 
-def report(split: Split, folders: Mapping[str, Mined], config: RunConfig, arguments: argparse.Namespace) -> str:
+def report(
+    split: Split, folders: Mapping[str, MinedNegatives], config: RunConfig, arguments: argparse.Namespace
+) -> str:
     runs = []
     for name, mined in folders.items():
         for form in arguments.forms:
@@ -247,11 +251,11 @@ def report(split: Split, folders: Mapping[str, Mined], config: RunConfig, argume
     return "\n\n".join(text.strip() for text in texts) + "\n"
 
 
-def mined_from(split_folder: Path, split: Split, folder: Path) -> Mined:
+def mined_from(split_folder: Path, split: Split, folder: Path) -> MinedNegatives:
     """Read a negatives folder; refuse another split's, and neighbours."""
     run_inputs(split_folder, folder)
-    found = given.read(folder, split)
-    if not isinstance(found, Mined):
+    found = sampler_inputs.read_sampler_input(folder, split)
+    if not isinstance(found, MinedNegatives):
         raise DataError(f"{folder} holds neighbours, expected negatives; make them with `hardneg mine`")
     return found
 
@@ -275,9 +279,9 @@ def main() -> None:
         parser.error(f"found {' '.join(arguments.negatives)}, expected NAME=FOLDER ...")
     values = overrides(["model.kind=lightgcn", "sampler.kind=semantic", "fit.epochs=60", *arguments.set])
     torch.set_num_threads(1)
-    split = splits.read(arguments.split)
+    split = splits.read_split(arguments.split)
     folders = {name: mined_from(arguments.split, split, Path(folder)) for name, _, folder in named}
-    text = report(split, folders, parse(RunConfig, values, where="--set"), arguments)
+    text = report(split, folders, parse_config(RunConfig, values, where="--set"), arguments)
     print(text)
     if arguments.out:
         arguments.out.write_text(text, encoding="utf-8")

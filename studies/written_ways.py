@@ -16,9 +16,9 @@ import polars as pl
 
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
-from hardneg.diagnostics.grounded import false_negatives_by_way, named_false_negatives
-from hardneg.negatives.ways import compare_ways
-from hardneg.negatives.written import GROUNDING
+from hardneg.diagnostics.named_negatives import false_negatives_by_way, named_false_negatives
+from hardneg.mining.generated import GROUNDING
+from hardneg.mining.grounding_comparison import compare_grounding
 from hardneg.random import generator
 
 WAYS = ("raw", "grounded", "constrained")
@@ -26,12 +26,12 @@ SHARES = ("in_catalogue", "already_chosen", "suspect", "coverage", "false_negati
 
 
 def table(split_folder: Path, folder: Path, truth_folder: Path | None) -> pl.DataFrame:
-    split = splits.read(split_folder)
+    split = splits.read_split(split_folder)
     groundings = {way: pl.read_parquet(folder / way / GROUNDING) for way in WAYS if (folder / way).is_dir()}
-    found = compare_ways(groundings, len(split.train))
+    found = compare_grounding(groundings, len(split.train))
     if truth_folder is None:
         return found
-    truth = truths.read(truth_folder).numbered_as(split.vocabulary)
+    truth = truths.read_truth(truth_folder).numbered_as(split.vocabulary)
     liked = false_negatives_by_way(groundings, split, truth)
     items = generator(0, "uniform items beside named ones").integers(split.train.n_items, size=len(split.train))
     fresh = ~split.train.contains(split.train.users, items)

@@ -57,7 +57,7 @@ def seen() -> Interactions:
 @pytest.fixture(scope="session")
 def store() -> tuple[Split, Truth]:
     """A small simulated store, split, with its truth in the split's numbering."""
-    dataset, truth = simulate.simulate(SMALL)
+    dataset, truth = simulate.simulate_store(SMALL)
     split = make_split(dataset, SplitConfig(train=0.7, valid=0.1, test=0.2))
     return split, truth.numbered_as(split.vocabulary)
 
@@ -66,7 +66,7 @@ def store() -> tuple[Split, Truth]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """dataset/ and split/ of the small store on disk."""
     root = tmp_path_factory.mktemp("store")
-    simulate.write(root / "dataset", SMALL)
+    simulate.write_simulated(root / "dataset", SMALL)
     pipeline.split(root / "dataset", root / "split", SplitConfig(train=0.7, valid=0.1, test=0.2))
-    assert splits.read(root / "split").train.n_users > 100
+    assert splits.read_split(root / "split").train.n_users > 100
     return root

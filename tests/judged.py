@@ -10,8 +10,8 @@ import polars as pl
 
 from hardneg.data import split as splits
 from hardneg.data.split import Split
-from hardneg.negatives import suspects
-from hardneg.negatives.suspects import Suspects
+from hardneg.judging import suspects
+from hardneg.judging.suspects import Suspects
 
 
 def judged(split: Split, *, per_user: int = 6) -> Suspects:
@@ -24,8 +24,10 @@ def judged(split: Split, *, per_user: int = 6) -> Suspects:
 
 
 def written(out: Path, split_folder: Path, found: Suspects, notes: dict[str, Any] | None = None) -> Path:
-    data = splits.read(split_folder)
-    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
+    data = splits.read_split(split_folder)
+    inputs = {"training data": splits.training_data_hash(split_folder)}
     nothing = pl.DataFrame(schema=suspects.REJECTED_SCHEMA)
-    suspects.write(out, found, data.vocabulary, nothing, config={"judge": found.judge}, inputs=inputs, notes=notes)
+    suspects.write_suspects(
+        out, found, data.vocabulary, nothing, config={"judge": found.judge}, inputs=inputs, notes=notes
+    )
     return out

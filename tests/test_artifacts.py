@@ -12,7 +12,7 @@ from hardneg import artifacts
 from hardneg.errors import ConfigError, DataError
 
 CONFIG, INPUTS = {"seed": 1}, {"dataset": "abc"}
-KEY = artifacts.key_of("split", CONFIG, INPUTS)
+KEY = artifacts.artifact_key("split", CONFIG, INPUTS)
 
 
 def make(folder: Path, config: dict[str, int] = CONFIG, text: str = "hello") -> None:
@@ -23,27 +23,27 @@ def make(folder: Path, config: dict[str, int] = CONFIG, text: str = "hello") -> 
 
 
 def test_the_key_depends_on_everything_but_the_order() -> None:
-    same = artifacts.key_of("x", {"a": 1, "b": 2}, {"p": "1", "q": "2"})
-    assert same == artifacts.key_of("x", {"b": 2, "a": 1}, {"q": "2", "p": "1"})
+    same = artifacts.artifact_key("x", {"a": 1, "b": 2}, {"p": "1", "q": "2"})
+    assert same == artifacts.artifact_key("x", {"b": 2, "a": 1}, {"q": "2", "p": "1"})
     others = [
-        artifacts.key_of("y", {"a": 1, "b": 2}, {"p": "1", "q": "2"}),
-        artifacts.key_of("x", {"a": 2, "b": 1}, {"p": "1", "q": "2"}),
-        artifacts.key_of("x", {"a": 1, "b": 2}, {"p": "2", "q": "1"}),
-        artifacts.key_of("x", {"a": 1}, {"b": "2", "p": "1", "q": "2"}),
+        artifacts.artifact_key("y", {"a": 1, "b": 2}, {"p": "1", "q": "2"}),
+        artifacts.artifact_key("x", {"a": 2, "b": 1}, {"p": "1", "q": "2"}),
+        artifacts.artifact_key("x", {"a": 1, "b": 2}, {"p": "2", "q": "1"}),
+        artifacts.artifact_key("x", {"a": 1}, {"b": "2", "p": "1", "q": "2"}),
     ]
     assert len({same, *others}) == 5
 
 
 def test_a_finished_folder_is_recognised_and_says_what_made_it(tmp_path: Path) -> None:
-    assert not artifacts.finished(tmp_path / "s", KEY)
-    assert not artifacts.stands(tmp_path / "s")
+    assert not artifacts.is_finished(tmp_path / "s", KEY)
+    assert not artifacts.is_artifact(tmp_path / "s")
     make(tmp_path / "s")
-    assert artifacts.finished(tmp_path / "s", KEY)
-    assert artifacts.stands(tmp_path / "s")
-    manifest = artifacts.manifest_of(tmp_path / "s", "split")
+    assert artifacts.is_finished(tmp_path / "s", KEY)
+    assert artifacts.is_artifact(tmp_path / "s")
+    manifest = artifacts.read_manifest(tmp_path / "s", "split")
     assert manifest["key"] == KEY
     assert manifest["config"] == CONFIG
-    assert manifest["made_from"] == INPUTS
+    assert manifest["inputs"] == INPUTS
     assert manifest["notes"] == {"rows": 3}
     assert manifest["files"] == {"deep/a.txt": hashlib.sha256(b"hello").hexdigest()}
     assert {"hardneg", *artifacts.LIBRARIES} == set(manifest["versions"])
@@ -52,16 +52,16 @@ def test_a_finished_folder_is_recognised_and_says_what_made_it(tmp_path: Path) -
 
 def test_an_empty_folder_counts_as_none_and_is_filled(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
-    assert not artifacts.finished(tmp_path / "s", KEY)
+    assert not artifacts.is_finished(tmp_path / "s", KEY)
     make(tmp_path / "s")
-    assert artifacts.finished(tmp_path / "s", KEY)
+    assert artifacts.is_finished(tmp_path / "s", KEY)
 
 
 def test_a_folder_with_another_key_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "s")
-    other = artifacts.key_of("split", {"seed": 2}, INPUTS)
+    other = artifacts.artifact_key("split", {"seed": 2}, INPUTS)
     with pytest.raises(ConfigError, match=r"s already holds something else .*choose another --out or remove"):
-        artifacts.finished(tmp_path / "s", other)
+        artifacts.is_finished(tmp_path / "s", other)
 
 
 @pytest.mark.parametrize("manifest", [b"[]", b"\xff", b"{", b"null", None])
@@ -70,13 +70,13 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, manifest: bytes | 
     if manifest is not None:
         (tmp_path / artifacts.MANIFEST).write_bytes(manifest)
     with pytest.raises(ConfigError, match="already holds something else"):
-        artifacts.finished(tmp_path, KEY)
+        artifacts.is_finished(tmp_path, KEY)
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("x")
     with pytest.raises(ConfigError, match="already holds something else"):
-        artifacts.finished(tmp_path / "s", KEY)
+        artifacts.is_finished(tmp_path / "s", KEY)
 
 
 def test_writing_never_replaces_something_else(tmp_path: Path) -> None:
@@ -102,16 +102,16 @@ def test_an_interrupted_writing_leaves_nothing_at_the_final_place(tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         interrupted(tmp_path / "s")
     assert not (tmp_path / "s").exists()
-    assert not artifacts.finished(tmp_path / "s", KEY)
-    growing = artifacts.partial(tmp_path / "s", KEY)
+    assert not artifacts.is_finished(tmp_path / "s", KEY)
+    growing = artifacts.partial_folder(tmp_path / "s", KEY)
     assert (growing / "half.txt").read_text() == "hal", "work with checkpoints goes on from there"
     make(tmp_path / "s")
-    assert artifacts.finished(tmp_path / "s", KEY)
+    assert artifacts.is_finished(tmp_path / "s", KEY)
     assert not growing.exists()
 
 
 def test_unfinished_work_under_another_key_is_not_mixed_in(tmp_path: Path) -> None:
-    assert artifacts.partial(tmp_path / "s", KEY) != artifacts.partial(tmp_path / "s", KEY[::-1])
+    assert artifacts.partial_folder(tmp_path / "s", KEY) != artifacts.partial_folder(tmp_path / "s", KEY[::-1])
 
 
 def test_content_hashes_leave_manifest_and_costs_out(tmp_path: Path) -> None:
@@ -139,26 +139,26 @@ def test_the_hash_of_named_files_sees_no_other(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_is_a_data_error(tmp_path: Path) -> None:
     make(tmp_path / "s")
     with pytest.raises(DataError, match=r"s is a split folder, expected a dataset folder; check the order"):
-        artifacts.manifest_of(tmp_path / "s", "dataset")
+        artifacts.read_manifest(tmp_path / "s", "dataset")
 
 
 def test_a_folder_without_manifest_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no manifest.json, expected a finished split folder; check the path"):
-        artifacts.manifest_of(tmp_path / "nowhere", "split")
+        artifacts.read_manifest(tmp_path / "nowhere", "split")
 
 
 @pytest.mark.parametrize("text", [b"{", b"", b"\xff\xfe"])
 def test_a_broken_manifest_is_a_data_error(tmp_path: Path, text: bytes) -> None:
     (tmp_path / artifacts.MANIFEST).write_bytes(text)
     with pytest.raises(DataError, match=r"manifest.json is no JSON .*; make the folder again"):
-        artifacts.manifest_of(tmp_path, "split")
+        artifacts.read_manifest(tmp_path, "split")
 
 
 @pytest.mark.parametrize(("text", "found"), [("[]", "list"), ("{}", "None")])
 def test_a_manifest_of_something_else_is_a_data_error(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / artifacts.MANIFEST).write_text(text)
     with pytest.raises(DataError, match=f"is a {found} folder, expected a split folder"):
-        artifacts.manifest_of(tmp_path, "split")
+        artifacts.read_manifest(tmp_path, "split")
 
 
 def test_replace_file_replaces_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 def test_the_manifest_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     make(tmp_path / "s")
     text = (tmp_path / "s" / artifacts.MANIFEST).read_text()
-    assert list(json.loads(text)) == ["kind", "key", "config", "made_from", "notes", "files", "versions"]
+    assert list(json.loads(text)) == ["kind", "key", "config", "inputs", "notes", "files", "versions"]
     assert text.count("\n") > 7
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from hardneg.config import Config, later, overrides, parse, read_yaml, write_yaml
+from hardneg.config import Config, later, overrides, parse_config, read_yaml, write_yaml
 from hardneg.errors import ConfigError, DataError, HardnegError
 
 
@@ -37,7 +37,7 @@ def test_errors_have_one_root_and_are_standard_errors_too() -> None:
 
 def test_an_unknown_key_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"^fruit\.yaml: wieght: unknown; did you mean weight\?$"):
-        parse(Apple, {"wieght": 4}, where="fruit.yaml")
+        parse_config(Apple, {"wieght": 4}, where="fruit.yaml")
 
 
 class Plum(Config):
@@ -80,13 +80,13 @@ class Basket(Config):
 )
 def test_what_was_expected_is_said_where_something_unknown_stands(values: object, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(Basket, values, where="basket.yaml")
+        parse_config(Basket, values, where="basket.yaml")
     assert said in str(caught.value)
 
 
 def test_all_problems_come_in_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(Apple, {"weight": 0, "name": 7}, where="fruit.yaml")
+        parse_config(Apple, {"weight": 0, "name": 7}, where="fruit.yaml")
     message = str(caught.value)
     assert message.startswith("fruit.yaml: ")
     assert "weight: " in message
@@ -95,18 +95,18 @@ def test_all_problems_come_in_one_line() -> None:
 
 
 def test_a_choice_and_its_options_are_one_object() -> None:
-    assert parse(Fruit, {"kind": "apple", "weight": 9}, where="x") == Apple(weight=9)
+    assert parse_config(Fruit, {"kind": "apple", "weight": 9}, where="x") == Apple(weight=9)
     with pytest.raises(ConfigError, match="weight"):
-        parse(Fruit, {"kind": "pear", "weight": 9}, where="x")
+        parse_config(Fruit, {"kind": "pear", "weight": 9}, where="x")
     with pytest.raises(ConfigError, match=r"x: value: .*'plum'.*'apple', 'pear'"):
-        parse(Fruit, {"kind": "plum"}, where="x")
+        parse_config(Fruit, {"kind": "plum"}, where="x")
 
 
 @pytest.mark.parametrize("weight", [float("inf"), float("nan"), ".inf"])
 def test_what_is_no_finite_number_is_refused(weight: object) -> None:
     values = overrides([f"weight={weight}"]) if isinstance(weight, str) else {"weight": weight}
     with pytest.raises(ConfigError, match="finite number"):
-        parse(Apple, values, where="x")
+        parse_config(Apple, values, where="x")
 
 
 def test_a_config_is_frozen() -> None:
@@ -159,7 +159,7 @@ def test_a_written_config_reads_back_in_the_order_of_its_fields(tmp_path: Path) 
     write_yaml(tmp_path / "c.yaml", Apple(weight=5, name="Gräfin"))
     values = yaml.safe_load((tmp_path / "c.yaml").read_text(encoding="utf-8"))
     assert list(values) == ["kind", "weight", "name"]
-    assert parse(Apple, values, where="x") == Apple(weight=5, name="Gräfin")
+    assert parse_config(Apple, values, where="x") == Apple(weight=5, name="Gräfin")
 
 
 def test_a_mapping_may_be_merged_into_others_and_what_these_say_themselves_counts(tmp_path: Path) -> None:
@@ -179,4 +179,4 @@ def test_a_later_field_is_said_only_where_it_is_not_its_default() -> None:
     assert Pear().model_dump() == {"weight": 1}
     assert Pear(ripe=True).model_dump() == {"weight": 1, "ripe": True}
     assert Pear(ripe=False).model_dump(exclude_unset=True) == {}
-    assert parse(Pear, Pear(ripe=True).model_dump(), where="x") == Pear(ripe=True)
+    assert parse_config(Pear, Pear(ripe=True).model_dump(), where="x") == Pear(ripe=True)

@@ -10,10 +10,11 @@ import pytest
 
 from hardneg import demo, pipeline, studies
 from hardneg.data import simulate
-from hardneg.evaluation import compare
-from hardneg.models import LightGCNConfig
-from hardneg.negatives import Retrieved, Semantic
+from hardneg.evaluation import compare_methods
+from hardneg.mining import RetrievalConfig
+from hardneg.models import LightGCN
 from hardneg.pipeline import RunConfig
+from hardneg.sampling import Semantic
 from hardneg.text import encoder
 from hardneg.training import FitConfig
 
@@ -62,7 +63,7 @@ def test_the_second_time_nothing_is_trained(made: tuple[Path, demo.Demo], monkey
 def test_workers_give_what_one_process_gives(made: tuple[Path, demo.Demo], tmp_path: Path) -> None:
     out, _ = made
     config = RunConfig(fit=FitConfig(epochs=2, check_every=2))
-    rows = [studies.Row("a", config), studies.Row("b", config.model_copy(update={"model": LightGCNConfig(hops=1)}))]
+    rows = [studies.Row("a", config), studies.Row("b", config.model_copy(update={"model": LightGCN(hops=1)}))]
     one, two = (
         studies.run_rows(out / "split", rows, range(2), tmp_path / str(workers), workers=workers) for workers in (1, 2)
     )
@@ -78,14 +79,14 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
     """The committed preset, the packaged encoder, three seeds: text that says nothing must gain nothing."""
     out = tmp_path_factory.getbasetemp() / "misleading"
     if not out.exists():
-        simulate.write(out / "dataset", simulate.PRESETS["misleading"])
+        simulate.write_simulated(out / "dataset", simulate.PRESETS["misleading"])
         pipeline.split(out / "dataset", out / "split", demo.SPLIT)
         pipeline.profile(out / "split", out / "profiles")
-        pipeline.mine_retrieved(out / "split", out / "profiles", out / "text", Retrieved(), encoder())
+        pipeline.mine_retrieved(out / "split", out / "profiles", out / "text", RetrievalConfig(), encoder())
         pipeline.mine_random(out / "split", out / "text", out / "random", seed=0)
     fit = demo.FIT.model_copy(update={"epochs": 45})
     config = RunConfig(
-        model=LightGCNConfig(embedding_size=32),
+        model=LightGCN(embedding_size=32),
         sampler=Semantic(hidden_size=demo.PROJECTOR, match_norm=match_norm),
         fit=fit,
     )
@@ -93,7 +94,7 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
     text, control = studies.run_rows(out / "split", rows, range(3), out / "runs")
     for metric in demo.METRICS:
         assert text.values[metric].shape == control.values[metric].shape
-        found = compare(text.values[metric], control.values[metric])
+        found = compare_methods(text.values[metric], control.values[metric])
         assert found.low <= 0, (metric, found)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.philox import below, philox, unit
+from hardneg.philox import below, philox, unit_float
 
 ALL = 0xFFFFFFFF
 KNOWN = [
@@ -35,4 +35,4 @@ def test_scaling_equals_the_exact_product(word: int, n: int) -> None:
 
 @given(st.integers(0, 2**64 - 1))
 def test_a_unit_number_is_below_one(word: int) -> None:
-    assert unit(np.uint64(word)) == ((word & ALL) >> 8) / 2**24
+    assert unit_float(np.uint64(word)) == ((word & ALL) >> 8) / 2**24

@@ -10,8 +10,8 @@ import pytest
 
 import hardneg as hn
 from hardneg.data import FilterConfig, SplitConfig, make_split
-from hardneg.data.sources import open_recbole, read_lightgcn, read_pairs, read_table
-from hardneg.text import extract_profiles, item_texts, text_taste_correlation
+from hardneg.data.readers import open_recbole, read_lightgcn, read_pairs, read_table
+from hardneg.text import extract_profiles, item_texts, text_preference_correlation
 from hardneg.training import FitConfig
 
 pytestmark = pytest.mark.real
@@ -23,7 +23,7 @@ def test_sports_has_the_published_counts_and_its_given_split(real: Path) -> None
     assert (split.train.n_users, split.train.n_items) == (15138, 8439)
     assert (len(split.train), len(split.valid), len(split.test)) == (171621, 19370, 19448)
     assert np.count_nonzero(split.test.counts) == 10507
-    assert not split.ledger
+    assert not split.row_report
 
 
 def test_a_slice_of_sports_is_learnt(real: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_slice_of_sports_is_learnt(real: Path) -> None:
     split = make_split(data, SplitConfig(by="given"))
     values = {}
     for epochs in (1, 30):
-        model = hn.models.LightGCN(split.train, embedding_size=32, hops=2)
+        model = hn.models.LightGCNModel(split.train, embedding_size=32, hops=2)
         fitted = hn.fit(model, split, config=FitConfig(epochs=epochs, check_every=epochs, learning_rate=0.01))
         values[epochs] = hn.evaluate(fitted, split).means()["recall@20"]
     assert values[30] > 1.2 * values[1]
@@ -47,10 +47,10 @@ def test_scientific_has_rich_texts_that_tell_of_taste(real: Path) -> None:
     split = make_split(data, SplitConfig(by="leave-one-out"))
     assert (split.train.n_users, split.train.n_items) == (8317, 4327)
     assert len(split.train) == 58492 - 2 * 8317
-    assert split.ledger[0].count == 114
+    assert split.row_report[0].count == 114
     texts = item_texts(split.texts)
     assert sum(text == "" for text in texts) == 0
-    assert 0.2 < text_taste_correlation(split.train, texts) < 0.5
+    assert 0.2 < text_preference_correlation(split.train, texts) < 0.5
     profiles = extract_profiles(split)
     assert len(profiles.users) == 8317
     assert profiles.users[0].startswith("Likes: ")
@@ -81,7 +81,7 @@ def test_steam_reviews_are_read_with_their_texts(real: Path) -> None:
     data = read_table(folder / "reviews.parquet", folder / "games.parquet", item_columns=item_columns)
     assert len(data.interactions) == 59_305
     assert len(data.items) == 32_132
-    assert [entry.reason for entry in data.ledger] == ["repeating an item"]
+    assert [entry.reason for entry in data.row_report] == ["repeating an item"]
     split = make_split(data, SplitConfig(filters=FilterConfig(kcore=5)))
     assert split.reviews["review"].str.len_chars().min() > 0
     assert split.train.contains(*(split.reviews[name].to_numpy() for name in ("user", "item"))).all()
@@ -92,13 +92,13 @@ def test_movielens_lists_are_read(real: Path) -> None:
     assert data.interactions["split"].value_counts().sort("split").rows() == [("test", 200_204), ("train", 800_005)]
     split = make_split(data, SplitConfig(by="given"))
     assert len(split.valid) > 70_000
-    assert len(split.train) + len(split.valid) == 800_005 or split.ledger
+    assert len(split.train) + len(split.valid) == 800_005 or split.row_report
 
 
 def test_movielens_atomic_files_are_read(real: Path) -> None:
     folder = real / "ml-100k"
     data = open_recbole({"train": folder / "ml-100k.inter.gz"}, folder / "ml-100k.item.gz").read()
-    assert data.ledger == ()
+    assert data.row_report == ()
     assert data.interactions.select("user_id", "item_id").n_unique() == len(data.interactions) == 100_000
     assert data.interactions["rating"].unique().sort().to_list() == [1, 2, 3, 4, 5]
     assert data.interactions["timestamp"].is_between(874_000_000, 894_000_000).all()

@@ -19,9 +19,9 @@ from torch import nn
 from worker import BATCH, CANDIDATES, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K, serve, skip
 
 from hardneg.data import Interactions
-from hardneg.evaluation import evaluate, inner_product
-from hardneg.models import MF, LightGCN
-from hardneg.negatives import DNS, Ingredients, MixGCF, Uniform, UniformCandidates
+from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.models import LightGCNModel, MFModel
+from hardneg.sampling import DNS, MixGCF, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import FitConfig, fit
 from hardneg.types import Embeddings
 
@@ -34,12 +34,12 @@ def interactions(data: Data, pairs: np.ndarray) -> Interactions:
 
 def build(train: Interactions, model: str, storage: str) -> nn.Module:
     if model == "mf":
-        return MF(train, embedding_size=EMBEDDING_SIZE)
+        return MFModel(train, embedding_size=EMBEDDING_SIZE)
     if storage == "float32":
-        return LightGCN(train, embedding_size=EMBEDDING_SIZE, hops=HOPS)
-    if "storage" not in inspect.signature(LightGCN).parameters:
+        return LightGCNModel(train, embedding_size=EMBEDDING_SIZE, hops=HOPS)
+    if "storage" not in inspect.signature(LightGCNModel).parameters:
         skip(f"this hardneg's LightGCN has no option storage={storage!r}")
-    return LightGCN(train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage)
+    return LightGCNModel(train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage)
 
 
 def main(folder: str, model_name: str, sampler_name: str, storage: str = "float32") -> None:
@@ -48,7 +48,7 @@ def main(folder: str, model_name: str, sampler_name: str, storage: str = "float3
     train, test, seen = (interactions(data, pairs) for pairs in (data.train, data.test, data.seen))
     model, sampler = (
         build(train, model_name, storage),
-        SAMPLERS[sampler_name].build(Ingredients(EMBEDDING_SIZE, None, 0)),
+        SAMPLERS[sampler_name].build(SamplerInputs(EMBEDDING_SIZE, None, 0)),
     )
     candidates = UniformCandidates(train)
     config = FitConfig(epochs=1, batch_size=BATCH, learning_rate=LEARNING_RATE, l2=L2, check_every=1)
@@ -61,7 +61,7 @@ def main(folder: str, model_name: str, sampler_name: str, storage: str = "float3
     def evaluation() -> Mapping[str, float]:
         metrics = (f"recall@{K}", f"ndcg@{K}")
         score = inner_product(tables, shortlist=storage == "shortlist")
-        return evaluate(score, test, seen, metrics=metrics).means()
+        return evaluate_scores(score, test, seen, metrics=metrics).means()
 
     serve({"epoch": epoch, "evaluate": evaluation}, version=metadata.version("hardneg"))
 

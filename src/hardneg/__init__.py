@@ -1,7 +1,7 @@
 """hardneg: do hard negatives chosen or written by language models make recommenders better, and what do they cost?
 
 >>> import hardneg as hn
->>> hn.negatives.MixGCF(candidates=16).candidates
+>>> hn.sampling.MixGCF(candidates=16).candidates
 16
 """
 
@@ -11,12 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hardneg import data, evaluation, models, negatives, text, training
+    from hardneg import data, evaluation, models, sampling, text, training
     from hardneg.api import evaluate, fit, load, split
 
 _FUNCTIONS = ("evaluate", "fit", "load", "split")
-_ROOMS = ("data", "evaluation", "models", "negatives", "text", "training")
-__all__ = ["data", "evaluate", "evaluation", "fit", "load", "models", "negatives", "split", "text", "training"]
+_ROOMS = ("data", "evaluation", "models", "sampling", "text", "training")
+__all__ = ["data", "evaluate", "evaluation", "fit", "load", "models", "sampling", "split", "text", "training"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,15 +8,15 @@ from typing import Literal, cast
 
 from torch import nn
 
+from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Dataset, Split, SplitConfig, make_split
 from hardneg.data import dataset as datasets
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.evaluation import Evaluation, inner_product
-from hardneg.evaluation import evaluate as rank_and_measure
+from hardneg.evaluation import evaluate_scores as rank_and_measure
 from hardneg.models import Anchor, Backbone
-from hardneg.negatives import Ingredients, Mined, Neighbours, SamplerConfig, Uniform, UniformCandidates
-from hardneg.resuming import Resume
+from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import ExtraPositives, FitConfig, Fitted, Watch
 from hardneg.training import fit as train_loop
 from hardneg.training.loop import TrainingDivergedError
@@ -28,7 +28,7 @@ METRICS = ("recall", "ndcg", "precision", "hit_rate")
 
 def load(folder: str | Path) -> Dataset:
     """Read a dataset folder made by `hardneg data import` or `hardneg data simulate`."""
-    return datasets.read(Path(folder))
+    return datasets.read_dataset(Path(folder))
 
 
 def split(
@@ -57,8 +57,8 @@ def fit(
     split: Split,
     *,
     sampler: SamplerConfig | None = None,
-    mined: Mined | None = None,
-    neighbours: Neighbours | None = None,
+    mined: MinedNegatives | None = None,
+    neighbours: ItemNeighbours | None = None,
     trees: Trees | None = None,
     excluded: Interactions | None = None,
     extra: ExtraPositives | None = None,
@@ -66,7 +66,7 @@ def fit(
     seed: int | None = None,
     config: FitConfig | None = None,
     observers: Sequence[Observer] = (),
-    resume: Resume | None = None,
+    resume: CheckpointFile | None = None,
     watch: Watch | None = None,
     anchor: Anchor | None = None,
 ) -> Fitted:
@@ -80,7 +80,7 @@ def fit(
     require_validation(split)
     given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = FitConfig.model_validate((config or FitConfig()).model_dump() | given)
-    ingredients = Ingredients(cast(Backbone, model).final_size, mined, settings.seed, neighbours, trees)
+    ingredients = SamplerInputs(cast(Backbone, model).final_size, mined, settings.seed, neighbours, trees)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         if not all(bool(table.isfinite().all()) for table in (embeddings.final_users, embeddings.final_items)):

@@ -27,7 +27,7 @@ LOCK_SECONDS = 2
 LIBRARIES = ("torch", "numpy", "scipy", "polars", "scikit-learn", "sentence-transformers")
 
 
-def key_of(kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+def artifact_key(kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
     """Name a result before it exists: a hash of what determines it.
 
     config: every setting that changes the result, seeds included (not those that only change speed).
@@ -56,7 +56,7 @@ def folder_hash(folder: Path, files: tuple[str, ...] | None = None) -> str:
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
-def manifest_of(folder: Path, kind: str) -> dict[str, Any]:
+def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     """Read the manifest of a finished folder of the wanted kind ("dataset", "split", "negatives", "run", ...)."""
     path = folder / MANIFEST
     if not path.is_file():
@@ -71,12 +71,12 @@ def manifest_of(folder: Path, kind: str) -> dict[str, Any]:
     return manifest
 
 
-def stands(folder: Path) -> bool:
+def is_artifact(folder: Path) -> bool:
     """True where a finished artefact is, of whatever kind and key."""
     return (folder / MANIFEST).is_file()
 
 
-def finished(folder: Path, key: str) -> bool:
+def is_finished(folder: Path, key: str) -> bool:
     """True where `folder` holds exactly the wanted result; an error where it holds something else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
@@ -106,7 +106,7 @@ def _said(folder: Path, name: str) -> str | None:
     return str(found)
 
 
-def partial(folder: Path, key: str) -> Path:
+def partial_folder(folder: Path, key: str) -> Path:
     """Where the folder grows until it is finished; unfinished work under another key is not mixed in."""
     return folder.with_name(f".{folder.name}.{key[:12]}.partial")
 
@@ -125,9 +125,9 @@ def writing(
     is kept when the block fails, so that work with checkpoints can go on from there. Raises ConfigError where `folder`
     holds something else, or where another process is making it.
     """
-    key = key_of(kind, config, inputs)
-    finished(folder, key)
-    growing = partial(folder, key)
+    key = artifact_key(kind, config, inputs)
+    is_finished(folder, key)
+    growing = partial_folder(folder, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(growing.with_suffix(".lock"), timeout=LOCK_SECONDS)
     try:
@@ -158,14 +158,14 @@ def _finish(
         "kind": kind,
         "key": key,
         "config": dict(config),
-        "made_from": dict(inputs),
+        "inputs": dict(inputs),
         "notes": dict(notes or {}),
         "files": content_hashes(growing),
         "versions": {"hardneg": version("hardneg"), **{name: _version(name) for name in LIBRARIES}},
     }
     text = json.dumps(manifest, indent=2, default=str)
     (growing / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    if finished(folder, key):  # the same result, made elsewhere in the meantime
+    if is_finished(folder, key):  # the same result, made elsewhere in the meantime
         shutil.rmtree(growing)
         return
     os.replace(growing, folder)  # over an empty folder, if there is one

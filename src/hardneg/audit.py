@@ -14,48 +14,38 @@ from typing import Any, Literal
 import numpy as np
 
 from hardneg import artifacts
-from hardneg.config import parse
+from hardneg.config import parse_config
 from hardneg.data import split as splits
 from hardneg.diagnostics import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.errors import ConfigError
 from hardneg.finetuning import SynthesisConfig, TuningConfig
-from hardneg.negatives import (
-    AHNS,
-    DNS,
-    LabelOptions,
-    MixGCF,
-    MultiView,
-    Retrieved,
-    SamplerConfig,
-    Semantic,
-    Uniform,
-    suspects,
-)
+from hardneg.judging import suspects
+from hardneg.mining import LabelOptions, RetrievalConfig
 from hardneg.pipeline import (
     RELEASED,
     RUN,
     FinetuneConfig,
     RunConfig,
-    Sources,
+    SuspectInputs,
     SuspectsUse,
+    build_trees,
+    draw_label_folder,
     finetune,
-    grow_trees,
-    label,
+    identify_suspects,
     mine_random,
     mine_retrieved,
-    mine_suspects,
-    mine_synthesised,
     profile,
     read_run,
+    synthesize_negatives,
     train,
 )
-from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
+from hardneg.pipeline.provenance import chosen_by, hash_of_same_split, inherited
 from hardneg.pipeline.released import KIND as RELEASED_KIND
 from hardneg.pipeline.released import MASKED, SPARED
-from hardneg.text import TextEncoder, encoded, item_texts
+from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, Semantic, Uniform
+from hardneg.text import TextEncoder, item_texts, text_vectors
 from hardneg.training import FitConfig
-from hardneg.trees import TreesConfig
-from hardneg.trees import folder as trees_folder
+from hardneg.trees import TreesConfig, trees_folder
 from hardneg.types import Floats, Progress
 
 TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
@@ -101,7 +91,7 @@ def audit_split(
     a fixed number of epochs, so that early stopping plays no part. Without item texts there is nothing to mine, and the
     semantic sampler is left out; the checks say so.
     """
-    data = splits.read(split_folder)
+    data = splits.read_split(split_folder)
     remembering, with_text = Remembering(encoder), any(item_texts(data.texts))
     samplers: list[SamplerConfig] = [Uniform(), DNS(), AHNS(), MixGCF(), *([Semantic()] if with_text else [])]
     done = itertools.count(1)
@@ -117,7 +107,7 @@ def audit_split(
                 progress("short trainings", next(done), 3 * len(samplers))
         hashes |= _learnt(folder, work, work / MixGCF().kind) | _judged(folder, work, epochs, progress)
         if not judged:  # of the split as it is
-            judged.extend(check_candidates(suspects.read(work / "suspects", data), data))
+            judged.extend(check_candidates(suspects.read_suspects(work / "suspects", data), data))
         return hashes
 
     parts = [*(["profiles", "negatives"] if with_text else []), *(f"{s.kind} training" for s in samplers)]
@@ -132,7 +122,7 @@ def audit_split(
 def _mined(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | None) -> dict[str, str]:
     """Make profiles, retrieved negatives and their random control; hashes by folder and file."""
     profile(folder, work / "profiles")
-    mine_retrieved(folder, work / "profiles", work / "negatives", Retrieved(), encoder, progress)
+    mine_retrieved(folder, work / "profiles", work / "negatives", RetrievalConfig(), encoder, progress)
     mine_random(folder, work / "negatives", work / "random", seed=0)
     folders = ("profiles", "negatives", "random")
     return {f"{name}/{file}": digest for name in folders for file, digest in _hashes(work / name)}
@@ -142,8 +132,8 @@ def _judged(folder: Path, work: Path, epochs: int, progress: Progress | None) ->
     """Grow trees over the uniform run, judge its candidates by rule, train the multi-view sampler on the suspects; hashes
     by folder and file."""
     run = work / "uniform"
-    grow_trees(folder, work / "trees", TreesConfig(), run=run, progress=progress)
-    mine_suspects(folder, work / "suspects", Sources(run=run, trees=work / "trees"), progress=progress)
+    build_trees(folder, work / "trees", TreesConfig(), run=run, progress=progress)
+    identify_suspects(folder, work / "suspects", SuspectInputs(run=run, trees=work / "trees"), progress=progress)
     use = SuspectsUse(use="both", graph=True)
     config = RunConfig(sampler=MultiView(), fit=FitConfig(epochs=epochs, check_every=epochs), suspects=use)
     made = {f"{name}/{file}": digest for name in ("trees", "suspects") for file, digest in _hashes(work / name)}
@@ -153,9 +143,9 @@ def _judged(folder: Path, work: Path, epochs: int, progress: Progress | None) ->
 def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
     """Labels of a trained MixGCF, what is tuned towards them, and what that writes; hashes by folder and file."""
     labels, tuned, written = (work / name for name in ("labels", "tuned", "synthesised"))
-    label(folder, mixgcf, labels, LabelOptions())
+    draw_label_folder(folder, mixgcf, labels, LabelOptions())
     finetune(folder, None, labels, tuned, None, QUICKLY)
-    mine_synthesised(folder, None, labels, tuned, written, None, SynthesisConfig())
+    synthesize_negatives(folder, None, labels, tuned, written, None, SynthesisConfig())
     made = (labels, tuned, written)
     return {f"{one.name}/{file}": digest for one in made for file, digest in _hashes(one)}
 
@@ -163,12 +153,12 @@ def _learnt(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
 def audit_suspects(folder: Path, split_folder: Path) -> list[Check]:
     """Check a suspects folder, whoever made it: whether held-out pairs decided who has candidates, or what was called
     liked. Whether our own stage reads held-out pairs, `audit_split` tells by making everything again."""
-    made_from = artifacts.manifest_of(folder, suspects.KIND)["made_from"].get("learnt from")
-    same = made_from == splits.learnt_from_hash(split_folder)
+    made_from = artifacts.read_manifest(folder, suspects.KIND)["inputs"].get("training data")
+    same = made_from == splits.training_data_hash(split_folder)
     detail = "hashes of train pairs, reviews, texts and ids are equal" if same else "they differ"
     first = Check("the suspects were judged from this split", same, detail)
-    data = splits.read(split_folder)
-    return [first, *(check_candidates(suspects.read(folder, data), data) if same else [])]
+    data = splits.read_split(split_folder)
+    return [first, *(check_candidates(suspects.read_suspects(folder, data), data) if same else [])]
 
 
 def audit_run(
@@ -187,26 +177,26 @@ def audit_run(
     negatives, suspects_folder, trees, anchor: those of the run, as `train` was given them. They stay as they are while
     pairs are drawn anew. Raises ConfigError where one that the run needs is not given, or suspects are of a run without.
     """
-    manifest = artifacts.manifest_of(run_folder, RUN)
+    manifest = artifacts.read_manifest(run_folder, RUN)
     if "method" in manifest["config"]:
         raise ConfigError(f"{run_folder} is {manifest['config']['method']}, which trains nothing; audit a trained run")
     settings = {name: value for name, value in manifest["config"].items() if name in RunConfig.model_fields}
-    config: RunConfig = parse(RunConfig, settings, where=f"{run_folder}/manifest.json")
+    config: RunConfig = parse_config(RunConfig, settings, where=f"{run_folder}/manifest.json")
     if suspects_folder is not None and config.suspects is None:
         raise ConfigError(f"{run_folder} was trained without suspects, found {suspects_folder}; leave it out")
     short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": epochs, "check_every": epochs})})
-    same = manifest["made_from"]["learnt from"] == splits.learnt_from_hash(split_folder)
+    same = manifest["inputs"]["training data"] == splits.training_data_hash(split_folder)
     detail = "hashes of train pairs, reviews, texts and ids are equal" if same else "they differ"
     given = negatives, suspects_folder, trees, anchor
     used = {trees_folder.KIND: trees, "anchor": anchor}
-    kinds = {trees_folder.KIND: trees_folder.KIND, "anchor": encoded.KIND}
+    kinds = {trees_folder.KIND: trees_folder.KIND, "anchor": text_vectors.KIND}
 
     def make(folder: Path, work: Path) -> dict[str, str]:
         return _trained(folder, work / "run", short, *(_lent(one, folder, work) for one in given))
 
     return [
         Check("the run was trained on this split", same, detail),
-        check_mask(read_run(run_folder).seen, splits.read(split_folder).train),
+        check_mask(read_run(run_folder).seen, splits.read_split(split_folder).train),
         _check_evaluations(run_folder),
         *([] if suspects_folder is None else _check_same_suspects(manifest, suspects_folder, split_folder)),
         *(
@@ -219,7 +209,7 @@ def audit_run(
 
 
 def _check_same_folder(manifest: dict[str, Any], name: str, folder: Path, kind: str, split_folder: Path) -> Check:
-    same = manifest["made_from"].get(name) == hash_of_same_split(folder, kind, split_folder)
+    same = manifest["inputs"].get(name) == hash_of_same_split(folder, kind, split_folder)
     what = "these trees" if name == trees_folder.KIND else "these vectors as anchor"
     return Check(f"the run was trained with {what}", same, "hashes are equal" if same else "hashes differ")
 
@@ -232,7 +222,7 @@ def _lent(given: Path | None, split_folder: Path, work: Path) -> Path | None:
     chosen = chosen_by(split_folder)
     if given is None or inherited(given) in ({}, chosen):
         return given
-    manifest = artifacts.manifest_of(given, str(artifacts.kind_at(given)))
+    manifest = artifacts.read_manifest(given, str(artifacts.kind_at(given)))
     out = work / "lent" / str(artifacts.kind_at(given))
     shutil.copytree(given, out, copy_function=lambda source, to: os.symlink(os.path.realpath(source), to))
     (out / artifacts.MANIFEST).unlink()
@@ -245,9 +235,9 @@ def _check_evaluations(run_folder: Path) -> Check:
     """The released mask, where the run was scored under it, is no evaluation."""
     folder = run_folder / RELEASED
     question = "no evaluation masks what a method added"
-    if not artifacts.stands(folder):
+    if not artifacts.is_artifact(folder):
         return Check(question, True, "none under DTL-NS's released mask")
-    notes = artifacts.manifest_of(folder, RELEASED_KIND)["notes"]
+    notes = artifacts.read_manifest(folder, RELEASED_KIND)["notes"]
     added, spared = (notes[name] for name in (MASKED, SPARED))
     detail = f"{folder.name}/ masks {added:,} added pairs and spares {spared:,} because they are held out"
     return Check(question, False, f"{detail}; it stands apart from the honest evaluation")
@@ -255,17 +245,17 @@ def _check_evaluations(run_folder: Path) -> Check:
 
 def _check_same_suspects(manifest: dict[str, Any], folder: Path, split_folder: Path) -> list[Check]:
     """The suspects are those of the run, and as they should be."""
-    same = manifest["made_from"].get(suspects.KIND) == hash_of_same_split(folder, suspects.KIND, split_folder)
+    same = manifest["inputs"].get(suspects.KIND) == hash_of_same_split(folder, suspects.KIND, split_folder)
     question = "the run was trained with these suspects"
-    data = splits.read(split_folder)
+    data = splits.read_split(split_folder)
     threshold = (manifest["config"].get("suspects") or {}).get("threshold", suspects.THRESHOLD)
-    judged = check_candidates(suspects.read(folder, data), data, threshold=threshold)
+    judged = check_candidates(suspects.read_suspects(folder, data), data, threshold=threshold)
     return [Check(question, same, "hashes are equal" if same else "hashes differ"), *judged]
 
 
 def _redrawn(split_folder: Path, make: Make) -> list[Check]:
     """Make everything from the split as it is, with other test pairs, and with other validation pairs."""
-    data = splits.read(split_folder)
+    data = splits.read_split(split_folder)
     with tempfile.TemporaryDirectory(prefix="hardneg-audit-") as temporary:
         work = Path(temporary)
         before = make(split_folder, work / "as it is")
@@ -274,7 +264,7 @@ def _redrawn(split_folder: Path, make: Make) -> list[Check]:
         for part in parts:
             other = work / f"other {part}"
             other.mkdir()
-            splits.write(other / "split", redraw(data, part, seed=0), config={"redrawn": part}, inputs={})
+            splits.write_split(other / "split", redraw(data, part, seed=0), config={"redrawn": part}, inputs={})
             question = f"{part} pairs, drawn anew, change nothing that was made"
             checks.append(check_same(question, before, make(other / "split", other)))
             shutil.rmtree(other)

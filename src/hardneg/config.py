@@ -30,20 +30,20 @@ def later(default: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default)
 
 
-Place = tuple[int | str, ...]
+FieldPath = tuple[int | str, ...]
 """Where in nested values something stands: keys and numbers, outermost first."""
 
 
-def parse(kind: Any, values: object, *, where: str) -> Any:
+def parse_config(kind: Any, values: object, *, where: str) -> Any:
     """Validate `values` against a Config class or a union of them; every problem goes into one ConfigError."""
-    found, problems = parsed(kind, values)
+    found, problems = validated(kind, values)
     if problems:
         said = "; ".join(f"{'.'.join(map(str, place)) or 'value'}: {message}" for place, message in problems)
         raise ConfigError(f"{where}: {said}")
     return found
 
 
-def parsed(kind: Any, values: object) -> tuple[Any, list[tuple[Place, str]]]:
+def validated(kind: Any, values: object) -> tuple[Any, list[tuple[FieldPath, str]]]:
     """Validate `values`; what they are (None if they have problems), and every problem with its place."""
     try:
         return TypeAdapter(kind).validate_python(values), []
@@ -70,7 +70,7 @@ Member = tuple[Any, str | None]
 """A type that may stand somewhere, and the field by which it is told from others there."""
 
 
-def _within(kinds: Iterable[Member], place: Place) -> list[Member]:
+def _within(kinds: Iterable[Member], place: FieldPath) -> list[Member]:
     """What may stand at a place: names of fields, keys, numbers, and, where pydantic names them, members of a union."""
     members = [member for kind, tag in kinds for member in _members(kind, tag)]
     if not place:

@@ -15,14 +15,15 @@ from hardneg.data import Split, SplitConfig, simulate
 from hardneg.data.dataset import read_parquet
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import uniform_false_negative_rate
-from hardneg.diagnostics.served import NEAREST
-from hardneg.evaluation import compare, holm
-from hardneg.models import LightGCNConfig
-from hardneg.negatives import DNS, MixGCF, Retrieved, SamplerConfig, Semantic, Uniform
+from hardneg.diagnostics.sampled_negatives import NEAREST
+from hardneg.evaluation import compare_methods, holm
+from hardneg.mining import RetrievalConfig
+from hardneg.models import LightGCN
 from hardneg.pipeline import RunConfig
 from hardneg.report import tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
-from hardneg.report.tables import Measured, row_named
+from hardneg.report.tables import MethodScores, row_named
+from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.studies import Finished, Row
 from hardneg.text import encoder, titles
 from hardneg.text.profiles import Profiles
@@ -72,7 +73,7 @@ class Demo:
 def run_demo(
     out: Path,
     *,
-    text: simulate.Preset = "informative",
+    text: simulate.TextQuality = "informative",
     seeds: int = 3,
     workers: int = 2,
     progress: Progress | None = None,
@@ -85,7 +86,7 @@ def run_demo(
     data = pipeline.split(dataset, split_folder, SPLIT)
     written = pipeline.profile(split_folder, out / "profiles")
     pipeline.mine_retrieved(
-        split_folder, out / "profiles", out / "negatives" / "retrieved", Retrieved(), encoder(), progress
+        split_folder, out / "profiles", out / "negatives" / "retrieved", RetrievalConfig(), encoder(), progress
     )
     pipeline.mine_random(split_folder, out / "negatives" / "retrieved", out / "negatives" / "random", seed=0)
     rows, chosen = demo_rows(out / "negatives"), range(seeds)
@@ -117,7 +118,7 @@ def demo_rows(negatives: Path) -> list[Row]:
     """Every sampler, and the control of the semantic one."""
 
     def row(name: str, sampler: SamplerConfig, folder: str | None = None) -> Row:
-        config = RunConfig(model=LightGCNConfig(), sampler=sampler, fit=FIT)
+        config = RunConfig(model=LightGCN(), sampler=sampler, fit=FIT)
         return Row(name, config, None if folder is None else negatives / folder)
 
     return [
@@ -131,7 +132,7 @@ def demo_rows(negatives: Path) -> list[Row]:
     ]
 
 
-def answers(rows: list[Measured], frame: pl.DataFrame, uniform_rate: float) -> list[tuple[str, str]]:
+def answers(rows: list[MethodScores], frame: pl.DataFrame, uniform_rate: float) -> list[tuple[str, str]]:
     """The three questions of the page, answered from the numbers alone.
 
     frame: the table of the page. A verdict is "better" or "worse" where p is below 0.05: against uniform the table's
@@ -142,7 +143,7 @@ def answers(rows: list[Measured], frame: pl.DataFrame, uniform_rate: float) -> l
         r["row"]: _in_words(r["relative"], r["p_holm"]) for r in frame.iter_rows(named=True) if r["row"] != BASELINE
     }
     values = {row.name: row.values[metric] for row in rows}
-    gains = [compare(values[SEMANTIC + form], values[CONTROL + form]) for form in ("", MATCHED)]
+    gains = [compare_methods(values[SEMANTIC + form], values[CONTROL + form]) for form in ("", MATCHED)]
     adjusted = holm([gain.p for gain in gains])
     literal, matched = (_in_words(gain.relative, p) for gain, p in zip(gains, adjusted, strict=True))
     served = {row.name: _of_sources(row) for row in rows}
@@ -165,13 +166,13 @@ def answers(rows: list[Measured], frame: pl.DataFrame, uniform_rate: float) -> l
     ]
 
 
-def _of_sources(row: Measured) -> float:
+def _of_sources(row: MethodScores) -> float:
     return float(np.mean([rate for part, rate in row.false_negatives.items() if part != NEAREST]))
 
 
 def _in_words(relative: float, p: float) -> str:
     verdict = "no difference shown" if p >= SIGNIFICANT else "better" if relative > 0 else "worse"
-    return f"{verdict} ({tables.label(METRICS[0])} {relative:+.1%}, p {tables.p_text(p)})"
+    return f"{verdict} ({tables.metric_label(METRICS[0])} {relative:+.1%}, p {tables.p_text(p)})"
 
 
 def _served_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:

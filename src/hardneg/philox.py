@@ -34,7 +34,7 @@ def below(word: np.uint64, n: int) -> int:
 
 
 @compiled
-def unit(word: np.uint64) -> np.float32:
+def unit_float(word: np.uint64) -> np.float32:
     """A number of [0, 1) from the upper 24 of the lower 32 bits."""
     return np.float32(np.float64((word & LOW) >> np.uint64(8)) * 2.0**-24)
 
@@ -48,4 +48,4 @@ def units(key: np.uint64, epoch: int, rows: Indices, out: Floats) -> None:
             words = philox(key, row, np.uint64(epoch), np.uint64(four >> 2), np.uint64(0))
             for place in range(four, min(four + 4, out.shape[1])):
                 word = words[(place >> 1) & 1]
-                out[b, place] = unit(word >> SHIFT if place & 1 else word)
+                out[b, place] = unit_float(word >> SHIFT if place & 1 else word)

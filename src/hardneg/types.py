@@ -30,19 +30,19 @@ Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total) by work that may take longer than two seconds."""
 
 
-def blocks(n: int, size: int) -> Iterator[slice]:
+def block_slices(n: int, size: int) -> Iterator[slice]:
     """0..n in slices of `size`, the last one shorter: what is computed at a time."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def unit(rows: Floats) -> Floats:
+def unit_rows(rows: Floats) -> Floats:
     """Rows (n, size) at length 1, in their own float type; a row of zeros stays one, however short others are."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(lengths > 0, lengths, lengths.dtype.type(1)))
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequiredRows:
     """What a step will read of a backbone's tables: distinct users (n,) and distinct items (m,), ascending.
 
     hops: of which sides tables of hops above 0 are read; the pooled tables and hop 0 always may be.

@@ -46,7 +46,7 @@ def refuse(*words: object) -> str:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two CSV tables such as an engineer has: other column names, a rating, a review, some dirt."""
     folder = tmp_path_factory.mktemp("shop")
-    dataset, _ = simulate.simulate(SMALL)
+    dataset, _ = simulate.simulate_store(SMALL)
     stars = pl.int_range(pl.len()) % 5 + 1
     sales = dataset.interactions.with_columns(stars.cast(pl.String).alias("stars")).rename(
         {"user_id": "customer", "item_id": "sku"}

@@ -85,11 +85,11 @@ def test_a_preset_filters_while_reading_and_shows_both_counts(tmp_path: Path) ->
         "until": "2018-01-01",
         "kcore": 10,
     }
-    assert set(manifest["made_from"]) == {"interactions", "items"}
+    assert set(manifest["inputs"]) == {"interactions", "items"}
     made = (tmp_path / "toys" / "manifest.json").stat().st_mtime_ns
     again = json.loads(succeed(*command, "--json"))
     assert again["paper"] == {"users": 22338, "items": 9023, "pairs": 200511}
-    assert (again["users"], len(again["ledger"])) == (12, 6)
+    assert (again["users"], len(again["rows left out"])) == (12, 6)
     assert (tmp_path / "toys" / "manifest.json").stat().st_mtime_ns == made
     assert "already holds something else" in refuse(*command, "--without-reviews")
 
@@ -97,7 +97,7 @@ def test_a_preset_filters_while_reading_and_shows_both_counts(tmp_path: Path) ->
 def test_reviews_can_be_left_out(tmp_path: Path) -> None:
     reviews, _ = toys(tmp_path)
     succeed("amazon-2018", reviews, "--without-reviews", "--out", tmp_path / "out")
-    frame = datasets.read(tmp_path / "out").interactions
+    frame = datasets.read_dataset(tmp_path / "out").interactions
     assert frame.columns == ["user_id", "item_id", "rating", "timestamp"]
     assert len(frame) == 149
 
@@ -130,7 +130,7 @@ def test_every_source_makes_a_dataset_folder(tmp_path: Path, files: dict[str, li
     said = json.loads(succeed(source, *files[source], "--json", "--out", tmp_path / "out"))
     assert (said["users"], said["items"]) == (1, 2)
     assert said["items with a text table row"] == ("--items" in files[source])
-    made = datasets.read(tmp_path / "out")
+    made = datasets.read_dataset(tmp_path / "out")
     assert made.interactions["item_id"].unique().sort().to_list() == ["1", "2"]
     if "timestamp" in made.interactions.columns:
         assert made.interactions["timestamp"].to_list() == [7, 7]

@@ -10,10 +10,10 @@ import pytest
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data.dataset import Dataset
-from hardneg.data.ledger import Entry, Tally, as_notes
+from hardneg.data.row_report import RowCounter, RowIssue, report_notes
 from hardneg.errors import DataError
 
-ENTRY = Entry("a.csv", "without an id", 1200, "row 3", "they were left out")
+ENTRY = RowIssue("a.csv", "without an id", 1200, "row 3", "they were left out")
 
 
 @pytest.fixture
@@ -24,28 +24,28 @@ def small() -> Dataset:
 
 def test_an_entry_is_one_line_for_people() -> None:
     assert str(ENTRY) == "a.csv: 1,200 rows without an id (first: row 3); they were left out"
-    assert ": 1 row " in str(Entry("a.csv", "x", 1, "row 3", "y"))
-    assert Entry(**as_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
+    assert ": 1 row " in str(RowIssue("a.csv", "x", 1, "row 3", "y"))
+    assert RowIssue(**report_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
 
 
 def test_a_tally_counts_a_reason_once_and_keeps_its_first_row() -> None:
-    tally = Tally()
-    assert tally.ledger == ()
-    other = Entry("b.csv", "without an id", 1, "row 9", "they were left out")
+    tally = RowCounter()
+    assert tally.row_report == ()
+    other = RowIssue("b.csv", "without an id", 1, "row 9", "they were left out")
     tally.add(ENTRY, other)
-    tally.add(Entry("a.csv", "without an id", 5, "row 4", "they were left out"))
-    assert tally.ledger == (Entry("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
+    tally.add(RowIssue("a.csv", "without an id", 5, "row 4", "they were left out"))
+    assert tally.row_report == (RowIssue("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
 
 
 def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: Dataset, tmp_path: Path) -> None:
-    datasets.write(tmp_path / "d", small, config={"source": "table"}, inputs={"a": "b"})
-    again = datasets.read(tmp_path / "d")
+    datasets.write_dataset(tmp_path / "d", small, config={"source": "table"}, inputs={"a": "b"})
+    again = datasets.read_dataset(tmp_path / "d")
     assert again.interactions.equals(small.interactions)
     assert again.items.equals(small.items)
-    notes = artifacts.manifest_of(tmp_path / "d", "dataset")["notes"]
+    notes = artifacts.read_manifest(tmp_path / "d", "dataset")["notes"]
     assert notes["rows"] == 2
     assert notes["items"] == 1
-    assert [Entry(**entry) for entry in notes["ledger"]] == [ENTRY]
+    assert [RowIssue(**entry) for entry in notes["rows left out"]] == [ENTRY]
 
 
 def test_of_a_repeated_item_the_first_row_is_kept() -> None:
@@ -62,15 +62,15 @@ def test_of_a_repeated_item_the_first_row_is_kept() -> None:
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no manifest\.json, expected a finished dataset folder"):
-        datasets.read(tmp_path)
+        datasets.read_dataset(tmp_path)
 
 
 def test_an_unreadable_parquet_file_is_named(small: Dataset, tmp_path: Path) -> None:
-    datasets.write(tmp_path / "d", small, config={}, inputs={})
+    datasets.write_dataset(tmp_path / "d", small, config={}, inputs={})
     (tmp_path / "d" / "items.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"items\.parquet is no readable Parquet file") as caught:
-        datasets.read(tmp_path / "d")
+        datasets.read_dataset(tmp_path / "d")
     assert "\n" not in str(caught.value)
     (tmp_path / "d" / "interactions.parquet").unlink()
     with pytest.raises(DataError, match=r"interactions\.parquet does not exist; check the path"):
-        datasets.read(tmp_path / "d")
+        datasets.read_dataset(tmp_path / "d")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardneg.data.describe import describe, gini
+from hardneg.data.describe import describe_pairs, gini
 from hardneg.data.interactions import Interactions
 
 
@@ -29,7 +29,7 @@ def test_gini_of_known_shapes() -> None:
 
 def test_describe_counts() -> None:
     pairs = Interactions.of(np.array([0, 0, 1]), np.array([0, 1, 0]), n_users=2, n_items=3)
-    found = describe("shop", pairs, 0.5)
+    found = describe_pairs("shop", pairs, 0.5)
     assert (found.name, found.users, found.items, found.pairs) == ("shop", 2, 3, 3)
     assert found.density == pytest.approx(0.5)
     assert found.gini == pytest.approx(gini(np.array([2, 1, 0])))

@@ -47,11 +47,11 @@ def test_kcore_equals_a_slow_loop_and_counts_what_it_drops(pairs: list[Pair], k:
         with pytest.raises(DataError, match=r"the filters leave no interactions; relax --min-rating.*--kcore"):
             apply(frame(pairs), FilterConfig(kcore=k))
         return
-    kept, ledger = apply(frame(pairs), FilterConfig(kcore=k))
+    kept, row_report = apply(frame(pairs), FilterConfig(kcore=k))
     assert kept.columns == ["user_id", "item_id"]
     assert len(kept) == len(expected)
     assert set(kept.rows()) == expected
-    assert sum(entry.count for entry in ledger) == len(pairs) - len(expected)
+    assert sum(entry.count for entry in row_report) == len(pairs) - len(expected)
     again, nothing = apply(kept, FilterConfig(kcore=k))
     assert again.equals(kept)
     assert nothing == ()
@@ -80,11 +80,11 @@ def test_one_row_a_pair_and_the_core_equal_a_slow_loop(rows: list[tuple[str, str
     expected = sorted(best[pair][2] for pair in slow_core(set(best), k))
     table = frame([*rows], "timestamp", "split").with_row_index("row")
     for ids in (pl.String, pl.Categorical):
-        flags, ledger = kept_rows(table.with_columns(pl.col("user_id", "item_id").cast(ids)), FilterConfig(kcore=k))
+        flags, row_report = kept_rows(table.with_columns(pl.col("user_id", "item_id").cast(ids)), FilterConfig(kcore=k))
         assert flags.dtype == pl.Boolean
         assert table.filter(flags)["row"].to_list() == expected
         repeated, outside = len(rows) - len(best), len(best) - len(expected)
-        assert [entry.count for entry in ledger] == [count for count in (repeated, outside) if count]
+        assert [entry.count for entry in row_report] == [count for count in (repeated, outside) if count]
     assert apply_by_table(table, FilterConfig(kcore=k))[0]["row"].to_list() == expected
 
 
@@ -143,9 +143,9 @@ def test_of_a_pair_in_two_parts_the_one_in_train_is_kept() -> None:
 def test_filters_are_applied_in_order() -> None:
     """The 2-core is that of the well-rated pairs."""
     rows = [("a", "1", 5), ("a", "2", 5), ("b", "1", 5), ("b", "2", 5), ("c", "1", 5), ("c", "2", 1)]
-    kept, ledger = apply(frame(rows, "rating"), FilterConfig(min_rating=3, kcore=2))
+    kept, row_report = apply(frame(rows, "rating"), FilterConfig(min_rating=3, kcore=2))
     assert sorted(kept.select("user_id", "item_id").rows()) == [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
-    assert [(e.count, e.reason) for e in ledger] == [
+    assert [(e.count, e.reason) for e in row_report] == [
         (1, "rated lower or not at all"),
         (1, "outside the 2-core"),
     ]

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hardneg import artifacts
 from hardneg.data import FilterConfig, filters, importing
 from hardneg.data import dataset as datasets
-from hardneg.data.ledger import Entry
-from hardneg.data.sources import Source, open_amazon
-from hardneg.data.sources import blocks as blocks_module
+from hardneg.data.readers import StreamedDataset, open_amazon
+from hardneg.data.readers import line_blocks as blocks_module
+from hardneg.data.row_report import RowIssue
 from hardneg.errors import DataError
 
 DAY = 86_400
@@ -68,15 +68,15 @@ def test_the_folder_holds_what_reading_into_memory_gives(
         whole = source.read(config)
     except DataError as error:
         with pytest.raises(DataError) as caught:
-            importing.write(folder / "out", source, config, **NONE)
+            importing.write_streamed(folder / "out", source, config, **NONE)
         assert str(caught.value) == str(error)  # noqa: PT017 - whether it raises depends on the rows
         assert {path.name for path in folder.iterdir()} == {"r.json.gz", "meta.json.gz"}
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks_module, "SIZE", size)
         patch.setattr(importing, "ROWS", part)
-        importing.write(folder / "out", source, config, **NONE)
-    made = datasets.read(folder / "out")
+        importing.write_streamed(folder / "out", source, config, **NONE)
+    made = datasets.read_dataset(folder / "out")
     assert made.interactions.equals(whole.interactions)
     assert made.items.equals(whole.items)
     assert {path.name for path in (folder / "out").iterdir()} == {
@@ -84,9 +84,9 @@ def test_the_folder_holds_what_reading_into_memory_gives(
         "items.parquet",
         "manifest.json",
     }
-    notes = artifacts.manifest_of(folder / "out", "dataset")["notes"]
+    notes = artifacts.read_manifest(folder / "out", "dataset")["notes"]
     assert (notes["rows"], notes["items"]) == (len(whole.interactions), len(whole.items))
-    assert {Entry(**entry) for entry in notes["ledger"]} == set(whole.ledger)
+    assert {RowIssue(**entry) for entry in notes["rows left out"]} == set(whole.row_report)
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -114,35 +114,35 @@ def test_every_row_is_kept_or_in_the_ledger(tmp_path: Path) -> None:
         "junk",
         review("", "1", 1, 1, ""),
     ]
-    importing.write(
+    importing.write_streamed(
         tmp_path / "out", open_amazon(2018, put(tmp_path, some)), FilterConfig(min_rating=2, kcore=3), **NONE
     )
-    notes = artifacts.manifest_of(tmp_path / "out", "dataset")["notes"]
-    assert notes["rows"] + sum(entry["count"] for entry in notes["ledger"]) == 302
+    notes = artifacts.read_manifest(tmp_path / "out", "dataset")["notes"]
+    assert notes["rows"] + sum(entry["count"] for entry in notes["rows left out"]) == 302
     assert notes["rows"] > 0
 
 
 def test_without_an_item_file_the_item_table_is_empty(tmp_path: Path) -> None:
-    importing.write(tmp_path / "out", open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")])), **NONE)
-    assert datasets.read(tmp_path / "out").items.schema == {"item_id": pl.String}
+    importing.write_streamed(tmp_path / "out", open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")])), **NONE)
+    assert datasets.read_dataset(tmp_path / "out").items.schema == {"item_id": pl.String}
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     """A folder's hash is part of the keys of what is made from it."""
     source = open_amazon(2018, put(tmp_path, [review(f"u{n % 70}", f"i{n % 31}", 5, n, "x" * n) for n in range(500)]))
     for name in ("one", "two"):
-        importing.write(tmp_path / name, source, FilterConfig(kcore=2), **NONE)
+        importing.write_streamed(tmp_path / name, source, FilterConfig(kcore=2), **NONE)
     assert artifacts.folder_hash(tmp_path / "one") == artifacts.folder_hash(tmp_path / "two")
 
 
 def test_what_a_killed_import_left_is_not_mixed_in(tmp_path: Path) -> None:
     source = open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))
-    growing = artifacts.partial(tmp_path / "out", artifacts.key_of("dataset", {}, {}))
+    growing = artifacts.partial_folder(tmp_path / "out", artifacts.artifact_key("dataset", {}, {}))
     stale = growing / "parts" / "interactions" / "00000.parquet"
     stale.parent.mkdir(parents=True)
     pl.DataFrame({"user_id": ["stale"]}).write_parquet(stale)
-    importing.write(tmp_path / "out", source, **NONE)
-    assert datasets.read(tmp_path / "out").interactions["user_id"].to_list() == ["a"]
+    importing.write_streamed(tmp_path / "out", source, **NONE)
+    assert datasets.read_dataset(tmp_path / "out").interactions["user_id"].to_list() == ["a"]
     assert not list(tmp_path.glob(".out*"))
 
 
@@ -153,7 +153,7 @@ def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        importing.write(tmp_path / "out", source, **NONE, progress=interrupt)
+        importing.write_streamed(tmp_path / "out", source, **NONE, progress=interrupt)
     assert {path.name for path in tmp_path.iterdir()} == {"r.json.gz"}
 
 
@@ -163,9 +163,9 @@ def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(importing, "ROWS", 50)
     waiting: list[int] = []
     seen: list[list[str]] = []
-    add, kept = importing.Parts.add, importing.kept_rows
+    add, kept = importing.ChunkedTable.add, importing.kept_rows
 
-    def watched(parts: importing.Parts, frame: pl.DataFrame) -> None:
+    def watched(parts: importing.ChunkedTable, frame: pl.DataFrame) -> None:
         add(parts, frame)
         waiting.append(sum(map(len, parts._waiting)))
 
@@ -174,11 +174,11 @@ def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytes
         assert all(not dtype.is_(pl.String) for dtype in index.dtypes)
         return kept(index, config)
 
-    monkeypatch.setattr(importing.Parts, "add", watched)
+    monkeypatch.setattr(importing.ChunkedTable, "add", watched)
     monkeypatch.setattr(importing, "kept_rows", looked_at)
-    source: Source = open_amazon(
+    source: StreamedDataset = open_amazon(
         2018, put(tmp_path, [review(f"u{n % 9}", f"i{n % 7}", 5, n, "text") for n in range(1000)])
     )
-    importing.write(tmp_path / "out", source, FilterConfig(kcore=2), **NONE)
+    importing.write_streamed(tmp_path / "out", source, FilterConfig(kcore=2), **NONE)
     assert max(waiting) < 50
     assert seen == [["user_id", "item_id", "timestamp"]]

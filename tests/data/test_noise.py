@@ -17,7 +17,7 @@ from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
-from hardneg.data.noise import NoiseConfig, disturb
+from hardneg.data.noise import NoiseConfig, add_noise
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_split
 from hardneg.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     parts: dict[tuple[int, int], str], false_positives: float, hidden: float, by: str, seed: int
 ) -> None:
     split = of(parts)
-    made = disturb(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    made = add_noise(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
     before, after, noise = pairs(split.train), pairs(made.split.train), made.noise
     assert after == before - pairs(noise.hidden) | pairs(noise.added)
     assert pairs(noise.hidden) <= before
@@ -54,12 +54,12 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     assert pairs(made.split.valid) == pairs(split.valid)
     assert pairs(made.split.test) == pairs(split.test)
     assert {u for u, _ in before} == {u for u, _ in before - pairs(noise.hidden)}
-    reasons = Counter({entry.reason: entry.count for entry in made.split.ledger})
+    reasons = Counter({entry.reason: entry.count for entry in made.split.row_report})
     n = len(before)
     assert len(noise.hidden) + reasons["that would have left their user none in train"] == round(hidden * n)
     assert len(noise.added) + reasons["for which no fresh item was found"] == round(false_positives * n)
     assert all(check.passed for check in check_split(made.split))  # no review of a hidden pair among them
-    again = disturb(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    again = add_noise(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
     assert pairs(again.split.train) == after
 
 
@@ -70,8 +70,11 @@ def test_draws_that_met_held_out_pairs_are_counted(store: tuple[Split, Truth]) -
     nothing = Interactions(*np.empty((2, 0), np.int64), split.train.n_users, split.train.n_items)
     counted = []
     for one in (split, replace(split, valid=nothing, test=nothing)):
-        made = [disturb(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.ledger for seed in range(10)]
-        found = (entry.count for ledger in made for entry in ledger if "which are held out" in entry.reason)
+        made = [
+            add_noise(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.row_report
+            for seed in range(10)
+        ]
+        found = (entry.count for row_report in made for entry in row_report if "which are held out" in entry.reason)
         counted.append(sum(found) / len(made))
     free = split.train.n_items - split.train.counts[split.train.users]
     expected = rate * (held_out.counts[split.train.users] / (free - held_out.counts[split.train.users])).sum()
@@ -83,7 +86,7 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
     train = store[0].train
     rates, popularity = {}, {}
     for by in ("uniform", "popularity"):
-        made = disturb(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
+        made = add_noise(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
         rates[by] = np.corrcoef(made.noise.added.counts, train.counts)[0, 1]
         popularity[by] = np.corrcoef(made.noise.added.item_counts, train.item_counts)[0, 1]
         assert made.noise.hidden.counts.sum() == round(0.3 * len(train))
@@ -91,30 +94,30 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
     assert min(rates.values()) > 0.4
     assert popularity["popularity"] > 0.5
     assert popularity["uniform"] < 0.2  # items that many have are fresh for few
-    one, other = (disturb(store[0], NoiseConfig(seed=seed)).noise for seed in (0, 1))
+    one, other = (add_noise(store[0], NoiseConfig(seed=seed)).noise for seed in (0, 1))
     assert pairs(one.added) != pairs(other.added)
     assert pairs(one.hidden) != pairs(other.hidden)
 
 
 def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folders: Path, tmp_path: Path) -> None:
     given = folders / "split"
-    made = pipeline.noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
+    made = pipeline.add_noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
     for name in ("valid.parquet", "test.parquet", "users.parquet", "items.parquet"):
         assert artifacts.file_hash(tmp_path / "noisy" / name) == artifacts.file_hash(given / name)
-    assert splits.learnt_from_hash(tmp_path / "noisy") != splits.learnt_from_hash(given)
-    assert noises.NAME not in splits.LEARNT_FROM
-    before = splits.learnt_from_hash(tmp_path / "noisy")
-    again = pipeline.noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
+    assert splits.training_data_hash(tmp_path / "noisy") != splits.training_data_hash(given)
+    assert noises.NAME not in splits.TRAINING_DATA
+    before = splits.training_data_hash(tmp_path / "noisy")
+    again = pipeline.add_noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
     assert pairs(again.noise.added) == pairs(made.noise.added)
     assert pairs(again.noise.hidden) == pairs(made.noise.hidden)
     assert pairs(again.split.train) == pairs(made.split.train)
     pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NAME)
-    assert splits.learnt_from_hash(tmp_path / "noisy") == before
+    assert splits.training_data_hash(tmp_path / "noisy") == before
     with pytest.raises(DataError, match=r"holds no noise\.parquet"):
-        noises.read(given)
+        noises.read_noise(given)
 
 
 def test_noise_upon_noise_is_refused_since_the_first_record_would_be_lost(folders: Path, tmp_path: Path) -> None:
-    pipeline.noise(folders / "split", tmp_path / "noisy", NoiseConfig())
+    pipeline.add_noise(folders / "split", tmp_path / "noisy", NoiseConfig())
     with pytest.raises(ConfigError, match="has noise already"):
-        pipeline.noise(tmp_path / "noisy", tmp_path / "noisier", NoiseConfig())
+        pipeline.add_noise(tmp_path / "noisy", tmp_path / "noisier", NoiseConfig())

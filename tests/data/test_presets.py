@@ -10,7 +10,7 @@ import pytest
 
 from hardneg.cli.importing import PresetName as CommandLineName
 from hardneg.data import filters
-from hardneg.data.presets import PRESETS, Counts, PresetName
+from hardneg.data.presets import PRESETS, DatasetCounts, DatasetPresetName
 
 
 def seconds(year: int, month: int, day: int, hour: int = 0) -> int:
@@ -18,7 +18,7 @@ def seconds(year: int, month: int, day: int, hour: int = 0) -> int:
 
 
 def test_the_command_line_knows_every_preset() -> None:
-    assert get_args(CommandLineName) == get_args(PresetName) == tuple(PRESETS)
+    assert get_args(CommandLineName) == get_args(DatasetPresetName) == tuple(PRESETS)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_command_line_knows_every_preset() -> None:
         ("hnlmrec-electronics", 3, 2010, 2017),
     ],
 )
-def test_presets_keep_ratings_and_years_by_row(name: PresetName, lowest: int, first: int, last: int) -> None:
+def test_presets_keep_ratings_and_years_by_row(name: DatasetPresetName, lowest: int, first: int, last: int) -> None:
     inside, before, after = seconds(last, 12, 31, 23), seconds(first - 1, 12, 31, 23), seconds(last + 1, 1, 1)
     rows = [
         (lowest, seconds(first, 1, 1)),
@@ -52,7 +52,7 @@ def test_presets_keep_ratings_and_years_by_row(name: PresetName, lowest: int, fi
 
 
 def test_found_counts_stand_beside_the_papers() -> None:
-    rows = PRESETS["hnlmrec-toys"].beside(Counts(users=1000, items=500, pairs=12_000))
+    rows = PRESETS["hnlmrec-toys"].beside(DatasetCounts(users=1000, items=500, pairs=12_000))
     assert rows == [
         ("users", "1,000", "22,338"),
         ("items", "500", "9,023"),

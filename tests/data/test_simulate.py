@@ -14,11 +14,11 @@ from hardneg.data import dataset as datasets
 from hardneg.data import simulate as simulation
 from hardneg.data import truth as truths
 from hardneg.data.dataset import Dataset
-from hardneg.data.simulate import PRESETS, SimulationConfig, simulate
+from hardneg.data.simulate import PRESETS, SimulationConfig, simulate_store
 from hardneg.data.split import Vocabulary
-from hardneg.data.splitting import SplitConfig, make_split
+from hardneg.data.splitters import SplitConfig, make_split
+from hardneg.data.synthetic_vocabulary import DEPARTMENTS
 from hardneg.data.truth import Truth
-from hardneg.data.words import DEPARTMENTS
 from hardneg.errors import DataError
 
 N_USERS, N_ITEMS = 60, 80
@@ -28,7 +28,7 @@ Made = tuple[Dataset, Truth]
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Made]:
-    return {name: simulate(SMALL.model_copy(update={"text": name})) for name in PRESETS}
+    return {name: simulate_store(SMALL.model_copy(update={"text": name})) for name in PRESETS}
 
 
 def test_shapes(made: dict[str, Made]) -> None:
@@ -47,11 +47,11 @@ def test_shapes(made: dict[str, Made]) -> None:
 
 def test_the_same_seed_gives_the_same_store_and_another_another(made: dict[str, Made]) -> None:
     dataset, truth = made["informative"]
-    again, same = simulate(SMALL)
+    again, same = simulate_store(SMALL)
     assert again.interactions.equals(dataset.interactions)
     assert again.items.equals(dataset.items)
     assert all((getattr(same, name) == getattr(truth, name)).all() for name in truths.ARRAYS)
-    other, _ = simulate(SMALL.model_copy(update={"seed": 1}))
+    other, _ = simulate_store(SMALL.model_copy(update={"seed": 1}))
     assert not other.interactions.select("user_id", "item_id").equals(dataset.interactions.select("user_id", "item_id"))
 
 
@@ -108,7 +108,7 @@ def test_texts_tell_as_much_as_the_preset_says() -> None:
     """Share of departments told truly: 1 - noise, and a tenth of the noise by chance."""
     shares = {}
     for name in PRESETS:
-        dataset, truth = simulate(SMALL.model_copy(update={"text": name, "n_items": 1000, "n_users": 10}))
+        dataset, truth = simulate_store(SMALL.model_copy(update={"text": name, "n_items": 1000, "n_users": 10}))
         pairs = zip(told(dataset), true_traits(truth), strict=True)
         shares[name] = np.mean([said[0] == real[0] for said, real in pairs])
     assert shares["informative"] == pytest.approx(0.8 + 0.2 / 10, abs=0.05)
@@ -188,17 +188,17 @@ def test_the_truth_of_another_store_is_refused(made: dict[str, Made], ids: Vocab
 
 
 def test_a_written_store_reads_back_with_its_truth(made: dict[str, Made], tmp_path: Path) -> None:
-    simulation.write(tmp_path / "store", SMALL)
+    simulation.write_simulated(tmp_path / "store", SMALL)
     dataset, truth = made["informative"]
-    again, same = datasets.read(tmp_path / "store"), truths.read(tmp_path / "store")
+    again, same = datasets.read_dataset(tmp_path / "store"), truths.read_truth(tmp_path / "store")
     assert again.interactions.equals(dataset.interactions)
     assert again.items.equals(dataset.items)
     assert all((getattr(same, name) == getattr(truth, name)).all() for name in truths.ARRAYS)
-    assert artifacts.finished(tmp_path / "store", artifacts.key_of("dataset", SMALL.model_dump(), {}))
+    assert artifacts.is_finished(tmp_path / "store", artifacts.artifact_key("dataset", SMALL.model_dump(), {}))
 
 
 def test_a_split_folder_holds_nothing_of_the_truth(tmp_path: Path) -> None:
-    simulation.write(tmp_path / "store", SMALL)
+    simulation.write_simulated(tmp_path / "store", SMALL)
     assert (tmp_path / "store" / "truth" / "factors.safetensors").is_file()
     pipeline.split(tmp_path / "store", tmp_path / "split", SplitConfig())
     files = {path.relative_to(tmp_path / "split").as_posix() for path in (tmp_path / "split").rglob("*")}
@@ -207,14 +207,14 @@ def test_a_split_folder_holds_nothing_of_the_truth(tmp_path: Path) -> None:
         *("train_reviews.parquet", "manifest.json"),
     }
     with pytest.raises(DataError, match=r"split holds no truth/, expected a dataset made by `hardneg data simulate`"):
-        truths.read(tmp_path / "split")
+        truths.read_truth(tmp_path / "split")
 
 
 def test_a_broken_truth_file_is_named(tmp_path: Path) -> None:
-    simulation.write(tmp_path / "store", SMALL)
+    simulation.write_simulated(tmp_path / "store", SMALL)
     (tmp_path / "store" / "truth" / "factors.safetensors").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"factors\.safetensors does not hold user_tastes.*simulate the dataset again"):
-        truths.read(tmp_path / "store")
+        truths.read_truth(tmp_path / "store")
 
 
 def test_an_interrupted_simulation_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_an_interrupted_simulation_can_be_repeated(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(truths, "save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            simulation.write(tmp_path / "store", SMALL)
+            simulation.write_simulated(tmp_path / "store", SMALL)
     assert not (tmp_path / "store").exists()
-    simulation.write(tmp_path / "store", SMALL)
-    assert truths.read(tmp_path / "store").user_tastes.shape[0] == N_USERS
+    simulation.write_simulated(tmp_path / "store", SMALL)
+    assert truths.read_truth(tmp_path / "store").user_tastes.shape[0] == N_USERS

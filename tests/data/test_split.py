@@ -12,7 +12,7 @@ from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.data.dataset import Dataset
-from hardneg.data.split import LEARNT_FROM, Split, Vocabulary
+from hardneg.data.split import TRAINING_DATA, Split, Vocabulary
 from hardneg.errors import DataError
 
 VOCABULARY = Vocabulary(["a", "b", "c"], ["1", "2", "3", "4"])
@@ -48,7 +48,7 @@ def test_texts_stand_in_the_order_of_the_item_numbers(split: Split) -> None:
 
 
 def test_an_item_twice_in_the_text_table_is_counted_and_named(split: Split) -> None:
-    (entry,) = split.ledger
+    (entry,) = split.row_report
     assert (entry.count, entry.first) == (1, "row 4, item '3'")
     assert "the first row of an item is kept" in str(entry)
 
@@ -67,8 +67,8 @@ def test_a_source_without_reviews_has_none() -> None:
 
 
 def test_a_written_split_reads_back(split: Split, tmp_path: Path) -> None:
-    splits.write(tmp_path / "s", split, config={"seed": 1}, inputs={"dataset": "x"})
-    again = splits.read(tmp_path / "s")
+    splits.write_split(tmp_path / "s", split, config={"seed": 1}, inputs={"dataset": "x"})
+    again = splits.read_split(tmp_path / "s")
     for part in ("train", "valid", "test"):
         one, other = getattr(split, part), getattr(again, part)
         assert (one.users.tolist(), one.items.tolist()) == (other.users.tolist(), other.items.tolist())
@@ -76,19 +76,19 @@ def test_a_written_split_reads_back(split: Split, tmp_path: Path) -> None:
     assert again.vocabulary == split.vocabulary
     assert again.texts.equals(split.texts)
     assert again.reviews.equals(split.reviews)
-    notes = artifacts.manifest_of(tmp_path / "s", "split")["notes"]
-    assert {k: v for k, v in notes.items() if k != "ledger"} == {
+    notes = artifacts.read_manifest(tmp_path / "s", "split")["notes"]
+    assert {k: v for k, v in notes.items() if k != "rows left out"} == {
         "users": 3,
         "items": 4,
         "train pairs": 4,
         "valid pairs": 1,
         "test pairs": 1,
     }
-    assert notes["ledger"][0]["first"] == "row 4, item '3'"
+    assert notes["rows left out"][0]["first"] == "row 4, item '3'"
 
 
 def test_no_file_but_the_test_and_valid_pairs_holds_a_held_out_word(split: Split, tmp_path: Path) -> None:
-    splits.write(tmp_path / "s", split, config={}, inputs={})
+    splits.write_split(tmp_path / "s", split, config={}, inputs={})
     for file in (tmp_path / "s").glob("*.parquet"):
         text = str(pl.read_parquet(file).rows())
         assert "secret" not in text, file.name
@@ -96,38 +96,38 @@ def test_no_file_but_the_test_and_valid_pairs_holds_a_held_out_word(split: Split
 
 
 def test_the_hash_of_what_is_learnt_from_sees_no_held_out_pair(split: Split, tmp_path: Path) -> None:
-    splits.write(tmp_path / "a", split, config={}, inputs={})
+    splits.write_split(tmp_path / "a", split, config={}, inputs={})
     moved = split.with_part("test", np.array([2]), np.array([0])).with_part("valid", np.array([2]), np.array([1]))
     assert (moved.test.users.tolist(), moved.valid.items.tolist()) == ([2], [1])
-    splits.write(tmp_path / "b", moved, config={}, inputs={})
-    assert splits.learnt_from_hash(tmp_path / "a") == splits.learnt_from_hash(tmp_path / "b")
+    splits.write_split(tmp_path / "b", moved, config={}, inputs={})
+    assert splits.training_data_hash(tmp_path / "a") == splits.training_data_hash(tmp_path / "b")
     assert artifacts.folder_hash(tmp_path / "a") != artifacts.folder_hash(tmp_path / "b")
-    for file in LEARNT_FROM:
+    for file in TRAINING_DATA:
         (tmp_path / "b" / file).rename(tmp_path / "kept")
-        assert splits.learnt_from_hash(tmp_path / "a") != splits.learnt_from_hash(tmp_path / "b"), file
+        assert splits.training_data_hash(tmp_path / "a") != splits.training_data_hash(tmp_path / "b"), file
         (tmp_path / "kept").rename(tmp_path / "b" / file)
 
 
 def test_a_dataset_folder_is_no_split_folder(tmp_path: Path) -> None:
     frame = pl.DataFrame({"user_id": ["a"], "item_id": ["1"]})
-    datasets.write(tmp_path / "d", Dataset(frame, datasets.no_items()), config={}, inputs={})
+    datasets.write_dataset(tmp_path / "d", Dataset(frame, datasets.no_items()), config={}, inputs={})
     with pytest.raises(DataError, match=r"d is a dataset folder, expected a split folder; check the order"):
-        splits.read(tmp_path / "d")
+        splits.read_split(tmp_path / "d")
 
 
 @pytest.mark.parametrize("file", ["train.parquet", "users.parquet", "train_reviews.parquet"])
 def test_a_broken_file_of_a_split_is_named(split: Split, tmp_path: Path, file: str) -> None:
-    splits.write(tmp_path / "s", split, config={}, inputs={})
+    splits.write_split(tmp_path / "s", split, config={}, inputs={})
     (tmp_path / "s" / file).write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match=rf"{file} is no readable Parquet file"):
-        splits.read(tmp_path / "s")
+        splits.read_split(tmp_path / "s")
     (tmp_path / "s" / file).unlink()
     with pytest.raises(DataError, match=rf"{file} does not exist; check the path"):
-        splits.read(tmp_path / "s")
+        splits.read_split(tmp_path / "s")
 
 
 def test_a_pair_outside_the_vocabulary_on_disk_is_refused(split: Split, tmp_path: Path) -> None:
-    splits.write(tmp_path / "s", split, config={}, inputs={})
+    splits.write_split(tmp_path / "s", split, config={}, inputs={})
     pl.DataFrame({"user": [0], "item": [4]}).write_parquet(tmp_path / "s" / "test.parquet")
     with pytest.raises(DataError, match=r"found an item outside 0\.\.3; make the split again"):
-        splits.read(tmp_path / "s")
+        splits.read_split(tmp_path / "s")

@@ -20,8 +20,8 @@ from hardneg.data.interactions import union
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import Check, check_candidate_users, check_candidates, check_held_out_suspects
 from hardneg.evaluation import inner_product, top_items
-from hardneg.negatives.suspects import Suspects
-from hardneg.pipeline import RunConfig, Sources, SuspectMining, SuspectsUse, grow_trees, mine_suspects
+from hardneg.judging.suspects import Suspects
+from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining, SuspectsUse, build_trees, identify_suspects
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
 from hardneg.types import Floats
@@ -38,18 +38,18 @@ USERS, LIKED = (
 @pytest.fixture(scope="module")
 def world(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A split in which two users of five have test pairs, a trained run, and its trees."""
-    root, data = tmp_path_factory.mktemp("world"), splits.read(folders / "split")
+    root, data = tmp_path_factory.mktemp("world"), splits.read_split(folders / "split")
     kept = np.random.default_rng(0).random(data.test.n_users)[data.test.users] < 0.4
     data = data.with_part("test", data.test.users[kept], data.test.items[kept])
-    splits.write(root / "split", data, config={"thinned": True}, inputs={})
+    splits.write_split(root / "split", data, config={"thinned": True}, inputs={})
     pipeline.train(root / "split", root / "run", RunConfig(fit=SHORT))
-    grow_trees(root / "split", root / "trees", TreesConfig(), run=root / "run")
+    build_trees(root / "split", root / "trees", TreesConfig(), run=root / "run")
     return root
 
 
 def released(root: Path, *, users_only: bool = False, clean_only: bool = False) -> Suspects:
     """As DTL-NS's release: the best candidates of test users, those called liked cleaned of held-out pairs."""
-    data, run = splits.read(root / "split"), pipeline.read_run(root / "run")
+    data, run = splits.read_split(root / "split"), pipeline.read_run(root / "run")
     users = np.arange(data.train.n_users) if clean_only else np.flatnonzero(data.test.counts)
     best = top_items(inner_product(run.embeddings), users, data.train, 20)
     rows, items = np.repeat(users, 20), best.ravel()
@@ -73,13 +73,13 @@ def test_the_released_protocol_is_flagged(world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("judge", ["rule", "all", "random"])
 def test_our_suspects_pass_with_every_judge(world: Path, tmp_path: Path, judge: str) -> None:
     options = SuspectMining.model_validate({"judge": {"kind": judge}, "candidates": 20})
-    mine_suspects(world / "split", tmp_path / "suspects", Sources(world / "run", world / "trees"), options)
+    identify_suspects(world / "split", tmp_path / "suspects", SuspectInputs(world / "run", world / "trees"), options)
     checks = audit_suspects(tmp_path / "suspects", world / "split")
     assert all(check.passed for check in checks), checks
 
 
 def test_each_fault_is_found_alone(world: Path) -> None:
-    data = splits.read(world / "split")
+    data = splits.read_split(world / "split")
     found = by_question(check_candidates(released(world, users_only=True), data))
     assert (found[USERS], found[LIKED]) == (False, True)
     found = by_question(check_candidates(released(world, clean_only=True), data))
@@ -172,14 +172,14 @@ def test_exactly_the_test_users_are_found_though_histories_foretell_them(store: 
 
 def test_candidates_cleaned_before_the_judge_saw_them_are_found_too(world: Path) -> None:
     """Then the candidates say nothing, but chance would have given some."""
-    data, judged = splits.read(world / "split"), released(world, users_only=True)
+    data, judged = splits.read_split(world / "split"), released(world, users_only=True)
     held_out = union(data.valid, data.test)
     cleaned = judged.where(~held_out.contains(judged.users, judged.items))
     assert not check_held_out_suspects(cleaned, data).passed
 
 
 def test_candidates_of_most_test_users_and_few_others_are_found(world: Path) -> None:
-    data, everybody = splits.read(world / "split"), released(world, clean_only=True)
+    data, everybody = splits.read_split(world / "split"), released(world, clean_only=True)
     rng = np.random.default_rng(3)
     holds = data.test.counts > 0
     chosen = np.where(holds, rng.random(len(holds)) < 0.95, rng.random(len(holds)) < 0.2)
@@ -233,7 +233,7 @@ def test_the_null_is_what_random_draws_show(store: tuple[Split, Truth]) -> None:
 
 def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagged(world: Path, tmp_path: Path) -> None:
     split, folder = world / "split", tmp_path / "suspects"
-    mine_suspects(split, folder, Sources(world / "run", world / "trees"))
+    identify_suspects(split, folder, SuspectInputs(world / "run", world / "trees"))
     config = RunConfig(fit=SHORT, suspects=SuspectsUse(use="both", graph=True))
     pipeline.train(split, tmp_path / "run", config, suspects=folder)
     pipeline.evaluate_run(tmp_path / "run", split)
@@ -259,9 +259,9 @@ def test_the_command_exits_with_1_and_says_why(world: Path, tmp_path: Path) -> N
 
 
 def test_suspects_of_another_split_say_so(world: Path, tmp_path: Path, folders: Path) -> None:
-    data = splits.read(world / "split")
+    data = splits.read_split(world / "split")
     fewer = Interactions(data.train.users[:-1], data.train.items[:-1], data.train.n_users, data.train.n_items)
-    splits.write(tmp_path / "split", replace(data, train=fewer), config={"fewer": 1}, inputs={})
+    splits.write_split(tmp_path / "split", replace(data, train=fewer), config={"fewer": 1}, inputs={})
     folder = written(tmp_path / "suspects", world / "split", released(world))
     checks = audit_suspects(folder, tmp_path / "split")
     assert [check.passed for check in checks] == [False]
@@ -271,14 +271,16 @@ def test_suspects_of_another_split_say_so(world: Path, tmp_path: Path, folders: 
 @pytest.mark.slow
 def test_the_recorded_labels_of_sports_are_flagged(real: Path, tmp_path: Path) -> None:
     from hardneg.data import SplitConfig, make_split
-    from hardneg.data.sources import read_pairs
-    from hardneg.negatives.judges import Recorded
+    from hardneg.data.readers import read_pairs
+    from hardneg.judging import Recorded
 
     folder = real / "dtlns/Sports"
     files = {part: folder / f"{part}.txt.gz" for part in ("train", "valid", "test")}
     data = make_split(read_pairs(files, item_offset=15138), SplitConfig(by="given"))
-    splits.write(tmp_path / "split", data, config={}, inputs={})
-    mine_suspects(tmp_path / "split", tmp_path / "suspects", Sources(), SuspectMining(judge=Recorded(labels=folder)))
+    splits.write_split(tmp_path / "split", data, config={}, inputs={})
+    identify_suspects(
+        tmp_path / "split", tmp_path / "suspects", SuspectInputs(), SuspectMining(judge=Recorded(labels=folder))
+    )
     checks = {check.question: check for check in audit_suspects(tmp_path / "suspects", tmp_path / "split")}
     assert not checks[USERS].passed
     assert not checks[LIKED].passed

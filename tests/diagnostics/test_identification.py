@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hardneg.data import Interactions, Split
-from hardneg.data.noise import NoiseConfig, disturb
+from hardneg.data.noise import NoiseConfig, add_noise
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import against_pairs, against_truth
 from hardneg.errors import DataError
-from hardneg.negatives.suspects import Suspects
+from hardneg.judging.suspects import Suspects
 
 
 def test_against_hidden_pairs_by_hand() -> None:
@@ -66,7 +66,7 @@ def test_against_the_truth_a_judge_that_knows_it_is_best(store: tuple[Split, Tru
 
 
 def test_hidden_positives_are_found_by_the_truth_and_not_by_chance(store: tuple[Split, Truth]) -> None:
-    made = disturb(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
+    made = add_noise(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
     knowing = against_pairs(everything(made.split, truth=store[1]), made.noise.hidden)
     chance = np.random.default_rng(0).random(len(everything(made.split)))
     guessing = against_pairs(everything(made.split, chance), made.noise.hidden)

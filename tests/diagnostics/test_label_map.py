@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hardneg.diagnostics import DrawnLabels, LabelMap, Rivals, compare_maps, label_map, map_to_labels, rivals_of
+from hardneg.diagnostics import (
+    DrawnLabels,
+    LabelAlternatives,
+    LabelMap,
+    compare_maps,
+    label_alternatives,
+    label_map,
+    map_to_labels,
+)
 from hardneg.diagnostics.label_map import STRENGTHS, ridge
 from hardneg.errors import DataError
 from hardneg.types import Floats, Indices
@@ -22,7 +30,7 @@ class World:
         order = rng.permutation(pairs)
         self.held, self.fit = np.sort(order[:300]), np.sort(order[300:])
         pool = DrawnLabels(self.labels, np.arange(pairs))
-        self.rivals = rivals_of(self.held, self.positives, pool, most=25)
+        self.rivals = label_alternatives(self.held, self.positives, pool, most=25)
 
     def judged(self, vectors: Floats) -> LabelMap:
         return map_to_labels(vectors, self.labels, fit=self.fit, held=self.held, rivals=self.rivals)
@@ -149,7 +157,7 @@ def test_a_pair_without_rivals_counts_in_r2_and_in_no_rank(world: World) -> None
     pool = DrawnLabels(labels, np.arange(len(labels)))
     alone = world.positives.copy()
     alone[held[0]] = 777
-    rivals = rivals_of(held, alone, pool, most=25)
+    rivals = label_alternatives(held, alone, pool, most=25)
     found = map_to_labels(world.of_pair, labels, fit=world.fit, held=held, rivals=rivals)
     assert np.flatnonzero(np.isnan(found.ranks)).tolist() == [0]
     assert found.r2 == pytest.approx(world.judged(world.of_pair).r2)
@@ -160,14 +168,16 @@ def test_a_pair_without_rivals_counts_in_r2_and_in_no_rank(world: World) -> None
     assert compare_maps(nobody, found, resamples=20)["r2"].difference == pytest.approx(0)
 
 
-def _none(labels: Floats, held: Indices) -> Rivals:
-    return Rivals(labels, np.zeros(0, np.int64), np.zeros(len(held) + 1, np.int64))
+def _none(labels: Floats, held: Indices) -> LabelAlternatives:
+    return LabelAlternatives(labels, np.zeros(0, np.int64), np.zeros(len(held) + 1, np.int64))
 
 
 def test_equal_labels_share_a_rank(rng: np.random.Generator) -> None:
     labels = rng.normal(size=(30, 4))
     labels[20:] = labels[20]  # the held-out label and nine others
-    rivals = rivals_of(np.array([25]), np.zeros(30, int), DrawnLabels(labels[20:], np.arange(20, 30)), most=100)
+    rivals = label_alternatives(
+        np.array([25]), np.zeros(30, int), DrawnLabels(labels[20:], np.arange(20, 30)), most=100
+    )
     found = map_to_labels(rng.normal(size=(30, 2)), labels, fit=np.arange(20), held=np.array([25]), rivals=rivals)
     assert found.ranks.tolist() == [0.5]
     assert found.reciprocals.tolist() == [1 / 5.5]

@@ -20,8 +20,9 @@ from hardneg.data.interactions import union
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_mask, check_split, redraw
 from hardneg.errors import ConfigError
-from hardneg.negatives import MixGCF, Retrieved, Semantic, labels
+from hardneg.mining import RetrievalConfig, labels
 from hardneg.pipeline import RunConfig
+from hardneg.sampling import MixGCF, Semantic
 from hardneg.text import Profiles, extract_profiles
 from hardneg.training import FitConfig
 from hardneg.types import Floats, Progress
@@ -60,18 +61,18 @@ def test_our_stages_pass(folders: Path) -> None:
 
 
 def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, honest, current = splits.read, labels.draw_labels, list[Split]()
+    read, honest, current = splits.read_split, labels.draw_labels, list[Split]()
 
     def reading(folder: Path) -> Split:
         current[:] = [read(folder)]
         return current[0]
 
-    def leaky(*given: Any, **more: Any) -> labels.Drawn:
+    def leaky(*given: Any, **more: Any) -> labels.LabelDraws:
         drawn = honest(*given, **more)
         drawn.vectors[:50] += current[0].test.items[:50, None] % 7
         return drawn
 
-    monkeypatch.setattr(splits, "read", reading)
+    monkeypatch.setattr(splits, "read_split", reading)
     monkeypatch.setattr(labels, "draw_labels", leaky)
     checks = {check.question: check for check in audit_split(folders / "split", WordCounts())}
     found = checks["test pairs, drawn anew, change nothing that was made"]
@@ -82,19 +83,21 @@ def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("stage", "file"), [("trees", "trees/codes.parquet"), ("judging", "suspects/suspects.parquet")]
+    ("stage", "file"), [("trees", "trees/codes.parquet"), ("suspects", "suspects/suspects.parquet")]
 )
 def test_trees_and_judges_that_read_test_pairs_are_found(
     folders: Path, monkeypatch: pytest.MonkeyPatch, stage: str, file: str
 ) -> None:
     """The stage reads a split whose train pairs hold the test pairs as well."""
-    read = splits.read
+    read = splits.read_split
 
     def widened(folder: Path) -> Split:
         split = read(folder)
         return replace(split, train=union(split.train, split.test))
 
-    leaky = type("Leaky", (), {"__getattr__": lambda _, name: widened if name == "read" else getattr(splits, name)})()
+    leaky = type(
+        "Leaky", (), {"__getattr__": lambda _, name: widened if name == "read_split" else getattr(splits, name)}
+    )()
     monkeypatch.setattr(f"hardneg.pipeline.{stage}.splits", leaky)
     checks = {check.question: check for check in audit_split(folders / "split", WordCounts())}
     found = checks["test pairs, drawn anew, change nothing that was made"]
@@ -130,7 +133,7 @@ def test_training_that_reads_validation_pairs_is_found(
     pipeline.train(folders / "split", tmp_path / "run", config)
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
     honest = api.UniformCandidates
-    read = splits.read
+    read = splits.read_split
 
     def leaky(excluded: Interactions) -> object:
         return honest(excluded if current[0] is None else union(excluded, current[0].valid))
@@ -141,7 +144,7 @@ def test_training_that_reads_validation_pairs_is_found(
         current[0] = read(folder)
         return current[0]
 
-    monkeypatch.setattr(splits, "read", reading)
+    monkeypatch.setattr(splits, "read_split", reading)
     monkeypatch.setattr("hardneg.api.UniformCandidates", leaky)
     failed = [check.question for check in audit_run(tmp_path / "run", folders / "split", None) if not check.passed]
     assert failed == ["valid pairs, drawn anew, change nothing that was made"]
@@ -150,13 +153,13 @@ def test_training_that_reads_validation_pairs_is_found(
 def test_a_whole_run_is_the_same_whatever_the_test_pairs_are(folders: Path, tmp_path: Path) -> None:
     """With early stopping, mined negatives and all: nothing changes but the test metrics."""
     other = tmp_path / "other-split"
-    split = splits.read(folders / "split")
-    splits.write(other, redraw(split, "test", seed=5), config={}, inputs={})
+    split = splits.read_split(folders / "split")
+    splits.write_split(other, redraw(split, "test", seed=5), config={}, inputs={})
     hashes, metrics = [], []
     for name, folder in (("one", folders / "split"), ("two", other)):
         out = tmp_path / name
         pipeline.profile(folder, out / "profiles")
-        pipeline.mine_retrieved(folder, out / "profiles", out / "negatives", Retrieved(), WordCounts())
+        pipeline.mine_retrieved(folder, out / "profiles", out / "negatives", RetrievalConfig(), WordCounts())
         config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=20, check_every=2, patience=2))
         pipeline.train(folder, out / "run", config, negatives=out / "negatives")
         hashes.append({name: artifacts.content_hashes(out / name) for name in ("profiles", "negatives", "run")})
@@ -169,8 +172,8 @@ def test_a_whole_run_is_the_same_whatever_the_test_pairs_are(folders: Path, tmp_
 
 def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, tmp_path: Path) -> None:
     """Loss by epoch stays the same as long as both train; so does what is kept at the same epoch."""
-    split = splits.read(folders / "split")
-    splits.write(tmp_path / "split", redraw(split, "valid", seed=5), config={}, inputs={})
+    split = splits.read_split(folders / "split")
+    splits.write_split(tmp_path / "split", redraw(split, "valid", seed=5), config={}, inputs={})
     config = RunConfig(
         sampler=MixGCF(candidates=4), fit=FitConfig(epochs=30, check_every=2, patience=2, learning_rate=0.02)
     )
@@ -194,7 +197,7 @@ def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, t
 
 def given_parts(rng: np.random.Generator, *, redrawn: bool) -> Dataset:
     """Interactions with parts, ratings, times and reviews; redrawn: other test rows, the train rows as they were."""
-    dataset, _ = simulate.simulate(simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2))
+    dataset, _ = simulate.simulate_store(simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2))
     frame = dataset.interactions.with_columns(
         rating=pl.lit(4.0), split=pl.Series(fixed_parts(len(dataset.interactions)))
     )
@@ -218,7 +221,7 @@ def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_th
     hashes, keys, scores = [], [], []
     for name, redrawn in (("one", False), ("two", True)):
         out = tmp_path / name
-        datasets.write(
+        datasets.write_dataset(
             out / "dataset",
             given_parts(np.random.default_rng(4), redrawn=redrawn),
             config={},
@@ -227,7 +230,7 @@ def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_th
         split = pipeline.split(out / "dataset", out / "split", SplitConfig(by="given", valid=0.2))
         assert len(split.reviews) > 100
         pipeline.profile(out / "split", out / "profiles")
-        pipeline.mine_retrieved(out / "split", out / "profiles", out / "negatives", Retrieved(), WordCounts())
+        pipeline.mine_retrieved(out / "split", out / "profiles", out / "negatives", RetrievalConfig(), WordCounts())
         config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=6, check_every=2))
         pipeline.train(out / "split", out / "run", config, negatives=out / "negatives")
         made = {folder: artifacts.content_hashes(out / folder) for folder in ("split", "profiles", "negatives", "run")}
@@ -247,12 +250,14 @@ def test_what_was_made_from_another_split_is_refused(folders: Path, tmp_path: Pa
     """Two seeds give as many train pairs; the other's negatives belong to other pairs and have learnt from test pairs."""
     other = tmp_path / "split"
     pipeline.split(folders / "dataset", other, SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1))
-    assert len(splits.read(other).train) == len(splits.read(folders / "split").train)
+    assert len(splits.read_split(other).train) == len(splits.read_split(folders / "split").train)
     pipeline.profile(other, tmp_path / "profiles")
-    pipeline.mine_retrieved(other, tmp_path / "profiles", tmp_path / "negatives", Retrieved(), WordCounts())
+    pipeline.mine_retrieved(other, tmp_path / "profiles", tmp_path / "negatives", RetrievalConfig(), WordCounts())
     said = r"was made from another split than .*; make these (profiles|negatives) from this split"
     with pytest.raises(ConfigError, match=said):
-        pipeline.mine_retrieved(folders / "split", tmp_path / "profiles", tmp_path / "n", Retrieved(), WordCounts())
+        pipeline.mine_retrieved(
+            folders / "split", tmp_path / "profiles", tmp_path / "n", RetrievalConfig(), WordCounts()
+        )
     with pytest.raises(ConfigError, match=said):
         pipeline.mine_random(folders / "split", tmp_path / "negatives", tmp_path / "r", seed=0)
     config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=1))
@@ -262,9 +267,9 @@ def test_what_was_made_from_another_split_is_refused(folders: Path, tmp_path: Pa
 
 
 def test_a_run_is_not_scored_on_the_pairs_that_chose_its_epoch(folders: Path, tmp_path: Path) -> None:
-    split = splits.read(folders / "split")
+    split = splits.read_split(folders / "split")
     swapped = replace(split, valid=split.test, test=split.valid)
-    splits.write(tmp_path / "split", swapped, config={}, inputs={})
+    splits.write_split(tmp_path / "split", swapped, config={}, inputs={})
     pipeline.train(folders / "split", tmp_path / "run", RunConfig(fit=FitConfig(epochs=1)))
     with pytest.raises(ConfigError, match="was not trained on"):
         pipeline.evaluate_run(tmp_path / "run", tmp_path / "split")

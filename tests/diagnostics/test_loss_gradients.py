@@ -25,11 +25,11 @@ from hardneg.diagnostics.loss_gradients import (
     loss_terms,
 )
 from hardneg.errors import DataError
-from hardneg.models import MF, LightGCN
+from hardneg.models import LightGCNModel, MFModel
 from hardneg.models.propagation import dense
-from hardneg.negatives import Ingredients, Mined, Semantic, UniformCandidates
-from hardneg.negatives.semantic import SemanticSampler
 from hardneg.random import Stream
+from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, UniformCandidates
+from hardneg.sampling.semantic import SemanticSampler
 from hardneg.training import objective
 from hardneg.types import Batch
 
@@ -52,9 +52,9 @@ def batch(seen: Interactions) -> Batch:
 def made(seen: Interactions, **options: object) -> SemanticSampler:
     vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
     vectors[::4] = np.nan
-    mined = Mined(np.full((len(seen), 1), -1), vectors, "made up")
+    mined = MinedNegatives(np.full((len(seen), 1), -1), vectors, "made up")
     given = {"hidden_size": 16, "alpha": 0.3, "align_weight": 0.5, "projector_l2": 0.2, **options}
-    return Semantic.model_validate(given).build(Ingredients(8, mined, 3))
+    return Semantic.model_validate(given).build(SamplerInputs(8, mined, 3))
 
 
 def drawn(sampler: SemanticSampler, seen: Interactions, batch: Batch) -> Tensor:
@@ -73,7 +73,9 @@ def test_terms_add_up_to_the_training_objective(
     seen: Interactions, batch: Batch, backbone: str, options: dict[str, object]
 ) -> None:
     sampler = made(seen, **options)
-    model = MF(seen, embedding_size=8, seed=1) if backbone == "mf" else LightGCN(seen, embedding_size=8, seed=1)
+    model = (
+        MFModel(seen, embedding_size=8, seed=1) if backbone == "mf" else LightGCNModel(seen, embedding_size=8, seed=1)
+    )
     with torch.no_grad():
         model.items *= 3  # slopes that differ from a half
     candidates, parts = drawn(sampler, seen, batch), parts_of(model, sampler)
@@ -92,7 +94,7 @@ def test_terms_add_up_to_the_training_objective(
 
 def test_what_reaches_what(seen: Interactions, batch: Batch) -> None:
     """MF: e_hard meets users alone, and the positive's and uniform items' terms never meet the projector."""
-    model = MF(seen, embedding_size=8, seed=1)
+    model = MFModel(seen, embedding_size=8, seed=1)
     for detach in (False, True):
         sampler = made(seen, detach_projector=detach)
         norms = loss_gradients(model, sampler, [(batch, drawn(sampler, seen, batch))], STREAM, l2_weight=0.1).norms
@@ -105,7 +107,7 @@ def test_what_reaches_what(seen: Interactions, batch: Batch) -> None:
 
 def test_the_gradients_equal_a_slow_loop(seen: Interactions, batch: Batch) -> None:
     """MF, the literal form: pair by pair, formulas written out."""
-    model, sampler = MF(seen, embedding_size=8, seed=1), made(seen)
+    model, sampler = MFModel(seen, embedding_size=8, seed=1), made(seen)
     candidates = drawn(sampler, seen, batch)
     terms = loss_terms(sampler, batch, model(), candidates, STREAM, l2_weight=L2_WEIGHT)
     found = gradients_of(terms, {"users": [model.users], "items": [model.items]})
@@ -137,7 +139,7 @@ def test_the_gradients_equal_a_slow_loop(seen: Interactions, batch: Batch) -> No
 
 
 def test_norms_and_cosines_are_means_over_batches_and_nothing_changes(seen: Interactions) -> None:
-    model, sampler = LightGCN(seen, embedding_size=8, seed=1), made(seen)
+    model, sampler = LightGCNModel(seen, embedding_size=8, seed=1), made(seen)
     order = np.random.default_rng(1).permutation(len(seen))
     given = []
     for rows in (order[:9], order[9:20]):
@@ -164,7 +166,7 @@ def test_norms_and_cosines_are_means_over_batches_and_nothing_changes(seen: Inte
 
 
 def test_a_projector_kept_out_of_bpr_has_no_cosine(seen: Interactions, batch: Batch) -> None:
-    model, sampler = MF(seen, embedding_size=8, seed=1), made(seen, detach_projector=True)
+    model, sampler = MFModel(seen, embedding_size=8, seed=1), made(seen, detach_projector=True)
     found = loss_gradients(model, sampler, [(batch, drawn(sampler, seen, batch))], STREAM, l2_weight=0.0)
     assert found.cosines[PROJECTOR] is None
     assert found.cosines["items"] is None, "of MF: e_hard is no item"
@@ -172,7 +174,7 @@ def test_a_projector_kept_out_of_bpr_has_no_cosine(seen: Interactions, batch: Ba
 
 
 def test_plain_items_and_no_batch_are_refused(seen: Interactions, batch: Batch) -> None:
-    model, sampler = MF(seen, embedding_size=8, seed=1), made(seen, without_text=True)
+    model, sampler = MFModel(seen, embedding_size=8, seed=1), made(seen, without_text=True)
     with pytest.raises(DataError, match="serves plain items"):
         loss_gradients(model, sampler, [(batch, drawn(sampler, seen, batch))], STREAM, l2_weight=0.1)
     with pytest.raises(DataError, match="found no batch"):

@@ -15,7 +15,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
-from hardneg.evaluation import Difference, compare, holm
+from hardneg.evaluation import Difference, compare_methods, holm
 
 RESAMPLES = 20_000
 OFF = 4 / np.sqrt(2 * RESAMPLES)
@@ -56,7 +56,7 @@ def test_where_seeds_alone_vary_it_is_welchs_test(seed: int, n_a: int, n_b: int,
     rng = np.random.default_rng(seed)
     level = rng.normal(size=15)
     a, b = lift + rng.normal(size=n_a), spread * rng.normal(size=n_b)
-    found = compare(a[:, None] + level, b[:, None] + level, resamples=RESAMPLES, seed=seed)
+    found = compare_methods(a[:, None] + level, b[:, None] + level, resamples=RESAMPLES, seed=seed)
     welch = stats.ttest_ind(a, b, equal_var=False)
     interval = tuple(end + 0.0 for end in welch.confidence_interval(0.95))
     agree(found, welch.statistic, welch.df, interval)
@@ -72,7 +72,7 @@ def test_where_users_alone_vary_it_is_the_paired_test(
     b = rng.random(n_users)
     a = b + lift + rng.normal(size=n_users)
     copies = np.ones((n_seeds, 1))
-    found = compare(a * copies, b * copies, level=level, resamples=RESAMPLES, seed=seed)
+    found = compare_methods(a * copies, b * copies, level=level, resamples=RESAMPLES, seed=seed)
     paired = stats.ttest_rel(a, b)
     agree(found, paired.statistic, paired.df, tuple(paired.confidence_interval(level)))
 
@@ -93,7 +93,7 @@ def test_the_standard_error_is_that_of_the_two_way_analysis_of_variance(
     runs, users = squares["C(seed)"] / a.size, max(squares["C(user)"] - rest, 0.0) / a.size
     freedom = (runs + users) ** 2 / (runs**2 / (n_seeds - 1) + users**2 / (n_users - 1))
     half = stats.t.ppf(0.975, freedom) * np.sqrt(runs + users)
-    found = compare(a, np.zeros((3, n_users)), resamples=RESAMPLES, seed=seed)
+    found = compare_methods(a, np.zeros((3, n_users)), resamples=RESAMPLES, seed=seed)
     agree(found, a.mean() / np.sqrt(runs + users), freedom, (a.mean() - half, a.mean() + half))
 
 
@@ -102,13 +102,13 @@ def test_methods_that_differ_by_rounding_alone_are_equal(seeds: tuple[int, int])
     """A method without chance, under other numbers of seeds: its means differ in the last bit."""
     users = np.random.default_rng(0).random(50)
     for values in (users, np.full(5, 0.1)):
-        found = compare(np.tile(values, (seeds[0], 1)), np.tile(values, (seeds[1], 1)))
+        found = compare_methods(np.tile(values, (seeds[0], 1)), np.tile(values, (seeds[1], 1)))
         assert found.p == 1.0
         assert abs(found.mean) < 1e-12
 
 
 def test_a_difference_without_any_chance_is_certain() -> None:
-    found = compare(np.full((3, 5), 0.2), np.full((4, 5), 0.1))
+    found = compare_methods(np.full((3, 5), 0.2), np.full((4, 5), 0.1))
     assert found.p == 0.0
     assert found.low == found.high == pytest.approx(0.1)
 
@@ -117,4 +117,4 @@ def test_one_user_leaves_the_seeds_to_decide() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(4, 1)), rng.normal(size=(5, 1))
     welch = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False)
-    agree(compare(a, b, resamples=RESAMPLES), welch.statistic, welch.df, tuple(welch.confidence_interval(0.95)))
+    agree(compare_methods(a, b, resamples=RESAMPLES), welch.statistic, welch.df, tuple(welch.confidence_interval(0.95)))

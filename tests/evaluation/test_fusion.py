@@ -8,8 +8,8 @@ import torch
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import best_weight, evaluate, fused, inner_product, text_only, top_items
-from hardneg.evaluation.fusion import centred, mean_of_items, measured
+from hardneg.evaluation import best_weight, evaluate_scores, fuse_scores, inner_product, text_only, top_items
+from hardneg.evaluation.fusion import center_rows, mean_of_items, validation_values
 from hardneg.types import Embeddings, Floats
 
 N_USERS, N_ITEMS = 6, 12
@@ -44,7 +44,7 @@ def cosine(a: Floats, b: Floats) -> float:
 def test_the_score_is_the_models_plus_weight_times_the_cosine(
     model: Embeddings, texts: tuple[Floats, Floats], weight: float
 ) -> None:
-    found = inner_product(fused(model, *texts, weight))(np.arange(N_USERS)).numpy()
+    found = inner_product(fuse_scores(model, *texts, weight))(np.arange(N_USERS)).numpy()
     users, items = model.final_users.numpy(), model.final_items.numpy()
     for user in range(N_USERS):
         for item in range(N_ITEMS):
@@ -60,16 +60,16 @@ def test_text_only_is_the_cosine_and_what_fusion_ranks_by_at_last(
     expected = [[cosine(profile, text) for text in texts[1]] for profile in texts[0]]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     known = np.array([0, 1, 3, 4])
-    of_much_weight = top_items(inner_product(fused(model, *texts, 1e5)), known, seen, 4)
+    of_much_weight = top_items(inner_product(fuse_scores(model, *texts, 1e5)), known, seen, 4)
     assert (of_much_weight == top_items(alone, known, seen, 4)).all()
 
 
 def test_without_weight_the_model_is_left_alone(model: Embeddings, texts: tuple[Floats, Floats]) -> None:
-    assert fused(model, *texts, 0.0) is model
+    assert fuse_scores(model, *texts, 0.0) is model
 
 
 def test_a_user_or_item_without_text_keeps_the_models_scores(model: Embeddings, texts: tuple[Floats, Floats]) -> None:
-    found, before = (inner_product(e)(np.arange(N_USERS)) for e in (fused(model, *texts, 8.0), model))
+    found, before = (inner_product(e)(np.arange(N_USERS)) for e in (fuse_scores(model, *texts, 8.0), model))
     torch.testing.assert_close(found[2], before[2])
     torch.testing.assert_close(found[:, 3], before[:, 3])
 
@@ -79,32 +79,32 @@ def test_every_weight_is_measured_and_the_best_taken_of_equals_the_smallest(
 ) -> None:
     held_out = Interactions.of(np.array([0, 1, 3]), np.array([0, 1, 2]), n_users=N_USERS, n_items=N_ITEMS)
     nothing = Interactions.of(np.array([], int), np.array([], int), n_users=N_USERS, n_items=N_ITEMS)
-    values = measured(model, *texts, held_out, nothing, metric="ndcg@3", weights=(2.0, 0.0))
+    values = validation_values(model, *texts, held_out, nothing, metric="ndcg@3", weights=(2.0, 0.0))
     assert list(values) == [2.0, 0.0]
     for weight, value in values.items():
-        score = inner_product(fused(model, *texts, weight))
-        assert value == evaluate(score, held_out, nothing, metrics=("ndcg@3",)).means()["ndcg@3"]
+        score = inner_product(fuse_scores(model, *texts, weight))
+        assert value == evaluate_scores(score, held_out, nothing, metrics=("ndcg@3",)).means()["ndcg@3"]
     assert best_weight({8.0: 0.2, 4.0: 0.3, 1.0: 0.3, 0.0: 0.1}) == 1.0
 
 
 def test_centred_vectors_lack_their_mean_and_keep_their_gaps(texts: tuple[Floats, Floats]) -> None:
     shifted = texts[1] + 3.0
     shifted /= np.linalg.norm(shifted, axis=1, keepdims=True)
-    found = centred(shifted)
+    found = center_rows(shifted)
     there = np.arange(N_ITEMS) != 3
     apart = shifted[there] - shifted[there].mean(axis=0)
     np.testing.assert_allclose(found[there], apart / np.linalg.norm(apart, axis=1, keepdims=True), atol=1e-5)
     assert np.isnan(found[3]).all()
-    assert not centred(np.full((2, 3), 0.5, np.float32)).any()  # all alike: nothing is left, and no NaN
-    assert np.isnan(centred(np.full((2, 3), np.nan, np.float32))).all()
+    assert not center_rows(np.full((2, 3), 0.5, np.float32)).any()  # all alike: nothing is left, and no NaN
+    assert np.isnan(center_rows(np.full((2, 3), np.nan, np.float32))).all()
 
 
 def test_bad_weights_and_other_splits_are_named(model: Embeddings, texts: tuple[Floats, Floats]) -> None:
     for weight in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match="expected a number of 0 or more"):
-            fused(model, *texts, weight)
+            fuse_scores(model, *texts, weight)
     with pytest.raises(DataError, match="found 5 profiles and 12 item texts, expected 6 and 12"):
-        fused(model, texts[0][:5], texts[1], 1.0)
+        fuse_scores(model, texts[0][:5], texts[1], 1.0)
 
 
 def test_a_profile_of_items_is_the_direction_of_their_mean(texts: tuple[Floats, Floats], seen: Interactions) -> None:

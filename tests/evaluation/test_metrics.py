@@ -11,7 +11,7 @@ import torch
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import evaluate, inner_product, metrics, top_items
+from hardneg.evaluation import evaluate_scores, inner_product, metrics, top_items
 from hardneg.types import Embeddings
 
 NAMES = tuple(f"{name}@{k}" for name in metrics.METRICS for k in (1, 5, 10))
@@ -28,7 +28,7 @@ def case(seed: int, n_users: int = 40, n_items: int = 60) -> tuple[np.ndarray, I
 
 
 def measured(scores: np.ndarray, seen: Interactions, held_out: Interactions, **more: int) -> dict[str, np.ndarray]:
-    found = evaluate(lambda users: torch.from_numpy(scores[users]), held_out, seen, metrics=NAMES, **more)
+    found = evaluate_scores(lambda users: torch.from_numpy(scores[users]), held_out, seen, metrics=NAMES, **more)
     assert found.users.shape == found.n_relevant.shape == found.values["recall@5"].shape
     return found.values
 
@@ -84,7 +84,7 @@ def test_only_what_was_seen_is_masked() -> None:
     held_out = Interactions.of(np.array([0]), np.array([3]), n_users=1, n_items=4)
     score = torch.tensor([[9.0, 8.0, 7.0, 6.0]])
     assert top_items(lambda users: score[users], np.array([0]), seen, 4).tolist() == [[1, 2, 3, -1]]
-    found = evaluate(lambda users: score[users], held_out, seen, metrics=("recall@2", "recall@3"))
+    found = evaluate_scores(lambda users: score[users], held_out, seen, metrics=("recall@2", "recall@3"))
     assert found.means() == {"recall@2": 0.0, "recall@3": 1.0}
 
 
@@ -92,7 +92,9 @@ def test_a_catalogue_smaller_than_k_is_ranked_whole() -> None:
     seen = Interactions.of(np.array([0]), np.array([0]), n_users=1, n_items=3)
     held_out = Interactions.of(np.array([0]), np.array([2]), n_users=1, n_items=3)
     score = torch.tensor([[3.0, 2.0, 1.0]])
-    found = evaluate(lambda users: score[users], held_out, seen, metrics=("recall@20", "precision@20", "ndcg@20"))
+    found = evaluate_scores(
+        lambda users: score[users], held_out, seen, metrics=("recall@20", "precision@20", "ndcg@20")
+    )
     assert found.means() == pytest.approx({"recall@20": 1.0, "precision@20": 0.05, "ndcg@20": 1 / math.log2(3)})
 
 
@@ -112,7 +114,7 @@ def test_nothing_held_out_is_an_error() -> None:
     _, seen, _ = case(0)
     nobody = Interactions.of(np.array([], int), np.array([], int), n_users=40, n_items=60)
     with pytest.raises(DataError, match="no user has held-out pairs"):
-        evaluate(lambda users: torch.zeros(len(users), 60), nobody, seen, metrics=("recall@5",))
+        evaluate_scores(lambda users: torch.zeros(len(users), 60), nobody, seen, metrics=("recall@5",))
 
 
 @pytest.mark.parametrize("name", ["recall", "recall@0", "mrr@5", "ndcg@-1"])

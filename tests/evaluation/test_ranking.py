@@ -13,7 +13,7 @@ from hardneg.data import Interactions
 from hardneg.errors import DataError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.evaluation.kernels import order_keys
-from hardneg.evaluation.shortlist import Rounded, _keys_at_or_below, _numbers, error_bound
+from hardneg.evaluation.shortlist import RoundedTable, _keys_at_or_below, _numbers, error_bound
 from hardneg.types import Embeddings
 
 SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # few values: many ties
@@ -86,7 +86,7 @@ def test_the_shortlist_gives_the_scores_of_the_exact_ranking(seed: int, size: in
 @given(st.integers(0, 999), st.sampled_from([1, 8, 64]), st.sampled_from([1e-3, 1.0, 1e4]))
 def test_the_bound_holds(seed: int, size: int, scale: float) -> None:
     embeddings, _ = tables(seed, size, scale, 1.0)
-    users, items = Rounded.of(embeddings.users[0]), Rounded.of(embeddings.items[0])
+    users, items = RoundedTable.of(embeddings.users[0]), RoundedTable.of(embeddings.items[0])
     exact = embeddings.users[0] @ embeddings.items[0].T
     summed = users.table_16.float() @ items.table_16.float().T  # before the sum is rounded
     assert ((exact - summed).abs().amax(dim=1).numpy() <= error_bound(users, items)).all()

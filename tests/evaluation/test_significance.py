@@ -9,7 +9,7 @@ import hardneg as hn
 from hardneg.data import Split
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
-from hardneg.evaluation import compare, holm
+from hardneg.evaluation import compare_methods, holm
 from hardneg.training import FitConfig
 
 REPETITIONS = 200
@@ -29,14 +29,14 @@ def test_real_trainings_against_themselves_are_rarely_called_different(store: tu
     settings = FitConfig(epochs=4, check_every=4, learning_rate=0.03, batch_size=512)
 
     def trained(seed: int) -> np.ndarray:
-        model = hn.models.LightGCN(split.train, embedding_size=8, hops=1, seed=seed)
+        model = hn.models.LightGCNModel(split.train, embedding_size=8, hops=1, seed=seed)
         fitted = hn.fit(model, split, config=settings, seed=seed)
         return hn.evaluate(fitted, split, ks=(10,)).values["ndcg@10"]
 
     called = 0
     for repetition in range(REPETITIONS):
         values = np.stack([trained(6 * repetition + number) for number in range(6)])
-        found = compare(values[:3], values[3:], resamples=500, seed=repetition)
+        found = compare_methods(values[:3], values[3:], resamples=500, seed=repetition)
         called += not found.low <= 0 <= found.high
     assert called / REPETITIONS <= STATED
 
@@ -45,7 +45,7 @@ def test_a_better_method_is_called_better() -> None:
     rng = np.random.default_rng(1)
     users = rng.normal(size=500)
     a, b = runs(rng, 3, users + 0.3, 0.01, 0.1), runs(rng, 3, users, 0.01, 0.1)
-    found = compare(a, b)
+    found = compare_methods(a, b)
     assert found.low > 0.2
     assert found.high < 0.4
     assert found.p < 1e-3
@@ -56,31 +56,31 @@ def test_a_better_method_is_called_better() -> None:
 def test_few_users_are_not_made_up_for_by_seeds() -> None:
     """Ten users with large differences of both signs: no number of seeds makes this certain."""
     difference = np.array([1.0, -0.8, 1.2, -0.9, 0.9, -0.7, 0.8, -1.1, 1.0, -0.6])
-    found = compare(np.tile(difference, (50, 1)), np.zeros((50, 10)))
+    found = compare_methods(np.tile(difference, (50, 1)), np.zeros((50, 10)))
     assert found.low < 0 < found.high
 
 
 def test_the_two_sides_mirror_each_other() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.random((3, 40)), rng.random((3, 40))
-    one, other = compare(a, b), compare(b, a)
+    one, other = compare_methods(a, b), compare_methods(b, a)
     assert one.mean == -other.mean
     assert one.p == pytest.approx(other.p, rel=0.15)
 
 
 def test_equal_values_are_not_different() -> None:
     same = np.ones((3, 5))
-    assert compare(same, same).p == 1.0
+    assert compare_methods(same, same).p == 1.0
 
 
 def test_two_seeds_are_refused() -> None:
     with pytest.raises(DataError, match="found 2 and 3 seeds, expected 3 at least"):
-        compare(np.ones((2, 4)), np.ones((3, 4)))
+        compare_methods(np.ones((2, 4)), np.ones((3, 4)))
 
 
 def test_other_users_are_refused() -> None:
     with pytest.raises(DataError, match="over the same users"):
-        compare(np.ones((3, 4)), np.ones((3, 5)))
+        compare_methods(np.ones((3, 4)), np.ones((3, 5)))
 
 
 def test_holm_by_hand() -> None:

@@ -11,7 +11,7 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import opened
 from torch import nn
 
-from hardneg.finetuning import ModelConfig
+from hardneg.finetuning import EncoderConfig
 from hardneg.finetuning.contrastive import cached_backward, info_nce, information
 from hardneg.finetuning.inputs import batch_of
 from hardneg.finetuning.model import checkpoint_layers, seeded
@@ -65,7 +65,7 @@ def test_gradients_in_pieces_are_those_of_the_whole(micro: int, rng: np.random.G
 @pytest.mark.parametrize("family", ["llama", "bert"])
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_a_language_model_s_too_with_its_dropout_replayed(bases: Bases, family: str, checkpointed: bool) -> None:
-    _, template, writer, inputs, labels = opened(bases(family), ModelConfig(rank=4, alpha=8, dropout=0.3))
+    _, template, writer, inputs, labels = opened(bases(family), EncoderConfig(rank=4, alpha=8, dropout=0.3))
     writer.train()
     with torch.no_grad():  # LoRA starts as nothing, whatever its dropout
         for name, parameter in writer.trained().items():

@@ -16,24 +16,29 @@ from tests.finetuning.test_model import written
 from tests.finetuning.tiny import FAMILIES, opened
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning import ModelConfig, Tuned, TuningConfig, base_of, load, save
-from hardneg.finetuning.checkpoint import Progressed
+from hardneg.finetuning import EncoderConfig, TunedEncoder, TuningConfig, base_of, load_tuned, save_tuned
+from hardneg.finetuning.checkpoint import TuningState
 from hardneg.finetuning.folder import tuned_on
-from hardneg.finetuning.tuning import parted
-from hardneg.llm.local.weights import Source
+from hardneg.finetuning.tuning import split_held_out
+from hardneg.llm.local.weights import ModelSource
 
 CURVE = {"step": 0, "loss": float("nan"), "held_out_loss": 2.0, "information": 0.5}
 
 
 def saved(folder: Path, out: Path, adapt: str = "lora") -> torch.Tensor:
     """Save a writer whose every trained number was moved; return what it writes."""
-    source, template, writer, inputs, _ = opened(folder, ModelConfig(adapt=adapt, rank=4, alpha=12))
+    source, template, writer, inputs, _ = opened(folder, EncoderConfig(adapt=adapt, rank=4, alpha=12))
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in writer.trained().values():
             parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
         out.mkdir()
-        save(out, Tuned(writer, Progressed(curves=[CURVE]), np.array([2, 5]), np.array([1, 3]), ()), template, source)
+        save_tuned(
+            out,
+            TunedEncoder(writer, TuningState(curves=[CURVE]), np.array([2, 5]), np.array([1, 3]), ()),
+            template,
+            source,
+        )
         return written(writer, template, inputs)
 
 
@@ -44,7 +49,7 @@ def test_what_was_tuned_on_is_known_also_of_folders_made_before(bases: Bases, tm
     (tmp_path / "tuned" / "tuned_on.parquet").unlink()
     with pytest.raises(DataError, match="held out other pairs"):
         tuned_on(tmp_path / "tuned", config, usable)
-    rows, held = parted(usable, config)
+    rows, held = split_held_out(usable, config)
     pl.DataFrame({"pair_row": np.sort(held)}).write_parquet(tmp_path / "tuned" / "held_out.parquet")
     assert tuned_on(tmp_path / "tuned", config, usable).tolist() == sorted(rows.tolist())
     assert (len(rows), len(held)) == (180, 20)
@@ -57,7 +62,7 @@ def test_what_was_tuned_on_is_known_also_of_folders_made_before(bases: Bases, tm
 )
 def test_it_comes_back(bases: Bases, tmp_path: Path, family: str, adapt: str) -> None:
     expected = saved(bases(family), tmp_path / "tuned", adapt)
-    writer, template = load(tmp_path / "tuned", Source(str(bases(family))))
+    writer, template = load_tuned(tmp_path / "tuned", ModelSource(str(bases(family))))
     inputs = opened(bases(family))[3]
     with torch.no_grad():
         assert torch.equal(written(writer, template, inputs), expected)
@@ -79,13 +84,13 @@ def test_it_names_its_base_and_no_path_and_holds_no_pickle(bases: Bases, tmp_pat
 
 def test_a_folded_adapter_writes_the_same(bases: Bases, tmp_path: Path) -> None:
     expected = saved(bases("llama"), tmp_path / "tuned")
-    writer, template = load(tmp_path / "tuned", Source(str(bases("llama"))))
+    writer, template = load_tuned(tmp_path / "tuned", ModelSource(str(bases("llama"))))
     before = writer.inner.layers[0].self_attn.q_proj.base_layer.weight.clone()
     assert writer.fold()
     assert not torch.equal(writer.inner.layers[0].self_attn.q_proj.base_layer.weight, before)
     with torch.no_grad():
         torch.testing.assert_close(written(writer, template, opened(bases("llama"))[3]), expected, rtol=1e-4, atol=1e-5)
-    assert not opened(bases("llama"), ModelConfig(adapt="frozen"))[2].fold()
+    assert not opened(bases("llama"), EncoderConfig(adapt="frozen"))[2].fold()
 
 
 def test_peft_reads_the_adapter_too(bases: Bases, tmp_path: Path) -> None:
@@ -94,7 +99,7 @@ def test_peft_reads_the_adapter_too(bases: Bases, tmp_path: Path) -> None:
 
     saved(bases("llama"), tmp_path / "tuned")
     network = PeftModel.from_pretrained(AutoModel.from_pretrained(bases("llama")), tmp_path / "tuned")
-    ours = load(tmp_path / "tuned", Source(str(bases("llama"))))[0].network
+    ours = load_tuned(tmp_path / "tuned", ModelSource(str(bases("llama"))))[0].network
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         assert torch.equal(network.eval()(ids).last_hidden_state, ours(ids).last_hidden_state)
@@ -103,25 +108,25 @@ def test_peft_reads_the_adapter_too(bases: Bases, tmp_path: Path) -> None:
 def test_another_base_is_refused_and_the_same_elsewhere_is_not(bases: Bases, tmp_path: Path) -> None:
     saved(bases("llama"), tmp_path / "tuned")
     moved = shutil.copytree(bases("llama"), tmp_path / "elsewhere")
-    load(tmp_path / "tuned", Source(str(moved)))
+    load_tuned(tmp_path / "tuned", ModelSource(str(moved)))
     with pytest.raises(ConfigError, match="give the same one"):
-        load(tmp_path / "tuned", Source(str(bases("mistral"))))
+        load_tuned(tmp_path / "tuned", ModelSource(str(bases("mistral"))))
 
 
 @pytest.mark.parametrize("name", ["tuned.json", "adapter_model.safetensors", "lifts.safetensors"])
 def test_a_missing_or_broken_part_is_an_error_not_the_untuned_one(bases: Bases, tmp_path: Path, name: str) -> None:
     saved(bases("llama"), tmp_path / "tuned")
     path = tmp_path / "tuned" / name
-    source = Source(str(bases("llama")))
+    source = ModelSource(str(bases("llama")))
     if path.suffix == ".safetensors":
         tensors = load_file(path)
         tensors.pop(next(iter(tensors)))
         save_file(tensors, path)
         with pytest.raises(DataError, match="1 tensors are missing"):
-            load(tmp_path / "tuned", source)
+            load_tuned(tmp_path / "tuned", source)
     path.write_bytes(b"{")
     with pytest.raises(DataError, match="cannot be read"):
-        load(tmp_path / "tuned", source)
+        load_tuned(tmp_path / "tuned", source)
     path.unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        load(tmp_path / "tuned", source)
+        load_tuned(tmp_path / "tuned", source)

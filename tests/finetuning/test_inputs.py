@@ -11,14 +11,16 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import make_inputs
 
 from hardneg.errors import DataError
-from hardneg.finetuning import Space, Template, TemplateConfig
+from hardneg.finetuning import EmbeddingSpace, Template, TemplateConfig
 from hardneg.finetuning.inputs import batch_of, lengths_of
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.weights import ModelSource
 
 
 def test_a_batch_holds_prompts_and_embeddings_of_its_rows(bases: Bases) -> None:
     inputs, _ = make_inputs()
-    tokens = Template(Source(str(bases("llama"))).tokenizer()).tokenised(inputs.user_profiles, inputs.item_profiles)
+    tokens = Template(ModelSource(str(bases("llama"))).tokenizer()).tokenised(
+        inputs.user_profiles, inputs.item_profiles
+    )
     rows = np.array([4, 0, 7])
     batch = batch_of(inputs, tokens, rows, torch.device("cpu"))
     for place, row in enumerate(rows):
@@ -32,16 +34,16 @@ def test_a_batch_holds_prompts_and_embeddings_of_its_rows(bases: Bases) -> None:
 
 def test_missing_profiles_are_counted(bases: Bases) -> None:
     inputs, _ = make_inputs()
-    tokenizer = Source(str(bases("llama"))).tokenizer()
+    tokenizer = ModelSource(str(bases("llama"))).tokenizer()
     users = np.array([not text.strip() for text in inputs.user_profiles])[inputs.pairs.users]
     items = np.array([not text.strip() for text in inputs.item_profiles])[inputs.pairs.items]
     assert 0 < (users & items).sum() < (users | items).sum()
-    (entry,) = inputs.ledger(Template(tokenizer))
+    (entry,) = inputs.row_report(Template(tokenizer))
     assert entry.count == (users | items).sum()
     assert not inputs.silent(Template(tokenizer)).any()
     blind = Template(tokenizer, TemplateConfig(embeddings=False))
     assert (inputs.silent(blind) == (users & items)).all()
-    assert [entry.count for entry in inputs.ledger(blind)] == [(users & items).sum(), (users ^ items).sum()]
+    assert [entry.count for entry in inputs.row_report(blind)] == [(users & items).sum(), (users ^ items).sum()]
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -53,5 +55,5 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_the_space_of_a_table() -> None:
-    assert Space.of(np.array([[3.0, 4.0], [np.nan, 0.0]])) == Space(2, pytest.approx(12.5**0.5))
-    assert Space.of(np.zeros((2, 3))) == Space(3, 1.0)
+    assert EmbeddingSpace.of(np.array([[3.0, 4.0], [np.nan, 0.0]])) == EmbeddingSpace(2, pytest.approx(12.5**0.5))
+    assert EmbeddingSpace.of(np.zeros((2, 3))) == EmbeddingSpace(3, 1.0)

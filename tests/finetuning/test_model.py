@@ -11,7 +11,15 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import FAMILIES, make_inputs, opened, spaces_of
 
 from hardneg.errors import ConfigError
-from hardneg.finetuning import Inputs, ModelConfig, Template, TemplateConfig, Writer, base, open_writer
+from hardneg.finetuning import (
+    EncoderConfig,
+    HardNegativeEncoder,
+    PairInputs,
+    Template,
+    TemplateConfig,
+    base_model,
+    open_encoder_model,
+)
 from hardneg.finetuning.contrastive import info_nce
 from hardneg.finetuning.inputs import batch_of
 from hardneg.finetuning.template import ITEM, USER
@@ -19,7 +27,9 @@ from hardneg.finetuning.template import ITEM, USER
 ROWS = np.array([0, 9, 3, 14])
 
 
-def written(writer: Writer, template: Template, inputs: Inputs, rows: np.ndarray = ROWS) -> torch.Tensor:
+def written(
+    writer: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: np.ndarray = ROWS
+) -> torch.Tensor:
     tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
     return writer(batch_of(inputs, tokens, rows, writer.device))
 
@@ -65,7 +75,7 @@ def test_all_that_should_learn_does_and_nothing_else(bases: Bases, family: str) 
 
 @pytest.mark.parametrize(("adapt", "learns"), [("frozen", False), ("full", True)])
 def test_the_base_may_stay_or_learn_whole(bases: Bases, adapt: str, learns: bool) -> None:
-    _, template, writer, inputs, _ = opened(bases("llama"), ModelConfig(adapt=adapt))
+    _, template, writer, inputs, _ = opened(bases("llama"), EncoderConfig(adapt=adapt))
     assert any(name.startswith("network.") for name in writer.trained()) is learns
     assert written(writer, template, inputs).shape == (4, 32)
 
@@ -81,7 +91,7 @@ def test_a_batch_changes_no_vector(bases: Bases, family: str) -> None:
 def test_embeddings_reach_the_vector_unless_left_out(bases: Bases) -> None:
     for config, told in ((None, True), (TemplateConfig(embeddings=False), False)):
         _, template, writer, inputs, _ = opened(bases("llama"), template=config)
-        other = Inputs(inputs.pairs, inputs.user_profiles, inputs.item_profiles, -inputs.users, inputs.items)
+        other = PairInputs(inputs.pairs, inputs.user_profiles, inputs.item_profiles, -inputs.users, inputs.items)
         with torch.no_grad():
             found, turned = (written(writer, template, shown) for shown in (inputs, other))
         assert torch.equal(found, turned) is not told
@@ -99,7 +109,7 @@ def test_lifted_embeddings_are_as_long_as_tokens(bases: Bases) -> None:
 def test_the_same_seed_starts_the_same_and_touches_no_other(bases: Bases) -> None:
     state = torch.random.get_rng_state()
     one, two, three = (
-        opened(bases("bert"), ModelConfig(rank=4, seed=seed))[2].state_dict() for seed in (1, 1, 2)
+        opened(bases("bert"), EncoderConfig(rank=4, seed=seed))[2].state_dict() for seed in (1, 1, 2)
     )  # fmt: skip
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not all(torch.equal(one[name], three[name]) for name in one)
@@ -108,14 +118,14 @@ def test_the_same_seed_starts_the_same_and_touches_no_other(bases: Bases) -> Non
 
 def test_unknown_targets_are_said(bases: Bases) -> None:
     with pytest.raises(ConfigError, match="no modules called up_down"):
-        opened(bases("llama"), ModelConfig(targets=("up_down",)))
+        opened(bases("llama"), EncoderConfig(targets=("up_down",)))
 
 
 def test_without_peft_it_says_what_to_install(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardneg.finetuning.model.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"hardneg\[finetune\]"):
         opened(bases("llama"))
-    opened(bases("llama"), ModelConfig(adapt="frozen"))
+    opened(bases("llama"), EncoderConfig(adapt="frozen"))
 
 
 def test_a_type_without_known_targets_is_said(tmp_path: Path, bases: Bases) -> None:
@@ -125,15 +135,15 @@ def test_a_type_without_known_targets_is_said(tmp_path: Path, bases: Bases) -> N
     GPT2Model(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50)).save_pretrained(folder)
     source, _, _, inputs, labels = opened(bases("llama"))
     with pytest.raises(ConfigError, match="unknown type 'gpt2'"):
-        open_writer(type(source)(str(folder)), ModelConfig(), spaces=spaces_of(inputs, labels))
+        open_encoder_model(type(source)(str(folder)), EncoderConfig(), spaces=spaces_of(inputs, labels))
 
 
 def test_the_packaged_encoder_is_a_base() -> None:
-    source = base()
+    source = base_model()
     inputs, labels = make_inputs()
     template = Template(source.tokenizer())
     template.require_room(source.positions)
-    writer = open_writer(source, ModelConfig(), spaces=spaces_of(inputs, labels))
+    writer = open_encoder_model(source, EncoderConfig(), spaces=spaces_of(inputs, labels))
     assert (source.name, writer.pooling, writer.width) == ("MiniLM", "mean", 384)
     with torch.no_grad():
         assert torch.isfinite(written(writer, template, inputs)).all()

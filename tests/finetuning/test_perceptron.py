@@ -12,22 +12,22 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import make_inputs, spaces_of
 
 from hardneg.artifacts import content_hashes
+from hardneg.checkpoint import CheckpointFile
 from hardneg.errors import ConfigError
 from hardneg.finetuning import (
-    Inputs,
+    NoTemplate,
+    PairInputs,
     Perceptron,
     PerceptronConfig,
-    Tuned,
+    TunedEncoder,
     TuningConfig,
-    Wordless,
-    load,
-    save,
-    synthesise,
+    load_tuned,
+    save_tuned,
+    synthesize,
     tune,
 )
 from hardneg.finetuning.inputs import batch_of
-from hardneg.llm.local.weights import Source
-from hardneg.resuming import Resume
+from hardneg.llm.local.weights import ModelSource
 
 SMALL = PerceptronConfig(hidden_size=16, size=12)
 CONFIG = TuningConfig(
@@ -41,7 +41,7 @@ class KilledError(Exception):
 
 def tuned(
     config: TuningConfig = CONFIG, *, out: Path | None = None, kill_at: int | None = None
-) -> tuple[Tuned, Inputs]:
+) -> tuple[TunedEncoder, PairInputs]:
     inputs, labels = make_inputs()
 
     def watch(_: str, step: int, __: int) -> None:
@@ -49,13 +49,13 @@ def tuned(
             raise KilledError
 
     writer = Perceptron(SMALL, spaces=spaces_of(inputs, labels))
-    resume = Resume(out, "k") if out else None
-    return tune(writer, Wordless(), inputs, labels, config, resume=resume, progress=watch), inputs
+    resume = CheckpointFile(out, "k") if out else None
+    return tune(writer, NoTemplate(), inputs, labels, config, resume=resume, progress=watch), inputs
 
 
 def test_it_is_the_formula() -> None:
     inputs, labels = make_inputs()
-    writer, template = Perceptron(SMALL, spaces=spaces_of(inputs, labels)), Wordless()
+    writer, template = Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate()
     tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
     rows = np.array([3, 0, 5])
     found = writer(batch_of(inputs, tokens, rows, writer.device)).detach().numpy()
@@ -77,9 +77,9 @@ def test_it_learns_and_no_profile_matters() -> None:
     assert found.progressed.best_loss < curves[0]["held_out_loss"]
     labels = make_inputs()[1]
     blank = replace(inputs, user_profiles=[""] * 6, item_profiles=[""] * 9)
-    again = tune(Perceptron(SMALL, spaces=spaces_of(inputs, labels)), Wordless(), blank, labels, CONFIG)
+    again = tune(Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate(), blank, labels, CONFIG)
     assert again.progressed.curves[-1] == curves[-1]
-    assert again.ledger == ()
+    assert again.row_report == ()
 
 
 def test_the_same_pairs_are_held_out_as_for_a_language_model(bases: Bases) -> None:
@@ -92,11 +92,11 @@ def test_the_same_pairs_are_held_out_as_for_a_language_model(bases: Bases) -> No
 def test_killed_and_resumed_it_leaves_the_same_files(tmp_path: Path) -> None:
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
-    save(tmp_path / "whole", tuned(out=tmp_path / "whole")[0], Wordless(), None)
+    save_tuned(tmp_path / "whole", tuned(out=tmp_path / "whole")[0], NoTemplate(), None)
     for step in (2, 7):
         with pytest.raises(KilledError):
             tuned(out=tmp_path / "broken", kill_at=step)
-    save(tmp_path / "broken", tuned(out=tmp_path / "broken")[0], Wordless(), None)
+    save_tuned(tmp_path / "broken", tuned(out=tmp_path / "broken")[0], NoTemplate(), None)
     assert content_hashes(tmp_path / "whole", leave_out=()) == content_hashes(tmp_path / "broken", leave_out=())
 
 
@@ -104,15 +104,15 @@ def test_it_comes_back_and_writes_every_pair(tmp_path: Path, bases: Bases) -> No
     found, inputs = tuned(CONFIG.model_copy(update={"epochs": 2}))
     for name in ("tuned", "one", "other"):
         (tmp_path / name).mkdir()
-    save(tmp_path / "tuned", found, Wordless(), None)
-    writer, template = load(tmp_path / "tuned", None)
-    paths = [synthesise(w, template, inputs, tmp_path / n) for w, n in ((found.writer, "one"), (writer, "other"))]
+    save_tuned(tmp_path / "tuned", found, NoTemplate(), None)
+    writer, template = load_tuned(tmp_path / "tuned", None)
+    paths = [synthesize(w, template, inputs, tmp_path / n) for w, n in ((found.writer, "one"), (writer, "other"))]
     vectors, again = (np.load(path) for path in paths)
     np.testing.assert_array_equal(vectors, again)
     assert vectors.shape == (len(inputs.pairs), 12)
     np.testing.assert_allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1, atol=2e-3)
     with pytest.raises(ConfigError, match=r"tuned on none .* give the same one"):
-        load(tmp_path / "tuned", Source(str(bases("bert"))))
+        load_tuned(tmp_path / "tuned", ModelSource(str(bases("bert"))))
 
 
 def test_untuned_is_the_start() -> None:

@@ -13,11 +13,19 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import DECODERS, FAMILIES, make_inputs, opened
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning import Inputs, ModelConfig, ProjectionConfig, SynthesisConfig, Template, TemplateConfig, Writer
-from hardneg.finetuning import synthesise as write
-from hardneg.finetuning.inputs import Batch, batch_of
+from hardneg.finetuning import (
+    EncoderConfig,
+    HardNegativeEncoder,
+    PairInputs,
+    ProjectionConfig,
+    SynthesisConfig,
+    Template,
+    TemplateConfig,
+)
+from hardneg.finetuning import synthesize as write
+from hardneg.finetuning.inference import _Prefix, encode_pairs, shares_prefixes
+from hardneg.finetuning.inputs import PromptBatch, batch_of
 from hardneg.finetuning.projection import Projection, orthogonal, pca
-from hardneg.finetuning.reading import _Prefix, shares_prefixes, vectors_of
 from hardneg.finetuning.tuning import TuningConfig, tune
 from hardneg.types import Floats
 
@@ -26,7 +34,7 @@ class KilledError(Exception):
     pass
 
 
-def one_by_one(writer: Writer, template: Template, inputs: Inputs) -> Floats:
+def one_by_one(writer: HardNegativeEncoder, template: Template, inputs: PairInputs) -> Floats:
     """The slow way: a prompt at a time, as in the release."""
     tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
     found = []
@@ -57,7 +65,7 @@ def test_shared_prefixes_change_nothing_but_rounding(bases: Bases, family: str, 
     tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
     rows = np.random.default_rng(1).permutation(len(inputs.pairs))
     plain, shared = (
-        vectors_of(writer, inputs, tokens, rows, batch_size=batch_size, shared=shared) for shared in (False, True)
+        encode_pairs(writer, inputs, tokens, rows, batch_size=batch_size, shared=shared) for shared in (False, True)
     )
     np.testing.assert_allclose(shared, plain, atol=2e-6)
 
@@ -70,20 +78,22 @@ def test_a_prefix_is_computed_once_a_user(
     computed: list[int] = []
     begin = _Prefix.__init__
 
-    def counted(self: _Prefix, writer: Writer, inputs: Inputs, tokens: object, users: np.ndarray) -> None:
+    def counted(
+        self: _Prefix, writer: HardNegativeEncoder, inputs: PairInputs, tokens: object, users: np.ndarray
+    ) -> None:
         computed.extend(users.tolist())
         begin(self, writer, inputs, tokens, users)
 
     monkeypatch.setattr(_Prefix, "__init__", counted)
     tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
-    vectors_of(writer, inputs, tokens, np.arange(len(inputs.pairs)), batch_size=size, shared=True)
+    encode_pairs(writer, inputs, tokens, np.arange(len(inputs.pairs)), batch_size=size, shared=True)
     assert sorted(computed) == list(range(6))
     assert len(computed) == prefixes
 
 
 def test_encoders_means_and_short_windows_share_nothing(bases: Bases) -> None:
     assert not shares_prefixes(opened(bases("bert"))[2], opened(bases("bert"))[1])
-    assert not shares_prefixes(opened(bases("llama"), ModelConfig(pooling="mean"))[2], opened(bases("llama"))[1])
+    assert not shares_prefixes(opened(bases("llama"), EncoderConfig(pooling="mean"))[2], opened(bases("llama"))[1])
     _, template, writer, _, _ = opened(bases("gemma2"))
     writer.inner.config.sliding_window = template.longest - 1
     assert not shares_prefixes(writer, template)
@@ -95,14 +105,14 @@ def test_tuning_and_synthesis_read_the_same_ids_and_pool_the_same_place(
 ) -> None:
     _, template, writer, inputs, labels = opened(bases(family))
     seen: dict[str, set[tuple[int, ...]]] = {"tuning": set(), "synthesis": set()}
-    at, forward = "tuning", Writer.forward
+    at, forward = "tuning", HardNegativeEncoder.forward
 
-    def watched(self: Writer, batch: Batch) -> torch.Tensor:
+    def watched(self: HardNegativeEncoder, batch: PromptBatch) -> torch.Tensor:
         for row, length in zip(batch.ids.tolist(), batch.lengths.tolist(), strict=True):
             seen[at].add((length - 1, *row[:length]))  # the last place that counts, and the ids
         return forward(self, batch)
 
-    monkeypatch.setattr(Writer, "forward", watched)
+    monkeypatch.setattr(HardNegativeEncoder, "forward", watched)
     tune(writer, template, inputs, labels, TuningConfig(batch_size=4, micro_batch=3))
     at = "synthesis"
     write(writer, template, inputs, tmp_path, SynthesisConfig(batch_size=5, share_prefix=False))
@@ -146,9 +156,9 @@ def test_shards_that_stand_are_not_made_again(bases: Bases, tmp_path: Path, monk
 
     def counted(*given: object, **options: object) -> Floats:
         asked.append(len(given[3]))
-        return vectors_of(*given, **options)
+        return encode_pairs(*given, **options)
 
-    monkeypatch.setattr("hardneg.finetuning.synthesis.vectors_of", counted)
+    monkeypatch.setattr("hardneg.finetuning.synthesis.encode_pairs", counted)
 
     def kill(_: str, done: int, total: int) -> None:
         if done > total / 2:
@@ -185,7 +195,7 @@ def test_embeddings_alone_suffice_but_nothing_at_all_is_nan(bases: Bases, tmp_pa
         expected = np.array([not blank.item_profiles[item].strip() for item in blank.pairs.items]) & silent
         assert (np.isnan(found).all(axis=1) == expected).all()
         assert (np.isnan(found).any(axis=1) == expected).all()
-        assert sum(entry.count for entry in blank.ledger(template) if "no vector" in entry.reason) == expected.sum()
+        assert sum(entry.count for entry in blank.row_report(template) if "no vector" in entry.reason) == expected.sum()
 
 
 def test_projected_vectors_are_the_projection_of_whole_ones(bases: Bases, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import opened
 
 from hardneg.artifacts import content_hashes
+from hardneg.checkpoint import CheckpointFile
 from hardneg.errors import DataError
-from hardneg.finetuning import ModelConfig, Tuned, TuningConfig, Writer, save, tune
-from hardneg.finetuning.inputs import Batch
+from hardneg.finetuning import EncoderConfig, HardNegativeEncoder, TunedEncoder, TuningConfig, save_tuned, tune
+from hardneg.finetuning.inputs import PromptBatch
 from hardneg.finetuning.tuning import TuningDivergedError
-from hardneg.resuming import Resume
 
 CONFIG = TuningConfig(
     epochs=40, batch_size=12, micro_batch=5, look_every=4, checkpoint_every=3, held_out=0.2, patience=99
@@ -27,16 +27,20 @@ class KilledError(Exception):
     pass
 
 
-def tuned(folder: Path, config: TuningConfig = CONFIG, *, out: Path | None = None, kill_at: int | None = None) -> Tuned:
+def tuned(
+    folder: Path, config: TuningConfig = CONFIG, *, out: Path | None = None, kill_at: int | None = None
+) -> TunedEncoder:
     source, template, writer, inputs, labels = opened(folder)
 
     def watch(_: str, step: int, __: int) -> None:
         if step == kill_at:
             raise KilledError
 
-    found = tune(writer, template, inputs, labels, config, resume=Resume(out, "k") if out else None, progress=watch)
+    found = tune(
+        writer, template, inputs, labels, config, resume=CheckpointFile(out, "k") if out else None, progress=watch
+    )
     if out:
-        save(out, found, template, source)
+        save_tuned(out, found, template, source)
     return found
 
 
@@ -78,7 +82,7 @@ def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Pat
 def test_it_does_not_depend_on_micro_batches_or_on_held_memory(bases: Bases) -> None:
     found = []
     for update in ({"micro_batch": 12}, {"micro_batch": 3}, {"micro_batch": 3, "gradient_checkpointing": True}):
-        made = opened(bases("llama"), ModelConfig(rank=4, dropout=0))
+        made = opened(bases("llama"), EncoderConfig(rank=4, dropout=0))
         config = CONFIG.model_copy(update={"epochs": 4, **update})
         found.append(
             [row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).progressed.curves]
@@ -88,13 +92,13 @@ def test_it_does_not_depend_on_micro_batches_or_on_held_memory(bases: Bases) -> 
 
 def test_many_negatives_need_no_more_memory(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     """However large the batch, no graph holds more prompts than a micro-batch."""
-    held, forward = [], Writer.forward
+    held, forward = [], HardNegativeEncoder.forward
 
-    def watched(self: Writer, batch: Batch) -> torch.Tensor:
+    def watched(self: HardNegativeEncoder, batch: PromptBatch) -> torch.Tensor:
         held.append((len(batch.ids), torch.is_grad_enabled()))
         return forward(self, batch)
 
-    monkeypatch.setattr(Writer, "forward", watched)
+    monkeypatch.setattr(HardNegativeEncoder, "forward", watched)
     tuned(bases("bert"), CONFIG.model_copy(update={"epochs": 1, "micro_batch": 2}))
     assert max(size for size, _ in held) == 2
     assert sum(size for size, graph in held if graph) == 12  # a batch, once with its graph
@@ -112,7 +116,7 @@ def test_pairs_without_labels_are_left_out_and_counted(bases: Bases) -> None:
     _, template, writer, inputs, labels = opened(bases("bert"))
     labels[::2] = np.nan
     found = tune(writer, template, inputs, labels, CONFIG.model_copy(update={"epochs": 1}))
-    assert found.ledger[0].count == len(labels[::2])
+    assert found.row_report[0].count == len(labels[::2])
     assert not np.isin(found.held_out, np.arange(0, len(labels), 2)).any()
     assert np.isfinite([row["held_out_loss"] for row in found.progressed.curves]).all()
 
@@ -147,12 +151,12 @@ def test_what_cannot_be_tuned_is_said(bases: Bases) -> None:
 def test_a_checkpoint_of_something_else_is_refused(bases: Bases, tmp_path: Path) -> None:
     _, template, writer, inputs, labels = opened(bases("bert"))
     config = CONFIG.model_copy(update={"epochs": 2})
-    tune(writer, template, inputs, labels, config, resume=Resume(tmp_path, "one"))
+    tune(writer, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
     with pytest.raises(DataError, match="other settings"):
-        tune(writer, template, inputs, labels, config, resume=Resume(tmp_path, "two"))
+        tune(writer, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "two"))
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
     with pytest.raises(DataError, match="cannot be read"):
-        tune(writer, template, inputs, labels, config, resume=Resume(tmp_path, "one"))
+        tune(writer, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
 
 
 def test_replacing_profiles_changes_what_is_learnt(bases: Bases) -> None:

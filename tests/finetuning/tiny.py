@@ -9,8 +9,17 @@ import torch
 from tests.llm.tiny import make_tokenizer
 
 from hardneg.data.interactions import Interactions
-from hardneg.finetuning import Inputs, ModelConfig, Space, Spaces, Template, TemplateConfig, Writer, open_writer
-from hardneg.llm.local.weights import Source
+from hardneg.finetuning import (
+    EmbeddingSpace,
+    EmbeddingSpaces,
+    EncoderConfig,
+    HardNegativeEncoder,
+    PairInputs,
+    Template,
+    TemplateConfig,
+    open_encoder_model,
+)
+from hardneg.llm.local.weights import ModelSource
 from hardneg.types import Floats
 
 DECODERS = ("llama", "qwen2", "mistral", "gemma", "gemma2")
@@ -91,13 +100,13 @@ def _save(folder: Path, config: object, kind: object) -> None:
         kind.from_config(config).save_pretrained(folder)
 
 
-def make_inputs(*, users: int = 6, items: int = 9, seed: int = 0) -> tuple[Inputs, Floats]:
+def make_inputs(*, users: int = 6, items: int = 9, seed: int = 0) -> tuple[PairInputs, Floats]:
     """Pairs of users and items, profiles of unequal length (one of each blank), embeddings and labels."""
     rng = np.random.default_rng(seed)
     u, i = np.nonzero(rng.random((users, items)) < 0.6)
     pairs = Interactions.of(u, i, n_users=users, n_items=items)
     said = ("likes a tent", "camping and music, who people", "a warm jacket for the user", "novel")
-    inputs = Inputs(
+    inputs = PairInputs(
         pairs,
         [" ".join(said[: user % 4]) for user in range(users)],
         [said[item % 4] * (item % 3) for item in range(items)],
@@ -109,21 +118,21 @@ def make_inputs(*, users: int = 6, items: int = 9, seed: int = 0) -> tuple[Input
     return inputs, labels
 
 
-def spaces_of(inputs: Inputs, labels: Floats) -> Spaces:
-    return Spaces(Space.of(inputs.users), Space.of(inputs.items), Space.of(labels))
+def spaces_of(inputs: PairInputs, labels: Floats) -> EmbeddingSpaces:
+    return EmbeddingSpaces(EmbeddingSpace.of(inputs.users), EmbeddingSpace.of(inputs.items), EmbeddingSpace.of(labels))
 
 
 def opened(
-    folder: Path, config: ModelConfig | None = None, template: TemplateConfig | None = None
-) -> tuple[Source, Template, Writer, Inputs, Floats]:
+    folder: Path, config: EncoderConfig | None = None, template: TemplateConfig | None = None
+) -> tuple[ModelSource, Template, HardNegativeEncoder, PairInputs, Floats]:
     """A base, its template, its writer, and what to show it."""
     inputs, labels = make_inputs()
-    source = Source(str(folder))
+    source = ModelSource(str(folder))
     made = Template(source.tokenizer(), template)
     return (
         source,
         made,
-        open_writer(source, config or ModelConfig(rank=4, alpha=8), spaces=spaces_of(inputs, labels)),
+        open_encoder_model(source, config or EncoderConfig(rank=4, alpha=8), spaces=spaces_of(inputs, labels)),
         inputs,
         labels,
     )

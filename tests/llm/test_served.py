@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hardneg.llm.local.model import LocalModel
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.names import open_model
 from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
 from hardneg.llm.remote.endpoint import Endpoint
@@ -40,7 +40,7 @@ def test_the_probe_is_not_deceived(served: str) -> None:
 def test_it_says_what_the_same_model_says_here_and_counts_as_we_do(served: str, tiny_llama: Path) -> None:
     plain = Request((Message("system", "be brief"), Message("user", "a tent?")), max_tokens=12)
     [there] = ask(served, plain)
-    [here] = asyncio.run(LocalModel(Source(str(tiny_llama))).complete([plain]))
+    [here] = asyncio.run(LocalModel(ModelSource(str(tiny_llama))).complete([plain]))
     assert isinstance(there, Reply)
     assert isinstance(here, Reply)
     assert (there.text, there.usage, there.finish) == (here.text, here.usage, here.finish)

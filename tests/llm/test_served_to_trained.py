@@ -28,7 +28,7 @@ def hardneg(*words: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
-    simulate.write(folder / "store", SMALL)
+    simulate.write_simulated(folder / "store", SMALL)
     hardneg("data", "split", folder / "store", "--out", folder / "split")
     return folder / "split"
 

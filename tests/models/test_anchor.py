@@ -8,7 +8,7 @@ import torch
 
 from hardneg.data import Interactions
 from hardneg.errors import DataError
-from hardneg.models import MF, Anchor, AnchorConfig, LightGCN, anchor_at, start_at
+from hardneg.models import Anchor, AnchorConfig, LightGCNModel, MFModel, anchor_at, start_at
 from hardneg.models.anchor import pull
 from hardneg.types import Floats
 
@@ -28,13 +28,13 @@ def test_places_are_the_texts_made_as_long_as_a_usual_start(texts: Floats, seen:
     assert known.tolist() == [item not in (3, 7) for item in range(12)]
     share = anchor.places[known] / texts[known]
     np.testing.assert_allclose(share, share[0, 0], rtol=1e-5)
-    usual = MF(Interactions.of(seen.users, seen.items, n_users=6, n_items=12), embedding_size=SIZE).items
+    usual = MFModel(Interactions.of(seen.users, seen.items, n_users=6, n_items=12), embedding_size=SIZE).items
     bound = np.sqrt(6 / (12 + SIZE))
     assert float(usual.detach().abs().max()) <= bound
     assert np.sqrt(np.mean(anchor.places[known] ** 2)) == pytest.approx(bound / np.sqrt(3), rel=1e-5)
     longer = anchor_at(texts, AnchorConfig(length=2))
     np.testing.assert_allclose(longer.places[known], 2 * anchor.places[known], rtol=1e-6)
-    assert [entry.count for entry in anchor.ledger] == [2]
+    assert [entry.count for entry in anchor.row_report] == [2]
 
 
 def test_without_any_text_there_is_nothing_to_anchor_to(texts: Floats) -> None:
@@ -42,9 +42,9 @@ def test_without_any_text_there_is_nothing_to_anchor_to(texts: Floats) -> None:
         anchor_at(np.full_like(texts, np.nan), AnchorConfig())
 
 
-@pytest.mark.parametrize("kind", [MF, LightGCN])
+@pytest.mark.parametrize("kind", [MFModel, LightGCNModel])
 def test_items_start_at_their_texts_and_users_at_the_mean_of_their_items(
-    kind: type[MF] | type[LightGCN], texts: Floats, seen: Interactions
+    kind: type[MFModel] | type[LightGCNModel], texts: Floats, seen: Interactions
 ) -> None:
     texts[7] = texts[3]  # user 4 has item 7 alone; make one of the two known
     anchor = anchor_at(texts, AnchorConfig())
@@ -69,7 +69,7 @@ def test_items_start_at_their_texts_and_users_at_the_mean_of_their_items(
 
 def test_places_of_another_catalogue_are_refused(texts: Floats, seen: Interactions) -> None:
     with pytest.raises(DataError, match="expected \\(12, 8\\)"):
-        start_at(MF(seen, embedding_size=8), anchor_at(texts, AnchorConfig()), seen)
+        start_at(MFModel(seen, embedding_size=8), anchor_at(texts, AnchorConfig()), seen)
 
 
 def test_the_pull_is_half_the_mean_squared_distance(texts: Floats, rng: np.random.Generator) -> None:

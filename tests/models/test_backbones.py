@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from hardneg.data import Interactions
-from hardneg.models import MF, MODELS, LightGCN, LightGCNConfig, MFConfig
+from hardneg.models import MF, MODELS, LightGCN, LightGCNModel, MFModel
 from hardneg.models.graph import normalised_adjacency
-from hardneg.negatives.sampler import rows
-from hardneg.types import Embeddings, Wanted, pool
+from hardneg.sampling.sampler import gather_rows
+from hardneg.types import Embeddings, RequiredRows, pool
 
 
 def plain_rows(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -61,32 +61,32 @@ class BackboneContract:
 
 class TestMF(BackboneContract):
     def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
-        return MF(seen, embedding_size=8, seed=seed)
+        return MFModel(seen, embedding_size=8, seed=seed)
 
 
 class TestLightGCN(BackboneContract):
     hops = 2
 
     def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
-        return LightGCN(seen, embedding_size=8, hops=2, seed=seed)
+        return LightGCNModel(seen, embedding_size=8, hops=2, seed=seed)
 
 
 class TestLightGCNIn16Bits(BackboneContract):
     hops = 2
 
     def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
-        return LightGCN(seen, embedding_size=8, hops=2, storage="float16", seed=seed)
+        return LightGCNModel(seen, embedding_size=8, hops=2, storage="float16", seed=seed)
 
 
 class TestLightGCNConcatenated(BackboneContract):
     hops = 2
 
     def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
-        return LightGCN(seen, embedding_size=8, hops=2, pooling="concat", seed=seed)
+        return LightGCNModel(seen, embedding_size=8, hops=2, pooling="concat", seed=seed)
 
 
 def test_every_named_backbone_has_a_contract_test() -> None:
-    tested = {"mf": MFConfig, "lightgcn": LightGCNConfig}
+    tested = {"mf": MF, "lightgcn": LightGCN}
     assert set(MODELS) == set(tested)
     assert all(config().kind == name for name, config in tested.items())
 
@@ -105,7 +105,7 @@ def loop_lightgcn(users: np.ndarray, items: np.ndarray, seen: Interactions, hops
 
 
 def test_propagation_equals_the_slow_loop(seen: Interactions) -> None:
-    model = LightGCN(seen, embedding_size=8, hops=3, seed=4)
+    model = LightGCNModel(seen, embedding_size=8, hops=3, seed=4)
     embeddings = model()
     expected = loop_lightgcn(model.users.detach().numpy(), model.items.detach().numpy(), seen, 3)
     for hop, (users, items) in enumerate(expected):
@@ -121,12 +121,12 @@ def whole(seen: Interactions) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "sum", "concat"])
-@pytest.mark.parametrize("through", [plain_rows, rows])
+@pytest.mark.parametrize("through", [plain_rows, gather_rows])
 def test_gradients_of_every_table_equal_those_of_dense_products(
     seen: Interactions, pooling: str, through: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> None:
     """Sparse rows and whole tables, of every hop and of the pooled table at once, repeated rows included."""
-    model = LightGCN(seen, embedding_size=8, hops=2, pooling=pooling, seed=4)
+    model = LightGCNModel(seen, embedding_size=8, hops=2, pooling=pooling, seed=4)
     start = torch.cat([model.users, model.items]).detach().double().requires_grad_()
     tables = [start]
     for _ in range(2):
@@ -148,8 +148,8 @@ def test_gradients_of_every_table_equal_those_of_dense_products(
 
 
 def test_wanted_rows_are_those_of_the_whole_and_no_others(seen: Interactions) -> None:
-    model = LightGCN(seen, embedding_size=8, hops=2, seed=1)
-    full, some = model(), model(Wanted(np.array([0, 4]), np.array([2, 3, 11])))
+    model = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)
+    full, some = model(), model(RequiredRows(np.array([0, 4]), np.array([2, 3, 11])))
     for name, wanted in (("users", [0, 4]), ("items", [2, 3, 11])):
         for one, other in (
             (getattr(full, name)[2], getattr(some, name)[2]),
@@ -162,7 +162,7 @@ def test_wanted_rows_are_those_of_the_whole_and_no_others(seen: Interactions) ->
 
 
 def test_own_backward_equals_that_of_a_dense_product(seen: Interactions) -> None:
-    model = LightGCN(seen, embedding_size=8, hops=3, seed=4)
+    model = LightGCNModel(seen, embedding_size=8, hops=3, seed=4)
     weights = torch.linspace(-1, 1, 18 * 8).reshape(18, 8)
     embeddings = model()
     (torch.cat([embeddings.final_users, embeddings.final_items]) * weights).sum().backward()
@@ -176,14 +176,14 @@ def test_own_backward_equals_that_of_a_dense_product(seen: Interactions) -> None
 
 
 def test_no_hop_is_matrix_factorisation(seen: Interactions) -> None:
-    plain, graph = MF(seen, embedding_size=8, seed=5)(), LightGCN(seen, embedding_size=8, hops=0, seed=5)()
+    plain, graph = MFModel(seen, embedding_size=8, seed=5)(), LightGCNModel(seen, embedding_size=8, hops=0, seed=5)()
     assert torch.equal(plain.final_users, graph.final_users)
     assert torch.equal(plain.final_items, graph.final_items)
 
 
 def test_items_without_pairs_stay_where_hop_0_puts_them() -> None:
     seen = Interactions.of(np.array([0, 1]), np.array([0, 0]), n_users=2, n_items=2)
-    embeddings = LightGCN(seen, embedding_size=4, hops=2)()
+    embeddings = LightGCNModel(seen, embedding_size=4, hops=2)()
     assert torch.equal(embeddings.items[1][1], torch.zeros(4))
     assert torch.isfinite(embeddings.final_items).all()
 
@@ -201,7 +201,7 @@ def test_pooling(pooling: str, shape: tuple[int, int]) -> None:
 
 
 def test_pooled_embeddings_carry_gradients_even_when_first_asked_for_without(seen: Interactions) -> None:
-    embeddings = LightGCN(seen, embedding_size=8, hops=1)()
+    embeddings = LightGCNModel(seen, embedding_size=8, hops=1)()
     with torch.no_grad():
         first = embeddings.final_users
     assert first.requires_grad

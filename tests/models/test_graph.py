@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hardneg.data import Interactions
 from hardneg.errors import DataError
-from hardneg.models import LightGCN
+from hardneg.models import LightGCNModel
 from hardneg.models.graph import Graph, normalised_adjacency
 from hardneg.models.kernels import add_rows, to_half
 
@@ -165,7 +165,7 @@ def test_16_bits_keep_their_range_over_many_hops(hops: int) -> None:
     items = np.concatenate([np.zeros(400, int), np.arange(1, 401)])
     train = Interactions.of(users, items, n_users=400, n_items=401)
     exact, found = (
-        LightGCN(train, embedding_size=16, hops=hops, storage=storage)() for storage in ("float32", "float16")
+        LightGCNModel(train, embedding_size=16, hops=hops, storage=storage)() for storage in ("float32", "float16")
     )
     error = (found.items[hops] - exact.items[hops]).norm() / exact.items[hops].norm()
     assert error < 5e-3
@@ -173,7 +173,7 @@ def test_16_bits_keep_their_range_over_many_hops(hops: int) -> None:
 
 def test_other_numbers_than_32_bits_are_refused() -> None:
     with pytest.raises(DataError, match=r"found tables of torch.float64, expected torch.float32"):
-        LightGCN(pairs(), embedding_size=16).double()()
+        LightGCNModel(pairs(), embedding_size=16).double()()
 
 
 def test_infinity_does_not_turn_into_zeros() -> None:
@@ -182,7 +182,7 @@ def test_infinity_does_not_turn_into_zeros() -> None:
 
 
 def test_a_model_can_be_copied_after_either_kernel_ran(kernel: str) -> None:
-    model = LightGCN(pairs(), embedding_size=16)
+    model = LightGCNModel(pairs(), embedding_size=16)
     first = model().final_users
     assert model.graph.kernel(torch.device("cpu")) == kernel
     assert torch.equal(copy.deepcopy(model)().final_users, first)

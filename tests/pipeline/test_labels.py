@@ -17,17 +17,18 @@ from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning import TuningConfig
-from hardneg.models import LightGCNConfig, MFConfig
-from hardneg.negatives import LabelOptions, MixGCF, labels
+from hardneg.mining import LabelOptions, labels
+from hardneg.models import MF, LightGCN
 from hardneg.pipeline import FinetuneConfig, RunConfig
 from hardneg.pipeline.labels import made_by
-from hardneg.pipeline.origins import hash_of_same_split
+from hardneg.pipeline.provenance import hash_of_same_split
+from hardneg.sampling import MixGCF
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
 
 UNTUNED = TuningConfig(epochs=0, pairs=64)
 FIT = FitConfig(epochs=2, check_every=2)
-CONFIG = RunConfig(sampler=MixGCF(candidates=4), fit=FIT, model=LightGCNConfig(embedding_size=8, hops=2))
+CONFIG = RunConfig(sampler=MixGCF(candidates=4), fit=FIT, model=LightGCN(embedding_size=8, hops=2))
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,9 @@ def run(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_labels_are_those_of_the_trained_tables(folders: Path, run: Path, tmp_path: Path) -> None:
-    pipeline.label(folders / "split", run, tmp_path / "labels", LabelOptions())
-    data = splits.read(folders / "split")
-    found = labels.read(tmp_path / "labels", data.train)
+    pipeline.draw_label_folder(folders / "split", run, tmp_path / "labels", LabelOptions())
+    data = splits.read_split(folders / "split")
+    found = labels.read_labels(tmp_path / "labels", data.train)
     stored = load_file(run / "embeddings.safetensors")
     np.testing.assert_allclose(found.users, stored["users"], atol=1e-6)
     np.testing.assert_allclose(found.items, stored["items"], atol=1e-6)
@@ -54,10 +55,10 @@ def test_labels_are_those_of_the_trained_tables(folders: Path, run: Path, tmp_pa
 
 
 def test_mf_has_labels_too(folders: Path, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"model": MFConfig(embedding_size=4)})
+    config = CONFIG.model_copy(update={"model": MF(embedding_size=4)})
     pipeline.train(folders / "split", tmp_path / "run", config)
-    pipeline.label(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions(draws=2))
-    found = labels.read(tmp_path / "labels", splits.read(folders / "split").train)
+    pipeline.draw_label_folder(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions(draws=2))
+    found = labels.read_labels(tmp_path / "labels", splits.read_split(folders / "split").train)
     assert found.vectors.shape[1] == 4
     assert (tmp_path / "labels" / "draws.npy").is_file()
 
@@ -67,7 +68,7 @@ def test_what_stands_is_not_made_again_also_after_an_evaluation(
 ) -> None:
     copied = tmp_path / "run"
     shutil.copytree(run, copied)
-    pipeline.label(folders / "split", copied, tmp_path / "labels", LabelOptions())
+    pipeline.draw_label_folder(folders / "split", copied, tmp_path / "labels", LabelOptions())
     pipeline.evaluate_run(copied, folders / "split")
     before = artifacts.content_hashes(tmp_path / "labels")
 
@@ -76,47 +77,47 @@ def test_what_stands_is_not_made_again_also_after_an_evaluation(
 
     with monkeypatch.context() as patch:
         patch.setattr(labels, "draw_labels", forbidden)
-        pipeline.label(folders / "split", copied, tmp_path / "labels", LabelOptions())
-    pipeline.label(folders / "split", copied, tmp_path / "again", LabelOptions())
+        pipeline.draw_label_folder(folders / "split", copied, tmp_path / "labels", LabelOptions())
+    pipeline.draw_label_folder(folders / "split", copied, tmp_path / "again", LabelOptions())
     assert artifacts.content_hashes(tmp_path / "again") == before
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.label(folders / "split", copied, tmp_path / "labels", LabelOptions(seed=1))
+        pipeline.draw_label_folder(folders / "split", copied, tmp_path / "labels", LabelOptions(seed=1))
 
 
 def test_test_pairs_reach_no_label(folders: Path, run: Path, tmp_path: Path) -> None:
     shutil.copytree(folders / "split", tmp_path / "split")
     (tmp_path / "split" / "test.parquet").write_bytes((tmp_path / "split" / "valid.parquet").read_bytes())
     for split, name in ((folders / "split", "one"), (tmp_path / "split", "other")):
-        pipeline.label(split, run, tmp_path / name, LabelOptions())
+        pipeline.draw_label_folder(split, run, tmp_path / name, LabelOptions())
     assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "other")
 
 
 def test_a_run_of_another_split_is_refused(folders: Path, run: Path, tmp_path: Path) -> None:
     pipeline.split(folders / "dataset", tmp_path / "split", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
     with pytest.raises(ConfigError, match=r"was not trained on .*trained on this split"):
-        pipeline.label(tmp_path / "split", run, tmp_path / "labels", LabelOptions())
+        pipeline.draw_label_folder(tmp_path / "split", run, tmp_path / "labels", LabelOptions())
     shutil.copytree(folders / "split", tmp_path / "other")
     (tmp_path / "other" / "valid.parquet").write_bytes((folders / "split" / "test.parquet").read_bytes())
     with pytest.raises(ConfigError, match="was not trained on"):
-        pipeline.label(tmp_path / "other", run, tmp_path / "labels", LabelOptions())
+        pipeline.draw_label_folder(tmp_path / "other", run, tmp_path / "labels", LabelOptions())
     with pytest.raises(DataError, match="expected a run folder"):
-        pipeline.label(folders / "split", folders / "split", tmp_path / "labels", LabelOptions())
+        pipeline.draw_label_folder(folders / "split", folders / "split", tmp_path / "labels", LabelOptions())
 
 
 def test_what_comes_from_a_run_says_which_validation_pairs_chose_it(folders: Path, run: Path, tmp_path: Path) -> None:
     """With valid and test swapped, all that may be learnt from is the same, and the run was chosen by test pairs."""
     split, other = folders / "split", tmp_path / "swapped"
-    data = splits.read(split)
-    splits.write(other, replace(data, valid=data.test, test=data.valid), config={}, inputs={"dataset": "1"})
-    pipeline.label(split, run, tmp_path / "labels", LabelOptions())
+    data = splits.read_split(split)
+    splits.write_split(other, replace(data, valid=data.test, test=data.valid), config={}, inputs={"dataset": "1"})
+    pipeline.draw_label_folder(split, run, tmp_path / "labels", LabelOptions())
     pipeline.mine_from_labels(split, tmp_path / "labels", tmp_path / "positive", "positive")
     pipeline.mine_shuffled(split, tmp_path / "positive", tmp_path / "shuffled", 0)
     pipeline.turn_labels(split, tmp_path / "labels", tmp_path / "turned")
     pipeline.finetune(split, None, tmp_path / "labels", tmp_path / "tuned", None, FinetuneConfig(tuning=UNTUNED))
-    pipeline.grow_trees(split, tmp_path / "trees", TreesConfig(), run=run)
+    pipeline.build_trees(split, tmp_path / "trees", TreesConfig(), run=run)
     pipeline.control_trees(split, tmp_path / "trees", tmp_path / "control", "random")
-    sources = pipeline.Sources(run, tmp_path / "control")
-    pipeline.mine_suspects(split, tmp_path / "suspects", sources)
+    sources = pipeline.SuspectInputs(run, tmp_path / "control")
+    pipeline.identify_suspects(split, tmp_path / "suspects", sources)
     made = ("labels", "positive", "shuffled", "turned", "tuned", "trees", "control", "suspects")
     for name in made:
         folder, kind = tmp_path / name, str(artifacts.kind_at(tmp_path / name))
@@ -130,12 +131,12 @@ def test_what_comes_from_a_run_says_which_validation_pairs_chose_it(folders: Pat
 
 
 def test_turned_labels_say_that_none_can_be_drawn_beside_them(folders: Path, run: Path, tmp_path: Path) -> None:
-    split, train = folders / "split", splits.read(folders / "split").train
-    pipeline.label(split, run, tmp_path / "labels", LabelOptions())
+    split, train = folders / "split", splits.read_split(folders / "split").train
+    pipeline.draw_label_folder(split, run, tmp_path / "labels", LabelOptions())
     made_by(split, run, tmp_path / "labels", train)
     pipeline.turn_labels(split, tmp_path / "labels", tmp_path / "turned")
     onto = json.loads((tmp_path / "labels" / "manifest.json").read_text())
-    onto["made_from"]["onto"] = "vectors"
+    onto["inputs"]["onto"] = "vectors"
     onto["config"]["map seed"] = 0
     (tmp_path / "labels" / "manifest.json").write_text(json.dumps(onto))
     for name in ("labels", "turned"):
@@ -144,9 +145,9 @@ def test_turned_labels_say_that_none_can_be_drawn_beside_them(folders: Path, run
 
 
 def test_another_sampler_is_refused(folders: Path, tmp_path: Path) -> None:
-    pipeline.train(folders / "split", tmp_path / "run", RunConfig(fit=FIT, model=MFConfig(embedding_size=4)))
+    pipeline.train(folders / "split", tmp_path / "run", RunConfig(fit=FIT, model=MF(embedding_size=4)))
     with pytest.raises(ConfigError, match=r"'uniform', expected 'mixgcf'.*--sampler mixgcf"):
-        pipeline.label(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions())
+        pipeline.draw_label_folder(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions())
 
 
 def test_a_run_whose_files_do_not_fit_each_other_is_refused(folders: Path, run: Path, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_run_whose_files_do_not_fit_each_other_is_refused(folders: Path, run: 
     stored = load_file(tmp_path / "run" / "embeddings.safetensors")
     save_file(stored | {"items": stored["items"] + 1}, tmp_path / "run" / "embeddings.safetensors")
     with pytest.raises(DataError, match=r"the items of .* are not those that its model makes"):
-        pipeline.label(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions())
+        pipeline.draw_label_folder(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions())
     (tmp_path / "run" / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(DataError, match=r"model.safetensors cannot be read .*train the run again"):
-        pipeline.label(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions())
+        pipeline.draw_label_folder(folders / "split", tmp_path / "run", tmp_path / "labels", LabelOptions())

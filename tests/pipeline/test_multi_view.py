@@ -15,28 +15,28 @@ from hardneg.audit import audit_run
 from hardneg.cli.main import app
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
-from hardneg.models import AnchorConfig, LightGCNConfig, MFConfig
-from hardneg.negatives import MixGCF, MultiView, Uniform
+from hardneg.models import MF, AnchorConfig, LightGCN
 from hardneg.pipeline import RunConfig
+from hardneg.sampling import MixGCF, MultiView, Uniform
 from hardneg.training import FitConfig
-from hardneg.trees import TreesConfig, folder
+from hardneg.trees import TreesConfig, trees_folder
 
 FIT = FitConfig(epochs=2, check_every=2)
-RUN = RunConfig(model=LightGCNConfig(embedding_size=8, hops=2), sampler=MultiView(candidates=4), fit=FIT)
+RUN = RunConfig(model=LightGCN(embedding_size=8, hops=2), sampler=MultiView(candidates=4), fit=FIT)
 
 
 @pytest.fixture(scope="module")
 def trees(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trees")
-    pipeline.train(folders / "split", root / "mf", RunConfig(model=MFConfig(embedding_size=8), fit=FIT))
-    pipeline.grow_trees(folders / "split", root / "trees", TreesConfig(embedding_size=4), run=root / "mf")
+    pipeline.train(folders / "split", root / "mf", RunConfig(model=MF(embedding_size=8), fit=FIT))
+    pipeline.build_trees(folders / "split", root / "trees", TreesConfig(embedding_size=4), run=root / "mf")
     return root / "trees"
 
 
 def test_trees_make_a_run(folders: Path, trees: Path, tmp_path: Path) -> None:
     pipeline.train(folders / "split", tmp_path / "run", RUN, trees=trees)
-    manifest = artifacts.manifest_of(tmp_path / "run", pipeline.RUN)
-    assert manifest["made_from"][folder.KIND] == artifacts.folder_hash(trees)
+    manifest = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)
+    assert manifest["inputs"][trees_folder.KIND] == artifacts.folder_hash(trees)
     assert manifest["notes"]["semantic tree of"] == "item embeddings of a trained run"
     measured = pl.read_parquet(tmp_path / "run" / "metrics.parquet").filter(split="negatives")
     assert len(measured) == 2 * 4
@@ -58,7 +58,7 @@ def test_other_trees_are_another_run(folders: Path, trees: Path) -> None:
 def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Path, tmp_path: Path) -> None:
     split, vectors = folders / "split", tmp_path / "vectors"
     pipeline.profile(split, tmp_path / "profiles")
-    pipeline.encode(split, tmp_path / "profiles", vectors, Letters())
+    pipeline.encode_split_texts(split, tmp_path / "profiles", vectors, Letters())
     config = RUN.model_copy(update={"anchor": AnchorConfig()})
     pipeline.train(split, tmp_path / "run", config, trees=trees, anchor=vectors)
     words = ["audit", tmp_path / "run", "--split", split, "--trees", trees, "--anchor", vectors, "--json"]

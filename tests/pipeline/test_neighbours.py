@@ -10,18 +10,18 @@ import pytest
 from hardneg import artifacts, pipeline
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
-from hardneg.models import MFConfig
-from hardneg.negatives import DNS, Smoothed
-from hardneg.negatives.neighbours import KIND, By
+from hardneg.models import MF
 from hardneg.pipeline import RunConfig
+from hardneg.sampling import DNS, SemanticMixing
+from hardneg.sampling.item_neighbours import KIND, NeighbourSource
 from hardneg.training import FitConfig
 
 FIT = FitConfig(epochs=4, check_every=2)
-DNS_RUN = RunConfig(model=MFConfig(embedding_size=8), sampler=DNS(candidates=4), fit=FIT)
+DNS_RUN = RunConfig(model=MF(embedding_size=8), sampler=DNS(candidates=4), fit=FIT)
 
 
 def smoothed(alpha: float) -> RunConfig:
-    return DNS_RUN.model_copy(update={"sampler": Smoothed(sampler=DNS(candidates=4), alpha=alpha, neighbours=5)})
+    return DNS_RUN.model_copy(update={"sampler": SemanticMixing(sampler=DNS(candidates=4), alpha=alpha, neighbours=5)})
 
 
 class Lengths:
@@ -35,12 +35,12 @@ class Lengths:
 
 
 @pytest.mark.parametrize("by", ["text", "co-occurrence", "random"])
-def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: By) -> None:
+def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: NeighbourSource) -> None:
     pipeline.find_neighbours(folders / "split", tmp_path / "near", by, k=5, encoder=Lengths(), seed=3)
-    assert artifacts.manifest_of(tmp_path / "near", KIND)["notes"]["source"].startswith(by)
+    assert artifacts.read_manifest(tmp_path / "near", KIND)["notes"]["source"].startswith(by)
     pipeline.train(folders / "split", tmp_path / "run", smoothed(0.4), negatives=tmp_path / "near")
-    manifest = artifacts.manifest_of(tmp_path / "run", pipeline.RUN)
-    assert manifest["made_from"]["neighbours"] == artifacts.folder_hash(tmp_path / "near")
+    manifest = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)
+    assert manifest["inputs"]["neighbours"] == artifacts.folder_hash(tmp_path / "near")
     assert manifest["notes"]["pairs smoothed"] > 0
     pipeline.evaluate_run(tmp_path / "run", folders / "split")
 

@@ -19,7 +19,7 @@ from hardneg.data import split as splits
 from hardneg.errors import DataError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.evaluation.released import released_mask
-from hardneg.negatives.suspects import Suspects
+from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.training import FitConfig
 
@@ -51,7 +51,7 @@ def world(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     root = tmp_path_factory.mktemp("released")
     split = folders / "split"
     pipeline.train(split, root / "run", RunConfig(fit=FitConfig(epochs=10, check_every=10, learning_rate=0.02)))
-    run, data = pipeline.read_run(root / "run"), splits.read(split)
+    run, data = pipeline.read_run(root / "run"), splits.read_split(split)
     users = np.flatnonzero(data.test.counts)
     best = top_items(inner_product(run.embeddings), users, data.train, 20)
     judged = Suspects(np.repeat(users, 20), best.ravel(), np.ones(best.size), "made up")
@@ -71,11 +71,11 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
     values = [frame.filter(metric="ndcg", k=20)["value"].item() for frame in (one, other)]
     assert values[1] > 1.2 * values[0]
     with pytest.raises(DataError, match="is a evaluation under the released mask folder"):
-        artifacts.manifest_of(made, pipeline.EVALUATION)
+        artifacts.read_manifest(made, pipeline.EVALUATION)
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["config"]["honest"] is False
     assert "NOT AN HONEST EVALUATION" in manifest["notes"]["warning"]
-    data = splits.read(split)
+    data = splits.read_split(split)
     added = pipeline.read_run(run)
     assert manifest["notes"]["added positives that are spared because they are held out"] > 0
     assert len(added.seen) == len(data.train)

@@ -1,7 +1,9 @@
-"""A run with suspects: what reaches the candidates, the loss and the graph, and that nothing reaches the mask."""
+"""The stage of suspects: candidates of every train user, made once, from train alone."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,181 +12,250 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
-from typer.testing import CliRunner
+from tests.judging.test_judges import obedient
 
 from hardneg import artifacts, pipeline
-from hardneg.cli.main import app
+from hardneg.config import parse_config
+from hardneg.data import SplitConfig, make_split
 from hardneg.data import split as splits
-from hardneg.data.split import Split
-from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import inner_product, top_items
-from hardneg.models import MFConfig
-from hardneg.negatives import DNS
-from hardneg.negatives.suspects import Suspects
-from hardneg.pipeline import RunConfig, SuspectsUse
-from hardneg.pipeline.suspects import warning_of
+from hardneg.data.readers import read_pairs
+from hardneg.errors import ConfigError
+from hardneg.judging import LabelError, suspects
+from hardneg.llm.engine.store import ReplyStore
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.session import Session
+from hardneg.models import MF
+from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining
+from hardneg.pipeline.suspects import account
 from hardneg.training import FitConfig
+from hardneg.trees import PathCodes, Trees, TreesConfig, trees_folder
 
-from ..judged import judged, written
-
-CONFIG = RunConfig(
-    sampler=DNS(candidates=30), fit=FitConfig(epochs=4, check_every=4, learning_rate=0.05, batch_size=256)
-)
-TABLES = "embeddings.safetensors"
+from ..judged import written
 
 
 @pytest.fixture(scope="module")
-def split(folders: Path) -> Split:
-    return splits.read(folders / "split")
+def run(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "mf"
+    config = RunConfig(model=MF(embedding_size=8), fit=FitConfig(epochs=2, check_every=2))
+    pipeline.train(folders / "split", out, config)
+    return out
 
 
 @pytest.fixture(scope="module")
-def folder(folders: Path, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("judged") / "suspects", folders / "split", judged(split))
+def trees(folders: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trees") / "trees"
+    config = parse_config(TreesConfig, {"embedding_size": 4, "tree": {"leaf_items": 8}}, where="test")
+    pipeline.build_trees(folders / "split", out, config, run=run)
+    return out
 
 
-def using(**values: Any) -> RunConfig:
-    return CONFIG.model_copy(update={"suspects": SuspectsUse(**values)})
+def mining(**values: Any) -> SuspectMining:
+    found: SuspectMining = parse_config(SuspectMining, {"candidates": 6, **values}, where="test")
+    return found
 
 
-def tables(run: Path) -> dict[str, np.ndarray]:
-    return load_file(run / TABLES)
-
-
-def differ(one: Path, other: Path) -> bool:
-    return artifacts.file_hash(one / TABLES) != artifacts.file_hash(other / TABLES)
-
-
-def test_each_use_changes_training_and_none_the_mask(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
-    pipeline.train(folders / "split", tmp_path / "plain", CONFIG)
-    assert "suspects" not in artifacts.manifest_of(tmp_path / "plain", pipeline.RUN)["config"]  # its key is what it was
-    runs = [tmp_path / "plain"]
-    for name in ("exclude", "positives", "both"):
-        pipeline.train(folders / "split", tmp_path / name, using(use=name), suspects=folder)
-        runs.append(tmp_path / name)
-        notes = artifacts.manifest_of(tmp_path / name, pipeline.RUN)["notes"]
-        assert notes["suspects judged by"] == "made up"
-        assert notes["suspects used"] == 3 * split.train.n_users
-        masked = pipeline.read_run(tmp_path / name).seen
-        assert np.array_equal(masked.keys, split.train.keys)
-    assert len({artifacts.file_hash(run / TABLES) for run in runs}) == 4
-
-
-def test_an_added_positive_stays_rankable(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
-    """It is trained on, ranked, recommended, and counts where it is held out."""
-    pipeline.train(folders / "split", tmp_path / "run", using(use="both", weight=20, graph=True), suspects=folder)
-    run = pipeline.read_run(tmp_path / "run")
-    added = judged(split).above(0.5).pairs(split.train)
-    users = np.arange(split.train.n_users)
-    best = top_items(inner_product(run.embeddings), users, run.seen, 3)
-    assert added.contains(users[:, None], best).mean() > 0.3  # chance is 3 of about 60 items
-    name = split.vocabulary.user_ids[0]
-    recommended = [split.vocabulary.items[i] for i in pipeline.recommend(tmp_path / "run", name, 100)["item_id"]]
-    assert set(added.items_of(0).tolist()) <= set(recommended)
-
-
-def test_no_suspect_is_served_where_they_are_excluded(
-    folders: Path, folder: Path, split: Split, tmp_path: Path
+def test_the_best_unobserved_items_of_every_train_user_are_judged(
+    folders: Path, run: Path, trees: Path, tmp_path: Path
 ) -> None:
-    served = {}
-    for name in ("exclude", "positives"):
-        pipeline.train(folders / "split", tmp_path / name, using(use=name), suspects=folder)
-        shown = pl.read_parquet(tmp_path / name / "examples.parquet")
-        users, items = shown["user"].to_numpy(), shown["item"].to_numpy()
-        served[name] = int(judged(split).above(0.5).pairs(split.train).contains(users, items).sum())
-    assert served["exclude"] == 0
-    assert served["positives"] > 0
+    pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run, trees), mining())
+    data = splits.read_split(folders / "split")
+    found = suspects.read_suspects(tmp_path / "out", data)
+    tables = load_file(run / "embeddings.safetensors")
+    scores = tables["users"] @ tables["items"].T
+    for user in np.flatnonzero(data.train.counts).tolist():
+        free = np.setdiff1d(np.arange(data.train.n_items), data.train.items_of(user))
+        best = free[np.argsort(-scores[user, free], kind="stable")[:6]]
+        assert found.items[found.users == user].tolist() == best.tolist()
+    assert found.labelled.all()
+    assert found.judge.startswith("rule ")
+    manifest = artifacts.read_manifest(tmp_path / "out", suspects.KIND)
+    assert set(manifest["inputs"]) == {"training data", "run", "trees"}
+    assert manifest["notes"]["train users"] == manifest["notes"]["users"]
+    assert not (tmp_path / "out" / "costs.json").exists()
 
 
-def test_weight_0_trains_to_the_bit_as_without(folders: Path, folder: Path, tmp_path: Path) -> None:
-    pipeline.train(folders / "split", tmp_path / "plain", CONFIG)
-    pipeline.train(folders / "split", tmp_path / "zero", using(use="positives", weight=0), suspects=folder)
-    assert not differ(tmp_path / "plain", tmp_path / "zero")
-
-
-def test_the_graph_takes_them_only_where_it_is_said(folders: Path, folder: Path, tmp_path: Path) -> None:
-    for graph in (False, True):
-        for model in ("lightgcn", "mf"):
-            config = using(use="positives", graph=graph)
-            config = config.model_copy(update={"model": MFConfig()}) if model == "mf" else config
-            pipeline.train(folders / "split", tmp_path / f"{model}-{graph}", config, suspects=folder)
-    assert differ(tmp_path / "lightgcn-False", tmp_path / "lightgcn-True")
-    assert not differ(tmp_path / "mf-False", tmp_path / "mf-True")
-
-
-@pytest.mark.parametrize("idle", [{"graph": True}, {"weight": 0.5}])
-def test_what_is_of_positives_is_refused_where_they_are_none(idle: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="graph and weight are of suspects that are positives, found use exclude"):
-        SuspectsUse.model_validate({"use": "exclude", **idle})
-
-
-def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split, tmp_path: Path) -> None:
-    low = judged(split)
-    low.probability[:] = 0.6
-    folder = written(tmp_path / "low", folders / "split", low)
-    config = using(use="exclude", threshold=0.7)
-    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
-    notes = artifacts.manifest_of(tmp_path / "run", pipeline.RUN)["notes"]
-    assert notes["suspects used"] == 0
-    assert "reaches 0.7 (the highest is 0.6): nothing is used" in notes["suspects warning"]
-    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
-    table = pl.read_parquet(folder / "suspects.parquet")
-    some = pl.concat([table.head(1).with_columns(probability=pl.lit(float("nan"))), table.slice(1)])
-    some.write_parquet(folder / "suspects.parquet")
-    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
-    table.drop("probability").write_parquet(folder / "suspects.parquet")
-    with pytest.raises(DataError, match="has no column probability"):
-        warning_of(folder, SuspectsUse(use="exclude"))
-
-
-def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
-    config = using(use="exclude")
-    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
-    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)  # stands
-    other = judged(split)
-    other.probability[0] = 0.1
-    others = written(tmp_path / "other", folders / "split", other)
-    with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.train(folders / "split", tmp_path / "run", config, suspects=others)
-    with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.train(folders / "split", tmp_path / "run", using(use="both"), suspects=folder)
-
-
-def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_path: Path) -> None:
-    data, found = folders / "split", judged(split)
-    notes = {"warning": "built with held-out data", "filled": {"candidates": 1234, "with": 1.0}}
-    folder = written(tmp_path / "suspects", data, found, notes)
-    for use in ("exclude", "both"):
-        pipeline.train(data, tmp_path / use, using(use=use), suspects=folder)
-        said = artifacts.manifest_of(tmp_path / use, pipeline.RUN)["notes"]["suspects warning"]
-        assert said == "built with held-out data; 1,234 candidates without a label are taken for 1"
-    words = ["train", data, "--model", "mf", "--epochs", 1, "--suspects", folder, "--use-suspects", "both"]
-    ran = CliRunner().invoke(app, [*map(str, words), "--out", str(tmp_path / "command")])
-    assert "WARNING" in ran.stderr
-    assert "built with held-out data" in ran.stderr
-    clean = written(tmp_path / "clean", data, found)
-    pipeline.train(data, tmp_path / "run", using(use="both"), suspects=clean)
-    assert "suspects warning" not in artifacts.manifest_of(tmp_path / "run", pipeline.RUN)["notes"]
-
-
-def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Split, tmp_path: Path) -> None:
-    items = np.arange(split.train.n_items)
-    free = items[~split.train.contains(np.zeros(len(items), np.int64), items)]
-    everything = Suspects(np.zeros(len(free), np.int64), free, np.ones(len(free)), "made up")
-    folder = written(tmp_path / "suspects", folders / "split", everything)
-    pipeline.train(folders / "split", tmp_path / "run", using(use="exclude"), suspects=folder)
-    notes = artifacts.manifest_of(tmp_path / "run", pipeline.RUN)["notes"]
-    assert notes["users whose suspects stay candidates, because no other would be left"] == 1
-
-
-def test_a_use_without_a_folder_and_a_folder_without_a_use_are_refused(
-    folders: Path, folder: Path, split: Split, tmp_path: Path
+def test_what_stands_is_not_made_again_and_settings_count(
+    folders: Path, run: Path, trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="say exclude, positives or both"):
-        pipeline.train(folders / "split", tmp_path / "run", CONFIG, suspects=folder)
-    with pytest.raises(ConfigError, match="no suspects folder is given"):
-        pipeline.train(folders / "split", tmp_path / "run", using(use="both"))
-    other = tmp_path / "split"
-    splits.write(other, replace(split, train=split.valid), config={"other": 1}, inputs={})
-    with pytest.raises(ConfigError, match="made from another split"):
-        pipeline.train(other, tmp_path / "run", using(use="both"), suspects=folder)
+    here = folders / "split", tmp_path / "out", SuspectInputs(run, trees)
+    pipeline.identify_suspects(*here, mining())
+    with monkeypatch.context() as patch:
+        patch.setattr(suspects, "write_suspects", None)
+        pipeline.identify_suspects(*here, mining())
+    for other in ({"codes": "shuffled"}, {"codes": "random"}, {"judge": {"kind": "rule", "by": "share"}}):
+        with pytest.raises(ConfigError, match="already holds something else"):
+            pipeline.identify_suspects(*here, mining(**other))
+
+
+def test_shuffled_and_random_codes_are_other_codes(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    data, found = splits.read_split(folders / "split"), []
+    for codes in ("given", "shuffled", "random"):
+        out = tmp_path / codes
+        settings = mining(codes=codes, judge={"kind": "rule", "threshold": 1})
+        pipeline.identify_suspects(folders / "split", out, SuspectInputs(run, trees), settings)
+        found.append(suspects.read_suspects(out, data))
+    assert found[0].items.tolist() == found[1].items.tolist() == found[2].items.tolist()
+    assert len({tuple(one.probability.tolist()) for one in found}) == 3
+
+
+def test_held_out_pairs_reach_no_suspect(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "split", tmp_path / "split")
+    (tmp_path / "split" / "test.parquet").write_bytes((folders / "split" / "valid.parquet").read_bytes())
+    for split, name in ((folders / "split", "one"), (tmp_path / "split", "other")):
+        pipeline.identify_suspects(split, tmp_path / name, SuspectInputs(run, trees), mining())
+    assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "other")
+
+
+def test_a_model_s_calls_are_foretold_counted_and_not_repeated(
+    folders: Path, run: Path, trees: Path, tmp_path: Path
+) -> None:
+    model, foretold = FunctionModel(obedient), []
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        for name in ("one", "two"):
+            sources = SuspectInputs(run, trees, Session(model, store), foretold.append)
+            pipeline.identify_suspects(folders / "split", tmp_path / name, sources, mining(judge={"kind": "llm"}))
+    assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "two")
+    data = splits.read_split(folders / "split")
+    found = suspects.read_suspects(tmp_path / "one", data)
+    assert found.labelled.all()
+    assert len(found.above()) == len(found) // 2
+    costs, again = (json.loads((tmp_path / name / "costs.json").read_text()) for name in ("one", "two"))
+    n_users = int((data.train.counts > 0).sum())
+    assert costs["llm_rows"] == costs["needed"]["calls"] == foretold[0].total.calls == n_users
+    assert (again["llm_calls"], again["needed"]) == (0, costs["needed"])
+    assert abs(costs["estimate"]["total"]["prompt tokens off"]) < 0.01
+    prompts = artifacts.read_manifest(tmp_path / "one", suspects.KIND)["config"]["prompts"]
+    assert set(prompts) == {"judge codes 1", "judge code 1", "judge titles 1"}
+
+
+def test_what_judging_will_take_is_told_without_asking(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    model, said = FunctionModel(obedient), []
+    options = mining(judge={"kind": "llm"})
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        session = Session(model, store)
+        found = pipeline.estimate_suspects(folders / "split", SuspectInputs(run, trees, session), options)
+        assert session.whole.calls == 0
+        with pytest.raises(ConfigError, match="asks no language model"):
+            pipeline.estimate_suspects(folders / "split", SuspectInputs(run, trees, session), mining())
+        pipeline.identify_suspects(
+            folders / "split", tmp_path / "out", SuspectInputs(run, trees, session, said.append), options
+        )
+        assert session.whole.calls == found.total.calls
+    assert said == [found]
+
+
+def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -> None:
+    data = splits.read_split(folders / "split")
+    users = np.repeat(np.arange(5), 2)
+    items = np.concatenate([np.setdiff1d(np.arange(90), data.train.items_of(user))[:2] for user in range(5)])
+    table = pl.DataFrame(
+        {
+            "user_id": [data.vocabulary.user_ids[user] for user in users],
+            "item_id": [data.vocabulary.item_ids[item] for item in items],
+            "label": [1.0, None] * 5,
+        }
+    )
+    table.write_parquet(tmp_path / "labels.parquet")
+    settings = mining(judge={"kind": "recorded", "labels": str(tmp_path / "labels.parquet")})
+    pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(), settings)
+    found = suspects.read_suspects(tmp_path / "out", data)
+    assert (found.users.tolist(), found.items.tolist()) == (users.tolist(), items.tolist())
+    assert len(found.above()) == 5
+    assert len(pl.read_parquet(tmp_path / "out" / "rejected.parquet")) == 5
+    manifest = artifacts.read_manifest(tmp_path / "out", suspects.KIND)
+    assert manifest["notes"]["unlabelled"] == manifest["notes"]["rows left out"][0]["count"] == 5
+    assert str(tmp_path) not in json.dumps(manifest["config"])
+    assert pipeline.rate_of(tmp_path / "out", folders / "split") == 1.0
+    filled = mining(judge=settings.judge.model_dump() | {"unlabelled": 1.0})
+    pipeline.identify_suspects(folders / "split", tmp_path / "filled", SuspectInputs(), filled)
+    notes = artifacts.read_manifest(tmp_path / "filled", suspects.KIND)["notes"]
+    assert notes["filled"] == {"candidates": 5, "with": 1.0}
+
+
+def test_labels_that_were_released_are_marked_as_built_with_held_out_data(tmp_path: Path) -> None:
+    files = {"train": "0 2\n1 3\n", "valid": "1 5\n", "test": "1 4\n"}
+    files |= {"candidate_items": "1\t6\t2\t4\t5\n", "train_enhance_dtl_fni": "1\t3\n0\t2\n1\t2\n"}
+    release = tmp_path / "release"
+    release.mkdir()
+    for name, text in files.items():
+        (release / f"{name}.txt").write_text(text, encoding="utf-8")
+    pairs = read_pairs({part: release / f"{part}.txt" for part in ("train", "valid", "test")}, item_offset=2)
+    splits.write_split(tmp_path / "split", make_split(pairs, SplitConfig(by="given")), config={}, inputs={})
+    pipeline.identify_suspects(
+        tmp_path / "split",
+        tmp_path / "out",
+        SuspectInputs(),
+        mining(judge={"kind": "recorded", "labels": str(release)}),
+    )
+    notes = artifacts.read_manifest(tmp_path / "out", suspects.KIND)["notes"]
+    assert "built with held-out data" in notes[suspects.WARNING]
+
+
+def test_what_has_no_label_has_none_in_the_control_at_random(folders: Path, run: Path, tmp_path: Path) -> None:
+    data, split = splits.read_split(folders / "split"), folders / "split"
+    pipeline.identify_suspects(split, tmp_path / "all", SuspectInputs(run), mining(judge={"kind": "all"}))
+    whole = suspects.read_suspects(tmp_path / "all", data)
+    probability = np.random.default_rng(0).choice([0.2, 0.6, 0.9, np.nan], size=len(whole))
+    like = written(tmp_path / "like", split, replace(whole, probability=probability))
+    here = probability[~np.isnan(probability)]
+    for threshold in (0.5, 0.7):
+        assert pipeline.rate_of(like, split, threshold) == pytest.approx((here >= threshold).mean())
+    judge = {"kind": "random", "rate": pipeline.rate_of(like, split)}
+    pipeline.identify_suspects(split, tmp_path / "out", SuspectInputs(run, like=like), mining(judge=judge))
+    found = suspects.read_suspects(tmp_path / "out", data)
+    np.testing.assert_array_equal(found.labelled, ~np.isnan(probability))
+    assert len(pl.read_parquet(tmp_path / "out" / "rejected.parquet")) == np.isnan(probability).sum()
+    keys = []
+    for sources in (SuspectInputs(run), SuspectInputs(run, like=tmp_path / "all")):  # which has all labels
+        out = tmp_path / f"whole-{len(keys)}"
+        pipeline.identify_suspects(split, out, sources, mining(judge=judge))
+        keys.append(artifacts.key_at(out))
+    assert keys[0] == keys[1]
+    with pytest.raises(ConfigError, match="judge all never is"):
+        pipeline.identify_suspects(
+            split, tmp_path / "none", SuspectInputs(run, like=like), mining(judge={"kind": "all"})
+        )
+
+
+def test_a_rule_that_learnt_nothing_says_so(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    data = splits.read_split(folders / "split")
+    pipeline.identify_suspects(folders / "split", tmp_path / "rule", SuspectInputs(run, trees), mining())
+    assert "rule" not in artifacts.read_manifest(tmp_path / "rule", suspects.KIND)["notes"]
+    flat = PathCodes.of_texts(["0"] * data.train.n_items)
+    same = {"config": {}, "inputs": {"training data": splits.training_data_hash(folders / "split")}, "notes": {}}
+    trees_folder.write_trees(tmp_path / "flat", Trees(flat, flat, "made up"), data.vocabulary.item_ids, **same)
+    pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run, tmp_path / "flat"), mining())
+    notes = artifacts.read_manifest(tmp_path / "out", suspects.KIND)["notes"]
+    assert notes["at least 0.5"] == 0
+    assert "learnt nothing" in notes["rule"]
+
+
+def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
+    pipeline.split(folders / "dataset", tmp_path / "split", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    for sources in (SuspectInputs(run=run), SuspectInputs(trees=trees)):
+        with pytest.raises(ConfigError, match="split"):
+            pipeline.identify_suspects(tmp_path / "split", tmp_path / "out", sources, mining())
+    with pytest.raises(ConfigError, match="found no run; give --run"):
+        pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(trees=trees), mining())
+    with pytest.raises(ConfigError, match="give --trees"):
+        pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run), mining())
+
+
+def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
+    vocabulary = splits.read_split(folders / "split").vocabulary
+    faults = [
+        LabelError(0, 1, "cut"),
+        LabelError(2, None, "no candidate", "99"),
+        LabelError(3, 4, "cut"),
+        LabelError(-1, None, "unknown", ids=("x", "y")),
+    ]
+    table, row_report = account(faults, vocabulary)
+    users, items = vocabulary.user_ids, vocabulary.item_ids
+    assert table.rows() == [
+        ("x", "y", "unknown"),
+        (users[0], items[1], "cut"),
+        (users[2], "99", "no candidate"),
+        (users[3], items[4], "cut"),
+    ]
+    assert [(entry.reason, entry.count) for entry in row_report] == [("cut", 2), ("unknown", 1), ("no candidate", 1)]
+    assert row_report[0].first == f"user {users[0]} item {items[1]}"

@@ -19,14 +19,15 @@ from hardneg.data import split as splits
 from hardneg.data.noise import NoiseConfig
 from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning import SynthesisConfig, base
-from hardneg.models import AnchorConfig, MFConfig
-from hardneg.negatives import LabelOptions, MixGCF, labels
-from hardneg.pipeline import DataSet, FinetuneConfig, RunConfig
-from hardneg.pipeline.places import text_places
+from hardneg.finetuning import SynthesisConfig, base_model
+from hardneg.mining import LabelOptions, labels
+from hardneg.models import MF, AnchorConfig
+from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
+from hardneg.pipeline.text_projection import text_projection
+from hardneg.sampling import MixGCF
 from hardneg.training import FitConfig
 
-RUN = RunConfig(model=MFConfig(embedding_size=8), sampler=MixGCF(candidates=4), fit=FitConfig(epochs=5, check_every=5))
+RUN = RunConfig(model=MF(embedding_size=8), sampler=MixGCF(candidates=4), fit=FitConfig(epochs=5, check_every=5))
 TUNING: dict[str, object] = {
     "tuning": {"epochs": 1, "batch_size": 32, "micro_batch": 32},
     "model": {"rank": 4},
@@ -46,46 +47,44 @@ class Letters:
             return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
-def prepared(split: Path, out: Path) -> DataSet:
+def prepared(split: Path, out: Path) -> TuningSet:
     pipeline.profile(split, out / "profiles")
-    pipeline.encode(split, out / "profiles", out / "vectors", Letters())
+    pipeline.encode_split_texts(split, out / "profiles", out / "vectors", Letters())
     pipeline.train(split, out / "run", RUN)
-    pipeline.label(split, out / "run", out / "labels", LabelOptions(), onto=out / "vectors")
-    return DataSet(split, out / "profiles", out / "labels")
+    pipeline.draw_label_folder(split, out / "run", out / "labels", LabelOptions(), onto=out / "vectors")
+    return TuningSet(split, out / "profiles", out / "labels")
 
 
 @pytest.fixture(scope="module")
-def two(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSet, DataSet, Path]:
+def two(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningSet, TuningSet, Path]:
     """Two stores prepared alike, and a folder with a base and a model tuned on the second alone."""
     root = tmp_path_factory.mktemp("transfer")
-    simulate.write(root / "other", SMALL.model_copy(update={"seed": 5}))
+    simulate.write_simulated(root / "other", SMALL.model_copy(update={"seed": 5}))
     pipeline.split(root / "other", root / "other-split", SplitConfig(train=0.7, valid=0.1, test=0.2))
     sets = prepared(folders / "split", root / "one"), prepared(root / "other-split", root / "two")
     make_base(root / "base", "bert")
-    pipeline.finetune_pooled(sets[1:], root / "tuned", base(str(root / "base")), CONFIG, pairs_each=200)
+    pipeline.finetune_pooled(sets[1:], root / "tuned", base_model(str(root / "base")), CONFIG, pairs_each=200)
     return *sets, root
 
 
 def test_a_model_tuned_elsewhere_writes_for_a_set_that_it_never_saw(
-    two: tuple[DataSet, DataSet, Path], tmp_path: Path
+    two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     one, _, root = two
     inputs = (one.split, one.profiles, one.labels, root / "tuned", tmp_path / "written")
-    pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+    pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
     vectors = np.load(tmp_path / "written" / "embeddings.npy")
-    assert len(vectors) == len(splits.read(one.split).train)
+    assert len(vectors) == len(splits.read_split(one.split).train)
     assert np.isfinite(vectors).all()
 
 
-def test_a_pool_says_what_is_in_it(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:
+def test_a_pool_says_what_is_in_it(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, other, root = two
-    source = base(str(root / "base"))
+    source = base_model(str(root / "base"))
     pipeline.finetune_pooled([one, other], tmp_path / "pool", source, CONFIG, pairs_each=100)
-    manifest = artifacts.manifest_of(tmp_path / "pool", "tuned")
+    manifest = artifacts.read_manifest(tmp_path / "pool", "tuned")
     assert manifest["config"]["pooled"] == 2
-    assert {f"{what} {n}" for n in (1, 2) for what in ("learnt from", "dataset", "labels")} <= set(
-        manifest["made_from"]
-    )
+    assert {f"{what} {n}" for n in (1, 2) for what in ("training data", "dataset", "labels")} <= set(manifest["inputs"])
     before = (tmp_path / "pool" / "manifest.json").stat().st_mtime_ns
     pipeline.finetune_pooled([one, other], tmp_path / "pool", source, CONFIG, pairs_each=100)
     assert (tmp_path / "pool" / "manifest.json").stat().st_mtime_ns == before
@@ -93,103 +92,107 @@ def test_a_pool_says_what_is_in_it(two: tuple[DataSet, DataSet, Path], tmp_path:
         pipeline.finetune_pooled([], tmp_path / "none", source, CONFIG)
 
 
-def test_another_split_of_the_same_data_is_refused(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:
+def test_another_split_of_the_same_data_is_refused(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     """Its train pairs are test pairs here."""
     _, _, root = two
     pipeline.split(root / "other", tmp_path / "split", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
     again = prepared(tmp_path / "split", tmp_path)
     inputs = (again.split, again.profiles, again.labels, root / "tuned", tmp_path / "written")
     with pytest.raises(ConfigError, match="another split of the data"):
-        pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+        pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
 
 
 def test_noise_in_another_split_of_the_same_data_hides_nothing(
-    two: tuple[DataSet, DataSet, Path], tmp_path: Path
+    two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     """The train pairs of the pool are still test pairs here."""
     _, _, root = two
     pipeline.split(root / "other", tmp_path / "clean", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
-    pipeline.noise(tmp_path / "clean", tmp_path / "split", NoiseConfig())
+    pipeline.add_noise(tmp_path / "clean", tmp_path / "split", NoiseConfig())
     again = prepared(tmp_path / "split", tmp_path)
     inputs = (again.split, again.profiles, again.labels, root / "tuned", tmp_path / "written")
     with pytest.raises(ConfigError, match="another split of the data"):
-        pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+        pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
 
 
 def test_a_split_that_does_not_say_its_dataset_is_refused(
-    two: tuple[DataSet, DataSet, Path], folders: Path, tmp_path: Path
+    two: tuple[TuningSet, TuningSet, Path], folders: Path, tmp_path: Path
 ) -> None:
-    splits.write(tmp_path / "split", splits.read(folders / "split"), config={}, inputs={"split": "older noise"})
+    splits.write_split(
+        tmp_path / "split", splits.read_split(folders / "split"), config={}, inputs={"split": "older noise"}
+    )
     one, _, root = two
     inputs = (tmp_path / "split", one.profiles, one.labels, root / "tuned", tmp_path / "written")
     with pytest.raises(ConfigError, match="does not say which dataset"):
-        pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+        pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
     with pytest.raises(ConfigError, match="does not say which dataset"):
-        pipeline.noise(tmp_path / "split", tmp_path / "noisy", NoiseConfig())
+        pipeline.add_noise(tmp_path / "split", tmp_path / "noisy", NoiseConfig())
 
 
-def test_labels_onto_texts_are_the_plain_ones_turned(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:
+def test_labels_onto_texts_are_the_plain_ones_turned(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, _, root = two
-    train = splits.read(one.split).train
-    pipeline.label(one.split, root / "one" / "run", tmp_path / "plain", LabelOptions())
-    plain, turned = labels.read(tmp_path / "plain", train), labels.read(one.labels, train)
+    train = splits.read_split(one.split).train
+    pipeline.draw_label_folder(one.split, root / "one" / "run", tmp_path / "plain", LabelOptions())
+    plain, turned = labels.read_labels(tmp_path / "plain", train), labels.read_labels(one.labels, train)
     np.testing.assert_allclose(turned.users @ turned.items.T, plain.users @ plain.items.T, atol=1e-5)
     ours = np.einsum("pd,pd->p", turned.vectors.astype(np.float32), turned.items[train.items])
     theirs = np.einsum("pd,pd->p", plain.vectors.astype(np.float32), plain.items[train.items])
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
-    places = text_places(root / "one" / "vectors", train.n_items, 8)
+    places = text_projection(root / "one" / "vectors", train.n_items, 8)
     assert mean_cosine(turned.items, places) > mean_cosine(plain.items, places)
     notes = json.loads((one.labels / "manifest.json").read_text())["notes"]
     assert notes["cosine of items with their texts"] == pytest.approx(mean_cosine(turned.items, places))
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.label(one.split, root / "one" / "run", one.labels, LabelOptions())
+        pipeline.draw_label_folder(one.split, root / "one" / "run", one.labels, LabelOptions())
 
 
 def test_labels_turned_at_random_are_the_same_within_the_set(
-    two: tuple[DataSet, DataSet, Path], tmp_path: Path
+    two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     one, _, root = two
     pipeline.turn_labels(one.split, one.labels, tmp_path / "turned", seed=3)
-    train = splits.read(one.split).train
-    plain, turned = labels.read(one.labels, train), labels.read(tmp_path / "turned", train)
+    train = splits.read_split(one.split).train
+    plain, turned = labels.read_labels(one.labels, train), labels.read_labels(tmp_path / "turned", train)
     np.testing.assert_allclose(turned.users @ turned.items.T, plain.users @ plain.items.T, atol=1e-5)
     assert abs(turned.items - plain.items).max() > 0.1 * abs(plain.items).max()
     ours = turned.vectors.astype(np.float32) @ turned.items[0]
     np.testing.assert_allclose(ours, plain.vectors.astype(np.float32) @ plain.items[0], atol=5e-3)
     inputs = (one.split, one.profiles, tmp_path / "turned", root / "tuned", tmp_path / "written")
-    pipeline.mine_synthesised(*inputs, base(str(root / "base")), SynthesisConfig())
+    pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
 
 
-def test_the_map_of_texts_knows_nothing_of_the_set(two: tuple[DataSet, DataSet, Path]) -> None:
+def test_the_map_of_texts_knows_nothing_of_the_set(two: tuple[TuningSet, TuningSet, Path]) -> None:
     root = two[2]
-    places = [text_places(root / name / "vectors", len(_texts(root / name)), 8) for name in ("one", "two")]
+    places = [text_projection(root / name / "vectors", len(_texts(root / name)), 8) for name in ("one", "two")]
     texts = [_texts(root / name) for name in ("one", "two")]
     whole = np.linalg.lstsq(texts[0], places[0], rcond=None)[0]
     np.testing.assert_allclose(texts[1] @ whole, places[1], atol=2e-2 * abs(places[1]).max())
     with pytest.raises(DataError, match="the split 3"):
-        text_places(root / "one" / "vectors", 3, 8)
+        text_projection(root / "one" / "vectors", 3, 8)
 
 
 def _texts(folder: Path) -> np.ndarray:
     return np.load(folder / "vectors" / "items.npy")
 
 
-def test_an_anchored_run_lies_nearer_to_its_texts(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:
+def test_an_anchored_run_lies_nearer_to_its_texts(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, _, root = two
     vectors, found = root / "one" / "vectors", dict[str, float]()
     for weight in (0.0, 100.0):
         config = RUN.model_copy(update={"anchor": AnchorConfig(weight=weight)})
         pipeline.train(one.split, tmp_path / str(weight), config, anchor=vectors)
         items = load_file(tmp_path / str(weight) / "embeddings.safetensors")["items"]
-        found[str(weight)] = mean_cosine(items, text_places(vectors, len(items), 8))
+        found[str(weight)] = mean_cosine(items, text_projection(vectors, len(items), 8))
     items = load_file(root / "one" / "run" / "embeddings.safetensors")["items"]
-    plain = mean_cosine(items, text_places(vectors, len(items), 8))
+    plain = mean_cosine(items, text_projection(vectors, len(items), 8))
     assert plain < found["0.0"] < found["100.0"]
     assert found["100.0"] > 0.99
-    pipeline.label(one.split, tmp_path / "100.0", tmp_path / "labels", LabelOptions())
+    pipeline.draw_label_folder(one.split, tmp_path / "100.0", tmp_path / "labels", LabelOptions())
 
 
-def test_settings_and_vectors_of_an_anchor_come_together(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:
+def test_settings_and_vectors_of_an_anchor_come_together(
+    two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
+) -> None:
     one, other, root = two
     with pytest.raises(ConfigError, match="a vectors folder of an anchor but no settings"):
         pipeline.train(one.split, tmp_path / "run", RUN, anchor=root / "one" / "vectors")
@@ -207,13 +210,13 @@ def test_runs_without_an_anchor_are_called_what_they_were_called_before() -> Non
     assert RunConfig.model_validate(anchored.model_dump(mode="json")) == anchored
 
 
-def test_the_doors(two: tuple[DataSet, DataSet, Path], tmp_path: Path) -> None:
+def test_the_doors(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, _, root = two
     vectors, split = str(root / "one" / "vectors"), str(one.split)
     words = ["train", split, "--model", "mf", "--model-set", "embedding_size=8", "--sampler", "mixgcf", "--epochs", "1"]
     anchored = [*words, "--anchor", vectors, "--anchor-weight", "0.5", "--out", str(tmp_path / "run")]
     assert CliRunner().invoke(app, anchored).exit_code == 0
-    assert artifacts.manifest_of(tmp_path / "run", "run")["config"]["anchor"]["weight"] == 0.5
+    assert artifacts.read_manifest(tmp_path / "run", "run")["config"]["anchor"]["weight"] == 0.5
     onto = ["label", split, str(tmp_path / "run"), "--onto", vectors, "--out", str(tmp_path / "labels")]
     assert CliRunner().invoke(app, onto).exit_code == 0
-    assert "onto" in artifacts.manifest_of(tmp_path / "labels", labels.KIND)["made_from"]
+    assert "onto" in artifacts.read_manifest(tmp_path / "labels", labels.KIND)["inputs"]

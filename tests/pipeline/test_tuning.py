@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 
 from hardneg import pipeline
 from hardneg.artifacts import content_hashes
+from hardneg.checkpoint import NAME as CHECKPOINT
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.finetuning import SynthesisConfig, base
+from hardneg.finetuning import SynthesisConfig, base_model
 from hardneg.finetuning.synthesis import DONE
-from hardneg.resuming import NAME as CHECKPOINT
 
 SMALL = ("tuning.epochs=1", "tuning.batch_size=64", "tuning.pairs=256", "model.rank=4", "template.profile_tokens=24")
 
@@ -60,7 +60,7 @@ def made(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_pair_has_a_vector_and_a_model_trains_on_them(folders: Path, made: Path, tmp_path: Path) -> None:
-    data = splits.read(folders / "split")
+    data = splits.read_split(folders / "split")
     vectors = np.load(made / "written" / "embeddings.npy")
     assert vectors.shape[0] == len(data.train)
     assert vectors.dtype == np.float16
@@ -84,11 +84,11 @@ def test_killed_in_synthesis_and_called_again_it_leaves_the_same_files(
             raise KeyboardInterrupt
 
     inputs = (folders / "split", made / "profiles", made / "labels", made / "tuned", tmp_path / "written")
-    config, source = SynthesisConfig(shard_rows=200), base(str(made / "base"))
+    config, source = SynthesisConfig(shard_rows=200), base_model(str(made / "base"))
     with pytest.raises(KeyboardInterrupt):
-        pipeline.mine_synthesised(*inputs, source, config, stop)
+        pipeline.synthesize_negatives(*inputs, source, config, stop)
     assert not (tmp_path / "written").exists()
-    pipeline.mine_synthesised(*inputs, source, config)
+    pipeline.synthesize_negatives(*inputs, source, config)
     assert content_hashes(tmp_path / "written")["embeddings.npy"] == content_hashes(made / "written")["embeddings.npy"]
 
 
@@ -144,7 +144,7 @@ def test_synthesis_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unb
     hardneg(*words, "--out", tmp_path / "whole")
     growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / "shards" / DONE).is_file())
     done = json.loads((growing / "shards" / DONE).read_text())["shards"]
-    assert 0 < len(done) * 20 < len(splits.read(folders / "split").train) / 2
+    assert 0 < len(done) * 20 < len(splits.read_split(folders / "split").train) / 2
     hardneg(*words, "--out", tmp_path / "killed")
     assert content_hashes(tmp_path / "killed") == content_hashes(tmp_path / "whole")
     assert "embeddings.npy" in content_hashes(tmp_path / "killed")
@@ -155,7 +155,7 @@ def test_another_base_is_refused(folders: Path, made: Path, tmp_path: Path) -> N
     inputs = (folders / "split", made / "profiles", made / "labels", made / "tuned", tmp_path / "written")
     make_base(tmp_path / "other", "llama")
     with pytest.raises(ConfigError, match="was tuned on base"):
-        pipeline.mine_synthesised(*inputs, base(str(tmp_path / "other")), SynthesisConfig())
+        pipeline.synthesize_negatives(*inputs, base_model(str(tmp_path / "other")), SynthesisConfig())
 
 
 def vectors_in(folder: Path) -> np.ndarray:
@@ -164,7 +164,7 @@ def vectors_in(folder: Path) -> np.ndarray:
 
 def test_controls_have_a_door(folders: Path, made: Path, tmp_path: Path) -> None:
     split, labels = folders / "split", ("--labels", made / "labels")
-    data = splits.read(split)
+    data = splits.read_split(split)
     hardneg("mine", split, "--method", "shuffled", "--like", made / "written", "--out", tmp_path / "shuffled")
     shuffled, written = vectors_in(tmp_path / "shuffled"), vectors_in(made / "written")
     assert not np.array_equal(shuffled, written)
@@ -248,7 +248,7 @@ def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
     assert table["the positive's embedding e_v"]["r2"] > 0.2
     assert ("fresh draws" if fresh else "stored labels") in said
     n = {name: len(pl.read_parquet(made / "tuned" / f"{name}.parquet")) for name in ("tuned_on", "held_out")}
-    others = len(splits.read(folders / "split").train) - sum(n.values())
+    others = len(splits.read_split(folders / "split").train) - sum(n.values())
     fitted = {"tuned": n["tuned_on"], "fresh": others, "all": n["tuned_on"] + others}[fit_on]
     assert f"{fitted:,} pairs fitted on ({FIT_ON[fit_on]})" in said
     assert said.splitlines()[0] == (tmp_path / "map.md").read_text().splitlines()[0]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardneg.report import printers, tables
-from hardneg.report.tables import Measured
+from hardneg.report.tables import MethodScores
 
 METRICS = ("ndcg@20", "recall@20")
 NASTY = [
@@ -41,7 +41,9 @@ def table(*names: str) -> pl.DataFrame:
     users = rng.random(80)
     lifts = [0.0, 0.3, -0.3, *([0.0] * len(names))]
     rows = [
-        Measured(name, {m: users + lift + 0.1 * rng.normal(size=(3, 80)) for m in METRICS}, np.ones(3), {"item": 0.123})
+        MethodScores(
+            name, {m: users + lift + 0.1 * rng.normal(size=(3, 80)) for m in METRICS}, np.ones(3), {"item": 0.123}
+        )
         for name, lift in zip(names, lifts, strict=False)
     ]
     return tables.comparison(rows, names[0], METRICS)
@@ -147,7 +149,7 @@ def test_text_shows_users_won_tied_and_lost() -> None:
 
 
 def test_a_share_of_nothing_is_a_dash() -> None:
-    rows = [Measured(name, {"ndcg@20": np.full((3, 4), v)}, np.ones(3), {}) for name, v in (("b", 0.0), ("o", 0.1))]
+    rows = [MethodScores(name, {"ndcg@20": np.full((3, 4), v)}, np.ones(3), {}) for name, v in (("b", 0.0), ("o", 0.1))]
     _, cells = printers.as_text(tables.comparison(rows, "b", ("ndcg@20",)), ("ndcg@20",), "b")
     assert cells[1][2:4] == ["– [–, –]", "< 0.001"]
 

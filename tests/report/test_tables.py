@@ -14,35 +14,35 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import compare, holm
+from hardneg.evaluation import compare_methods, holm
 from hardneg.report import plots, tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
-from hardneg.report.tables import Measured
+from hardneg.report.tables import MethodScores
 
 METRICS = ("ndcg@20", "recall@20")
 
 
 @pytest.fixture
-def rows() -> list[Measured]:
+def rows() -> list[MethodScores]:
     rng = np.random.default_rng(0)
     users = rng.random(200)
 
-    def row(name: str, lift: float, false_negatives: dict[str, float]) -> Measured:
+    def row(name: str, lift: float, false_negatives: dict[str, float]) -> MethodScores:
         values = {metric: users + lift + 0.1 * rng.normal(size=(3, 200)) for metric in ("ndcg@20", "recall@20")}
-        return Measured(name, values, np.array([1.0, 2.0, 3.0]), false_negatives)
+        return MethodScores(name, values, np.array([1.0, 2.0, 3.0]), false_negatives)
 
     mixed = {"hop 0": 0.1, "hop 1": 0.3, "nearest item": 0.5}
     return [row("uniform", 0.0, {"item": 0.02}), row("better", 0.2, mixed), row("same", 0.0, {})]
 
 
-def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[Measured]) -> None:
+def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[MethodScores]) -> None:
     frame = tables.comparison(rows, "uniform", ("ndcg@20", "recall@20"))
     assert frame.shape[0] == 3
     uniform, better, same = frame.iter_rows(named=True)
     by_seed = rows[1].values["ndcg@20"].mean(axis=1)
     assert better["ndcg@20"] == pytest.approx(by_seed.mean())
     assert better["ndcg@20 sd"] == pytest.approx(np.std(by_seed, ddof=1))
-    differences = [compare(row.values["ndcg@20"], rows[0].values["ndcg@20"]) for row in rows[1:]]
+    differences = [compare_methods(row.values["ndcg@20"], rows[0].values["ndcg@20"]) for row in rows[1:]]
     assert [better["p_holm"], same["p_holm"]] == pytest.approx(holm([d.p for d in differences]))
     assert better["low"] > 0
     assert same["low"] < 0 < same["high"]
@@ -51,7 +51,7 @@ def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[Measu
 
 
 def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_item_stands_apart(
-    rows: list[Measured],
+    rows: list[MethodScores],
 ) -> None:
     uniform, better, same = tables.comparison(rows, "uniform", ("ndcg@20",)).iter_rows(named=True)
     assert (uniform["false_negatives"], uniform["nearest"]) == (0.02, None)
@@ -59,12 +59,12 @@ def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_ite
     assert (same["false_negatives"], same["nearest"]) == (None, None)
 
 
-def test_a_missing_baseline_is_named(rows: list[Measured]) -> None:
+def test_a_missing_baseline_is_named(rows: list[MethodScores]) -> None:
     with pytest.raises(ConfigError, match="found rows uniform, better, same, expected 'random'"):
         tables.comparison(rows, "random", ("ndcg@20",))
 
 
-def test_markdown_has_one_line_a_row(rows: list[Measured]) -> None:
+def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
     frame = tables.comparison(rows, "uniform", ("ndcg@20",))
     headers, cells = tables.as_text(frame, ("ndcg@20",), "uniform")
     lines = tables.markdown(headers, cells).splitlines()
@@ -74,7 +74,7 @@ def test_markdown_has_one_line_a_row(rows: list[Measured]) -> None:
     assert "20.0% | 50.0%" in lines[3]
 
 
-def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[Measured]) -> None:
+def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[MethodScores]) -> None:
     unknown = [replace(row, false_negatives={}) for row in rows]
     headers, cells = tables.as_text(tables.comparison(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform")
     assert headers == [
@@ -88,7 +88,7 @@ def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list
     assert {len(row) for row in cells} == {6}
 
 
-def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[Measured]) -> None:
+def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[MethodScores]) -> None:
     frame = tables.comparison(rows, "uniform", METRICS)
     for metric in METRICS:
         base = rows[0].values[metric].mean()
@@ -106,7 +106,7 @@ def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[Measured]) -
                 assert shares == pytest.approx([difference / base, low / base, high / base])
 
 
-def test_every_metric_is_a_family_of_its_own(rows: list[Measured]) -> None:
+def test_every_metric_is_a_family_of_its_own(rows: list[MethodScores]) -> None:
     frame = tables.comparison(rows, "uniform", METRICS)
     for metric in METRICS:
         p, adjusted = (frame[tables.column(name, metric, METRICS)].to_list() for name in ("p", "p_holm"))
@@ -117,7 +117,7 @@ def test_every_metric_is_a_family_of_its_own(rows: list[Measured]) -> None:
     assert swapped["ndcg@20 p_holm"].equals(frame["p_holm"])
 
 
-def test_a_verdict_is_given_below_five_percent_after_holm(rows: list[Measured]) -> None:
+def test_a_verdict_is_given_below_five_percent_after_holm(rows: list[MethodScores]) -> None:
     worse = replace(rows[1], name="worse", values={m: 2 * rows[0].values[m] - v for m, v in rows[1].values.items()})
     frame = tables.comparison([*rows, worse], "uniform", METRICS)
     for name in ("verdict", "recall@20 verdict"):
@@ -128,7 +128,8 @@ def test_wins_ties_and_losses_count_users_by_their_mean_over_seeds() -> None:
     base = np.array([[0.1, 0.2, 0.3, 0.4, 0.0]] * 3)
     other = np.array([[0.1, 0.9, 0.0, 0.0, 0.0], [0.1, 0.0, 0.9, 0.0, 0.0], [0.1, 0.0, 0.3, 0.0, 0.0]])
     rows = [
-        Measured(name, {"ndcg@20": values}, np.ones(len(values)), {}) for name, values in (("b", base), ("o", other))
+        MethodScores(name, {"ndcg@20": values}, np.ones(len(values)), {})
+        for name, values in (("b", base), ("o", other))
     ]
     line = tables.comparison(rows, "b", ("ndcg@20",)).row(1, named=True)
     assert (line["wins"], line["ties"], line["losses"]) == (2, 2, 1)
@@ -140,7 +141,7 @@ def test_wins_ties_and_losses_agree_with_a_loop_over_users(seed: int, n_a: int, 
     """Values of a coarse grid, so that many users tie; fractions decide exactly."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 3, size=(n_a, 12)), rng.integers(0, 3, size=(n_b, 12))
-    rows = [Measured(name, {"ndcg@20": x / 10}, np.ones(len(x)), {}) for name, x in (("a", a), ("b", b))]
+    rows = [MethodScores(name, {"ndcg@20": x / 10}, np.ones(len(x)), {}) for name, x in (("a", a), ("b", b))]
     line = tables.comparison(rows, "b", ("ndcg@20",)).row(0, named=True)
     signs = [
         (Fraction(int(x), n_a) > Fraction(int(y), n_b)) - (Fraction(int(x), n_a) < Fraction(int(y), n_b))
@@ -149,12 +150,12 @@ def test_wins_ties_and_losses_agree_with_a_loop_over_users(seed: int, n_a: int, 
     assert (line["wins"], line["ties"], line["losses"]) == (signs.count(1), signs.count(0), signs.count(-1))
 
 
-def test_a_table_of_the_baseline_alone_keeps_its_columns(rows: list[Measured]) -> None:
+def test_a_table_of_the_baseline_alone_keeps_its_columns(rows: list[MethodScores]) -> None:
     alone, all_rows = tables.comparison(rows[:1], "uniform", METRICS), tables.comparison(rows, "uniform", METRICS)
     assert alone.schema == all_rows.schema
 
 
-def test_rows_of_one_name_are_refused(rows: list[Measured]) -> None:
+def test_rows_of_one_name_are_refused(rows: list[MethodScores]) -> None:
     with pytest.raises(ConfigError, match=r"named alike \(same\)"):
         tables.comparison([*rows, rows[2]], "uniform", METRICS)
 
@@ -173,7 +174,7 @@ def test_the_summary_counts_groups_and_averages_relative_differences() -> None:
     assert found["relative"].to_list() == pytest.approx([0.05, -0.05, 0.3])
 
 
-def test_the_summary_of_real_tables_takes_the_metric_that_is_asked_for(rows: list[Measured]) -> None:
+def test_the_summary_of_real_tables_takes_the_metric_that_is_asked_for(rows: list[MethodScores]) -> None:
     frame = tables.comparison(rows, "uniform", METRICS)
     for metric in (None, "recall@20"):
         found = tables.summary({"one": frame, "two": frame}, metric)
@@ -238,7 +239,7 @@ def test_plots_draw_on_the_axes_given_and_state_units() -> None:
     assert figure.axes == [left, right]
 
 
-def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[Measured]) -> None:
+def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[MethodScores]) -> None:
     last = rows[-1].name
     frame = tables.comparison(rows, "uniform", METRICS, apart=[last])
     whole = tables.comparison(rows, "uniform", METRICS)
@@ -252,12 +253,12 @@ def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[Measur
     assert "Holm over the rows of this table but controls" in tables.latex(frame, METRICS, "uniform")
 
 
-def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[Measured]) -> None:
+def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[MethodScores]) -> None:
     base, one, *_ = rows
     pairs = [(one, base), (base, one)]
     frame = tables.paired(pairs, METRICS)
     for metric in METRICS:
-        found = [compare(a.values[metric], b.values[metric]) for a, b in pairs]
+        found = [compare_methods(a.values[metric], b.values[metric]) for a, b in pairs]
         column = {name: tables.column(name, metric, METRICS) for name in ("difference", "low", "p", "p_holm", "wins")}
         assert frame[column["difference"]].to_list() == [difference.mean for difference in found]
         assert frame[column["low"]].to_list() == [difference.low for difference in found]
@@ -267,6 +268,6 @@ def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[M
     assert all(len(line) == len(headers) for line in cells)
     assert [line[:2] for line in cells] == [[a.name, b.name] for a, b in pairs]
     second = METRICS[1]
-    assert headers[-1] == f"{tables.label(second)}, p (Holm)"
+    assert headers[-1] == f"{tables.metric_label(second)}, p (Holm)"
     shown = frame[f"{second} relative"][0], frame[f"{second} p_holm"][0]
     assert cells[0][-1] == f"{shown[0]:+.1%}, {tables.p_text(shown[1])}"

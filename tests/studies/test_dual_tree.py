@@ -15,11 +15,11 @@ from hardneg import artifacts, pipeline
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.negatives import suspects
+from hardneg.judging import suspects
 from hardneg.studies import Search, Study, estimate, write_results
 from hardneg.studies.estimate import Wanted, estimates, wanted_apart
-from hardneg.studies.reading import read_search, read_study
-from hardneg.trees import folder as trees_folder
+from hardneg.studies.load import read_search, read_study
+from hardneg.trees import trees_folder
 
 from .conftest import STUDY, Write
 
@@ -55,23 +55,23 @@ def test_the_comparison_from_one_file(write_study: Write, tmp_path: Path, folder
     study = Study.read(write_study(**SMALL, seeds=1, released_mask="rule"), tmp_path / "out")
     assert write_results(study, study.run(0)).failed == {}
     assert all(run.stands for run in Study.read(tmp_path / "study.yaml", tmp_path / "out").runs())
-    shared, data = tmp_path / "out" / "shared" / "store", splits.read(folders / "split")
+    shared, data = tmp_path / "out" / "shared" / "store", splits.read_split(folders / "split")
     made = {path.name for path in shared.iterdir() if not path.name.startswith(".")}
     assert made == {
         "run-mf-uniform-seed1000",
         *(f"trees-{name}" for name in TREES),
         *(f"suspects-{name}" for name in SUSPECTS),
     }
-    own, shuffled, random = (trees_folder.read(shared / f"trees-{n}", data.train.n_items) for n in TREES)
+    own, shuffled, random = (trees_folder.read_trees(shared / f"trees-{n}", data.train.n_items) for n in TREES)
     assert sorted(own.semantic.texts(), key=str) == sorted(shuffled.semantic.texts(), key=str)
     assert own.semantic.texts() != shuffled.semantic.texts()
     assert np.array_equal(np.sort(own.semantic.lengths), np.sort(random.semantic.lengths))
-    rule, chance, every = (suspects.read(shared / f"suspects-{n}", data) for n in SUSPECTS)
+    rule, chance, every = (suspects.read_suspects(shared / f"suspects-{n}", data) for n in SUSPECTS)
     assert np.array_equal(rule.items, chance.items)
     assert chance.judge == f"random {len(rule.above()) / len(rule):.4g}"
     assert len(every.above()) == len(every)
     [run] = [run for run in study.runs() if run.cell.row == "all"]
-    made_from = artifacts.manifest_of(run.job.folder, pipeline.RUN)["made_from"]
+    made_from = artifacts.read_manifest(run.job.folder, pipeline.RUN)["inputs"]
     assert made_from["trees"] == artifacts.folder_hash(shared / "trees-own")
     assert made_from["suspects"] == artifacts.folder_hash(shared / "suspects-rule")
     page, before = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8"), study.stages.took()
@@ -86,7 +86,7 @@ def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
     def fails(*_: object, **__: object) -> None:
         raise ConfigError("no wood")
 
-    monkeypatch.setattr(pipeline, "grow_trees", fails)
+    monkeypatch.setattr(pipeline, "build_trees", fails)
     study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
     results = write_results(study, study.run(0))
     done = results.runs.filter(pl.col("status") == "done")["row"].unique(maintain_order=True).to_list()
@@ -132,8 +132,8 @@ def test_a_control_may_have_the_rate_of_another_threshold(write_study: Write, tm
     file = write_study(models=MF, trees=TREES, suspects=SUSPECTS | {"random": other}, rows=rows, seeds=1)
     study = Study.read(file, tmp_path / "out")
     study.stages.make(study.cells)
-    shared, data = tmp_path / "out" / "shared" / "store", splits.read(folders / "split")
-    rule, chance = (suspects.read(shared / f"suspects-{n}", data) for n in ("rule", "random"))
+    shared, data = tmp_path / "out" / "shared" / "store", splits.read_split(folders / "split")
+    rule, chance = (suspects.read_suspects(shared / f"suspects-{n}", data) for n in ("rule", "random"))
     assert 0 < len(rule.above()) < len(rule.above(0.4))
     assert chance.judge == f"random {len(rule.above(0.4)) / len(rule):.4g}"
 

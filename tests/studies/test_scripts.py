@@ -15,12 +15,12 @@ from tests.llm.tiny import make_tiny
 
 from hardneg import pipeline
 from hardneg.data import split as splits
-from hardneg.models import MFConfig
-from hardneg.negatives import Mined, mined
-from hardneg.negatives.judges import All
+from hardneg.judging import All
+from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectMining
 from hardneg.pipeline.negatives import NOTHING_REFUSED
 from hardneg.random import generator
+from hardneg.sampling import MinedNegatives, mined
 from hardneg.training import FitConfig
 
 SCRIPTS = Path(__file__).parents[2] / "studies"
@@ -41,11 +41,13 @@ def cells(lines: list[str]) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def vectors(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A negatives folder of made-up vectors."""
-    data, out = splits.read(folders / "split"), tmp_path_factory.mktemp("negatives") / "made-up"
+    data, out = splits.read_split(folders / "split"), tmp_path_factory.mktemp("negatives") / "made-up"
     drawn = generator(0, "made up").standard_normal((len(data.train), 6)).astype(np.float16)
-    made = Mined(np.full((len(data.train), 1), -1), drawn, "made up")
-    inputs = {"learnt from": splits.learnt_from_hash(folders / "split")}
-    mined.write(out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config={"method": "test"}, inputs=inputs)
+    made = MinedNegatives(np.full((len(data.train), 1), -1), drawn, "made up")
+    inputs = {"training data": splits.training_data_hash(folders / "split")}
+    mined.write_negatives(
+        out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config={"method": "test"}, inputs=inputs
+    )
     return out
 
 
@@ -125,9 +127,9 @@ def test_transfer_judges_ways_on_the_target(folders: Path, tmp_path: Path) -> No
 def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None:
     split, runs = folders / "split", [tmp_path / f"mf-seed{seed}" for seed in (0, 1)]
     for seed, run in enumerate(runs):
-        pipeline.train(split, run, RunConfig(model=MFConfig(), fit=FitConfig(epochs=1, check_every=1, seed=seed)))
+        pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=1, check_every=1, seed=seed)))
     every = SuspectMining(judge=All(), candidates=5)
-    pipeline.mine_suspects(split, tmp_path / "suspects", pipeline.Sources(run=runs[0]), every)
+    pipeline.identify_suspects(split, tmp_path / "suspects", pipeline.SuspectInputs(run=runs[0]), every)
     [own] = cells(called("pinned.py", split, tmp_path / "suspects", runs[0], "-k", 5).splitlines()[2:3])
     assert own == [f"{tmp_path.name}/mf", "1", "100.0%"]
     [two] = cells(called("pinned.py", split, tmp_path / "suspects", *runs, "-k", 10).splitlines()[2:3])
@@ -138,9 +140,9 @@ def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
     split, run = folders / "split", tmp_path / "mf-seed0"
-    pipeline.train(split, run, RunConfig(model=MFConfig(), fit=FitConfig(epochs=2, check_every=1)))
-    pipeline.mine_suspects(
-        split, tmp_path / "every", pipeline.Sources(run=run), SuspectMining(judge=All(), candidates=5)
+    pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=2, check_every=1)))
+    pipeline.identify_suspects(
+        split, tmp_path / "every", pipeline.SuspectInputs(run=run), SuspectMining(judge=All(), candidates=5)
     )
     given = ["light.py", split, run, tmp_path / "every", "--weights", 0, 0.5, "--batches", 16, "--seeds", 2]
     printed = called(*given, "--out", tmp_path / "light.md")

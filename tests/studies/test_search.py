@@ -18,10 +18,10 @@ from hardneg.cli.main import app
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
 from hardneg.studies import Search, Study, estimate, write_results
-from hardneg.studies.best import NAME, read_best
+from hardneg.studies.search_sampler import RANDOM_TRIALS, Tried, spread, suggest
 from hardneg.studies.spec import Choices, Range
-from hardneg.studies.suggest import RANDOM_TRIALS, Tried, spread, suggest
 from hardneg.studies.trials import Trial
+from hardneg.studies.tuned_settings import NAME, read_best
 
 from .conftest import SEARCH, STUDY, Write
 
@@ -139,7 +139,7 @@ def test_equal_budgets_validation_alone_and_resumed_anywhere(
 
     monkeypatch.setattr(pipeline, "evaluate_run", forbidden)
     monkeypatch.setattr("hardneg.studies.runs.evaluate_run", forbidden)
-    monkeypatch.setattr("hardneg.pipeline.serving.evaluate", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.inference.evaluate_scores", forbidden)
     file, whole, broken = write_search(), tmp_path / "whole", tmp_path / "broken"
     searched(file, whole)
     trials = pl.read_parquet(whole / "trials.parquet")

@@ -93,7 +93,7 @@ def test_a_released_mask_that_cannot_be_made_costs_its_own_table_alone(
         raise ConfigError("no candidates")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "mine_suspects", fails)
+        patch.setattr(pipeline, "identify_suspects", fails)
         results = carried_out(file, out)
     assert (results.failed, rows_of(results)) == ({}, ["uniform"])
     assert results.tables[0].released is None
@@ -125,4 +125,4 @@ def test_a_run_apart_under_a_seed_of_the_study_is_remarked(write_study: Write, f
 
 
 def _suspects(folders: Path, tmp_path: Path) -> Path:
-    return written(tmp_path / "suspects", folders / "split", judged(splits.read(folders / "split")))
+    return written(tmp_path / "suspects", folders / "split", judged(splits.read_split(folders / "split")))

@@ -93,7 +93,7 @@ def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
         raise AssertionError("nothing should be trained or scored again")
 
     monkeypatch.setattr("hardneg.api.fit", forbidden)
-    monkeypatch.setattr("hardneg.pipeline.serving.evaluate", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.inference.evaluate_scores", forbidden)
     again = carried_out(tmp_path / "study.yaml", tmp_path / "out")
     assert again.failed == {}
     assert_same(whole[0], tmp_path / "out")
@@ -293,7 +293,7 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
         raise ConfigError("no encoder")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "encode", broken)
+        patch.setattr(pipeline, "encode_split_texts", broken)
         results = carried_out(file, tmp_path / "out")
     assert len(results.failed) == 3
     assert "texts could not be encoded with 'minilm': no encoder" in results.failed["store / MF / DNS + text, seed 0"]

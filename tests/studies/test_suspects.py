@@ -23,7 +23,7 @@ MF = {"MF": STUDY["models"]["MF"]}
 
 @pytest.fixture
 def folder(folders: Path, tmp_path: Path) -> Path:
-    return written(tmp_path / "suspects", folders / "split", judged(splits.read(folders / "split")))
+    return written(tmp_path / "suspects", folders / "split", judged(splits.read_split(folders / "split")))
 
 
 def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write, folder: Path, tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write
     assert lines is not None
     assert lines["row"].to_list() == ["uniform", "with suspects, weight 0.5", "with suspects, weight 1.0"]
     of_row = results.runs.filter(pl.col("line") == "with suspects, weight 0.5")["folder"][0]
-    manifest = artifacts.manifest_of(tmp_path / "out" / of_row, pipeline.RUN)
+    manifest = artifacts.read_manifest(tmp_path / "out" / of_row, pipeline.RUN)
     assert manifest["config"]["suspects"] == {"use": "both", "threshold": 0.5, "weight": 0.5, "graph": False}
-    assert manifest["made_from"]["suspects"] == artifacts.folder_hash(folder)
+    assert manifest["inputs"]["suspects"] == artifacts.folder_hash(folder)
     assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
 
 
@@ -104,7 +104,7 @@ def test_all_rows_have_one_released_mask_and_a_row_without_suspects_is_remarked(
     file = write_study(models=MF, rows=rows, seeds=1, suspects=given, released_mask="rule")
     study = Study.read(file, tmp_path / "out")
     results = write_results(study, study.run(0))
-    masked = [artifacts.manifest_of(run.job.folder / RELEASED, KIND)["notes"][MASKED] for run in study.runs()]
+    masked = [artifacts.read_manifest(run.job.folder / RELEASED, KIND)["notes"][MASKED] for run in study.runs()]
     assert masked[0] == masked[1] > 0
     assert any("strict: none of" in remark and "reaches 1" in remark for remark in results.tables[0].remarks)
 

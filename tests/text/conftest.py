@@ -16,7 +16,7 @@ import pytest
 from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Message, Refusal, Request
-from hardneg.llm.tasks import Answer, BadReply, Task
+from hardneg.llm.tasks import BadReply, Task, TaskAnswer
 
 
 class Rules:
@@ -25,23 +25,23 @@ class Rules:
     def __init__(self, answer: Callable[[Request], Any], *, again: int = 0) -> None:
         self.model, self.again = FunctionModel(answer, name="rules"), again
 
-    def __call__(self, tasks: Iterable[Task], total: int) -> Iterator[Answer]:
+    def __call__(self, tasks: Iterable[Task], total: int) -> Iterator[TaskAnswer]:
         with asyncio.Runner() as runner:
             for task in tasks:
                 yield self._answer(task, runner)
 
-    def _answer(self, task: Task, runner: asyncio.Runner) -> Answer:
+    def _answer(self, task: Task, runner: asyncio.Runner) -> TaskAnswer:
         request, reason, reply = task.request, "", None
         for attempt in range(1 + self.again):
             reply = runner.run(self.model.complete([request]))[0]
             if isinstance(reply, Refusal):
-                return Answer(task.row, None, reply.reason, None, attempt + 1)
+                return TaskAnswer(task.row, None, reply.reason, None, attempt + 1)
             try:
-                return Answer(task.row, task.parse(reply), "", reply, attempt + 1)
+                return TaskAnswer(task.row, task.parse(reply), "", reply, attempt + 1)
             except BadReply as bad:
                 reason = bad.reason
                 request = replace(request, messages=(*task.request.messages, Message("user", f"Again. {attempt}")))
-        return Answer(task.row, None, reason, reply, 1 + self.again)
+        return TaskAnswer(task.row, None, reason, reply, 1 + self.again)
 
 
 def blocks(request: Request) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from hardneg.text.grounding import (
     NORMALISED,
     OUTSIDE,
     OWNED,
-    Catalogue,
+    EncodedCatalogue,
     GroundingConfig,
     Matches,
     history_limit,
     match,
     reasons_against,
 )
-from hardneg.text.names import Names, normalised
+from hardneg.text.names import TitleIndex, normalised
 
 WORDS = ("red", "green", "kettle", "pan", "tent", "The", "mat!", "stove")
 
@@ -116,7 +116,7 @@ def test_grounding_equals_the_slow_loop(
     world: tuple[list[str], list[str], list[int], Interactions, GroundingConfig],
 ) -> None:
     titles, texts, rows, train, config = world
-    catalogue, vectors = Catalogue(Names.of(titles), encode(titles)), encode(texts)
+    catalogue, vectors = EncodedCatalogue(TitleIndex.of(titles), encode(titles)), encode(texts)
     found = match(texts, vectors, catalogue, config)
     assert list(zip(found.items.tolist(), found.how.tolist(), strict=True)) == loop_match(texts, titles, config)
     against = reasons_against(np.array(rows), np.arange(len(texts)), found, vectors, catalogue, train, config)
@@ -136,11 +136,11 @@ TITLES = ["red kettle", "red pan", "green tent", "", "Red Pan!", "green stove"]
 
 
 @pytest.fixture
-def catalogue() -> Catalogue:
-    return Catalogue(Names.of(TITLES), encode(TITLES))
+def catalogue() -> EncodedCatalogue:
+    return EncodedCatalogue(TitleIndex.of(TITLES), encode(TITLES))
 
 
-def test_names_by_hand(catalogue: Catalogue) -> None:
+def test_names_by_hand(catalogue: EncodedCatalogue) -> None:
     texts = ["red kettle", "The Red PAN", "green tent tent", "mat! mat!", "Red Pan!"]
     found = match(texts, encode(texts), catalogue, GroundingConfig(nearest=0.9))
     assert found.items.tolist() == [0, 1, 2, -1, 4]
@@ -148,7 +148,7 @@ def test_names_by_hand(catalogue: Catalogue) -> None:
     assert found.similarity[[0, 2, 3]] == pytest.approx([1.0, 3 / 10**0.5, 0.0], abs=1e-6)
 
 
-def test_the_user_has_a_twin(catalogue: Catalogue) -> None:
+def test_the_user_has_a_twin(catalogue: EncodedCatalogue) -> None:
     """User 0 has item 4, a twin of item 1: the text means what the user has."""
     train = Interactions.of(np.array([0, 0, 1]), np.array([4, 5, 0]), n_users=2, n_items=6)
     texts = ["red pan", "stove"]
@@ -159,7 +159,7 @@ def test_the_user_has_a_twin(catalogue: Catalogue) -> None:
     assert against.tolist() == [OWNED, OWNED, 0, OUTSIDE]
 
 
-def test_blocks_do_not_show(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_show(catalogue: EncodedCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, 3)) for _ in range(40)]
     train = Interactions.of(
@@ -186,7 +186,7 @@ def test_limits_of_odd_worlds() -> None:
     assert history_limit(alone, vectors, 0.5) == np.inf, "nobody has another item"
     nobody = Interactions.of(np.array([], int), np.array([], int), n_users=2, n_items=2)
     assert history_limit(nobody, vectors, 0.5) == np.inf
-    blank = Catalogue(Names.of(["", ""]), np.full((2, 8), np.nan, np.float32))
+    blank = EncodedCatalogue(TitleIndex.of(["", ""]), np.full((2, 8), np.nan, np.float32))
     found = match(["red"], encode(["red"]), blank, GroundingConfig())
     assert found.items.tolist() == [-1]
     assert np.isnan(found.similarity).all()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.data import Interactions
-from hardneg.text.names import Names, normalised
+from hardneg.text.names import TitleIndex, normalised
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_reading_twice_changes_nothing(text: str) -> None:
 
 
 def test_groups_of_a_catalogue() -> None:
-    names = Names.of(["The Tent", "", "tent", "?!", "Pan", "?!", "the tent", "!!", "The Tent"])
+    names = TitleIndex.of(["The Tent", "", "tent", "?!", "Pan", "?!", "the tent", "!!", "The Tent"])
     assert names.groups.tolist() == [0, -1, 0, 1, 2, 1, 0, 3, 0]
     assert names.first.tolist() == [0, 3, 4, 7]
     assert names.distinct == ["The Tent", "tent", "?!", "Pan", "the tent", "!!"]
@@ -50,7 +50,7 @@ def test_groups_of_a_catalogue() -> None:
 
 
 def test_owned_titles_of_users() -> None:
-    names = Names.of(["Tent", "", "tent", "Pan"])
+    names = TitleIndex.of(["Tent", "", "tent", "Pan"])
     train = Interactions.of(np.array([0, 0, 1]), np.array([2, 1, 3]), n_users=2, n_items=4)
     owned = names.owned(train)
     assert (owned.n_users, owned.n_items) == (2, 2)
@@ -59,7 +59,7 @@ def test_owned_titles_of_users() -> None:
 
 @given(st.lists(st.text(max_size=4) | st.sampled_from(["the a", "A", "a!", "!"]), max_size=8))
 def test_groups_equal_the_slow_loop(texts: list[str]) -> None:
-    names = Names.of(texts)
+    names = TitleIndex.of(texts)
     for one, text in enumerate(texts):
         same = [
             other

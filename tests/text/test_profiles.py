@@ -63,7 +63,7 @@ def test_items_without_words_give_blank_user_profiles(titles: list[str]) -> None
 
 @pytest.fixture(scope="module")
 def store_split() -> Split:
-    dataset, _ = simulate.simulate(simulate.SimulationConfig(n_users=50, n_items=60, shown=40, like_rate=0.1))
+    dataset, _ = simulate.simulate_store(simulate.SimulationConfig(n_users=50, n_items=60, shown=40, like_rate=0.1))
     return make_split(dataset, SplitConfig(train=0.6, valid=0.2, test=0.2))
 
 
@@ -107,7 +107,7 @@ def test_held_out_pairs_change_no_profile(store_split: Split) -> None:
 
 def test_reviews_of_held_out_rows_reach_no_profile() -> None:
     """Every held-out review shouts one word, in the raw data."""
-    dataset, _ = simulate.simulate(simulate.SimulationConfig(n_users=30, n_items=60, shown=40, like_rate=0.1))
+    dataset, _ = simulate.simulate_store(simulate.SimulationConfig(n_users=30, n_items=60, shown=40, like_rate=0.1))
     parts = pl.Series("split", np.random.default_rng(0).choice(["train", "train", "test"], len(dataset.interactions)))
     shouted = pl.when(parts != "train").then(pl.lit("LEAKED")).otherwise(pl.col("review"))
     frame = dataset.interactions.with_columns(parts, review=shouted)
@@ -119,8 +119,8 @@ def test_reviews_of_held_out_rows_reach_no_profile() -> None:
 
 def test_written_profiles_read_back(store_split: Split, tmp_path: Path) -> None:
     made = extract_profiles(store_split)
-    profiles.write(tmp_path / "p", made, store_split, config={}, inputs={})
-    assert profiles.read(tmp_path / "p") == made
+    profiles.write_profiles(tmp_path / "p", made, store_split, config={}, inputs={})
+    assert profiles.read_profiles(tmp_path / "p") == made
     users = pl.read_parquet(tmp_path / "p" / "users.parquet")
     assert users.columns == ["user_id", "profile", "reasoning", "source"]
     assert users["user_id"].to_list() == store_split.vocabulary.user_ids
@@ -128,6 +128,6 @@ def test_written_profiles_read_back(store_split: Split, tmp_path: Path) -> None:
 
 
 def test_a_split_folder_is_no_profiles_folder(store_split: Split, tmp_path: Path) -> None:
-    splits.write(tmp_path / "s", store_split, config={}, inputs={})
+    splits.write_split(tmp_path / "s", store_split, config={}, inputs={})
     with pytest.raises(DataError, match=r"s is a split folder, expected a profiles folder; check the order"):
-        profiles.read(tmp_path / "s")
+        profiles.read_profiles(tmp_path / "s")

@@ -11,9 +11,9 @@ import torch
 from hardneg.data import Interactions
 from hardneg.data.interactions import union
 from hardneg.errors import DataError
-from hardneg.models import MF, LightGCN
-from hardneg.negatives import DNS, Ingredients, Mined, MixGCF, Semantic, Uniform, UniformCandidates
+from hardneg.models import LightGCNModel, MFModel
 from hardneg.random import Stream
+from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerInputs, Semantic, Uniform, UniformCandidates
 from hardneg.training import ExtraPositives, FitConfig, Fitted, fit
 from hardneg.training.extra import Positives
 from hardneg.training.objective import objective, weighted_objective
@@ -37,11 +37,11 @@ def extra(seen: Interactions) -> Interactions:
     return Interactions.of(users[fresh], items[fresh], n_users=6, n_items=12)
 
 
-def train(seen: Interactions, name: str, extra: ExtraPositives | None, model: type = LightGCN) -> Fitted:
+def train(seen: Interactions, name: str, extra: ExtraPositives | None, model: type = LightGCNModel) -> Fitted:
     vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
-    mined = Mined(np.full((len(seen), 1), 2), vectors, "made up")
+    mined = MinedNegatives(np.full((len(seen), 1), 2), vectors, "made up")
     backbone = model(seen, embedding_size=8, seed=3)
-    sampler = SAMPLERS[name].build(Ingredients(8, mined, 3))
+    sampler = SAMPLERS[name].build(SamplerInputs(8, mined, 3))
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         return {"recall@20": float(embeddings.final_users.detach().square().mean())}
@@ -55,7 +55,7 @@ def same(one: Fitted, other: Fitted) -> bool:
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
-@pytest.mark.parametrize("model", [MF, LightGCN])
+@pytest.mark.parametrize("model", [MFModel, LightGCNModel])
 def test_weight_0_is_training_without_to_the_bit_and_any_other_weight_is_not(
     seen: Interactions, extra: Interactions, name: str, model: type
 ) -> None:
@@ -85,8 +85,8 @@ def test_the_weighted_loss_is_the_weighted_mean_of_the_pairs_losses(
     """Reference: one pair at a time through the plain objective."""
     positives = Positives(seen, ExtraPositives(extra, weight))
     rows, n_train = positives.train_first(np.arange(0, len(positives), 2))
-    embeddings = LightGCN(seen, embedding_size=8, hops=2, seed=1)()
-    sampler = SAMPLERS[name].build(Ingredients(8, None, 0))
+    embeddings = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)()
+    sampler = SAMPLERS[name].build(SamplerInputs(8, None, 0))
     candidates = torch.from_numpy(np.random.default_rng(0).integers(12, size=(len(rows), sampler.n_candidates)))
 
     def batch(chosen: np.ndarray) -> Batch:
@@ -112,7 +112,7 @@ def test_a_weight_of_1_equals_a_train_pair(seen: Interactions, extra: Interactio
 
     def trained(train: Interactions, more: ExtraPositives | None) -> torch.Tensor:
         candidates = _Fixed()
-        model = MF(train, embedding_size=8, seed=3)
+        model = MFModel(train, embedding_size=8, seed=3)
         options = {"validate": lambda _: {"recall@20": 0.0}, "extra": more}
         fitted = fit(model, train, Uniform(), candidates, config.model_copy(update={"patience": 9}), **options)
         return fitted.embeddings.final_items

@@ -11,25 +11,25 @@ import pytest
 import torch
 from torch import nn
 
+from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Interactions
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import Examples, ServedFalseNegatives
+from hardneg.diagnostics import Examples, SampledFalseNegatives
 from hardneg.errors import ConfigError, DataError
-from hardneg.models import MF, Anchor, LightGCN
-from hardneg.negatives import (
+from hardneg.mining.neighbours import at_random
+from hardneg.models import Anchor, LightGCNModel, MFModel
+from hardneg.random import Stream, generator
+from hardneg.sampling import (
     DNS,
-    Ingredients,
-    Mined,
+    MinedNegatives,
     MixGCF,
     NegativeSampler,
+    SamplerInputs,
     Semantic,
-    Smoothed,
+    SemanticMixing,
     Uniform,
     UniformCandidates,
 )
-from hardneg.negatives.neighbours import at_random
-from hardneg.random import Stream, generator
-from hardneg.resuming import Resume
 from hardneg.training import FitConfig, Fitted, fit
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Batch, Embeddings, Negatives, Observer
@@ -47,11 +47,11 @@ def by_norm(embeddings: Embeddings) -> Mapping[str, float]:
 
 def made(seen: Interactions, name: str) -> tuple[nn.Module, NegativeSampler]:
     vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
-    mined = Mined(np.full((len(seen), 1), -1), vectors, "made up")
+    mined = MinedNegatives(np.full((len(seen), 1), -1), vectors, "made up")
     samplers = {"uniform": Uniform(), "dns": DNS(candidates=3), "mixgcf": MixGCF(candidates=3), "semantic": Semantic()}
-    samplers["smoothed"] = Smoothed(sampler=MixGCF(candidates=3), neighbours=4)
+    samplers["smoothed"] = SemanticMixing(sampler=MixGCF(candidates=3), neighbours=4)
     near = at_random(seen.n_items, 4, np.random.default_rng(6))
-    return LightGCN(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(Ingredients(8, mined, 3, near))
+    return LightGCNModel(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(SamplerInputs(8, mined, 3, near))
 
 
 def train(seen: Interactions, name: str = "mixgcf", config: FitConfig = CONFIG, **more: object) -> Fitted:
@@ -120,8 +120,8 @@ def test_interrupted_anywhere_and_resumed_is_the_unbroken_run(seen: Interactions
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train(seen, name, resume=Resume(folder, "key"), watch=stop)
-        assert same(whole, train(seen, name, resume=Resume(folder, "key")))
+            train(seen, name, resume=CheckpointFile(folder, "key"), watch=stop)
+        assert same(whole, train(seen, name, resume=CheckpointFile(folder, "key")))
 
 
 def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> 
     truth = Truth(rng.normal(size=(6, 3)), rng.normal(size=(12, 3)), np.zeros(12), np.zeros(6))
 
     def observers() -> list[Observer]:
-        return [ServedFalseNegatives(truth, seen), Examples(np.array([0, 2]))]
+        return [SampledFalseNegatives(truth, seen), Examples(np.array([0, 2]))]
 
     whole, resumed = observers(), observers()
     train(seen, observers=whole)
@@ -141,8 +141,8 @@ def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> 
         return by_norm(embeddings)
 
     with pytest.raises(KeyboardInterrupt):
-        train(seen, observers=observers(), resume=Resume(tmp_path, "key"), validate=stop_after_a_look)
-    train(seen, observers=resumed, resume=Resume(tmp_path, "key"))
+        train(seen, observers=observers(), resume=CheckpointFile(tmp_path, "key"), validate=stop_after_a_look)
+    train(seen, observers=resumed, resume=CheckpointFile(tmp_path, "key"))
     assert whole[0].table().equals(resumed[0].table())
     assert whole[1].table().equals(resumed[1].table())
     assert whole[0].table()["epoch"].n_unique() == 4
@@ -150,19 +150,19 @@ def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> 
 
 def test_observers_change_nothing(seen: Interactions) -> None:
     truth = Truth(np.zeros((6, 1)), np.zeros((12, 1)), np.zeros(12), np.zeros(6))
-    assert same(train(seen), train(seen, observers=[ServedFalseNegatives(truth, seen), Examples(np.arange(3))]))
+    assert same(train(seen), train(seen, observers=[SampledFalseNegatives(truth, seen), Examples(np.arange(3))]))
 
 
 def test_a_checkpoint_of_other_settings_is_refused(seen: Interactions, tmp_path: Path) -> None:
-    train(seen, resume=Resume(tmp_path, "key"))
+    train(seen, resume=CheckpointFile(tmp_path, "key"))
     with pytest.raises(DataError, match=r"belongs to other settings.*remove it"):
-        train(seen, resume=Resume(tmp_path, "another key"))
+        train(seen, resume=CheckpointFile(tmp_path, "another key"))
 
 
 def test_a_broken_checkpoint_says_what_to_do(seen: Interactions, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 50)
     with pytest.raises(DataError, match=r"checkpoint.safetensors cannot be read.*remove it"):
-        train(seen, resume=Resume(tmp_path, "key"))
+        train(seen, resume=CheckpointFile(tmp_path, "key"))
 
 
 def test_training_ends_after_patience_and_the_best_epoch_is_put_back(seen: Interactions) -> None:
@@ -192,7 +192,7 @@ def test_a_selection_that_is_not_measured_is_refused(seen: Interactions) -> None
 
 
 def test_a_loss_that_is_no_number_ends_training_at_once(seen: Interactions) -> None:
-    model = MF(seen, embedding_size=8)
+    model = MFModel(seen, embedding_size=8)
     with torch.no_grad():
         model.users.fill_(float("nan"))
     with pytest.raises(TrainingDivergedError, match=r"the loss is nan in epoch 1, step 0; lower the learning rate"):
@@ -237,7 +237,7 @@ def test_16_bits_give_the_same_loss_curve(seen: Interactions) -> None:
     config = CONFIG.model_copy(update={"epochs": 20, "learning_rate": 0.01})
     curves = []
     for storage in ("float32", "float16"):
-        model = LightGCN(seen, embedding_size=64, hops=3, storage=storage, seed=3)
+        model = LightGCNModel(seen, embedding_size=64, hops=3, storage=storage, seed=3)
         fitted = fit(model, seen, Uniform(), UniformCandidates(seen), config, validate=constant)
         curves.append(losses(fitted))
     np.testing.assert_allclose(*curves, rtol=1e-4)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.shell import JsonOption, bars, console, emit, use_threads
+from hardneg.cli.common import JsonOption, bars, console, emit, use_threads
 
 FAILED = 1
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hardneg.cli.common import JsonOption, command, emit, emit_counts, table
 from hardneg.cli.importing import import_
-from hardneg.cli.shell import JsonOption, command, emit, emit_counts, table
 
 if TYPE_CHECKING:
     from hardneg.data.describe import Description
@@ -86,20 +86,20 @@ def split(
     `hardneg data split data/sports --by given --out data/sports-split`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.config import parse
-    from hardneg.data.ledger import Entry
-    from hardneg.data.splitting import SplitConfig
+    from hardneg.artifacts import read_manifest
+    from hardneg.config import parse_config
+    from hardneg.data.row_report import RowIssue
+    from hardneg.data.splitters import SplitConfig
 
     filters = {"min_rating": min_rating, "since": since, "until": until, "kcore": kcore}
     shares = {"train": train, "valid": valid, "test": test}
     values = {"by": by, **shares, "seed": seed, "filters": filters}
-    config = parse(SplitConfig, values, where="hardneg data split")
+    config = parse_config(SplitConfig, values, where="hardneg data split")
     made = pipeline.split(dataset, out, config)
     counts = {name: len(getattr(made, name)) for name in ("train", "valid", "test")}
     counts |= {"users": made.train.n_users, "items": made.train.n_items}
-    ledger = tuple(Entry(**entry) for entry in manifest_of(out, "split")["notes"]["ledger"])
-    emit_counts(counts, ledger, out, as_json=as_json)
+    row_report = tuple(RowIssue(**entry) for entry in read_manifest(out, "split")["notes"]["rows left out"])
+    emit_counts(counts, row_report, out, as_json=as_json)
 
 
 @app.command("noise")
@@ -122,36 +122,36 @@ def noise(
     Example: `hardneg data noise data/shop-split --false-positives 0.1 --hidden 0.1 --out data/noisy-split`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.config import parse
-    from hardneg.data.ledger import Entry
+    from hardneg.artifacts import read_manifest
+    from hardneg.config import parse_config
     from hardneg.data.noise import NoiseConfig
+    from hardneg.data.row_report import RowIssue
 
     values = {"false_positives": false_positives, "hidden": hidden, "by": by, "seed": seed}
-    made = pipeline.noise(split, out, parse(NoiseConfig, values, where="hardneg data noise"))
+    made = pipeline.add_noise(split, out, parse_config(NoiseConfig, values, where="hardneg data noise"))
     counts = {"false positives added": len(made.noise.added), "true positives hidden": len(made.noise.hidden)}
     counts |= {name: len(getattr(made.split, name)) for name in ("train", "valid", "test")}
-    ledger = tuple(Entry(**entry) for entry in manifest_of(out, "split")["notes"]["ledger"])
-    emit_counts(counts, ledger, out, as_json=as_json)
+    row_report = tuple(RowIssue(**entry) for entry in read_manifest(out, "split")["notes"]["rows left out"])
+    emit_counts(counts, row_report, out, as_json=as_json)
 
 
 def _describe(folder: Path) -> Description:
-    from hardneg.artifacts import manifest_of
+    from hardneg.artifacts import read_manifest
     from hardneg.data import SplitConfig, make_split
     from hardneg.data import dataset as datasets
     from hardneg.data import split as splits
-    from hardneg.data.describe import describe as describe_pairs
+    from hardneg.data.describe import describe_pairs
     from hardneg.data.interactions import union
-    from hardneg.text import item_texts, text_taste_correlation
+    from hardneg.text import item_texts, text_preference_correlation
 
     if (folder / "train.parquet").is_file():
-        data = splits.read(folder)
+        data = splits.read_split(folder)
     else:
-        manifest_of(folder, datasets.KIND)
+        read_manifest(folder, datasets.KIND)
         everything = SplitConfig(train=1, valid=0, test=0)
-        data = make_split(datasets.read(folder), everything)
+        data = make_split(datasets.read_dataset(folder), everything)
     pairs = union(union(data.train, data.valid), data.test)
-    return describe_pairs(folder.name, pairs, text_taste_correlation(pairs, item_texts(data.texts)))
+    return describe_pairs(folder.name, pairs, text_preference_correlation(pairs, item_texts(data.texts)))
 
 
 def _show(rows: list[Description], *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from hardneg.cli.shell import JsonOption, bars, console, emit, table
+from hardneg.cli.common import JsonOption, bars, console, emit, table
 
 WIDE = 150
 """Columns of a terminal that hold the whole table."""
@@ -29,7 +29,7 @@ def demo(
 
     Example: `hardneg demo --text misleading --out out/misleading`
     """
-    from hardneg.cli.shell import use_threads
+    from hardneg.cli.common import use_threads
     from hardneg.demo import METRICS, run_demo
 
     use_threads(workers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
-from hardneg.cli.asking import KeyOption, LlmOption
-from hardneg.cli.shell import JsonOption, emit, table
+from hardneg.cli.common import JsonOption, emit, table
+from hardneg.cli.llm_options import KeyOption, LlmOption
 
 PACKAGES = (
     "hardneg",
@@ -85,10 +85,10 @@ def _kernel() -> str:
     """Which kernel runs, and how much faster it is than the other here."""
     import torch
 
-    from hardneg.models import fastest
+    from hardneg.models import kernel_selection
 
     names = {"numba": "our own, compiled by numba", "mkl": "torch's compressed rows, MKL"}
-    chosen, seconds = fastest.kernel(), fastest.measure()
+    chosen, seconds = kernel_selection.kernel(), kernel_selection.measure()
     other = next(name for name in seconds if name != chosen)
     threads = torch.get_num_threads()
     times = f"{seconds[other] / seconds[chosen]:.1f} times as fast as {names[other]}, {threads} thread(s)"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardneg.cli.asking import STORE, EngineOption, KeyOption, PricesOption, StoreOption
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, table, use_threads
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, table, use_threads
+from hardneg.cli.llm_options import STORE, EngineOption, KeyOption, PricesOption, StoreOption
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,15 +64,15 @@ def estimate(
     """
     from hardneg import pipeline
     from hardneg.artifacts import replace_file
-    from hardneg.cli.asking import session
-    from hardneg.config import overrides, parse
+    from hardneg.cli.llm_options import session
+    from hardneg.config import overrides, parse_config
     from hardneg.pipeline import SemanticMining
     from hardneg.text import EstimateConfig, ProfilesConfig, Rate
 
     use_threads(threads)
     require_device(device)
-    writing: ProfilesConfig = parse(ProfilesConfig, overrides(profile_option or []), where="--profile-set")
-    mining: SemanticMining = parse(SemanticMining, overrides(option or []), where="--set")
+    writing: ProfilesConfig = parse_config(ProfilesConfig, overrides(profile_option or []), where="--profile-set")
+    mining: SemanticMining = parse_config(SemanticMining, overrides(option or []), where="--set")
     with (
         bars() as bar,
         session(llm, store, engine, prices, key_variable, device, doing="asking a sample of", bar=bar) as asking,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hardneg.cli.shell import JsonOption, ThreadsOption, console, emit, table, use_threads
+from hardneg.cli.common import JsonOption, ThreadsOption, console, emit, table, use_threads
 
 
 def evaluate(
@@ -82,7 +82,7 @@ def _released(
 ) -> None:
     """Both protocols side by side, the released one marked."""
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
+    from hardneg.artifacts import read_manifest
     from hardneg.data.dataset import read_parquet
     from hardneg.errors import ConfigError
     from hardneg.pipeline.released import KIND
@@ -92,7 +92,7 @@ def _released(
         raise ConfigError(f"--protocol released-dtl found {wrong}; give --suspects alone")
     honest = pipeline.evaluate_run(run, split, metrics, shortlist=shortlist)
     made = pipeline.evaluate_released(run, split, suspects, metrics, threshold=threshold, shortlist=shortlist)
-    notes = manifest_of(made, KIND)["notes"]
+    notes = read_manifest(made, KIND)["notes"]
     frames = [read_parquet(folder / "metrics.parquet") for folder in (honest, made)]
     values = [frame["value"].to_list() for frame in frames]
     lift = [one / other - 1 if other else None for other, one in zip(*values, strict=True)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 
 
 def finetune(
@@ -48,19 +48,19 @@ def finetune(
     `hardneg mine data/shop-split --method synthesised --profiles out/profiles --labels out/labels --tuned out/tuned --out out/synthesised`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.config import overrides, parse
+    from hardneg.artifacts import read_manifest
+    from hardneg.config import overrides, parse_config
     from hardneg.finetuning import NO_BASE
-    from hardneg.finetuning import base as base_named
+    from hardneg.finetuning import base_model as base_named
     from hardneg.pipeline.tuning import TUNED, FinetuneConfig
 
     use_threads(threads)
     require_device(device)
     settings = [*(option or []), *(["tuning.epochs=0"] if untuned else [])]
-    config: FinetuneConfig = parse(FinetuneConfig, overrides(settings), where="hardneg finetune --set")
+    config: FinetuneConfig = parse_config(FinetuneConfig, overrides(settings), where="hardneg finetune --set")
     source = None if base == NO_BASE else base_named(base, device=device, four_bit=four_bit)
     with bars() as bar:
         pipeline.finetune(split, profiles, labels, out, source, config, bar)
-    notes = manifest_of(out, TUNED)["notes"]
+    notes = read_manifest(out, TUNED)["notes"]
     text = f"{out}: best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
     emit({**notes, "out": str(out)}, as_json=as_json, text=text)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 from hardneg.errors import ConfigError
 
 
@@ -48,9 +48,9 @@ def fuse(
     `hardneg fuse --text-only --split data/shop-split --profiles out/profiles --out runs/text-only`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.cli.asking import encoder_of
-    from hardneg.config import parse
+    from hardneg.artifacts import read_manifest
+    from hardneg.cli.llm_options import encoder_of
+    from hardneg.config import parse_config
 
     if (run is None) != text_only:
         found = "neither RUN nor --text-only" if run is None else "both RUN and --text-only"
@@ -60,16 +60,16 @@ def fuse(
     values: dict[str, Any] = {"select": select, "profile": profile, "centred": centre} | (
         {"weights": weight} if weight else {}
     )
-    config: pipeline.FusionConfig = parse(pipeline.FusionConfig, values, where="hardneg fuse")
+    config: pipeline.FusionConfig = parse_config(pipeline.FusionConfig, values, where="hardneg fuse")
     opened = encoder_of(encoder, device, None)
     kept = vectors or pipeline.vectors_beside(profiles, opened)
     with bars() as bar:
-        pipeline.encode(split, profiles, kept, opened, bar)
+        pipeline.encode_split_texts(split, profiles, kept, opened, bar)
     if run is None:
         pipeline.text_alone(split, kept, out, config)
     else:
         pipeline.fuse(run, split, kept, out, config)
-    notes = manifest_of(out, pipeline.RUN)["notes"]
+    notes = read_manifest(out, pipeline.RUN)["notes"]
     tried = ", ".join(f"{value:.4f}" + (f" at {g}" if run else "") for g, value in notes["on validation"].items())
     said = "text alone" if run is None else f"weight {notes['weight']:g}"
     emit({**notes, "out": str(out)}, as_json=as_json, text=f"{out}: {said} (validation {select}: {tried})")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hardneg.cli.common import JsonOption, bars, console, emit_counts, table
 from hardneg.cli.options import mapping
-from hardneg.cli.shell import JsonOption, bars, console, emit_counts, table
 from hardneg.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from hardneg.data import Dataset
-    from hardneg.data.presets import Counts, Preset
-    from hardneg.data.sources import Source
+    from hardneg.data.presets import DatasetCounts, DatasetPreset
+    from hardneg.data.readers import StreamedDataset
 
 SourceName = Literal[
     "table",
@@ -130,7 +130,7 @@ def _require_options_of(source: str, settings: Mapping[str, Any], read: Mapping[
         )
 
 
-def _preset(name: PresetName | None, source: str) -> Preset | None:
+def _preset(name: PresetName | None, source: str) -> DatasetPreset | None:
     from hardneg.data.presets import PRESETS
 
     if name is None:
@@ -141,21 +141,21 @@ def _preset(name: PresetName | None, source: str) -> Preset | None:
 
 
 def _import(
-    out: Path, read: Mapping[str, Path], settings: dict[str, Any], preset: Preset | None, *, as_json: bool
+    out: Path, read: Mapping[str, Path], settings: dict[str, Any], preset: DatasetPreset | None, *, as_json: bool
 ) -> None:
     """Make the folder unless it stands, and say what it holds."""
     from hardneg import artifacts
     from hardneg.data.dataset import KIND
-    from hardneg.data.ledger import Entry
+    from hardneg.data.row_report import RowIssue
 
     if missing := [path for path in read.values() if not path.is_file()]:
         raise DataError(f"{missing[0]} does not exist; check the path")
     if preset is not None:
         settings = settings | {"filters": preset.filters.model_dump(mode="json")}
     inputs = {name: artifacts.file_hash(path) for name, path in read.items()}
-    if not artifacts.finished(out, artifacts.key_of(KIND, settings, inputs)):
+    if not artifacts.is_finished(out, artifacts.artifact_key(KIND, settings, inputs)):
         _make(out, read, settings, inputs, preset)
-    notes = artifacts.manifest_of(out, KIND)["notes"]
+    notes = artifacts.read_manifest(out, KIND)["notes"]
     found = _counts(out)
     counts = {
         "pairs": found.pairs,
@@ -163,9 +163,9 @@ def _import(
         "items": found.items,
         "items with a text table row": notes["items"],
     }
-    ledger = tuple(Entry(**entry) for entry in notes["ledger"])
+    row_report = tuple(RowIssue(**entry) for entry in notes["rows left out"])
     beside = {} if preset is None else {"paper": vars(preset.paper), "notes": preset.notes}
-    emit_counts(counts, ledger, out, more=beside, as_json=as_json)
+    emit_counts(counts, row_report, out, more=beside, as_json=as_json)
     if preset is not None and not as_json:
         console().print(table(["", "found", "paper"], [list(row) for row in preset.beside(found)]))
         for note in preset.notes:
@@ -173,52 +173,52 @@ def _import(
 
 
 def _make(
-    out: Path, read: Mapping[str, Path], settings: dict[str, Any], inputs: dict[str, str], preset: Preset | None
+    out: Path, read: Mapping[str, Path], settings: dict[str, Any], inputs: dict[str, str], preset: DatasetPreset | None
 ) -> None:
     from hardneg.data import Dataset, importing
     from hardneg.data import dataset as datasets
 
     data = _data(read, settings)
     if isinstance(data, Dataset):
-        datasets.write(out, data, config=settings, inputs=inputs)
+        datasets.write_dataset(out, data, config=settings, inputs=inputs)
         return
     filters = preset.filters if preset else None
     with bars() as progress:
-        importing.write(out, data, filters, config=settings, inputs=inputs, progress=progress)
+        importing.write_streamed(out, data, filters, config=settings, inputs=inputs, progress=progress)
 
 
-def _counts(out: Path) -> Counts:
+def _counts(out: Path) -> DatasetCounts:
     """Of the pairs that the folder holds, without reading its texts."""
     import polars as pl
 
-    from hardneg.data.presets import Counts
+    from hardneg.data.presets import DatasetCounts
 
     pairs = pl.scan_parquet(out / "interactions.parquet", glob=False)
     found = pairs.select(pl.col("user_id").n_unique(), pl.col("item_id").n_unique(), pl.len().alias("pairs")).collect()
-    return Counts(*found.row(0))
+    return DatasetCounts(*found.row(0))
 
 
-def _data(read: Mapping[str, Path], settings: Mapping[str, Any]) -> Dataset | Source:
+def _data(read: Mapping[str, Path], settings: Mapping[str, Any]) -> Dataset | StreamedDataset:
     """What the files hold: read, or, where they may be large, about to be read."""
-    from hardneg.data import sources
+    from hardneg.data import readers
 
     file, items = read["interactions"], read.get("items")
     names = {"train": "interactions", "valid": "valid", "test": "test"}
     parts = {part: read[name] for part, name in names.items() if name in read}
     columns, item_columns = settings["column"], settings["item_column"]
     texts = "without_reviews" not in settings
-    readers: dict[str, Callable[[], Dataset | Source]] = {
-        "table": lambda: sources.read_table(
+    by_source: dict[str, Callable[[], Dataset | StreamedDataset]] = {
+        "table": lambda: readers.read_table(
             file, items, columns=columns, item_columns=item_columns, split_values=settings["split_value"]
         ),
-        "lightgcn": lambda: sources.read_lightgcn(parts),
-        "pairs": lambda: sources.read_pairs(parts, item_offset=settings["item_offset"]),
-        "amazon-2014": lambda: sources.open_amazon(2014, file, items, with_reviews=texts),
-        "amazon-2018": lambda: sources.open_amazon(2018, file, items, with_reviews=texts),
-        "amazon-2023": lambda: sources.open_amazon(2023, file, items, with_reviews=texts),
-        "yelp": lambda: sources.open_yelp(file, items, with_reviews=texts),
-        "movielens": lambda: sources.open_movielens(file, items),
-        "recbole": lambda: sources.open_recbole(parts, items, columns=columns, item_columns=item_columns),
-        "selfrec": lambda: sources.open_selfrec(parts),
+        "lightgcn": lambda: readers.read_lightgcn(parts),
+        "pairs": lambda: readers.read_pairs(parts, item_offset=settings["item_offset"]),
+        "amazon-2014": lambda: readers.open_amazon(2014, file, items, with_reviews=texts),
+        "amazon-2018": lambda: readers.open_amazon(2018, file, items, with_reviews=texts),
+        "amazon-2023": lambda: readers.open_amazon(2023, file, items, with_reviews=texts),
+        "yelp": lambda: readers.open_yelp(file, items, with_reviews=texts),
+        "movielens": lambda: readers.open_movielens(file, items),
+        "recbole": lambda: readers.open_recbole(parts, items, columns=columns, item_columns=item_columns),
+        "selfrec": lambda: readers.open_selfrec(parts),
     }
-    return readers[settings["source"]]()
+    return by_source[settings["source"]]()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.shell import JsonOption, ThreadsOption, bars, emit, use_threads
+from hardneg.cli.common import JsonOption, ThreadsOption, bars, emit, use_threads
 
 
 def label(
@@ -30,13 +30,13 @@ def label(
     Example: `hardneg label data/shop-split runs/mixgcf --out out/labels`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.config import parse
-    from hardneg.negatives import LabelOptions, labels
+    from hardneg.artifacts import read_manifest
+    from hardneg.config import parse_config
+    from hardneg.mining import LabelOptions, labels
 
     use_threads(threads)
-    options: LabelOptions = parse(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg label")
+    options: LabelOptions = parse_config(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg label")
     with bars() as bar:
-        pipeline.label(split, run, out, options, bar, onto=onto)
-    notes = manifest_of(out, labels.KIND)["notes"]
+        pipeline.draw_label_folder(split, run, out, options, bar, onto=onto)
+    notes = read_manifest(out, labels.KIND)["notes"]
     emit({**notes, "out": str(out)}, as_json=as_json, text=f"{out}: labels of {notes['pairs']:,} train pairs")

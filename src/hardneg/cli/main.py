@@ -23,7 +23,7 @@ from hardneg.cli import (
     train,
     trees,
 )
-from hardneg.cli.shell import command
+from hardneg.cli.common import command
 
 app = typer.Typer(
     name="hardneg",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hardneg.cli.asking import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.llm_options import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -147,10 +147,10 @@ def mine(
 
     `hardneg mine data/shop-split --method dual-tree --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
     """
-    from hardneg.artifacts import manifest_of
-    from hardneg.cli import judging
-    from hardneg.cli.asking import money_text, read_costs, session
-    from hardneg.negatives import mined
+    from hardneg.artifacts import read_manifest
+    from hardneg.cli import suspects
+    from hardneg.cli.llm_options import money_text, read_costs, session
+    from hardneg.sampling import mined
 
     given: dict[str, object] = {
         "profiles": profiles,
@@ -168,7 +168,7 @@ def mine(
     out = out or (SUSPECTS if method == "dual-tree" else NEGATIVES)
     if method == "dual-tree":
         asked = (llm, store, engine, prices, key_variable, device)
-        judging.judge(
+        suspects.judge(
             split, out, judge or "rule", run, trees, like, labels, option, asked, dry_run=dry_run, as_json=as_json
         )
         return
@@ -185,7 +185,7 @@ def mine(
             _name(split, out, profiles, asking, encoder, way, option, device, prices, estimate, bar)
     else:
         _retrieve(split, out, profiles, encoder, option, device)
-    notes, costs = manifest_of(out, mined.KIND)["notes"], read_costs(out)
+    notes, costs = read_manifest(out, mined.KIND)["notes"], read_costs(out)
     text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text + money_text(costs))
 
@@ -206,11 +206,11 @@ def _retrieve(
     split: Path, out: Path, profiles: Path | None, encoder: str, option: list[str] | None, device: str
 ) -> None:
     from hardneg import pipeline
-    from hardneg.cli.asking import encoder_of
-    from hardneg.config import overrides, parse
-    from hardneg.negatives import Retrieved
+    from hardneg.cli.llm_options import encoder_of
+    from hardneg.config import overrides, parse_config
+    from hardneg.mining import RetrievalConfig
 
-    options: Retrieved = parse(Retrieved, overrides(option or []), where="hardneg mine --set")
+    options: RetrievalConfig = parse_config(RetrievalConfig, overrides(option or []), where="hardneg mine --set")
     folder = profiles or out.with_name(f"{out.name}-profiles")
     if profiles is None:
         pipeline.profile(split, folder)
@@ -232,15 +232,17 @@ def _name(
     progress: Progress,
 ) -> None:
     from hardneg import pipeline
-    from hardneg.cli.asking import encoder_of, read_estimate
-    from hardneg.config import overrides, parse
+    from hardneg.cli.llm_options import encoder_of, read_estimate
+    from hardneg.config import overrides, parse_config
     from hardneg.pipeline import SemanticMining
 
     assert profiles is not None
     pairs = overrides([*(option or []), *([f"use.way={way}"] if way else [])])
-    mining: SemanticMining = parse(SemanticMining, pairs, where="hardneg mine --set")
+    mining: SemanticMining = parse_config(SemanticMining, pairs, where="hardneg mine --set")
     opened, foretold = encoder_of(encoder, device, asking, prices), read_estimate(estimate)
-    pipeline.mine_written(split, profiles, out, asking, opened, mining, estimate=foretold, progress=progress)
+    pipeline.generate_negatives_folder(
+        split, profiles, out, asking, opened, mining, estimate=foretold, progress=progress
+    )
 
 
 def _synthesise(
@@ -254,16 +256,16 @@ def _synthesise(
     device: str,
 ) -> None:
     from hardneg import pipeline
-    from hardneg.config import overrides, parse
+    from hardneg.config import overrides, parse_config
     from hardneg.finetuning import NO_BASE, SynthesisConfig
-    from hardneg.finetuning import base as base_named
+    from hardneg.finetuning import base_model as base_named
 
     assert labels is not None
     assert tuned is not None
-    config: SynthesisConfig = parse(SynthesisConfig, overrides(option or []), where="hardneg mine --set")
+    config: SynthesisConfig = parse_config(SynthesisConfig, overrides(option or []), where="hardneg mine --set")
     source = None if base == NO_BASE else base_named(base, device=device)
     with bars() as bar:
-        pipeline.mine_synthesised(split, profiles, labels, tuned, out, source, config, bar)
+        pipeline.synthesize_negatives(split, profiles, labels, tuned, out, source, config, bar)
 
 
 def _require_options_of(method: str, given: Mapping[str, object], *, reads_profiles: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 
 
 def neighbours(
@@ -30,16 +30,16 @@ def neighbours(
     `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set alpha=0.4`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.cli.asking import encoder_of
-    from hardneg.negatives.neighbours import KIND
+    from hardneg.artifacts import read_manifest
+    from hardneg.cli.llm_options import encoder_of
+    from hardneg.sampling.item_neighbours import KIND
 
     use_threads(threads)
     require_device(device)
     with bars() as bar:
         opened = encoder_of(encoder, device, None) if by == "text" else None
         pipeline.find_neighbours(split, out, by, k=k, encoder=opened, seed=seed, progress=bar)
-    notes = manifest_of(out, KIND)["notes"]
+    notes = read_manifest(out, KIND)["notes"]
     text = f"{out}: {k} neighbours of {notes['items']:,} items by {notes['source']}; "
     text += f"{notes['items without a neighbour']:,} items without one"
     emit({**notes, "out": str(out)}, as_json=as_json, text=text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardneg.config import overrides, parse
+from hardneg.config import overrides, parse_config
 from hardneg.errors import ConfigError
 
 
@@ -21,4 +21,4 @@ def chosen(kind: Any, name: str, names: tuple[str, ...], pairs: list[str], *, wh
     """Build the configuration object called `name`, with options given as NAME=VALUE."""
     if name not in names:
         raise ConfigError(f"found {where} {name!r}, expected one of {', '.join(names)}")
-    return parse(kind, {"kind": name, **overrides(pairs)}, where=f"{where} {name}")
+    return parse_config(kind, {"kind": name, **overrides(pairs)}, where=f"{where} {name}")

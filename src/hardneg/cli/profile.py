@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.asking import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.llm_options import STORE, EngineOption, EstimateOption, KeyOption, LlmOption, PricesOption, StoreOption
 from hardneg.errors import ConfigError
 
 
@@ -52,9 +52,9 @@ def profile(
     `hardneg profile data/shop-split --llm http://localhost:8000/v1#qwen --engine concurrency=64 --out out/profiles`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.cli.asking import money_text, read_costs, read_estimate, session
-    from hardneg.config import overrides, parse
+    from hardneg.artifacts import read_manifest
+    from hardneg.cli.llm_options import money_text, read_costs, read_estimate, session
+    from hardneg.config import overrides, parse_config
     from hardneg.text import ProfilesConfig
     from hardneg.text.profiles import KIND
 
@@ -67,17 +67,17 @@ def profile(
         raise ConfigError("--shuffle-titles is of extracts, not of --llm; leave one of them out")
     else:
         require_device(device)
-        config: ProfilesConfig = parse(ProfilesConfig, overrides(option or []), where="hardneg profile --set")
+        config: ProfilesConfig = parse_config(ProfilesConfig, overrides(option or []), where="hardneg profile --set")
         with (
             bars() as bar,
             session(llm, store, engine, prices, key_variable, device, doing="writing profiles with", bar=bar) as asking,
         ):
-            made = pipeline.profile_written(split, out, asking, config, read_estimate(estimate))
+            made = pipeline.generate_profiles_folder(split, out, asking, config, read_estimate(estimate))
     counts = {"items": len(made.items), "users": len(made.users)}
     blank = {"items without": made.items.count(""), "users without": made.users.count("")}
-    costs, ledger = read_costs(out), manifest_of(out, KIND)["notes"]["ledger"]
+    costs, row_report = read_costs(out), read_manifest(out, KIND)["notes"]["rows left out"]
     text = f"{out}: {counts['items']:,} item and {counts['users']:,} user profiles ({made.source}); "
     text += f"blank: {blank['items without']:,} and {blank['users without']:,}{money_text(costs)}"
-    text += "".join(f"\n  {entry}" for entry in made.ledger)
-    values = {**counts, **blank, "source": made.source, "out": str(out), "costs": costs, "ledger": ledger}
+    text += "".join(f"\n  {entry}" for entry in made.row_report)
+    values = {**counts, **blank, "source": made.source, "out": str(out), "costs": costs, "rows left out": row_report}
     emit(values, as_json=as_json, text=text)

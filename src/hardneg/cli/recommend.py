@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.shell import JsonOption, emit, table
+from hardneg.cli.common import JsonOption, emit, table
 
 
 def recommend(

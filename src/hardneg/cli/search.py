@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.grids import emit_estimate, failures, grid_progress
-from hardneg.cli.shell import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table, use_threads
+from hardneg.cli.common import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table, use_threads
+from hardneg.cli.experiment_output import emit_estimate, failures, grid_progress
 
 if TYPE_CHECKING:
     from hardneg.studies.search import Search

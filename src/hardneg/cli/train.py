@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 from hardneg.cli.options import chosen
-from hardneg.cli.shell import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
 
 if TYPE_CHECKING:
     from hardneg.pipeline import SuspectsUse
@@ -78,11 +78,11 @@ def train(
     `hardneg train data/shop-split --suspects out/suspects --use-suspects both --suspects-set weight=0.5`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.config import overrides, parse
+    from hardneg.artifacts import read_manifest
+    from hardneg.config import overrides, parse_config
     from hardneg.models import MODELS, AnchorConfig, ModelConfig
-    from hardneg.negatives import SAMPLERS, SamplerConfig
-    from hardneg.pipeline.suspects import LEFT_ALONE
+    from hardneg.pipeline.suspect_use import LEFT_ALONE
+    from hardneg.sampling import SAMPLERS, SamplerConfig
     from hardneg.training import FitConfig
 
     use_threads(threads)
@@ -91,8 +91,10 @@ def train(
     config = pipeline.RunConfig(
         model=chosen(ModelConfig, model, MODELS, model_option or [], where="--model"),
         sampler=chosen(SamplerConfig, sampler, SAMPLERS, option or [], where="--sampler"),
-        fit=parse(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
-        anchor=None if anchor is None else parse(AnchorConfig, {"weight": anchor_weight}, where="--anchor-weight"),
+        fit=parse_config(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
+        anchor=None
+        if anchor is None
+        else parse_config(AnchorConfig, {"weight": anchor_weight}, where="--anchor-weight"),
         suspects=_use(use_suspects, suspects_option or []),
     )
     made_of = [model, sampler, *([] if use_suspects is None else [use_suspects])]
@@ -112,7 +114,7 @@ def train(
             device=device,
             watch=watch,
         )
-    notes = manifest_of(folder, pipeline.RUN)["notes"]
+    notes = read_manifest(folder, pipeline.RUN)["notes"]
     text = f"{folder}: kept epoch {notes['best epoch']} of {notes['epochs']} (by validation {config.fit.select})"
     missing = notes.get("pairs without a vector")
     if missing:
@@ -123,14 +125,14 @@ def train(
 
 
 def _warn(suspects: Path | None, use: SuspectsUse | None) -> None:
-    from hardneg.pipeline.suspects import warning_of
+    from hardneg.pipeline.suspect_use import warning_of
 
     if suspects is not None and (said := warning_of(suspects, use)):
         typer.echo(f"WARNING: {suspects}: {said}", err=True)
 
 
 def _use(use: str | None, pairs: list[str]) -> SuspectsUse | None:
-    from hardneg.config import overrides, parse
+    from hardneg.config import overrides, parse_config
     from hardneg.errors import ConfigError
     from hardneg.pipeline import SuspectsUse
 
@@ -138,5 +140,5 @@ def _use(use: str | None, pairs: list[str]) -> SuspectsUse | None:
         if pairs:
             raise ConfigError(f"found --suspects-set {pairs[0]!r} without a use; pass --use-suspects too")
         return None
-    found: SuspectsUse = parse(SuspectsUse, {"use": use, **overrides(pairs)}, where="--suspects-set")
+    found: SuspectsUse = parse_config(SuspectsUse, {"use": use, **overrides(pairs)}, where="--suspects-set")
     return found

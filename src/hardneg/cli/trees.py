@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hardneg.cli.shell import JsonOption, ThreadsOption, bars, emit, table, use_threads
+from hardneg.cli.common import JsonOption, ThreadsOption, bars, emit, table, use_threads
 
 
 def trees(
@@ -32,15 +32,15 @@ def trees(
     Example: `hardneg trees data/shop-split --run runs/lightgcn --out out/trees`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import manifest_of
-    from hardneg.config import overrides, parse
-    from hardneg.trees import TreesConfig, folder
+    from hardneg.artifacts import read_manifest
+    from hardneg.config import overrides, parse_config
+    from hardneg.trees import TreesConfig, trees_folder
 
     use_threads(threads)
-    config: TreesConfig = parse(TreesConfig, {"seed": seed} | overrides(options or []), where="hardneg trees")
+    config: TreesConfig = parse_config(TreesConfig, {"seed": seed} | overrides(options or []), where="hardneg trees")
     with bars() as bar:
-        pipeline.grow_trees(split, out, config, run=run, vectors=vectors, progress=bar)
-    notes = manifest_of(out, folder.KIND)["notes"]
+        pipeline.build_trees(split, out, config, run=run, vectors=vectors, progress=bar)
+    notes = read_manifest(out, trees_folder.KIND)["notes"]
     emit({**notes, "out": str(out)}, as_json=as_json, text=_shapes(notes))
 
 

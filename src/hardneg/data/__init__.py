@@ -4,6 +4,6 @@ from hardneg.data.dataset import Dataset
 from hardneg.data.filters import FilterConfig
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split, Vocabulary
-from hardneg.data.splitting import SplitConfig, make_split
+from hardneg.data.splitters import SplitConfig, make_split
 
 __all__ = ["Dataset", "FilterConfig", "Interactions", "Split", "SplitConfig", "Vocabulary", "make_split"]

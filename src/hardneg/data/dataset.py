@@ -10,7 +10,7 @@ import polars as pl
 
 from hardneg import artifacts
 from hardneg.data import columns as c
-from hardneg.data.ledger import Entry, Ledger, as_notes
+from hardneg.data.row_report import RowIssue, RowReport, report_notes
 from hardneg.errors import DataError
 
 KIND = "dataset"
@@ -35,7 +35,7 @@ class Dataset:
 
     interactions: pl.DataFrame
     items: pl.DataFrame
-    ledger: Ledger = ()
+    row_report: RowReport = ()
 
 
 def no_items() -> pl.DataFrame:
@@ -43,7 +43,7 @@ def no_items() -> pl.DataFrame:
     return pl.DataFrame(schema={c.ITEM_ID: pl.String})
 
 
-def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, Ledger]:
+def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, RowReport]:
     """Keep the first row of every item; the others are counted and the first of them is named."""
     numbered = items if ROW in items.columns else items.with_row_index(ROW, offset=1)
     repeated = numbered.filter(~pl.col(c.ITEM_ID).is_first_distinct())
@@ -51,23 +51,27 @@ def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, 
     if repeated.is_empty():
         return items, ()
     row, item = repeated.select(ROW, c.ITEM_ID).row(0)
-    entry = Entry(
+    entry = RowIssue(
         where, "repeating an item", len(repeated), f"row {row}, item {item!r}", "the first row of an item is kept"
     )
     return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (entry,)
 
 
-def write(folder: Path, dataset: Dataset, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
+def write_dataset(folder: Path, dataset: Dataset, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
     """Write a dataset folder: interactions.parquet, items.parquet and the manifest with the ledger."""
-    notes = {"ledger": as_notes(dataset.ledger), "rows": len(dataset.interactions), "items": len(dataset.items)}
+    notes = {
+        "rows left out": report_notes(dataset.row_report),
+        "rows": len(dataset.interactions),
+        "items": len(dataset.items),
+    }
     with artifacts.writing(folder, KIND, config, inputs, notes) as out:
         dataset.interactions.write_parquet(out / "interactions.parquet", compression="zstd")
         dataset.items.write_parquet(out / "items.parquet", compression="zstd")
 
 
-def read(folder: Path) -> Dataset:
-    """Read a dataset folder that `write` made."""
-    artifacts.manifest_of(folder, KIND)
+def read_dataset(folder: Path) -> Dataset:
+    """Read a dataset folder that `write_dataset` made."""
+    artifacts.read_manifest(folder, KIND)
     interactions = read_parquet(folder / "interactions.parquet")
     items = read_parquet(folder / "items.parquet")
     return Dataset(interactions, items)

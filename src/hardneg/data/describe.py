@@ -34,7 +34,7 @@ REAL_SETS = (
 """Two real sets, as `hardneg data describe` reports them, to hold a simulated store against."""
 
 
-def describe(name: str, pairs: Interactions, text_taste: float | None) -> Description:
+def describe_pairs(name: str, pairs: Interactions, text_taste: float | None) -> Description:
     """Count and summarise; the text-taste correlation is handed in, since it needs texts."""
     return Description(
         name,

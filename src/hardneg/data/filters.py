@@ -11,11 +11,11 @@ from pydantic import Field
 
 from hardneg.config import Config
 from hardneg.data import columns as c
-from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Flags, Indices
 
-Filtered = tuple[pl.DataFrame, Ledger]
+Filtered = tuple[pl.DataFrame, RowReport]
 
 
 class FilterConfig(Config):
@@ -49,11 +49,11 @@ def apply_by_row(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
 
 def apply_by_table(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
     """Duplicates and k-core, which look at all rows that the filters by row kept."""
-    kept, ledger = kept_rows(interactions, config)
-    return interactions.filter(kept), ledger
+    kept, row_report = kept_rows(interactions, config)
+    return interactions.filter(kept), row_report
 
 
-def kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, Ledger]:
+def kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, RowReport]:
     """Which rows `apply_by_table` keeps, (rows,) of bool, from ids and times alone: texts may stay on disk.
 
     index: user_id and item_id as text or categories and, where known, timestamp and split.
@@ -61,8 +61,8 @@ def kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, Led
     users, items = (_numbers(index[name]) for name in (c.USER_ID, c.ITEM_ID))
     first = _first_of_pairs(index, users, items)
     core = _core(users, items, first, config.kcore)
-    ledger = _left_out(index, ~first, "repeating a pair, of which the earliest is kept")
-    return pl.Series(core), ledger + _left_out(index, first & ~core, f"outside the {config.kcore}-core")
+    row_report = _left_out(index, ~first, "repeating a pair, of which the earliest is kept")
+    return pl.Series(core), row_report + _left_out(index, first & ~core, f"outside the {config.kcore}-core")
 
 
 def _rating(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
@@ -125,13 +125,13 @@ def _keep(frame: pl.DataFrame, wanted: pl.Expr, reason: str) -> Filtered:
     return (frame, ()) if dropped.is_empty() else (frame.filter(wanted), (_entry(dropped, reason),))
 
 
-def _left_out(index: pl.DataFrame, dropped: Flags, reason: str) -> Ledger:
+def _left_out(index: pl.DataFrame, dropped: Flags, reason: str) -> RowReport:
     return (_entry(index.filter(dropped), reason),) if dropped.any() else ()
 
 
-def _entry(dropped: pl.DataFrame, reason: str) -> Entry:
+def _entry(dropped: pl.DataFrame, reason: str) -> RowIssue:
     user, item = dropped.select(c.USER_ID, c.ITEM_ID).row(0)
-    return Entry("filters", reason, len(dropped), f"user {user!r}, item {item!r}", "they were left out")
+    return RowIssue("filters", reason, len(dropped), f"user {user!r}, item {item!r}", "they were left out")
 
 
 def _require(frame: pl.DataFrame, column: str, option: str) -> None:

@@ -18,15 +18,15 @@ from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import KIND, ROW, drop_repeated_items, no_items
 from hardneg.data.filters import FilterConfig, kept_rows
-from hardneg.data.ledger import Tally, as_notes
-from hardneg.data.sources.source import Source, require_rows
+from hardneg.data.readers.streaming import StreamedDataset, require_some_rows
+from hardneg.data.row_report import RowCounter, report_notes
 from hardneg.types import Progress
 
 ROWS = 2**17
 """Of a part."""
 
 
-class Parts:
+class ChunkedTable:
     """A table that grows by frames on disk; it is read back in the same order."""
 
     def __init__(self, folder: Path) -> None:
@@ -74,9 +74,9 @@ class Parts:
         rows.sink_parquet(path, compression="zstd", row_group_size=ROWS, maintain_order=True)
 
 
-def write(
+def write_streamed(
     folder: Path,
-    source: Source,
+    source: StreamedDataset,
     filters: FilterConfig | None = None,
     *,
     config: Mapping[str, Any],
@@ -84,40 +84,44 @@ def write(
     progress: Progress | None = None,
 ) -> None:
     """Write the dataset folder of what `source.read(filters)` would give, in the same order, in bounded memory."""
-    tally = Tally()
+    tally = RowCounter()
     notes: dict[str, Any] = {}
     with artifacts.writing(folder, KIND, config, inputs, notes) as out, _room_for_parts(out) as room:
-        interactions = _interactions(Parts(room / "interactions"), source, filters, tally, progress)
+        interactions = _interactions(ChunkedTable(room / "interactions"), source, filters, tally, progress)
         interactions.write(out / "interactions.parquet")
         n_items = _write_items(room, out, source, tally, progress)
-        notes |= {"ledger": as_notes(tally.ledger), "rows": interactions.rows, "items": n_items}
+        notes |= {"rows left out": report_notes(tally.row_report), "rows": interactions.rows, "items": n_items}
 
 
 def _interactions(
-    parts: Parts, source: Source, filters: FilterConfig | None, tally: Tally, progress: Progress | None
-) -> Parts:
+    parts: ChunkedTable,
+    source: StreamedDataset,
+    filters: FilterConfig | None,
+    tally: RowCounter,
+    progress: Progress | None,
+) -> ChunkedTable:
     for frame in source.filtered_interactions(filters, tally, progress):
         parts.add(frame)
-    require_rows(parts.rows, tally)
+    require_some_rows(parts.rows, tally)
     parts.flush()
     if filters is not None:
-        kept, ledger = kept_rows(_index(parts), filters)
-        tally.add(*ledger)
-        require_rows(int(kept.sum()), tally)
+        kept, row_report = kept_rows(_index(parts), filters)
+        tally.add(*row_report)
+        require_some_rows(int(kept.sum()), tally)
         parts.pick(kept)
     return parts
 
 
-def _index(parts: Parts) -> pl.DataFrame:
+def _index(parts: ChunkedTable) -> pl.DataFrame:
     """The columns that whole-table filters read, ids as numbers behind which polars keeps each spelling once."""
     ids = [pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in (c.USER_ID, c.ITEM_ID)]
     return parts.select(*ids, *(pl.col(name) for name in (c.TIMESTAMP, c.SPLIT) if name in parts.columns))
 
 
-def _write_items(room: Path, out: Path, source: Source, tally: Tally, progress: Progress | None) -> int:
+def _write_items(room: Path, out: Path, source: StreamedDataset, tally: RowCounter, progress: Progress | None) -> int:
     """Items that are chosen, the first row of each; how many."""
     path = out / "items.parquet"
-    parts = Parts(room / "items")
+    parts = ChunkedTable(room / "items")
     chosen = pl.scan_parquet(out / "interactions.parquet", glob=False).select(pl.col(c.ITEM_ID).unique()).collect()
     for frame in source.chosen_items(chosen[c.ITEM_ID], tally, progress):
         parts.add(frame)

@@ -20,7 +20,7 @@ from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions, union
-from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
 from hardneg.errors import DataError
 from hardneg.random import generator
@@ -46,7 +46,7 @@ class NoiseConfig(Config):
 
 
 @dataclass(frozen=True)
-class Noise:
+class NoiseRecord:
     """added: false positives, none of them a pair of any part before. hidden: true positives that train lacks now."""
 
     added: Interactions
@@ -62,14 +62,14 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Noisy:
+class NoisySplit:
     """A split whose train pairs are disturbed, and by what."""
 
     split: Split
-    noise: Noise
+    noise: NoiseRecord
 
 
-def disturb(split: Split, config: NoiseConfig) -> Noisy:
+def add_noise(split: Split, config: NoiseConfig) -> NoisySplit:
     """Hide train pairs and add false ones; validation and test pairs, vocabulary and texts stay as they are.
 
     Hidden pairs are drawn evenly from train, but no user loses the last one; their reviews go, too. Each false positive
@@ -83,16 +83,18 @@ def disturb(split: Split, config: NoiseConfig) -> Noisy:
     hidden = _some(train, hide)
     wanted = round(config.false_positives * len(train))
     added, in_vain, held_out = _added(split, wanted, config, generator(config.seed, "false positives"))
-    ledger = split.ledger + _ledger(split, train.users[kept_back], in_vain, held_out)
+    row_report = split.row_report + _ledger(split, train.users[kept_back], in_vain, held_out)
     disturbed = union(_some(train, ~hide), added)
     users, items = (split.reviews[name].to_numpy() for name in (c.USER, c.ITEM))
     reviews = split.reviews.filter(pl.Series(~hidden.contains(users, items), dtype=pl.Boolean))
-    return Noisy(replace(split, train=disturbed, reviews=reviews, ledger=ledger), Noise(added, hidden))
+    return NoisySplit(
+        replace(split, train=disturbed, reviews=reviews, row_report=row_report), NoiseRecord(added, hidden)
+    )
 
 
-def read(split_folder: Path) -> Noise:
+def read_noise(split_folder: Path) -> NoiseRecord:
     """The noise of a split folder. Raises DataError where there is none."""
-    artifacts.manifest_of(split_folder, splits.KIND)
+    artifacts.read_manifest(split_folder, splits.KIND)
     if not (split_folder / NAME).is_file():
         raise DataError(f"{split_folder} holds no {NAME}, expected a split made by `hardneg data noise`")
     n_users, n_items = (len(read_parquet(split_folder / f"{name}.parquet")) for name in ("users", "items"))
@@ -102,7 +104,7 @@ def read(split_folder: Path) -> Noise:
         users, items = (frame.filter(pl.col(KIND_OF_NOISE) == name)[column].to_numpy() for column in (c.USER, c.ITEM))
         return Interactions.of(users, items, n_users=n_users, n_items=n_items)
 
-    return Noise(pairs(ADDED), pairs(HIDDEN))
+    return NoiseRecord(pairs(ADDED), pairs(HIDDEN))
 
 
 def _hidden(train: Interactions, n: int, rng: Generator) -> tuple[Flags, Indices]:
@@ -150,7 +152,7 @@ def _some(pairs: Interactions, which: Flags) -> Interactions:
     return Interactions(pairs.users[which], pairs.items[which], pairs.n_users, pairs.n_items)
 
 
-def _ledger(split: Split, kept_back: Indices, in_vain: Indices, held_out: Indices) -> Ledger:
+def _ledger(split: Split, kept_back: Indices, in_vain: Indices, held_out: Indices) -> RowReport:
     """kept_back, in_vain, held_out: users, one a pair that was not hidden, or not added, or drawn in vain."""
     found = (
         (kept_back, "that would have left their user none in train", "they were not hidden"),
@@ -159,7 +161,7 @@ def _ledger(split: Split, kept_back: Indices, in_vain: Indices, held_out: Indice
     )
     ids = split.vocabulary.user_ids
     return tuple(
-        Entry("noise", reason, len(users), f"user {ids[users[0]]}", remedy)
+        RowIssue("noise", reason, len(users), f"user {ids[users[0]]}", remedy)
         for users, reason, remedy in found
         if len(users)
     )

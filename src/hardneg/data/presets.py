@@ -12,11 +12,11 @@ from typing import Literal
 
 from hardneg.data.filters import FilterConfig
 
-PresetName = Literal["hnlmrec-toys", "hnlmrec-cds", "hnlmrec-yelp", "hnlmrec-electronics"]
+DatasetPresetName = Literal["hnlmrec-toys", "hnlmrec-cds", "hnlmrec-yelp", "hnlmrec-electronics"]
 
 
 @dataclass(frozen=True)
-class Counts:
+class DatasetCounts:
     """Users, items and distinct pairs of a dataset."""
 
     users: int
@@ -40,12 +40,12 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Preset:
+class DatasetPreset:
     """Filters, the counts that the paper gives after them, and the kind of source that they are meant for."""
 
     sources: str
     filters: FilterConfig
-    paper: Counts
+    paper: DatasetCounts
     remark: str = ""
 
     @property
@@ -64,7 +64,7 @@ class Preset:
             "The paper's data and splits are not released; take its counts as a hint, not as a target.",
         ]
 
-    def beside(self, found: Counts) -> list[tuple[str, str, str]]:
+    def beside(self, found: DatasetCounts) -> list[tuple[str, str, str]]:
         """Rows of (what, found, paper)."""
         rows = [(name, f"{getattr(found, name):,}", f"{getattr(self.paper, name):,}") for name in vars(found)]
         rows += [
@@ -82,14 +82,14 @@ def _filters(since: int, until: int, min_rating: float = 4) -> FilterConfig:
     return FilterConfig(min_rating=min_rating, since=date(since, 1, 1), until=date(until, 1, 1), kcore=10)
 
 
-PRESETS: dict[PresetName, Preset] = {
-    "hnlmrec-toys": Preset("amazon", _filters(2015, 2018), Counts(22_338, 9_023, 200_511)),
-    "hnlmrec-cds": Preset("amazon", _filters(2014, 2016), Counts(19_385, 8_279, 186_535)),
-    "hnlmrec-yelp": Preset("yelp", _filters(2015, 2018), Counts(29_832, 16_781, 513_976)),
-    "hnlmrec-electronics": Preset(
+PRESETS: dict[DatasetPresetName, DatasetPreset] = {
+    "hnlmrec-toys": DatasetPreset("amazon", _filters(2015, 2018), DatasetCounts(22_338, 9_023, 200_511)),
+    "hnlmrec-cds": DatasetPreset("amazon", _filters(2014, 2016), DatasetCounts(19_385, 8_279, 186_535)),
+    "hnlmrec-yelp": DatasetPreset("yelp", _filters(2015, 2018), DatasetCounts(29_832, 16_781, 513_976)),
+    "hnlmrec-electronics": DatasetPreset(
         "amazon",
         _filters(2010, 2018, min_rating=3),
-        Counts(97_570, 44_669, 178_259),
+        DatasetCounts(97_570, 44_669, 178_259),
         "The paper prints a density of 4.1e-7, which its counts make 4.1e-5, and calls the set Electronics-2023 in one "
         "place, Amazon Fashion in another.",
     ),

@@ -22,18 +22,18 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data import truth as truth_files
 from hardneg.data.dataset import KIND, Dataset
+from hardneg.data.synthetic_vocabulary import CLOSINGS, DEPARTMENTS, MAKERS, OPENERS
 from hardneg.data.truth import Truth
-from hardneg.data.words import CLOSINGS, DEPARTMENTS, MAKERS, OPENERS
 from hardneg.random import generator
 from hardneg.types import Floats, Indices
 
-Preset = Literal["informative", "weak", "misleading"]
+TextQuality = Literal["informative", "weak", "misleading"]
 
 
 class SimulationConfig(Config):
     """Sizes, and how far texts tell of taste. The three presets differ in `text` alone."""
 
-    text: Preset = "informative"
+    text: TextQuality = "informative"
     """informative: texts name an item's traits, one in five drawn at random instead. weak: three in five drawn at
     random. misleading: an item bears the text of another item, so that text is unrelated to taste."""
     n_users: Annotated[int, Field(ge=10)] = 2000
@@ -69,7 +69,7 @@ class Traits:
     features: Indices
 
 
-def simulate(config: SimulationConfig) -> tuple[Dataset, Truth]:
+def simulate_store(config: SimulationConfig) -> tuple[Dataset, Truth]:
     """Make the store: a dataset (with timestamps and reviews) and the factors that generated it."""
     traits = _draw_traits(config, generator(config.seed, "simulate traits"))
     truth = _draw_truth(config, traits, generator(config.seed, "simulate tastes"))
@@ -88,14 +88,14 @@ def simulate(config: SimulationConfig) -> tuple[Dataset, Truth]:
     return Dataset(interactions, texts), truth
 
 
-def write(folder: Path, config: SimulationConfig) -> None:
+def write_simulated(folder: Path, config: SimulationConfig) -> None:
     """Simulate into a dataset folder; the factors lie in its `truth/`."""
-    dataset, truth = simulate(config)
+    dataset, truth = simulate_store(config)
     notes = {"rows": len(dataset.interactions), "items": len(dataset.items), "simulated": True}
     with artifacts.writing(folder, KIND, config.model_dump(), {}, notes) as out:
         dataset.interactions.write_parquet(out / "interactions.parquet", compression="zstd")
         dataset.items.write_parquet(out / "items.parquet", compression="zstd")
-        truth_files.write(out, truth)
+        truth_files.write_truth(out, truth)
 
 
 def _draw_traits(config: SimulationConfig, rng: Generator) -> Traits:

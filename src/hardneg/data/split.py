@@ -18,11 +18,11 @@ from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import drop_repeated_items, read_parquet
 from hardneg.data.interactions import Interactions
-from hardneg.data.ledger import Ledger, as_notes
+from hardneg.data.row_report import RowReport, report_notes
 from hardneg.types import Indices
 
 KIND = "split"
-LEARNT_FROM = ("train.parquet", "train_reviews.parquet", "users.parquet", "items.parquet")
+TRAINING_DATA = ("train.parquet", "train_reviews.parquet", "users.parquet", "items.parquet")
 """The files that text, negatives and training may read."""
 
 
@@ -58,10 +58,12 @@ class Split:
     vocabulary: Vocabulary
     texts: pl.DataFrame
     reviews: pl.DataFrame
-    ledger: Ledger = ()
+    row_report: RowReport = ()
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, vocabulary: Vocabulary, items: pl.DataFrame, *, ledger: Ledger = ()) -> Split:
+    def of(
+        cls, frame: pl.DataFrame, vocabulary: Vocabulary, items: pl.DataFrame, *, row_report: RowReport = ()
+    ) -> Split:
         """Build from a frame of user_id, item_id, split (and review where known) and an item table."""
         numbered = frame.with_columns(
             pl.col(c.USER_ID).replace_strict(vocabulary.users, return_dtype=pl.Int64).alias(c.USER),
@@ -81,7 +83,7 @@ class Split:
             vocabulary,
             _texts_in_order(items, vocabulary),
             _train_reviews(numbered),
-            ledger + repeated,
+            row_report + repeated,
         )
 
     def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
@@ -103,7 +105,7 @@ def _train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(said).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
 
 
-def write(
+def write_split(
     folder: Path,
     split: Split,
     *,
@@ -113,10 +115,10 @@ def write(
 ) -> None:
     """Write a split folder: three Parquet files of pairs, the vocabulary, the texts and the train reviews.
 
-    more: file name -> a table that `read` does not read and that nothing is learnt from.
+    more: file name -> a table that `read_split` does not read and that nothing is learnt from.
     """
     notes = {
-        "ledger": as_notes(split.ledger),
+        "rows left out": report_notes(split.row_report),
         "users": split.train.n_users,
         "items": split.train.n_items,
         **{f"{name} pairs": len(getattr(split, name)) for name in c.PARTS},
@@ -133,9 +135,9 @@ def write(
             frame.write_parquet(out / name)
 
 
-def read(folder: Path) -> Split:
-    """Read a split folder that `write` made."""
-    artifacts.manifest_of(folder, KIND)
+def read_split(folder: Path) -> Split:
+    """Read a split folder that `write_split` made."""
+    artifacts.read_manifest(folder, KIND)
     users, texts = read_parquet(folder / "users.parquet"), read_parquet(folder / "items.parquet")
     vocabulary = Vocabulary(users[c.USER_ID].to_list(), texts[c.ITEM_ID].to_list())
 
@@ -148,7 +150,7 @@ def read(folder: Path) -> Split:
     return Split(train, valid, test, vocabulary, texts, read_parquet(folder / "train_reviews.parquet"))
 
 
-def learnt_from_hash(folder: Path) -> str:
+def training_data_hash(folder: Path) -> str:
     """One hash over the files that may be learnt from; held-out pairs are no part of it."""
-    artifacts.manifest_of(folder, KIND)
-    return artifacts.folder_hash(folder, LEARNT_FROM)
+    artifacts.read_manifest(folder, KIND)
+    return artifacts.folder_hash(folder, TRAINING_DATA)

@@ -68,7 +68,7 @@ def sigmoid(x: Floats) -> Floats:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
-def write(dataset: Path, truth: Truth) -> None:
+def write_truth(dataset: Path, truth: Truth) -> None:
     """Write the factors into a dataset folder that is being made."""
     (dataset / FOLDER).mkdir(exist_ok=True)  # an interrupted attempt may have made it
     save_file(
@@ -76,7 +76,7 @@ def write(dataset: Path, truth: Truth) -> None:
     )
 
 
-def read(dataset: Path) -> Truth:
+def read_truth(dataset: Path) -> Truth:
     """Read the factors of a simulated dataset folder."""
     path = dataset / FOLDER / "factors.safetensors"
     if not path.is_file():

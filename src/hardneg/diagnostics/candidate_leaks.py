@@ -15,7 +15,7 @@ from scipy.stats import binom, poisson
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
 from hardneg.diagnostics.leakage import Check
-from hardneg.negatives.suspects import THRESHOLD, Suspects
+from hardneg.judging.suspects import THRESHOLD, Suspects
 from hardneg.types import Flags, Indices
 
 SURPRISING = 1e-6
@@ -26,8 +26,8 @@ items; a judge may well like them a little less."""
 NEARLY_ALL = 0.95
 """Share of the held-out candidates that is suspiciously large where fewer than half of the candidates are liked."""
 
-Part = Literal["valid", "test"]
-PARTS: tuple[Part, ...] = ("test", "valid")
+HeldOutPart = Literal["valid", "test"]
+PARTS: tuple[HeldOutPart, ...] = ("test", "valid")
 
 
 def check_candidates(judged: Suspects, split: Split, *, threshold: float = THRESHOLD) -> list[Check]:
@@ -38,7 +38,7 @@ def check_candidates(judged: Suspects, split: Split, *, threshold: float = THRES
     ]
 
 
-def check_candidate_users(judged: Suspects, split: Split, part: Part) -> Check:
+def check_candidate_users(judged: Suspects, split: Split, part: HeldOutPart) -> Check:
     """Who has candidates must not tell who has held-out pairs.
 
     Users with more train pairs have held-out ones more often, and may rightly have candidates more often. So users of

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
-from hardneg.types import Flags, Floats, Indices, unit
+from hardneg.types import Flags, Floats, Indices, unit_rows
 
 THRESHOLD = 0.99
 """Cosine above which a vector counts as the item itself (HNLMRec, section 5.5)."""
@@ -50,10 +50,10 @@ def false_hard_negatives(
             "vector and vectors of the items' size"
         )
     rows = np.flatnonzero(~np.isnan(vectors[:, 0]) & (test.counts[users] > 0))
-    table, false, noise = unit(np.asarray(items, np.float32)), 0, 0
+    table, false, noise = unit_rows(np.asarray(items, np.float32)), 0, 0
     for block in _blocks(rows, test.counts[users]):
-        found = unit(np.asarray(vectors[block], np.float32))
-        drawn = unit(rng.standard_normal(found.shape, np.float32))
+        found = unit_rows(np.asarray(vectors[block], np.float32))
+        drawn = unit_rows(rng.standard_normal(found.shape, np.float32))
         false += int(_on_a_test_item(found, users[block], table, test, threshold).sum())
         noise += int(_on_a_test_item(drawn, users[block], table, test, threshold).sum())
     n, left_out = len(rows), len(vectors) - len(rows)

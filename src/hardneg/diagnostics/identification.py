@@ -10,8 +10,8 @@ import numpy as np
 from hardneg.data.interactions import Interactions
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
-from hardneg.negatives.suspects import THRESHOLD, Suspects
-from hardneg.types import Floats, blocks
+from hardneg.judging.suspects import THRESHOLD, Suspects
+from hardneg.types import Floats, block_slices
 
 BLOCK = 1024
 """Users whose like-probabilities are held at once."""
@@ -78,7 +78,7 @@ def _identification(labelled: Suspects, liked: Floats, in_all: float, threshold:
 
 def _unobserved(truth: Truth, train: Interactions) -> float:
     total, matrix = 0.0, train.matrix()
-    for block in blocks(train.n_users, BLOCK):
+    for block in block_slices(train.n_users, BLOCK):
         users = np.arange(block.start, block.stop)
         total += float((truth.like_probabilities(users) * (matrix[users].toarray() == 0)).sum())
     return total

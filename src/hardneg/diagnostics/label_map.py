@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from hardneg.diagnostics.label_rivals import Rivals
+from hardneg.diagnostics.label_alternatives import LabelAlternatives
 from hardneg.errors import DataError
 from hardneg.random import generator
-from hardneg.types import Floats, Indices, blocks, unit
+from hardneg.types import Floats, Indices, block_slices, unit_rows
 
 STRENGTHS = tuple(10.0**power for power in range(-6, 3))
 """Ridge strengths that are tried, as shares of a column's variance."""
@@ -52,7 +52,7 @@ def ridge(vectors: Floats, labels: Floats, rows: Indices, strengths: Sequence[fl
     scale = np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-300), deviation, np.inf)
     width, size = vectors.shape[1], labels.shape[1]
     of_x, cross = np.zeros((width, width)), np.zeros((width, size))
-    for part in blocks(len(rows), BLOCK):
+    for part in block_slices(len(rows), BLOCK):
         x = (np.asarray(vectors[rows[part]], np.float64) - mean) / scale
         of_x += x.T @ x
         cross += x.T @ (np.asarray(labels[rows[part]], np.float64) - offset)
@@ -67,10 +67,10 @@ def ridge(vectors: Floats, labels: Floats, rows: Indices, strengths: Sequence[fl
 def _moments(table: Floats, rows: Indices) -> tuple[Floats, Floats]:
     """(columns,) mean and standard deviation over rows."""
     total, square = np.zeros(table.shape[1]), np.zeros(table.shape[1])
-    for part in blocks(len(rows), BLOCK):
+    for part in block_slices(len(rows), BLOCK):
         total += table[rows[part]].sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
-    for part in blocks(len(rows), BLOCK):
+    for part in block_slices(len(rows), BLOCK):
         square += np.square(np.asarray(table[rows[part]], np.float64) - mean).sum(axis=0)
     return mean, np.sqrt(square / len(rows))
 
@@ -119,7 +119,7 @@ class LabelMap:
 
 
 def map_to_labels(
-    vectors: Floats, labels: Floats, *, fit: Indices, held: Indices, rivals: Rivals, seed: int = 0
+    vectors: Floats, labels: Floats, *, fit: Indices, held: Indices, rivals: LabelAlternatives, seed: int = 0
 ) -> LabelMap:
     """Fit one ridge map from vectors to labels on rows `fit`, and judge it on rows `held`.
 
@@ -138,7 +138,7 @@ def map_to_labels(
         strength,
         np.square(own - predicted).sum(axis=1),
         np.square(own - found.offset).sum(axis=1),
-        np.einsum("bd,bd->b", unit(predicted), unit(own)),
+        np.einsum("bd,bd->b", unit_rows(predicted), unit_rows(own)),
         ranks,
         reciprocals,
     )
@@ -149,21 +149,21 @@ def _chosen(vectors: Floats, labels: Floats, fit: Indices, seed: int) -> float:
     choosing, rest = np.split(shuffled, [max(int(CHOOSING * len(fit)), 1)])
     maps = ridge(vectors, labels, rest, STRENGTHS)
     errors = np.zeros(len(maps))
-    for part in blocks(len(choosing), BLOCK):
+    for part in block_slices(len(choosing), BLOCK):
         x, y = vectors[choosing[part]], np.asarray(labels[choosing[part]], np.float64)
         errors += [float(np.square(y - one(x)).sum()) for one in maps]
     return STRENGTHS[int(errors.argmin())]
 
 
-def _ranked(predicted: Floats, own: Floats, rivals: Rivals) -> tuple[Floats, Floats]:
+def _ranked(predicted: Floats, own: Floats, rivals: LabelAlternatives) -> tuple[Floats, Floats]:
     """Shares of nearer rivals and reciprocal ranks, (held,) each."""
     counts = rivals.counts
     of = np.repeat(np.arange(len(counts)), counts)
-    directions = unit(predicted)
-    cosines = np.einsum("bd,bd->b", directions, unit(own))
+    directions = unit_rows(predicted)
+    cosines = np.einsum("bd,bd->b", directions, unit_rows(own))
     nearer = np.zeros(len(counts))
-    for part in blocks(len(of), BLOCK):
-        theirs = unit(np.asarray(rivals.labels[rivals.which[part]], np.float64))
+    for part in block_slices(len(of), BLOCK):
+        theirs = unit_rows(np.asarray(rivals.labels[rivals.which[part]], np.float64))
         beyond = np.einsum("bd,bd->b", directions[of[part]], theirs) - cosines[of[part]]
         is_tied = np.abs(beyond) < 1e-12
         nearer += np.bincount(of[part], np.where(is_tied, 0.5, beyond > 0), minlength=len(counts))
@@ -193,7 +193,7 @@ def compare_maps(one: LabelMap, other: LabelMap, *, resamples: int = RESAMPLES, 
     sums = (_sums(one), _sums(other))
     observed = _differences(np.ones((1, n)), *sums)[0]
     drawn = np.concatenate(
-        [_differences(_times(rng, part.stop - part.start, n), *sums) for part in blocks(resamples, 100)]
+        [_differences(_times(rng, part.stop - part.start, n), *sums) for part in block_slices(resamples, 100)]
     )
     lows, highs = np.quantile(drawn, (0.025, 0.975), axis=0)
     return {name: Interval(float(observed[i]), float(lows[i]), float(highs[i])) for i, name in enumerate(FIGURES)}

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hardneg.errors import DataError
 from hardneg.models import bpr, l2
 from hardneg.models.propagation import dense
-from hardneg.negatives.sampler import rows, scores
-from hardneg.negatives.semantic import SemanticSampler, alignment
 from hardneg.random import Stream
+from hardneg.sampling.sampler import gather_rows, scores
+from hardneg.sampling.semantic import SemanticSampler, alignment
 from hardneg.types import Batch, Embeddings, Vectors
 
 BPR_POSITIVE, BPR_UNIFORM, BPR_HARD = "BPR, positive", "BPR, uniform part", "BPR, e_hard"
@@ -88,11 +88,14 @@ def loss_terms(
     served = sampler.sample(batch, embeddings, candidates, stream)
     if not isinstance(served, Vectors):
         raise DataError("the sampler serves plain items (alpha 0, no alignment), so there is no e_hard to take apart")
-    users, positives = rows(embeddings.final_users, batch.users), rows(embeddings.final_items, batch.positives)
+    users, positives = (
+        gather_rows(embeddings.final_users, batch.users),
+        gather_rows(embeddings.final_items, batch.positives),
+    )
     text = torch.from_numpy(sampler.mined.vectors_of(batch.rows.cpu().numpy())).to(users.device)
     present = ~text[:, 0].isnan()
     projected = sampler.project(text.nan_to_num(0.0))
-    uniform = rows(embeddings.final_items, served.sources[:, :, 0])
+    uniform = gather_rows(embeddings.final_items, served.sources[:, :, 0])
     share = sampler.options.text_share * present.unsqueeze(1)
     kept = torch.ones_like(share) if sampler.options.centred else 1 - share
     of_positive = (users * positives).sum(dim=1)
@@ -130,7 +133,10 @@ def _slopes(of_positive: Tensor, of_negatives: Tensor) -> Tensor:
 def _squares(
     sampler: SemanticSampler, batch: Batch, embeddings: Embeddings, served: Vectors, l2_weight: float
 ) -> Tensor:
-    users, items = rows(embeddings.users[0], batch.users), rows(embeddings.items[0], batch.positives.unsqueeze(1))
+    users, items = (
+        gather_rows(embeddings.users[0], batch.users),
+        gather_rows(embeddings.items[0], batch.positives.unsqueeze(1)),
+    )
     loss = l2_weight * l2(users, items, served.ego)
     if sampler.options.trains_projector:
         norms = sampler.weight_1.square().sum() + sampler.weight_2.square().sum()

@@ -1,16 +1,16 @@
 """Masked full ranking, metrics, significance. Knows score functions, not models."""
 
-from hardneg.evaluation.fusion import best_weight, fused, text_only
-from hardneg.evaluation.ranking import Evaluation, evaluate, inner_product, top_items
-from hardneg.evaluation.significance import Difference, compare, holm
+from hardneg.evaluation.fusion import best_weight, fuse_scores, text_only
+from hardneg.evaluation.ranking import Evaluation, evaluate_scores, inner_product, top_items
+from hardneg.evaluation.significance import Difference, compare_methods, holm
 
 __all__ = [
     "Difference",
     "Evaluation",
     "best_weight",
-    "compare",
-    "evaluate",
-    "fused",
+    "compare_methods",
+    "evaluate_scores",
+    "fuse_scores",
     "holm",
     "inner_product",
     "text_only",

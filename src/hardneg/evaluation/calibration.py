@@ -1,4 +1,4 @@
-"""How often `compare` calls equal methods different, by simulation: the share that its level states, or more?"""
+"""How often `compare_methods` calls equal methods different, by simulation: the share that its level states, or more?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from hardneg.evaluation.significance import compare
+from hardneg.evaluation.significance import compare_methods
 from hardneg.random import generator
 from hardneg.types import Floats
 
@@ -16,7 +16,7 @@ SEED_COUNTS = ((3, 3), (5, 5), (10, 10), (3, 5), (5, 3), (3, 10), (10, 3), (5, 1
 
 
 @dataclass(frozen=True)
-class Setting:
+class SimulatedComparison:
     """Two methods of equal mean: what varies, and how far.
 
     Every pair is (of A, of B). seeds: number of runs. seed_sd: spread of the runs' means. noise_sd: spread of what neither run nor
@@ -45,30 +45,30 @@ class Setting:
 
 
 ALIKE = {
-    "seeds": Setting(seed_sd=(1.0, 1.0)),
-    "noise": Setting(noise_sd=(1.0, 1.0)),
-    "users": Setting(user_sd=1.0),
-    "seeds and noise": Setting(seed_sd=(0.1, 0.1), noise_sd=(1.0, 1.0)),
-    "seeds, users and noise": Setting(seed_sd=(0.1, 0.1), noise_sd=(1.0, 1.0), user_sd=1.0),
-    "noise, and a tenth of the users": Setting(noise_sd=(1.0, 1.0), user_sd=2.0, touched=0.1),
+    "seeds": SimulatedComparison(seed_sd=(1.0, 1.0)),
+    "noise": SimulatedComparison(noise_sd=(1.0, 1.0)),
+    "users": SimulatedComparison(user_sd=1.0),
+    "seeds and noise": SimulatedComparison(seed_sd=(0.1, 0.1), noise_sd=(1.0, 1.0)),
+    "seeds, users and noise": SimulatedComparison(seed_sd=(0.1, 0.1), noise_sd=(1.0, 1.0), user_sd=1.0),
+    "noise, and a tenth of the users": SimulatedComparison(noise_sd=(1.0, 1.0), user_sd=2.0, touched=0.1),
 }
 """What varies: both methods vary alike."""
 UNLIKE = {
-    "A's seeds alone": Setting(seed_sd=(1.0, 0.0)),
-    "seeds, A's ten times": Setting(seed_sd=(1.0, 0.1)),
-    "noise, A's ten times": Setting(noise_sd=(1.0, 0.1)),
-    "seeds, A's ten times, users and noise": Setting(seed_sd=(0.5, 0.05), noise_sd=(1.0, 1.0), user_sd=1.0),
+    "A's seeds alone": SimulatedComparison(seed_sd=(1.0, 0.0)),
+    "seeds, A's ten times": SimulatedComparison(seed_sd=(1.0, 0.1)),
+    "noise, A's ten times": SimulatedComparison(noise_sd=(1.0, 0.1)),
+    "seeds, A's ten times, users and noise": SimulatedComparison(seed_sd=(0.5, 0.05), noise_sd=(1.0, 1.0), user_sd=1.0),
 }
 """What varies: A's runs spread ten times as far as B's, or B's not at all."""
 
 
 def share_called_different(
-    setting: Setting, repetitions: int, *, level: float = 0.95, resamples: int = 400, lift: float = 0.0
+    setting: SimulatedComparison, repetitions: int, *, level: float = 0.95, resamples: int = 400, lift: float = 0.0
 ) -> float:
     """Share of repetitions in which the interval leaves 0 out: errors where lift is 0, power elsewhere."""
     called = 0
     for repetition in range(repetitions):
         a, b = setting.draw(generator(repetition, f"calibration of {setting}"), lift)
-        found = compare(a, b, level=level, resamples=resamples, seed=repetition)
+        found = compare_methods(a, b, level=level, resamples=resamples, seed=repetition)
         called += not found.low <= 0 <= found.high
     return called / repetitions

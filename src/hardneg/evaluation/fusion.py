@@ -13,14 +13,14 @@ from torch import Tensor
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation.ranking import evaluate, inner_product
+from hardneg.evaluation.ranking import evaluate_scores, inner_product
 from hardneg.types import Embeddings, Floats
 
 WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """The grid that g is chosen from."""
 
 
-def fused(embeddings: Embeddings, profiles: Floats, texts: Floats, weight: float) -> Embeddings:
+def fuse_scores(embeddings: Embeddings, profiles: Floats, texts: Floats, weight: float) -> Embeddings:
     """Embeddings whose inner product is the model's score plus weight x cos(profile, text).
 
     profiles: (n_users, text size), texts: (n_items, text size), unit length or NaN where there is no text, which adds
@@ -46,7 +46,7 @@ def text_only(profiles: Floats, texts: Floats) -> Embeddings:
     return _pooled(_tensor(profiles, like), _tensor(texts, like))
 
 
-def centred(vectors: Floats) -> Floats:
+def center_rows(vectors: Floats) -> Floats:
     """Unit vectors (n, size) less their mean and of unit length again; NaN stays. A common direction says nothing."""
     if np.isnan(vectors).all():
         return vectors
@@ -65,7 +65,7 @@ def mean_of_items(train: Interactions, texts: Floats) -> Floats:
     return np.asarray(np.divide(summed, norms, out=np.full_like(summed, np.nan), where=norms > 0))
 
 
-def measured(
+def validation_values(
     embeddings: Embeddings,
     profiles: Floats,
     texts: Floats,
@@ -76,12 +76,15 @@ def measured(
     weights: Iterable[float] = WEIGHTS,
 ) -> dict[float, float]:
     """The metric on held-out pairs (validation, never test) under each weight."""
-    return {weight: value_of(fused(embeddings, profiles, texts, weight), held_out, seen, metric) for weight in weights}
+    return {
+        weight: validation_value(fuse_scores(embeddings, profiles, texts, weight), held_out, seen, metric)
+        for weight in weights
+    }
 
 
-def value_of(embeddings: Embeddings, held_out: Interactions, seen: Interactions, metric: str) -> float:
+def validation_value(embeddings: Embeddings, held_out: Interactions, seen: Interactions, metric: str) -> float:
     """The metric on held-out pairs, mean over users."""
-    return evaluate(inner_product(embeddings), held_out, seen, metrics=(metric,)).means()[metric]
+    return evaluate_scores(inner_product(embeddings), held_out, seen, metrics=(metric,)).means()[metric]
 
 
 def best_weight(values: dict[float, float]) -> float:

@@ -70,7 +70,7 @@ def inner_product(embeddings: Embeddings, *, shortlist: bool = False) -> InnerPr
     return InnerProduct(users, items.T.contiguous(), small)
 
 
-def evaluate(
+def evaluate_scores(
     score: ScoreFunction, held_out: Interactions, seen: Interactions, *, metrics: tuple[str, ...], block: int = BLOCK
 ) -> Evaluation:
     """Rank all items for every user with held-out pairs and measure.

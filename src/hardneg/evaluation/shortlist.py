@@ -25,7 +25,7 @@ UNIT_16, UNIT_32 = 2.0**-8, 2.0**-24
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedTable:
     """A pooled table (n, size), the same in bfloat16, and three norms of every row: its own, rounded, of the difference."""
 
     table: Tensor
@@ -35,7 +35,7 @@ class Rounded:
     apart: Floats
 
     @classmethod
-    def of(cls, table: Tensor) -> Rounded:
+    def of(cls, table: Tensor) -> RoundedTable:
         """Round, and measure in double precision."""
         table_16 = table.bfloat16()
         norms = (part.double().norm(dim=1).numpy() for part in (table, table_16, table.double() - table_16.double()))
@@ -46,15 +46,15 @@ class Rounded:
 class Shortlist:
     """Ranks by the inner products of two rounded tables. columns: the items in bfloat16, (size, n_items)."""
 
-    users: Rounded
-    items: Rounded
+    users: RoundedTable
+    items: RoundedTable
     columns: Tensor
 
     @classmethod
     def of(cls, users: Tensor, items: Tensor) -> Shortlist:
         """Round pooled users (n_users, size) and items (n_items, size) once."""
-        rounded = Rounded.of(items)
-        return cls(Rounded.of(users), rounded, rounded.table_16.T.contiguous())
+        rounded = RoundedTable.of(items)
+        return cls(RoundedTable.of(users), rounded, rounded.table_16.T.contiguous())
 
     def top_items(self, block: Indices, seen: Interactions, k: int) -> Indices:
         """The k best items that each user of the block has not seen, best first: (block, k), -1 where there are fewer."""
@@ -75,7 +75,7 @@ SMALLEST = 2.0**-120
 """More than what is lost where a processor takes the smallest numbers for zero."""
 
 
-def error_bound(users: Rounded, items: Rounded) -> Floats:
+def error_bound(users: RoundedTable, items: RoundedTable) -> Floats:
     """(n_users,): the most by which a user's sum of rounded products is off the 32-bit score, over all items.
 
     |u.v - u'.v'| <= |u| |v - v'| + |u - u'| |v'| for the rounded u', v' (Cauchy and Schwarz), and adding `size` products

@@ -52,7 +52,9 @@ class Difference:
         return value / self.base if self.base else float("nan")
 
 
-def compare(a: Floats, b: Floats, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
+def compare_methods(
+    a: Floats, b: Floats, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
     """Crossed bootstrap of mean(a) - mean(b) over the same users and independent seeds.
 
     a: (seeds of A, users), b: (seeds of B, users): per-user values of one metric; seed counts may differ, each at

@@ -7,48 +7,48 @@ tuned = tune(writer, template, inputs, labels, TuningConfig())
 synthesise(tuned.writer, template, inputs, folder)
 """
 
-from hardneg.finetuning.alignment import procrustes, random_rotation, turned
-from hardneg.finetuning.folder import NO_BASE, base_of, load, save
-from hardneg.finetuning.inputs import Inputs, Space, Spaces
-from hardneg.finetuning.judging import Judged, judge, written
-from hardneg.finetuning.model import ModelConfig, Writer, base, open_writer
-from hardneg.finetuning.perceptron import AnyWriter, Perceptron, PerceptronConfig, Wordless
+from hardneg.finetuning.alignment import procrustes, random_rotation, rotated
+from hardneg.finetuning.evaluation import HeldOutScore, encode_for_scoring, score_held_out
+from hardneg.finetuning.folder import NO_BASE, base_of, load_tuned, save_tuned
+from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PairInputs
+from hardneg.finetuning.model import EncoderConfig, HardNegativeEncoder, base_model, open_encoder_model
+from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, PerceptronConfig
+from hardneg.finetuning.pooling import pool_sets, rescaled
 from hardneg.finetuning.projection import ProjectionConfig
-from hardneg.finetuning.sets import levelled, pooled
-from hardneg.finetuning.synthesis import SynthesisConfig, synthesise
+from hardneg.finetuning.synthesis import SynthesisConfig, synthesize
 from hardneg.finetuning.template import Template, TemplateConfig
-from hardneg.finetuning.tuning import Tuned, TuningConfig, tune
+from hardneg.finetuning.tuning import TunedEncoder, TuningConfig, tune
 
 __all__ = [
     "NO_BASE",
-    "AnyWriter",
-    "Inputs",
-    "Judged",
-    "ModelConfig",
+    "AnyEncoder",
+    "EmbeddingSpace",
+    "EmbeddingSpaces",
+    "EncoderConfig",
+    "HardNegativeEncoder",
+    "HeldOutScore",
+    "NoTemplate",
+    "PairInputs",
     "Perceptron",
     "PerceptronConfig",
     "ProjectionConfig",
-    "Space",
-    "Spaces",
     "SynthesisConfig",
     "Template",
     "TemplateConfig",
-    "Tuned",
+    "TunedEncoder",
     "TuningConfig",
-    "Wordless",
-    "Writer",
-    "base",
+    "base_model",
     "base_of",
-    "judge",
-    "levelled",
-    "load",
-    "open_writer",
-    "pooled",
+    "encode_for_scoring",
+    "load_tuned",
+    "open_encoder_model",
+    "pool_sets",
     "procrustes",
     "random_rotation",
-    "save",
-    "synthesise",
+    "rescaled",
+    "rotated",
+    "save_tuned",
+    "score_held_out",
+    "synthesize",
     "tune",
-    "turned",
-    "written",
 ]

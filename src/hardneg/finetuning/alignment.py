@@ -35,6 +35,6 @@ def random_rotation(size: int, *, seed: int) -> Floats:
     return np.asarray(directions * np.sign(np.diag(signs)))
 
 
-def turned(vectors: Floats, rotation: Floats) -> Floats:
+def rotated(vectors: Floats, rotation: Floats) -> Floats:
     """Vectors (..., size) after a rotation (size, size), in their own precision; products are summed in 64 bits."""
     return np.asarray(vectors.astype(np.float64) @ rotation, vectors.dtype)

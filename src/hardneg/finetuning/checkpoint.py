@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hardneg.resuming import Resume
+from hardneg.checkpoint import CheckpointFile
 
 
 @dataclass
-class Progressed:
+class TuningState:
     """How far tuning got.
 
     step: optimizer steps done. best_step: 0 before tuning. curves: a row each look at the held-out pairs: step, loss
@@ -28,9 +28,9 @@ class Progressed:
     curves: list[dict[str, float]] = field(default_factory=list)
 
 
-def save_checkpoint(
-    resume: Resume,
-    progressed: Progressed,
+def save_tuning(
+    resume: CheckpointFile,
+    progressed: TuningState,
     trained: Mapping[str, nn.Parameter],
     adam: Optimizer,
     best: Mapping[str, Tensor],
@@ -39,19 +39,19 @@ def save_checkpoint(
     resume.save({"now": trained, "best": best}, adam, {"progressed": asdict(progressed)})
 
 
-def load_checkpoint(
-    resume: Resume, trained: Mapping[str, nn.Parameter], adam: Optimizer
-) -> tuple[Progressed, dict[str, Tensor]] | None:
-    """Put back what `save_checkpoint` wrote; None where there is nothing to go on from."""
+def load_tuning(
+    resume: CheckpointFile, trained: Mapping[str, nn.Parameter], adam: Optimizer
+) -> tuple[TuningState, dict[str, Tensor]] | None:
+    """Put back what `save_tuning` wrote; None where there is nothing to go on from."""
     saved = resume.load()
     if saved is None:
         return None
     put(trained, saved.group("now"))
     saved.restore(adam)
-    return Progressed(**saved.state["progressed"]), saved.group("best")
+    return TuningState(**saved.state["progressed"]), saved.group("best")
 
 
-def copied(trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+def copy_tensors(trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """What learns, as it is now, in main memory."""
     return {name: value.detach().cpu().clone() for name, value in trained.items()}
 

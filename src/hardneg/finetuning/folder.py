@@ -15,20 +15,20 @@ import polars as pl
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hardneg.config import parse
+from hardneg.config import parse_config
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.inputs import Space, Spaces
-from hardneg.finetuning.model import ModelConfig, Writer, open_writer
-from hardneg.finetuning.perceptron import AnyWriter, Perceptron, PerceptronConfig, Wordless
+from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces
+from hardneg.finetuning.model import EncoderConfig, HardNegativeEncoder, open_encoder_model
+from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, PerceptronConfig
 from hardneg.finetuning.template import Template, TemplateConfig
-from hardneg.finetuning.tuning import Tuned, TuningConfig, parted
-from hardneg.llm.local.weights import Source
+from hardneg.finetuning.tuning import TunedEncoder, TuningConfig, split_held_out
+from hardneg.llm.local.weights import ModelSource
 from hardneg.types import Indices
 
 ABOUT = "tuned.json"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_ABOUT = "adapter_config.json"
-LIFTS = "lifts.safetensors"
+PROJECTION_HEADS = "lifts.safetensors"
 BASE = "base.safetensors"
 PERCEPTRON = "perceptron.safetensors"
 NO_BASE = "none"
@@ -37,7 +37,7 @@ METRICS = "metrics.parquet"
 HELD_OUT, TUNED_ON = "held_out.parquet", "tuned_on.parquet"
 
 
-def save(folder: Path, tuned: Tuned, template: Template, source: Source | None) -> None:
+def save_tuned(folder: Path, tuned: TunedEncoder, template: Template, source: ModelSource | None) -> None:
     """Write a tuned model into a folder that grows (`artifacts.writing`).
 
     tuned.json: template, model settings, sizes, the base's name and content hash. adapter_model.safetensors and
@@ -74,7 +74,7 @@ def tuned_on(folder: Path, config: TuningConfig, usable: Indices) -> Indices:
     """
     if (folder / TUNED_ON).is_file():
         return np.asarray(pl.read_parquet(folder / TUNED_ON)["pair_row"].to_numpy())
-    rows, held = parted(usable, config)
+    rows, held = split_held_out(usable, config)
     if not np.array_equal(np.sort(held), pl.read_parquet(folder / HELD_OUT)["pair_row"].to_numpy()):
         raise DataError(
             f"{folder} held out other pairs than its settings draw, so what it was tuned on is unknown; tune again"
@@ -82,22 +82,22 @@ def tuned_on(folder: Path, config: TuningConfig, usable: Indices) -> Indices:
     return np.sort(rows)
 
 
-def _save_writer(folder: Path, writer: Writer, source: Source) -> None:
-    _write_tensors(folder / LIFTS, writer.lifts.state_dict())
+def _save_writer(folder: Path, writer: HardNegativeEncoder, source: ModelSource) -> None:
+    _write_tensors(folder / PROJECTION_HEADS, writer.lifts.state_dict())
     if writer.config.adapt == "lora":
         _save_adapter(folder, writer, source)
     elif writer.config.adapt == "full":
         _write_tensors(folder / BASE, writer.network.state_dict())
 
 
-def _sizes(writer: AnyWriter) -> list[int]:
+def _sizes(writer: AnyEncoder) -> list[int]:
     """Of e_u, e_v and labels."""
     if isinstance(writer, Perceptron):
         return list(writer.sizes)
     return [lift.inner.in_features for lift in (writer.user_lift, writer.item_lift, writer.label_lift)]
 
 
-def load(folder: Path, source: Source | None) -> tuple[AnyWriter, Template]:
+def load_tuned(folder: Path, source: ModelSource | None) -> tuple[AnyEncoder, Template]:
     """Open a tuned model over its base, which `source` finds (None: there is none); no part of it is made up.
 
     Raises ConfigError where the base is another one than was tuned, DataError where files are missing or broken.
@@ -108,24 +108,26 @@ def load(folder: Path, source: Source | None) -> tuple[AnyWriter, Template]:
             f"{folder} was tuned on {about['base']['name']} ({about['base']['identity'][:12]}), but the base given is "
             f"{NO_BASE if source is None else source.name} ({found[:12]}); give the same one"
         )
-    spaces = Spaces(*(Space(int(size)) for size in about["sizes"]))
+    spaces = EmbeddingSpaces(*(EmbeddingSpace(int(size)) for size in about["sizes"]))
     if source is None:
-        return _perceptron(folder, about["model"], spaces), Wordless()
+        return _perceptron(folder, about["model"], spaces), NoTemplate()
     return _writer(folder, about, source, spaces)
 
 
-def _perceptron(folder: Path, settings: Mapping[str, Any], spaces: Spaces) -> Perceptron:
-    made = Perceptron(parse(PerceptronConfig, dict(settings), where=f"{folder / ABOUT}, model"), spaces=spaces)
+def _perceptron(folder: Path, settings: Mapping[str, Any], spaces: EmbeddingSpaces) -> Perceptron:
+    made = Perceptron(parse_config(PerceptronConfig, dict(settings), where=f"{folder / ABOUT}, model"), spaces=spaces)
     _restore(made, _tensors(folder / PERCEPTRON), folder / PERCEPTRON)
     return made.eval()
 
 
-def _writer(folder: Path, about: Mapping[str, Any], source: Source, spaces: Spaces) -> tuple[Writer, Template]:
-    config = parse(ModelConfig, about["model"], where=f"{folder / ABOUT}, model")
-    template = Template(source.tokenizer(), parse(TemplateConfig, about["template"], where=f"{folder / ABOUT}"))
+def _writer(
+    folder: Path, about: Mapping[str, Any], source: ModelSource, spaces: EmbeddingSpaces
+) -> tuple[HardNegativeEncoder, Template]:
+    config = parse_config(EncoderConfig, about["model"], where=f"{folder / ABOUT}, model")
+    template = Template(source.tokenizer(), parse_config(TemplateConfig, about["template"], where=f"{folder / ABOUT}"))
     template.require_room(source.positions)
-    writer = open_writer(source, config, spaces=spaces)
-    _restore(writer.lifts, _tensors(folder / LIFTS), folder / LIFTS)
+    writer = open_encoder_model(source, config, spaces=spaces)
+    _restore(writer.lifts, _tensors(folder / PROJECTION_HEADS), folder / PROJECTION_HEADS)
     if config.adapt == "lora":
         _load_adapter(folder / ADAPTER, writer)
     elif config.adapt == "full":
@@ -138,19 +140,19 @@ def base_of(folder: Path) -> str:
     return str(_about(folder)["base"]["name"])
 
 
-def _identity(source: Source | None) -> str:
+def _identity(source: ModelSource | None) -> str:
     """Who the base is, however its numbers are held: what was tuned on a GPU may write on a CPU."""
     return NO_BASE if source is None else source.identity().rpartition(":")[0]
 
 
-def _save_adapter(folder: Path, writer: Writer, source: Source) -> None:
+def _save_adapter(folder: Path, writer: HardNegativeEncoder, source: ModelSource) -> None:
     _write_tensors(folder / ADAPTER, _adapter_of(writer))
     settings = writer.network.peft_config["default"].to_dict()
     settings |= {"base_model_name_or_path": source.name, "inference_mode": True, "revision": None}
     _write_json(folder / ADAPTER_ABOUT, settings)
 
 
-def _load_adapter(path: Path, writer: Writer) -> None:
+def _load_adapter(path: Path, writer: HardNegativeEncoder) -> None:
     from peft import set_peft_model_state_dict
 
     tensors = _tensors(path)
@@ -158,7 +160,7 @@ def _load_adapter(path: Path, writer: Writer) -> None:
     set_peft_model_state_dict(writer.network, tensors)
 
 
-def _adapter_of(writer: Writer) -> dict[str, Tensor]:
+def _adapter_of(writer: HardNegativeEncoder) -> dict[str, Tensor]:
     """The adapter's tensors by peft's names; no token was added, so nothing of the base goes with them."""
     from peft import get_peft_model_state_dict
 

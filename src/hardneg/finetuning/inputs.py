@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from hardneg.data.interactions import Interactions
-from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError
 from hardneg.finetuning.template import Template, Tokenised
 from hardneg.types import Flags, Floats, Indices
 
 
 @dataclass(frozen=True)
-class Inputs:
+class PairInputs:
     """Train pairs, profiles and embeddings.
 
     user_profiles, item_profiles: a text for each, blank where there is none. users (n_users, size), items (n_items,
@@ -54,7 +54,7 @@ class Inputs:
         users, items = (_blank(texts) for texts in (self.user_profiles, self.item_profiles))
         return np.asarray(users[self.pairs.users] & items[self.pairs.items])
 
-    def ledger(self, template: Template) -> Ledger:
+    def row_report(self, template: Template) -> RowReport:
         """How many pairs do without a profile, and how many get no vector."""
         users, items = (_blank(texts) for texts in (self.user_profiles, self.item_profiles))
         silent = self.silent(template)
@@ -67,30 +67,30 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Space:
+class EmbeddingSpace:
     """Where a table's vectors live: their size, and the root mean square of their numbers."""
 
     size: int
     rms: float = 1.0
 
     @classmethod
-    def of(cls, table: Floats) -> Space:
+    def of(cls, table: Floats) -> EmbeddingSpace:
         """Of a table (rows, size); rows that are not finite do not count."""
         finite = table[np.isfinite(table).all(axis=1)].astype(np.float64)
         return cls(table.shape[1], float(np.sqrt(np.mean(finite**2))) if finite.any() else 1.0)
 
 
 @dataclass(frozen=True)
-class Spaces:
+class EmbeddingSpaces:
     """Of e_u, of e_v, and of labels, which are compared with e_v and so have their size."""
 
-    users: Space
-    items: Space
-    labels: Space
+    users: EmbeddingSpace
+    items: EmbeddingSpace
+    labels: EmbeddingSpace
 
 
 @dataclass(frozen=True)
-class Batch:
+class PromptBatch:
     """Prompts of some pairs. ids (batch, longest), anything behind the ends; lengths (batch,); prefixes (batch,), the
     tokens of instruction and user; users and items: e_u (batch, size) and e_v (batch, size)."""
 
@@ -101,12 +101,12 @@ class Batch:
     items: Tensor
 
 
-def batch_of(inputs: Inputs, tokens: Tokenised, rows: Indices, device: torch.device) -> Batch:
+def batch_of(inputs: PairInputs, tokens: Tokenised, rows: Indices, device: torch.device) -> PromptBatch:
     """The prompts of pair rows."""
     users, items = inputs.pairs.users[rows], inputs.pairs.items[rows]
     ids, lengths = padded([tokens.ids(u, i) for u, i in zip(users.tolist(), items.tolist(), strict=True)], device)
     prefixes = torch.from_numpy(tokens.prefix_lengths[users]).to(device)
-    return Batch(ids, lengths, prefixes, tensor(inputs.users[users], device), tensor(inputs.items[items], device))
+    return PromptBatch(ids, lengths, prefixes, tensor(inputs.users[users], device), tensor(inputs.items[items], device))
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ def tensor(values: Floats, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)
 
 
-def lengths_of(inputs: Inputs, tokens: Tokenised, rows: Indices) -> Indices:
+def lengths_of(inputs: PairInputs, tokens: Tokenised, rows: Indices) -> Indices:
     """(rows,) tokens of the prompts of pair rows."""
     users, items = inputs.pairs.users[rows], inputs.pairs.items[rows]
     return np.asarray(tokens.prefix_lengths[users] + tokens.suffix_lengths[items])
@@ -132,7 +132,7 @@ def _blank(texts: Sequence[str]) -> Flags:
     return np.array([not text.strip() for text in texts], bool)
 
 
-def _entry(pairs: Interactions, concerned: Flags, reason: str) -> Entry:
+def _entry(pairs: Interactions, concerned: Flags, reason: str) -> RowIssue:
     rows = np.flatnonzero(concerned)
     first = f"pair row {rows[0]}, user {pairs.users[rows[0]]}, item {pairs.items[rows[0]]}" if len(rows) else ""
-    return Entry("profiles of train pairs", reason, len(rows), first, "write the missing profiles if you can")
+    return RowIssue("profiles of train pairs", reason, len(rows), first, "write the missing profiles if you can")

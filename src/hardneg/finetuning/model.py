@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from hardneg.config import Config
 from hardneg.errors import ConfigError
-from hardneg.finetuning import apart
-from hardneg.finetuning.inputs import Batch, Space, Spaces
+from hardneg.finetuning import late_interaction
+from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PromptBatch
 from hardneg.finetuning.template import ITEM, USER
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.weights import ModelSource
 from hardneg.text.encoders import MINILM, packaged_minilm
 
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -32,14 +32,14 @@ TARGETS: dict[str, tuple[str, ...]] = {
 """Modules that LoRA adapts, by the model's type: the four projections of attention, as in the release."""
 
 
-def base(name: str = MINILM, *, device: str = "cpu", four_bit: bool = False) -> Source:
+def base_model(name: str = MINILM, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
     """Where a base is: "minilm" is the packaged all-MiniLM-L6-v2; else a folder, or a name that the hub knows."""
     if name == MINILM:
-        return Source(str(packaged_minilm()), device, four_bit, called="MiniLM")
-    return Source(name, device, four_bit)
+        return ModelSource(str(packaged_minilm()), device, four_bit, called="MiniLM")
+    return ModelSource(name, device, four_bit)
 
 
-class ModelConfig(Config):
+class EncoderConfig(Config):
     """What of the model is trained, and how its last layer becomes a vector."""
 
     adapt: Literal["lora", "frozen", "full"] = "lora"
@@ -59,7 +59,7 @@ class ModelConfig(Config):
     """Decides how adapter and lifts start."""
 
 
-class Lift(nn.Module):
+class ProjectionHead(nn.Module):
     """Vectors of one space as vectors of another: W2 ReLU(W1 x + b1) + b2, as Eq. 6 of HNLMRec.
 
     What comes in is divided by `scale_in` and what goes out multiplied by `scale_out`, two numbers that are fixed when
@@ -69,7 +69,7 @@ class Lift(nn.Module):
     scale_in: Tensor
     scale_out: Tensor
 
-    def __init__(self, space: Space, width: int, *, scale_out: float, rng: torch.Generator) -> None:
+    def __init__(self, space: EmbeddingSpace, width: int, *, scale_out: float, rng: torch.Generator) -> None:
         super().__init__()
         size = space.size
         self.inner, self.outer = nn.Linear(size, width), nn.Linear(width, width)
@@ -87,7 +87,7 @@ class Lift(nn.Module):
         return found
 
 
-class Writer(nn.Module):
+class HardNegativeEncoder(nn.Module):
     """Writes a vector for every prompt; `label_lift` takes labels to where these vectors are.
 
     The design choice that the paper leaves open (how a vector N is "fed" to a language model, Eq. 12): labels and item
@@ -99,7 +99,7 @@ class Writer(nn.Module):
     themselves from below, lifted or not.
     """
 
-    def __init__(self, network: Any, config: ModelConfig, *, spaces: Spaces) -> None:
+    def __init__(self, network: Any, config: EncoderConfig, *, spaces: EmbeddingSpaces) -> None:
         """network: hidden states come out of it, a peft model or a plain one; its weights stay, the lifts start anew."""
         super().__init__()
         self.network, self.config = network, config
@@ -111,16 +111,16 @@ class Writer(nn.Module):
             token_rms = float(sample.float().square().mean().sqrt()) or 1.0
         rng = torch.Generator().manual_seed(config.seed)
         width, self.width = table.embedding_dim, int(self.inner.config.get_text_config().hidden_size)
-        self.user_lift = Lift(spaces.users, width, scale_out=token_rms, rng=rng)
-        self.item_lift = Lift(spaces.items, width, scale_out=token_rms, rng=rng)
-        self.label_lift = Lift(spaces.labels, self.width, scale_out=1.0, rng=rng)
+        self.user_lift = ProjectionHead(spaces.users, width, scale_out=token_rms, rng=rng)
+        self.item_lift = ProjectionHead(spaces.items, width, scale_out=token_rms, rng=rng)
+        self.label_lift = ProjectionHead(spaces.labels, self.width, scale_out=1.0, rng=rng)
         self.lifts.to(self.device)
 
     def _pooling(self) -> str:
         if self.config.reading == "joint":
             by_kind = "last" if self.decoder else "mean"
             return by_kind if self.config.pooling == "by kind" else self.config.pooling
-        apart.require_apart(self.inner.config)
+        late_interaction.require_late_interaction(self.inner.config)
         if self.config.pooling == "mean":
             raise ConfigError(
                 "found pooling=mean with reading=apart, which sees the end token alone; take pooling=last"
@@ -147,11 +147,11 @@ class Writer(nn.Module):
         """Name -> parameter, of all that learn."""
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: PromptBatch) -> Tensor:
         """(batch, width) float32: the pooled last layer, of any length; compare by cosine."""
         if self.config.reading == "apart":
             with self.numbers():
-                return apart.vectors(self, batch).float()
+                return late_interaction.pair_vectors(self, batch).float()
         mask = _mask(batch.ids.shape[1], batch.lengths)
         with self.numbers():
             states = self.inner(
@@ -189,16 +189,16 @@ class Writer(nn.Module):
         return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" or torch.is_autocast_enabled(kind))
 
 
-def open_writer(source: Source, config: ModelConfig, *, spaces: Spaces) -> Writer:
+def open_encoder_model(source: ModelSource, config: EncoderConfig, *, spaces: EmbeddingSpaces) -> HardNegativeEncoder:
     """Load a base and make it ready to be tuned: safetensors alone, no remote code; adapters where wanted.
 
     spaces: of e_u, e_v and the labels. Raises ConfigError.
     """
     with seeded(config.seed, torch.device(source.device)):  # also peft draws from torch's own generator
-        return Writer(_base(source, config), config, spaces=spaces).eval()
+        return HardNegativeEncoder(_base(source, config), config, spaces=spaces).eval()
 
 
-def _base(source: Source, config: ModelConfig) -> Any:
+def _base(source: ModelSource, config: EncoderConfig) -> Any:
     base = source.model("hidden states")
     for parameter in base.parameters():
         parameter.requires_grad_(False)
@@ -211,7 +211,7 @@ def _base(source: Source, config: ModelConfig) -> Any:
     return _adapted(base, source, config) if config.adapt == "lora" else base
 
 
-def _adapted(base: Any, source: Source, config: ModelConfig) -> Any:
+def _adapted(base: Any, source: ModelSource, config: EncoderConfig) -> Any:
     if find_spec("peft") is None:
         raise ConfigError("adapters need peft; run pip install 'hardneg[finetune]', or take adapt=frozen or full")
     from peft import LoraConfig, get_peft_model
@@ -230,7 +230,7 @@ def _adapted(base: Any, source: Source, config: ModelConfig) -> Any:
     return made
 
 
-def targets_of(base: Any, source: Source, config: ModelConfig) -> tuple[str, ...]:
+def targets_of(base: Any, source: ModelSource, config: EncoderConfig) -> tuple[str, ...]:
     """The modules that LoRA adapts. Raises ConfigError where they are not known, or not in the model."""
     targets = config.targets or TARGETS.get(base.config.model_type, ())
     missing = [target for target in targets if not any(name.endswith(target) for name, _ in base.named_modules())]
@@ -249,7 +249,7 @@ def reads_left_to_right(config: Any) -> bool:
     return bool(getattr(config, "is_decoder", False)) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def checkpoint_layers(writer: Writer) -> None:
+def checkpoint_layers(writer: HardNegativeEncoder) -> None:
     """Have the network compute its layers again in the backward pass: less memory, a third more work."""
     inner, how = writer.inner, {"use_reentrant": False}
     if hasattr(inner, "activation_checkpointing_enable"):  # its name in newer versions of transformers

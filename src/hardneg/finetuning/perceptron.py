@@ -9,8 +9,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from hardneg.config import Config
-from hardneg.finetuning.inputs import Batch, Spaces
-from hardneg.finetuning.model import Lift, Writer
+from hardneg.finetuning.inputs import EmbeddingSpaces, PromptBatch
+from hardneg.finetuning.model import HardNegativeEncoder, ProjectionHead
 from hardneg.finetuning.template import ITEM, USER, Template, TemplateConfig
 
 
@@ -25,7 +25,7 @@ class PerceptronConfig(Config):
     """Decides how its weights start."""
 
 
-class Wordless(Template):
+class NoTemplate(Template):
     """The template of who reads no language: the places of e_u and e_v, and nothing else."""
 
     def __init__(self) -> None:
@@ -43,20 +43,20 @@ class Wordless(Template):
 class Perceptron(nn.Module):
     """Writes a vector for every pair from e_u and e_v: linear layers with ReLU between them.
 
-    It is tuned, saved and asked as a `Writer` is; label_lift is the same part with the same start scale.
+    It is tuned, saved and asked as a `HardNegativeEncoder` is; label_lift is the same part with the same start scale.
     """
 
     decoder = False
     scales_in: Tensor
 
-    def __init__(self, config: PerceptronConfig, *, spaces: Spaces) -> None:
+    def __init__(self, config: PerceptronConfig, *, spaces: EmbeddingSpaces) -> None:
         super().__init__()
         self.config, self.width = config, config.size
         rng = torch.Generator().manual_seed(config.seed)
         inside = [config.hidden_size] * config.hidden_layers
         sizes = [spaces.users.size + spaces.items.size, *inside, config.size]
         self.layers = nn.ModuleList(_linear(*pair, rng=rng) for pair in pairwise(sizes))
-        self.label_lift = Lift(spaces.labels, config.size, scale_out=1.0, rng=rng)
+        self.label_lift = ProjectionHead(spaces.labels, config.size, scale_out=1.0, rng=rng)
         self.register_buffer("scales_in", torch.tensor([spaces.users.rms, spaces.items.rms]))
 
     @property
@@ -76,7 +76,7 @@ class Perceptron(nn.Module):
         """Name -> parameter: all of them."""
         return dict(self.named_parameters())
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: PromptBatch) -> Tensor:
         """(batch, size), of any length; compare by cosine. The ids are not looked at."""
         user_scale, item_scale = self.scales_in
         states = torch.cat([batch.users / user_scale, batch.items / item_scale], dim=1)
@@ -87,7 +87,7 @@ class Perceptron(nn.Module):
         return found
 
 
-AnyWriter = Writer | Perceptron
+AnyEncoder = HardNegativeEncoder | Perceptron
 """What `tune` tunes and `synthesise` asks."""
 
 

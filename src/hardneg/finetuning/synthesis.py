@@ -15,12 +15,12 @@ from pydantic import PositiveInt
 from hardneg import artifacts
 from hardneg.config import Config
 from hardneg.errors import DataError
-from hardneg.finetuning.inputs import Inputs
-from hardneg.finetuning.model import Writer
-from hardneg.finetuning.parts import Parts
-from hardneg.finetuning.perceptron import AnyWriter
+from hardneg.finetuning.encoding_cache import EncodingCache
+from hardneg.finetuning.inference import encode_pairs, shares_prefixes
+from hardneg.finetuning.inputs import PairInputs
+from hardneg.finetuning.model import HardNegativeEncoder
+from hardneg.finetuning.perceptron import AnyEncoder
 from hardneg.finetuning.projection import Projection, ProjectionConfig, orthogonal, pca
-from hardneg.finetuning.reading import shares_prefixes, vectors_of
 from hardneg.finetuning.template import Template, Tokenised
 from hardneg.random import generator
 from hardneg.types import Floats, Indices, Progress
@@ -44,10 +44,10 @@ class SynthesisConfig(Config):
     """Compute instruction and user once a user where the model allows it; changes speed and rounding alone."""
 
 
-def synthesise(
-    writer: AnyWriter,
+def synthesize(
+    writer: AnyEncoder,
     template: Template,
-    inputs: Inputs,
+    inputs: PairInputs,
     folder: Path,
     config: SynthesisConfig | None = None,
     *,
@@ -81,7 +81,7 @@ class _Job:
     """What stays the same from shard to shard."""
 
     def __init__(
-        self, writer: AnyWriter, template: Template, inputs: Inputs, folder: Path, config: SynthesisConfig
+        self, writer: AnyEncoder, template: Template, inputs: PairInputs, folder: Path, config: SynthesisConfig
     ) -> None:
         self._writer, self._inputs, self._config = writer, inputs, config
         self._path = folder / PROJECTION
@@ -89,9 +89,9 @@ class _Job:
         self._shared = config.share_prefix and shares_prefixes(writer, template)
         self._silent = inputs.silent(template)
         self._projection: Projection | None = None
-        self._parts: Parts | None = None
-        if isinstance(writer, Writer) and writer.config.reading == "apart":
-            self._parts = Parts(writer, inputs, self._tokens, batch_size=config.batch_size)
+        self._parts: EncodingCache | None = None
+        if isinstance(writer, HardNegativeEncoder) and writer.config.reading == "apart":
+            self._parts = EncodingCache(writer, inputs, self._tokens, batch_size=config.batch_size)
 
     def prepare(self) -> None:
         """Find the projection, or read the one that this folder was begun with."""
@@ -114,7 +114,7 @@ class _Job:
     def _vectors(self, rows: Indices) -> Floats:
         size = self._config.batch_size
         given = self._writer, self._inputs, self._tokens, rows
-        return vectors_of(*given, batch_size=size, shared=self._shared, parts=self._parts)
+        return encode_pairs(*given, batch_size=size, shared=self._shared, parts=self._parts)
 
     def _found(self, config: ProjectionConfig) -> Projection:
         if config.kind == "orthogonal":
@@ -164,7 +164,7 @@ class _Done:
         artifacts.replace_file(self._folder / DONE, (json.dumps(said) + "\n").encode())
 
 
-def _edges(inputs: Inputs, shard_rows: int) -> list[int]:
+def _edges(inputs: PairInputs, shard_rows: int) -> list[int]:
     """Where shards begin and end: about `shard_rows` apart, between users."""
     starts, n = inputs.pairs.starts, len(inputs.pairs)
     wanted = np.arange(0, n, shard_rows)

@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 
 from hardneg.config import Config
 from hardneg.errors import ConfigError
-from hardneg.llm.local.prompting import Prompts
+from hardneg.llm.local.prompting import PromptTokens
 from hardneg.llm.untrusted import clean
 from hardneg.types import Indices
 
@@ -74,7 +74,7 @@ class Template:
 
     def __init__(self, tokenizer: Any, config: TemplateConfig | None = None) -> None:
         self.config = config or TemplateConfig()
-        self._prompts = Prompts(tokenizer)
+        self._prompts = PromptTokens(tokenizer)
         self._start, self._end = _frame(tokenizer)
 
     @property

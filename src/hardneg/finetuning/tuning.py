@@ -11,17 +11,17 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from hardneg.checkpoint import CheckpointFile
 from hardneg.config import Config
-from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError, HardnegError
-from hardneg.finetuning.checkpoint import Progressed, copied, load_checkpoint, put, save_checkpoint
+from hardneg.finetuning.checkpoint import TuningState, copy_tensors, load_tuning, put, save_tuning
 from hardneg.finetuning.contrastive import cached_backward, info_nce, information
-from hardneg.finetuning.inputs import Inputs, batch_of, lengths_of, tensor
-from hardneg.finetuning.model import Writer, checkpoint_layers, seeded
-from hardneg.finetuning.perceptron import AnyWriter
+from hardneg.finetuning.inputs import PairInputs, batch_of, lengths_of, tensor
+from hardneg.finetuning.model import HardNegativeEncoder, checkpoint_layers, seeded
+from hardneg.finetuning.perceptron import AnyEncoder
 from hardneg.finetuning.template import Template
 from hardneg.random import generator
-from hardneg.resuming import Resume
 from hardneg.types import Flags, Floats, Indices, Progress
 
 LEAST = 32
@@ -68,18 +68,18 @@ class TuningConfig(Config):
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedEncoder:
     """A tuned writer, put back to its best look, and how it got there.
 
     held_out: pair rows that were never tuned on, ascending, for whoever judges the vectors. tuned_on: those that were,
     ascending; further ones are neither. ledger: rows left out.
     """
 
-    writer: AnyWriter
-    progressed: Progressed
+    writer: AnyEncoder
+    progressed: TuningState
     held_out: Indices
     tuned_on: Indices
-    ledger: Ledger
+    row_report: RowReport
 
 
 class TuningDivergedError(HardnegError, ArithmeticError):
@@ -87,16 +87,16 @@ class TuningDivergedError(HardnegError, ArithmeticError):
 
 
 def tune(
-    writer: AnyWriter,
+    writer: AnyEncoder,
     template: Template,
-    inputs: Inputs,
+    inputs: PairInputs,
     labels: Floats,
     config: TuningConfig,
     *,
     sets: Indices | None = None,
-    resume: Resume | None = None,
+    resume: CheckpointFile | None = None,
     progress: Progress | None = None,
-) -> Tuned:
+) -> TunedEncoder:
     """Minimise Eq. 12 with AdamW until the held-out loss stops falling, and put the best look's weights back.
 
     labels: (pairs, size), MixGCF's hard negative of every pair row, of the size of an item's embedding; rows that are
@@ -111,15 +111,15 @@ def tune(
             "train pair, as long as an item's embedding; make them from this split and model"
         )
     usable = np.isfinite(labels).all(axis=1) & ~inputs.silent(template)
-    rows, held = parted(np.flatnonzero(usable), config)
+    rows, held = split_held_out(np.flatnonzero(usable), config)
     loop = _Loop(writer, template, inputs, labels, config, rows=rows, held=held, sets=sets)
     loop.run(resume, progress)
-    return Tuned(
-        writer.eval(), loop.progressed, np.sort(held), np.sort(rows), (*_left_out(usable), *inputs.ledger(template))
+    return TunedEncoder(
+        writer.eval(), loop.progressed, np.sort(held), np.sort(rows), (*_left_out(usable), *inputs.row_report(template))
     )
 
 
-def parted(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
+def split_held_out(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
     """Pair rows to tune on, and pair rows to look at, of those that have a label and say something; by the seed alone."""
     drawn = generator(config.seed, "tuning pairs").permutation(usable)[: config.pairs]
     n = max(min(math.ceil(config.held_out * len(drawn)), config.held_out_most), 2)
@@ -133,9 +133,9 @@ class _Loop:
 
     def __init__(
         self,
-        writer: AnyWriter,
+        writer: AnyEncoder,
         template: Template,
-        inputs: Inputs,
+        inputs: PairInputs,
         labels: Floats,
         config: TuningConfig,
         *,
@@ -160,13 +160,13 @@ class _Loop:
             part[at : at + self.per_batch] for part in looked_at for at in range(0, len(part), self.per_batch)
         ]
         self.steps = max(self.batches * config.epochs // config.accumulate, 1) if config.epochs else 0
-        self.progressed, self.best = Progressed(), copied(self.trained)
-        if config.gradient_checkpointing and isinstance(writer, Writer):
+        self.progressed, self.best = TuningState(), copy_tensors(self.trained)
+        if config.gradient_checkpointing and isinstance(writer, HardNegativeEncoder):
             checkpoint_layers(writer)
 
-    def run(self, resume: Resume | None, progress: Progress | None) -> None:
+    def run(self, resume: CheckpointFile | None, progress: Progress | None) -> None:
         """From the first look, or from the checkpoint, to the best weights."""
-        found = load_checkpoint(resume, self.trained, self.adam) if resume else None
+        found = load_tuning(resume, self.trained, self.adam) if resume else None
         if found:
             self.progressed, self.best = found
         else:
@@ -177,7 +177,7 @@ class _Loop:
             if step % self.config.look_every == 0 or step == self.steps:
                 self._look()
             if resume and (step % self.config.checkpoint_every == 0 or step == self.steps):
-                save_checkpoint(resume, self.progressed, self.trained, self.adam, self.best)
+                save_tuning(resume, self.progressed, self.trained, self.adam, self.best)
             if progress is not None:
                 progress(f"tuning (held-out loss {self.progressed.best_loss:.3f})", step, self.steps)
         put(self.trained, self.best)
@@ -248,7 +248,7 @@ class _Loop:
         progressed.looks_without_gain += 1
         if loss < progressed.best_loss:
             progressed.best_loss, progressed.best_step, progressed.looks_without_gain = loss, progressed.step, 0
-            self.best = copied(self.trained)
+            self.best = copy_tensors(self.trained)
 
 
 def _require_enough(rows: Indices, sets: Indices, config: TuningConfig) -> None:
@@ -274,9 +274,9 @@ def _batches(parts: list[Indices], size: int, rng: np.random.Generator) -> Indic
     return whole[0] if len(whole) == 1 else rng.permutation(np.concatenate(whole))
 
 
-def _left_out(usable: Flags) -> Ledger:
+def _left_out(usable: Flags) -> RowReport:
     rows = np.flatnonzero(~usable)
     if not len(rows):
         return ()
     reason = "have no finite label or say nothing, and are not tuned on"
-    return (Entry("labels of train pairs", reason, len(rows), f"pair row {rows[0]}", "make the labels again"),)
+    return (RowIssue("labels of train pairs", reason, len(rows), f"pair row {rows[0]}", "make the labels again"),)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
-from hardneg.llm.local.prompting import Prompts
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.prompting import PromptTokens
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address
 from hardneg.llm.remote.endpoint import Endpoint
@@ -40,11 +40,11 @@ def open_model(
     """
     address = address_of(name, key_variable)
     if address is None:
-        return LocalModel(source_of(name, device=device, four_bit=four_bit), batch_size=batch_size)
+        return LocalModel(model_source(name, device=device, four_bit=four_bit), batch_size=batch_size)
     found = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
     if not found:
         return Endpoint(address, capabilities=capabilities, concurrency=concurrency)
-    prompts = Prompts(Source(found).tokenizer())
+    prompts = PromptTokens(ModelSource(found).tokenizer())
 
     def count(request: Request) -> int:
         ids = prompts.ids(request.messages)
@@ -64,10 +64,10 @@ def address_of(name: str, key_variable: str = "") -> Address | None:
     return None
 
 
-def source_of(name: str, *, device: str = "cpu", four_bit: bool = False) -> Source:
+def model_source(name: str, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
     """The files of a model in this process: "hf:NAME", or a folder. Raises ConfigError for anything else."""
     if name.startswith("hf:") and len(name) > len("hf:"):
-        return Source(name.removeprefix("hf:"), device, four_bit)
+        return ModelSource(name.removeprefix("hf:"), device, four_bit)
     if not (Path(name) / "config.json").is_file():
         raise ConfigError(f"found {name!r}, expected the name of a language model: {FORMS}")
-    return Source(name, device, four_bit)
+    return ModelSource(name, device, four_bit)

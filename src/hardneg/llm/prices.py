@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import NonNegativeFloat
 
-from hardneg.config import Config, parse, read_yaml
+from hardneg.config import Config, parse_config, read_yaml
 from hardneg.errors import ConfigError
 
 MILLION = 1e6
@@ -75,5 +75,5 @@ def read_prices(path: Path) -> PriceList:
         raise ConfigError(f"{path}: {error.strerror}, expected a YAML list of prices; check the path") from None
     if repeated:
         raise ConfigError(f"{path}: {'; '.join(repeated)}")
-    prices: PriceList = parse(PriceList, values, where=str(path))
+    prices: PriceList = parse_config(PriceList, values, where=str(path))
     return prices

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hardneg.llm.engine.asking import ask
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.store import Store
-from hardneg.llm.engine.tally import Tally
+from hardneg.llm.engine.scheduler import ask
+from hardneg.llm.engine.store import ReplyStore
+from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import ChatModel
-from hardneg.llm.tasks import Answer, Task
+from hardneg.llm.tasks import Task, TaskAnswer
 
 T = TypeVar("T")
 SUMMED = (
@@ -38,18 +38,18 @@ class Session:
     """
 
     model: ChatModel
-    store: Store
+    store: ReplyStore
     config: EngineConfig = field(default_factory=EngineConfig)
     price: Price | None = None
-    watch: Callable[[str, Tally], None] | None = None
-    whole: Tally = field(default_factory=Tally)
+    watch: Callable[[str, UsageStats], None] | None = None
+    whole: UsageStats = field(default_factory=UsageStats)
     doing: str = "asking"
 
-    def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[Answer[T]]:
+    def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
         """Yield an answer for every task; raises what `ask` raises."""
-        last = Tally()
+        last = UsageStats()
 
-        def see(tally: Tally) -> None:
+        def see(tally: UsageStats) -> None:
             nonlocal last
             last = tally
             if self.watch is not None:
@@ -90,7 +90,7 @@ class Session:
         )
 
 
-def _sum(a: Tally, b: Tally) -> Tally:
+def _sum(a: UsageStats, b: UsageStats) -> UsageStats:
     money = None if a.money is None and b.money is None else (a.money or 0.0) + (b.money or 0.0)
     counts = {name: getattr(a, name) + getattr(b, name) for name in SUMMED}
-    return Tally(**counts, money=money, seconds=a.seconds + b.seconds)
+    return UsageStats(**counts, money=money, seconds=a.seconds + b.seconds)

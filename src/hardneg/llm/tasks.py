@@ -29,7 +29,7 @@ class Task(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class TaskAnswer(Generic[T]):
     """What became of a task: a value, or None with the reason; reply: the last one; asked: calls made for it now."""
 
     row: int

@@ -1,10 +1,10 @@
 """Backbones, propagation and losses."""
 
 from hardneg.models.anchor import Anchor, AnchorConfig, anchor_at, start_at
-from hardneg.models.config import MODELS, Backbone, LightGCNConfig, MFConfig, ModelConfig
-from hardneg.models.lightgcn import LightGCN
+from hardneg.models.config import MF, MODELS, Backbone, LightGCN, ModelConfig
+from hardneg.models.lightgcn import LightGCNModel
 from hardneg.models.losses import bpr, bpr_of_rows, l2
-from hardneg.models.mf import MF
+from hardneg.models.mf import MFModel
 
 __all__ = [
     "MF",
@@ -13,8 +13,8 @@ __all__ = [
     "AnchorConfig",
     "Backbone",
     "LightGCN",
-    "LightGCNConfig",
-    "MFConfig",
+    "LightGCNModel",
+    "MFModel",
     "ModelConfig",
     "anchor_at",
     "bpr",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
-from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError
 from hardneg.types import Flags, Floats
 
@@ -46,13 +46,13 @@ class Anchor:
         return np.asarray(np.isfinite(self.places).all(axis=1))
 
     @property
-    def ledger(self) -> Ledger:
+    def row_report(self) -> RowReport:
         """Items without text, counted."""
         rows = np.flatnonzero(~self.known)
         if not len(rows):
             return ()
         reason = "have no text vector: they start as usual and are not anchored"
-        return (Entry("items", reason, len(rows), f"item {rows[0]}", "import an item table with their texts"),)
+        return (RowIssue("items", reason, len(rows), f"item {rows[0]}", "import an item table with their texts"),)
 
 
 def anchor_at(texts: Floats, config: AnchorConfig) -> Anchor:

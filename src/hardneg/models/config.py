@@ -10,9 +10,9 @@ from torch import nn
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.models.graph import Storage
-from hardneg.models.lightgcn import LightGCN
-from hardneg.models.mf import MF
-from hardneg.types import Embeddings, Pooling, Wanted
+from hardneg.models.lightgcn import LightGCNModel
+from hardneg.models.mf import MFModel
+from hardneg.types import Embeddings, Pooling, RequiredRows
 
 
 class Backbone(Protocol):
@@ -20,12 +20,12 @@ class Backbone(Protocol):
 
     final_size: int
 
-    def __call__(self, wanted: Wanted | None = None) -> Embeddings:
+    def __call__(self, wanted: RequiredRows | None = None) -> Embeddings:
         """Compute the hop tables from the trained ones; of the last hop and the pooled tables the wanted rows suffice."""
         ...
 
 
-class MFConfig(Config):
+class MF(Config):
     """Matrix factorisation."""
 
     kind: Literal["mf"] = "mf"
@@ -33,10 +33,10 @@ class MFConfig(Config):
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
         """Build the model with its start drawn from the seed."""
-        return MF(train, embedding_size=self.embedding_size, seed=seed)
+        return MFModel(train, embedding_size=self.embedding_size, seed=seed)
 
 
-class LightGCNConfig(Config):
+class LightGCN(Config):
     """LightGCN."""
 
     kind: Literal["lightgcn"] = "lightgcn"
@@ -49,8 +49,8 @@ class LightGCNConfig(Config):
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
         """Build the model with its start drawn from the seed."""
-        return LightGCN(train, **self.model_dump(exclude={"kind"}), seed=seed)
+        return LightGCNModel(train, **self.model_dump(exclude={"kind"}), seed=seed)
 
 
-ModelConfig = Annotated[MFConfig | LightGCNConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[MF | LightGCN, Field(discriminator="kind")]
 MODELS = ("mf", "lightgcn")

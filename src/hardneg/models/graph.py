@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
-from hardneg.models import fastest
+from hardneg.models import kernel_selection
 from hardneg.models.intrinsics import AHEAD
 from hardneg.models.kernels import LARGEST, products, to_half
 from hardneg.types import Floats, Indices
@@ -30,7 +30,7 @@ NO_ROWS = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTable:
     """A table (rows, size) that a product will gather from: in 32 bits, or in 16 where these are gathered.
 
     halves: the bits of numbers x scale in float16, or None; where there are some, the numbers may have been left out.
@@ -49,14 +49,14 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Some:
+class RowSubset:
     """Some rows of one side: which (ascending), and their places among all (n,), -1 for the others."""
 
     rows: Indices
     places: NDArray[np.int32]
 
     @classmethod
-    def of(cls, rows: Indices, n: int) -> Some:
+    def of(cls, rows: Indices, n: int) -> RowSubset:
         """Number them."""
         places = np.full(n, -1, np.int32)
         places[rows] = np.arange(len(rows), dtype=np.int32)
@@ -67,7 +67,7 @@ class Some:
 class Pool:
     """A table that products add to while they have a row at hand: pooled (some, size) += share x row, for some rows."""
 
-    some: Some
+    some: RowSubset
     pooled: Floats
     share: float
 
@@ -86,14 +86,14 @@ class Graph(nn.Module):
     """Propagation's one interface: products with the graph, forward and (it is symmetric) backward.
 
     users: the side whose rows are users, which multiplies a table of items; items: the other. On the CPU either compiled
-    code of our own or torch's compressed rows (MKL); `hardneg.models.fastest` chooses. On CUDA torch's.
+    code of our own or torch's compressed rows (MKL); `hardneg.models.kernel_selection` chooses. On CUDA torch's.
     """
 
     def __init__(self, train: Interactions, *, storage: Storage = "float32") -> None:
         super().__init__()
         matrix = normalised_adjacency(train)
         self.storage = storage
-        self.users, self.items = Side(matrix), Side(csr_array(matrix.T))
+        self.users, self.items = GraphSide(matrix), GraphSide(csr_array(matrix.T))
 
     def kernel(self, device: torch.device) -> str:
         """Who multiplies there: numba (our own), mkl or cuda (torch)."""
@@ -103,11 +103,11 @@ class Graph(nn.Module):
 
     def own(self, device: torch.device) -> bool:
         """Does our own kernel multiply there? It alone stores in 16 bits, computes some rows, and pools on the way."""
-        return device.type == "cpu" and (self.storage == "float16" or fastest.kernel() == "numba")
+        return device.type == "cpu" and (self.storage == "float16" or kernel_selection.kernel() == "numba")
 
-    def store(self, numbers: Floats) -> Stored:
+    def store(self, numbers: Floats) -> StoredTable:
         """Make a table ready for products of our own kernel."""
-        return Stored(numbers, *to_half(numbers)) if self.storage == "float16" else Stored(numbers)
+        return StoredTable(numbers, *to_half(numbers)) if self.storage == "float16" else StoredTable(numbers)
 
     def hop(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """One whole hop by whoever multiplies there: (n_users, size), (n_items, size) -> the same."""
@@ -127,10 +127,10 @@ class Graph(nn.Module):
         return self.users.compressed(users.device) @ items, self.items.compressed(users.device) @ users
 
 
-NO_POOL = Pool(Some(np.empty(0, np.int64), np.empty(0, np.int32)), NO_ROWS, 0.0)
+NO_POOL = Pool(RowSubset(np.empty(0, np.int64), np.empty(0, np.int32)), NO_ROWS, 0.0)
 
 
-class Side(nn.Module):
+class GraphSide(nn.Module):
     """One direction of the graph as a matrix in compressed rows."""
 
     starts: Tensor
@@ -150,8 +150,8 @@ class Side(nn.Module):
         self._torch: Tensor | None = None
 
     def product(
-        self, table: Stored, rows: Indices | None = None, *, keep: Keep = "numbers", pool: Pool = NO_POOL
-    ) -> Stored:
+        self, table: StoredTable, rows: Indices | None = None, *, keep: Keep = "numbers", pool: Pool = NO_POOL
+    ) -> StoredTable:
         """(columns, size) -> (rows, size), every row the weighted sum over its neighbours.
 
         rows: of these alone; the others are not computed and begin with NaN, so that whoever reads one finds out. In 16
@@ -161,7 +161,7 @@ class Side(nn.Module):
         """
         if table.halves is not None and keep in ("stored", "both") and table.lowered * self.growth > RANGE:
             numbers = self.product(table, rows, pool=pool).numbers
-            return Stored(numbers, *to_half(numbers))
+            return StoredTable(numbers, *to_half(numbers))
         halving, shape = table.halves is not None, (self.shape[0], table.size)
         has_numbers = keep in ("numbers", "both") or (keep == "stored" and not halving)
         numbers = np.empty(shape if has_numbers else (0, table.size), np.float32)
@@ -173,7 +173,7 @@ class Side(nn.Module):
         sparse = self.starts.numpy(), self.neighbours.numpy(), self.weights.numpy()
         gathered = table.numbers if table.halves is None else table.halves
         in_chunks(products, len(chosen), chosen, *sparse, gathered, 1 / table.scale, numbers, halves, scale, *pooling)
-        return Stored(numbers, halves, scale, table.lowered * self.growth) if len(halves) else Stored(numbers)
+        return StoredTable(numbers, halves, scale, table.lowered * self.growth) if len(halves) else StoredTable(numbers)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without torch's copy of the matrix, which cannot be copied and is made again when needed."""

@@ -12,7 +12,7 @@ from hardneg.compiled import compiled, fetch, reordering
 from hardneg.models.intrinsics import LANES, add_16, as_number, keep_half, sum_16, sum_64, to_half_bits
 from hardneg.types import Floats, Indices
 
-Table = NDArray[Any]
+TableArray = NDArray[Any]
 """(rows, size) float32, or the bits of float16 as uint16; C-contiguous."""
 SOON = 8
 """Rows between the one at hand and the one that is fetched, where rows are taken one by one."""
@@ -26,16 +26,16 @@ def products(  # noqa: C901 - a call a row would cost as much as the row
     end: int,
     chosen: Indices,
     starts: Indices,
-    near: Table,
+    near: TableArray,
     weights: Floats,
-    table: Table,
+    table: TableArray,
     scale: float,
     out: Floats,
-    halves: Table,
+    halves: TableArray,
     half_scale: float,
     pooled: Floats,
     share: float,
-    places: Table,
+    places: TableArray,
 ) -> None:
     """out[r] = scale x sum of the weighted table rows of r's neighbours, for every r of chosen[begin:end].
 
@@ -86,13 +86,13 @@ def _largest_bits(numbers: NDArray[np.uint32]) -> int:
 
 
 @compiled
-def _store_halves(numbers: Floats, scale: float, out: Table) -> None:
+def _store_halves(numbers: Floats, scale: float, out: TableArray) -> None:
     factor = np.float32(scale)
     for i in range(len(numbers)):
         out[i] = to_half_bits(numbers[i] * factor)
 
 
-def to_half(table: Floats) -> tuple[Table, float]:
+def to_half(table: Floats) -> tuple[TableArray, float]:
     """(rows, size) float32 -> the bits of table x scale as float16, and the scale, a power of two.
 
     Scaled so that the largest number lies in [2^13, 2^14), gradients as small as they come keep their 11 bits.
@@ -107,7 +107,7 @@ def to_half(table: Floats) -> tuple[Table, float]:
 
 
 @compiled
-def _fetch_row(flat: Table, start: int, size: int) -> None:
+def _fetch_row(flat: TableArray, start: int, size: int) -> None:
     for line in range(start, start + size, LANES):
         fetch(flat, line)
 
@@ -135,7 +135,7 @@ def take_rows(table: Floats, chosen: Indices, weight: float, out: Floats) -> Non
 
 
 @compiled
-def put_rows(table: Table, chosen: Indices, rows: Table) -> None:
+def put_rows(table: TableArray, chosen: Indices, rows: TableArray) -> None:
     """table[chosen[i]] = rows[i]."""
     for i in range(len(chosen)):
         row = chosen[i]

@@ -8,10 +8,10 @@ from hardneg.data.interactions import Interactions
 from hardneg.models.graph import Graph, Storage
 from hardneg.models.propagation import propagate
 from hardneg.models.tables import xavier
-from hardneg.types import Embeddings, Pooling, Wanted
+from hardneg.types import Embeddings, Pooling, RequiredRows
 
 
-class LightGCN(nn.Module):
+class LightGCNModel(nn.Module):
     """E^(l+1) = D^-1/2 A D^-1/2 E^(l); the final embedding is the mean of hops 0..hops (eq. 3 and 4 there).
 
     The graph holds observed train pairs alone. Every trained number is in the two hop-0 tables.
@@ -34,6 +34,6 @@ class LightGCN(nn.Module):
         self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
         self.graph = Graph(train, storage=storage)
 
-    def forward(self, wanted: Wanted | None = None) -> Embeddings:
+    def forward(self, wanted: RequiredRows | None = None) -> Embeddings:
         """Propagate; hop tables are users (n_users, size) and items (n_items, size), hops + 1 of each."""
         return propagate(self.graph, self.users, self.items, hops=self.hops, pooling=self.pooling, wanted=wanted)

@@ -6,10 +6,10 @@ from torch import nn
 
 from hardneg.data.interactions import Interactions
 from hardneg.models.tables import xavier
-from hardneg.types import Embeddings, Wanted
+from hardneg.types import Embeddings, RequiredRows
 
 
-class MF(nn.Module):
+class MFModel(nn.Module):
     """A backbone with hop 0 alone."""
 
     def __init__(self, train: Interactions, *, embedding_size: int = 64, seed: int = 0) -> None:
@@ -18,6 +18,6 @@ class MF(nn.Module):
         self.users = xavier(train.n_users, embedding_size, seed=seed, purpose="users")
         self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
 
-    def forward(self, wanted: Wanted | None = None) -> Embeddings:  # noqa: ARG002 - there is nothing to leave out
+    def forward(self, wanted: RequiredRows | None = None) -> Embeddings:  # noqa: ARG002 - there is nothing to leave out
         """Return the tables: users (n_users, size), items (n_items, size)."""
         return Embeddings((self.users,), (self.items,), pooling="mean")

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hardneg.errors import DataError
-from hardneg.models.graph import NO_POOL, Graph, Keep, Pool, Side, Some, Stored
+from hardneg.models.graph import NO_POOL, Graph, GraphSide, Keep, Pool, RowSubset, StoredTable
 from hardneg.models.kernels import add_rows, put_rows, take_rows
-from hardneg.types import Embeddings, Indices, Pooling, Wanted, pool
+from hardneg.types import Embeddings, Indices, Pooling, RequiredRows, pool
 
 
 def propagate(
-    graph: Graph, users: Tensor, items: Tensor, *, hops: int, pooling: Pooling, wanted: Wanted | None = None
+    graph: Graph, users: Tensor, items: Tensor, *, hops: int, pooling: Pooling, wanted: RequiredRows | None = None
 ) -> Embeddings:
     """E^(l+1) = graph x E^(l), l < hops, hop 0 being users (n_users, size) and items (n_items, size).
 
@@ -40,7 +40,7 @@ class _Propagate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, users: Tensor, items: Tensor
+        ctx: Any, graph: Graph, hops: int, pooling: Pooling, wanted: RequiredRows | None, users: Tensor, items: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.graph, ctx.hops, ctx.pooling, ctx.takes_sparse = graph, hops, pooling, True
         ctx.tables = (users.detach().contiguous(), items.detach().contiguous())
@@ -67,7 +67,7 @@ def _plain_hops(
     graph: Graph,
     hops: int,
     pooling: Pooling,
-    wanted: Wanted | None,  # noqa: ARG001 - torch multiplies all rows
+    wanted: RequiredRows | None,  # noqa: ARG001 - torch multiplies all rows
     users: Tensor,
     items: Tensor,
 ) -> Hops:
@@ -79,7 +79,9 @@ def _plain_hops(
     return user_hops[1:], item_hops[1:], (pool(tuple(user_hops), pooling), pool(tuple(item_hops), pooling))
 
 
-def _own_hops(graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, users: Tensor, items: Tensor) -> Hops:
+def _own_hops(
+    graph: Graph, hops: int, pooling: Pooling, wanted: RequiredRows | None, users: Tensor, items: Tensor
+) -> Hops:
     of_users, of_items, reads = (None, None, "both") if wanted is None else (wanted.users, wanted.items, wanted.hops)
     user_side = _Side(graph.users, users, of_users, pooling, hops)
     item_side = _Side(graph.items, items, of_items, pooling, hops)
@@ -96,16 +98,16 @@ def _own_hops(graph: Graph, hops: int, pooling: Pooling, wanted: Wanted | None, 
 class _Side:
     """Users or items on their way over the hops."""
 
-    def __init__(self, side: Side, start: Tensor, wanted: Indices | None, pooling: Pooling, hops: int) -> None:
+    def __init__(self, side: GraphSide, start: Tensor, wanted: Indices | None, pooling: Pooling, hops: int) -> None:
         self.side, self.wanted, self.pooling = side, wanted, pooling
         self.tables, self.pool = [start], NO_POOL
         if pooling != "concat":
             rows = np.arange(len(start)) if wanted is None else wanted
             pooled, share = np.empty((len(rows), start.shape[1]), np.float32), _weight(pooling, hops)
             take_rows(start.numpy(), rows, share, pooled)
-            self.pool = Pool(Some.of(rows, len(start)), pooled, share)
+            self.pool = Pool(RowSubset.of(rows, len(start)), pooled, share)
 
-    def hop(self, table: Stored, keep: Keep, last: bool) -> Stored:
+    def hop(self, table: StoredTable, keep: Keep, last: bool) -> StoredTable:
         """Sum over the neighbours' table of the hop before."""
         made = self.side.product(table, self.wanted if last else None, keep=keep, pool=self.pool)
         self.tables.append(torch.from_numpy(made.numbers) if keep in ("numbers", "both") else self.tables[0][:0])

@@ -10,18 +10,18 @@ from hardneg.data import noise as noises
 from hardneg.data import simulate as simulation
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
-from hardneg.data.noise import NoiseConfig, Noisy, disturb
+from hardneg.data.noise import NoiseConfig, NoisySplit
 from hardneg.data.split import Split
-from hardneg.data.splitting import SplitConfig, make_split
+from hardneg.data.splitters import SplitConfig, make_split
 from hardneg.data.truth import Truth
 from hardneg.errors import ConfigError
-from hardneg.pipeline.origins import dataset_of
+from hardneg.pipeline.provenance import dataset_of
 
 
 def simulate(out: Path, config: simulation.SimulationConfig) -> None:
     """Simulate a store into a dataset folder."""
-    if not artifacts.finished(out, artifacts.key_of(datasets.KIND, config.model_dump(), {})):
-        simulation.write(out, config)
+    if not artifacts.is_finished(out, artifacts.artifact_key(datasets.KIND, config.model_dump(), {})):
+        simulation.write_simulated(out, config)
 
 
 def split(dataset: Path, out: Path, config: SplitConfig) -> Split:
@@ -29,12 +29,12 @@ def split(dataset: Path, out: Path, config: SplitConfig) -> Split:
     files = ("interactions.parquet", "items.parquet")
     inputs = {"dataset": artifacts.folder_hash(dataset, files)}
     settings = config.model_dump(mode="json")
-    if not artifacts.finished(out, artifacts.key_of(splits.KIND, settings, inputs)):
-        splits.write(out, make_split(datasets.read(dataset), config), config=settings, inputs=inputs)
-    return splits.read(out)
+    if not artifacts.is_finished(out, artifacts.artifact_key(splits.KIND, settings, inputs)):
+        splits.write_split(out, make_split(datasets.read_dataset(dataset), config), config=settings, inputs=inputs)
+    return splits.read_split(out)
 
 
-def noise(split_folder: Path, out: Path, config: NoiseConfig) -> Noisy:
+def add_noise(split_folder: Path, out: Path, config: NoiseConfig) -> NoisySplit:
     """Make a split folder whose train pairs hold false positives and lack true ones; what these are stands beside.
 
     Raises ConfigError where the split has noise already, of which the record would be lost, or does not say which
@@ -46,12 +46,12 @@ def noise(split_folder: Path, out: Path, config: NoiseConfig) -> Noisy:
         )
     inputs = {"split": artifacts.folder_hash(split_folder), "dataset": dataset_of(split_folder)}
     settings = {"noise": config.model_dump(mode="json")}
-    if not artifacts.finished(out, artifacts.key_of(splits.KIND, settings, inputs)):
-        made = disturb(splits.read(split_folder), config)
-        splits.write(out, made.split, config=settings, inputs=inputs, more={noises.NAME: made.noise.table()})
-    return Noisy(splits.read(out), noises.read(out))
+    if not artifacts.is_finished(out, artifacts.artifact_key(splits.KIND, settings, inputs)):
+        made = noises.add_noise(splits.read_split(split_folder), config)
+        splits.write_split(out, made.split, config=settings, inputs=inputs, more={noises.NAME: made.noise.table()})
+    return NoisySplit(splits.read_split(out), noises.read_noise(out))
 
 
 def truth_of(dataset: Path, split_folder: Path) -> Truth:
     """The truth of a simulated dataset, in the numbering of its split."""
-    return truths.read(dataset).numbered_as(splits.read(split_folder).vocabulary)
+    return truths.read_truth(dataset).numbered_as(splits.read_split(split_folder).vocabulary)

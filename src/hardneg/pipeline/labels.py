@@ -13,18 +13,19 @@ from safetensors.torch import load_file
 from torch import nn
 
 from hardneg import artifacts
-from hardneg.config import parse, read_yaml
+from hardneg.config import parse_config, read_yaml
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
 from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.alignment import procrustes, turned
-from hardneg.models import LightGCN
-from hardneg.negatives import LabelOptions, MixGCF, labels
-from hardneg.pipeline.origins import chosen_by, hash_of_same_split
-from hardneg.pipeline.places import text_places
+from hardneg.finetuning.alignment import procrustes, rotated
+from hardneg.mining import LabelOptions, labels
+from hardneg.models import LightGCNModel
+from hardneg.pipeline.provenance import chosen_by, hash_of_same_split
+from hardneg.pipeline.text_projection import text_projection
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
-from hardneg.text import encoded
+from hardneg.sampling import MixGCF
+from hardneg.text import text_vectors
 from hardneg.types import Embeddings, Floats, Progress
 
 TRAINED = ("config.yaml", "model.safetensors")
@@ -33,7 +34,7 @@ TOLERANCE = 1e-3
 """Largest difference, as a share of a table's largest number, between tables made again and those that the run stored."""
 
 
-def label(
+def draw_label_folder(
     split_folder: Path,
     run_folder: Path,
     out: Path,
@@ -46,23 +47,23 @@ def label(
     """Make labels for every train pair from a run whose sampler was mixgcf, trained on this split; a labels folder.
 
     onto: a vectors folder of this split. Labels and tables are then turned alike (Procrustes), so that items come to lie
-    as near as they can to their texts' places (`text_places`, map_seed), which are the same in all sets of data.
+    as near as they can to their texts' places (`text_projection`, map_seed), which are the same in all sets of data.
     Raises ConfigError for a run of another split or sampler, DataError where the run's files do not fit each other.
     """
     config = _mixgcf_run(run_folder, split_folder)
     inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
+        "training data": splits.training_data_hash(split_folder),
         "run": artifacts.folder_hash(run_folder, TRAINED),  # not the whole folder: it may hold an evaluation
     }
     mixgcf = config.sampler
     assert isinstance(mixgcf, MixGCF)
     settings: dict[str, Any] = {"mixgcf": mixgcf.model_dump(mode="json"), **options.model_dump(mode="json")}
     if onto is not None:
-        inputs["onto"] = hash_of_same_split(onto, encoded.KIND, split_folder)
+        inputs["onto"] = hash_of_same_split(onto, text_vectors.KIND, split_folder)
         settings["map seed"] = map_seed
-    if artifacts.finished(out, artifacts.key_of(labels.KIND, settings, inputs)):
+    if artifacts.is_finished(out, artifacts.artifact_key(labels.KIND, settings, inputs)):
         return
-    data = splits.read(split_folder)
+    data = splits.read_split(split_folder)
     model = rebuild(run_folder, config, data.train)
     embeddings = _tables(model, run_folder)
     drawn = labels.draw_labels(embeddings, data.train, mixgcf, options, progress=progress)
@@ -70,15 +71,15 @@ def label(
     notes: dict[str, Any] = {"pairs": len(data.train), **chosen_by(split_folder)}
     notes |= labels.likeness(drawn.vectors, items, data.train)
     if onto is not None:
-        places = text_places(onto, len(items), items.shape[1], seed=map_seed)
+        places = text_projection(onto, len(items), items.shape[1], seed=map_seed)
         drawn, embeddings = _turned(drawn, embeddings, procrustes(items, places))
         notes["items without a text, turned with the others"] = int(np.isnan(places[:, 0]).sum())
         notes["cosine of items with their texts before"] = mean_cosine(items, places)
         notes["cosine of items with their texts"] = mean_cosine(embeddings.final_items.numpy(), places)
-    if isinstance(model, LightGCN):
+    if isinstance(model, LightGCNModel):
         notes["graph kernel"] = model.graph.kernel(torch.device("cpu"))  # another kernel, other last bits
     sources = labels.tabulate_sources(drawn, data.train, data.vocabulary)
-    labels.write(out, drawn, embeddings, sources, config=settings, inputs=inputs, notes=notes)
+    labels.write_labels(out, drawn, embeddings, sources, config=settings, inputs=inputs, notes=notes)
 
 
 def made_by(
@@ -89,27 +90,27 @@ def made_by(
     Raises ConfigError where the labels come from another run, or were turned after they were drawn.
     """
     config = _mixgcf_run(run_folder, split_folder)
-    manifest = artifacts.manifest_of(label_folder, labels.KIND)
-    if manifest["made_from"]["run"] != artifacts.folder_hash(run_folder, TRAINED):
+    manifest = artifacts.read_manifest(label_folder, labels.KIND)
+    if manifest["inputs"]["run"] != artifacts.folder_hash(run_folder, TRAINED):
         raise ConfigError(f"{label_folder} was not made from {run_folder}; give the run that these labels come from")
-    if "onto" in manifest["made_from"] or "turned at random" in manifest["config"]:
+    if "onto" in manifest["inputs"] or "turned at random" in manifest["config"]:
         raise ConfigError(
             f"{label_folder} was turned after it was drawn (onto texts, or at random), so that further draws lie "
             "elsewhere; give labels made without --onto, or leave the run out"
         )
     assert isinstance(config.sampler, MixGCF)
     said = {name: value for name, value in manifest["config"].items() if name != "mixgcf"}
-    options: LabelOptions = parse(LabelOptions, said, where=str(label_folder / artifacts.MANIFEST))
+    options: LabelOptions = parse_config(LabelOptions, said, where=str(label_folder / artifacts.MANIFEST))
     return _tables(rebuild(run_folder, config, train), run_folder), config.sampler, options
 
 
 def _mixgcf_run(run_folder: Path, split_folder: Path) -> RunConfig:
     """The settings of a run, once it is sure that it is one of MixGCF on this split."""
-    made_from = artifacts.manifest_of(run_folder, RUN)["made_from"]
+    made_from = artifacts.read_manifest(run_folder, RUN)["inputs"]
     if any(made_from.get(name) != found for name, found in run_inputs(split_folder, None).items()):
         raise ConfigError(f"{run_folder} was not trained on {split_folder}; give a run that was trained on this split")
     values, _ = read_yaml(run_folder / "config.yaml")
-    config: RunConfig = parse(RunConfig, values, where=str(run_folder / "config.yaml"))
+    config: RunConfig = parse_config(RunConfig, values, where=str(run_folder / "config.yaml"))
     if not isinstance(config.sampler, MixGCF):
         raise ConfigError(
             f"{run_folder} was trained with sampler {config.sampler.kind!r}, expected 'mixgcf', whose negatives "
@@ -149,10 +150,10 @@ def _tables(model: nn.Module, run_folder: Path) -> Embeddings:
     return Embeddings(users, items, embeddings.pooling, (made["users"], made["items"]))
 
 
-def _turned(drawn: labels.Drawn, embeddings: Embeddings, rotation: Floats) -> tuple[labels.Drawn, Embeddings]:
+def _turned(drawn: labels.LabelDraws, embeddings: Embeddings, rotation: Floats) -> tuple[labels.LabelDraws, Embeddings]:
     """Labels and pooled tables after one rotation."""
-    made = replace(drawn, vectors=turned(drawn.vectors, rotation), each=turned(drawn.each, rotation))
+    made = replace(drawn, vectors=rotated(drawn.vectors, rotation), each=rotated(drawn.each, rotation))
     users, items = (
-        torch.from_numpy(turned(table.numpy(), rotation)) for table in (embeddings.final_users, embeddings.final_items)
+        torch.from_numpy(rotated(table.numpy(), rotation)) for table in (embeddings.final_users, embeddings.final_items)
     )
     return made, Embeddings((users,), (items,), "mean")

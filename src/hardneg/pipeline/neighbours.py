@@ -9,9 +9,10 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.negatives import Neighbours, neighbours
-from hardneg.negatives.neighbours import By
+from hardneg.mining import neighbours
 from hardneg.random import generator
+from hardneg.sampling import ItemNeighbours, item_neighbours
+from hardneg.sampling.item_neighbours import NeighbourSource
 from hardneg.text import TextEncoder, item_texts
 from hardneg.types import Progress
 
@@ -19,7 +20,7 @@ from hardneg.types import Progress
 def find_neighbours(
     split_folder: Path,
     out: Path,
-    by: By,
+    by: NeighbourSource,
     *,
     k: int = 10,
     encoder: TextEncoder | None = None,
@@ -31,20 +32,20 @@ def find_neighbours(
     encoder: of item texts, needed by "text" alone. seed: of "random" alone.
     """
     settings: dict[str, Any] = {"by": by, "k": k} | ({"seed": seed} if by == "random" else {})
-    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
+    inputs = {"training data": splits.training_data_hash(split_folder)}
     if by == "text":
         if encoder is None:
             raise ConfigError("found no encoder, expected one for neighbours by text; give an encoder")
         settings["encoder"], inputs["encoder"] = encoder.name, encoder.identity
-    if artifacts.finished(out, artifacts.key_of(neighbours.KIND, settings, inputs)):
+    if artifacts.is_finished(out, artifacts.artifact_key(item_neighbours.KIND, settings, inputs)):
         return
-    found = _found(splits.read(split_folder), by, k, encoder, seed, progress)
-    neighbours.write(out, found, config=settings, inputs=inputs)
+    found = _found(splits.read_split(split_folder), by, k, encoder, seed, progress)
+    item_neighbours.write_neighbours(out, found, config=settings, inputs=inputs)
 
 
 def _found(
-    data: Split, by: By, k: int, encoder: TextEncoder | None, seed: int, progress: Progress | None
-) -> Neighbours:
+    data: Split, by: NeighbourSource, k: int, encoder: TextEncoder | None, seed: int, progress: Progress | None
+) -> ItemNeighbours:
     if by == "co-occurrence":
         return neighbours.by_co_occurrence(data.train, k)
     if by == "random":

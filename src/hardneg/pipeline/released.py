@@ -9,11 +9,11 @@ from typing import Any
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.evaluation import evaluate, inner_product
+from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.evaluation.released import PROTOCOL, WARNING, ReleasedMask, released_mask
-from hardneg.negatives import suspects
-from hardneg.pipeline.origins import hash_of_same_split
-from hardneg.pipeline.serving import METRICS, read_run, require_split_of, write_evaluation
+from hardneg.judging import suspects
+from hardneg.pipeline.inference import METRICS, read_run, require_split_of, write_evaluation
+from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.training import RUN
 
 RELEASED = f"evaluation-{PROTOCOL}"
@@ -43,13 +43,13 @@ def evaluate_released(
     require_split_of(run_folder, split_folder)
     out, threshold = run_folder / RELEASED, _threshold(run_folder, threshold)
     settings, inputs = _described(run_folder, split_folder, suspects_folder, metrics, threshold)
-    if artifacts.key_at(out) == artifacts.key_of(KIND, settings, inputs):
+    if artifacts.key_at(out) == artifacts.artifact_key(KIND, settings, inputs):
         return out
     shutil.rmtree(out, ignore_errors=True)  # other depths or suspects: cheap, and made from the run alone
-    run, data = read_run(run_folder), splits.read(split_folder)
-    added = suspects.read(suspects_folder, data).above(threshold).pairs(data.train)
+    run, data = read_run(run_folder), splits.read_split(split_folder)
+    added = suspects.read_suspects(suspects_folder, data).above(threshold).pairs(data.train)
     mask = released_mask(run.seen, added, data.valid, data.test)
-    found = evaluate(inner_product(run.embeddings, shortlist=shortlist), data.test, mask.pairs, metrics=metrics)
+    found = evaluate_scores(inner_product(run.embeddings, shortlist=shortlist), data.test, mask.pairs, metrics=metrics)
     with artifacts.writing(out, KIND, settings, inputs, _notes(mask)) as folder:
         write_evaluation(folder, found, run.vocabulary, part=PART)
     return out
@@ -66,14 +66,14 @@ def evaluated_released(
     """True where `evaluate_released` would find its work done."""
     chosen = _threshold(run_folder, threshold)
     settings, inputs = _described(run_folder, split_folder, suspects_folder, metrics, chosen)
-    return artifacts.key_at(run_folder / RELEASED) == artifacts.key_of(KIND, settings, inputs)
+    return artifacts.key_at(run_folder / RELEASED) == artifacts.artifact_key(KIND, settings, inputs)
 
 
 def _threshold(run_folder: Path, given: float | None) -> float:
     """The one given; else from which probability on the run's own suspects counted."""
     if given is not None:
         return given
-    used = artifacts.manifest_of(run_folder, RUN)["config"].get("suspects") or {}
+    used = artifacts.read_manifest(run_folder, RUN)["config"].get("suspects") or {}
     return float(used.get("threshold", suspects.THRESHOLD))
 
 

@@ -14,28 +14,27 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hardneg import api, artifacts
+from hardneg.checkpoint import NAME as CHECKPOINT
+from hardneg.checkpoint import CheckpointFile
 from hardneg.config import Config, later, write_yaml
 from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
 from hardneg.data.interactions import Interactions
-from hardneg.data.ledger import as_notes
+from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
-from hardneg.diagnostics import Examples, ServedFalseNegatives
+from hardneg.diagnostics import Examples, SampledFalseNegatives
 from hardneg.errors import ConfigError
-from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNConfig, ModelConfig, anchor_at, start_at
-from hardneg.negatives import Mined, Neighbours, SamplerConfig, Uniform, given
-from hardneg.negatives.views import in_views
+from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNModel, ModelConfig, anchor_at, start_at
 from hardneg.pipeline.costs import Needed, needed_by
-from hardneg.pipeline.origins import hash_of_same_split
-from hardneg.pipeline.places import text_places
-from hardneg.pipeline.suspects import SuspectsUse, inputs_of, require_both, use
-from hardneg.resuming import NAME as CHECKPOINT
-from hardneg.resuming import Resume
-from hardneg.text import encoded
+from hardneg.pipeline.provenance import hash_of_same_split
+from hardneg.pipeline.suspect_use import SuspectsUse, require_both, suspect_inputs, use
+from hardneg.pipeline.text_projection import text_projection
+from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, sampler_inputs
+from hardneg.sampling.tree_similarity import tree_weights
+from hardneg.text import text_vectors
 from hardneg.training import FitConfig, Fitted, Watch
-from hardneg.trees import Trees
-from hardneg.trees import folder as trees_folder
+from hardneg.trees import Trees, trees_folder
 from hardneg.types import Embeddings, Observer
 
 RUN = "run"
@@ -46,7 +45,7 @@ SHOWN_USERS = 3
 class RunConfig(Config):
     """One training run: a backbone, a sampler, and how they are trained."""
 
-    model: ModelConfig = LightGCNConfig()
+    model: ModelConfig = LightGCN()
     sampler: SamplerConfig = Uniform()
     fit: FitConfig = FitConfig()
     suspects: SuspectsUse | None = later(None)
@@ -76,19 +75,21 @@ def train(
     nothing of the training. anchor: a vectors folder of this split, where `config.anchor` says how its item table is tied to them.
     """
     require_both(config.suspects, suspects)
-    if trees is not None and in_views(config.sampler) is None:
+    if trees is not None and tree_weights(config.sampler) is None:
         raise ConfigError(f"sampler {config.sampler.kind!r} looks at no trees, found {trees}; leave it out")
     settings = _run_settings(config, against_truth=truth is not None)
     inputs = run_inputs(split_folder, negatives, suspects, trees) | _anchor_inputs(config, anchor, split_folder)
     key = run_key(config, inputs, against_truth=truth is not None)
-    if artifacts.finished(out, key):
+    if artifacts.is_finished(out, key):
         return
-    data = splits.read(split_folder)
+    data = splits.read_split(split_folder)
     api.require_validation(data)
-    needed = None if negatives is None else given.read(negatives, data)
-    grown = None if trees is None else trees_folder.read(trees, data.train.n_items)
+    needed = None if negatives is None else sampler_inputs.read_sampler_input(negatives, data)
+    grown = None if trees is None else trees_folder.read_trees(trees, data.train.n_items)
     served = (
-        None if truth is None else ServedFalseNegatives(truths.read(truth).numbered_as(data.vocabulary), data.train)
+        None
+        if truth is None
+        else SampledFalseNegatives(truths.read_truth(truth).numbered_as(data.vocabulary), data.train)
     )
     examples = Examples(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
@@ -97,21 +98,21 @@ def train(
     with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
         model = config.model.build(used.graph, seed=config.fit.seed).to(device)
         tied = _anchored(model, config, anchor, data)
-        notes |= {"anchor": as_notes(tied.ledger)} if tied else {}
-        kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCN) else None
+        notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
+        kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCNModel) else None
         notes |= {} if kernel is None else {"graph kernel": kernel}
         fitted = api.fit(
             model,
             data,
             sampler=config.sampler,
-            mined=needed if isinstance(needed, Mined) else None,
-            neighbours=needed if isinstance(needed, Neighbours) else None,
+            mined=needed if isinstance(needed, MinedNegatives) else None,
+            neighbours=needed if isinstance(needed, ItemNeighbours) else None,
             excluded=used.excluded,
             extra=used.extra,
             trees=grown,
             config=config.fit,
             observers=observers,
-            resume=Resume(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
+            resume=CheckpointFile(folder, key if kernel is None else f"{key} {kernel}"),  # another kernel, other bits
             watch=watch,
             anchor=tied,
         )
@@ -129,22 +130,22 @@ def run_inputs(
 ) -> dict[str, str]:
     """Hashes of what a run is made from; no test pair among them."""
     inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
+        "training data": splits.training_data_hash(split_folder),
         "valid": artifacts.file_hash(split_folder / "valid.parquet"),
     }
     if negatives is not None:
-        kind = given.kind_of(negatives)
+        kind = sampler_inputs.kind_of(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
     if trees is not None:
         inputs[trees_folder.KIND] = hash_of_same_split(trees, trees_folder.KIND, split_folder)
-    return inputs | inputs_of(suspects, split_folder)
+    return inputs | suspect_inputs(suspects, split_folder)
 
 
 def _anchor_inputs(config: RunConfig, anchor: Path | None, split_folder: Path) -> dict[str, str]:
     if (anchor is None) != (config.anchor is None):
         found, wanted = ("a vectors folder", "settings") if anchor else ("settings", "vectors folder")
         raise ConfigError(f"found {found} of an anchor but no {wanted}; give both or neither")
-    return {} if anchor is None else {"anchor": hash_of_same_split(anchor, encoded.KIND, split_folder)}
+    return {} if anchor is None else {"anchor": hash_of_same_split(anchor, text_vectors.KIND, split_folder)}
 
 
 def _anchored(model: nn.Module, config: RunConfig, vectors: Path | None, data: Split) -> Anchor | None:
@@ -152,14 +153,14 @@ def _anchored(model: nn.Module, config: RunConfig, vectors: Path | None, data: S
     if vectors is None or config.anchor is None:
         return None
     size = model.get_parameter("items").shape[1]
-    tied = anchor_at(text_places(vectors, data.train.n_items, size, seed=config.anchor.map_seed), config.anchor)
+    tied = anchor_at(text_projection(vectors, data.train.n_items, size, seed=config.anchor.map_seed), config.anchor)
     start_at(model, tied, data.train)
     return tied
 
 
 def run_key(config: RunConfig, inputs: Mapping[str, str], *, against_truth: bool = False) -> str:
     """The key of the run that `train` would make from these inputs."""
-    return artifacts.key_of(RUN, _run_settings(config, against_truth=against_truth), inputs)
+    return artifacts.artifact_key(RUN, _run_settings(config, against_truth=against_truth), inputs)
 
 
 def _run_settings(config: RunConfig, *, against_truth: bool) -> dict[str, Any]:
@@ -172,12 +173,12 @@ def shown_users(train: Interactions) -> Any:
     return distance.argsort(kind="stable")[:SHOWN_USERS]
 
 
-def _notes(needed: given.Given | None, grown: Trees | None, device: str) -> dict[str, Any]:
+def _notes(needed: sampler_inputs.SamplerInput | None, grown: Trees | None, device: str) -> dict[str, Any]:
     notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
     notes |= {} if grown is None else {"semantic tree of": grown.source}
     if needed is None:
         return notes
-    return notes | {"negatives written by" if isinstance(needed, Mined) else "neighbours by": needed.source}
+    return notes | {"negatives written by" if isinstance(needed, MinedNegatives) else "neighbours by": needed.source}
 
 
 def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig, needed: Needed) -> None:

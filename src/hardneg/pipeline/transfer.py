@@ -12,17 +12,17 @@ import numpy as np
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.finetuning.alignment import random_rotation, turned
-from hardneg.finetuning.sets import Labelled, drawn, levelled, membership, pooled, thinned
-from hardneg.llm.local.weights import Source
-from hardneg.negatives import labels
-from hardneg.pipeline.origins import POOLED, dataset_of, hash_of_same_split, inherited
-from hardneg.pipeline.tuning import FinetuneConfig, Material, inputs_of, made_from, tune_into
+from hardneg.finetuning.alignment import random_rotation, rotated
+from hardneg.finetuning.pooling import Labelled, draw_pairs, membership, pool_sets, rescaled, thin_pairs
+from hardneg.llm.local.weights import ModelSource
+from hardneg.mining import labels
+from hardneg.pipeline.provenance import POOLED, dataset_of, hash_of_same_split, inherited
+from hardneg.pipeline.tuning import FinetuneConfig, Material, made_from, pair_inputs, tune_into
 from hardneg.types import Progress
 
 
 @dataclass(frozen=True)
-class DataSet:
+class TuningSet:
     """The folders of a set of data: a split, and profiles and labels of it."""
 
     split: Path
@@ -31,9 +31,9 @@ class DataSet:
 
 
 def finetune_pooled(
-    sets: Sequence[DataSet],
+    sets: Sequence[TuningSet],
     out: Path,
-    source: Source,
+    source: ModelSource,
     config: FinetuneConfig,
     progress: Progress | None = None,
     *,
@@ -41,9 +41,9 @@ def finetune_pooled(
 ) -> None:
     """Tune a base on the train pairs of several sets; a tuned folder, for `mine_synthesised` of any set.
 
-    Embeddings and labels of each set are shown `levelled`. They mean the same in every set only where they were brought
+    Embeddings and labels of each set are shown `rescaled`. They mean the same in every set only where they were brought
     into one space before: backbones trained with an anchor, or labels made `onto` the texts; nothing here can tell.
-    pairs_each: at most so many pairs of every set, the front of `drawn`. `config.tuning.pairs` counts those of all sets
+    pairs_each: at most so many pairs of every set, the front of `draw_pairs`. `config.tuning.pairs` counts those of all sets
     together, drawn from their union, in which large sets count for more. In-batch negatives are of one's own set. Raises ConfigError without sets. Killed, it goes on as `finetune` does.
     """
     if not sets:
@@ -57,17 +57,17 @@ def finetune_pooled(
     settings = {"base": source.name, **config.model_dump(mode="json"), POOLED: len(sets), "pairs each": pairs_each}
 
     def read() -> Material:
-        whole = [levelled_of(one) for one in sets]
-        shown = [thinned(one, drawn(len(one[0].pairs))[:pairs_each]) for one in whole]
-        return *pooled(shown), membership(shown)
+        whole = [rescaled_inputs(one) for one in sets]
+        shown = [thin_pairs(one, draw_pairs(len(one[0].pairs))[:pairs_each]) for one in whole]
+        return *pool_sets(shown), membership(shown)
 
     tune_into(out, source, config, read, settings=settings, inputs=inputs, chosen=chosen, progress=progress)
 
 
-def levelled_of(one: DataSet) -> Labelled:
+def rescaled_inputs(one: TuningSet) -> Labelled:
     """What a pooled model is shown of a set, and its labels."""
-    shown, given = inputs_of(splits.read(one.split), one.profiles, one.labels)
-    return levelled(shown, given.vectors)
+    shown, given = pair_inputs(splits.read_split(one.split), one.profiles, one.labels)
+    return rescaled(shown, given.vectors)
 
 
 def turn_labels(split_folder: Path, label_folder: Path, out: Path, *, seed: int = 0) -> None:
@@ -77,17 +77,17 @@ def turn_labels(split_folder: Path, label_folder: Path, out: Path, *, seed: int 
     get worse on them; if it does not, it did not use them.
     """
     inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
+        "training data": splits.training_data_hash(split_folder),
         "labels": hash_of_same_split(label_folder, labels.KIND, split_folder),
-        "run": str(artifacts.manifest_of(label_folder, labels.KIND)["made_from"]["run"]),
+        "run": str(artifacts.read_manifest(label_folder, labels.KIND)["inputs"]["run"]),
     }
     settings = {"turned at random": seed}
-    if artifacts.finished(out, artifacts.key_of(labels.KIND, settings, inputs)):
+    if artifacts.is_finished(out, artifacts.artifact_key(labels.KIND, settings, inputs)):
         return
-    given = labels.read(label_folder, splits.read(split_folder).train)
+    given = labels.read_labels(label_folder, splits.read_split(split_folder).train)
     rotation = random_rotation(given.items.shape[1], seed=seed)
     notes = {"pairs": len(given.vectors), **inherited(label_folder)}
     with artifacts.writing(out, labels.KIND, settings, inputs, notes) as folder:
         for name in (labels.VECTORS, labels.USERS, labels.ITEMS):
-            np.save(folder / name, turned(np.load(label_folder / name, allow_pickle=False), rotation))
+            np.save(folder / name, rotated(np.load(label_folder / name, allow_pickle=False), rotation))
         shutil.copy(label_folder / labels.SOURCES, folder / labels.SOURCES)

@@ -10,18 +10,18 @@ from safetensors.numpy import load_file
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.pipeline.origins import chosen_by, hash_of_same_split, inherited
-from hardneg.pipeline.serving import require_split_of
+from hardneg.pipeline.inference import require_split_of
+from hardneg.pipeline.provenance import chosen_by, hash_of_same_split, inherited
 from hardneg.random import generator
-from hardneg.text import encoded
-from hardneg.trees import Trees, TreesConfig, folder, only_trained, semantic_codes, structural_codes
+from hardneg.text import text_vectors
+from hardneg.trees import Trees, TreesConfig, only_trained, semantic_codes, structural_codes, trees_folder
 from hardneg.types import Floats, Progress
 
 Control = Literal["shuffled", "random"]
 """Trees that say nothing: codes handed out at random to other items, or random ones of equal shape."""
 
 
-def grow_trees(
+def build_trees(
     split_folder: Path,
     out: Path,
     config: TreesConfig,
@@ -36,43 +36,45 @@ def grow_trees(
     folder of this split (`hardneg profile`); the tree is over its item texts. Raises ConfigError unless one of the two is
     given, or where it is of another split.
     """
-    inputs = {"learnt from": splits.learnt_from_hash(split_folder)}
+    inputs = {"training data": splits.training_data_hash(split_folder)}
     if run is not None and vectors is None:
         require_split_of(run, split_folder)
         inputs["run"] = artifacts.file_hash(run / "embeddings.safetensors")
     elif vectors is not None and run is None:
-        inputs[encoded.KIND] = hash_of_same_split(vectors, encoded.KIND, split_folder)
+        inputs[text_vectors.KIND] = hash_of_same_split(vectors, text_vectors.KIND, split_folder)
     else:
         found = "neither" if run is None else "both"
         raise ConfigError(f"found {found} of a run and a vectors folder, expected one for the semantic tree; give one")
     settings = config.model_dump(mode="json")
-    if artifacts.finished(out, artifacts.key_of(folder.KIND, settings, inputs)):
+    if artifacts.is_finished(out, artifacts.artifact_key(trees_folder.KIND, settings, inputs)):
         return
-    data = splits.read(split_folder)
+    data = splits.read_split(split_folder)
     structural, notes = structural_codes(data.train, config, progress)
     points, source = _points(run, vectors)
     notes |= {} if run is None else chosen_by(split_folder)
     if run is not None:
         points = only_trained(points, data.train)
     trees = Trees(structural, semantic_codes(points, config, progress), source)
-    folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=notes)
+    trees_folder.write_trees(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=notes)
 
 
 def control_trees(split_folder: Path, like: Path, out: Path, control: Control, seed: int = 0) -> None:
     """Make the control of a trees folder of this split into another one."""
     inputs = {
-        "learnt from": splits.learnt_from_hash(split_folder),
-        "trees": hash_of_same_split(like, folder.KIND, split_folder),
+        "training data": splits.training_data_hash(split_folder),
+        "trees": hash_of_same_split(like, trees_folder.KIND, split_folder),
     }
     settings = {"control": control, "seed": seed}
-    if artifacts.finished(out, artifacts.key_of(folder.KIND, settings, inputs)):
+    if artifacts.is_finished(out, artifacts.artifact_key(trees_folder.KIND, settings, inputs)):
         return
-    data = splits.read(split_folder)
-    trees = controlled(folder.read(like, data.train.n_items), control, seed)
-    folder.write(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=inherited(like))
+    data = splits.read_split(split_folder)
+    trees = control_codes(trees_folder.read_trees(like, data.train.n_items), control, seed)
+    trees_folder.write_trees(
+        out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=inherited(like)
+    )
 
 
-def controlled(trees: Trees, control: Control, seed: int) -> Trees:
+def control_codes(trees: Trees, control: Control, seed: int) -> Trees:
     """The control of trees; the same seed gives the same."""
     rng = generator(seed, f"{control} codes")
     return trees.shuffled(rng) if control == "shuffled" else trees.random_like(rng)
@@ -82,5 +84,5 @@ def _points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:
     if run is not None:
         return load_file(run / "embeddings.safetensors")["items"], "item embeddings of a trained run"
     assert vectors is not None
-    texts = encoded.read(vectors)
+    texts = text_vectors.read_text_vectors(vectors)
     return texts.items, f"item texts, {texts.source}"

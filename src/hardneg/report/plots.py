@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hardneg.report.printers import label
+from hardneg.report.printers import metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,9 @@ def learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     chosen = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
     _lines(chosen, "value", ax)
     ax.set(
-        xlabel="epoch", ylabel=f"validation {label(metric)}", title="Learning curves (mean of the seeds still training)"
+        xlabel="epoch",
+        ylabel=f"validation {metric_label(metric)}",
+        title="Learning curves (mean of the seeds still training)",
     )
     return ax
 
@@ -51,7 +53,7 @@ def under_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     ax.scatter(honest, places, color=COLOURS[1], label="honest mask", zorder=2)
     ax.scatter(masked, places, facecolors="white", edgecolors=COLOURS[2], label="released mask (not honest)", zorder=2)
     ax.set_yticks(places, frame["row"].to_list())
-    ax.set_xlabel(label(metric))
+    ax.set_xlabel(metric_label(metric))
     ax.set_title("The same runs under two masks", loc="left", pad=24)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
     ax.grid(axis="x", alpha=0.25)

@@ -35,7 +35,7 @@ ESCAPES = {
 """Character -> the LaTeX that prints it."""
 
 
-def label(metric: str) -> str:
+def metric_label(metric: str) -> str:
     """A metric as people write it: "ndcg@20" -> "nDCG@20"."""
     name, _, k = metric.partition("@")
     return {"ndcg": "nDCG", "hit_rate": "HitRate"}.get(name, name.capitalize()) + f"@{k}"
@@ -48,7 +48,7 @@ def p_text(p: float) -> str:
 
 def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tuple[list[str], list[list[str]]]:
     """Headers and cells of a `tables.comparison` for people; a dash where there is no value."""
-    names = [label(metric) for metric in metrics]
+    names = [metric_label(metric) for metric in metrics]
     known = [name for name in LIKED if frame[name].is_not_null().any()]  # on a simulated store alone
     headers = ["sampler", *names, f"{names[0]} vs {baseline} [95 %]", "p (Holm)", WIN_TIE_LOSS, "s / run"]
     headers += [LIKED[name] for name in known]
@@ -70,8 +70,8 @@ def _against(row: dict[str, Any]) -> list[str]:
 def paired_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
     """Headers and cells of a `tables.paired` for people: the first metric whole, of every other one its difference and p."""
     metric, others = metrics[0], metrics[1:]
-    headers = ["row", "against", label(metric), "there", "difference [95 %]", "p (Holm)", WIN_TIE_LOSS]
-    headers += [f"{label(other)}, p (Holm)" for other in others]
+    headers = ["row", "against", metric_label(metric), "there", "difference [95 %]", "p (Holm)", WIN_TIE_LOSS]
+    headers += [f"{metric_label(other)}, p (Holm)" for other in others]
     cells = [
         [row["row"], row["against"], f"{row[metric]:.4f}", f"{row[f'{metric} against']:.4f}", *_against(row)]
         + [f"{_percent(row[f'{other} relative'])}, {p_text(row[f'{other} p_holm'])}" for other in others]

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from hardneg.diagnostics.served import NEAREST
+from hardneg.diagnostics.sampled_negatives import NEAREST
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import Difference, compare, holm
+from hardneg.evaluation import Difference, compare_methods, holm
 from hardneg.report.printers import (
     CONTROL,
     as_text,
-    label,
     latex,
     markdown,
+    metric_label,
     p_text,
     paired_text,
     plain_latex,
@@ -26,12 +26,12 @@ from hardneg.types import Floats
 
 __all__ = [
     "SIGNIFICANT",
-    "Measured",
+    "MethodScores",
     "as_text",
     "comparison",
-    "label",
     "latex",
     "markdown",
+    "metric_label",
     "p_text",
     "paired",
     "paired_text",
@@ -52,7 +52,7 @@ BETTER, UNDECIDED, WORSE = "better", "not distinguishable", "worse"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MethodScores:
     """One row of a table: a method under several seeds.
 
     values: metric -> (seeds, users), the same users in every row. seconds: (seeds,) of training. false_negatives:
@@ -68,13 +68,13 @@ class Measured:
 
 
 def comparison(
-    rows: list[Measured], baseline: str, metrics: tuple[str, ...], *, apart: Collection[str] = ()
+    rows: list[MethodScores], baseline: str, metrics: tuple[str, ...], *, apart: Collection[str] = ()
 ) -> pl.DataFrame:
     """Every row against the baseline row: one line a row, in the order given.
 
     For every metric M: the columns "M", mean over seeds and users, and "M sd", the standard deviation (divisor S - 1)
     of the seeds' means. And, null in the baseline's own line:
-      difference, low, high    M minus the baseline's, and its 95 % interval (`compare`), in units of M
+      difference, low, high    M minus the baseline's, and its 95 % interval (`compare_methods`), in units of M
       relative, relative_low, relative_high    the same as shares of the baseline's mean
       p, p_holm                of "no difference", as it is and after Holm
       verdict                  "better" or "worse" where p_holm is below 0.05, else "not distinguishable"
@@ -110,7 +110,7 @@ def column(name: str, metric: str, metrics: tuple[str, ...]) -> str:
     return name if metric == metrics[0] else f"{metric} {name}"
 
 
-def row_named(rows: list[Measured], name: str) -> Measured:
+def row_named(rows: list[MethodScores], name: str) -> MethodScores:
     """The row of that name."""
     found = next((row for row in rows if row.name == name), None)
     if found is None:
@@ -131,7 +131,7 @@ def _types(metrics: tuple[str, ...]) -> dict[str, pl.DataType]:
     return theirs | dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
 
 
-def _spread(row: Measured, metrics: tuple[str, ...]) -> dict[str, float]:
+def _spread(row: MethodScores, metrics: tuple[str, ...]) -> dict[str, float]:
     spread: dict[str, float] = {}
     for metric in metrics:
         by_seed = row.values[metric].mean(axis=1)
@@ -139,10 +139,12 @@ def _spread(row: Measured, metrics: tuple[str, ...]) -> dict[str, float]:
     return spread
 
 
-def _against(rows: list[Measured], base: Measured, metric: str, apart: Collection[str]) -> dict[str, dict[str, object]]:
+def _against(
+    rows: list[MethodScores], base: MethodScores, metric: str, apart: Collection[str]
+) -> dict[str, dict[str, object]]:
     """Row name -> what `comparison` says of it against the baseline on one metric."""
     others = [row for row in rows if row is not base]
-    differences = {row.name: compare(row.values[metric], base.values[metric]) for row in others}
+    differences = {row.name: compare_methods(row.values[metric], base.values[metric]) for row in others}
     family = [name for name in differences if name not in apart]
     adjusted = dict(zip(family, holm([differences[name].p for name in family]), strict=True))
     return {
@@ -154,7 +156,7 @@ def _against(rows: list[Measured], base: Measured, metric: str, apart: Collectio
     }
 
 
-def paired(pairs: Sequence[tuple[Measured, Measured]], metrics: tuple[str, ...]) -> pl.DataFrame:
+def paired(pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: tuple[str, ...]) -> pl.DataFrame:
     """Rows against rows of their own: one line a pair, in the order given; the pairs are Holm's family.
 
     Columns "row" and "against", for every metric M the means "M" and "M against", and the columns that `comparison`
@@ -163,7 +165,7 @@ def paired(pairs: Sequence[tuple[Measured, Measured]], metrics: tuple[str, ...])
     lines: list[dict[str, object]] = [{"row": one.name, "against": other.name} for one, other in pairs]
     for metric in metrics:
         values = [(one.values[metric], other.values[metric]) for one, other in pairs]
-        differences = [compare(*both) for both in values]
+        differences = [compare_methods(*both) for both in values]
         adjusted = holm([difference.p for difference in differences])
         for line, both, difference, p in zip(lines, values, differences, adjusted, strict=True):
             found = {**_sizes(difference, p), **_users(*both)}
@@ -190,7 +192,7 @@ def _users(values: Floats, base: Floats) -> dict[str, object]:
     return {name: int(flags.sum()) for name, flags in zip(COUNTS, counts, strict=True)}
 
 
-def _false_negatives(row: Measured) -> dict[str, float | None]:
+def _false_negatives(row: MethodScores) -> dict[str, float | None]:
     """Of items: theirs. Of vectors: the mean over the source items' parts, and that of the nearest catalogue item."""
     nearest = row.false_negatives.get(NEAREST)
     sources = [rate for part, rate in row.false_negatives.items() if part != NEAREST]

@@ -10,11 +10,11 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
 from hardneg.config import Config, later
-from hardneg.negatives.judges import All, Random, Rule
-from hardneg.negatives.suspects import THRESHOLD, Threshold
-from hardneg.pipeline import RunConfig, Sources, SuspectMining
-from hardneg.studies.apart import RunSpec, train_apart
-from hardneg.studies.took import timed
+from hardneg.judging import All, Random, Rule
+from hardneg.judging.suspects import THRESHOLD, Threshold
+from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining
+from hardneg.studies.auxiliary_runs import RunSpec, train_apart
+from hardneg.studies.build_times import timed
 from hardneg.trees import TreesConfig
 from hardneg.types import Progress
 
@@ -89,7 +89,7 @@ class Orchard:
         """Train the run, where it does not stand, and grow the trees. config: the run's settings."""
         run = self._run(spec.run, config, "the run that a tree grows from", progress)
         with timed(out):
-            pipeline.grow_trees(self.split, out, spec.options, run=run, progress=progress)
+            pipeline.build_trees(self.split, out, spec.options, run=run, progress=progress)
 
     def judge(
         self,
@@ -108,7 +108,7 @@ class Orchard:
             judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split, spec.like_threshold)})
         mining = SuspectMining(judge=judge, candidates=spec.candidates)
         with timed(out):
-            pipeline.mine_suspects(self.split, out, Sources(run, trees, like=like), mining, progress)
+            pipeline.identify_suspects(self.split, out, SuspectInputs(run, trees, like=like), mining, progress)
 
     def _run(self, spec: RunSpec, config: RunConfig, what: str, progress: Progress | None) -> Path:
         return train_apart(self.split, self.shared, spec, config, what=what, device=self.device, progress=progress)

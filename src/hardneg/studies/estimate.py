@@ -13,15 +13,14 @@ import torch
 from hardneg import api, artifacts
 from hardneg.data import Split
 from hardneg.data import split as splits
-from hardneg.evaluation import evaluate, inner_product
-from hardneg.negatives import Mined, Neighbours, Smoothed, given
-from hardneg.negatives.suspects import Suspects
-from hardneg.pipeline import RUN, RunConfig, SuspectMining, suspects
+from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.judging.suspects import Suspects
+from hardneg.pipeline import RUN, RunConfig, SuspectMining, suspect_use
 from hardneg.random import generator
-from hardneg.studies.cells import Cell
+from hardneg.sampling import ItemNeighbours, MinedNegatives, SemanticMixing, sampler_inputs
+from hardneg.studies.experiment_cells import Cell
 from hardneg.studies.stages import Stages
-from hardneg.trees import PathCodes, Trees
-from hardneg.trees import folder as trees_folder
+from hardneg.trees import PathCodes, Trees, trees_folder
 
 SECONDS = 1.5
 """How long the steps of one cell are timed, after a first one that is not counted."""
@@ -104,7 +103,7 @@ def estimates(
 
 
 def _estimate(cell: Wanted, timings: _Timings) -> Estimate:
-    epochs = [artifacts.manifest_of(folder, RUN)["notes"]["epochs"] for folder in cell.finished]
+    epochs = [artifacts.read_manifest(folder, RUN)["notes"]["epochs"] for folder in cell.finished]
     epoch, look = timings.of(cell)
     assumed = float(np.mean(epochs)) if epochs else float(cell.config.fit.epochs)
     return Estimate(cell.name, cell.left, epoch + look / cell.config.fit.check_every, assumed, len(epochs), cell.apart)
@@ -131,7 +130,7 @@ class _Timings:
 
     def _read(self, folder: Path) -> Split:
         if self._split[0] != folder or self._split[1] is None:
-            self._split = folder, splits.read(folder)
+            self._split = folder, splits.read_split(folder)
         data = self._split[1]
         assert data is not None
         return data
@@ -166,7 +165,7 @@ class _Timings:
             model = cell.config.model.build(data.train, seed=0).to(self._device)
             started = time.perf_counter()
             with torch.no_grad():
-                evaluate(inner_product(model()), data.valid, data.train, metrics=(cell.config.fit.select,))
+                evaluate_scores(inner_product(model()), data.valid, data.train, metrics=(cell.config.fit.select,))
             self._looks[place] = time.perf_counter() - started
         return self._looks[place]
 
@@ -191,40 +190,40 @@ class _Stopwatch:
             raise _Enough
 
 
-def _given(cell: Wanted, data: Split) -> tuple[Mined | None, Neighbours | None]:
+def _given(cell: Wanted, data: Split) -> tuple[MinedNegatives | None, ItemNeighbours | None]:
     """The negatives or neighbours; where they are not made yet, some of the usual size that cost as much."""
     if cell.negatives is None:
         return None, None
-    if artifacts.stands(cell.negatives):
-        found = given.read(cell.negatives, data)
-        return (found, None) if isinstance(found, Mined) else (None, found)
-    if isinstance(sampler := cell.config.sampler, Smoothed):
+    if artifacts.is_artifact(cell.negatives):
+        found = sampler_inputs.read_sampler_input(cell.negatives, data)
+        return (found, None) if isinstance(found, MinedNegatives) else (None, found)
+    if isinstance(sampler := cell.config.sampler, SemanticMixing):
         shape = data.train.n_items, sampler.neighbours
-        return None, Neighbours(generator(0, "stand-in").integers(shape[0], size=shape), "stand-in")
+        return None, ItemNeighbours(generator(0, "stand-in").integers(shape[0], size=shape), "stand-in")
     vectors = np.broadcast_to(np.float16(1.0), (len(data.train), STAND_IN_SIZE))
-    return Mined(np.full((len(data.train), 1), -1), vectors, "stand-in"), None
+    return MinedNegatives(np.full((len(data.train), 1), -1), vectors, "stand-in"), None
 
 
-def _used(cell: Wanted, data: Split) -> suspects.Used:
+def _used(cell: Wanted, data: Split) -> suspect_use.Used:
     """What the run takes from its suspects; where these are not judged yet, from as many drawn at random."""
     config, folder = cell.config.suspects, cell.suspects
-    if config is None or folder is None or artifacts.stands(folder):
-        return suspects.use(data, config, folder)
+    if config is None or folder is None or artifacts.is_artifact(folder):
+        return suspect_use.use(data, config, folder)
     train = data.train
     users = np.repeat(np.flatnonzero(train.counts), STAND_IN_SUSPECTS)
     items = generator(0, "stand-in").integers(train.n_items, size=len(users))
     free = ~train.contains(users, items)
     _, firsts = np.unique(users[free] * train.n_items + items[free], return_index=True)
     judged = Suspects(users[free][firsts], items[free][firsts], np.ones(len(firsts)), "stand-in")
-    return suspects.used(train, judged, config)
+    return suspect_use.used(train, judged, config)
 
 
 def _trees(cell: Wanted, data: Split) -> Trees | None:
     """The trees; where they are not grown yet, some that cost as much to look at."""
     if cell.trees is None:
         return None
-    if artifacts.stands(cell.trees):
-        return trees_folder.read(cell.trees, data.train.n_items)
+    if artifacts.is_artifact(cell.trees):
+        return trees_folder.read_trees(cell.trees, data.train.n_items)
     shape = data.train.n_items, STAND_IN_DEPTH
     codes = [PathCodes(generator(0, f"stand-in {n}").integers(4, size=shape, dtype=np.int16)) for n in range(2)]
     return Trees(codes[0], codes[1], "stand-in")

@@ -45,7 +45,7 @@ class Released:
     def cells(self) -> list[list[str]]:
         """For people."""
         return [
-            [row, tables.label(metric), f"{one:.4f}", f"{other:.4f}", "–" if lift is None else f"{lift:+.1%}"]
+            [row, tables.metric_label(metric), f"{one:.4f}", f"{other:.4f}", "–" if lift is None else f"{lift:+.1%}"]
             for row, metric, _, one, other, lift in self.frame.iter_rows()
         ]
 

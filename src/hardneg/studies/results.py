@@ -16,15 +16,15 @@ from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.significance import FEWEST_SEEDS
 from hardneg.pipeline import EVALUATION, RUN
 from hardneg.report import overview, tables
-from hardneg.studies.against import Against, beside, controls, line_of
-from hardneg.studies.best import read_best
-from hardneg.studies.cells import Cell
-from hardneg.studies.pool import Outcome
+from hardneg.studies.control_comparisons import Against, beside, controls, line_of
+from hardneg.studies.experiment_cells import Cell
+from hardneg.studies.process_pool import Outcome
 from hardneg.studies.released import Released
-from hardneg.studies.remarks import on_table, remarks_on
 from hardneg.studies.runs import collect, slug
 from hardneg.studies.search_tables import found_cells
 from hardneg.studies.study import Run, Study
+from hardneg.studies.tuned_settings import read_best
+from hardneg.studies.warnings import on_table, remarks_on
 
 RUNS, SHARED, TABLES, TEXT, FAILED = "runs.parquet", "shared.parquet", "tables", "tables.md", "failed.json"
 CLOCKS = ("seconds", "peak_memory_mib")
@@ -180,7 +180,7 @@ def _lines(study: Study, run: Run, reasons: Mapping[str, str]) -> list[dict[str,
 
 def _how_it_went(run: Run) -> dict[str, Any]:
     folder, select = run.job.folder, run.job.config.fit.select
-    notes = artifacts.manifest_of(folder, RUN)["notes"]
+    notes = artifacts.read_manifest(folder, RUN)["notes"]
     costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     return {
         "valid_metric": select,
@@ -225,7 +225,7 @@ def _released(study: Study, stands: Mapping[str, Sequence[Run]]) -> Released | N
     return Released.of(scored, study.spec.metrics) if any(scored.values()) else None
 
 
-def _measured(runs: Sequence[Run]) -> tables.Measured:
+def _measured(runs: Sequence[Run]) -> tables.MethodScores:
     job = runs[0].job
     return collect(job.row, [run.job.seed for run in runs], job.runs)
 
@@ -268,11 +268,11 @@ def _text(study: Study, results: Results) -> str:
 
 def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]) -> str:
     first = study.spec.metrics[0]
-    signs = f"{tables.label(first)}; ▲ better, ▼ worse than {study.spec.baseline} (with its own options) at 5 % after Holm within a table; "
+    signs = f"{tables.metric_label(first)}; ▲ better, ▼ worse than {study.spec.baseline} (with its own options) at 5 % after Holm within a table; "
     signs += "controls have no sign.\n"
     parts = [tables.markdown(*overview.side_by_side(groups, first)), signs]
     counted = (
-        f"Better, worse: at 5 % after Holm within a family of one table, by {tables.label(first)}. Counts and means over "
+        f"Better, worse: at 5 % after Holm within a family of one table, by {tables.metric_label(first)}. Counts and means over "
         "tables are no test: tables may share data, and one in twenty would differ by chance.\n"
     )
     if not study.spec.options:  # with options, tables may have baselines of different names

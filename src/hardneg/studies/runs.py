@@ -14,7 +14,7 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
-from hardneg.negatives.suspects import THRESHOLD
+from hardneg.judging.suspects import THRESHOLD
 from hardneg.pipeline import (
     EVALUATION,
     METRICS,
@@ -29,8 +29,8 @@ from hardneg.pipeline import (
     text_alone,
     train,
 )
-from hardneg.report.tables import Measured
-from hardneg.studies import pool
+from hardneg.report.tables import MethodScores
+from hardneg.studies import process_pool
 from hardneg.training import Watch
 from hardneg.types import Progress
 
@@ -142,7 +142,7 @@ class Job:
     @property
     def mask(self) -> Path | None:
         """The suspects behind the released mask, once they are made."""
-        made = self.released is not None and artifacts.stands(self.released)
+        made = self.released is not None and artifacts.is_artifact(self.released)
         return self.released if made else None
 
     @property
@@ -169,33 +169,33 @@ def run_rows(
     truth: Path | None = None,
     workers: int = 1,
     finished: Finished | None = None,
-) -> list[Measured]:
+) -> list[MethodScores]:
     """Train and evaluate every row under every seed, in this process or in several, and collect the results.
 
     The first failure is raised, after the other runs have ended; `hardneg study` lists failures and goes on.
     """
     jobs = [Job(split, row, seed, runs, truth) for seed in seeds for row in rows]
 
-    def ended(done: int, total: int, outcome: pool.Outcome) -> None:
+    def ended(done: int, total: int, outcome: process_pool.Outcome) -> None:
         if finished is not None:
             finished(done, total, outcome.name)
 
-    outcomes = pool.run(jobs, 0 if workers == 1 else workers, ended=ended)
+    outcomes = process_pool.run(jobs, 0 if workers == 1 else workers, ended=ended)
     failed = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
     if failed:
         raise RunFailedError(f"{len(failed)} of {len(jobs)} runs failed; {'; '.join(failed)}")
     return [collect(row, seeds, runs) for row in rows]
 
 
-def collect(row: Row, seeds: Iterable[int], runs: Path) -> Measured:
+def collect(row: Row, seeds: Iterable[int], runs: Path) -> MethodScores:
     """Read the finished runs of a row."""
     folders = [row.folder(runs, seed) for seed in seeds]
     per_user = [read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
     metrics = [name for name in per_user[0].columns if "@" in name]
     costs = [json.loads((folder / "costs.json").read_text(encoding="utf-8")) for folder in folders]
-    notes = artifacts.manifest_of(folders[0], RUN)["notes"]
+    notes = artifacts.read_manifest(folders[0], RUN)["notes"]
     pairs = notes.get("pairs")
-    return Measured(
+    return MethodScores(
         row.name,
         {name: np.stack([frame[name].to_numpy() for frame in per_user]) for name in metrics},
         np.array([cost["seconds"] for cost in costs]),

@@ -12,15 +12,15 @@ import polars as pl
 from hardneg import pipeline
 from hardneg.config import write_yaml
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.studies import pool
-from hardneg.studies.best import Best, Found, write_best
-from hardneg.studies.cells import Cell, has
-from hardneg.studies.reading import read_search
+from hardneg.studies import process_pool
+from hardneg.studies.experiment_cells import Cell, has
+from hardneg.studies.load import read_search
 from hardneg.studies.runs import slug
+from hardneg.studies.search_sampler import require_optuna
 from hardneg.studies.spec import SearchSpec, applied
 from hardneg.studies.stages import Stages
-from hardneg.studies.suggest import require_optuna
 from hardneg.studies.trials import SCHEMA, TRIALS, CellSearch, Trial, replace_parquet
+from hardneg.studies.tuned_settings import Best, Found, write_best
 from hardneg.types import Progress
 
 
@@ -73,19 +73,21 @@ class Search:
         )
 
     def run(
-        self, workers: int = 1, *, ended: pool.Ended | None = None, progress: Progress | None = None
-    ) -> list[pool.Outcome]:
+        self, workers: int = 1, *, ended: process_pool.Ended | None = None, progress: Progress | None = None
+    ) -> list[process_pool.Outcome]:
         """Make what is shared, then search every cell; cells run side by side, the trials of one in their order."""
         self.out.mkdir(parents=True, exist_ok=True)
         write_yaml(self.out / "search.yaml", self.spec, only_given=True)
         tasks = self.tasks_now()
         self.stages.make([task.cell for task in tasks], progress)
         blocked = [
-            pool.Outcome(task.name, reason) for task in tasks if (reason := self.stages.reason(task.cell)) is not None
+            process_pool.Outcome(task.name, reason)
+            for task in tasks
+            if (reason := self.stages.reason(task.cell)) is not None
         ]
         stuck = {outcome.name for outcome in blocked}
         free = [task for task in tasks if task.name not in stuck]
-        return blocked + pool.run(free, workers, ended=ended, progress=progress)
+        return blocked + process_pool.run(free, workers, ended=ended, progress=progress)
 
     def write(self) -> Written:
         """Write best.yaml, of the cells whose trials have all ended, and trials.parquet, of all trials.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hardneg.studies.best import Best, Found
 from hardneg.studies.spec import Choices, Range, Scalar, Space
+from hardneg.studies.tuned_settings import Best, Found
 
 HEADERS = ["split", "model", "row", "trials", "failed", "validation", "as given", "settings found"]
 

@@ -16,12 +16,13 @@ from pydantic import (
 )
 
 from hardneg.config import Config
+from hardneg.mining import RetrievalConfig
 from hardneg.models import ModelConfig
-from hardneg.negatives import Retrieved, SamplerConfig
-from hardneg.negatives.neighbours import By
 from hardneg.pipeline import FusionConfig, SuspectsUse
+from hardneg.sampling import SamplerConfig
+from hardneg.sampling.item_neighbours import NeighbourSource
 from hardneg.studies.dual_tree import SuspectsSpec, TreesSpec
-from hardneg.studies.learnt import FromLabelsSpec, SynthesisedSpec
+from hardneg.studies.synthesized_spec import FromLabelsSpec, SynthesisedSpec
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
@@ -70,7 +71,7 @@ class RetrievedSpec(Config):
     """Negatives by `hardneg mine --method retrieved`, profiles included."""
 
     method: Literal["retrieved"]
-    options: Retrieved = Retrieved()
+    options: RetrievalConfig = RetrievalConfig()
     encoder: str = "minilm"
 
 
@@ -100,7 +101,7 @@ class NeighboursSpec(Config):
     """Neighbours of items by `hardneg neighbours`, for the sampler "smoothed"."""
 
     method: Literal["neighbours"]
-    by: By = "text"
+    by: NeighbourSource = "text"
     k: PositiveInt = 10
     encoder: str = "minilm"
     """Of text alone."""

@@ -13,14 +13,14 @@ from hardneg import artifacts, pipeline
 from hardneg.config import Config
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.pipeline import RunConfig
-from hardneg.studies.apart import RunSpec, run_folder
-from hardneg.studies.asked import Asked, remember, remembered
-from hardneg.studies.cells import Cell
+from hardneg.studies.auxiliary_runs import RunSpec, run_folder
+from hardneg.studies.build_times import tabulate, timed
 from hardneg.studies.dual_tree import ControlSpec, GivenFolders, GrownSpec, JudgedSpec, Orchard
-from hardneg.studies.learnt import FromLabelsSpec, Place, SynthesisedSpec
+from hardneg.studies.experiment_cells import Cell
+from hardneg.studies.provenance import Asked, remember, remembered
 from hardneg.studies.runs import slug
 from hardneg.studies.spec import GivenSpec, Grid, LikeSpec, NeighboursSpec, RandomSpec, RetrievedSpec
-from hardneg.studies.took import tabulate, timed
+from hardneg.studies.synthesized_spec import FromLabelsSpec, Place, SynthesisedSpec
 from hardneg.types import Progress
 
 Section = Literal["negatives", "suspects", "trees", "vectors"]
@@ -94,7 +94,7 @@ class Stages:
     def no_mask(self, split: str) -> str | None:
         """Why nothing is scored under the released mask that the file asks for; None where it is, or none is asked."""
         mask = self._mask(split)
-        if mask is None or artifacts.stands(self._folder(mask)):
+        if mask is None or artifacts.is_artifact(self._folder(mask)):
             return None if mask is None else self.problem(mask)
         return self.failed.get(mask, f"{mask.section} {mask.name!r} are not made yet")
 
@@ -146,9 +146,9 @@ class Stages:
         """Those of which a run is still to be trained apart for what these cells need, once for each such run."""
         runs = dict[Path, Cell]()
         for one in self.wanted(cells):
-            if (spec := self.trained_for(one)) is not None and not artifacts.stands(self._folder(one)):
+            if (spec := self.trained_for(one)) is not None and not artifacts.is_artifact(self._folder(one)):
                 runs[run_folder(self._of(one.split), spec)] = self._cell(one.split, spec)
-        return [cell for folder, cell in runs.items() if not artifacts.stands(folder)]
+        return [cell for folder, cell in runs.items() if not artifacts.is_artifact(folder)]
 
     def _otherwise(self, one: Shared) -> bool:
         """Does it stand, noted as something else?"""
@@ -231,7 +231,9 @@ class Stages:
         folder, profiles = self.grid.splits[split].folder, self._of(split) / "profiles"
         self._profile(folder, profiles)
         with timed(self.vectors(split, name)):
-            pipeline.encode(folder, profiles, self.vectors(split, name), encoder(name, device=self.device), progress)
+            pipeline.encode_split_texts(
+                folder, profiles, self.vectors(split, name), encoder(name, device=self.device), progress
+            )
 
     def _grow(self, split: str, name: str, progress: Progress | None) -> None:
         spec, out = self.grid.trees[name], self._of(split) / f"trees-{slug(name)}"

@@ -10,9 +10,9 @@ from pathlib import Path
 from hardneg import artifacts, pipeline
 from hardneg.config import write_yaml
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.studies import pool
-from hardneg.studies.cells import Cell
-from hardneg.studies.reading import read_study
+from hardneg.studies import process_pool
+from hardneg.studies.experiment_cells import Cell
+from hardneg.studies.load import read_study
 from hardneg.studies.runs import Fusion, Job, Row, slug
 from hardneg.studies.spec import StudySpec
 from hardneg.studies.stages import Stages
@@ -101,8 +101,8 @@ class Study:
         return found
 
     def run(
-        self, workers: int = 1, *, ended: pool.Ended | None = None, progress: Progress | None = None
-    ) -> list[pool.Outcome]:
+        self, workers: int = 1, *, ended: process_pool.Ended | None = None, progress: Progress | None = None
+    ) -> list[process_pool.Outcome]:
         """Make what is shared, then every run that does not stand; how each of these ended.
 
         workers: processes; 0 runs everything in this one.
@@ -117,7 +117,7 @@ class Study:
         trained, fused = ([job for job in jobs if (job.row.fusion is None) is first] for first in (True, False))
         total = len(blocked) + len(jobs)
 
-        def tell(done: int, outcome: pool.Outcome) -> None:
+        def tell(done: int, outcome: process_pool.Outcome) -> None:
             if ended is not None:
                 ended(done, total, outcome)
 
@@ -126,7 +126,7 @@ class Study:
         outcomes = list(blocked)
         for part in (trained, fused):  # what is fused must be trained before
             before = len(outcomes)
-            outcomes += pool.run(
+            outcomes += process_pool.run(
                 part,
                 workers,
                 ended=lambda done, _, outcome, before=before: tell(before + done, outcome),  # type: ignore[misc]
@@ -134,10 +134,10 @@ class Study:
             )
         return outcomes
 
-    def _blocked(self, run: Run) -> pool.Outcome | None:
+    def _blocked(self, run: Run) -> process_pool.Outcome | None:
         """The failure of a run for which something shared could not be made."""
         reason = self.stages.reason(run.cell)
-        return None if reason is None else pool.Outcome(run.job.name, reason)
+        return None if reason is None else process_pool.Outcome(run.job.name, reason)
 
 
 class _Inputs:
@@ -153,18 +153,18 @@ class _Inputs:
         if job.row.fusion is not None:
             return self._fused_stands(job, job.row.fusion)
         key = pipeline.run_key(job.config, self._of(job.split, job.row), against_truth=job.truth is not None)
-        return artifacts.finished(job.folder, key) and job.scored
+        return artifacts.is_finished(job.folder, key) and job.scored
 
     def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
         base = None if fusion.of is None else job.row.fused_from(job.runs, job.seed)
         needed = [fusion.vectors, *([] if base is None else [base])]
-        if any(not artifacts.stands(folder) for folder in needed):
+        if any(not artifacts.is_artifact(folder) for folder in needed):
             return False
         if base is None:
             key = pipeline.text_key(job.split, fusion.vectors, fusion.config)
         else:
             key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
-        return artifacts.finished(job.folder, key) and job.scored
+        return artifacts.is_finished(job.folder, key) and job.scored
 
     def _of(self, split: Path, row: Row) -> dict[str, str]:
         of = row.negatives, row.suspects, row.trees

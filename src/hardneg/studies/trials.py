@@ -17,11 +17,11 @@ import polars as pl
 from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import ConfigError, DataError
-from hardneg.studies.cells import Cell, changed, setting
+from hardneg.studies.experiment_cells import Cell, changed, setting
 from hardneg.studies.results import best_on_validation
 from hardneg.studies.runs import by_epoch
+from hardneg.studies.search_sampler import RANDOM_TRIALS, Tried, spread, suggest
 from hardneg.studies.spec import Scalar, Space
-from hardneg.studies.suggest import RANDOM_TRIALS, Tried, spread, suggest
 from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Progress
 
@@ -159,7 +159,7 @@ class CellSearch:
             )
         except TrainingDivergedError as error:
             return Trial(number, said, fit.select, None, None, None, str(error), key, None)
-        notes = artifacts.manifest_of(folder, pipeline.RUN)["notes"]
+        notes = artifacts.read_manifest(folder, pipeline.RUN)["notes"]
         seconds = json.loads((folder / "costs.json").read_text(encoding="utf-8"))["seconds"]
         value = best_on_validation(folder, fit.select)
         return Trial(number, said, fit.select, value, notes["epochs"], notes["best epoch"], None, key, seconds)

@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
-from hardneg.text.names import Names, normalised
-from hardneg.types import Floats, Indices, blocks
+from hardneg.text.names import TitleIndex, normalised
+from hardneg.types import Floats, Indices, block_slices
 
 NONE, NEAREST, NORMALISED, EXACT = range(4)
 HOWS = ("none", "nearest", "normalised", "exact")
@@ -52,10 +52,10 @@ class GroundingConfig(Config):
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class EncodedCatalogue:
     """Titles of all items and their vectors: (items, size), unit length, NaN where an item has no title."""
 
-    names: Names
+    names: TitleIndex
     vectors: Floats
 
 
@@ -81,7 +81,7 @@ class Matches:
         )
 
 
-def match(texts: Sequence[str], vectors: Floats, catalogue: Catalogue, config: GroundingConfig) -> Matches:
+def match(texts: Sequence[str], vectors: Floats, catalogue: EncodedCatalogue, config: GroundingConfig) -> Matches:
     """Match each text to the catalogue: its exact title, else its normalised one, else the nearest.
 
     vectors: (texts, size), unit length, NaN for a blank text. Where several items have the title, the first is taken
@@ -106,7 +106,7 @@ def reasons_against(
     which: Indices,
     matches: Matches,
     vectors: Floats,
-    catalogue: Catalogue,
+    catalogue: EncodedCatalogue,
     train: Interactions,
     config: GroundingConfig,
 ) -> Indices:
@@ -119,7 +119,7 @@ def reasons_against(
     limit = history_limit(train, catalogue.vectors, config.history)
     owned, histories = catalogue.names.owned(train), train.matrix()
     found = np.zeros(len(rows), np.int64)
-    for part in blocks(len(rows), BLOCK):
+    for part in block_slices(len(rows), BLOCK):
         pairs, texts = rows[part], which[part]
         items = matches.items[texts]
         known = items >= 0
@@ -142,7 +142,7 @@ def history_limit(train: Interactions, vectors: Floats, quantile: float) -> floa
     histories, pairs = train.matrix(), np.arange(len(train))
     parts = [
         _row_cosines(vectors[train.items[part]], _other_items(histories, train, pairs[part], vectors))
-        for part in blocks(len(train), BLOCK)
+        for part in block_slices(len(train), BLOCK)
     ]
     cosines = np.concatenate([*parts, np.empty(0)])
     cosines = cosines[~np.isnan(cosines)]
@@ -164,7 +164,7 @@ def _other_items(histories: csr_array, train: Interactions, pairs: Indices, vect
     return np.asarray(others)
 
 
-def _nearest(vectors: Floats, catalogue: Catalogue) -> tuple[Indices, Floats]:
+def _nearest(vectors: Floats, catalogue: EncodedCatalogue) -> tuple[Indices, Floats]:
     """The item of the nearest title and its cosine, NaN where there is none; an exact product, in blocks."""
     first = catalogue.names.first  # twins once, or rounding would choose between them
     known = first[~np.isnan(catalogue.vectors[first, 0])]
@@ -172,7 +172,7 @@ def _nearest(vectors: Floats, catalogue: Catalogue) -> tuple[Indices, Floats]:
     if not len(known):
         return near, cosines
     table = np.ascontiguousarray(catalogue.vectors[known], np.float32)
-    for part in blocks(len(vectors), max(1, CELLS // len(known))):
+    for part in block_slices(len(vectors), max(1, CELLS // len(known))):
         products = vectors[part].astype(np.float32) @ table.T
         best = products.argmax(axis=1)
         near[part], cosines[part] = known[best], products[np.arange(len(best)), best]

@@ -16,7 +16,7 @@ ARTICLES = ("the", "a", "an")
 
 
 @dataclass(frozen=True)
-class Names:
+class TitleIndex:
     """Titles by item, "" where an item has none, in two readings: as they stand, and normalised.
 
     texts: (items,). normalised: (items,), see `normalised`. groups: (items,) one number for all items whose titles read
@@ -29,7 +29,7 @@ class Names:
     first: Indices
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Names:
+    def of(cls, texts: Sequence[str]) -> TitleIndex:
         """Read a catalogue's titles."""
         normal = tuple(normalised(text) for text in texts)
         numbers: dict[str, int] = {}

@@ -14,13 +14,13 @@ from scipy.sparse import csr_array
 from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
-from hardneg.data.ledger import Entry, Ledger, as_notes
+from hardneg.data.row_report import RowIssue, RowReport, report_notes
 from hardneg.data.split import Split
 from hardneg.text.texts import item_texts, tfidf, titles
 from hardneg.types import Floats, Indices
 
 KIND = "profiles"
-Side = Literal["item", "user"]
+ProfileSide = Literal["item", "user"]
 SOURCE = "extractive"
 FAILED = "failed.parquet"
 FAILED_SCHEMA = {"side": pl.String, "id": pl.String, "reason": pl.String}
@@ -33,7 +33,7 @@ BLOCK = 1024
 class Missing:
     """An item or a user without a profile, and why."""
 
-    side: Side
+    side: ProfileSide
     number: int
     reason: str
 
@@ -54,14 +54,14 @@ class Profiles:
     missing: tuple[Missing, ...] = ()
 
     @property
-    def ledger(self) -> Ledger:
+    def row_report(self) -> RowReport:
         """The missing ones, counted by side and reason."""
         grouped: dict[tuple[str, str], list[Missing]] = {}
         for missing in self.missing:
             grouped.setdefault((missing.side, missing.reason), []).append(missing)
         remedy = f"they have no profile; see {FAILED}"
         return tuple(
-            Entry(f"{side} profiles", f"without a profile: {reason}", len(rows), f"{side} {rows[0].number}", remedy)
+            RowIssue(f"{side} profiles", f"without a profile: {reason}", len(rows), f"{side} {rows[0].number}", remedy)
             for (side, reason), rows in grouped.items()
         )
 
@@ -150,7 +150,7 @@ def _sums(owners: Indices, rows: csr_array, n: int) -> csr_array:
     return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, len(owners))) @ rows)
 
 
-def write(
+def write_profiles(
     folder: Path,
     profiles: Profiles,
     split: Split,
@@ -166,7 +166,7 @@ def write(
         "source": profiles.source,
         "blank items": profiles.items.count(""),
         "blank users": profiles.users.count(""),
-        "ledger": as_notes(profiles.ledger),
+        "rows left out": report_notes(profiles.row_report),
     }
     ids = {"item": split.vocabulary.item_ids, "user": split.vocabulary.user_ids}
     with artifacts.writing(folder, KIND, config, inputs, notes) as out:
@@ -185,9 +185,9 @@ def _table(column: str, ids: list[str], texts: list[str], reasoning: list[str], 
     return pl.DataFrame(values, schema=dict.fromkeys(values, pl.String)).with_columns(source=pl.lit(source))
 
 
-def read(folder: Path) -> Profiles:
-    """Read a profiles folder that `write` made."""
-    source = artifacts.manifest_of(folder, KIND)["notes"]["source"]
+def read_profiles(folder: Path) -> Profiles:
+    """Read a profiles folder that `write_profiles` made."""
+    source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
     items, users = read_parquet(folder / "items.parquet"), read_parquet(folder / "users.parquet")
     failed = read_parquet(folder / FAILED) if (folder / FAILED).is_file() else pl.DataFrame(schema=FAILED_SCHEMA)
     numbers = {"item": _numbers(items[c.ITEM_ID]), "user": _numbers(users[c.USER_ID])}

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hardneg.resuming import Resume
+from hardneg.checkpoint import CheckpointFile
 from hardneg.types import Observer
 
 
 @dataclass
-class Progressed:
+class TrainingState:
     """How far training got.
 
     curves: one row a measured value: epoch, split, metric, value. best_epoch: 0 before the first look.
@@ -30,8 +30,8 @@ class Progressed:
 
 
 def save_checkpoint(
-    resume: Resume,
-    progressed: Progressed,
+    resume: CheckpointFile,
+    progressed: TrainingState,
     *,
     modules: Mapping[str, nn.Module],
     adam: Optimizer,
@@ -45,8 +45,8 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    resume: Resume, modules: Mapping[str, nn.Module], adam: Optimizer, observers: Sequence[Observer]
-) -> tuple[Progressed, dict[str, Tensor]] | None:
+    resume: CheckpointFile, modules: Mapping[str, nn.Module], adam: Optimizer, observers: Sequence[Observer]
+) -> tuple[TrainingState, dict[str, Tensor]] | None:
     """Put back what `save_checkpoint` wrote; None where there is nothing to go on from."""
     saved = resume.load()
     if saved is None:
@@ -56,7 +56,7 @@ def load_checkpoint(
     saved.restore(adam)
     for observer, state in zip(observers, saved.state["observers"], strict=True):
         observer.restore(state)
-    return Progressed(**saved.state["progressed"]), saved.group("best")
+    return TrainingState(**saved.state["progressed"]), saved.group("best")
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

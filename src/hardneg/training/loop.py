@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hardneg.checkpoint import CheckpointFile
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.models import Anchor
 from hardneg.models.anchor import pull
 from hardneg.models.propagation import dense
-from hardneg.negatives import CandidateSource, NegativeSampler
-from hardneg.negatives.sampler import items_read
 from hardneg.random import Stream, generator
-from hardneg.resuming import Resume
-from hardneg.training.checkpoint import Progressed, copied, device_of, load_checkpoint, save_checkpoint
+from hardneg.sampling import CandidateSource, NegativeSampler
+from hardneg.sampling.sampler import items_read
+from hardneg.training.checkpoint import TrainingState, copied, device_of, load_checkpoint, save_checkpoint
 from hardneg.training.config import FitConfig
 from hardneg.training.extra import ExtraPositives, Positives
 from hardneg.training.memory import keep_freed_memory
 from hardneg.training.objective import weighted_objective
-from hardneg.types import Batch, Embeddings, Indices, Negatives, Observer, Wanted
+from hardneg.types import Batch, Embeddings, Indices, Negatives, Observer, RequiredRows
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
 """Metric name -> value on the validation pairs; all that the loop learns of held-out pairs."""
@@ -44,7 +44,7 @@ class Fitted:
     """
 
     model: nn.Module
-    progressed: Progressed
+    progressed: TrainingState
 
     @property
     def embeddings(self) -> Embeddings:
@@ -68,7 +68,7 @@ def fit(
     validate: Validate,
     extra: ExtraPositives | None = None,
     observers: Sequence[Observer] = (),
-    resume: Resume | None = None,
+    resume: CheckpointFile | None = None,
     watch: Watch | None = None,
     anchor: Anchor | None = None,
 ) -> Fitted:
@@ -82,7 +82,7 @@ def fit(
     positives = Positives(train, extra)
     loop = _Loop(model, positives, sampler, candidates, config, observers=observers, watch=watch, anchor=anchor)
     best = copied(model)
-    progressed = Progressed()
+    progressed = TrainingState()
     if resume is not None and (found := load_checkpoint(resume, loop.modules, loop.adam, observers)):
         progressed, best = found
     while progressed.epoch < config.epochs and progressed.looks_without_gain < config.patience:
@@ -103,7 +103,7 @@ def fit(
 
 
 def _look(
-    model: nn.Module, progressed: Progressed, validate: Validate, config: FitConfig, best: dict[str, Tensor]
+    model: nn.Module, progressed: TrainingState, validate: Validate, config: FitConfig, best: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Measure on validation; return the tensors to keep."""
     with torch.no_grad():
@@ -178,7 +178,7 @@ class _Loop:
         means = {name: amount / counts[name] for name, amount in sums.items() if counts[name]}
         return _Epoch(total / len(order), counters, means)
 
-    def save(self, resume: Resume, progressed: Progressed, best: dict[str, Tensor]) -> None:
+    def save(self, resume: CheckpointFile, progressed: TrainingState, best: dict[str, Tensor]) -> None:
         """Write a checkpoint."""
         save_checkpoint(
             resume,
@@ -219,7 +219,7 @@ class _Loop:
         drawn = self.candidates.draw(rows_, users, n=self.sampler.n_candidates, stream=stream)
         return torch.from_numpy(drawn).to(self.device)
 
-    def _wanted(self, batch: Batch, candidates: Tensor, stream: Stream) -> Wanted | None:
+    def _wanted(self, batch: Batch, candidates: Tensor, stream: Stream) -> RequiredRows | None:
         """The rows that this step reads; all of them where an observer reads tables in it."""
         if any(observer.reads_tables(batch.step) for observer in self.observers):
             return None
@@ -227,10 +227,10 @@ class _Loop:
         users, items = np.zeros(train.n_users, bool), np.zeros(train.n_items, bool)
         users[batch.users.cpu().numpy()] = True
         items[items_read(self.sampler, batch, candidates, stream).cpu().numpy()] = True
-        return Wanted(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
+        return RequiredRows(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
 
 
-def _record(progressed: Progressed, split: str, measured: Mapping[str, float]) -> None:
+def _record(progressed: TrainingState, split: str, measured: Mapping[str, float]) -> None:
     for metric, value in measured.items():
         progressed.curves.append({"epoch": progressed.epoch, "split": split, "metric": metric, "value": value})
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hardneg.models import bpr_of_rows, l2
-from hardneg.negatives.sampler import rows
+from hardneg.sampling.sampler import gather_rows
 from hardneg.types import Batch, Embeddings, Items, Negatives
 
 
@@ -41,15 +41,17 @@ def weighted_objective(
 def _of_pairs(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
-        scored, mixed = rows(embeddings.final_items, items), list[Tensor]()
+        scored, mixed = gather_rows(embeddings.final_items, items), list[Tensor]()
     else:
         items = batch.positives.unsqueeze(1)
         given = negatives.positives
-        positives = rows(embeddings.final_items, items) if given is None else given.unsqueeze(1)
+        positives = gather_rows(embeddings.final_items, items) if given is None else given.unsqueeze(1)
         scored, mixed = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
-    loss = bpr_of_rows(rows(embeddings.final_users, batch.users), scored)
+    loss = bpr_of_rows(gather_rows(embeddings.final_users, batch.users), scored)
     if weight > 0:
-        loss = loss + weight * l2(rows(embeddings.users[0], batch.users), rows(embeddings.items[0], items), *mixed)
+        loss = loss + weight * l2(
+            gather_rows(embeddings.users[0], batch.users), gather_rows(embeddings.items[0], items), *mixed
+        )
     return loss
 
 

@@ -1,9 +1,9 @@
 """Trees over items, path codes, and how much of their way from the root two items share (DTL-NS)."""
 
+from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes
-from hardneg.trees.dual import Trees, TreesConfig, only_trained, semantic_codes, structural_codes
 from hardneg.trees.graph import GraphConfig, ItemGraph, jaccard_graph
-from hardneg.trees.growing import TreeConfig, grow
+from hardneg.trees.item_trees import Trees, TreesConfig, only_trained, semantic_codes, structural_codes
 from hardneg.trees.released import read_released
 from hardneg.trees.similarity import BestInHistory, best_in_history, prefix_similarity
 from hardneg.trees.spectral import Spectrum, spectral_embedding
@@ -18,7 +18,7 @@ __all__ = [
     "Trees",
     "TreesConfig",
     "best_in_history",
-    "grow",
+    "build_tree",
     "jaccard_graph",
     "only_trained",
     "prefix_similarity",

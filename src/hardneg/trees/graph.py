@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from hardneg.compiled import compiled, in_chunks
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
-from hardneg.types import Flags, Floats, Indices, Progress, blocks
+from hardneg.types import Flags, Floats, Indices, Progress, block_slices
 
 AT_A_TIME = 1 << 14
 """Items between two words of progress."""
@@ -78,7 +78,7 @@ def _strongest(
     neighbours, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
     kept, cut = np.zeros(n_items, np.int64), np.zeros(n_items, np.bool_)
     by_user, users = (train.starts, train.items), (by_item.indptr.astype(np.int64), by_item.indices)
-    for block in blocks(n_items, AT_A_TIME):
+    for block in block_slices(n_items, AT_A_TIME):
         size, out = block.stop - block.start, (starts, neighbours, weights, kept, cut)
         in_chunks(_neighbours_of_block, size, block.start, *by_user, *users, *out)
         if progress:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import polars as pl
 
-from hardneg.data.ledger import Entry, Ledger
-from hardneg.data.sources.lines import read_lines
+from hardneg.data.readers.integer_lines import read_lines
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError
 from hardneg.trees.codes import PathCodes
 
 LEFT_OUT = "they were left out"
 
 
-def read_released(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, Ledger]:
+def read_released(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, RowReport]:
     """Read `.txt` or `.txt.gz`, lines in any order; items without a line have no code.
 
     n_items: of the catalogue, also of items above the largest in the file. item_offset: what to take from an item's
@@ -30,15 +30,15 @@ def read_released(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[Pa
         f"of an item outside {item_offset}..{item_offset + n_items - 1}": ~pl.col("item").is_between(0, n_items - 1),
         "of an item that had a line already": ~pl.col("item").is_first_distinct(),
     }
-    ledger: Ledger = ()
+    row_report: RowReport = ()
     for reason, bad in reasons.items():
         left_out = found.filter(bad)
         if not left_out.is_empty():
             first = f"line {left_out['line'][0]}: {left_out['text'][0][:60]!r}"
-            ledger += (Entry(path.name, reason, len(left_out), first, LEFT_OUT),)
+            row_report += (RowIssue(path.name, reason, len(left_out), first, LEFT_OUT),)
             found = found.filter(~bad)
     if found.is_empty():
-        raise DataError(f"{path} holds no usable path code; {ledger[0]}; check the file and the item offset")
+        raise DataError(f"{path} holds no usable path code; {row_report[0]}; check the file and the item offset")
     by_item = pl.DataFrame({"item": range(n_items)}, schema={"item": pl.Int64})
     by_item = by_item.join(found, on="item", how="left", maintain_order="left")
-    return PathCodes.of_texts(by_item["code"].to_list()), ledger
+    return PathCodes.of_texts(by_item["code"].to_list()), row_report

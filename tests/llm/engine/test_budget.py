@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hardneg.llm.engine.budget import Budget, Cost, Estimate
+from hardneg.llm.engine.budget import Budget, Cost, TokenForecast
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.prices import Price
@@ -50,7 +50,7 @@ def test_without_limits_everything_fits() -> None:
 
 def test_the_worst_is_the_prompt_and_the_longest_answer() -> None:
     model = FunctionModel(lambda asked: "")
-    estimate = Estimate(model, Price(prompt=1e6, cached=0, answer=2e6))
+    estimate = TokenForecast(model, Price(prompt=1e6, cached=0, answer=2e6))
     assert estimate.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
     assert estimate.worst(4, 8) == Cost(1, 12, 20)
     estimate.learn(10, 15)

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from tests.llm.engine.faulty_server import FAULTS, FaultyServer, Serve, digest_of, servers
 
-from hardneg.llm.engine.store import Store
+from hardneg.llm.engine.store import ReplyStore
 
 ROWS, KILLS, CONCURRENCY = 600, 10, 16
 ROOT = Path(__file__).parents[3]
@@ -59,14 +59,14 @@ def wait_for(arrivals: float, server: FaultyServer) -> None:
 
 def stored(path: Path) -> set[str]:
     """Prompts with an outcome in the store, named as in the server's log."""
-    with Store(path) as store:
+    with ReplyStore(path) as store:
         rows = store._db.execute("SELECT request FROM replies UNION ALL SELECT request FROM failures").fetchall()
     return {digest_of(text for _, text in json.loads(row[0])["messages"]) for row in rows}
 
 
 def content(path: Path) -> dict[str, str]:
     """Key -> reply or reason, of all there is."""
-    with Store(path) as store:
+    with ReplyStore(path) as store:
         return {key: reply.text for key, reply in store.replies()} | {
             k: str(why) for k, why in store.failures().items()
         }

@@ -15,12 +15,12 @@ from tests.llm.engine.asker import request, tasks
 from tests.llm.engine.clients import Official, Plain, parse
 from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of, servers
 
-from hardneg.llm.engine.asking import ask
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.store import Store
-from hardneg.llm.engine.tally import Tally
+from hardneg.llm.engine.scheduler import ask
+from hardneg.llm.engine.store import ReplyStore
+from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request
-from hardneg.llm.tasks import Answer
+from hardneg.llm.tasks import TaskAnswer
 
 QUICK = EngineConfig(timeout=1.5, first_wait=0.02, retries=8)
 KINDS = [Plain, Official]
@@ -38,8 +38,8 @@ def texts(row: int) -> list[str]:
 
 def run(
     model: Any, path: Path, rows: int = 200, config: EngineConfig = QUICK, **options: Any
-) -> dict[int, Answer[Any]]:
-    with Store(path) as store:
+) -> dict[int, TaskAnswer[Any]]:
+    with ReplyStore(path) as store:
         answers = list(ask(tasks(rows), model, store, config, **options))
     assert Counter(answer.row for answer in answers) == Counter(range(rows)), "every row once"
     return {answer.row: answer for answer in answers}
@@ -105,7 +105,7 @@ def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_a
     serve: Serve, kind: Any, tmp_path: Path
 ) -> None:
     server = serve(faults=0.3, bad=0.05, refused=0.03, drip_seconds=30)
-    seen: list[Tally] = []
+    seen: list[UsageStats] = []
     first = run(kind(server.url), tmp_path / "s", total=200, watch=seen.append)
     for row, answer in first.items():
         if answer.value is not None:
@@ -129,7 +129,7 @@ def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_a
 def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(LlmError, match=r"^faulty: cannot be reached \(no connection .*at least 50 rows are left"):
         run(Plain("http://127.0.0.1:9/v1"), tmp_path / "s", rows=50)
-    with Store(tmp_path / "s") as store:
+    with ReplyStore(tmp_path / "s") as store:
         assert store.failures() == {}
 
 
@@ -139,7 +139,7 @@ def test_a_server_that_is_broken_is_one_clear_error(serve: Serve, tmp_path: Path
     with pytest.raises(LlmError, match=r"^faulty: failed 20 calls in a row, .* the last: status 503"):
         run(Plain(server.url), tmp_path / "s", rows=500, config=config)
     assert len(server.arrived()) < 100
-    with Store(tmp_path / "s") as store:
+    with ReplyStore(tmp_path / "s") as store:
         assert store.failures() == {}
 
 
@@ -156,7 +156,7 @@ def test_a_key_in_the_environment_gets_nowhere(
     canary = "sk-canary-7f3a9c"
     monkeypatch.setenv("HARDNEG_TEST_API_KEY", canary)
     server = serve(faults=0.5, kinds=["limit", "error"], refused=0.1, echo=True)
-    seen: list[Tally] = []
+    seen: list[UsageStats] = []
     with caplog.at_level(logging.DEBUG):
         answers = run(kind(server.url, key=canary), tmp_path / "s", rows=60, total=60, watch=seen.append)
         (tmp_path / "dead").mkdir()

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardneg.llm.engine import store as stores
-from hardneg.llm.engine.owners import Owner
-from hardneg.llm.engine.store import Failure, Found, Store, key_of
+from hardneg.llm.engine.claims import Owner
+from hardneg.llm.engine.store import Failure, ReplyStore, StoredReply, request_key
 from hardneg.llm.protocol import LlmError, Message, Reply, Request, Usage
 
 ASKED = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
@@ -35,34 +35,34 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:  # type: ignore[override]
-    with Store(path) as opened:
+def store(path: Path) -> Iterator[ReplyStore]:  # type: ignore[override]
+    with ReplyStore(path) as opened:
         yield opened
 
 
-def save(store: Store, key: str, outcome: Reply | Failure = REPLY) -> None:
-    store.save([Found(key, ASKED, outcome)], "some model")
+def save(store: ReplyStore, key: str, outcome: Reply | Failure = REPLY) -> None:
+    store.save([StoredReply(key, ASKED, outcome)], "some model")
 
 
 def dead_owner() -> str:
     """A process that has ended."""
-    code = "from hardneg.llm.engine.owners import Owner; print(Owner.here())"
+    code = "from hardneg.llm.engine.claims import Owner; print(Owner.here())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class TestReplies:
-    def test_a_reply_is_found_again_by_another_process(self, store: Store, path: Path) -> None:
-        key = key_of(ASKED, "model at address")
+    def test_a_reply_is_found_again_by_another_process(self, store: ReplyStore, path: Path) -> None:
+        key = request_key(ASKED, "model at address")
         save(store, key)
-        with Store(path) as other:
+        with ReplyStore(path) as other:
             assert other.known([key, "x/0"]) == {key: REPLY}
             assert list(other.replies()) == [(key, REPLY)]
             assert len(other) == 1
 
     def test_the_key_is_digest_and_draw(self) -> None:
-        key = key_of(ASKED, "m")
+        key = request_key(ASKED, "m")
         assert key == f"{ASKED.digest('m')}/0"
-        assert key_of(ASKED, "n") != key
+        assert request_key(ASKED, "n") != key
 
     @settings(max_examples=50, deadline=None)
     @given(
@@ -77,8 +77,10 @@ class TestReplies:
         usage = Usage(*values["counts"])
         reply = Reply(values["text"], usage, values["finish"], values["seconds"], tuple(values["probabilities"]))
         asked = Request((Message("user", values["text"]),), 1)
-        with Store(tmp_path_factory.mktemp("s") / "s") as fresh:
-            fresh.save([Found("a/0", asked, reply), Found("b/0", asked, Failure("failed", values["reason"]))], "m")
+        with ReplyStore(tmp_path_factory.mktemp("s") / "s") as fresh:
+            fresh.save(
+                [StoredReply("a/0", asked, reply), StoredReply("b/0", asked, Failure("failed", values["reason"]))], "m"
+            )
             assert fresh.known(["a/0", "b/0"]) == {"a/0": reply, "b/0": Failure("failed", values["reason"])}
             assert list(fresh.replies()) == [("a/0", reply)]
 
@@ -88,50 +90,50 @@ import os, sys
 from pathlib import Path
 from hardneg.llm.protocol import *
 from hardneg.llm.engine.store import *
-store = Store(Path(sys.argv[1]))
+store = ReplyStore(Path(sys.argv[1]))
 for row in range(100):
-    store.save([Found(f"{row}/0", Request((Message("user", "x"),), 1), Reply(f"reply {row}", Usage(1, 1)))], "m")
+    store.save([StoredReply(f"{row}/0", Request((Message("user", "x"),), 1), Reply(f"reply {row}", Usage(1, 1)))], "m")
 os.kill(os.getpid(), 9)
 """
         assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
-        with Store(path) as left:
+        with ReplyStore(path) as left:
             assert [reply.text for _, reply in left.replies()] == [f"reply {row}" for row in range(100)]
 
-    def test_the_first_reply_stays(self, store: Store) -> None:
+    def test_the_first_reply_stays(self, store: ReplyStore) -> None:
         save(store, "a/0")
         save(store, "a/0", Reply("another", Usage(1, 1)))
         assert store.known(["a/0"]) == {"a/0": REPLY}
 
-    def test_failures_are_kept_until_they_are_forgotten(self, store: Store) -> None:
+    def test_failures_are_kept_until_they_are_forgotten(self, store: ReplyStore) -> None:
         save(store, "a/0", Failure("refused", "too long"))
         save(store, "b/0")
         assert store.known(["a/0"]) == store.failures() == {"a/0": Failure("refused", "too long")}
         assert store.forget_failures() == 1
         assert store.known(["a/0", "b/0"]) == {"b/0": REPLY}
 
-    def test_a_reply_counts_for_more_than_a_failure(self, store: Store) -> None:
+    def test_a_reply_counts_for_more_than_a_failure(self, store: ReplyStore) -> None:
         save(store, "a/0", Failure("failed", "gone"))
         save(store, "a/0")
         assert store.known(["a/0"]) == {"a/0": REPLY}
 
-    def test_more_replies_than_a_page_come_in_order(self, store: Store) -> None:
-        store.save([Found(f"{row}/0", ASKED, REPLY) for row in range(2500)], "m")
+    def test_more_replies_than_a_page_come_in_order(self, store: ReplyStore) -> None:
+        store.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(2500)], "m")
         assert [key for key, _ in store.replies()] == [f"{row}/0" for row in range(2500)]
 
-    def test_what_was_asked_can_be_read_by_a_person(self, store: Store, path: Path) -> None:
+    def test_what_was_asked_can_be_read_by_a_person(self, store: ReplyStore, path: Path) -> None:
         save(store, "a/0")
         (text,) = sqlite3.connect(path).execute("SELECT request FROM replies").fetchone()
         assert "Wer möchte das? 楽しい" in text
         assert json.loads(text) == json.loads(ASKED.canonical)
 
     def test_what_was_asked_may_be_left_out(self, path: Path) -> None:
-        with Store(path, keep_requests=False) as opened:
+        with ReplyStore(path, keep_requests=False) as opened:
             save(opened, "a/0")
         assert b"Be kind" not in path.read_bytes()
 
 
 class TestClaims:
-    def test_what_is_claimed_is_not_anothers(self, store: Store) -> None:
+    def test_what_is_claimed_is_not_anothers(self, store: ReplyStore) -> None:
         save(store, "a/0")
         first = store.claim(["a/0", "b/0", "c/0"], ME)
         assert (first.known, first.ours, first.theirs) == ({"a/0": REPLY}, {"b/0", "c/0"}, set())
@@ -139,7 +141,7 @@ class TestClaims:
         assert (second.known, second.ours, second.theirs) == ({"a/0": REPLY}, {"d/0"}, {"b/0"})
         assert store.claim(["b/0"], ME).ours == {"b/0"}, "one's own may be claimed again"
 
-    def test_saving_and_releasing_free_it(self, store: Store) -> None:
+    def test_saving_and_releasing_free_it(self, store: ReplyStore) -> None:
         store.claim(["a/0", "b/0", "c/0"], ME)
         save(store, "a/0")
         save(store, "b/0", Failure("failed", "x"))
@@ -148,13 +150,13 @@ class TestClaims:
         store.release(ME)
         assert store.claim(["c/0"], OTHER).ours == {"c/0"}
 
-    def test_the_claim_of_a_dead_process_is_free_at_once(self, store: Store) -> None:
+    def test_the_claim_of_a_dead_process_is_free_at_once(self, store: ReplyStore) -> None:
         owner = dead_owner()
         assert store.claim(["a/0"], owner).ours == {"a/0"}
         assert store.claim(["a/0"], ME).ours == {"a/0"}
 
     def test_a_claim_of_another_machine_expires_unless_renewed(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, store: ReplyStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         far = "elsewhere|boot|1|1|0"
         now = time.time()
@@ -171,10 +173,10 @@ class TestClaims:
         code = """
 import json, sys
 from pathlib import Path
-from hardneg.llm.engine.owners import Owner
-from hardneg.llm.engine.store import Store
+from hardneg.llm.engine.claims import Owner
+from hardneg.llm.engine.store import ReplyStore
 ours = []
-with Store(Path(sys.argv[1])) as store:
+with ReplyStore(Path(sys.argv[1])) as store:
     for start in range(0, 300, 3):
         ours += store.claim([f"{key}/0" for key in range(start, start + 3)], f"{Owner.here()}|0").ours
     print(json.dumps(ours), flush=True)
@@ -190,7 +192,7 @@ with Store(Path(sys.argv[1])) as store:
 
 
 class TestTheFile:
-    def test_threads_may_share_it(self, store: Store) -> None:
+    def test_threads_may_share_it(self, store: ReplyStore) -> None:
         def work(first: int) -> None:
             for row in range(first, 200, 4):
                 save(store, f"{row}/0")
@@ -206,7 +208,7 @@ class TestTheFile:
     def test_another_file_is_refused_and_left_alone(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "s").write_bytes(content)
         with pytest.raises(LlmError, match=r"/s: .*; it is no store of replies, or is damaged; choose another file"):
-            Store(tmp_path / "s")
+            ReplyStore(tmp_path / "s")
         assert (tmp_path / "s").read_bytes() == content
 
     def test_a_database_of_something_else_is_refused(self, tmp_path: Path) -> None:
@@ -214,35 +216,35 @@ class TestTheFile:
             db.execute("CREATE TABLE replies (x)")
         db.close()
         with pytest.raises(LlmError, match="s is a database of something else, expected a store of replies"):
-            Store(tmp_path / "s")
+            ReplyStore(tmp_path / "s")
 
     def test_another_layout_is_refused(self, path: Path) -> None:
-        Store(path).close()
+        ReplyStore(path).close()
         db = sqlite3.connect(path)
         db.execute("PRAGMA user_version = 7")
         db.close()
         with pytest.raises(LlmError, match="has layout 7 of the store of replies, expected 1"):
-            Store(path)
+            ReplyStore(path)
 
     def test_a_folder_or_a_place_that_cannot_be_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(LlmError, match="unable to open"):
-            Store(tmp_path)
+            ReplyStore(tmp_path)
         (tmp_path / "file").write_text("x")
         with pytest.raises(LlmError, match="choose another place for the store of replies"):
-            Store(tmp_path / "file" / "s")
+            ReplyStore(tmp_path / "file" / "s")
 
     def test_damage_that_shows_later_is_one_clear_error(self, path: Path) -> None:
-        with Store(path) as opened:
-            opened.save([Found(f"{row}/0", ASKED, REPLY) for row in range(500)], "m")
+        with ReplyStore(path) as opened:
+            opened.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(500)], "m")
         data = bytearray(path.read_bytes())
         data[8192:-4096] = os.urandom(len(data) - 12288)
         path.write_bytes(data)
-        with Store(path) as opened, pytest.raises(LlmError, match="is damaged"):
+        with ReplyStore(path) as opened, pytest.raises(LlmError, match="is damaged"):
             opened.known([f"{row}/0" for row in range(500)])
 
     def test_a_lock_that_stays_is_named(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(stores, "BUSY_SECONDS", 0.05)
-        with Store(path) as opened:
+        with ReplyStore(path) as opened:
             other = sqlite3.connect(path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LlmError, match=r"another program has held the store of replies for 0\.05 s"):
@@ -250,7 +252,7 @@ class TestTheFile:
             other.close()
             save(opened, "a/0")
 
-    def test_a_closed_store_says_so(self, store: Store) -> None:
+    def test_a_closed_store_says_so(self, store: ReplyStore) -> None:
         store.close()
         with pytest.raises(LlmError, match="the store of replies was closed"):
             store.known(["a/0"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from hardneg.llm.local.decoding import Job, write
+from hardneg.llm.local.decoding import DecodingJob, decode
 from hardneg.types import Flags
 
 ENDS = [3]
@@ -24,8 +24,8 @@ def model(request: pytest.FixtureRequest) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def batch(model: Any, jobs: list[Job]) -> list[list[int]]:
-    return [made.ids for made in write(model, jobs, ends=ENDS, pad=0)]
+def batch(model: Any, jobs: list[DecodingJob]) -> list[list[int]]:
+    return [made.ids for made in decode(model, jobs, ends=ENDS, pad=0)]
 
 
 def test_greedy_answers_are_the_library_s_whatever_the_batch(model: Any) -> None:
@@ -35,37 +35,40 @@ def test_greedy_answers_are_the_library_s_whatever_the_batch(model: Any) -> None
             torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=12, do_sample=False
         )
         expected.append(made[0, len(prompt) :].tolist())
-    assert batch(model, [Job(prompt, 12) for prompt in PROMPTS]) == expected
+    assert batch(model, [DecodingJob(prompt, 12) for prompt in PROMPTS]) == expected
     assert len({tuple(ids) for ids in expected}) > 1
 
 
 def test_every_answer_keeps_its_own_limit(model: Any) -> None:
-    made = write(
-        model, [Job(prompt, limit) for prompt, limit in zip(PROMPTS, (3, 12, 1, 7), strict=True)], ends=ENDS, pad=0
+    made = decode(
+        model,
+        [DecodingJob(prompt, limit) for prompt, limit in zip(PROMPTS, (3, 12, 1, 7), strict=True)],
+        ends=ENDS,
+        pad=0,
     )
-    whole = batch(model, [Job(prompt, 12) for prompt in PROMPTS])
+    whole = batch(model, [DecodingJob(prompt, 12) for prompt in PROMPTS])
     assert [answer.ids for answer in made] == [ids[:limit] for ids, limit in zip(whole, (3, 12, 1, 7), strict=True)]
     assert not any(answer.ended for answer in made)
 
 
 def test_an_end_token_ends_and_is_left_out(model: Any) -> None:
-    [whole] = batch(model, [Job(PROMPTS[0], 12)])
-    [made] = write(model, [Job(PROMPTS[0], 12)], ends=[3, whole[4]], pad=0)
+    [whole] = batch(model, [DecodingJob(PROMPTS[0], 12)])
+    [made] = decode(model, [DecodingJob(PROMPTS[0], 12)], ends=[3, whole[4]], pad=0)
     place = whole.index(whole[4])
     assert (made.ids, made.ended) == (whole[:place], True)
 
 
 def test_samples_depend_on_their_seed_and_not_on_their_batch(model: Any) -> None:
-    jobs = [Job(prompt, 10, temperature=1.0, seed=seed) for seed, prompt in enumerate(PROMPTS)]
+    jobs = [DecodingJob(prompt, 10, temperature=1.0, seed=seed) for seed, prompt in enumerate(PROMPTS)]
     together = batch(model, jobs)
     assert [batch(model, [job])[0] for job in jobs] == together
-    assert batch(model, [Job(PROMPTS[0], 10, temperature=1.0, seed=99)])[0] != together[0]
+    assert batch(model, [DecodingJob(PROMPTS[0], 10, temperature=1.0, seed=99)])[0] != together[0]
 
 
 def test_samples_follow_the_temperature_s_distribution(model: Any) -> None:
     temperature, n = 2.0, 600
     prompt = PROMPTS[0]
-    jobs = [Job(prompt, 1, temperature=temperature, seed=seed) for seed in range(n)]
+    jobs = [DecodingJob(prompt, 1, temperature=temperature, seed=seed) for seed in range(n)]
     counts = Counter(ids[0] if ids else 3 for ids in batch(model, jobs))
     with torch.no_grad():
         logits = model(torch.tensor([prompt])).logits[0, -1] / temperature
@@ -97,21 +100,25 @@ class Only:
 
 def test_constraints_hold_beside_free_answers_and_hear_every_token(model: Any) -> None:
     held = [Only([11], [12, 13], [14]), Only([21])]
-    jobs = [Job(PROMPTS[0], 9, constraint=held[0]), Job(PROMPTS[1], 9), Job(PROMPTS[2], 9, 1.0, 7, held[1])]
-    made = write(model, jobs, ends=ENDS, pad=0)
+    jobs = [
+        DecodingJob(PROMPTS[0], 9, constraint=held[0]),
+        DecodingJob(PROMPTS[1], 9),
+        DecodingJob(PROMPTS[2], 9, 1.0, 7, held[1]),
+    ]
+    made = decode(model, jobs, ends=ENDS, pad=0)
     assert made[0].ids == held[0].taken
     assert made[0].ids[0] == 11
     assert made[0].ids[1] in (12, 13)
     assert made[0].ended
-    assert made[1].ids == batch(model, [Job(PROMPTS[1], 9)])[0]
+    assert made[1].ids == batch(model, [DecodingJob(PROMPTS[1], 9)])[0]
     assert (made[2].ids, made[2].ended) == ([21], True)
 
 
 def test_a_token_that_leaves_no_room_is_passed_over_and_where_none_fits_it_closes(model: Any) -> None:
-    [free] = batch(model, [Job(PROMPTS[0], 1, constraint=Only([40, 41, 42]))])
+    [free] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=Only([40, 41, 42]))])
     other = Only([40, 41, 42], unfit=free[0])
-    [ids] = batch(model, [Job(PROMPTS[0], 1, constraint=other)])
+    [ids] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=other)])
     assert ids[0] in {40, 41, 42} - set(free)
     closed = Only([41], unfit=41)
     closed.fits = lambda *_: False  # type: ignore[method-assign]
-    assert batch(model, [Job(PROMPTS[0], 1, constraint=closed)]) == [[5]]
+    assert batch(model, [DecodingJob(PROMPTS[0], 1, constraint=closed)]) == [[5]]

@@ -17,7 +17,7 @@ from tests.llm.injections import ATTEMPTS
 from hardneg.errors import ConfigError
 from hardneg.llm.local import model as local
 from hardneg.llm.local.model import LocalModel
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
 from hardneg.llm.structured import ShortText, Structured, parse_as, schema_of
 from hardneg.llm.untrusted import clean, data_block
@@ -35,7 +35,7 @@ SCHEMA = schema_of(Kind)
 
 @pytest.fixture(scope="module")
 def model(tiny_llama: Path) -> LocalModel:
-    return LocalModel(Source(str(tiny_llama)))
+    return LocalModel(ModelSource(str(tiny_llama)))
 
 
 @pytest.fixture(scope="module")
@@ -193,14 +193,14 @@ def test_a_choice_that_begins_another_has_to_end(model: LocalModel) -> None:
 
 def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_llama, tmp_path / "tiny-llama")
-    first, second = LocalModel(Source(str(tiny_llama))), LocalModel(Source(str(tmp_path / "tiny-llama")))
+    first, second = LocalModel(ModelSource(str(tiny_llama))), LocalModel(ModelSource(str(tmp_path / "tiny-llama")))
     assert first.identity == second.identity
-    assert first.identity != LocalModel(Source(str(tiny_qwen))).identity
+    assert first.identity != LocalModel(ModelSource(str(tiny_qwen))).identity
     assert first.describe() == "tiny-llama on cpu, weights as float32, messages by chat template"
 
 
 def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
-    made = LocalModel(Source(str(tiny_qwen))).with_catalogue("titles", TITLES)
+    made = LocalModel(ModelSource(str(tiny_qwen))).with_catalogue("titles", TITLES)
     found = ask(
         made, request(), request(schema=SCHEMA, max_tokens=50), request(catalogue="titles"), request(choices=("a", "b"))
     )
@@ -211,13 +211,13 @@ def test_a_model_without_a_chat_template_answers_and_says_how(tiny_llama: Path, 
     folder = tmp_path / "plain"
     shutil.copytree(tiny_llama, folder)
     (folder / "chat_template.jinja").unlink()
-    made = LocalModel(Source(str(folder)))
+    made = LocalModel(ModelSource(str(folder)))
     assert made.describe().endswith("messages by plain")
     assert isinstance(ask(made, request())[0], Reply)
 
 
 def test_a_batch_that_passes_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, sizes = local.write, []
+    whole, sizes = local.decode, []
 
     def scarce(network: Any, jobs: Any, **more: Any) -> Any:
         sizes.append(len(jobs))
@@ -225,7 +225,7 @@ def test_a_batch_that_passes_the_memory_is_halved(model: LocalModel, monkeypatch
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(network, jobs, **more)
 
-    monkeypatch.setattr(local, "write", scarce)
+    monkeypatch.setattr(local, "decode", scarce)
     asked = [request(str(n), schema=SCHEMA, max_tokens=45) for n in range(4)] + [request("long " * 200)]
     replies = ask(model, *asked)
     assert [type(reply) for reply in replies] == [Reply] * 4 + [Refusal]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from hardneg.llm.local.pooling import PooledModel, Pooling
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.pooling import HiddenStatePooling, PooledModel
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Refusal, Reply
 from hardneg.llm.vectors import request_for, unpacked
 from hardneg.types import Floats
@@ -29,9 +29,9 @@ def vectors(model: PooledModel, *texts: str) -> Floats:
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_qwen"])
-def test_they_are_the_last_layer_s(request: pytest.FixtureRequest, kind: str, pooling: Pooling) -> None:
+def test_they_are_the_last_layer_s(request: pytest.FixtureRequest, kind: str, pooling: HiddenStatePooling) -> None:
     folder: Path = request.getfixturevalue(kind)
-    model = PooledModel(Source(str(folder)), pooling=pooling)
+    model = PooledModel(ModelSource(str(folder)), pooling=pooling)
     network, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     expected = []
     for text in TEXTS:
@@ -47,7 +47,7 @@ def test_they_are_the_last_layer_s(request: pytest.FixtureRequest, kind: str, po
 
 
 def test_long_texts_are_cut_and_blank_ones_refused(tiny_llama: Path) -> None:
-    model = PooledModel(Source(str(tiny_llama)), longest=8)
+    model = PooledModel(ModelSource(str(tiny_llama)), longest=8)
     text = "one two three four five six seven eight nine ten"
     first, blank, surrogate = ask(model, text, "", "a\ud800")
     assert isinstance(first, Reply)
@@ -57,7 +57,7 @@ def test_long_texts_are_cut_and_blank_ones_refused(tiny_llama: Path) -> None:
 
 
 def test_what_it_is_called(tiny_llama: Path) -> None:
-    source = Source(str(tiny_llama))
+    source = ModelSource(str(tiny_llama))
     last, mean = PooledModel(source), PooledModel(source, pooling="mean")
     assert last.name == "tiny-llama (last)"
     assert len({last.identity, mean.identity, PooledModel(source, longest=9).identity, source.identity()}) == 4

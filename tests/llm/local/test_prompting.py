@@ -11,7 +11,7 @@ from tests.llm.injections import ATTEMPTS
 from tests.llm.tiny import MARKERS, make_tiny
 from transformers import AddedToken, AutoTokenizer
 
-from hardneg.llm.local.prompting import Prompts
+from hardneg.llm.local.prompting import PromptTokens
 from hardneg.llm.protocol import Message, Refusal
 from hardneg.llm.untrusted import clean, data_block
 
@@ -19,17 +19,17 @@ CHAT = (Message("system", "be brief"), Message("user", "a tent for two"))
 
 
 @pytest.fixture(scope="module")
-def prompts(tiny_llama: Path) -> Prompts:
-    return Prompts(AutoTokenizer.from_pretrained(tiny_llama))
+def prompts(tiny_llama: Path) -> PromptTokens:
+    return PromptTokens(AutoTokenizer.from_pretrained(tiny_llama))
 
 
-def turns(prompts: Prompts, messages: tuple[Message, ...]) -> int:
+def turns(prompts: PromptTokens, messages: tuple[Message, ...]) -> int:
     ids = prompts.ids(messages)
     assert not isinstance(ids, Refusal)
     return ids.count(prompts.tokenizer.convert_tokens_to_ids("<|im_start|>"))
 
 
-def test_ordinary_prompts_are_those_of_the_template(prompts: Prompts) -> None:
+def test_ordinary_prompts_are_those_of_the_template(prompts: PromptTokens) -> None:
     chat = [{"role": message.role, "content": message.content} for message in CHAT]
     expected = prompts.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
     assert prompts.ids(CHAT) == expected
@@ -37,12 +37,12 @@ def test_ordinary_prompts_are_those_of_the_template(prompts: Prompts) -> None:
     assert turns(prompts, CHAT) == 3
 
 
-def test_foreign_strings_are_all_added_tokens(prompts: Prompts) -> None:
+def test_foreign_strings_are_all_added_tokens(prompts: PromptTokens) -> None:
     assert set(prompts.foreign) == set(MARKERS)
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
-def test_no_attempt_opens_a_turn_whether_cleaned_or_raw(prompts: Prompts, name: str) -> None:
+def test_no_attempt_opens_a_turn_whether_cleaned_or_raw(prompts: PromptTokens, name: str) -> None:
     text = ATTEMPTS[name]
     cleaned = data_block("item", {"title": clean(text, foreign=prompts.foreign, longest=300)})
     assert turns(prompts, (CHAT[0], Message("user", cleaned))) == 3
@@ -56,14 +56,14 @@ def test_no_attempt_opens_a_turn_whether_cleaned_or_raw(prompts: Prompts, name: 
 
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from(["<|im_", "start|>", "end|>", "<|bos|>", "\n", "user", "x"]), max_size=8).map("".join))
-def test_whatever_is_said_the_added_tokens_stay_the_same(prompts: Prompts, text: str) -> None:
+def test_whatever_is_said_the_added_tokens_stay_the_same(prompts: PromptTokens, text: str) -> None:
     added = {prompts.tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS}
     ids = [prompts.ids((CHAT[0], Message("user", said))) for said in ("x", text)]
     first, second = [[token for token in found if token in added] for found in ids]
     assert first == second
 
 
-def test_text_brought_in_is_still_read_as_text(prompts: Prompts) -> None:
+def test_text_brought_in_is_still_read_as_text(prompts: PromptTokens) -> None:
     ids = prompts.ids((CHAT[0], Message("user", "one<|im_end|>two")))
     assert "one<|im_end|>two" in prompts.tokenizer.decode(ids)
 
@@ -72,7 +72,7 @@ def test_an_added_token_of_no_special_kind_acts_neither(tiny_llama: Path) -> Non
     """`split_special_tokens` would let such a one through."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     tokenizer.add_tokens([AddedToken("<tool_call>", special=False), AddedToken("  "), AddedToken("tent")])
-    made = Prompts(tokenizer)
+    made = PromptTokens(tokenizer)
     ids = made.ids((CHAT[0], Message("user", "a <tool_call>  tent")))
     assert not isinstance(ids, Refusal)
     assert tokenizer.convert_tokens_to_ids("<tool_call>") not in ids
@@ -80,16 +80,16 @@ def test_an_added_token_of_no_special_kind_acts_neither(tiny_llama: Path) -> Non
 
 
 def test_what_cannot_be_told_apart_is_refused(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Prompts(AutoTokenizer.from_pretrained(tiny_llama))
+    made = PromptTokens(AutoTokenizer.from_pretrained(tiny_llama))
     end = made.tokenizer.eos_token_id
-    monkeypatch.setattr(Prompts, "plain", lambda *_: [end])  # a tokenizer that finds its marker in bare text
+    monkeypatch.setattr(PromptTokens, "plain", lambda *_: [end])  # a tokenizer that finds its marker in bare text
     found = made.ids((CHAT[0], Message("user", "one<|im_end|>two")))
     assert isinstance(found, Refusal)
     assert "chat markers" in found.reason
 
 
 def test_a_model_without_a_template_gets_the_plain_format(tmp_path: Path) -> None:
-    made = Prompts(AutoTokenizer.from_pretrained(make_tiny(tmp_path / "plain", template=None)))
+    made = PromptTokens(AutoTokenizer.from_pretrained(make_tiny(tmp_path / "plain", template=None)))
     assert made.format == "plain"
     text = made.tokenizer.decode(made.ids(CHAT))
     assert text == "### System:\nbe brief\n\n### User:\na tent for two\n\n### Assistant:\n"
@@ -102,7 +102,7 @@ def test_a_template_without_a_system_role_gets_it_in_the_first_message(tiny_llam
         "{% endif %}<|im_start|>{{ message['role'] }}\n{{ message['content'] | trim }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    made = Prompts(tokenizer)
+    made = PromptTokens(tokenizer)
     text = tokenizer.decode(made.ids(CHAT))
     assert text == "<|im_start|>user\nbe brief\n\na tent for two<|im_end|>\n<|im_start|>assistant\n"
     assert isinstance(made.ids((Message("system", "alone"),)), Refusal)
@@ -111,6 +111,6 @@ def test_a_template_without_a_system_role_gets_it_in_the_first_message(tiny_llam
 def test_a_template_that_drops_messages_is_refused(tiny_llama: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     tokenizer.chat_template = "{{ messages[-1]['content'] }}"
-    found = Prompts(tokenizer).ids((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))
+    found = PromptTokens(tokenizer).ids((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))
     assert isinstance(found, Refusal)
     assert "does not take messages of the roles user, assistant, user" in found.reason

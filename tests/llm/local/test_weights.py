@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer
 
 from hardneg.errors import ConfigError
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.weights import ModelSource
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def copy(tiny_llama: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_loaded_as_32_bits_on_the_cpu(tiny_llama: Path) -> None:
-    source = Source(str(tiny_llama))
+    source = ModelSource(str(tiny_llama))
     model = source.model()
     assert not model.training
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert source.numbers == "float32"
-    assert Source(str(tiny_llama), "cuda").numbers == "bfloat16"
+    assert ModelSource(str(tiny_llama), "cuda").numbers == "bfloat16"
     states = source.model("hidden states")(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state
     assert states.shape == (1, 3, 64)
 
@@ -35,7 +35,7 @@ def test_a_folder_is_loaded_as_32_bits_on_the_cpu(tiny_llama: Path) -> None:
 def test_a_folder_s_settings_of_sampling_do_not_matter_and_its_ends_do(copy: Path) -> None:
     settings = {"eos_token_id": [3, 2], "do_sample": True, "repetition_penalty": 2.0, "top_k": 1}
     (copy / "generation_config.json").write_text(json.dumps(settings))
-    kept = Source(str(copy)).model().generation_config
+    kept = ModelSource(str(copy)).model().generation_config
     assert kept.eos_token_id == [3, 2]
     assert (kept.do_sample, kept.repetition_penalty, kept.top_k) == (None, None, None)
 
@@ -44,7 +44,7 @@ def test_pickled_weights_are_not_loaded(copy: Path) -> None:
     torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"model 'copy' cannot be loaded \(.*safetensors.*\); give a folder"):
-        Source(str(copy)).model()
+        ModelSource(str(copy)).model()
 
 
 def test_weights_that_are_missing_are_not_made_up(copy: Path) -> None:
@@ -52,7 +52,7 @@ def test_weights_that_are_missing_are_not_made_up(copy: Path) -> None:
     weights.pop("model.layers.1.mlp.up_proj.weight")
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(ConfigError, match=r"model 'copy' lacks 1 of its weights \(first: .*up_proj.weight\)"):
-        Source(str(copy)).model()
+        ModelSource(str(copy)).model()
 
 
 def test_shared_weights_are_not_missing(copy: Path) -> None:
@@ -61,7 +61,7 @@ def test_shared_weights_are_not_missing(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
     weights.pop("lm_head.weight")
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    model = Source(str(copy)).model()
+    model = ModelSource(str(copy)).model()
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
 
 
@@ -71,14 +71,14 @@ def test_remote_code_is_not_run(copy: Path) -> None:
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "evil.py").write_text(f"open({str(copy / 'ran')!r}, 'w')\nclass Evil: pass\nclass Config: pass\n")
     with pytest.raises(ConfigError, match="model 'copy' cannot be loaded"):
-        Source(str(copy)).model()
+        ModelSource(str(copy)).model()
     assert not (copy / "ran").exists()
 
 
 def test_a_message_shows_no_path_and_has_one_line(copy: Path) -> None:
     (copy / "config.json").write_text("junk")
     with pytest.raises(ConfigError) as error:
-        Source(str(copy)).model()
+        ModelSource(str(copy)).model()
     assert str(copy.parent) not in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -87,7 +87,7 @@ def test_a_message_shows_no_path_and_has_one_line(copy: Path) -> None:
 def test_broken_files_are_an_error_of_one_line(copy: Path, name: str) -> None:
     (copy / name).write_bytes((copy / name).read_bytes()[:50])
     with pytest.raises(ConfigError, match="model 'copy' cannot be loaded") as error:
-        _ = Source(str(copy)).model(), Source(str(copy)).tokenizer()
+        _ = ModelSource(str(copy)).model(), ModelSource(str(copy)).tokenizer()
     assert "\n" not in str(error.value)
 
 
@@ -109,7 +109,7 @@ def test_a_hub_name_is_taken_from_one_commit(tiny_llama: Path, monkeypatch: pyte
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     monkeypatch.setattr(AutoConfig, "from_pretrained", configured)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", tokenised)
-    source = Source("org/model")
+    source = ModelSource("org/model")
     assert source.identity() == "org/model@0123abcd:float32"
     assert source.tokenizer() is tokenizer
     assert asked == [("org/model", None), ("org/model", "0123abcd")]
@@ -119,11 +119,11 @@ def test_a_model_without_a_fast_tokenizer_says_so(copy: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (copy / name).unlink()
     with pytest.raises(ConfigError, match="copy'"):
-        Source(str(copy)).tokenizer()
+        ModelSource(str(copy)).tokenizer()
 
 
 def test_four_bits_say_what_they_need(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardneg.llm.local.weights.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"run pip install 'hardneg\[four-bit\]'"):
-        Source(str(tiny_llama), four_bit=True).model()
-    assert Source(str(tiny_llama), four_bit=True).identity().endswith(":nf4")
+        ModelSource(str(tiny_llama), four_bit=True).model()
+    assert ModelSource(str(tiny_llama), four_bit=True).identity().endswith(":nf4")

@@ -21,20 +21,20 @@ from hardneg.text.estimates.estimate import (
     ITEMS,
     NEGATIVES,
     USERS,
-    Estimate,
+    CostEstimate,
     Rate,
-    Stage,
-    compare,
+    StageEstimate,
+    compare_with_estimate,
     hours,
     money,
 )
-from hardneg.text.estimates.estimating import EstimateConfig, count, estimate_writing, spread_over, words
+from hardneg.text.estimates.estimating import EstimateConfig, count_prompts, estimate_writing, filler_words, spread_over
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.asking import Metered, Spent
+from hardneg.text.writing.executor import MeteredExecutor, TokenUsage
 from hardneg.text.writing.negative_prompts import NegativesConfig
-from hardneg.text.writing.negative_texts import write_negatives
+from hardneg.text.writing.negative_texts import generate_negatives
 from hardneg.text.writing.profile_prompts import ProfilesConfig
-from hardneg.text.writing.written_profiles import write_profiles
+from hardneg.text.writing.written_profiles import generate_profiles
 
 STAGES = (ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
 
@@ -50,17 +50,20 @@ def chatty(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) 
             entries = [
                 {
                     "item": e["item"],
-                    "hard_negative_item": words(rng.integers(3, 20)),
-                    "reasoning": words(rng.integers(5, 30)),
+                    "hard_negative_item": filler_words(rng.integers(3, 20)),
+                    "reasoning": filler_words(rng.integers(5, 30)),
                 }
                 for e in shown["items"]["chosen"]
                 if rng.random() >= bad
             ]
             said = {"negatives": entries}
         elif "user" in shown and "item" in shown:
-            said = {"hard_negative_item": words(rng.integers(3, 20)), "reasoning": words(rng.integers(5, 30))}
+            said = {
+                "hard_negative_item": filler_words(rng.integers(3, 20)),
+                "reasoning": filler_words(rng.integers(5, 30)),
+            }
         else:
-            said = {"summarization": words(rng.integers(20, 80)), "reasoning": words(rng.integers(5, 30))}
+            said = {"summarization": filler_words(rng.integers(20, 80)), "reasoning": filler_words(rng.integers(5, 30))}
         text = json.dumps(said)
         if rng.random() < bad / 2:
             text = text[: len(text) // 2]
@@ -70,11 +73,11 @@ def chatty(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) 
     return answer
 
 
-def carry_out(split: Split, asker: Any, profiles: ProfilesConfig, negatives: NegativesConfig) -> dict[str, Spent]:
+def carry_out(split: Split, asker: Any, profiles: ProfilesConfig, negatives: NegativesConfig) -> dict[str, TokenUsage]:
     """The job itself, metered by stage."""
-    metered = Metered(asker)
-    written = write_profiles(split, metered, asker.model, profiles)
-    write_negatives(split, written, metered, asker.model, negatives)
+    metered = MeteredExecutor(asker)
+    written = generate_profiles(split, metered, asker.model, profiles)
+    generate_negatives(split, written, metered, asker.model, negatives)
     return dict(zip(STAGES, metered.runs, strict=True))
 
 
@@ -89,7 +92,7 @@ def test_with_a_sample_within_five_percent(
     asked = list(asker.model.asked)
     assert len(asked) == estimate.sampled
     took = carry_out(split, asker, profiles, negatives)
-    off: Any = compare(estimate, took)
+    off: Any = compare_with_estimate(estimate, took)
     assert abs(off["total"]["tokens off"]) < 0.05
     for name in STAGES[:3]:
         assert abs(off[name]["prompt tokens off"]) < 0.05
@@ -109,7 +112,7 @@ def test_a_sample_of_everything_is_exact(toy: Callable[..., Split], rules: Any, 
     asker = rules(chatty(blocks_of, bad=0.3), again=2)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=20, n=2, temperature=1)
     estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=99), asker)
-    off: Any = compare(estimate, carry_out(split, asker, profiles, negatives))
+    off: Any = compare_with_estimate(estimate, carry_out(split, asker, profiles, negatives))
     for stage in STAGES[:3]:  # all of a user's pairs share a call, so that one pair of each user is all calls
         for kind in ("calls off", "prompt tokens off", "answer tokens off"):
             assert off[stage][kind] == pytest.approx(0, abs=1e-9)
@@ -124,9 +127,9 @@ def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_
     asker = rules(chatty(blocks_of))
     estimate = estimate_writing(split, asker.model, written, NegativesConfig(), EstimateConfig(sample=30), asker)
     assert len(asker.model.asked) == estimate.sampled == 30
-    metered = Metered(asker)
-    write_negatives(split, written, metered, asker.model)
-    off: Any = compare(estimate, {NEGATIVES: metered.runs[0]})
+    metered = MeteredExecutor(asker)
+    generate_negatives(split, written, metered, asker.model)
+    off: Any = compare_with_estimate(estimate, {NEGATIVES: metered.runs[0]})
     assert off["total"]["prompt tokens off"] == pytest.approx(0, abs=0.01)
     assert abs(off["total"]["tokens off"]) < 0.05
     assert estimate.stages[0].seconds_per_call == 0.5
@@ -148,10 +151,10 @@ def test_without_a_sample_prompts_of_items_are_exact(store: tuple[Split, Truth],
 
 def test_profiles_that_stand_are_shown_as_they_are(store: tuple[Split, Truth], good: Any) -> None:
     split, _ = store
-    written = write_profiles(split, good, good.model)
+    written = generate_profiles(split, good, good.model)
     estimate = estimate_writing(split, good.model, written, NegativesConfig(pairs_per_call=5))
-    metered = Metered(good)
-    write_negatives(split, written, metered, good.model, NegativesConfig(pairs_per_call=5))
+    metered = MeteredExecutor(good)
+    generate_negatives(split, written, metered, good.model, NegativesConfig(pairs_per_call=5))
     (stage,) = estimate.stages
     assert (stage.name, stage.calls, stage.prompt_tokens) == (
         NEGATIVES,
@@ -165,7 +168,7 @@ def test_a_limit_gives_an_error_that_holds(store: tuple[Split, Truth], good: Any
     """Over many starts, the estimate's spread is no larger than its stated error, and its mean is right."""
     split, _ = store
     written = Profiles(
-        [words(5 + 3 * (i % 9)) for i in range(split.train.n_items)], ["x y"] * split.train.n_users, "hand"
+        [filler_words(5 + 3 * (i % 9)) for i in range(split.train.n_items)], ["x y"] * split.train.n_users, "hand"
     )
     whole = estimate_writing(split, good.model, written, NegativesConfig()).stages[0]
     found = [
@@ -192,9 +195,9 @@ def test_rows_are_spread_evenly(n: int, wanted: int, rng: np.random.Generator) -
 def test_rows_that_are_not_asked_count_nothing(rng: np.random.Generator) -> None:
     request = Request((Message("user", "one two three"),), 5)
     view = FunctionModel(lambda _: "")
-    found = count(lambda row: request if row % 4 else "nothing", 40, view, 40, rng)
+    found = count_prompts(lambda row: request if row % 4 else "nothing", 40, view, 40, rng)
     assert (found.rows, found.requests, found.tokens, found.error) == (40, 30, 90.0, 0.0)
-    some = count(lambda row: request if row % 4 else "nothing", 40, view, 20, rng)
+    some = count_prompts(lambda row: request if row % 4 else "nothing", 40, view, 20, rng)
     assert some.requests in {20, 40}, "every second row: an even spread can beat in time with the data"
     assert some.error >= 0
 
@@ -206,9 +209,9 @@ def test_a_closed_list_is_answered_by_titles(store: tuple[Split, Truth], rules: 
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
     config = NegativesConfig(constrained=True)
     estimate = estimate_writing(split, asker.model, written, config)
-    metered = Metered(asker)
-    write_negatives(split, written, metered, asker.model, config)
-    off: Any = compare(estimate, {NEGATIVES: metered.runs[0]})
+    metered = MeteredExecutor(asker)
+    generate_negatives(split, written, metered, asker.model, config)
+    off: Any = compare_with_estimate(estimate, {NEGATIVES: metered.runs[0]})
     assert abs(off["total"]["tokens off"]) < 0.02
 
 
@@ -220,7 +223,7 @@ def test_a_sample_needs_somebody_to_ask(store: tuple[Split, Truth], good: Any) -
 
 
 def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules: Any, blocks_of: Any) -> None:
-    def once() -> tuple[Estimate, list[Request]]:
+    def once() -> tuple[CostEstimate, list[Request]]:
         asker = rules(chatty(blocks_of))
         config = EstimateConfig(sample=5, limit=50, seed=3)
         return estimate_writing(
@@ -230,8 +233,8 @@ def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules
     assert once() == once()
 
 
-ONE = Stage("items", 10, 10, 10.0, 3e6, 3.0, 1e6, 4.0, 2.0)
-TWO = Stage("users", 5, 5, 5.0, 1e6, 4.0, 2e6, None)
+ONE = StageEstimate("items", 10, 10, 10.0, 3e6, 3.0, 1e6, 4.0, 2.0)
+TWO = StageEstimate("users", 5, 5, 5.0, 1e6, 4.0, 2e6, None)
 
 
 def test_money_and_hours_by_hand() -> None:
@@ -242,7 +245,7 @@ def test_money_and_hours_by_hand() -> None:
     assert hours(ONE, Rate(calls_per_minute=2, tokens_per_minute=1e5)) == pytest.approx(40 / 60)
     with pytest.raises(ConfigError, match="found a rate without numbers, expected calls or tokens per minute"):
         hours(ONE, Rate())
-    table = Estimate((ONE, TWO)).table(price, Rate(calls_per_minute=2))
+    table = CostEstimate((ONE, TWO)).table(price, Rate(calls_per_minute=2))
     assert table["name"].to_list() == ["items", "users", "total"]
     assert table["money"].to_list() == pytest.approx([3.5, 4.5, 8.0])
     assert table["prompt_error"].to_list() == [3.0, 4.0, 5.0]
@@ -250,7 +253,9 @@ def test_money_and_hours_by_hand() -> None:
 
 
 def test_how_far_off_by_hand() -> None:
-    off = compare(Estimate((ONE, TWO)), {"items": Spent(8, 2_000_000, 2_000_000)}, Price(prompt=1, answer=1))
+    off = compare_with_estimate(
+        CostEstimate((ONE, TWO)), {"items": TokenUsage(8, 2_000_000, 2_000_000)}, Price(prompt=1, answer=1)
+    )
     assert set(off) == {"items", "total"}
     assert off["items"] == off["total"]
     assert off["total"]["calls off"] == pytest.approx(0.25)
@@ -258,5 +263,5 @@ def test_how_far_off_by_hand() -> None:
     assert off["total"]["answer tokens off"] == pytest.approx(-0.5)
     assert off["total"]["tokens off"] == off["total"]["money off"] == 0
     assert (off["items"]["estimated money"], off["items"]["used money"]) == (4.0, 4.0)
-    nothing = compare(Estimate((ONE,)), {"items": Spent()})
+    nothing = compare_with_estimate(CostEstimate((ONE,)), {"items": TokenUsage()})
     assert nothing["items"]["tokens off"] is None

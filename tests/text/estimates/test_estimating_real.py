@@ -13,15 +13,15 @@ import polars as pl
 import pytest
 
 from hardneg.data import Dataset, FilterConfig, Split, SplitConfig, make_split
-from hardneg.data.sources import read_table
+from hardneg.data.readers import read_table
 from hardneg.llm.protocol import Reply, Request, Usage
-from hardneg.text.estimates.estimate import compare
-from hardneg.text.estimates.estimating import EstimateConfig, estimate_writing, words
-from hardneg.text.writing.asking import Metered
+from hardneg.text.estimates.estimate import compare_with_estimate
+from hardneg.text.estimates.estimating import EstimateConfig, estimate_writing, filler_words
+from hardneg.text.writing.executor import MeteredExecutor
 from hardneg.text.writing.negative_prompts import NegativesConfig
-from hardneg.text.writing.negative_texts import write_negatives
+from hardneg.text.writing.negative_texts import generate_negatives
 from hardneg.text.writing.profile_prompts import ProfilesConfig
-from hardneg.text.writing.written_profiles import write_profiles
+from hardneg.text.writing.written_profiles import generate_profiles
 
 pytestmark = pytest.mark.real
 
@@ -55,8 +55,8 @@ def answer(request: Request, blocks_of: Callable[[Request], dict[str, Any]]) -> 
     longer = rng.integers(10, 40) + min(len(json.dumps(shown)) // 200, 30)
     key = "hard_negative_item" if {"user", "item"} <= set(shown) else "summarization"
     said = {
-        key: words(rng.integers(3, 15) if key != "summarization" else longer),
-        "reasoning": words(rng.integers(5, 30)),
+        key: filler_words(rng.integers(3, 15) if key != "summarization" else longer),
+        "reasoning": filler_words(rng.integers(5, 30)),
     }
     text = json.dumps(said)
     return Reply(text, Usage(sum(size(message.content) for message in request.messages), size(text)))
@@ -70,9 +70,9 @@ def test_within_five_percent(load: Callable[[Path], Split], real: Path, rules: A
     asker.model.count_tokens = lambda request: sum(size(message.content) for message in request.messages)
     profiles, negatives = ProfilesConfig(), NegativesConfig()
     estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=100, limit=1000), asker)
-    metered = Metered(asker)
-    write_negatives(split, write_profiles(split, metered, asker.model, profiles), metered, asker.model, negatives)
-    off: Any = compare(estimate, dict(zip(("items", "users", "negatives"), metered.runs, strict=False)))
+    metered = MeteredExecutor(asker)
+    generate_negatives(split, generate_profiles(split, metered, asker.model, profiles), metered, asker.model, negatives)
+    off: Any = compare_with_estimate(estimate, dict(zip(("items", "users", "negatives"), metered.runs, strict=False)))
     for kind in ("calls off", "prompt tokens off", "answer tokens off", "tokens off"):
         assert abs(off["total"][kind]) < 0.05, off
     assert abs(off["total"]["tokens off"]) < 0.03, off

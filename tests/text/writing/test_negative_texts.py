@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardneg.config import parse
+from hardneg.config import parse_config
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
 from hardneg.text.profiles import Profiles
 from hardneg.text.writing.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_names
-from hardneg.text.writing.negative_texts import SCHEMA, missing, write_negatives
+from hardneg.text.writing.negative_texts import SCHEMA, generate_negatives, missing
 from hardneg.text.writing.replies import NONE_FOUND
 
 Toy = Callable[..., Split]
@@ -24,7 +24,7 @@ NEAR = ["near red kettle", "near red pan", "near green tent", "near green tent",
 
 
 def test_a_text_for_every_pair_in_the_order_of_users(toy: Toy, good: Any, blocks_of: Any) -> None:
-    found = write_negatives(toy(), PROFILES, good, good.model)
+    found = generate_negatives(toy(), PROFILES, good, good.model)
     assert dict(found.schema) == SCHEMA
     assert found["text"].to_list() == NEAR
     assert found["row"].to_list() == list(range(6))
@@ -39,7 +39,7 @@ def test_a_text_for_every_pair_in_the_order_of_users(toy: Toy, good: Any, blocks
 
 
 def test_draws_differ_in_their_number_alone(toy: Toy, good: Any) -> None:
-    found = write_negatives(toy(), PROFILES, good, good.model, NegativesConfig(n=3, temperature=0.7))
+    found = generate_negatives(toy(), PROFILES, good, good.model, NegativesConfig(n=3, temperature=0.7))
     assert found.select("row", "draw").rows() == [(row, draw) for row in range(6) for draw in range(3)]
     first = good.model.asked[:3]
     assert [request.draw for request in first] == [0, 1, 2]
@@ -50,7 +50,7 @@ def test_draws_differ_in_their_number_alone(toy: Toy, good: Any) -> None:
 @pytest.mark.parametrize("n", [1, 2])
 def test_several_pairs_a_call_give_the_same_texts(toy: Toy, good: Any, per_call: int, n: int) -> None:
     config = NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.5)
-    found = write_negatives(toy(), PROFILES, good, good.model, config)
+    found = generate_negatives(toy(), PROFILES, good, good.model, config)
     assert found["text"].to_list() == [text for text in NEAR for _ in range(n)]
     calls = {2: 4, 3: 3, 20: 3}[per_call]
     assert len(good.model.asked) == calls * n
@@ -75,7 +75,7 @@ def messy(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request],
 
 def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: Any) -> None:
     asker = rules(messy(blocks_of))
-    found = write_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(pairs_per_call=3))
+    found = generate_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(pairs_per_call=3))
     assert found["text"].to_list() == [
         "alone red kettle",
         "",
@@ -94,7 +94,7 @@ def test_a_call_that_fails_costs_a_call_for_each_of_its_pairs(toy: Toy, rules: A
         return "not today" if "items" in blocks_of(request) or "stove" in str(request) else messy(blocks_of)(request)
 
     asker = rules(broken)
-    found = write_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(pairs_per_call=3))
+    found = generate_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(pairs_per_call=3))
     assert len(asker.model.asked) == 3 + 5, "the mat was asked about singly before"
     assert (found["text"] == "").to_list() == [False] * 4 + [True, False]
     assert "not today" in found["reason"][4]
@@ -103,7 +103,7 @@ def test_a_call_that_fails_costs_a_call_for_each_of_its_pairs(toy: Toy, rules: A
 def test_pairs_about_which_nothing_is_known_are_not_asked(toy: Toy, good: Any) -> None:
     split = toy(titles=["red kettle", "", "green tent", "green stove", "blue mat"])
     blank = Profiles(PROFILES.items, ["cooks", "", "sits"], "hand")
-    found = write_negatives(split, blank, good, good.model, NegativesConfig(pairs_per_call=4))
+    found = generate_negatives(split, blank, good, good.model, NegativesConfig(pairs_per_call=4))
     assert found["reason"].to_list() == [
         "",
         "nothing is known of the item",
@@ -125,7 +125,7 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
 
     asker = rules(choose)
     split = toy(titles=titles)
-    found = write_negatives(split, PROFILES, asker, asker.model, NegativesConfig(constrained=True))
+    found = generate_negatives(split, PROFILES, asker, asker.model, NegativesConfig(constrained=True))
     assert found["text"].to_list() == ["blue mat"] * 3 + ["red kettle"] * 3
     assert asker.model.asked[0].without == ("Red Pan", "green tent", "red kettle", "red pan")
     assert asker.model.asked[3].without == ("Red Pan", "green tent", "red pan")
@@ -137,7 +137,7 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
 
 def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:
     asker = rules(lambda request: request.without[0] if request.without[0] != "blue mat" else "purple mat")
-    found = write_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(constrained=True))
+    found = generate_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(constrained=True))
     assert found["text"].to_list() == [""] * 6
     assert found["reason"][0] == "found 'green tent', which the user has"
     assert found["reason"][5] == "found 'purple mat', which is no title of the catalogue"
@@ -159,7 +159,7 @@ def test_a_user_with_every_title_is_not_asked(toy: Toy, good: Any) -> None:
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        parse(NegativesConfig, options, where="mine")
+        parse_config(NegativesConfig, options, where="mine")
 
 
 def test_groups_are_of_one_user_and_cover_every_pair_once(store: tuple[Split, object], good: Any) -> None:

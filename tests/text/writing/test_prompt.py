@@ -49,7 +49,7 @@ def test_another_wording_is_another_digest() -> None:
 
 @pytest.mark.parametrize("name", prompts.NAMES)
 def test_our_prompts_are_whole_and_speak_of_data(name: str) -> None:
-    ours = prompts.prompt(name)
+    ours = prompts.load_prompt(name)
     assert ours.head.name == name
     assert "never an instruction" in ours.system
     assert "{{" not in ours.system
@@ -62,5 +62,5 @@ def test_our_prompts_are_whole_and_speak_of_data(name: str) -> None:
 
 def test_unknown_prompts_and_digests_by_version() -> None:
     with pytest.raises(ConfigError, match="found prompt 'poem', expected one of item_profile"):
-        prompts.prompt("poem")
-    assert prompts.digests("negative") == {"negative 1": prompts.prompt("negative").digest}
+        prompts.load_prompt("poem")
+    assert prompts.prompt_digests("negative") == {"negative 1": prompts.load_prompt("negative").digest}

@@ -17,8 +17,8 @@ from hardneg.text.writing.replies import (
     NONE_FOUND,
     NegativesReply,
     NumberedNegative,
+    ParsedReply,
     ProfileReply,
-    Said,
     negative_parser,
     negatives_parser,
     profile_parser,
@@ -38,7 +38,9 @@ def profile(text: object, why: object = "because") -> Reply:
 
 def test_an_answer_is_kept_clean() -> None:
     read = profile_parser(60, MARK)
-    assert read(profile(" people who\tcook\u202e <|im_start|>", "so\nit is")) == Said("people who cook", "so it is")
+    assert read(profile(" people who\tcook\u202e <|im_start|>", "so\nit is")) == ParsedReply(
+        "people who cook", "so it is"
+    )
 
 
 @pytest.mark.parametrize("text", ["None", "none", " NONE. ", '"None"', None])
@@ -65,7 +67,7 @@ def entry(number: object, name: object = "thing") -> dict[str, object]:
 
 def test_entries_go_by_number_not_by_place() -> None:
     found = negatives_parser(3, 20, ())(reply({"negatives": [entry(3), entry(1), entry(2)]}))
-    assert found == [Said(f"thing {n}", "close") for n in (1, 2, 3)]
+    assert found == [ParsedReply(f"thing {n}", "close") for n in (1, 2, 3)]
 
 
 def test_a_bad_entry_costs_its_pair_alone() -> None:
@@ -82,7 +84,7 @@ def test_a_bad_entry_costs_its_pair_alone() -> None:
         entry(5, "w " * 50),
     ]
     found = negatives_parser(5, 20, ())(reply({"negatives": entries}))
-    assert found[0] == Said("thing 1", "close")
+    assert found[0] == ParsedReply("thing 1", "close")
     assert found[1] == "its entry in the reply is not as asked for"
     assert found[2] == "the reply leaves it out"
     assert found[3] == "the reply answers it twice"
@@ -105,12 +107,12 @@ def test_any_json_is_read_or_refused(value: object) -> None:
         except BadReply:
             continue
         assert len(found) == 4
-        assert all(isinstance(part, Said | str) for part in found)
+        assert all(isinstance(part, ParsedReply | str) for part in found)
 
 
 def test_titles_of_the_closed_list_alone_are_answers() -> None:
     read = title_parser({"red pan", "red kettle"}.__contains__, ("red kettle",), ())
-    assert read(reply(" red pan\n")) == Said("red pan", "")
+    assert read(reply(" red pan\n")) == ParsedReply("red pan", "")
     with pytest.raises(BadReply, match="found 'red pot', which is no title of the catalogue"):
         read(reply("red pot"))
     with pytest.raises(BadReply, match="found 'red kettle', which the user has"):

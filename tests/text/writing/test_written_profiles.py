@@ -11,21 +11,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardneg.artifacts import manifest_of
+from hardneg.artifacts import read_manifest
 from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.text import profiles
 from hardneg.text.profiles import Missing
 from hardneg.text.writing.negative_prompts import NegativesConfig
-from hardneg.text.writing.negative_texts import write_negatives
+from hardneg.text.writing.negative_texts import generate_negatives
 from hardneg.text.writing.replies import NONE_FOUND
-from hardneg.text.writing.written_profiles import NOT_ANSWERED, write_profiles
+from hardneg.text.writing.written_profiles import NOT_ANSWERED, generate_profiles
 
 Toy = Callable[..., Split]
 
 
 def test_items_first_then_users_who_see_their_items_profiles(toy: Toy, good: Any, blocks_of: Any) -> None:
-    made = write_profiles(toy([(0, 0, "boils well")]), good, good.model)
+    made = generate_profiles(toy([(0, 0, "boils well")]), good, good.model)
     assert made.items == [
         f"for people of {title}" for title in ("red kettle", "red pan", "green tent", "green stove", "blue mat")
     ]
@@ -60,7 +60,7 @@ def moody(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request],
 def test_rows_without_a_profile_are_blank_and_named(toy: Toy, rules: Any, blocks_of: Any, tmp_path: Path) -> None:
     split = toy(titles=["red kettle", "red pan", "green tent", "green stove", "mat"])
     asker = rules(moody(blocks_of))
-    made = write_profiles(split, asker, asker.model)
+    made = generate_profiles(split, asker, asker.model)
     assert made.items == ["", "", "fine", "", "fine"]
     assert made.users == ["fine", "fine", ""]
     reasons = {(missing.side, missing.number): missing.reason for missing in made.missing}
@@ -69,24 +69,24 @@ def test_rows_without_a_profile_are_blank_and_named(toy: Toy, rules: Any, blocks
     assert reasons["item", 3] == "the prompt is too long"
     assert made.item_reasoning[0] == "too little", "what the model said about it is kept"
 
-    profiles.write(tmp_path / "p", made, split, config={}, inputs={})
-    assert profiles.read(tmp_path / "p") == made
+    profiles.write_profiles(tmp_path / "p", made, split, config={}, inputs={})
+    assert profiles.read_profiles(tmp_path / "p") == made
     failed = pl.read_parquet(tmp_path / "p" / "failed.parquet")
     assert failed.columns == ["side", "id", "reason"]
     assert failed.rows()[0] == ("item", "1", NONE_FOUND)
     items = pl.read_parquet(tmp_path / "p" / "items.parquet")
     assert items.columns == ["item_id", "profile", "reasoning", "source"]
     assert items["reasoning"].to_list() == made.item_reasoning
-    notes = manifest_of(tmp_path / "p", profiles.KIND)["notes"]
+    notes = read_manifest(tmp_path / "p", profiles.KIND)["notes"]
     assert (notes["source"], notes["blank items"], notes["blank users"]) == ("rules", 3, 1)
-    assert sum(entry["count"] for entry in notes["ledger"]) == 4
+    assert sum(entry["count"] for entry in notes["rows left out"]) == 4
 
 
 def test_what_the_asker_leaves_out_is_named(toy: Toy, good: Any) -> None:
     def forgetful(tasks: Any, total: int) -> Any:
         return (answer for answer in good(tasks, total) if answer.row != 1)
 
-    made = write_profiles(toy(), forgetful, good.model)
+    made = generate_profiles(toy(), forgetful, good.model)
     assert made.missing == (Missing("item", 1, NOT_ANSWERED), Missing("user", 1, NOT_ANSWERED))
 
 
@@ -94,13 +94,13 @@ def test_answers_in_any_order_are_put_in_their_rows(toy: Toy, good: Any) -> None
     def backward(tasks: Any, total: int) -> Any:
         return iter(list(good(tasks, total))[::-1])
 
-    assert write_profiles(toy(), backward, good.model) == write_profiles(toy(), good, good.model)
+    assert generate_profiles(toy(), backward, good.model) == generate_profiles(toy(), good, good.model)
 
 
 @pytest.fixture(scope="module")
 def canary() -> tuple[Split, str]:
     """A simulated store in which every held-out review holds one word, and every train review another."""
-    dataset, _ = simulate.simulate(simulate.SimulationConfig(n_users=40, n_items=50, shown=40, like_rate=0.15))
+    dataset, _ = simulate.simulate_store(simulate.SimulationConfig(n_users=40, n_items=50, shown=40, like_rate=0.15))
     rng = np.random.default_rng(0)
     parts = pl.Series("split", rng.choice(["train", "train", "valid", "test"], len(dataset.interactions)))
     word = pl.when(parts == "train").then(pl.lit(" fairword")).otherwise(pl.lit(" canaryword"))
@@ -111,8 +111,8 @@ def canary() -> tuple[Split, str]:
 def test_no_held_out_review_reaches_a_prompt(canary: tuple[Split, str], good: Any) -> None:
     split, word = canary
     assert len(split.test) > 20
-    written = write_profiles(split, good, good.model)
-    write_negatives(split, written, good, good.model, NegativesConfig(pairs_per_call=3))
+    written = generate_profiles(split, good, good.model)
+    generate_negatives(split, written, good, good.model, NegativesConfig(pairs_per_call=3))
     said = " ".join(message.content for request in good.model.asked for message in request.messages)
     assert "fairword" in said
     assert word not in said
@@ -120,9 +120,9 @@ def test_no_held_out_review_reaches_a_prompt(canary: tuple[Split, str], good: An
 
 def test_held_out_pairs_change_no_request(canary: tuple[Split, str], good: Any, rules: Any) -> None:
     split, _ = canary
-    made = write_profiles(split, good, good.model)
+    made = generate_profiles(split, good, good.model)
     other = rules(good.model._answer)
     for part in ("valid", "test"):
         split = split.with_part(part, np.array([0, 1]), np.array([3, 3]))
-    assert write_profiles(split, other, other.model) == made
+    assert generate_profiles(split, other, other.model) == made
     assert other.model.asked == good.model.asked

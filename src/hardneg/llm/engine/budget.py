@@ -29,7 +29,7 @@ class Cost:
         return Cost(self.calls - other.calls, self.tokens - other.tokens, self.money - other.money)
 
 
-class Estimate:
+class TokenForecast:
     """Foretells calls at the worst: the whole prompt, nothing cached, and the longest answer.
 
     Where a model counts its prompts longer than `count_tokens` does, later estimates are that much longer. In between,

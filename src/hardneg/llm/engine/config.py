@@ -8,7 +8,7 @@ from hardneg.config import Config
 
 
 class EngineConfig(Config):
-    """Settings of `hardneg.llm.engine.asking.ask`. None of them changes what a stored reply says."""
+    """Settings of `hardneg.llm.engine.scheduler.ask`. None of them changes what a stored reply says."""
 
     concurrency: PositiveInt | None = None
     """Calls at a time; None for what the model says makes sense."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hardneg.llm.engine.owners import Owner
+from hardneg.llm.engine.claims import Owner
 from hardneg.llm.protocol import LlmError, Reply, Request, Usage
 
 BUSY_SECONDS = 30.0
@@ -60,16 +60,16 @@ class Failure:
     reason: str
 
 
-Outcome = Reply | Failure
+ReplyOutcome = Reply | Failure
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredReply:
     """An outcome to be stored, with what was asked. attempt: as in the table."""
 
     key: str
     request: Request
-    outcome: Outcome
+    outcome: ReplyOutcome
     attempt: int = 0
 
 
@@ -77,17 +77,17 @@ class Found:
 class Claimed:
     """What a claim brought: outcomes that were there already, keys that are ours to ask, keys that others ask."""
 
-    known: dict[str, Outcome]
+    known: dict[str, ReplyOutcome]
     ours: frozenset[str]
     theirs: frozenset[str]
 
 
-def key_of(request: Request, model: str) -> str:
+def request_key(request: Request, model: str) -> str:
     """The store's key of a request to the model of this identity."""
     return f"{request.digest(model)}/{request.draw}"
 
 
-class Store:
+class ReplyStore:
     """The file, open. May be used from several threads. Every error is an LlmError that names the file.
 
     keep_requests: also keep what was asked, for whoever audits: the prompt's size a reply, and no time to speak of.
@@ -106,7 +106,7 @@ class Store:
             self._db.close()
             raise
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> ReplyStore:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,7 +122,7 @@ class Store:
         with self._lock, self._errors():
             return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])
 
-    def known(self, keys: Sequence[str]) -> dict[str, Outcome]:
+    def known(self, keys: Sequence[str]) -> dict[str, ReplyOutcome]:
         """The outcomes of those keys that have one."""
         with self._lock, self._errors():
             return self._known(json.dumps(keys))
@@ -140,7 +140,7 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", rows)
         return Claimed(known, ours, theirs)
 
-    def save(self, found: Iterable[Found], model: str) -> None:
+    def save(self, found: Iterable[StoredReply], model: str) -> None:
         """Store outcomes in one transaction and free their claims; the first reply to a key stays. model: a name."""
         now = time.time()
         with self._transaction() as db:
@@ -187,9 +187,9 @@ class Store:
             query = f"SELECT rowid, key, {REPLY} FROM replies WHERE rowid > ? ORDER BY rowid LIMIT 1000"
             return self._db.execute(query, (after,)).fetchall()
 
-    def _known(self, among: str) -> dict[str, Outcome]:
+    def _known(self, among: str) -> dict[str, ReplyOutcome]:
         failures = self._db.execute(f"SELECT key, kind, reason FROM failures WHERE {AMONG}", (among,))
-        known: dict[str, Outcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
+        known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
         for row in self._db.execute(f"SELECT key, {REPLY} FROM replies WHERE {AMONG}", (among,)):
             known[row[0]] = _reply(row[1:])
         return known

@@ -38,7 +38,7 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class DecodingJob:
     """One answer to write: the prompt's ids, the most tokens (the end counted), temperature, seed and constraint."""
 
     ids: Sequence[int]
@@ -49,14 +49,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Written:
+class DecodedText:
     """Tokens of an answer, the end left out; ended: it came to its end within the limit."""
 
     ids: list[int]
     ended: bool
 
 
-def write(model: Any, jobs: Sequence[Job], *, ends: Sequence[int], pad: int) -> list[Written]:
+def decode(model: Any, jobs: Sequence[DecodingJob], *, ends: Sequence[int], pad: int) -> list[DecodedText]:
     """Write the answers of a batch; prompts are padded on the left.
 
     ends: tokens that end an answer, ends[0] the one that constraints use. Sampling adds Gumbel noise to the scores over
@@ -100,15 +100,15 @@ def padded_left(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[T
     return ids.to(device), mask.to(device)
 
 
-def _written(row: list[int], ends: Sequence[int]) -> Written:
+def _written(row: list[int], ends: Sequence[int]) -> DecodedText:
     stops = [place for place, token in enumerate(row) if token in ends]
-    return Written(row[: stops[0]], ended=True) if stops else Written(row, ended=False)
+    return DecodedText(row[: stops[0]], ended=True) if stops else DecodedText(row, ended=False)
 
 
 class _Steering:
     """Turns a step's scores into ones whose largest is the token wanted."""
 
-    def __init__(self, jobs: Sequence[Job], end: int, device: Any) -> None:
+    def __init__(self, jobs: Sequence[DecodingJob], end: int, device: Any) -> None:
         self._jobs, self._end = jobs, end
         self._noise = [_noise(job, device) for job in jobs]
         self._bound = [place for place, job in enumerate(jobs) if job.constraint is not None]
@@ -173,7 +173,7 @@ class _Steering:
         return self._jobs[place].limit - self._step
 
 
-def _noise(job: Job, device: Any) -> Generator | None:
+def _noise(job: DecodingJob, device: Any) -> Generator | None:
     import torch
 
     return torch.Generator(device).manual_seed(job.seed) if job.temperature > 0 else None

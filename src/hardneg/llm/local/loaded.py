@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from hardneg.llm.local.grammar import Grammars
-from hardneg.llm.local.prompting import Prompts
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.prompting import PromptTokens
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError
 
 
@@ -18,14 +18,14 @@ class Loaded:
     lock: to be held by whoever uses the network; one thread at a time may.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModelSource) -> None:
         self._source = source
         self.lock = threading.Lock()
 
     @cached_property
-    def prompts(self) -> Prompts:
+    def prompts(self) -> PromptTokens:
         """The chat format and the tokenizer."""
-        return Prompts(self._source.tokenizer())
+        return PromptTokens(self._source.tokenizer())
 
     @cached_property
     def model(self) -> Any:

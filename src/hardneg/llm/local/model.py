@@ -11,15 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hardneg.llm.local.catalogue import Catalogue, Chosen
-from hardneg.llm.local.decoding import Job, Written, write
+from hardneg.llm.local.closed_list import ClosedList, ClosedListConstraint
+from hardneg.llm.local.decoding import DecodedText, DecodingJob, decode
 from hardneg.llm.local.grammar import Held
 from hardneg.llm.local.loaded import Loaded
 from hardneg.llm.local.scoring import log_probabilities
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage
 
-Answer = Reply | Refusal
+AnswerFormat = Reply | Refusal
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class LocalModel:
 
     concurrency = 1
 
-    def __init__(self, source: Source, *, batch_size: int = 8) -> None:
+    def __init__(self, source: ModelSource, *, batch_size: int = 8) -> None:
         self._source, self.batch_size = source, batch_size
-        self._catalogues: dict[str, Catalogue] = {}
+        self._catalogues: dict[str, ClosedList] = {}
         self._loaded = Loaded(source)
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class LocalModel:
         """
         other = copy.copy(self)
         other.__dict__.pop("identity", None)
-        made = Catalogue.of(answers, self._loaded.prompts.plain)
+        made = ClosedList.of(answers, self._loaded.prompts.plain)
         other._catalogues = {**self._catalogues, name: made}
         return other
 
@@ -91,17 +91,17 @@ class LocalModel:
         ids = self._loaded.prompts.ids(request.messages)
         return 0 if isinstance(ids, Refusal) else len(ids)
 
-    async def complete(self, requests: Sequence[Request]) -> list[Answer]:
+    async def complete(self, requests: Sequence[Request]) -> list[AnswerFormat]:
         """Answer a batch in another thread; a request that cannot be answered is refused alone.
 
         Raises LlmError for a closed list that the model was not given and for a schema that it cannot be held to.
         """
         return await asyncio.to_thread(self._complete, requests)
 
-    def _complete(self, requests: Sequence[Request]) -> list[Answer]:
+    def _complete(self, requests: Sequence[Request]) -> list[AnswerFormat]:
         with self._loaded.lock:
             started = time.perf_counter()
-            answers: dict[int, Answer] = {}
+            answers: dict[int, AnswerFormat] = {}
             asked = [self._asked(*numbered, answers) for numbered in enumerate(requests)]
             fit = [one for one in asked if one is not None]
             for choices in dict.fromkeys(one.request.choices for one in fit):
@@ -110,7 +110,7 @@ class LocalModel:
             share = (time.perf_counter() - started) / len(requests) if requests else 0.0
         return [_timed(answers[place], share) for place in range(len(requests))]
 
-    def _asked(self, place: int, request: Request, answers: dict[int, Answer]) -> _Asked | None:
+    def _asked(self, place: int, request: Request, answers: dict[int, AnswerFormat]) -> _Asked | None:
         """The request with its prompt; None, with the refusal in `answers`, where it cannot be asked."""
         ids = self._loaded.prompts.ids(request.messages)
         if isinstance(ids, Refusal):
@@ -123,35 +123,35 @@ class LocalModel:
             return None
         return _Asked(place, request, ids)
 
-    def _write(self, asked: list[_Asked]) -> list[Answer]:
+    def _write(self, asked: list[_Asked]) -> list[AnswerFormat]:
         loaded, jobs = self._loaded, [self._job(one) for one in asked]
-        ready = [job for job in jobs if isinstance(job, Job)]
-        made = write(loaded.model, ready, ends=loaded.ends, pad=loaded.pad) if ready else []
+        ready = [job for job in jobs if isinstance(job, DecodingJob)]
+        made = decode(loaded.model, ready, ends=loaded.ends, pad=loaded.pad) if ready else []
         replies = iter([self._reply(job, written) for job, written in zip(ready, made, strict=True)])
         return [job if isinstance(job, Refusal) else next(replies) for job in jobs]
 
-    def _job(self, one: _Asked) -> Job | Refusal:
+    def _job(self, one: _Asked) -> DecodingJob | Refusal:
         request = one.request
         seed = hashlib.sha256(f"{request.digest(self.identity)} {request.draw}".encode()).digest()
-        job = Job(one.ids, request.max_tokens, request.temperature, int.from_bytes(seed[:7]))
+        job = DecodingJob(one.ids, request.max_tokens, request.temperature, int.from_bytes(seed[:7]))
         if request.catalogue:
             return self._from_list(job, request)
         if request.schema:
             return replace(job, constraint=self._loaded.grammars.held_to(request.schema, job.limit))
         return job
 
-    def _from_list(self, job: Job, request: Request) -> Job | Refusal:
+    def _from_list(self, job: DecodingJob, request: Request) -> DecodingJob | Refusal:
         if request.catalogue not in self._catalogues:
             raise LlmError(f"{self.name} knows no list {request.catalogue!r}; give it with with_catalogue")
         catalogue = self._catalogues[request.catalogue]
         walk = catalogue.walk(request.without, job.limit)
         if walk.empty:
             return Refusal(f"no answer of the list {request.catalogue!r} is allowed within {job.limit} tokens")
-        return replace(job, constraint=Chosen(catalogue, walk, self._loaded.ends[0]))
+        return replace(job, constraint=ClosedListConstraint(catalogue, walk, self._loaded.ends[0]))
 
-    def _reply(self, job: Job, written: Written) -> Reply:
+    def _reply(self, job: DecodingJob, written: DecodedText) -> Reply:
         constraint = job.constraint
-        if isinstance(constraint, Chosen):
+        if isinstance(constraint, ClosedListConstraint):
             text, finish = constraint.answer, "stop"
         else:
             text = self._loaded.prompts.tokenizer.decode(written.ids, skip_special_tokens=True)
@@ -159,7 +159,7 @@ class LocalModel:
             finish = "length" if not written.ended else "closed" if closed else "stop"
         return Reply(text, Usage(len(job.ids), len(written.ids) + written.ended), finish)
 
-    def _score(self, asked: list[_Asked]) -> list[Answer]:
+    def _score(self, asked: list[_Asked]) -> list[AnswerFormat]:
         """Probabilities of the choices, equal for all; where one begins another, the answer's end counts as well."""
         loaded, choices = self._loaded, asked[0].request.choices
         labels = [loaded.prompts.plain(choice) for choice in choices]
@@ -174,7 +174,7 @@ class LocalModel:
         ]
 
     def _in_halves(
-        self, work: Callable[[list[_Asked]], list[Answer]], asked: list[_Asked], answers: dict[int, Answer]
+        self, work: Callable[[list[_Asked]], list[AnswerFormat]], asked: list[_Asked], answers: dict[int, AnswerFormat]
     ) -> None:
         """Do the work; where it does not fit the device's memory, half of it at a time."""
         from torch import OutOfMemoryError, cuda
@@ -191,7 +191,7 @@ class LocalModel:
         self._in_halves(work, asked[middle:], answers)
 
 
-def _timed(answer: Answer, seconds: float) -> Answer:
+def _timed(answer: AnswerFormat, seconds: float) -> AnswerFormat:
     """The answer with its share of the batch's time."""
     if isinstance(answer, Refusal):
         return answer

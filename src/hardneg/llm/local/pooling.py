@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from hardneg.llm.local.prompting import Prompts
-from hardneg.llm.local.weights import Source
+from hardneg.llm.local.prompting import PromptTokens
+from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Refusal, Reply, Request, Usage
 from hardneg.llm.vectors import packed, text_of
 from hardneg.types import Floats
 
-Pooling = Literal["last", "mean"]
+HiddenStatePooling = Literal["last", "mean"]
 
 
 class PooledModel:
@@ -27,7 +27,9 @@ class PooledModel:
 
     concurrency = 1
 
-    def __init__(self, source: Source, *, pooling: Pooling = "last", longest: int = 512, batch_size: int = 16) -> None:
+    def __init__(
+        self, source: ModelSource, *, pooling: HiddenStatePooling = "last", longest: int = 512, batch_size: int = 16
+    ) -> None:
         self._source, self._pooling, self._longest, self.batch_size = source, pooling, longest, batch_size
         self.name = f"{source.name} ({pooling})"
         self._lock = threading.Lock()
@@ -100,8 +102,8 @@ class PooledModel:
         return [token for token in alone if token != tokenizer.eos_token_id]
 
     @cached_property
-    def _prompts(self) -> Prompts:
-        return Prompts(self._source.tokenizer())
+    def _prompts(self) -> PromptTokens:
+        return PromptTokens(self._source.tokenizer())
 
     @cached_property
     def _model(self) -> Any:

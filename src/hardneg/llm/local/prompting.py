@@ -15,7 +15,7 @@ PLAIN_HEADS = {"system": "### System:\n", "user": "### User:\n", "assistant": "#
 _PLACE = re.compile("\ue000\\d+\ue001")
 
 
-class Prompts:
+class PromptTokens:
     """A tokenizer's chat format, and its check.
 
     A model without a chat template gets the format "plain": "### User:" and its like above each message. A template that

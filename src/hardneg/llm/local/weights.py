@@ -12,11 +12,11 @@ from typing import Any, Literal
 from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
 
-Head = Literal["language model", "hidden states"]
+LoadedHead = Literal["language model", "hidden states"]
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """Where a model's files are.
 
     location: a folder, or a name on the hub. device: as torch names it; on the CPU numbers have 32 bits, elsewhere 16
@@ -82,7 +82,7 @@ class Source:
             )
         return tokenizer
 
-    def model(self, head: Head = "language model") -> Any:
+    def model(self, head: LoadedHead = "language model") -> Any:
         """The network, ready to be asked; "hidden states": without its last layer. Raises ConfigError."""
         from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
@@ -129,7 +129,7 @@ def _dtype(numbers: str) -> Any:
     return torch.float32 if numbers == "float32" else torch.bfloat16
 
 
-def _load(kind: Any, source: Source, **options: Any) -> Any:
+def _load(kind: Any, source: ModelSource, **options: Any) -> Any:
     """From local copies, else from the hub unless it is switched off."""
     from transformers.utils import logging
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeGuard
 
-from hardneg.negatives import SamplerConfig, suspects
-from hardneg.negatives.judges import Random, Rule
-from hardneg.negatives.views import InViews, in_views
-from hardneg.studies.apart import RunSpec
-from hardneg.studies.cells import Cell
+from hardneg.judging import Random, Rule, suspects
+from hardneg.sampling import SamplerConfig
+from hardneg.sampling.tree_similarity import TreeWeights, tree_weights
+from hardneg.studies.auxiliary_runs import RunSpec
 from hardneg.studies.checks.names import Names, has_line, of_folders, of_name, of_run, splits_of
 from hardneg.studies.dual_tree import ControlSpec, GivenFolders, GrownSpec, JudgedSpec, SuspectsSpec, TreesSpec
+from hardneg.studies.experiment_cells import Cell
 from hardneg.studies.spec import Grid, RowSpec, SearchSpec, StudySpec, applied
-from hardneg.trees import folder as trees_folder
+from hardneg.trees import trees_folder
 
 WEIGHTS = ("sampler.alpha_c", "sampler.alpha_s")
 """Settings by which a sampler looks at trees."""
@@ -90,7 +90,7 @@ def of_row(name: str, row: RowSpec, grid: Grid, names: Names) -> list[str]:
     where, problems = f"rows.{name}", list[str]()
     if row.trees is not None:
         problems += of_name(where, "trees", row.trees, names.trees)
-        if in_views(row.sampler) is None:
+        if tree_weights(row.sampler) is None:
             problems.append(f"{where}: sampler {row.sampler.kind!r} uses no trees; leave `trees` out")
     elif _reads_trees(row.sampler):
         problems.append(f"{where}: sampler {row.sampler.kind!r} {NEEDS_TREES}")
@@ -107,7 +107,7 @@ NEEDS_TREES = "needs trees; name some with `trees: NAME`, or set alpha_c and alp
 
 
 def _reads_trees(sampler: SamplerConfig) -> bool:
-    found = in_views(sampler)
+    found = tree_weights(sampler)
     return found is not None and found.reads_trees
 
 
@@ -171,5 +171,5 @@ def of_weights_searched(spec: SearchSpec) -> list[str]:
         "own `space`"
         for name, row in spec.rows.items()
         for field in WEIGHTS
-        if row.trees is None and isinstance(row.sampler, InViews) and field in applied(spec.space, row)
+        if row.trees is None and isinstance(row.sampler, TreeWeights) and field in applied(spec.space, row)
     ]

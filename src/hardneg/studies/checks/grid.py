@@ -34,9 +34,9 @@ def of_grid(grid: Grid, names: Names) -> list[str]:
 
 def _of_split(name: str, split: SplitSpec) -> list[str]:
     try:
-        notes = artifacts.manifest_of(split.folder, splits.KIND)["notes"]
+        notes = artifacts.read_manifest(split.folder, splits.KIND)["notes"]
         if split.truth is not None:
-            artifacts.manifest_of(split.truth, datasets.KIND)
+            artifacts.read_manifest(split.truth, datasets.KIND)
     except DataError as error:
         return [f"splits.{name}: {error}"]
     if not notes.get("valid pairs", 1):

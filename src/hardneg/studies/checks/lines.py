@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hardneg.studies.cells import Cell
 from hardneg.studies.checks.names import Names, same_folder
+from hardneg.studies.experiment_cells import Cell
 
 
 def of_lines(cells: list[Cell]) -> list[str]:

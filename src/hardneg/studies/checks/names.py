@@ -10,8 +10,8 @@ from typing import Any
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
-from hardneg.pipeline.origins import require_same_split
-from hardneg.studies.apart import RunSpec
+from hardneg.pipeline.provenance import require_same_split
+from hardneg.studies.auxiliary_runs import RunSpec
 from hardneg.studies.runs import slug
 from hardneg.studies.spec import Grid, RowSpec
 
@@ -60,7 +60,7 @@ def of_folders(
         elif split not in names.standing:
             continue
         try:
-            artifacts.manifest_of(folder, kind(folder))
+            artifacts.read_manifest(folder, kind(folder))
             if split in grid.splits and artifacts.kind_at(grid.splits[split].folder) == splits.KIND:
                 require_same_split(folder, kind(folder), grid.splits[split].folder)
         except (ConfigError, DataError) as error:

@@ -8,12 +8,12 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.errors import ConfigError
-from hardneg.negatives import Ingredients, MixGCF, SamplerConfig, Smoothed
-from hardneg.negatives.given import kind_of
-from hardneg.negatives.views import InViews
+from hardneg.sampling import MixGCF, SamplerConfig, SamplerInputs, SemanticMixing
+from hardneg.sampling.sampler_inputs import kind_of
+from hardneg.sampling.tree_similarity import TreeWeights
 from hardneg.studies.checks.names import Names, has_line, of_folders, of_name, of_run, splits_of
-from hardneg.studies.learnt import FromLabelsSpec, LabelsSpec, SynthesisedSpec
 from hardneg.studies.spec import GivenSpec, Grid, LikeSpec, NegativesSpec, NeighboursSpec, RetrievedSpec, RowSpec
+from hardneg.studies.synthesized_spec import FromLabelsSpec, LabelsSpec, SynthesisedSpec
 
 
 def of_negatives(grid: Grid, names: Names) -> list[str]:
@@ -45,10 +45,10 @@ def of_row(name: str, row: RowSpec, grid: Grid, names: Names) -> list[str]:
 
 def needs_negatives(sampler: SamplerConfig) -> bool:
     """True where a sampler cannot be built without mined negatives."""
-    if isinstance(sampler, InViews):
+    if isinstance(sampler, TreeWeights):
         return False  # it may need trees
     try:
-        sampler.build(Ingredients(1, None, 0))
+        sampler.build(SamplerInputs(1, None, 0))
     except ConfigError:
         return True
     return False
@@ -86,9 +86,9 @@ def _of_kind(name: str, row: RowSpec, spec: NegativesSpec | None) -> list[str]:
     """The sampler "smoothed" needs neighbours of items, others negatives; what given folders hold shows when read."""
     if spec is None or isinstance(spec, GivenSpec):
         return []
-    if isinstance(row.sampler, Smoothed) and not isinstance(spec, NeighboursSpec):
+    if isinstance(row.sampler, SemanticMixing) and not isinstance(spec, NeighboursSpec):
         return [f"rows.{name}: sampler 'smoothed' needs neighbours; name some of `method: neighbours`"]
-    if isinstance(spec, NeighboursSpec) and not isinstance(row.sampler, Smoothed):
+    if isinstance(spec, NeighboursSpec) and not isinstance(row.sampler, SemanticMixing):
         return [f"rows.{name}: sampler {row.sampler.kind!r} uses no neighbours; name negatives of another method"]
     return []
 

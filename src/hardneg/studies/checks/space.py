@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardneg.errors import ConfigError
-from hardneg.studies.cells import Cell, changed, has, setting
+from hardneg.studies.experiment_cells import Cell, changed, has, setting
 from hardneg.studies.spec import Choices, Range, Space
 
 

@@ -23,7 +23,7 @@ class Rate(Config):
     tokens_per_minute: PositiveFloat | None = None
 
 
-class Took(Protocol):
+class StageUsage(Protocol):
     """What a stage took: a `Spent`, or the engine's tally."""
 
     @property
@@ -43,7 +43,7 @@ class Took(Protocol):
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageEstimate:
     """The estimate of one stage.
 
     rows: what is asked about; counted: of these, the prompts whose tokens were counted, the others being inferred from
@@ -69,16 +69,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """The stages in the order in which they are asked; sampled: calls that were made to learn of them."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[StageEstimate, ...]
     sampled: int = 0
 
     @property
-    def total(self) -> Stage:
+    def total(self) -> StageEstimate:
         """All stages as one; their errors are taken for independent."""
-        return Stage(
+        return StageEstimate(
             "total",
             sum(stage.rows for stage in self.stages),
             sum(stage.counted for stage in self.stages),
@@ -101,12 +101,12 @@ class Estimate:
         return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def money(stage: Stage, price: Price | None) -> float | None:
+def money(stage: StageEstimate, price: Price | None) -> float | None:
     """Dollars at that price, nothing cached; None without one."""
     return None if price is None else price.of(stage.prompt_tokens, stage.answer_tokens)
 
 
-def hours(stage: Stage, rate: Rate) -> float:
+def hours(stage: StageEstimate, rate: Rate) -> float:
     """How long a stage takes at that rate."""
     if rate.calls_per_minute is None and rate.tokens_per_minute is None:
         raise ConfigError("found a rate without numbers, expected calls or tokens per minute; give one of them")
@@ -118,8 +118,8 @@ def hours(stage: Stage, rate: Rate) -> float:
     return max(minutes) / 60
 
 
-def compare(
-    estimate: Estimate, took: Mapping[str, Took], price: Price | None = None
+def compare_with_estimate(
+    estimate: CostEstimate, took: Mapping[str, StageUsage], price: Price | None = None
 ) -> dict[str, dict[str, float | None]]:
     """How far off an estimate was, for costs.json: by stage and in total, what was estimated, what it took, and off.
 
@@ -128,7 +128,7 @@ def compare(
     """
     stages = [stage for stage in estimate.stages if stage.name in took]
     foretold = {stage.name: _numbers(stage, price) for stage in stages}
-    foretold["total"] = _numbers(Estimate(tuple(stages)).total, price)
+    foretold["total"] = _numbers(CostEstimate(tuple(stages)).total, price)
     found = {stage.name: _numbers(took[stage.name], price) for stage in stages}
     found["total"] = {key: sum(numbers[key] for numbers in found.values()) for key in foretold["total"]}
     return {name: _beside(numbers, found[name]) for name, numbers in foretold.items()}
@@ -140,7 +140,7 @@ def together(errors: Sequence[float | None]) -> float | None:
     return None if len(known) < len(errors) else float(sum(error**2 for error in known) ** 0.5)
 
 
-def _numbers(took: Stage | Took, price: Price | None) -> dict[str, float]:
+def _numbers(took: StageEstimate | StageUsage, price: Price | None) -> dict[str, float]:
     numbers = {
         "calls": float(took.calls),
         "prompt tokens": float(took.prompt_tokens),

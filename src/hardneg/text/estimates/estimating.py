@@ -17,13 +17,13 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Message, Request
 from hardneg.random import generator
-from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, Estimate, Stage, together
-from hardneg.text.estimates.rehearsal import Learnt, PairsHeard, ProfilesHeard, rehearse_pairs, rehearse_profiles
+from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, CostEstimate, StageEstimate, together
+from hardneg.text.estimates.sampling import SampledPairs, SampledProfiles, SampledUsage, sample_pairs, sample_profiles
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.asking import Asker, ModelView
+from hardneg.text.writing.executor import LlmExecutor, ModelInfo
 from hardneg.text.writing.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
 from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
-from hardneg.text.writing.prompt import prompt
+from hardneg.text.writing.prompt import load_prompt
 from hardneg.types import Indices
 
 FILLER = (
@@ -68,12 +68,12 @@ class Counted:
 
 def estimate_writing(
     split: Split,
-    view: ModelView,
+    view: ModelInfo,
     profiles: ProfilesConfig | Profiles,
     negatives: NegativesConfig | None = None,
     config: EstimateConfig = DEFAULT,
-    asker: Asker | None = None,
-) -> Estimate:
+    asker: LlmExecutor | None = None,
+) -> CostEstimate:
     """Foretell what writing profiles, and from them negatives, takes.
 
     profiles: how they are to be written, or those that stand already. negatives: None where none are wanted.
@@ -89,11 +89,11 @@ def estimate_writing(
     rng, train = generator(config.seed, "estimate"), split.train
     items, users = (spread_over(n, config.sample, rng) for n in (train.n_items, train.n_users))
     pairs = train.starts[users] + rng.integers(train.counts[users])
-    heard, stages = ProfilesHeard(), list[Stage]()
+    heard, stages = SampledProfiles(), list[StageEstimate]()
     errors: tuple[float | None, float | None] = (0.0, 0.0)
     if not isinstance(profiles, Profiles):
         if config.sample and asker is not None:
-            heard = rehearse_profiles(split, view, profiles, negatives, asker, items=items, users=users, pairs=pairs)
+            heard = sample_profiles(split, view, profiles, negatives, asker, items=items, users=users, pairs=pairs)
         filled = stand_ins(split, heard, config)
         stages += _profile_stages(split, view, profiles, config, heard, filled, rng)
         errors = _error(heard.of_items), _error(heard.of_users)
@@ -102,13 +102,13 @@ def estimate_writing(
     calls = heard.calls
     if negatives is not None:
         prompts = PairPrompts(split, filled, view, negatives)
-        told = rehearse_pairs(prompts, pairs, asker) if config.sample and asker is not None else PairsHeard()
+        told = sample_pairs(prompts, pairs, asker) if config.sample and asker is not None else SampledPairs()
         stages += _pair_stages(prompts, config, told, errors, rng)
         calls += told.calls
-    return Estimate(tuple(stages), calls)
+    return CostEstimate(tuple(stages), calls)
 
 
-def stand_ins(split: Split, heard: ProfilesHeard, config: EstimateConfig) -> Profiles:
+def stand_ins(split: Split, heard: SampledProfiles, config: EstimateConfig) -> Profiles:
     """Profiles for everybody: those that were written, and in the place of the others something as long."""
 
     def fill(known: dict[int, str], n: int, name: str) -> list[str]:
@@ -121,7 +121,9 @@ def stand_ins(split: Split, heard: ProfilesHeard, config: EstimateConfig) -> Pro
     return Profiles(items, fill(heard.users, split.train.n_users, USER_PROMPT), "stand-ins")
 
 
-def count(request: Callable[[int], Request | str], n: int, view: ModelView, limit: int, rng: Generator) -> Counted:
+def count_prompts(
+    request: Callable[[int], Request | str], n: int, view: ModelInfo, limit: int, rng: Generator
+) -> Counted:
     """Tokens of the prompts of rows 0..n-1: of all of them up to `limit` rows, else of so many, evenly spread.
 
     The standard error is that of a simple random sample without replacement, which is no smaller than that of an evenly
@@ -145,37 +147,37 @@ def spread_over(n: int, wanted: int, rng: Generator) -> Indices:
     return np.asarray(np.floor(rng.random() * step + step * np.arange(wanted)), np.int64)
 
 
-def tokens_of(text: str, view: ModelView) -> int:
+def tokens_of(text: str, view: ModelInfo) -> int:
     """Tokens of a text alone, what a chat puts around it left out."""
     with_text, without = (view.count_tokens(Request((Message("user", said),), 1)) for said in (text, ""))
     return max(with_text - without, 0)
 
 
-def words(n: int) -> str:
+def filler_words(n: int) -> str:
     """So many words."""
     return " ".join(islice(cycle(FILLER.split()), n))
 
 
 def assumed_words(name: str, config: EstimateConfig) -> str:
     """The answer to a prompt, as long as it is assumed to be."""
-    return words(round(config.answer_share * prompt(name).head.answer_words))
+    return filler_words(round(config.answer_share * load_prompt(name).head.answer_words))
 
 
 def _profile_stages(
     split: Split,
-    view: ModelView,
+    view: ModelInfo,
     profiles: ProfilesConfig,
     config: EstimateConfig,
-    heard: ProfilesHeard,
+    heard: SampledProfiles,
     filled: Profiles,
     rng: Generator,
-) -> tuple[Stage, Stage]:
+) -> tuple[StageEstimate, StageEstimate]:
     items, users = ItemPrompts(split, view, profiles), UserPrompts(split, filled.items, view, profiles)
     of_items = heard.of_items or _assumed_profile(ITEM_PROMPT, config, view)
     of_users = heard.of_users or _assumed_profile(USER_PROMPT, config, view)
     shown = float(np.minimum(split.train.counts, profiles.most_items).mean())
-    counted = count(items.request, len(items), view, config.limit, rng)
-    later = count(users.request, len(users), view, config.limit, rng)
+    counted = count_prompts(items.request, len(items), view, config.limit, rng)
+    later = count_prompts(users.request, len(users), view, config.limit, rng)
     return (
         _stage(ITEMS, counted, of_items, counted.requests, []),
         _stage(USERS, later, of_users, later.requests, [_times(later.requests * shown, of_items.answer_error)]),
@@ -185,21 +187,21 @@ def _profile_stages(
 def _pair_stages(
     prompts: PairPrompts,
     config: EstimateConfig,
-    told: PairsHeard,
+    told: SampledPairs,
     errors: tuple[float | None, float | None],
     rng: Generator,
-) -> list[Stage]:
+) -> list[StageEstimate]:
     """The calls about pairs, and what is asked again singly. errors: of the lengths of item and user profiles."""
     view, groups, n = prompts.view, prompts.groups(), prompts.config.n
-    cost = told.of_calls or Learnt(1.0, 1.0, _assumed_negative(prompts, config))
-    counted = count(lambda number: prompts.group(groups[number]), len(groups), view, config.limit, rng)
+    cost = told.of_calls or SampledUsage(1.0, 1.0, _assumed_negative(prompts, config))
+    counted = count_prompts(lambda number: prompts.group(groups[number]), len(groups), view, config.limit, rng)
     pairs = len(prompts.askable)
     unsure = [_times(pairs * n, errors[0]), _times(len(groups) * n, errors[1])]
     stages = [_stage(NEGATIVES, _drawn(counted, n), cost, float(pairs * n), unsure)]
     shared = np.concatenate([rows for rows in groups if len(rows) > 1] or [np.array([], np.int64)])
     share, error = told.left
     if share and len(shared):
-        single = count(lambda number: prompts.single(int(shared[number])), len(shared), view, config.limit, rng)
+        single = count_prompts(lambda number: prompts.single(int(shared[number])), len(shared), view, config.limit, rng)
         again = _drawn(single, n * share)
         unsure = [_times(again.requests, profiles) for profiles in errors] + [single.tokens * n * error]
         stages.append(_stage(FOLLOW_UPS, again, told.of_singles or cost, again.requests, unsure))
@@ -217,9 +219,9 @@ def _drawn(counted: Counted, times: float) -> Counted:
     )
 
 
-def _stage(name: str, counted: Counted, cost: Learnt, units: float, unsure: list[float | None]) -> Stage:
+def _stage(name: str, counted: Counted, cost: SampledUsage, units: float, unsure: list[float | None]) -> StageEstimate:
     """units: of answers. unsure: standard errors of the prompt tokens besides that of counting some of them."""
-    return Stage(
+    return StageEstimate(
         name,
         rows=counted.rows,
         counted=counted.counted,
@@ -236,13 +238,13 @@ def _times(amount: float, error: float | None) -> float | None:
     return None if error is None else amount * error
 
 
-def _error(learnt: Learnt | None) -> float | None:
+def _error(learnt: SampledUsage | None) -> float | None:
     return None if learnt is None else learnt.answer_error
 
 
-def _assumed_profile(name: str, config: EstimateConfig, view: ModelView) -> Learnt:
-    answer = {"summarization": assumed_words(name, config), "reasoning": words(config.reasoning_words)}
-    return Learnt(1.0, 1.0, tokens_of(json.dumps(answer), view))
+def _assumed_profile(name: str, config: EstimateConfig, view: ModelInfo) -> SampledUsage:
+    answer = {"summarization": assumed_words(name, config), "reasoning": filler_words(config.reasoning_words)}
+    return SampledUsage(1.0, 1.0, tokens_of(json.dumps(answer), view))
 
 
 def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> float:
@@ -251,6 +253,6 @@ def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> float:
         titles = prompts.names.distinct[:: max(1, len(prompts.names.distinct) // TITLES)]
         return float(np.mean([tokens_of(title, prompts.view) for title in titles] or [0]))
     name = assumed_words(ONE_PROMPT, config)
-    answer: dict[str, object] = {"hard_negative_item": name, "reasoning": words(config.reasoning_words)}
+    answer: dict[str, object] = {"hard_negative_item": name, "reasoning": filler_words(config.reasoning_words)}
     numbered = {"item": 1} if prompts.config.pairs_per_call > 1 else {}
     return tokens_of(json.dumps(numbered | answer), prompts.view)

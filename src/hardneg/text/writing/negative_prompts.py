@@ -16,11 +16,11 @@ from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Message, Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.names import Names
+from hardneg.text.names import TitleIndex
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.asking import ModelView
+from hardneg.text.writing.executor import ModelInfo
 from hardneg.text.writing.profile_prompts import bare_titles
-from hardneg.text.writing.prompt import prompt
+from hardneg.text.writing.prompt import load_prompt
 from hardneg.text.writing.replies import LONGEST, MOST_PAIRS, NegativeReply, NegativesReply, schema
 from hardneg.types import Flags, Indices
 
@@ -52,13 +52,13 @@ class NegativesConfig(Config):
         return self
 
 
-def shown_names(split: Split, view: ModelView, config: NegativesConfig) -> Names:
+def shown_names(split: Split, view: ModelInfo, config: NegativesConfig) -> TitleIndex:
     """Titles of all items as a model is shown them: cleaned, cut, "" where an item has none."""
     titles = bare_titles(split.texts)
-    return Names.of([clean(title, foreign=view.foreign, longest=config.longest_title) for title in titles])
+    return TitleIndex.of([clean(title, foreign=view.foreign, longest=config.longest_title) for title in titles])
 
 
-def closed_list(names: Names) -> tuple[str, list[str]]:
+def closed_list(names: TitleIndex) -> tuple[str, list[str]]:
     """Name and titles of the closed list that constrained answers come from; the model is to be given both beforehand.
 
     The name is made of the content: another list is another request.
@@ -73,11 +73,11 @@ class PairPrompts:
 
     split: Split
     profiles: Profiles
-    view: ModelView
+    view: ModelInfo
     config: NegativesConfig
 
     @cached_property
-    def names(self) -> Names:
+    def names(self) -> TitleIndex:
         """Titles as `shown_names` has them."""
         return shown_names(self.split, self.view, self.config)
 
@@ -109,7 +109,7 @@ class PairPrompts:
 
     def single(self, row: int, draw: int = 0) -> Request:
         """What is asked about one pair."""
-        wording = prompt(TITLE_PROMPT if self.config.constrained else ONE_PROMPT)
+        wording = load_prompt(TITLE_PROMPT if self.config.constrained else ONE_PROMPT)
         user, item = self.split.train.users[row], self.split.train.items[row]
         messages = wording.render(user=self._user_block(user), item=data_block("item", self._item(item)))
         if self.config.constrained:
@@ -119,7 +119,7 @@ class PairPrompts:
 
     def several(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
         """What is asked about several pairs of one user; they are numbered from 1."""
-        wording, train = prompt(SEVERAL_PROMPT), self.split.train
+        wording, train = load_prompt(SEVERAL_PROMPT), self.split.train
         items = [{"item": n, **self._item(train.items[row])} for n, row in enumerate(rows, start=1)]
         user = self._user_block(train.users[rows[0]])
         messages = wording.render(user=user, items=data_block("items", {"chosen": items}))

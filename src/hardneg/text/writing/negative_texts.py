@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from hardneg.data.ledger import Entry, Ledger
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Reply
 from hardneg.llm.tasks import Task
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.asking import Asker, ModelView
+from hardneg.text.writing.executor import LlmExecutor, ModelInfo
 from hardneg.text.writing.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
-from hardneg.text.writing.prompt import prompt
-from hardneg.text.writing.replies import Said, negative_parser, negatives_parser, title_parser
+from hardneg.text.writing.prompt import load_prompt
+from hardneg.text.writing.replies import ParsedReply, negative_parser, negatives_parser, title_parser
 from hardneg.text.writing.written_profiles import NOT_ANSWERED
 from hardneg.types import Indices
 
@@ -24,33 +24,33 @@ SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.
 
 DEFAULT = NegativesConfig()
 
-Found = Said | str
+ParsedNegatives = ParsedReply | str
 """An answer, or the reason why there is none."""
 
 
-def write_negatives(
-    split: Split, profiles: Profiles, asker: Asker, view: ModelView, config: NegativesConfig = DEFAULT
+def generate_negatives(
+    split: Split, profiles: Profiles, asker: LlmExecutor, view: ModelInfo, config: NegativesConfig = DEFAULT
 ) -> pl.DataFrame:
     """Have `config.n` negatives named for every train pair; columns of SCHEMA, a row for every pair row and draw.
 
     Calls come sorted by user. With several pairs a call, what a call left out or answered badly is asked again singly,
     after all the others; "None" is an answer and is not asked again.
     """
-    found = Asked(PairPrompts(split, profiles, view, config), asker).everything()
+    found = PairQuestions(PairPrompts(split, profiles, view, config), asker).everything()
     return _table(found)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PairQuestions:
     """The questions about train pairs, and their answers."""
 
     prompts: PairPrompts
-    asker: Asker
+    asker: LlmExecutor
 
-    def everything(self) -> list[list[Found]]:
+    def everything(self) -> list[list[ParsedNegatives]]:
         """Answers by pair row and draw."""
         n = self.prompts.config.n
-        found: list[list[Found]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.reasons]
+        found: list[list[ParsedNegatives]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.reasons]
         groups = self.prompts.groups()
         for row, draw, answer in self.groups(groups):
             found[row][draw] = answer
@@ -59,11 +59,11 @@ class Asked:
             found[row][draw] = answer
         return found
 
-    def groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, Found]]:
+    def groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, ParsedNegatives]]:
         """Pair row, draw and answer of every pair of these groups, `config.n` draws of each."""
         n = self.prompts.config.n
 
-        def tasks() -> Iterator[Task[list[Found]]]:
+        def tasks() -> Iterator[Task[list[ParsedNegatives]]]:
             for number, rows in enumerate(groups):
                 parse = self._parse_group(rows)
                 for draw in range(n):
@@ -75,41 +75,41 @@ class Asked:
             values = [answer.reason] * len(rows) if answer.value is None else answer.value
             yield from ((row, draw, value) for row, value in zip(rows, values, strict=True))
 
-    def singles(self, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, int, Found]]:
+    def singles(self, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, int, ParsedNegatives]]:
         """Pair row, draw and answer of these pair rows and draws, each asked about by itself."""
 
-        def tasks() -> Iterator[Task[Said]]:
+        def tasks() -> Iterator[Task[ParsedReply]]:
             for number, (row, draw) in enumerate(wanted):
                 yield Task(number, self.prompts.single(row, draw), self._parse_single(row))
 
         for answer in self.asker(tasks(), len(wanted)):
             yield (*wanted[answer.row], answer.reason if answer.value is None else answer.value)
 
-    def _parse_group(self, rows: Indices) -> Callable[[Reply], list[Found]]:
+    def _parse_group(self, rows: Indices) -> Callable[[Reply], list[ParsedNegatives]]:
         if len(rows) > 1:
-            return negatives_parser(len(rows), prompt(ONE_PROMPT).head.answer_words, self.prompts.view.foreign)
+            return negatives_parser(len(rows), load_prompt(ONE_PROMPT).head.answer_words, self.prompts.view.foreign)
         single = self._parse_single(int(rows[0]))
         return lambda reply: [single(reply)]
 
-    def _parse_single(self, row: int) -> Callable[[Reply], Said]:
+    def _parse_single(self, row: int) -> Callable[[Reply], ParsedReply]:
         foreign = self.prompts.view.foreign
         if self.prompts.config.constrained:
             return title_parser(self.prompts.names.exact.__contains__, self.prompts.owned(row), foreign)
-        return negative_parser(prompt(ONE_PROMPT).head.answer_words, foreign)
+        return negative_parser(load_prompt(ONE_PROMPT).head.answer_words, foreign)
 
 
-def missing(texts: pl.DataFrame) -> Ledger:
+def missing(texts: pl.DataFrame) -> RowReport:
     """What is missing among negative texts (a frame of SCHEMA), counted by reason, the most frequent first."""
     grouped = texts.filter(pl.col("text") == "").group_by("reason", maintain_order=True)
     counted = grouped.agg(pl.len(), pl.col("row").first()).sort("len", descending=True, maintain_order=True)
     remedy = "their pairs keep a uniform negative; see rejected.parquet"
     return tuple(
-        Entry("negative texts", f"without a text: {reason}", count, f"pair row {row}", remedy)
+        RowIssue("negative texts", f"without a text: {reason}", count, f"pair row {row}", remedy)
         for reason, count, row in counted.rows()
     )
 
 
-def _table(found: list[list[Found]]) -> pl.DataFrame:
+def _table(found: list[list[ParsedNegatives]]) -> pl.DataFrame:
     rows = []
     for row, draws in enumerate(found):
         for draw, answer in enumerate(draws):

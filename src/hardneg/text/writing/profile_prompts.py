@@ -16,8 +16,8 @@ from hardneg.data import columns as c
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.writing.asking import ModelView
-from hardneg.text.writing.prompt import Prompt, prompt
+from hardneg.text.writing.executor import ModelInfo
+from hardneg.text.writing.prompt import Prompt, load_prompt
 from hardneg.text.writing.replies import LONGEST, ProfileReply, schema
 from hardneg.types import Indices
 
@@ -51,7 +51,7 @@ class ProfilesConfig(Config):
     temperature: Annotated[NonNegativeFloat, Field(le=2)] = 0.0
 
 
-class Prompts(Protocol):
+class PromptSet(Protocol):
     """The prompts of one stage, a row each."""
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class ItemPrompts:
     """Eq. 2: title, attributes and train reviews of each item."""
 
     split: Split
-    view: ModelView
+    view: ModelInfo
     config: ProfilesConfig
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class ItemPrompts:
         return clean(text, foreign=self.view.foreign, longest=longest)
 
     def _request(self, block: str) -> Request:
-        return profile_request(prompt(ITEM_PROMPT), self.config, item=block)
+        return profile_request(load_prompt(ITEM_PROMPT), self.config, item=block)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class UserPrompts:
 
     split: Split
     item_profiles: Sequence[str]
-    view: ModelView
+    view: ModelInfo
     config: ProfilesConfig
 
     def __len__(self) -> int:
@@ -137,7 +137,7 @@ class UserPrompts:
 
         def build(n: int) -> Request:
             block = data_block("user", {"chosen": shown[:n]})
-            return profile_request(prompt(USER_PROMPT), self.config, user=block)
+            return profile_request(load_prompt(USER_PROMPT), self.config, user=block)
 
         found = _largest_within(build, len(shown), self.view, self.config.user_prompt_tokens, least=1)
         return "the first item alone passes the token budget" if found is None else found
@@ -229,7 +229,7 @@ def _lengths(texts: pl.Series, longest: int) -> Indices:
 
 
 def _largest_within(
-    build: Callable[[int], Request], n: int, view: ModelView, tokens: int, least: int = 0
+    build: Callable[[int], Request], n: int, view: ModelInfo, tokens: int, least: int = 0
 ) -> Request | None:
     """build(m) with the largest m of least..n whose prompt keeps within `tokens`; None where none does.
 

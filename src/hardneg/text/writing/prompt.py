@@ -12,7 +12,7 @@ from importlib.resources import files
 import yaml
 from pydantic import PositiveInt
 
-from hardneg.config import Config, parse
+from hardneg.config import Config, parse_config
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Message
 
@@ -21,7 +21,7 @@ PARTS = re.compile(r"\A---\n(?P<head>.*?)\n---\n## system\n(?P<system>.*?)\n## u
 PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
-class Head(Config):
+class PromptHead(Config):
     """What stands above a prompt."""
 
     name: str
@@ -39,7 +39,7 @@ class Prompt:
     digest: hex SHA-256 of the file, for manifests: another wording is another prompt, whatever its version says.
     """
 
-    head: Head
+    head: PromptHead
     system: str
     user: str
     digest: str
@@ -67,19 +67,19 @@ def read_prompt(text: str) -> Prompt:
         raise ConfigError(
             f"found a prompt that begins {text[:30]!r}, expected front matter between --- lines, then ## system and ## user"
         )
-    head = parse(Head, yaml.safe_load(parts["head"]), where="prompt")
+    head = parse_config(PromptHead, yaml.safe_load(parts["head"]), where="prompt")
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Prompt(head, parts["system"].strip(), parts["user"].strip(), digest)
 
 
 @cache
-def prompt(name: str) -> Prompt:
+def load_prompt(name: str) -> Prompt:
     """One of our own prompts, by its name (NAMES)."""
     if name not in NAMES:
         raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(NAMES)}")
     return read_prompt((files("hardneg.text.writing") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
 
 
-def digests(*names: str) -> Mapping[str, str]:
+def prompt_digests(*names: str) -> Mapping[str, str]:
     """Name and version -> digest, for the manifest of what these prompts helped to make."""
-    return {f"{name} {prompt(name).head.version}": prompt(name).digest for name in names}
+    return {f"{name} {load_prompt(name).head.version}": load_prompt(name).digest for name in names}

@@ -32,8 +32,8 @@ def _said(value: object) -> object:
     return "None" if value is None else value
 
 
-Words = Annotated[str, BeforeValidator(_said), _line(800)]
-Name = Annotated[str, BeforeValidator(_said), _line(160)]
+ReplyText = Annotated[str, BeforeValidator(_said), _line(800)]
+ItemName = Annotated[str, BeforeValidator(_said), _line(160)]
 Sentence = Annotated[str, BeforeValidator(_said), _line(240)]
 Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
 
@@ -41,14 +41,14 @@ Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 
 class ProfileReply(Structured):
     """Who would enjoy an item, or what a customer likes."""
 
-    summarization: Words
+    summarization: ReplyText
     reasoning: Sentence
 
 
 class NegativeReply(Structured):
     """A hard negative and why it is one."""
 
-    hard_negative_item: Name
+    hard_negative_item: ItemName
     reasoning: Sentence
 
 
@@ -56,7 +56,7 @@ class NumberedNegative(Structured):
     """A hard negative for the listed item of this number."""
 
     item: Number
-    hard_negative_item: Name
+    hard_negative_item: ItemName
     reasoning: Sentence
 
 
@@ -79,7 +79,7 @@ def schema(kind: type[Structured]) -> str:
 
 
 @dataclass(frozen=True)
-class Said:
+class ParsedReply:
     """An answer: its text, and why. text is "" where the model answered that there is none."""
 
     text: str
@@ -91,29 +91,29 @@ class Said:
         return "" if self.text else NONE_FOUND
 
 
-def profile_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], Said]:
+def profile_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
     """Reads a ProfileReply. words: the most that were asked for. The parser raises BadReply."""
     read = parse_as(ProfileReply)
 
-    def parse(reply: Reply) -> Said:
+    def parse(reply: Reply) -> ParsedReply:
         found = read(reply)
-        return said(found.summarization, found.reasoning, words, foreign)
+        return parsed_reply(found.summarization, found.reasoning, words, foreign)
 
     return parse
 
 
-def negative_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], Said]:
+def negative_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
     """Reads a NegativeReply, as `profile_parser`."""
     read = parse_as(NegativeReply)
 
-    def parse(reply: Reply) -> Said:
+    def parse(reply: Reply) -> ParsedReply:
         found = read(reply)
-        return said(found.hard_negative_item, found.reasoning, words, foreign)
+        return parsed_reply(found.hard_negative_item, found.reasoning, words, foreign)
 
     return parse
 
 
-def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Reply], list[Said | str]]:
+def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
     """Reads answers for the pairs numbered 1 to n: in their order an answer, or the reason why there is none.
 
     Entries are told apart by their number, never by their place. An entry that cannot be read costs its pair alone;
@@ -121,8 +121,8 @@ def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Re
     """
     read = parse_as(LooseNegatives)
 
-    def parse(reply: Reply) -> list[Said | str]:
-        found: dict[int, Said | str] = {}
+    def parse(reply: Reply) -> list[ParsedReply | str]:
+        found: dict[int, ParsedReply | str] = {}
         for entry in read(reply).negatives:
             number, answer = _numbered(entry, words, foreign)
             found[number] = "the reply answers it twice" if number in found else answer
@@ -131,14 +131,14 @@ def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Re
     return parse
 
 
-def _numbered(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, Said | str]:
+def _numbered(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, ParsedReply | str]:
     """The number of an entry, 0 where it has none, and its answer or the reason why there is none."""
     number = entry.get("item") if isinstance(entry, dict) else None
     if type(number) is not int:
         return 0, "its entry in the reply has no number"
     try:
         read = NumberedNegative.model_validate(entry)
-        return number, said(read.hard_negative_item, read.reasoning, words, foreign)
+        return number, parsed_reply(read.hard_negative_item, read.reasoning, words, foreign)
     except ValidationError:
         return number, "its entry in the reply is not as asked for"
     except BadReply as bad:
@@ -147,22 +147,22 @@ def _numbered(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, S
 
 def title_parser(
     allowed: Callable[[str], bool], owned: Sequence[str], foreign: Sequence[str]
-) -> Callable[[Reply], Said]:
+) -> Callable[[Reply], ParsedReply]:
     """Reads a bare title of a closed list. owned: titles of the list that are not allowed here."""
     refused = frozenset(owned)
 
-    def parse(reply: Reply) -> Said:
+    def parse(reply: Reply) -> ParsedReply:
         text = clean(reply.text, foreign=foreign, longest=LONGEST)
         if not allowed(text):
             raise BadReply(f"found {text[:60]!r}, which is no title of the catalogue")
         if text in refused:
             raise BadReply(f"found {text[:60]!r}, which the user has")
-        return Said(text, "")
+        return ParsedReply(text, "")
 
     return parse
 
 
-def said(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> Said:
+def parsed_reply(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> ParsedReply:
     """An answer made fit to be kept, shown and put into other prompts. Raises BadReply where it is blank or far too long."""
     cleaned = clean(text, foreign=foreign, longest=LONGEST + 1)
     if not cleaned:
@@ -170,4 +170,4 @@ def said(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> Said:
     if len(cleaned) > LONGEST or len(cleaned.split()) > SLACK * words:
         raise BadReply(f"found {len(cleaned.split())} words in the answer, expected at most {words}")
     none = cleaned.strip(" .\"'").casefold() == "none"
-    return Said("" if none else cleaned, clean(reasoning, foreign=foreign, longest=LONGEST))
+    return ParsedReply("" if none else cleaned, clean(reasoning, foreign=foreign, longest=LONGEST))

@@ -6,25 +6,25 @@ from collections.abc import Iterator, Sequence
 
 from hardneg.data.split import Split
 from hardneg.llm.tasks import Task
-from hardneg.text.profiles import Missing, Profiles, Side
-from hardneg.text.writing.asking import Asker, ModelView
+from hardneg.text.profiles import Missing, Profiles, ProfileSide
+from hardneg.text.writing.executor import LlmExecutor, ModelInfo
 from hardneg.text.writing.profile_prompts import (
     ITEM_PROMPT,
     USER_PROMPT,
     ItemPrompts,
     ProfilesConfig,
-    Prompts,
+    PromptSet,
     UserPrompts,
 )
-from hardneg.text.writing.prompt import prompt
-from hardneg.text.writing.replies import Said, profile_parser
+from hardneg.text.writing.prompt import load_prompt
+from hardneg.text.writing.replies import ParsedReply, profile_parser
 from hardneg.types import Indices
 
 NOT_ANSWERED = "not answered"
 DEFAULT = ProfilesConfig()
 
 
-def write_profiles(split: Split, asker: Asker, view: ModelView, config: ProfilesConfig = DEFAULT) -> Profiles:
+def generate_profiles(split: Split, asker: LlmExecutor, view: ModelInfo, config: ProfilesConfig = DEFAULT) -> Profiles:
     """Have a profile written for every item, then for every user, who is shown those of the user's train items.
 
     Rows without a profile hold "" and are named in `missing` with the reason: nothing is known, the model found none,
@@ -43,30 +43,30 @@ def write_profiles(split: Split, asker: Asker, view: ModelView, config: Profiles
     )
 
 
-def _missing(side: Side, answers: list[tuple[Said, str]]) -> Iterator[Missing]:
+def _missing(side: ProfileSide, answers: list[tuple[ParsedReply, str]]) -> Iterator[Missing]:
     return (Missing(side, row, why) for row, (_, why) in enumerate(answers) if why)
 
 
 def ask_rows(
-    prompts: Prompts, name: str, asker: Asker, view: ModelView, rows: Sequence[int] | Indices | None = None
-) -> list[tuple[Said, str]]:
+    prompts: PromptSet, name: str, asker: LlmExecutor, view: ModelInfo, rows: Sequence[int] | Indices | None = None
+) -> list[tuple[ParsedReply, str]]:
     """Each row's answer and, where it has no text, the reason why; without `rows`, all rows of the prompts.
 
     Prompts are made one by one while the asker takes them, so that they never stand in memory together.
     """
     wanted = range(len(prompts)) if rows is None else [int(row) for row in rows]
-    found = {row: (Said("", ""), NOT_ANSWERED) for row in wanted}
-    parse = profile_parser(prompt(name).head.answer_words, view.foreign)
+    found = {row: (ParsedReply("", ""), NOT_ANSWERED) for row in wanted}
+    parse = profile_parser(load_prompt(name).head.answer_words, view.foreign)
 
-    def tasks() -> Iterator[Task[Said]]:
+    def tasks() -> Iterator[Task[ParsedReply]]:
         for row in wanted:
             request = prompts.request(row)
             if isinstance(request, str):
-                found[row] = (Said("", ""), request)
+                found[row] = (ParsedReply("", ""), request)
             else:
                 yield Task(row, request, parse)
 
     for answer in asker(tasks(), len(wanted)):
         value = answer.value
-        found[answer.row] = (Said("", ""), answer.reason) if value is None else (value, value.reason)
+        found[answer.row] = (ParsedReply("", ""), answer.reason) if value is None else (value, value.reason)
     return [found[row] for row in wanted]

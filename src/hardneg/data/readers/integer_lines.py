@@ -1,0 +1,48 @@
+"""Lines of whole numbers, as the recommender literature passes them around."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import polars as pl
+
+from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.errors import DataError
+
+
+def read_lines(path: Path) -> pl.DataFrame:
+    """Read `.txt` or `.txt.gz` into columns line (from 1) and words (a list of text); blank lines are skipped."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; check the path")
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text ({error}); check the file") from None
+    lines = pl.DataFrame({"text": text.splitlines()}, schema={"text": pl.String}).with_row_index("line", offset=1)
+    words = pl.col("text").str.replace_all(r"\s+", " ").str.strip_chars().str.split(" ").alias("words")
+    lines = lines.filter(pl.col("text").str.strip_chars() != "").select("line", words)
+    if lines.is_empty():
+        raise DataError(f"{path} is empty, expected lines of whole numbers; check the file")
+    return lines
+
+
+def whole_numbers(frame: pl.DataFrame, columns: tuple[str, ...], path: Path) -> tuple[pl.DataFrame, RowReport]:
+    """Cast text columns to whole numbers >= 0; a row with anything else is left out, counted and named."""
+    numbers = frame.with_columns(pl.col(name).cast(pl.Int64, strict=False).alias(f"_{name}") for name in columns)
+    good = pl.all_horizontal(pl.col(f"_{name}").fill_null(-1) >= 0 for name in columns)
+    bad = numbers.filter(~good)
+    row_report: RowReport = ()
+    if not bad.is_empty():
+        row = bad.row(0, named=True)
+        first = f"line {row['line']}: {' '.join(str(row[name]) for name in columns)!r}"
+        row_report = (
+            RowIssue(
+                path.name, "of something else than whole numbers from 0 on", len(bad), first, "they were left out"
+            ),
+        )
+    if len(bad) == len(frame):
+        raise DataError(f"{path} holds no usable row; {row_report[0]}")
+    return numbers.filter(good).select("line", *(pl.col(f"_{name}").alias(name) for name in columns)), row_report

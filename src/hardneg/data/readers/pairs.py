@@ -1,0 +1,61 @@
+"""One pair a line, `user item`, given parts in files of their own (DTL-NS; items may be numbered after the users)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from hardneg.data import columns as c
+from hardneg.data.dataset import Dataset, no_items
+from hardneg.data.readers.integer_lines import read_lines, whole_numbers
+from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.errors import DataError
+
+
+def read_pairs(files: Mapping[str, Path], *, item_offset: int = 0) -> Dataset:
+    """Read `user item` lines.
+
+    files: train, valid or test -> file. item_offset: what to take from an item's number; pairs below it are left out.
+    """
+    parts: list[pl.DataFrame] = []
+    row_report: RowReport = ()
+    for part, path in files.items():
+        frame, entries = _read_part(path, item_offset)
+        parts.append(frame.with_columns(pl.lit(part).alias(c.SPLIT)))
+        row_report += entries
+    return Dataset(pl.concat(parts), no_items(), row_report)
+
+
+def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, RowReport]:
+    lines = read_lines(path)
+    long = lines.filter(pl.col("words").list.len() != 2)
+    row_report: RowReport = ()
+    if not long.is_empty():
+        line, words = long.row(0)
+        first = f"line {line}: {' '.join(words)[:60]!r}"
+        row_report += (
+            RowIssue(path.name, "of something else than two numbers", len(long), first, "they were left out"),
+        )
+        lines = lines.filter(pl.col("words").list.len() == 2)
+        if lines.is_empty():
+            raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
+    both = lines.select(
+        "line", pl.col("words").list.get(0).alias(c.USER_ID), pl.col("words").list.get(1).alias(c.ITEM_ID)
+    )
+    frame, entries = whole_numbers(both, (c.USER_ID, c.ITEM_ID), path)
+    row_report += entries
+    below = frame.filter(pl.col(c.ITEM_ID) < item_offset)
+    if not below.is_empty():
+        line, _, item = below.row(0)
+        remedy = "they were left out; check --item-offset"
+        row_report += (
+            RowIssue(path.name, f"with an item below {item_offset}", len(below), f"line {line}: {item}", remedy),
+        )
+    frame = frame.filter(pl.col(c.ITEM_ID) >= item_offset)
+    if frame.is_empty():
+        raise DataError(f"{path}: every item is below the item offset {item_offset}; check --item-offset")
+    return frame.select(
+        pl.col(c.USER_ID).cast(pl.String), (pl.col(c.ITEM_ID) - item_offset).cast(pl.String)
+    ), row_report

@@ -1,0 +1,151 @@
+"""Judges that ask a language model: about path codes or titles, many candidates a call, or for a label's probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from hardneg.config import Config
+from hardneg.judging.judge import Judge, JudgeInputs, LabelError
+from hardneg.judging.judge_prompts import CodePrompts, JudgePrompts, TitlePrompts
+from hardneg.judging.replies import Verdict, probability_of_positive, verdict_parser
+from hardneg.llm.protocol import Reply
+from hardneg.llm.tasks import Task
+from hardneg.text.writing.executor import LlmExecutor
+from hardneg.types import Floats, Indices
+
+MOST_PER_CALL = 200
+NO_CANDIDATE = "the answer names what is no candidate"
+
+
+class _PerCall(Config):
+    per_call: Annotated[int, Field(ge=1, le=MOST_PER_CALL)] | None = None
+    """Candidates of one user in a call; all if None, 1 as in the release of DTL-NS."""
+    reverse: bool = False
+    """A control: the candidates of a call in the opposite order; a judge that reads them should not mind."""
+
+
+class Llm(_PerCall):
+    """A language model on path codes (DTL-NS, section 3.2); its closed answer lists the positive candidates."""
+
+    kind: Literal["llm"] = "llm"
+
+    def build(self, evidence: JudgeInputs) -> Judge:
+        """It needs path codes and a model."""
+        prompts = CodePrompts(evidence.train, evidence.codes(self.kind))
+        return _asked(self.kind, evidence, prompts, self.per_call, self.reverse)
+
+
+class Titles(_PerCall):
+    """A language model on titles: the same question, answered from what the items are."""
+
+    kind: Literal["titles"] = "titles"
+    longest_title: PositiveInt = 200
+    """Characters."""
+
+    def build(self, evidence: JudgeInputs) -> Judge:
+        """It needs a model, and item titles in the split."""
+        _, view = evidence.model(self.kind)
+        prompts = TitlePrompts(evidence.split, view.foreign, self.longest_title)
+        return _asked(self.kind, evidence, prompts, self.per_call, self.reverse)
+
+
+class LlmLogprob(Config):
+    """A language model on path codes whose label is a probability, read and not written; a call a candidate."""
+
+    kind: Literal["llm-logprob"] = "llm-logprob"
+
+    def build(self, evidence: JudgeInputs) -> Judge:
+        """It needs path codes and a model that gives probabilities of choices."""
+        prompts = CodePrompts(evidence.train, evidence.codes(self.kind), one=True)
+        return _asked(self.kind, evidence, prompts, 1, reverse=False, graded=True)
+
+
+def _asked(
+    kind: str,
+    evidence: JudgeInputs,
+    prompts: JudgePrompts,
+    per_call: int | None,
+    reverse: bool,
+    *,
+    graded: bool = False,
+) -> LlmJudge:
+    asker, view = evidence.model(kind)
+    return LlmJudge(f"{kind} {view.name}", prompts, asker, evidence.faults, per_call, reverse, graded)
+
+
+@dataclass(frozen=True)
+class JudgeCall:
+    """Candidates that go out together: a row of the users, and places in it, in the order in which they are numbered."""
+
+    row: int
+    places: Indices
+
+
+@dataclass(frozen=True)
+class LlmJudge:
+    """Asks, and reads the answers; 0 or 1 each, or a probability where it is `graded`.
+
+    faults: gets what could not be used. A call without a usable answer leaves its candidates without a label, after the
+    asker asked again as often as it does; what an answer names besides the candidates is dropped.
+    """
+
+    name: str
+    prompts: JudgePrompts
+    asker: LlmExecutor
+    faults: list[LabelError]
+    per_call: int | None = None
+    reverse: bool = False
+    graded: bool = False
+
+    def probabilities(self, users: Indices, candidates: Indices) -> Floats:
+        """(users, n); NaN for -1 and for what has no label."""
+        found = np.full(candidates.shape, np.nan)
+        calls = list(self.calls(users, candidates))
+
+        def tasks() -> Iterator[Task[Any]]:
+            for number, call in enumerate(calls):
+                items = candidates[call.row, call.places]
+                yield Task(number, self.prompts.request(int(users[call.row]), items), self._parser(len(items)))
+
+        for answer in self.asker(tasks(), len(calls)):
+            call = calls[answer.row]
+            user, items = int(users[call.row]), candidates[call.row, call.places]
+            if answer.value is None:
+                self.faults.extend([LabelError(user, item, answer.reason) for item in items.tolist()])
+            else:
+                found[call.row, call.places] = self._labels(user, len(items), answer.value)
+        self._name_the_unknown(users, candidates)
+        return found
+
+    def calls(self, users: Indices, candidates: Indices) -> Iterator[JudgeCall]:
+        """The calls, users in their order, candidates by rank, or from the last on where reversed."""
+        for row in range(len(users)):
+            places = np.flatnonzero(candidates[row] >= 0)
+            known = [not self.prompts.unknown(int(users[row]), item) for item in candidates[row, places].tolist()]
+            places = places[np.array(known, bool)]
+            size = self.per_call or max(len(places), 1)
+            for start in range(0, len(places), size):
+                chosen = places[start : start + size]
+                yield JudgeCall(row, chosen[::-1] if self.reverse else chosen)
+
+    def _parser(self, n: int) -> Callable[[Reply], Any]:
+        return probability_of_positive if self.graded else verdict_parser(n)
+
+    def _labels(self, user: int, n: int, value: Verdict | float) -> Floats:
+        if isinstance(value, float):
+            return np.full(n, value)
+        self.faults.extend([LabelError(user, None, NO_CANDIDATE, said) for said in value.foreign])
+        labels = np.zeros(n)
+        labels[np.array(value.positive, np.int64) - 1] = 1.0
+        return labels
+
+    def _name_the_unknown(self, users: Indices, candidates: Indices) -> None:
+        rows, places = np.nonzero(candidates >= 0)
+        for user, item in zip(users[rows].tolist(), candidates[rows, places].tolist(), strict=True):
+            if reason := self.prompts.unknown(user, item):
+                self.faults.append(LabelError(user, item, reason))

@@ -1,0 +1,41 @@
+"""Nearest neighbours of every item: by text, by co-occurrence or, as a control, at random."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from scipy.sparse import csr_array, diags_array
+
+from hardneg.data.interactions import Interactions
+from hardneg.mining.retrieval import text_neighbours
+from hardneg.sampling.item_neighbours import ItemNeighbours
+from hardneg.types import Floats
+
+BLOCK = 1024
+
+
+def by_text(vectors: Floats, k: int, source: str) -> ItemNeighbours:
+    """The k items of the largest cosine. vectors: (n_items, size), unit length, NaN without a text."""
+    return ItemNeighbours(text_neighbours(vectors, k)[0], f"text, {source}")
+
+
+def by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:
+    """The k items that share most users with an item: cosine of the columns of the train matrix, above 0."""
+    sizes = np.sqrt(np.maximum(train.item_counts, 1)).astype(np.float32)
+    rows = csr_array(diags_array(1 / sizes) @ train.matrix().T)
+    k = min(k, train.n_items - 1)
+    found = np.full((train.n_items, k), -1, np.int64)
+    for start in range(0, train.n_items, BLOCK):
+        cosines = (rows[start : start + BLOCK] @ rows.T).toarray()
+        places = np.arange(len(cosines))
+        cosines[places, start + places] = 0
+        best = (-cosines).argsort(axis=1, kind="stable")[:, :k]
+        found[start : start + BLOCK] = np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1)
+    return ItemNeighbours(found, "co-occurrence")
+
+
+def at_random(n_items: int, k: int, rng: Generator) -> ItemNeighbours:
+    """The control: k other items each, all different."""
+    k = min(k, n_items - 1)
+    found = np.stack([rng.choice(n_items - 1, size=k, replace=False) for _ in range(n_items)])
+    return ItemNeighbours(found + (found >= np.arange(n_items)[:, None]), "random")

@@ -1,0 +1,150 @@
+"""Negatives from text, one row a train pair: catalogue items, texts, vectors. On disk a `negatives/` folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hardneg import artifacts
+from hardneg.data.dataset import read_parquet
+from hardneg.data.split import Vocabulary
+from hardneg.errors import DataError
+from hardneg.types import Flags, Floats, Indices
+
+KIND = "negatives"
+BLOCK = 1024
+SCHEMA = {
+    "row": pl.Int64,
+    "user_id": pl.String,
+    "positive_item_id": pl.String,
+    "negative_text": pl.String,
+    "item_id": pl.String,
+    "similarity": pl.Float64,
+    "reasoning": pl.String,
+    "source": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class MinedNegatives:
+    """Mined negatives of every pair row.
+
+    items: (pairs, n) catalogue items, -1 where there is none. vectors: (pairs, size) float16, the encoded negative
+    text (the mean of several); a row of NaN where there is none, so that a missing vector can never pass as data.
+    source: what wrote them, for tables and pages.
+    """
+
+    items: Indices
+    vectors: NDArray[np.float16]
+    source: str
+
+    @property
+    def present(self) -> Flags:
+        """(pairs,) True where a pair has a vector."""
+        return ~np.isnan(self.vectors[:, 0])
+
+    def vectors_of(self, pair_rows: Indices) -> Floats:
+        """(rows, size) float32, NaN where missing; reads only these rows of a memory-mapped file.
+
+        A row beyond the train pairs is that of an extra positive, which has none.
+        """
+        known = pair_rows < len(self.vectors)
+        if known.all():
+            return np.asarray(self.vectors[pair_rows], dtype=np.float32)
+        found = np.full((len(pair_rows), self.vectors.shape[1]), np.nan, np.float32)
+        found[known] = self.vectors[pair_rows[known]]
+        return found
+
+    def items_of(self, pair_rows: Indices) -> Indices:
+        """(rows, n) catalogue items, -1 where there is none, as for every row beyond the train pairs."""
+        known = pair_rows < len(self.items)
+        return np.where(known[:, None], self.items[np.where(known, pair_rows, 0)], -1)
+
+
+def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:
+    """Mean of each row's vectors (eq. 5 pools several negatives so): float16, NaN for a row without any.
+
+    which: (pairs, n) rows of the table, -1 for none. table: (rows, size).
+    """
+    size = table.shape[1]
+    vectors = np.full((len(which), size), np.nan, np.float16)
+    for start in range(0, len(which), BLOCK):
+        chosen = which[start : start + BLOCK]
+        taken = chosen >= 0
+        weight = taken / np.maximum(taken.sum(axis=1, keepdims=True), 1)
+        mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(table[chosen]))
+        vectors[start : start + BLOCK] = np.where(taken.any(axis=1, keepdims=True), mean, np.nan)
+    return vectors
+
+
+def random_like(mined: MinedNegatives, rng: np.random.Generator) -> MinedNegatives:
+    """The control: every distinct vector becomes a Gaussian one of its norm; missing stays missing.
+
+    Pairs that shared a vector share its replacement, so that what the control lacks is the text and nothing else.
+    """
+    raw = np.ascontiguousarray(mined.vectors)
+    # Rows compared as bytes: sorting 384 columns would take far longer.
+    as_bytes = raw.view(np.dtype((np.void, raw.dtype.itemsize * raw.shape[1]))).ravel()
+    _, firsts, which = np.unique(as_bytes, return_index=True, return_inverse=True)
+    distinct = raw[firsts].astype(np.float32)
+    noise = rng.standard_normal(distinct.shape, np.float32)
+    noise *= np.linalg.norm(distinct, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
+    vectors = noise.astype(np.float16)[which]
+    return MinedNegatives(np.full_like(mined.items, -1), vectors, f"random vectors, norms of {mined.source}")
+
+
+def write_negatives(
+    folder: Path,
+    mined: MinedNegatives,
+    table: pl.DataFrame,
+    rejected: pl.DataFrame,
+    *,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    more: Mapping[str, pl.DataFrame] | None = None,
+    notes: Mapping[str, Any] | None = None,
+    costs: Mapping[str, Any] | None = None,
+) -> None:
+    """Write negatives.parquet, rejected.parquet and embeddings.npy.
+
+    table: columns of SCHEMA, one row a pair and negative. rejected: user_id, positive_item_id, item_id, similarity,
+    reason, for what ranked above the chosen ones. more: file name -> a further table. notes: further notes for the
+    manifest. costs: what it took, for costs.json.
+    """
+    missing = int((~mined.present).sum())
+    said = {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
+    with artifacts.writing(folder, KIND, config, inputs, {**said, **(notes or {})}) as out:
+        table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).write_parquet(out / "negatives.parquet")
+        rejected.write_parquet(out / "rejected.parquet")
+        for name, frame in (more or {}).items():
+            frame.write_parquet(out / name)
+        np.save(out / "embeddings.npy", mined.vectors)
+        artifacts.write_costs(out, costs)
+
+
+def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedNegatives:
+    """Read a negatives folder; the vectors stay on disk, memory-mapped."""
+    manifest = artifacts.read_manifest(folder, KIND)
+    try:
+        vectors = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'embeddings.npy'} cannot be read ({error}); mine again") from None
+    if len(vectors) != n_pairs:
+        raise DataError(f"{folder} has {len(vectors):,} pair rows, the split {n_pairs:,}; mine from this split again")
+    table = read_parquet(folder / "negatives.parquet").filter(pl.col("item_id").is_not_null())
+    return MinedNegatives(_items_by_row(table, vocabulary, n_pairs), vectors, manifest["notes"]["source"])
+
+
+def _items_by_row(table: pl.DataFrame, vocabulary: Vocabulary, n_pairs: int) -> Indices:
+    pair_rows = table["row"].to_numpy()
+    place = table.select(pl.int_range(pl.len()).over("row").alias("place"))["place"].to_numpy()
+    numbers = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
+    items = np.full((n_pairs, int(place.max()) + 1 if len(place) else 1), -1, np.int64)
+    items[pair_rows, place] = numbers
+    return items

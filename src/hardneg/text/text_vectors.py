@@ -1,0 +1,69 @@
+"""Item texts and user profiles as vectors; on disk a `vectors/` folder, encoded once and read by whoever needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardneg import artifacts
+from hardneg.data.split import Split
+from hardneg.errors import DataError
+from hardneg.text.encoders import TextEncoder
+from hardneg.text.profiles import Profiles
+from hardneg.text.texts import item_texts
+from hardneg.types import Floats, Progress
+
+KIND = "vectors"
+TABLES = ("items", "users")
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """items: (n_items, size) vectors of item texts, users: (n_users, size) of user profiles; float32, unit length, NaN
+    where there is no text. source: what wrote and encoded them."""
+
+    items: Floats
+    users: Floats
+    source: str
+
+
+def encode_texts(
+    split: Split, profiles: Profiles, encoder: TextEncoder, progress: Progress | None = None
+) -> TextVectors:
+    """Encode all item texts and all user profiles."""
+    texts = item_texts(split.texts)
+    vectors = encoder.encode([*texts, *profiles.users], progress)
+    return TextVectors(vectors[: len(texts)], vectors[len(texts) :], f"{profiles.source} profiles, {encoder.name}")
+
+
+def write_text_vectors(
+    folder: Path,
+    encoded: TextVectors,
+    *,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    costs: Mapping[str, Any] | None = None,
+) -> None:
+    """Write items.npy and users.npy; costs: what the profiles needed, for costs.json."""
+    missing = {f"{name} without": int(np.isnan(getattr(encoded, name)[:, 0]).sum()) for name in TABLES}
+    with artifacts.writing(folder, KIND, config, inputs, {"source": encoded.source, **missing}) as out:
+        for name in TABLES:
+            np.save(out / f"{name}.npy", getattr(encoded, name))
+        artifacts.write_costs(out, costs)
+
+
+def read_text_vectors(folder: Path) -> TextVectors:
+    """Read a vectors folder."""
+    source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
+    return TextVectors(_read(folder / "items.npy"), _read(folder / "users.npy"), source)
+
+
+def _read(path: Path) -> Floats:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); encode again") from None

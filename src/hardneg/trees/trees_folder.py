@@ -1,0 +1,83 @@
+"""On disk: a `trees/` folder with `codes.parquet`, a row an item: item, item_id, structural, semantic.
+
+A code is text such as "0-3-1", null where the item has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.data import columns as c
+from hardneg.data.dataset import read_parquet
+from hardneg.errors import DataError
+from hardneg.trees.codes import PathCodes
+from hardneg.trees.item_trees import Trees
+
+KIND = "trees"
+TABLE = "codes.parquet"
+STRUCTURAL, SEMANTIC = "structural", "semantic"
+SCHEMA = {c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTIC: pl.String}
+
+
+def write_trees(
+    folder: Path,
+    trees: Trees,
+    item_ids: Sequence[str],
+    *,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    notes: Mapping[str, Any],
+) -> None:
+    """Write codes.parquet; the manifest's notes also say how each tree looks."""
+    shapes = {STRUCTURAL: shape(trees.structural), SEMANTIC: shape(trees.semantic)}
+    described = {"source": trees.source, "items": trees.structural.n_items, **shapes, **notes}
+    with artifacts.writing(folder, KIND, config, inputs, described) as out:
+        pl.DataFrame(
+            {
+                c.ITEM: range(len(item_ids)),
+                c.ITEM_ID: item_ids,
+                STRUCTURAL: trees.structural.texts(),
+                SEMANTIC: trees.semantic.texts(),
+            },
+            schema=SCHEMA,
+        ).write_parquet(out / TABLE)
+
+
+def read_trees(folder: Path, n_items: int) -> Trees:
+    """Read the trees of a catalogue of so many items. Raises DataError where the table is not one row an item, in order."""
+    source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
+    path = folder / TABLE
+    table = read_parquet(path)
+    if lacking := [name for name in (c.ITEM, STRUCTURAL, SEMANTIC) if name not in table.columns]:
+        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; grow the trees again")
+    if len(table) != n_items:
+        raise DataError(
+            f"{folder} has codes of {len(table):,} items, the split has {n_items:,}; grow the trees from this split"
+        )
+    if table[c.ITEM].to_list() != list(range(n_items)):
+        raise DataError(
+            f"{path} is not in the order of its items, expected item 0 to {n_items - 1}; grow the trees again"
+        )
+    if wrong := [name for name in (STRUCTURAL, SEMANTIC) if table[name].dtype not in (pl.String, pl.Null)]:
+        raise DataError(
+            f'{path} has no text in column {wrong[0]}, expected codes such as "0-3-1"; grow the trees again'
+        )
+    structural, semantic = (PathCodes.of_texts(table[name].to_list()) for name in (STRUCTURAL, SEMANTIC))
+    return Trees(structural, semantic, source)
+
+
+def shape(codes: PathCodes) -> dict[str, Any]:
+    """Leaves, the shortest and the longest code, the fullest leaf, and items without a code."""
+    sizes, lengths = codes.leaf_sizes, codes.lengths[codes.coded]
+    return {
+        "leaves": len(sizes),
+        "shortest code": int(lengths.min()) if len(lengths) else 0,
+        "longest code": int(lengths.max(initial=0)),
+        "items in the fullest leaf": int(sizes.max(initial=0)),
+        "items without a code": int((~codes.coded).sum()),
+    }

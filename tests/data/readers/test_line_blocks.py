@@ -1,0 +1,123 @@
+"""Files in blocks of whole lines."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hardneg.data.readers import line_blocks as module
+from hardneg.data.readers.line_blocks import Block, decoded_lines, read_line_blocks
+from hardneg.data.row_report import RowCounter
+from hardneg.errors import DataError
+
+
+def put(folder: Path, data: bytes, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.text(alphabet="ab \r", max_size=9), min_size=1, max_size=12),
+    st.integers(1, 40),
+    st.booleans(),
+    st.booleans(),
+)
+def test_blocks_hold_every_line_once_under_its_number(
+    tmp_path: Path, lines: list[str], size: int, zipped: bool, ends: bool
+) -> None:
+    data = "\n".join(lines).encode() + b"\n" * ends
+    path = put(tmp_path, gzip.compress(data) if zipped else data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SIZE", size)
+        if not data:
+            with pytest.raises(DataError, match="is empty"):
+                list(read_line_blocks(path))
+            return
+        found = list(read_line_blocks(path))
+    assert b"".join(block.data for block in found) == data
+    assert sum(block.n_lines for block in found) == len(lines) - (not ends and not lines[-1])
+    numbered = [pair for block in found for pair in block.lines()]
+    expected = [(n, line.removesuffix("\r").encode()) for n, line in enumerate(lines, 1)]
+    assert numbered == [(n, line) for n, line in expected if line.strip()]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    one, two = read_line_blocks(put(tmp_path, b"\xef\xbb\xbfone\r\n\ntwo"))
+    assert one.lines() + two.lines() == [(1, b"one"), (3, b"two")]
+    assert (one.n_lines, two.n_lines) == (2, 1)
+
+
+def test_gzip_is_known_by_its_bytes_whatever_the_name(tmp_path: Path) -> None:
+    for name, data in (("a.json", gzip.compress(b"x\n")), ("a.json.gz", b"x\n"), ("b.gz", gzip.compress(b"x\n"))):
+        assert [block.data for block in read_line_blocks(put(tmp_path, data, name))] == [b"x\n"]
+
+
+def test_members_of_gzip_are_read_one_after_the_other(tmp_path: Path) -> None:
+    (block,) = read_line_blocks(put(tmp_path, gzip.compress(b"x\n") + gzip.compress(b"y\n")))
+    assert block.lines() == [(1, b"x"), (2, b"y")]
+
+
+def test_a_file_that_breaks_off_is_named_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SIZE", 100)
+    lines = "".join(f"{n * n * 7919 % 100003:09d}\n" for n in range(2000)).encode()
+    whole = gzip.compress(lines)
+    for data in (whole[: len(whole) // 2], whole[:-400] + b"\xff" * 400):
+        path = put(tmp_path, data)
+        read = read_line_blocks(path)
+        assert next(read).data == lines[:100]
+        with pytest.raises(
+            DataError, match=r"a\.txt breaks off after line [\d,]+ \(.*\); get the file again"
+        ) as caught:
+            list(read)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", gzip.compress(b"", mtime=0)], ids=["bare", "zipped"])
+def test_an_empty_file_is_an_error(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.txt is empty, expected lines of rows; check the file"):
+        list(read_line_blocks(put(tmp_path, data)))
+
+
+def test_a_file_without_lines_is_not_taken_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SIZE", 2**20)
+    monkeypatch.setattr(module, "LONGEST", 2**21)
+    path = put(tmp_path, gzip.compress(b"[" + b"{}," * 2**21))
+    with pytest.raises(
+        DataError, match=r"has a line of more than 2 MiB, expected a row a line; is it one JSON array\?"
+    ):
+        list(read_line_blocks(path))
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.gz does not exist; check the path"):
+        list(read_line_blocks(tmp_path / "nowhere.gz"))
+
+
+def test_progress_counts_lines_and_its_estimate_ends_at_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SIZE", 1000)
+    seen: list[tuple[str, int, int]] = []
+    list(read_line_blocks(put(tmp_path, b"abcdefghi\n" * 1000), lambda *said: seen.append(said)))
+    assert [done for _, done, _ in seen] == list(range(100, 1001, 100))
+    assert all(what == "reading a.txt" for what, _, _ in seen)
+    assert all(abs(total - 1000) < 500 and done <= total for _, done, total in seen)
+    assert seen[-1][1:] == (1000, 1000)
+
+
+def test_a_line_that_is_no_utf8_is_left_out_or_read_as_latin(tmp_path: Path) -> None:
+    block = Block(7, "é\n".encode() + b"caf\xe9\nx\n")
+    tally = RowCounter()
+    assert decoded_lines(block, Path("a.txt"), tally) == ([7, 9], ["é", "x"])
+    assert [str(entry) for entry in tally.row_report] == [
+        "a.txt: 1 row without UTF-8 text (first: line 8: 'caf�'); they were left out"
+    ]
+    tally = RowCounter()
+    assert decoded_lines(block, Path("a.txt"), tally, or_latin=True) == ([7, 8, 9], ["é", "café", "x"])
+    assert tally.row_report == ()

@@ -1,0 +1,91 @@
+"""MovieLens in the shapes of its releases."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from hardneg.data.readers import open_movielens
+from hardneg.errors import DataError
+
+RATINGS = {
+    "u.data": "196\t242\t3\t881250949\n186\t302\t3\t891717742\n",
+    "ratings.dat": "196::242::3::881250949\n186::302::3::891717742\n",
+    "ratings.csv": "userId,movieId,rating,timestamp\n196,242,3.0,881250949\n186,302,3.0,891717742\r\n",
+}
+FLAGS = "|".join("1" if place in (4, 16) else "0" for place in range(19))
+FILMS = {
+    "u.item": f"242|Kolya (1996)|24-Jan-1997||http://x|{FLAGS}\n302|Misérables, Les|x||y|{'0|' * 18}0\n7|Other|x||y|{FLAGS}\n",
+    "movies.dat": "242::Kolya (1996)::Children's|Thriller\n302::Misérables, Les::\n7::Other::Drama\n",
+    "movies.csv": (
+        'movieId,title,genres\n242,Kolya (1996),Children\'s|Thriller\n302,"Misérables, Les",(no genres listed)\n7,Other,Drama\n'
+    ),
+}
+
+
+def put(folder: Path, text: str, name: str, encoding: str = "utf-8") -> Path:
+    path = folder / name
+    data = text.encode(encoding)
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("name", [*RATINGS, "u.data.gz"])
+def test_every_shape_of_ratings_reads_the_same(tmp_path: Path, name: str) -> None:
+    data = open_movielens(put(tmp_path, RATINGS[name.removesuffix(".gz")], name)).read()
+    assert data.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
+    assert data.interactions.rows() == [("196", "242", 3.0, 881250949), ("186", "302", 3.0, 891717742)]
+    assert data.row_report == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("name", FILMS)
+def test_every_shape_of_films_reads_the_same(tmp_path: Path, name: str, encoding: str) -> None:
+    ratings = put(tmp_path, RATINGS["u.data"], "u.data")
+    data = open_movielens(ratings, put(tmp_path, FILMS[name], name, encoding)).read()
+    assert data.items.select("item_id", "title", "categories").rows() == [
+        ("242", "Kolya (1996)", "Children's, Thriller"),
+        ("302", "Misérables, Les", ""),
+    ]
+    assert [entry.reason for entry in data.row_report] == ["of items without interactions"]
+
+
+def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
+    text = "1::2::3::4\n1::2::3\n1,2,3,4\n\n1::2::x::4\n::2::3::4\n1::2::3::4::5\n1::3::5::x\n1::4::5::\n"
+    films = "2::A::B\n2::A\n4::B::C::D\n4::E::F\n"
+    data = open_movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")).read()
+    assert data.interactions.rows() == [("1", "2", 3.0, 4), ("1", "4", 5.0, None)]
+    assert data.items["title"].to_list() == ["A", "E"]
+    assert [str(entry) for entry in data.row_report] == [
+        "ratings.dat: 3 rows of something else than 4 fields (first: line 2: '1::2::3'); they were left out",
+        "ratings.dat: 1 row without an id (first: line 6); they were left out",
+        "ratings.dat: 1 row without a number as rating (first: line 5, rating 'x'); they were left out",
+        "ratings.dat: 1 row without a number as timestamp (first: line 8, timestamp 'x'); they were left out",
+        "movies.dat: 2 rows without the fields of a film (first: line 2: '2::A'); they were left out",
+    ]
+
+
+def test_strange_quotes_cost_the_film(tmp_path: Path) -> None:
+    films = "movieId,title,genres\n242,a\rb,c\n302,Good,Drama\n"
+    data = open_movielens(put(tmp_path, RATINGS["u.data"], "u.data"), put(tmp_path, films, "movies.csv")).read()
+    assert data.items["title"].to_list() == ["Good"]
+    assert data.row_report[0].first == "line 2: '242,a\\rb,c'"
+
+
+def test_a_first_row_in_place_of_the_header_is_not_lost(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"ratings\.csv begins with '1,2,3,4', expected 'userId,movieId,rating,timestamp'"
+    ):
+        open_movielens(put(tmp_path, "1,2,3,4\n", "ratings.csv")).read()
+    ratings = put(tmp_path, RATINGS["u.data"], "u.data")
+    with pytest.raises(DataError, match=r"movies\.csv begins with '242,Kolya,x', expected 'movieId,title,genres'"):
+        open_movielens(ratings, put(tmp_path, "242,Kolya,x\n", "movies.csv")).read()
+
+
+def test_a_name_of_no_release_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"ratings\.txt ends in none of \.data, \.dat, \.csv \(also \.gz\)"):
+        open_movielens(tmp_path / "ratings.txt")
+    with pytest.raises(DataError, match=r"u\.genre ends in none of \.item, \.dat, \.csv"):
+        open_movielens(tmp_path / "u.data", tmp_path / "u.genre")

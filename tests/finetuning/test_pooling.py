@@ -1,0 +1,109 @@
+"""Several sets as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.finetuning.conftest import Bases
+from tests.finetuning.tiny import make_inputs, opened
+
+from hardneg.errors import DataError
+from hardneg.finetuning import TuningConfig, pool_sets, rescaled, tune
+from hardneg.finetuning import tuning as module
+from hardneg.finetuning.pooling import draw_pairs, membership, thin_pairs
+
+CONFIG = TuningConfig(epochs=2, batch_size=8, micro_batch=8, held_out=0.2, look_every=2)
+
+
+def test_a_pool_of_one_set_is_that_set() -> None:
+    inputs, labels = make_inputs()
+    found, found_labels = pool_sets([(inputs, labels)])
+    for name in ("users", "items"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(inputs, name))
+        np.testing.assert_array_equal(getattr(found.pairs, name), getattr(inputs.pairs, name))
+    assert (found.user_profiles, found.item_profiles) == (inputs.user_profiles, inputs.item_profiles)
+    assert (found.pairs.n_users, found.pairs.n_items) == (inputs.pairs.n_users, inputs.pairs.n_items)
+    np.testing.assert_array_equal(found_labels, labels)
+
+
+def test_every_pair_says_in_the_pool_what_it_said_before() -> None:
+    sets = [make_inputs(), make_inputs(users=4, items=7, seed=1), make_inputs(users=5, items=3, seed=2)]
+    found, found_labels = pool_sets(sets)
+    of_set, row = membership(sets), 0
+    for number, (inputs, labels) in enumerate(sets):
+        for own in range(len(inputs.pairs)):
+            for side in ("user", "item"):
+                here, there = getattr(inputs.pairs, f"{side}s")[own], getattr(found.pairs, f"{side}s")[row]
+                assert getattr(found, f"{side}_profiles")[there] == getattr(inputs, f"{side}_profiles")[here]
+                np.testing.assert_array_equal(getattr(found, f"{side}s")[there], getattr(inputs, f"{side}s")[here])
+            np.testing.assert_array_equal(found_labels[row], labels[own])
+            assert of_set[row] == number
+            row += 1
+    assert row == len(found.pairs) == len(found_labels) == len(of_set)
+
+
+def test_levelling_takes_away_how_long_a_set_is_and_nothing_else() -> None:
+    inputs, labels = make_inputs()
+    found, found_labels = rescaled(inputs, labels)
+    for table in (found.users, found.items):
+        assert np.sqrt(np.mean(table.astype(np.float64) ** 2)) == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(found_labels / labels, found.items[0, 0] / inputs.items[0, 0], rtol=1e-4)
+    longer = replace(inputs, users=inputs.users * 3, items=inputs.items * 5)
+    again, again_labels = rescaled(longer, labels * 5)
+    np.testing.assert_allclose(again.users, found.users, rtol=1e-5)
+    np.testing.assert_allclose(again_labels, found_labels, rtol=1e-5)
+
+
+def test_a_thinned_set_keeps_its_numbers() -> None:
+    inputs, labels = make_inputs()
+    rows = draw_pairs(len(inputs.pairs))[:5]
+    found, found_labels = thin_pairs((inputs, labels), rows)
+    np.testing.assert_array_equal(found.pairs.users, inputs.pairs.users[np.sort(rows)])
+    np.testing.assert_array_equal(found.pairs.items, inputs.pairs.items[np.sort(rows)])
+    np.testing.assert_array_equal(found_labels, labels[np.sort(rows)])
+    assert sorted(draw_pairs(9).tolist()) == list(range(9))
+
+
+def test_other_sizes_are_refused() -> None:
+    (inputs, labels), (other, other_labels) = make_inputs(), make_inputs(seed=1)
+    with pytest.raises(DataError, match="expected one"):
+        pool_sets([(inputs, labels), (replace(other, items=other.items[:, :3]), other_labels)])
+
+
+def test_a_batch_holds_pairs_of_one_set(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = [make_inputs(), make_inputs(users=8, items=9, seed=1)]
+    of_set, compared, info_nce = membership(sets), list[set[int]](), module.info_nce
+    shown, labels = pool_sets(sets)
+    owner = {tuple(label.tolist()): number for label, number in zip(labels, of_set.tolist(), strict=True)}
+
+    def watched(queries: torch.Tensor, *rest: torch.Tensor, temperature: float) -> torch.Tensor:
+        compared.append({owner[tuple(row.tolist())] for row in rest[0]})
+        return info_nce(queries, *rest, temperature=temperature)
+
+    monkeypatch.setattr(module, "info_nce", watched)
+    _, template, writer, _, _ = opened(bases("bert"))
+    monkeypatch.setattr(writer.label_lift, "forward", lambda vectors: vectors)
+    writer.width = labels.shape[1]
+    monkeypatch.setattr(module._Loop, "_vectors", lambda self, rows: torch.ones(len(rows), 8, requires_grad=True))
+    tune(writer, template, shown, labels, CONFIG, sets=of_set)
+    assert {0} in compared
+    assert {1} in compared
+    assert {0, 1} not in compared
+    compared.clear()
+    tune(writer, template, shown, labels, CONFIG)
+    assert {0, 1} in compared
+
+
+def test_tuning_on_a_pool_of_one_set_is_tuning_on_that_set(bases: Bases) -> None:
+    found = []
+    for pool in (False, True):
+        _, template, writer, inputs, labels = opened(bases("bert"))
+        shown, given = pool_sets([(inputs, labels)]) if pool else (inputs, labels)
+        sets = membership([(inputs, labels)]) if pool else None
+        found.append(tune(writer, template, shown, given, CONFIG, sets=sets))
+    assert found[0].progressed.best_loss == found[1].progressed.best_loss
+    one, other = (tuned.writer.state_dict() for tuned in found)
+    assert all(torch.equal(one[name], other[name]) for name in one)

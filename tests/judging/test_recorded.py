@@ -1,0 +1,176 @@
+"""Labels from a file: whatever its rows, nothing crashes and nothing is lost silently."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hardneg.data import Split
+from hardneg.errors import DataError
+from hardneg.judging import JudgeInputs, LabelError, Recorded, RecordedJudge, RecordedJudgements, read_judgements
+from hardneg.judging.recorded import CONTRADICTED, INCOMPLETE, NO_LABEL, NO_NUMBER, NOT_IN_FILE, OBSERVED, UNKNOWN
+
+
+def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_path: Path) -> None:
+    own = int(split.train.items_of(1)[0])
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    (tmp_path / "labels.csv").write_text(
+        f"user_id,item_id,label\nu1,i{free[0]},1\nu1,i{free[1]},\nu1,i{own},1\nnobody,i3,0\n", encoding="utf-8"
+    )
+    evidence = JudgeInputs(split)
+    judge = Recorded(labels=tmp_path / "labels.csv").build(evidence)
+    found = judge.probabilities(np.array([1]), np.array([[free[1], free[0], free[2], -1]]))
+    np.testing.assert_array_equal(found, [[np.nan, 1.0, np.nan, np.nan]])
+    assert evidence.faults == [
+        LabelError(-1, None, UNKNOWN, ids=("nobody", "i3")),
+        LabelError(1, None, OBSERVED, ids=("u1", f"i{own}")),
+        LabelError(1, free[2], NOT_IN_FILE),
+        LabelError(1, free[1], NO_LABEL),
+    ]
+
+
+def test_what_is_filled_is_counted_and_what_the_file_does_not_have_stays_without(split: Split, tmp_path: Path) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    text = f"user_id,item_id,label\nu1,i{free[0]},0.2\nu1,i{free[1]},\n"
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    evidence = JudgeInputs(split)
+    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=1).build(evidence)
+    candidates = np.array([1]), np.array([[*free, -1]])
+    np.testing.assert_array_equal(judge.probabilities(*candidates), [[0.2, 1.0, np.nan, np.nan]])
+    assert isinstance(judge, RecordedJudge)
+    assert judge.n_filled(*candidates) == 1
+    assert [fault.reason for fault in evidence.faults] == [NOT_IN_FILE]
+
+
+def test_a_setting_that_came_later_is_not_said_where_it_holds(tmp_path: Path) -> None:
+    """So that folders made before keep their keys."""
+    assert "unlabelled" not in Recorded(labels=tmp_path).model_dump(mode="json")
+    assert Recorded(labels=tmp_path, unlabelled=0).model_dump(mode="json")["unlabelled"] == 0
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_what_has_no_label_gets_the_one_asked_for(split: Split, tmp_path: Path, probability: float) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
+    (tmp_path / "labels.csv").write_text(f"user_id,item_id,label\nu1,i{free[0]},0.25\nu1,i{free[1]},\n")
+    evidence = JudgeInputs(split)
+    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=probability).build(evidence)
+    found = judge.probabilities(np.array([1]), np.array([[free[0], free[1], free[2]]]))
+    np.testing.assert_array_equal(found, [[0.25, probability, np.nan]])  # what the file does not have stays without
+    assert evidence.faults == [LabelError(1, free[2], NOT_IN_FILE)]
+    assert judge.name == f"recorded, no label as {probability:g}"
+
+
+def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(2))[:2].tolist()
+    table = pl.DataFrame({"user_id": ["u2", "u2"], "item_id": [f"i{n}" for n in reversed(free)], "label": [1.0, 0.0]})
+    candidates = RecordedJudgements.of(table, split, []).candidates()
+    assert candidates.items.tolist() == [free[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user_id,item_id\nu1,i1\n", "no column label"),
+        ("", "no readable CSV"),
+        ("user_id,item_id,label\n", "has no row"),
+    ],
+)
+def test_a_file_of_something_else_is_an_error(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read_judgements(tmp_path / "labels.csv")
+
+
+def test_a_bad_row_costs_itself(split: Split, tmp_path: Path) -> None:
+    numbers = np.setdiff1d(np.arange(40), split.train.items_of(1))[:7]
+    a, b, d, e, f, g, h = (f"i{item}" for item in numbers)
+    rows = [
+        (a, "1"),
+        (b, "yes"),
+        (d, "2"),
+        (e, "nan"),
+        (f, "0.5"),
+        (f, ".50"),  # says the same again
+        (g, "1"),
+        (g, ""),
+        ("", "1"),
+        (h, "no"),
+        (h, "0"),  # is not contradicted by what is no label
+    ]
+    text = "user_id,item_id,label\n" + "".join(f"u1,{item},{label}\n" for item, label in rows)
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    evidence = JudgeInputs(split)
+    judge = Recorded(labels=tmp_path / "labels.csv").build(evidence)
+    assert [(fault.ids, fault.reason) for fault in evidence.faults] == [
+        (("u1", None), INCOMPLETE),
+        *[(("u1", item), NO_NUMBER) for item in (b, d, e, h)],
+        *[(("u1", g), CONTRADICTED)] * 2,
+    ]
+    named = len(evidence.faults)
+    found = judge.probabilities(np.array([1]), numbers[None])
+    np.testing.assert_array_equal(found, [[1.0, np.nan, np.nan, np.nan, 0.5, np.nan, 0.0]])
+    assert len(evidence.faults) == named, "what was refused is not said to be missing as well"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (pl.Series([True, False]), [1.0, 0.0]),
+        (pl.Series([1, 0]), [1.0, 0.0]),
+        (pl.Series([0.25, None]), [0.25, np.nan]),
+        (pl.Series(["1", "0.5"], dtype=pl.Categorical), [1.0, 0.5]),
+        (pl.Series(["1", "0"], dtype=pl.Enum(["0", "1"])), [1.0, 0.0]),
+    ],
+)
+def test_labels_may_stand_in_parquet_as_any_numbers(
+    split: Split, tmp_path: Path, labels: pl.Series, expected: list[float]
+) -> None:
+    free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:2]
+    table = pl.DataFrame({"user_id": "u1", "item_id": [f"i{item}" for item in free], "label": labels})
+    table.write_parquet(tmp_path / "labels.parquet")
+    found = RecordedJudgements.of(read_judgements(tmp_path / "labels.parquet"), split, [])
+    np.testing.assert_array_equal(found.label, expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("label", pl.Series([[1.0]]), "labels of type List"),
+        ("label", pl.Series([{"a": 1}]), "labels of type Struct"),
+        ("label", pl.Series([b"1"]), "labels of type Binary"),
+        ("label", pl.Series([datetime.date(1970, 1, 2)]), "labels of type Date"),
+        ("user_id", pl.Series([["u1"]]), "ids that are no text"),
+        ("item_id", pl.Series([b"\xff"]), "ids that are no text"),
+    ],
+)
+def test_columns_of_another_kind_are_an_error(
+    split: Split, tmp_path: Path, column: str, values: pl.Series, said: str
+) -> None:
+    table = pl.DataFrame({"user_id": ["u1"], "item_id": ["i1"], "label": [1.0]}).with_columns(values.alias(column))
+    table.write_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(DataError, match=f"labels.parquet.* {said}"):
+        Recorded(labels=tmp_path / "labels.parquet").build(JudgeInputs(split))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({("u1", "i0"): "yes", ("x", "y"): "1"}, f"rows: 1 {NO_NUMBER}, 1 {UNKNOWN}"),
+        ({("x", "y"): "1"}, f"rows: 1 {UNKNOWN}"),
+        ({}, "rows: none"),
+    ],
+)
+def test_a_file_of_which_nothing_serves_says_why(split: Split, rows: dict[tuple[str, str], str], said: str) -> None:
+    columns = {
+        "user_id": [user for user, _ in rows],
+        "item_id": [item for _, item in rows],
+        "label": list(rows.values()),
+    }
+    table = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    others = [LabelError(0, None, "of something else")]
+    with pytest.raises(DataError, match=f"no label of an unobserved pair .*{said}"):
+        RecordedJudgements.of(table, split, others)

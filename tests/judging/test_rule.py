@@ -1,0 +1,134 @@
+"""The rule against slow loops; its threshold against an exhaustive search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hardneg.data import Interactions, Split
+from hardneg.errors import ConfigError, DataError
+from hardneg.judging import Calibration, JudgeInputs, Rule, calibrate
+from hardneg.judging.judge import histories
+from hardneg.judging.rule import _isotonic, best_prefix, hide_one
+from hardneg.random import Stream, generator
+from hardneg.sampling.candidates import UniformCandidates
+from hardneg.trees import PathCodes, Trees
+
+
+def slow_prefix(one: str | None, other: str | None) -> tuple[int, float]:
+    """Levels in common, and their share of the shorter way."""
+    if not one or not other:
+        return 0, 0.0
+    ways = one.split("-"), other.split("-")
+    common = 0
+    while common < min(map(len, ways)) and ways[0][common] == ways[1][common]:
+        common += 1
+    return common, common / min(map(len, ways))
+
+
+def slow_score(codes: Trees, history: list[int], item: int, by: str) -> float:
+    best = 0.0
+    for tree in (codes.structural, codes.semantic):
+        texts = tree.texts()
+        for other in history:
+            levels, share = slow_prefix(texts[item], texts[other])
+            best = max(best, levels if by == "levels" else share)
+    return best
+
+
+@pytest.mark.parametrize("by", ["levels", "share"])
+def test_scores_are_those_of_the_slow_loop(split: Split, codes: Trees, users: Any, candidates: Any, by: Any) -> None:
+    found = best_prefix(codes, *histories(split.train, users), candidates, by)
+    for row, user in enumerate(users.tolist()):
+        history = split.train.items_of(user).tolist()
+        for place, item in enumerate(candidates[row].tolist()):
+            expected = slow_score(codes, history, item, by) if item >= 0 else 0.0
+            assert found[row, place] == pytest.approx(expected)
+
+
+def test_histories_are_those_of_the_users_in_their_order(split: Split) -> None:
+    users = np.array([7, 11, 0, 7])
+    starts, items = histories(split.train, users)
+    for row, user in enumerate(users.tolist()):
+        assert items[starts[row] : starts[row + 1]].tolist() == split.train.items_of(user).tolist()
+
+
+def test_a_hidden_item_is_one_of_the_user_s_and_the_rest_is_the_history(split: Split, rng: Any) -> None:
+    users = np.flatnonzero(split.train.counts >= 2)
+    hidden, starts, rest = hide_one(split.train, users, rng)
+    for row, user in enumerate(users.tolist()):
+        left = rest[starts[row] : starts[row + 1]].tolist()
+        assert sorted([*left, int(hidden[row])]) == split.train.items_of(user).tolist()
+
+
+@pytest.fixture(scope="module")
+def clustered() -> tuple[Interactions, Trees]:
+    """300 users of one branch each, with a stray item now and then; codes of that branch agree for 1 to 3 levels."""
+    rng, n_items = np.random.default_rng(7), 120
+    codes = [f"{item % 4}-{item % 12}-{item % 24}" for item in range(n_items)]
+    pairs = []
+    for user in range(300):
+        branch = user % 12
+        own = rng.choice(np.flatnonzero(np.arange(n_items) % 12 == branch), 5, replace=False)
+        pairs += [(user, item) for item in {*own.tolist(), int(rng.integers(n_items))}]
+    users, items = np.array(pairs).T
+    train = Interactions.of(users, items, n_users=300, n_items=n_items)
+    flat = PathCodes.of_texts(["0"] * n_items)  # says nothing: one level for all
+    return train, Trees(PathCodes.of_texts(codes), flat, "made up")
+
+
+@pytest.mark.parametrize("by", ["levels", "share"])
+def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any, by: Any) -> None:
+    train, codes = clustered
+    codes = Trees(codes.structural, PathCodes.of_texts([None] * train.n_items), "made up")
+    found = calibrate(train, codes, by, against=5, seed=3)
+    users = np.arange(300)
+    hidden, starts, rest = hide_one(train, users, generator(3, "hidden items"))
+    drawn = UniformCandidates(train).draw(users, users, n=5, stream=Stream(3, "beside hidden items", 0))
+    liked = best_prefix(codes, starts, rest, hidden[:, None], by).ravel()
+    others = best_prefix(codes, starts, rest, drawn, by).ravel()
+    thresholds = np.unique(np.concatenate([liked, others]))
+    youden = [(liked >= t).mean() - (others >= t).mean() for t in thresholds]
+    assert found.threshold == thresholds[int(np.argmax(youden))]
+    assert (np.diff(found.probability) >= 0).all()
+    assert found(np.array([0.0]))[0] < 0.5 <= found(np.array([found.threshold]))[0]
+
+
+@pytest.mark.parametrize("n_users", [10, 11, 49, 93])
+@pytest.mark.parametrize("against", [3, 5, 7])
+def test_codes_that_say_nothing_call_nobody_liked_however_numbers_round(n_users: int, against: int) -> None:
+    """All scores equal, and two scores that hidden and random items have equally often: one half but for rounding."""
+    flat = PathCodes.of_texts(["0"] * 40)
+    pairs = np.array([(user, (user + k) % 40) for user in range(n_users) for k in range(3)]).T
+    train = Interactions.of(*pairs, n_users=n_users, n_items=40)
+    found = calibrate(train, Trees(flat, flat, "made up"), against=against)
+    assert found.is_flat
+    assert found(np.array([0.0, 1.0, 5.0])).max() < 0.5
+    rng = np.random.default_rng(n_users)
+    liked = rng.integers(5, size=n_users).astype(float)
+    pooled = _isotonic(liked + 1, np.repeat(liked, against))
+    assert not pooled.is_flat
+    same = _isotonic(liked, np.repeat(liked, against))
+    assert same.is_flat
+    assert (same.probability < 0.5).all()
+    assert same.threshold == np.inf
+
+
+def test_a_threshold_that_is_given_is_where_half_is(split: Split, codes: Trees, users: Any, candidates: Any) -> None:
+    judge = Rule(threshold=2).build(JudgeInputs(split, codes))
+    found = judge.probabilities(users, candidates)
+    scores = best_prefix(codes, *histories(split.train, users), candidates, "levels")
+    there = candidates >= 0
+    np.testing.assert_array_equal(found[there] >= 0.5, scores[there] >= 2)
+    assert judge.name == "rule 2 levels"
+    with pytest.raises(ConfigError, match="found threshold 9, expected at most 4"):
+        Rule(threshold=9).build(JudgeInputs(split, codes))
+    assert Calibration.at(1.0, 1.0)(np.array([0.5, 1.0])).tolist() == [0.25, 0.5]
+
+
+def test_nobody_with_two_items_needs_a_threshold(codes: Trees) -> None:
+    train = Interactions.of(np.arange(3), np.arange(3), n_users=3, n_items=40)
+    with pytest.raises(DataError, match="give the rule a threshold"):
+        calibrate(train, codes)

@@ -1,0 +1,102 @@
+"""Suspects go to a folder and come back; what does not fit the split is an error, what has no label stays without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hardneg.artifacts import read_manifest
+from hardneg.data import Split
+from hardneg.data.row_report import RowIssue
+from hardneg.data.truth import Truth
+from hardneg.errors import ConfigError, DataError
+from hardneg.judging import suspects
+from hardneg.judging.suspects import REJECTED_SCHEMA, Suspects
+
+
+@pytest.fixture
+def split(store: tuple[Split, Truth]) -> Split:
+    return store[0]
+
+
+@pytest.fixture
+def found(split: Split) -> Suspects:
+    """Three unobserved items each of the first four users; the second of each has no label."""
+    users = np.repeat(np.arange(4), 3)
+    items = np.concatenate(
+        [np.setdiff1d(np.arange(split.train.n_items), split.train.items_of(u))[:3] for u in range(4)]
+    )
+    return Suspects(users, items, np.tile([0.2, np.nan, 0.9], 4), "rule")
+
+
+def _write(folder: Path, found: Suspects, split: Split) -> Path:
+    rejected = pl.DataFrame([("u", "i", "left out")], schema=REJECTED_SCHEMA, orient="row")
+    entry = RowIssue("judge", "left out", 1, "user u", "nothing")
+    suspects.write_suspects(folder, found, split.vocabulary, rejected, config={"a": 1}, inputs={}, row_report=(entry,))
+    return folder
+
+
+def test_what_is_written_is_read_again(split: Split, found: Suspects, tmp_path: Path) -> None:
+    folder = _write(tmp_path / "suspects", found, split)
+    back = suspects.read_suspects(folder, split)
+    assert back.users.tolist() == found.users.tolist()
+    assert back.items.tolist() == found.items.tolist()
+    np.testing.assert_array_equal(back.probability, found.probability)
+    notes = read_manifest(folder, suspects.KIND)["notes"]
+    assert (back.judge, notes["candidates"], notes["unlabelled"], notes["at least 0.5"]) == ("rule", 12, 4, 4)
+    assert notes["rows left out"][0]["reason"] == "left out"
+    assert pl.read_parquet(folder / "rejected.parquet").rows() == [("u", "i", "left out")]
+
+
+def test_above_takes_the_threshold_itself_and_never_what_has_no_label(found: Suspects) -> None:
+    assert found.above(0.9).probability.tolist() == [0.9] * 4
+    assert len(found.above(0.1)) == 8
+    assert len(found.above(1.0)) == 0
+    for threshold in (0.0, 1.5):
+        with pytest.raises(ConfigError, match="expected one above 0"):
+            found.above(threshold)
+
+
+def test_what_has_no_label_can_be_taken_either_way(found: Suspects) -> None:
+    assert len(found.filled(1.0).above(0.5)) == 8
+    assert len(found.filled(0.0).above(0.5)) == 4
+
+
+def test_pairs_are_those_of_the_suspects(split: Split, found: Suspects) -> None:
+    pairs = found.above().pairs(split.train)
+    assert (len(pairs), pairs.n_items) == (4, split.train.n_items)
+    assert pairs.contains(found.users[2::3], found.items[2::3]).all()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (lambda t, _: t.with_columns(pl.lit("nobody").alias("user_id")), "user_id 'nobody'"),
+        (lambda t, _: t.with_columns(pl.lit(None, pl.String).alias("item_id")), "item_id None"),
+        (lambda t, _: pl.concat([t, t.head(1)]), "a pair twice"),
+        (lambda t, _: t.with_columns(pl.lit(1.2).alias("probability")), "1.2"),
+        (lambda t, _: t.with_columns(pl.lit("surely").alias("probability")), "String in column probability"),
+        (lambda t, _: t.with_columns(pl.concat_list("item_id")), r"List\(String\) in column item_id"),
+        (lambda t, _: t.drop("judge"), "no column judge"),
+        (lambda t, observed: t.head(1).with_columns(pl.lit(observed).alias("item_id")), "observed in train"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(split: Split, found: Suspects, tmp_path: Path, table: object, said: str) -> None:
+    folder = _write(tmp_path / "suspects", found, split)
+    observed = split.vocabulary.item_ids[int(split.train.items_of(0)[0])]
+    path = folder / suspects.TABLE
+    table(pl.read_parquet(path), observed).write_parquet(path)  # type: ignore[operator]
+    with pytest.raises(DataError, match=said):
+        suspects.read_suspects(folder, split)
+
+
+def test_what_is_no_probability_or_does_not_fit_is_refused_before_it_is_written() -> None:
+    pairs = np.arange(2), np.arange(2)
+    for probability in ([0.5, 3.0], [-0.1, 0.5]):
+        with pytest.raises(DataError, match="expected 0 to 1"):
+            Suspects(*pairs, np.array(probability), "made up")
+    with pytest.raises(DataError, match="expected one of each a row"):
+        Suspects(*pairs, np.ones(3), "made up")

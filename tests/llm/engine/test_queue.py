@@ -1,0 +1,89 @@
+"""Two boards on one store, as two processes have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hardneg.llm.engine.queue import QueuedTask, TaskQueue
+from hardneg.llm.engine.store import Failure, ReplyStore
+from hardneg.llm.engine.usage_stats import UsageCounter
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.protocol import Message, Reply, Request, Usage
+from hardneg.llm.tasks import Task, TaskAnswer
+
+MODEL = FunctionModel(lambda asked: "unused")
+FINE = Reply("fine", Usage(1, 1))
+
+
+def board(store: ReplyStore) -> tuple[TaskQueue, list[TaskAnswer[Any]]]:
+    answers: list[TaskAnswer[Any]] = []
+    return TaskQueue(MODEL, store, 2, UsageCounter(None, None), answers.append), answers
+
+
+def tasks(*rows: int) -> list[Task[str]]:
+    return [Task(row, Request((Message("user", f"row {row}"),), 5), lambda reply: reply.text) for row in rows]
+
+
+def test_what_one_took_the_other_waits_for(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
+        (first, answers), (second, others) = board(first_store), board(second_store)
+        first.add(tasks(*range(6)))
+        second.add(tasks(*range(6)))
+        ours = first.take(4)
+        theirs = second.take(4)
+        assert (len(ours), len(theirs)) == (4, 2), "the second goes past what the first has"
+        assert second.waits_for_others
+        second.look_again()
+        assert second.take(9) == []
+        assert second.waits_for_others
+        first.save([(job, FINE) for job in ours])
+        second.save([(job, Failure("failed", "gone")) for job in theirs])
+        second.look_again()
+        assert second.take(9) == []
+        assert not second.waits_for_others
+        assert first.take(9) == [], "failed elsewhere: not asked again"
+        assert [(answer.row, answer.value, answer.reason) for answer in sorted(answers, key=lambda one: one.row)] == [
+            *((row, "fine", "") for row in range(4)),
+            *((row, None, "gone") for row in (4, 5)),
+        ]
+        assert sorted(answer.row for answer in others) == list(range(6))
+        assert len(first) == len(second) == 0
+
+
+def test_what_the_other_gives_up_is_taken_over(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
+        (first, _), (second, others) = board(first_store), board(second_store)
+        first.add(tasks(1, 2))
+        second.add(tasks(1, 2))
+        first.take(2)
+        assert second.take(2) == []
+        first.release()
+        second.look_again()
+        jobs = second.take(2)
+        assert len(jobs) == 2
+        second.save([(job, FINE) for job in jobs])
+        assert len(others) == 2
+
+
+def test_rows_that_come_while_a_job_is_out_join_it(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "s") as store:
+        first, answers = board(store)
+        first.add(tasks(1))
+        (job,) = first.take(5)
+        job.asked = 1
+        first.add([Task(7, job.request, lambda reply: reply.text.upper())])
+        assert first.take(5) == []
+        first.save([(job, FINE)])
+        assert [(answer.row, answer.value, answer.asked) for answer in answers] == [(1, "fine", 1), (7, "FINE", 0)]
+
+
+def test_many_claims_of_others_do_not_hide_what_is_free(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
+        (first, _), (second, _) = board(first_store), board(second_store)
+        first.add(tasks(*range(50)))
+        first.take(50)
+        second.add(tasks(*range(51)))
+        (job,) = second.take(4)
+        assert isinstance(job, QueuedTask)
+        assert job.request.messages[0].content == "row 50"

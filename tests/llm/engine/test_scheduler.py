@@ -1,0 +1,656 @@
+"""The engine over models made of functions, with a clock that jumps: what is asked, when, how often, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.llm.engine.virtual import VirtualLoop
+
+from hardneg.errors import ConfigError
+from hardneg.llm.engine import scheduler as engine
+from hardneg.llm.engine.budget import BudgetReached
+from hardneg.llm.engine.config import EngineConfig
+from hardneg.llm.engine.scheduler import ask
+from hardneg.llm.engine.store import ReplyStore
+from hardneg.llm.engine.usage_stats import UsageStats
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.prices import Price
+from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
+from hardneg.llm.tasks import BadReply, Task, TaskAnswer
+
+
+class Model(FunctionModel):
+    """Like FunctionModel; answers may be awaited, and the clock of every call is kept: (seconds, number of requests)."""
+
+    def __init__(self, answer: Callable[[Request], Any], **settings: Any) -> None:
+        super().__init__(answer, **settings)
+        self.calls: list[tuple[float, int]] = []
+        self.at_once = self.most_at_once = 0
+
+    async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        self.calls.append((asyncio.get_running_loop().time(), len(requests)))
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        self.asked += requests
+        try:
+            await asyncio.sleep(0)
+            return [await self._answer_to(request) for request in requests]
+        finally:
+            self.at_once -= 1
+
+    async def _answer_to(self, request: Request) -> Reply | Refusal:
+        answer: Any = self._answer(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if isinstance(answer, str):
+            return Reply(answer, Usage(self.count_tokens(request), len(answer.split())))
+        return answer
+
+    @property
+    def times(self) -> list[float]:
+        return [time for time, _ in self.calls]
+
+
+def request(text: str, **settings: Any) -> Request:
+    return Request((Message("user", text),), **({"max_tokens": 5} | settings))
+
+
+def tasks(n: int, parse: Callable[[Reply], Any] = lambda reply: reply.text, first: int = 0) -> list[Task[Any]]:
+    return [Task(row, request(f"row {row}"), parse) for row in range(first, first + n)]
+
+
+def number(asked: Request) -> int:
+    """The row that a request was made for."""
+    return int(asked.messages[-1].content.split()[1])
+
+
+def again(asked: Request) -> int:
+    """0, or which answer the request complains of."""
+    return int(asked.messages[-1].content.partition("Answer number ")[2].partition(" ")[0] or 0)
+
+
+def run(given: Any, model: Any, store: ReplyStore, **settings: Any) -> dict[int, TaskAnswer[Any]]:
+    """All answers by row, each row once."""
+    answers = list(given_run(given, model, store, **settings))
+    assert len({answer.row for answer in answers}) == len(answers)
+    return {answer.row: answer for answer in answers}
+
+
+def given_run(given: Any, model: Any, store: ReplyStore, **settings: Any) -> Iterator[TaskAnswer[Any]]:
+    config = {name: settings.pop(name) for name in list(settings) if name in EngineConfig.model_fields}
+    return ask(given, model, store, EngineConfig(**config), rng=Random(0), loop_factory=VirtualLoop, **settings)
+
+
+def no_thread_is_left() -> bool:
+    return not any(thread.name == "hardneg-llm" for thread in threading.enumerate())
+
+
+def claims(store: ReplyStore) -> int:
+    return int(store._db.execute("SELECT count(*) FROM claims").fetchone()[0])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ReplyStore]:  # type: ignore[override]
+    with ReplyStore(tmp_path / "replies.sqlite") as opened:
+        yield opened
+        assert no_thread_is_left()
+        assert claims(opened) == 0
+
+
+@pytest.fixture
+def echo() -> Model:
+    return Model(lambda asked: f"says {asked.messages[-1].content}")
+
+
+class TestAsking:
+    def test_every_row_is_answered_once_and_the_second_run_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
+        tallies: list[UsageStats] = []
+        first = run(tasks(50), echo, store, total=50, watch=tallies.append)
+        assert {row: answer.value for row, answer in first.items()} == {row: f"says row {row}" for row in range(50)}
+        assert all(answer.asked == 1 and answer.reply is not None and not answer.reason for answer in first.values())
+        assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls) == (50, 0, 50)
+        second = run(tasks(50), echo, store, total=50, watch=tallies.append)
+        assert len(echo.asked) == 50
+        assert all(answer.asked == 0 for answer in second.values())
+        assert {row: answer.reply for row, answer in second.items()} == {r: a.reply for r, a in first.items()}
+        assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls, tallies[-1].total) == (50, 50, 0, 50)
+
+    def test_nothing_to_ask_is_no_problem(self, store: ReplyStore, echo: Model) -> None:
+        assert run([], echo, store) == {}
+
+    def test_equal_requests_are_asked_once_and_each_row_reads_for_itself(self, store: ReplyStore, echo: Model) -> None:
+        equal = [Task(row, request("row 7"), lambda reply, row=row: (row, reply.text)) for row in range(5)]
+        answers = run(equal, echo, store)
+        assert [answers[row].value for row in range(5)] == [(row, "says row 7") for row in range(5)]
+        assert len(echo.asked) == 1
+        assert sum(answer.asked for answer in answers.values()) == 1
+
+    def test_draws_of_one_request_are_asked_apart(self, store: ReplyStore, echo: Model) -> None:
+        run([Task(row, request("row 7", draw=row), str) for row in range(3)], echo, store)
+        assert len(echo.asked) == len(store) == 3
+
+    def test_another_model_is_asked_anew(self, store: ReplyStore, echo: Model) -> None:
+        run(tasks(3), echo, store)
+        other = Model(lambda asked: "other", name="other")
+        assert run(tasks(3), other, store)[0].value == "other"
+
+    def test_tasks_are_taken_as_they_are_needed(
+        self, store: ReplyStore, echo: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "CHUNK", 8)
+        monkeypatch.setattr(engine, "WINDOW", 32)
+        taken = answered = furthest = 0
+
+        def source() -> Iterator[Task[Any]]:
+            nonlocal taken, furthest
+            for task in tasks(400):
+                taken += 1
+                furthest = max(furthest, taken - answered)
+                yield task
+
+        for _ in given_run(source(), echo, store, concurrency=2):
+            answered += 1
+        assert answered == 400
+        assert furthest <= 32 + 8
+
+    def test_batches_are_filled_and_concurrency_is_bounded(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: "fine", batch_size=8, concurrency=3)
+        run(tasks(100), model, store)
+        assert max(size for _, size in model.calls) == 8
+        assert len(model.calls) <= 100 / 8 + 3
+        assert model.most_at_once == 3
+        alone = Model(lambda asked: "fine", name="alone")
+        run(tasks(20), alone, store, concurrency=1)
+        assert alone.most_at_once == 1
+
+    def test_it_works_where_an_event_loop_runs_already(self, store: ReplyStore, echo: Model) -> None:
+        async def notebook() -> int:
+            return len(run(tasks(5), echo, store))
+
+        assert asyncio.run(notebook()) == 5
+
+    def test_one_run_may_feed_another_on_one_store(self, store: ReplyStore, echo: Model) -> None:
+        inner = given_run(tasks(40), echo, store)
+        outer = (Task(answer.row, request(f"row {answer.row} then {answer.value}"), str) for answer in inner)
+        assert len(run(outer, echo, store)) == 40
+        assert len(store) == 80
+
+    def test_the_tally_is_shown_at_the_end(self, store: ReplyStore) -> None:
+        seen: list[UsageStats] = []
+        model = Model(lambda asked: "a b" if number(asked) else Refusal("too long"))
+        run(tasks(10), model, store, prices=Price(prompt=1, answer=2), total=10, watch=seen.append)
+        last = seen[-1]
+        assert (last.rows, last.failed, last.calls, last.total) == (10, 1, 10, 10)
+        assert (last.prompt_tokens, last.answer_tokens) == (18, 18)
+        assert last.money == pytest.approx((18 + 36) / 1e6)
+
+    def test_a_model_that_can_be_closed_is_closed_in_its_loop(self, store: ReplyStore, echo: Model) -> None:
+        closed = []
+
+        async def aclose() -> None:
+            closed.append(asyncio.get_running_loop())
+
+        echo.aclose = aclose  # type: ignore[attr-defined]
+        run(tasks(2), echo, store)
+        assert len(closed) == 1
+
+
+class TestBadReplies:
+    @staticmethod
+    def parse(reply: Reply) -> str:
+        if reply.text.startswith("bad"):
+            raise BadReply(f"found {reply.text!r}")
+        return reply.text
+
+    def test_a_bad_reply_is_asked_again_with_its_fault_named(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: "fine" if again(asked) == 2 else f"bad {again(asked)}")
+        seen: list[UsageStats] = []
+        answer = run(tasks(1, self.parse), model, store, watch=seen.append)[0]
+        assert (answer.value, answer.asked) == ("fine", 3)
+        assert [asked.messages[-1].content for asked in model.asked[1:]] == [
+            "row 0\n\n(Answer number 1 could not be used: found 'bad 0'. "
+            "Answer what is asked above again, exactly in the form asked for.)",
+            "row 0\n\n(Answer number 2 could not be used: found 'bad 1'. "
+            "Answer what is asked above again, exactly in the form asked for.)",
+        ]
+        assert [reply.text for _, reply in store.replies()] == ["bad 0", "bad 1", "fine"]
+        assert (seen[-1].bad, seen[-1].re_asks) == (2, 2)
+        answer = run(tasks(1, self.parse), model, store)[0]
+        assert (answer.value, answer.asked, len(model.asked)) == ("fine", 0, 3)
+
+    def test_what_stays_bad_is_listed_with_its_reply_and_not_asked_again(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: f"bad {again(asked)}")
+        for asked in (3, 0):
+            answer = run(tasks(1, self.parse), model, store)[0]
+            assert (answer.value, answer.asked) == (None, asked)
+            assert answer.reason == "3 bad replies, the last: found 'bad 2'"
+            assert answer.reply is not None
+            assert answer.reply.text == "bad 2"
+        assert run(tasks(1, self.parse), model, store, re_asks=3)[0].asked == 1
+        assert run(tasks(1, self.parse), model, store, re_asks=0)[0].reason == "bad reply: found 'bad 0'"
+
+    def test_a_better_parser_needs_no_call(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: "bad")
+        run(tasks(3, self.parse), model, store)
+        calls = len(model.asked)
+        assert run(tasks(3), model, store)[1].value == "bad"
+        assert len(model.asked) == calls
+
+    def test_a_failure_after_a_bad_reply_keeps_the_reply(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: Refusal("too long") if again(asked) else "bad")
+        answer = run(tasks(1, self.parse), model, store)[0]
+        assert (answer.value, answer.reason) == (None, "after 1 bad: too long")
+        assert answer.reply is not None
+
+    def test_rows_with_equal_requests_share_the_second_question_too(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: "fine" if again(asked) else "bad")
+        equal = [Task(row, request("row 1"), self.parse) for row in range(4)]
+        assert {answer.value for answer in run(equal, model, store).values()} == {"fine"}
+        assert len(model.asked) == 2
+
+    def test_a_fault_in_a_parser_comes_out_and_the_reply_is_kept(self, store: ReplyStore) -> None:
+        with pytest.raises(ZeroDivisionError):
+            run(tasks(1, lambda reply: 1 / 0), Model(lambda asked: "fine"), store)
+        assert len(store) == 1
+
+
+class TestFailures:
+    def test_a_refusal_costs_its_row_and_is_asked_once(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: Refusal("too long") if number(asked) == 3 else "fine", batch_size=4)
+        answers = run(tasks(10), model, store)
+        assert [row for row, answer in answers.items() if answer.value is None] == [3]
+        assert (answers[3].reason, answers[3].asked) == ("too long", 1)
+        assert run(tasks(10), model, store)[3].reason == "too long"
+        assert len(model.asked) == 10
+        model._answer = lambda asked: "fine"
+        assert run(tasks(10), model, store, retry_failed=True)[3].value == "fine"
+        assert len(model.asked) == 11
+
+    def test_a_failed_call_is_repeated_as_it_was_after_a_wait(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            if len(model.calls) <= 2:
+                raise CallFailed("status 500")
+            return "fine"
+
+        model = Model(answer, batch_size=4, concurrency=1)
+        answers = run(tasks(4), model, store, first_wait=10)
+        assert {found.value for found in answers.values()} == {"fine"}
+        assert [size for _, size in model.calls] == [4, 4, 4]
+        assert model.times == sorted(set(model.times)), "each repetition came later"
+
+    def test_a_row_that_fails_its_calls_does_not_take_the_others_along(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            if number(asked) in {3, 21}:
+                raise CallFailed("out of memory")
+            return "fine"
+
+        model = Model(answer, batch_size=8, concurrency=1)
+        answers = run(tasks(32), model, store, retries=2)
+        assert [row for row, found in answers.items() if found.value is None] == [3, 21]
+        assert answers[3].reason == f"failed {answers[3].asked} times, the last: out of memory"
+        assert len(model.calls) == 4 + 2 * (2 + 6)
+
+    def test_what_fails_for_good_is_listed_and_not_asked_again(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            if number(asked) == 5:
+                raise CallFailed("status\n500")
+            return "fine"
+
+        model = Model(answer)
+        answers = run(tasks(10), model, store, retries=3)
+        assert answers[5].reason == "failed 4 times, the last: status 500"
+        assert answers[5].asked == 4
+        assert sum(found.value is None for found in answers.values()) == 1
+        assert run(tasks(10), model, store)[5].asked == 0
+        assert Counter(map(number, model.asked)) == Counter(range(10)) + Counter({5: 3})
+        assert store.forget_failures() == 1
+        assert run(tasks(10), model, store, retries=0)[5].reason == "failed: status 500"
+
+    def test_a_few_rows_that_always_fail_do_not_look_like_a_model_that_is_gone(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            raise CallFailed("status 500")
+
+        answers = run(tasks(4), Model(answer), store, retries=9, breaker_failures=5)
+        assert {found.asked for found in answers.values()} == {10}
+
+    def test_a_call_that_hangs_is_given_up(self, store: ReplyStore) -> None:
+        async def answer(asked: Request) -> str:
+            await asyncio.sleep(1e4 if number(asked) == 2 else 1)
+            return "fine"
+
+        answers = run(tasks(4), Model(answer), store, timeout=30, retries=1)
+        assert answers[2].reason == "failed 2 times, the last: no answer within 30 s"
+        assert sum(found.value == "fine" for found in answers.values()) == 3
+
+    def test_an_adapter_that_brings_too_few_replies_is_named(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: "fine", batch_size=2)
+        model.complete = lambda requests: asyncio.sleep(0, [])  # type: ignore[assignment,return-value]
+        with pytest.raises(LlmError, match="function brought 0 replies to 2 requests, expected as many"):
+            run(tasks(2), model, store)
+
+    def test_a_fault_in_an_adapter_comes_out(self, store: ReplyStore) -> None:
+        with pytest.raises(KeyError, match="choices"):
+            run(tasks(5), Model(lambda asked: {}["choices"]), store)
+
+    def test_a_fault_in_the_tasks_comes_out(self, store: ReplyStore, echo: Model) -> None:
+        def source() -> Iterator[Task[Any]]:
+            yield from tasks(3)
+            raise OSError("the file ended")
+
+        with pytest.raises(OSError, match="the file ended"):
+            run(source(), echo, store)
+
+
+class TestPace:
+    def test_one_retry_after_holds_all_calls(self, store: ReplyStore) -> None:
+        failed = []
+
+        def answer(asked: Request) -> str:
+            if len(failed) < 1:
+                failed.append(asked)
+                raise CallFailed("status 429", retry_after=40)
+            return "fine"
+
+        model = Model(answer, concurrency=1)
+        run(tasks(10), model, store)
+        assert model.times[0] == 0
+        assert min(model.times[1:]) == pytest.approx(40)
+
+    def test_a_longer_retry_after_is_cut_and_counted(self, store: ReplyStore) -> None:
+        waits = iter([1e9, float("inf"), float("nan"), -5.0])
+
+        def answer(asked: Request) -> str:
+            for wait in waits:
+                raise CallFailed("status 429", retry_after=wait)
+            return "fine"
+
+        seen: list[UsageStats] = []
+        model = Model(answer, concurrency=1)
+        run(tasks(1), model, store, longest_wait=7, first_wait=1, watch=seen.append)
+        assert seen[-1].waits_cut == 2
+        assert 7 <= model.times[1] <= 8
+        assert model.times[-1] < 2 * 8 + 4 + 8
+
+    def test_calls_a_minute(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: "fine", concurrency=16)
+        run(tasks(100), model, store, requests_per_minute=30)
+        assert len(model.times) == 100
+        assert all(later - earlier >= 2 - 1e-6 for earlier, later in zip(model.times, model.times[1:], strict=False))
+        assert model.times[-1] == pytest.approx(198)
+
+    def test_tokens_a_minute_are_settled_by_what_was_used(self, store: ReplyStore) -> None:
+        """Two words of prompt and five of answer are set aside; the answer has one."""
+        model = Model(lambda asked: "fine", concurrency=1)
+        run(tasks(61), model, store, tokens_per_minute=60)
+        assert model.times[-1] == pytest.approx(60 * 3, rel=0.1)
+
+
+class TestBudget:
+    def test_calls(self, store: ReplyStore, echo: Model) -> None:
+        with pytest.raises(BudgetReached, match=r"^function: less is left .*\(7 of 7 calls spent\); 13 rows are left"):
+            run(tasks(20), echo, store, budget_calls=7, total=20)
+        assert len(echo.asked) == len(store) == 7
+        assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "goes on where it stopped"
+
+    def test_what_came_before_the_end_is_answered(self, store: ReplyStore, echo: Model) -> None:
+        found: list[TaskAnswer[Any]] = []
+        with pytest.raises(BudgetReached, match="at least 13 rows are left"):
+            found.extend(given_run(iter(tasks(20)), echo, store, budget_calls=7))
+        assert len(found) == 7
+
+    def test_no_budget_for_what_is_in_the_store(self, store: ReplyStore, echo: Model) -> None:
+        run(tasks(20), echo, store)
+        assert len(run(tasks(20), echo, store, budget_calls=0, budget_tokens=0)) == 20
+
+    def test_the_worst_case_must_fit(self, store: ReplyStore, echo: Model) -> None:
+        """2 + 5 tokens are set aside for a call that takes 2 + 3: 20 allow three calls, not four."""
+        with pytest.raises(BudgetReached, match=r"15 of 20 tokens spent"):
+            run(tasks(9), echo, store, budget_tokens=20)
+        assert len(echo.asked) == 3
+
+    def test_money_needs_a_price_and_says_so_at_once(self, store: ReplyStore, echo: Model) -> None:
+        with pytest.raises(ConfigError, match=r"the budget is 5 dollars, but no price of function is known"):
+            ask(tasks(1), echo, store, EngineConfig(budget_money=5))
+
+    def test_money(self, store: ReplyStore, echo: Model) -> None:
+        price = Price(prompt=1e6, answer=1e5)  # a dollar a prompt token; a call takes 2.3 and at worst 2.5
+        with pytest.raises(BudgetReached, match=r"9\.2000 of 11\.0 dollars spent"):
+            run(tasks(9), echo, store, budget_money=11, prices=price)
+        assert len(run(tasks(9), echo, store, budget_money=0, prices=Price(prompt=0))) == 9
+
+    def test_a_call_that_was_given_up_counts_as_the_worst(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: asyncio.sleep(100, "fine"), concurrency=1)
+        with pytest.raises(BudgetReached, match="14 of 20 tokens spent"):
+            run(tasks(1), model, store, budget_tokens=20, timeout=1)
+
+    def test_prompts_that_take_more_than_we_count_raise_what_is_set_aside(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: Reply("fine", Usage(20, 1)), concurrency=1)
+        with pytest.raises(BudgetReached, match="84 of 100 tokens spent"):
+            run(tasks(20), model, store, budget_tokens=100)
+
+    @settings(max_examples=20, deadline=None)
+    @given(budget=st.integers(0, 120), concurrency=st.integers(1, 9), seed=st.integers(0, 99))
+    def test_it_is_never_passed(self, tmp_path_factory: Any, budget: int, concurrency: int, seed: int) -> None:
+        rng = Random(seed)
+
+        def answer(asked: Request) -> str:
+            if rng.random() < 0.3:
+                raise CallFailed("status 500")
+            return "word " * rng.randint(1, 5)
+
+        seen: list[UsageStats] = []
+        with ReplyStore(tmp_path_factory.mktemp("b") / "s") as fresh:
+            model = Model(answer, concurrency=concurrency)
+            found = []
+            try:
+                found += given_run(tasks(30), model, fresh, budget_tokens=budget, watch=seen.append)
+            except BudgetReached:
+                assert len(found) < 30
+            assert seen[-1].prompt_tokens + seen[-1].answer_tokens <= budget or len(found) == 30
+            assert seen[-1].prompt_tokens + seen[-1].answer_tokens <= budget
+
+
+class TestBreaker:
+    def test_a_model_that_is_gone_stops_the_run_and_marks_nothing(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            if number(asked) >= 30:
+                raise CallFailed("status 503")
+            return "fine"
+
+        model = Model(answer)
+        found: list[TaskAnswer[Any]] = []
+        with pytest.raises(LlmError, match=r"^function: failed 5 calls in a row, .* 120 s, the last: status 503; 970 "):
+            found += given_run(tasks(1000), model, store, breaker_failures=5, retries=2, total=1000)
+        assert len(store) == 30
+        assert all(answer.reason == "" for answer in found)
+        assert store.failures() == {}
+        assert len(model.asked) < 30 + 5 * 3 + 40, "it is asked now and then, not always"
+        assert model.times[-1] > 60
+        model._answer = lambda asked: "fine"
+        assert len(run(tasks(1000), model, store)) == 1000
+
+    def test_rows_that_were_repeated_often_enough_before_are_not_marked_either(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            raise CallFailed("status 503")
+
+        with pytest.raises(LlmError, match="status 503; 9 rows are left"):
+            run(tasks(9), Model(answer, concurrency=1), store, breaker_failures=5, retries=0, total=9)
+        assert store.failures() == {}
+
+    def test_a_model_that_comes_back_is_asked_on(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            if 1 < asyncio.get_running_loop().time() < 90:
+                raise CallFailed("status 503")
+            return "fine"
+
+        model = Model(answer, concurrency=8)
+        answers = run(
+            tasks(400), model, store, breaker_failures=5, retries=0, requests_per_minute=3000, breaker_seconds=500
+        )
+        assert len(answers) == 400
+        assert len([time for time in model.times if 1 < time < 90]) < 40
+        assert all(answer.value == "fine" for answer in answers.values()), "no row pays for it, even without retries"
+
+    def test_nothing_that_answers_is_said_at_once(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            raise CallFailed("no connection", reached=False)
+
+        model = Model(answer)
+        with pytest.raises(
+            LlmError, match=r"cannot be reached \(no connection\); start it, or check its address; at le"
+        ):
+            run(tasks(100), model, store, breaker_failures=5)
+        assert len(model.asked) < 20
+        with pytest.raises(LlmError, match="cannot be reached"):
+            run(tasks(1), model, store)
+        assert store.failures() == {}
+
+    def test_a_model_that_refuses_everything_is_said_at_once(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: Refusal("no such model"))
+        with pytest.raises(LlmError, match="refused the first 20 requests, the last: no such model; 100 rows are left"):
+            run(tasks(100), model, store, total=100)
+        assert store.failures() == {}
+        few = run(tasks(3), model, store)
+        assert {answer.reason for answer in few.values()} == {"no such model"}
+
+    def test_random_failures_do_not_open_it(self, store: ReplyStore) -> None:
+        rng = Random(1)
+
+        def answer(asked: Request) -> str:
+            if rng.random() < 0.5:
+                raise CallFailed("status 500")
+            return "fine"
+
+        assert len(run(tasks(500), Model(answer), store, retries=50)) == 500
+
+
+class TestEnding:
+    def test_closing_early_ends_the_thread_and_frees_the_claims(self, store: ReplyStore) -> None:
+        model = Model(lambda asked: asyncio.sleep(1 if number(asked) < 10 else 1e5, "fine"), concurrency=16)
+        answers = given_run(tasks(100), model, store, timeout=1e6)
+        found = [next(answers) for _ in range(10)]
+        answers.close()  # type: ignore[attr-defined]
+        assert no_thread_is_left()
+        assert claims(store) == 0
+        assert len(found) == len(store) == 10
+        assert model.at_once == 0, "calls under way were cancelled"
+        model._answer = lambda asked: "fine"
+        run(tasks(100), model, store)
+        assert Counter(map(number, model.asked)).most_common(1)[0][1] <= 2
+        assert all(count == 1 for row, count in Counter(map(number, model.asked)).items() if row < 10)
+
+    def test_leaving_the_loop_ends_the_thread(self, store: ReplyStore, echo: Model) -> None:
+        for answer in given_run(tasks(100), echo, store):
+            assert answer.value
+            break
+        assert no_thread_is_left()
+
+    def test_an_iterator_that_was_never_started_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
+        given_run(tasks(100), echo, store)
+        assert echo.asked == []
+
+    def test_ctrl_c_comes_out_and_what_was_done_is_kept(self, store: ReplyStore) -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+
+        async def answer(asked: Request) -> str:
+            if number(asked) == 20:
+                signal.pthread_kill(main, signal.SIGINT)
+            await asyncio.sleep(1e5 if number(asked) >= 20 else 0)
+            return "fine"
+
+        model = Model(answer, concurrency=1)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                list(ask(tasks(100), model, store, EngineConfig(timeout=1e6)))
+        finally:
+            signal.signal(signal.SIGINT, before)
+        assert no_thread_is_left()
+        assert len(store) == 20
+
+    def test_ctrl_c_inside_the_model_comes_out(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(tasks(3), Model(answer), store)
+
+
+class TestSecrets:
+    KEY = "sk-canary-0123456789"
+
+    @pytest.fixture(autouse=True)
+    def _canary(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SOME_API_KEY", self.KEY)
+
+    def test_what_is_echoed_is_cut_out(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str | Refusal:
+            match number(asked) % 3:
+                case 0:
+                    return f"you are {self.KEY}"
+                case 1:
+                    return Refusal(f"wrong key {self.KEY}")
+                case _:
+                    raise CallFailed(f"wrong key {self.KEY}")
+
+        seen: list[UsageStats] = []
+        answers = run(tasks(6), Model(answer), store, retries=1, watch=seen.append)
+        assert self.KEY not in repr(answers) + repr(seen) + repr(store.failures()) + repr(list(store.replies()))
+        assert self.KEY.encode() not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+        assert answers[0].value == "you are [a key was here]"
+
+    def test_no_exception_carries_it(self, store: ReplyStore) -> None:
+        def answer(asked: Request) -> str:
+            raise RuntimeError(f"header Bearer {self.KEY}")
+
+        with pytest.raises(LlmError, match=r"function: RuntimeError: header Bearer \[a key was here\]"):
+            run(tasks(1), Model(answer), store)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    fates=st.lists(st.lists(st.sampled_from(["fail", "bad", "hang", "429"]), max_size=5), min_size=1, max_size=12),
+    refused=st.sets(st.integers(0, 11)),
+    batch_size=st.integers(1, 3),
+    concurrency=st.integers(1, 5),
+)
+def test_whatever_happens_every_row_is_answered_or_listed_once(
+    tmp_path_factory: Any, fates: list[list[str]], refused: set[int], batch_size: int, concurrency: int
+) -> None:
+    left = [list(fate) for fate in fates]
+
+    async def answer(asked: Request) -> str | Refusal:
+        row = number(asked)
+        if row in refused:
+            return Refusal("never")
+        fate = left[row].pop() if left[row] else "fine"
+        if fate == "hang":
+            await asyncio.sleep(1e5)
+        if fate in {"fail", "429"}:
+            raise CallFailed(fate, retry_after=3 if fate == "429" else None)
+        return fate
+
+    with ReplyStore(tmp_path_factory.mktemp("w") / "s") as fresh:
+        model = Model(answer, batch_size=batch_size, concurrency=concurrency)
+        given = tasks(len(fates), TestBadReplies.parse)
+        first = run(given, model, fresh, retries=3, re_asks=2)
+        assert first.keys() == set(range(len(fates)))
+        assert all((found.value == "fine") == (not found.reason) for found in first.values())
+        assert all(first[row].reason for row in refused if row < len(fates))
+        calls = len(model.asked)
+        second = run(given, model, fresh, retries=3, re_asks=2)
+        assert len(model.asked) == calls
+        assert {row: found.value for row, found in second.items()} == {row: found.value for row, found in first.items()}
+        assert {row: found.reason for row, found in second.items()} == {r: found.reason for r, found in first.items()}

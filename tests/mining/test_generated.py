@@ -1,0 +1,198 @@
+"""Written texts as a negatives folder: raw, grounded, constrained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from hardneg.data import Interactions, Split, Vocabulary
+from hardneg.errors import DataError
+from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, tabulate_generated, used_texts
+from hardneg.mining.grounding_comparison import compare_grounding
+from hardneg.random import Stream
+from hardneg.sampling import mined
+from hardneg.sampling.sampler import SamplerInputs
+from hardneg.sampling.semantic import Semantic
+from hardneg.text.grounding import GroundingConfig
+from hardneg.text.names import TitleIndex
+from hardneg.text.writing import negative_texts
+from hardneg.types import Batch, Embeddings
+
+TITLES = ["red kettle", "red pan", "green tent", "green stove", "blue mat"]
+WORDS = ("red", "kettle", "pan", "green", "tent", "stove", "blue", "mat", "far", "near")
+
+
+class Words:
+    """An encoder: words counted, to unit length. Keeps what it was asked."""
+
+    name = identity = "words"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str], progress: object = None) -> np.ndarray:
+        self.asked += texts
+        rows = np.array([[text.lower().split().count(word) for word in WORDS] for text in texts], np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.where(lengths > 0, rows / np.maximum(lengths, 1e-9), np.nan)
+
+
+@pytest.fixture
+def split() -> Split:
+    """User 0 has items 0, 1 and 2, user 1 items 2 and 3, user 2 item 4."""
+    train = Interactions.of(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 2, 3, 4]), n_users=3, n_items=5)
+    empty = Interactions.of(np.array([], int), np.array([], int), n_users=3, n_items=5)
+    ids = Vocabulary(["a", "b", "c"], ["1", "2", "3", "4", "5"])
+    texts = pl.DataFrame({"item_id": ids.item_ids, "title": TITLES})
+    return Split(
+        train, empty, empty, ids, texts, pl.DataFrame(schema={"user": pl.Int64, "item": pl.Int64, "review": pl.String})
+    )
+
+
+def texts_of(*draws: Sequence[str | None]) -> pl.DataFrame:
+    """Texts by pair row, a sequence a draw; None where there is none."""
+    rows = [
+        (row, draw, text or "", "because", "" if text else "the model found none")
+        for row, said in enumerate(zip(*draws, strict=True))
+        for draw, text in enumerate(said)
+    ]
+    return pl.DataFrame(rows, schema=negative_texts.SCHEMA, orient="row")
+
+
+ONE = texts_of(["green stove", "Red Pan", "far far", "blue mat", None, "green stove"])
+"""By pair row: a fine one; one that user 0 has; outside; fine; none; fine."""
+LIMITS = GroundingConfig(nearest=0.9, history=1)
+
+
+def test_each_distinct_text_is_encoded_once(split: Split) -> None:
+    encoder = Words()
+    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, encoder, LIMITS)
+    assert encoder.asked == [*TITLES, "green stove", "Red Pan", "far far", "blue mat"]
+    assert grounded.vectors.dtype == np.float16
+    assert grounded.vectors.shape == (4, len(WORDS))
+    assert grounded.which.tolist() == [0, 1, 2, 3, 0]
+    assert grounded.items.tolist() == [3, 1, -1, 4, 3]
+
+
+def test_raw_takes_every_text_as_it_stands(split: Split, tmp_path: Path) -> None:
+    encoder = Words()
+    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, encoder, LIMITS)
+    made = tabulate_generated(ONE, grounded, split, GeneratedConfig(), "rules, raw, words")
+    assert made.mined.items.tolist() == [[3], [1], [-1], [4], [-1], [3]]
+    assert made.mined.present.tolist() == [True, True, True, True, False, True]
+    wanted = encoder.encode(["green stove", "Red Pan", "far far", "blue mat", "", "green stove"])
+    np.testing.assert_allclose(made.mined.vectors, wanted, atol=1e-3)
+    assert made.rejected["reason"].to_list() == ["the model found none"]
+    assert made.rejected.select("user_id", "positive_item_id", "negative_text").rows() == [("b", "4", "")]
+    assert made.grounding["flag"].to_list() == ["", "already chosen", "out of catalogue", "", ""]
+    assert made.grounding["how"].to_list() == ["exact", "normalised", "none", "exact", "exact"]
+
+    folder = tmp_path / "negatives"
+    mined.write_negatives(
+        folder, made.mined, made.table, made.rejected, config={}, inputs={}, more={GROUNDING: made.grounding}
+    )
+    read = mined.read_negatives(folder, split.vocabulary, len(split.train))
+    assert read.items.tolist() == made.mined.items.tolist()
+    assert read.source == "rules, raw, words"
+    np.testing.assert_array_equal(read.vectors, made.mined.vectors)
+    assert pl.read_parquet(folder / GROUNDING).equals(made.grounding)
+    table = pl.read_parquet(folder / "negatives.parquet")
+    assert table["negative_text"].to_list() == ["green stove", "Red Pan", "far far", "blue mat", "green stove"]
+    assert table["item_id"].to_list() == ["4", "2", None, "5", "4"]
+    assert table["reasoning"].to_list() == ["because"] * 5
+
+
+def test_grounded_takes_the_meant_item_and_leaves_out_what_is_flagged(split: Split) -> None:
+    encoder = Words()
+    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, encoder, LIMITS)
+    with pytest.raises(DataError, match="way 'grounded' found no item vectors, expected those of the items' texts"):
+        tabulate_generated(ONE, grounded, split, GeneratedConfig(way="grounded"), "x")
+    item_vectors = encoder.encode([f"{title} near" for title in TITLES])
+    made = tabulate_generated(ONE, grounded, split, GeneratedConfig(way="grounded"), "x", item_vectors)
+    assert made.mined.items.tolist() == [[3], [-1], [-1], [4], [-1], [3]]
+    np.testing.assert_allclose(made.mined.vectors[[0, 3, 5]], item_vectors[[3, 4, 3]], atol=1e-3)
+    assert made.mined.present.tolist() == [True, False, False, True, False, True]
+    assert made.rejected.select("negative_text", "item_id", "reason").rows() == [
+        ("Red Pan", "2", "the user has it"),
+        ("far far", None, "out of the catalogue"),
+        ("", None, "the model found none"),
+    ]
+
+
+def test_what_is_left_out_can_be_chosen_but_no_item_is_never_served(split: Split) -> None:
+    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
+    kept = used_texts(grounded, GeneratedConfig(way="constrained", leave_out=()))
+    assert kept.tolist() == [True, True, False, True, True]
+    assert used_texts(grounded, GeneratedConfig(way="grounded", leave_out=("suspect",))).tolist() == kept.tolist()
+
+
+def test_several_negatives_are_pooled(split: Split) -> None:
+    """Eq. 5: the mean of those that are there."""
+    texts = texts_of(
+        ["green stove", None, "far", "red pan", None, "red pan"],
+        ["blue mat", "blue mat", None, "blue mat", None, "far"],
+    )
+    encoder = Words()
+    grounded = ground_texts(texts, TitleIndex.of(TITLES), split, encoder, LIMITS)
+    made = tabulate_generated(texts, grounded, split, GeneratedConfig(), "x")
+    stove, mat, far, pan = encoder.encode(["green stove", "blue mat", "far", "red pan"])
+    wanted = np.stack([(stove + mat) / 2, mat, far, (pan + mat) / 2, np.full(len(WORDS), np.nan), (pan + far) / 2])
+    np.testing.assert_allclose(made.mined.vectors, wanted, atol=1e-3)
+    assert made.mined.items.tolist() == [[3, 4], [-1, 4], [-1, -1], [1, 4], [-1, -1], [1, -1]]
+    again = tabulate_generated(texts, grounded, split, GeneratedConfig(way="grounded"), "x", encoder.encode(TITLES))
+    assert again.mined.items.tolist() == [[3, 4], [-1, 4], [-1, -1], [1, 4], [-1, -1], [1, -1]]
+    np.testing.assert_allclose(again.mined.vectors[5], pan, atol=1e-3)
+
+
+def test_no_text_at_all_is_an_error_that_names_the_reason(split: Split) -> None:
+    with pytest.raises(DataError, match=r"none of 6 negatives has a text \(6 times: the model found none\); look at"):
+        ground_texts(texts_of([None] * 6), TitleIndex.of(TITLES), split, Words(), LIMITS)
+
+
+def test_the_sampler_falls_back_and_counts(split: Split) -> None:
+    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
+    made = tabulate_generated(ONE, grounded, split, GeneratedConfig(), "x")
+    sampler = Semantic(alpha=0.5, hidden_size=4).build(SamplerInputs(4, made.mined, 0))
+    tables = Embeddings((torch.randn(3, 4),), (torch.randn(5, 4),), "mean")
+    batch = Batch(
+        torch.arange(6), torch.from_numpy(split.train.users), torch.from_numpy(split.train.items), epoch=1, step=0
+    )
+    candidates = torch.tensor([[3], [3], [4], [0], [0], [1]])
+    served = sampler.sample(batch, tables, candidates, Stream(0, "x", 1))
+    assert served.counters == {"pairs": 6, "pairs without a vector": 1.0}
+    torch.testing.assert_close(served.vectors[4, 0], tables.items[0][0])
+
+
+def test_three_ways_in_one_table(split: Split) -> None:
+    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
+    item_vectors = Words().encode(TITLES)
+    closed = texts_of(["blue mat", "blue mat", "green stove", "blue mat", "red pan", "red kettle"])
+    constrained = ground_texts(closed, TitleIndex.of(TITLES), split, Words(), LIMITS)
+    frames = {
+        "raw": tabulate_generated(ONE, grounded, split, GeneratedConfig(), "x").grounding,
+        "grounded": tabulate_generated(
+            ONE, grounded, split, GeneratedConfig(way="grounded"), "x", item_vectors
+        ).grounding,
+        "constrained": tabulate_generated(
+            closed, constrained, split, GeneratedConfig(way="constrained"), "x", item_vectors
+        ).grounding,
+    }
+    table = compare_grounding(frames, len(split.train))
+    assert table.rows() == [
+        ("raw", 5, 5, 4 / 5, 1 / 5, 0.0, 5 / 6),
+        ("grounded", 5, 3, 1.0, 0.0, 0.0, 3 / 6),
+        ("constrained", 6, 6, 1.0, 0.0, 0.0, 1.0),
+    ]
+
+
+def test_a_way_without_a_text_that_serves_has_no_shares(split: Split) -> None:
+    far = texts_of(["far"] * 6)
+    grounded = ground_texts(far, TitleIndex.of(TITLES), split, Words(), LIMITS)
+    made = tabulate_generated(far, grounded, split, GeneratedConfig(way="grounded"), "x", Words().encode(TITLES))
+    assert compare_grounding({"grounded": made.grounding}, 6).rows() == [("grounded", 6, 0, None, None, None, 0.0)]
+    assert not made.mined.present.any()

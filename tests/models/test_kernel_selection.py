@@ -1,0 +1,76 @@
+"""The kernel is measured once, kept, and can be chosen by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hardneg.errors import ConfigError
+from hardneg.models import kernel_selection
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(kernel_selection.VARIABLE, raising=False)
+    kernel_selection.kept.cache_clear()
+    return kernel_selection.cache_file()
+
+
+def test_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([{"numba": 2.0, "mkl": 1.0}])
+    monkeypatch.setattr(kernel_selection, "measure", lambda: next(seconds))
+    assert kernel_selection.kernel() == "mkl"
+    kernel_selection.kept.cache_clear()  # another process
+    assert kernel_selection.kernel() == "mkl", "the same machine gives the same bits"
+    assert list(json.loads(cache.read_text()).values()) == ["mkl"]
+
+
+@pytest.mark.parametrize("broken", ["not json", "[]", '{"x": 3}'])
+def test_a_broken_file_is_measured_over(cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    cache.parent.mkdir()
+    cache.write_text(broken)
+    monkeypatch.setattr(kernel_selection, "measure", lambda: {"numba": 1.0, "mkl": 2.0})
+    assert kernel_selection.kernel() == "numba"
+
+
+def test_where_nothing_can_be_kept_it_still_runs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.parent.write_text("a file where the folder should be")
+    monkeypatch.setattr(kernel_selection, "measure", lambda: {"numba": 1.0, "mkl": 2.0})
+    assert kernel_selection.kernel() == "numba"
+
+
+def test_chosen_by_hand(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernel_selection.VARIABLE, "mkl")
+    assert kernel_selection.kernel() == "mkl"
+    assert not cache.exists()
+    monkeypatch.setenv(kernel_selection.VARIABLE, "cublas")
+    with pytest.raises(ConfigError, match=r"found HARDNEG_KERNEL='cublas', expected one of numba, mkl"):
+        kernel_selection.kernel()
+
+
+def test_both_are_really_timed() -> None:
+    seconds = kernel_selection.measure()
+    assert set(seconds) == {"numba", "mkl"}
+    assert all(0 < value < 5 for value in seconds.values())
+
+
+def test_processes_that_start_together_agree(cache: Path) -> None:
+    """Each would measure the other's kernel as the quicker one; the first to hold the lock decides for both."""
+    code = (
+        "import sys; from hardneg.models import kernel_selection as fastest\n"
+        "fastest.measure = lambda: {'numba': float(sys.argv[1]), 'mkl': 1.5}\n"
+        "print(fastest.kernel())"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, seconds], stdout=subprocess.PIPE, text=True)
+        for seconds in ("1", "2")
+    ]
+    said = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert len(said) == 1
+    assert said <= {"numba", "mkl"}
+    assert cache.is_file()

@@ -1,0 +1,165 @@
+"""Stages in which a language model writes, over a model of rules: what lands in folders, what is asked again, what it cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hardneg import artifacts, pipeline
+from hardneg.data import split as splits
+from hardneg.errors import ConfigError
+from hardneg.llm.engine.budget import BudgetReached
+from hardneg.llm.engine.config import EngineConfig
+from hardneg.llm.engine.store import ReplyStore
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.prices import Price
+from hardneg.llm.protocol import Request
+from hardneg.llm.session import Session
+from hardneg.pipeline import SemanticMining
+from hardneg.sampling import mined
+from hardneg.sampling.semantic import MEASURED
+from hardneg.text import EstimateConfig
+from hardneg.text.encoders import encoder
+from hardneg.training import FitConfig
+from hardneg.types import Floats
+
+PRICE = Price(prompt=1.0, answer=2.0)
+
+
+class Letters:
+    """Encodes a text by how often it has each letter."""
+
+    name = identity = "letters"
+
+    def encode(self, texts: list[str], progress: object = None) -> Floats:
+        rows = np.array([[text.lower().count(chr(97 + k)) for k in range(26)] for text in texts], np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.where(lengths > 0, rows / np.maximum(lengths, 1e-9), np.nan).astype(np.float32)
+
+
+def writer(titles: list[str]) -> FunctionModel:
+    """Writes profiles of the data it sees; names the catalogue's titles in turn, and now and then no item at all."""
+
+    def answer(request: Request) -> str:
+        said = request.messages[-1].content
+        if "<item>" in said and "<user>" in said:
+            number = sum(map(ord, said))
+            name = "a thing that nobody sells" if number % 5 == 0 else titles[number % len(titles)]
+            return json.dumps({"hard_negative_item": name, "reasoning": "close"})
+        return json.dumps({"summarization": " ".join(re.findall(r"\w{5,}", said)[:8]), "reasoning": "it says so"})
+
+    return FunctionModel(answer, name="rules")
+
+
+@pytest.fixture
+def session(folders: Path, tmp_path: Path) -> Iterator[Session]:
+    titles = splits.read_split(folders / "split").texts["title"].to_list()
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        yield Session(writer(titles), store, price=PRICE)
+
+
+@pytest.fixture
+def written(folders: Path, tmp_path: Path, session: Session) -> Path:
+    pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", session)
+    return tmp_path / "profiles"
+
+
+def test_profiles_land_in_a_folder_with_their_price(folders: Path, written: Path, session: Session) -> None:
+    data = splits.read_split(folders / "split")
+    items = pl.read_parquet(written / "items.parquet")
+    assert items["item_id"].to_list() == data.vocabulary.item_ids
+    assert set(items["source"]) == {"rules"}
+    assert items["profile"].str.len_chars().min() > 0
+    costs = json.loads((written / "costs.json").read_text())
+    assert costs["llm_calls"] == data.train.n_items + data.train.n_users == len(session.model.asked)
+    money = (costs["llm_prompt_tokens"] + 2 * costs["llm_answer_tokens"]) / 1e6
+    assert costs["money"] == pytest.approx(money)
+    assert costs["needed"] == {
+        "calls": costs["llm_calls"],
+        "tokens": costs["llm_tokens"],
+        "money": pytest.approx(money),
+    }
+    assert set(costs["estimate"]) == {"items", "users", "total"}
+
+
+def test_made_again_elsewhere_it_asks_nothing_and_is_the_same(
+    folders: Path, written: Path, session: Session, tmp_path: Path
+) -> None:
+    before = len(session.model.asked)
+    pipeline.generate_profiles_folder(folders / "split", tmp_path / "again", session)
+    assert len(session.model.asked) == before
+    assert artifacts.content_hashes(tmp_path / "again") == artifacts.content_hashes(written)
+
+
+@pytest.mark.parametrize("way", ["raw", "grounded"])
+def test_negatives_train_a_model_and_their_cost_follows_them(
+    way: str, folders: Path, written: Path, session: Session, tmp_path: Path
+) -> None:
+    options = SemanticMining.model_validate({"use": {"way": way}})
+    pipeline.generate_negatives_folder(folders / "split", written, tmp_path / "named", session, Letters(), options)
+    data = splits.read_split(folders / "split")
+    made = mined.read_negatives(tmp_path / "named", data.vocabulary, len(data.train))
+    told = pl.read_parquet(tmp_path / "named" / "grounding.parquet")
+    assert len(told) == len(data.train)
+    outside = told.filter(pl.col("negative_text") == "a thing that nobody sells")
+    assert 0 < len(outside) < len(told)
+    assert made.present.mean() == (1.0 if way == "raw" else told["used"].mean())
+    if way == "grounded":
+        assert not outside["used"].any()
+        users = data.train.users[np.nonzero(made.items[:, 0] >= 0)[0]]
+        assert not data.train.contains(users, made.items[made.items[:, 0] >= 0, 0]).any()
+
+    config = pipeline.RunConfig.model_validate(
+        {"sampler": {"kind": "semantic"}, "model": {"kind": "mf"}, "fit": FitConfig(epochs=1).model_dump()}
+    )
+    pipeline.train(folders / "split", tmp_path / "run", config, negatives=tmp_path / "named")
+    costs = json.loads((tmp_path / "run" / "costs.json").read_text())
+    assert costs["llm_calls"] == data.train.n_items + data.train.n_users + len(data.train)
+    assert costs["money"] > 0
+    kept = pl.read_parquet(tmp_path / "run" / "metrics.parquet").filter(pl.col("split") == "negatives")
+    assert kept["metric"].to_list() == list(MEASURED)
+
+
+def test_a_model_behind_an_endpoint_takes_no_closed_list(
+    folders: Path, written: Path, session: Session, tmp_path: Path
+) -> None:
+    options = SemanticMining.model_validate({"use": {"way": "constrained"}})
+    with pytest.raises(ConfigError, match="cannot be held to a list of titles; choose way grounded"):
+        pipeline.generate_negatives_folder(folders / "split", written, tmp_path / "named", session, encoder(), options)
+
+
+def test_the_budget_is_for_items_and_users_together(folders: Path, tmp_path: Path, session: Session) -> None:
+    data = splits.read_split(folders / "split")
+    most = data.train.n_items + 5
+    with ReplyStore(tmp_path / "other.sqlite") as store:
+        poor = Session(session.model, store, EngineConfig(budget_calls=most), PRICE)
+        with pytest.raises(BudgetReached, match="of 5 calls"):
+            pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", poor)
+        assert poor.whole.calls == most == len(poor.model.asked)
+        assert not (tmp_path / "profiles").exists()
+        rich = Session(session.model, store, price=PRICE)
+        pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", rich)
+        assert rich.whole.calls == data.train.n_users - 5
+
+
+def test_a_sampled_estimate_costs_nothing_twice(folders: Path, tmp_path: Path, session: Session) -> None:
+    data = splits.read_split(folders / "split")
+    config = EstimateConfig(sample=40)
+    foretold = pipeline.estimate(folders / "split", session, config, mining=SemanticMining())
+    asked = len(session.model.asked)
+    assert asked == foretold.sampled > 80
+    pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", session, estimate=foretold)
+    options = SemanticMining()
+    pipeline.generate_negatives_folder(
+        folders / "split", tmp_path / "profiles", tmp_path / "named", session, Letters(), options, estimate=foretold
+    )
+    questions = [request.canonical for request in session.model.asked]
+    assert len(set(questions)) == len(questions) > len(data.train)  # equal rows share a question
+    off = json.loads((tmp_path / "named" / "costs.json").read_text())["estimate"]["total"]["tokens off"]
+    assert abs(off) < 0.05

@@ -1,0 +1,192 @@
+"""A run with suspects: what reaches the candidates, the loss and the graph, and that nothing reaches the mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from hardneg import artifacts, pipeline
+from hardneg.cli.main import app
+from hardneg.data import split as splits
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError, DataError
+from hardneg.evaluation import inner_product, top_items
+from hardneg.judging.suspects import Suspects
+from hardneg.models import MF
+from hardneg.pipeline import RunConfig, SuspectsUse
+from hardneg.pipeline.suspect_use import warning_of
+from hardneg.sampling import DNS
+from hardneg.training import FitConfig
+
+from ..judged import judged, written
+
+CONFIG = RunConfig(
+    sampler=DNS(candidates=30), fit=FitConfig(epochs=4, check_every=4, learning_rate=0.05, batch_size=256)
+)
+TABLES = "embeddings.safetensors"
+
+
+@pytest.fixture(scope="module")
+def split(folders: Path) -> Split:
+    return splits.read_split(folders / "split")
+
+
+@pytest.fixture(scope="module")
+def folder(folders: Path, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("judged") / "suspects", folders / "split", judged(split))
+
+
+def using(**values: Any) -> RunConfig:
+    return CONFIG.model_copy(update={"suspects": SuspectsUse(**values)})
+
+
+def tables(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / TABLES)
+
+
+def differ(one: Path, other: Path) -> bool:
+    return artifacts.file_hash(one / TABLES) != artifacts.file_hash(other / TABLES)
+
+
+def test_each_use_changes_training_and_none_the_mask(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
+    pipeline.train(folders / "split", tmp_path / "plain", CONFIG)
+    assert (
+        "suspects" not in artifacts.read_manifest(tmp_path / "plain", pipeline.RUN)["config"]
+    )  # its key is what it was
+    runs = [tmp_path / "plain"]
+    for name in ("exclude", "positives", "both"):
+        pipeline.train(folders / "split", tmp_path / name, using(use=name), suspects=folder)
+        runs.append(tmp_path / name)
+        notes = artifacts.read_manifest(tmp_path / name, pipeline.RUN)["notes"]
+        assert notes["suspects judged by"] == "made up"
+        assert notes["suspects used"] == 3 * split.train.n_users
+        masked = pipeline.read_run(tmp_path / name).seen
+        assert np.array_equal(masked.keys, split.train.keys)
+    assert len({artifacts.file_hash(run / TABLES) for run in runs}) == 4
+
+
+def test_an_added_positive_stays_rankable(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
+    """It is trained on, ranked, recommended, and counts where it is held out."""
+    pipeline.train(folders / "split", tmp_path / "run", using(use="both", weight=20, graph=True), suspects=folder)
+    run = pipeline.read_run(tmp_path / "run")
+    added = judged(split).above(0.5).pairs(split.train)
+    users = np.arange(split.train.n_users)
+    best = top_items(inner_product(run.embeddings), users, run.seen, 3)
+    assert added.contains(users[:, None], best).mean() > 0.3  # chance is 3 of about 60 items
+    name = split.vocabulary.user_ids[0]
+    recommended = [split.vocabulary.items[i] for i in pipeline.recommend(tmp_path / "run", name, 100)["item_id"]]
+    assert set(added.items_of(0).tolist()) <= set(recommended)
+
+
+def test_no_suspect_is_served_where_they_are_excluded(
+    folders: Path, folder: Path, split: Split, tmp_path: Path
+) -> None:
+    served = {}
+    for name in ("exclude", "positives"):
+        pipeline.train(folders / "split", tmp_path / name, using(use=name), suspects=folder)
+        shown = pl.read_parquet(tmp_path / name / "examples.parquet")
+        users, items = shown["user"].to_numpy(), shown["item"].to_numpy()
+        served[name] = int(judged(split).above(0.5).pairs(split.train).contains(users, items).sum())
+    assert served["exclude"] == 0
+    assert served["positives"] > 0
+
+
+def test_weight_0_trains_to_the_bit_as_without(folders: Path, folder: Path, tmp_path: Path) -> None:
+    pipeline.train(folders / "split", tmp_path / "plain", CONFIG)
+    pipeline.train(folders / "split", tmp_path / "zero", using(use="positives", weight=0), suspects=folder)
+    assert not differ(tmp_path / "plain", tmp_path / "zero")
+
+
+def test_the_graph_takes_them_only_where_it_is_said(folders: Path, folder: Path, tmp_path: Path) -> None:
+    for graph in (False, True):
+        for model in ("lightgcn", "mf"):
+            config = using(use="positives", graph=graph)
+            config = config.model_copy(update={"model": MF()}) if model == "mf" else config
+            pipeline.train(folders / "split", tmp_path / f"{model}-{graph}", config, suspects=folder)
+    assert differ(tmp_path / "lightgcn-False", tmp_path / "lightgcn-True")
+    assert not differ(tmp_path / "mf-False", tmp_path / "mf-True")
+
+
+@pytest.mark.parametrize("idle", [{"graph": True}, {"weight": 0.5}])
+def test_what_is_of_positives_is_refused_where_they_are_none(idle: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="graph and weight are of suspects that are positives, found use exclude"):
+        SuspectsUse.model_validate({"use": "exclude", **idle})
+
+
+def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split, tmp_path: Path) -> None:
+    low = judged(split)
+    low.probability[:] = 0.6
+    folder = written(tmp_path / "low", folders / "split", low)
+    config = using(use="exclude", threshold=0.7)
+    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
+    notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
+    assert notes["suspects used"] == 0
+    assert "reaches 0.7 (the highest is 0.6): nothing is used" in notes["suspects warning"]
+    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
+    table = pl.read_parquet(folder / "suspects.parquet")
+    some = pl.concat([table.head(1).with_columns(probability=pl.lit(float("nan"))), table.slice(1)])
+    some.write_parquet(folder / "suspects.parquet")
+    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
+    table.drop("probability").write_parquet(folder / "suspects.parquet")
+    with pytest.raises(DataError, match="has no column probability"):
+        warning_of(folder, SuspectsUse(use="exclude"))
+
+
+def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
+    config = using(use="exclude")
+    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
+    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)  # stands
+    other = judged(split)
+    other.probability[0] = 0.1
+    others = written(tmp_path / "other", folders / "split", other)
+    with pytest.raises(ConfigError, match="already holds something else"):
+        pipeline.train(folders / "split", tmp_path / "run", config, suspects=others)
+    with pytest.raises(ConfigError, match="already holds something else"):
+        pipeline.train(folders / "split", tmp_path / "run", using(use="both"), suspects=folder)
+
+
+def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_path: Path) -> None:
+    data, found = folders / "split", judged(split)
+    notes = {"warning": "built with held-out data", "filled": {"candidates": 1234, "with": 1.0}}
+    folder = written(tmp_path / "suspects", data, found, notes)
+    for use in ("exclude", "both"):
+        pipeline.train(data, tmp_path / use, using(use=use), suspects=folder)
+        said = artifacts.read_manifest(tmp_path / use, pipeline.RUN)["notes"]["suspects warning"]
+        assert said == "built with held-out data; 1,234 candidates without a label are taken for 1"
+    words = ["train", data, "--model", "mf", "--epochs", 1, "--suspects", folder, "--use-suspects", "both"]
+    ran = CliRunner().invoke(app, [*map(str, words), "--out", str(tmp_path / "command")])
+    assert "WARNING" in ran.stderr
+    assert "built with held-out data" in ran.stderr
+    clean = written(tmp_path / "clean", data, found)
+    pipeline.train(data, tmp_path / "run", using(use="both"), suspects=clean)
+    assert "suspects warning" not in artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
+
+
+def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Split, tmp_path: Path) -> None:
+    items = np.arange(split.train.n_items)
+    free = items[~split.train.contains(np.zeros(len(items), np.int64), items)]
+    everything = Suspects(np.zeros(len(free), np.int64), free, np.ones(len(free)), "made up")
+    folder = written(tmp_path / "suspects", folders / "split", everything)
+    pipeline.train(folders / "split", tmp_path / "run", using(use="exclude"), suspects=folder)
+    notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
+    assert notes["users whose suspects stay candidates, because no other would be left"] == 1
+
+
+def test_a_use_without_a_folder_and_a_folder_without_a_use_are_refused(
+    folders: Path, folder: Path, split: Split, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="say exclude, positives or both"):
+        pipeline.train(folders / "split", tmp_path / "run", CONFIG, suspects=folder)
+    with pytest.raises(ConfigError, match="no suspects folder is given"):
+        pipeline.train(folders / "split", tmp_path / "run", using(use="both"))
+    other = tmp_path / "split"
+    splits.write_split(other, replace(split, train=split.valid), config={"other": 1}, inputs={})
+    with pytest.raises(ConfigError, match="made from another split"):
+        pipeline.train(other, tmp_path / "run", using(use="both"), suspects=folder)

@@ -1,0 +1,181 @@
+"""Encoders that are asked like language models, with a small stand-in for the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.llm.tiny import make_tiny
+
+from hardneg.errors import ConfigError, DataError
+from hardneg.llm.fake import FunctionModel
+from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
+from hardneg.llm.tasks import Task, TaskAnswer
+from hardneg.llm.vectors import packed, text_of
+from hardneg.text import SentenceEncoder, encoder
+from hardneg.text.cached_encoders import CachedEncoder, EncoderExecutor, SentenceModel, Vector, open_encoder
+
+
+def asking(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecutor]:
+    """The engine in short: batches, a store by digest, answers in any order."""
+
+    def bind(model: ChatModel) -> EncoderExecutor:
+        def ask(tasks: Iterable[Task[Vector]], total: int) -> Iterator[TaskAnswer[Vector]]:
+            known = list(tasks)
+            assert len(known) == total
+            missing = [task for task in known if task.request.digest(model.identity) not in store]
+            refused = {}
+            for start in range(0, len(missing), model.batch_size):
+                batch = missing[start : start + model.batch_size]
+                replies = asyncio.run(model.complete([task.request for task in batch]))
+                for task, reply in zip(batch, replies, strict=True):
+                    if isinstance(reply, Refusal):
+                        refused[task.row] = reply.reason
+                    else:
+                        store[task.request.digest(model.identity)] = reply
+            for task in reversed(known):
+                if task.row in refused:
+                    yield TaskAnswer(task.row, None, refused[task.row])
+                else:
+                    yield TaskAnswer(task.row, task.parse(store[task.request.digest(model.identity)]))
+
+        return ask
+
+    return bind
+
+
+def lengths(request: Request) -> Reply | Refusal:
+    """Length and vowels of a text; an odd one out for every kind of trouble."""
+    text = text_of(request)
+    if text == "refused":
+        return Refusal("400 too long")
+    odd = {"zero": packed(np.zeros(2)), "wide": packed(np.ones(3)), "junk": "junk!"}
+    vector = np.array([len(text), sum(map(text.count, "aeiou"))], np.float32)
+    return Reply(odd.get(text) or packed(vector), Usage(1, 0))
+
+
+def made(store: dict[str, Reply] | None = None) -> tuple[CachedEncoder, FunctionModel]:
+    model = FunctionModel(lengths, batch_size=2)
+    return CachedEncoder(model, asking({} if store is None else store)(model)), model
+
+
+def test_each_distinct_text_is_asked_once_and_blank_ones_never() -> None:
+    made_encoder, model = made()
+    vectors = made_encoder.encode(["kettle", "", "tent", "kettle", "  ", "tent"])
+    assert (vectors.shape, vectors.dtype) == ((6, 2), np.float32)
+    assert sorted(map(text_of, model.asked)) == ["kettle", "tent"]
+    assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False, False, True, False]
+    np.testing.assert_allclose(vectors[[0, 3]], [np.array([6, 2]) / np.sqrt(40)] * 2, rtol=1e-6)
+    assert made_encoder.row_report == ()
+
+
+def test_a_second_run_on_the_same_store_asks_nothing() -> None:
+    store: dict[str, Reply] = {}
+    first = made(store)[0].encode(["kettle", "tent"])
+    again, model = made(store)
+    assert (again.encode(["tent", "kettle"]) == first[::-1]).all()
+    assert not model.asked
+
+
+def test_texts_without_a_vector_are_nan_and_named() -> None:
+    made_encoder, _ = made()
+    texts = ["kettle", "refused", "zero", "junk", "wide", "tent"]
+    vectors = made_encoder.encode(texts)
+    assert np.isnan(vectors).all(axis=1).tolist() == [False, True, True, True, True, False]
+    assert sum(entry.count for entry in made_encoder.row_report) == 4
+    said = "; ".join(map(str, made_encoder.row_report))
+    assert "encoding with function: 1 row 400 too long (first: 'refused')" in said
+    assert "no vector" in said
+    assert "no direction" in said
+    assert "expected 2" in said
+    made_encoder.encode(["kettle"])
+    assert made_encoder.row_report == ()
+
+
+@pytest.mark.parametrize("texts", [[], ["", " \n"]])
+def test_blank_texts_alone_are_an_error(texts: list[str]) -> None:
+    with pytest.raises(DataError, match="every text is blank, so there is nothing to encode"):
+        made()[0].encode(texts)
+
+
+def test_no_vector_at_all_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"no text got a vector \(400 too long\); check the encoder's name"):
+        made()[0].encode(["refused"])
+
+
+def test_progress_counts_texts() -> None:
+    seen: list[tuple[str, int, int]] = []
+    made()[0].encode(["kettle", "tent", "kettle"], lambda *report: seen.append(report))
+    assert seen == [("encoding with function", 1, 2), ("encoding with function", 2, 2)]
+
+
+class Vowels(SentenceEncoder):
+    """A sentence encoder without weights."""
+
+    def __init__(self) -> None:
+        super().__init__("vowels", "nowhere")
+        self.__dict__["_model"] = self
+
+    @property
+    def identity(self) -> str:
+        return "by hand"
+
+    def encode(self, texts: list[str], *_: object, **__: object) -> np.ndarray:  # type: ignore[override]
+        rows = np.array([[len(text), sum(map(text.count, "aeiou")), 1.0] for text in texts], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_a_sentence_encoder_gives_the_same_vectors_through_a_store() -> None:
+    store: dict[str, Reply] = {}
+    model = SentenceModel(Vowels())
+    texts = [f"{'a' * (n % 7)}b{n}" for n in range(150)]
+    through = CachedEncoder(model, asking(store)(model))
+    np.testing.assert_allclose(through.encode(texts), Vowels().encode(texts), atol=1e-6)
+    assert (through.name, through.identity) == ("vowels", "by hand")
+    assert len(store) == 150
+
+
+def test_minilm_through_a_store() -> None:
+    texts = ["a cast-iron saucepan", "music for a guitar"]
+    store: dict[str, Reply] = {}
+    made_encoder = open_encoder("minilm", asking=asking(store))
+    np.testing.assert_allclose(made_encoder.encode(texts), encoder().encode(texts), atol=1e-5)
+    assert made_encoder.identity == encoder().identity
+    assert len(store) == 2
+
+
+def test_hidden_states_of_a_causal_model(tmp_path: Path) -> None:
+    folder = make_tiny(tmp_path / "tiny")
+    found = {name: open_encoder(f"hf-causal:{folder}{name}", asking=asking({})) for name in ("", "@last", "@mean")}
+    vectors = {name: made_encoder.encode(["a tent", "", "a guitar"]) for name, made_encoder in found.items()}
+    assert vectors[""].shape == (3, 64)
+    assert np.isnan(vectors[""][1]).all()
+    np.testing.assert_array_equal(vectors[""], vectors["@last"])
+    assert not np.allclose(vectors["@mean"][0], vectors["@last"][0])
+    assert found["@mean"].name == "tiny (mean)"
+
+
+def test_endpoints_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    assert open_encoder("openai:text-embedding-3-small", asking=asking({})).name == "text-embedding-3-small"
+    assert open_encoder("http://localhost:1/v1#bge", asking=asking({})).identity == "http://localhost:1/v1#bge"
+
+
+@pytest.mark.parametrize("name", ["http://localhost:1/v1#bge", "hf-causal:some/model"])
+def test_what_costs_needs_a_store(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"is asked through a store of replies; give one"):
+        open_encoder(name)
+
+
+def test_without_a_store_a_sentence_encoder_is_itself() -> None:
+    assert isinstance(open_encoder("minilm"), SentenceEncoder)
+
+
+def test_an_unknown_pooling_says_which_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match=r"found pooling 'max' in .*, expected hf-causal:NAME@last or hf-causal:NAME@mean"
+    ):
+        open_encoder("hf-causal:some/model@max", asking=asking({}))

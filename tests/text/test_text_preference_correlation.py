@@ -1,0 +1,102 @@
+"""The text-taste correlation: its sign, its extremes, and where it is undefined."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hardneg.data import Interactions
+from hardneg.random import generator
+from hardneg.text import text_preference_correlation
+
+N_USERS, N_ITEMS, GROUPS = 60, 80, 8
+
+
+def world(seed: int, follow: float = 1.0) -> tuple[Interactions, list[str]]:
+    """Users choose within two groups of items with probability `follow`; a text names its group in its own words."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(N_ITEMS) % GROUPS
+    chosen = []
+    for user in range(N_USERS):
+        favourites = rng.choice(GROUPS, 2, replace=False)
+        mine = np.isin(group, favourites)
+        p = np.where(mine, follow / mine.sum(), (1 - follow) / (~mine).sum())
+        chosen += [(user, item) for item in rng.choice(N_ITEMS, 8, replace=False, p=p)]
+    users, items = np.array(chosen).T
+    texts = [f"group{g}word group{g}thing own{item}" for item, g in enumerate(group)]
+    return Interactions.of(users, items, n_users=N_USERS, n_items=N_ITEMS), texts
+
+
+def test_texts_that_determine_taste_give_a_clearly_positive_value() -> None:
+    pairs, texts = world(0)
+    found = text_preference_correlation(pairs, texts)
+    assert isinstance(found, float)
+    assert 0.6 < found <= 1
+
+
+def test_shuffled_texts_give_nearly_zero() -> None:
+    pairs, texts = world(0)
+    rng = np.random.default_rng(1)
+    found = [text_preference_correlation(pairs, [texts[i] for i in rng.permutation(N_ITEMS)]) for _ in range(8)]
+    assert abs(np.mean(found)) < 0.06
+    assert max(map(abs, found)) < 0.25
+
+
+def test_it_grows_with_how_far_taste_follows_text() -> None:
+    half, whole = world(2, follow=0.6), world(2)
+    assert 0.1 < text_preference_correlation(*half) < text_preference_correlation(*whole) - 0.1
+
+
+def test_texts_that_taste_avoids_give_a_negative_value() -> None:
+    """Every user has one item of each group, so an item that reads like the others is never chosen."""
+    rng = np.random.default_rng(3)
+    items = (rng.integers(N_ITEMS // GROUPS, size=(N_USERS, GROUPS)) * GROUPS + np.arange(GROUPS)).ravel()
+    pairs = Interactions.of(np.repeat(np.arange(N_USERS), GROUPS), items, n_users=N_USERS, n_items=N_ITEMS)
+    assert text_preference_correlation(pairs, world(0)[1]) < -0.5
+
+
+def test_it_equals_a_slow_loop() -> None:
+    pairs, texts = world(4, follow=0.7)
+    from hardneg.text.texts import tfidf
+
+    vectors = tfidf(texts)[0].toarray().astype(float)
+    rng = generator(0, "text-taste correlation")
+    rows = rng.choice(np.arange(len(pairs)), size=len(pairs), replace=False)
+    drawn = rng.integers(len(pairs), size=len(pairs))
+    values, labels = [], []
+    for row, other in zip(rows, pairs.items[drawn], strict=True):
+        user, item = pairs.users[row], pairs.items[row]
+        theirs = pairs.items_of(user)
+        cases = [(item, [i for i in theirs if i != item], 1.0)]
+        if other not in theirs:
+            cases.append((other, list(theirs), 0.0))
+        for candidate, known, label in cases:
+            profile = vectors[known].sum(axis=0)
+            values.append(profile @ vectors[candidate] / np.linalg.norm(profile) / np.linalg.norm(vectors[candidate]))
+            labels.append(label)
+    assert len(set(labels)) == 2
+    assert text_preference_correlation(pairs, texts) == pytest.approx(np.corrcoef(values, labels)[0, 1], abs=1e-4)
+
+
+def test_the_seed_alone_decides_what_is_sampled() -> None:
+    pairs, texts = world(5, follow=0.7)
+    one, same, other = (text_preference_correlation(pairs, texts, seed=seed) for seed in (0, 0, 1))
+    assert one == same
+    assert one != other
+    assert one == pytest.approx(other, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "texts", [["", "", ""], ["the", "a of", "!"], ["same words", "same words", "same words"]], ids=repr
+)
+def test_texts_that_say_nothing_give_none(texts: list[str]) -> None:
+    pairs = Interactions.of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2]), n_users=2, n_items=3)
+    assert text_preference_correlation(pairs, texts) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_user_with_two_pairs_or_no_unobserved_pair_gives_none() -> None:
+    single = Interactions.of(np.array([0, 1]), np.array([0, 1]), n_users=2, n_items=2)
+    assert text_preference_correlation(single, ["red kettle", "blue tent"]) is None
+    full = Interactions.of(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), n_users=2, n_items=2)
+    assert text_preference_correlation(full, ["red kettle", "blue tent"]) is None
