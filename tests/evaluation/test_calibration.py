@@ -1,4 +1,4 @@
-"""The shares that the docstring of `compare_methods` states, on fewer repetitions; studies/calibration.py has the full figures."""
+"""The shares that the docstring of `compare_methods` states, on fewer repetitions; reproduction/calibration.py has the full figures."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def compare_methods(
 
     At a level of 95 % equal methods are called different in 3 to 6 % of cases. Where A's runs spread ten times as far
     as B's it is 4 to 7 % with five seeds or more, and up to 8 % with three; Welch's own test with three seeds against
-    ten is at 6.6 %. (`calibration`, 4,000 repetitions of each setting; studies/calibration.py runs them again.)
+    ten is at 6.6 %. (`calibration`, 4,000 repetitions of each setting; reproduction/calibration.py runs them again.)
     """
     _check(a, b)
     observed, base = float(a.mean() - b.mean()), float(b.mean())

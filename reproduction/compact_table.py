@@ -1,6 +1,6 @@
 """A table of a study as docs/results.md shows it: chosen rows, both masks side by side.
 
-    python studies/brief.py studies/results/dtlns/toys-tables/toys-lightgcn --rows uniform DNS MixGCF "DTL-NS, all"
+    python reproduction/compact_table.py studies/results/dtlns/toys-tables/toys-lightgcn --rows uniform DNS MixGCF "DTL-NS, all"
 
 Given is the path of the table without its ending; NAME-released-mask.parquet has to stand beside NAME.parquet. Every row is shown
 where none is named. Nothing is computed here: the numbers are the study's own, rounded.

@@ -1,6 +1,6 @@
 """How far the judge `rule` agrees with the labels that Llama-3.1-8B gave, as DTL-NS released them for Sports.
 
-    python studies/judge_agreement.py data/sports-split ../shared/data/dtlns/Sports [--trees out/trees ...]
+    python reproduction/judge_agreement.py data/sports-split ../shared/data/dtlns/Sports [--trees out/trees ...]
 
 For the released path codes, for trees of our own (folders by `hardneg trees`), and for codes shuffled among the items. The
 recorded labels are *built with held-out data*: their users are the test users, and the 3,754 candidates that are held out
@@ -36,7 +36,7 @@ from hardneg.report import tables
 from hardneg.trees import Trees, read_released, trees_folder
 from hardneg.types import Flags, Floats
 
-RESULTS = Path(__file__).parent / "results" / "judge_agreement.md"
+RESULTS = Path(__file__).parents[1] / "studies" / "results" / "judge_agreement.md"
 LENGTHS = ((1, 5), (6, 10), (11, 20), (21, 50), (51, 10**6))
 HEADER = [
     "codes",

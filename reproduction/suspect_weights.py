@@ -1,6 +1,6 @@
 """How much suspects should weigh as positives: the best validation Recall@20 and nDCG@20 by weight. No test pair is read.
 
-    python studies/light.py data/cds-split out/dtlns/runs/cds-by-time/mf/mixgcf-seed0 out/dtlns/shared/cds-by-time/suspects-rule
+    python reproduction/suspect_weights.py data/cds-split out/dtlns/runs/cds-by-time/mf/mixgcf-seed0 out/dtlns/shared/cds-by-time/suspects-rule
 
 RUN: one trained without suspects; its settings are those of every line, whose first has no suspects. Nothing is propagated over
 suspects. Lines named "batch" have no suspects either, but smaller batches, since with them a batch holds fewer train pairs.

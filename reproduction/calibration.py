@@ -1,6 +1,6 @@
 """The shares in the docstring of `hardneg.evaluation.compare`: how often equal methods are called different.
 
-    python studies/calibration.py [--repetitions 4000]
+    python reproduction/calibration.py [--repetitions 4000]
 
 4,000 repetitions (a standard error of 0.3 points) take about four minutes on one core. Writes studies/results/calibration.md
 and .parquet.
@@ -17,7 +17,7 @@ import polars as pl
 from hardneg.evaluation import calibration
 from hardneg.report import tables
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "studies" / "results"
 
 
 def main() -> None:

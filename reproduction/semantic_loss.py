@@ -1,6 +1,6 @@
 """Why text negatives do not beat their controls: gradients of the loss terms, nearest items of e_hard, an alpha sweep.
 
-    python studies/why.py data/store-split retrieved=out/retrieved random=out/retrieved-random \\
+    python reproduction/semantic_loss.py data/store-split retrieved=out/retrieved random=out/retrieved-random \\
         --set fit.epochs=60 sampler.alpha=0.1 --out why.md
 
 Trains LightGCN with the sampler `semantic` on every negatives folder in every form, all epochs (patience is not

@@ -1,6 +1,6 @@
 """What judges of false negatives are worth under noise that is known: on the simulated store, whose truth is known, too.
 
-    python studies/noise.py data/store-split data/store [--rates 0 0.1 0.2] [--models LightGCN MF] [--seeds 3]
+    python reproduction/noise.py data/store-split data/store [--rates 0 0.1 0.2] [--models LightGCN MF] [--seeds 3]
         [--llm openai:gpt-4o-mini --ask llm titles --engine budget_money=5]
 
 At each rate false positives are injected into train, or true positives hidden from it (`hardneg data noise`), one at a time.

@@ -1,6 +1,6 @@
 """What DTL-NS's released mask is worth by itself: trained runs under the honest and under the released mask.
 
-    python studies/released_mask.py SPLIT ENHANCED RUN [RUN ...] [--item-offset N] [--out FILE.md]
+    python reproduction/released_mask.py SPLIT ENHANCED RUN [RUN ...] [--item-offset N] [--out FILE.md]
 
 ENHANCED: the release's train_enhance_dtl_fni.txt, or its .gz. Nothing is trained, and nothing is written into the runs.
 """

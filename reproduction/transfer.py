@@ -1,6 +1,6 @@
 """Transfer (HNLMRec's P1): a language model tuned on some sets of data, judged on the train pairs of another one.
 
-    python studies/transfer.py data/steam-split --sources data/store-split data/scientific-split --work out/transfer
+    python reproduction/transfer.py data/steam-split --sources data/store-split data/scientific-split --work out/transfer
 
 Embeddings of backbones trained apart have no common space. The ways to deal with it, a row each:
 
@@ -183,7 +183,7 @@ class Study:
                 "patience": 99,
             },
         }
-        found: FinetuneConfig = parse_config(FinetuneConfig, values, where="studies/transfer.py")
+        found: FinetuneConfig = parse_config(FinetuneConfig, values, where="reproduction/transfer.py")
         return found
 
     def tuned(self, name: str) -> tuple[HardNegativeEncoder, Template]:

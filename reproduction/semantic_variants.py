@@ -1,6 +1,6 @@
 """Remedies of eq. 6 to 10, each with written vectors, with random ones and with those of other pairs: validation Recall@20.
 
-    python studies/remedies.py data/store-split out/hnlmrec-search/shared/informative/negatives-full --l2 1e-2 --seeds 2
+    python reproduction/semantic_variants.py data/store-split out/hnlmrec-search/shared/informative/negatives-full --l2 1e-2 --seeds 2
 
 NEGATIVES: a negatives folder of SPLIT with vectors. LightGCN with 3 hops, at most 150 epochs; nothing is tuned, and no test pair is read.
 """

@@ -1,6 +1,6 @@
 """How much of what runs recommend are the suspects that they were trained on: mean share of users' top unobserved items.
 
-    python studies/pinned.py data/sports-split out/dtlns/shared/sports/suspects-rule out/dtlns/runs/sports/mf/*-seed[0-2]
+    python reproduction/suspects_in_top_items.py data/sports-split out/dtlns/shared/sports/suspects-rule out/dtlns/runs/sports/mf/*-seed[0-2]
 
 Observed train pairs are masked, as in every honest evaluation; users are those with train pairs. Runs of several seeds are a
 line: mean and standard deviation.

@@ -1,4 +1,4 @@
-"""The scripts of studies/ on a tiny store: what they print is what the folders hold."""
+"""The scripts of reproduction/ on a tiny store: what they print is what the folders hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hardneg.random import generator
 from hardneg.sampling import MinedNegatives, mined
 from hardneg.training import FitConfig
 
-SCRIPTS = Path(__file__).parents[2] / "studies"
+SCRIPTS = Path(__file__).parents[2] / "reproduction"
 
 
 def called(script: str, *given: object) -> str:
@@ -82,7 +82,9 @@ def test_a_language_model_judges_under_noise_as_well(folders: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_remedies_are_tried_with_three_kinds_of_vectors(folders: Path, vectors: Path) -> None:
-    printed = called("remedies.py", folders / "split", vectors, "--epochs", 1, "--seeds", 1, "--alphas", 0, 0.3)
+    printed = called(
+        "semantic_variants.py", folders / "split", vectors, "--epochs", 1, "--seeds", 1, "--alphas", 0, 0.3
+    )
     assert [line.split(":")[0] for line in printed.splitlines()[:5:2]] == ["uniform", "mixgcf", "dns"]
     table = cells([line for line in printed.splitlines() if line.startswith("| 0")])
     assert len(table) == 2 * 7
@@ -93,7 +95,7 @@ def test_remedies_are_tried_with_three_kinds_of_vectors(folders: Path, vectors: 
 @pytest.mark.slow
 def test_why_takes_the_loss_apart(folders: Path, vectors: Path) -> None:
     given = ["--forms", "literal", "both", "--alphas", "0", "--set", "fit.epochs=2", "model.embedding_size=8"]
-    printed = called("why.py", folders / "split", f"made up={vectors}", *given)
+    printed = called("semantic_loss.py", folders / "split", f"made up={vectors}", *given)
     parts = {part.splitlines()[0]: part for part in printed.split("## ")[1:]}
     assert list(parts) == [
         "e_hard beside items",
@@ -130,9 +132,9 @@ def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None
         pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=1, check_every=1, seed=seed)))
     every = SuspectMining(judge=All(), candidates=5)
     pipeline.identify_suspects(split, tmp_path / "suspects", pipeline.SuspectInputs(run=runs[0]), every)
-    [own] = cells(called("pinned.py", split, tmp_path / "suspects", runs[0], "-k", 5).splitlines()[2:3])
+    [own] = cells(called("suspects_in_top_items.py", split, tmp_path / "suspects", runs[0], "-k", 5).splitlines()[2:3])
     assert own == [f"{tmp_path.name}/mf", "1", "100.0%"]
-    [two] = cells(called("pinned.py", split, tmp_path / "suspects", *runs, "-k", 10).splitlines()[2:3])
+    [two] = cells(called("suspects_in_top_items.py", split, tmp_path / "suspects", *runs, "-k", 10).splitlines()[2:3])
     assert two[1] == "2"
     assert 25 < float(two[2].split("%")[0]) < 50, "half of one run's, fewer of the other's"
 
@@ -144,7 +146,7 @@ def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
     pipeline.identify_suspects(
         split, tmp_path / "every", pipeline.SuspectInputs(run=run), SuspectMining(judge=All(), candidates=5)
     )
-    given = ["light.py", split, run, tmp_path / "every", "--weights", 0, 0.5, "--batches", 16, "--seeds", 2]
+    given = ["suspect_weights.py", split, run, tmp_path / "every", "--weights", 0, 0.5, "--batches", 16, "--seeds", 2]
     printed = called(*given, "--out", tmp_path / "light.md")
     lines = cells((tmp_path / "light.md").read_text(encoding="utf-8").splitlines()[2:])
     assert [line[0] for line in lines] == [
@@ -177,7 +179,7 @@ def test_a_brief_table_has_the_studys_numbers_rounded(tmp_path: Path) -> None:
         for row, seeds in (("MixGCF", 5), ("DTL-NS, all", 5), ("exclusion, judge random", 3))
     ]
     pl.DataFrame(masked).write_parquet(tmp_path / "shop-mf-released-mask.parquet")
-    whole = called("brief.py", tmp_path / "shop-mf").splitlines()
+    whole = called("compact_table.py", tmp_path / "shop-mf").splitlines()
     assert whole[0].startswith("| row | seeds | nDCG@20 | Recall@20 | nDCG@20 vs MixGCF [95 %] |")
     assert "RELEASED MASK (not honest)" in whole[0]
     assert cells(whole[2:]) == [
@@ -203,7 +205,7 @@ def test_a_brief_table_has_the_studys_numbers_rounded(tmp_path: Path) -> None:
             ".0912",
         ],
     ]
-    part = called("brief.py", tmp_path / "shop-mf", "--rows", "exclusion, judge random", "MixGCF").splitlines()
+    part = called("compact_table.py", tmp_path / "shop-mf", "--rows", "exclusion, judge random", "MixGCF").splitlines()
     assert part[2:] == [whole[4], whole[2]]
     with pytest.raises(subprocess.CalledProcessError):
-        called("brief.py", tmp_path / "shop-mf", "--rows", "nothing")
+        called("compact_table.py", tmp_path / "shop-mf", "--rows", "nothing")

@@ -1,7 +1,7 @@
 """The table of docs/results.md: every sampler of the first line on one real split.
 
-    python studies/first_results.py scientific data/scientific-split
-    python studies/first_results.py sports data/sports-split
+    python reproduction/first_results.py scientific data/scientific-split
+    python reproduction/first_results.py sports data/sports-split
 
 docs/results.md has the commands that make the two splits. Runs go to out/NAME; a run that stands is not repeated. The
 finished rows are written to studies/results/NAME.parquet and NAME.md. No row is tuned: every row of a table has the
@@ -25,7 +25,7 @@ from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.text import encoder
 from hardneg.training import FitConfig
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "studies" / "results"
 METRICS = ("ndcg@20", "recall@20")
 # Fixed beforehand, and the same for every row of a table.
 L2 = {"sports": 1e-4, "scientific": 1e-2}

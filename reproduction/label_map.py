@@ -1,6 +1,6 @@
 """What do vectors know of MixGCF's labels that the positive, or e_u and e_v, do not say? One table, on held-out train pairs.
 
-    python studies/label_map.py SPLIT LABELS TUNED tuned=out/written untuned=out/untuned "no LM=out/mlp" --run RUN --out results
+    python reproduction/label_map.py SPLIT LABELS TUNED tuned=out/written untuned=out/untuned "no LM=out/mlp" --run RUN --out results
 
 TUNED: a folder by `hardneg finetune`, for the pairs that were never tuned on (`--also` another: those that both held
 out). NAME=FOLDER: negatives folders by `hardneg mine --method synthesised` or any other method; their maker plays no part. RUN: the MixGCF run

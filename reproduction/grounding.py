@@ -1,6 +1,6 @@
 """Raw, grounded and constrained negatives side by side: how many are in the catalogue, suspect, and truly liked.
 
-    python studies/written_ways.py data/store-split out/written/store --truth data/store
+    python reproduction/grounding.py data/store-split out/written/store --truth data/store
 
 FOLDER holds the negatives folders raw, grounded, constrained (those that are there), by `hardneg mine --method semantic --way WAY`.
 With --truth (the simulated dataset) also the share of named items that their user would like; uniform items beside them.
