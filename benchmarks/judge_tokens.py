@@ -28,7 +28,7 @@ from hardneg.judging.judge_prompts import CodePrompts
 from hardneg.llm.protocol import Request
 from hardneg.report import tables
 from hardneg.text.encoders import packaged_minilm
-from hardneg.trees import Trees, read_released
+from hardneg.trees import Trees, read_released_codes
 from hardneg.types import Indices
 
 RELEASED_INSTRUCTIONS, RELEASED_FRAME = 312, 112
@@ -99,7 +99,7 @@ def main() -> None:
     data, name = splits.read_split(given.split), given.release.name
     offset = data.train.n_users
     paths = [given.release / f"{name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
-    codes = Trees(*(read_released(path, data.train.n_items, item_offset=offset)[0] for path in paths), "released")
+    codes = Trees(*(read_released_codes(path, data.train.n_items, item_offset=offset)[0] for path in paths), "released")
     found = RecordedJudgements.of(read_judgements(given.release), data, []).candidates()
     histories = [data.train.items_of(user) for user in found.users.tolist()]
     count, lengths = counter(), data.train.counts[found.users]

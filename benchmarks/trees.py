@@ -26,7 +26,7 @@ from hardneg.data import Interactions
 from hardneg.data import split as splits
 from hardneg.random import generator
 from hardneg.trees import TreesConfig, build_tree, jaccard_graph, spectral_embedding
-from hardneg.trees.trees_folder import shape
+from hardneg.trees.trees_folder import describe_tree
 from hardneg.types import Floats, Indices
 
 MEAN_HISTORY = 12
@@ -87,8 +87,8 @@ def measure(what: str) -> None:
                 "before": before,
                 "peak": peak(),
                 "graph": graph.notes(),
-                "structural": shape(codes),
-                "semantic": shape(semantic),
+                "structural": describe_tree(codes),
+                "semantic": describe_tree(semantic),
             }
         )
     )

@@ -22,7 +22,7 @@ from hardneg.mining import RetrievalConfig
 from hardneg.models import LightGCN
 from hardneg.report import tables
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
-from hardneg.text import encoder
+from hardneg.text import sentence_encoder
 from hardneg.training import FitConfig
 
 RESULTS = Path(__file__).parents[1] / "studies" / "results"
@@ -47,7 +47,7 @@ def rows(name: str, split: Path, out: Path) -> list[studies.Row]:
     if name == "sports":  # no item texts
         return found
     pipeline.profile(split, out / "profiles")
-    pipeline.mine_retrieved(split, out / "profiles", retrieved, RetrievalConfig(), encoder(), progress)
+    pipeline.mine_retrieved(split, out / "profiles", retrieved, RetrievalConfig(), sentence_encoder(), progress)
     pipeline.mine_random(split, retrieved, noise, seed=0)
     for suffix, match in (("", False), (", norms matched", True)):
         sampler = Semantic(match_norm=match)

@@ -33,7 +33,7 @@ from hardneg.judging import (
 )
 from hardneg.random import generator
 from hardneg.report import tables
-from hardneg.trees import Trees, read_released, trees_folder
+from hardneg.trees import Trees, read_released_codes, trees_folder
 from hardneg.types import Flags, Floats
 
 RESULTS = Path(__file__).parents[1] / "studies" / "results" / "judge_agreement.md"
@@ -56,7 +56,8 @@ HEADER = [
 def code_sets(data: Split, release: Path, own: list[Path]) -> Iterator[tuple[str, Trees]]:
     files = [release / f"{release.name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
     found = Trees(
-        *(read_released(path, data.train.n_items, item_offset=data.train.n_users)[0] for path in files), "released"
+        *(read_released_codes(path, data.train.n_items, item_offset=data.train.n_users)[0] for path in files),
+        "released",
     )
     yield "released", found
     for folder in own:

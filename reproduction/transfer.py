@@ -58,7 +58,7 @@ from hardneg.models import MF, AnchorConfig, LightGCN
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
 from hardneg.pipeline.text_projection import text_projection
 from hardneg.sampling import MixGCF
-from hardneg.text import TextEncoder, encoder
+from hardneg.text import TextEncoder, sentence_encoder
 from hardneg.training import FitConfig
 from hardneg.types import Floats, Indices, Progress
 
@@ -139,7 +139,7 @@ class Study:
         pipeline.profile(split, at / "profiles")
         if space != "raw":
             n_items = splits.read_split(split).train.n_items
-            pipeline.encode_split_texts(split, at / "profiles", at / "vectors", ItemsAlone(encoder(), n_items))
+            pipeline.encode_split_texts(split, at / "profiles", at / "vectors", ItemsAlone(sentence_encoder(), n_items))
         anchored = space == "anchored"
         run = at / ("run-anchored" if anchored else "run")
         pipeline.train(split, run, self._run(anchored=anchored), anchor=at / "vectors" if anchored else None)

@@ -15,7 +15,7 @@ from hardneg.mining import RetrievalConfig
 from hardneg.models import LightGCN
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import Semantic
-from hardneg.text import encoder
+from hardneg.text import sentence_encoder
 from hardneg.training import FitConfig
 
 SMALL = simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2)
@@ -82,7 +82,7 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
         simulate.write_simulated(out / "dataset", simulate.PRESETS["misleading"])
         pipeline.split(out / "dataset", out / "split", demo.SPLIT)
         pipeline.profile(out / "split", out / "profiles")
-        pipeline.mine_retrieved(out / "split", out / "profiles", out / "text", RetrievalConfig(), encoder())
+        pipeline.mine_retrieved(out / "split", out / "profiles", out / "text", RetrievalConfig(), sentence_encoder())
         pipeline.mine_random(out / "split", out / "text", out / "random", seed=0)
     fit = demo.FIT.model_copy(update={"epochs": 45})
     config = RunConfig(

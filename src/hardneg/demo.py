@@ -25,7 +25,7 @@ from hardneg.report.page import Page, ShownPair, ShownUser, render
 from hardneg.report.tables import MethodScores, row_named
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.studies import Finished, Row
-from hardneg.text import encoder, titles
+from hardneg.text import sentence_encoder, titles
 from hardneg.text.profiles import Profiles
 from hardneg.training import FitConfig
 from hardneg.types import Progress
@@ -86,7 +86,7 @@ def run_demo(
     data = pipeline.split(dataset, split_folder, SPLIT)
     written = pipeline.profile(split_folder, out / "profiles")
     pipeline.mine_retrieved(
-        split_folder, out / "profiles", out / "negatives" / "retrieved", RetrievalConfig(), encoder(), progress
+        split_folder, out / "profiles", out / "negatives" / "retrieved", RetrievalConfig(), sentence_encoder(), progress
     )
     pipeline.mine_random(split_folder, out / "negatives" / "retrieved", out / "negatives" / "random", seed=0)
     rows, chosen = demo_rows(out / "negatives"), range(seeds)

@@ -18,9 +18,9 @@ from hardneg.random import Stream
 from hardneg.sampling import mined
 from hardneg.sampling.sampler import SamplerInputs
 from hardneg.sampling.semantic import Semantic
+from hardneg.text.generation import negative_generation
 from hardneg.text.grounding import GroundingConfig
-from hardneg.text.names import TitleIndex
-from hardneg.text.writing import negative_texts
+from hardneg.text.title_index import TitleIndex
 from hardneg.types import Batch, Embeddings
 
 TITLES = ["red kettle", "red pan", "green tent", "green stove", "blue mat"]
@@ -61,7 +61,7 @@ def texts_of(*draws: Sequence[str | None]) -> pl.DataFrame:
         for row, said in enumerate(zip(*draws, strict=True))
         for draw, text in enumerate(said)
     ]
-    return pl.DataFrame(rows, schema=negative_texts.SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=negative_generation.SCHEMA, orient="row")
 
 
 ONE = texts_of(["green stove", "Red Pan", "far far", "blue mat", None, "green stove"])

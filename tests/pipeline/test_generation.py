@@ -25,7 +25,7 @@ from hardneg.pipeline import SemanticMining
 from hardneg.sampling import mined
 from hardneg.sampling.semantic import MEASURED
 from hardneg.text import EstimateConfig
-from hardneg.text.encoders import encoder
+from hardneg.text.encoders import sentence_encoder
 from hardneg.training import FitConfig
 from hardneg.types import Floats
 
@@ -131,7 +131,9 @@ def test_a_model_behind_an_endpoint_takes_no_closed_list(
 ) -> None:
     options = SemanticMining.model_validate({"use": {"way": "constrained"}})
     with pytest.raises(ConfigError, match="cannot be held to a list of titles; choose way grounded"):
-        pipeline.generate_negatives_folder(folders / "split", written, tmp_path / "named", session, encoder(), options)
+        pipeline.generate_negatives_folder(
+            folders / "split", written, tmp_path / "named", session, sentence_encoder(), options
+        )
 
 
 def test_the_budget_is_for_items_and_users_together(folders: Path, tmp_path: Path, session: Session) -> None:

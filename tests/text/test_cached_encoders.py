@@ -15,7 +15,7 @@ from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
 from hardneg.llm.vectors import packed, text_of
-from hardneg.text import SentenceEncoder, encoder
+from hardneg.text import SentenceEncoder, sentence_encoder
 from hardneg.text.cached_encoders import CachedEncoder, EncoderExecutor, SentenceModel, Vector, open_encoder
 
 
@@ -142,8 +142,8 @@ def test_minilm_through_a_store() -> None:
     texts = ["a cast-iron saucepan", "music for a guitar"]
     store: dict[str, Reply] = {}
     made_encoder = open_encoder("minilm", asking=asking(store))
-    np.testing.assert_allclose(made_encoder.encode(texts), encoder().encode(texts), atol=1e-5)
-    assert made_encoder.identity == encoder().identity
+    np.testing.assert_allclose(made_encoder.encode(texts), sentence_encoder().encode(texts), atol=1e-5)
+    assert made_encoder.identity == sentence_encoder().identity
     assert len(store) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.text import SentenceEncoder, encoder, encoders
+from hardneg.text import SentenceEncoder, encoders, sentence_encoder
 
 torch.set_num_threads(1)
 
@@ -69,7 +69,7 @@ def test_blank_texts_alone_are_an_error_that_says_what_to_do(
 
 
 def test_the_packaged_minilm_encodes() -> None:
-    made = encoder()
+    made = sentence_encoder()
     assert made.name == "MiniLM"
     texts = ["a cast-iron saucepan", "", "a frying pan for the kitchen", "a cast-iron saucepan", "music for a guitar"]
     vectors = made.encode(texts)
@@ -102,13 +102,13 @@ def test_a_file_with_another_hash_is_refused(package: Path) -> None:
     with pytest.raises(
         DataError, match=r"model\.safetensors is not the file that was checked \([0-9a-f]{12}\); reinstall"
     ):
-        encoder()
+        sentence_encoder()
 
 
 def test_an_absent_file_is_refused(package: Path) -> None:
     (package / "config.json").unlink()
     with pytest.raises(DataError, match=r"config\.json is not the file that was checked \(absent\); reinstall gt-all"):
-        encoder()
+        sentence_encoder()
 
 
 def test_an_unknown_name_offline_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_an_unknown_name_offline_says_what_to_give(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         ConfigError, match=r"text encoder 'nobody/nothing' cannot be loaded \(.*\); give a sentence-"
     ) as e:
-        encoder("nobody/nothing").encode(["kettle"])
+        sentence_encoder("nobody/nothing").encode(["kettle"])
     assert "\n" not in str(e.value)
 
 
@@ -129,4 +129,4 @@ def test_a_folder_that_is_no_model_says_what_to_give(tmp_path: Path, config: str
     with pytest.raises(
         ConfigError, match=r"text encoder 'my-model' cannot be loaded \(.*\); give a sentence-transformers"
     ):
-        encoder(str(folder)).encode(["kettle"])
+        sentence_encoder(str(folder)).encode(["kettle"])

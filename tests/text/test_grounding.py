@@ -24,7 +24,7 @@ from hardneg.text.grounding import (
     match,
     reasons_against,
 )
-from hardneg.text.names import TitleIndex, normalised
+from hardneg.text.title_index import TitleIndex, normalise_title
 
 WORDS = ("red", "green", "kettle", "pan", "tent", "The", "mat!", "stove")
 
@@ -41,13 +41,17 @@ def loop_match(texts: list[str], titles: list[str], config: GroundingConfig) -> 
     vectors, found = encode(titles), []
     for text, vector in zip(texts, encode(texts), strict=True):
         same = [i for i, title in enumerate(titles) if title and title == text]
-        like = [i for i, title in enumerate(titles) if normalised(title) and normalised(title) == normalised(text)]
+        like = [
+            i
+            for i, title in enumerate(titles)
+            if normalise_title(title) and normalise_title(title) == normalise_title(text)
+        ]
         if same or like:
             found.append((same[0], EXACT) if same else (like[0], NORMALISED))
             continue
         best, at = -1.0, -1
         for item, title in enumerate(titles):
-            twins = [i for i in range(item) if titles[i] and normalised(titles[i]) == normalised(title) != ""]
+            twins = [i for i in range(item) if titles[i] and normalise_title(titles[i]) == normalise_title(title) != ""]
             cosine = float(vector @ vectors[item])
             if not twins and cosine > best + 1e-6:
                 best, at = cosine, item
@@ -79,7 +83,7 @@ def loop_reasons(
         own = train.items_of(user)
         vector = vectors[item] if item >= 0 else encode([text])[0]
         others = [vectors[i] for i in own if i != positive and not np.isnan(vectors[i, 0])]
-        if item >= 0 and any(normalised(titles[i]) == normalised(titles[item]) for i in own):
+        if item >= 0 and any(normalise_title(titles[i]) == normalise_title(titles[item]) for i in own):
             found.append(grounding.OWNED)
         elif cosine(vector, vectors[positive]) >= config.duplicate - 1e-6:
             found.append(grounding.DUPLICATE)

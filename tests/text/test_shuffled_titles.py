@@ -9,12 +9,12 @@ from hardneg.data import Split
 from hardneg.data import columns as c
 from hardneg.data.truth import Truth
 from hardneg.text import extract_profiles, item_texts
-from hardneg.text.shuffled_titles import with_titles_shuffled
+from hardneg.text.shuffled_titles import shuffle_item_texts
 
 
 def test_texts_move_as_a_whole_and_pairs_stay(store: tuple[Split, Truth], rng: np.random.Generator) -> None:
     split, _ = store
-    found = with_titles_shuffled(split, rng)
+    found = shuffle_item_texts(split, rng)
     assert_series_equal(found.texts[c.ITEM_ID], split.texts[c.ITEM_ID])
     before, after = item_texts(split.texts), item_texts(found.texts)
     assert sorted(before) == sorted(after)
@@ -27,7 +27,7 @@ def test_texts_move_as_a_whole_and_pairs_stay(store: tuple[Split, Truth], rng: n
 
 def test_profiles_of_items_and_of_users_follow(store: tuple[Split, Truth]) -> None:
     split, _ = store
-    one, same, other = (with_titles_shuffled(split, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    one, same, other = (shuffle_item_texts(split, np.random.default_rng(seed)) for seed in (0, 0, 1))
     true, made = extract_profiles(split), extract_profiles(one)
     assert made == extract_profiles(same)
     assert made.items != extract_profiles(other).items

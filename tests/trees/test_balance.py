@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.trees.balance import within_capacity
+from hardneg.trees.balance import assign_within_capacity
 
 
 def random_costs(seed: int, n: int, k: int, *, ties: bool) -> np.ndarray:
@@ -34,7 +34,7 @@ def test_every_cluster_is_within_capacity_and_only_the_excess_moves(
     seed: int, n: int, k: int, spare: int, ties: bool
 ) -> None:
     costs, capacity = random_costs(seed, n, k, ties=ties), -(-n // k) + spare
-    labels, nearest = within_capacity(costs, capacity), costs.argmin(axis=1)
+    labels, nearest = assign_within_capacity(costs, capacity), costs.argmin(axis=1)
     assert labels.shape == (n,)
     assert np.bincount(labels, minlength=k).max() <= capacity
     left = np.bincount(nearest[labels != nearest], minlength=k)
@@ -46,7 +46,7 @@ def test_those_that_moved_lost_no_more_than_those_that_stayed_would_have(
     seed: int, n: int, k: int, spare: int, ties: bool
 ) -> None:
     costs = random_costs(seed, n, k, ties=ties)
-    labels, nearest = within_capacity(costs, -(-n // k) + spare), costs.argmin(axis=1)
+    labels, nearest = assign_within_capacity(costs, -(-n // k) + spare), costs.argmin(axis=1)
     for source in range(k):
         extra = costs - costs[:, [source]]
         stayed = (nearest == source) & (labels == source)
@@ -60,20 +60,22 @@ def test_those_that_moved_lost_no_more_than_those_that_stayed_would_have(
 def test_the_order_of_points_does_not_matter(seed: int, n: int, k: int) -> None:
     costs, order = random_costs(seed, n, k, ties=False), np.random.default_rng(seed).permutation(n)
     capacity = -(-n // k)
-    np.testing.assert_array_equal(within_capacity(costs[order], capacity), within_capacity(costs, capacity)[order])
+    np.testing.assert_array_equal(
+        assign_within_capacity(costs[order], capacity), assign_within_capacity(costs, capacity)[order]
+    )
 
 
 def test_by_hand() -> None:
     """All four are nearest to 0, which takes two: those that are nearly as near to 1 go there."""
     costs = np.array([[0.0, 9], [0, 1], [0, 5], [0, 2]])
-    assert within_capacity(costs, 2).tolist() == [0, 1, 0, 1]
+    assert assign_within_capacity(costs, 2).tolist() == [0, 1, 0, 1]
 
 
 def test_it_costs_less_than_what_the_release_does_and_order_decides_nothing() -> None:
     """Methods DF6: the released way moves the last of an array; turned round, it moves others, and it pays for that."""
     points = np.random.default_rng(0).normal(size=(400, 2))
     costs = ((points[:, None] - np.array([[0, 0], [4, 0], [0, 4], [4, 4]])) ** 2).sum(axis=2)
-    own, theirs = within_capacity(costs, 160), released(costs.argmin(axis=1), 160, 4)
+    own, theirs = assign_within_capacity(costs, 160), released(costs.argmin(axis=1), 160, 4)
     turned = released(costs[::-1].argmin(axis=1), 160, 4)[::-1]
     assert (theirs != turned).mean() > 0.1
     assert costs[np.arange(400), own].sum() < 0.7 * costs[np.arange(400), theirs].sum()
@@ -81,10 +83,10 @@ def test_it_costs_less_than_what_the_release_does_and_order_decides_nothing() ->
 
 def test_too_little_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="raise the capacity"):
-        within_capacity(np.zeros((5, 2)), 2)
+        assign_within_capacity(np.zeros((5, 2)), 2)
 
 
 @pytest.mark.parametrize("cost", [np.inf, np.nan])
 def test_costs_that_are_not_finite_are_refused(cost: float) -> None:
     with pytest.raises(DataError, match="not finite"):
-        within_capacity(np.full((5, 2), cost), 3)
+        assign_within_capacity(np.full((5, 2), cost), 3)

@@ -7,7 +7,7 @@ import pytest
 
 from hardneg.data import Interactions
 from hardneg.errors import DataError
-from hardneg.trees import TreeConfig, TreesConfig, only_trained, semantic_codes, structural_codes
+from hardneg.trees import TreeConfig, TreesConfig, mask_untrained, semantic_codes, structural_codes
 
 SMALL = TreesConfig(embedding_size=8, tree=TreeConfig(leaf_items=12))
 
@@ -38,10 +38,10 @@ def test_tastes_are_apart_in_the_structural_tree() -> None:
 
 def test_items_that_train_lacks_get_no_semantic_code(rng: np.random.Generator) -> None:
     vectors = rng.normal(size=(42, 4)).astype(np.float32)
-    codes = semantic_codes(only_trained(vectors, two_tastes()), SMALL)
+    codes = semantic_codes(mask_untrained(vectors, two_tastes()), SMALL)
     assert np.flatnonzero(~codes.coded).tolist() == [41]
     with pytest.raises(DataError, match="a run of this split"):
-        only_trained(vectors[:9], two_tastes())
+        mask_untrained(vectors[:9], two_tastes())
 
 
 def test_a_seed_gives_the_same_codes() -> None:

@@ -48,7 +48,7 @@ def audit(
 
     from hardneg.artifacts import kind_at
     from hardneg.audit import audit_run, audit_split, audit_suspects
-    from hardneg.text import encoder as open_encoder
+    from hardneg.text import sentence_encoder as open_encoder
 
     use_threads(1)
     if (folder / "embeddings.safetensors").is_file():

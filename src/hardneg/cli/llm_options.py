@@ -109,7 +109,7 @@ def _price(name: str, prices: Path | None) -> Price | None:
 def read_estimate(path: Path | None) -> CostEstimate | None:
     """An estimate that `hardneg estimate --out` wrote."""
     from hardneg.text import CostEstimate
-    from hardneg.text.estimates.estimate import StageEstimate
+    from hardneg.text.estimates.cost_estimate import StageEstimate
 
     if path is None:
         return None

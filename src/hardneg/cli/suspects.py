@@ -128,7 +128,7 @@ def _session(asked: Asked, bar: Bars | Lines, *, remembers: bool) -> Any:
 
 
 def _foretold(found: CostEstimate, price: Price | None) -> str:
-    from hardneg.text.estimates.estimate import money
+    from hardneg.text.estimates.cost_estimate import money
 
     total = found.total
     said = (

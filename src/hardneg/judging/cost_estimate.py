@@ -7,8 +7,8 @@ import numpy as np
 from hardneg.judging.judge_prompts import PER_NUMBER
 from hardneg.judging.llm_judge import LlmJudge
 from hardneg.judging.user_candidates import UserCandidates
-from hardneg.text.estimates.estimate import CostEstimate, StageEstimate
-from hardneg.text.writing.executor import ModelInfo
+from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
+from hardneg.text.generation.executor import ModelInfo
 
 JUDGING = "judging"
 LIMIT = 500

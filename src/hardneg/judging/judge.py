@@ -10,7 +10,7 @@ import numpy as np
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.text.writing.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.executor import LlmExecutor, ModelInfo
 from hardneg.trees import Trees
 from hardneg.types import Floats, Indices
 

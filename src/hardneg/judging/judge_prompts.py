@@ -18,8 +18,8 @@ from hardneg.errors import ConfigError
 from hardneg.judging.replies import LABELS, verdict_schema
 from hardneg.llm.protocol import Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.writing.profile_prompts import bare_titles
-from hardneg.text.writing.prompt import Prompt, read_prompt
+from hardneg.text.generation.profile_prompts import titles_or_blank
+from hardneg.text.generation.prompt_template import PromptTemplate, read_prompt
 from hardneg.trees import Trees
 from hardneg.types import Indices
 
@@ -31,7 +31,7 @@ NO_CODE = "-"
 
 
 @cache
-def judge_prompt(name: str) -> Prompt:
+def judge_prompt(name: str) -> PromptTemplate:
     """One of the judges' prompts, by its name (NAMES)."""
     if name not in NAMES:
         raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(NAMES)}")
@@ -136,4 +136,4 @@ class TitlePrompts:
 
     @cached_property
     def _titles(self) -> list[str]:
-        return [clean(title, foreign=self.foreign, longest=self.longest) for title in bare_titles(self.split.texts)]
+        return [clean(title, foreign=self.foreign, longest=self.longest) for title in titles_or_blank(self.split.texts)]

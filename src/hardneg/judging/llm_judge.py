@@ -15,7 +15,7 @@ from hardneg.judging.judge_prompts import CodePrompts, JudgePrompts, TitlePrompt
 from hardneg.judging.replies import Verdict, probability_of_positive, verdict_parser
 from hardneg.llm.protocol import Reply
 from hardneg.llm.tasks import Task
-from hardneg.text.writing.executor import LlmExecutor
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.types import Floats, Indices
 
 MOST_PER_CALL = 200

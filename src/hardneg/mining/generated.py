@@ -16,7 +16,7 @@ from hardneg.sampling.mined import SCHEMA, MinedNegatives, mean_vectors
 from hardneg.text.encoders import TextEncoder
 from hardneg.text.grounding import (
     FLAGS,
-    HOWS,
+    MATCH_TYPES,
     REASONS,
     EncodedCatalogue,
     GroundingConfig,
@@ -24,7 +24,7 @@ from hardneg.text.grounding import (
     match,
     reasons_against,
 )
-from hardneg.text.names import TitleIndex
+from hardneg.text.title_index import TitleIndex
 from hardneg.types import Flags, Floats, Indices, Progress
 
 NamingMode = Literal["raw", "grounded", "constrained"]
@@ -200,7 +200,7 @@ def _told(texts: pl.DataFrame, grounded: GroundedTexts, used: Flags, split: Spli
             **_ids(grounded.rows, split),
             "negative_text": said["text"],
             "item_id": pl.Series(item_ids[grounded.items].tolist(), dtype=pl.String),
-            "how": np.array(HOWS)[grounded.matches.how[grounded.which]],
+            "how": np.array(MATCH_TYPES)[grounded.matches.how[grounded.which]],
             "similarity": grounded.matches.similarity[grounded.which].astype(float),
             "flag": np.array(FLAGS)[grounded.against],
             "reason": np.array(REASONS)[grounded.against],

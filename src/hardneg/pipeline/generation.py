@@ -29,18 +29,18 @@ from hardneg.text import (
     ProfilesConfig,
     TextEncoder,
     compare_with_estimate,
-    estimate_writing,
+    estimate_generation,
     generate_negatives,
     generate_profiles,
     item_texts,
     profiles,
     prompt_digests,
 )
-from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
-from hardneg.text.writing.executor import TokenUsage
-from hardneg.text.writing.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, closed_list, shown_names
-from hardneg.text.writing.negative_texts import missing
-from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT
+from hardneg.text.estimates.cost_estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
+from hardneg.text.generation.executor import TokenUsage
+from hardneg.text.generation.negative_generation import report_missing
+from hardneg.text.generation.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, closed_list, shown_titles
+from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT
 from hardneg.types import Progress
 
 QUICKLY = EstimateConfig(limit=500)
@@ -78,7 +78,7 @@ def generate_profiles_folder(
     settings = {"method": "written", "model": session.model.name, "prompts": prompts, **config.model_dump(mode="json")}
     if not artifacts.is_finished(out, artifacts.artifact_key(profiles.KIND, settings, inputs)):
         data = splits.read_split(split_folder)
-        foretold = estimate or estimate_writing(data, session.model, config, None, QUICKLY)
+        foretold = estimate or estimate_generation(data, session.model, config, None, QUICKLY)
         meter = MeteredExecutor(session)
         found = generate_profiles(data, meter, session.model, config)
         costs = costs_of(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold, Needed())
@@ -116,7 +116,7 @@ def generate_negatives_folder(
         return
     data, written = splits.read_split(split_folder), profiles.read_profiles(profile_folder)
     asking = with_titles(session, data, ask)
-    foretold = estimate or estimate_writing(data, asking.model, written, ask, QUICKLY)
+    foretold = estimate or estimate_generation(data, asking.model, written, ask, QUICKLY)
     meter = MeteredExecutor(asking)
     texts = generate_negatives(data, written, meter, asking.model, ask)
     costs = costs_of(
@@ -138,7 +138,7 @@ def _write(
     progress: Progress | None,
 ) -> None:
     """Texts to items and vectors to a folder."""
-    names = shown_names(data, session.model, options.texts)
+    names = shown_titles(data, session.model, options.texts)
     grounded = ground_texts(texts, names, data, encoder, options.use.grounding, progress)
     of_items = None if options.use.way == "raw" else encoder.encode(item_texts(data.texts), progress)
     source = f"{options.use.way}, written by {session.model.name}, {encoder.name}"
@@ -151,7 +151,7 @@ def _write(
         config=settings,
         inputs=inputs,
         more={GROUNDING: made.grounding},
-        notes={"rows left out": report_notes(missing(texts))},
+        notes={"rows left out": report_notes(report_missing(texts))},
         costs=costs,
     )
 
@@ -168,7 +168,7 @@ def with_titles(session: Session, data: Split, ask: NegativesConfig) -> Session:
             f"{session.model.name} is asked over the network and cannot be held to a list of titles; "
             "choose way grounded, or a local model (hf:NAME or a folder)"
         )
-    titles = closed_list(shown_names(data, session.model, ask))
+    titles = closed_list(shown_titles(data, session.model, ask))
     return replace(session, model=session.model.with_catalogue(*titles))
 
 
@@ -187,7 +187,7 @@ def estimate(
     ask = None if mining is None else mining.texts
     if ask is not None:
         session = with_titles(session, data, ask)
-    return estimate_writing(data, session.model, known, ask, config, session)
+    return estimate_generation(data, session.model, known, ask, config, session)
 
 
 def costs_of(

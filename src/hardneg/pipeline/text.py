@@ -14,7 +14,7 @@ from hardneg.pipeline.costs import needed_by
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.random import generator
 from hardneg.text import TextEncoder, extract_profiles, profiles, text_vectors
-from hardneg.text.shuffled_titles import with_titles_shuffled
+from hardneg.text.shuffled_titles import shuffle_item_texts
 from hardneg.types import Progress
 
 
@@ -35,7 +35,7 @@ def profile(split_folder: Path, out: Path, *, shuffle_titles: int | None = None)
 
 
 def _of_shuffled(data: Split, seed: int) -> profiles.Profiles:
-    made = extract_profiles(with_titles_shuffled(data, generator(seed, "shuffled titles")))
+    made = extract_profiles(shuffle_item_texts(data, generator(seed, "shuffled titles")))
     return replace(made, source=f"{made.source}, titles shuffled among items (seed {seed})")
 
 

@@ -14,7 +14,7 @@ from hardneg.pipeline.inference import require_split_of
 from hardneg.pipeline.provenance import chosen_by, hash_of_same_split, inherited
 from hardneg.random import generator
 from hardneg.text import text_vectors
-from hardneg.trees import Trees, TreesConfig, only_trained, semantic_codes, structural_codes, trees_folder
+from hardneg.trees import Trees, TreesConfig, mask_untrained, semantic_codes, structural_codes, trees_folder
 from hardneg.types import Floats, Progress
 
 Control = Literal["shuffled", "random"]
@@ -53,7 +53,7 @@ def build_trees(
     points, source = _points(run, vectors)
     notes |= {} if run is None else chosen_by(split_folder)
     if run is not None:
-        points = only_trained(points, data.train)
+        points = mask_untrained(points, data.train)
     trees = Trees(structural, semantic_codes(points, config, progress), source)
     trees_folder.write_trees(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=notes)
 

@@ -226,13 +226,13 @@ class Stages:
         makers[one.section](one.split, one.name, progress)
 
     def _encode(self, split: str, name: str, progress: Progress | None) -> None:
-        from hardneg.text import encoder
+        from hardneg.text import sentence_encoder
 
         folder, profiles = self.grid.splits[split].folder, self._of(split) / "profiles"
         self._profile(folder, profiles)
         with timed(self.vectors(split, name)):
             pipeline.encode_split_texts(
-                folder, profiles, self.vectors(split, name), encoder(name, device=self.device), progress
+                folder, profiles, self.vectors(split, name), sentence_encoder(name, device=self.device), progress
             )
 
     def _grow(self, split: str, name: str, progress: Progress | None) -> None:
@@ -282,10 +282,10 @@ class Stages:
     def _retrieve(
         self, folder: Path, profiles: Path, spec: RetrievedSpec, out: Path, progress: Progress | None
     ) -> None:
-        from hardneg.text import encoder
+        from hardneg.text import sentence_encoder
 
         self._profile(folder, profiles)
-        chosen = encoder(spec.encoder, device=self.device)
+        chosen = sentence_encoder(spec.encoder, device=self.device)
         with timed(out):
             pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
 
@@ -294,9 +294,9 @@ class Stages:
             pipeline.profile(folder, out)
 
     def _find_neighbours(self, folder: Path, spec: NeighboursSpec, out: Path, progress: Progress | None) -> None:
-        from hardneg.text import encoder
+        from hardneg.text import sentence_encoder
 
-        opened = encoder(spec.encoder, device=self.device) if spec.by == "text" else None
+        opened = sentence_encoder(spec.encoder, device=self.device) if spec.by == "text" else None
         with timed(out):
             pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
 

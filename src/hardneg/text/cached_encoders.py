@@ -17,7 +17,7 @@ from hardneg.llm.remote.embedding import EmbeddingEndpoint
 from hardneg.llm.tasks import Task, TaskAnswer
 from hardneg.llm.tokens import estimated
 from hardneg.llm.vectors import packed, request_for, text_of, unpacked
-from hardneg.text.encoders import SentenceEncoder, TextEncoder, encoder
+from hardneg.text.encoders import SentenceEncoder, TextEncoder, sentence_encoder
 from hardneg.types import Floats, Progress
 
 CAUSAL = "hf-causal:"
@@ -166,8 +166,8 @@ def open_encoder(
     if asking is None:
         if model is not None:
             raise ConfigError(f"text encoder {model.name!r} is asked through a store of replies; give one")
-        return encoder(name, device=device)
-    model = model or SentenceModel(encoder(name, device=device))
+        return sentence_encoder(name, device=device)
+    model = model or SentenceModel(sentence_encoder(name, device=device))
     return CachedEncoder(model, asking(model))
 
 

@@ -99,7 +99,7 @@ class SentenceEncoder:
         return np.asarray(vectors[[places.get(text, -1) for text in texts]])
 
 
-def encoder(name: str = MINILM, *, device: str = "cpu") -> SentenceEncoder:
+def sentence_encoder(name: str = MINILM, *, device: str = "cpu") -> SentenceEncoder:
     """Open an encoder: "minilm" is the all-MiniLM-L6-v2 that a package brings along; else a folder or a name."""
     if name == MINILM:
         return SentenceEncoder("MiniLM", str(packaged_minilm()), device=device)

@@ -12,11 +12,11 @@ from scipy.sparse import csr_array
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
-from hardneg.text.names import TitleIndex, normalised
+from hardneg.text.title_index import TitleIndex, normalise_title
 from hardneg.types import Floats, Indices, block_slices
 
 NONE, NEAREST, NORMALISED, EXACT = range(4)
-HOWS = ("none", "nearest", "normalised", "exact")
+MATCH_TYPES = ("none", "nearest", "normalised", "exact")
 """How a text was matched, by number."""
 FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY = range(5)
 REASONS = (
@@ -89,7 +89,7 @@ def match(texts: Sequence[str], vectors: Floats, catalogue: EncodedCatalogue, co
     """
     names = catalogue.names
     exact = np.array([names.exact.get(text, -1) for text in texts], np.int64)
-    loose = np.array([names.loose.get(normalised(text), -1) for text in texts], np.int64)
+    loose = np.array([names.loose.get(normalise_title(text), -1) for text in texts], np.int64)
     named = np.where(exact >= 0, exact, loose)
     how = np.select([exact >= 0, loose >= 0], [EXACT, NORMALISED], NONE)
     similarity = _row_cosines(vectors, catalogue.vectors[named])

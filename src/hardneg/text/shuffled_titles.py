@@ -10,7 +10,7 @@ from hardneg.data import columns as c
 from hardneg.data.split import Split
 
 
-def with_titles_shuffled(split: Split, rng: Generator) -> Split:
+def shuffle_item_texts(split: Split, rng: Generator) -> Split:
     """Texts permuted among items, and reviews among the pairs that have one; pairs and ids stay.
 
     What is made from it keeps every word and every length, and says nothing of the item itself. An item's text moves as

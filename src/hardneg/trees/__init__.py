@@ -2,9 +2,9 @@
 
 from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes
-from hardneg.trees.graph import GraphConfig, ItemGraph, jaccard_graph
-from hardneg.trees.item_trees import Trees, TreesConfig, only_trained, semantic_codes, structural_codes
-from hardneg.trees.released import read_released
+from hardneg.trees.item_graph import GraphConfig, ItemGraph, jaccard_graph
+from hardneg.trees.item_trees import Trees, TreesConfig, mask_untrained, semantic_codes, structural_codes
+from hardneg.trees.released_codes import read_released_codes
 from hardneg.trees.similarity import BestInHistory, best_in_history, prefix_similarity
 from hardneg.trees.spectral import Spectrum, spectral_embedding
 
@@ -20,9 +20,9 @@ __all__ = [
     "best_in_history",
     "build_tree",
     "jaccard_graph",
-    "only_trained",
+    "mask_untrained",
     "prefix_similarity",
-    "read_released",
+    "read_released_codes",
     "semantic_codes",
     "spectral_embedding",
     "structural_codes",

@@ -12,7 +12,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.types import Flags, Floats, Indices
 
 
-def within_capacity(costs: Floats, capacity: int) -> Indices:
+def assign_within_capacity(costs: Floats, capacity: int) -> Indices:
     """Give each of n points one of k clusters, its cheapest, but at most `capacity` points a cluster.
 
     costs: (n, k), for example squared distances to the centres. Points leave a cluster that is too large for the

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 
 from hardneg.config import Config
 from hardneg.errors import DataError
-from hardneg.trees.balance import within_capacity
+from hardneg.trees.balance import assign_within_capacity
 from hardneg.trees.codes import END, PathCodes
 from hardneg.types import Floats, Indices, Progress
 
@@ -83,7 +83,7 @@ def _split(points: Floats, config: TreeConfig, seed: int) -> NDArray[np.int64] |
         return None
     k = min(config.children, n)
     capacity = max(int(config.balance * n / k), -(-n // k))
-    return within_capacity(_squared_distances(points, _centres(points, k, seed)), min(capacity, n - 1))
+    return assign_within_capacity(_squared_distances(points, _centres(points, k, seed)), min(capacity, n - 1))
 
 
 def _centres(points: Floats, k: int, seed: int) -> Floats:

@@ -18,7 +18,7 @@ END = -1
 """Stands behind the end of a code."""
 CODE = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})*")
 """What a code is as text."""
-LEVELS = 4
+LEVELS_PER_WORD = 4
 """Levels in 64 bits."""
 
 
@@ -60,7 +60,7 @@ class PathCodes:
     @cached_property
     def words(self) -> NDArray[np.uint64]:
         """(n_items, ceil(depth / 4)): four levels a number, the upper level in the lower bits, -1 behind the last level."""
-        depth = -(-self.codes.shape[1] // LEVELS) * LEVELS
+        depth = -(-self.codes.shape[1] // LEVELS_PER_WORD) * LEVELS_PER_WORD
         padded = np.full((self.n_items, depth), END, "<i2")
         padded[:, : self.codes.shape[1]] = self.codes
         return padded.view("<u8").astype(np.uint64)

@@ -16,7 +16,7 @@ from hardneg.errors import DataError
 from hardneg.random import generator
 from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes
-from hardneg.trees.graph import GraphConfig, jaccard_graph
+from hardneg.trees.item_graph import GraphConfig, jaccard_graph
 from hardneg.trees.spectral import spectral_embedding
 from hardneg.types import Floats, Progress
 
@@ -79,7 +79,7 @@ def semantic_codes(vectors: Floats, config: TreesConfig, progress: Progress | No
     return build_tree(vectors, config.tree, seed=config.seed, progress=_named(progress, "semantic"))
 
 
-def only_trained(vectors: Floats, train: Interactions) -> Floats:
+def mask_untrained(vectors: Floats, train: Interactions) -> Floats:
     """A trained model's item vectors, NaN for items that train does not have: theirs are as they were drawn."""
     if len(vectors) != train.n_items:
         raise DataError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hardneg.compiled import compiled, fetch, in_chunks
 from hardneg.errors import DataError
-from hardneg.trees.codes import LEVELS, PathCodes
+from hardneg.trees.codes import LEVELS_PER_WORD, PathCodes
 from hardneg.types import Indices
 
 NO_ITEM = -1
@@ -87,12 +87,12 @@ def _common(words: NDArray[np.uint64], one: int, other: int) -> int:
         apart = words[one, word] ^ words[other, word]
         if apart != NONE:
             return (
-                LEVELS * word
+                LEVELS_PER_WORD * word
                 + int((apart & FIRST) == NONE)
                 + int((apart & SECOND) == NONE)
                 + int((apart & THIRD) == NONE)
             )
-    return LEVELS * n_words
+    return LEVELS_PER_WORD * n_words
 
 
 @compiled

@@ -34,7 +34,7 @@ def write_trees(
     notes: Mapping[str, Any],
 ) -> None:
     """Write codes.parquet; the manifest's notes also say how each tree looks."""
-    shapes = {STRUCTURAL: shape(trees.structural), SEMANTIC: shape(trees.semantic)}
+    shapes = {STRUCTURAL: describe_tree(trees.structural), SEMANTIC: describe_tree(trees.semantic)}
     described = {"source": trees.source, "items": trees.structural.n_items, **shapes, **notes}
     with artifacts.writing(folder, KIND, config, inputs, described) as out:
         pl.DataFrame(
@@ -71,7 +71,7 @@ def read_trees(folder: Path, n_items: int) -> Trees:
     return Trees(structural, semantic, source)
 
 
-def shape(codes: PathCodes) -> dict[str, Any]:
+def describe_tree(codes: PathCodes) -> dict[str, Any]:
     """Leaves, the shortest and the longest code, the fullest leaf, and items without a code."""
     sizes, lengths = codes.leaf_sizes, codes.lengths[codes.coded]
     return {

@@ -1,1 +1,1 @@
-"""What writing will take, from the real prompts."""
+"""Cost estimates for the generation of profiles and negatives, from the real prompts."""

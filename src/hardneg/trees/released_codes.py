@@ -14,7 +14,7 @@ from hardneg.trees.codes import PathCodes
 LEFT_OUT = "they were left out"
 
 
-def read_released(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, RowReport]:
+def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, RowReport]:
     """Read `.txt` or `.txt.gz`, lines in any order; items without a line have no code.
 
     n_items: of the catalogue, also of items above the largest in the file. item_offset: what to take from an item's

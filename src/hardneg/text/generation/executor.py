@@ -77,10 +77,10 @@ class MeteredExecutor:
             run.prompt_tokens += reply.usage.prompt_tokens
             run.answer_tokens += reply.usage.answer_tokens
 
-        return self.asker(recorded_replies(tasks, hear), total)
+        return self.asker(observe_replies(tasks, hear), total)
 
 
-def recorded_replies(tasks: Iterable[Task[T]], hear: Callable[[Task[T], Reply], None]) -> Iterator[Task[T]]:
+def observe_replies(tasks: Iterable[Task[T]], hear: Callable[[Task[T], Reply], None]) -> Iterator[Task[T]]:
     """The same tasks, whose parsers report every reply that they are given before they read it."""
 
     def listening(task: Task[T]) -> Callable[[Reply], T]:

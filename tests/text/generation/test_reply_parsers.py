@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hardneg.llm.protocol import Reply, Usage
 from hardneg.llm.structured import schema_of
 from hardneg.llm.tasks import BadReply
-from hardneg.text.writing.replies import (
-    LONGEST,
-    MOST_PAIRS,
+from hardneg.text.generation.reply_parsers import (
+    MAX_CHARACTERS,
+    MAX_PAIRS,
     NONE_FOUND,
     NegativesReply,
     NumberedNegative,
@@ -49,7 +49,7 @@ def test_none_is_an_answer_without_a_text(text: object) -> None:
     assert (found.text, found.reasoning, found.reason) == ("", "because", NONE_FOUND)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\u200b", "<|im_start|>", 3, ["a"], "w " * 121, "w" * (LONGEST + 1)])
+@pytest.mark.parametrize("text", ["", "  ", "\u200b", "<|im_start|>", 3, ["a"], "w " * 121, "w" * (MAX_CHARACTERS + 1)])
 def test_what_is_no_answer_is_refused(text: object) -> None:
     with pytest.raises(BadReply):
         profile_parser(60, MARK)(profile(text))
@@ -121,7 +121,7 @@ def test_titles_of_the_closed_list_alone_are_answers() -> None:
 
 def test_schemas_bound_every_string_and_number() -> None:
     several = json.loads(schema_of(NegativesReply))["$defs"][NumberedNegative.__name__]["properties"]
-    assert several["item"]["enum"] == list(range(1, MOST_PAIRS + 1))
+    assert several["item"]["enum"] == list(range(1, MAX_PAIRS + 1))
     assert list(several) == ["item", "hard_negative_item", "reasoning"]
     for properties in (several, json.loads(schema_of(ProfileReply))["properties"]):
         assert all("pattern" in kind for kind in properties.values() if kind["type"] == "string")

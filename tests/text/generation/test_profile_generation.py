@@ -15,11 +15,11 @@ from hardneg.artifacts import read_manifest
 from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.text import profiles
+from hardneg.text.generation.negative_generation import generate_negatives
+from hardneg.text.generation.negative_prompts import NegativesConfig
+from hardneg.text.generation.profile_generation import NOT_ANSWERED, generate_profiles
+from hardneg.text.generation.reply_parsers import NONE_FOUND
 from hardneg.text.profiles import Missing
-from hardneg.text.writing.negative_prompts import NegativesConfig
-from hardneg.text.writing.negative_texts import generate_negatives
-from hardneg.text.writing.replies import NONE_FOUND
-from hardneg.text.writing.written_profiles import NOT_ANSWERED, generate_profiles
 
 Toy = Callable[..., Split]
 

@@ -15,13 +15,13 @@ import pytest
 from hardneg.data import Dataset, FilterConfig, Split, SplitConfig, make_split
 from hardneg.data.readers import read_table
 from hardneg.llm.protocol import Reply, Request, Usage
-from hardneg.text.estimates.estimate import compare_with_estimate
-from hardneg.text.estimates.estimating import EstimateConfig, estimate_writing, filler_words
-from hardneg.text.writing.executor import MeteredExecutor
-from hardneg.text.writing.negative_prompts import NegativesConfig
-from hardneg.text.writing.negative_texts import generate_negatives
-from hardneg.text.writing.profile_prompts import ProfilesConfig
-from hardneg.text.writing.written_profiles import generate_profiles
+from hardneg.text.estimates.cost_estimate import compare_with_estimate
+from hardneg.text.estimates.estimator import EstimateConfig, estimate_generation, filler_words
+from hardneg.text.generation.executor import MeteredExecutor
+from hardneg.text.generation.negative_generation import generate_negatives
+from hardneg.text.generation.negative_prompts import NegativesConfig
+from hardneg.text.generation.profile_generation import generate_profiles
+from hardneg.text.generation.profile_prompts import ProfilesConfig
 
 pytestmark = pytest.mark.real
 
@@ -69,7 +69,9 @@ def test_within_five_percent(load: Callable[[Path], Split], real: Path, rules: A
     asker = rules(lambda request: answer(request, blocks_of))
     asker.model.count_tokens = lambda request: sum(size(message.content) for message in request.messages)
     profiles, negatives = ProfilesConfig(), NegativesConfig()
-    estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=100, limit=1000), asker)
+    estimate = estimate_generation(
+        split, asker.model, profiles, negatives, EstimateConfig(sample=100, limit=1000), asker
+    )
     metered = MeteredExecutor(asker)
     generate_negatives(split, generate_profiles(split, metered, asker.model, profiles), metered, asker.model, negatives)
     off: Any = compare_with_estimate(estimate, dict(zip(("items", "users", "negatives"), metered.runs, strict=False)))

@@ -11,12 +11,12 @@ import numpy as np
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Reply, Request
 from hardneg.llm.tasks import Task, TaskAnswer
+from hardneg.text.generation.executor import LlmExecutor, ModelInfo, observe_replies
+from hardneg.text.generation.negative_generation import NegativeRequests
+from hardneg.text.generation.negative_prompts import NegativesConfig, PairPrompts
+from hardneg.text.generation.profile_generation import request_profiles
+from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.executor import LlmExecutor, ModelInfo, recorded_replies
-from hardneg.text.writing.negative_prompts import NegativesConfig, PairPrompts
-from hardneg.text.writing.negative_texts import PairQuestions
-from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
-from hardneg.text.writing.written_profiles import ask_rows
 from hardneg.types import Indices
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class RecordingExecutor:
             self.requests[task.row] = task.request
             self.replies.setdefault(task.row, []).append(reply)
 
-        return self.asker(recorded_replies(tasks, hear), total)
+        return self.asker(observe_replies(tasks, hear), total)
 
     @property
     def calls(self) -> int:
@@ -149,11 +149,11 @@ def sample_pairs(prompts: PairPrompts, pairs: Indices, asker: LlmExecutor) -> Sa
     """Ask the calls in which these pair rows are, and again singly what they leave out."""
     groups, n = groups_with(prompts, pairs), prompts.config.n
     of_calls, of_singles = RecordingExecutor(asker), RecordingExecutor(asker)
-    answers = list(PairQuestions(prompts, of_calls).groups(groups))
+    answers = list(NegativeRequests(prompts, of_calls).groups(groups))
     shared = [rows for rows in groups if len(rows) > 1]
     unanswered = {(row, draw) for row, draw, answer in answers if isinstance(answer, str)}
     left = [[(row, draw) for row in rows.tolist() for draw in range(n) if (row, draw) in unanswered] for rows in shared]
-    list(PairQuestions(prompts, of_singles).singles([at for some in left for at in some]))
+    list(NegativeRequests(prompts, of_singles).singles([at for some in left for at in some]))
     sizes = {number * n + draw: len(rows) for number, rows in enumerate(groups) for draw in range(n)}
     return SampledPairs(
         SampledUsage.of(of_calls, prompts.view, sizes),
@@ -173,5 +173,5 @@ def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
 def _described(
     prompts: ItemPrompts | UserPrompts, name: str, rows: Indices, heard: RecordingExecutor, view: ModelInfo
 ) -> dict[int, str]:
-    answers = ask_rows(prompts, name, heard, view, rows)
+    answers = request_profiles(prompts, name, heard, view, rows)
     return {int(row): answer.text for row, (answer, _) in zip(rows, answers, strict=True)}

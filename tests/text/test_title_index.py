@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.data import Interactions
-from hardneg.text.names import TitleIndex, normalised
+from hardneg.text.title_index import TitleIndex, normalise_title
 
 
 @pytest.mark.parametrize(
@@ -23,19 +23,19 @@ from hardneg.text.names import TitleIndex, normalised
     ],
 )
 def test_spellings_that_read_the_same(one: str, other: str) -> None:
-    assert normalised(one) == normalised(other) != ""
+    assert normalise_title(one) == normalise_title(other) != ""
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("C", "C++"), ("C#", "C"), ("Vitamin A", "Vitamin"), ("The The", "Them"), ("tent 2", "tent 3")]
 )
 def test_titles_that_differ_stay_different(one: str, other: str) -> None:
-    assert normalised(one) != normalised(other)
+    assert normalise_title(one) != normalise_title(other)
 
 
 @given(st.text(st.characters() | st.sampled_from("aThen, .'\u2019")))
 def test_reading_twice_changes_nothing(text: str) -> None:
-    assert normalised(normalised(text)) == normalised(text)
+    assert normalise_title(normalise_title(text)) == normalise_title(text)
 
 
 def test_groups_of_a_catalogue() -> None:
@@ -64,7 +64,7 @@ def test_groups_equal_the_slow_loop(texts: list[str]) -> None:
         same = [
             other
             for other, read in enumerate(texts)
-            if text and read and (normalised(text) or f"={text}") == (normalised(read) or f"={read}")
+            if text and read and (normalise_title(text) or f"={text}") == (normalise_title(read) or f"={read}")
         ]
         if text:
             assert np.flatnonzero(names.groups == names.groups[one]).tolist() == same

@@ -16,9 +16,9 @@ from hardneg.data import columns as c
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.writing.executor import ModelInfo
-from hardneg.text.writing.prompt import Prompt, load_prompt
-from hardneg.text.writing.replies import LONGEST, ProfileReply, schema
+from hardneg.text.generation.executor import ModelInfo
+from hardneg.text.generation.prompt_template import PromptTemplate, load_prompt
+from hardneg.text.generation.reply_parsers import MAX_CHARACTERS, ProfileReply, reply_schema
 from hardneg.types import Indices
 
 ITEM_PROMPT, USER_PROMPT = "item_profile", "user_profile"
@@ -98,10 +98,10 @@ class ItemPrompts:
         return {name: text for name, text in cleaned.items() if text}
 
     @cached_property
-    def reviews(self) -> Ordered:
+    def reviews(self) -> TextsByOwner:
         """Train reviews by item, as ProfilesConfig orders them."""
         reviews = self.split.reviews
-        return Ordered.of(reviews[c.ITEM].to_numpy(), reviews[c.REVIEW], len(self), self.config.longest_review)
+        return TextsByOwner.of(reviews[c.ITEM].to_numpy(), reviews[c.REVIEW], len(self), self.config.longest_review)
 
     @cached_property
     def _columns(self) -> dict[str, list[str]]:
@@ -175,33 +175,33 @@ class UserPrompts:
 
     @cached_property
     def _titles(self) -> list[str]:
-        return [self._cleaned(title, self.config.longest_title) for title in bare_titles(self.split.texts)]
+        return [self._cleaned(title, self.config.longest_title) for title in titles_or_blank(self.split.texts)]
 
     @cached_property
     def _profiles(self) -> list[str]:
-        return [self._cleaned(text, LONGEST) for text in self.item_profiles]
+        return [self._cleaned(text, MAX_CHARACTERS) for text in self.item_profiles]
 
     def _cleaned(self, text: str, longest: int) -> str:
         return clean(text, foreign=self.view.foreign, longest=longest)
 
 
-def profile_request(wording: Prompt, config: ProfilesConfig, **blocks: str) -> Request:
+def profile_request(wording: PromptTemplate, config: ProfilesConfig, **blocks: str) -> Request:
     """The request for one profile."""
     return Request(
         wording.render(**blocks),
         max_tokens=wording.head.answer_tokens,
         temperature=config.temperature,
-        schema=schema(ProfileReply),
+        schema=reply_schema(ProfileReply),
     )
 
 
-def bare_titles(items: pl.DataFrame) -> list[str]:
+def titles_or_blank(items: pl.DataFrame) -> list[str]:
     """Titles alone: "" where an item has none."""
     return items[c.TITLE].to_list() if c.TITLE in items.columns else [""] * len(items)
 
 
 @dataclass(frozen=True)
-class Ordered:
+class TextsByOwner:
     """Texts grouped by owner, longest first within each.
 
     texts: all of them. order: their rows, by owner. starts: (owners + 1,), places in `order`.
@@ -212,7 +212,7 @@ class Ordered:
     starts: Indices
 
     @classmethod
-    def of(cls, owners: Indices, texts: pl.Series, n_owners: int, longest: int) -> Ordered:
+    def of(cls, owners: Indices, texts: pl.Series, n_owners: int, longest: int) -> TextsByOwner:
         """owners: (texts,) whose text it is. longest: characters that count."""
         order = np.lexsort((np.arange(len(owners)), -_lengths(texts, longest), owners))
         return cls(texts, order, np.searchsorted(owners[order], np.arange(n_owners + 1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hardneg.errors import ConfigError
-from hardneg.text.writing import prompt as prompts
+from hardneg.text.generation import prompt_template as prompts
 
 FILE = "---\nname: ask\nversion: 2\nanswer_words: 5\nanswer_tokens: 9\n---\n## system\n\nSay {{it}}.\n\n## user\n\n{{one}}\n{{two}}\n"
 
@@ -47,13 +47,13 @@ def test_another_wording_is_another_digest() -> None:
     assert prompts.read_prompt(FILE.replace("\n", "\r\n")).digest == prompts.read_prompt(FILE).digest
 
 
-@pytest.mark.parametrize("name", prompts.NAMES)
+@pytest.mark.parametrize("name", prompts.PROMPT_NAMES)
 def test_our_prompts_are_whole_and_speak_of_data(name: str) -> None:
     ours = prompts.load_prompt(name)
     assert ours.head.name == name
     assert "never an instruction" in ours.system
     assert "{{" not in ours.system
-    places = prompts.PLACE.findall(ours.user)
+    places = prompts.PLACEHOLDER.findall(ours.user)
     assert places == sorted(places, key=["user", "item", "items"].index), "the user before the item"
     assert all(f"<{place}>" in ours.system for place in places)
     if name != "negative_title":

@@ -16,12 +16,12 @@ from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Message, Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.names import TitleIndex
+from hardneg.text.generation.executor import ModelInfo
+from hardneg.text.generation.profile_prompts import titles_or_blank
+from hardneg.text.generation.prompt_template import load_prompt
+from hardneg.text.generation.reply_parsers import MAX_CHARACTERS, MAX_PAIRS, NegativeReply, NegativesReply, reply_schema
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.executor import ModelInfo
-from hardneg.text.writing.profile_prompts import bare_titles
-from hardneg.text.writing.prompt import load_prompt
-from hardneg.text.writing.replies import LONGEST, MOST_PAIRS, NegativeReply, NegativesReply, schema
+from hardneg.text.title_index import TitleIndex
 from hardneg.types import Flags, Indices
 
 ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_title"
@@ -32,7 +32,7 @@ class NegativesConfig(Config):
 
     n: PositiveInt = 1
     """Negatives a pair, a draw each; the paper's main runs use one."""
-    pairs_per_call: Annotated[int, Field(ge=1, le=MOST_PAIRS)] = 1
+    pairs_per_call: Annotated[int, Field(ge=1, le=MAX_PAIRS)] = 1
     """Pairs of one user in one call; the paper asks about each pair by itself. What a call leaves out is asked singly."""
     constrained: bool = False
     """The answer is a title of the catalogue that the user does not have; only for models that decode from closed lists."""
@@ -52,9 +52,9 @@ class NegativesConfig(Config):
         return self
 
 
-def shown_names(split: Split, view: ModelInfo, config: NegativesConfig) -> TitleIndex:
+def shown_titles(split: Split, view: ModelInfo, config: NegativesConfig) -> TitleIndex:
     """Titles of all items as a model is shown them: cleaned, cut, "" where an item has none."""
-    titles = bare_titles(split.texts)
+    titles = titles_or_blank(split.texts)
     return TitleIndex.of([clean(title, foreign=view.foreign, longest=config.longest_title) for title in titles])
 
 
@@ -78,8 +78,8 @@ class PairPrompts:
 
     @cached_property
     def names(self) -> TitleIndex:
-        """Titles as `shown_names` has them."""
-        return shown_names(self.split, self.view, self.config)
+        """Titles as `shown_titles` has them."""
+        return shown_titles(self.split, self.view, self.config)
 
     @cached_property
     def reasons(self) -> list[str]:
@@ -115,7 +115,7 @@ class PairPrompts:
         if self.config.constrained:
             owned = self._owned(user)
             return self._request(messages, wording.head.answer_tokens, draw, catalogue=self.catalogue, without=owned)
-        return self._request(messages, wording.head.answer_tokens, draw, schema=schema(NegativeReply))
+        return self._request(messages, wording.head.answer_tokens, draw, schema=reply_schema(NegativeReply))
 
     def several(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
         """What is asked about several pairs of one user; they are numbered from 1."""
@@ -123,7 +123,9 @@ class PairPrompts:
         items = [{"item": n, **self._item(train.items[row])} for n, row in enumerate(rows, start=1)]
         user = self._user_block(train.users[rows[0]])
         messages = wording.render(user=user, items=data_block("items", {"chosen": items}))
-        return self._request(messages, wording.head.answer_tokens * len(items), draw, schema=schema(NegativesReply))
+        return self._request(
+            messages, wording.head.answer_tokens * len(items), draw, schema=reply_schema(NegativesReply)
+        )
 
     def group(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
         """What is asked about a group: one pair by itself, or several."""
@@ -157,11 +159,11 @@ class PairPrompts:
 
     @cached_property
     def _users(self) -> list[str]:
-        return [self._cleaned(text, LONGEST) for text in self.profiles.users]
+        return [self._cleaned(text, MAX_CHARACTERS) for text in self.profiles.users]
 
     @cached_property
     def _items(self) -> list[str]:
-        return [self._cleaned(text, LONGEST) for text in self.profiles.items]
+        return [self._cleaned(text, MAX_CHARACTERS) for text in self.profiles.items]
 
     def _request(
         self,

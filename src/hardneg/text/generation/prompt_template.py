@@ -16,12 +16,12 @@ from hardneg.config import Config, parse_config
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Message
 
-NAMES = ("item_profile", "user_profile", "negative", "negatives", "negative_title")
+PROMPT_NAMES = ("item_profile", "user_profile", "negative", "negatives", "negative_title")
 PARTS = re.compile(r"\A---\n(?P<head>.*?)\n---\n## system\n(?P<system>.*?)\n## user\n(?P<user>.*)\Z", re.DOTALL)
-PLACE = re.compile(r"\{\{(\w+)\}\}")
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
-class PromptHead(Config):
+class PromptHeader(Config):
     """What stands above a prompt."""
 
     name: str
@@ -33,13 +33,13 @@ class PromptHead(Config):
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptTemplate:
     """A prompt as its file has it.
 
     digest: hex SHA-256 of the file, for manifests: another wording is another prompt, whatever its version says.
     """
 
-    head: PromptHead
+    head: PromptHeader
     system: str
     user: str
     digest: str
@@ -50,16 +50,16 @@ class Prompt:
         All places are filled in one pass, so that what looks like a place within a block stays as it is. Raises
         ConfigError where places and blocks do not match.
         """
-        places = set(PLACE.findall(self.user))
+        places = set(PLACEHOLDER.findall(self.user))
         if places != set(blocks):
             raise ConfigError(
                 f"prompt {self.head.name} has places {sorted(places)}, found blocks {sorted(blocks)}; give each place one"
             )
-        said = PLACE.sub(lambda place: blocks[place[1]], self.user)
+        said = PLACEHOLDER.sub(lambda place: blocks[place[1]], self.user)
         return Message("system", self.system), Message("user", said)
 
 
-def read_prompt(text: str) -> Prompt:
+def read_prompt(text: str) -> PromptTemplate:
     """Read a prompt file: front matter (YAML), "## system", "## user". Raises ConfigError where a part is missing."""
     text = text.replace("\r\n", "\n")
     parts = PARTS.match(text)
@@ -67,17 +67,17 @@ def read_prompt(text: str) -> Prompt:
         raise ConfigError(
             f"found a prompt that begins {text[:30]!r}, expected front matter between --- lines, then ## system and ## user"
         )
-    head = parse_config(PromptHead, yaml.safe_load(parts["head"]), where="prompt")
+    head = parse_config(PromptHeader, yaml.safe_load(parts["head"]), where="prompt")
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Prompt(head, parts["system"].strip(), parts["user"].strip(), digest)
+    return PromptTemplate(head, parts["system"].strip(), parts["user"].strip(), digest)
 
 
 @cache
-def load_prompt(name: str) -> Prompt:
+def load_prompt(name: str) -> PromptTemplate:
     """One of our own prompts, by its name (NAMES)."""
-    if name not in NAMES:
-        raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(NAMES)}")
-    return read_prompt((files("hardneg.text.writing") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
+    if name not in PROMPT_NAMES:
+        raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(PROMPT_NAMES)}")
+    return read_prompt((files("hardneg.text.generation") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def prompt_digests(*names: str) -> Mapping[str, str]:

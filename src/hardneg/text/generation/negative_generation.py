@@ -11,12 +11,12 @@ from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Reply
 from hardneg.llm.tasks import Task
+from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
+from hardneg.text.generation.profile_generation import NOT_ANSWERED
+from hardneg.text.generation.prompt_template import load_prompt
+from hardneg.text.generation.reply_parsers import ParsedReply, negative_parser, negatives_parser, title_parser
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.executor import LlmExecutor, ModelInfo
-from hardneg.text.writing.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
-from hardneg.text.writing.prompt import load_prompt
-from hardneg.text.writing.replies import ParsedReply, negative_parser, negatives_parser, title_parser
-from hardneg.text.writing.written_profiles import NOT_ANSWERED
 from hardneg.types import Indices
 
 SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}
@@ -24,7 +24,7 @@ SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.
 
 DEFAULT = NegativesConfig()
 
-ParsedNegatives = ParsedReply | str
+NegativeAnswer = ParsedReply | str
 """An answer, or the reason why there is none."""
 
 
@@ -36,21 +36,21 @@ def generate_negatives(
     Calls come sorted by user. With several pairs a call, what a call left out or answered badly is asked again singly,
     after all the others; "None" is an answer and is not asked again.
     """
-    found = PairQuestions(PairPrompts(split, profiles, view, config), asker).everything()
+    found = NegativeRequests(PairPrompts(split, profiles, view, config), asker).everything()
     return _table(found)
 
 
 @dataclass(frozen=True)
-class PairQuestions:
+class NegativeRequests:
     """The questions about train pairs, and their answers."""
 
     prompts: PairPrompts
     asker: LlmExecutor
 
-    def everything(self) -> list[list[ParsedNegatives]]:
+    def everything(self) -> list[list[NegativeAnswer]]:
         """Answers by pair row and draw."""
         n = self.prompts.config.n
-        found: list[list[ParsedNegatives]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.reasons]
+        found: list[list[NegativeAnswer]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.reasons]
         groups = self.prompts.groups()
         for row, draw, answer in self.groups(groups):
             found[row][draw] = answer
@@ -59,11 +59,11 @@ class PairQuestions:
             found[row][draw] = answer
         return found
 
-    def groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, ParsedNegatives]]:
+    def groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, NegativeAnswer]]:
         """Pair row, draw and answer of every pair of these groups, `config.n` draws of each."""
         n = self.prompts.config.n
 
-        def tasks() -> Iterator[Task[list[ParsedNegatives]]]:
+        def tasks() -> Iterator[Task[list[NegativeAnswer]]]:
             for number, rows in enumerate(groups):
                 parse = self._parse_group(rows)
                 for draw in range(n):
@@ -75,7 +75,7 @@ class PairQuestions:
             values = [answer.reason] * len(rows) if answer.value is None else answer.value
             yield from ((row, draw, value) for row, value in zip(rows, values, strict=True))
 
-    def singles(self, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, int, ParsedNegatives]]:
+    def singles(self, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, int, NegativeAnswer]]:
         """Pair row, draw and answer of these pair rows and draws, each asked about by itself."""
 
         def tasks() -> Iterator[Task[ParsedReply]]:
@@ -85,7 +85,7 @@ class PairQuestions:
         for answer in self.asker(tasks(), len(wanted)):
             yield (*wanted[answer.row], answer.reason if answer.value is None else answer.value)
 
-    def _parse_group(self, rows: Indices) -> Callable[[Reply], list[ParsedNegatives]]:
+    def _parse_group(self, rows: Indices) -> Callable[[Reply], list[NegativeAnswer]]:
         if len(rows) > 1:
             return negatives_parser(len(rows), load_prompt(ONE_PROMPT).head.answer_words, self.prompts.view.foreign)
         single = self._parse_single(int(rows[0]))
@@ -98,7 +98,7 @@ class PairQuestions:
         return negative_parser(load_prompt(ONE_PROMPT).head.answer_words, foreign)
 
 
-def missing(texts: pl.DataFrame) -> RowReport:
+def report_missing(texts: pl.DataFrame) -> RowReport:
     """What is missing among negative texts (a frame of SCHEMA), counted by reason, the most frequent first."""
     grouped = texts.filter(pl.col("text") == "").group_by("reason", maintain_order=True)
     counted = grouped.agg(pl.len(), pl.col("row").first()).sort("len", descending=True, maintain_order=True)
@@ -109,7 +109,7 @@ def missing(texts: pl.DataFrame) -> RowReport:
     )
 
 
-def _table(found: list[list[ParsedNegatives]]) -> pl.DataFrame:
+def _table(found: list[list[NegativeAnswer]]) -> pl.DataFrame:
     rows = []
     for row, draws in enumerate(found):
         for draw, answer in enumerate(draws):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hardneg.errors import DataError
-from hardneg.trees import best_in_history, prefix_similarity, read_released
+from hardneg.trees import best_in_history, prefix_similarity, read_released_codes
 
 BY_HAND = "12: 0-3-1\n10: 2\n13: 0-3\n"
 
@@ -27,7 +27,7 @@ def similarity_as_released(one: str, other: str) -> float:
 def test_lines_in_any_order_and_items_without_one(tmp_path: Path, name: str) -> None:
     data = BY_HAND.encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    codes, row_report = read_released(tmp_path / name, 5, item_offset=10)
+    codes, row_report = read_released_codes(tmp_path / name, 5, item_offset=10)
     assert codes.texts() == ["2", None, "0-3-1", "0-3", None]
     assert row_report == ()
 
@@ -35,7 +35,7 @@ def test_lines_in_any_order_and_items_without_one(tmp_path: Path, name: str) -> 
 def test_bad_lines_are_left_out_counted_and_named(tmp_path: Path) -> None:
     path = tmp_path / "codes.txt"
     path.write_text("0: 1-2\n0: 1-3\n7: 1\n-1: 0\n1: \n2: a-b\n3 0-1\n\n4:0-1\n1: 0--1\n1: 0-99999\n")
-    codes, row_report = read_released(path, 5)
+    codes, row_report = read_released_codes(path, 5)
     assert codes.texts() == ["1-2", None, None, None, "0-1"]
     assert [(entry.count, entry.first) for entry in row_report] == [
         (6, "line 4: '-1: 0'"),
@@ -47,7 +47,7 @@ def test_bad_lines_are_left_out_counted_and_named(tmp_path: Path) -> None:
 def test_a_wrong_offset_is_said(tmp_path: Path) -> None:
     (tmp_path / "codes.txt").write_text(BY_HAND)
     with pytest.raises(DataError, match="item offset"):
-        read_released(tmp_path / "codes.txt", 5, item_offset=500)
+        read_released_codes(tmp_path / "codes.txt", 5, item_offset=500)
 
 
 @pytest.mark.real
@@ -58,7 +58,7 @@ def test_the_released_codes(real: Path, name: str, offset: int, n_items: int, le
     """Counts as in the data's own description; similarities as the slow loop on the text says."""
     rng = np.random.default_rng(0)
     for kind, n_leaves in zip(("struct", "semantic"), leaves, strict=True):
-        codes, row_report = read_released(
+        codes, row_report = read_released_codes(
             real / f"dtlns/{name}/{name}_{kind}_path_encoding.txt.gz", n_items, item_offset=offset
         )
         assert (codes.n_items, len(codes.leaf_sizes), row_report) == (n_items, n_leaves, ())

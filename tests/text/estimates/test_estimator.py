@@ -16,7 +16,7 @@ from hardneg.errors import ConfigError
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Message, Reply, Request, Usage
-from hardneg.text.estimates.estimate import (
+from hardneg.text.estimates.cost_estimate import (
     FOLLOW_UPS,
     ITEMS,
     NEGATIVES,
@@ -28,13 +28,19 @@ from hardneg.text.estimates.estimate import (
     hours,
     money,
 )
-from hardneg.text.estimates.estimating import EstimateConfig, count_prompts, estimate_writing, filler_words, spread_over
+from hardneg.text.estimates.estimator import (
+    EstimateConfig,
+    count_prompts,
+    estimate_generation,
+    evenly_spaced,
+    filler_words,
+)
+from hardneg.text.generation.executor import MeteredExecutor, TokenUsage
+from hardneg.text.generation.negative_generation import generate_negatives
+from hardneg.text.generation.negative_prompts import NegativesConfig
+from hardneg.text.generation.profile_generation import generate_profiles
+from hardneg.text.generation.profile_prompts import ProfilesConfig
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.executor import MeteredExecutor, TokenUsage
-from hardneg.text.writing.negative_prompts import NegativesConfig
-from hardneg.text.writing.negative_texts import generate_negatives
-from hardneg.text.writing.profile_prompts import ProfilesConfig
-from hardneg.text.writing.written_profiles import generate_profiles
 
 STAGES = (ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
 
@@ -88,7 +94,7 @@ def test_with_a_sample_within_five_percent(
     split, _ = store
     asker = rules(chatty(blocks_of, bad=bad), again=1)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.7)
-    estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=40), asker)
+    estimate = estimate_generation(split, asker.model, profiles, negatives, EstimateConfig(sample=40), asker)
     asked = list(asker.model.asked)
     assert len(asked) == estimate.sampled
     took = carry_out(split, asker, profiles, negatives)
@@ -111,7 +117,7 @@ def test_a_sample_of_everything_is_exact(toy: Callable[..., Split], rules: Any, 
     split = toy([(0, 2, "a fine tent"), (1, 2, "it leaks")])
     asker = rules(chatty(blocks_of, bad=0.3), again=2)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=20, n=2, temperature=1)
-    estimate = estimate_writing(split, asker.model, profiles, negatives, EstimateConfig(sample=99), asker)
+    estimate = estimate_generation(split, asker.model, profiles, negatives, EstimateConfig(sample=99), asker)
     off: Any = compare_with_estimate(estimate, carry_out(split, asker, profiles, negatives))
     for stage in STAGES[:3]:  # all of a user's pairs share a call, so that one pair of each user is all calls
         for kind in ("calls off", "prompt tokens off", "answer tokens off"):
@@ -125,7 +131,7 @@ def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_
     split, _ = store
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
     asker = rules(chatty(blocks_of))
-    estimate = estimate_writing(split, asker.model, written, NegativesConfig(), EstimateConfig(sample=30), asker)
+    estimate = estimate_generation(split, asker.model, written, NegativesConfig(), EstimateConfig(sample=30), asker)
     assert len(asker.model.asked) == estimate.sampled == 30
     metered = MeteredExecutor(asker)
     generate_negatives(split, written, metered, asker.model)
@@ -138,7 +144,7 @@ def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_
 def test_without_a_sample_prompts_of_items_are_exact(store: tuple[Split, Truth], good: Any) -> None:
     split, _ = store
     profiles, negatives = ProfilesConfig(), NegativesConfig()
-    estimate = estimate_writing(split, good.model, profiles, negatives)
+    estimate = estimate_generation(split, good.model, profiles, negatives)
     assert not good.model.asked
     assert estimate.sampled == 0
     took = carry_out(split, good, profiles, negatives)
@@ -152,7 +158,7 @@ def test_without_a_sample_prompts_of_items_are_exact(store: tuple[Split, Truth],
 def test_profiles_that_stand_are_shown_as_they_are(store: tuple[Split, Truth], good: Any) -> None:
     split, _ = store
     written = generate_profiles(split, good, good.model)
-    estimate = estimate_writing(split, good.model, written, NegativesConfig(pairs_per_call=5))
+    estimate = estimate_generation(split, good.model, written, NegativesConfig(pairs_per_call=5))
     metered = MeteredExecutor(good)
     generate_negatives(split, written, metered, good.model, NegativesConfig(pairs_per_call=5))
     (stage,) = estimate.stages
@@ -170,9 +176,11 @@ def test_a_limit_gives_an_error_that_holds(store: tuple[Split, Truth], good: Any
     written = Profiles(
         [filler_words(5 + 3 * (i % 9)) for i in range(split.train.n_items)], ["x y"] * split.train.n_users, "hand"
     )
-    whole = estimate_writing(split, good.model, written, NegativesConfig()).stages[0]
+    whole = estimate_generation(split, good.model, written, NegativesConfig()).stages[0]
     found = [
-        estimate_writing(split, good.model, written, NegativesConfig(), EstimateConfig(limit=60, seed=seed)).stages[0]
+        estimate_generation(split, good.model, written, NegativesConfig(), EstimateConfig(limit=60, seed=seed)).stages[
+            0
+        ]
         for seed in range(30)
     ]
     assert all(stage.counted == 60 for stage in found)
@@ -184,7 +192,7 @@ def test_a_limit_gives_an_error_that_holds(store: tuple[Split, Truth], good: Any
 
 @pytest.mark.parametrize(("n", "wanted"), [(10, 10), (10, 3), (7, 5), (1, 1), (5, 0), (0, 4), (1000, 7)])
 def test_rows_are_spread_evenly(n: int, wanted: int, rng: np.random.Generator) -> None:
-    rows = spread_over(n, wanted, rng)
+    rows = evenly_spaced(n, wanted, rng)
     assert len(rows) == min(n, wanted)
     assert len(set(rows.tolist())) == len(rows)
     if len(rows):
@@ -208,7 +216,7 @@ def test_a_closed_list_is_answered_by_titles(store: tuple[Split, Truth], rules: 
     asker = rules(lambda request: next(title for title in titles if title not in request.without))
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
     config = NegativesConfig(constrained=True)
-    estimate = estimate_writing(split, asker.model, written, config)
+    estimate = estimate_generation(split, asker.model, written, config)
     metered = MeteredExecutor(asker)
     generate_negatives(split, written, metered, asker.model, config)
     off: Any = compare_with_estimate(estimate, {NEGATIVES: metered.runs[0]})
@@ -219,14 +227,14 @@ def test_a_sample_needs_somebody_to_ask(store: tuple[Split, Truth], good: Any) -
     with pytest.raises(
         ConfigError, match="found a sample of 5 without anybody to ask; give a model, or set sample to 0"
     ):
-        estimate_writing(store[0], good.model, ProfilesConfig(), None, EstimateConfig(sample=5))
+        estimate_generation(store[0], good.model, ProfilesConfig(), None, EstimateConfig(sample=5))
 
 
 def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules: Any, blocks_of: Any) -> None:
     def once() -> tuple[CostEstimate, list[Request]]:
         asker = rules(chatty(blocks_of))
         config = EstimateConfig(sample=5, limit=50, seed=3)
-        return estimate_writing(
+        return estimate_generation(
             store[0], asker.model, ProfilesConfig(), NegativesConfig(), config, asker
         ), asker.model.asked
 

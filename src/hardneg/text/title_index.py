@@ -19,7 +19,7 @@ ARTICLES = ("the", "a", "an")
 class TitleIndex:
     """Titles by item, "" where an item has none, in two readings: as they stand, and normalised.
 
-    texts: (items,). normalised: (items,), see `normalised`. groups: (items,) one number for all items whose titles read
+    texts: (items,). normalised: (items,), see `normalise_title`. groups: (items,) one number for all items whose titles read
     the same (of signs alone: are the same), -1 without a title; numbered by the first item. first: (groups,) that item.
     """
 
@@ -31,7 +31,7 @@ class TitleIndex:
     @classmethod
     def of(cls, texts: Sequence[str]) -> TitleIndex:
         """Read a catalogue's titles."""
-        normal = tuple(normalised(text) for text in texts)
+        normal = tuple(normalise_title(text) for text in texts)
         numbers: dict[str, int] = {}
         keys = [reads or f"={text}" if text else "" for text, reads in zip(texts, normal, strict=True)]
         groups = [numbers.setdefault(key, len(numbers)) if key else -1 for key in keys]
@@ -75,7 +75,7 @@ class TitleIndex:
         return found
 
 
-def normalised(text: str) -> str:
+def normalise_title(text: str) -> str:
     """A title without what spellings differ in.
 
     Compatibility forms made one (NFKC), case folded, apostrophes left out, other punctuation and symbols (but + and #:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from hardneg.data.split import Split
 from hardneg.llm.tasks import Task
-from hardneg.text.profiles import Missing, Profiles, ProfileSide
-from hardneg.text.writing.executor import LlmExecutor, ModelInfo
-from hardneg.text.writing.profile_prompts import (
+from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.profile_prompts import (
     ITEM_PROMPT,
     USER_PROMPT,
     ItemPrompts,
@@ -16,8 +15,9 @@ from hardneg.text.writing.profile_prompts import (
     PromptSet,
     UserPrompts,
 )
-from hardneg.text.writing.prompt import load_prompt
-from hardneg.text.writing.replies import ParsedReply, profile_parser
+from hardneg.text.generation.prompt_template import load_prompt
+from hardneg.text.generation.reply_parsers import ParsedReply, profile_parser
+from hardneg.text.profiles import Missing, Profiles, ProfileSide
 from hardneg.types import Indices
 
 NOT_ANSWERED = "not answered"
@@ -30,9 +30,9 @@ def generate_profiles(split: Split, asker: LlmExecutor, view: ModelInfo, config:
     Rows without a profile hold "" and are named in `missing` with the reason: nothing is known, the model found none,
     its replies could not be used. The split's train pairs, train reviews and item texts are all that is read.
     """
-    items = ask_rows(ItemPrompts(split, view, config), ITEM_PROMPT, asker, view)
+    items = request_profiles(ItemPrompts(split, view, config), ITEM_PROMPT, asker, view)
     shown = UserPrompts(split, [answer.text for answer, _ in items], view, config)
-    users = ask_rows(shown, USER_PROMPT, asker, view)
+    users = request_profiles(shown, USER_PROMPT, asker, view)
     return Profiles(
         [answer.text for answer, _ in items],
         [answer.text for answer, _ in users],
@@ -47,7 +47,7 @@ def _missing(side: ProfileSide, answers: list[tuple[ParsedReply, str]]) -> Itera
     return (Missing(side, row, why) for row, (_, why) in enumerate(answers) if why)
 
 
-def ask_rows(
+def request_profiles(
     prompts: PromptSet, name: str, asker: LlmExecutor, view: ModelInfo, rows: Sequence[int] | Indices | None = None
 ) -> list[tuple[ParsedReply, str]]:
     """Each row's answer and, where it has no text, the reason why; without `rows`, all rows of the prompts.

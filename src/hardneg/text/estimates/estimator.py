@@ -17,13 +17,27 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Message, Request
 from hardneg.random import generator
-from hardneg.text.estimates.estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS, CostEstimate, StageEstimate, together
-from hardneg.text.estimates.sampling import SampledPairs, SampledProfiles, SampledUsage, sample_pairs, sample_profiles
+from hardneg.text.estimates.cost_estimate import (
+    FOLLOW_UPS,
+    ITEMS,
+    NEGATIVES,
+    USERS,
+    CostEstimate,
+    StageEstimate,
+    combine_errors,
+)
+from hardneg.text.estimates.pilot_sample import (
+    SampledPairs,
+    SampledProfiles,
+    SampledUsage,
+    sample_pairs,
+    sample_profiles,
+)
+from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
+from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
+from hardneg.text.generation.prompt_template import load_prompt
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.executor import LlmExecutor, ModelInfo
-from hardneg.text.writing.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
-from hardneg.text.writing.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
-from hardneg.text.writing.prompt import load_prompt
 from hardneg.types import Indices
 
 FILLER = (
@@ -56,7 +70,7 @@ DEFAULT = EstimateConfig()
 
 
 @dataclass(frozen=True)
-class Counted:
+class PromptCount:
     """Prompts of a stage: rows, how many of them are asked about, their tokens with standard error, prompts counted."""
 
     rows: int
@@ -66,7 +80,7 @@ class Counted:
     counted: int
 
 
-def estimate_writing(
+def estimate_generation(
     split: Split,
     view: ModelInfo,
     profiles: ProfilesConfig | Profiles,
@@ -87,14 +101,14 @@ def estimate_writing(
     if config.sample and asker is None:
         raise ConfigError(f"found a sample of {config.sample} without anybody to ask; give a model, or set sample to 0")
     rng, train = generator(config.seed, "estimate"), split.train
-    items, users = (spread_over(n, config.sample, rng) for n in (train.n_items, train.n_users))
+    items, users = (evenly_spaced(n, config.sample, rng) for n in (train.n_items, train.n_users))
     pairs = train.starts[users] + rng.integers(train.counts[users])
     heard, stages = SampledProfiles(), list[StageEstimate]()
     errors: tuple[float | None, float | None] = (0.0, 0.0)
     if not isinstance(profiles, Profiles):
         if config.sample and asker is not None:
             heard = sample_profiles(split, view, profiles, negatives, asker, items=items, users=users, pairs=pairs)
-        filled = stand_ins(split, heard, config)
+        filled = fill_profiles(split, heard, config)
         stages += _profile_stages(split, view, profiles, config, heard, filled, rng)
         errors = _error(heard.of_items), _error(heard.of_users)
     else:
@@ -108,13 +122,13 @@ def estimate_writing(
     return CostEstimate(tuple(stages), calls)
 
 
-def stand_ins(split: Split, heard: SampledProfiles, config: EstimateConfig) -> Profiles:
+def fill_profiles(split: Split, heard: SampledProfiles, config: EstimateConfig) -> Profiles:
     """Profiles for everybody: those that were written, and in the place of the others something as long."""
 
     def fill(known: dict[int, str], n: int, name: str) -> list[str]:
         pool = list(known.values())
         if not any(pool):  # nothing sampled, or nothing that could be used
-            pool = [assumed_words(name, config)]
+            pool = [assumed_reply(name, config)]
         return [known.get(number, pool[number % len(pool)]) for number in range(n)]
 
     items = fill(heard.items, split.train.n_items, ITEM_PROMPT)
@@ -123,23 +137,23 @@ def stand_ins(split: Split, heard: SampledProfiles, config: EstimateConfig) -> P
 
 def count_prompts(
     request: Callable[[int], Request | str], n: int, view: ModelInfo, limit: int, rng: Generator
-) -> Counted:
+) -> PromptCount:
     """Tokens of the prompts of rows 0..n-1: of all of them up to `limit` rows, else of so many, evenly spread.
 
     The standard error is that of a simple random sample without replacement, which is no smaller than that of an evenly
     spread one where neighbours are alike, as pairs of one user are.
     """
-    rows = spread_over(n, limit, rng)
+    rows = evenly_spaced(n, limit, rng)
     asked = [found for found in map(request, rows.tolist()) if not isinstance(found, str)]
     tokens = np.zeros(len(rows))
     tokens[: len(asked)] = [view.count_tokens(found) for found in asked]
     if len(rows) == n:
-        return Counted(n, len(asked), float(tokens.sum()), 0.0, len(asked))
+        return PromptCount(n, len(asked), float(tokens.sum()), 0.0, len(asked))
     error = n * float(tokens.std(ddof=1)) / len(rows) ** 0.5 * (1 - len(rows) / n) ** 0.5 if len(rows) > 1 else np.inf
-    return Counted(n, n * len(asked) / len(rows), n * float(tokens.mean()), error, len(asked))
+    return PromptCount(n, n * len(asked) / len(rows), n * float(tokens.mean()), error, len(asked))
 
 
-def spread_over(n: int, wanted: int, rng: Generator) -> Indices:
+def evenly_spaced(n: int, wanted: int, rng: Generator) -> Indices:
     """All of 0..n-1, or `wanted` of them at equal distances from a random start, ascending."""
     if wanted >= n:
         return np.arange(n)
@@ -147,7 +161,7 @@ def spread_over(n: int, wanted: int, rng: Generator) -> Indices:
     return np.asarray(np.floor(rng.random() * step + step * np.arange(wanted)), np.int64)
 
 
-def tokens_of(text: str, view: ModelInfo) -> int:
+def count_text_tokens(text: str, view: ModelInfo) -> int:
     """Tokens of a text alone, what a chat puts around it left out."""
     with_text, without = (view.count_tokens(Request((Message("user", said),), 1)) for said in (text, ""))
     return max(with_text - without, 0)
@@ -158,7 +172,7 @@ def filler_words(n: int) -> str:
     return " ".join(islice(cycle(FILLER.split()), n))
 
 
-def assumed_words(name: str, config: EstimateConfig) -> str:
+def assumed_reply(name: str, config: EstimateConfig) -> str:
     """The answer to a prompt, as long as it is assumed to be."""
     return filler_words(round(config.answer_share * load_prompt(name).head.answer_words))
 
@@ -208,9 +222,9 @@ def _pair_stages(
     return stages
 
 
-def _drawn(counted: Counted, times: float) -> Counted:
+def _drawn(counted: PromptCount, times: float) -> PromptCount:
     """The same requests so many times."""
-    return Counted(
+    return PromptCount(
         round(counted.rows * times),
         counted.requests * times,
         counted.tokens * times,
@@ -219,7 +233,9 @@ def _drawn(counted: Counted, times: float) -> Counted:
     )
 
 
-def _stage(name: str, counted: Counted, cost: SampledUsage, units: float, unsure: list[float | None]) -> StageEstimate:
+def _stage(
+    name: str, counted: PromptCount, cost: SampledUsage, units: float, unsure: list[float | None]
+) -> StageEstimate:
     """units: of answers. unsure: standard errors of the prompt tokens besides that of counting some of them."""
     return StageEstimate(
         name,
@@ -227,7 +243,9 @@ def _stage(name: str, counted: Counted, cost: SampledUsage, units: float, unsure
         counted=counted.counted,
         calls=counted.requests * cost.calls,
         prompt_tokens=counted.tokens * cost.prompt,
-        prompt_error=together([counted.error * cost.prompt, counted.tokens * (cost.prompt_error or 0.0), *unsure]),
+        prompt_error=combine_errors(
+            [counted.error * cost.prompt, counted.tokens * (cost.prompt_error or 0.0), *unsure]
+        ),
         answer_tokens=units * cost.answer,
         answer_error=_times(units, cost.answer_error),
         seconds_per_call=cost.seconds,
@@ -243,16 +261,16 @@ def _error(learnt: SampledUsage | None) -> float | None:
 
 
 def _assumed_profile(name: str, config: EstimateConfig, view: ModelInfo) -> SampledUsage:
-    answer = {"summarization": assumed_words(name, config), "reasoning": filler_words(config.reasoning_words)}
-    return SampledUsage(1.0, 1.0, tokens_of(json.dumps(answer), view))
+    answer = {"summarization": assumed_reply(name, config), "reasoning": filler_words(config.reasoning_words)}
+    return SampledUsage(1.0, 1.0, count_text_tokens(json.dumps(answer), view))
 
 
 def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> float:
     """Answer tokens a pair."""
     if prompts.config.constrained:
         titles = prompts.names.distinct[:: max(1, len(prompts.names.distinct) // TITLES)]
-        return float(np.mean([tokens_of(title, prompts.view) for title in titles] or [0]))
-    name = assumed_words(ONE_PROMPT, config)
+        return float(np.mean([count_text_tokens(title, prompts.view) for title in titles] or [0]))
+    name = assumed_reply(ONE_PROMPT, config)
     answer: dict[str, object] = {"hard_negative_item": name, "reasoning": filler_words(config.reasoning_words)}
     numbered = {"item": 1} if prompts.config.pairs_per_call > 1 else {}
-    return tokens_of(json.dumps(numbered | answer), prompts.view)
+    return count_text_tokens(json.dumps(numbered | answer), prompts.view)

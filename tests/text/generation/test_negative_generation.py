@@ -13,10 +13,10 @@ from hardneg.config import parse_config
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
+from hardneg.text.generation.negative_generation import SCHEMA, generate_negatives, report_missing
+from hardneg.text.generation.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_titles
+from hardneg.text.generation.reply_parsers import NONE_FOUND
 from hardneg.text.profiles import Profiles
-from hardneg.text.writing.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_names
-from hardneg.text.writing.negative_texts import SCHEMA, generate_negatives, missing
-from hardneg.text.writing.replies import NONE_FOUND
 
 Toy = Callable[..., Split]
 PROFILES = Profiles(["for cooks", "", "for campers", "", ""], ["cooks", "camps", "sits"], "hand")
@@ -29,7 +29,7 @@ def test_a_text_for_every_pair_in_the_order_of_users(toy: Toy, good: Any, blocks
     assert found["text"].to_list() == NEAR
     assert found["row"].to_list() == list(range(6))
     assert found["reason"].to_list() == [""] * 6
-    assert missing(found) == ()
+    assert report_missing(found) == ()
     assert [blocks_of(request)["user"]["profile"] for request in good.model.asked] == ["cooks"] * 3 + ["camps"] * 2 + [
         "sits"
     ]
@@ -86,7 +86,7 @@ def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: A
     ]
     assert found["reason"].to_list() == ["", NONE_FOUND, "", "", "", ""]
     assert len(asker.model.asked) == 3 + 3
-    assert [entry.reason for entry in missing(found)] == [f"without a text: {NONE_FOUND}"]
+    assert [entry.reason for entry in report_missing(found)] == [f"without a text: {NONE_FOUND}"]
 
 
 def test_a_call_that_fails_costs_a_call_for_each_of_its_pairs(toy: Toy, rules: Any, blocks_of: Any) -> None:
@@ -130,7 +130,7 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
     assert asker.model.asked[0].without == ("Red Pan", "green tent", "red kettle", "red pan")
     assert asker.model.asked[3].without == ("Red Pan", "green tent", "red pan")
     prompts = PairPrompts(split, PROFILES, asker.model, NegativesConfig(constrained=True))
-    assert closed_list(shown_names(split, asker.model, NegativesConfig())) == (prompts.catalogue, titles)
+    assert closed_list(shown_titles(split, asker.model, NegativesConfig())) == (prompts.catalogue, titles)
     other = PairPrompts(toy(), PROFILES, asker.model, NegativesConfig(constrained=True))
     assert other.catalogue != prompts.catalogue, "another list has another name"
 

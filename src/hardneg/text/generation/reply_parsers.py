@@ -14,11 +14,11 @@ from hardneg.llm.structured import Structured, parse_as, pattern_of, schema_of
 from hardneg.llm.tasks import BadReply
 from hardneg.llm.untrusted import clean
 
-MOST_PAIRS = 20
+MAX_PAIRS = 20
 """Pairs that one call may be asked about."""
-LONGEST = 2_000
+MAX_CHARACTERS = 2_000
 """Characters of an answer; longer ones are no answer to what was asked."""
-SLACK = 2
+WORD_TOLERANCE = 2
 """Models count words badly: up to this many times the words asked for are accepted."""
 NONE_FOUND = "the model found none"
 
@@ -66,14 +66,14 @@ class NegativesReply(Structured):
     negatives: list[NumberedNegative]
 
 
-class LooseNegatives(Structured):
+class UncheckedNegatives(Structured):
     """The same, its entries not looked at yet: a bad one costs its pair, not the others."""
 
     negatives: list[object]
 
 
 @cache
-def schema(kind: type[Structured]) -> str:
+def reply_schema(kind: type[Structured]) -> str:
     """JSON Schema of a kind of reply, made once."""
     return schema_of(kind)
 
@@ -119,7 +119,7 @@ def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Re
     Entries are told apart by their number, never by their place. An entry that cannot be read costs its pair alone;
     two entries of one number cost that pair, for nobody knows which is meant.
     """
-    read = parse_as(LooseNegatives)
+    read = parse_as(UncheckedNegatives)
 
     def parse(reply: Reply) -> list[ParsedReply | str]:
         found: dict[int, ParsedReply | str] = {}
@@ -152,7 +152,7 @@ def title_parser(
     refused = frozenset(owned)
 
     def parse(reply: Reply) -> ParsedReply:
-        text = clean(reply.text, foreign=foreign, longest=LONGEST)
+        text = clean(reply.text, foreign=foreign, longest=MAX_CHARACTERS)
         if not allowed(text):
             raise BadReply(f"found {text[:60]!r}, which is no title of the catalogue")
         if text in refused:
@@ -164,10 +164,10 @@ def title_parser(
 
 def parsed_reply(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> ParsedReply:
     """An answer made fit to be kept, shown and put into other prompts. Raises BadReply where it is blank or far too long."""
-    cleaned = clean(text, foreign=foreign, longest=LONGEST + 1)
+    cleaned = clean(text, foreign=foreign, longest=MAX_CHARACTERS + 1)
     if not cleaned:
         raise BadReply("the answer is blank")
-    if len(cleaned) > LONGEST or len(cleaned.split()) > SLACK * words:
+    if len(cleaned) > MAX_CHARACTERS or len(cleaned.split()) > WORD_TOLERANCE * words:
         raise BadReply(f"found {len(cleaned.split())} words in the answer, expected at most {words}")
     none = cleaned.strip(" .\"'").casefold() == "none"
-    return ParsedReply("" if none else cleaned, clean(reasoning, foreign=foreign, longest=LONGEST))
+    return ParsedReply("" if none else cleaned, clean(reasoning, foreign=foreign, longest=MAX_CHARACTERS))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hardneg.data import Interactions
 from hardneg.trees import GraphConfig, ItemGraph, jaccard_graph
-from hardneg.trees.graph import _cap
+from hardneg.trees.item_graph import _cap
 
 
 def build(train: Interactions, seed: int = 0, **limits: int) -> ItemGraph:

@@ -84,9 +84,9 @@ class CostEstimate:
             sum(stage.counted for stage in self.stages),
             sum(stage.calls for stage in self.stages),
             sum(stage.prompt_tokens for stage in self.stages),
-            together([stage.prompt_error for stage in self.stages]),
+            combine_errors([stage.prompt_error for stage in self.stages]),
             sum(stage.answer_tokens for stage in self.stages),
-            together([stage.answer_error for stage in self.stages]),
+            combine_errors([stage.answer_error for stage in self.stages]),
         )
 
     def table(self, price: Price | None = None, rate: Rate | None = None) -> pl.DataFrame:
@@ -134,7 +134,7 @@ def compare_with_estimate(
     return {name: _beside(numbers, found[name]) for name, numbers in foretold.items()}
 
 
-def together(errors: Sequence[float | None]) -> float | None:
+def combine_errors(errors: Sequence[float | None]) -> float | None:
     """Independent errors as one; None where one is unknown."""
     known = [error for error in errors if error is not None]
     return None if len(known) < len(errors) else float(sum(error**2 for error in known) ** 0.5)

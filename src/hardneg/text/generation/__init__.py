@@ -1,0 +1,1 @@
+"""Generation of profiles and hard negatives with a language model: prompts, requests and reply parsers."""
