@@ -28,12 +28,12 @@ class World:
         self.of_pair = rng.normal(size=(pairs, size))
         self.labels = self.of_item + self.of_pair + rng.normal(size=(pairs, size))
         order = rng.permutation(pairs)
-        self.held, self.fit = np.sort(order[:300]), np.sort(order[300:])
+        self.held_out, self.fit = np.sort(order[:300]), np.sort(order[300:])
         pool = DrawnLabels(self.labels, np.arange(pairs))
-        self.rivals = label_alternatives(self.held, self.positives, pool, most=25)
+        self.alternatives = label_alternatives(self.held_out, self.positives, pool, most=25)
 
     def judged(self, vectors: Floats) -> LabelMap:
-        return map_to_labels(vectors, self.labels, fit=self.fit, held=self.held, rivals=self.rivals)
+        return map_to_labels(vectors, self.labels, fit=self.fit, held_out=self.held_out, alternatives=self.alternatives)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def slow_figures(world: World, vectors: Floats, strength: float) -> tuple[float,
     found = ridge(vectors, world.labels, world.fit, (strength,))[0]
     mean = world.labels[world.fit].mean(axis=0)
     unexplained, whole, cosines, ranks, reciprocals = 0.0, 0.0, [], [], []
-    for place, row in enumerate(world.held):
+    for place, row in enumerate(world.held_out):
         predicted, own = found(vectors[[row]])[0], world.labels[row]
         for dimension in range(len(own)):
             unexplained += (own[dimension] - predicted[dimension]) ** 2
@@ -99,8 +99,8 @@ def slow_figures(world: World, vectors: Floats, strength: float) -> tuple[float,
             return float(label @ predicted / np.linalg.norm(label) / np.linalg.norm(predicted))
 
         cosines.append(cosine(own))
-        rows = world.rivals.which[world.rivals.starts[place] : world.rivals.starts[place + 1]]
-        nearer = sum(cosine(world.rivals.labels[other]) > cosine(own) for other in rows)
+        rows = world.alternatives.indices[world.alternatives.starts[place] : world.alternatives.starts[place + 1]]
+        nearer = sum(cosine(world.alternatives.labels[other]) > cosine(own) for other in rows)
         ranks.append(nearer / len(rows))
         reciprocals.append(1 / (1 + nearer))
     return 1 - unexplained / whole, float(np.mean(cosines)), ranks, reciprocals
@@ -142,8 +142,8 @@ def test_noise_gets_a_strong_ridge_and_its_labels_never_choose_it(world: World, 
     assert found.strength >= 1
     assert abs(found.r2) < 0.03
     spoilt = world.labels.copy()
-    spoilt[world.held] = rng.normal(size=(len(world.held), spoilt.shape[1])) * 100
-    again = map_to_labels(noise, spoilt, fit=world.fit, held=world.held, rivals=world.rivals)
+    spoilt[world.held_out] = rng.normal(size=(len(world.held_out), spoilt.shape[1])) * 100
+    again = map_to_labels(noise, spoilt, fit=world.fit, held_out=world.held_out, alternatives=world.alternatives)
     assert again.strength == found.strength
 
 
@@ -153,32 +153,32 @@ def test_the_vectors_scale_and_place_change_nothing(world: World) -> None:
 
 
 def test_a_pair_without_rivals_counts_in_r2_and_in_no_rank(world: World) -> None:
-    labels, held = world.labels, world.held
+    labels, held_out = world.labels, world.held_out
     pool = DrawnLabels(labels, np.arange(len(labels)))
     alone = world.positives.copy()
-    alone[held[0]] = 777
-    rivals = label_alternatives(held, alone, pool, most=25)
-    found = map_to_labels(world.of_pair, labels, fit=world.fit, held=held, rivals=rivals)
+    alone[held_out[0]] = 777
+    alternatives = label_alternatives(held_out, alone, pool, most=25)
+    found = map_to_labels(world.of_pair, labels, fit=world.fit, held_out=held_out, alternatives=alternatives)
     assert np.flatnonzero(np.isnan(found.ranks)).tolist() == [0]
     assert found.r2 == pytest.approx(world.judged(world.of_pair).r2)
     assert np.isfinite([found.rank, found.reciprocal_rank]).all()
-    nobody = map_to_labels(world.of_pair, labels, fit=world.fit, held=held, rivals=_none(labels, held))
+    nobody = map_to_labels(world.of_pair, labels, fit=world.fit, held_out=held_out, alternatives=_none(labels, held_out))
     assert np.isnan(nobody.rank)
     assert np.isnan(compare_maps(nobody, nobody)["rank"].difference)
     assert compare_maps(nobody, found, resamples=20)["r2"].difference == pytest.approx(0)
 
 
-def _none(labels: Floats, held: Indices) -> LabelAlternatives:
-    return LabelAlternatives(labels, np.zeros(0, np.int64), np.zeros(len(held) + 1, np.int64))
+def _none(labels: Floats, held_out: Indices) -> LabelAlternatives:
+    return LabelAlternatives(labels, np.zeros(0, np.int64), np.zeros(len(held_out) + 1, np.int64))
 
 
 def test_equal_labels_share_a_rank(rng: np.random.Generator) -> None:
     labels = rng.normal(size=(30, 4))
     labels[20:] = labels[20]  # the held-out label and nine others
-    rivals = label_alternatives(
+    alternatives = label_alternatives(
         np.array([25]), np.zeros(30, int), DrawnLabels(labels[20:], np.arange(20, 30)), most=100
     )
-    found = map_to_labels(rng.normal(size=(30, 2)), labels, fit=np.arange(20), held=np.array([25]), rivals=rivals)
+    found = map_to_labels(rng.normal(size=(30, 2)), labels, fit=np.arange(20), held_out=np.array([25]), alternatives=alternatives)
     assert found.ranks.tolist() == [0.5]
     assert found.reciprocals.tolist() == [1 / 5.5]
 
@@ -213,14 +213,14 @@ def test_the_interval_is_that_of_a_slow_bootstrap(world: World, rng: np.random.G
 
 
 def test_what_cannot_be_judged_is_said(world: World) -> None:
-    vectors, labels, rivals = world.of_pair, world.labels, world.rivals
+    vectors, labels, alternatives = world.of_pair, world.labels, world.alternatives
     with pytest.raises(DataError, match="held-out rows are fitted on"):
-        map_to_labels(vectors, labels, fit=np.arange(10), held=np.arange(9, 12), rivals=rivals)
+        map_to_labels(vectors, labels, fit=np.arange(10), held_out=np.arange(9, 12), alternatives=alternatives)
     with pytest.raises(DataError, match="found 1 rows to fit on"):
-        map_to_labels(vectors, labels, fit=np.arange(1), held=np.arange(9, 12), rivals=rivals)
+        map_to_labels(vectors, labels, fit=np.arange(1), held_out=np.arange(9, 12), alternatives=alternatives)
     with pytest.raises(DataError, match="found 3 vectors"):
-        map_to_labels(vectors[:3], labels, fit=world.fit, held=world.held, rivals=rivals)
+        map_to_labels(vectors[:3], labels, fit=world.fit, held_out=world.held_out, alternatives=alternatives)
     broken = vectors.copy()
-    broken[world.held[0]] = np.nan
+    broken[world.held_out[0]] = np.nan
     with pytest.raises(DataError, match="some vectors are no finite numbers"):
-        map_to_labels(broken, labels, fit=world.fit, held=world.held, rivals=rivals)
+        map_to_labels(broken, labels, fit=world.fit, held_out=world.held_out, alternatives=alternatives)

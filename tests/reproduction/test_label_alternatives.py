@@ -26,10 +26,10 @@ def test_rivals_are_other_pairs_of_the_same_positive(rng: np.random.Generator) -
     positives = rng.integers(8, size=60)
     positives[7] = 99  # an item with this pair alone
     pool = DrawnLabels(rng.normal(size=(180, 2)), np.tile(np.arange(60), 3))
-    held = np.array([3, 7, 20, 41])
-    found = label_alternatives(held, positives, pool, most=12)
-    for place, row in enumerate(held):
-        mine = found.which[found.starts[place] : found.starts[place + 1]]
+    held_out = np.array([3, 7, 20, 41])
+    found = label_alternatives(held_out, positives, pool, most=12)
+    for place, row in enumerate(held_out):
+        mine = found.indices[found.starts[place] : found.starts[place + 1]]
         allowed = {n for n in range(180) if positives[pool.pairs[n]] == positives[row] and pool.pairs[n] != row}
         assert set(mine.tolist()) <= allowed
         assert len(set(mine.tolist())) == len(mine) == min(len(allowed), 12)
@@ -38,11 +38,11 @@ def test_rivals_are_other_pairs_of_the_same_positive(rng: np.random.Generator) -
 
 
 def test_every_held_out_pair_with_another_of_its_item_gets_as_many_further_labels_as_wanted(seen: Interactions) -> None:
-    held = np.arange(0, len(seen), 3)
-    pool = draw_more_labels(tables(seen), seen, MIXGCF, OPTIONS, held, most=40)
-    assert set(seen.items[pool.pairs].tolist()) <= set(seen.items[held].tolist())
-    found = label_alternatives(held, seen.items, pool, most=40)
-    expected = np.where(seen.item_counts[seen.items[held]] > 1, 40, 0)
+    held_out = np.arange(0, len(seen), 3)
+    pool = draw_more_labels(tables(seen), seen, MIXGCF, OPTIONS, held_out, most=40)
+    assert set(seen.items[pool.pairs].tolist()) <= set(seen.items[held_out].tolist())
+    found = label_alternatives(held_out, seen.items, pool, most=40)
+    expected = np.where(seen.item_counts[seen.items[held_out]] > 1, 40, 0)
     assert found.counts.tolist() == expected.tolist()
     assert expected.any()
 

@@ -8,7 +8,7 @@ import pytest
 from hardneg.data import Interactions, Split
 from hardneg.data.noise import NoiseConfig, add_noise
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import against_pairs, against_truth
+from hardneg.diagnostics import compare_with_pairs, compare_with_truth
 from hardneg.errors import DataError
 from hardneg.judging.suspects import Suspects
 
@@ -22,19 +22,19 @@ def test_against_hidden_pairs_by_hand() -> None:
         "made up",
     )
     positives = Interactions.of(np.array([0, 0, 2, 2]), np.array([1, 3, 4, 5]), n_users=3, n_items=6)
-    found = against_pairs(judged, positives)
+    found = compare_with_pairs(judged, positives)
     assert (found.candidates, found.suspects) == (5, 3)
     assert found.base_rate == pytest.approx(2 / 5)
     assert found.precision == pytest.approx(1 / 3)
     assert found.recall == pytest.approx(1 / 4)
     assert found.recall_of_candidates == pytest.approx(1 / 2)
     assert found.accuracy == pytest.approx(2 / 5)  # 0-1 and 1-4
-    none = against_pairs(judged, positives, threshold=0.95)
+    none = compare_with_pairs(judged, positives, threshold=0.95)
     assert (none.suspects, none.precision, none.recall, none.accuracy) == (0, None, 0, pytest.approx(3 / 5))
     nothing = Interactions.of(np.array([], int), np.array([], int), n_users=3, n_items=6)
-    assert against_pairs(judged, nothing).recall is None
+    assert compare_with_pairs(judged, nothing).recall is None
     with pytest.raises(DataError, match="no labelled candidate"):
-        against_pairs(judged.where(~judged.labelled), positives)
+        compare_with_pairs(judged.where(~judged.labelled), positives)
 
 
 def everything(split: Split, probability: np.ndarray | None = None, truth: Truth | None = None) -> Suspects:
@@ -45,8 +45,8 @@ def everything(split: Split, probability: np.ndarray | None = None, truth: Truth
 
 def test_against_the_truth_a_judge_that_knows_it_is_best(store: tuple[Split, Truth]) -> None:
     split, truth = store
-    best = against_truth(everything(split, truth=truth), truth, split.train)
-    alike = against_truth(everything(split), truth, split.train)
+    best = compare_with_truth(everything(split, truth=truth), truth, split.train)
+    alike = compare_with_truth(everything(split), truth, split.train)
     assert alike.precision == pytest.approx(alike.base_rate)
     assert alike.recall == pytest.approx(1)
     assert best.recall == best.recall_of_candidates  # all unobserved pairs were candidates
@@ -67,9 +67,9 @@ def test_against_the_truth_a_judge_that_knows_it_is_best(store: tuple[Split, Tru
 
 def test_hidden_positives_are_found_by_the_truth_and_not_by_chance(store: tuple[Split, Truth]) -> None:
     made = add_noise(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
-    knowing = against_pairs(everything(made.split, truth=store[1]), made.noise.hidden)
+    knowing = compare_with_pairs(everything(made.split, truth=store[1]), made.noise.hidden)
     chance = np.random.default_rng(0).random(len(everything(made.split)))
-    guessing = against_pairs(everything(made.split, chance), made.noise.hidden)
+    guessing = compare_with_pairs(everything(made.split, chance), made.noise.hidden)
     assert guessing.precision == pytest.approx(guessing.base_rate, rel=0.2)
     assert knowing.precision is not None
     assert knowing.precision > 1.5 * knowing.base_rate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hardneg.evaluation import calibration, compare_methods
-from hardneg.evaluation.calibration import ALIKE, UNLIKE, SimulatedComparison, share_called_different
+from hardneg.evaluation.calibration import ALIKE, UNLIKE, Setting, share_called_different
 from hardneg.random import generator
 
 REPETITIONS = 300
@@ -44,17 +44,17 @@ def test_over_all_that_may_vary_the_share_is_the_one_stated() -> None:
 def test_a_difference_of_four_standard_errors_is_mostly_found(sd: float, noise: float, users_sd: float) -> None:
     """A test that never says "different" would pass all the bounds from above."""
     error = np.sqrt(2 * sd**2 / 5 + users_sd**2 / 150 + 2 * noise**2 / (5 * 150))
-    setting = SimulatedComparison((5, 5), (sd, sd), (noise, noise), users_sd)
+    setting = Setting((5, 5), (sd, sd), (noise, noise), users_sd)
     assert share_called_different(setting, 200, lift=4 * error) > 0.8
 
 
 def test_another_level_is_another_share() -> None:
-    found = share_called_different(SimulatedComparison((5, 5), (1.0, 1.0), user_sd=1.0), REPETITIONS, level=0.8)
+    found = share_called_different(Setting((5, 5), (1.0, 1.0), user_sd=1.0), REPETITIONS, level=0.8)
     assert 0.13 <= found <= 0.25
 
 
 def test_p_is_below_five_percent_where_the_interval_leaves_zero_out() -> None:
-    setting = SimulatedComparison((3, 5), (0.1, 0.1), (1.0, 1.0), 1.0)
+    setting = Setting((3, 5), (0.1, 0.1), (1.0, 1.0), 1.0)
     found = [compare_methods(*setting.draw(generator(seed, "test"), lift=0.2), resamples=400) for seed in range(60)]
     different = [not one.low <= 0 <= one.high for one in found]
     assert [one.p < 0.05 for one in found] == different
@@ -62,7 +62,7 @@ def test_p_is_below_five_percent_where_the_interval_leaves_zero_out() -> None:
 
 
 def test_a_setting_draws_what_it_says() -> None:
-    setting = SimulatedComparison((4000, 3), (0.5, 0.0), (0.2, 0.0), user_sd=2.0, n_users=400, touched=0.25)
+    setting = Setting((4000, 3), (0.5, 0.0), (0.2, 0.0), user_sd=2.0, n_users=400, touched=0.25)
     a, b = setting.draw(generator(0, "test"), lift=3.0)
     assert (a.shape, b.shape) == ((4000, 400), (3, 400))
     own = a.mean(axis=0) - b.mean(axis=0) - 3.0

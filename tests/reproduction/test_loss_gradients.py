@@ -21,7 +21,7 @@ from hardneg.diagnostics.loss_gradients import (
     L2,
     PROJECTOR,
     TERMS,
-    gradients_of,
+    differentiate,
     loss_terms,
 )
 from hardneg.errors import DataError
@@ -63,7 +63,7 @@ def drawn(sampler: SemanticSampler, seen: Interactions, batch: Batch) -> Tensor:
     return torch.from_numpy(items)
 
 
-def parts_of(model: nn.Module, sampler: SemanticSampler) -> dict[str, list[Tensor]]:
+def groups_of(model: nn.Module, sampler: SemanticSampler) -> dict[str, list[Tensor]]:
     return {"users": [model.users], "items": [model.items], PROJECTOR: list(sampler.parameters())}
 
 
@@ -78,8 +78,8 @@ def test_terms_add_up_to_the_training_objective(
     )
     with torch.no_grad():
         model.items *= 3  # slopes that differ from a half
-    candidates, parts = drawn(sampler, seen, batch), parts_of(model, sampler)
-    found = gradients_of(loss_terms(sampler, batch, model(), candidates, STREAM, l2_weight=L2_WEIGHT), parts)
+    candidates, parts = drawn(sampler, seen, batch), groups_of(model, sampler)
+    found = differentiate(loss_terms(sampler, batch, model(), candidates, STREAM, l2_weight=L2_WEIGHT), parts)
     embeddings = model()
     whole = objective(batch, embeddings, sampler.sample(batch, embeddings, candidates, STREAM), L2_WEIGHT)
     for part, tensors in parts.items():
@@ -110,7 +110,7 @@ def test_the_gradients_equal_a_slow_loop(seen: Interactions, batch: Batch) -> No
     model, sampler = MFModel(seen, embedding_size=8, seed=1), made(seen)
     candidates = drawn(sampler, seen, batch)
     terms = loss_terms(sampler, batch, model(), candidates, STREAM, l2_weight=L2_WEIGHT)
-    found = gradients_of(terms, {"users": [model.users], "items": [model.items]})
+    found = differentiate(terms, {"users": [model.users], "items": [model.items]})
     users, items = model.users.detach().numpy().astype(float), model.items.detach().numpy().astype(float)
     expected = {
         term: (np.zeros_like(users), np.zeros_like(items)) for term in (BPR_POSITIVE, BPR_UNIFORM, BPR_HARD, L2)
@@ -151,10 +151,10 @@ def test_norms_and_cosines_are_means_over_batches_and_nothing_changes(seen: Inte
     assert whole == loss_gradients(model, sampler, given, STREAM, l2_weight=L2_WEIGHT)
     after = [*model.parameters(), *sampler.parameters()]
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, after, strict=True))
-    parts, norms, cosines = parts_of(model, sampler), [], []
+    parts, norms, cosines = groups_of(model, sampler), [], []
     for batch, candidates in given:
         terms = loss_terms(sampler, batch, model(), candidates, STREAM, l2_weight=L2_WEIGHT)
-        found = gradients_of(terms, parts)
+        found = differentiate(terms, parts)
         found[BPR] = {part: torch.stack([found[term][part] for term in BPR_TERMS]).sum(dim=0) for part in parts}
         norms.append({term: {part: float(found[term][part].norm()) for part in parts} for term in (BPR, *TERMS)})
         a, b = found[BPR_HARD][PROJECTOR], found[ALIGNMENT][PROJECTOR]
