@@ -1,4 +1,4 @@
-"""The shares in the docstring of `hardneg.evaluation.compare`: how often equal methods are called different.
+"""The shares in the docstring of `hardneg.evaluation.compare_methods`: how often equal methods are called different.
 
     python reproduction/calibration.py [--repetitions 4000]
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from hardneg.evaluation import calibration
+from diagnostics import calibration
 from hardneg.report import tables
 
 RESULTS = Path(__file__).parents[1] / "studies" / "results"

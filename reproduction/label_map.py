@@ -21,21 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from diagnostics.label_alternatives import DrawnLabels, LabelAlternatives, draw_alternatives, draw_more_labels
+from diagnostics.label_map import LabelMap, compare_maps, fit_label_map
 
 from hardneg.artifacts import read_manifest
 from hardneg.cli.common import bars
 from hardneg.config import parse_config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
-from hardneg.diagnostics import (
-    DrawnLabels,
-    LabelAlternatives,
-    LabelMap,
-    compare_maps,
-    draw_more_labels,
-    label_alternatives,
-    map_to_labels,
-)
 from hardneg.errors import DataError
 from hardneg.finetuning import TuningConfig
 from hardneg.finetuning.folder import HELD_OUT, tuned_on
@@ -130,7 +123,7 @@ def rivals(arguments: argparse.Namespace, split: Split, given: labels.Labels, he
         embeddings, mixgcf, options = made_by(arguments.split, arguments.run, arguments.labels, train)
         with bars() as bar:
             pool = draw_more_labels(embeddings, train, mixgcf, options, held, most=most, progress=bar)
-    return label_alternatives(held, train.items, pool, most=most, seed=arguments.seed)
+    return draw_alternatives(held, train.items, pool, most=most, seed=arguments.seed)
 
 
 def frame_of(found: dict[str, LabelMap], widths: dict[str, int]) -> pl.DataFrame:
@@ -198,7 +191,7 @@ def main() -> None:
     pairs = gather(split, given, tables, held, free, arguments.fit, arguments.seed)
     among = rivals(arguments, split, given, pairs.rows[pairs.held])
     found = {
-        name: map_to_labels(table, pairs.labels, fit=pairs.fit, held=pairs.held, rivals=among)
+        name: fit_label_map(table, pairs.labels, fit=pairs.fit, held_out=pairs.held, alternatives=among)
         for name, table in pairs.vectors.items()
     }
     frame = frame_of(found, {name: table.shape[1] for name, table in pairs.vectors.items()})

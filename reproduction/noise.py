@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from diagnostics.identification import Identification, compare_with_pairs, compare_with_truth
 
 from hardneg import pipeline
 from hardneg.cli.common import bars
@@ -29,7 +30,6 @@ from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.noise import NoiseConfig
-from hardneg.diagnostics.identification import Identification, against_pairs, against_truth
 from hardneg.judging import suspects
 from hardneg.llm.session import Session
 from hardneg.models import MF, LightGCN, ModelConfig
@@ -128,8 +128,8 @@ def identified(condition: Condition, truth: Path, folders: dict[str, Path]) -> I
     for judge, folder in folders.items():
         judged = suspects.read_suspects(folder, data)
         if hidden is not None:
-            yield [*condition.cells, judge, "hidden pairs", *figures(against_pairs(judged, hidden))]
-        yield [*condition.cells, judge, "truth", *figures(against_truth(judged, likes, data.train))]
+            yield [*condition.cells, judge, "hidden pairs", *figures(compare_with_pairs(judged, hidden))]
+        yield [*condition.cells, judge, "truth", *figures(compare_with_truth(judged, likes, data.train))]
 
 
 def figures(found: Identification) -> list[str]:

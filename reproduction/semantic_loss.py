@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diagnostics.loss_gradients import BPR, PROJECTOR, TERMS, LossGradients, compute_loss_gradients
+from diagnostics.nearest_items import NearestItems, embedding_spread, nearest_catalogue_items
 from torch import Tensor, nn
 
 from hardneg.api import fit as fit_and_validate
@@ -28,8 +30,6 @@ from hardneg.config import overrides, parse_config
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
-from hardneg.diagnostics import LossGradients, NearestItems, embedding_spread, loss_gradients, nearest_catalogue_items
-from hardneg.diagnostics.loss_gradients import BPR, PROJECTOR, TERMS
 from hardneg.errors import DataError
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Backbone
@@ -91,7 +91,7 @@ class Looking:
         if batch.step + 1 == self.steps and batch.epoch in self.epochs:
             fit_config = self.config.fit
             stream = Stream(fit_config.seed, "sampler to look at", 0)
-            taken = loss_gradients(self.model, self.sampler, self.given, stream, l2_weight=fit_config.l2)
+            taken = compute_loss_gradients(self.model, self.sampler, self.given, stream, l2_weight=fit_config.l2)
             self.looks[batch.epoch] = Look(taken, *self._nearest())
 
     def state(self) -> list[list[Any]]:

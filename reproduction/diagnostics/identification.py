@@ -36,9 +36,7 @@ class Identification:
     accuracy: float
 
 
-def compare_with_pairs(
-    judged: Suspects, positives: Interactions, *, threshold: float = THRESHOLD
-) -> Identification:
+def compare_with_pairs(judged: Suspects, positives: Interactions, *, threshold: float = THRESHOLD) -> Identification:
     """Compare suspects with pairs known to be relevant: hidden train pairs (`data.noise`) or held-out pairs.
 
     Other pairs count as irrelevant although some are not. Precision is therefore a lower bound; accuracy can err in
@@ -65,7 +63,11 @@ def _identification(labelled: Suspects, relevance: Floats, total: float, thresho
     if not len(labelled):
         raise DataError("found no labelled candidate, expected at least one; run the judge again")
     is_suspect = labelled.probability >= threshold
-    n_suspects, identified, in_candidates = int(is_suspect.sum()), float(relevance[is_suspect].sum()), float(relevance.sum())
+    n_suspects, identified, in_candidates = (
+        int(is_suspect.sum()),
+        float(relevance[is_suspect].sum()),
+        float(relevance.sum()),
+    )
     return Identification(
         candidates=len(labelled),
         suspects=n_suspects,

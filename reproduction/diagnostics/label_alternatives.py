@@ -41,7 +41,7 @@ class DrawnLabels:
     pairs: Indices
 
 
-def label_alternatives(
+def draw_alternatives(
     held_out: Indices, positives: Indices, pool: DrawnLabels, *, most: int = MAX_ALTERNATIVES, seed: int = 0
 ) -> LabelAlternatives:
     """Draw, for every held-out pair, at most `most` labels of *other* pairs with its positive item, without repeats.
@@ -77,7 +77,7 @@ def draw_more_labels(
 
     Most items have fewer than `most` train pairs, so each pair is drawn several times with new candidates and mixing
     weights. Only users who have the item are used: another user's label would be recognisable from the positive.
-    embeddings, mixgcf, options: those of the stored labels. `label_alternatives` leaves out a pair's own draws.
+    embeddings, mixgcf, options: those of the stored labels. `draw_alternatives` leaves out a pair's own draws.
     """
     is_drawn = np.isin(train.items, train.items[held_out]) & (train.item_counts[train.items] > 1)
     rows = np.flatnonzero(is_drawn)

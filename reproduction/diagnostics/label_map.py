@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from diagnostics.label_alternatives import LabelAlternatives
-
 from hardneg.errors import DataError
 from hardneg.random import generator
 from hardneg.types import Floats, Indices, block_slices, unit_rows
@@ -119,7 +118,7 @@ class LabelMap:
         return np.asarray(~np.isnan(self.ranks), np.float64)
 
 
-def map_to_labels(
+def fit_label_map(
     vectors: Floats,
     labels: Floats,
     *,
@@ -131,7 +130,7 @@ def map_to_labels(
     """Fit a ridge map from vectors to labels on rows `fit` and evaluate it on rows `held_out`.
 
     vectors: (n, width), one per pair; width 0 predicts the mean label. labels: (n, size). alternatives: from
-    `label_alternatives`, the same for all vectors that are compared. The strength is the one of STRENGTHS with the
+    `draw_alternatives`, the same for all vectors that are compared. The strength is the one of STRENGTHS with the
     smallest squared error on a random fifth of the fitting rows; the final map is fitted on all of them. Ranks are by
     cosine with the prediction, ties counted half. Raises DataError if rows overlap, are too few or are not finite.
     """

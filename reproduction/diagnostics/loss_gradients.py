@@ -41,7 +41,7 @@ class LossGradients:
     cosines: dict[str, float | None]
 
 
-def loss_gradients(
+def compute_loss_gradients(
     model: nn.Module,
     sampler: SemanticSampler,
     batches: Sequence[tuple[Batch, Tensor]],

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from diagnostics.calibration import ALIKE, UNLIKE, Setting, share_called_different
 
-from hardneg.evaluation import calibration, compare_methods
-from hardneg.evaluation.calibration import ALIKE, UNLIKE, Setting, share_called_different
+from diagnostics import calibration
+from hardneg.evaluation import compare_methods
 from hardneg.random import generator
 
 REPETITIONS = 300

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from diagnostics.identification import compare_with_pairs, compare_with_truth
 
 from hardneg.data import Interactions, Split
 from hardneg.data.noise import NoiseConfig, add_noise
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import compare_with_pairs, compare_with_truth
 from hardneg.errors import DataError
 from hardneg.judging.suspects import Suspects
 

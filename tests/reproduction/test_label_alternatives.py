@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from diagnostics.label_alternatives import DrawnLabels, draw_alternatives, draw_more_labels
 
 from hardneg.data import Interactions
-from hardneg.diagnostics import DrawnLabels, draw_more_labels, label_alternatives
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import MFModel
 from hardneg.sampling import MixGCF
@@ -27,7 +27,7 @@ def test_rivals_are_other_pairs_of_the_same_positive(rng: np.random.Generator) -
     positives[7] = 99  # an item with this pair alone
     pool = DrawnLabels(rng.normal(size=(180, 2)), np.tile(np.arange(60), 3))
     held_out = np.array([3, 7, 20, 41])
-    found = label_alternatives(held_out, positives, pool, most=12)
+    found = draw_alternatives(held_out, positives, pool, most=12)
     for place, row in enumerate(held_out):
         mine = found.indices[found.starts[place] : found.starts[place + 1]]
         allowed = {n for n in range(180) if positives[pool.pairs[n]] == positives[row] and pool.pairs[n] != row}
@@ -41,7 +41,7 @@ def test_every_held_out_pair_with_another_of_its_item_gets_as_many_further_label
     held_out = np.arange(0, len(seen), 3)
     pool = draw_more_labels(tables(seen), seen, MIXGCF, OPTIONS, held_out, most=40)
     assert set(seen.items[pool.pairs].tolist()) <= set(seen.items[held_out].tolist())
-    found = label_alternatives(held_out, seen.items, pool, most=40)
+    found = draw_alternatives(held_out, seen.items, pool, most=40)
     expected = np.where(seen.item_counts[seen.items[held_out]] > 1, 40, 0)
     assert found.counts.tolist() == expected.tolist()
     assert expected.any()
@@ -68,4 +68,4 @@ def test_nothing_to_draw_for_leaves_no_label(seen: Interactions) -> None:
     pairs = Interactions.of(np.arange(3), np.arange(3), n_users=3, n_items=5)
     pool = draw_more_labels(tables(pairs), pairs, MIXGCF, OPTIONS, np.arange(3))
     assert pool.labels.shape == (0, 8)
-    assert label_alternatives(np.arange(3), pairs.items, pool).counts.tolist() == [0, 0, 0]
+    assert draw_alternatives(np.arange(3), pairs.items, pool).counts.tolist() == [0, 0, 0]

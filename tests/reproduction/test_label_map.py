@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from diagnostics.label_alternatives import DrawnLabels, LabelAlternatives, draw_alternatives
+from diagnostics.label_map import STRENGTHS, LabelMap, compare_maps, fit_label_map, ridge
 
-from hardneg.diagnostics import (
-    DrawnLabels,
-    LabelAlternatives,
-    LabelMap,
-    compare_maps,
-    label_alternatives,
-    label_map,
-    map_to_labels,
-)
-from hardneg.diagnostics.label_map import STRENGTHS, ridge
+from diagnostics import label_map
 from hardneg.errors import DataError
 from hardneg.types import Floats, Indices
 
@@ -30,10 +23,10 @@ class World:
         order = rng.permutation(pairs)
         self.held_out, self.fit = np.sort(order[:300]), np.sort(order[300:])
         pool = DrawnLabels(self.labels, np.arange(pairs))
-        self.alternatives = label_alternatives(self.held_out, self.positives, pool, most=25)
+        self.alternatives = draw_alternatives(self.held_out, self.positives, pool, most=25)
 
     def judged(self, vectors: Floats) -> LabelMap:
-        return map_to_labels(vectors, self.labels, fit=self.fit, held_out=self.held_out, alternatives=self.alternatives)
+        return fit_label_map(vectors, self.labels, fit=self.fit, held_out=self.held_out, alternatives=self.alternatives)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +136,7 @@ def test_noise_gets_a_strong_ridge_and_its_labels_never_choose_it(world: World, 
     assert abs(found.r2) < 0.03
     spoilt = world.labels.copy()
     spoilt[world.held_out] = rng.normal(size=(len(world.held_out), spoilt.shape[1])) * 100
-    again = map_to_labels(noise, spoilt, fit=world.fit, held_out=world.held_out, alternatives=world.alternatives)
+    again = fit_label_map(noise, spoilt, fit=world.fit, held_out=world.held_out, alternatives=world.alternatives)
     assert again.strength == found.strength
 
 
@@ -157,12 +150,14 @@ def test_a_pair_without_rivals_counts_in_r2_and_in_no_rank(world: World) -> None
     pool = DrawnLabels(labels, np.arange(len(labels)))
     alone = world.positives.copy()
     alone[held_out[0]] = 777
-    alternatives = label_alternatives(held_out, alone, pool, most=25)
-    found = map_to_labels(world.of_pair, labels, fit=world.fit, held_out=held_out, alternatives=alternatives)
+    alternatives = draw_alternatives(held_out, alone, pool, most=25)
+    found = fit_label_map(world.of_pair, labels, fit=world.fit, held_out=held_out, alternatives=alternatives)
     assert np.flatnonzero(np.isnan(found.ranks)).tolist() == [0]
     assert found.r2 == pytest.approx(world.judged(world.of_pair).r2)
     assert np.isfinite([found.rank, found.reciprocal_rank]).all()
-    nobody = map_to_labels(world.of_pair, labels, fit=world.fit, held_out=held_out, alternatives=_none(labels, held_out))
+    nobody = fit_label_map(
+        world.of_pair, labels, fit=world.fit, held_out=held_out, alternatives=_none(labels, held_out)
+    )
     assert np.isnan(nobody.rank)
     assert np.isnan(compare_maps(nobody, nobody)["rank"].difference)
     assert compare_maps(nobody, found, resamples=20)["r2"].difference == pytest.approx(0)
@@ -175,10 +170,12 @@ def _none(labels: Floats, held_out: Indices) -> LabelAlternatives:
 def test_equal_labels_share_a_rank(rng: np.random.Generator) -> None:
     labels = rng.normal(size=(30, 4))
     labels[20:] = labels[20]  # the held-out label and nine others
-    alternatives = label_alternatives(
+    alternatives = draw_alternatives(
         np.array([25]), np.zeros(30, int), DrawnLabels(labels[20:], np.arange(20, 30)), most=100
     )
-    found = map_to_labels(rng.normal(size=(30, 2)), labels, fit=np.arange(20), held_out=np.array([25]), alternatives=alternatives)
+    found = fit_label_map(
+        rng.normal(size=(30, 2)), labels, fit=np.arange(20), held_out=np.array([25]), alternatives=alternatives
+    )
     assert found.ranks.tolist() == [0.5]
     assert found.reciprocals.tolist() == [1 / 5.5]
 
@@ -214,13 +211,13 @@ def test_the_interval_is_that_of_a_slow_bootstrap(world: World, rng: np.random.G
 
 def test_what_cannot_be_judged_is_said(world: World) -> None:
     vectors, labels, alternatives = world.of_pair, world.labels, world.alternatives
-    with pytest.raises(DataError, match="held-out rows are fitted on"):
-        map_to_labels(vectors, labels, fit=np.arange(10), held_out=np.arange(9, 12), alternatives=alternatives)
+    with pytest.raises(DataError, match="1 rows in both"):
+        fit_label_map(vectors, labels, fit=np.arange(10), held_out=np.arange(9, 12), alternatives=alternatives)
     with pytest.raises(DataError, match="found 1 rows to fit on"):
-        map_to_labels(vectors, labels, fit=np.arange(1), held_out=np.arange(9, 12), alternatives=alternatives)
+        fit_label_map(vectors, labels, fit=np.arange(1), held_out=np.arange(9, 12), alternatives=alternatives)
     with pytest.raises(DataError, match="found 3 vectors"):
-        map_to_labels(vectors[:3], labels, fit=world.fit, held_out=world.held_out, alternatives=alternatives)
+        fit_label_map(vectors[:3], labels, fit=world.fit, held_out=world.held_out, alternatives=alternatives)
     broken = vectors.copy()
     broken[world.held_out[0]] = np.nan
-    with pytest.raises(DataError, match="some vectors are no finite numbers"):
-        map_to_labels(broken, labels, fit=world.fit, held_out=world.held_out, alternatives=alternatives)
+    with pytest.raises(DataError, match="vectors"):
+        fit_label_map(broken, labels, fit=world.fit, held_out=world.held_out, alternatives=alternatives)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from diagnostics.named_negatives import FalseNegatives, false_negatives_by_way, named_false_negatives
 
 from hardneg.data import Split
 from hardneg.data.truth import Truth
-from hardneg.diagnostics.named_negatives import FalseNegatives, false_negatives_by_way, named_false_negatives
 
 
 def test_named_items_equal_the_slow_loop(store: tuple[Split, Truth], rng: np.random.Generator) -> None:

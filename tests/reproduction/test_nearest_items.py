@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from diagnostics.nearest_items import (
+    embedding_spread,
+    most_similar_items,
+    nearest_catalogue_items,
+    popularity_percentiles,
+)
 
+from diagnostics import nearest_items
 from hardneg.data import Interactions
-from hardneg.diagnostics import nearest_catalogue_items
-from hardneg.diagnostics.nearest_items import popularity_percentiles
 from hardneg.errors import DataError
 
 
@@ -74,3 +79,23 @@ def test_what_does_not_fit_is_refused(seen: Interactions, held_out: Interactions
         nearest_catalogue_items(np.ones((3, 4)), seen, held_out, np.ones((12, 4)))
     with pytest.raises(DataError, match="no pair has a vector"):
         nearest_catalogue_items(np.full((len(seen), 4), np.nan), seen, held_out, np.ones((12, 4)))
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_most_similar_items_equal_the_slow_loop(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(nearest_items, "BLOCK", block)
+    vectors, items = rng.normal(size=(40, 5)), rng.normal(size=(25, 5)) * rng.uniform(0.1, 9, (25, 1))
+    norms = np.linalg.norm(items, axis=1)
+    expected = [max(range(25), key=lambda i: vector @ items[i] / norms[i]) for vector in vectors]
+    assert most_similar_items(vectors, items).tolist() == expected
+
+
+@pytest.mark.parametrize("block", [1, 1024])
+def test_spread_by_hand(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(nearest_items, "BLOCK", block)
+    assert embedding_spread(np.array([[1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(1.0)
+    assert embedding_spread(np.array([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(0.5)
+    assert embedding_spread(np.array([[3.0, 4.0]] * 9)) == 0.0
+    assert embedding_spread(np.zeros((4, 2))) == 0.0
