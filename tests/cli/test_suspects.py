@@ -23,7 +23,7 @@ MINE = ("mine", "nowhere", "--method", "dual-tree")
         (["--judge", "recorded"], "--judge recorded expects --labels"),
         (["--run", "x", "--trees", "y", "--dry-run"], "--dry-run is no option of --judge rule"),
         (["--judge", "titles", "--trees", "y"], "--trees is no option of --judge titles"),
-        (["--judge", "all", "--run", "x", "--set", "judge.rate=1"], "judge.all.rate: unknown, expected one of kind"),
+        (["--judge", "all", "--run", "x", "--set", "judge.rate=1"], "judge.rate: unknown, expected one of kind"),
         (["--profiles", "p"], "--profiles is no option of --method dual-tree"),
         (["--judge", "random", "--run", "x", "--seed", "5"], "--seed is no option of --method dual-tree"),
         (["--judge", "all", "--run", "x", "--engine", "budget_money=5"], "--engine is no option of --judge all"),

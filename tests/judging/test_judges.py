@@ -26,7 +26,7 @@ def obedient(request: Request) -> Reply | str:
     return '{"positive": [' + ", ".join(a or b for a, b in numbers[::2]) + "]}"
 
 
-@pytest.fixture(params=JUDGES)
+@pytest.fixture(params=JUDGES.names)
 def judge(
     request: pytest.FixtureRequest,
     split: Split,

@@ -87,7 +87,7 @@ class TestLightGCNConcatenated(BackboneContract):
 
 def test_every_named_backbone_has_a_contract_test() -> None:
     tested = {"mf": MF, "lightgcn": LightGCN}
-    assert set(MODELS) == set(tested)
+    assert set(MODELS.names) == set(tested)
     assert all(config().kind == name for name, config in tested.items())
 
 

@@ -35,9 +35,9 @@ colour: red
 SAID = [
     "'shop2' stands twice",
     "name: String should match",
-    "models.MF.mf.embedding_size: Input should be greater than 0",
-    "rows.DNS.sampler.dns.candidates: Input should be a valid integer",
-    "rows.magic.sampler: Input tag 'magic'",
+    "models.MF.embedding_size: Input should be greater than 0",
+    "rows.DNS.sampler.candidates: Input should be a valid integer",
+    "rows.magic.sampler: found sampler 'magic'",
     "fit.epoch: unknown; did you mean epochs?",
     "seeds: Value error, found 0, expected how many",
     "colour: unknown, expected one of name, splits",

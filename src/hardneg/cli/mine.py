@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hardneg.types import Progress
 
 Method = Literal["retrieved", "semantic", "synthesised", "dual-tree", "random", "shuffled", "positive", "labels"]
-JudgeName = Literal["rule", "random", "all", "recorded", "llm", "llm-logprob", "titles"]
 NEGATIVES, SUSPECTS = Path("out/negatives"), Path("out/suspects")
 ALLOWED: dict[str, set[str]] = {
     "retrieved": {"profiles", "set"},
@@ -76,10 +75,10 @@ def mine(
     ] = None,
     trees: Annotated[Path | None, typer.Option(help="dual-tree: folder by `hardneg trees`.")] = None,
     judge: Annotated[
-        JudgeName | None,
+        str | None,
         typer.Option(
             help="dual-tree: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on "
-            "titles; recorded, from --labels; controls: random, all.",
+            "titles; recorded, from --labels; controls: random, all; or a plug-in: its entry point or module:Class.",
             show_default="rule",
         ),
     ] = None,

@@ -17,8 +17,6 @@ def mapping(pairs: list[str], option: str) -> dict[str, str]:
     return {name: value for name, _, value in split}
 
 
-def chosen(kind: Any, name: str, names: tuple[str, ...], pairs: list[str], *, where: str) -> Any:
+def chosen(kind: Any, name: str, pairs: list[str], *, where: str) -> Any:
     """Build the configuration object called `name`, with options given as NAME=VALUE."""
-    if name not in names:
-        raise ConfigError(f"found {where} {name!r}, expected one of {', '.join(names)}")
     return parse_config(kind, {"kind": name, **overrides(pairs)}, where=f"{where} {name}")

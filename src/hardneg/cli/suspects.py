@@ -13,26 +13,17 @@ from hardneg.cli.common import Bars, Lines, bars, emit
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hardneg.judging import JudgeConfig
     from hardneg.llm.prices import Price
     from hardneg.pipeline import SuspectMining
     from hardneg.text import CostEstimate
 
 Asked = tuple[str | None, Path, list[str] | None, Path | None, str, str]
 """--llm, --store, --engine, --prices, --key-variable, --device."""
-ASKING = ("llm", "llm-logprob", "titles")
 ENGINE = {"llm", "engine", "prices", "key-variable", "dry-run"}
 NO_STORE = Path(":memory:")
-TAKEN = {
-    "rule": {"run", "trees"},
-    "random": {"run", "like"},
-    "all": {"run"},
-    "recorded": {"run", "labels"},
-    "llm": {"run", "trees"} | ENGINE,
-    "llm-logprob": {"run", "trees"} | ENGINE,
-    "titles": {"run"} | ENGINE,
-}
-"""Which options each judge knows."""
-NEEDED = {name: taken & {"run", "trees", "llm"} for name, taken in TAKEN.items()} | {"recorded": {"labels"}}
+OWN_OPTIONS = {"random": {"like"}, "recorded": {"labels"}}
+"""Options of single judges, besides --run, --trees and those of the language model."""
 
 
 def judge(
@@ -54,17 +45,18 @@ def judge(
     from hardneg.artifacts import read_manifest
     from hardneg.cli.llm_options import money_text, read_costs
     from hardneg.config import overrides
-    from hardneg.judging import suspects
+    from hardneg.judging import JudgeConfig, suspects
 
     llm, _, engine, prices, key_variable, _ = asked
     given: dict[str, object] = {"run": run, "trees": trees, "like": like, "labels": labels, "llm": llm}
     given |= {"engine": engine, "prices": prices, "key-variable": key_variable, "dry-run": dry_run}
-    _require_options_of(name, given)
+    judge_class = JudgeConfig.find_class(name)
+    _require_options_of(name, judge_class, given)
     values = overrides(option or [])
     _require_read(values, name, run, trees, like)
     mining = _mining(split, name, like, labels, values)
     with bars() as bar, ExitStack() as stack:
-        asking = stack.enter_context(_session(asked, bar, remembers=not dry_run)) if name in ASKING else None
+        asking = stack.enter_context(_session(asked, bar, remembers=not dry_run)) if judge_class.queries_llm else None
         price = None if asking is None else asking.price
         sources = pipeline.SuspectInputs(
             run, trees, asking, lambda found: typer.echo(_foretold(found, price), err=True), like
@@ -153,10 +145,13 @@ def _text(out: Path, notes: Mapping[str, Any]) -> str:
     return said + "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
 
 
-def _require_options_of(name: str, given: Mapping[str, object]) -> None:
-    foreign = [option for option, value in given.items() if value and option not in TAKEN[name]]
+def _require_options_of(name: str, judge: type[JudgeConfig], given: Mapping[str, object]) -> None:
+    known = {"run"} | ({"trees"} if judge.reads_trees else set()) | (ENGINE if judge.queries_llm else set())
+    required = {"labels"} if name == "recorded" else known & {"run", "trees", "llm"}
+    known |= OWN_OPTIONS.get(name, set())
+    foreign = [option for option, value in given.items() if value and option not in known]
     if foreign:
         raise ConfigError(f"--{foreign[0]} is no option of --judge {name}; leave it out")
-    lacking = [option for option in given if option in NEEDED[name] and not given[option]]
+    lacking = [option for option in given if option in required and not given[option]]
     if lacking:
         raise ConfigError(f"--judge {name} expects --{lacking[0]}; see hardneg mine --help")

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 def train(
     split: Annotated[Path, typer.Argument(help="Split folder.")],
-    model: Annotated[str, typer.Option(help="mf or lightgcn.")] = "lightgcn",
+    model: Annotated[
+        str, typer.Option(help="mf, lightgcn, or a plug-in: its entry point or module:Class.")
+    ] = "lightgcn",
     sampler: Annotated[
-        str, typer.Option(help="uniform, dns, ahns, mixgcf, multi-view, semantic or smoothed.")
+        str,
+        typer.Option(
+            help="uniform, dns, ahns, mixgcf, multi-view, semantic, smoothed, or a plug-in: its entry point or module:Class."
+        ),
     ] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER[-USE]-seedN].")] = None,
     negatives: Annotated[
@@ -80,24 +85,24 @@ def train(
     from hardneg import pipeline
     from hardneg.artifacts import read_manifest
     from hardneg.config import overrides, parse_config
-    from hardneg.models import MODELS, AnchorConfig, ModelConfig
+    from hardneg.models import AnchorConfig, ModelConfig
     from hardneg.pipeline.suspect_use import LEFT_ALONE
-    from hardneg.sampling import SAMPLERS, SamplerConfig
+    from hardneg.sampling import SamplerConfig
     from hardneg.training import FitConfig
 
     use_threads(threads)
     require_device(device)
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "l2": l2, "seed": seed}
     config = pipeline.RunConfig(
-        model=chosen(ModelConfig, model, MODELS, model_option or [], where="--model"),
-        sampler=chosen(SamplerConfig, sampler, SAMPLERS, option or [], where="--sampler"),
+        model=chosen(ModelConfig, model, model_option or [], where="--model"),
+        sampler=chosen(SamplerConfig, sampler, option or [], where="--sampler"),
         fit=parse_config(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
         anchor=None
         if anchor is None
         else parse_config(AnchorConfig, {"weight": anchor_weight}, where="--anchor-weight"),
         suspects=_use(use_suspects, suspects_option or []),
     )
-    made_of = [model, sampler, *([] if use_suspects is None else [use_suspects])]
+    made_of = [model.rpartition(":")[2], sampler.rpartition(":")[2], *([] if use_suspects is None else [use_suspects])]
     _warn(suspects, config.suspects)
     folder = out or Path("runs") / "-".join([*made_of, f"seed{config.fit.seed}"])
     with bars(count=False) as bar:

@@ -1,18 +1,38 @@
-"""Judges by name: a choice and its options are one object."""
+"""Judge options: the base of every judge's configuration, and the judges by name."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from abc import abstractmethod
+from typing import ClassVar
 
-from pydantic import Field
+from hardneg.judging.judge import Judge, JudgeInputs
+from hardneg.plugins import PluginConfig, Registry
 
-from hardneg.judging.fixed import All, Random
-from hardneg.judging.llm_judge import Llm, LlmLogprob, Titles
-from hardneg.judging.recorded import Recorded
-from hardneg.judging.rule import Rule
+JUDGES = Registry(
+    "judge",
+    "hardneg.judges",
+    {
+        "rule": "hardneg.judging.rule:Rule",
+        "random": "hardneg.judging.fixed:Random",
+        "all": "hardneg.judging.fixed:All",
+        "recorded": "hardneg.judging.recorded:Recorded",
+        "llm": "hardneg.judging.llm_judge:Llm",
+        "llm-logprob": "hardneg.judging.llm_judge:LlmLogprob",
+        "titles": "hardneg.judging.llm_judge:Titles",
+    },
+)
 
-JudgeConfig = Annotated[
-    Rule | Random | All | Recorded | Llm | LlmLogprob | Titles,
-    Field(discriminator="kind"),
-]
-JUDGES = ("rule", "random", "all", "recorded", "llm", "llm-logprob", "titles")
+
+class JudgeConfig(PluginConfig):
+    """Options of a judge. A field of this type accepts every judge by its `kind`."""
+
+    registry: ClassVar[Registry] = JUDGES
+    reads_trees: ClassVar[bool] = False
+    """True for a judge that compares path codes."""
+    queries_llm: ClassVar[bool] = False
+    """True for a judge that prompts a language model."""
+
+    @abstractmethod
+    def build(self, inputs: JudgeInputs) -> Judge:
+        """Return the judge. Raises ConfigError where `inputs` lack something that it needs."""
+        ...

@@ -8,23 +8,23 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from hardneg.config import Config
+from hardneg.judging.config import JudgeConfig
 from hardneg.judging.judge import Judge, JudgeInputs
 from hardneg.random import Stream
 from hardneg.types import Floats, Indices
 
 
-class All(Config):
+class All(JudgeConfig):
     """Every candidate is liked."""
 
     kind: Literal["all"] = "all"
 
-    def build(self, evidence: JudgeInputs) -> Judge:  # noqa: ARG002 - as every judge is built
+    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002 - as every judge is built
         """It needs nothing."""
         return RandomJudge(1.0, 0, "all")
 
 
-class Random(Config):
+class Random(JudgeConfig):
     """A share of the candidates is liked, whoever's they are."""
 
     kind: Literal["random"] = "random"
@@ -32,7 +32,7 @@ class Random(Config):
     """Share of liked candidates, in expectation."""
     seed: int = 0
 
-    def build(self, evidence: JudgeInputs) -> Judge:  # noqa: ARG002 - as every judge is built
+    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002 - as every judge is built
         """It needs nothing."""
         return RandomJudge(self.rate, self.seed, f"random {self.rate:.4g}")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from hardneg.config import Config
+from hardneg.judging.config import JudgeConfig
 from hardneg.judging.judge import Judge, JudgeInputs, LabelError
 from hardneg.judging.judge_prompts import CodePrompts, JudgePrompts, TitlePrompts
 from hardneg.judging.replies import Verdict, probability_of_positive, verdict_parser
@@ -22,7 +22,11 @@ MOST_PER_CALL = 200
 NO_CANDIDATE = "the answer names what is no candidate"
 
 
-class _PerCall(Config):
+class _LlmConfig(JudgeConfig):
+    queries_llm: ClassVar[bool] = True
+
+
+class _PerCall(_LlmConfig):
     per_call: Annotated[int, Field(ge=1, le=MOST_PER_CALL)] | None = None
     """Candidates of one user in a call; all if None, 1 as in the release of DTL-NS."""
     reverse: bool = False
@@ -32,12 +36,13 @@ class _PerCall(Config):
 class Llm(_PerCall):
     """A language model on path codes (DTL-NS, section 3.2); its closed answer lists the positive candidates."""
 
+    reads_trees: ClassVar[bool] = True
     kind: Literal["llm"] = "llm"
 
-    def build(self, evidence: JudgeInputs) -> Judge:
+    def build(self, inputs: JudgeInputs) -> Judge:
         """It needs path codes and a model."""
-        prompts = CodePrompts(evidence.train, evidence.codes(self.kind))
-        return _asked(self.kind, evidence, prompts, self.per_call, self.reverse)
+        prompts = CodePrompts(inputs.train, inputs.codes(self.kind))
+        return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
 
 
 class Titles(_PerCall):
@@ -47,35 +52,36 @@ class Titles(_PerCall):
     longest_title: PositiveInt = 200
     """Characters."""
 
-    def build(self, evidence: JudgeInputs) -> Judge:
+    def build(self, inputs: JudgeInputs) -> Judge:
         """It needs a model, and item titles in the split."""
-        _, view = evidence.model(self.kind)
-        prompts = TitlePrompts(evidence.split, view.foreign, self.longest_title)
-        return _asked(self.kind, evidence, prompts, self.per_call, self.reverse)
+        _, view = inputs.model(self.kind)
+        prompts = TitlePrompts(inputs.split, view.foreign, self.longest_title)
+        return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
 
 
-class LlmLogprob(Config):
+class LlmLogprob(_LlmConfig):
     """A language model on path codes whose label is a probability, read and not written; a call a candidate."""
 
+    reads_trees: ClassVar[bool] = True
     kind: Literal["llm-logprob"] = "llm-logprob"
 
-    def build(self, evidence: JudgeInputs) -> Judge:
+    def build(self, inputs: JudgeInputs) -> Judge:
         """It needs path codes and a model that gives probabilities of choices."""
-        prompts = CodePrompts(evidence.train, evidence.codes(self.kind), one=True)
-        return _asked(self.kind, evidence, prompts, 1, reverse=False, graded=True)
+        prompts = CodePrompts(inputs.train, inputs.codes(self.kind), one=True)
+        return _asked(self.kind, inputs, prompts, 1, reverse=False, graded=True)
 
 
 def _asked(
     kind: str,
-    evidence: JudgeInputs,
+    inputs: JudgeInputs,
     prompts: JudgePrompts,
     per_call: int | None,
     reverse: bool,
     *,
     graded: bool = False,
 ) -> LlmJudge:
-    asker, view = evidence.model(kind)
-    return LlmJudge(f"{kind} {view.name}", prompts, asker, evidence.faults, per_call, reverse, graded)
+    asker, view = inputs.model(kind)
+    return LlmJudge(f"{kind} {view.name}", prompts, asker, inputs.faults, per_call, reverse, graded)
 
 
 @dataclass(frozen=True)

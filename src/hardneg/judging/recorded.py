@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from hardneg.config import Config, later
+from hardneg.config import later
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.readers.dtlns import LABEL, released_labels
 from hardneg.data.split import Split
 from hardneg.errors import DataError
+from hardneg.judging.config import JudgeConfig
 from hardneg.judging.judge import Judge, JudgeInputs, LabelError
 from hardneg.judging.user_candidates import UserCandidates
 from hardneg.types import Flags, Floats, Indices
@@ -29,7 +30,7 @@ UNKNOWN, OBSERVED = "of the file with a pair that the split does not know", "of 
 CONTRADICTED = "of the file with a pair to which it gives different labels"
 
 
-class Recorded(Config):
+class Recorded(JudgeConfig):
     """Labels that stand in a file."""
 
     kind: Literal["recorded"] = "recorded"
@@ -41,17 +42,17 @@ class Recorded(Config):
     unlabelled: Annotated[float, Field(ge=0, le=1)] | None = later(None)
     """Probability in place of a label that the file has none of; two runs, with 0 and 1, bound what the labels may be."""
 
-    def build(self, evidence: JudgeInputs) -> Judge:
+    def build(self, inputs: JudgeInputs) -> Judge:
         """It needs the file."""
         table = read_judgements(self.labels)
         try:
-            labels = RecordedJudgements.of(table, evidence.split, evidence.faults)
+            labels = RecordedJudgements.of(table, inputs.split, inputs.faults)
         except DataError as error:
             raise DataError(f"{self.labels}: {error}") from None
         if self.unlabelled is None:
-            return RecordedJudge(labels, evidence.faults)
+            return RecordedJudge(labels, inputs.faults)
         name = f"recorded, no label as {self.unlabelled:g}"
-        return RecordedJudge(labels, evidence.faults, name, self.unlabelled)
+        return RecordedJudge(labels, inputs.faults, name, self.unlabelled)
 
 
 @dataclass(frozen=True)

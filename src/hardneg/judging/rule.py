@@ -7,15 +7,15 @@ the longest common prefix with the history in either tree, in levels, and train 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.random import Generator
 from pydantic import Field, PositiveInt
 
-from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
+from hardneg.judging.config import JudgeConfig
 from hardneg.judging.judge import Judge, JudgeInputs, histories
 from hardneg.random import Stream, generator
 from hardneg.sampling.candidates import UniformCandidates
@@ -29,9 +29,10 @@ SimilarityKind = Literal["levels", "share"]
 """How a common prefix is measured."""
 
 
-class Rule(Config):
+class Rule(JudgeConfig):
     """Prefix threshold on path codes."""
 
+    reads_trees: ClassVar[bool] = True
     kind: Literal["rule"] = "rule"
     by: SimilarityKind = "levels"
     """levels: of the common prefix, as the paper's prompt has it. share: of the shorter code that they are, as its sampler
@@ -46,9 +47,9 @@ class Rule(Config):
     seed: int = 0
     """Of what is hidden and drawn."""
 
-    def build(self, evidence: JudgeInputs) -> Judge:
+    def build(self, inputs: JudgeInputs) -> Judge:
         """It needs path codes."""
-        train, codes = evidence.train, evidence.codes(self.kind)
+        train, codes = inputs.train, inputs.codes(self.kind)
         if self.threshold is not None:
             most = _depth(codes) if self.by == "levels" else 1.0
             return RuleJudge(train, codes, Calibration.at(self.threshold, most), self.by)

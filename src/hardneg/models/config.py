@@ -1,17 +1,18 @@
-"""Backbones by name: a choice and its options are one object."""
+"""Backbone options: the base of every backbone's configuration, and the backbones by name."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.models.graph import Storage
 from hardneg.models.lightgcn import LightGCNModel
 from hardneg.models.mf import MFModel
+from hardneg.plugins import PluginConfig, Registry
 from hardneg.types import Embeddings, Pooling, RequiredRows
 
 
@@ -25,7 +26,25 @@ class Backbone(Protocol):
         ...
 
 
-class MF(Config):
+MODELS = Registry(
+    "model",
+    "hardneg.models",
+    {"mf": "hardneg.models.config:MF", "lightgcn": "hardneg.models.config:LightGCN"},
+)
+
+
+class ModelConfig(PluginConfig):
+    """Options of a backbone. A field of this type accepts every backbone by its `kind`."""
+
+    registry: ClassVar[Registry] = MODELS
+
+    @abstractmethod
+    def build(self, train: Interactions, *, seed: int) -> nn.Module:
+        """Return the model, a `Backbone`, with its initial parameters drawn from the seed."""
+        ...
+
+
+class MF(ModelConfig):
     """Matrix factorisation."""
 
     kind: Literal["mf"] = "mf"
@@ -36,7 +55,7 @@ class MF(Config):
         return MFModel(train, embedding_size=self.embedding_size, seed=seed)
 
 
-class LightGCN(Config):
+class LightGCN(ModelConfig):
     """LightGCN."""
 
     kind: Literal["lightgcn"] = "lightgcn"
@@ -50,7 +69,3 @@ class LightGCN(Config):
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
         """Build the model with its start drawn from the seed."""
         return LightGCNModel(train, **self.model_dump(exclude={"kind"}), seed=seed)
-
-
-ModelConfig = Annotated[MF | LightGCN, Field(discriminator="kind")]
-MODELS = ("mf", "lightgcn")

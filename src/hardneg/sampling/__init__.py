@@ -2,7 +2,7 @@
 
 from hardneg.sampling.ahns import AHNS
 from hardneg.sampling.candidates import CandidateSource, UniformCandidates
-from hardneg.sampling.config import SAMPLERS, SamplerConfig
+from hardneg.sampling.config import SAMPLERS, SamplerConfig, StatelessSampler
 from hardneg.sampling.dns import DNS
 from hardneg.sampling.exclusion import Exclusion, exclude_suspects
 from hardneg.sampling.item_neighbours import ItemNeighbours
@@ -29,6 +29,7 @@ __all__ = [
     "SamplerInputs",
     "Semantic",
     "SemanticMixing",
+    "StatelessSampler",
     "Uniform",
     "UniformCandidates",
     "exclude_suspects",

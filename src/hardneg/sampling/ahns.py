@@ -35,9 +35,9 @@ class AHNS(TreeWeights):
     p: float = -2.0
     """How fast the hardness falls with the positive's score."""
 
-    def build(self, ingredients: SamplerInputs) -> AHNSSampler:
+    def build(self, inputs: SamplerInputs) -> AHNSSampler:
         """Take the trees at hand where the views have a weight."""
-        return AHNSSampler(self, self.views(ingredients))
+        return AHNSSampler(self, self.views(inputs))
 
     def wanted(self, positives: Tensor) -> Tensor:
         """The score that a negative should have, for scores of positives; in 64 bits, since it may be very large."""

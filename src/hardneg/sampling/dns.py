@@ -38,9 +38,9 @@ class DNS(TreeWeights):
             raise ValueError(f"found top {self.top} of {self.candidates} candidates; lower top or draw more candidates")
         return self
 
-    def build(self, ingredients: SamplerInputs) -> DNSSampler:
+    def build(self, inputs: SamplerInputs) -> DNSSampler:
         """Take the trees at hand where the views have a weight."""
-        return DNSSampler(self, self.views(ingredients))
+        return DNSSampler(self, self.views(inputs))
 
 
 @dataclass(frozen=True)

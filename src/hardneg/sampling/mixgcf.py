@@ -10,14 +10,14 @@ from pydantic import PositiveInt
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hardneg.config import Config
 from hardneg.random import Stream
+from hardneg.sampling.config import StatelessSampler
 from hardneg.sampling.kernels import mix_rows, unmix_rows
-from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest, require_known_rows, takes_sparse
+from hardneg.sampling.sampler import gather_rows, hardest, require_known_rows, takes_sparse
 from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
 
 
-class MixGCF(Config):
+class MixGCF(StatelessSampler):
     """Positive mixing (eq. 5 there) and hop mixing (eq. 6, 7).
 
     e'_m = a e_i + (1 - a) e_m per hop, a ~ U(0, 1), one draw a pair and hop, shared by all candidates. The query is
@@ -38,10 +38,6 @@ class MixGCF(Config):
     def hops_read(self) -> HopsRead:
         """Items: candidates are compared and mixed hop by hop."""
         return "items"
-
-    def build(self, _: SamplerInputs) -> MixGCF:
-        """Nothing to build: it has no parameters."""
-        return self
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
         """Return vectors (batch, 1, final size) with gradients through what was chosen, none through the choice."""

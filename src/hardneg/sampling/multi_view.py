@@ -31,9 +31,9 @@ class MultiView(TreeWeights):
     alpha_s: NonNegativeFloat = 0.3
     """Weight of that in the semantic tree; the release's value for Sports."""
 
-    def build(self, ingredients: SamplerInputs) -> NegativeSampler:
+    def build(self, inputs: SamplerInputs) -> NegativeSampler:
         """Take the trees at hand where the views have a weight."""
-        views = self.views(ingredients)
+        views = self.views(inputs)
         return MixGCF(candidates=self.candidates) if views is None else MultiViewSampler(self, views)
 
 

@@ -11,9 +11,10 @@ from numpy.random import Generator
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hardneg.config import Config, later
+from hardneg.config import later
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
+from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.mined import MinedNegatives
 from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest
 from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
@@ -32,7 +33,7 @@ batch, 1 - ||mean||^2 / mean ||.||^2: near 0 the projector serves all pairs one 
 the items' norms, and does not show that all pairs have one direction (`diagnostics.nearest` does)."""
 
 
-class Semantic(Config):
+class Semantic(SamplerConfig):
     """Options of eq. 6 to 10; the defaults are their literal form. The paper prints no value for alpha, lambda 1 or the
     temperature."""
 
@@ -81,13 +82,13 @@ class Semantic(Config):
         """Does any loss reach the projector?"""
         return self.alignment_weight > 0 or (self.text_share > 0 and not self.detach_projector)
 
-    def build(self, ingredients: SamplerInputs) -> SemanticSampler:
+    def build(self, inputs: SamplerInputs) -> SemanticSampler:
         """Build the projector for the mined vectors at hand."""
-        if ingredients.mined is None:
+        if inputs.mined is None:
             raise ConfigError(
                 "sampler 'semantic' found no mined negatives; make them with `hardneg mine` and pass --negatives"
             )
-        return SemanticSampler(self, ingredients.mined, ingredients.final_size, seed=ingredients.seed)
+        return SemanticSampler(self, inputs.mined, inputs.final_size, seed=inputs.seed)
 
 
 class SemanticSampler(nn.Module):

@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from hardneg.config import Config
 from hardneg.errors import ConfigError
 from hardneg.random import Stream
+from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.dns import DNS
 from hardneg.sampling.item_neighbours import ItemNeighbours
 from hardneg.sampling.mixgcf import MixGCF
@@ -28,7 +28,7 @@ PARTNER = "neighbour"
 """The part of a smoothed negative that is a neighbour. Nobody looks whether the user has it."""
 
 
-class SemanticMixing(Config):
+class SemanticMixing(SamplerConfig):
     """A sampler, and how far both sides lean towards their neighbours."""
 
     kind: Literal["smoothed"] = "smoothed"
@@ -39,15 +39,13 @@ class SemanticMixing(Config):
     neighbours: PositiveInt = 10
     """How many of the nearest items are drawn from."""
 
-    def build(self, ingredients: SamplerInputs) -> SemanticMixingSampler:
+    def build(self, inputs: SamplerInputs) -> SemanticMixingSampler:
         """Build the sampler inside, and take the neighbours at hand."""
-        if ingredients.neighbours is None:
+        if inputs.neighbours is None:
             raise ConfigError(
                 "sampler 'smoothed' found no neighbours; find them with `hardneg neighbours` and pass --negatives"
             )
-        return SemanticMixingSampler(
-            self, self.sampler.build(ingredients), ingredients.neighbours.nearest(self.neighbours)
-        )
+        return SemanticMixingSampler(self, self.sampler.build(inputs), inputs.neighbours.nearest(self.neighbours))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
-from hardneg.config import Config, later
+from hardneg.config import later
 from hardneg.errors import ConfigError
+from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.kernels import best_in_view, scale_and_add
 from hardneg.sampling.ranking import pick_by_rank, score_all
 from hardneg.sampling.sampler import SamplerInputs, require_known_rows
@@ -30,7 +31,7 @@ Similarities = dict[str, NDArray[np.float32]]
 """View -> similarity of candidates with the positive, (batch, n) in [0, 1]."""
 
 
-class TreeWeights(Config):
+class TreeWeights(SamplerConfig):
     """Weights of the views for a sampler that may look at them; without any weight it looks at none, to the bit."""
 
     alpha_c: NonNegativeFloat = later(0.0)
@@ -43,16 +44,16 @@ class TreeWeights(Config):
         """Does it need trees to be built?"""
         return self.alpha_c > 0 or self.alpha_s > 0
 
-    def views(self, ingredients: SamplerInputs) -> TreeViews | None:
+    def views(self, inputs: SamplerInputs) -> TreeViews | None:
         """The views that have a weight, from the trees at hand; None where neither has one."""
         if not self.reads_trees:
             return None
-        if ingredients.trees is None:
+        if inputs.trees is None:
             raise ConfigError(
                 f"sampler {getattr(self, 'kind', '')!r} found no trees; grow them with `hardneg trees` and pass "
                 "--trees, or set alpha_c and alpha_s to 0"
             )
-        trees = ingredients.trees
+        trees = inputs.trees
         both = (("structural", trees.structural, self.alpha_c), ("semantic", trees.semantic, self.alpha_s))
         return TreeViews(tuple(TreeView(*view) for view in both if view[2] > 0))
 

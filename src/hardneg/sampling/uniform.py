@@ -1,4 +1,4 @@
-"""Uniform negatives (RNS): one unobserved item, whatever the model thinks of it (Rendle et al., 2009)."""
+"""Uniform negatives (RNS; Rendle et al., 2009): one unobserved item, regardless of its score."""
 
 from __future__ import annotations
 
@@ -6,30 +6,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from hardneg.config import Config
 from hardneg.random import Stream
-from hardneg.sampling.sampler import SamplerInputs
-from hardneg.types import Batch, Embeddings, HopsRead, Items
+from hardneg.sampling.config import StatelessSampler
+from hardneg.types import Batch, Embeddings, Items
 
 
-class Uniform(Config):
-    """The first candidate."""
+class Uniform(StatelessSampler):
+    """The first candidate of each pair."""
 
     kind: Literal["uniform"] = "uniform"
-
-    @property
-    def n_candidates(self) -> int:
-        """One."""
-        return 1
-
-    @property
-    def hops_read(self) -> HopsRead:
-        """None: it reads no table."""
-        return "none"
-
-    def build(self, _: SamplerInputs) -> Uniform:
-        """Nothing to build: it has no parameters."""
-        return self
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
         """Return items (batch, 1)."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
 from hardneg.config import Config, later
-from hardneg.judging import All, Random, Rule
+from hardneg.judging import JudgeConfig, Recorded, Rule
 from hardneg.judging.suspects import THRESHOLD, Threshold
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining
 from hardneg.studies.auxiliary_runs import RunSpec, train_apart
@@ -45,6 +45,15 @@ class ControlSpec(Config):
     seed: NonNegativeInt = 0
 
 
+def _without_further_inputs(judge: JudgeConfig) -> JudgeConfig:
+    if judge.queries_llm or isinstance(judge, Recorded):
+        raise ValueError(
+            f"found judge {judge.kind!r}, expected one without an LLM or a file of labels; make the suspects with `hardneg "
+            "mine` and name their folders"
+        )
+    return judge
+
+
 class JudgedSpec(Config):
     """Suspects by `hardneg mine --method dual-tree`, judged without a language model."""
 
@@ -53,7 +62,7 @@ class JudgedSpec(Config):
     """Ranks the candidates."""
     trees: str | None = None
     """A name under `trees`, for judge rule."""
-    judge: Annotated[Rule | Random | All, Field(discriminator="kind")] = Rule()
+    judge: Annotated[JudgeConfig, AfterValidator(_without_further_inputs)] = Rule()
     like: str | None = None
     """A name under `suspects`, at whose rate judge random calls candidates liked."""
     like_threshold: Threshold = later(THRESHOLD)

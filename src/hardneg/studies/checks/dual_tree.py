@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeGuard
 
-from hardneg.judging import Random, Rule, suspects
+from hardneg.judging import Random, suspects
 from hardneg.sampling import SamplerConfig
 from hardneg.sampling.tree_similarity import TreeWeights, tree_weights
 from hardneg.studies.auxiliary_runs import RunSpec
@@ -58,11 +58,11 @@ def _of_run(where: str, run: RunSpec, grid: Grid, names: Names) -> list[str]:
 
 def _of_judge(where: str, spec: JudgedSpec, names: Names) -> list[str]:
     if spec.trees is not None:
-        unused = (
-            [] if isinstance(spec.judge, Rule) else [f"{where}: judge {spec.judge.kind!r} uses no trees; leave out"]
-        )
+        unused = [] if spec.judge.reads_trees else [f"{where}: judge {spec.judge.kind!r} uses no trees; leave out"]
         return of_name(where, "trees", spec.trees, names.trees) + unused
-    return [f"{where}: judge 'rule' needs trees; name some with `trees: NAME`"] if isinstance(spec.judge, Rule) else []
+    if spec.judge.reads_trees:
+        return [f"{where}: judge {spec.judge.kind!r} needs trees; name some with `trees: NAME`"]
+    return []
 
 
 def _of_like(where: str, spec: JudgedSpec, grid: Grid, names: Names) -> list[str]:

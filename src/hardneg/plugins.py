@@ -1,0 +1,149 @@
+"""Samplers, backbones, judges and dataset readers, found by name.
+
+A name is one of three things: a built-in kind (`dns`), the name of an entry point that an installed package declares
+(`top-of-two`, in the group `hardneg.samplers`), or `module:Class` (`my_package.my_module:TopOfTwo`). Only an entry point
+or an explicit `module:Class` string makes hardneg import code from outside the package. The module must be importable:
+installed, or in a folder on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from hardneg.config import Config, validated
+from hardneg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Objects of one family by name.
+
+    noun: name of the family in messages. group: group of its entry points. builtin: kind -> "module:Class". A built-in
+    kind takes precedence over an entry point of the same name.
+    """
+
+    noun: str
+    group: str
+    builtin: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Built-in kinds, followed by the names of installed entry points."""
+        installed = sorted({point.name for point in entry_points(group=self.group)} - set(self.builtin))
+        return (*self.builtin, *installed)
+
+    def find(self, name: object) -> Any:
+        """Import and return the object called `name`. Raises ConfigError where there is none."""
+        target = self._target(name)
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except ImportError as error:
+            raise ConfigError(
+                f"found {self.noun} {name!r}, but {module} cannot be imported ({error}); install it, or put its folder on "
+                "PYTHONPATH"
+            ) from None
+        except AttributeError:
+            if attribute in getattr(import_module(module), "__dict__", {}):
+                raise
+            raise ConfigError(
+                f"found {self.noun} {name!r}, but module {module} has no {attribute}; check the name"
+            ) from None
+
+    def _target(self, name: object) -> str:
+        """Return "module:Class" for a name."""
+        if not isinstance(name, str):
+            raise ConfigError(f"found {self.noun} {reprlib.repr(name)}, expected one of {', '.join(self.names)}")
+        if name in self.builtin:
+            return self.builtin[name]
+        points = {_target_of(point) for point in entry_points(group=self.group, name=name)}
+        if len(points) > 1:
+            listed = ", ".join(sorted(points))
+            raise ConfigError(
+                f"found {self.noun} {name!r} in {len(points)} packages ({listed}), expected one; name it so"
+            )
+        if points:
+            return points.pop()
+        if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+            return name
+        near = difflib.get_close_matches(name, self.names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"found {self.noun} {name!r}, expected one of {', '.join(self.names)}, or module:Class{hint}")
+
+
+def _target_of(point: EntryPoint) -> str:
+    return f"{point.module}:{point.attr}"
+
+
+class PluginConfig(Config):
+    """Base of configurations whose class is chosen by their `kind`.
+
+    A family is a direct subclass with a `registry` (SamplerConfig, ModelConfig, JudgeConfig). A field of the family's
+    type accepts a mapping with the `kind` of any member and the options of that member, and keeps them when it is
+    written. A built-in member declares its `kind`; a class from outside the package leaves it out.
+    """
+
+    registry: ClassVar[Registry]
+    kind: str = ""
+    """Name by which the class is found; by default its `module:Class`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_kind(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "kind" not in values and not cls.model_fields["kind"].default:
+            return {"kind": f"{cls.__module__}:{cls.__qualname__}", **values}
+        return values
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate a family through its registry, and a member by its fields."""
+        if "registry" not in cls.__dict__:
+            return handler(source)
+        written_by_its_class = core_schema.simple_ser_schema("any")
+        return core_schema.no_info_plain_validator_function(cls._member, serialization=written_by_its_class)
+
+    @classmethod
+    def find_class(cls, kind: object) -> type[Self]:
+        """Return the member called `kind` of this family. Raises ConfigError where there is none."""
+        member = cls.registry.find(kind)
+        if not (isinstance(member, type) and issubclass(member, cls)):
+            raise ConfigError(
+                f"found {cls.registry.noun} {kind!r}, which is no subclass of {cls.__name__}; derive it from that class"
+            )
+        return member
+
+    @classmethod
+    def _member(cls, values: object) -> Self:
+        """Return the member that `values` describe; every problem goes into one ValidationError."""
+        if isinstance(values, cls):
+            return values
+        noun = cls.registry.noun
+        if not isinstance(values, dict):
+            raise _problem(
+                f"found {reprlib.repr(values)}, expected a mapping of names to values, such as {{kind: ...}}"
+            )
+        if "kind" not in values:
+            raise _problem(f"found no kind, expected that of a {noun}: one of {', '.join(cls.registry.names)}")
+        try:
+            member = cls.find_class(values["kind"])
+        except ConfigError as error:
+            raise _problem(str(error)) from None
+        config, problems = validated(member, values)
+        if problems:
+            details = [InitErrorDetails(type=_problem(message), loc=path, input=None) for path, message in problems]
+            raise ValidationError.from_exception_data(member.__name__, details)
+        return config  # type: ignore[no-any-return]
+
+
+def _problem(message: str) -> PydanticCustomError:
+    return PydanticCustomError("plugin", "{message}", {"message": message})
