@@ -1,5 +1,9 @@
 """Readers: a source's files in, a Dataset out, or a Source where the files may be too large for memory. One file a source."""
 
+from pathlib import Path
+from typing import Protocol
+
+from hardneg.data.dataset import Dataset
 from hardneg.data.readers.amazon import open_amazon
 from hardneg.data.readers.lightgcn import read_lightgcn
 from hardneg.data.readers.movielens import open_movielens
@@ -9,9 +13,13 @@ from hardneg.data.readers.selfrec import open_selfrec
 from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.readers.table import read_table
 from hardneg.data.readers.yelp import open_yelp
+from hardneg.plugins import Registry
 
 __all__ = [
+    "READERS",
+    "DatasetReader",
     "StreamedDataset",
+    "find_reader",
     "open_amazon",
     "open_movielens",
     "open_recbole",
@@ -21,3 +29,29 @@ __all__ = [
     "read_pairs",
     "read_table",
 ]
+
+
+class DatasetReader(Protocol):
+    """Reads a dataset from a file of interactions and, where given, a file of item texts."""
+
+    def __call__(self, interactions: Path, items: Path | None = None, /) -> Dataset | StreamedDataset:
+        """Return the dataset, or a description of how to read it where the files may be larger than memory."""
+        ...
+
+
+READERS = Registry(
+    "dataset reader",
+    "hardneg.readers",
+    {
+        "table": "hardneg.data.readers.table:read_table",
+        "movielens": "hardneg.data.readers.movielens:open_movielens",
+        "yelp": "hardneg.data.readers.yelp:open_yelp",
+    },
+)
+"""Readers that need no more than two files."""
+
+
+def find_reader(name: str) -> DatasetReader:
+    """Return the reader called `name`: built in, an entry point of the group hardneg.readers, or `module:function`."""
+    reader: DatasetReader = READERS.find(name)
+    return reader
