@@ -87,7 +87,7 @@ def audit_split(
     """Check a split: what is in it, and whether test or validation pairs reach profiles, negatives, trees, suspects or
     training.
 
-    Every sampler but the smoothed one is trained, with its default options, the multi-view one with the suspects; for
+    Every sampler but semantic-mixing is trained, with its default options, the multi-view one with the suspects; for
     a fixed number of epochs, so that early stopping plays no part. Without item texts there is nothing to mine, and the
     semantic sampler is left out; the checks say so.
     """

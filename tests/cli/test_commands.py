@@ -378,10 +378,10 @@ def test_a_multi_view_run_from_trees(split: Path, tmp_path: Path) -> None:
     assert notes["semantic tree of"] == "item embeddings of a trained run"
 
 
-def test_a_smoothed_run_from_neighbours(split: Path, tmp_path: Path) -> None:
+def test_a_semantic_mixing_run_from_neighbours(split: Path, tmp_path: Path) -> None:
     said = succeed("neighbours", split, "--by", "co-occurrence", "--k", 5, "--out", tmp_path / "near")
     assert "5 neighbours of" in said
-    given = ("--model", "mf", "--sampler", "smoothed", "--set", "sampler.kind=dns", "--set", "neighbours=5")
+    given = ("--model", "mf", "--sampler", "semantic-mixing", "--set", "sampler.kind=dns", "--set", "neighbours=5")
     given += ("--epochs", 2, "--out", tmp_path / "run")
     assert "hardneg neighbours" in refuse("train", split, *given)
     notes = json.loads(succeed("train", split, *given, "--negatives", tmp_path / "near", "--json"))

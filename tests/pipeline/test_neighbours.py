@@ -1,4 +1,4 @@
-"""From a split to neighbours to a smoothed run, and what does not fit together."""
+"""From a split to neighbours to a semantic-mixing run, and what does not fit together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIT = FitConfig(epochs=4, check_every=2)
 DNS_RUN = RunConfig(model=MF(embedding_size=8), sampler=DNS(candidates=4), fit=FIT)
 
 
-def smoothed(alpha: float) -> RunConfig:
+def semantic_mixing(alpha: float) -> RunConfig:
     return DNS_RUN.model_copy(update={"sampler": SemanticMixing(sampler=DNS(candidates=4), alpha=alpha, neighbours=5)})
 
 
@@ -38,16 +38,16 @@ class Lengths:
 def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: NeighbourSource) -> None:
     pipeline.find_neighbours(folders / "split", tmp_path / "near", by, k=5, encoder=Lengths(), seed=3)
     assert artifacts.read_manifest(tmp_path / "near", KIND)["notes"]["source"].startswith(by)
-    pipeline.train(folders / "split", tmp_path / "run", smoothed(0.4), negatives=tmp_path / "near")
+    pipeline.train(folders / "split", tmp_path / "run", semantic_mixing(0.4), negatives=tmp_path / "near")
     manifest = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)
     assert manifest["inputs"]["neighbours"] == artifacts.folder_hash(tmp_path / "near")
-    assert manifest["notes"]["pairs smoothed"] > 0
+    assert manifest["notes"]["pairs mixed with a neighbour"] > 0
     pipeline.evaluate_run(tmp_path / "run", folders / "split")
 
 
 def test_without_alpha_it_is_the_run_of_the_sampler_inside_bit_for_bit(folders: Path, tmp_path: Path) -> None:
     pipeline.find_neighbours(folders / "split", tmp_path / "near", "random", k=5)
-    pipeline.train(folders / "split", tmp_path / "one", smoothed(0), negatives=tmp_path / "near")
+    pipeline.train(folders / "split", tmp_path / "one", semantic_mixing(0), negatives=tmp_path / "near")
     pipeline.train(folders / "split", tmp_path / "two", DNS_RUN)
     for name in ("model.safetensors", "embeddings.safetensors", "metrics.parquet", "examples.parquet"):
         assert artifacts.file_hash(tmp_path / "one" / name) == artifacts.file_hash(tmp_path / "two" / name)
@@ -59,6 +59,6 @@ def test_what_does_not_fit_is_refused(folders: Path, tmp_path: Path) -> None:
     pipeline.find_neighbours(folders / "split", tmp_path / "near", "co-occurrence", k=5)
     pipeline.split(folders / "dataset", tmp_path / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
     with pytest.raises(ConfigError, match="was made from another split"):
-        pipeline.train(tmp_path / "other", tmp_path / "run", smoothed(0.4), negatives=tmp_path / "near")
+        pipeline.train(tmp_path / "other", tmp_path / "run", semantic_mixing(0.4), negatives=tmp_path / "near")
     with pytest.raises(ConfigError, match="already holds something else"):
         pipeline.find_neighbours(folders / "split", tmp_path / "near", "co-occurrence", k=6)

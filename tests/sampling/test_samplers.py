@@ -203,7 +203,7 @@ class TestSemanticWithNormsMatched(SamplerContract):
         return Semantic(alpha=0.3, hidden_size=16, projector_l2=0, match_norm=True).build(SamplerInputs(8, mined, 0))
 
 
-class SmoothedContract(SamplerContract):
+class SemanticMixingContract(SamplerContract):
     """Neighbours apart, which may be the user's own items: what the sampler inside serves is unobserved."""
 
     inside: NegativeSampler
@@ -223,15 +223,15 @@ class SmoothedContract(SamplerContract):
         assert not seen.contains(np.broadcast_to(batch.users.numpy()[:, None], served.shape), served).any()
 
 
-class TestSmoothed(SmoothedContract):
+class TestSemanticMixing(SemanticMixingContract):
     inside = Uniform()
 
 
-class TestSmoothedDNS(SmoothedContract):
+class TestSemanticMixingDNS(SemanticMixingContract):
     inside = DNS(candidates=4)
 
 
-class TestSmoothedMixGCF(SmoothedContract):
+class TestSemanticMixingMixGCF(SemanticMixingContract):
     inside = MixGCF(candidates=4)
 
 
@@ -243,7 +243,7 @@ def some_neighbours() -> ItemNeighbours:
 
 
 def test_every_named_sampler_has_a_contract_test() -> None:
-    contracts = (SamplerContract, SeenContract, SmoothedContract)
+    contracts = (SamplerContract, SeenContract, SemanticMixingContract)
     tested = {test.__name__.removeprefix("Test").lower() for one in contracts for test in one.__subclasses__()}
     assert {name.replace("-", "") for name in SAMPLERS.names} <= tested
     assert all(SamplerConfig.find_class(name).model_fields["kind"].default == name for name in SAMPLERS.names)
@@ -471,7 +471,7 @@ def test_mixing_in_one_pass_is_mixing_by_torch_with_its_gradients(pooling: str) 
 
 
 @pytest.mark.parametrize("inside", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
-def test_smoothed_equals_the_slow_loop(
+def test_semantic_mixing_equals_the_slow_loop(
     seen: Interactions, batch: Batch, embeddings: Embeddings, inside: Uniform | DNS | MixGCF
 ) -> None:
     near = some_neighbours()
@@ -496,10 +496,10 @@ def test_smoothed_equals_the_slow_loop(
         lonely += partners[0] == positive
     ego = plain.ego if isinstance(plain, Vectors) else gather_rows(embeddings.items[0], plain.items)
     assert torch.equal(found.ego, ego)
-    assert found.counters == {"pairs smoothed": len(batch.rows), "positives without a neighbour": lonely}
+    assert found.counters == {"pairs mixed with a neighbour": len(batch.rows), "positives without a neighbour": lonely}
 
 
-def test_the_loss_reads_the_smoothed_positive_and_moves_its_neighbour(seen: Interactions, batch: Batch) -> None:
+def test_the_loss_reads_the_semantic_mixing_positive_and_moves_its_neighbour(seen: Interactions, batch: Batch) -> None:
     near = ItemNeighbours(((np.arange(12) + 6) % 12)[:, None], "half way round")
     sampler = SemanticMixing(sampler=Uniform(), alpha=0.3, neighbours=1).build(SamplerInputs(8, None, 0, near))
     model = LightGCNModel(seen, embedding_size=8, hops=0, seed=1)
@@ -519,7 +519,7 @@ def test_the_loss_reads_the_smoothed_positive_and_moves_its_neighbour(seen: Inte
 
 
 @pytest.mark.parametrize("inside", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
-def test_smoothed_without_alpha_is_the_sampler_inside_to_the_bit(
+def test_semantic_mixing_without_alpha_is_the_sampler_inside_to_the_bit(
     seen: Interactions, inside: Uniform | DNS | MixGCF
 ) -> None:
     tables = []
@@ -532,7 +532,7 @@ def test_smoothed_without_alpha_is_the_sampler_inside_to_the_bit(
     assert all(torch.equal(one, other) for one, other in zip(*tables, strict=True))
 
 
-def test_smoothed_says_what_it_lacks() -> None:
+def test_semantic_mixing_says_what_it_lacks() -> None:
     with pytest.raises(ConfigError, match=r"hardneg neighbours.*--negatives"):
         SemanticMixing().build(SamplerInputs(8, None, 0))
     with pytest.raises(ConfigError, match="found 4 neighbours an item, expected 10"):

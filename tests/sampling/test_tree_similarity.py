@@ -272,7 +272,7 @@ def test_views_without_trees_say_what_to_do(options: MultiView | DNS | AHNS) -> 
         options.build(NOTHING)
 
 
-def test_smoothed_hands_the_trees_to_the_sampler_inside(seen: Interactions, batch: Batch, trees: Trees) -> None:
+def test_semantic_mixing_hands_the_trees_to_the_sampler_inside(seen: Interactions, batch: Batch, trees: Trees) -> None:
     near, inside = at_random(12, 4, np.random.default_rng(8)), DNS(candidates=5, alpha_c=1.0)
     ingredients = SamplerInputs(8, None, 0, near, trees)
     embeddings, candidates = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)(), drawn(seen, batch, 5)

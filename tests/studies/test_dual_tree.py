@@ -115,14 +115,14 @@ def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folde
     assert folders.is_dir()
 
 
-def test_a_smoothed_row_looks_at_trees_by_the_sampler_inside(write_study: Write) -> None:
+def test_a_semantic_mixing_row_looks_at_trees_by_the_sampler_inside(write_study: Write) -> None:
     inside = {"kind": "dns", "candidates": 4, "alpha_s": 0.3}
-    row = {"sampler": {"kind": "smoothed", "sampler": inside}, "negatives": "n"}
+    row = {"sampler": {"kind": "semantic-mixing", "sampler": inside}, "negatives": "n"}
     given: dict[str, Any] = {"models": MF, "trees": TREES, "negatives": {"n": {"method": "neighbours", "by": "random"}}}
-    rows = {"uniform": ROWS["uniform"], "smoothed": row | {"trees": "own"}}
+    rows = {"uniform": ROWS["uniform"], "semantic-mixing": row | {"trees": "own"}}
     assert Study.read(write_study(**given, rows=rows)).cells[1].trees == "own"
-    with pytest.raises(ConfigError, match=r"1 problem.*rows\.smoothed: sampler 'smoothed' needs trees"):
-        Study.read(write_study(**given, rows=rows | {"smoothed": row}))
+    with pytest.raises(ConfigError, match=r"1 problem.*rows\.semantic-mixing: sampler 'semantic-mixing' needs trees"):
+        Study.read(write_study(**given, rows=rows | {"semantic-mixing": row}))
 
 
 def test_a_control_may_have_the_rate_of_another_threshold(write_study: Write, tmp_path: Path, folders: Path) -> None:

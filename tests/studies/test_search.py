@@ -304,9 +304,9 @@ def test_a_part_of_a_search_keeps_what_was_found_elsewhere(write_search: Write, 
 
 def test_trials_of_another_search_are_left_out_and_named(write_search: Write, tmp_path: Path) -> None:
     """Negatives that the file asks for otherwise now, and a space that it changed."""
-    sampler = {"kind": "smoothed", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
+    sampler = {"kind": "semantic-mixing", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
     rows = {name: {"sampler": {"kind": name}} for name in ("uniform", "dns")}
-    rows |= {"smoothed": {"sampler": sampler, "negatives": "n"}}
+    rows |= {"semantic-mixing": {"sampler": sampler, "negatives": "n"}}
     near = {"method": "neighbours", "by": "random", "k": 12}
     out, space = tmp_path / "out", {"fit.l2": {"low": 1e-5, "high": 1e-3}}
 
@@ -317,17 +317,17 @@ def test_trials_of_another_search_are_left_out_and_named(write_search: Write, tm
 
     first = Search.read(write_search(rows=rows, trials=2, space=space, negatives={"n": near}), out)
     assert [outcome.reason for outcome in first.run(0)] == [None] * 3
-    assert written(negatives={"n": near}) == (["uniform", "dns", "smoothed"], {}, set(rows))
-    assert set(read_best(out).best["store"]["MF"]["smoothed"].made_with) == {"neighbours"}
+    assert written(negatives={"n": near}) == (["uniform", "dns", "semantic-mixing"], {}, set(rows))
+    assert set(read_best(out).best["store"]["MF"]["semantic-mixing"].made_with) == {"neighbours"}
     other = {"negatives": {"n": near | {"seed": 7}}}
     found, left_out, tried = written(**other)
     assert (found, tried) == (["uniform", "dns"], {"uniform", "dns"})
-    assert "negatives 'n' stand as an earlier file asked" in left_out["store / MF / smoothed"]
+    assert "negatives 'n' stand as an earlier file asked" in left_out["store / MF / semantic-mixing"]
     result = CliRunner().invoke(app, ["search", str(tmp_path / "search.yaml"), "--out", str(out)])
     assert result.exit_code == 1, result.output
-    assert "store / MF / smoothed: negatives 'n' could not be made" in result.output
+    assert "store / MF / semantic-mixing: negatives 'n' could not be made" in result.output
     assert list(read_best(out).best["store"]["MF"]) == ["uniform", "dns"]
     moved = rows | {"dns": {"sampler": {"kind": "dns"}, "space": {"fit.l2": {"low": 0.1, "high": 1.0}}}}
     found, left_out, _ = written(rows=moved, negatives={"n": near})
-    assert found == ["uniform", "smoothed"]
+    assert found == ["uniform", "semantic-mixing"]
     assert "holds another search" in left_out["store / MF / dns"]

@@ -22,10 +22,10 @@ from .conftest import STUDY, Write
 
 MF = {"MF": STUDY["models"]["MF"]}
 NEAR: dict[str, Any] = {"method": "neighbours", "by": "random", "k": 12}
-SMOOTHED = {"kind": "smoothed", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
+SEMANTIC_MIXING = {"kind": "semantic-mixing", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
 ROWS: dict[str, Any] = {
     "uniform": STUDY["rows"]["uniform"],
-    "smoothed": {"sampler": SMOOTHED, "negatives": "n"},
+    "semantic-mixing": {"sampler": SEMANTIC_MIXING, "negatives": "n"},
 }
 
 
@@ -43,21 +43,21 @@ def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: W
     small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 3}
     out = tmp_path / "out"
     before = write_study(**small, negatives={"n": NEAR}).read_text()
-    assert rows_of(carried_out(tmp_path / "study.yaml", out)) == ["uniform", "smoothed"]
+    assert rows_of(carried_out(tmp_path / "study.yaml", out)) == ["uniform", "semantic-mixing"]
     file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
     collected = write_results(Study.read(file, out))
     assert rows_of(collected) == ["uniform"], "noticed by what is noted, before anything is run"
-    assert "negatives 'n' stand as an earlier file asked" in collected.failed["store / MF / smoothed, seed 0"]
+    assert "negatives 'n' stand as an earlier file asked" in collected.failed["store / MF / semantic-mixing, seed 0"]
     result = CliRunner().invoke(app, ["study", str(file), "--out", str(out)])
     assert result.exit_code == 1, result.output
-    assert "store / MF / smoothed, seed 2: negatives 'n' could not be made" in result.output
+    assert "store / MF / semantic-mixing, seed 2: negatives 'n' could not be made" in result.output
     assert "already holds something else" in result.output
     runs = pl.read_parquet(out / "runs.parquet")
     assert runs.filter(pl.col("status") == "done")["row"].unique().to_list() == ["uniform"]
-    assert "smoothed: 0 of 3 seeds finished; left out." in (out / "tables.md").read_text()
+    assert "semantic-mixing: 0 of 3 seeds finished; left out." in (out / "tables.md").read_text()
     file.write_text(before)
     again = write_results(Study.read(file, out))
-    assert (again.failed, rows_of(again)) == ({}, ["uniform", "smoothed"]), "the first file's own runs stand"
+    assert (again.failed, rows_of(again)) == ({}, ["uniform", "semantic-mixing"]), "the first file's own runs stand"
 
 
 def test_where_nothing_is_noted_that_is_said_and_a_reason_stays(write_study: Write, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_where_nothing_is_noted_that_is_said_and_a_reason_stays(write_study: Wri
     assert len(carried_out(file, out).failed) == 3, "a reason of this call wins over what stands"
     assert len(write_results(Study.read(file, out)).failed) == 3, "and stays"
     healed = carried_out(write_study(**small, negatives={"n": NEAR}), out)
-    assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "smoothed"])
+    assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "semantic-mixing"])
 
 
 def test_a_row_with_few_seeds_does_not_disappear_without_a_word(write_study: Write, tmp_path: Path) -> None:

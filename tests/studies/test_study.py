@@ -242,7 +242,7 @@ def test_a_part_leaves_the_tables_of_the_whole_alone(write_study: Write, folders
 def test_neighbours_are_shared_like_negatives(
     write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = {"kind": "smoothed", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
+    inside = {"kind": "semantic-mixing", "sampler": {"kind": "dns", "candidates": 4}, "neighbours": 3}
     rows = {"DNS": STUDY["rows"]["DNS"]} | {
         name: {"sampler": inside, "negatives": name} for name in ("text", "co-occurrence", "random")
     }
@@ -264,7 +264,7 @@ def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Writ
     rows = {
         "uniform": STUDY["rows"]["uniform"],
         "one": {"sampler": {"kind": "semantic"}, "negatives": "near"},
-        "two": {"sampler": {"kind": "smoothed"}, "negatives": "retrieved"},
+        "two": {"sampler": {"kind": "semantic-mixing"}, "negatives": "retrieved"},
     }
     negatives = {
         "near": {"method": "neighbours"},
@@ -274,7 +274,7 @@ def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Writ
     with pytest.raises(ConfigError) as caught:
         Study.read(write_study(rows=rows, negatives=negatives))
     assert "rows.one: sampler 'semantic' uses no neighbours" in str(caught.value)
-    assert "rows.two: sampler 'smoothed' needs neighbours" in str(caught.value)
+    assert "rows.two: sampler 'semantic-mixing' needs neighbours" in str(caught.value)
     assert "negatives.noise: like 'near' is neighbours" in str(caught.value)
 
 

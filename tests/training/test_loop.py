@@ -49,7 +49,7 @@ def made(seen: Interactions, name: str) -> tuple[nn.Module, NegativeSampler]:
     vectors = np.random.default_rng(5).normal(size=(len(seen), 5)).astype(np.float16)
     mined = MinedNegatives(np.full((len(seen), 1), -1), vectors, "made up")
     samplers = {"uniform": Uniform(), "dns": DNS(candidates=3), "mixgcf": MixGCF(candidates=3), "semantic": Semantic()}
-    samplers["smoothed"] = SemanticMixing(sampler=MixGCF(candidates=3), neighbours=4)
+    samplers["semantic-mixing"] = SemanticMixing(sampler=MixGCF(candidates=3), neighbours=4)
     near = at_random(seen.n_items, 4, np.random.default_rng(6))
     return LightGCNModel(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(SamplerInputs(8, mined, 3, near))
 
@@ -100,14 +100,14 @@ def test_one_step_equals_a_hand_written_one(seen: Interactions, choose: str) -> 
         np.testing.assert_allclose(state(fitted)[name], (leaf - step).detach(), atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["uniform", "dns", "mixgcf", "semantic", "smoothed"])
+@pytest.mark.parametrize("name", ["uniform", "dns", "mixgcf", "semantic", "semantic-mixing"])
 def test_same_seed_same_bits_other_seed_others(seen: Interactions, name: str) -> None:
     one, two = train(seen, name), train(seen, name)
     assert same(one, two)
     assert not same(one, train(seen, name, CONFIG.model_copy(update={"seed": 4})))
 
 
-@pytest.mark.parametrize("name", ["uniform", "mixgcf", "semantic", "smoothed"])
+@pytest.mark.parametrize("name", ["uniform", "mixgcf", "semantic", "semantic-mixing"])
 def test_interrupted_anywhere_and_resumed_is_the_unbroken_run(seen: Interactions, name: str, tmp_path: Path) -> None:
     whole = train(seen, name)
     for stop_at in (0, 3, 5, 7):

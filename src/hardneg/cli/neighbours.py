@@ -24,10 +24,10 @@ def neighbours(
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Find a few neighbours of every item, for the sampler `smoothed`.
+    """Find a few neighbours of every item, for the sampler `semantic-mixing`.
 
     Example: `hardneg neighbours data/shop-split --by text --out out/neighbours`, and then
-    `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set alpha=0.4`
+    `hardneg train data/shop-split --sampler semantic-mixing --negatives out/neighbours --set alpha=0.4`
     """
     from hardneg import pipeline
     from hardneg.artifacts import read_manifest

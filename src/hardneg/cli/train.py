@@ -22,12 +22,12 @@ def train(
     sampler: Annotated[
         str,
         typer.Option(
-            help="uniform, dns, ahns, mixgcf, multi-view, semantic, smoothed, or a plug-in: its entry point or module:Class."
+            help="uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-mixing, or a plug-in: its entry point or module:Class."
         ),
     ] = "uniform",
     out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER[-USE]-seedN].")] = None,
     negatives: Annotated[
-        Path | None, typer.Option(help="For semantic a negatives folder, for smoothed a neighbours folder.")
+        Path | None, typer.Option(help="For semantic a negatives folder, for semantic-mixing a neighbours folder.")
     ] = None,
     suspects: Annotated[Path | None, typer.Option(help="Suspects folder; say what for with --use-suspects.")] = None,
     use_suspects: Annotated[
@@ -78,7 +78,7 @@ def train(
 
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set alpha=0.2`
 
-    `hardneg train data/shop-split --sampler smoothed --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
+    `hardneg train data/shop-split --sampler semantic-mixing --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
 
     `hardneg train data/shop-split --suspects out/suspects --use-suspects both --suspects-set weight=0.5`
     """

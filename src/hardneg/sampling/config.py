@@ -22,7 +22,7 @@ SAMPLERS = Registry(
         "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
         "multi-view": "hardneg.sampling.multi_view:MultiView",
         "semantic": "hardneg.sampling.semantic:Semantic",
-        "smoothed": "hardneg.sampling.semantic_mixing:SemanticMixing",
+        "semantic-mixing": "hardneg.sampling.semantic_mixing:SemanticMixing",
     },
 )
 

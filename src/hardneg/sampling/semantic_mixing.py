@@ -25,13 +25,13 @@ from hardneg.sampling.uniform import Uniform
 from hardneg.types import Batch, Embeddings, Floats, HopsRead, Negatives, Vectors
 
 PARTNER = "neighbour"
-"""The part of a smoothed negative that is a neighbour. Nobody looks whether the user has it."""
+"""Name of the neighbour among the parts of a mixed negative. The user may have interacted with that neighbour."""
 
 
 class SemanticMixing(SamplerConfig):
     """A sampler, and how far both sides lean towards their neighbours."""
 
-    kind: Literal["smoothed"] = "smoothed"
+    kind: Literal["semantic-mixing"] = "semantic-mixing"
     sampler: Annotated[Uniform | DNS | MixGCF, Field(discriminator="kind")] = MixGCF()
     """What chooses the negatives; it knows nothing of the smoothing."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -43,7 +43,7 @@ class SemanticMixing(SamplerConfig):
         """Build the sampler inside, and take the neighbours at hand."""
         if inputs.neighbours is None:
             raise ConfigError(
-                "sampler 'smoothed' found no neighbours; find them with `hardneg neighbours` and pass --negatives"
+                "sampler 'semantic-mixing' found no neighbours; find them with `hardneg neighbours` and pass --negatives"
             )
         return SemanticMixingSampler(self, self.sampler.build(inputs), inputs.neighbours.nearest(self.neighbours))
 
@@ -99,7 +99,7 @@ class SemanticMixingSampler:
             parts=(*found.parts, PARTNER),
             counters={
                 **found.counters,
-                "pairs smoothed": len(partners),
+                "pairs mixed with a neighbour": len(partners),
                 "positives without a neighbour": float((partners == batch.positives).sum()),
             },
         )

@@ -59,7 +59,7 @@ class TreeWeights(SamplerConfig):
 
 
 def tree_weights(sampler: object) -> TreeWeights | None:
-    """The sampler that may look at trees: this one, or the one inside (smoothed); None where neither may."""
+    """The sampler that may look at trees: this one, or the one inside (semantic-mixing); None where neither may."""
     inner = getattr(sampler, "sampler", sampler)
     return inner if isinstance(inner, TreeWeights) else None
 

@@ -98,7 +98,7 @@ LikeSpec = RandomSpec | ShuffledSpec
 
 
 class NeighboursSpec(Config):
-    """Neighbours of items by `hardneg neighbours`, for the sampler "smoothed"."""
+    """Neighbours of items by `hardneg neighbours`, for the sampler "semantic-mixing"."""
 
     method: Literal["neighbours"]
     by: NeighbourSource = "text"

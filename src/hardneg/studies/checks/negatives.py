@@ -83,11 +83,11 @@ def _reads_texts(spec: NegativesSpec | None) -> bool:
 
 
 def _of_kind(name: str, row: RowSpec, spec: NegativesSpec | None) -> list[str]:
-    """The sampler "smoothed" needs neighbours of items, others negatives; what given folders hold shows when read."""
+    """The sampler "semantic-mixing" needs neighbours of items, others negatives; what given folders hold shows when read."""
     if spec is None or isinstance(spec, GivenSpec):
         return []
     if isinstance(row.sampler, SemanticMixing) and not isinstance(spec, NeighboursSpec):
-        return [f"rows.{name}: sampler 'smoothed' needs neighbours; name some of `method: neighbours`"]
+        return [f"rows.{name}: sampler 'semantic-mixing' needs neighbours; name some of `method: neighbours`"]
     if isinstance(spec, NeighboursSpec) and not isinstance(row.sampler, SemanticMixing):
         return [f"rows.{name}: sampler {row.sampler.kind!r} uses no neighbours; name negatives of another method"]
     return []
