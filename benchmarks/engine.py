@@ -32,7 +32,7 @@ from tests.llm.engine.clients import Official, bare, parse  # noqa: E402
 from tests.llm.engine.faulty_server import Behaviour, FaultyServer  # noqa: E402
 
 from hardneg.llm.engine.config import EngineConfig  # noqa: E402
-from hardneg.llm.engine.scheduler import ask  # noqa: E402
+from hardneg.llm.engine.scheduler import run_tasks  # noqa: E402
 from hardneg.llm.engine.store import ReplyStore  # noqa: E402
 from hardneg.llm.engine.usage_stats import UsageStats  # noqa: E402
 from hardneg.llm.protocol import Message, Request  # noqa: E402
@@ -68,7 +68,7 @@ def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
         sys.stderr.write(f"\r{tally}   ")
 
     with ReplyStore(folder / "replies.sqlite") as store:
-        for answer in ask(tasks(rows), Official(url), store, CONFIG, total=rows, watch=watch):
+        for answer in run_tasks(tasks(rows), Official(url), store, CONFIG, total=rows, watch=watch):
             rows_seen[answer.row] += 1
             reasons[answer.reason.partition(":")[0]] += bool(answer.reason)
     tally = seen[0]
@@ -79,7 +79,7 @@ def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
         "missing": rows - len(rows_seen),
         "calls": tally.calls,
         "retries": tally.retries,
-        "re_asks": tally.re_asks,
+        "repairs": tally.repairs,
         "seconds": tally.seconds,
         "cpu": time.process_time(),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -91,7 +91,7 @@ def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
 def cost_of_engine(url: str, rows: int, first: int, store: ReplyStore) -> float:
     """CPU milliseconds a request."""
     start = time.process_time()
-    answers = list(ask(tasks(rows, first), Official(url), store, PATIENT))
+    answers = list(run_tasks(tasks(rows, first), Official(url), store, PATIENT))
     taken = time.process_time() - start
     assert sum(answer.value is not None for answer in answers) == rows
     return taken / rows * 1e3
@@ -165,7 +165,7 @@ def endurance(rows: int, folder: Path) -> list[str]:
         ("rows missing", "missing"),
         ("calls", "calls"),
         ("of them repeated", "retries"),
-        ("asked again after a bad reply", "re_asks"),
+        ("asked again after a bad reply", "repairs"),
         ("seconds", "seconds"),
         ("seconds of the client's CPU", "cpu"),
         ("peak memory of the client, MiB", "peak"),

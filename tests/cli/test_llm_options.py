@@ -23,4 +23,4 @@ def test_limits_and_budget_of_the_language_model_do_not_bind_an_encoder_in_this_
         first, second = encoder.encode(texts), encoder_of("minilm", "cpu", session).encode(texts)
     assert len(np.unique(first, axis=0)) == len(texts)
     np.testing.assert_array_equal(first, second)
-    assert session.whole.calls == 0
+    assert session.usage.calls == 0

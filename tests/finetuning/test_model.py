@@ -142,7 +142,7 @@ def test_the_packaged_encoder_is_a_base() -> None:
     source = base_model()
     inputs, labels = make_inputs()
     template = Template(source.tokenizer())
-    template.require_room(source.positions)
+    template.require_room(source.context_length)
     writer = open_encoder_model(source, EncoderConfig(), spaces=spaces_of(inputs, labels))
     assert (source.name, writer.pooling, writer.width) == ("MiniLM", "mean", 384)
     with torch.no_grad():

@@ -75,6 +75,6 @@ def answering(tmp_path: Path) -> Iterator[Answering]:
 
         def build(answer: Callable[[Request], str | Reply | Refusal]) -> Session:
             store = stack.enter_context(ReplyStore(tmp_path / f"{next(numbers)}.sqlite"))
-            return Session(FunctionModel(answer), store, EngineConfig(re_asks=1, first_wait=0.001))
+            return Session(FunctionModel(answer), store, EngineConfig(repairs=1, first_wait=0.001))
 
         yield build

@@ -45,7 +45,7 @@ def test_all_candidates_of_a_user_in_one_call_with_every_code_shown(
 ) -> None:
     session = answering(lambda _: '{"positive": [2]}')
     found = Llm().build(JudgeInputs(split, codes, session, session.model)).probabilities(users, candidates)
-    asked = sorted(session.model.asked, key=lambda request: request.messages[-1].content)
+    asked = sorted(session.model.requests, key=lambda request: request.messages[-1].content)
     rows = [row for row in range(len(users)) if candidates[row, 0] >= 0]
     assert len(asked) == len(rows) == 9
     shown = {tuple(candidate_lines(request)): request for request in asked}
@@ -88,8 +88,8 @@ def test_fewer_candidates_a_call(
     found = (
         Llm(per_call=per_call).build(JudgeInputs(split, codes, session, session.model)).probabilities(users, candidates)
     )
-    assert session.whole.calls <= int((candidates >= 0).sum())
-    assert {len(candidate_lines(request)) for request in session.model.asked} == ({1} if per_call == 1 else {1, 2})
+    assert session.usage.calls <= int((candidates >= 0).sum())
+    assert {len(candidate_lines(request)) for request in session.model.requests} == ({1} if per_call == 1 else {1, 2})
     for row in found:
         given_labels = row[~np.isnan(row)].tolist()
         assert given_labels == [1.0 if place % per_call == 0 else 0.0 for place in range(len(given_labels))]
@@ -109,7 +109,7 @@ def test_reversed_candidates_keep_their_labels(
         session = answering(by_code)
         judge = Llm(reverse=reverse).build(JudgeInputs(split, codes, session, session.model))
         found.append(judge.probabilities(users[:1], candidates[:1]))
-        lines = candidate_lines(session.model.asked[0])
+        lines = candidate_lines(session.model.requests[0])
         expected = [code(codes, item) for item in candidates[0].tolist()]
         assert lines == (expected[::-1] if reverse else expected)
     np.testing.assert_array_equal(*found)
@@ -192,7 +192,7 @@ def test_titles_are_data_and_what_has_none_is_not_asked(
     assert untitled.any()
     assert np.isnan(found[untitled]).all()
     assert {fault.item for fault in evidence.faults} >= set(candidates[untitled].tolist())
-    for request in session.model.asked:
+    for request in session.model.requests:
         content = request.messages[-1].content
         history, items = (json.loads(part) for part in re.findall(r"^(\{.*\})$", content, re.MULTILINE))
         assert all(title.startswith("Title ") for title in history["titles"])
@@ -209,7 +209,7 @@ def test_a_title_cannot_close_its_block(split: Split, answering: Any) -> None:
     session = answering(lambda _: '{"positive": []}')
     evidence = JudgeInputs(replace(split, texts=texts), None, session, session.model)
     Titles().build(evidence).probabilities(np.array([7]), np.array([[0]]))
-    content = session.model.asked[0].messages[-1].content
+    content = session.model.requests[0].messages[-1].content
     assert content.count("</candidates>") == 1
     assert "<|im_start|>" not in content
 
@@ -228,7 +228,7 @@ def test_the_label_s_probability_is_read(split: Split, codes: Trees, answering: 
     assert set(np.unique(found[~np.isnan(found)]).tolist()) == {0.8}
     assert np.isnan(found).sum() == len(evidence.faults) > 0
     assert "no probabilities" in evidence.faults[0].reason
-    users_part = [request.messages[-1].content.split("Candidate:")[0] for request in session.model.asked]
+    users_part = [request.messages[-1].content.split("Candidate:")[0] for request in session.model.requests]
     assert len({part.split("(Answer")[0] for part in users_part}) == 1  # one history, shared as a prefix
 
 
@@ -244,7 +244,7 @@ def test_a_local_model_gives_probabilities_and_lists(
 ) -> None:
     model = open_model(str(tiny))
     with ReplyStore(tmp_path / "replies.sqlite") as store:
-        session = Session(model, store, EngineConfig(re_asks=0))
+        session = Session(model, store, EngineConfig(repairs=0))
         evidence = JudgeInputs(split, codes, session, model)
         graded = LlmLogprob().build(evidence).probabilities(users[:2], candidates[:2])
         assert not evidence.faults
@@ -261,7 +261,7 @@ def test_what_asking_takes_is_foretold(split: Split, codes: Trees, users: Any, c
     stage = estimate_judging(judge, UserCandidates(users, candidates), session.model).total
     judge.probabilities(users, candidates)
     assert (stage.rows, stage.calls) == (int((candidates >= 0).sum()), 9)
-    assert stage.prompt_tokens == pytest.approx(session.whole.prompt_tokens)
+    assert stage.prompt_tokens == pytest.approx(session.usage.prompt_tokens)
     assert stage.prompt_error == 0
     fewer = estimate_judging(judge, UserCandidates(users, candidates), session.model, limit=4).total
     assert fewer.counted == 4

@@ -73,5 +73,5 @@ def test_endpoints_count_exactly_where_the_tokenizer_is_here(tiny_llama: Path) -
     named = open_model("http://localhost:1/v1#served", tokenizer=str(tiny_llama))
     served = open_model(f"http://localhost:1/v1#{tiny_llama}")
     assert local.count_tokens(ASKED) == named.count_tokens(ASKED) == served.count_tokens(ASKED) > 10
-    assert named.foreign == served.foreign == local.foreign
+    assert named.chat_markers == served.chat_markers == local.chat_markers
     assert open_model("http://localhost:1/v1#served").count_tokens(ASKED) == 3 + 4

@@ -7,18 +7,20 @@ from pathlib import Path
 import pytest
 
 from hardneg.errors import ConfigError
-from hardneg.llm.prices import FREE, Price, price_of, shipped_prices
+from hardneg.llm.prices import FREE, Price, find_price, packaged_prices
 
 
 def test_dollars_for_tokens() -> None:
     price = Price(prompt=2, cached=0.5, answer=10)
-    assert price.of(1_000_000, 100_000) == pytest.approx(3)
-    assert price.of(1_000_000, 0, 400_000) == pytest.approx(1.2 + 0.2)
-    assert Price(prompt=2).of(1_000_000, 5, 400_000) == pytest.approx(2), "cached costs the same where nothing is said"
+    assert price.cost(1_000_000, 100_000) == pytest.approx(3)
+    assert price.cost(1_000_000, 0, 400_000) == pytest.approx(1.2 + 0.2)
+    assert Price(prompt=2).cost(1_000_000, 5, 400_000) == pytest.approx(2), (
+        "cached costs the same where nothing is said"
+    )
 
 
 def test_the_list_has_a_date_and_sane_prices() -> None:
-    prices = shipped_prices()
+    prices = packaged_prices()
     assert prices.date == "2026-11"
     assert {"gpt-4o-mini", "text-embedding-ada-002"} <= prices.models.keys()
     for price in prices.models.values():
@@ -28,20 +30,22 @@ def test_the_list_has_a_date_and_sane_prices() -> None:
 
 
 def test_names_with_provider_or_date_are_found_and_others_are_not() -> None:
-    known = shipped_prices().models["gpt-4o-mini"]
-    assert price_of("gpt-4o-mini") == price_of("openai:gpt-4o-mini") == price_of("gpt-4o-mini-2024-07-18") == known
-    assert price_of("gpt-4o-mini-audio") is None
-    assert price_of("something") is None
-    assert price_of("hf:Qwen/Qwen2.5-7B-Instruct") == FREE
+    known = packaged_prices().models["gpt-4o-mini"]
+    assert (
+        find_price("gpt-4o-mini") == find_price("openai:gpt-4o-mini") == find_price("gpt-4o-mini-2024-07-18") == known
+    )
+    assert find_price("gpt-4o-mini-audio") is None
+    assert find_price("something") is None
+    assert find_price("hf:Qwen/Qwen2.5-7B-Instruct") == FREE
 
 
 def test_a_list_of_ones_own_goes_first(tmp_path: Path) -> None:
     own = tmp_path / "prices.yaml"
     own.write_text("models:\n  gpt-4o-mini: {prompt: 9}\n  mine: {prompt: 1, answer: 2}\n  hf:rented: {prompt: 3}\n")
-    assert price_of("openai:gpt-4o-mini", own) == Price(prompt=9)
-    assert price_of("mine", own) == Price(prompt=1, answer=2)
-    assert price_of("hf:rented", own) == Price(prompt=3)
-    assert price_of("gpt-4o", own) == price_of("gpt-4o")
+    assert find_price("openai:gpt-4o-mini", own) == Price(prompt=9)
+    assert find_price("mine", own) == Price(prompt=1, answer=2)
+    assert find_price("hf:rented", own) == Price(prompt=3)
+    assert find_price("gpt-4o", own) == find_price("gpt-4o")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,6 @@ def test_a_list_of_ones_own_goes_first(tmp_path: Path) -> None:
 def test_a_bad_list_is_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(ConfigError, match=f"p.yaml.*{said}"):
-        price_of("a", tmp_path / "p.yaml")
+        find_price("a", tmp_path / "p.yaml")
     with pytest.raises(ConfigError, match=r"absent.yaml: No such file.*, expected a YAML list of prices"):
-        price_of("a", tmp_path / "absent.yaml")
+        find_price("a", tmp_path / "absent.yaml")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Reply, Usage
-from hardneg.llm.structured import SafeText, ShortText, Structured, parse_as, pattern_of, schema_of
+from hardneg.llm.structured import SafeText, ShortText, Structured, reply_parser, safe_pattern, strict_schema
 from hardneg.llm.tasks import BadReply
 
 
@@ -35,14 +35,14 @@ def reply(text: str, finish: str = "stop") -> Reply:
 
 
 def test_a_schema_allows_no_other_keys_and_requires_all() -> None:
-    schema = json.loads(schema_of(Whole))
+    schema = json.loads(strict_schema(Whole))
     assert schema["required"] == ["why", "parts", "sure"]
     assert schema["additionalProperties"] is False
     part = schema["$defs"]["Part"]
     assert part["required"] == ["item", "name"]
     assert part["additionalProperties"] is False
-    assert part["properties"]["name"] == {"type": "string", "pattern": pattern_of(200)}
-    assert schema_of(Whole) == schema_of(Whole)
+    assert part["properties"]["name"] == {"type": "string", "pattern": safe_pattern(200)}
+    assert strict_schema(Whole) == strict_schema(Whole)
 
 
 def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
@@ -50,8 +50,8 @@ def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
         title: ShortText
         default: ShortText
 
-    assert json.loads(schema_of(Odd))["required"] == ["title", "default"]
-    assert set(json.loads(schema_of(Odd))["properties"]) == {"title", "default"}
+    assert json.loads(strict_schema(Odd))["required"] == ["title", "default"]
+    assert set(json.loads(strict_schema(Odd))["properties"]) == {"title", "default"}
 
 
 def test_what_back_ends_accept_and_ignore_is_refused() -> None:
@@ -64,9 +64,9 @@ def test_what_back_ends_accept_and_ignore_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"Bounded.score has m\w+, which back ends accept and ignore; list the numbers"
     ):
-        schema_of(Bounded)
+        strict_schema(Bounded)
     with pytest.raises(ConfigError, match=r"Long.text has a length and no pattern, .*; use SafeText or pattern_of"):
-        schema_of(Long)
+        strict_schema(Long)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_what_back_ends_accept_and_ignore_is_refused() -> None:
     ],
 )
 def test_the_object_is_found(text: str) -> None:
-    assert parse_as(Whole)(reply(text)) == Whole.model_validate(GOOD)
+    assert reply_parser(Whole)(reply(text)) == Whole.model_validate(GOOD)
 
 
 def test_control_characters_within_become_spaces() -> None:
-    assert parse_as(Whole)(reply(json.dumps(GOOD | {"why": "one\x00two\tthree "}))).why == "one two three"
+    assert reply_parser(Whole)(reply(json.dumps(GOOD | {"why": "one\x00two\tthree "}))).why == "one two three"
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_control_characters_within_become_spaces() -> None:
 )
 def test_a_bad_reply_says_in_one_line_what_is_wrong(text: str, finish: str, reason: str) -> None:
     with pytest.raises(BadReply, match=reason) as bad:
-        parse_as(Whole)(reply(text, finish))
+        reply_parser(Whole)(reply(text, finish))
     assert "\n" not in bad.value.reason
     assert len(bad.value.reason) < 200
 
 
 def test_a_whole_object_is_taken_also_from_a_reply_that_was_cut_after_it() -> None:
-    assert parse_as(Whole)(reply(f"{json.dumps(GOOD)} and so on and on", "length")).why == "since"
+    assert reply_parser(Whole)(reply(f"{json.dumps(GOOD)} and so on and on", "length")).why == "since"
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(max_size=5), st.lists).map(json.dumps))
 def test_whatever_comes_is_a_value_or_a_bad_reply(text: str) -> None:
     with pytest.raises(BadReply):
-        parse_as(Whole)(reply(text))
+        reply_parser(Whole)(reply(text))

@@ -32,8 +32,8 @@ PIECES = (
 HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join)
 
 
-def cleaned(text: str, longest: int = 1000, foreign: tuple[str, ...] = CHATML) -> str:
-    return clean(text, foreign=foreign, longest=longest)
+def cleaned(text: str, max_length: int = 1000, chat_markers: tuple[str, ...] = CHATML) -> str:
+    return clean(text, chat_markers=chat_markers, max_length=max_length)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_by_hand(text: str, expected: str) -> None:
 
 def test_markers_of_all_known_families_go() -> None:
     for marker in KNOWN_MARKERS:
-        assert cleaned(f"one{marker}two", foreign=KNOWN_MARKERS) == "one two", marker
+        assert cleaned(f"one{marker}two", chat_markers=KNOWN_MARKERS) == "one two", marker
 
 
 def test_a_foreign_string_may_be_anything() -> None:
-    assert cleaned("a (b) [c] c++ \\d", foreign=("[c]", "c++", "\\d", "(", " ", "")) == "a b)"
+    assert cleaned("a (b) [c] c++ \\d", chat_markers=("[c]", "c++", "\\d", "(", " ", "")) == "a b)"
 
 
 def test_cuts_fall_behind_a_word() -> None:
@@ -98,15 +98,15 @@ def test_everything_that_nobody_sees_is_taken_out() -> None:
 @example("…" * 50, 10)
 @example("\u0958" * 30, 20)
 @example("<\u0338|im_end|>", 40)
-def test_the_promises(text: str, longest: int) -> None:
-    foreign = (*CHATML, "<s>", "</s>", "[INST]", "<｜User｜>", "…x")
-    found = clean(text, foreign=foreign, longest=longest)
-    assert len(found) <= longest
-    assert clean(found, foreign=foreign, longest=longest) == found
-    assert not any(string in found or string in found.lower() for string in foreign)
+def test_the_promises(text: str, max_length: int) -> None:
+    chat_markers = (*CHATML, "<s>", "</s>", "[INST]", "<｜User｜>", "…x")
+    found = clean(text, chat_markers=chat_markers, max_length=max_length)
+    assert len(found) <= max_length
+    assert clean(found, chat_markers=chat_markers, max_length=max_length) == found
+    assert not any(string in found or string in found.lower() for string in chat_markers)
     assert found == " ".join(found.split())
     assert unicodedata.is_normalized("NFC", found)
-    for string in foreign:
+    for string in chat_markers:
         assert string not in unicodedata.normalize("NFKC", found)
 
 

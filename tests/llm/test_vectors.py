@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hardneg.llm.vectors import packed, request_for, text_of, unpacked
+from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_what_is_packed_comes_out_as_it_was(vector: np.ndarray) -> None:
-    found = unpacked(packed(vector))
+    found = unpack_vector(pack_vector(vector))
     assert found.dtype == np.float32
     assert (found == vector).all()
 
@@ -21,16 +21,16 @@ def test_what_is_packed_comes_out_as_it_was(vector: np.ndarray) -> None:
 @pytest.mark.parametrize("vector", [[], [[1.0]], [np.nan], [np.inf], [1e39]])
 def test_what_is_no_vector_is_not_packed(vector: list[float]) -> None:
     with pytest.raises(ValueError, match="no vector"):
-        packed(np.array(vector))
+        pack_vector(np.array(vector))
 
 
 @pytest.mark.parametrize("text", ["", "hello!", "AAA", "AAAA", "AAAAAAA="])
 def test_what_is_no_vector_is_not_unpacked(text: str) -> None:
     with pytest.raises(ValueError, match=r"base64|bytes"):
-        unpacked(text)
+        unpack_vector(text)
 
 
 def test_a_text_goes_as_it_is() -> None:
-    asked = request_for("a tent")
-    assert text_of(asked) == "a tent"
+    asked = embedding_request("a tent")
+    assert embedded_text(asked) == "a tent"
     assert asked.max_tokens == 0

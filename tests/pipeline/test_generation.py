@@ -77,7 +77,7 @@ def test_profiles_land_in_a_folder_with_their_price(folders: Path, written: Path
     assert set(items["source"]) == {"rules"}
     assert items["profile"].str.len_chars().min() > 0
     costs = json.loads((written / "costs.json").read_text())
-    assert costs["llm_calls"] == data.train.n_items + data.train.n_users == len(session.model.asked)
+    assert costs["llm_calls"] == data.train.n_items + data.train.n_users == len(session.model.requests)
     money = (costs["llm_prompt_tokens"] + 2 * costs["llm_answer_tokens"]) / 1e6
     assert costs["money"] == pytest.approx(money)
     assert costs["needed"] == {
@@ -91,9 +91,9 @@ def test_profiles_land_in_a_folder_with_their_price(folders: Path, written: Path
 def test_made_again_elsewhere_it_asks_nothing_and_is_the_same(
     folders: Path, written: Path, session: Session, tmp_path: Path
 ) -> None:
-    before = len(session.model.asked)
+    before = len(session.model.requests)
     pipeline.generate_profiles_folder(folders / "split", tmp_path / "again", session)
-    assert len(session.model.asked) == before
+    assert len(session.model.requests) == before
     assert artifacts.content_hashes(tmp_path / "again") == artifacts.content_hashes(written)
 
 
@@ -143,25 +143,25 @@ def test_the_budget_is_for_items_and_users_together(folders: Path, tmp_path: Pat
         poor = Session(session.model, store, EngineConfig(budget_calls=most), PRICE)
         with pytest.raises(BudgetReached, match="of 5 calls"):
             pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", poor)
-        assert poor.whole.calls == most == len(poor.model.asked)
+        assert poor.usage.calls == most == len(poor.model.requests)
         assert not (tmp_path / "profiles").exists()
         rich = Session(session.model, store, price=PRICE)
         pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", rich)
-        assert rich.whole.calls == data.train.n_users - 5
+        assert rich.usage.calls == data.train.n_users - 5
 
 
 def test_a_sampled_estimate_costs_nothing_twice(folders: Path, tmp_path: Path, session: Session) -> None:
     data = splits.read_split(folders / "split")
     config = EstimateConfig(sample=40)
     foretold = pipeline.estimate(folders / "split", session, config, mining=SemanticMining())
-    asked = len(session.model.asked)
+    asked = len(session.model.requests)
     assert asked == foretold.sampled > 80
     pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", session, estimate=foretold)
     options = SemanticMining()
     pipeline.generate_negatives_folder(
         folders / "split", tmp_path / "profiles", tmp_path / "named", session, Letters(), options, estimate=foretold
     )
-    questions = [request.canonical for request in session.model.asked]
+    questions = [request.canonical for request in session.model.requests]
     assert len(set(questions)) == len(questions) > len(data.train)  # equal rows share a question
     off = json.loads((tmp_path / "named" / "costs.json").read_text())["estimate"]["total"]["tokens off"]
     assert abs(off) < 0.05

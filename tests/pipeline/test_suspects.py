@@ -134,13 +134,13 @@ def test_what_judging_will_take_is_told_without_asking(folders: Path, run: Path,
     with ReplyStore(tmp_path / "replies.sqlite") as store:
         session = Session(model, store)
         found = pipeline.estimate_suspects(folders / "split", SuspectInputs(run, trees, session), options)
-        assert session.whole.calls == 0
+        assert session.usage.calls == 0
         with pytest.raises(ConfigError, match="asks no language model"):
             pipeline.estimate_suspects(folders / "split", SuspectInputs(run, trees, session), mining())
         pipeline.identify_suspects(
             folders / "split", tmp_path / "out", SuspectInputs(run, trees, session, said.append), options
         )
-        assert session.whole.calls == found.total.calls
+        assert session.usage.calls == found.total.calls
     assert said == [found]
 
 

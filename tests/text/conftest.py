@@ -20,7 +20,7 @@ from hardneg.llm.tasks import BadReply, Task, TaskAnswer
 
 
 class Rules:
-    """An asker: a FunctionModel and no engine. `model.asked` keeps the requests; again: how often a bad reply is re-asked."""
+    """An asker: a FunctionModel and no engine. `model.requests` keeps the requests; again: how often a bad reply is re-asked."""
 
     def __init__(self, answer: Callable[[Request], Any], *, again: int = 0) -> None:
         self.model, self.again = FunctionModel(answer, name="rules"), again

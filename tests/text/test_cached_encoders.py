@@ -14,7 +14,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
-from hardneg.llm.vectors import packed, text_of
+from hardneg.llm.vectors import embedded_text, pack_vector
 from hardneg.text import SentenceEncoder, sentence_encoder
 from hardneg.text.cached_encoders import CachedEncoder, EncoderExecutor, SentenceModel, Vector, open_encoder
 
@@ -49,12 +49,12 @@ def asking(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecutor]:
 
 def lengths(request: Request) -> Reply | Refusal:
     """Length and vowels of a text; an odd one out for every kind of trouble."""
-    text = text_of(request)
+    text = embedded_text(request)
     if text == "refused":
         return Refusal("400 too long")
-    odd = {"zero": packed(np.zeros(2)), "wide": packed(np.ones(3)), "junk": "junk!"}
+    odd = {"zero": pack_vector(np.zeros(2)), "wide": pack_vector(np.ones(3)), "junk": "junk!"}
     vector = np.array([len(text), sum(map(text.count, "aeiou"))], np.float32)
-    return Reply(odd.get(text) or packed(vector), Usage(1, 0))
+    return Reply(odd.get(text) or pack_vector(vector), Usage(1, 0))
 
 
 def made(store: dict[str, Reply] | None = None) -> tuple[CachedEncoder, FunctionModel]:
@@ -66,7 +66,7 @@ def test_each_distinct_text_is_asked_once_and_blank_ones_never() -> None:
     made_encoder, model = made()
     vectors = made_encoder.encode(["kettle", "", "tent", "kettle", "  ", "tent"])
     assert (vectors.shape, vectors.dtype) == ((6, 2), np.float32)
-    assert sorted(map(text_of, model.asked)) == ["kettle", "tent"]
+    assert sorted(map(embedded_text, model.requests)) == ["kettle", "tent"]
     assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False, False, True, False]
     np.testing.assert_allclose(vectors[[0, 3]], [np.array([6, 2]) / np.sqrt(40)] * 2, rtol=1e-6)
     assert made_encoder.row_report == ()
@@ -77,7 +77,7 @@ def test_a_second_run_on_the_same_store_asks_nothing() -> None:
     first = made(store)[0].encode(["kettle", "tent"])
     again, model = made(store)
     assert (again.encode(["tent", "kettle"]) == first[::-1]).all()
-    assert not model.asked
+    assert not model.requests
 
 
 def test_texts_without_a_vector_are_nan_and_named() -> None:

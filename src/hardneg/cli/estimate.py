@@ -87,7 +87,7 @@ def estimate(
         )
         rate = Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
         rows = found.table(asking.price, rate if calls_per_minute or tokens_per_minute else None)
-        paid, model, priced = asking.whole, asking.model.name, asking.price is not None
+        paid, model, priced = asking.usage, asking.model.name, asking.price is not None
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, json.dumps(asdict(found), indent=2).encode() + b"\n")
@@ -120,7 +120,7 @@ def _with_error(tokens: float, error: float | None) -> str:
 
 
 def _notes(sampled: int, paid: int, *, priced: bool, model: str) -> str:
-    from hardneg.llm.prices import shipped_prices
+    from hardneg.llm.prices import packaged_prices
 
     lines = []
     if sampled:
@@ -128,7 +128,7 @@ def _notes(sampled: int, paid: int, *, priced: bool, model: str) -> str:
     else:
         lines.append("Nothing was sent: the length of answers is assumed. --sample 30 measures it.")
     if priced:
-        lines.append(f"Money: list prices of {shipped_prices().date}, nothing cached; --prices FILE goes before them.")
+        lines.append(f"Money: list prices of {packaged_prices().date}, nothing cached; --prices FILE goes before them.")
     else:
         lines.append(f"No price of {model} is known; --prices FILE gives one.")
     return "\n".join(lines)

@@ -33,7 +33,7 @@ EngineOption = Annotated[
     list[str] | None,
     typer.Option(
         "--engine",
-        help="NAME=VALUE for concurrency, requests_per_minute, tokens_per_minute, timeout, retries, re_asks, "
+        help="NAME=VALUE for concurrency, requests_per_minute, tokens_per_minute, timeout, retries, repairs, "
         "budget_calls, budget_tokens, budget_money, retry_failed.",
     ),
 ]
@@ -73,7 +73,7 @@ def session(
     model = open_model(llm, device=device, key_variable=key_variable)
     store.parent.mkdir(parents=True, exist_ok=True)
     with ReplyStore(store) as kept:
-        yield Session(model, kept, config, _price(llm, prices), watch=bar.asking, doing=doing)
+        yield Session(model, kept, config, _price(llm, prices), watch=bar.asking, activity=doing)
 
 
 def encoder_of(name: str, device: str, asking: Session | None, prices: Path | None = None) -> TextEncoder:
@@ -94,16 +94,16 @@ def encoder_of(name: str, device: str, asking: Session | None, prices: Path | No
     return open_encoder(
         name,
         device=device,
-        asking=lambda model: replace(asking, model=model, config=config, price=price, watch=None, whole=UsageStats()),
+        asking=lambda model: replace(asking, model=model, config=config, price=price, watch=None, usage=UsageStats()),
     )
 
 
 def _price(name: str, prices: Path | None) -> Price | None:
     """Of a model by its name: the user's own list, ours, nothing for one in this process, None where unknown."""
     from hardneg.llm.names import address_of
-    from hardneg.llm.prices import FREE, price_of
+    from hardneg.llm.prices import FREE, find_price
 
-    return price_of(name, prices) or (FREE if address_of(name) is None else None)
+    return find_price(name, prices) or (FREE if address_of(name) is None else None)
 
 
 def read_estimate(path: Path | None) -> CostEstimate | None:

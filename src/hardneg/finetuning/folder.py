@@ -125,7 +125,7 @@ def _writer(
 ) -> tuple[HardNegativeEncoder, Template]:
     config = parse_config(EncoderConfig, about["model"], where=f"{folder / ABOUT}, model")
     template = Template(source.tokenizer(), parse_config(TemplateConfig, about["template"], where=f"{folder / ABOUT}"))
-    template.require_room(source.positions)
+    template.require_room(source.context_length)
     writer = open_encoder_model(source, config, spaces=spaces)
     _restore(writer.lifts, _tensors(folder / PROJECTION_HEADS), folder / PROJECTION_HEADS)
     if config.adapt == "lora":

@@ -35,7 +35,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
 def base_model(name: str = MINILM, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
     """Where a base is: "minilm" is the packaged all-MiniLM-L6-v2; else a folder, or a name that the hub knows."""
     if name == MINILM:
-        return ModelSource(str(packaged_minilm()), device, four_bit, called="MiniLM")
+        return ModelSource(str(packaged_minilm()), device, four_bit, display_name="MiniLM")
     return ModelSource(name, device, four_bit)
 
 

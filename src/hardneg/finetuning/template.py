@@ -91,12 +91,12 @@ class Template:
 
     def prefix(self, profile: str) -> list[int]:
         """Ids of the instruction and a user; a function of the user alone."""
-        opening = self._prompts.plain(self.config.instruction + "\nUser:")
+        opening = self._prompts.encode_text(self.config.instruction + "\nUser:")
         return [*self._start, *opening, *self._place(USER), *self._profile(profile)]
 
     def suffix(self, profile: str) -> list[int]:
         """Ids of an item and the end; a function of the item alone."""
-        return [*self._prompts.plain("\nItem:"), *self._place(ITEM), *self._profile(profile), *self._end]
+        return [*self._prompts.encode_text("\nItem:"), *self._place(ITEM), *self._profile(profile), *self._end]
 
     def tokenised(self, user_profiles: Sequence[str], item_profiles: Sequence[str]) -> Tokenised:
         """Every profile once."""
@@ -110,8 +110,8 @@ class Template:
         if not self.config.texts:
             return []
         longest = self.config.profile_tokens
-        cleaned = clean(text, foreign=self._prompts.foreign, longest=longest * CHARACTERS_PER_TOKEN)
-        return self._prompts.plain(f" {cleaned}")[:longest] if cleaned else []
+        cleaned = clean(text, chat_markers=self._prompts.chat_markers, max_length=longest * CHARACTERS_PER_TOKEN)
+        return self._prompts.encode_text(f" {cleaned}")[:longest] if cleaned else []
 
 
 def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:

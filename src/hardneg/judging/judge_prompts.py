@@ -111,7 +111,7 @@ class TitlePrompts:
     """
 
     split: Split
-    foreign: tuple[str, ...] = ()
+    chat_markers: tuple[str, ...] = ()
     longest: int = 200
 
     def unknown(self, user: int, item: int) -> str:
@@ -136,4 +136,7 @@ class TitlePrompts:
 
     @cached_property
     def _titles(self) -> list[str]:
-        return [clean(title, foreign=self.foreign, longest=self.longest) for title in titles_or_blank(self.split.texts)]
+        return [
+            clean(title, chat_markers=self.chat_markers, max_length=self.longest)
+            for title in titles_or_blank(self.split.texts)
+        ]

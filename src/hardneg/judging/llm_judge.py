@@ -55,7 +55,7 @@ class Titles(_PerCall):
     def build(self, inputs: JudgeInputs) -> Judge:
         """It needs a model, and item titles in the split."""
         _, view = inputs.model(self.kind)
-        prompts = TitlePrompts(inputs.split, view.foreign, self.longest_title)
+        prompts = TitlePrompts(inputs.split, view.chat_markers, self.longest_title)
         return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
 
 

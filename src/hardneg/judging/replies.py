@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from hardneg.llm.protocol import Reply
-from hardneg.llm.structured import Structured, parse_as
+from hardneg.llm.structured import Structured, reply_parser
 from hardneg.llm.tasks import BadReply
 
 LABELS = ("positive", "negative")
@@ -45,7 +45,7 @@ def verdict_parser(n: int) -> Callable[[Reply], Verdict]:
     The parser raises BadReply for what is no such object, for an answer that was cut or closed at its limit, whose list
     may lack its end, and where every entry is foreign: then the model answered something else.
     """
-    read = parse_as(LooseVerdict)
+    read = reply_parser(LooseVerdict)
 
     def parse(reply: Reply) -> Verdict:
         entries = read(reply).positive

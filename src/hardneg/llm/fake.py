@@ -10,11 +10,11 @@ from hardneg.llm.protocol import Refusal, Reply, Request, Usage
 class FunctionModel:
     """Answers with what `answer` returns: words, a Reply, a Refusal; or raises what it raises.
 
-    Tokens are words here, so that counts can be checked by hand. `asked` keeps every request in order.
+    Tokens are words here, so that counts can be checked by hand. `requests` keeps every request in order.
     """
 
-    foreign: tuple[str, ...] = ()
-    context: int | None = None
+    chat_markers: tuple[str, ...] = ()
+    context_length: int | None = None
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class FunctionModel:
     ) -> None:
         self.name = self.identity = name
         self.batch_size, self.concurrency = batch_size, concurrency
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self._answer = answer
 
     def count_tokens(self, request: Request) -> int:
@@ -35,7 +35,7 @@ class FunctionModel:
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Call the function for each request."""
-        self.asked += requests
+        self.requests += requests
         return [self._reply(request) for request in requests]
 
     def _reply(self, request: Request) -> Reply | Refusal:

@@ -47,10 +47,12 @@ def open_model(
     prompts = PromptTokens(ModelSource(found).tokenizer())
 
     def count(request: Request) -> int:
-        ids = prompts.ids(request.messages)
+        ids = prompts.encode_chat(request.messages)
         return 0 if isinstance(ids, Refusal) else len(ids)
 
-    return Endpoint(address, capabilities=capabilities, concurrency=concurrency, count=count, foreign=prompts.foreign)
+    return Endpoint(
+        address, capabilities=capabilities, concurrency=concurrency, count=count, chat_markers=prompts.chat_markers
+    )
 
 
 def address_of(name: str, key_variable: str = "") -> Address | None:

@@ -27,7 +27,7 @@ class Price(Config):
     cached: NonNegativeFloat | None = None
     """Of the cached part of a prompt; None for the same as the rest."""
 
-    def of(self, prompt_tokens: float, answer_tokens: float, cached_tokens: float = 0.0) -> float:
+    def cost(self, prompt_tokens: float, answer_tokens: float, cached_tokens: float = 0.0) -> float:
         """Dollars for so many tokens; cached tokens are part of the prompt's."""
         cached = self.prompt if self.cached is None else self.cached
         fresh = prompt_tokens - cached_tokens
@@ -47,14 +47,14 @@ class PriceList(Config):
     models: dict[str, Price]
 
 
-def price_of(name: str, own: Path | None = None) -> Price | None:
+def find_price(name: str, own: Path | None = None) -> Price | None:
     """The price of a model by its name, None where it is unknown.
 
     name: as the provider calls it, "openai:" before it or not; a date at its end ("-2024-07-18") may be left out of
     the list. Models in this process ("hf:...") are free. own: a list of the user's, which goes before ours.
     """
     bare = name.removeprefix("openai:")
-    for prices in ([read_prices(own)] if own else []) + [shipped_prices()]:
+    for prices in ([read_prices(own)] if own else []) + [packaged_prices()]:
         for known in (name, bare, DATED.sub("", bare)):
             if known in prices.models:
                 return prices.models[known]
@@ -62,7 +62,7 @@ def price_of(name: str, own: Path | None = None) -> Price | None:
 
 
 @cache
-def shipped_prices() -> PriceList:
+def packaged_prices() -> PriceList:
     """The list that comes with the package, with its date."""
     return read_prices(Path(str(files("hardneg.llm") / "prices.yaml")))
 

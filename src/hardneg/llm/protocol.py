@@ -42,8 +42,8 @@ class Request:
     temperature: float = 0.0
     schema: str = ""
     choices: tuple[str, ...] = ()
-    catalogue: str = ""
-    without: tuple[str, ...] = ()
+    closed_list: str = ""
+    excluded: tuple[str, ...] = ()
     draw: int = 0
 
     def digest(self, model: str) -> str:
@@ -59,8 +59,8 @@ class Request:
             "temperature": self.temperature,
             "schema": self.schema,
             "choices": self.choices,
-            "catalogue": self.catalogue,
-            "without": self.without,
+            "catalogue": self.closed_list,
+            "without": self.excluded,
         }
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
@@ -139,12 +139,12 @@ class ChatModel(Protocol):
         ...
 
     @property
-    def context(self) -> int | None:
+    def context_length(self) -> int | None:
         """Tokens that a prompt and its answer may have together; None where that is not known here."""
         ...
 
     @property
-    def foreign(self) -> tuple[str, ...]:
+    def chat_markers(self) -> tuple[str, ...]:
         """Strings that untrusted text must not hold: every added token of the tokenizer, or the known chat markers."""
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import ask
+from hardneg.llm.engine.scheduler import run_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.prices import Price
@@ -21,7 +21,7 @@ SUMMED = (
     "stored",
     "calls",
     "retries",
-    "re_asks",
+    "repairs",
     "bad",
     "prompt_tokens",
     "answer_tokens",
@@ -42,29 +42,29 @@ class Session:
     config: EngineConfig = field(default_factory=EngineConfig)
     price: Price | None = None
     watch: Callable[[str, UsageStats], None] | None = None
-    whole: UsageStats = field(default_factory=UsageStats)
-    doing: str = "asking"
+    usage: UsageStats = field(default_factory=UsageStats)
+    activity: str = "querying"
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Yield an answer for every task; raises what `ask` raises."""
+        """Yield an answer for every task; raises what `run_tasks` raises."""
         last = UsageStats()
 
         def see(tally: UsageStats) -> None:
             nonlocal last
             last = tally
             if self.watch is not None:
-                self.watch(f"{self.doing} {self.model.name}", tally)
+                self.watch(f"{self.activity} {self.model.name}", tally)
 
         try:
-            yield from ask(
+            yield from run_tasks(
                 tasks, self.model, self.store, self._config_left(), prices=self.price, total=total, watch=see
             )
         finally:
-            self.whole = _sum(self.whole, last)
+            self.usage = _sum(self.usage, last)
 
     def costs(self) -> dict[str, Any]:
         """What this session took, for a costs.json."""
-        whole = self.whole
+        whole = self.usage
         return {
             "seconds": round(whole.seconds, 3),
             "llm_calls": whole.calls,
@@ -80,9 +80,9 @@ class Session:
     def _config_left(self) -> EngineConfig:
         """The settings with what is left of the budget."""
         spent = {
-            "budget_calls": self.whole.calls,
-            "budget_tokens": self.whole.prompt_tokens + self.whole.answer_tokens,
-            "budget_money": self.whole.money or 0.0,
+            "budget_calls": self.usage.calls,
+            "budget_tokens": self.usage.prompt_tokens + self.usage.answer_tokens,
+            "budget_money": self.usage.money or 0.0,
         }
         left = {name: getattr(self.config, name) for name in spent}
         return self.config.model_copy(

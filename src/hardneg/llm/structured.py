@@ -23,7 +23,7 @@ SHOWN = 60
 """Characters of a reply that a message quotes."""
 
 
-def pattern_of(longest: int) -> str:
+def safe_pattern(longest: int) -> str:
     """A pattern for 1 to `longest` characters that is safe within JSON.
 
     Some decoders hold the pattern against the raw JSON, so it allows no quote, no backslash and no control character.
@@ -32,7 +32,7 @@ def pattern_of(longest: int) -> str:
 
 
 def _bounded(longest: int) -> Any:
-    return Field(min_length=1, max_length=longest, json_schema_extra={"pattern": pattern_of(longest)})
+    return Field(min_length=1, max_length=longest, json_schema_extra={"pattern": safe_pattern(longest)})
 
 
 ShortText = Annotated[str, _bounded(200)]
@@ -47,7 +47,7 @@ class Structured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def schema_of(kind: type[BaseModel]) -> str:
+def strict_schema(kind: type[BaseModel]) -> str:
     """JSON Schema of a pydantic model as canonical JSON text: no other keys are allowed and all keys are required.
 
     Raises ConfigError for what many back ends accept and do not enforce: bounds of numbers, and lengths of strings
@@ -82,7 +82,7 @@ def _require_enforceable(node: dict[str, Any], where: str) -> None:
         raise ConfigError(f"{where} has a length and no pattern, which back ends ignore; use SafeText or pattern_of")
 
 
-def parse_as(kind: type[M]) -> Callable[[Reply], M]:
+def reply_parser(kind: type[M]) -> Callable[[Reply], M]:
     """A parser of replies: finds the JSON object, also in prose or a code fence, and validates it.
 
     Of several objects the last that fits counts: models think aloud first. Control characters within strings become

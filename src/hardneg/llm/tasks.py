@@ -30,10 +30,10 @@ class Task(Generic[T]):
 
 @dataclass(frozen=True)
 class TaskAnswer(Generic[T]):
-    """What became of a task: a value, or None with the reason; reply: the last one; asked: calls made for it now."""
+    """What became of a task: a value, or None with the reason; reply: the last one; calls: calls made for it now."""
 
     row: int
     value: T | None
     reason: str = ""
     reply: Reply | None = None
-    asked: int = 0
+    calls: int = 0

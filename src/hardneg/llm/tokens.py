@@ -10,11 +10,11 @@ TOKENS_A_MESSAGE = 4
 """What chat formats write around a message."""
 
 
-def estimated(request: Request) -> int:
+def estimate_prompt_tokens(request: Request) -> int:
     """Tokens of a request's prompt."""
-    return sum(estimated_tokens(message.content) + TOKENS_A_MESSAGE for message in request.messages)
+    return sum(estimate_tokens(message.content) + TOKENS_A_MESSAGE for message in request.messages)
 
 
-def estimated_tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Tokens of a text: a quarter of its bytes, rounded up."""
     return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN)

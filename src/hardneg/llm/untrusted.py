@@ -37,7 +37,7 @@ _HIDDEN = re.compile(
 _ANY_MARKER = re.compile(r"<\|[^<>|]{1,64}\|>")
 
 
-def clean(text: str, *, foreign: Sequence[str], longest: int) -> str:
+def clean(text: str, *, chat_markers: Sequence[str], max_length: int) -> str:
     """Text without what could act on a model: at most `longest` characters on one line, normalised (NFC).
 
     Goes: control characters, bidirectional overrides and isolates, zero-width, tag and private-use characters; every
@@ -45,8 +45,8 @@ def clean(text: str, *, foreign: Sequence[str], longest: int) -> str:
     characters spell it (NFKC). What a removal brings together is looked at again. What is too long is cut after the
     last whole word, with an ellipsis. Cleaning what is clean changes nothing.
     """
-    markers = _markers(tuple(foreign))
-    while (cleaned := _once(text, markers, longest)) != text:
+    markers = _markers(tuple(chat_markers))
+    while (cleaned := _once(text, markers, max_length)) != text:
         text = cleaned
     return text
 
@@ -65,8 +65,8 @@ def data_block(name: str, values: Mapping[str, object]) -> str:
 class _Markers:
     """Strings to be found whatever their case: their lengths by first character, longest first."""
 
-    def __init__(self, foreign: tuple[str, ...]) -> None:
-        self.strings = frozenset(_folded(string)[0] for string in foreign if string.strip())
+    def __init__(self, chat_markers: tuple[str, ...]) -> None:
+        self.strings = frozenset(_folded(string)[0] for string in chat_markers if string.strip())
         lengths: dict[str, set[int]] = {}
         for string in self.strings:
             lengths.setdefault(string[0], set()).add(len(string))
@@ -87,13 +87,13 @@ class _Markers:
 
 
 @lru_cache(maxsize=8)
-def _markers(foreign: tuple[str, ...]) -> _Markers:
-    return _Markers(foreign)
+def _markers(chat_markers: tuple[str, ...]) -> _Markers:
+    return _Markers(chat_markers)
 
 
-def _once(text: str, markers: _Markers, longest: int) -> str:
+def _once(text: str, markers: _Markers, max_length: int) -> str:
     text = unicodedata.normalize("NFC", _HIDDEN.sub("", text))
-    return _cut(" ".join(_without(text, markers).split()), longest)
+    return _cut(" ".join(_without(text, markers).split()), max_length)
 
 
 def _without(text: str, markers: _Markers) -> str:
@@ -117,11 +117,11 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
     return "".join(parts), [place for place, part in enumerate(parts) for _ in part]
 
 
-def _cut(text: str, longest: int) -> str:
-    if len(text) <= longest:
+def _cut(text: str, max_length: int) -> str:
+    if len(text) <= max_length:
         return text
-    head = text[: max(longest - 1, 0)]
+    head = text[: max(max_length - 1, 0)]
     last = head.rfind(" ")
     if not text[len(head)].isspace() and 0 < last >= len(head) - LONGEST_WORD:  # the cut falls into a word
         head = head[:last]
-    return (head.rstrip() + ELLIPSIS)[: max(longest, 0)]
+    return (head.rstrip() + ELLIPSIS)[: max(max_length, 0)]

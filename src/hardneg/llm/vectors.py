@@ -11,17 +11,17 @@ from hardneg.llm.protocol import Message, Request
 from hardneg.types import Floats
 
 
-def request_for(text: str) -> Request:
+def embedding_request(text: str) -> Request:
     """What is asked of an embedding model: the text, and no answer in words."""
     return Request((Message("user", text),), max_tokens=0)
 
 
-def text_of(request: Request) -> str:
+def embedded_text(request: Request) -> str:
     """The text that is to become a vector."""
     return request.messages[-1].content
 
 
-def packed(vector: Floats) -> str:
+def pack_vector(vector: Floats) -> str:
     """A vector's little-endian float32 bytes in base64. Raises ValueError for an empty one and for NaN or infinity."""
     with np.errstate(over="ignore"):  # what overflows is refused below
         numbers = np.asarray(vector, "<f4")
@@ -30,7 +30,7 @@ def packed(vector: Floats) -> str:
     return base64.b64encode(numbers.tobytes()).decode("ascii")
 
 
-def unpacked(text: str) -> Floats:
+def unpack_vector(text: str) -> Floats:
     """The vector in a reply. Raises ValueError where there is none."""
     try:
         data = base64.b64decode(text, validate=True)

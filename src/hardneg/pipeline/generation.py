@@ -169,7 +169,7 @@ def with_titles(session: Session, data: Split, ask: NegativesConfig) -> Session:
             "choose way grounded, or a local model (hf:NAME or a folder)"
         )
     titles = closed_list(shown_titles(data, session.model, ask))
-    return replace(session, model=session.model.with_catalogue(*titles))
+    return replace(session, model=session.model.with_closed_list(*titles))
 
 
 def estimate(
@@ -201,7 +201,7 @@ def costs_of(
     used = {name: took[name] for name in stages}
     for spent in used.values():
         price = session.price
-        money = None if price is None else price.of(spent.prompt_tokens, spent.answer_tokens)
+        money = None if price is None else price.cost(spent.prompt_tokens, spent.answer_tokens)
         before += Needed(spent.calls, spent.prompt_tokens + spent.answer_tokens, money)
     return {
         **session.costs(),

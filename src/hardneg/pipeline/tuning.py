@@ -214,7 +214,7 @@ def _opened(source: ModelSource | None, config: FinetuneConfig, spaces: Embeddin
     if source is None:
         return Perceptron(config.perceptron, spaces=spaces), NoTemplate()
     template = Template(source.tokenizer(), config.template)
-    template.require_room(source.positions)
+    template.require_room(source.context_length)
     return open_encoder_model(source, config.model, spaces=spaces), template
 
 

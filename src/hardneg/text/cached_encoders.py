@@ -15,8 +15,8 @@ from hardneg.llm.names import address_of
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.embedding import EmbeddingEndpoint
 from hardneg.llm.tasks import Task, TaskAnswer
-from hardneg.llm.tokens import estimated
-from hardneg.llm.vectors import packed, request_for, text_of, unpacked
+from hardneg.llm.tokens import estimate_prompt_tokens
+from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, sentence_encoder
 from hardneg.types import Floats, Progress
 
@@ -32,8 +32,8 @@ class SentenceModel:
     """A sentence-transformers encoder in the guise of a ChatModel, so that its vectors are stored like any other's."""
 
     concurrency = 1
-    foreign: tuple[str, ...] = ()
-    context: int | None = None
+    chat_markers: tuple[str, ...] = ()
+    context_length: int | None = None
 
     def __init__(self, inner: SentenceEncoder, *, batch_size: int = 64) -> None:
         self._inner, self.batch_size, self.name = inner, batch_size, inner.name
@@ -45,13 +45,13 @@ class SentenceModel:
 
     def count_tokens(self, request: Request) -> int:
         """An estimate; nothing is billed by it."""
-        return estimated(request)
+        return estimate_prompt_tokens(request)
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Encode a batch in another thread."""
-        vectors = await asyncio.to_thread(self._inner.encode, [text_of(request) for request in requests])
+        vectors = await asyncio.to_thread(self._inner.encode, [embedded_text(request) for request in requests])
         return [
-            Reply(packed(vector), Usage(estimated(request), 0, estimated=True))
+            Reply(pack_vector(vector), Usage(estimate_prompt_tokens(request), 0, estimated=True))
             for vector, request in zip(vectors, requests, strict=True)
         ]
 
@@ -86,7 +86,7 @@ class CachedEncoder:
         if not distinct:
             raise DataError("every text is blank, so there is nothing to encode; import an item table with texts")
         rows, failed = _Rows(len(distinct)), dict[int, str]()
-        tasks = (Task(row, request_for(text), _read) for row, text in enumerate(distinct))
+        tasks = (Task(row, embedding_request(text), _read) for row, text in enumerate(distinct))
         for done, answer in enumerate(self._asker(tasks, len(distinct)), 1):
             problem = rows.put(answer.row, answer.reason if answer.value is None else answer.value)
             if problem:
@@ -124,7 +124,7 @@ class _Rows:
 def _read(reply: Reply) -> Vector:
     """The vector of a reply, of unit length. What is none is said, not raised: asked again, a text stays what it is."""
     try:
-        vector = unpacked(reply.text)
+        vector = unpack_vector(reply.text)
     except ValueError as error:
         return f"the reply is no vector ({error})"
     length = float(np.linalg.norm(vector.astype(np.float64)))

@@ -46,8 +46,8 @@ class Plain:
     name: str = "faulty"
     identity: str = "faulty"
     batch_size: int = 1
-    foreign: tuple[str, ...] = ()
-    context: int | None = None
+    chat_markers: tuple[str, ...] = ()
+    context_length: int | None = None
 
     def count_tokens(self, request: Request) -> int:
         return sum(len(message.content.split()) for message in request.messages)

@@ -75,7 +75,7 @@ def test_rows_that_come_while_a_job_is_out_join_it(tmp_path: Path) -> None:
         first.add([Task(7, job.request, lambda reply: reply.text.upper())])
         assert first.take(5) == []
         first.save([(job, FINE)])
-        assert [(answer.row, answer.value, answer.asked) for answer in answers] == [(1, "fine", 1), (7, "FINE", 0)]
+        assert [(answer.row, answer.value, answer.calls) for answer in answers] == [(1, "fine", 1), (7, "FINE", 0)]
 
 
 def test_many_claims_of_others_do_not_hide_what_is_free(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hardneg.errors import ConfigError
 from hardneg.llm.engine import scheduler as engine
 from hardneg.llm.engine.budget import BudgetReached
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import ask
+from hardneg.llm.engine.scheduler import run_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.fake import FunctionModel
@@ -42,7 +42,7 @@ class Model(FunctionModel):
         self.calls.append((asyncio.get_running_loop().time(), len(requests)))
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
-        self.asked += requests
+        self.requests += requests
         try:
             await asyncio.sleep(0)
             return [await self._answer_to(request) for request in requests]
@@ -89,7 +89,7 @@ def run(given: Any, model: Any, store: ReplyStore, **settings: Any) -> dict[int,
 
 def given_run(given: Any, model: Any, store: ReplyStore, **settings: Any) -> Iterator[TaskAnswer[Any]]:
     config = {name: settings.pop(name) for name in list(settings) if name in EngineConfig.model_fields}
-    return ask(given, model, store, EngineConfig(**config), rng=Random(0), loop_factory=VirtualLoop, **settings)
+    return run_tasks(given, model, store, EngineConfig(**config), rng=Random(0), loop_factory=VirtualLoop, **settings)
 
 
 def no_thread_is_left() -> bool:
@@ -118,11 +118,11 @@ class TestAsking:
         tallies: list[UsageStats] = []
         first = run(tasks(50), echo, store, total=50, watch=tallies.append)
         assert {row: answer.value for row, answer in first.items()} == {row: f"says row {row}" for row in range(50)}
-        assert all(answer.asked == 1 and answer.reply is not None and not answer.reason for answer in first.values())
+        assert all(answer.calls == 1 and answer.reply is not None and not answer.reason for answer in first.values())
         assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls) == (50, 0, 50)
         second = run(tasks(50), echo, store, total=50, watch=tallies.append)
-        assert len(echo.asked) == 50
-        assert all(answer.asked == 0 for answer in second.values())
+        assert len(echo.requests) == 50
+        assert all(answer.calls == 0 for answer in second.values())
         assert {row: answer.reply for row, answer in second.items()} == {r: a.reply for r, a in first.items()}
         assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls, tallies[-1].total) == (50, 50, 0, 50)
 
@@ -133,12 +133,12 @@ class TestAsking:
         equal = [Task(row, request("row 7"), lambda reply, row=row: (row, reply.text)) for row in range(5)]
         answers = run(equal, echo, store)
         assert [answers[row].value for row in range(5)] == [(row, "says row 7") for row in range(5)]
-        assert len(echo.asked) == 1
-        assert sum(answer.asked for answer in answers.values()) == 1
+        assert len(echo.requests) == 1
+        assert sum(answer.calls for answer in answers.values()) == 1
 
     def test_draws_of_one_request_are_asked_apart(self, store: ReplyStore, echo: Model) -> None:
         run([Task(row, request("row 7", draw=row), str) for row in range(3)], echo, store)
-        assert len(echo.asked) == len(store) == 3
+        assert len(echo.requests) == len(store) == 3
 
     def test_another_model_is_asked_anew(self, store: ReplyStore, echo: Model) -> None:
         run(tasks(3), echo, store)
@@ -217,35 +217,35 @@ class TestBadReplies:
         model = Model(lambda asked: "fine" if again(asked) == 2 else f"bad {again(asked)}")
         seen: list[UsageStats] = []
         answer = run(tasks(1, self.parse), model, store, watch=seen.append)[0]
-        assert (answer.value, answer.asked) == ("fine", 3)
-        assert [asked.messages[-1].content for asked in model.asked[1:]] == [
+        assert (answer.value, answer.calls) == ("fine", 3)
+        assert [asked.messages[-1].content for asked in model.requests[1:]] == [
             "row 0\n\n(Answer number 1 could not be used: found 'bad 0'. "
             "Answer what is asked above again, exactly in the form asked for.)",
             "row 0\n\n(Answer number 2 could not be used: found 'bad 1'. "
             "Answer what is asked above again, exactly in the form asked for.)",
         ]
         assert [reply.text for _, reply in store.replies()] == ["bad 0", "bad 1", "fine"]
-        assert (seen[-1].bad, seen[-1].re_asks) == (2, 2)
+        assert (seen[-1].bad, seen[-1].repairs) == (2, 2)
         answer = run(tasks(1, self.parse), model, store)[0]
-        assert (answer.value, answer.asked, len(model.asked)) == ("fine", 0, 3)
+        assert (answer.value, answer.calls, len(model.requests)) == ("fine", 0, 3)
 
     def test_what_stays_bad_is_listed_with_its_reply_and_not_asked_again(self, store: ReplyStore) -> None:
         model = Model(lambda asked: f"bad {again(asked)}")
         for asked in (3, 0):
             answer = run(tasks(1, self.parse), model, store)[0]
-            assert (answer.value, answer.asked) == (None, asked)
+            assert (answer.value, answer.calls) == (None, asked)
             assert answer.reason == "3 bad replies, the last: found 'bad 2'"
             assert answer.reply is not None
             assert answer.reply.text == "bad 2"
-        assert run(tasks(1, self.parse), model, store, re_asks=3)[0].asked == 1
-        assert run(tasks(1, self.parse), model, store, re_asks=0)[0].reason == "bad reply: found 'bad 0'"
+        assert run(tasks(1, self.parse), model, store, repairs=3)[0].calls == 1
+        assert run(tasks(1, self.parse), model, store, repairs=0)[0].reason == "bad reply: found 'bad 0'"
 
     def test_a_better_parser_needs_no_call(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "bad")
         run(tasks(3, self.parse), model, store)
-        calls = len(model.asked)
+        calls = len(model.requests)
         assert run(tasks(3), model, store)[1].value == "bad"
-        assert len(model.asked) == calls
+        assert len(model.requests) == calls
 
     def test_a_failure_after_a_bad_reply_keeps_the_reply(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Refusal("too long") if again(asked) else "bad")
@@ -257,7 +257,7 @@ class TestBadReplies:
         model = Model(lambda asked: "fine" if again(asked) else "bad")
         equal = [Task(row, request("row 1"), self.parse) for row in range(4)]
         assert {answer.value for answer in run(equal, model, store).values()} == {"fine"}
-        assert len(model.asked) == 2
+        assert len(model.requests) == 2
 
     def test_a_fault_in_a_parser_comes_out_and_the_reply_is_kept(self, store: ReplyStore) -> None:
         with pytest.raises(ZeroDivisionError):
@@ -270,12 +270,12 @@ class TestFailures:
         model = Model(lambda asked: Refusal("too long") if number(asked) == 3 else "fine", batch_size=4)
         answers = run(tasks(10), model, store)
         assert [row for row, answer in answers.items() if answer.value is None] == [3]
-        assert (answers[3].reason, answers[3].asked) == ("too long", 1)
+        assert (answers[3].reason, answers[3].calls) == ("too long", 1)
         assert run(tasks(10), model, store)[3].reason == "too long"
-        assert len(model.asked) == 10
+        assert len(model.requests) == 10
         model._answer = lambda asked: "fine"
         assert run(tasks(10), model, store, retry_failed=True)[3].value == "fine"
-        assert len(model.asked) == 11
+        assert len(model.requests) == 11
 
     def test_a_failed_call_is_repeated_as_it_was_after_a_wait(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
@@ -298,7 +298,7 @@ class TestFailures:
         model = Model(answer, batch_size=8, concurrency=1)
         answers = run(tasks(32), model, store, retries=2)
         assert [row for row, found in answers.items() if found.value is None] == [3, 21]
-        assert answers[3].reason == f"failed {answers[3].asked} times, the last: out of memory"
+        assert answers[3].reason == f"failed {answers[3].calls} times, the last: out of memory"
         assert len(model.calls) == 4 + 2 * (2 + 6)
 
     def test_what_fails_for_good_is_listed_and_not_asked_again(self, store: ReplyStore) -> None:
@@ -310,10 +310,10 @@ class TestFailures:
         model = Model(answer)
         answers = run(tasks(10), model, store, retries=3)
         assert answers[5].reason == "failed 4 times, the last: status 500"
-        assert answers[5].asked == 4
+        assert answers[5].calls == 4
         assert sum(found.value is None for found in answers.values()) == 1
-        assert run(tasks(10), model, store)[5].asked == 0
-        assert Counter(map(number, model.asked)) == Counter(range(10)) + Counter({5: 3})
+        assert run(tasks(10), model, store)[5].calls == 0
+        assert Counter(map(number, model.requests)) == Counter(range(10)) + Counter({5: 3})
         assert store.forget_failures() == 1
         assert run(tasks(10), model, store, retries=0)[5].reason == "failed: status 500"
 
@@ -322,7 +322,7 @@ class TestFailures:
             raise CallFailed("status 500")
 
         answers = run(tasks(4), Model(answer), store, retries=9, breaker_failures=5)
-        assert {found.asked for found in answers.values()} == {10}
+        assert {found.calls for found in answers.values()} == {10}
 
     def test_a_call_that_hangs_is_given_up(self, store: ReplyStore) -> None:
         async def answer(asked: Request) -> str:
@@ -400,7 +400,7 @@ class TestBudget:
     def test_calls(self, store: ReplyStore, echo: Model) -> None:
         with pytest.raises(BudgetReached, match=r"^function: less is left .*\(7 of 7 calls spent\); 13 rows are left"):
             run(tasks(20), echo, store, budget_calls=7, total=20)
-        assert len(echo.asked) == len(store) == 7
+        assert len(echo.requests) == len(store) == 7
         assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "goes on where it stopped"
 
     def test_what_came_before_the_end_is_answered(self, store: ReplyStore, echo: Model) -> None:
@@ -417,11 +417,11 @@ class TestBudget:
         """2 + 5 tokens are set aside for a call that takes 2 + 3: 20 allow three calls, not four."""
         with pytest.raises(BudgetReached, match=r"15 of 20 tokens spent"):
             run(tasks(9), echo, store, budget_tokens=20)
-        assert len(echo.asked) == 3
+        assert len(echo.requests) == 3
 
     def test_money_needs_a_price_and_says_so_at_once(self, store: ReplyStore, echo: Model) -> None:
         with pytest.raises(ConfigError, match=r"the budget is 5 dollars, but no price of function is known"):
-            ask(tasks(1), echo, store, EngineConfig(budget_money=5))
+            run_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
 
     def test_money(self, store: ReplyStore, echo: Model) -> None:
         price = Price(prompt=1e6, answer=1e5)  # a dollar a prompt token; a call takes 2.3 and at worst 2.5
@@ -475,7 +475,7 @@ class TestBreaker:
         assert len(store) == 30
         assert all(answer.reason == "" for answer in found)
         assert store.failures() == {}
-        assert len(model.asked) < 30 + 5 * 3 + 40, "it is asked now and then, not always"
+        assert len(model.requests) < 30 + 5 * 3 + 40, "it is asked now and then, not always"
         assert model.times[-1] > 60
         model._answer = lambda asked: "fine"
         assert len(run(tasks(1000), model, store)) == 1000
@@ -511,7 +511,7 @@ class TestBreaker:
             LlmError, match=r"cannot be reached \(no connection\); start it, or check its address; at le"
         ):
             run(tasks(100), model, store, breaker_failures=5)
-        assert len(model.asked) < 20
+        assert len(model.requests) < 20
         with pytest.raises(LlmError, match="cannot be reached"):
             run(tasks(1), model, store)
         assert store.failures() == {}
@@ -547,8 +547,8 @@ class TestEnding:
         assert model.at_once == 0, "calls under way were cancelled"
         model._answer = lambda asked: "fine"
         run(tasks(100), model, store)
-        assert Counter(map(number, model.asked)).most_common(1)[0][1] <= 2
-        assert all(count == 1 for row, count in Counter(map(number, model.asked)).items() if row < 10)
+        assert Counter(map(number, model.requests)).most_common(1)[0][1] <= 2
+        assert all(count == 1 for row, count in Counter(map(number, model.requests)).items() if row < 10)
 
     def test_leaving_the_loop_ends_the_thread(self, store: ReplyStore, echo: Model) -> None:
         for answer in given_run(tasks(100), echo, store):
@@ -558,7 +558,7 @@ class TestEnding:
 
     def test_an_iterator_that_was_never_started_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
         given_run(tasks(100), echo, store)
-        assert echo.asked == []
+        assert echo.requests == []
 
     def test_ctrl_c_comes_out_and_what_was_done_is_kept(self, store: ReplyStore) -> None:
         main = threading.main_thread().ident
@@ -574,7 +574,7 @@ class TestEnding:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
         try:
             with pytest.raises(KeyboardInterrupt):
-                list(ask(tasks(100), model, store, EngineConfig(timeout=1e6)))
+                list(run_tasks(tasks(100), model, store, EngineConfig(timeout=1e6)))
         finally:
             signal.signal(signal.SIGINT, before)
         assert no_thread_is_left()
@@ -645,12 +645,12 @@ def test_whatever_happens_every_row_is_answered_or_listed_once(
     with ReplyStore(tmp_path_factory.mktemp("w") / "s") as fresh:
         model = Model(answer, batch_size=batch_size, concurrency=concurrency)
         given = tasks(len(fates), TestBadReplies.parse)
-        first = run(given, model, fresh, retries=3, re_asks=2)
+        first = run(given, model, fresh, retries=3, repairs=2)
         assert first.keys() == set(range(len(fates)))
         assert all((found.value == "fine") == (not found.reason) for found in first.values())
         assert all(first[row].reason for row in refused if row < len(fates))
-        calls = len(model.asked)
-        second = run(given, model, fresh, retries=3, re_asks=2)
-        assert len(model.asked) == calls
+        calls = len(model.requests)
+        second = run(given, model, fresh, retries=3, repairs=2)
+        assert len(model.requests) == calls
         assert {row: found.value for row, found in second.items()} == {row: found.value for row, found in first.items()}
         assert {row: found.reason for row, found in second.items()} == {r: found.reason for r, found in first.items()}

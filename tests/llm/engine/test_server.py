@@ -16,7 +16,7 @@ from tests.llm.engine.clients import Official, Plain, parse
 from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of, servers
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import ask
+from hardneg.llm.engine.scheduler import run_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request
@@ -40,7 +40,7 @@ def run(
     model: Any, path: Path, rows: int = 200, config: EngineConfig = QUICK, **options: Any
 ) -> dict[int, TaskAnswer[Any]]:
     with ReplyStore(path) as store:
-        answers = list(ask(tasks(rows), model, store, config, **options))
+        answers = list(run_tasks(tasks(rows), model, store, config, **options))
     assert Counter(answer.row for answer in answers) == Counter(range(rows)), "every row once"
     return {answer.row: answer for answer in answers}
 
@@ -116,7 +116,7 @@ def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_a
     assert 0 < len(refused) < 20
     assert seen[-1].rows == seen[-1].total == 200
     assert seen[-1].retries > 20
-    assert seen[-1].re_asks > 2
+    assert seen[-1].repairs > 2
     arrived = server.arrived()
     assert 260 < len(arrived) <= seen[-1].calls
     second = run(kind(server.url), tmp_path / "s")

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from hardneg.llm.local import grammar
 from hardneg.llm.local.grammar import Grammars, Held, distances, token_bytes
 from hardneg.llm.protocol import LlmError
-from hardneg.llm.structured import ShortText, Structured, schema_of
+from hardneg.llm.structured import ShortText, Structured, strict_schema
 
 END = 3
 
@@ -37,7 +37,7 @@ class Sure(Structured):
     sure: Literal["yes", "no"]
 
 
-SCHEMA = schema_of(Whole)
+SCHEMA = strict_schema(Whole)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_an_answer_that_was_closed_for_it_is_marked(grammars: Grammars) -> None:
     held = grammars.held_to(SCHEMA, 60)
     assert written(held, 60, np.random.default_rng(0))[1]
     assert held.closed, "a random name of up to 200 characters does not end by itself"
-    free = grammars.held_to(schema_of(Sure), 60)
+    free = grammars.held_to(strict_schema(Sure), 60)
     assert written(free, 60, np.random.default_rng(0))[1]
     assert not free.closed
 
@@ -96,7 +96,7 @@ def test_large_vocabularies_keep_the_shape_and_leave_lengths_to_validation(
 
     def longest(made: Grammars) -> int:
         """Letters that a name may have, up to 300."""
-        to_id, held = made.automaton(schema_of(One)).to_id, made.held_to(schema_of(One), 400)
+        to_id, held = made.automaton(strict_schema(One)).to_id, made.held_to(strict_schema(One), 400)
         for byte in b'{"name":"':
             held.take(to_id[byte])
         for n in range(300):
@@ -169,13 +169,13 @@ def test_other_tokenizers_are_named() -> None:
 def test_a_missing_library_says_what_to_install(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "outlines_core", None)
     with pytest.raises(Exception, match=r"need outlines-core; run pip install 'hardneg\[local\]'"):
-        grammars.held_to(schema_of(Part), 10)
+        grammars.held_to(strict_schema(Part), 10)
 
 
 def test_lists_of_anything_are_held_to(grammars: Grammars) -> None:
     class Words(BaseModel):
         words: list[ShortText]
 
-    tokens, ended = written(grammars.held_to(schema_of(Words), 60), 60, np.random.default_rng(5))
+    tokens, ended = written(grammars.held_to(strict_schema(Words), 60), 60, np.random.default_rng(5))
     assert ended
     assert tokens

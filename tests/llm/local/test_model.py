@@ -19,7 +19,7 @@ from hardneg.llm.local import model as local
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
-from hardneg.llm.structured import ShortText, Structured, parse_as, schema_of
+from hardneg.llm.structured import ShortText, Structured, reply_parser, strict_schema
 from hardneg.llm.untrusted import clean, data_block
 
 TITLES = ("a tent", "a tent for two", "guitar", "iron saucepan", "iron", "長い tent", "a  tent")
@@ -30,7 +30,7 @@ class Kind(Structured):
     name: ShortText
 
 
-SCHEMA = schema_of(Kind)
+SCHEMA = strict_schema(Kind)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def model(tiny_llama: Path) -> LocalModel:
 
 @pytest.fixture(scope="module")
 def shop(model: LocalModel) -> LocalModel:
-    return model.with_catalogue("titles", TITLES)
+    return model.with_closed_list("titles", TITLES)
 
 
 def request(text: str = "hello", **more: Any) -> Request:
@@ -75,7 +75,7 @@ def test_a_reply_does_not_depend_on_its_batch(model: LocalModel, shop: LocalMode
         request("sampled", temperature=1.0),
         request("held", schema=SCHEMA, max_tokens=60, temperature=0.7),
         request("a choice", choices=("yes", "no")),
-        request("a title", catalogue="titles", temperature=1.0),
+        request("a title", closed_list="titles", temperature=1.0),
     ]
     together = texts(shop, *mixed)
     assert [texts(shop, one)[0] for one in mixed] == together
@@ -108,7 +108,7 @@ def test_replies_satisfy_their_schema(model: LocalModel) -> None:
     asked = [request(str(n), schema=SCHEMA, max_tokens=40 + n, temperature=1.5) for n in range(12)]
     for reply in ask(model, *asked):
         assert isinstance(reply, Reply)
-        parse_as(Kind)(reply)
+        reply_parser(Kind)(reply)
         assert reply.finish in ("stop", "closed")
         assert set(json.loads(reply.text)) == {"sure", "name"}
 
@@ -124,37 +124,39 @@ def test_too_small_a_limit_cuts_and_says_so(model: LocalModel) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from([*TITLES, "no title"]), unique=True), st.integers(0, 10**6), st.integers(2, 20))
-def test_every_answer_is_in_the_list_and_allowed(shop: LocalModel, without: list[str], seed: int, limit: int) -> None:
-    asked = request("a title", catalogue="titles", without=tuple(without), temperature=3.0, draw=seed, max_tokens=limit)
+def test_every_answer_is_in_the_list_and_allowed(shop: LocalModel, excluded: list[str], seed: int, limit: int) -> None:
+    asked = request(
+        "a title", closed_list="titles", excluded=tuple(excluded), temperature=3.0, draw=seed, max_tokens=limit
+    )
     [reply] = ask(shop, asked)
     if isinstance(reply, Refusal):
         assert f"no answer of the list 'titles' is allowed within {limit} tokens" in reply.reason
-        assert limit < 16 or set(TITLES) <= set(without)
+        assert limit < 16 or set(TITLES) <= set(excluded)
     else:
-        assert reply.text in set(TITLES) - set(without)
+        assert reply.text in set(TITLES) - set(excluded)
         assert reply.finish == "stop"
         assert reply.usage.answer_tokens <= limit
 
 
 def test_all_titles_come_up(shop: LocalModel) -> None:
-    asked = [request(catalogue="titles", temperature=5.0, draw=draw, max_tokens=20) for draw in range(120)]
+    asked = [request(closed_list="titles", temperature=5.0, draw=draw, max_tokens=20) for draw in range(120)]
     assert set(texts(shop, *asked)) == set(TITLES)
 
 
 def test_a_list_must_be_known_and_hold_something(model: LocalModel, shop: LocalModel) -> None:
     with pytest.raises(LlmError, match="tiny-llama knows no list 'titles'"):
-        ask(model, request(catalogue="titles"))
+        ask(model, request(closed_list="titles"))
     with pytest.raises(ConfigError, match="answer 1 without any token"):
-        model.with_catalogue("titles", ["a tent", ""])
-    [refused] = ask(shop, request(catalogue="titles", without=TITLES))
+        model.with_closed_list("titles", ["a tent", ""])
+    [refused] = ask(shop, request(closed_list="titles", excluded=TITLES))
     assert isinstance(refused, Refusal)
 
 
 def test_a_list_belongs_to_the_identity(model: LocalModel, shop: LocalModel) -> None:
     assert model.identity != shop.identity
-    assert shop.identity == model.with_catalogue("titles", TITLES).identity
-    assert shop.identity != model.with_catalogue("titles", TITLES[1:]).identity
-    assert shop.with_catalogue("brands", ["x"]).identity.startswith(model.identity + "+brands=")
+    assert shop.identity == model.with_closed_list("titles", TITLES).identity
+    assert shop.identity != model.with_closed_list("titles", TITLES[1:]).identity
+    assert shop.with_closed_list("brands", ["x"]).identity.startswith(model.identity + "+brands=")
 
 
 # ---------------------------------------------------------------------------------------------------------- choices
@@ -165,11 +167,11 @@ def test_probabilities_of_choices_are_exact(model: LocalModel) -> None:
     assert isinstance(reply, Reply)
     assert sum(reply.probabilities) == pytest.approx(1)
     loaded = model._loaded
-    prompt = loaded.prompts.ids(request("tents?").messages)
+    prompt = loaded.prompts.encode_chat(request("tents?").messages)
     assert not isinstance(prompt, Refusal)
     sums = []
     for choice in ("yes", "no", "a garden hose"):
-        label = loaded.prompts.plain(choice)
+        label = loaded.prompts.encode_text(choice)
         with torch.no_grad():
             logs = loaded.model(torch.tensor([prompt + label])).logits[0].double().log_softmax(1)
         sums.append(float(sum(logs[len(prompt) - 1 + place, token] for place, token in enumerate(label))))
@@ -200,9 +202,13 @@ def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: 
 
 
 def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
-    made = LocalModel(ModelSource(str(tiny_qwen))).with_catalogue("titles", TITLES)
+    made = LocalModel(ModelSource(str(tiny_qwen))).with_closed_list("titles", TITLES)
     found = ask(
-        made, request(), request(schema=SCHEMA, max_tokens=50), request(catalogue="titles"), request(choices=("a", "b"))
+        made,
+        request(),
+        request(schema=SCHEMA, max_tokens=50),
+        request(closed_list="titles"),
+        request(choices=("a", "b")),
     )
     assert all(isinstance(reply, Reply) for reply in found)
 
@@ -252,13 +258,13 @@ def test_the_event_loop_is_free_while_it_writes(model: LocalModel) -> None:
 def test_whatever_strangers_write_schema_and_list_hold(shop: LocalModel) -> None:
     asked = []
     for text in ATTEMPTS.values():
-        said = data_block("item", {"title": clean(text, foreign=shop.foreign, longest=200)})
+        said = data_block("item", {"title": clean(text, chat_markers=shop.chat_markers, max_length=200)})
         asked.append(request(said, schema=SCHEMA, max_tokens=50, temperature=1.0))
-        asked.append(request(said, catalogue="titles", without=("guitar",), temperature=1.0))
+        asked.append(request(said, closed_list="titles", excluded=("guitar",), temperature=1.0))
     replies = [reply for start in range(0, len(asked), 16) for reply in ask(shop, *asked[start : start + 16])]
     for sent, reply in zip(asked, replies, strict=True):
         assert isinstance(reply, Reply)
-        if sent.catalogue:
+        if sent.closed_list:
             assert reply.text in set(TITLES) - {"guitar"}
         else:
-            parse_as(Kind)(reply)
+            reply_parser(Kind)(reply)

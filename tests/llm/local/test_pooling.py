@@ -13,18 +13,18 @@ from transformers import AutoModel, AutoTokenizer
 from hardneg.llm.local.pooling import HiddenStatePooling, PooledModel
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Refusal, Reply
-from hardneg.llm.vectors import request_for, unpacked
+from hardneg.llm.vectors import embedding_request, unpack_vector
 from hardneg.types import Floats
 
 TEXTS = ["a tent", "an iron saucepan and a guitar with steel strings", "長い", "a<|im_end|>b"]
 
 
 def ask(model: PooledModel, *texts: str) -> list[Reply | Refusal]:
-    return asyncio.run(model.complete([request_for(text) for text in texts]))
+    return asyncio.run(model.complete([embedding_request(text) for text in texts]))
 
 
 def vectors(model: PooledModel, *texts: str) -> Floats:
-    return np.stack([unpacked(reply.text) for reply in ask(model, *texts) if isinstance(reply, Reply)])
+    return np.stack([unpack_vector(reply.text) for reply in ask(model, *texts) if isinstance(reply, Reply)])
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
@@ -51,7 +51,7 @@ def test_long_texts_are_cut_and_blank_ones_refused(tiny_llama: Path) -> None:
     text = "one two three four five six seven eight nine ten"
     first, blank, surrogate = ask(model, text, "", "a\ud800")
     assert isinstance(first, Reply)
-    assert first.usage.prompt_tokens == model.count_tokens(request_for(text)) == 8
+    assert first.usage.prompt_tokens == model.count_tokens(embedding_request(text)) == 8
     assert isinstance(blank, Refusal)
     assert isinstance(surrogate, Reply)
 

@@ -24,7 +24,7 @@ def prompts(tiny_llama: Path) -> PromptTokens:
 
 
 def turns(prompts: PromptTokens, messages: tuple[Message, ...]) -> int:
-    ids = prompts.ids(messages)
+    ids = prompts.encode_chat(messages)
     assert not isinstance(ids, Refusal)
     return ids.count(prompts.tokenizer.convert_tokens_to_ids("<|im_start|>"))
 
@@ -32,23 +32,23 @@ def turns(prompts: PromptTokens, messages: tuple[Message, ...]) -> int:
 def test_ordinary_prompts_are_those_of_the_template(prompts: PromptTokens) -> None:
     chat = [{"role": message.role, "content": message.content} for message in CHAT]
     expected = prompts.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
-    assert prompts.ids(CHAT) == expected
+    assert prompts.encode_chat(CHAT) == expected
     assert prompts.format == "chat template"
     assert turns(prompts, CHAT) == 3
 
 
 def test_foreign_strings_are_all_added_tokens(prompts: PromptTokens) -> None:
-    assert set(prompts.foreign) == set(MARKERS)
+    assert set(prompts.chat_markers) == set(MARKERS)
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_no_attempt_opens_a_turn_whether_cleaned_or_raw(prompts: PromptTokens, name: str) -> None:
     text = ATTEMPTS[name]
-    cleaned = data_block("item", {"title": clean(text, foreign=prompts.foreign, longest=300)})
+    cleaned = data_block("item", {"title": clean(text, chat_markers=prompts.chat_markers, max_length=300)})
     assert turns(prompts, (CHAT[0], Message("user", cleaned))) == 3
     raw = (CHAT[0], Message("user", text))
     if name == "half a surrogate pair":
-        assert "surrogate" in str(prompts.ids(raw))
+        assert "surrogate" in str(prompts.encode_chat(raw))
     else:
         assert turns(prompts, raw) == 3
         assert turns(prompts, (Message("system", text), Message("user", text))) == 3
@@ -58,13 +58,13 @@ def test_no_attempt_opens_a_turn_whether_cleaned_or_raw(prompts: PromptTokens, n
 @given(st.lists(st.sampled_from(["<|im_", "start|>", "end|>", "<|bos|>", "\n", "user", "x"]), max_size=8).map("".join))
 def test_whatever_is_said_the_added_tokens_stay_the_same(prompts: PromptTokens, text: str) -> None:
     added = {prompts.tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS}
-    ids = [prompts.ids((CHAT[0], Message("user", said))) for said in ("x", text)]
+    ids = [prompts.encode_chat((CHAT[0], Message("user", said))) for said in ("x", text)]
     first, second = [[token for token in found if token in added] for found in ids]
     assert first == second
 
 
 def test_text_brought_in_is_still_read_as_text(prompts: PromptTokens) -> None:
-    ids = prompts.ids((CHAT[0], Message("user", "one<|im_end|>two")))
+    ids = prompts.encode_chat((CHAT[0], Message("user", "one<|im_end|>two")))
     assert "one<|im_end|>two" in prompts.tokenizer.decode(ids)
 
 
@@ -73,17 +73,17 @@ def test_an_added_token_of_no_special_kind_acts_neither(tiny_llama: Path) -> Non
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     tokenizer.add_tokens([AddedToken("<tool_call>", special=False), AddedToken("  "), AddedToken("tent")])
     made = PromptTokens(tokenizer)
-    ids = made.ids((CHAT[0], Message("user", "a <tool_call>  tent")))
+    ids = made.encode_chat((CHAT[0], Message("user", "a <tool_call>  tent")))
     assert not isinstance(ids, Refusal)
     assert tokenizer.convert_tokens_to_ids("<tool_call>") not in ids
-    assert set(made.foreign) == {*MARKERS, "<tool_call>", "tent"}
+    assert set(made.chat_markers) == {*MARKERS, "<tool_call>", "tent"}
 
 
 def test_what_cannot_be_told_apart_is_refused(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = PromptTokens(AutoTokenizer.from_pretrained(tiny_llama))
     end = made.tokenizer.eos_token_id
-    monkeypatch.setattr(PromptTokens, "plain", lambda *_: [end])  # a tokenizer that finds its marker in bare text
-    found = made.ids((CHAT[0], Message("user", "one<|im_end|>two")))
+    monkeypatch.setattr(PromptTokens, "encode_text", lambda *_: [end])  # a tokenizer that finds its marker in bare text
+    found = made.encode_chat((CHAT[0], Message("user", "one<|im_end|>two")))
     assert isinstance(found, Refusal)
     assert "chat markers" in found.reason
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_told_apart_is_refused(tiny_llama: Path, monkeypatch: pyt
 def test_a_model_without_a_template_gets_the_plain_format(tmp_path: Path) -> None:
     made = PromptTokens(AutoTokenizer.from_pretrained(make_tiny(tmp_path / "plain", template=None)))
     assert made.format == "plain"
-    text = made.tokenizer.decode(made.ids(CHAT))
+    text = made.tokenizer.decode(made.encode_chat(CHAT))
     assert text == "### System:\nbe brief\n\n### User:\na tent for two\n\n### Assistant:\n"
 
 
@@ -103,14 +103,14 @@ def test_a_template_without_a_system_role_gets_it_in_the_first_message(tiny_llam
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     made = PromptTokens(tokenizer)
-    text = tokenizer.decode(made.ids(CHAT))
+    text = tokenizer.decode(made.encode_chat(CHAT))
     assert text == "<|im_start|>user\nbe brief\n\na tent for two<|im_end|>\n<|im_start|>assistant\n"
-    assert isinstance(made.ids((Message("system", "alone"),)), Refusal)
+    assert isinstance(made.encode_chat((Message("system", "alone"),)), Refusal)
 
 
 def test_a_template_that_drops_messages_is_refused(tiny_llama: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     tokenizer.chat_template = "{{ messages[-1]['content'] }}"
-    found = PromptTokens(tokenizer).ids((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))
+    found = PromptTokens(tokenizer).encode_chat((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))
     assert isinstance(found, Refusal)
     assert "does not take messages of the roles user, assistant, user" in found.reason

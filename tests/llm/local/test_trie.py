@@ -13,8 +13,8 @@ from hardneg.llm.local.trie import Trie, Walk
 ANSWERS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=20)
 
 
-def walk(answers: list[tuple[int, ...]], without: list[int] | None = None, longest: int = 99) -> Walk:
-    return Walk(Trie.of(answers), np.array(without or [], np.int64), longest)
+def walk(answers: list[tuple[int, ...]], excluded: list[int] | None = None, longest: int = 99) -> Walk:
+    return Walk(Trie.of(answers), np.array(excluded or [], np.int64), longest)
 
 
 def test_by_hand() -> None:
@@ -31,7 +31,7 @@ def test_by_hand() -> None:
 
 
 def test_what_is_not_allowed_closes_its_branch_alone() -> None:
-    way = walk([(5, 6), (5,), (7, 8), (5, 6, 7)], without=[0, 2])
+    way = walk([(5, 6), (5,), (7, 8), (5, 6, 7)], excluded=[0, 2])
     assert way.next_tokens().tolist() == [5]
     way.take(5)
     way.take(6)
@@ -45,7 +45,7 @@ def test_long_answers_are_not_begun() -> None:
 
 
 def test_answers_of_the_same_tokens_stand_in_for_each_other() -> None:
-    way = walk([(5,), (5,)], without=[0])
+    way = walk([(5,), (5,)], excluded=[0])
     way.take(5)
     assert way.answer == 1
 
@@ -58,10 +58,10 @@ def test_blank_answers_are_refused(answers: list[tuple[int, ...]]) -> None:
 
 @given(ANSWERS, st.data())
 def test_every_walk_ends_in_an_allowed_answer(answers: list[tuple[int, ...]], data: st.DataObject) -> None:
-    without = data.draw(st.lists(st.integers(0, len(answers) - 1), unique=True))
+    excluded = data.draw(st.lists(st.integers(0, len(answers) - 1), unique=True))
     longest = data.draw(st.integers(1, 6))
-    allowed = {place for place, answer in enumerate(answers) if place not in without and len(answer) <= longest}
-    way = walk(answers, without, longest)
+    allowed = {place for place, answer in enumerate(answers) if place not in excluded and len(answer) <= longest}
+    way = walk(answers, excluded, longest)
     assert way.empty == (not allowed)
     if not allowed:
         assert not way.next_tokens().size

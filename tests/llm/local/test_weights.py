@@ -26,8 +26,8 @@ def test_a_folder_is_loaded_as_32_bits_on_the_cpu(tiny_llama: Path) -> None:
     model = source.model()
     assert not model.training
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert source.numbers == "float32"
-    assert ModelSource(str(tiny_llama), "cuda").numbers == "bfloat16"
+    assert source.precision == "float32"
+    assert ModelSource(str(tiny_llama), "cuda").precision == "bfloat16"
     states = source.model("hidden states")(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state
     assert states.shape == (1, 3, 64)
 

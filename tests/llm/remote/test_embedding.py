@@ -13,7 +13,7 @@ from tests.llm.faulty import Heard, Said, Server, answering
 from hardneg.llm.protocol import CallFailed, Refusal, Reply
 from hardneg.llm.remote.client import Address
 from hardneg.llm.remote.embedding import EmbeddingEndpoint
-from hardneg.llm.vectors import packed, request_for, unpacked
+from hardneg.llm.vectors import embedding_request, pack_vector, unpack_vector
 
 
 def vector(text: str) -> list[float]:
@@ -32,7 +32,7 @@ def ask(script: Callable[[Heard], Said], *texts: str) -> tuple[list[Reply | Refu
 
         async def go() -> list[Reply | Refusal]:
             try:
-                return await model.complete([request_for(text) for text in texts])
+                return await model.complete([embedding_request(text) for text in texts])
             finally:
                 await model.aclose()
 
@@ -41,7 +41,7 @@ def ask(script: Callable[[Heard], Said], *texts: str) -> tuple[list[Reply | Refu
 
 def test_a_call_takes_many_texts_and_order_is_by_index() -> None:
     replies, server = ask(lambda heard: Said(embeddings(heard)), "tent", "guitar", "a long description of a saucepan")
-    assert [unpacked(reply.text).tolist() for reply in replies if isinstance(reply, Reply)] == [
+    assert [unpack_vector(reply.text).tolist() for reply in replies if isinstance(reply, Reply)] == [
         vector("tent"),
         vector("guitar"),
         vector("a long description of a saucepan"),
@@ -59,9 +59,9 @@ def test_the_call_s_tokens_are_shared_out_whole() -> None:
 
 
 def test_base64_is_read_as_well_and_missing_usage_is_estimated() -> None:
-    [reply], _ = ask(lambda _: Said({"data": [{"index": 0, "embedding": packed(np.array([1.0, 2.0]))}]}), "tent")
+    [reply], _ = ask(lambda _: Said({"data": [{"index": 0, "embedding": pack_vector(np.array([1.0, 2.0]))}]}), "tent")
     assert isinstance(reply, Reply)
-    assert unpacked(reply.text).tolist() == [1.0, 2.0]
+    assert unpack_vector(reply.text).tolist() == [1.0, 2.0]
     assert reply.usage.estimated
 
 

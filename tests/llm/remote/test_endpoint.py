@@ -121,7 +121,7 @@ def test_choices_where_the_endpoint_cannot() -> None:
 
 def test_closed_lists_are_for_local_models() -> None:
     with pytest.raises(LlmError, match="m cannot be held to a closed list; take a local model"):
-        ask(lambda _: Said(completion()), request(catalogue="titles"))
+        ask(lambda _: Said(completion()), request(closed_list="titles"))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_it_is_called() -> None:
     assert path.identity == "http://localhost:8000/v1#/home/me/models/tiny"
     assert repr(path) == "Endpoint('http://localhost:8000/v1#/home/me/models/tiny')"
     assert Endpoint(Address("http://localhost:8000/v1/", "org/name")).name == "org/name"
-    assert path.foreign == KNOWN_MARKERS
+    assert path.chat_markers == KNOWN_MARKERS
     assert path.batch_size == 1
 
 

@@ -95,7 +95,7 @@ def test_with_a_sample_within_five_percent(
     asker = rules(chatty(blocks_of, bad=bad), again=1)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.7)
     estimate = estimate_generation(split, asker.model, profiles, negatives, EstimateConfig(sample=40), asker)
-    asked = list(asker.model.asked)
+    asked = list(asker.model.requests)
     assert len(asked) == estimate.sampled
     took = carry_out(split, asker, profiles, negatives)
     off: Any = compare_with_estimate(estimate, took)
@@ -109,7 +109,7 @@ def test_with_a_sample_within_five_percent(
     assert 0 < total.prompt_error < 0.05 * total.prompt_tokens
     assert abs(off["total"]["estimated prompt tokens"] - off["total"]["used prompt tokens"]) < 4 * total.prompt_error
     assert abs(off["total"]["estimated answer tokens"] - off["total"]["used answer tokens"]) < 4 * total.answer_error
-    job = {request.digest("") + str(request.draw) for request in asker.model.asked[len(asked) :]}
+    job = {request.digest("") + str(request.draw) for request in asker.model.requests[len(asked) :]}
     assert {request.digest("") + str(request.draw) for request in asked} <= job, "nothing that the job does not ask"
 
 
@@ -132,7 +132,7 @@ def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
     asker = rules(chatty(blocks_of))
     estimate = estimate_generation(split, asker.model, written, NegativesConfig(), EstimateConfig(sample=30), asker)
-    assert len(asker.model.asked) == estimate.sampled == 30
+    assert len(asker.model.requests) == estimate.sampled == 30
     metered = MeteredExecutor(asker)
     generate_negatives(split, written, metered, asker.model)
     off: Any = compare_with_estimate(estimate, {NEGATIVES: metered.runs[0]})
@@ -145,7 +145,7 @@ def test_without_a_sample_prompts_of_items_are_exact(store: tuple[Split, Truth],
     split, _ = store
     profiles, negatives = ProfilesConfig(), NegativesConfig()
     estimate = estimate_generation(split, good.model, profiles, negatives)
-    assert not good.model.asked
+    assert not good.model.requests
     assert estimate.sampled == 0
     took = carry_out(split, good, profiles, negatives)
     items, users, pairs = estimate.stages
@@ -213,7 +213,7 @@ def test_rows_that_are_not_asked_count_nothing(rng: np.random.Generator) -> None
 def test_a_closed_list_is_answered_by_titles(store: tuple[Split, Truth], rules: Any) -> None:
     split, _ = store
     titles = split.texts["title"].to_list()
-    asker = rules(lambda request: next(title for title in titles if title not in request.without))
+    asker = rules(lambda request: next(title for title in titles if title not in request.excluded))
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
     config = NegativesConfig(constrained=True)
     estimate = estimate_generation(split, asker.model, written, config)
@@ -236,7 +236,7 @@ def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules
         config = EstimateConfig(sample=5, limit=50, seed=3)
         return estimate_generation(
             store[0], asker.model, ProfilesConfig(), NegativesConfig(), config, asker
-        ), asker.model.asked
+        ), asker.model.requests
 
     assert once() == once()
 

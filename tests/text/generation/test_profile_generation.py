@@ -34,9 +34,9 @@ def test_items_first_then_users_who_see_their_items_profiles(toy: Toy, good: Any
     assert made.item_reasoning == ["it says so"] * 5
     assert made.user_reasoning == ["chose them"] * 3
     assert made.missing == ()
-    kinds = ["item" if "item" in blocks_of(request) else "user" for request in good.model.asked]
+    kinds = ["item" if "item" in blocks_of(request) else "user" for request in good.model.requests]
     assert kinds == ["item"] * 5 + ["user"] * 3
-    first = blocks_of(good.model.asked[5])["user"]["chosen"][0]
+    first = blocks_of(good.model.requests[5])["user"]["chosen"][0]
     assert first == {"title": "red kettle", "profile": "for people of red kettle", "review": "boils well"}
 
 
@@ -113,7 +113,7 @@ def test_no_held_out_review_reaches_a_prompt(canary: tuple[Split, str], good: An
     assert len(split.test) > 20
     written = generate_profiles(split, good, good.model)
     generate_negatives(split, written, good, good.model, NegativesConfig(pairs_per_call=3))
-    said = " ".join(message.content for request in good.model.asked for message in request.messages)
+    said = " ".join(message.content for request in good.model.requests for message in request.messages)
     assert "fairword" in said
     assert word not in said
 
@@ -125,4 +125,4 @@ def test_held_out_pairs_change_no_request(canary: tuple[Split, str], good: Any, 
     for part in ("valid", "test"):
         split = split.with_part(part, np.array([0, 1]), np.array([3, 3]))
     assert generate_profiles(split, other, other.model) == made
-    assert other.model.asked == good.model.asked
+    assert other.model.requests == good.model.requests

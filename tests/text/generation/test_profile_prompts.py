@@ -114,7 +114,7 @@ ATTACKS = [
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_text_leaves_its_block_or_changes_the_schema(toy: Toy, blocks_of: Any, attack: str) -> None:
     hostile = FunctionModel(lambda _: "")
-    hostile.foreign = ("<|im_start|>", "<|im_end|>")
+    hostile.chat_markers = ("<|im_start|>", "<|im_end|>")
     split = toy([(0, 0, attack), (1, 2, attack)], titles=[attack, "red pan", attack, "green stove", ""])
     split = replace(split, texts=split.texts.with_columns(description=pl.lit(attack)))
     harmless = toy([(0, 0, "fine"), (1, 2, "fine")])

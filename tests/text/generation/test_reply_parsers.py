@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.llm.protocol import Reply, Usage
-from hardneg.llm.structured import schema_of
+from hardneg.llm.structured import strict_schema
 from hardneg.llm.tasks import BadReply
 from hardneg.text.generation.reply_parsers import (
     MAX_CHARACTERS,
@@ -120,8 +120,8 @@ def test_titles_of_the_closed_list_alone_are_answers() -> None:
 
 
 def test_schemas_bound_every_string_and_number() -> None:
-    several = json.loads(schema_of(NegativesReply))["$defs"][NumberedNegative.__name__]["properties"]
+    several = json.loads(strict_schema(NegativesReply))["$defs"][NumberedNegative.__name__]["properties"]
     assert several["item"]["enum"] == list(range(1, MAX_PAIRS + 1))
     assert list(several) == ["item", "hard_negative_item", "reasoning"]
-    for properties in (several, json.loads(schema_of(ProfileReply))["properties"]):
+    for properties in (several, json.loads(strict_schema(ProfileReply))["properties"]):
         assert all("pattern" in kind for kind in properties.values() if kind["type"] == "string")

@@ -48,7 +48,7 @@ class TokenForecast:
     def worst(self, prompt: int, answer: int) -> Cost:
         """The most that a call of so many tokens may cost."""
         longer = max(1.0, self._used / self._counted) if self._counted else 1.0
-        money = self._price.of(prompt * longer, answer) if self._price else 0.0
+        money = self._price.cost(prompt * longer, answer) if self._price else 0.0
         return Cost(1, prompt * longer + answer, money)
 
     def learn(self, counted: int, used: int) -> None:

@@ -24,7 +24,7 @@ class EngineConfig(Config):
     """Seconds; the wait before the n-th repetition is uniform over [0, first_wait * 2^(n - 1)]."""
     longest_wait: PositiveFloat = 60.0
     """Seconds; the most that is waited at once, also where a server asks for more."""
-    re_asks: NonNegativeInt = 2
+    repairs: NonNegativeInt = 2
     """How often a bad reply is asked again before its row is listed."""
     budget_calls: NonNegativeInt | None = None
     """Calls of this run; None for no limit."""

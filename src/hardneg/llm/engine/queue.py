@@ -51,12 +51,12 @@ class TaskQueue:
         self,
         model: ChatModel,
         store: ReplyStore,
-        re_asks: int,
+        repairs: int,
         counts: UsageCounter,
         emit: Callable[[TaskAnswer[Any]], None],
     ) -> None:
         self._model, self._store, self._counts, self._emit = model, store, counts, emit
-        self._re_asks, self._identity, self._foreign = re_asks, model.identity, model.foreign
+        self._re_asks, self._identity, self._foreign = repairs, model.identity, model.chat_markers
         self.owner = f"{Owner.here()}|{next(_runs)}"
         self._jobs: dict[str, QueuedTask] = {}
         self._pending: deque[QueuedTask] = deque()

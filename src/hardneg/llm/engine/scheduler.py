@@ -34,7 +34,7 @@ WINDOW = 4 * CHUNK
 WATCH_SECONDS = 0.25
 
 
-def ask(
+def run_tasks(
     tasks: Iterable[Task[T]],
     model: ChatModel,
     store: ReplyStore,
@@ -189,7 +189,7 @@ class _Engine:
 
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
-        board = TaskQueue(self._model, self._store, self._config.re_asks, self._counts, self._emit)
+        board = TaskQueue(self._model, self._store, self._config.repairs, self._counts, self._emit)
         caller = Worker(self._model, board, self._config, self._counts, self._rng)
         self._caller = caller
         self._ready.set()

@@ -26,7 +26,7 @@ class UsageStats:
     total: int | None = None
     calls: int = 0
     retries: int = 0
-    re_asks: int = 0
+    repairs: int = 0
     bad: int = 0
     waits_cut: int = 0
     prompt_tokens: int = 0
@@ -63,7 +63,7 @@ class UsageCounter:
 
     def __init__(self, total: int | None, price: Price | None) -> None:
         self.total, self.price = total, price
-        self.rows = self.failed = self.stored = self.calls = self.retries = self.re_asks = self.bad = self.waits_cut = 0
+        self.rows = self.failed = self.stored = self.calls = self.retries = self.repairs = self.bad = self.waits_cut = 0
         self.prompt_tokens = self.answer_tokens = self.cached_tokens = 0
         self.money = 0.0 if price else None
         self._start = time.monotonic()
@@ -75,7 +75,7 @@ class UsageCounter:
         self.cached_tokens += usage.cached_tokens
         if self.price is None or self.money is None:
             return 0.0
-        dollars = self.price.of(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
+        dollars = self.price.cost(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
         self.money += dollars
         return dollars
 

@@ -198,7 +198,7 @@ class Worker:
         self._counts.retries += call.sent
         for job in call.jobs:
             job.asked += 1
-            self._counts.re_asks += job.attempt > 0 and not call.sent
+            self._counts.repairs += job.attempt > 0 and not call.sent
         call.sent = True
 
     def _answered(self, call: Attempt, replies: Sequence[Reply | Refusal]) -> None:

@@ -34,17 +34,17 @@ class ClosedList:
         """Hex SHA-256 of the list."""
         return hashlib.sha256(json.dumps(self.answers).encode()).hexdigest()
 
-    def walk(self, without: Sequence[str], limit: int) -> Walk:
+    def walk(self, excluded: Sequence[str], limit: int) -> Walk:
         """A way to one answer that is not in `without` (what is not in the list does not matter) and fits the limit."""
-        places = [self.places[answer] for answer in without if answer in self.places]
+        places = [self.places[answer] for answer in excluded if answer in self.places]
         return Walk(self.trie, np.array(sorted(places), np.int64), limit - 1)
 
 
 class ClosedListConstraint:
     """One answer on its way through a catalogue, as a constraint of decoding."""
 
-    def __init__(self, catalogue: ClosedList, walk: Walk, end: int) -> None:
-        self._catalogue, self._walk, self._end = catalogue, walk, end
+    def __init__(self, closed_list: ClosedList, walk: Walk, end: int) -> None:
+        self._catalogue, self._walk, self._end = closed_list, walk, end
 
     @property
     def answer(self) -> str:

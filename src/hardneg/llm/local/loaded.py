@@ -12,7 +12,7 @@ from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError
 
 
-class Loaded:
+class LoadedModel:
     """Network, tokenizer and what hangs on them, each loaded when first needed.
 
     lock: to be held by whoever uses the network; one thread at a time may.

@@ -14,7 +14,7 @@ from functools import cached_property
 from hardneg.llm.local.closed_list import ClosedList, ClosedListConstraint
 from hardneg.llm.local.decoding import DecodedText, DecodingJob, decode
 from hardneg.llm.local.grammar import Held
-from hardneg.llm.local.loaded import Loaded
+from hardneg.llm.local.loaded import LoadedModel
 from hardneg.llm.local.scoring import log_probabilities
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage
@@ -35,7 +35,7 @@ class LocalModel:
     """A causal language model from a folder or by its name on the hub (see `weights.Source`).
 
     batch_size: requests a call; one call runs at a time. What a reply can be held to: a JSON schema, a closed list
-    (`with_catalogue`), or `choices`, whose probabilities are exact. Loading waits until something is asked.
+    (`with_closed_list`), or `choices`, whose probabilities are exact. Loading waits until something is asked.
     """
 
     concurrency = 1
@@ -43,7 +43,7 @@ class LocalModel:
     def __init__(self, source: ModelSource, *, batch_size: int = 8) -> None:
         self._source, self.batch_size = source, batch_size
         self._catalogues: dict[str, ClosedList] = {}
-        self._loaded = Loaded(source)
+        self._loaded = LoadedModel(source)
 
     def __repr__(self) -> str:
         return f"LocalModel({self.name!r})"
@@ -60,35 +60,37 @@ class LocalModel:
         return self._source.identity() + lists
 
     @property
-    def context(self) -> int | None:
+    def context_length(self) -> int | None:
         """As the model's settings say."""
-        return self._source.positions
+        return self._source.context_length
 
     @property
-    def foreign(self) -> tuple[str, ...]:
+    def chat_markers(self) -> tuple[str, ...]:
         """Every added token of the tokenizer."""
-        return self._loaded.prompts.foreign
+        return self._loaded.prompts.chat_markers
 
     def describe(self) -> str:
         """What it is, for people."""
         source = self._source
-        return f"{self.name} on {source.device}, weights as {source.numbers}, messages by {self._loaded.prompts.format}"
+        return (
+            f"{self.name} on {source.device}, weights as {source.precision}, messages by {self._loaded.prompts.format}"
+        )
 
-    def with_catalogue(self, name: str, answers: Sequence[str]) -> LocalModel:
-        """The same model that also knows a closed list of answers, by a name for `Request.catalogue`.
+    def with_closed_list(self, name: str, answers: Sequence[str]) -> LocalModel:
+        """The same model that also knows a closed list of answers, by a name for `Request.closed_list`.
 
         Weights are shared. The list is part of the new model's identity, so that the store cannot take an answer that
         was held to another list. Raises ConfigError for an empty list and for blank answers.
         """
         other = copy.copy(self)
         other.__dict__.pop("identity", None)
-        made = ClosedList.of(answers, self._loaded.prompts.plain)
+        made = ClosedList.of(answers, self._loaded.prompts.encode_text)
         other._catalogues = {**self._catalogues, name: made}
         return other
 
     def count_tokens(self, request: Request) -> int:
         """Tokens of the prompt, exactly; 0 for a prompt that will be refused."""
-        ids = self._loaded.prompts.ids(request.messages)
+        ids = self._loaded.prompts.encode_chat(request.messages)
         return 0 if isinstance(ids, Refusal) else len(ids)
 
     async def complete(self, requests: Sequence[Request]) -> list[AnswerFormat]:
@@ -112,13 +114,13 @@ class LocalModel:
 
     def _asked(self, place: int, request: Request, answers: dict[int, AnswerFormat]) -> _Asked | None:
         """The request with its prompt; None, with the refusal in `answers`, where it cannot be asked."""
-        ids = self._loaded.prompts.ids(request.messages)
+        ids = self._loaded.prompts.encode_chat(request.messages)
         if isinstance(ids, Refusal):
             answers[place] = ids
             return None
-        if self.context is not None and len(ids) + request.max_tokens > self.context:
+        if self.context_length is not None and len(ids) + request.max_tokens > self.context_length:
             answers[place] = Refusal(
-                f"prompt and longest answer ({request.max_tokens} tokens) pass the model's {self.context} tokens"
+                f"prompt and longest answer ({request.max_tokens} tokens) pass the model's {self.context_length} tokens"
             )
             return None
         return _Asked(place, request, ids)
@@ -134,20 +136,20 @@ class LocalModel:
         request = one.request
         seed = hashlib.sha256(f"{request.digest(self.identity)} {request.draw}".encode()).digest()
         job = DecodingJob(one.ids, request.max_tokens, request.temperature, int.from_bytes(seed[:7]))
-        if request.catalogue:
+        if request.closed_list:
             return self._from_list(job, request)
         if request.schema:
             return replace(job, constraint=self._loaded.grammars.held_to(request.schema, job.limit))
         return job
 
     def _from_list(self, job: DecodingJob, request: Request) -> DecodingJob | Refusal:
-        if request.catalogue not in self._catalogues:
-            raise LlmError(f"{self.name} knows no list {request.catalogue!r}; give it with with_catalogue")
-        catalogue = self._catalogues[request.catalogue]
-        walk = catalogue.walk(request.without, job.limit)
+        if request.closed_list not in self._catalogues:
+            raise LlmError(f"{self.name} knows no list {request.closed_list!r}; give it with with_closed_list")
+        closed_list = self._catalogues[request.closed_list]
+        walk = closed_list.walk(request.excluded, job.limit)
         if walk.empty:
-            return Refusal(f"no answer of the list {request.catalogue!r} is allowed within {job.limit} tokens")
-        return replace(job, constraint=ClosedListConstraint(catalogue, walk, self._loaded.ends[0]))
+            return Refusal(f"no answer of the list {request.closed_list!r} is allowed within {job.limit} tokens")
+        return replace(job, constraint=ClosedListConstraint(closed_list, walk, self._loaded.ends[0]))
 
     def _reply(self, job: DecodingJob, written: DecodedText) -> Reply:
         constraint = job.constraint
@@ -162,7 +164,7 @@ class LocalModel:
     def _score(self, asked: list[_Asked]) -> list[AnswerFormat]:
         """Probabilities of the choices, equal for all; where one begins another, the answer's end counts as well."""
         loaded, choices = self._loaded, asked[0].request.choices
-        labels = [loaded.prompts.plain(choice) for choice in choices]
+        labels = [loaded.prompts.encode_text(choice) for choice in choices]
         if not all(labels):
             return [Refusal("a choice is blank, expected words")] * len(asked)
         if any(a is not b and b[: len(a)] == a for a in labels for b in labels):

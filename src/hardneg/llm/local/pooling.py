@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hardneg.llm.local.prompting import PromptTokens
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Refusal, Reply, Request, Usage
-from hardneg.llm.vectors import packed, text_of
+from hardneg.llm.vectors import embedded_text, pack_vector
 from hardneg.types import Floats
 
 HiddenStatePooling = Literal["last", "mean"]
@@ -43,14 +43,14 @@ class PooledModel:
         return f"{self._source.identity()}:{self._pooling} of {self._longest}"
 
     @property
-    def context(self) -> int | None:
+    def context_length(self) -> int | None:
         """None: longer texts are cut."""
         return None
 
     @property
-    def foreign(self) -> tuple[str, ...]:
+    def chat_markers(self) -> tuple[str, ...]:
         """Every added token of the tokenizer."""
-        return self._prompts.foreign
+        return self._prompts.chat_markers
 
     def count_tokens(self, request: Request) -> int:
         """Tokens of the text, exactly, at most as many as are read."""
@@ -68,7 +68,9 @@ class PooledModel:
             vectors = iter(self._pooled(filled)) if filled else iter(())
             seconds = (time.perf_counter() - started) / max(len(requests), 1)
             return [
-                Reply(packed(next(vectors)), Usage(len(row), 0), seconds=seconds) if row else Refusal("a blank text")
+                Reply(pack_vector(next(vectors)), Usage(len(row), 0), seconds=seconds)
+                if row
+                else Refusal("a blank text")
                 for row in ids
             ]
 
@@ -90,8 +92,8 @@ class PooledModel:
         return vectors
 
     def _ids(self, request: Request) -> list[int]:
-        text = text_of(request).encode("utf-8", "ignore").decode()
-        found = self._prompts.plain(text)
+        text = embedded_text(request).encode("utf-8", "ignore").decode()
+        found = self._prompts.encode_text(text)
         return [*self._start, *found][: self._longest] if found else []
 
     @cached_property

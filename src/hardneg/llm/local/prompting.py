@@ -32,7 +32,7 @@ class PromptTokens:
         return "chat template" if self.tokenizer.chat_template else PLAIN
 
     @cached_property
-    def foreign(self) -> tuple[str, ...]:
+    def chat_markers(self) -> tuple[str, ...]:
         """Every added token of the tokenizer that is more than white space, special or not."""
         return tuple(sorted(token for token in self.tokenizer.get_added_vocab() if token.strip()))
 
@@ -44,7 +44,7 @@ class PromptTokens:
             place for place, token in found if token.special or not (token.content.isalnum() or token.content.isspace())
         )
 
-    def ids(self, messages: Sequence[Message]) -> list[int] | Refusal:
+    def encode_chat(self, messages: Sequence[Message]) -> list[int] | Refusal:
         """Token ids of a prompt that ends where the answer begins.
 
         The added tokens in it are exactly those that the format itself writes. Where a message would bring one, its
@@ -65,7 +65,7 @@ class PromptTokens:
             return Refusal("a message brings chat markers of the model, which could open a turn; clean it first")
         return ids
 
-    def plain(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> list[int]:
         """Token ids of bare text, in which no added token is recognised, whatever it says."""
         backend = self.tokenizer.backend_tokenizer
         if backend.normalizer is not None:
@@ -81,7 +81,7 @@ class PromptTokens:
     def _apart(self, pieces: Sequence[str], contents: Sequence[str]) -> list[int]:
         ids = self._encode(pieces[0])
         for content, piece in zip(contents, pieces[1:], strict=True):
-            ids += self.plain(content) + (self.tokenizer.encode(piece, add_special_tokens=False) if piece else [])
+            ids += self.encode_text(content) + (self.tokenizer.encode(piece, add_special_tokens=False) if piece else [])
         return ids
 
     def _encode(self, text: str) -> list[int]:

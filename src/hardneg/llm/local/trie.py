@@ -83,10 +83,10 @@ class Walk:
     is `empty`.
     """
 
-    def __init__(self, trie: Trie, without: Indices, longest: int) -> None:
+    def __init__(self, trie: Trie, excluded: Indices, longest: int) -> None:
         self._trie, self._node = trie, 0
         too_long = np.flatnonzero(trie.lengths > longest)
-        self._barred = np.union1d(trie.places[without], too_long)
+        self._barred = np.union1d(trie.places[excluded], too_long)
 
     @property
     def empty(self) -> bool:

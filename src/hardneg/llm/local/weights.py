@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
 
-LoadedHead = Literal["language model", "hidden states"]
+ModelHead = Literal["language model", "hidden states"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ModelSource:
     location: str
     device: str = "cpu"
     four_bit: bool = False
-    called: str = ""
+    display_name: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -37,10 +37,10 @@ class ModelSource:
     @property
     def name(self) -> str:
         """The folder's own name, or the name on the hub; no path."""
-        return self.called or (Path(self.location).resolve().name if self.is_folder else self.location)
+        return self.display_name or (Path(self.location).resolve().name if self.is_folder else self.location)
 
     @property
-    def numbers(self) -> str:
+    def precision(self) -> str:
         """How the weights are held."""
         if self.four_bit:
             return "nf4"
@@ -49,8 +49,8 @@ class ModelSource:
     def identity(self) -> str:
         """A folder's content hash, wherever it lies, or a hub name with its commit; and how the weights are held."""
         if self.is_folder:
-            return f"{folder_hash(Path(self.location))}:{self.numbers}"
-        return f"{self.location}@{self._commit or 'unknown'}:{self.numbers}"
+            return f"{folder_hash(Path(self.location))}:{self.precision}"
+        return f"{self.location}@{self._commit or 'unknown'}:{self.precision}"
 
     @cached_property
     def _commit(self) -> str | None:
@@ -58,7 +58,7 @@ class ModelSource:
         return getattr(self._config, "_commit_hash", None)
 
     @cached_property
-    def positions(self) -> int | None:
+    def context_length(self) -> int | None:
         """Tokens that the model can look at, None where its settings do not say."""
         config = self._config.get_text_config()
         found = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length")]
@@ -82,7 +82,7 @@ class ModelSource:
             )
         return tokenizer
 
-    def model(self, head: LoadedHead = "language model") -> Any:
+    def model(self, head: ModelHead = "language model") -> Any:
         """The network, ready to be asked; "hidden states": without its last layer. Raises ConfigError."""
         from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
@@ -90,7 +90,7 @@ class ModelSource:
         made, report = _load(
             kind,
             self,
-            dtype=_dtype(self.numbers),
+            dtype=_dtype(self.precision),
             use_safetensors=True,
             output_loading_info=True,
             **self._revision(),
@@ -118,15 +118,15 @@ class ModelSource:
         from transformers import BitsAndBytesConfig
 
         settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=_dtype(self.numbers)
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=_dtype(self.precision)
         )
         return {"quantization_config": settings, "device_map": {"": self.device}}
 
 
-def _dtype(numbers: str) -> Any:
+def _dtype(precision: str) -> Any:
     import torch
 
-    return torch.float32 if numbers == "float32" else torch.bfloat16
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 def _load(kind: Any, source: ModelSource, **options: Any) -> Any:

@@ -10,19 +10,19 @@ import numpy as np
 
 from hardneg.llm.protocol import CallFailed, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.client import Address, Client
-from hardneg.llm.tokens import estimated
+from hardneg.llm.tokens import estimate_prompt_tokens
 from hardneg.llm.untrusted import KNOWN_MARKERS
-from hardneg.llm.vectors import packed, text_of, unpacked
+from hardneg.llm.vectors import embedded_text, pack_vector, unpack_vector
 from hardneg.types import Floats
 
 
 class EmbeddingEndpoint:
     """Any server with /v1/embeddings; a call takes `batch_size` texts. Where a call is refused, its halves are asked."""
 
-    context: int | None = None
+    context_length: int | None = None
 
     def __init__(self, address: Address, *, batch_size: int = 64, concurrency: int = 4, seconds: float = 600.0) -> None:
-        self.name, self.identity, self.foreign = address.name, address.identity, KNOWN_MARKERS
+        self.name, self.identity, self.chat_markers = address.name, address.identity, KNOWN_MARKERS
         self.batch_size, self.concurrency = batch_size, concurrency
         self._client, self._model = Client(address, seconds=seconds), address.model
 
@@ -31,7 +31,7 @@ class EmbeddingEndpoint:
 
     def count_tokens(self, request: Request) -> int:
         """An estimate."""
-        return estimated(request)
+        return estimate_prompt_tokens(request)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -42,7 +42,7 @@ class EmbeddingEndpoint:
         if not requests:
             return []
         started = time.perf_counter()
-        texts = [text_of(request) for request in requests]
+        texts = [embedded_text(request) for request in requests]
 
         def call(client: Any) -> Awaitable[Any]:
             raw: Awaitable[Any] = client.embeddings.with_raw_response.create(
@@ -67,7 +67,7 @@ def _replies(requests: Sequence[Request], answer: Mapping[str, Any], seconds: fl
     usages = _usages(requests, answer)
     try:
         ordered = sorted(data, key=lambda entry: int(entry["index"]))
-        texts = [packed(_numbers(entry["embedding"])) for entry in ordered]
+        texts = [pack_vector(_numbers(entry["embedding"])) for entry in ordered]
     except (KeyError, TypeError, ValueError):
         raise CallFailed("the reply holds what is no vector") from None
     return [Reply(text, usage, seconds=seconds) for text, usage in zip(texts, usages, strict=True)]
@@ -75,12 +75,12 @@ def _replies(requests: Sequence[Request], answer: Mapping[str, Any], seconds: fl
 
 def _numbers(embedding: object) -> Floats:
     """Some servers send base64 whatever they are asked for."""
-    return unpacked(embedding) if isinstance(embedding, str) else np.asarray(embedding, np.float32)
+    return unpack_vector(embedding) if isinstance(embedding, str) else np.asarray(embedding, np.float32)
 
 
 def _usages(requests: Sequence[Request], answer: Mapping[str, Any]) -> list[Usage]:
     """The call's tokens shared among its texts by their estimated lengths, so that the sum is the call's."""
-    lengths = np.array([estimated(request) for request in requests])
+    lengths = np.array([estimate_prompt_tokens(request) for request in requests])
     try:
         total = int(answer["usage"]["prompt_tokens"])
     except (KeyError, TypeError, ValueError):

@@ -13,7 +13,7 @@ from hardneg.llm.protocol import CallFailed, LlmError, Refusal, Reply, Request, 
 from hardneg.llm.remote.client import OPENAI, Address, Client
 from hardneg.llm.remote.labels import from_top
 from hardneg.llm.remote.probe import Capabilities, probe, response_format, top_logprobs
-from hardneg.llm.tokens import estimated, estimated_tokens
+from hardneg.llm.tokens import estimate_prompt_tokens, estimate_tokens
 from hardneg.llm.untrusted import KNOWN_MARKERS
 
 
@@ -29,7 +29,7 @@ class Endpoint:
 
     batch_size = 1
 
-    context: int | None = None
+    context_length: int | None = None
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Endpoint:
         concurrency: int = 16,
         seconds: float = 600.0,
         count: Callable[[Request], int] | None = None,
-        foreign: tuple[str, ...] = KNOWN_MARKERS,
+        chat_markers: tuple[str, ...] = KNOWN_MARKERS,
     ) -> None:
-        self.capabilities, self.concurrency, self.foreign = capabilities, concurrency, foreign
+        self.capabilities, self.concurrency, self.chat_markers = capabilities, concurrency, chat_markers
         self.name, self.identity = address.name, address.identity
         self._client = Client(address, seconds=seconds)
         self._model, self._count = address.model, count
@@ -53,7 +53,7 @@ class Endpoint:
 
     def count_tokens(self, request: Request) -> int:
         """Tokens of the prompt: exact with the model's tokenizer, else a quarter of its bytes."""
-        return estimated(request) if self._count is None else self._count(request)
+        return estimate_prompt_tokens(request) if self._count is None else self._count(request)
 
     async def probe(self) -> Capabilities:
         """What the endpoint really does; asked once and remembered. Five to eight small requests, not in the store."""
@@ -72,7 +72,7 @@ class Endpoint:
         return [await self._one(request) for request in requests]
 
     async def _one(self, request: Request) -> Reply | Refusal:
-        if request.catalogue:
+        if request.closed_list:
             raise LlmError(f"{self.name} cannot be held to a closed list; take a local model for that")
         able = await self.probe() if request.schema or request.choices else self.capabilities or self._assumed
         if request.choices and not able.top_logprobs:
@@ -92,7 +92,7 @@ class Endpoint:
 
     def _reply(self, request: Request, answer: Mapping[str, Any], seconds: float) -> Reply | Refusal:
         text, finish = _first(answer)
-        usage = _usage(answer) or Usage(self.count_tokens(request), estimated_tokens(text), estimated=True)
+        usage = _usage(answer) or Usage(self.count_tokens(request), estimate_tokens(text), estimated=True)
         if not request.choices:
             return Reply(text, usage, finish, seconds)
         found = from_top(request.choices, top_logprobs(answer))

@@ -103,7 +103,7 @@ class CostEstimate:
 
 def money(stage: StageEstimate, price: Price | None) -> float | None:
     """Dollars at that price, nothing cached; None without one."""
-    return None if price is None else price.of(stage.prompt_tokens, stage.answer_tokens)
+    return None if price is None else price.cost(stage.prompt_tokens, stage.answer_tokens)
 
 
 def hours(stage: StageEstimate, rate: Rate) -> float:
@@ -147,7 +147,7 @@ def _numbers(took: StageEstimate | StageUsage, price: Price | None) -> dict[str,
         "answer tokens": float(took.answer_tokens),
         "tokens": float(took.prompt_tokens + took.answer_tokens),
     }
-    return numbers if price is None else numbers | {"money": price.of(took.prompt_tokens, took.answer_tokens)}
+    return numbers if price is None else numbers | {"money": price.cost(took.prompt_tokens, took.answer_tokens)}
 
 
 def _beside(estimated: dict[str, float], used: dict[str, float]) -> dict[str, float | None]:

@@ -32,12 +32,12 @@ class ModelInfo(Protocol):
         ...
 
     @property
-    def context(self) -> int | None:
+    def context_length(self) -> int | None:
         """Tokens that a prompt and its answer may have together; None where unknown."""
         ...
 
     @property
-    def foreign(self) -> tuple[str, ...]:
+    def chat_markers(self) -> tuple[str, ...]:
         """Strings that untrusted text must not hold."""
         ...
 

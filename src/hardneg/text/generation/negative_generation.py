@@ -87,15 +87,17 @@ class NegativeRequests:
 
     def _parse_group(self, rows: Indices) -> Callable[[Reply], list[NegativeAnswer]]:
         if len(rows) > 1:
-            return negatives_parser(len(rows), load_prompt(ONE_PROMPT).head.answer_words, self.prompts.view.foreign)
+            return negatives_parser(
+                len(rows), load_prompt(ONE_PROMPT).head.answer_words, self.prompts.view.chat_markers
+            )
         single = self._parse_single(int(rows[0]))
         return lambda reply: [single(reply)]
 
     def _parse_single(self, row: int) -> Callable[[Reply], ParsedReply]:
-        foreign = self.prompts.view.foreign
+        chat_markers = self.prompts.view.chat_markers
         if self.prompts.config.constrained:
-            return title_parser(self.prompts.names.exact.__contains__, self.prompts.owned(row), foreign)
-        return negative_parser(load_prompt(ONE_PROMPT).head.answer_words, foreign)
+            return title_parser(self.prompts.names.exact.__contains__, self.prompts.owned(row), chat_markers)
+        return negative_parser(load_prompt(ONE_PROMPT).head.answer_words, chat_markers)
 
 
 def report_missing(texts: pl.DataFrame) -> RowReport:

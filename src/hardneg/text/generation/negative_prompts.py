@@ -55,7 +55,9 @@ class NegativesConfig(Config):
 def shown_titles(split: Split, view: ModelInfo, config: NegativesConfig) -> TitleIndex:
     """Titles of all items as a model is shown them: cleaned, cut, "" where an item has none."""
     titles = titles_or_blank(split.texts)
-    return TitleIndex.of([clean(title, foreign=view.foreign, longest=config.longest_title) for title in titles])
+    return TitleIndex.of(
+        [clean(title, chat_markers=view.chat_markers, max_length=config.longest_title) for title in titles]
+    )
 
 
 def closed_list(names: TitleIndex) -> tuple[str, list[str]]:
@@ -114,7 +116,7 @@ class PairPrompts:
         messages = wording.render(user=self._user_block(user), item=data_block("item", self._item(item)))
         if self.config.constrained:
             owned = self._owned(user)
-            return self._request(messages, wording.head.answer_tokens, draw, catalogue=self.catalogue, without=owned)
+            return self._request(messages, wording.head.answer_tokens, draw, closed_list=self.catalogue, excluded=owned)
         return self._request(messages, wording.head.answer_tokens, draw, schema=reply_schema(NegativeReply))
 
     def several(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
@@ -172,18 +174,18 @@ class PairPrompts:
         draw: int,
         *,
         schema: str = "",
-        catalogue: str = "",
-        without: tuple[str, ...] = (),
+        closed_list: str = "",
+        excluded: tuple[str, ...] = (),
     ) -> Request:
         return Request(
             messages,
             max_tokens=max_tokens,
             temperature=self.config.temperature,
             schema=schema,
-            catalogue=catalogue,
-            without=without,
+            closed_list=closed_list,
+            excluded=excluded,
             draw=draw,
         )
 
     def _cleaned(self, text: str, longest: int) -> str:
-        return clean(text, foreign=self.view.foreign, longest=longest)
+        return clean(text, chat_markers=self.view.chat_markers, max_length=longest)

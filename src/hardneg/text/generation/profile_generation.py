@@ -56,7 +56,7 @@ def request_profiles(
     """
     wanted = range(len(prompts)) if rows is None else [int(row) for row in rows]
     found = {row: (ParsedReply("", ""), NOT_ANSWERED) for row in wanted}
-    parse = profile_parser(load_prompt(name).head.answer_words, view.foreign)
+    parse = profile_parser(load_prompt(name).head.answer_words, view.chat_markers)
 
     def tasks() -> Iterator[Task[ParsedReply]]:
         for row in wanted:

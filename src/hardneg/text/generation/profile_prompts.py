@@ -108,7 +108,7 @@ class ItemPrompts:
         return {name: self.split.texts[name].to_list() for name in c.TEXT if name in self.split.texts.columns}
 
     def _cleaned(self, text: str, longest: int) -> str:
-        return clean(text, foreign=self.view.foreign, longest=longest)
+        return clean(text, chat_markers=self.view.chat_markers, max_length=longest)
 
     def _request(self, block: str) -> Request:
         return profile_request(load_prompt(ITEM_PROMPT), self.config, item=block)
@@ -182,7 +182,7 @@ class UserPrompts:
         return [self._cleaned(text, MAX_CHARACTERS) for text in self.item_profiles]
 
     def _cleaned(self, text: str, longest: int) -> str:
-        return clean(text, foreign=self.view.foreign, longest=longest)
+        return clean(text, chat_markers=self.view.chat_markers, max_length=longest)
 
 
 def profile_request(wording: PromptTemplate, config: ProfilesConfig, **blocks: str) -> Request:
@@ -238,8 +238,8 @@ def _largest_within(
     Mostly everything fits, which takes one count; else it is found by halving.
     """
     request = build(n)
-    if view.context is not None:
-        tokens = min(tokens, view.context - request.max_tokens)
+    if view.context_length is not None:
+        tokens = min(tokens, view.context_length - request.max_tokens)
     if view.count_tokens(request) <= tokens:
         return request
     found, low, high = None, least, n - 1

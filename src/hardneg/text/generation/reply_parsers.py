@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from hardneg.llm.protocol import Reply
-from hardneg.llm.structured import Structured, parse_as, pattern_of, schema_of
+from hardneg.llm.structured import Structured, reply_parser, safe_pattern, strict_schema
 from hardneg.llm.tasks import BadReply
 from hardneg.llm.untrusted import clean
 
@@ -25,7 +25,7 @@ NONE_FOUND = "the model found none"
 
 def _line(longest: int) -> Any:
     """A string whose length the schema bounds, for decoders that would not end it; what is read may be longer."""
-    return Field(json_schema_extra={"pattern": pattern_of(longest)})
+    return Field(json_schema_extra={"pattern": safe_pattern(longest)})
 
 
 def _said(value: object) -> object:
@@ -75,7 +75,7 @@ class UncheckedNegatives(Structured):
 @cache
 def reply_schema(kind: type[Structured]) -> str:
     """JSON Schema of a kind of reply, made once."""
-    return schema_of(kind)
+    return strict_schema(kind)
 
 
 @dataclass(frozen=True)
@@ -91,54 +91,54 @@ class ParsedReply:
         return "" if self.text else NONE_FOUND
 
 
-def profile_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
+def profile_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
     """Reads a ProfileReply. words: the most that were asked for. The parser raises BadReply."""
-    read = parse_as(ProfileReply)
+    read = reply_parser(ProfileReply)
 
     def parse(reply: Reply) -> ParsedReply:
         found = read(reply)
-        return parsed_reply(found.summarization, found.reasoning, words, foreign)
+        return parsed_reply(found.summarization, found.reasoning, words, chat_markers)
 
     return parse
 
 
-def negative_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
+def negative_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
     """Reads a NegativeReply, as `profile_parser`."""
-    read = parse_as(NegativeReply)
+    read = reply_parser(NegativeReply)
 
     def parse(reply: Reply) -> ParsedReply:
         found = read(reply)
-        return parsed_reply(found.hard_negative_item, found.reasoning, words, foreign)
+        return parsed_reply(found.hard_negative_item, found.reasoning, words, chat_markers)
 
     return parse
 
 
-def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
+def negatives_parser(n: int, words: int, chat_markers: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
     """Reads answers for the pairs numbered 1 to n: in their order an answer, or the reason why there is none.
 
     Entries are told apart by their number, never by their place. An entry that cannot be read costs its pair alone;
     two entries of one number cost that pair, for nobody knows which is meant.
     """
-    read = parse_as(UncheckedNegatives)
+    read = reply_parser(UncheckedNegatives)
 
     def parse(reply: Reply) -> list[ParsedReply | str]:
         found: dict[int, ParsedReply | str] = {}
         for entry in read(reply).negatives:
-            number, answer = _numbered(entry, words, foreign)
+            number, answer = _numbered(entry, words, chat_markers)
             found[number] = "the reply answers it twice" if number in found else answer
         return [found.get(number, "the reply leaves it out") for number in range(1, n + 1)]
 
     return parse
 
 
-def _numbered(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, ParsedReply | str]:
+def _numbered(entry: object, words: int, chat_markers: Sequence[str]) -> tuple[int, ParsedReply | str]:
     """The number of an entry, 0 where it has none, and its answer or the reason why there is none."""
     number = entry.get("item") if isinstance(entry, dict) else None
     if type(number) is not int:
         return 0, "its entry in the reply has no number"
     try:
         read = NumberedNegative.model_validate(entry)
-        return number, parsed_reply(read.hard_negative_item, read.reasoning, words, foreign)
+        return number, parsed_reply(read.hard_negative_item, read.reasoning, words, chat_markers)
     except ValidationError:
         return number, "its entry in the reply is not as asked for"
     except BadReply as bad:
@@ -146,13 +146,13 @@ def _numbered(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, P
 
 
 def title_parser(
-    allowed: Callable[[str], bool], owned: Sequence[str], foreign: Sequence[str]
+    allowed: Callable[[str], bool], owned: Sequence[str], chat_markers: Sequence[str]
 ) -> Callable[[Reply], ParsedReply]:
     """Reads a bare title of a closed list. owned: titles of the list that are not allowed here."""
     refused = frozenset(owned)
 
     def parse(reply: Reply) -> ParsedReply:
-        text = clean(reply.text, foreign=foreign, longest=MAX_CHARACTERS)
+        text = clean(reply.text, chat_markers=chat_markers, max_length=MAX_CHARACTERS)
         if not allowed(text):
             raise BadReply(f"found {text[:60]!r}, which is no title of the catalogue")
         if text in refused:
@@ -162,12 +162,12 @@ def title_parser(
     return parse
 
 
-def parsed_reply(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> ParsedReply:
+def parsed_reply(text: str, reasoning: str, words: int, chat_markers: Sequence[str]) -> ParsedReply:
     """An answer made fit to be kept, shown and put into other prompts. Raises BadReply where it is blank or far too long."""
-    cleaned = clean(text, foreign=foreign, longest=MAX_CHARACTERS + 1)
+    cleaned = clean(text, chat_markers=chat_markers, max_length=MAX_CHARACTERS + 1)
     if not cleaned:
         raise BadReply("the answer is blank")
     if len(cleaned) > MAX_CHARACTERS or len(cleaned.split()) > WORD_TOLERANCE * words:
         raise BadReply(f"found {len(cleaned.split())} words in the answer, expected at most {words}")
     none = cleaned.strip(" .\"'").casefold() == "none"
-    return ParsedReply("" if none else cleaned, clean(reasoning, foreign=foreign, longest=MAX_CHARACTERS))
+    return ParsedReply("" if none else cleaned, clean(reasoning, chat_markers=chat_markers, max_length=MAX_CHARACTERS))
