@@ -19,7 +19,7 @@ from hardneg.text import SentenceEncoder, sentence_encoder
 from hardneg.text.cached_encoders import CachedEncoder, EncoderExecutor, SentenceModel, Vector, open_encoder
 
 
-def asking(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecutor]:
+def executor_for(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecutor]:
     """The engine in short: batches, a store by digest, answers in any order."""
 
     def bind(model: ChatModel) -> EncoderExecutor:
@@ -57,58 +57,58 @@ def lengths(request: Request) -> Reply | Refusal:
     return Reply(odd.get(text) or pack_vector(vector), Usage(1, 0))
 
 
-def made(store: dict[str, Reply] | None = None) -> tuple[CachedEncoder, FunctionModel]:
+def encoder_and_model(store: dict[str, Reply] | None = None) -> tuple[CachedEncoder, FunctionModel]:
     model = FunctionModel(lengths, batch_size=2)
-    return CachedEncoder(model, asking({} if store is None else store)(model)), model
+    return CachedEncoder(model, executor_for({} if store is None else store)(model)), model
 
 
 def test_each_distinct_text_is_asked_once_and_blank_ones_never() -> None:
-    made_encoder, model = made()
-    vectors = made_encoder.encode(["kettle", "", "tent", "kettle", "  ", "tent"])
+    cached, model = encoder_and_model()
+    vectors = cached.encode(["kettle", "", "tent", "kettle", "  ", "tent"])
     assert (vectors.shape, vectors.dtype) == ((6, 2), np.float32)
     assert sorted(map(embedded_text, model.requests)) == ["kettle", "tent"]
     assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False, False, True, False]
     np.testing.assert_allclose(vectors[[0, 3]], [np.array([6, 2]) / np.sqrt(40)] * 2, rtol=1e-6)
-    assert made_encoder.row_report == ()
+    assert cached.row_report == ()
 
 
 def test_a_second_run_on_the_same_store_asks_nothing() -> None:
     store: dict[str, Reply] = {}
-    first = made(store)[0].encode(["kettle", "tent"])
-    again, model = made(store)
+    first = encoder_and_model(store)[0].encode(["kettle", "tent"])
+    again, model = encoder_and_model(store)
     assert (again.encode(["tent", "kettle"]) == first[::-1]).all()
     assert not model.requests
 
 
 def test_texts_without_a_vector_are_nan_and_named() -> None:
-    made_encoder, _ = made()
+    cached, _ = encoder_and_model()
     texts = ["kettle", "refused", "zero", "junk", "wide", "tent"]
-    vectors = made_encoder.encode(texts)
+    vectors = cached.encode(texts)
     assert np.isnan(vectors).all(axis=1).tolist() == [False, True, True, True, True, False]
-    assert sum(entry.count for entry in made_encoder.row_report) == 4
-    said = "; ".join(map(str, made_encoder.row_report))
+    assert sum(entry.count for entry in cached.row_report) == 4
+    said = "; ".join(map(str, cached.row_report))
     assert "encoding with function: 1 row 400 too long (first: 'refused')" in said
     assert "no vector" in said
     assert "no direction" in said
     assert "expected 2" in said
-    made_encoder.encode(["kettle"])
-    assert made_encoder.row_report == ()
+    cached.encode(["kettle"])
+    assert cached.row_report == ()
 
 
 @pytest.mark.parametrize("texts", [[], ["", " \n"]])
 def test_blank_texts_alone_are_an_error(texts: list[str]) -> None:
-    with pytest.raises(DataError, match="every text is blank, so there is nothing to encode"):
-        made()[0].encode(texts)
+    with pytest.raises(DataError, match="blank"):
+        encoder_and_model()[0].encode(texts)
 
 
 def test_no_vector_at_all_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"no text got a vector \(400 too long\); check the encoder's name"):
-        made()[0].encode(["refused"])
+    with pytest.raises(DataError, match="400 too long"):
+        encoder_and_model()[0].encode(["refused"])
 
 
 def test_progress_counts_texts() -> None:
     seen: list[tuple[str, int, int]] = []
-    made()[0].encode(["kettle", "tent", "kettle"], lambda *report: seen.append(report))
+    encoder_and_model()[0].encode(["kettle", "tent", "kettle"], lambda *report: seen.append(report))
     assert seen == [("encoding with function", 1, 2), ("encoding with function", 2, 2)]
 
 
@@ -132,7 +132,7 @@ def test_a_sentence_encoder_gives_the_same_vectors_through_a_store() -> None:
     store: dict[str, Reply] = {}
     model = SentenceModel(Vowels())
     texts = [f"{'a' * (n % 7)}b{n}" for n in range(150)]
-    through = CachedEncoder(model, asking(store)(model))
+    through = CachedEncoder(model, executor_for(store)(model))
     np.testing.assert_allclose(through.encode(texts), Vowels().encode(texts), atol=1e-6)
     assert (through.name, through.identity) == ("vowels", "by hand")
     assert len(store) == 150
@@ -141,16 +141,19 @@ def test_a_sentence_encoder_gives_the_same_vectors_through_a_store() -> None:
 def test_minilm_through_a_store() -> None:
     texts = ["a cast-iron saucepan", "music for a guitar"]
     store: dict[str, Reply] = {}
-    made_encoder = open_encoder("minilm", asking=asking(store))
-    np.testing.assert_allclose(made_encoder.encode(texts), sentence_encoder().encode(texts), atol=1e-5)
-    assert made_encoder.identity == sentence_encoder().identity
+    cached = open_encoder("minilm", executor_for=executor_for(store))
+    np.testing.assert_allclose(cached.encode(texts), sentence_encoder().encode(texts), atol=1e-5)
+    assert cached.identity == sentence_encoder().identity
     assert len(store) == 2
 
 
 def test_hidden_states_of_a_causal_model(tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "tiny")
-    found = {name: open_encoder(f"hf-causal:{folder}{name}", asking=asking({})) for name in ("", "@last", "@mean")}
-    vectors = {name: made_encoder.encode(["a tent", "", "a guitar"]) for name, made_encoder in found.items()}
+    found = {
+        name: open_encoder(f"hf-causal:{folder}{name}", executor_for=executor_for({}))
+        for name in ("", "@last", "@mean")
+    }
+    vectors = {name: cached.encode(["a tent", "", "a guitar"]) for name, cached in found.items()}
     assert vectors[""].shape == (3, 64)
     assert np.isnan(vectors[""][1]).all()
     np.testing.assert_array_equal(vectors[""], vectors["@last"])
@@ -160,13 +163,15 @@ def test_hidden_states_of_a_causal_model(tmp_path: Path) -> None:
 
 def test_endpoints_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
-    assert open_encoder("openai:text-embedding-3-small", asking=asking({})).name == "text-embedding-3-small"
-    assert open_encoder("http://localhost:1/v1#bge", asking=asking({})).identity == "http://localhost:1/v1#bge"
+    assert open_encoder("openai:text-embedding-3-small", executor_for=executor_for({})).name == "text-embedding-3-small"
+    assert (
+        open_encoder("http://localhost:1/v1#bge", executor_for=executor_for({})).identity == "http://localhost:1/v1#bge"
+    )
 
 
 @pytest.mark.parametrize("name", ["http://localhost:1/v1#bge", "hf-causal:some/model"])
 def test_what_costs_needs_a_store(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"is asked through a store of replies; give one"):
+    with pytest.raises(ConfigError, match="store"):
         open_encoder(name)
 
 
@@ -178,4 +183,4 @@ def test_an_unknown_pooling_says_which_there_are() -> None:
     with pytest.raises(
         ConfigError, match=r"found pooling 'max' in .*, expected hf-causal:NAME@last or hf-causal:NAME@mean"
     ):
-        open_encoder("hf-causal:some/model@max", asking=asking({}))
+        open_encoder("hf-causal:some/model@max", executor_for=executor_for({}))

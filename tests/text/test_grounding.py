@@ -177,7 +177,7 @@ def test_blocks_do_not_show(catalogue: EncodedCatalogue, monkeypatch: pytest.Mon
 
     whole, against = found()
     monkeypatch.setattr(grounding, "BLOCK", 7)
-    monkeypatch.setattr(grounding, "CELLS", 15)
+    monkeypatch.setattr(grounding, "MAX_CELLS", 15)
     parts, again = found()
     assert (whole.items == parts.items).all()
     assert (against == again).all()

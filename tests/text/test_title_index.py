@@ -45,8 +45,8 @@ def test_groups_of_a_catalogue() -> None:
     assert names.distinct == ["The Tent", "tent", "?!", "Pan", "the tent", "!!"]
     assert names.exact == {"The Tent": 0, "tent": 2, "?!": 3, "Pan": 4, "the tent": 6, "!!": 7}
     assert names.loose == {"tent": 0, "pan": 4}
-    assert names.spelt_like(np.array([2, 1])) == ("The Tent", "tent", "the tent")
-    assert names.spelt_like(np.array([5])) == ("?!",)
+    assert names.variants(np.array([2, 1])) == ("The Tent", "tent", "the tent")
+    assert names.variants(np.array([5])) == ("?!",)
 
 
 def test_owned_titles_of_users() -> None:

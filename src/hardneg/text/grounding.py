@@ -1,4 +1,4 @@
-"""Which catalogue item a written name means, and what speaks against it: our answer to noisy negatives."""
+"""Grounding: match generated names to catalogue items and flag those that are unsuitable as negatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hardneg.types import Floats, Indices, block_slices
 
 NONE, NEAREST, NORMALISED, EXACT = range(4)
 MATCH_TYPES = ("none", "nearest", "normalised", "exact")
-"""How a text was matched, by number."""
+"""How a text was matched, indexed by NONE .. EXACT."""
 FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY = range(5)
 REASONS = (
     "",
@@ -26,34 +26,33 @@ REASONS = (
     "text as good as the positive's",
     "nearer to the user's history than chosen items are",
 )
-"""What speaks against a text, by number; 0 is nothing."""
+"""Reasons against a text as a negative, indexed by FINE .. HISTORY."""
 FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect")
-"""What each of REASONS makes of a text."""
-CELLS = 2**25
-"""Cosines that are held at a time."""
+"""Flag of each of REASONS."""
+MAX_CELLS = 2**25
+"""Largest number of cosines held in memory."""
 BLOCK = 1024
 ZERO = 1e-6
-"""A vector shorter than this has no direction."""
+"""Norm below which a vector counts as zero."""
 
 
 class GroundingConfig(Config):
-    """From when on a text means an item, and from when on it is suspect."""
+    """Cosine thresholds for matching a text to an item and for suspecting a false negative."""
 
     nearest: Annotated[float, Field(gt=0, le=1)] = 0.85
-    """From this cosine with an item's title on, a name that is no title is taken to mean the item.
+    """Least cosine with an item's title for a text that equals no title to match the item.
 
-    With MiniLM most titles that lose a word stay above it, and most titles are further from each other."""
+    With MiniLM, most titles that lose a word stay above it, and most distinct titles stay below."""
     duplicate: Annotated[float, Field(gt=0, le=1)] = 0.98
-    """From this cosine with the positive's title on, a text is taken for the same thing (as in `retrieved`)."""
+    """Least cosine with the positive's title for a text to count as the positive itself (as in retrieval)."""
     history: Annotated[float, Field(ge=0, le=1)] = 0.95
-    """Quantile of what chosen items reach: a text is suspect that comes nearer to the mean of the user's other train
-    items than this share of all train pairs' own items come. Measured with the encoder at hand, on train pairs alone, so
-    it needs no tuning per encoder; 1 leaves suspects to `duplicate`."""
+    """Quantile of the cosines between train items and the mean of their user's other train items. A text above it is a
+    suspect. Computed from train pairs with the encoder in use, so it needs no tuning per encoder; 1 turns it off."""
 
 
 @dataclass(frozen=True)
 class EncodedCatalogue:
-    """Titles of all items and their vectors: (items, size), unit length, NaN where an item has no title."""
+    """Titles of all items with their vectors: (items, size), unit length, NaN where an item has no title."""
 
     names: TitleIndex
     vectors: Floats
@@ -61,10 +60,10 @@ class EncodedCatalogue:
 
 @dataclass(frozen=True)
 class Matches:
-    """Of every text: the item (texts,), -1 where none is meant; how (texts,), a number of HOWS; similarity (texts,).
+    """Matches of texts with catalogue items.
 
-    similarity: cosine with the item's title; where none is meant, with the nearest title; NaN where text or titles
-    have no vector.
+    items: (texts,) matched item, -1 for none. how: (texts,) index of MATCH_TYPES. similarity: (texts,) cosine with the
+    item's title, or with the nearest title where no item matches; NaN where text or titles have no vector.
     """
 
     items: Indices
@@ -73,7 +72,7 @@ class Matches:
 
     @classmethod
     def joined(cls, parts: Sequence[Matches]) -> Matches:
-        """One after the other."""
+        """Concatenate matches in order."""
         return cls(
             np.concatenate([part.items for part in parts]),
             np.concatenate([part.how for part in parts]),
@@ -84,21 +83,21 @@ class Matches:
 def match(texts: Sequence[str], vectors: Floats, catalogue: EncodedCatalogue, config: GroundingConfig) -> Matches:
     """Match each text to the catalogue: its exact title, else its normalised one, else the nearest.
 
-    vectors: (texts, size), unit length, NaN for a blank text. Where several items have the title, the first is taken
-    (the one with the lowest number): a name cannot tell twins apart. Of titles equally near, the first too.
+    vectors: (texts, size), unit length, NaN for a blank text. Of several items with the title, or of titles equally
+    near, the first item (lowest index) is taken: the text does not distinguish them.
     """
     names = catalogue.names
     exact = np.array([names.exact.get(text, -1) for text in texts], np.int64)
     loose = np.array([names.loose.get(normalise_title(text), -1) for text in texts], np.int64)
-    named = np.where(exact >= 0, exact, loose)
+    items = np.where(exact >= 0, exact, loose)
     how = np.select([exact >= 0, loose >= 0], [EXACT, NORMALISED], NONE)
-    similarity = _row_cosines(vectors, catalogue.vectors[named])
-    left = np.flatnonzero(named < 0)
-    near, cosines = _nearest(vectors[left], catalogue)
-    meant = cosines >= config.nearest
-    named[left], similarity[left] = np.where(meant, near, -1), cosines
-    how[left] = np.where(meant, NEAREST, NONE)
-    return Matches(named, how, similarity)
+    similarity = _row_cosines(vectors, catalogue.vectors[items])
+    unnamed = np.flatnonzero(items < 0)
+    nearest, cosines = _nearest(vectors[unnamed], catalogue)
+    close = cosines >= config.nearest
+    items[unnamed], similarity[unnamed] = np.where(close, nearest, -1), cosines
+    how[unnamed] = np.where(close, NEAREST, NONE)
+    return Matches(items, how, similarity)
 
 
 def reasons_against(
@@ -110,32 +109,31 @@ def reasons_against(
     train: Interactions,
     config: GroundingConfig,
 ) -> Indices:
-    """What speaks against text `which[k]` as a negative of pair row `rows[k]`: a number of REASONS each.
+    """Return the index of REASONS for text `which[k]` as a negative of pair `rows[k]`.
 
-    vectors: (texts, size), of the texts that `matches` is about. The first that holds: the user has an item of that
-    title; the text is as good as the positive's; it is too near to the user's other train items; no item is meant.
-    Nearness is that of the item that is meant, else of the text itself.
+    vectors: (texts, size), of the matched texts. The first reason that holds: the user has an item of that title; the
+    text equals the positive; it is too close to the user's other train items; no item matches. Cosines are those of
+    the matched item, else of the text itself.
     """
     limit = history_limit(train, catalogue.vectors, config.history)
     owned, histories = catalogue.names.owned(train), train.matrix()
-    found = np.zeros(len(rows), np.int64)
+    reasons = np.zeros(len(rows), np.int64)
     for part in block_slices(len(rows), BLOCK):
         pairs, texts = rows[part], which[part]
         items = matches.items[texts]
-        known = items >= 0
-        serves = np.where(known[:, None], catalogue.vectors[items], vectors[texts])
-        has = known & owned.contains(train.users[pairs], np.maximum(catalogue.names.groups[items], 0))
-        same = _row_cosines(serves, catalogue.vectors[train.items[pairs]]) >= config.duplicate
-        close = _row_cosines(serves, _other_items(histories, train, pairs, catalogue.vectors)) > limit
-        found[part] = np.select([has, same, close, ~known], [OWNED, DUPLICATE, HISTORY, OUTSIDE], FINE)
-    return found
+        matched = items >= 0
+        negatives = np.where(matched[:, None], catalogue.vectors[items], vectors[texts])
+        has = matched & owned.contains(train.users[pairs], np.maximum(catalogue.names.groups[items], 0))
+        same = _row_cosines(negatives, catalogue.vectors[train.items[pairs]]) >= config.duplicate
+        close = _row_cosines(negatives, _other_items(histories, train, pairs, catalogue.vectors)) > limit
+        reasons[part] = np.select([has, same, close, ~matched], [OWNED, DUPLICATE, HISTORY, OUTSIDE], FINE)
+    return reasons
 
 
 def history_limit(train: Interactions, vectors: Floats, quantile: float) -> float:
-    """How near chosen items come to the rest of their users' histories: that quantile over all train pairs.
+    """Return a quantile, over train pairs, of the cosine of an item with the mean of the user's other train items.
 
-    vectors: (items, size). Nearness: cosine of an item with the mean of the user's other train items. Infinite where
-    no user has two items with vectors, or where the quantile is 1.
+    vectors: (items, size). Infinite where no user has two items with vectors, or where the quantile is 1.
     """
     if quantile == 1:
         return np.inf
@@ -150,37 +148,37 @@ def history_limit(train: Interactions, vectors: Floats, quantile: float) -> floa
 
 
 def _other_items(histories: csr_array, train: Interactions, pairs: Indices, vectors: Floats) -> Floats:
-    """(pairs, size): the sum of the vectors of the pair's user's other train items, NaN where there are none.
+    """Return (pairs, size) sums of the vectors of the user's other train items, NaN where there are none.
 
     histories: users x items.
     """
-    users, which = np.unique(train.users[pairs], return_inverse=True)
+    users, positions = np.unique(train.users[pairs], return_inverse=True)
     own = histories[users]
-    items, columns = np.unique(own.indices, return_inverse=True)  # only what these users have
+    items, columns = np.unique(own.indices, return_inverse=True)  # only items of these users
     own = csr_array((own.data, columns, own.indptr), shape=(len(users), len(items)))
     filled = np.nan_to_num(vectors[items]).astype(np.float32, copy=False)
-    others = (own @ filled)[which] - np.nan_to_num(vectors[train.items[pairs]])
+    others = (own @ filled)[positions] - np.nan_to_num(vectors[train.items[pairs]])
     others[np.linalg.norm(others, axis=1) < ZERO] = np.nan
     return np.asarray(others)
 
 
 def _nearest(vectors: Floats, catalogue: EncodedCatalogue) -> tuple[Indices, Floats]:
-    """The item of the nearest title and its cosine, NaN where there is none; an exact product, in blocks."""
-    first = catalogue.names.first  # twins once, or rounding would choose between them
-    known = first[~np.isnan(catalogue.vectors[first, 0])]
-    near, cosines = np.full(len(vectors), -1, np.int64), np.full(len(vectors), np.nan, np.float32)
-    if not len(known):
-        return near, cosines
-    table = np.ascontiguousarray(catalogue.vectors[known], np.float32)
-    for part in block_slices(len(vectors), max(1, CELLS // len(known))):
+    """Return the item of the nearest title and its cosine, -1 and NaN where no title has a vector."""
+    first = catalogue.names.first  # one item per title, or rounding would choose among items of equal titles
+    encoded = first[~np.isnan(catalogue.vectors[first, 0])]
+    nearest, cosines = np.full(len(vectors), -1, np.int64), np.full(len(vectors), np.nan, np.float32)
+    if not len(encoded):
+        return nearest, cosines
+    table = np.ascontiguousarray(catalogue.vectors[encoded], np.float32)
+    for part in block_slices(len(vectors), max(1, MAX_CELLS // len(encoded))):
         products = vectors[part].astype(np.float32) @ table.T
         best = products.argmax(axis=1)
-        near[part], cosines[part] = known[best], products[np.arange(len(best)), best]
-    return near, cosines
+        nearest[part], cosines[part] = encoded[best], products[np.arange(len(best)), best]
+    return nearest, cosines
 
 
 def _row_cosines(a: Floats, b: Floats) -> Floats:
-    """(rows,) float32 cosines of paired rows, NaN where one of them is."""
+    """Return (rows,) float32 cosines of paired rows, NaN where either is."""
     a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray(np.einsum("rd,rd->r", a, b) / lengths)

@@ -1,4 +1,4 @@
-"""Profiles: who an item is for and what a user likes. Here extracts of train; `written` has a language model write."""
+"""Profiles of items and users: the `profiles` folder, and extractive profiles that need no language model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scipy.sparse import csr_array
 from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
-from hardneg.data.row_report import RowIssue, RowReport, report_notes
+from hardneg.data.row_report import RowCounter, RowIssue, RowReport, report_notes
 from hardneg.data.split import Split
 from hardneg.text.texts import item_texts, tfidf, titles
-from hardneg.types import Floats, Indices
+from hardneg.types import Floats, Indices, block_slices
 
 KIND = "profiles"
 ProfileSide = Literal["item", "user"]
@@ -31,7 +31,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Missing:
-    """An item or a user without a profile, and why."""
+    """An item or a user without a profile, with the reason. number: its index."""
 
     side: ProfileSide
     number: int
@@ -40,10 +40,10 @@ class Missing:
 
 @dataclass(frozen=True)
 class Profiles:
-    """One text an item and one a user, "" where there is none; source: what wrote them.
+    """One text per item and per user, "" where there is none. source: the method or model that wrote them.
 
-    item_reasoning, user_reasoning: why, as the writer says; empty lists where it does not. missing: reasons for blank
-    profiles, where the writer gives any.
+    item_reasoning, user_reasoning: the LLM's reasoning for each profile; empty lists without an LLM. missing: reasons
+    for blank profiles, where known.
     """
 
     items: list[str]
@@ -55,62 +55,60 @@ class Profiles:
 
     @property
     def row_report(self) -> RowReport:
-        """The missing ones, counted by side and reason."""
-        grouped: dict[tuple[str, str], list[Missing]] = {}
-        for missing in self.missing:
-            grouped.setdefault((missing.side, missing.reason), []).append(missing)
-        remedy = f"they have no profile; see {FAILED}"
-        return tuple(
-            RowIssue(f"{side} profiles", f"without a profile: {reason}", len(rows), f"{side} {rows[0].number}", remedy)
-            for (side, reason), rows in grouped.items()
-        )
+        """Missing profiles, counted by side and reason."""
+        counter, remedy = RowCounter(), f"they have no profile; see {FAILED}"
+        for row in self.missing:
+            reason, first = f"without a profile: {row.reason}", f"{row.side} {row.number}"
+            counter.add(RowIssue(f"{row.side} profiles", reason, 1, first, remedy))
+        return counter.row_report
 
 
 def extract_profiles(split: Split) -> Profiles:
-    """Profiles from item texts, train pairs and train reviews; the same split always gives the same profiles.
+    """Extract profiles from item texts, train pairs and train reviews; deterministic.
 
-    An item's profile is its text and the train review that has most in common with all its train reviews. A user's
-    names the words that weigh most (tf-idf) in the texts of the user's train items, the three train items that have
-    most in common with those words, and the user's own train review that has.
+    An item's profile is its text and the train review most similar to all its train reviews. A user's profile names
+    the heaviest words (tf-idf) in the texts of the user's train items, the three train items most similar to those
+    words, and the user's most similar train review.
     """
     texts = item_texts(split.texts)
-    vectors, said, words = tfidf(texts, split.reviews[c.REVIEW].to_list())
+    text_vectors, review_vectors, words = tfidf(texts, split.reviews[c.REVIEW].to_list())
+    n_users, n_items = split.train.n_users, split.train.n_items
     if not words:
-        return Profiles(texts, [""] * split.train.n_users, SOURCE)
-    tastes = csr_array(split.train.matrix() @ vectors)
-    likes = _top_words(tastes, words)
-    examples = _examples(split, vectors, tastes)
-    quotes = _quotes(split.reviews, c.USER, said, tastes, split.train.n_users)
-    by_item = _sums(split.reviews[c.ITEM].to_numpy(), said, split.train.n_items)
-    heard = _quotes(split.reviews, c.ITEM, said, by_item, split.train.n_items)
-    users = [_user_profile(*parts) for parts in zip(likes, examples, quotes, strict=True)]
-    items = [" ".join(filter(None, [text, heard[item]])) for item, text in enumerate(texts)]
+        return Profiles(texts, [""] * n_users, SOURCE)
+    user_vectors = csr_array(split.train.matrix() @ text_vectors)
+    likes = _top_words(user_vectors, words)
+    examples = _example_titles(split, text_vectors, user_vectors)
+    user_quotes = _quotes(split.reviews, c.USER, review_vectors, user_vectors, n_users)
+    review_sums = _sum_by_owner(split.reviews[c.ITEM].to_numpy(), review_vectors, n_items)
+    item_quotes = _quotes(split.reviews, c.ITEM, review_vectors, review_sums, n_items)
+    users = [_user_profile(*parts) for parts in zip(likes, examples, user_quotes, strict=True)]
+    items = [" ".join(filter(None, parts)) for parts in zip(texts, item_quotes, strict=True)]
     return Profiles(items, users, SOURCE)
 
 
 def _user_profile(likes: list[str], examples: list[str], quote: str) -> str:
     if not likes:
         return ""
-    said = f" Says: {quote}" if quote else ""
-    return f"Likes: {', '.join(likes)}. Chose: {'; '.join(examples)}.{said}"
+    says = f" Says: {quote}" if quote else ""
+    return f"Likes: {', '.join(likes)}. Chose: {'; '.join(examples)}.{says}"
 
 
-def _top_words(tastes: csr_array, words: list[str]) -> list[list[str]]:
-    """The heaviest words of each row, ties by spelling."""
-    found: list[list[str]] = []
-    for start in range(0, tastes.shape[0], BLOCK):
-        weights = tastes[start : start + BLOCK].toarray()
+def _top_words(vectors: csr_array, words: list[str]) -> list[list[str]]:
+    """Return the heaviest words of each row, ties in the order of `words`."""
+    top: list[list[str]] = []
+    for part in block_slices(vectors.shape[0], BLOCK):
+        weights = vectors[part].toarray()
         best = (-weights).argsort(axis=1, kind="stable")[:, :N_WORDS]
-        kept = np.take_along_axis(weights, best, axis=1) > 0
-        found += [[words[w] for w, keep in zip(*row, strict=True) if keep] for row in zip(best, kept, strict=True)]
-    return found
+        positive = np.take_along_axis(weights, best, axis=1) > 0
+        top += [[words[word] for word in row[keep]] for row, keep in zip(best, positive, strict=True)]
+    return top
 
 
-def _examples(split: Split, vectors: csr_array, tastes: csr_array) -> list[list[str]]:
-    """Titles of each user's train items that have most in common with the user's words."""
+def _example_titles(split: Split, text_vectors: csr_array, user_vectors: csr_array) -> list[list[str]]:
+    """Return the titles of each user's train items that are most similar to the user's vector."""
     train = split.train
-    agreement = _row_products(tastes, train.users, vectors, train.items)
-    order = np.lexsort((train.items, -agreement, train.users))
+    similarity = _row_products(user_vectors, train.users, text_vectors, train.items)
+    order = np.lexsort((train.items, -similarity, train.users))
     names = titles(split.texts)
     return [
         [names[train.items[row]] for row in order[first : min(first + N_TITLES, last)]]
@@ -118,32 +116,34 @@ def _examples(split: Split, vectors: csr_array, tastes: csr_array) -> list[list[
     ]
 
 
-def _quotes(reviews: pl.DataFrame, whose: str, said: csr_array, tastes: csr_array, n: int) -> list[str]:
-    """The review of each owner (user or item) with the largest product with the owner's words, "" if none."""
+def _quotes(
+    reviews: pl.DataFrame, owner_column: str, review_vectors: csr_array, owner_vectors: csr_array, n: int
+) -> list[str]:
+    """Return each owner's (user's or item's) review most similar to the owner's vector, "" without reviews."""
     quotes = [""] * n
     if reviews.is_empty():
         return quotes
-    owners = reviews[whose].to_numpy()
-    agreement = _row_products(tastes, owners, said, np.arange(len(owners)))
-    order = np.lexsort((np.arange(len(owners)), -agreement, owners))
-    firsts = order[np.unique(owners[order], return_index=True)[1]]
-    said_texts = reviews[c.REVIEW].to_list()
-    for row in firsts:
-        quotes[owners[row]] = said_texts[row]
+    owners = reviews[owner_column].to_numpy()
+    similarity = _row_products(owner_vectors, owners, review_vectors, np.arange(len(owners)))
+    order = np.lexsort((np.arange(len(owners)), -similarity, owners))
+    best_rows = order[np.unique(owners[order], return_index=True)[1]]
+    texts = reviews[c.REVIEW].to_list()
+    for row in best_rows:
+        quotes[owners[row]] = texts[row]
     return quotes
 
 
 def _row_products(a: csr_array, rows_a: Indices, b: csr_array, rows_b: Indices) -> Floats:
-    """(n,) inner products of paired rows, in blocks."""
-    found = [
-        np.asarray(a[rows_a[s : s + BLOCK]].multiply(b[rows_b[s : s + BLOCK]]).sum(axis=1)).ravel()
-        for s in range(0, len(rows_a), BLOCK)
+    """Return (n,) inner products of paired rows, computed in blocks."""
+    products = [
+        np.asarray(a[rows_a[part]].multiply(b[rows_b[part]]).sum(axis=1)).ravel()
+        for part in block_slices(len(rows_a), BLOCK)
     ]
-    return np.concatenate(found)
+    return np.concatenate(products)
 
 
-def _sums(owners: Indices, rows: csr_array, n: int) -> csr_array:
-    """(n, words): the sum of each owner's rows."""
+def _sum_by_owner(owners: Indices, rows: csr_array, n: int) -> csr_array:
+    """Return (n, words) sums of each owner's rows."""
     if not len(owners):
         return csr_array(np.zeros((n, 0), np.float32)) @ csr_array(np.zeros((0, rows.shape[1]), np.float32))
     ones = np.ones(len(owners), np.float32)
@@ -159,8 +159,9 @@ def write_profiles(
     inputs: dict[str, str],
     costs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write items.parquet and users.parquet (id, profile, reasoning, source); failed.parquet (side, id, reason) where
-    profiles are missing and the writer said why; costs.json where they cost something.
+    """Write items.parquet and users.parquet (id, profile, reasoning, source).
+
+    Also writes failed.parquet (side, id, reason) for missing profiles with a reason, and costs.json where given.
     """
     notes = {
         "source": profiles.source,
@@ -186,11 +187,14 @@ def _table(column: str, ids: list[str], texts: list[str], reasoning: list[str], 
 
 
 def read_profiles(folder: Path) -> Profiles:
-    """Read a profiles folder that `write_profiles` made."""
+    """Read a profiles folder."""
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
     items, users = read_parquet(folder / "items.parquet"), read_parquet(folder / "users.parquet")
     failed = read_parquet(folder / FAILED) if (folder / FAILED).is_file() else pl.DataFrame(schema=FAILED_SCHEMA)
-    numbers = {"item": _numbers(items[c.ITEM_ID]), "user": _numbers(users[c.USER_ID])}
+    numbers = {
+        side: {name: number for number, name in enumerate(ids)}
+        for side, ids in (("item", items[c.ITEM_ID]), ("user", users[c.USER_ID]))
+    }
     return Profiles(
         items["profile"].to_list(),
         users["profile"].to_list(),
@@ -203,7 +207,3 @@ def read_profiles(folder: Path) -> Profiles:
 
 def _reasoning(table: pl.DataFrame) -> list[str]:
     return [] if (table["reasoning"] == "").all() else table["reasoning"].to_list()
-
-
-def _numbers(ids: pl.Series) -> dict[str, int]:
-    return {name: number for number, name in enumerate(ids.to_list())}

@@ -1,4 +1,4 @@
-"""How far texts tell of taste, in one number."""
+"""Correlation between item texts and user preferences."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ TIE = 1e-6
 
 
 def text_preference_correlation(pairs: Interactions, texts: list[str], *, seed: int = 0) -> float | None:
-    """How far the words of what a user chose predict what else the user chose: Pearson's r, in [-1, 1].
+    """Return Pearson's r in [-1, 1] between text similarity and observed preference.
 
-    Over as many observed as unobserved pairs (at most 20,000 of each; the unobserved item is drawn by popularity, so
-    that popularity says nothing): the cosine between the item's tf-idf text and the summed texts of the user's
-    *other* items, against 1 for observed and 0 for not. A definition of our own; words only, no language model. None
-    where it is undefined: no texts or all alike, no user with two pairs, no unobserved pair.
+    Uses at most 20,000 observed pairs and as many unobserved ones, whose items are drawn by popularity to cancel its
+    effect. The similarity of a pair is the cosine between the tf-idf vector of the item and the sum of those of the
+    user's *other* items; the label is 1 for observed pairs and 0 for the rest. A definition of our own, without a
+    language model. Returns None where it is undefined: no texts, equal texts, no user with two pairs, or no
+    unobserved pair.
     """
     eligible = np.flatnonzero(pairs.counts[pairs.users] >= 2)
     if not any(texts) or not len(eligible):
         return None
     vectors, _, _ = tfidf(texts)
     rng = generator(seed, "text-taste correlation")
-    rows = rng.choice(eligible, size=min(SAMPLED_PAIRS, len(eligible)), replace=False)
-    users, chosen = pairs.users[rows], pairs.items[rows]
-    others = pairs.items[rng.integers(len(pairs), size=len(rows))]
-    fresh = ~pairs.contains(users, others)
+    sample = rng.choice(eligible, size=min(SAMPLED_PAIRS, len(eligible)), replace=False)
+    users, positives = pairs.users[sample], pairs.items[sample]
+    others = pairs.items[rng.integers(len(pairs), size=len(sample))]
+    unseen = ~pairs.contains(users, others)
     profiles = pairs.matrix() @ vectors
-    observed = _cosine(profiles[users] - vectors[chosen], vectors[chosen])
-    unobserved = _cosine(profiles[users[fresh]], vectors[others[fresh]])
+    observed = _cosine(profiles[users] - vectors[positives], vectors[positives])
+    unobserved = _cosine(profiles[users[unseen]], vectors[others[unseen]])
     labels = np.repeat([1.0, 0.0], [len(observed), len(unobserved)])
     cosines = np.concatenate([observed, unobserved])
     if np.ptp(cosines) < TIE or not len(unobserved):

@@ -1,4 +1,4 @@
-"""Item texts and user profiles as vectors; on disk a `vectors/` folder, encoded once and read by whoever needs them."""
+"""Vectors of item texts and user profiles, and the `vectors` folder that holds them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ TABLES = ("items", "users")
 
 @dataclass(frozen=True)
 class TextVectors:
-    """items: (n_items, size) vectors of item texts, users: (n_users, size) of user profiles; float32, unit length, NaN
-    where there is no text. source: what wrote and encoded them."""
+    """Text vectors, float32 of unit length; rows of NaN without a text.
+
+    items: (n_items, size), of item texts. users: (n_users, size), of user profiles. source: names of the profiles'
+    source and of the encoder.
+    """
 
     items: Floats
     users: Floats
@@ -34,7 +37,7 @@ class TextVectors:
 def encode_texts(
     split: Split, profiles: Profiles, encoder: TextEncoder, progress: Progress | None = None
 ) -> TextVectors:
-    """Encode all item texts and all user profiles."""
+    """Encode item texts and user profiles."""
     texts = item_texts(split.texts)
     vectors = encoder.encode([*texts, *profiles.users], progress)
     return TextVectors(vectors[: len(texts)], vectors[len(texts) :], f"{profiles.source} profiles, {encoder.name}")
@@ -48,7 +51,7 @@ def write_text_vectors(
     inputs: Mapping[str, str],
     costs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write items.npy and users.npy; costs: what the profiles needed, for costs.json."""
+    """Write items.npy and users.npy. costs: costs of the profiles, for costs.json."""
     missing = {f"{name} without": int(np.isnan(getattr(encoded, name)[:, 0]).sum()) for name in TABLES}
     with artifacts.writing(folder, KIND, config, inputs, {"source": encoded.source, **missing}) as out:
         for name in TABLES:
@@ -59,10 +62,10 @@ def write_text_vectors(
 def read_text_vectors(folder: Path) -> TextVectors:
     """Read a vectors folder."""
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
-    return TextVectors(_read(folder / "items.npy"), _read(folder / "users.npy"), source)
+    return TextVectors(_read_matrix(folder / "items.npy"), _read_matrix(folder / "users.npy"), source)
 
 
-def _read(path: Path) -> Floats:
+def _read_matrix(path: Path) -> Floats:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:

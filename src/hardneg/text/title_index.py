@@ -1,4 +1,4 @@
-"""The titles of a catalogue, and which of them say the same."""
+"""An index of catalogue titles, exact and normalised."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ ARTICLES = ("the", "a", "an")
 
 @dataclass(frozen=True)
 class TitleIndex:
-    """Titles by item, "" where an item has none, in two readings: as they stand, and normalised.
+    """Titles by item, as given and normalised; "" where an item has none.
 
-    texts: (items,). normalised: (items,), see `normalise_title`. groups: (items,) one number for all items whose titles read
-    the same (of signs alone: are the same), -1 without a title; numbered by the first item. first: (groups,) that item.
+    texts: (items,). normalised: (items,), see `normalise_title`. groups: (items,) the number of the title's group, -1
+    without a title. A group holds the items with equal normalised titles; titles that normalise to "" must be equal
+    as given. Groups are numbered by their first item. first: (groups,) that item.
     """
 
     texts: tuple[str, ...]
@@ -30,68 +31,62 @@ class TitleIndex:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> TitleIndex:
-        """Read a catalogue's titles."""
-        normal = tuple(normalise_title(text) for text in texts)
+        """Index the titles of a catalogue."""
+        normalised = tuple(normalise_title(text) for text in texts)
         numbers: dict[str, int] = {}
-        keys = [reads or f"={text}" if text else "" for text, reads in zip(texts, normal, strict=True)]
-        groups = [numbers.setdefault(key, len(numbers)) if key else -1 for key in keys]
-        array = np.array(groups, np.int64)
-        first = np.unique(array[array >= 0], return_index=True)[1]
-        return cls(tuple(texts), normal, array, np.flatnonzero(array >= 0)[first])
+        keys = [title or f"={text}" if text else "" for text, title in zip(texts, normalised, strict=True)]
+        groups = np.array([numbers.setdefault(key, len(numbers)) if key else -1 for key in keys], np.int64)
+        first = np.unique(groups[groups >= 0], return_index=True)[1]
+        return cls(tuple(texts), normalised, groups, np.flatnonzero(groups >= 0)[first])
 
     @cached_property
     def distinct(self) -> list[str]:
-        """Every title once, in order of first appearance: the closed list."""
+        """Distinct titles in order of first appearance: the closed list for constrained decoding."""
         return list(dict.fromkeys(filter(None, self.texts)))
 
     @cached_property
     def exact(self) -> dict[str, int]:
-        """Title -> the first item that has it."""
+        """First item of each title."""
         return {text: item for item, text in reversed(list(enumerate(self.texts))) if text}
 
     @cached_property
     def loose(self) -> dict[str, int]:
-        """Normalised title -> the first item that has it."""
+        """First item of each normalised title."""
         return {self.normalised[item]: int(item) for item in self.first if self.normalised[item]}
 
-    def spelt_like(self, items: Indices) -> tuple[str, ...]:
-        """The titles of these items and all other titles that read the same when normalised, sorted."""
-        return tuple(
-            sorted({text for group in set(self.groups[items].tolist()) for text in self._spellings.get(group, ())})
-        )
+    def variants(self, items: Indices) -> tuple[str, ...]:
+        """Return the titles of these items and all other titles of their groups, sorted."""
+        groups = set(self.groups[items].tolist())
+        return tuple(sorted({text for group in groups for text in self._titles_by_group.get(group, ())}))
 
     def owned(self, train: Interactions) -> Interactions:
-        """Users x groups: True pairs where the user has an item of that title."""
-        named = self.groups[train.items] >= 0
-        users, groups = train.users[named], self.groups[train.items[named]]
+        """Return (user, group) pairs where the user has an item with a title of the group."""
+        has_title = self.groups[train.items] >= 0
+        users, groups = train.users[has_title], self.groups[train.items[has_title]]
         return Interactions.of(users, groups, n_users=train.n_users, n_items=len(self.first))
 
     @cached_property
-    def _spellings(self) -> dict[int, list[str]]:
-        found: dict[int, list[str]] = {}
+    def _titles_by_group(self) -> dict[int, set[str]]:
+        titles: dict[int, set[str]] = {}
         for text, group in zip(self.texts, self.groups.tolist(), strict=True):
-            if text and text not in found.setdefault(group, []):
-                found[group].append(text)
-        return found
+            if text:
+                titles.setdefault(group, set()).add(text)
+        return titles
 
 
 def normalise_title(text: str) -> str:
-    """A title without what spellings differ in.
+    """Return a title without differences of spelling, "" where nothing is left.
 
-    Compatibility forms made one (NFKC), case folded, apostrophes left out, other punctuation and symbols (but + and #:
-    C, C++ and C# are three things) to spaces, white space joined, English articles at the start or (as in "Matrix,
-    The") at the end left out. "" where nothing is left.
+    Applies NFKC and case folding, deletes apostrophes, and replaces other punctuation and symbols by spaces, except +
+    and # (C, C++ and C# differ). Joins white space and drops English articles at the start, or at the end after a
+    comma ("Matrix, The").
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     folded = folded.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
-    kept = "".join(char if unicodedata.category(char)[0] in "LMN" or char in "+#" else " " for char in folded)
-    words = kept.split()
-    if len(words) > 1 and words[-1] in ARTICLES and _after_comma(folded):
+    spaced = "".join(char if unicodedata.category(char)[0] in "LMN" or char in "+#" else " " for char in folded)
+    words = spaced.split()
+    if len(words) > 1 and words[-1] in ARTICLES and folded.rpartition(",")[2].strip(" .)") in ARTICLES:
         words = words[:-1]
     while len(words) > 1 and words[0] in ARTICLES:
         words = words[1:]
     return " ".join(words)
-
-
-def _after_comma(folded: str) -> bool:
-    return folded.rpartition(",")[2].strip(" .)") in ARTICLES

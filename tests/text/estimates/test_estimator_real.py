@@ -66,14 +66,16 @@ def answer(request: Request, blocks_of: Callable[[Request], dict[str, Any]]) -> 
 @pytest.mark.parametrize("load", [scientific, steam])
 def test_within_five_percent(load: Callable[[Path], Split], real: Path, rules: Any, blocks_of: Any) -> None:
     split = load(real)
-    asker = rules(lambda request: answer(request, blocks_of))
-    asker.model.count_tokens = lambda request: sum(size(message.content) for message in request.messages)
+    executor = rules(lambda request: answer(request, blocks_of))
+    executor.model.count_tokens = lambda request: sum(size(message.content) for message in request.messages)
     profiles, negatives = ProfilesConfig(), NegativesConfig()
     estimate = estimate_generation(
-        split, asker.model, profiles, negatives, EstimateConfig(sample=100, limit=1000), asker
+        split, executor.model, profiles, negatives, EstimateConfig(sample=100, limit=1000), executor
     )
-    metered = MeteredExecutor(asker)
-    generate_negatives(split, generate_profiles(split, metered, asker.model, profiles), metered, asker.model, negatives)
+    metered = MeteredExecutor(executor)
+    generate_negatives(
+        split, generate_profiles(split, metered, executor.model, profiles), metered, executor.model, negatives
+    )
     off: Any = compare_with_estimate(estimate, dict(zip(("items", "users", "negatives"), metered.runs, strict=False)))
     for kind in ("calls off", "prompt tokens off", "answer tokens off", "tokens off"):
         assert abs(off["total"][kind]) < 0.05, off

@@ -74,8 +74,8 @@ def messy(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request],
 
 
 def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: Any) -> None:
-    asker = rules(messy(blocks_of))
-    found = generate_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(pairs_per_call=3))
+    executor = rules(messy(blocks_of))
+    found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(pairs_per_call=3))
     assert found["text"].to_list() == [
         "alone red kettle",
         "",
@@ -85,7 +85,7 @@ def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: A
         "alone blue mat",
     ]
     assert found["reason"].to_list() == ["", NONE_FOUND, "", "", "", ""]
-    assert len(asker.model.requests) == 3 + 3
+    assert len(executor.model.asked) == 3 + 3
     assert [entry.reason for entry in report_missing(found)] == [f"without a text: {NONE_FOUND}"]
 
 
@@ -93,9 +93,9 @@ def test_a_call_that_fails_costs_a_call_for_each_of_its_pairs(toy: Toy, rules: A
     def broken(request: Request) -> str:
         return "not today" if "items" in blocks_of(request) or "stove" in str(request) else messy(blocks_of)(request)
 
-    asker = rules(broken)
-    found = generate_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(pairs_per_call=3))
-    assert len(asker.model.requests) == 3 + 5, "the mat was asked about singly before"
+    executor = rules(broken)
+    found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(pairs_per_call=3))
+    assert len(executor.model.asked) == 3 + 5, "the mat was asked about singly before"
     assert (found["text"] == "").to_list() == [False] * 4 + [True, False]
     assert "not today" in found["reason"][4]
 
@@ -123,21 +123,21 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
         assert request.schema == ""
         return next(title for title in titles if title not in request.excluded)
 
-    asker = rules(choose)
+    executor = rules(choose)
     split = toy(titles=titles)
-    found = generate_negatives(split, PROFILES, asker, asker.model, NegativesConfig(constrained=True))
+    found = generate_negatives(split, PROFILES, executor, executor.model, NegativesConfig(constrained=True))
     assert found["text"].to_list() == ["blue mat"] * 3 + ["red kettle"] * 3
-    assert asker.model.requests[0].excluded == ("Red Pan", "green tent", "red kettle", "red pan")
-    assert asker.model.requests[3].excluded == ("Red Pan", "green tent", "red pan")
-    prompts = PairPrompts(split, PROFILES, asker.model, NegativesConfig(constrained=True))
-    assert closed_list(shown_titles(split, asker.model, NegativesConfig())) == (prompts.catalogue, titles)
-    other = PairPrompts(toy(), PROFILES, asker.model, NegativesConfig(constrained=True))
+    assert executor.model.asked[0].without == ("Red Pan", "green tent", "red kettle", "red pan")
+    assert executor.model.asked[3].without == ("Red Pan", "green tent", "red pan")
+    prompts = PairPrompts(split, PROFILES, executor.model, NegativesConfig(constrained=True))
+    assert closed_list(shown_titles(split, executor.model, NegativesConfig())) == (prompts.catalogue, titles)
+    other = PairPrompts(toy(), PROFILES, executor.model, NegativesConfig(constrained=True))
     assert other.catalogue != prompts.catalogue, "another list has another name"
 
 
 def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:
-    asker = rules(lambda request: request.excluded[0] if request.excluded[0] != "blue mat" else "purple mat")
-    found = generate_negatives(toy(), PROFILES, asker, asker.model, NegativesConfig(constrained=True))
+    executor = rules(lambda request: request.without[0] if request.without[0] != "blue mat" else "purple mat")
+    found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(constrained=True))
     assert found["text"].to_list() == [""] * 6
     assert found["reason"][0] == "found 'green tent', which the user has"
     assert found["reason"][5] == "found 'purple mat', which is no title of the catalogue"
@@ -146,15 +146,15 @@ def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:
 def test_a_user_with_every_title_is_not_asked(toy: Toy, good: Any) -> None:
     split = toy(titles=["red kettle", "red pan", "pan", "The Pan", ""])
     prompts = PairPrompts(split, PROFILES, good.model, NegativesConfig(constrained=True))
-    assert prompts.reasons == ["the user has every title"] * 3 + [""] * 2 + ["nothing is known of the item"]
+    assert prompts.skip_reasons == ["the user has every title"] * 3 + [""] * 2 + ["nothing is known of the item"]
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"n": 2}, "found n 2 with temperature 0, whose draws are all alike; set temperature"),
-        ({"constrained": True, "pairs_per_call": 2}, "found constrained with several pairs a call, expected one"),
-        ({"pairs_per_call": 21}, "pairs_per_call: Input should be less than or equal to 20"),
+        ({"n": 2}, "n 2 .*temperature 0"),
+        ({"constrained": True, "pairs_per_call": 2}, "constrained .*pairs_per_call 2"),
+        ({"pairs_per_call": 21}, "pairs_per_call.* 20"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
@@ -167,7 +167,7 @@ def test_groups_are_of_one_user_and_cover_every_pair_once(store: tuple[Split, ob
     written = Profiles(["p"] * split.train.n_items, ["p" if u % 7 else "" for u in range(split.train.n_users)], "hand")
     prompts = PairPrompts(split, written, good.model, NegativesConfig(pairs_per_call=4))
     groups = prompts.groups()
-    assert np.concatenate(groups).tolist() == prompts.askable.tolist()
+    assert np.concatenate(groups).tolist() == prompts.prompted_pairs.tolist()
     assert all(len(set(split.train.users[rows])) == 1 and 1 <= len(rows) <= 4 for rows in groups)
     per_user = split.train.counts[np.arange(split.train.n_users) % 7 > 0]
     assert len(groups) == int(np.ceil(per_user / 4).sum())
@@ -180,7 +180,10 @@ def test_profiles_and_titles_stay_in_their_blocks(toy: Toy, good: Any, blocks_of
     hostile = Profiles([attack] * 5, [attack] * 3, "hand")
     plain = PairPrompts(toy(), PROFILES, good.model, NegativesConfig(pairs_per_call=3))
     prompts = PairPrompts(split, hostile, good.model, NegativesConfig(pairs_per_call=3))
-    for request, same in ((prompts.single(0), plain.single(0)), (prompts.several([0, 1, 2]), plain.several([0, 1, 2]))):
+    for request, same in (
+        (prompts.request_one(0), plain.request_one(0)),
+        (prompts.request_several([0, 1, 2]), plain.request_several([0, 1, 2])),
+    ):
         assert set(blocks_of(request)) == set(blocks_of(same))
         assert request.messages[0] == same.messages[0]
         assert (request.schema, request.max_tokens) == (same.schema, same.max_tokens)

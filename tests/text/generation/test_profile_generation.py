@@ -59,8 +59,8 @@ def moody(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request],
 
 def test_rows_without_a_profile_are_blank_and_named(toy: Toy, rules: Any, blocks_of: Any, tmp_path: Path) -> None:
     split = toy(titles=["red kettle", "red pan", "green tent", "green stove", "mat"])
-    asker = rules(moody(blocks_of))
-    made = generate_profiles(split, asker, asker.model)
+    executor = rules(moody(blocks_of))
+    made = generate_profiles(split, executor, executor.model)
     assert made.items == ["", "", "fine", "", "fine"]
     assert made.users == ["fine", "fine", ""]
     reasons = {(missing.side, missing.number): missing.reason for missing in made.missing}

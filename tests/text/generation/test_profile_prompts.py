@@ -96,7 +96,7 @@ def test_order_equals_the_slow_loop(rows: list[tuple[int, str]]) -> None:
     ordered = TextsByOwner.of(owners, pl.Series(texts, dtype=pl.String), 4, longest=3)
     for owner in range(4):
         own = [row for row in range(len(rows)) if rows[row][0] == owner]
-        assert ordered.of_owner(owner).tolist() == sorted(own, key=lambda row: (-min(len(texts[row].strip()), 3), row))
+        assert ordered.rows_of(owner).tolist() == sorted(own, key=lambda row: (-min(len(texts[row].strip()), 3), row))
 
 
 ATTACKS = [

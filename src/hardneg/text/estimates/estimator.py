@@ -1,4 +1,4 @@
-"""From the real prompts to an estimate: prompts are counted, answers are sampled or assumed."""
+"""Estimation of generation costs: prompts are built and counted, answers are sampled or assumed."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ FILLER = (
     "those who travel light, want gear that works at once, and value honest materials over brands. It also suits "
     "beginners who look for a gentle start, and collectors drawn to warm colours, careful details and a touch of humour."
 )
-"""Words of the kind that profiles are made of, in the place of those that are not written yet."""
-TITLES = 200
-"""Titles whose mean length stands for that of a chosen title."""
+"""Text of the kind that profiles contain, as a placeholder for profiles that do not exist yet."""
+SAMPLED_TITLES = 200
+"""Number of titles for the mean length of a title."""
 
 
 class EstimateConfig(Config):
-    """How much is counted and asked for an estimate."""
+    """Number of prompts to count and to send for an estimate, and assumed lengths of answers."""
 
     sample: NonNegativeInt = 0
-    """Users, items and pairs that are really asked about (with the items that these users are shown), so that lengths
-    are measured and not assumed. Their replies stay in the store: the job itself does not ask them again."""
+    """Users, items and pairs whose requests are sent (with the items in these users' prompts), so that answer lengths
+    are measured and not assumed. The replies stay in the store: the job itself does not request them again."""
     limit: PositiveInt = 5_000
-    """Prompts of a stage up to which all are counted; beyond, so many of them, evenly spread over its rows."""
+    """Maximum number of prompts counted per stage, evenly spaced over its rows."""
     answer_share: Annotated[float, Field(gt=0, le=2)] = 0.75
-    """Words of an answer where nothing was sampled, as a share of the most that its prompt asks for."""
+    """Assumed words of an answer without a sample, as a share of the maximum that its prompt asks for."""
     reasoning_words: PositiveInt = 25
-    """Words of its reasoning, likewise."""
+    """Assumed words of the reasoning without a sample."""
     seed: int = 0
-    """Of what is sampled and counted."""
+    """Seed of the rows that are sampled and counted."""
 
 
 DEFAULT = EstimateConfig()
@@ -71,7 +71,11 @@ DEFAULT = EstimateConfig()
 
 @dataclass(frozen=True)
 class PromptCount:
-    """Prompts of a stage: rows, how many of them are asked about, their tokens with standard error, prompts counted."""
+    """Prompts of a stage.
+
+    rows: rows of the stage. requests: rows with a request. tokens, error: tokens of all requests and their standard
+    error. counted: number of prompts counted.
+    """
 
     rows: int
     requests: float
@@ -79,198 +83,192 @@ class PromptCount:
     error: float
     counted: int
 
+    def times(self, factor: float) -> PromptCount:
+        """Return the count of the same requests sent `factor` times."""
+        rows, requests = round(self.rows * factor), self.requests * factor
+        return PromptCount(rows, requests, self.tokens * factor, self.error * factor, self.counted)
+
 
 def estimate_generation(
     split: Split,
-    view: ModelInfo,
+    model: ModelInfo,
     profiles: ProfilesConfig | Profiles,
     negatives: NegativesConfig | None = None,
     config: EstimateConfig = DEFAULT,
-    asker: LlmExecutor | None = None,
+    executor: LlmExecutor | None = None,
 ) -> CostEstimate:
-    """Foretell what writing profiles, and from them negatives, takes.
+    """Estimate the cost of generating profiles and, from them, negatives.
 
-    profiles: how they are to be written, or those that stand already. negatives: None where none are wanted.
+    profiles: how to generate them, or existing ones. negatives: None for profiles alone.
 
-    Prompts of items are the real ones. Prompts of users and pairs show profiles that are not written yet: in the place
-    of each stands one of the sampled ones, in turn, or without a sample words of the length assumed for all. With a
-    sample (which needs the asker) answers are taken to be as long as the sampled ones, bad replies and their repetition
-    included, and prompt tokens are scaled to what the model itself counted. Raises ConfigError for a sample without an
-    asker.
+    Item prompts are exact. User and pair prompts contain profiles that do not exist yet: each is replaced by one of
+    the sampled profiles in turn, or without a sample by text of the assumed length. With a sample (which needs the
+    executor) answers are assumed to be as long as the sampled ones, bad replies and repeated requests included, and
+    prompt tokens are scaled to the model's own count. Raises ConfigError for a sample without an executor.
     """
-    if config.sample and asker is None:
-        raise ConfigError(f"found a sample of {config.sample} without anybody to ask; give a model, or set sample to 0")
+    if config.sample and executor is None:
+        raise ConfigError(
+            f"found a sample of {config.sample} without a model to call; give a model, or set sample to 0"
+        )
     rng, train = generator(config.seed, "estimate"), split.train
     items, users = (evenly_spaced(n, config.sample, rng) for n in (train.n_items, train.n_users))
     pairs = train.starts[users] + rng.integers(train.counts[users])
-    heard, stages = SampledProfiles(), list[StageEstimate]()
+    sampler = executor if config.sample else None
+    sample, stages = SampledProfiles(), list[StageEstimate]()
     errors: tuple[float | None, float | None] = (0.0, 0.0)
-    if not isinstance(profiles, Profiles):
-        if config.sample and asker is not None:
-            heard = sample_profiles(split, view, profiles, negatives, asker, items=items, users=users, pairs=pairs)
-        filled = fill_profiles(split, heard, config)
-        stages += _profile_stages(split, view, profiles, config, heard, filled, rng)
-        errors = _error(heard.of_items), _error(heard.of_users)
+    if isinstance(profiles, ProfilesConfig):
+        if sampler is not None:
+            sample = sample_profiles(split, model, profiles, negatives, sampler, items=items, users=users, pairs=pairs)
+        filled = fill_profiles(split, sample, config)
+        stages += _profile_stages(ItemPrompts(split, model, profiles), filled, sample, config, rng)
+        errors = _answer_error(sample.item_usage), _answer_error(sample.user_usage)
     else:
         filled = profiles
-    calls = heard.calls
+    calls = sample.calls
     if negatives is not None:
-        prompts = PairPrompts(split, filled, view, negatives)
-        told = sample_pairs(prompts, pairs, asker) if config.sample and asker is not None else SampledPairs()
-        stages += _pair_stages(prompts, config, told, errors, rng)
-        calls += told.calls
+        prompts = PairPrompts(split, filled, model, negatives)
+        pair_sample = SampledPairs() if sampler is None else sample_pairs(prompts, pairs, sampler)
+        stages += _pair_stages(prompts, config, pair_sample, errors, rng)
+        calls += pair_sample.calls
     return CostEstimate(tuple(stages), calls)
 
 
-def fill_profiles(split: Split, heard: SampledProfiles, config: EstimateConfig) -> Profiles:
-    """Profiles for everybody: those that were written, and in the place of the others something as long."""
+def fill_profiles(split: Split, sample: SampledProfiles, config: EstimateConfig) -> Profiles:
+    """Return a profile for every item and user: the sampled ones, and placeholders of similar length."""
 
-    def fill(known: dict[int, str], n: int, name: str) -> list[str]:
+    def fill(known: dict[int, str], n: int, prompt_name: str) -> list[str]:
         pool = list(known.values())
-        if not any(pool):  # nothing sampled, or nothing that could be used
-            pool = [assumed_reply(name, config)]
-        return [known.get(number, pool[number % len(pool)]) for number in range(n)]
+        if not any(pool):  # no sample, or no usable reply in it
+            pool = [assumed_reply(prompt_name, config)]
+        return [known.get(row, pool[row % len(pool)]) for row in range(n)]
 
-    items = fill(heard.items, split.train.n_items, ITEM_PROMPT)
-    return Profiles(items, fill(heard.users, split.train.n_users, USER_PROMPT), "stand-ins")
+    items = fill(sample.items, split.train.n_items, ITEM_PROMPT)
+    return Profiles(items, fill(sample.users, split.train.n_users, USER_PROMPT), "placeholders")
 
 
 def count_prompts(
-    request: Callable[[int], Request | str], n: int, view: ModelInfo, limit: int, rng: Generator
+    request: Callable[[int], Request | str], n: int, model: ModelInfo, limit: int, rng: Generator
 ) -> PromptCount:
-    """Tokens of the prompts of rows 0..n-1: of all of them up to `limit` rows, else of so many, evenly spread.
+    """Count the tokens of the prompts of rows 0..n-1, or of `limit` evenly spaced rows where n is larger.
 
     The standard error is that of a simple random sample without replacement, which is no smaller than that of an evenly
-    spread one where neighbours are alike, as pairs of one user are.
+    spaced one where neighbours are similar, as pairs of one user are.
     """
     rows = evenly_spaced(n, limit, rng)
-    asked = [found for found in map(request, rows.tolist()) if not isinstance(found, str)]
+    requests = [found for found in map(request, rows.tolist()) if not isinstance(found, str)]
     tokens = np.zeros(len(rows))
-    tokens[: len(asked)] = [view.count_tokens(found) for found in asked]
+    tokens[: len(requests)] = [model.count_tokens(found) for found in requests]
     if len(rows) == n:
-        return PromptCount(n, len(asked), float(tokens.sum()), 0.0, len(asked))
+        return PromptCount(n, len(requests), float(tokens.sum()), 0.0, len(requests))
     error = n * float(tokens.std(ddof=1)) / len(rows) ** 0.5 * (1 - len(rows) / n) ** 0.5 if len(rows) > 1 else np.inf
-    return PromptCount(n, n * len(asked) / len(rows), n * float(tokens.mean()), error, len(asked))
+    return PromptCount(n, n * len(requests) / len(rows), n * float(tokens.mean()), error, len(requests))
 
 
-def evenly_spaced(n: int, wanted: int, rng: Generator) -> Indices:
-    """All of 0..n-1, or `wanted` of them at equal distances from a random start, ascending."""
-    if wanted >= n:
+def evenly_spaced(n: int, size: int, rng: Generator) -> Indices:
+    """Return all of 0..n-1, or `size` of them at equal distances from a random start, ascending."""
+    if size >= n:
         return np.arange(n)
-    step = n / max(wanted, 1)
-    return np.asarray(np.floor(rng.random() * step + step * np.arange(wanted)), np.int64)
+    step = n / max(size, 1)
+    return np.asarray(np.floor(rng.random() * step + step * np.arange(size)), np.int64)
 
 
-def count_text_tokens(text: str, view: ModelInfo) -> int:
-    """Tokens of a text alone, what a chat puts around it left out."""
-    with_text, without = (view.count_tokens(Request((Message("user", said),), 1)) for said in (text, ""))
+def count_text_tokens(text: str, model: ModelInfo) -> int:
+    """Count the tokens of a text without its chat template."""
+    with_text, without = (model.count_tokens(Request((Message("user", part),), 1)) for part in (text, ""))
     return max(with_text - without, 0)
 
 
 def filler_words(n: int) -> str:
-    """So many words."""
+    """Return a text of n words."""
     return " ".join(islice(cycle(FILLER.split()), n))
 
 
-def assumed_reply(name: str, config: EstimateConfig) -> str:
-    """The answer to a prompt, as long as it is assumed to be."""
-    return filler_words(round(config.answer_share * load_prompt(name).head.answer_words))
+def assumed_reply(prompt_name: str, config: EstimateConfig) -> str:
+    """Return a text of the assumed length of an answer."""
+    return filler_words(round(config.answer_share * load_prompt(prompt_name).header.answer_words))
 
 
 def _profile_stages(
-    split: Split,
-    view: ModelInfo,
-    profiles: ProfilesConfig,
-    config: EstimateConfig,
-    heard: SampledProfiles,
-    filled: Profiles,
-    rng: Generator,
+    items: ItemPrompts, filled: Profiles, sample: SampledProfiles, config: EstimateConfig, rng: Generator
 ) -> tuple[StageEstimate, StageEstimate]:
-    items, users = ItemPrompts(split, view, profiles), UserPrompts(split, filled.items, view, profiles)
-    of_items = heard.of_items or _assumed_profile(ITEM_PROMPT, config, view)
-    of_users = heard.of_users or _assumed_profile(USER_PROMPT, config, view)
-    shown = float(np.minimum(split.train.counts, profiles.most_items).mean())
-    counted = count_prompts(items.request, len(items), view, config.limit, rng)
-    later = count_prompts(users.request, len(users), view, config.limit, rng)
+    model = items.model
+    users = UserPrompts(items.split, filled.items, model, items.config)
+    item_usage = sample.item_usage or _assumed_profile(ITEM_PROMPT, config, model)
+    user_usage = sample.user_usage or _assumed_profile(USER_PROMPT, config, model)
+    items_per_user = float(np.minimum(items.split.train.counts, items.config.most_items).mean())
+    item_count = count_prompts(items.request, len(items), model, config.limit, rng)
+    user_count = count_prompts(users.request, len(users), model, config.limit, rng)
+    profile_error = _scaled(user_count.requests * items_per_user, item_usage.answer_error)
     return (
-        _stage(ITEMS, counted, of_items, counted.requests, []),
-        _stage(USERS, later, of_users, later.requests, [_times(later.requests * shown, of_items.answer_error)]),
+        _stage(ITEMS, item_count, item_usage, item_count.requests, []),
+        _stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
     )
 
 
 def _pair_stages(
     prompts: PairPrompts,
     config: EstimateConfig,
-    told: SampledPairs,
-    errors: tuple[float | None, float | None],
+    sample: SampledPairs,
+    profile_errors: tuple[float | None, float | None],
     rng: Generator,
 ) -> list[StageEstimate]:
-    """The calls about pairs, and what is asked again singly. errors: of the lengths of item and user profiles."""
-    view, groups, n = prompts.view, prompts.groups(), prompts.config.n
-    cost = told.of_calls or SampledUsage(1.0, 1.0, _assumed_negative(prompts, config))
-    counted = count_prompts(lambda number: prompts.group(groups[number]), len(groups), view, config.limit, rng)
-    pairs = len(prompts.askable)
-    unsure = [_times(pairs * n, errors[0]), _times(len(groups) * n, errors[1])]
-    stages = [_stage(NEGATIVES, _drawn(counted, n), cost, float(pairs * n), unsure)]
-    shared = np.concatenate([rows for rows in groups if len(rows) > 1] or [np.array([], np.int64)])
-    share, error = told.left
+    """Estimate calls about pairs and follow-ups. profile_errors: of the lengths of an item and a user profile."""
+    model, groups, n = prompts.model, prompts.groups(), prompts.config.n
+    usage = sample.usage or SampledUsage(1.0, 1.0, _assumed_negative(prompts, config))
+    count = count_prompts(lambda number: prompts.request_group(groups[number]), len(groups), model, config.limit, rng)
+    n_answers = len(prompts.prompted_pairs) * n
+    item_error, user_error = profile_errors
+    errors = [_scaled(n_answers, item_error), _scaled(len(groups) * n, user_error)]
+    stages = [_stage(NEGATIVES, count.times(n), usage, float(n_answers), errors)]
+    shared = np.concatenate([group for group in groups if len(group) > 1] or [np.array([], np.int64)])
+    share, share_error = sample.unanswered
     if share and len(shared):
-        single = count_prompts(lambda number: prompts.single(int(shared[number])), len(shared), view, config.limit, rng)
-        again = _drawn(single, n * share)
-        unsure = [_times(again.requests, profiles) for profiles in errors] + [single.tokens * n * error]
-        stages.append(_stage(FOLLOW_UPS, again, told.of_singles or cost, again.requests, unsure))
+        singles = count_prompts(lambda k: prompts.request_one(int(shared[k])), len(shared), model, config.limit, rng)
+        follow_ups = singles.times(n * share)
+        errors = [_scaled(follow_ups.requests, error) for error in profile_errors]
+        errors.append(singles.tokens * n * share_error)
+        usage = sample.follow_up_usage or usage
+        stages.append(_stage(FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
     return stages
 
 
-def _drawn(counted: PromptCount, times: float) -> PromptCount:
-    """The same requests so many times."""
-    return PromptCount(
-        round(counted.rows * times),
-        counted.requests * times,
-        counted.tokens * times,
-        counted.error * times,
-        counted.counted,
-    )
-
-
 def _stage(
-    name: str, counted: PromptCount, cost: SampledUsage, units: float, unsure: list[float | None]
+    name: str, count: PromptCount, usage: SampledUsage, n_answers: float, errors: list[float | None]
 ) -> StageEstimate:
-    """units: of answers. unsure: standard errors of the prompt tokens besides that of counting some of them."""
+    """Combine counted prompts and usage. errors: further standard errors of the prompt tokens."""
+    errors = [count.error * usage.prompt, count.tokens * (usage.prompt_error or 0.0), *errors]
     return StageEstimate(
         name,
-        rows=counted.rows,
-        counted=counted.counted,
-        calls=counted.requests * cost.calls,
-        prompt_tokens=counted.tokens * cost.prompt,
-        prompt_error=combine_errors(
-            [counted.error * cost.prompt, counted.tokens * (cost.prompt_error or 0.0), *unsure]
-        ),
-        answer_tokens=units * cost.answer,
-        answer_error=_times(units, cost.answer_error),
-        seconds_per_call=cost.seconds,
+        rows=count.rows,
+        counted=count.counted,
+        calls=count.requests * usage.calls,
+        prompt_tokens=count.tokens * usage.prompt,
+        prompt_error=combine_errors(errors),
+        answer_tokens=n_answers * usage.answer,
+        answer_error=_scaled(n_answers, usage.answer_error),
+        seconds_per_call=usage.seconds,
     )
 
 
-def _times(amount: float, error: float | None) -> float | None:
+def _scaled(amount: float, error: float | None) -> float | None:
     return None if error is None else amount * error
 
 
-def _error(learnt: SampledUsage | None) -> float | None:
-    return None if learnt is None else learnt.answer_error
+def _answer_error(usage: SampledUsage | None) -> float | None:
+    return None if usage is None else usage.answer_error
 
 
-def _assumed_profile(name: str, config: EstimateConfig, view: ModelInfo) -> SampledUsage:
-    answer = {"summarization": assumed_reply(name, config), "reasoning": filler_words(config.reasoning_words)}
-    return SampledUsage(1.0, 1.0, count_text_tokens(json.dumps(answer), view))
+def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ModelInfo) -> SampledUsage:
+    answer = {"summarization": assumed_reply(prompt_name, config), "reasoning": filler_words(config.reasoning_words)}
+    return SampledUsage(1.0, 1.0, count_text_tokens(json.dumps(answer), model))
 
 
 def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> float:
-    """Answer tokens a pair."""
+    """Return the assumed answer tokens per pair."""
     if prompts.config.constrained:
-        titles = prompts.names.distinct[:: max(1, len(prompts.names.distinct) // TITLES)]
-        return float(np.mean([count_text_tokens(title, prompts.view) for title in titles] or [0]))
-    name = assumed_reply(ONE_PROMPT, config)
-    answer: dict[str, object] = {"hard_negative_item": name, "reasoning": filler_words(config.reasoning_words)}
-    numbered = {"item": 1} if prompts.config.pairs_per_call > 1 else {}
-    return count_text_tokens(json.dumps(numbered | answer), prompts.view)
+        titles = prompts.titles.distinct[:: max(1, len(prompts.titles.distinct) // SAMPLED_TITLES)]
+        return float(np.mean([count_text_tokens(title, prompts.model) for title in titles] or [0]))
+    negative = assumed_reply(ONE_PROMPT, config)
+    answer: dict[str, object] = {"hard_negative_item": negative, "reasoning": filler_words(config.reasoning_words)}
+    number = {"item": 1} if prompts.config.pairs_per_call > 1 else {}
+    return count_text_tokens(json.dumps(number | answer), prompts.model)

@@ -1,4 +1,4 @@
-"""A small sample of the real requests, asked beforehand: what it says of the answers to all."""
+"""A pilot sample: some of the job's real requests, sent beforehand to measure the lengths of answers."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ T = TypeVar("T")
 
 @dataclass
 class RecordingExecutor:
-    """An asker that keeps what passes through it: of every row the request and all replies, bad ones too."""
+    """An executor that records the request and all replies, bad ones included, of every row."""
 
-    asker: LlmExecutor
+    executor: LlmExecutor
     requests: dict[int, Request] = field(default_factory=dict)
     replies: dict[int, list[Reply]] = field(default_factory=dict)
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Pass every answer on."""
+        """Yield the answers of the wrapped executor."""
 
-        def hear(task: Task[T], reply: Reply) -> None:
+        def record(task: Task[T], reply: Reply) -> None:
             self.requests[task.row] = task.request
             self.replies.setdefault(task.row, []).append(reply)
 
-        return self.asker(observe_replies(tasks, hear), total)
+        return self.executor(observe_replies(tasks, record), total)
 
     @property
     def calls(self) -> int:
-        """Replies heard."""
+        """Number of recorded replies."""
         return sum(map(len, self.replies.values()))
 
 
 @dataclass(frozen=True)
 class SampledUsage:
-    """What a request of a stage takes, all its replies together.
+    """Mean usage of a request of one stage, with all its replies.
 
-    calls: replies a request. prompt: prompt tokens that the model counted, to those that we count in the request.
-    answer: answer tokens a unit (a request; or a pair, where several share one). prompt_error, answer_error: their
-    standard errors, None where they are assumed. seconds: a call, None where assumed.
+    calls: replies per request. prompt: prompt tokens that the model counted, relative to those that we count in the
+    request. answer: answer tokens per unit (request, or pair where several share a request). prompt_error,
+    answer_error: their standard errors, None where assumed. seconds: per call, None where assumed.
     """
 
     calls: float
@@ -63,115 +63,123 @@ class SampledUsage:
 
     @classmethod
     def of(
-        cls, heard: RecordingExecutor, view: ModelInfo, units: Mapping[int, int] | None = None
+        cls, recorder: RecordingExecutor, model: ModelInfo, units: Mapping[int, int] | None = None
     ) -> SampledUsage | None:
-        """From all that was heard; None where nothing was. units: of each row's request, 1 if not given."""
-        rows = list(heard.replies)
+        """Average the recorded replies; None without any. units: units of each row's request, by default 1."""
+        rows = list(recorder.replies)
         if not rows:
             return None
-        replies = [heard.replies[row] for row in rows]
-        answers = [sum(reply.usage.answer_tokens for reply in said) for said in replies]
-        prompts = [sum(reply.usage.prompt_tokens for reply in said) for said in replies]
+        replies = [recorder.replies[row] for row in rows]
+        answers = [sum(reply.usage.answer_tokens for reply in of_row) for of_row in replies]
+        prompts = [sum(reply.usage.prompt_tokens for reply in of_row) for of_row in replies]
         answer, answer_error = ratio(answers, [1 if units is None else units[row] for row in rows])
-        prompt, prompt_error = ratio(prompts, [max(view.count_tokens(heard.requests[row]), 1) for row in rows])
-        seconds = sum(reply.seconds for said in replies for reply in said) / heard.calls
-        return cls(heard.calls / len(rows), prompt, answer, prompt_error, answer_error, seconds)
+        prompt, prompt_error = ratio(prompts, [max(model.count_tokens(recorder.requests[row]), 1) for row in rows])
+        seconds = sum(reply.seconds for of_row in replies for reply in of_row) / recorder.calls
+        return cls(recorder.calls / len(rows), prompt, answer, prompt_error, answer_error, seconds)
 
 
 def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> tuple[float, float]:
-    """Sum of the amounts to the sum of the sizes, and its standard error; a single one tells nothing, so all of it."""
+    """Return sum(amounts) / sum(sizes) and its standard error, which for a single amount is the ratio itself."""
     amount, size = np.array(amounts, float), np.array(sizes, float)
-    found = float(amount.sum() / size.sum())
+    mean = float(amount.sum() / size.sum())
     if len(size) == 1:
-        return found, found
-    spread = float(np.sum((amount - found * size) ** 2) / (len(size) - 1)) ** 0.5
-    return found, spread * len(size) ** 0.5 / float(size.sum())
+        return mean, mean
+    spread = float(np.sum((amount - mean * size) ** 2) / (len(size) - 1)) ** 0.5
+    return mean, spread * len(size) ** 0.5 / float(size.sum())
 
 
 @dataclass(frozen=True)
 class SampledProfiles:
-    """Profiles of some items and users that were really written, and what that took; nothing without a sample."""
+    """Generated profiles of sampled items and users, with their usage; empty without a sample."""
 
     items: dict[int, str] = field(default_factory=dict)
     users: dict[int, str] = field(default_factory=dict)
-    of_items: SampledUsage | None = None
-    of_users: SampledUsage | None = None
+    item_usage: SampledUsage | None = None
+    user_usage: SampledUsage | None = None
     calls: int = 0
 
 
 @dataclass(frozen=True)
 class SampledPairs:
-    """What asking about some pairs took.
+    """Usage of sampled pairs.
 
-    of_calls: a call, its answer by pair. left: share of pairs that shared a call and were left without an answer, and its
-    standard error. of_singles: what was asked again singly, None where nothing was.
+    usage: of a call, its answer per pair. unanswered: share of pairs that shared a call and got no answer, with its
+    standard error. follow_up_usage: of their follow-ups, None without any.
     """
 
-    of_calls: SampledUsage | None = None
-    left: tuple[float, float] = (0.0, 0.0)
-    of_singles: SampledUsage | None = None
+    usage: SampledUsage | None = None
+    unanswered: tuple[float, float] = (0.0, 0.0)
+    follow_up_usage: SampledUsage | None = None
     calls: int = 0
 
 
 def sample_profiles(
     split: Split,
-    view: ModelInfo,
+    model: ModelInfo,
     profiles: ProfilesConfig,
     negatives: NegativesConfig | None,
-    asker: LlmExecutor,
+    executor: LlmExecutor,
     *,
     items: Indices,
     users: Indices,
     pairs: Indices,
 ) -> SampledProfiles:
-    """Have these items and users described, and all items that the users and the calls about the pairs are shown.
+    """Generate profiles of these items and users, and of all items in the prompts of these users and pairs.
 
-    So every request is one that the job will make, and none is asked twice. What items take is learnt from `items`
-    alone: those that users are shown are the popular ones.
+    Every request is one that the job makes too, so no reply is paid for twice. Usage per item is measured on `items`
+    alone, because the items of users are the popular ones.
     """
-    of_items, besides, of_users = RecordingExecutor(asker), RecordingExecutor(asker), RecordingExecutor(asker)
-    prompts = ItemPrompts(split, view, profiles)
-    known = _described(prompts, ITEM_PROMPT, items, of_items, view)
-    shown = UserPrompts(split, [""] * len(prompts), view, profiles)
-    rows = [shown.pair_rows(int(user)) for user in users]
+    item_recorder, other_recorder, user_recorder = (RecordingExecutor(executor) for _ in range(3))
+    item_prompts = ItemPrompts(split, model, profiles)
+    item_profiles = _generate(item_prompts, ITEM_PROMPT, items, item_recorder, model)
+    user_prompts = UserPrompts(split, [""] * len(item_prompts), model, profiles)
+    shown = [user_prompts.shown_pairs(int(user)) for user in users]
     if negatives is not None:
-        everybody = Profiles(["?"] * len(prompts), ["?"] * len(shown), "")
-        rows += groups_with(PairPrompts(split, everybody, view, negatives), pairs)
-    needed = np.setdiff1d(split.train.items[np.concatenate(rows)], items)
-    known |= _described(prompts, ITEM_PROMPT, needed, besides, view)
-    texts = [known.get(item, "") for item in range(len(prompts))]
-    written = _described(UserPrompts(split, texts, view, profiles), USER_PROMPT, users, of_users, view)
-    calls = of_items.calls + besides.calls + of_users.calls
-    return SampledProfiles(known, written, SampledUsage.of(of_items, view), SampledUsage.of(of_users, view), calls)
+        placeholders = Profiles(["?"] * len(item_prompts), ["?"] * len(user_prompts), "")
+        shown += groups_with(PairPrompts(split, placeholders, model, negatives), pairs)
+    other_items = np.setdiff1d(split.train.items[np.concatenate(shown)], items)
+    item_profiles |= _generate(item_prompts, ITEM_PROMPT, other_items, other_recorder, model)
+    texts = [item_profiles.get(item, "") for item in range(len(item_prompts))]
+    user_profiles = _generate(UserPrompts(split, texts, model, profiles), USER_PROMPT, users, user_recorder, model)
+    return SampledProfiles(
+        item_profiles,
+        user_profiles,
+        SampledUsage.of(item_recorder, model),
+        SampledUsage.of(user_recorder, model),
+        item_recorder.calls + other_recorder.calls + user_recorder.calls,
+    )
 
 
-def sample_pairs(prompts: PairPrompts, pairs: Indices, asker: LlmExecutor) -> SampledPairs:
-    """Ask the calls in which these pair rows are, and again singly what they leave out."""
+def sample_pairs(prompts: PairPrompts, pairs: Indices, executor: LlmExecutor) -> SampledPairs:
+    """Send the calls that contain these pairs, and follow-ups for pairs without an answer."""
     groups, n = groups_with(prompts, pairs), prompts.config.n
-    of_calls, of_singles = RecordingExecutor(asker), RecordingExecutor(asker)
-    answers = list(NegativeRequests(prompts, of_calls).groups(groups))
-    shared = [rows for rows in groups if len(rows) > 1]
-    unanswered = {(row, draw) for row, draw, answer in answers if isinstance(answer, str)}
-    left = [[(row, draw) for row in rows.tolist() for draw in range(n) if (row, draw) in unanswered] for rows in shared]
-    list(NegativeRequests(prompts, of_singles).singles([at for some in left for at in some]))
-    sizes = {number * n + draw: len(rows) for number, rows in enumerate(groups) for draw in range(n)}
+    recorder, follow_up_recorder = RecordingExecutor(executor), RecordingExecutor(executor)
+    answers = list(NegativeRequests(prompts, recorder).answer_groups(groups))
+    shared = [group for group in groups if len(group) > 1]
+    without = {(pair, draw) for pair, draw, answer in answers if isinstance(answer, str)}
+    unanswered = [
+        [(pair, draw) for pair in group.tolist() for draw in range(n) if (pair, draw) in without] for group in shared
+    ]
+    follow_ups = [pair_and_draw for group in unanswered for pair_and_draw in group]
+    list(NegativeRequests(prompts, follow_up_recorder).answer_singly(follow_ups))
+    sizes = {number * n + draw: len(group) for number, group in enumerate(groups) for draw in range(n)}
     return SampledPairs(
-        SampledUsage.of(of_calls, prompts.view, sizes),
-        ratio([len(some) for some in left], [len(rows) * n for rows in shared]) if shared else (0.0, 0.0),
-        SampledUsage.of(of_singles, prompts.view),
-        of_calls.calls + of_singles.calls,
+        SampledUsage.of(recorder, prompts.model, sizes),
+        ratio(list(map(len, unanswered)), [len(group) * n for group in shared]) if shared else (0.0, 0.0),
+        SampledUsage.of(follow_up_recorder, prompts.model),
+        recorder.calls + follow_up_recorder.calls,
     )
 
 
 def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
-    """The groups of pair rows that share a call with these."""
+    """Return the groups of pair indices that share a call with these pairs."""
     groups = prompts.groups()
-    numbers = np.repeat(np.arange(len(groups)), [len(rows) for rows in groups])
-    return [groups[number] for number in np.unique(numbers[np.isin(prompts.askable, pairs)])]
+    numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    return [groups[number] for number in np.unique(numbers[np.isin(prompts.prompted_pairs, pairs)])]
 
 
-def _described(
-    prompts: ItemPrompts | UserPrompts, name: str, rows: Indices, heard: RecordingExecutor, view: ModelInfo
+def _generate(
+    prompts: ItemPrompts | UserPrompts, prompt_name: str, rows: Indices, executor: RecordingExecutor, model: ModelInfo
 ) -> dict[int, str]:
-    answers = request_profiles(prompts, name, heard, view, rows)
+    answers = request_profiles(prompts, prompt_name, executor, model, rows)
     return {int(row): answer.text for row, (answer, _) in zip(rows, answers, strict=True)}

@@ -1,4 +1,4 @@
-"""What text needs of a language model: to have questions answered, and three facts about the model."""
+"""Interfaces to a language model: executing tasks, facts about the model, and token usage."""
 
 from __future__ import annotations
 
@@ -13,42 +13,39 @@ T = TypeVar("T")
 
 
 class LlmExecutor(Protocol):
-    """Has tasks answered, in any order, one answer a task; `hardneg.llm.engine.scheduler.ask` with its model, store and limits.
-
-    total: how many tasks there will be, for progress.
-    """
+    """Sends tasks to a language model; one implementation is `hardneg.llm.session.Session`."""
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Yield an answer for every task."""
+        """Yield one answer per task, in any order. total: number of tasks, for progress."""
         ...
 
 
 class ModelInfo(Protocol):
-    """What making prompts needs to know of a model; every ChatModel is one."""
+    """Properties of a model that prompts depend on; every ChatModel has them."""
 
     @property
     def name(self) -> str:
-        """What to call it in tables."""
+        """Name for tables."""
         ...
 
     @property
-    def context_length(self) -> int | None:
-        """Tokens that a prompt and its answer may have together; None where unknown."""
+    def context(self) -> int | None:
+        """Maximum tokens of a prompt and its answer together; None where unknown."""
         ...
 
     @property
-    def chat_markers(self) -> tuple[str, ...]:
-        """Strings that untrusted text must not hold."""
+    def foreign(self) -> tuple[str, ...]:
+        """Strings that untrusted text must not contain."""
         ...
 
     def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt."""
+        """Return the tokens of the request's prompt."""
         ...
 
 
 @dataclass
 class TokenUsage:
-    """What one run of an asker took: replies read, and their tokens as the model counted them."""
+    """Number of replies and their tokens, as the model counted them."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -57,37 +54,37 @@ class TokenUsage:
 
 @dataclass
 class MeteredExecutor:
-    """An asker that adds up the replies that pass through it: `runs` has a sum for each time that it was called.
+    """An executor that counts the replies of every call; `runs` has one TokenUsage per call of the executor.
 
-    Every reply counts that was read for a row, bad ones and stored ones too: what the job takes as a whole, whoever
-    paid for it and when. (The engine's own books have what was paid now.) Writing profiles calls it twice, for items and
-    users; naming negatives twice too, for the calls and for what is asked again singly.
+    Counts every reply, bad and stored ones included: the usage of the job as a whole, whether or not this run paid for
+    it. (The session counts what this run paid for.) Generating profiles makes two calls, for items and users;
+    generating negatives makes one, and another for follow-ups.
     """
 
-    asker: LlmExecutor
+    executor: LlmExecutor
     runs: list[TokenUsage] = field(default_factory=list)
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Pass every answer on."""
-        run = TokenUsage()
-        self.runs.append(run)
+        """Yield the answers of the wrapped executor."""
+        usage = TokenUsage()
+        self.runs.append(usage)
 
-        def hear(_: Task[T], reply: Reply) -> None:
-            run.calls += 1
-            run.prompt_tokens += reply.usage.prompt_tokens
-            run.answer_tokens += reply.usage.answer_tokens
+        def count(_: Task[T], reply: Reply) -> None:
+            usage.calls += 1
+            usage.prompt_tokens += reply.usage.prompt_tokens
+            usage.answer_tokens += reply.usage.answer_tokens
 
-        return self.asker(observe_replies(tasks, hear), total)
+        return self.executor(observe_replies(tasks, count), total)
 
 
-def observe_replies(tasks: Iterable[Task[T]], hear: Callable[[Task[T], Reply], None]) -> Iterator[Task[T]]:
-    """The same tasks, whose parsers report every reply that they are given before they read it."""
+def observe_replies(tasks: Iterable[Task[T]], observe: Callable[[Task[T], Reply], None]) -> Iterator[Task[T]]:
+    """Yield the same tasks with parsers that first pass every reply to `observe`."""
 
-    def listening(task: Task[T]) -> Callable[[Reply], T]:
+    def with_observer(task: Task[T]) -> Task[T]:
         def parse(reply: Reply) -> T:
-            hear(task, reply)
+            observe(task, reply)
             return task.parse(reply)
 
-        return parse
+        return replace(task, parse=parse)
 
-    return (replace(task, parse=listening(task)) for task in tasks)
+    return map(with_observer, tasks)

@@ -1,4 +1,4 @@
-"""Hard negatives that a language model names, a text or more for every train pair (HNLMRec eq. 4)."""
+"""Generation of hard negatives as texts, one or more per train pair (HNLMRec eq. 4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
 
 SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}
-"""Of the texts: pair row, number of the draw, the text, why it was named, why there is none ("" where there is one)."""
+"""Columns of negative texts: pair index, number of the draw, the text, the LLM's reasoning, and the reason why there is
+no text ("" where there is one)."""
 
 DEFAULT = NegativesConfig()
 
@@ -29,94 +30,89 @@ NegativeAnswer = ParsedReply | str
 
 
 def generate_negatives(
-    split: Split, profiles: Profiles, asker: LlmExecutor, view: ModelInfo, config: NegativesConfig = DEFAULT
+    split: Split, profiles: Profiles, executor: LlmExecutor, model: ModelInfo, config: NegativesConfig = DEFAULT
 ) -> pl.DataFrame:
-    """Have `config.n` negatives named for every train pair; columns of SCHEMA, a row for every pair row and draw.
+    """Generate `config.n` negatives for every train pair: columns of SCHEMA, one row per pair and draw.
 
-    Calls come sorted by user. With several pairs a call, what a call left out or answered badly is asked again singly,
-    after all the others; "None" is an answer and is not asked again.
+    Requests are sorted by user. With several pairs per call, pairs that a call left out or answered badly are requested
+    again, one per call, after all others; "None" is an answer and is final.
     """
-    found = NegativeRequests(PairPrompts(split, profiles, view, config), asker).everything()
-    return _table(found)
+    answers = NegativeRequests(PairPrompts(split, profiles, model, config), executor).answer_all()
+    rows = [
+        (pair, draw, "", "", answer)
+        if isinstance(answer, str)
+        else (pair, draw, answer.text, answer.reasoning, answer.reason)
+        for pair, draws in enumerate(answers)
+        for draw, answer in enumerate(draws)
+    ]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 @dataclass(frozen=True)
 class NegativeRequests:
-    """The questions about train pairs, and their answers."""
+    """Requests for negatives of train pairs, sent through an executor."""
 
     prompts: PairPrompts
-    asker: LlmExecutor
+    executor: LlmExecutor
 
-    def everything(self) -> list[list[NegativeAnswer]]:
-        """Answers by pair row and draw."""
+    def answer_all(self) -> list[list[NegativeAnswer]]:
+        """Return the answers by pair index and draw."""
         n = self.prompts.config.n
-        found: list[list[NegativeAnswer]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.reasons]
+        answers: list[list[NegativeAnswer]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.skip_reasons]
         groups = self.prompts.groups()
-        for row, draw, answer in self.groups(groups):
-            found[row][draw] = answer
-        together = [(row, draw) for rows in groups if len(rows) > 1 for row in rows.tolist() for draw in range(n)]
-        for row, draw, answer in self.singles([at for at in together if isinstance(found[at[0]][at[1]], str)]):
-            found[row][draw] = answer
-        return found
+        for pair, draw, answer in self.answer_groups(groups):
+            answers[pair][draw] = answer
+        shared = [(pair, draw) for group in groups if len(group) > 1 for pair in group.tolist() for draw in range(n)]
+        follow_ups = [(pair, draw) for pair, draw in shared if isinstance(answers[pair][draw], str)]
+        for pair, draw, answer in self.answer_singly(follow_ups):
+            answers[pair][draw] = answer
+        return answers
 
-    def groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, NegativeAnswer]]:
-        """Pair row, draw and answer of every pair of these groups, `config.n` draws of each."""
+    def answer_groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, NegativeAnswer]]:
+        """Yield pair index, draw and answer of every pair of these groups, `config.n` draws of each."""
         n = self.prompts.config.n
 
         def tasks() -> Iterator[Task[list[NegativeAnswer]]]:
-            for number, rows in enumerate(groups):
-                parse = self._parse_group(rows)
+            for number, pairs in enumerate(groups):
+                parse = self._group_parser(pairs)
                 for draw in range(n):
-                    yield Task(number * n + draw, self.prompts.group(rows, draw), parse)
+                    yield Task(number * n + draw, self.prompts.request_group(pairs, draw), parse)
 
-        for answer in self.asker(tasks(), len(groups) * n):
+        for answer in self.executor(tasks(), len(groups) * n):
             number, draw = divmod(answer.row, n)
-            rows = groups[number].tolist()
-            values = [answer.reason] * len(rows) if answer.value is None else answer.value
-            yield from ((row, draw, value) for row, value in zip(rows, values, strict=True))
+            pairs = groups[number].tolist()
+            values = [answer.reason] * len(pairs) if answer.value is None else answer.value
+            yield from ((pair, draw, value) for pair, value in zip(pairs, values, strict=True))
 
-    def singles(self, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, int, NegativeAnswer]]:
-        """Pair row, draw and answer of these pair rows and draws, each asked about by itself."""
+    def answer_singly(self, follow_ups: list[tuple[int, int]]) -> Iterator[tuple[int, int, NegativeAnswer]]:
+        """Yield pair index, draw and answer of these pair indices and draws, with one call for each."""
 
         def tasks() -> Iterator[Task[ParsedReply]]:
-            for number, (row, draw) in enumerate(wanted):
-                yield Task(number, self.prompts.single(row, draw), self._parse_single(row))
+            for number, (pair, draw) in enumerate(follow_ups):
+                yield Task(number, self.prompts.request_one(pair, draw), self._single_parser(pair))
 
-        for answer in self.asker(tasks(), len(wanted)):
-            yield (*wanted[answer.row], answer.reason if answer.value is None else answer.value)
+        for answer in self.executor(tasks(), len(follow_ups)):
+            yield (*follow_ups[answer.row], answer.reason if answer.value is None else answer.value)
 
-    def _parse_group(self, rows: Indices) -> Callable[[Reply], list[NegativeAnswer]]:
-        if len(rows) > 1:
-            return negatives_parser(
-                len(rows), load_prompt(ONE_PROMPT).head.answer_words, self.prompts.view.chat_markers
-            )
-        single = self._parse_single(int(rows[0]))
-        return lambda reply: [single(reply)]
+    def _group_parser(self, pairs: Indices) -> Callable[[Reply], list[NegativeAnswer]]:
+        if len(pairs) > 1:
+            return negatives_parser(len(pairs), load_prompt(ONE_PROMPT).header.answer_words, self.prompts.model.foreign)
+        parse = self._single_parser(int(pairs[0]))
+        return lambda reply: [parse(reply)]
 
-    def _parse_single(self, row: int) -> Callable[[Reply], ParsedReply]:
-        chat_markers = self.prompts.view.chat_markers
+    def _single_parser(self, pair: int) -> Callable[[Reply], ParsedReply]:
+        foreign = self.prompts.model.foreign
         if self.prompts.config.constrained:
-            return title_parser(self.prompts.names.exact.__contains__, self.prompts.owned(row), chat_markers)
-        return negative_parser(load_prompt(ONE_PROMPT).head.answer_words, chat_markers)
+            return title_parser(self.prompts.titles.exact.__contains__, self.prompts.owned_titles(pair), foreign)
+        return negative_parser(load_prompt(ONE_PROMPT).header.answer_words, foreign)
 
 
 def report_missing(texts: pl.DataFrame) -> RowReport:
-    """What is missing among negative texts (a frame of SCHEMA), counted by reason, the most frequent first."""
+    """Count negatives without a text by reason, the most frequent first. texts: columns of SCHEMA."""
     grouped = texts.filter(pl.col("text") == "").group_by("reason", maintain_order=True)
-    counted = grouped.agg(pl.len(), pl.col("row").first()).sort("len", descending=True, maintain_order=True)
+    counts = grouped.agg(pl.len(), pl.col("row").first()).sort("len", descending=True, maintain_order=True)
     remedy = "their pairs keep a uniform negative; see rejected.parquet"
     return tuple(
-        RowIssue("negative texts", f"without a text: {reason}", count, f"pair row {row}", remedy)
-        for reason, count, row in counted.rows()
+        RowIssue("negative texts", f"without a text: {reason}", count, f"pair row {pair}", remedy)
+        for reason, count, pair in counts.rows()
     )
-
-
-def _table(found: list[list[NegativeAnswer]]) -> pl.DataFrame:
-    rows = []
-    for row, draws in enumerate(found):
-        for draw, answer in enumerate(draws):
-            if isinstance(answer, str):
-                rows.append((row, draw, "", "", answer))
-            else:
-                rows.append((row, draw, answer.text, answer.reasoning, answer.reason))
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")

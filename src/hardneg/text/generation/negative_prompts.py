@@ -1,4 +1,4 @@
-"""What a language model is shown of train pairs when it is to name hard negatives (HNLMRec eq. 4)."""
+"""Prompts about train pairs that ask a language model for hard negatives (HNLMRec eq. 4)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.llm.protocol import Message, Request
-from hardneg.llm.untrusted import clean, data_block
+from hardneg.llm.untrusted import data_block
 from hardneg.text.generation.executor import ModelInfo
-from hardneg.text.generation.profile_prompts import titles_or_blank
+from hardneg.text.generation.profile_prompts import clean_all, titles_or_blank
 from hardneg.text.generation.prompt_template import load_prompt
-from hardneg.text.generation.reply_parsers import MAX_CHARACTERS, MAX_PAIRS, NegativeReply, NegativesReply, reply_schema
+from hardneg.text.generation.reply_parsers import (
+    MAX_CHARACTERS,
+    MAX_PAIRS,
+    NegativeReply,
+    NegativesReply,
+    reply_schema,
+)
 from hardneg.text.profiles import Profiles
 from hardneg.text.title_index import TitleIndex
 from hardneg.types import Flags, Indices
@@ -28,164 +34,151 @@ ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_ti
 
 
 class NegativesConfig(Config):
-    """How many negatives are asked for, and in how many calls."""
+    """Number of negatives and of pairs per call."""
 
     n: PositiveInt = 1
-    """Negatives a pair, a draw each; the paper's main runs use one."""
+    """Negatives per pair, each a separate draw; the paper's main runs use one."""
     pairs_per_call: Annotated[int, Field(ge=1, le=MAX_PAIRS)] = 1
-    """Pairs of one user in one call; the paper asks about each pair by itself. What a call leaves out is asked singly."""
+    """Pairs of one user in one call; the paper uses one. Pairs without an answer are requested again, one per call."""
     constrained: bool = False
-    """The answer is a title of the catalogue that the user does not have; only for models that decode from closed lists."""
+    """Answers are catalogue titles that the user does not have; only for models that support closed lists."""
     temperature: Annotated[NonNegativeFloat, Field(le=2)] = 0.0
-    """Above 0 where n > 1, else all draws would say the same."""
+    """Sampling temperature; above 0 where n > 1, or all draws would be equal."""
     longest_title: PositiveInt = 200
-    """Characters."""
+    """Maximum characters of a title in a prompt."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> NegativesConfig:
+    def _check_combination(self) -> NegativesConfig:
         if self.n > 1 and self.temperature == 0:
-            raise ValueError(
-                f"found n {self.n} with temperature 0, whose draws are all alike; set temperature, say to 0.7"
-            )
+            raise ValueError(f"found n {self.n} with temperature 0, whose draws are all equal; set temperature to 0.7")
         if self.constrained and self.pairs_per_call > 1:
-            raise ValueError("found constrained with several pairs a call, expected one; set pairs_per_call to 1")
+            raise ValueError(
+                f"found constrained with pairs_per_call {self.pairs_per_call}, expected 1; set pairs_per_call to 1"
+            )
         return self
 
 
-def shown_titles(split: Split, view: ModelInfo, config: NegativesConfig) -> TitleIndex:
-    """Titles of all items as a model is shown them: cleaned, cut, "" where an item has none."""
-    titles = titles_or_blank(split.texts)
-    return TitleIndex.of(
-        [clean(title, chat_markers=view.chat_markers, max_length=config.longest_title) for title in titles]
-    )
+def shown_titles(split: Split, model: ModelInfo, config: NegativesConfig) -> TitleIndex:
+    """Return the titles of all items as prompts show them: cleaned and truncated, "" where an item has none."""
+    return TitleIndex.of(clean_all(titles_or_blank(split.texts), model, config.longest_title))
 
 
-def closed_list(names: TitleIndex) -> tuple[str, list[str]]:
-    """Name and titles of the closed list that constrained answers come from; the model is to be given both beforehand.
+def closed_list(titles: TitleIndex) -> tuple[str, list[str]]:
+    """Return name and titles of the closed list for constrained answers; the model needs both beforehand.
 
-    The name is made of the content: another list is another request.
+    The name contains a hash of the titles, so that requests over different lists differ.
     """
-    digest = hashlib.sha256(json.dumps(names.distinct).encode()).hexdigest()
-    return f"titles-{digest[:16]}", names.distinct
+    digest = hashlib.sha256(json.dumps(titles.distinct).encode()).hexdigest()
+    return f"titles-{digest[:16]}", titles.distinct
 
 
 @dataclass(frozen=True)
 class PairPrompts:
-    """Eq. 4: the user's profile; the title and profile of the item. The user comes first: equal beginnings meet."""
+    """Prompts with the user's profile and the item's title and profile (eq. 4).
+
+    The user comes first, so that prompts of one user share a prefix.
+    """
 
     split: Split
     profiles: Profiles
-    view: ModelInfo
+    model: ModelInfo
     config: NegativesConfig
 
     @cached_property
-    def names(self) -> TitleIndex:
-        """Titles as `shown_titles` has them."""
-        return shown_titles(self.split, self.view, self.config)
+    def titles(self) -> TitleIndex:
+        """Titles from `shown_titles`."""
+        return shown_titles(self.split, self.model, self.config)
 
     @cached_property
-    def reasons(self) -> list[str]:
-        """Of every pair row, why nothing is asked about it, "" where something is."""
+    def skip_reasons(self) -> list[str]:
+        """Reason why each pair has no request, "" where it has one."""
         train = self.split.train
         no_user = np.array([not text for text in self.profiles.users], bool)[train.users]
-        nothing = [not name and not text for name, text in zip(self.names.texts, self.profiles.items, strict=True)]
-        no_item = np.array(nothing, bool)[train.items]
+        unknown = [not title and not text for title, text in zip(self.titles.texts, self.profiles.items, strict=True)]
+        no_item = np.array(unknown, bool)[train.items]
         full = self._owns_all[train.users] if self.config.constrained else np.zeros(len(train), bool)
         reasons = ["", "the user has no profile", "nothing is known of the item", "the user has every title"]
         which = np.select([no_user, no_item, full], [1, 2, 3], 0)
         return [reasons[number] for number in which.tolist()]
 
     @cached_property
-    def askable(self) -> Indices:
-        """Pair rows about which something is asked, ascending: sorted by user."""
-        return np.flatnonzero(np.array([not reason for reason in self.reasons], bool))
+    def prompted_pairs(self) -> Indices:
+        """Pair indices that have a request, ascending, hence sorted by user."""
+        return np.flatnonzero(np.array([not reason for reason in self.skip_reasons], bool))
 
     def groups(self) -> list[Indices]:
-        """Pair rows of each call: up to `pairs_per_call` of one user, in their order."""
-        rows = self.askable
-        users = self.split.train.users[rows]
-        first_of_user = np.searchsorted(users, users)  # place of the user's first row among `rows`
-        place = np.arange(len(rows)) - first_of_user
-        starts = np.flatnonzero(place % self.config.pairs_per_call == 0)
-        return np.split(rows, starts[1:]) if len(rows) else []
+        """Return the pair indices of each call: up to `pairs_per_call` of one user, in order."""
+        pairs = self.prompted_pairs
+        users = self.split.train.users[pairs]
+        first_of_user = np.searchsorted(users, users)  # position of the user's first pair in `pairs`
+        position = np.arange(len(pairs)) - first_of_user
+        starts = np.flatnonzero(position % self.config.pairs_per_call == 0)
+        return np.split(pairs, starts[1:]) if len(pairs) else []
 
-    def single(self, row: int, draw: int = 0) -> Request:
-        """What is asked about one pair."""
-        wording = load_prompt(TITLE_PROMPT if self.config.constrained else ONE_PROMPT)
-        user, item = self.split.train.users[row], self.split.train.items[row]
-        messages = wording.render(user=self._user_block(user), item=data_block("item", self._item(item)))
+    def request_one(self, pair: int, draw: int = 0) -> Request:
+        """Return the request about one pair."""
+        user, item = self.split.train.users[pair], self.split.train.items[pair]
+        blocks = {"user": self._user_block(user), "item": data_block("item", self._item_data(item))}
         if self.config.constrained:
-            owned = self._owned(user)
-            return self._request(messages, wording.head.answer_tokens, draw, closed_list=self.catalogue, excluded=owned)
-        return self._request(messages, wording.head.answer_tokens, draw, schema=reply_schema(NegativeReply))
+            prompt = load_prompt(TITLE_PROMPT)
+            return Request(
+                prompt.render(**blocks),
+                max_tokens=prompt.header.answer_tokens,
+                temperature=self.config.temperature,
+                catalogue=self.catalogue,
+                without=self.owned_titles(pair),
+                draw=draw,
+            )
+        prompt = load_prompt(ONE_PROMPT)
+        return self._request(prompt.render(**blocks), prompt.header.answer_tokens, reply_schema(NegativeReply), draw)
 
-    def several(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
-        """What is asked about several pairs of one user; they are numbered from 1."""
-        wording, train = load_prompt(SEVERAL_PROMPT), self.split.train
-        items = [{"item": n, **self._item(train.items[row])} for n, row in enumerate(rows, start=1)]
-        user = self._user_block(train.users[rows[0]])
-        messages = wording.render(user=user, items=data_block("items", {"chosen": items}))
-        return self._request(
-            messages, wording.head.answer_tokens * len(items), draw, schema=reply_schema(NegativesReply)
-        )
+    def request_several(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
+        """Return the request about several pairs of one user, numbered from 1."""
+        prompt, train = load_prompt(SEVERAL_PROMPT), self.split.train
+        items = [{"item": n, **self._item_data(train.items[pair])} for n, pair in enumerate(pairs, start=1)]
+        user = self._user_block(train.users[pairs[0]])
+        messages = prompt.render(user=user, items=data_block("items", {"chosen": items}))
+        return self._request(messages, prompt.header.answer_tokens * len(items), reply_schema(NegativesReply), draw)
 
-    def group(self, rows: Sequence[int] | Indices, draw: int = 0) -> Request:
-        """What is asked about a group: one pair by itself, or several."""
-        return self.single(int(rows[0]), draw) if len(rows) == 1 else self.several(rows, draw)
+    def request_group(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
+        """Return the request about a group of one or several pairs."""
+        return self.request_one(int(pairs[0]), draw) if len(pairs) == 1 else self.request_several(pairs, draw)
 
     @cached_property
     def catalogue(self) -> str:
         """Name of the closed list."""
-        return closed_list(self.names)[0]
+        return closed_list(self.titles)[0]
 
-    def owned(self, row: int) -> tuple[str, ...]:
-        """Titles of the closed list that the pair's user has, and their other spellings."""
-        return self._owned(self.split.train.users[row])
+    def owned_titles(self, pair: int) -> tuple[str, ...]:
+        """Return the titles of the closed list that the pair's user has, with their variants."""
+        return self._owned_by(self.split.train.users[pair])
 
-    def _owned(self, user: int) -> tuple[str, ...]:
-        return self.names.spelt_like(self.split.train.items_of(user))
+    def _owned_by(self, user: int) -> tuple[str, ...]:
+        return self.titles.variants(self.split.train.items_of(user))
 
     @cached_property
     def _owns_all(self) -> Flags:
-        """(users,) True where nothing of the closed list is left."""
-        train, n_titles = self.split.train, len(self.names.distinct)
-        may = train.counts >= len(self.names.first)
-        return np.array([may[user] and len(self._owned(user)) >= n_titles for user in range(train.n_users)], bool)
+        """(users,) True where the user has every title of the closed list."""
+        train, n_titles = self.split.train, len(self.titles.distinct)
+        candidates = train.counts >= len(self.titles.first)
+        owns = [candidates[user] and len(self._owned_by(user)) >= n_titles for user in range(train.n_users)]
+        return np.array(owns, bool)
 
     def _user_block(self, user: int) -> str:
-        return data_block("user", {"profile": self._users[user]})
+        return data_block("user", {"profile": self._user_profiles[user]})
 
-    def _item(self, item: int) -> dict[str, object]:
-        parts = {"title": self.names.texts[item], "profile": self._items[item]}
+    def _item_data(self, item: int) -> dict[str, object]:
+        parts = {"title": self.titles.texts[item], "profile": self._item_profiles[item]}
         return {name: text for name, text in parts.items() if text}
 
     @cached_property
-    def _users(self) -> list[str]:
-        return [self._cleaned(text, MAX_CHARACTERS) for text in self.profiles.users]
+    def _user_profiles(self) -> list[str]:
+        return clean_all(self.profiles.users, self.model, MAX_CHARACTERS)
 
     @cached_property
-    def _items(self) -> list[str]:
-        return [self._cleaned(text, MAX_CHARACTERS) for text in self.profiles.items]
+    def _item_profiles(self) -> list[str]:
+        return clean_all(self.profiles.items, self.model, MAX_CHARACTERS)
 
-    def _request(
-        self,
-        messages: tuple[Message, ...],
-        max_tokens: int,
-        draw: int,
-        *,
-        schema: str = "",
-        closed_list: str = "",
-        excluded: tuple[str, ...] = (),
-    ) -> Request:
-        return Request(
-            messages,
-            max_tokens=max_tokens,
-            temperature=self.config.temperature,
-            schema=schema,
-            closed_list=closed_list,
-            excluded=excluded,
-            draw=draw,
-        )
-
-    def _cleaned(self, text: str, longest: int) -> str:
-        return clean(text, chat_markers=self.view.chat_markers, max_length=longest)
+    def _request(self, messages: tuple[Message, ...], max_tokens: int, schema: str, draw: int) -> Request:
+        temperature = self.config.temperature
+        return Request(messages, max_tokens=max_tokens, temperature=temperature, schema=schema, draw=draw)

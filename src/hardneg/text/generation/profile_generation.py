@@ -1,4 +1,4 @@
-"""Profiles that a language model writes (HNLMRec eq. 2 and 3): who would enjoy an item, and what a user likes."""
+"""Generation of item and user profiles (HNLMRec eq. 2 and 3)."""
 
 from __future__ import annotations
 
@@ -23,50 +23,59 @@ from hardneg.types import Indices
 NOT_ANSWERED = "not answered"
 DEFAULT = ProfilesConfig()
 
+ProfileAnswer = tuple[ParsedReply, str]
+"""An answer, and the reason why it has no text ("" where it has one)."""
 
-def generate_profiles(split: Split, asker: LlmExecutor, view: ModelInfo, config: ProfilesConfig = DEFAULT) -> Profiles:
-    """Have a profile written for every item, then for every user, who is shown those of the user's train items.
 
-    Rows without a profile hold "" and are named in `missing` with the reason: nothing is known, the model found none,
-    its replies could not be used. The split's train pairs, train reviews and item texts are all that is read.
+def generate_profiles(
+    split: Split, executor: LlmExecutor, model: ModelInfo, config: ProfilesConfig = DEFAULT
+) -> Profiles:
+    """Generate a profile of every item, then of every user; users' prompts contain the profiles of their train items.
+
+    Rows without a profile hold "" and are listed in `missing` with the reason. Reads only train pairs, train reviews
+    and item texts of the split.
     """
-    items = request_profiles(ItemPrompts(split, view, config), ITEM_PROMPT, asker, view)
-    shown = UserPrompts(split, [answer.text for answer, _ in items], view, config)
-    users = request_profiles(shown, USER_PROMPT, asker, view)
+    items = request_profiles(ItemPrompts(split, model, config), ITEM_PROMPT, executor, model)
+    user_prompts = UserPrompts(split, [answer.text for answer, _ in items], model, config)
+    users = request_profiles(user_prompts, USER_PROMPT, executor, model)
     return Profiles(
         [answer.text for answer, _ in items],
         [answer.text for answer, _ in users],
-        view.name,
+        model.name,
         [answer.reasoning for answer, _ in items],
         [answer.reasoning for answer, _ in users],
         (*_missing("item", items), *_missing("user", users)),
     )
 
 
-def _missing(side: ProfileSide, answers: list[tuple[ParsedReply, str]]) -> Iterator[Missing]:
-    return (Missing(side, row, why) for row, (_, why) in enumerate(answers) if why)
+def _missing(side: ProfileSide, answers: list[ProfileAnswer]) -> Iterator[Missing]:
+    return (Missing(side, row, reason) for row, (_, reason) in enumerate(answers) if reason)
 
 
 def request_profiles(
-    prompts: PromptSet, name: str, asker: LlmExecutor, view: ModelInfo, rows: Sequence[int] | Indices | None = None
-) -> list[tuple[ParsedReply, str]]:
-    """Each row's answer and, where it has no text, the reason why; without `rows`, all rows of the prompts.
+    prompts: PromptSet,
+    prompt_name: str,
+    executor: LlmExecutor,
+    model: ModelInfo,
+    rows: Sequence[int] | Indices | None = None,
+) -> list[ProfileAnswer]:
+    """Return the answers of these rows, or of all rows of the prompts.
 
-    Prompts are made one by one while the asker takes them, so that they never stand in memory together.
+    Requests are built while the executor consumes them, so that they are never in memory together.
     """
-    wanted = range(len(prompts)) if rows is None else [int(row) for row in rows]
-    found = {row: (ParsedReply("", ""), NOT_ANSWERED) for row in wanted}
-    parse = profile_parser(load_prompt(name).head.answer_words, view.chat_markers)
+    rows = range(len(prompts)) if rows is None else [int(row) for row in rows]
+    answers: dict[int, ProfileAnswer] = {row: (ParsedReply("", ""), NOT_ANSWERED) for row in rows}
+    parse = profile_parser(load_prompt(prompt_name).header.answer_words, model.foreign)
 
     def tasks() -> Iterator[Task[ParsedReply]]:
-        for row in wanted:
+        for row in rows:
             request = prompts.request(row)
             if isinstance(request, str):
-                found[row] = (ParsedReply("", ""), request)
+                answers[row] = (ParsedReply("", ""), request)
             else:
                 yield Task(row, request, parse)
 
-    for answer in asker(tasks(), len(wanted)):
+    for answer in executor(tasks(), len(rows)):
         value = answer.value
-        found[answer.row] = (ParsedReply("", ""), answer.reason) if value is None else (value, value.reason)
-    return [found[row] for row in wanted]
+        answers[answer.row] = (ParsedReply("", ""), answer.reason) if value is None else (value, value.reason)
+    return [answers[row] for row in rows]

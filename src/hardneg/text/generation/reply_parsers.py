@@ -1,4 +1,4 @@
-"""What a language model is asked to answer: the shape of its replies, and how they are read."""
+"""Schemas and parsers of replies with profiles and negatives."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ from hardneg.llm.tasks import BadReply
 from hardneg.llm.untrusted import clean
 
 MAX_PAIRS = 20
-"""Pairs that one call may be asked about."""
+"""Maximum number of pairs in one call."""
 MAX_CHARACTERS = 2_000
-"""Characters of an answer; longer ones are no answer to what was asked."""
+"""Maximum length of an accepted answer."""
 WORD_TOLERANCE = 2
-"""Models count words badly: up to this many times the words asked for are accepted."""
+"""Factor by which an answer may exceed its maximum number of words, because models count words badly."""
 NONE_FOUND = "the model found none"
 
 
-def _line(longest: int) -> Any:
-    """A string whose length the schema bounds, for decoders that would not end it; what is read may be longer."""
-    return Field(json_schema_extra={"pattern": safe_pattern(longest)})
+def _bounded(longest: int) -> Any:
+    """Bound a string in the schema, for decoders that would not end it; the parser accepts longer ones."""
+    return Field(json_schema_extra={"pattern": pattern_of(longest)})
 
 
-def _said(value: object) -> object:
+def _null_to_none(value: object) -> object:
     return "None" if value is None else value
 
 
-ReplyText = Annotated[str, BeforeValidator(_said), _line(800)]
-ItemName = Annotated[str, BeforeValidator(_said), _line(160)]
-Sentence = Annotated[str, BeforeValidator(_said), _line(240)]
+ReplyText = Annotated[str, BeforeValidator(_null_to_none), _bounded(800)]
+ItemName = Annotated[str, BeforeValidator(_null_to_none), _bounded(160)]
+Sentence = Annotated[str, BeforeValidator(_null_to_none), _bounded(240)]
 Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+
+
+# The model receives the docstrings of these classes (in schemas) and the reasons of BadReply (in repeated requests):
+# changing a word changes requests, and stored replies no longer match.
 
 
 class ProfileReply(Structured):
@@ -67,78 +71,78 @@ class NegativesReply(Structured):
 
 
 class UncheckedNegatives(Structured):
-    """The same, its entries not looked at yet: a bad one costs its pair, not the others."""
+    """A NegativesReply with unvalidated entries, so that an invalid entry loses only its own pair."""
 
     negatives: list[object]
 
 
 @cache
 def reply_schema(kind: type[Structured]) -> str:
-    """JSON Schema of a kind of reply, made once."""
-    return strict_schema(kind)
+    """Return the JSON Schema of a kind of reply."""
+    return schema_of(kind)
 
 
 @dataclass(frozen=True)
 class ParsedReply:
-    """An answer: its text, and why. text is "" where the model answered that there is none."""
+    """Text and reasoning of an answer; text is "" where the model answered "None"."""
 
     text: str
     reasoning: str
 
     @property
     def reason(self) -> str:
-        """Why there is no text, "" where there is one."""
+        """Reason why there is no text, "" where there is one."""
         return "" if self.text else NONE_FOUND
 
 
-def profile_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
-    """Reads a ProfileReply. words: the most that were asked for. The parser raises BadReply."""
-    read = reply_parser(ProfileReply)
+def profile_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
+    """Return a parser of a ProfileReply that raises BadReply. words: maximum that the prompt asks for."""
+    read = parse_as(ProfileReply)
 
     def parse(reply: Reply) -> ParsedReply:
-        found = read(reply)
-        return parsed_reply(found.summarization, found.reasoning, words, chat_markers)
+        answer = read(reply)
+        return parsed_reply(answer.summarization, answer.reasoning, words, foreign)
 
     return parse
 
 
-def negative_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
-    """Reads a NegativeReply, as `profile_parser`."""
-    read = reply_parser(NegativeReply)
+def negative_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
+    """Return a parser of a NegativeReply that raises BadReply. words: maximum that the prompt asks for."""
+    read = parse_as(NegativeReply)
 
     def parse(reply: Reply) -> ParsedReply:
-        found = read(reply)
-        return parsed_reply(found.hard_negative_item, found.reasoning, words, chat_markers)
+        answer = read(reply)
+        return parsed_reply(answer.hard_negative_item, answer.reasoning, words, foreign)
 
     return parse
 
 
-def negatives_parser(n: int, words: int, chat_markers: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
-    """Reads answers for the pairs numbered 1 to n: in their order an answer, or the reason why there is none.
+def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
+    """Return a parser of a NegativesReply: for each pair 1..n an answer, or the reason why there is none.
 
-    Entries are told apart by their number, never by their place. An entry that cannot be read costs its pair alone;
-    two entries of one number cost that pair, for nobody knows which is meant.
+    Entries are assigned by their number, not by their position. An unreadable entry loses only its own pair; so do two
+    entries of one number, since it is unclear which is meant. The parser raises BadReply.
     """
     read = reply_parser(UncheckedNegatives)
 
     def parse(reply: Reply) -> list[ParsedReply | str]:
-        found: dict[int, ParsedReply | str] = {}
+        answers: dict[int, ParsedReply | str] = {}
         for entry in read(reply).negatives:
-            number, answer = _numbered(entry, words, chat_markers)
-            found[number] = "the reply answers it twice" if number in found else answer
-        return [found.get(number, "the reply leaves it out") for number in range(1, n + 1)]
+            number, answer = _parse_entry(entry, words, foreign)
+            answers[number] = "the reply answers it twice" if number in answers else answer
+        return [answers.get(number, "the reply leaves it out") for number in range(1, n + 1)]
 
     return parse
 
 
-def _numbered(entry: object, words: int, chat_markers: Sequence[str]) -> tuple[int, ParsedReply | str]:
-    """The number of an entry, 0 where it has none, and its answer or the reason why there is none."""
+def _parse_entry(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, ParsedReply | str]:
+    """Return the number of an entry, 0 where it has none, and its answer or the reason why there is none."""
     number = entry.get("item") if isinstance(entry, dict) else None
     if type(number) is not int:
         return 0, "its entry in the reply has no number"
     try:
-        read = NumberedNegative.model_validate(entry)
-        return number, parsed_reply(read.hard_negative_item, read.reasoning, words, chat_markers)
+        negative = NumberedNegative.model_validate(entry)
+        return number, parsed_reply(negative.hard_negative_item, negative.reasoning, words, foreign)
     except ValidationError:
         return number, "its entry in the reply is not as asked for"
     except BadReply as bad:
@@ -146,25 +150,25 @@ def _numbered(entry: object, words: int, chat_markers: Sequence[str]) -> tuple[i
 
 
 def title_parser(
-    allowed: Callable[[str], bool], owned: Sequence[str], chat_markers: Sequence[str]
+    in_catalogue: Callable[[str], bool], owned: Sequence[str], foreign: Sequence[str]
 ) -> Callable[[Reply], ParsedReply]:
-    """Reads a bare title of a closed list. owned: titles of the list that are not allowed here."""
-    refused = frozenset(owned)
+    """Return a parser of a bare title of the closed list. owned: titles of the list that the user has."""
+    excluded = frozenset(owned)
 
     def parse(reply: Reply) -> ParsedReply:
-        text = clean(reply.text, chat_markers=chat_markers, max_length=MAX_CHARACTERS)
-        if not allowed(text):
+        text = clean(reply.text, foreign=foreign, longest=MAX_CHARACTERS)
+        if not in_catalogue(text):
             raise BadReply(f"found {text[:60]!r}, which is no title of the catalogue")
-        if text in refused:
+        if text in excluded:
             raise BadReply(f"found {text[:60]!r}, which the user has")
         return ParsedReply(text, "")
 
     return parse
 
 
-def parsed_reply(text: str, reasoning: str, words: int, chat_markers: Sequence[str]) -> ParsedReply:
-    """An answer made fit to be kept, shown and put into other prompts. Raises BadReply where it is blank or far too long."""
-    cleaned = clean(text, chat_markers=chat_markers, max_length=MAX_CHARACTERS + 1)
+def parsed_reply(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> ParsedReply:
+    """Return an answer cleaned for storage and for other prompts. Raises BadReply where it is blank or far too long."""
+    cleaned = clean(text, foreign=foreign, longest=MAX_CHARACTERS + 1)
     if not cleaned:
         raise BadReply("the answer is blank")
     if len(cleaned) > MAX_CHARACTERS or len(cleaned.split()) > WORD_TOLERANCE * words:
