@@ -17,14 +17,14 @@ torch.set_num_threads(1)
 
 
 class Fake:
-    """Length and vowels of a text, scaled; remembers what it was asked."""
+    """Length and vowels of a text, scaled; records its calls."""
 
     def __init__(self) -> None:
-        self.asked: list[list[str]] = []
+        self.calls: list[list[str]] = []
 
     def encode(self, texts: list[str], **options: Any) -> np.ndarray:
         assert options["normalize_embeddings"] is True
-        self.asked.append(list(texts))
+        self.calls.append(list(texts))
         rows = np.array([[len(text), sum(map(text.count, "aeiou")), 1.0] for text in texts])
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -41,7 +41,7 @@ def test_each_distinct_text_is_encoded_once_and_blank_ones_never(fake: tuple[Sen
     vectors = made.encode(["kettle", "", "tent", "kettle", "  ", "tent", "kettle"])
     assert vectors.shape == (7, 3)
     assert vectors.dtype == np.float32
-    assert model.asked == [["kettle", "tent"]]
+    assert model.calls == [["kettle", "tent"]]
     assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False, False, True, False, False]
     assert (vectors[0] == vectors[3]).all()
     assert (vectors[0] != vectors[2]).any()
@@ -54,7 +54,7 @@ def test_long_lists_go_in_chunks_with_progress(fake: tuple[SentenceEncoder, Fake
     seen: list[tuple[str, int, int]] = []
     vectors = made.encode([*texts, *texts], lambda *report: seen.append(report))
     assert vectors.shape == (2 * n, 3)
-    assert [len(chunk) for chunk in model.asked] == [encoders.CHUNK, encoders.CHUNK, 3]
+    assert [len(chunk) for chunk in model.calls] == [encoders.CHUNK, encoders.CHUNK, 3]
     assert seen == [("encoding with fake", done, n) for done in (encoders.CHUNK, 2 * encoders.CHUNK, n)]
     np.testing.assert_allclose(vectors[:n], Fake().encode(texts, normalize_embeddings=True), rtol=1e-6)
     assert (vectors[:n] == vectors[n:]).all()

@@ -95,7 +95,7 @@ def encoder_of(name: str, device: str, asking: Session | None, prices: Path | No
         name,
         device=device,
         executor_for=lambda model: replace(
-            asking, model=model, config=config, price=price, watch=None, whole=UsageStats()
+            asking, model=model, config=config, price=price, watch=None, usage=UsageStats()
         ),
     )
 

@@ -15,8 +15,8 @@ from hardneg.llm.names import address_of
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.embedding import EmbeddingEndpoint
 from hardneg.llm.tasks import Task, TaskAnswer
-from hardneg.llm.tokens import estimated
-from hardneg.llm.vectors import packed, request_for, text_of, unpacked
+from hardneg.llm.tokens import estimate_prompt_tokens
+from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, distinct_texts, sentence_encoder, spread_vectors
 from hardneg.types import Floats, Progress
 
@@ -45,11 +45,11 @@ class SentenceModel:
 
     def count_tokens(self, request: Request) -> int:
         """Estimate the tokens of a request."""
-        return estimated(request)
+        return estimate_prompt_tokens(request)
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Encode a batch in a worker thread."""
-        vectors = await asyncio.to_thread(self._inner.encode, [text_of(request) for request in requests])
+        vectors = await asyncio.to_thread(self._inner.encode, [embedded_text(request) for request in requests])
         return [
             Reply(pack_vector(vector), Usage(estimate_prompt_tokens(request), 0, estimated=True))
             for vector, request in zip(vectors, requests, strict=True)
@@ -85,7 +85,7 @@ class CachedEncoder:
         distinct = distinct_texts(texts)
         vectors, failures = dict[int, Floats](), dict[int, str]()
         size = None
-        tasks = (Task(row, request_for(text), _parse_vector) for row, text in enumerate(distinct))
+        tasks = (Task(row, embedding_request(text), _parse_vector) for row, text in enumerate(distinct))
         for done, answer in enumerate(self._executor(tasks, len(distinct)), 1):
             vector = answer.reason if answer.value is None else answer.value
             if isinstance(vector, str):

@@ -97,7 +97,7 @@ def test_with_a_sample_within_five_percent(
     executor = rules(chatty(blocks_of, bad=bad), again=1)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.7)
     estimate = estimate_generation(split, executor.model, profiles, negatives, EstimateConfig(sample=40), executor)
-    asked = list(executor.model.asked)
+    asked = list(executor.model.requests)
     assert len(asked) == estimate.sampled
     took = carry_out(split, executor, profiles, negatives)
     off: Any = compare_with_estimate(estimate, took)
@@ -111,7 +111,7 @@ def test_with_a_sample_within_five_percent(
     assert 0 < total.prompt_error < 0.05 * total.prompt_tokens
     assert abs(off["total"]["estimated prompt tokens"] - off["total"]["used prompt tokens"]) < 4 * total.prompt_error
     assert abs(off["total"]["estimated answer tokens"] - off["total"]["used answer tokens"]) < 4 * total.answer_error
-    job = {request.digest("") + str(request.draw) for request in executor.model.asked[len(asked) :]}
+    job = {request.digest("") + str(request.draw) for request in executor.model.requests[len(asked) :]}
     assert {request.digest("") + str(request.draw) for request in asked} <= job, "nothing that the job does not ask"
 
 
@@ -136,7 +136,7 @@ def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_
     estimate = estimate_generation(
         split, executor.model, written, NegativesConfig(), EstimateConfig(sample=30), executor
     )
-    assert len(executor.model.asked) == estimate.sampled == 30
+    assert len(executor.model.requests) == estimate.sampled == 30
     metered = MeteredExecutor(executor)
     generate_negatives(split, written, metered, executor.model)
     off: Any = compare_with_estimate(estimate, {NEGATIVES: metered.runs[0]})
@@ -217,7 +217,7 @@ def test_rows_that_are_not_asked_count_nothing(rng: np.random.Generator) -> None
 def test_a_closed_list_is_answered_by_titles(store: tuple[Split, Truth], rules: Any) -> None:
     split, _ = store
     titles = split.texts["title"].to_list()
-    executor = rules(lambda request: next(title for title in titles if title not in request.without))
+    executor = rules(lambda request: next(title for title in titles if title not in request.excluded))
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
     config = NegativesConfig(constrained=True)
     estimate = estimate_generation(split, executor.model, written, config)
@@ -238,7 +238,7 @@ def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules
         config = EstimateConfig(sample=5, limit=50, seed=3)
         return estimate_generation(
             store[0], executor.model, ProfilesConfig(), NegativesConfig(), config, executor
-        ), executor.model.asked
+        ), executor.model.requests
 
     assert once() == once()
 

@@ -85,7 +85,7 @@ def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: A
         "alone blue mat",
     ]
     assert found["reason"].to_list() == ["", NONE_FOUND, "", "", "", ""]
-    assert len(executor.model.asked) == 3 + 3
+    assert len(executor.model.requests) == 3 + 3
     assert [entry.reason for entry in report_missing(found)] == [f"without a text: {NONE_FOUND}"]
 
 
@@ -95,7 +95,7 @@ def test_a_call_that_fails_costs_a_call_for_each_of_its_pairs(toy: Toy, rules: A
 
     executor = rules(broken)
     found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(pairs_per_call=3))
-    assert len(executor.model.asked) == 3 + 5, "the mat was asked about singly before"
+    assert len(executor.model.requests) == 3 + 5, "the mat was asked about singly before"
     assert (found["text"] == "").to_list() == [False] * 4 + [True, False]
     assert "not today" in found["reason"][4]
 
@@ -127,8 +127,8 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
     split = toy(titles=titles)
     found = generate_negatives(split, PROFILES, executor, executor.model, NegativesConfig(constrained=True))
     assert found["text"].to_list() == ["blue mat"] * 3 + ["red kettle"] * 3
-    assert executor.model.asked[0].without == ("Red Pan", "green tent", "red kettle", "red pan")
-    assert executor.model.asked[3].without == ("Red Pan", "green tent", "red pan")
+    assert executor.model.requests[0].excluded == ("Red Pan", "green tent", "red kettle", "red pan")
+    assert executor.model.requests[3].excluded == ("Red Pan", "green tent", "red pan")
     prompts = PairPrompts(split, PROFILES, executor.model, NegativesConfig(constrained=True))
     assert closed_list(shown_titles(split, executor.model, NegativesConfig())) == (prompts.catalogue, titles)
     other = PairPrompts(toy(), PROFILES, executor.model, NegativesConfig(constrained=True))
@@ -136,7 +136,7 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
 
 
 def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:
-    executor = rules(lambda request: request.without[0] if request.without[0] != "blue mat" else "purple mat")
+    executor = rules(lambda request: request.excluded[0] if request.excluded[0] != "blue mat" else "purple mat")
     found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(constrained=True))
     assert found["text"].to_list() == [""] * 6
     assert found["reason"][0] == "found 'green tent', which the user has"

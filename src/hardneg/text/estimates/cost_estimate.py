@@ -103,7 +103,7 @@ class CostEstimate:
 
 def money(stage: StageEstimate, price: Price | None) -> float | None:
     """Return the dollars of a stage without prompt caching; None without a price."""
-    return None if price is None else price.of(stage.prompt_tokens, stage.answer_tokens)
+    return None if price is None else price.cost(stage.prompt_tokens, stage.answer_tokens)
 
 
 def hours(stage: StageEstimate, rate: Rate) -> float:
@@ -145,7 +145,7 @@ def _amounts(usage: StageEstimate | StageUsage, price: Price | None) -> dict[str
         "answer tokens": float(usage.answer_tokens),
         "tokens": float(usage.prompt_tokens + usage.answer_tokens),
     }
-    return amounts if price is None else amounts | {"money": price.of(usage.prompt_tokens, usage.answer_tokens)}
+    return amounts if price is None else amounts | {"money": price.cost(usage.prompt_tokens, usage.answer_tokens)}
 
 
 def _comparison(estimated: dict[str, float], used: dict[str, float]) -> dict[str, float | None]:

@@ -174,8 +174,8 @@ def evenly_spaced(n: int, size: int, rng: Generator) -> Indices:
 
 def count_text_tokens(text: str, model: ModelInfo) -> int:
     """Count the tokens of a text without its chat template."""
-    with_text, without = (model.count_tokens(Request((Message("user", part),), 1)) for part in (text, ""))
-    return max(with_text - without, 0)
+    with_text, empty = (model.count_tokens(Request((Message("user", part),), 1)) for part in (text, ""))
+    return max(with_text - empty, 0)
 
 
 def filler_words(n: int) -> str:

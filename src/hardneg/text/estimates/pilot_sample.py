@@ -156,9 +156,9 @@ def sample_pairs(prompts: PairPrompts, pairs: Indices, executor: LlmExecutor) ->
     recorder, follow_up_recorder = RecordingExecutor(executor), RecordingExecutor(executor)
     answers = list(NegativeRequests(prompts, recorder).answer_groups(groups))
     shared = [group for group in groups if len(group) > 1]
-    without = {(pair, draw) for pair, draw, answer in answers if isinstance(answer, str)}
+    failed = {(pair, draw) for pair, draw, answer in answers if isinstance(answer, str)}
     unanswered = [
-        [(pair, draw) for pair in group.tolist() for draw in range(n) if (pair, draw) in without] for group in shared
+        [(pair, draw) for pair in group.tolist() for draw in range(n) if (pair, draw) in failed] for group in shared
     ]
     follow_ups = [pair_and_draw for group in unanswered for pair_and_draw in group]
     list(NegativeRequests(prompts, follow_up_recorder).answer_singly(follow_ups))

@@ -29,12 +29,12 @@ class ModelInfo(Protocol):
         ...
 
     @property
-    def context(self) -> int | None:
+    def context_length(self) -> int | None:
         """Maximum tokens of a prompt and its answer together; None where unknown."""
         ...
 
     @property
-    def foreign(self) -> tuple[str, ...]:
+    def chat_markers(self) -> tuple[str, ...]:
         """Strings that untrusted text must not contain."""
         ...
 

@@ -96,15 +96,17 @@ class NegativeRequests:
 
     def _group_parser(self, pairs: Indices) -> Callable[[Reply], list[NegativeAnswer]]:
         if len(pairs) > 1:
-            return negatives_parser(len(pairs), load_prompt(ONE_PROMPT).header.answer_words, self.prompts.model.foreign)
+            return negatives_parser(
+                len(pairs), load_prompt(ONE_PROMPT).header.answer_words, self.prompts.model.chat_markers
+            )
         parse = self._single_parser(int(pairs[0]))
         return lambda reply: [parse(reply)]
 
     def _single_parser(self, pair: int) -> Callable[[Reply], ParsedReply]:
-        foreign = self.prompts.model.foreign
+        chat_markers = self.prompts.model.chat_markers
         if self.prompts.config.constrained:
-            return title_parser(self.prompts.titles.exact.__contains__, self.prompts.owned_titles(pair), foreign)
-        return negative_parser(load_prompt(ONE_PROMPT).header.answer_words, foreign)
+            return title_parser(self.prompts.titles.exact.__contains__, self.prompts.owned_titles(pair), chat_markers)
+        return negative_parser(load_prompt(ONE_PROMPT).header.answer_words, chat_markers)
 
 
 def report_missing(texts: pl.DataFrame) -> RowReport:

@@ -125,8 +125,8 @@ class PairPrompts:
                 prompt.render(**blocks),
                 max_tokens=prompt.header.answer_tokens,
                 temperature=self.config.temperature,
-                catalogue=self.catalogue,
-                without=self.owned_titles(pair),
+                closed_list=self.catalogue,
+                excluded=self.owned_titles(pair),
                 draw=draw,
             )
         prompt = load_prompt(ONE_PROMPT)

@@ -65,7 +65,7 @@ def request_profiles(
     """
     rows = range(len(prompts)) if rows is None else [int(row) for row in rows]
     answers: dict[int, ProfileAnswer] = {row: (ParsedReply("", ""), NOT_ANSWERED) for row in rows}
-    parse = profile_parser(load_prompt(prompt_name).header.answer_words, model.foreign)
+    parse = profile_parser(load_prompt(prompt_name).header.answer_words, model.chat_markers)
 
     def tasks() -> Iterator[Task[ParsedReply]]:
         for row in rows:

@@ -93,7 +93,11 @@ class ItemPrompts:
         """Return the texts of an item by column, without blank ones."""
         longest = {c.TITLE: self.config.longest_title}
         cleaned = {
-            name: clean(values[item], foreign=self.model.foreign, longest=longest.get(name, self.config.longest_text))
+            name: clean(
+                values[item],
+                chat_markers=self.model.chat_markers,
+                max_length=longest.get(name, self.config.longest_text),
+            )
             for name, values in self._columns.items()
         }
         return {name: text for name, text in cleaned.items() if text}
@@ -165,7 +169,7 @@ class UserPrompts:
     def _entry(self, pair: int) -> dict[str, str]:
         item, row = self.split.train.items[pair], int(self._review_rows[pair])
         reviews, longest = self.split.reviews[c.REVIEW], self.config.longest_review
-        review = clean(reviews[row], foreign=self.model.foreign, longest=longest) if row >= 0 else ""
+        review = clean(reviews[row], chat_markers=self.model.chat_markers, max_length=longest) if row >= 0 else ""
         parts = {"title": self._titles[item], "profile": self._profiles[item], "review": review}
         return {name: text for name, text in parts.items() if text}
 
@@ -180,7 +184,7 @@ class UserPrompts:
 
 def clean_all(texts: Sequence[str], model: ModelInfo, longest: int) -> list[str]:
     """Return texts that are safe in a prompt, each cut to `longest` characters."""
-    return [clean(text, foreign=model.foreign, longest=longest) for text in texts]
+    return [clean(text, chat_markers=model.chat_markers, max_length=longest) for text in texts]
 
 
 def titles_or_blank(items: pl.DataFrame) -> list[str]:
@@ -235,8 +239,8 @@ def _largest_within(
     is the usual case, else searches by bisection.
     """
     request = build(most)
-    if model.context is not None:
-        tokens = min(tokens, model.context - request.max_tokens)
+    if model.context_length is not None:
+        tokens = min(tokens, model.context_length - request.max_tokens)
     if model.count_tokens(request) <= tokens:
         return request
     largest, low, high = None, least, most - 1

@@ -25,7 +25,7 @@ NONE_FOUND = "the model found none"
 
 def _bounded(longest: int) -> Any:
     """Bound a string in the schema, for decoders that would not end it; the parser accepts longer ones."""
-    return Field(json_schema_extra={"pattern": pattern_of(longest)})
+    return Field(json_schema_extra={"pattern": safe_pattern(longest)})
 
 
 def _null_to_none(value: object) -> object:
@@ -79,7 +79,7 @@ class UncheckedNegatives(Structured):
 @cache
 def reply_schema(kind: type[Structured]) -> str:
     """Return the JSON Schema of a kind of reply."""
-    return schema_of(kind)
+    return strict_schema(kind)
 
 
 @dataclass(frozen=True)
@@ -95,29 +95,29 @@ class ParsedReply:
         return "" if self.text else NONE_FOUND
 
 
-def profile_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
+def profile_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
     """Return a parser of a ProfileReply that raises BadReply. words: maximum that the prompt asks for."""
-    read = parse_as(ProfileReply)
+    read = reply_parser(ProfileReply)
 
     def parse(reply: Reply) -> ParsedReply:
         answer = read(reply)
-        return parsed_reply(answer.summarization, answer.reasoning, words, foreign)
+        return parsed_reply(answer.summarization, answer.reasoning, words, chat_markers)
 
     return parse
 
 
-def negative_parser(words: int, foreign: Sequence[str]) -> Callable[[Reply], ParsedReply]:
+def negative_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
     """Return a parser of a NegativeReply that raises BadReply. words: maximum that the prompt asks for."""
-    read = parse_as(NegativeReply)
+    read = reply_parser(NegativeReply)
 
     def parse(reply: Reply) -> ParsedReply:
         answer = read(reply)
-        return parsed_reply(answer.hard_negative_item, answer.reasoning, words, foreign)
+        return parsed_reply(answer.hard_negative_item, answer.reasoning, words, chat_markers)
 
     return parse
 
 
-def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
+def negatives_parser(n: int, words: int, chat_markers: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
     """Return a parser of a NegativesReply: for each pair 1..n an answer, or the reason why there is none.
 
     Entries are assigned by their number, not by their position. An unreadable entry loses only its own pair; so do two
@@ -128,21 +128,21 @@ def negatives_parser(n: int, words: int, foreign: Sequence[str]) -> Callable[[Re
     def parse(reply: Reply) -> list[ParsedReply | str]:
         answers: dict[int, ParsedReply | str] = {}
         for entry in read(reply).negatives:
-            number, answer = _parse_entry(entry, words, foreign)
+            number, answer = _parse_entry(entry, words, chat_markers)
             answers[number] = "the reply answers it twice" if number in answers else answer
         return [answers.get(number, "the reply leaves it out") for number in range(1, n + 1)]
 
     return parse
 
 
-def _parse_entry(entry: object, words: int, foreign: Sequence[str]) -> tuple[int, ParsedReply | str]:
+def _parse_entry(entry: object, words: int, chat_markers: Sequence[str]) -> tuple[int, ParsedReply | str]:
     """Return the number of an entry, 0 where it has none, and its answer or the reason why there is none."""
     number = entry.get("item") if isinstance(entry, dict) else None
     if type(number) is not int:
         return 0, "its entry in the reply has no number"
     try:
         negative = NumberedNegative.model_validate(entry)
-        return number, parsed_reply(negative.hard_negative_item, negative.reasoning, words, foreign)
+        return number, parsed_reply(negative.hard_negative_item, negative.reasoning, words, chat_markers)
     except ValidationError:
         return number, "its entry in the reply is not as asked for"
     except BadReply as bad:
@@ -150,13 +150,13 @@ def _parse_entry(entry: object, words: int, foreign: Sequence[str]) -> tuple[int
 
 
 def title_parser(
-    in_catalogue: Callable[[str], bool], owned: Sequence[str], foreign: Sequence[str]
+    in_catalogue: Callable[[str], bool], owned: Sequence[str], chat_markers: Sequence[str]
 ) -> Callable[[Reply], ParsedReply]:
     """Return a parser of a bare title of the closed list. owned: titles of the list that the user has."""
     excluded = frozenset(owned)
 
     def parse(reply: Reply) -> ParsedReply:
-        text = clean(reply.text, foreign=foreign, longest=MAX_CHARACTERS)
+        text = clean(reply.text, chat_markers=chat_markers, max_length=MAX_CHARACTERS)
         if not in_catalogue(text):
             raise BadReply(f"found {text[:60]!r}, which is no title of the catalogue")
         if text in excluded:
@@ -166,9 +166,9 @@ def title_parser(
     return parse
 
 
-def parsed_reply(text: str, reasoning: str, words: int, foreign: Sequence[str]) -> ParsedReply:
+def parsed_reply(text: str, reasoning: str, words: int, chat_markers: Sequence[str]) -> ParsedReply:
     """Return an answer cleaned for storage and for other prompts. Raises BadReply where it is blank or far too long."""
-    cleaned = clean(text, foreign=foreign, longest=MAX_CHARACTERS + 1)
+    cleaned = clean(text, chat_markers=chat_markers, max_length=MAX_CHARACTERS + 1)
     if not cleaned:
         raise BadReply("the answer is blank")
     if len(cleaned) > MAX_CHARACTERS or len(cleaned.split()) > WORD_TOLERANCE * words:
