@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from diagnostics.grounding_comparison import compare_grounding
 from diagnostics.named_negatives import false_negatives_by_way, named_false_negatives
 
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
 from hardneg.mining.generated import GROUNDING
-from hardneg.mining.grounding_comparison import compare_grounding
 from hardneg.random import generator
 
 WAYS = ("raw", "grounded", "constrained")

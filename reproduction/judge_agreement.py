@@ -24,9 +24,9 @@ from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.judging import (
     JudgeInputs,
+    PrefixRule,
     RecordedJudge,
     RecordedJudgements,
-    Rule,
     RuleJudge,
     UserCandidates,
     read_judgements,
@@ -108,7 +108,7 @@ def main() -> None:
     rows = []
     for name, codes in code_sets(data, given.release, given.trees):
         for by in ("levels", "share"):
-            judge = Rule(by=by).build(JudgeInputs(data, codes))
+            judge = PrefixRule(by=by).build(JudgeInputs(data, codes))
             assert isinstance(judge, RuleJudge)
             for row in by_length(judge, found, labels):
                 if row[0] == "all" or "shuffled" not in name:

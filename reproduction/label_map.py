@@ -72,7 +72,7 @@ def held_out(folders: list[Path], split_folder: Path) -> tuple[Indices, Indices]
     return rows[times == len(found)], rows
 
 
-def fit_on(arguments: argparse.Namespace, given: labels.Labels, any_held: Indices) -> Indices:
+def fit_on(arguments: argparse.Namespace, given: labels.LabelVectors, any_held: Indices) -> Indices:
     """Pair rows that may be fitted on."""
     finite, free = np.flatnonzero(usable([given.vectors])), np.ones(len(given.vectors), bool)
     free[any_held] = False
@@ -93,7 +93,13 @@ def usable(tables: list[Floats]) -> Flags:
 
 
 def gather(
-    split: Split, given: labels.Labels, tables: dict[str, Floats], held: Indices, free: Indices, fit: int, seed: int
+    split: Split,
+    given: labels.LabelVectors,
+    tables: dict[str, Floats],
+    held: Indices,
+    free: Indices,
+    fit: int,
+    seed: int,
 ) -> Pairs:
     """The rows of the table, and every table's vectors of them."""
     good = usable([given.vectors, *tables.values()])
@@ -112,7 +118,7 @@ def gather(
     return Pairs(rows, np.asarray(given.vectors[rows]), vectors, places[: len(fitted)], places[len(fitted) :])
 
 
-def rivals(arguments: argparse.Namespace, split: Split, given: labels.Labels, held: Indices) -> LabelAlternatives:
+def rivals(arguments: argparse.Namespace, split: Split, given: labels.LabelVectors, held: Indices) -> LabelAlternatives:
     """Fresh draws where there is a run to draw from, else the stored labels."""
     train, most = split.train, arguments.rivals
     if arguments.run is None:

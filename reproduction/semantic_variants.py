@@ -19,7 +19,7 @@ from hardneg.data.split import Split
 from hardneg.mining import controls
 from hardneg.models import LightGCN
 from hardneg.random import generator
-from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerConfig, Semantic, Uniform, mined, random_like
+from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerConfig, Semantic, Uniform, mined
 from hardneg.training import FitConfig
 
 FROZEN = {"without_alignment": True, "detach_projector": True}
@@ -60,8 +60,8 @@ def main() -> None:
     order = generator(0, "shuffled pairs").permutation(len(data.train))
     kinds = {
         "written": written,
-        "random": random_like(written, generator(0, "random vectors")),
-        "shuffled": controls.shuffled(written, order),
+        "random": controls.random_control(written, generator(0, "random vectors")),
+        "shuffled": controls.shuffled_control(written, order),
     }
     fit = FitConfig(
         learning_rate=arguments.learning_rate, l2=arguments.l2, epochs=arguments.epochs, check_every=5, patience=4

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardneg.data.interactions import Interactions
-from hardneg.mining.labels import LabelOptions, draw_labels
+from hardneg.mining.labels import LabelOptions, draw_label_vectors
 from hardneg.random import generator
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.types import Embeddings, Floats, Indices, Progress
@@ -90,7 +90,7 @@ def draw_more_labels(
         drawn_rows = rows[repeats > number]
         block = slice(done, done := done + len(drawn_rows))
         round_options = options.model_copy(update={"seed": _round_seed(options.seed, number)})
-        labels[block] = draw_labels(embeddings, train, mixgcf, round_options, rows=drawn_rows).vectors
+        labels[block] = draw_label_vectors(embeddings, train, mixgcf, round_options, rows=drawn_rows).vectors
         pairs[block] = drawn_rows
         if progress is not None:
             progress("further labels", number + 1, rounds)

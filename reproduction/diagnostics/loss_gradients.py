@@ -105,7 +105,7 @@ def loss_terms(
     uniform_share = torch.ones_like(share) if sampler.options.centred else 1 - share
     positive_scores = (users * positives).sum(dim=1)
     slopes = _slopes(positive_scores, scores(users, negatives.vectors))
-    hard_scores = scores(users, sampler.as_served(projected, uniform, present).expand_as(uniform))
+    hard_scores = scores(users, sampler.scale_projected(projected, uniform, present).expand_as(uniform))
     alignment_loss = alignment(users, positives, projected, present, sampler.options.temperature)
     return {
         BPR_POSITIVE: -(slopes.sum(dim=1) * positive_scores).sum(),

@@ -40,7 +40,7 @@ def false_negatives_by_way(groundings: Mapping[str, pl.DataFrame], split: Split,
     """Return columns way, false_negatives (share) and measured (named items), over the texts that are used.
 
     groundings: name of a grounding mode -> grounding table (row, item_id, used). Join the result by "way" to
-    `mining.grounding_comparison.compare_grounding`.
+    `grounding_comparison.compare_grounding`.
     """
     rows = []
     for way, frame in groundings.items():

@@ -272,14 +272,14 @@ def test_suspects_of_another_split_say_so(world: Path, tmp_path: Path, folders: 
 def test_the_recorded_labels_of_sports_are_flagged(real: Path, tmp_path: Path) -> None:
     from hardneg.data import SplitConfig, make_split
     from hardneg.data.readers import read_pairs
-    from hardneg.judging import Recorded
+    from hardneg.judging import RecordedLabels
 
     folder = real / "dtlns/Sports"
     files = {part: folder / f"{part}.txt.gz" for part in ("train", "valid", "test")}
     data = make_split(read_pairs(files, item_offset=15138), SplitConfig(by="given"))
     splits.write_split(tmp_path / "split", data, config={}, inputs={})
     identify_suspects(
-        tmp_path / "split", tmp_path / "suspects", SuspectInputs(), SuspectMining(judge=Recorded(labels=folder))
+        tmp_path / "split", tmp_path / "suspects", SuspectInputs(), SuspectMining(judge=RecordedLabels(labels=folder))
     )
     checks = {check.question: check for check in audit_suspects(tmp_path / "suspects", tmp_path / "split")}
     assert not checks[USERS].passed

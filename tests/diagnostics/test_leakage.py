@@ -61,7 +61,7 @@ def test_our_stages_pass(folders: Path) -> None:
 
 
 def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, honest, current = splits.read_split, labels.draw_labels, list[Split]()
+    read, honest, current = splits.read_split, labels.draw_label_vectors, list[Split]()
 
     def reading(folder: Path) -> Split:
         current[:] = [read(folder)]

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hardneg.data import Split
-from hardneg.judging import JudgeInputs, LabelError, Llm, LlmLogprob, Titles
+from hardneg.judging import JudgeInputs, JudgementIssue, LlmOnCodes, LlmOnTitles, LlmProbabilities
 from hardneg.judging.cost_estimate import estimate_judging
 from hardneg.judging.llm_judge import NO_CANDIDATE
 from hardneg.judging.replies import verdict_parser, verdict_schema
@@ -44,7 +44,7 @@ def test_all_candidates_of_a_user_in_one_call_with_every_code_shown(
     split: Split, codes: Trees, users: Any, candidates: Any, answering: Any
 ) -> None:
     session = answering(lambda _: '{"positive": [2]}')
-    found = Llm().build(JudgeInputs(split, codes, session, session.model)).probabilities(users, candidates)
+    found = LlmOnCodes().build(JudgeInputs(split, codes, session, session.model)).probabilities(users, candidates)
     asked = sorted(session.model.requests, key=lambda request: request.messages[-1].content)
     rows = [row for row in range(len(users)) if candidates[row, 0] >= 0]
     assert len(asked) == len(rows) == 9
@@ -86,7 +86,9 @@ def test_fewer_candidates_a_call(
 ) -> None:
     session = answering(lambda _: '{"positive": [1]}')
     found = (
-        Llm(per_call=per_call).build(JudgeInputs(split, codes, session, session.model)).probabilities(users, candidates)
+        LlmOnCodes(per_call=per_call)
+        .build(JudgeInputs(split, codes, session, session.model))
+        .probabilities(users, candidates)
     )
     assert session.usage.calls <= int((candidates >= 0).sum())
     assert {len(candidate_lines(request)) for request in session.model.requests} == ({1} if per_call == 1 else {1, 2})
@@ -107,7 +109,7 @@ def test_reversed_candidates_keep_their_labels(
     found = []
     for reverse in (False, True):
         session = answering(by_code)
-        judge = Llm(reverse=reverse).build(JudgeInputs(split, codes, session, session.model))
+        judge = LlmOnCodes(reverse=reverse).build(JudgeInputs(split, codes, session, session.model))
         found.append(judge.probabilities(users[:1], candidates[:1]))
         lines = candidate_lines(session.model.requests[0])
         expected = [code(codes, item) for item in candidates[0].tolist()]
@@ -130,20 +132,20 @@ def test_bad_answers_cost_their_candidates_and_are_named(
     first = {code(codes, int(candidates[user, 0])): answer for user, answer in answers.items()}
     session = answering(lambda request: first.get(candidate_lines(request)[0], '{"positive": []}'))
     evidence = JudgeInputs(split, codes, session, session.model)
-    found = Llm().build(evidence).probabilities(users, candidates)
+    found = LlmOnCodes().build(evidence).probabilities(users, candidates)
     assert np.isnan(found[[0, 1, 2, 5]]).all()
     assert found[6].tolist() == [1.0, 0.0, 0.0, 1.0, 0.0]
     assert (found[[7, 8, 9]] == 0).all()
-    reasons = {user: {fault.reason for fault in evidence.faults if fault.user == user} for user in answers}
+    reasons = {user: {fault.reason for fault in evidence.issues if fault.user == user} for user in answers}
     assert "JSON object" in reasons[0].pop()
     assert reasons[1] == {"the prompt is too long"}
     assert "limit of 7 tokens" in reasons[2].pop()
     assert "'21810', expected numbers of candidates, 1 to 5" in reasons[5].pop()
-    assert [fault for fault in evidence.faults if fault.user == 6] == [
-        LabelError(6, None, NO_CANDIDATE, "99"),
-        LabelError(6, None, NO_CANDIDATE, "None"),
+    assert [fault for fault in evidence.issues if fault.user == 6] == [
+        JudgementIssue(6, None, NO_CANDIDATE, "99"),
+        JudgementIssue(6, None, NO_CANDIDATE, "None"),
     ]
-    assert {fault.item for fault in evidence.faults if fault.user == 0} == set(candidates[0].tolist())
+    assert {fault.item for fault in evidence.issues if fault.user == 0} == set(candidates[0].tolist())
 
 
 @given(
@@ -187,11 +189,11 @@ def test_titles_are_data_and_what_has_none_is_not_asked(
 ) -> None:
     session = answering(lambda _: '{"positive": [1]}')
     evidence = JudgeInputs(split, None, session, session.model)
-    found = Titles().build(evidence).probabilities(users, candidates)
+    found = LlmOnTitles().build(evidence).probabilities(users, candidates)
     untitled = (candidates >= 0) & (candidates < 5)
     assert untitled.any()
     assert np.isnan(found[untitled]).all()
-    assert {fault.item for fault in evidence.faults} >= set(candidates[untitled].tolist())
+    assert {fault.item for fault in evidence.issues} >= set(candidates[untitled].tolist())
     for request in session.model.requests:
         content = request.messages[-1].content
         history, items = (json.loads(part) for part in re.findall(r"^(\{.*\})$", content, re.MULTILINE))
@@ -208,7 +210,7 @@ def test_a_title_cannot_close_its_block(split: Split, answering: Any) -> None:
     texts = split.texts.with_columns(pl.lit(evil).alias("title"))
     session = answering(lambda _: '{"positive": []}')
     evidence = JudgeInputs(replace(split, texts=texts), None, session, session.model)
-    Titles().build(evidence).probabilities(np.array([7]), np.array([[0]]))
+    LlmOnTitles().build(evidence).probabilities(np.array([7]), np.array([[0]]))
     content = session.model.requests[0].messages[-1].content
     assert content.count("</candidates>") == 1
     assert "<|im_start|>" not in content
@@ -224,10 +226,10 @@ def test_the_label_s_probability_is_read(split: Split, codes: Trees, answering: 
 
     session = answering(answer)
     evidence = JudgeInputs(split, codes, session, session.model)
-    found = LlmLogprob().build(evidence).probabilities(np.array([1]), items)
+    found = LlmProbabilities().build(evidence).probabilities(np.array([1]), items)
     assert set(np.unique(found[~np.isnan(found)]).tolist()) == {0.8}
-    assert np.isnan(found).sum() == len(evidence.faults) > 0
-    assert "no probabilities" in evidence.faults[0].reason
+    assert np.isnan(found).sum() == len(evidence.issues) > 0
+    assert "no probabilities" in evidence.issues[0].reason
     users_part = [request.messages[-1].content.split("Candidate:")[0] for request in session.model.requests]
     assert len({part.split("(Answer")[0] for part in users_part}) == 1  # one history, shared as a prefix
 
@@ -246,18 +248,18 @@ def test_a_local_model_gives_probabilities_and_lists(
     with ReplyStore(tmp_path / "replies.sqlite") as store:
         session = Session(model, store, EngineConfig(repairs=0))
         evidence = JudgeInputs(split, codes, session, model)
-        graded = LlmLogprob().build(evidence).probabilities(users[:2], candidates[:2])
-        assert not evidence.faults
+        graded = LlmProbabilities().build(evidence).probabilities(users[:2], candidates[:2])
+        assert not evidence.issues
         assert ((graded > 0) & (graded < 1)).all()
-        listed = Llm().build(evidence).probabilities(users[:2], candidates[:2])
+        listed = LlmOnCodes().build(evidence).probabilities(users[:2], candidates[:2])
     unlabelled = np.isnan(listed)
-    assert unlabelled.sum() == len({(f.user, f.item) for f in evidence.faults if f.item is not None})
+    assert unlabelled.sum() == len({(f.user, f.item) for f in evidence.issues if f.item is not None})
     assert np.isin(listed[~unlabelled], [0.0, 1.0]).all()
 
 
 def test_what_asking_takes_is_foretold(split: Split, codes: Trees, users: Any, candidates: Any, answering: Any) -> None:
     session = answering(lambda _: '{"positive": []}')
-    judge: Any = Llm().build(JudgeInputs(split, codes, session, session.model))
+    judge: Any = LlmOnCodes().build(JudgeInputs(split, codes, session, session.model))
     stage = estimate_judging(judge, UserCandidates(users, candidates), session.model).total
     judge.probabilities(users, candidates)
     assert (stage.rows, stage.calls) == (int((candidates >= 0).sum()), 9)

@@ -11,7 +11,14 @@ import pytest
 
 from hardneg.data import Split
 from hardneg.errors import DataError
-from hardneg.judging import JudgeInputs, LabelError, Recorded, RecordedJudge, RecordedJudgements, read_judgements
+from hardneg.judging import (
+    JudgeInputs,
+    JudgementIssue,
+    RecordedJudge,
+    RecordedJudgements,
+    RecordedLabels,
+    read_judgements,
+)
 from hardneg.judging.recorded import CONTRADICTED, INCOMPLETE, NO_LABEL, NO_NUMBER, NOT_IN_FILE, OBSERVED, UNKNOWN
 
 
@@ -22,14 +29,14 @@ def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_pat
         f"user_id,item_id,label\nu1,i{free[0]},1\nu1,i{free[1]},\nu1,i{own},1\nnobody,i3,0\n", encoding="utf-8"
     )
     evidence = JudgeInputs(split)
-    judge = Recorded(labels=tmp_path / "labels.csv").build(evidence)
+    judge = RecordedLabels(labels=tmp_path / "labels.csv").build(evidence)
     found = judge.probabilities(np.array([1]), np.array([[free[1], free[0], free[2], -1]]))
     np.testing.assert_array_equal(found, [[np.nan, 1.0, np.nan, np.nan]])
-    assert evidence.faults == [
-        LabelError(-1, None, UNKNOWN, ids=("nobody", "i3")),
-        LabelError(1, None, OBSERVED, ids=("u1", f"i{own}")),
-        LabelError(1, free[2], NOT_IN_FILE),
-        LabelError(1, free[1], NO_LABEL),
+    assert evidence.issues == [
+        JudgementIssue(-1, None, UNKNOWN, ids=("nobody", "i3")),
+        JudgementIssue(1, None, OBSERVED, ids=("u1", f"i{own}")),
+        JudgementIssue(1, free[2], NOT_IN_FILE),
+        JudgementIssue(1, free[1], NO_LABEL),
     ]
 
 
@@ -38,18 +45,18 @@ def test_what_is_filled_is_counted_and_what_the_file_does_not_have_stays_without
     text = f"user_id,item_id,label\nu1,i{free[0]},0.2\nu1,i{free[1]},\n"
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     evidence = JudgeInputs(split)
-    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=1).build(evidence)
+    judge = RecordedLabels(labels=tmp_path / "labels.csv", unlabelled=1).build(evidence)
     candidates = np.array([1]), np.array([[*free, -1]])
     np.testing.assert_array_equal(judge.probabilities(*candidates), [[0.2, 1.0, np.nan, np.nan]])
     assert isinstance(judge, RecordedJudge)
     assert judge.n_filled(*candidates) == 1
-    assert [fault.reason for fault in evidence.faults] == [NOT_IN_FILE]
+    assert [fault.reason for fault in evidence.issues] == [NOT_IN_FILE]
 
 
 def test_a_setting_that_came_later_is_not_said_where_it_holds(tmp_path: Path) -> None:
     """So that folders made before keep their keys."""
-    assert "unlabelled" not in Recorded(labels=tmp_path).model_dump(mode="json")
-    assert Recorded(labels=tmp_path, unlabelled=0).model_dump(mode="json")["unlabelled"] == 0
+    assert "unlabelled" not in RecordedLabels(labels=tmp_path).model_dump(mode="json")
+    assert RecordedLabels(labels=tmp_path, unlabelled=0).model_dump(mode="json")["unlabelled"] == 0
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
@@ -57,10 +64,10 @@ def test_what_has_no_label_gets_the_one_asked_for(split: Split, tmp_path: Path, 
     free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()
     (tmp_path / "labels.csv").write_text(f"user_id,item_id,label\nu1,i{free[0]},0.25\nu1,i{free[1]},\n")
     evidence = JudgeInputs(split)
-    judge = Recorded(labels=tmp_path / "labels.csv", unlabelled=probability).build(evidence)
+    judge = RecordedLabels(labels=tmp_path / "labels.csv", unlabelled=probability).build(evidence)
     found = judge.probabilities(np.array([1]), np.array([[free[0], free[1], free[2]]]))
     np.testing.assert_array_equal(found, [[0.25, probability, np.nan]])  # what the file does not have stays without
-    assert evidence.faults == [LabelError(1, free[2], NOT_IN_FILE)]
+    assert evidence.issues == [JudgementIssue(1, free[2], NOT_IN_FILE)]
     assert judge.name == f"recorded, no label as {probability:g}"
 
 
@@ -104,16 +111,16 @@ def test_a_bad_row_costs_itself(split: Split, tmp_path: Path) -> None:
     text = "user_id,item_id,label\n" + "".join(f"u1,{item},{label}\n" for item, label in rows)
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     evidence = JudgeInputs(split)
-    judge = Recorded(labels=tmp_path / "labels.csv").build(evidence)
-    assert [(fault.ids, fault.reason) for fault in evidence.faults] == [
+    judge = RecordedLabels(labels=tmp_path / "labels.csv").build(evidence)
+    assert [(fault.ids, fault.reason) for fault in evidence.issues] == [
         (("u1", None), INCOMPLETE),
         *[(("u1", item), NO_NUMBER) for item in (b, d, e, h)],
         *[(("u1", g), CONTRADICTED)] * 2,
     ]
-    named = len(evidence.faults)
+    named = len(evidence.issues)
     found = judge.probabilities(np.array([1]), numbers[None])
     np.testing.assert_array_equal(found, [[1.0, np.nan, np.nan, np.nan, 0.5, np.nan, 0.0]])
-    assert len(evidence.faults) == named, "what was refused is not said to be missing as well"
+    assert len(evidence.issues) == named, "what was refused is not said to be missing as well"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +160,7 @@ def test_columns_of_another_kind_are_an_error(
     table = pl.DataFrame({"user_id": ["u1"], "item_id": ["i1"], "label": [1.0]}).with_columns(values.alias(column))
     table.write_parquet(tmp_path / "labels.parquet")
     with pytest.raises(DataError, match=f"labels.parquet.* {said}"):
-        Recorded(labels=tmp_path / "labels.parquet").build(JudgeInputs(split))
+        RecordedLabels(labels=tmp_path / "labels.parquet").build(JudgeInputs(split))
 
 
 @pytest.mark.parametrize(
@@ -171,6 +178,6 @@ def test_a_file_of_which_nothing_serves_says_why(split: Split, rows: dict[tuple[
         "label": list(rows.values()),
     }
     table = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-    others = [LabelError(0, None, "of something else")]
+    others = [JudgementIssue(0, None, "of something else")]
     with pytest.raises(DataError, match=f"no label of an unobserved pair .*{said}"):
         RecordedJudgements.of(table, split, others)

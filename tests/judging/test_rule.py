@@ -9,9 +9,9 @@ import pytest
 
 from hardneg.data import Interactions, Split
 from hardneg.errors import ConfigError, DataError
-from hardneg.judging import Calibration, JudgeInputs, Rule, calibrate
-from hardneg.judging.judge import histories
-from hardneg.judging.rule import _isotonic, best_prefix, hide_one
+from hardneg.judging import Calibration, JudgeInputs, PrefixRule, calibrate_rule
+from hardneg.judging.judge import gather_histories
+from hardneg.judging.rule import _isotonic, best_prefix_scores, hide_one_item
 from hardneg.random import Stream, generator
 from hardneg.sampling.candidates import UniformCandidates
 from hardneg.trees import PathCodes, Trees
@@ -40,7 +40,7 @@ def slow_score(codes: Trees, history: list[int], item: int, by: str) -> float:
 
 @pytest.mark.parametrize("by", ["levels", "share"])
 def test_scores_are_those_of_the_slow_loop(split: Split, codes: Trees, users: Any, candidates: Any, by: Any) -> None:
-    found = best_prefix(codes, *histories(split.train, users), candidates, by)
+    found = best_prefix_scores(codes, *gather_histories(split.train, users), candidates, by)
     for row, user in enumerate(users.tolist()):
         history = split.train.items_of(user).tolist()
         for place, item in enumerate(candidates[row].tolist()):
@@ -50,14 +50,14 @@ def test_scores_are_those_of_the_slow_loop(split: Split, codes: Trees, users: An
 
 def test_histories_are_those_of_the_users_in_their_order(split: Split) -> None:
     users = np.array([7, 11, 0, 7])
-    starts, items = histories(split.train, users)
+    starts, items = gather_histories(split.train, users)
     for row, user in enumerate(users.tolist()):
         assert items[starts[row] : starts[row + 1]].tolist() == split.train.items_of(user).tolist()
 
 
 def test_a_hidden_item_is_one_of_the_user_s_and_the_rest_is_the_history(split: Split, rng: Any) -> None:
     users = np.flatnonzero(split.train.counts >= 2)
-    hidden, starts, rest = hide_one(split.train, users, rng)
+    hidden, starts, rest = hide_one_item(split.train, users, rng)
     for row, user in enumerate(users.tolist()):
         left = rest[starts[row] : starts[row + 1]].tolist()
         assert sorted([*left, int(hidden[row])]) == split.train.items_of(user).tolist()
@@ -83,12 +83,12 @@ def clustered() -> tuple[Interactions, Trees]:
 def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any, by: Any) -> None:
     train, codes = clustered
     codes = Trees(codes.structural, PathCodes.of_texts([None] * train.n_items), "made up")
-    found = calibrate(train, codes, by, against=5, seed=3)
+    found = calibrate_rule(train, codes, by, against=5, seed=3)
     users = np.arange(300)
-    hidden, starts, rest = hide_one(train, users, generator(3, "hidden items"))
+    hidden, starts, rest = hide_one_item(train, users, generator(3, "hidden items"))
     drawn = UniformCandidates(train).draw(users, users, n=5, stream=Stream(3, "beside hidden items", 0))
-    liked = best_prefix(codes, starts, rest, hidden[:, None], by).ravel()
-    others = best_prefix(codes, starts, rest, drawn, by).ravel()
+    liked = best_prefix_scores(codes, starts, rest, hidden[:, None], by).ravel()
+    others = best_prefix_scores(codes, starts, rest, drawn, by).ravel()
     thresholds = np.unique(np.concatenate([liked, others]))
     youden = [(liked >= t).mean() - (others >= t).mean() for t in thresholds]
     assert found.threshold == thresholds[int(np.argmax(youden))]
@@ -103,7 +103,7 @@ def test_codes_that_say_nothing_call_nobody_liked_however_numbers_round(n_users:
     flat = PathCodes.of_texts(["0"] * 40)
     pairs = np.array([(user, (user + k) % 40) for user in range(n_users) for k in range(3)]).T
     train = Interactions.of(*pairs, n_users=n_users, n_items=40)
-    found = calibrate(train, Trees(flat, flat, "made up"), against=against)
+    found = calibrate_rule(train, Trees(flat, flat, "made up"), against=against)
     assert found.is_flat
     assert found(np.array([0.0, 1.0, 5.0])).max() < 0.5
     rng = np.random.default_rng(n_users)
@@ -117,18 +117,18 @@ def test_codes_that_say_nothing_call_nobody_liked_however_numbers_round(n_users:
 
 
 def test_a_threshold_that_is_given_is_where_half_is(split: Split, codes: Trees, users: Any, candidates: Any) -> None:
-    judge = Rule(threshold=2).build(JudgeInputs(split, codes))
+    judge = PrefixRule(threshold=2).build(JudgeInputs(split, codes))
     found = judge.probabilities(users, candidates)
-    scores = best_prefix(codes, *histories(split.train, users), candidates, "levels")
+    scores = best_prefix_scores(codes, *gather_histories(split.train, users), candidates, "levels")
     there = candidates >= 0
     np.testing.assert_array_equal(found[there] >= 0.5, scores[there] >= 2)
     assert judge.name == "rule 2 levels"
     with pytest.raises(ConfigError, match="found threshold 9, expected at most 4"):
-        Rule(threshold=9).build(JudgeInputs(split, codes))
+        PrefixRule(threshold=9).build(JudgeInputs(split, codes))
     assert Calibration.at(1.0, 1.0)(np.array([0.5, 1.0])).tolist() == [0.25, 0.5]
 
 
 def test_nobody_with_two_items_needs_a_threshold(codes: Trees) -> None:
     train = Interactions.of(np.arange(3), np.arange(3), n_users=3, n_items=40)
     with pytest.raises(DataError, match="give the rule a threshold"):
-        calibrate(train, codes)
+        calibrate_rule(train, codes)

@@ -4,25 +4,54 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pytest
 
 from hardneg.data import Split
 from hardneg.data.truth import Truth
 from hardneg.mining import controls
-from hardneg.mining.labels import Labels
+from hardneg.mining.labels import LabelVectors
 from hardneg.sampling import MinedNegatives
 from hardneg.sampling.mined import SCHEMA
 
 
-def given_labels(split: Split, rng: np.random.Generator) -> Labels:
+def given_labels(split: Split, rng: np.random.Generator) -> LabelVectors:
     train = split.train
     made = [rng.normal(size=(n, 5)).astype(np.float32) for n in (len(train), train.n_users, train.n_items)]
-    return Labels(made[0].astype(np.float16), made[1], made[2], "run")
+    return LabelVectors(made[0].astype(np.float16), made[1], made[2], "run")
+
+
+@pytest.fixture
+def mined(rng: np.random.Generator) -> MinedNegatives:
+    """Vectors for all of twelve pairs but every fourth; pairs 1, 5 and 9 share one."""
+    vectors = rng.normal(size=(12, 5)).astype(np.float16)
+    vectors[::4] = np.nan
+    vectors[[5, 9]] = vectors[1]
+    return MinedNegatives(np.arange(12)[:, None], vectors, "made up")
+
+
+def test_random_vectors_have_the_norms_of_what_they_replace(mined: MinedNegatives, rng: np.random.Generator) -> None:
+    control = controls.random_control(mined, rng)
+    assert (control.present == mined.present).all()
+    vectors = [m.vectors[m.present].astype(np.float32) for m in (control, mined)]
+    norms = [np.linalg.norm(rows, axis=1) for rows in vectors]
+    np.testing.assert_allclose(*norms, rtol=2e-3)
+    assert abs((np.sum(vectors[0] * vectors[1], axis=1) / norms[0] / norms[1]).mean()) < 0.5
+    assert (control.items == -1).all()
+
+
+def test_pairs_that_share_a_vector_share_its_replacement(mined: MinedNegatives, rng: np.random.Generator) -> None:
+    vectors = controls.random_control(mined, rng).vectors
+    assert (vectors[1] == vectors[5]).all()
+    assert (vectors[1] == vectors[9]).all()
+    assert (vectors[1] != vectors[2]).any()
 
 
 def test_shuffled_moves_whole_rows_and_loses_none() -> None:
     vectors = np.arange(12, dtype=np.float16).reshape(4, 3)
     vectors[2] = np.nan
-    found = controls.shuffled(MinedNegatives(np.array([[4], [5], [-1], [7]]), vectors, "text"), np.array([2, 0, 3, 1]))
+    found = controls.shuffled_control(
+        MinedNegatives(np.array([[4], [5], [-1], [7]]), vectors, "text"), np.array([2, 0, 3, 1])
+    )
     np.testing.assert_array_equal(found.vectors, vectors[[2, 0, 3, 1]])
     np.testing.assert_array_equal(found.items[:, 0], [-1, 4, 7, 5])
     np.testing.assert_array_equal(found.present, [False, True, True, True])
@@ -35,7 +64,7 @@ def test_the_shuffled_table_says_whose_pair_it_is_now(store: tuple[Split, Truth]
     row = {"row": 1, "user_id": "old", "positive_item_id": "old", "negative_text": "tent", "item_id": items[3]}
     table = pl.DataFrame([row | {"similarity": 0.5, "reasoning": "near", "source": "x"}], schema=SCHEMA)
     order = np.roll(np.arange(len(split.train)), 2)  # row 3 gets what row 1 had
-    found = controls.shuffled_table(table, order, split.train, split.vocabulary).row(0, named=True)
+    found = controls.shuffle_table(table, order, split.train, split.vocabulary).row(0, named=True)
     assert order[3] == 1
     assert found["row"] == 3
     assert found["user_id"] == users[split.train.users[3]]

@@ -12,8 +12,7 @@ import torch
 
 from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.errors import DataError
-from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, tabulate_generated, used_texts
-from hardneg.mining.grounding_comparison import compare_grounding
+from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, select_texts, tabulate_generated
 from hardneg.random import Stream
 from hardneg.sampling import mined
 from hardneg.sampling.sampler import SamplerInputs
@@ -126,9 +125,9 @@ def test_grounded_takes_the_meant_item_and_leaves_out_what_is_flagged(split: Spl
 
 def test_what_is_left_out_can_be_chosen_but_no_item_is_never_served(split: Split) -> None:
     grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
-    kept = used_texts(grounded, GeneratedConfig(way="constrained", leave_out=()))
+    kept = select_texts(grounded, GeneratedConfig(way="constrained", leave_out=()))
     assert kept.tolist() == [True, True, False, True, True]
-    assert used_texts(grounded, GeneratedConfig(way="grounded", leave_out=("suspect",))).tolist() == kept.tolist()
+    assert select_texts(grounded, GeneratedConfig(way="grounded", leave_out=("suspect",))).tolist() == kept.tolist()
 
 
 def test_several_negatives_are_pooled(split: Split) -> None:
@@ -168,31 +167,9 @@ def test_the_sampler_falls_back_and_counts(split: Split) -> None:
     torch.testing.assert_close(served.vectors[4, 0], tables.items[0][0])
 
 
-def test_three_ways_in_one_table(split: Split) -> None:
-    grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
-    item_vectors = Words().encode(TITLES)
-    closed = texts_of(["blue mat", "blue mat", "green stove", "blue mat", "red pan", "red kettle"])
-    constrained = ground_texts(closed, TitleIndex.of(TITLES), split, Words(), LIMITS)
-    frames = {
-        "raw": tabulate_generated(ONE, grounded, split, GeneratedConfig(), "x").grounding,
-        "grounded": tabulate_generated(
-            ONE, grounded, split, GeneratedConfig(way="grounded"), "x", item_vectors
-        ).grounding,
-        "constrained": tabulate_generated(
-            closed, constrained, split, GeneratedConfig(way="constrained"), "x", item_vectors
-        ).grounding,
-    }
-    table = compare_grounding(frames, len(split.train))
-    assert table.rows() == [
-        ("raw", 5, 5, 4 / 5, 1 / 5, 0.0, 5 / 6),
-        ("grounded", 5, 3, 1.0, 0.0, 0.0, 3 / 6),
-        ("constrained", 6, 6, 1.0, 0.0, 0.0, 1.0),
-    ]
-
-
-def test_a_way_without_a_text_that_serves_has_no_shares(split: Split) -> None:
+def test_without_a_text_of_the_catalogue_no_pair_has_a_vector(split: Split) -> None:
     far = texts_of(["far"] * 6)
     grounded = ground_texts(far, TitleIndex.of(TITLES), split, Words(), LIMITS)
     made = tabulate_generated(far, grounded, split, GeneratedConfig(way="grounded"), "x", Words().encode(TITLES))
-    assert compare_grounding({"grounded": made.grounding}, 6).rows() == [("grounded", 6, 0, None, None, None, 0.0)]
+    assert not made.grounding["used"].any()
     assert not made.mined.present.any()

@@ -12,7 +12,7 @@ from hardneg.data import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
 from hardneg.mining import LabelOptions, labels
-from hardneg.mining.labels import LabelDraws, draw_labels
+from hardneg.mining.labels import LabelDraws, draw_label_vectors
 from hardneg.models import LightGCNModel, MFModel
 from hardneg.random import Stream
 from hardneg.sampling import MixGCF, UniformCandidates
@@ -32,7 +32,7 @@ def tables(seen: Interactions, pooling: Pooling = "mean") -> Embeddings:
 def test_a_label_is_the_slow_loops(seen: Interactions, pooling: Pooling) -> None:
     """Candidates, choice, mixing and pooling, one pair and hop at a time."""
     embeddings = tables(seen, pooling)
-    found = draw_labels(embeddings, seen, MIXGCF, EXACT)
+    found = draw_label_vectors(embeddings, seen, MIXGCF, EXACT)
     rows = np.arange(len(seen))
     shares = Stream(4, "labels", 0).uniform(rows, 3)
     candidates = UniformCandidates(seen).draw(rows, seen.users, n=5, stream=Stream(4, "candidates of labels", 0))
@@ -52,22 +52,22 @@ def test_a_label_is_the_slow_loops(seen: Interactions, pooling: Pooling) -> None
 @pytest.mark.parametrize("block", [1, 3, 1000])
 def test_a_label_is_its_pair_rows_whatever_the_block_and_the_other_rows(seen: Interactions, block: int) -> None:
     options = EXACT.model_copy(update={"draws": 3})
-    whole = draw_labels(tables(seen), seen, MIXGCF, options)
+    whole = draw_label_vectors(tables(seen), seen, MIXGCF, options)
     rows = np.array([7, 2, 19, 3])
-    some = draw_labels(tables(seen), seen, MIXGCF, options, rows=rows, block=block)
+    some = draw_label_vectors(tables(seen), seen, MIXGCF, options, rows=rows, block=block)
     for name in ("vectors", "each", "sources", "shares"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows])
 
 
 def test_draws_are_distinct_and_the_label_is_their_mean(seen: Interactions) -> None:
-    found = draw_labels(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 4}))
+    found = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 4}))
     assert found.each.shape == (len(seen), 4, 8)
     np.testing.assert_allclose(found.vectors, found.each.mean(axis=1), atol=1e-7)
     assert len(np.unique(found.shares)) == found.shares.size
     assert (found.sources[:, 0] != found.sources[:, 1]).any(), "other candidates in every draw"
-    one = draw_labels(tables(seen), seen, MIXGCF, EXACT)
+    one = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT)
     np.testing.assert_array_equal(one.vectors, found.each[:, 0])
-    other = draw_labels(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"seed": 5}))
+    other = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"seed": 5}))
     assert not np.array_equal(one.vectors, other.vectors)
 
 
@@ -78,7 +78,7 @@ def test_averaging_pulls_a_label_towards_half_the_positive(seen: Interactions) -
         embeddings = model()
     row = int(np.flatnonzero(seen.users == 5)[0])  # user 5 lacks item 3 alone
     options = EXACT.model_copy(update={"draws": 4000})
-    found = draw_labels(embeddings, seen, MIXGCF, options, rows=np.array([row]))
+    found = draw_label_vectors(embeddings, seen, MIXGCF, options, rows=np.array([row]))
     items = embeddings.items[0].detach().numpy()
     expected = (items[seen.items[row]] + items[3]) / 2
     spread = np.abs(items[seen.items[row]] - items[3]) / np.sqrt(12 * 4000)
@@ -86,7 +86,7 @@ def test_averaging_pulls_a_label_towards_half_the_positive(seen: Interactions) -
 
 
 def test_16_bits_are_the_same_rounded(seen: Interactions) -> None:
-    exact, rounded = (draw_labels(tables(seen), seen, MIXGCF, o) for o in (EXACT, LabelOptions(seed=4)))
+    exact, rounded = (draw_label_vectors(tables(seen), seen, MIXGCF, o) for o in (EXACT, LabelOptions(seed=4)))
     assert rounded.vectors.dtype == np.float16
     np.testing.assert_array_equal(rounded.vectors, exact.vectors.astype(np.float16))
 
@@ -94,19 +94,19 @@ def test_16_bits_are_the_same_rounded(seen: Interactions) -> None:
 def test_likeness_by_hand() -> None:
     train = Interactions.of(np.array([0, 0]), np.array([0, 1]), n_users=1, n_items=2)
     items = np.array([[2.0, 0.0], [0.0, 1.0]])
-    found = labels.likeness(np.array([[3.0, 0.0], [1.0, 0.0]]), items, train, block=1)
+    found = labels.compare_with_positives(np.array([[3.0, 0.0], [1.0, 0.0]]), items, train, block=1)
     assert found == {"cosine with the positive": 0.5, "norm of labels": 2.0, "norm of positives": 1.5}
 
 
 def test_tables_that_hold_no_numbers_are_refused(seen: Interactions) -> None:
     embeddings = Embeddings((torch.zeros(6, 2),), (torch.full((12, 2), torch.nan),), "mean")
     with pytest.raises(DataError, match="not finite; train the run again"):
-        draw_labels(embeddings, seen, MIXGCF, EXACT)
+        draw_label_vectors(embeddings, seen, MIXGCF, EXACT)
 
 
 def written(seen: Interactions, folder: Path, draws: int = 1) -> LabelDraws:
     embeddings = tables(seen)
-    drawn = draw_labels(embeddings, seen, MIXGCF, EXACT.model_copy(update={"draws": draws}))
+    drawn = draw_label_vectors(embeddings, seen, MIXGCF, EXACT.model_copy(update={"draws": draws}))
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
     sources = labels.tabulate_sources(drawn, seen, vocabulary)
     labels.write_labels(folder, drawn, embeddings, sources, config={}, inputs={"run": "of this"}, notes={})
@@ -124,7 +124,7 @@ def test_a_folder_gives_back_what_was_written(seen: Interactions, tmp_path: Path
 
 
 def test_sources_can_be_read(seen: Interactions) -> None:
-    drawn = draw_labels(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 2}))
+    drawn = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 2}))
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
     table = labels.tabulate_sources(drawn, seen, vocabulary)
     assert len(table) == len(seen) * 2 * 3

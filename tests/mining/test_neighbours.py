@@ -9,13 +9,13 @@ import pytest
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.mining.neighbours import ItemNeighbours, at_random, by_co_occurrence, by_text
+from hardneg.mining.neighbours import ItemNeighbours, draw_at_random, find_by_co_occurrence, find_by_text
 from hardneg.sampling import item_neighbours
 
 
 def test_by_co_occurrence_equals_the_slow_loop(seen: Interactions) -> None:
     users = [set(seen.users[seen.items == item].tolist()) for item in range(seen.n_items)]
-    found = by_co_occurrence(seen, 5).items
+    found = find_by_co_occurrence(seen, 5).items
     for item in range(seen.n_items):
         cosines = {
             other: len(users[item] & users[other]) / np.sqrt(len(users[item]) * len(users[other]))
@@ -30,14 +30,14 @@ def test_by_co_occurrence_equals_the_slow_loop(seen: Interactions) -> None:
 
 def test_co_occurrence_of_an_item_that_nobody_has_is_none() -> None:
     train = Interactions.of(np.array([0, 0, 1]), np.array([0, 1, 1]), n_users=2, n_items=4)
-    assert by_co_occurrence(train, 2).items.tolist() == [[1, -1], [0, -1], [-1, -1], [-1, -1]]
+    assert find_by_co_occurrence(train, 2).items.tolist() == [[1, -1], [0, -1], [-1, -1], [-1, -1]]
 
 
 def test_by_text_takes_the_nearest_and_leaves_out_what_has_no_text(rng: np.random.Generator) -> None:
     vectors = rng.normal(size=(20, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[7] = np.nan
-    found = by_text(vectors, 3, "made up")
+    found = find_by_text(vectors, 3, "made up")
     assert found.source == "text, made up"
     assert (found.items[7] == -1).all()
     assert not (found.items == 7).any()
@@ -48,21 +48,21 @@ def test_by_text_takes_the_nearest_and_leaves_out_what_has_no_text(rng: np.rando
 
 
 def test_random_ones_are_others_all_different_and_all_are_met(rng: np.random.Generator) -> None:
-    items = at_random(30, 8, rng).items
+    items = draw_at_random(30, 8, rng).items
     assert items.shape == (30, 8)
     assert not (items == np.arange(30)[:, None]).any()
     assert all(len(set(row)) == 8 for row in items.tolist())
     assert len(np.unique(items)) == 30
-    assert at_random(3, 8, rng).items.shape == (3, 2)
+    assert draw_at_random(3, 8, rng).items.shape == (3, 2)
 
 
 def test_draws_are_even_over_what_an_item_has() -> None:
     near = ItemNeighbours(np.array([[1, 2, 3], [0, -1, -1], [-1, -1, -1], [2, 1, -1]]), "made up")
     units = (np.arange(6000) + 0.5) / 6000
-    counted = {item: np.bincount(near.drawn(np.full(6000, item), units), minlength=4).tolist() for item in range(4)}
+    counted = {item: np.bincount(near.draw(np.full(6000, item), units), minlength=4).tolist() for item in range(4)}
     assert counted == {0: [0, 2000, 2000, 2000], 1: [6000, 0, 0, 0], 2: [0, 0, 6000, 0], 3: [0, 3000, 3000, 0]}
     largest = np.nextafter(np.float32(1), np.float32(0))
-    assert near.drawn(np.array([0, 3]), np.full(2, largest, np.float32)).tolist() == [3, 1]
+    assert near.draw(np.array([0, 3]), np.full(2, largest, np.float32)).tolist() == [3, 1]
 
 
 def test_the_nearest_few_of_many() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hardneg.data import Interactions, Vocabulary
 from hardneg.errors import DataError
 from hardneg.mining import RetrievalConfig
-from hardneg.mining.retrieval import REASONS, retrieve, tabulate_retrieval, text_neighbours
+from hardneg.mining.retrieval import REASONS, retrieve_items, tabulate_retrieval, text_neighbours
 from hardneg.sampling import mined
 
 
@@ -60,7 +60,7 @@ def loop_retrieve(
 def test_retrieval_equals_the_slow_loop(
     seen: Interactions, vectors: tuple[np.ndarray, np.ndarray], options: RetrievalConfig
 ) -> None:
-    found = retrieve(seen, *vectors, options)
+    found = retrieve_items(seen, *vectors, options)
     assert found.items.shape == (len(seen), options.n)
     chosen, refused = loop_retrieve(seen, *vectors, options)
     for row, items in chosen.items():
@@ -86,7 +86,7 @@ def test_a_pair_without_text_has_no_vector_and_says_so(
 ) -> None:
     items, users = vectors
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
-    found = retrieve(seen, items, users, RetrievalConfig(n=2))
+    found = retrieve_items(seen, items, users, RetrievalConfig(n=2))
     made, table, refused = tabulate_retrieval(
         found, seen, vocabulary, [f"text {n}" for n in range(12)], items, "made up"
     )

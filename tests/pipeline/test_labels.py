@@ -47,7 +47,7 @@ def test_labels_are_those_of_the_trained_tables(folders: Path, run: Path, tmp_pa
     np.testing.assert_allclose(found.items, stored["items"], atol=1e-6)
     model = pipeline.rebuild(run, CONFIG, data.train)
     with torch.no_grad():
-        expected = labels.draw_labels(model(), data.train, MixGCF(candidates=4), LabelOptions())
+        expected = labels.draw_label_vectors(model(), data.train, MixGCF(candidates=4), LabelOptions())
     np.testing.assert_array_equal(found.vectors, expected.vectors)
     notes = json.loads((tmp_path / "labels" / "manifest.json").read_text())["notes"]
     assert notes["pairs"] == len(data.train)
@@ -76,7 +76,7 @@ def test_what_stands_is_not_made_again_also_after_an_evaluation(
         raise AssertionError("nothing should be drawn again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(labels, "draw_labels", forbidden)
+        patch.setattr(labels, "draw_label_vectors", forbidden)
         pipeline.draw_label_folder(folders / "split", copied, tmp_path / "labels", LabelOptions())
     pipeline.draw_label_folder(folders / "split", copied, tmp_path / "again", LabelOptions())
     assert artifacts.content_hashes(tmp_path / "again") == before

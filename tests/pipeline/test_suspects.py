@@ -20,7 +20,7 @@ from hardneg.data import SplitConfig, make_split
 from hardneg.data import split as splits
 from hardneg.data.readers import read_pairs
 from hardneg.errors import ConfigError
-from hardneg.judging import LabelError, suspects
+from hardneg.judging import JudgementIssue, suspects
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.session import Session
@@ -244,10 +244,10 @@ def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, t
 def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
     vocabulary = splits.read_split(folders / "split").vocabulary
     faults = [
-        LabelError(0, 1, "cut"),
-        LabelError(2, None, "no candidate", "99"),
-        LabelError(3, 4, "cut"),
-        LabelError(-1, None, "unknown", ids=("x", "y")),
+        JudgementIssue(0, 1, "cut"),
+        JudgementIssue(2, None, "no candidate", "99"),
+        JudgementIssue(3, 4, "cut"),
+        JudgementIssue(-1, None, "unknown", ids=("x", "y")),
     ]
     table, row_report = account(faults, vocabulary)
     users, items = vocabulary.user_ids, vocabulary.item_ids

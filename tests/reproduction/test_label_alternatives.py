@@ -50,7 +50,7 @@ def test_every_held_out_pair_with_another_of_its_item_gets_as_many_further_label
 def test_further_labels_are_mixgcf_s_of_their_pairs_and_none_is_a_label_again(seen: Interactions) -> None:
     embeddings = tables(seen)
     pool = draw_more_labels(embeddings, seen, MIXGCF, OPTIONS, np.arange(len(seen)), most=6)
-    stored = labels.draw_labels(embeddings, seen, MIXGCF, OPTIONS).vectors
+    stored = labels.draw_label_vectors(embeddings, seen, MIXGCF, OPTIONS).vectors
     assert len(np.unique(pool.labels, axis=0)) == len(pool.labels)
     assert not (pool.labels[:, None] == stored[None]).all(axis=2).any()
     items = embeddings.final_items.detach().numpy()

@@ -15,7 +15,7 @@ from tests.llm.tiny import make_tiny
 
 from hardneg import pipeline
 from hardneg.data import split as splits
-from hardneg.judging import All
+from hardneg.judging import AllPositive
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectMining
 from hardneg.pipeline.negatives import NOTHING_REFUSED
@@ -130,7 +130,7 @@ def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None
     split, runs = folders / "split", [tmp_path / f"mf-seed{seed}" for seed in (0, 1)]
     for seed, run in enumerate(runs):
         pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=1, check_every=1, seed=seed)))
-    every = SuspectMining(judge=All(), candidates=5)
+    every = SuspectMining(judge=AllPositive(), candidates=5)
     pipeline.identify_suspects(split, tmp_path / "suspects", pipeline.SuspectInputs(run=runs[0]), every)
     [own] = cells(called("suspects_in_top_items.py", split, tmp_path / "suspects", runs[0], "-k", 5).splitlines()[2:3])
     assert own == [f"{tmp_path.name}/mf", "1", "100.0%"]
@@ -144,7 +144,7 @@ def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
     split, run = folders / "split", tmp_path / "mf-seed0"
     pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=2, check_every=1)))
     pipeline.identify_suspects(
-        split, tmp_path / "every", pipeline.SuspectInputs(run=run), SuspectMining(judge=All(), candidates=5)
+        split, tmp_path / "every", pipeline.SuspectInputs(run=run), SuspectMining(judge=AllPositive(), candidates=5)
     )
     given = ["suspect_weights.py", split, run, tmp_path / "every", "--weights", 0, 0.5, "--batches", 16, "--seeds", 2]
     printed = called(*given, "--out", tmp_path / "light.md")

@@ -23,13 +23,13 @@ def test_nobody_is_left_without_a_candidate(observed: set[tuple[int, int]], judg
     train, suspects = of({(u, i) for u, i in observed if i < 5}), of(judged - observed)
     found = exclude_suspects(train, suspects)
     wanted = {(u, i) for u, i in observed if i < 5}
-    left_alone = 0
+    unrestricted_users = 0
     for user in range(5):
         own = {(u, i) for u, i in wanted | (judged - observed) if u == user}
-        left_alone += len(own) == 6
+        unrestricted_users += len(own) == 6
         wanted |= own if len(own) < 6 else set()
     assert set(zip(found.pairs.users.tolist(), found.pairs.items.tolist(), strict=True)) == wanted
-    assert found.left_alone == left_alone
+    assert found.unrestricted_users == unrestricted_users
 
 
 def test_no_suspect_is_drawn(seen: Interactions) -> None:

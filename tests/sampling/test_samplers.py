@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hardneg.config import parse_config
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.mining.neighbours import at_random
+from hardneg.mining.neighbours import draw_at_random
 from hardneg.models import LightGCNModel
 from hardneg.models.propagation import dense
 from hardneg.random import Stream
@@ -32,7 +32,6 @@ from hardneg.sampling import (
     SemanticMixing,
     Uniform,
     UniformCandidates,
-    random_like,
 )
 from hardneg.sampling.mixgcf import mix
 from hardneg.sampling.sampler import gather_rows, hardest, items_read
@@ -237,7 +236,7 @@ class TestSemanticMixingMixGCF(SemanticMixingContract):
 
 def some_neighbours() -> ItemNeighbours:
     """Four each, of twelve items; item 2 has none, item 5 a single one."""
-    items = at_random(12, 4, np.random.default_rng(8)).items
+    items = draw_at_random(12, 4, np.random.default_rng(8)).items
     items[2], items[5, 1:] = -1, -1
     return ItemNeighbours(items, "made up")
 
@@ -374,26 +373,6 @@ def test_alignment_is_zero_without_any_vector_and_finite_in_its_gradient() -> No
 def test_semantic_without_mined_negatives_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"hardneg mine.*--negatives"):
         Semantic().build(SamplerInputs(8, None, 0))
-
-
-def test_random_control_has_the_norms_and_the_gaps_of_what_it_replaces(mined: MinedNegatives, rng: Generator) -> None:
-    control = random_like(mined, rng)
-    assert control.vectors.shape == mined.vectors.shape
-    assert (control.present == mined.present).all()
-    norms = [np.linalg.norm(m.vectors[m.present].astype(np.float32), axis=1) for m in (control, mined)]
-    np.testing.assert_allclose(*norms, rtol=2e-3)
-    cosines = np.sum(control.vectors[mined.present] * mined.vectors[mined.present], axis=1) / norms[0] / norms[1]
-    assert abs(cosines.mean()) < 0.5
-    assert (control.items == -1).all()
-
-
-def test_random_control_keeps_which_pairs_share_a_vector(mined: MinedNegatives, rng: Generator) -> None:
-    """Else the text row could learn an offset per item, and the control could not."""
-    mined.vectors[[1, 5, 9]] = mined.vectors[1]
-    vectors = random_like(mined, rng).vectors
-    assert (vectors[1] == vectors[5]).all()
-    assert (vectors[1] == vectors[9]).all()
-    assert (vectors[1] != vectors[2]).any()
 
 
 def test_unknown_options_are_refused() -> None:

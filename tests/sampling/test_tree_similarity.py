@@ -11,14 +11,14 @@ from torch import Tensor
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError
-from hardneg.mining.neighbours import at_random
+from hardneg.mining.neighbours import draw_at_random
 from hardneg.models import LightGCNModel
 from hardneg.models.propagation import dense
 from hardneg.random import Stream
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerInputs, SemanticMixing, UniformCandidates
 from hardneg.sampling.ranking import pick_by_rank, score_all
 from hardneg.sampling.sampler import hardest
-from hardneg.sampling.tree_similarity import best_seen, seen_in
+from hardneg.sampling.tree_similarity import add_tree_bonus, best_with_bonus
 from hardneg.training import FitConfig, fit, objective
 from hardneg.trees import PathCodes, Trees
 from hardneg.types import Batch, Embeddings, Items, Vectors
@@ -123,7 +123,7 @@ def test_scaling_does_not_change_the_order() -> None:
     queries, table = torch.randn(4000, 16, generator=generator), torch.randn(200, 16, generator=generator)
     candidates = torch.randint(200, (4000, 10), generator=generator)
     nothing, spare = np.zeros((4000, 10), np.float32), torch.full((4000,), 1e-8)
-    places = best_seen(queries, table, candidates, nothing, spare)
+    places = best_with_bonus(queries, table, candidates, nothing, spare)
     assert torch.equal(candidates.gather(1, places.unsqueeze(1))[:, 0], hardest(queries, table, candidates))
 
 
@@ -135,10 +135,10 @@ def test_one_pass_is_scoring_then_scaling_then_choosing(threads: int) -> None:
     bonus, spare = torch.rand(500, 7, generator=generator).numpy(), torch.rand(500, generator=generator) * 1e-6
     torch.set_num_threads(threads)
     try:
-        one_pass = best_seen(queries, table, candidates, bonus, spare)
+        one_pass = best_with_bonus(queries, table, candidates, bonus, spare)
     finally:
         torch.set_num_threads(1)
-    totals = seen_in(score_all(queries, table, candidates), bonus, spare)
+    totals = add_tree_bonus(score_all(queries, table, candidates), bonus, spare)
     assert torch.equal(one_pass, pick_by_rank(totals))
     assert torch.equal(one_pass, totals.argmax(dim=1))
 
@@ -147,10 +147,10 @@ def test_equal_preferences_are_scaled_to_0_and_what_is_no_number_is_taken_at_onc
     table = torch.tensor([[1.0], [float("nan")], [2.0]])
     bonus, spare = np.array([[0.1, 0.3, 0.2]], np.float32), torch.full((1,), 1e-8)
     equal, odd = torch.tensor([[0, 0, 0]]), torch.tensor([[2, 1, 0]])
-    np.testing.assert_array_equal(seen_in(torch.full((1, 3), 5.0), bonus, spare), bonus)
-    assert best_seen(torch.ones(1, 1), table, equal, bonus, spare).tolist() == [1]
-    assert best_seen(torch.ones(1, 1), table, odd, bonus, spare).tolist() == [1]
-    assert pick_by_rank(seen_in(score_all(torch.ones(1, 1), table, odd), bonus, spare)).tolist() == [1]
+    np.testing.assert_array_equal(add_tree_bonus(torch.full((1, 3), 5.0), bonus, spare), bonus)
+    assert best_with_bonus(torch.ones(1, 1), table, equal, bonus, spare).tolist() == [1]
+    assert best_with_bonus(torch.ones(1, 1), table, odd, bonus, spare).tolist() == [1]
+    assert pick_by_rank(add_tree_bonus(score_all(torch.ones(1, 1), table, odd), bonus, spare)).tolist() == [1]
 
 
 @pytest.mark.parametrize("top", [1, 3])
@@ -273,7 +273,7 @@ def test_views_without_trees_say_what_to_do(options: MultiView | DNS | AHNS) -> 
 
 
 def test_semantic_mixing_hands_the_trees_to_the_sampler_inside(seen: Interactions, batch: Batch, trees: Trees) -> None:
-    near, inside = at_random(12, 4, np.random.default_rng(8)), DNS(candidates=5, alpha_c=1.0)
+    near, inside = draw_at_random(12, 4, np.random.default_rng(8)), DNS(candidates=5, alpha_c=1.0)
     ingredients = SamplerInputs(8, None, 0, near, trees)
     embeddings, candidates = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)(), drawn(seen, batch, 5)
     found = (

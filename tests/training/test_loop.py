@@ -16,7 +16,7 @@ from hardneg.data import Interactions
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import Examples, SampledFalseNegatives
 from hardneg.errors import ConfigError, DataError
-from hardneg.mining.neighbours import at_random
+from hardneg.mining.neighbours import draw_at_random
 from hardneg.models import Anchor, LightGCNModel, MFModel
 from hardneg.random import Stream, generator
 from hardneg.sampling import (
@@ -50,7 +50,7 @@ def made(seen: Interactions, name: str) -> tuple[nn.Module, NegativeSampler]:
     mined = MinedNegatives(np.full((len(seen), 1), -1), vectors, "made up")
     samplers = {"uniform": Uniform(), "dns": DNS(candidates=3), "mixgcf": MixGCF(candidates=3), "semantic": Semantic()}
     samplers["semantic-mixing"] = SemanticMixing(sampler=MixGCF(candidates=3), neighbours=4)
-    near = at_random(seen.n_items, 4, np.random.default_rng(6))
+    near = draw_at_random(seen.n_items, 4, np.random.default_rng(6))
     return LightGCNModel(seen, embedding_size=8, hops=2, seed=3), samplers[name].build(SamplerInputs(8, mined, 3, near))
 
 

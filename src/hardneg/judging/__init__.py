@@ -1,33 +1,33 @@
 """Judges of suspects: who says which unobserved items a user likes."""
 
 from hardneg.judging.config import JUDGES, JudgeConfig
-from hardneg.judging.fixed import All, Random, RandomJudge
-from hardneg.judging.judge import Judge, JudgeInputs, LabelError
-from hardneg.judging.llm_judge import Llm, LlmJudge, LlmLogprob, Titles
-from hardneg.judging.recorded import Recorded, RecordedJudge, RecordedJudgements, read_judgements
-from hardneg.judging.rule import Calibration, Rule, RuleJudge, calibrate
+from hardneg.judging.fixed import AllPositive, RandomJudge, RandomLabels
+from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
+from hardneg.judging.llm_judge import LlmJudge, LlmOnCodes, LlmOnTitles, LlmProbabilities
+from hardneg.judging.recorded import RecordedJudge, RecordedJudgements, RecordedLabels, read_judgements
+from hardneg.judging.rule import Calibration, PrefixRule, RuleJudge, calibrate_rule
 from hardneg.judging.user_candidates import UserCandidates
 
 __all__ = [
     "JUDGES",
-    "All",
+    "AllPositive",
     "Calibration",
     "Judge",
     "JudgeConfig",
     "JudgeInputs",
-    "LabelError",
-    "Llm",
+    "JudgementIssue",
     "LlmJudge",
-    "LlmLogprob",
-    "Random",
+    "LlmOnCodes",
+    "LlmOnTitles",
+    "LlmProbabilities",
+    "PrefixRule",
     "RandomJudge",
-    "Recorded",
+    "RandomLabels",
     "RecordedJudge",
     "RecordedJudgements",
-    "Rule",
+    "RecordedLabels",
     "RuleJudge",
-    "Titles",
     "UserCandidates",
-    "calibrate",
+    "calibrate_rule",
     "read_judgements",
 ]

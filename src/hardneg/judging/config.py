@@ -12,13 +12,13 @@ JUDGES = Registry(
     "judge",
     "hardneg.judges",
     {
-        "rule": "hardneg.judging.rule:Rule",
-        "random": "hardneg.judging.fixed:Random",
-        "all": "hardneg.judging.fixed:All",
-        "recorded": "hardneg.judging.recorded:Recorded",
-        "llm": "hardneg.judging.llm_judge:Llm",
-        "llm-logprob": "hardneg.judging.llm_judge:LlmLogprob",
-        "titles": "hardneg.judging.llm_judge:Titles",
+        "rule": "hardneg.judging.rule:PrefixRule",
+        "random": "hardneg.judging.fixed:RandomLabels",
+        "all": "hardneg.judging.fixed:AllPositive",
+        "recorded": "hardneg.judging.recorded:RecordedLabels",
+        "llm": "hardneg.judging.llm_judge:LlmOnCodes",
+        "llm-logprob": "hardneg.judging.llm_judge:LlmProbabilities",
+        "titles": "hardneg.judging.llm_judge:LlmOnTitles",
     },
 )
 

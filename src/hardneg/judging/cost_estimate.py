@@ -17,7 +17,9 @@ WRAPPING = 8
 """Tokens of an answer besides its numbers."""
 
 
-def estimate_judging(judge: LlmJudge, candidates: UserCandidates, view: ModelInfo, limit: int = LIMIT) -> CostEstimate:
+def estimate_judging(
+    judge: LlmJudge, candidates: UserCandidates, model_info: ModelInfo, limit: int = LIMIT
+) -> CostEstimate:
     """Calls and tokens of judging these candidates; an answer is taken to name every candidate, a label is one token."""
     users, items = candidates.users, candidates.items
     calls = list(judge.calls(users, items))
@@ -26,7 +28,7 @@ def estimate_judging(judge: LlmJudge, candidates: UserCandidates, view: ModelInf
     requests = (
         judge.prompts.request(int(users[call.row]), items[call.row, call.places]) for call in (calls[n] for n in chosen)
     )
-    tokens = np.array([view.count_tokens(request) for request in requests], float)
+    tokens = np.array([model_info.count_tokens(request) for request in requests], float)
     share = 1 - len(tokens) / max(len(calls), 1)  # of what is not counted
     error = len(calls) * tokens.std() * np.sqrt(share / max(len(tokens), 1)) if len(tokens) else 0.0
     prompt = len(calls) * tokens.mean() if len(tokens) else 0.0

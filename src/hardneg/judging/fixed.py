@@ -14,7 +14,7 @@ from hardneg.random import Stream
 from hardneg.types import Floats, Indices
 
 
-class All(JudgeConfig):
+class AllPositive(JudgeConfig):
     """Every candidate is liked."""
 
     kind: Literal["all"] = "all"
@@ -24,7 +24,7 @@ class All(JudgeConfig):
         return RandomJudge(1.0, 0, "all")
 
 
-class Random(JudgeConfig):
+class RandomLabels(JudgeConfig):
     """A share of the candidates is liked, whoever's they are."""
 
     kind: Literal["random"] = "random"

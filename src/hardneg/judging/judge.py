@@ -32,7 +32,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class LabelError:
+class JudgementIssue:
     """Something that a judge could not use: an answer, or a candidate about which nothing is known.
 
     item: the candidate that stays without a label for it; None where what was said is of no candidate. said: what
@@ -57,9 +57,9 @@ class JudgeInputs:
 
     split: Split
     trees: Trees | None = None
-    asker: LlmExecutor | None = None
-    view: ModelInfo | None = None
-    faults: list[LabelError] = field(default_factory=list)
+    executor: LlmExecutor | None = None
+    model_info: ModelInfo | None = None
+    issues: list[JudgementIssue] = field(default_factory=list)
 
     @property
     def train(self) -> Interactions:
@@ -74,12 +74,12 @@ class JudgeInputs:
 
     def model(self, judge: str) -> tuple[LlmExecutor, ModelInfo]:
         """The language model. Raises ConfigError where there is none."""
-        if self.asker is None or self.view is None:
+        if self.executor is None or self.model_info is None:
             raise ConfigError(f"judge {judge} asks a language model and found none; give --llm")
-        return self.asker, self.view
+        return self.executor, self.model_info
 
 
-def histories(train: Interactions, users: Indices) -> tuple[Indices, Indices]:
+def gather_histories(train: Interactions, users: Indices) -> tuple[Indices, Indices]:
     """Histories of some users in a row: starts (users + 1,) and items, those of users[k] in starts[k]:starts[k + 1]."""
     counts = train.counts[users]
     starts = np.concatenate([[0], np.cumsum(counts)])

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from hardneg.judging.config import JudgeConfig
-from hardneg.judging.judge import Judge, JudgeInputs, LabelError
+from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
 from hardneg.judging.judge_prompts import CodePrompts, JudgePrompts, TitlePrompts
 from hardneg.judging.replies import Verdict, probability_of_positive, verdict_parser
 from hardneg.llm.protocol import Reply
@@ -33,7 +33,7 @@ class _PerCall(_LlmConfig):
     """A control: the candidates of a call in the opposite order; a judge that reads them should not mind."""
 
 
-class Llm(_PerCall):
+class LlmOnCodes(_PerCall):
     """A language model on path codes (DTL-NS, section 3.2); its closed answer lists the positive candidates."""
 
     reads_trees: ClassVar[bool] = True
@@ -45,7 +45,7 @@ class Llm(_PerCall):
         return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
 
 
-class Titles(_PerCall):
+class LlmOnTitles(_PerCall):
     """A language model on titles: the same question, answered from what the items are."""
 
     kind: Literal["titles"] = "titles"
@@ -54,12 +54,12 @@ class Titles(_PerCall):
 
     def build(self, inputs: JudgeInputs) -> Judge:
         """It needs a model, and item titles in the split."""
-        _, view = inputs.model(self.kind)
-        prompts = TitlePrompts(inputs.split, view.chat_markers, self.longest_title)
+        _, model_info = inputs.model(self.kind)
+        prompts = TitlePrompts(inputs.split, model_info.chat_markers, self.longest_title)
         return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
 
 
-class LlmLogprob(_LlmConfig):
+class LlmProbabilities(_LlmConfig):
     """A language model on path codes whose label is a probability, read and not written; a call a candidate."""
 
     reads_trees: ClassVar[bool] = True
@@ -80,8 +80,8 @@ def _asked(
     *,
     graded: bool = False,
 ) -> LlmJudge:
-    asker, view = inputs.model(kind)
-    return LlmJudge(f"{kind} {view.name}", prompts, asker, inputs.faults, per_call, reverse, graded)
+    executor, model_info = inputs.model(kind)
+    return LlmJudge(f"{kind} {model_info.name}", prompts, executor, inputs.issues, per_call, reverse, graded)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class LlmJudge:
 
     name: str
     prompts: JudgePrompts
-    asker: LlmExecutor
-    faults: list[LabelError]
+    executor: LlmExecutor
+    issues: list[JudgementIssue]
     per_call: int | None = None
     reverse: bool = False
     graded: bool = False
@@ -118,11 +118,11 @@ class LlmJudge:
                 items = candidates[call.row, call.places]
                 yield Task(number, self.prompts.request(int(users[call.row]), items), self._parser(len(items)))
 
-        for answer in self.asker(tasks(), len(calls)):
+        for answer in self.executor(tasks(), len(calls)):
             call = calls[answer.row]
             user, items = int(users[call.row]), candidates[call.row, call.places]
             if answer.value is None:
-                self.faults.extend([LabelError(user, item, answer.reason) for item in items.tolist()])
+                self.issues.extend([JudgementIssue(user, item, answer.reason) for item in items.tolist()])
             else:
                 found[call.row, call.places] = self._labels(user, len(items), answer.value)
         self._name_the_unknown(users, candidates)
@@ -145,7 +145,7 @@ class LlmJudge:
     def _labels(self, user: int, n: int, value: Verdict | float) -> Floats:
         if isinstance(value, float):
             return np.full(n, value)
-        self.faults.extend([LabelError(user, None, NO_CANDIDATE, said) for said in value.foreign])
+        self.issues.extend([JudgementIssue(user, None, NO_CANDIDATE, said) for said in value.foreign])
         labels = np.zeros(n)
         labels[np.array(value.positive, np.int64) - 1] = 1.0
         return labels
@@ -154,4 +154,4 @@ class LlmJudge:
         rows, places = np.nonzero(candidates >= 0)
         for user, item in zip(users[rows].tolist(), candidates[rows, places].tolist(), strict=True):
             if reason := self.prompts.unknown(user, item):
-                self.faults.append(LabelError(user, item, reason))
+                self.issues.append(JudgementIssue(user, item, reason))

@@ -18,7 +18,7 @@ from hardneg.data.readers.dtlns import LABEL, released_labels
 from hardneg.data.split import Split
 from hardneg.errors import DataError
 from hardneg.judging.config import JudgeConfig
-from hardneg.judging.judge import Judge, JudgeInputs, LabelError
+from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
 from hardneg.judging.user_candidates import UserCandidates
 from hardneg.types import Flags, Floats, Indices
 
@@ -30,7 +30,7 @@ UNKNOWN, OBSERVED = "of the file with a pair that the split does not know", "of 
 CONTRADICTED = "of the file with a pair to which it gives different labels"
 
 
-class Recorded(JudgeConfig):
+class RecordedLabels(JudgeConfig):
     """Labels that stand in a file."""
 
     kind: Literal["recorded"] = "recorded"
@@ -46,13 +46,13 @@ class Recorded(JudgeConfig):
         """It needs the file."""
         table = read_judgements(self.labels)
         try:
-            labels = RecordedJudgements.of(table, inputs.split, inputs.faults)
+            labels = RecordedJudgements.of(table, inputs.split, inputs.issues)
         except DataError as error:
             raise DataError(f"{self.labels}: {error}") from None
         if self.unlabelled is None:
-            return RecordedJudge(labels, inputs.faults)
+            return RecordedJudge(labels, inputs.issues)
         name = f"recorded, no label as {self.unlabelled:g}"
-        return RecordedJudge(labels, inputs.faults, name, self.unlabelled)
+        return RecordedJudge(labels, inputs.issues, name, self.unlabelled)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RecordedJudgements:
     refused: Indices
 
     @classmethod
-    def of(cls, table: pl.DataFrame, split: Split, faults: list[LabelError]) -> RecordedJudgements:
+    def of(cls, table: pl.DataFrame, split: Split, issues: list[JudgementIssue]) -> RecordedJudgements:
         """Dense numbers for ids. Left out and counted: a pair that lacks an id, whose label is no number from 0 to 1,
         that the split does not know, that it has in train, or to which the remaining rows give different labels.
 
@@ -96,7 +96,7 @@ class RecordedJudgements:
             which = free & holds
             counts[reason] = int(which.sum())
             pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
-            faults.extend(LabelError(user, None, reason, ids=row[:2]) for user, row in pairs)
+            issues.extend(JudgementIssue(user, None, reason, ids=row[:2]) for user, row in pairs)
             free &= ~holds
         kept = left & free
         if not kept.any():
@@ -126,7 +126,7 @@ class RecordedJudge:
     the file has none of; None leaves it out."""
 
     labels: RecordedJudgements
-    faults: list[LabelError]
+    issues: list[JudgementIssue]
     name: str = "recorded"
     unlabelled: float | None = None
 
@@ -163,7 +163,7 @@ class RecordedJudge:
     def _name(self, users: Indices, candidates: Indices, which: Flags, reason: str) -> None:
         rows, columns = np.nonzero(which & (candidates >= 0))
         pairs = zip(users[rows].tolist(), candidates[rows, columns].tolist(), strict=True)
-        self.faults.extend(LabelError(user, item, reason) for user, item in pairs)
+        self.issues.extend(JudgementIssue(user, item, reason) for user, item in pairs)
 
 
 def read_judgements(path: Path) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.judging.config import JudgeConfig
-from hardneg.judging.judge import Judge, JudgeInputs, histories
+from hardneg.judging.judge import Judge, JudgeInputs, gather_histories
 from hardneg.random import Stream, generator
 from hardneg.sampling.candidates import UniformCandidates
 from hardneg.trees import Trees, best_in_history
@@ -29,7 +29,7 @@ SimilarityKind = Literal["levels", "share"]
 """How a common prefix is measured."""
 
 
-class Rule(JudgeConfig):
+class PrefixRule(JudgeConfig):
     """Prefix threshold on path codes."""
 
     reads_trees: ClassVar[bool] = True
@@ -53,7 +53,7 @@ class Rule(JudgeConfig):
         if self.threshold is not None:
             most = _depth(codes) if self.by == "levels" else 1.0
             return RuleJudge(train, codes, Calibration.at(self.threshold, most), self.by)
-        found = calibrate(train, codes, self.by, against=self.against, seed=self.seed)
+        found = calibrate_rule(train, codes, self.by, against=self.against, seed=self.seed)
         return RuleJudge(train, codes, found, self.by)
 
 
@@ -93,7 +93,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class RuleJudge:
-    """Scores by `best_prefix`, probabilities by the calibration."""
+    """Scores by `best_prefix_scores`, probabilities by the calibration."""
 
     train: Interactions
     codes: Trees
@@ -112,20 +112,22 @@ class RuleJudge:
 
     def scores(self, users: Indices, candidates: Indices) -> Floats:
         """(users, n) scores: levels, or shares in [0, 1]."""
-        return best_prefix(self.codes, *histories(self.train, users), candidates, self.by)
+        return best_prefix_scores(self.codes, *gather_histories(self.train, users), candidates, self.by)
 
 
-def best_prefix(codes: Trees, starts: Indices, history: Indices, candidates: Indices, by: SimilarityKind) -> Floats:
+def best_prefix_scores(
+    codes: Trees, starts: Indices, history: Indices, candidates: Indices, by: SimilarityKind
+) -> Floats:
     """The best common prefix of each candidate (users, n) with its user's history, in either tree: (users, n).
 
-    starts, history: as `histories` gives them. 0 where the candidate or the whole history has no code.
+    starts, history: as `gather_histories` gives them. 0 where the candidate or the whole history has no code.
     """
     found = [best_in_history(tree, starts, history, candidates) for tree in (codes.structural, codes.semantic)]
     each = [best.prefix if by == "levels" else best.similarity for best in found]
     return np.maximum(*each).astype(float)
 
 
-def calibrate(
+def calibrate_rule(
     train: Interactions, codes: Trees, by: SimilarityKind = "levels", *, against: int = 5, seed: int = 0
 ) -> Calibration:
     """Set the rule by train pairs alone: one item of each user is hidden, and compared with the others of that user.
@@ -139,9 +141,9 @@ def calibrate(
     users = np.flatnonzero(train.counts >= 2)
     if not len(users):
         raise DataError("no user has two train items, so nothing can be hidden; give the rule a threshold")
-    hidden, starts, rest = hide_one(train, users, generator(seed, "hidden items"))
+    hidden, starts, rest = hide_one_item(train, users, generator(seed, "hidden items"))
     drawn = UniformCandidates(train).draw(users, users, n=against, stream=Stream(seed, "beside hidden items", 0))
-    scores = best_prefix(codes, starts, rest, np.concatenate([hidden[:, None], drawn], axis=1), by)
+    scores = best_prefix_scores(codes, starts, rest, np.concatenate([hidden[:, None], drawn], axis=1), by)
     return _isotonic(scores[:, 0], scores[:, 1:].ravel())
 
 
@@ -149,9 +151,9 @@ def _depth(codes: Trees) -> float:
     return float(max(tree.lengths.max(initial=0) for tree in (codes.structural, codes.semantic)))
 
 
-def hide_one(train: Interactions, users: Indices, rng: Generator) -> tuple[Indices, Indices, Indices]:
+def hide_one_item(train: Interactions, users: Indices, rng: Generator) -> tuple[Indices, Indices, Indices]:
     """One item of each user, drawn evenly, and the rest of the histories: hidden (users,), starts (users + 1,), items."""
-    starts, history = histories(train, users)
+    starts, history = gather_histories(train, users)
     counts = np.diff(starts)
     places = starts[:-1] + (rng.random(len(users)) * counts).astype(np.int64)
     rest = np.delete(history, places)

@@ -137,7 +137,7 @@ def read_suspects(folder: Path, split: Split) -> Suspects:
     return found
 
 
-def labels_of(folder: Path) -> Floats:
+def read_probabilities(folder: Path) -> Floats:
     """(labelled,) probabilities alone, for which no split is needed. Raises DataError where the table is none of suspects."""
     artifacts.read_manifest(folder, KIND)
     return _table(folder)["probability"].fill_nan(None).drop_nulls().to_numpy()

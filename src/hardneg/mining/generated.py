@@ -133,7 +133,7 @@ def tabulate_generated(
     texts: as given to `ground_texts`. item_vectors: (items, size) of the items' texts; needed unless raw. source: who
     wrote and who encoded, for tables and pages.
     """
-    used = used_texts(grounded, config)
+    used = select_texts(grounded, config)
     n_draws = int(texts["draw"].max() or 0) + 1  # type: ignore[arg-type]
     shape = (len(split.train), n_draws)
     items = _by_pair(grounded, used, grounded.items, shape)
@@ -154,7 +154,7 @@ def tabulate_generated(
     )
 
 
-def used_texts(grounded: GroundedTexts, config: GeneratedConfig) -> Flags:
+def select_texts(grounded: GroundedTexts, config: GeneratedConfig) -> Flags:
     """(texts,) which of them serve."""
     if config.way == "raw":
         return np.ones(len(grounded.rows), bool)

@@ -61,7 +61,7 @@ class LabelDraws:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelVectors:
     """A labels folder as tuning reads it.
 
     vectors: (pairs, final size), by pair row, memory-mapped. users: (n_users, final size), items: (n_items, final
@@ -74,7 +74,7 @@ class Labels:
     run: str
 
 
-def draw_labels(
+def draw_label_vectors(
     embeddings: Embeddings,
     train: Interactions,
     mixgcf: MixGCF,
@@ -133,7 +133,9 @@ def _draw(
     return made, stream.uniform(rows, len(embeddings.items))
 
 
-def likeness(vectors: Floats, items: Floats, train: Interactions, *, block: int = BLOCK) -> dict[str, float]:
+def compare_with_positives(
+    vectors: Floats, items: Floats, train: Interactions, *, block: int = BLOCK
+) -> dict[str, float]:
     """How labels lie to their positives, means over pairs: cosine, norm of the labels, norm of the positives.
 
     vectors: (pairs, size) by pair row. items: (n_items, size).
@@ -191,7 +193,7 @@ def write_labels(
         sources.write_parquet(out / SOURCES, compression="zstd")
 
 
-def read_labels(folder: Path, train: Interactions) -> Labels:
+def read_labels(folder: Path, train: Interactions) -> LabelVectors:
     """Read a labels folder; the labels stay on disk, memory-mapped. Raises DataError where sizes do not fit `train`."""
     manifest = artifacts.read_manifest(folder, KIND)
     try:
@@ -203,4 +205,4 @@ def read_labels(folder: Path, train: Interactions) -> Labels:
         raise DataError(
             f"{folder} is of {found} pairs, users and items, the split of {expected}; make labels from this split"
         )
-    return Labels(vectors, np.asarray(users), np.asarray(items), manifest["inputs"]["run"])
+    return LabelVectors(vectors, np.asarray(users), np.asarray(items), manifest["inputs"]["run"])

@@ -14,12 +14,12 @@ from hardneg.types import Floats
 BLOCK = 1024
 
 
-def by_text(vectors: Floats, k: int, source: str) -> ItemNeighbours:
+def find_by_text(vectors: Floats, k: int, source: str) -> ItemNeighbours:
     """The k items of the largest cosine. vectors: (n_items, size), unit length, NaN without a text."""
     return ItemNeighbours(text_neighbours(vectors, k)[0], f"text, {source}")
 
 
-def by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:
+def find_by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:
     """The k items that share most users with an item: cosine of the columns of the train matrix, above 0."""
     sizes = np.sqrt(np.maximum(train.item_counts, 1)).astype(np.float32)
     rows = csr_array(diags_array(1 / sizes) @ train.matrix().T)
@@ -34,7 +34,7 @@ def by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:
     return ItemNeighbours(found, "co-occurrence")
 
 
-def at_random(n_items: int, k: int, rng: Generator) -> ItemNeighbours:
+def draw_at_random(n_items: int, k: int, rng: Generator) -> ItemNeighbours:
     """The control: k other items each, all different."""
     k = min(k, n_items - 1)
     found = np.stack([rng.choice(n_items - 1, size=k, replace=False) for _ in range(n_items)])

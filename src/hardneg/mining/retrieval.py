@@ -42,7 +42,7 @@ class Retrieval:
     refused: pl.DataFrame
 
 
-def retrieve(
+def retrieve_items(
     train: Interactions,
     item_vectors: Floats,
     profile_vectors: Floats,

@@ -66,10 +66,10 @@ def draw_label_folder(
     data = splits.read_split(split_folder)
     model = rebuild(run_folder, config, data.train)
     embeddings = _tables(model, run_folder)
-    drawn = labels.draw_labels(embeddings, data.train, mixgcf, options, progress=progress)
+    drawn = labels.draw_label_vectors(embeddings, data.train, mixgcf, options, progress=progress)
     items = embeddings.final_items.numpy()
     notes: dict[str, Any] = {"pairs": len(data.train), **chosen_by(split_folder)}
-    notes |= labels.likeness(drawn.vectors, items, data.train)
+    notes |= labels.compare_with_positives(drawn.vectors, items, data.train)
     if onto is not None:
         places = text_projection(onto, len(items), items.shape[1], seed=map_seed)
         drawn, embeddings = _turned(drawn, embeddings, procrustes(items, places))

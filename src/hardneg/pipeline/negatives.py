@@ -11,11 +11,11 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.mining import RetrievalConfig, controls, labels
-from hardneg.mining.retrieval import retrieve, tabulate_retrieval
+from hardneg.mining.retrieval import retrieve_items, tabulate_retrieval
 from hardneg.pipeline.costs import needed_by
 from hardneg.pipeline.provenance import hash_of_same_split, inherited
 from hardneg.random import generator
-from hardneg.sampling import mined, random_like
+from hardneg.sampling import mined
 from hardneg.text import TextEncoder, item_texts, profiles
 from hardneg.types import Progress
 
@@ -43,7 +43,7 @@ def mine_retrieved(
     texts = item_texts(data.texts)
     vectors = encoder.encode([*texts, *written.users], progress)
     items, users = vectors[: len(texts)], vectors[len(texts) :]
-    found = retrieve(data.train, items, users, options, progress)
+    found = retrieve_items(data.train, items, users, options, progress)
     source = f"retrieved, {encoder.name}"
     made, table, refused = tabulate_retrieval(found, data.train, data.vocabulary, texts, items, source)
     mined.write_negatives(out, made, table, refused, config=settings, inputs=inputs)
@@ -56,7 +56,9 @@ def mine_random(split_folder: Path, like: Path, out: Path, seed: int) -> None:
     if artifacts.is_finished(out, artifacts.artifact_key(mined.KIND, settings, inputs)):
         return
     data = splits.read_split(split_folder)
-    made = random_like(mined.read_negatives(like, data.vocabulary, len(data.train)), generator(seed, "random vectors"))
+    made = controls.random_control(
+        mined.read_negatives(like, data.vocabulary, len(data.train)), generator(seed, "random vectors")
+    )
     nothing, notes = pl.DataFrame(schema=mined.SCHEMA), inherited(like)
     mined.write_negatives(out, made, nothing, NOTHING_REFUSED, config=settings, inputs=inputs, notes=notes)
 
@@ -69,8 +71,8 @@ def mine_shuffled(split_folder: Path, like: Path, out: Path, seed: int) -> None:
         return
     data = splits.read_split(split_folder)
     order = generator(seed, "shuffled pairs").permutation(len(data.train))
-    made = controls.shuffled(mined.read_negatives(like, data.vocabulary, len(data.train)), order)
-    table = controls.shuffled_table(read_parquet(like / "negatives.parquet"), order, data.train, data.vocabulary)
+    made = controls.shuffled_control(mined.read_negatives(like, data.vocabulary, len(data.train)), order)
+    table = controls.shuffle_table(read_parquet(like / "negatives.parquet"), order, data.train, data.vocabulary)
     costs = needed_by(like).as_costs() | {"llm_calls": 0, "llm_tokens": 0, "money": 0.0}
     notes = inherited(like)
     mined.write_negatives(out, made, table, NOTHING_REFUSED, config=settings, inputs=inputs, notes=notes, costs=costs)

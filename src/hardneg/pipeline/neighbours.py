@@ -47,8 +47,8 @@ def _found(
     data: Split, by: NeighbourSource, k: int, encoder: TextEncoder | None, seed: int, progress: Progress | None
 ) -> ItemNeighbours:
     if by == "co-occurrence":
-        return neighbours.by_co_occurrence(data.train, k)
+        return neighbours.find_by_co_occurrence(data.train, k)
     if by == "random":
-        return neighbours.at_random(data.train.n_items, k, generator(seed, "random neighbours"))
+        return neighbours.draw_at_random(data.train.n_items, k, generator(seed, "random neighbours"))
     assert encoder is not None
-    return neighbours.by_text(encoder.encode(item_texts(data.texts), progress), k, encoder.name)
+    return neighbours.find_by_text(encoder.encode(item_texts(data.texts), progress), k, encoder.name)

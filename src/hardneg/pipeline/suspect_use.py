@@ -94,7 +94,7 @@ def warning_of(folder: Path, config: SuspectsUse | None = None) -> str:
 
 def nothing_in(folder: Path, config: SuspectsUse) -> str:
     """That a use finds no suspect in a folder; "" where it finds some."""
-    probability = suspects.labels_of(folder)
+    probability = suspects.read_probabilities(folder)
     most = probability.max(initial=0.0)
     if most >= config.threshold:
         return ""
@@ -111,7 +111,7 @@ def used(train: Interactions, judged: Suspects, config: SuspectsUse) -> Used:
     if config.excludes:
         exclusion = exclude_suspects(train, pairs)
         excluded = exclusion.pairs
-        notes[LEFT_ALONE] = exclusion.left_alone
+        notes[LEFT_ALONE] = exclusion.unrestricted_users
     extra = ExtraPositives(pairs, config.weight) if config.trains else None
     return Used(union(train, pairs) if config.graph else train, excluded, extra, notes)
 

@@ -25,11 +25,11 @@ from hardneg.judging import (
     Judge,
     JudgeConfig,
     JudgeInputs,
-    LabelError,
-    Random,
-    Recorded,
+    JudgementIssue,
+    PrefixRule,
+    RandomLabels,
     RecordedJudge,
-    Rule,
+    RecordedLabels,
     RuleJudge,
     UserCandidates,
     suspects,
@@ -59,7 +59,7 @@ HELD_OUT = "built with held-out data: its users have test pairs, and what has no
 class SuspectMining(Config):
     """Suspects of every train user (DTL-NS, arXiv 2602.18249): candidates, codes, and a judge."""
 
-    judge: JudgeConfig = Rule()
+    judge: JudgeConfig = PrefixRule()
     candidates: PositiveInt = 20
     """The items of each user that a trained model ranks highest, observed ones apart."""
     codes: Literal["given", "shuffled", "random"] = "given"
@@ -112,7 +112,7 @@ def identify_suspects(
     if like is not None:
         probabilities = _unlabelled_like(like, data, candidates, probabilities, evidence)
     found = candidates.judged(probabilities, judge.name)
-    rejected, row_report = account(evidence.faults, data.vocabulary)
+    rejected, row_report = account(evidence.issues, data.vocabulary)
     suspects.write_suspects(
         out,
         found,
@@ -167,7 +167,7 @@ def top_candidates(
     return UserCandidates(users, found)
 
 
-def account(faults: list[LabelError], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
+def account(faults: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
     """What judges could not use, a row each (suspects.REJECTED_SCHEMA), and counted by reason, the most frequent first.
 
     Rows are by user and item, in whatever order answers came.
@@ -184,11 +184,11 @@ def account(faults: list[LabelError], vocabulary: Vocabulary) -> tuple[pl.DataFr
     return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), row_report
 
 
-def _place(fault: LabelError) -> tuple[int, int, str, str]:
+def _place(fault: JudgementIssue) -> tuple[int, int, str, str]:
     return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said or str(fault.ids)
 
 
-def _named(fault: LabelError, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
+def _named(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
     if fault.ids is not None:
         return *fault.ids, fault.reason
     user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
@@ -213,7 +213,7 @@ def _described(
         inputs["model"] = model.identity
     if sources.like is not None:
         inputs |= _like(sources.like, split_folder, options)
-    if isinstance(options.judge, Recorded):
+    if isinstance(options.judge, RecordedLabels):
         path = options.judge.labels
         inputs["labels"] = artifacts.folder_hash(path) if path.is_dir() else artifacts.file_hash(path)
     return settings, inputs
@@ -221,7 +221,7 @@ def _described(
 
 def _like(folder: Path, split_folder: Path, options: SuspectMining) -> dict[str, str]:
     """Its hash, where it changes anything."""
-    if not isinstance(options.judge, Random):
+    if not isinstance(options.judge, RandomLabels):
         raise ConfigError(
             f"found suspects {folder} to be like, which judge {options.judge.kind} never is; leave it out"
         )
@@ -237,7 +237,7 @@ def _unlabelled_like(
     users = np.broadcast_to(candidates.users[:, None], candidates.items.shape)
     lacking = (candidates.items >= 0) & without.contains(users, np.maximum(candidates.items, 0))
     pairs = zip(users[lacking].tolist(), candidates.items[lacking].tolist(), strict=True)
-    evidence.faults.extend(LabelError(user, item, NO_LABEL_THERE) for user, item in pairs)
+    evidence.issues.extend(JudgementIssue(user, item, NO_LABEL_THERE) for user, item in pairs)
     return np.where(lacking, np.nan, probabilities)
 
 
@@ -281,7 +281,7 @@ def _notes(
         notes["like"] = (
             f"the candidates are others than those of {like.judge}: the same share of them is liked, not as many"
         )
-    if isinstance(options.judge, Recorded) and options.judge.labels.is_dir():
+    if isinstance(options.judge, RecordedLabels) and options.judge.labels.is_dir():
         notes[suspects.WARNING] = HELD_OUT
     if isinstance(judge, RecordedJudge) and judge.unlabelled is not None:
         n = judge.n_filled(candidates.users, candidates.items)

@@ -134,7 +134,7 @@ def run_inputs(
         "valid": artifacts.file_hash(split_folder / "valid.parquet"),
     }
     if negatives is not None:
-        kind = sampler_inputs.kind_of(negatives)
+        kind = sampler_inputs.folder_kind(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_folder)
     if trees is not None:
         inputs[trees_folder.KIND] = hash_of_same_split(trees, trees_folder.KIND, split_folder)

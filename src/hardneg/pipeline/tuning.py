@@ -201,7 +201,7 @@ def _read_by(source: ModelSource | None, profile_folder: Path | None) -> Path | 
     return profile_folder
 
 
-def pair_inputs(data: Split, profile_folder: Path | None, label_folder: Path) -> tuple[PairInputs, labels.Labels]:
+def pair_inputs(data: Split, profile_folder: Path | None, label_folder: Path) -> tuple[PairInputs, labels.LabelVectors]:
     """What the model is shown of each pair, and the labels."""
     given, train = labels.read_labels(label_folder, data.train), data.train
     if profile_folder is None:

@@ -6,7 +6,7 @@ from hardneg.sampling.config import SAMPLERS, SamplerConfig, StatelessSampler
 from hardneg.sampling.dns import DNS
 from hardneg.sampling.exclusion import Exclusion, exclude_suspects
 from hardneg.sampling.item_neighbours import ItemNeighbours
-from hardneg.sampling.mined import MinedNegatives, random_like
+from hardneg.sampling.mined import MinedNegatives
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.sampling.multi_view import MultiView
 from hardneg.sampling.sampler import NegativeSampler, SamplerInputs
@@ -33,5 +33,4 @@ __all__ = [
     "Uniform",
     "UniformCandidates",
     "exclude_suspects",
-    "random_like",
 ]

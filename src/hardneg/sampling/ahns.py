@@ -11,7 +11,7 @@ from torch import Tensor
 from hardneg.random import Stream
 from hardneg.sampling.ranking import score_all
 from hardneg.sampling.sampler import SamplerInputs, gather_rows
-from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose
+from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, HopsRead, Items
 
 LEAST = 1e-6
@@ -66,4 +66,4 @@ class AHNSSampler:
         users, items = gather_rows(embeddings.final_users, batch.users), embeddings.final_items
         wanted = self.options.wanted(score_all(users, items, batch.positives.unsqueeze(1)))
         distances = (score_all(users, items, candidates).double() - wanted).abs()
-        return choose(self.views, batch, -distances, candidates)
+        return choose_candidates(self.views, batch, -distances, candidates)

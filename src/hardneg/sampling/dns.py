@@ -14,7 +14,7 @@ from hardneg.config import later
 from hardneg.random import Stream
 from hardneg.sampling.ranking import score_all
 from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest
-from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose
+from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, HopsRead, Items
 
 
@@ -66,7 +66,7 @@ class DNSSampler:
         if self.options.top == 1 and self.views is None:
             return Items(hardest(users, items, candidates).unsqueeze(1))
         ranks = None if self.options.top == 1 else self._ranks(batch, stream)
-        return choose(self.views, batch, score_all(users, items, candidates), candidates, ranks)
+        return choose_candidates(self.views, batch, score_all(users, items, candidates), candidates, ranks)
 
     def _ranks(self, batch: Batch, stream: Stream) -> Tensor:
         """Each pair's own number of 0..top - 1, (batch,)."""

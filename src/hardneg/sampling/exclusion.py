@@ -15,7 +15,7 @@ class Exclusion:
     suspects no candidate would be left."""
 
     pairs: Interactions
-    left_alone: int
+    unrestricted_users: int
 
 
 def exclude_suspects(train: Interactions, suspects: Interactions) -> Exclusion:
@@ -24,5 +24,5 @@ def exclude_suspects(train: Interactions, suspects: Interactions) -> Exclusion:
     full = both.counts >= train.n_items
     kept = ~full[suspects.users]
     fewer = Interactions(suspects.users[kept], suspects.items[kept], train.n_users, train.n_items)
-    left_alone = int(np.count_nonzero(full & (train.counts < train.n_items)))
-    return Exclusion(both if kept.all() else union(train, fewer), left_alone)
+    unrestricted_users = int(np.count_nonzero(full & (train.counts < train.n_items)))
+    return Exclusion(both if kept.all() else union(train, fewer), unrestricted_users)

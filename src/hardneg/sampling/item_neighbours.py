@@ -42,7 +42,7 @@ class ItemNeighbours:
             )
         return ItemNeighbours(self.items[:, :k], self.source)
 
-    def drawn(self, items: Indices, units: Floats) -> Indices:
+    def draw(self, items: Indices, units: Floats) -> Indices:
         """One neighbour of each item, all equally likely; the item itself where it has none.
 
         units: numbers of [0, 1), of a shape that fits that of the items; the same number gives the same neighbour.

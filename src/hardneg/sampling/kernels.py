@@ -132,7 +132,7 @@ def score_candidates(begin: int, end: int, queries: Floats, table: Floats, candi
 
 
 @reordering
-def best_in_view(
+def argmax_with_bonus(
     begin: int,
     end: int,
     queries: Floats,

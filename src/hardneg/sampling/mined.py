@@ -83,22 +83,6 @@ def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:
     return vectors
 
 
-def random_like(mined: MinedNegatives, rng: np.random.Generator) -> MinedNegatives:
-    """The control: every distinct vector becomes a Gaussian one of its norm; missing stays missing.
-
-    Pairs that shared a vector share its replacement, so that what the control lacks is the text and nothing else.
-    """
-    raw = np.ascontiguousarray(mined.vectors)
-    # Rows compared as bytes: sorting 384 columns would take far longer.
-    as_bytes = raw.view(np.dtype((np.void, raw.dtype.itemsize * raw.shape[1]))).ravel()
-    _, firsts, which = np.unique(as_bytes, return_index=True, return_inverse=True)
-    distinct = raw[firsts].astype(np.float32)
-    noise = rng.standard_normal(distinct.shape, np.float32)
-    noise *= np.linalg.norm(distinct, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-    vectors = noise.astype(np.float16)[which]
-    return MinedNegatives(np.full_like(mined.items, -1), vectors, f"random vectors, norms of {mined.source}")
-
-
 def write_negatives(
     folder: Path,
     mined: MinedNegatives,

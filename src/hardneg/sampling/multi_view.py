@@ -12,7 +12,7 @@ from torch import Tensor
 from hardneg.random import Stream
 from hardneg.sampling.mixgcf import MixGCF, mixed_negatives, positive_shares, queries
 from hardneg.sampling.sampler import NegativeSampler, SamplerInputs
-from hardneg.sampling.tree_similarity import SPARE, TreeViews, TreeWeights, best_seen, totals
+from hardneg.sampling.tree_similarity import EPSILON, TreeViews, TreeWeights, best_with_bonus, similarity_totals
 from hardneg.types import Batch, Embeddings, HopsRead, Vectors
 
 
@@ -64,8 +64,12 @@ class MultiViewSampler:
         mixing = positive_shares(batch, embeddings, stream)
         similarities = self.views.similarities(batch.positives, candidates)
         bonus = self.views.bonus(similarities)
-        spares = (SPARE / (1 - mixing)).T.contiguous()
+        spares = (EPSILON / (1 - mixing)).T.contiguous()
         hops = zip(queries(batch, embeddings), embeddings.items, spares, strict=True)
-        places = torch.stack([best_seen(query, table, candidates, bonus, spare) for query, table, spare in hops], dim=1)
+        places = torch.stack(
+            [best_with_bonus(query, table, candidates, bonus, spare) for query, table, spare in hops], dim=1
+        )
         chosen = list(candidates.gather(1, places).unbind(1))
-        return replace(mixed_negatives(batch, embeddings, chosen, mixing), totals=totals(similarities, places))
+        return replace(
+            mixed_negatives(batch, embeddings, chosen, mixing), totals=similarity_totals(similarities, places)
+        )

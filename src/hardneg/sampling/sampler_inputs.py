@@ -14,13 +14,13 @@ from hardneg.sampling.mined import MinedNegatives
 SamplerInput = MinedNegatives | ItemNeighbours
 
 
-def kind_of(folder: Path) -> str:
+def folder_kind(folder: Path) -> str:
     """The kind of folder that it is taken for: neighbours where it says so, else negatives."""
     return neighbours.KIND if artifacts.kind_at(folder) == neighbours.KIND else mined.KIND
 
 
 def read_sampler_input(folder: Path, split: Split) -> SamplerInput:
     """Read a negatives or a neighbours folder; DataError where it is neither, or of another split's size."""
-    if kind_of(folder) == neighbours.KIND:
+    if folder_kind(folder) == neighbours.KIND:
         return neighbours.read_neighbours(folder, split.train.n_items)
     return mined.read_negatives(folder, split.vocabulary, len(split.train))

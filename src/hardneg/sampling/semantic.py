@@ -137,7 +137,7 @@ class SemanticSampler(nn.Module):
             return Items(candidates, counters=counters)
         uniform = gather_rows(embeddings.final_items, candidates)
         projected = self.project(text.nan_to_num(0.0))
-        hard = self.as_served(projected, uniform, present)
+        hard = self.scale_projected(projected, uniform, present)
         alpha = (self.options.text_share * present).reshape(-1, 1, 1)
         named = torch.from_numpy(self.mined.items_of(pair_rows)).to(candidates.device)
         named = named.unsqueeze(1).expand(-1, candidates.shape[1], -1)
@@ -160,7 +160,7 @@ class SemanticSampler(nn.Module):
         users = gather_rows(embeddings.final_users, batch.users).repeat_interleave(self.options.negatives, dim=0)
         return hardest(users, embeddings.final_items, groups.contiguous()).view(len(candidates), -1)
 
-    def as_served(self, projected: Tensor, uniform: Tensor, present: Tensor) -> Tensor:
+    def scale_projected(self, projected: Tensor, uniform: Tensor, present: Tensor) -> Tensor:
         """e_hard as it is mixed: (batch, 1, size), or (batch, negatives, size) where norms are matched."""
         hard = projected.detach() if self.options.detach_projector else projected
         if self.options.centred:

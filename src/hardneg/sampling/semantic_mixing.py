@@ -110,7 +110,7 @@ class SemanticMixingSampler:
         return own[:, :1], own[:, 1:2], own[:, 2:]
 
     def _drawn(self, items: Tensor, units: Floats) -> Tensor:
-        return torch.from_numpy(self.neighbours.drawn(items.cpu().numpy(), units)).to(items.device)
+        return torch.from_numpy(self.neighbours.draw(items.cpu().numpy(), units)).to(items.device)
 
     def _mixed(self, own: Tensor, partner: Tensor) -> Tensor:
         return (1 - self.options.alpha) * own + self.options.alpha * partner

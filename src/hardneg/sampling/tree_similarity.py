@@ -18,13 +18,13 @@ from hardneg.compiled import in_chunks
 from hardneg.config import later
 from hardneg.errors import ConfigError
 from hardneg.sampling.config import SamplerConfig
-from hardneg.sampling.kernels import best_in_view, scale_and_add
+from hardneg.sampling.kernels import argmax_with_bonus, scale_and_add
 from hardneg.sampling.ranking import pick_by_rank, score_all
 from hardneg.sampling.sampler import SamplerInputs, require_known_rows
 from hardneg.trees import PathCodes, prefix_similarity
 from hardneg.types import Batch, Items
 
-SPARE = 1e-8
+EPSILON = 1e-8
 """Added to the range of a pair's preferences; where all are equal they are scaled to 0."""
 
 Similarities = dict[str, NDArray[np.float32]]
@@ -90,7 +90,7 @@ class TreeViews:
         return weighted[0] if len(weighted) == 1 else weighted[0] + weighted[1]
 
 
-def totals(similarities: Similarities, places: Tensor) -> dict[str, tuple[float, float]]:
+def similarity_totals(similarities: Similarities, places: Tensor) -> dict[str, tuple[float, float]]:
     """For a run's metrics: similarity with the positive of the candidates chosen, at places (batch, m), and of all."""
     found: dict[str, tuple[float, float]] = {}
     for name, of_all in similarities.items():
@@ -101,7 +101,7 @@ def totals(similarities: Similarities, places: Tensor) -> dict[str, tuple[float,
     return found
 
 
-def seen_in(preferences: Tensor, bonus: NDArray[np.float32], spare: Tensor) -> Tensor:
+def add_tree_bonus(preferences: Tensor, bonus: NDArray[np.float32], spare: Tensor) -> Tensor:
     """(p - min) / (max - min + spare) + bonus over each row of preferences (batch, n); NaN stays NaN.
 
     bonus: (batch, n). spare: (batch,).
@@ -117,27 +117,29 @@ def seen_in(preferences: Tensor, bonus: NDArray[np.float32], spare: Tensor) -> T
     return out
 
 
-def best_seen(queries: Tensor, table: Tensor, candidates: Tensor, bonus: NDArray[np.float32], spare: Tensor) -> Tensor:
-    """Where in each row of candidates (batch, n) the best of `seen_in` stands, preferences being scores: (batch,).
+def best_with_bonus(
+    queries: Tensor, table: Tensor, candidates: Tensor, bonus: NDArray[np.float32], spare: Tensor
+) -> Tensor:
+    """Where in each row of candidates (batch, n) the best of `add_tree_bonus` stands, preferences being scores: (batch,).
 
-    As `pick_by_rank` of `seen_in` of `score_all`, on the CPU in one pass. queries (batch, size), table (n_items, size).
+    As `pick_by_rank` of `add_tree_bonus` of `score_all`, on the CPU in one pass. queries (batch, size), table (n_items, size).
     """
     if queries.device.type != "cpu":
-        return pick_by_rank(seen_in(score_all(queries, table, candidates), bonus, spare))
+        return pick_by_rank(add_tree_bonus(score_all(queries, table, candidates), bonus, spare))
     require_known_rows(candidates, table)
     arrays = (tensor.detach().contiguous().numpy() for tensor in (queries, table, candidates))
     places = np.empty(len(queries), np.int64)
-    in_chunks(best_in_view, len(queries), *arrays, bonus, spare.contiguous().numpy(), places)
+    in_chunks(argmax_with_bonus, len(queries), *arrays, bonus, spare.contiguous().numpy(), places)
     return torch.from_numpy(places)
 
 
-def choose(
+def choose_candidates(
     views: TreeViews | None, batch: Batch, preferences: Tensor, candidates: Tensor, ranks: Tensor | None = None
 ) -> Items:
     """Of each pair's candidates (batch, n) the one at its rank, preferences seen in the views where there are any."""
     if views is None:
         return Items(candidates.gather(1, pick_by_rank(preferences, ranks).unsqueeze(1)))
     similarities = views.similarities(batch.positives, candidates)
-    spare = torch.full(preferences.shape[:1], SPARE, device=preferences.device)
-    places = pick_by_rank(seen_in(preferences, views.bonus(similarities), spare), ranks).unsqueeze(1)
-    return Items(candidates.gather(1, places), totals=totals(similarities, places))
+    spare = torch.full(preferences.shape[:1], EPSILON, device=preferences.device)
+    places = pick_by_rank(add_tree_bonus(preferences, views.bonus(similarities), spare), ranks).unsqueeze(1)
+    return Items(candidates.gather(1, places), totals=similarity_totals(similarities, places))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 
 from hardneg import pipeline
 from hardneg.config import Config, later
-from hardneg.judging import JudgeConfig, Recorded, Rule
+from hardneg.judging import JudgeConfig, PrefixRule, RecordedLabels
 from hardneg.judging.suspects import THRESHOLD, Threshold
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining
 from hardneg.studies.auxiliary_runs import RunSpec, train_apart
@@ -46,7 +46,7 @@ class ControlSpec(Config):
 
 
 def _without_further_inputs(judge: JudgeConfig) -> JudgeConfig:
-    if judge.queries_llm or isinstance(judge, Recorded):
+    if judge.queries_llm or isinstance(judge, RecordedLabels):
         raise ValueError(
             f"found judge {judge.kind!r}, expected one without an LLM or a file of labels; make the suspects with `hardneg "
             "mine` and name their folders"
@@ -62,7 +62,7 @@ class JudgedSpec(Config):
     """Ranks the candidates."""
     trees: str | None = None
     """A name under `trees`, for judge rule."""
-    judge: Annotated[JudgeConfig, AfterValidator(_without_further_inputs)] = Rule()
+    judge: Annotated[JudgeConfig, AfterValidator(_without_further_inputs)] = PrefixRule()
     like: str | None = None
     """A name under `suspects`, at whose rate judge random calls candidates liked."""
     like_threshold: Threshold = later(THRESHOLD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeGuard
 
-from hardneg.judging import Random, suspects
+from hardneg.judging import RandomLabels, suspects
 from hardneg.sampling import SamplerConfig
 from hardneg.sampling.tree_similarity import TreeWeights, tree_weights
 from hardneg.studies.auxiliary_runs import RunSpec
@@ -70,7 +70,7 @@ def _of_like(where: str, spec: JudgedSpec, grid: Grid, names: Names) -> list[str
         alone = "like_threshold" in spec.model_fields_set
         return [f"{where}: found like_threshold without like; name suspects with `like: NAME`"] if alone else []
     problems = of_name(where, "suspects", spec.like, names.suspects)
-    if not isinstance(spec.judge, Random):
+    if not isinstance(spec.judge, RandomLabels):
         problems.append(f"{where}: like is of judge 'random' alone, found {spec.judge.kind!r}; leave it out")
     elif "rate" in spec.judge.model_fields_set:
         problems.append(f"{where}: found both a rate and like {spec.like!r}; give one")

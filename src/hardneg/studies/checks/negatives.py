@@ -9,7 +9,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.errors import ConfigError
 from hardneg.sampling import MixGCF, SamplerConfig, SamplerInputs, SemanticMixing
-from hardneg.sampling.sampler_inputs import kind_of
+from hardneg.sampling.sampler_inputs import folder_kind
 from hardneg.sampling.tree_similarity import TreeWeights
 from hardneg.studies.checks.names import Names, has_line, of_folders, of_name, of_run, splits_of
 from hardneg.studies.spec import GivenSpec, Grid, LikeSpec, NegativesSpec, NeighboursSpec, RetrievedSpec, RowSpec
@@ -23,7 +23,7 @@ def of_negatives(grid: Grid, names: Names) -> list[str]:
         if isinstance(spec, LikeSpec):
             problems += [f"negatives.{name}: like {spec.like!r} {text}" for text in _of_like(spec, grid, names)]
         elif isinstance(spec, GivenSpec):
-            problems += of_folders(f"negatives.{name}", spec.folders, grid, names, kind_of)
+            problems += of_folders(f"negatives.{name}", spec.folders, grid, names, folder_kind)
         elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
             problems += [f"negatives.{name}: labels: {text}" for text in _of_labels(spec.labels, grid, names)]
         if isinstance(spec, SynthesisedSpec):

@@ -1,4 +1,4 @@
-"""Raw, grounded and constrained negatives side by side."""
+"""Raw, grounded and constrained negatives in one table."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCHEMA = {
 
 
 def compare_grounding(groundings: Mapping[str, pl.DataFrame], n_pairs: int) -> pl.DataFrame:
-    """One row a way, columns of SCHEMA.
+    """Return one row per grounding table, with the columns of SCHEMA.
 
-    groundings: name -> its grounding table (negatives.written.GROUNDING_SCHEMA). n_pairs: train pairs of the split.
-    texts: written. used: of these, those that serve. in_catalogue, already_chosen, suspect: shares of those that serve:
-    an item is meant, the user has it, it is too near to the positive or the history. coverage: share of train pairs
-    with a text that serves; the others keep their uniform negative.
+    groundings: name -> grounding table (mining.generated.GROUNDING_SCHEMA). n_pairs: training pairs of the split.
+    texts: generated texts. used: texts that become negatives. in_catalogue, already_chosen, suspect: shares of the used
+    texts that match an item, an item of the user, or an item too similar to the positive or the history. coverage:
+    share of training pairs with a used text; the others keep their uniform negative.
     """
     return pl.DataFrame([_row(way, frame, n_pairs) for way, frame in groundings.items()], schema=SCHEMA)
 
