@@ -73,7 +73,7 @@ def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytes
         return drawn
 
     monkeypatch.setattr(splits, "read_split", reading)
-    monkeypatch.setattr(labels, "draw_labels", leaky)
+    monkeypatch.setattr(labels, "draw_label_vectors", leaky)
     checks = {check.question: check for check in audit_split(folders / "split", WordCounts())}
     found = checks["test pairs, drawn anew, change nothing that was made"]
     assert not found.passed
