@@ -93,7 +93,7 @@ def main() -> None:
         workers=arguments.workers,
         finished=lambda done, total, run: progress(run, done, total),
     )
-    frame = tables.comparison(measured, "uniform", METRICS)
+    frame = tables.comparison_table(measured, "uniform", METRICS)
     RESULTS.mkdir(exist_ok=True)
     frame.write_parquet(RESULTS / f"{arguments.name}.parquet")
     headers, cells = tables.as_text(frame, METRICS, "uniform")

@@ -31,7 +31,7 @@ def table(split_folder: Path, folder: Path, truth_folder: Path | None) -> pl.Dat
     found = compare_grounding(groundings, len(split.train))
     if truth_folder is None:
         return found
-    truth = truths.read_truth(truth_folder).numbered_as(split.vocabulary)
+    truth = truths.read_truth(truth_folder).reindex(split.vocabulary)
     liked = false_negatives_by_way(groundings, split, truth)
     items = generator(0, "uniform items beside named ones").integers(split.train.n_items, size=len(split.train))
     fresh = ~split.train.contains(split.train.users, items)

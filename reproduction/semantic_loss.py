@@ -36,7 +36,7 @@ from hardneg.models import Backbone
 from hardneg.pipeline import RunConfig
 from hardneg.pipeline.training import run_inputs
 from hardneg.random import Stream, generator
-from hardneg.report.printers import NONE, markdown
+from hardneg.report.printers import NO_VALUE, markdown
 from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates, sampler_inputs
 from hardneg.sampling.semantic import MEASURED, SemanticSampler
 from hardneg.training import Fitted, fit
@@ -189,7 +189,7 @@ def gradients_table(runs: list[Trained], part: str) -> str:
         for epoch, look in run.looks.items():
             norms = [f"{look.gradients.norms[term][part]:.2e}" for term in (BPR, *TERMS)]
             cosine = look.gradients.cosines[part]
-            lines.append([*run.line(epoch), *norms, NONE if cosine is None else f"{cosine:+.2f}"])
+            lines.append([*run.line(epoch), *norms, NO_VALUE if cosine is None else f"{cosine:+.2f}"])
     return markdown(["negatives", "form", "epoch", BPR, *TERMS, "cosine of e_hard and alignment"], lines)
 
 

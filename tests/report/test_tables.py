@@ -36,7 +36,7 @@ def rows() -> list[MethodScores]:
 
 
 def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[MethodScores]) -> None:
-    frame = tables.comparison(rows, "uniform", ("ndcg@20", "recall@20"))
+    frame = tables.comparison_table(rows, "uniform", ("ndcg@20", "recall@20"))
     assert frame.shape[0] == 3
     uniform, better, same = frame.iter_rows(named=True)
     by_seed = rows[1].values["ndcg@20"].mean(axis=1)
@@ -53,7 +53,7 @@ def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[Metho
 def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_item_stands_apart(
     rows: list[MethodScores],
 ) -> None:
-    uniform, better, same = tables.comparison(rows, "uniform", ("ndcg@20",)).iter_rows(named=True)
+    uniform, better, same = tables.comparison_table(rows, "uniform", ("ndcg@20",)).iter_rows(named=True)
     assert (uniform["false_negatives"], uniform["nearest"]) == (0.02, None)
     assert (better["false_negatives"], better["nearest"]) == (pytest.approx(0.2), 0.5)
     assert (same["false_negatives"], same["nearest"]) == (None, None)
@@ -61,11 +61,11 @@ def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_ite
 
 def test_a_missing_baseline_is_named(rows: list[MethodScores]) -> None:
     with pytest.raises(ConfigError, match="found rows uniform, better, same, expected 'random'"):
-        tables.comparison(rows, "random", ("ndcg@20",))
+        tables.comparison_table(rows, "random", ("ndcg@20",))
 
 
 def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
-    frame = tables.comparison(rows, "uniform", ("ndcg@20",))
+    frame = tables.comparison_table(rows, "uniform", ("ndcg@20",))
     headers, cells = tables.as_text(frame, ("ndcg@20",), "uniform")
     lines = tables.markdown(headers, cells).splitlines()
     assert len(lines) == 5
@@ -76,7 +76,7 @@ def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
 
 def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[MethodScores]) -> None:
     unknown = [replace(row, false_negatives={}) for row in rows]
-    headers, cells = tables.as_text(tables.comparison(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform")
+    headers, cells = tables.as_text(tables.comparison_table(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform")
     assert headers == [
         "sampler",
         "nDCG@20",
@@ -89,7 +89,7 @@ def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list
 
 
 def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[MethodScores]) -> None:
-    frame = tables.comparison(rows, "uniform", METRICS)
+    frame = tables.comparison_table(rows, "uniform", METRICS)
     for metric in METRICS:
         base = rows[0].values[metric].mean()
         for row, line in zip(rows, frame.iter_rows(named=True), strict=True):
@@ -107,19 +107,19 @@ def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[MethodScores
 
 
 def test_every_metric_is_a_family_of_its_own(rows: list[MethodScores]) -> None:
-    frame = tables.comparison(rows, "uniform", METRICS)
+    frame = tables.comparison_table(rows, "uniform", METRICS)
     for metric in METRICS:
         p, adjusted = (frame[tables.column(name, metric, METRICS)].to_list() for name in ("p", "p_holm"))
         assert p[0] is None
         assert adjusted[1:] == pytest.approx(multipletests(p[1:], method="holm")[1])
-    swapped = tables.comparison(rows, "uniform", METRICS[::-1])
+    swapped = tables.comparison_table(rows, "uniform", METRICS[::-1])
     assert swapped["difference"].equals(frame["recall@20 difference"])
     assert swapped["ndcg@20 p_holm"].equals(frame["p_holm"])
 
 
 def test_a_verdict_is_given_below_five_percent_after_holm(rows: list[MethodScores]) -> None:
     worse = replace(rows[1], name="worse", values={m: 2 * rows[0].values[m] - v for m, v in rows[1].values.items()})
-    frame = tables.comparison([*rows, worse], "uniform", METRICS)
+    frame = tables.comparison_table([*rows, worse], "uniform", METRICS)
     for name in ("verdict", "recall@20 verdict"):
         assert frame[name].to_list() == [None, "better", "not distinguishable", "worse"]
 
@@ -131,7 +131,7 @@ def test_wins_ties_and_losses_count_users_by_their_mean_over_seeds() -> None:
         MethodScores(name, {"ndcg@20": values}, np.ones(len(values)), {})
         for name, values in (("b", base), ("o", other))
     ]
-    line = tables.comparison(rows, "b", ("ndcg@20",)).row(1, named=True)
+    line = tables.comparison_table(rows, "b", ("ndcg@20",)).row(1, named=True)
     assert (line["wins"], line["ties"], line["losses"]) == (2, 2, 1)
 
 
@@ -142,7 +142,7 @@ def test_wins_ties_and_losses_agree_with_a_loop_over_users(seed: int, n_a: int, 
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 3, size=(n_a, 12)), rng.integers(0, 3, size=(n_b, 12))
     rows = [MethodScores(name, {"ndcg@20": x / 10}, np.ones(len(x)), {}) for name, x in (("a", a), ("b", b))]
-    line = tables.comparison(rows, "b", ("ndcg@20",)).row(0, named=True)
+    line = tables.comparison_table(rows, "b", ("ndcg@20",)).row(0, named=True)
     signs = [
         (Fraction(int(x), n_a) > Fraction(int(y), n_b)) - (Fraction(int(x), n_a) < Fraction(int(y), n_b))
         for x, y in zip(a.sum(axis=0), b.sum(axis=0), strict=True)
@@ -151,13 +151,16 @@ def test_wins_ties_and_losses_agree_with_a_loop_over_users(seed: int, n_a: int, 
 
 
 def test_a_table_of_the_baseline_alone_keeps_its_columns(rows: list[MethodScores]) -> None:
-    alone, all_rows = tables.comparison(rows[:1], "uniform", METRICS), tables.comparison(rows, "uniform", METRICS)
+    alone, all_rows = (
+        tables.comparison_table(rows[:1], "uniform", METRICS),
+        tables.comparison_table(rows, "uniform", METRICS),
+    )
     assert alone.schema == all_rows.schema
 
 
 def test_rows_of_one_name_are_refused(rows: list[MethodScores]) -> None:
     with pytest.raises(ConfigError, match=r"named alike \(same\)"):
-        tables.comparison([*rows, rows[2]], "uniform", METRICS)
+        tables.comparison_table([*rows, rows[2]], "uniform", METRICS)
 
 
 def group(name: str, **lines: tuple[str | None, float | None]) -> pl.DataFrame:
@@ -168,29 +171,29 @@ def group(name: str, **lines: tuple[str | None, float | None]) -> pl.DataFrame:
 def test_the_summary_counts_groups_and_averages_relative_differences() -> None:
     one = group("uniform", dns=("better", 0.2), text=("not distinguishable", -0.1))
     two = group("uniform", dns=("worse", -0.1), text=("not distinguishable", 0.0), late=("better", 0.3))
-    found = tables.summary({"sports x mf": one, "sports x lightgcn": two})
+    found = tables.summary_table({"sports x mf": one, "sports x lightgcn": two})
     assert found.columns == ["row", "groups", "better", "not_distinguishable", "worse", "relative"]
     assert found.drop("relative").rows() == [("dns", 2, 1, 0, 1), ("text", 2, 0, 2, 0), ("late", 1, 1, 0, 0)]
     assert found["relative"].to_list() == pytest.approx([0.05, -0.05, 0.3])
 
 
 def test_the_summary_of_real_tables_takes_the_metric_that_is_asked_for(rows: list[MethodScores]) -> None:
-    frame = tables.comparison(rows, "uniform", METRICS)
+    frame = tables.comparison_table(rows, "uniform", METRICS)
     for metric in (None, "recall@20"):
-        found = tables.summary({"one": frame, "two": frame}, metric)
+        found = tables.summary_table({"one": frame, "two": frame}, metric)
         assert found["better"].to_list() == [2, 0]
         assert found["not_distinguishable"].to_list() == [0, 2]
         assert (found.select("better", "not_distinguishable", "worse").sum_horizontal() == found["groups"]).all()
     with pytest.raises(DataError, match="found no column 'hit_rate@5 verdict'"):
-        tables.summary({"one": frame}, "hit_rate@5")
+        tables.summary_table({"one": frame}, "hit_rate@5")
 
 
 def test_groups_with_other_baselines_are_refused() -> None:
     groups = {"one": group("uniform", dns=("better", 0.2)), "two": group("popularity", dns=("better", 0.2))}
     with pytest.raises(DataError, match="found baselines uniform, popularity, expected the same one"):
-        tables.summary(groups)
+        tables.summary_table(groups)
     with pytest.raises(DataError, match="found no group"):
-        tables.summary({})
+        tables.summary_table({})
 
 
 def page(liked: dict[str, float]) -> Page:
@@ -231,8 +234,8 @@ def test_texts_from_data_cannot_write_into_the_page() -> None:
 
 def test_plots_draw_on_the_axes_given_and_state_units() -> None:
     figure, (left, right) = plots.new_figure(2)
-    assert plots.learning_curves(page({}).curves, "ndcg@20", ax=left) is left
-    plots.false_negatives_by_epoch(page({}).served, ax=right)
+    assert plots.plot_learning_curves(page({}).curves, "ndcg@20", ax=left) is left
+    plots.plot_false_negatives(page({}).served, ax=right)
     assert left.get_xlabel() == right.get_xlabel() == "epoch"
     assert left.get_ylabel() == "validation nDCG@20"
     assert list(left.lines[0].get_ydata()) == [0.1, 0.2]
@@ -241,14 +244,14 @@ def test_plots_draw_on_the_axes_given_and_state_units() -> None:
 
 def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[MethodScores]) -> None:
     last = rows[-1].name
-    frame = tables.comparison(rows, "uniform", METRICS, apart=[last])
-    whole = tables.comparison(rows, "uniform", METRICS)
+    frame = tables.comparison_table(rows, "uniform", METRICS, apart=[last])
+    whole = tables.comparison_table(rows, "uniform", METRICS)
     control = frame.row(by_predicate=pl.col("row") == last, named=True)
     assert (control["p_holm"], control["verdict"]) == (None, "control")
     assert frame["p"].equals(whole["p"])
     kept = frame.filter(pl.col("p_holm").is_not_null())
     assert kept["p_holm"].to_list() == pytest.approx(holm(kept["p"].to_list()))
-    assert last not in tables.summary({"one": frame})["row"].to_list()
+    assert last not in tables.summary_table({"one": frame})["row"].to_list()
     assert tables.as_text(frame, METRICS, "uniform")[1][-1][len(METRICS) + 2] == "–"
     assert "Holm over the rows of this table but controls" in tables.latex(frame, METRICS, "uniform")
 
@@ -256,7 +259,7 @@ def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[Method
 def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[MethodScores]) -> None:
     base, one, *_ = rows
     pairs = [(one, base), (base, one)]
-    frame = tables.paired(pairs, METRICS)
+    frame = tables.pairwise_table(pairs, METRICS)
     for metric in METRICS:
         found = [compare_methods(a.values[metric], b.values[metric]) for a, b in pairs]
         column = {name: tables.column(name, metric, METRICS) for name in ("difference", "low", "p", "p_holm", "wins")}

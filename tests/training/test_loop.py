@@ -14,7 +14,7 @@ from torch import nn
 from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Interactions
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import Examples, SampledFalseNegatives
+from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
 from hardneg.errors import ConfigError, DataError
 from hardneg.mining.neighbours import draw_at_random
 from hardneg.models import Anchor, LightGCNModel, MFModel
@@ -129,7 +129,7 @@ def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> 
     truth = Truth(rng.normal(size=(6, 3)), rng.normal(size=(12, 3)), np.zeros(12), np.zeros(6))
 
     def observers() -> list[Observer]:
-        return [SampledFalseNegatives(truth, seen), Examples(np.array([0, 2]))]
+        return [SampledFalseNegatives(truth, seen), ExampleRecorder(np.array([0, 2]))]
 
     whole, resumed = observers(), observers()
     train(seen, observers=whole)
@@ -150,7 +150,7 @@ def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> 
 
 def test_observers_change_nothing(seen: Interactions) -> None:
     truth = Truth(np.zeros((6, 1)), np.zeros((12, 1)), np.zeros(12), np.zeros(6))
-    assert same(train(seen), train(seen, observers=[SampledFalseNegatives(truth, seen), Examples(np.arange(3))]))
+    assert same(train(seen), train(seen, observers=[SampledFalseNegatives(truth, seen), ExampleRecorder(np.arange(3))]))
 
 
 def test_a_checkpoint_of_other_settings_is_refused(seen: Interactions, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_candidates_do_not_depend_on_the_batch_size(seen: Interactions) -> None:
     """A pair's numbers are its own: other batches, the same candidates."""
     served: list[dict[int, int]] = []
 
-    class Recorder(Examples):
+    class Recorder(ExampleRecorder):
         def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:
             served[-1] |= dict(zip(batch.rows.tolist(), negatives.items[:, 0].tolist(), strict=True))
 

@@ -36,11 +36,11 @@ def simulate(
     """
     from hardneg import pipeline
     from hardneg.data import simulate as simulation
-    from hardneg.data.describe import REAL_SETS
+    from hardneg.data.describe import REFERENCE_DATASETS
 
     settings = simulation.PRESETS[text].model_copy(update={"seed": seed})
     pipeline.simulate(out, settings)
-    _show([_describe(out), *REAL_SETS], as_json=as_json)
+    _show([_describe(out), *REFERENCE_DATASETS], as_json=as_json)
 
 
 @app.command("describe")
@@ -164,7 +164,7 @@ def _show(rows: list[Description], *, as_json: bool) -> None:
             *(f"{count:,}" for count in (row.users, row.items, row.pairs)),
             f"{row.density:.3%}",
             f"{row.gini:.3f}",
-            "–" if row.text_taste is None else f"{row.text_taste:.3f}",
+            "–" if row.text_correlation is None else f"{row.text_correlation:.3f}",
         ]
         for row in rows
     ]

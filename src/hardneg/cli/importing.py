@@ -164,10 +164,10 @@ def _import(
         "items with a text table row": notes["items"],
     }
     row_report = tuple(RowIssue(**entry) for entry in notes["rows left out"])
-    beside = {} if preset is None else {"paper": vars(preset.paper), "notes": preset.notes}
-    emit_counts(counts, row_report, out, more=beside, as_json=as_json)
+    compare = {} if preset is None else {"paper": vars(preset.paper), "notes": preset.notes}
+    emit_counts(counts, row_report, out, more=compare, as_json=as_json)
     if preset is not None and not as_json:
-        console().print(table(["", "found", "paper"], [list(row) for row in preset.beside(found)]))
+        console().print(table(["", "found", "paper"], [list(row) for row in preset.compare(found)]))
         for note in preset.notes:
             console().print(note, markup=False)
 

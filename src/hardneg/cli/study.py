@@ -116,7 +116,7 @@ def _show(made: Table) -> None:
 
 
 def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
-    from hardneg.evaluation.significance import FEWEST_SEEDS
+    from hardneg.evaluation.significance import MIN_SEEDS
     from hardneg.studies.estimate import Wanted, estimates, wanted_apart
 
     runs = read.runs()
@@ -143,7 +143,7 @@ def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
         found = estimates(wanted, device=read.device, told=bar)
     stand = sum(run.stands for run in runs)
     head = f"{len(runs)} runs, of which {stand} stand and {len(runs) - stand} are to be made"
-    few = dict.fromkeys(cell.row for cell in read.cells if len(read.seeds(cell)) < FEWEST_SEEDS)
+    few = dict.fromkeys(cell.row for cell in read.cells if len(read.seeds(cell)) < MIN_SEEDS)
     if few:
-        head += f"; with fewer than {FEWEST_SEEDS} seeds, and so in no comparison: {', '.join(map(repr, few))}"
+        head += f"; with fewer than {MIN_SEEDS} seeds, and so in no comparison: {', '.join(map(repr, few))}"
     emit_estimate(head, found, workers, {"runs": len(runs), "stand": stand}, as_json=as_json)

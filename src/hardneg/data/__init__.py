@@ -1,4 +1,4 @@
-"""Interactions, item texts, filters, splits, and a simulated store whose tastes are known."""
+"""Interactions, item texts, filters, splits and simulated data with a known ground truth."""
 
 from hardneg.data.dataset import Dataset
 from hardneg.data.filters import FilterConfig

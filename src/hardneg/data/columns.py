@@ -1,4 +1,4 @@
-"""Every table column of the on-disk formats, named once."""
+"""Column names of the tables on disk."""
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"

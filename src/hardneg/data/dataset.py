@@ -1,4 +1,4 @@
-"""A dataset: what users chose and what the items say, under the ids of the source."""
+"""Datasets: interactions and item texts under the ids of their source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hardneg.errors import DataError
 
 KIND = "dataset"
 ROW = "_row"
-"""Number of a row in its file, from 1 and without the header; carried while a table is read."""
+"""Temporary column with the number of a row in its file, counted from 1 without the header."""
 INTERACTION_TYPES = {
     c.USER_ID: pl.String,
     c.ITEM_ID: pl.String,
@@ -28,9 +28,10 @@ INTERACTION_TYPES = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """Interactions (user_id, item_id; where known rating, timestamp, review, split) and item texts by item_id.
+    """Interactions and item texts.
 
-    ledger: what reading them cost.
+    interactions: user_id, item_id and, if known, rating, timestamp, review and split. items: item_id and text columns.
+    row_report: the rows that reading left out or changed.
     """
 
     interactions: pl.DataFrame
@@ -38,27 +39,27 @@ class Dataset:
     row_report: RowReport = ()
 
 
-def no_items() -> pl.DataFrame:
-    """The item table of a source that has no texts."""
+def empty_items() -> pl.DataFrame:
+    """Return the item table of a source without texts."""
     return pl.DataFrame(schema={c.ITEM_ID: pl.String})
 
 
 def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, RowReport]:
-    """Keep the first row of every item; the others are counted and the first of them is named."""
+    """Keep the first row of every item and report the others. where: name of the file or table."""
     numbered = items if ROW in items.columns else items.with_row_index(ROW, offset=1)
     repeated = numbered.filter(~pl.col(c.ITEM_ID).is_first_distinct())
     items = items.drop(ROW, strict=False)
     if repeated.is_empty():
         return items, ()
     row, item = repeated.select(ROW, c.ITEM_ID).row(0)
-    entry = RowIssue(
+    issue = RowIssue(
         where, "repeating an item", len(repeated), f"row {row}, item {item!r}", "the first row of an item is kept"
     )
-    return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (entry,)
+    return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (issue,)
 
 
 def write_dataset(folder: Path, dataset: Dataset, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
-    """Write a dataset folder: interactions.parquet, items.parquet and the manifest with the ledger."""
+    """Write a dataset folder: interactions.parquet, items.parquet and the manifest with the row report."""
     notes = {
         "rows left out": report_notes(dataset.row_report),
         "rows": len(dataset.interactions),
@@ -70,7 +71,7 @@ def write_dataset(folder: Path, dataset: Dataset, *, config: dict[str, Any], inp
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a dataset folder that `write_dataset` made."""
+    """Read a dataset folder."""
     artifacts.read_manifest(folder, KIND)
     interactions = read_parquet(folder / "interactions.parquet")
     items = read_parquet(folder / "items.parquet")
@@ -78,10 +79,10 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """Read a Parquet file; a missing or broken one is a DataError with its path."""
+    """Read a Parquet file. Raises DataError with the path if it is missing or broken."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
     try:
         return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]})") from None

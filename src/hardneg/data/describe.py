@@ -1,4 +1,4 @@
-"""What a dataset is like: sizes, density, popularity, and how far its texts tell of taste."""
+"""Summary statistics of a dataset: size, density, concentration, and how well texts predict preferences."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hardneg.types import Indices
 
 @dataclass(frozen=True)
 class Description:
-    """One row of the table that `hardneg data describe` prints.
+    """One row of the table of `hardneg data describe`.
 
-    density: pairs / (users x items). gini: of the item counts, 0 where all are equal, near 1 where few items have all.
-    text_taste: the correlation that `text/taste.py` defines; None without texts.
+    density: pairs / (users x items). gini: Gini coefficient of the item counts, 0 if equal, near 1 if few items have
+    nearly all pairs. text_correlation: see `hardneg.text.text_preference_correlation`; None without texts.
     """
 
     name: str
@@ -24,18 +24,18 @@ class Description:
     pairs: int
     density: float
     gini: float
-    text_taste: float | None
+    text_correlation: float | None
 
 
-REAL_SETS = (
+REFERENCE_DATASETS = (
     Description("Amazon Scientific (5-core)", 8317, 4344, 58492, 0.001619, 0.430, 0.362),
     Description("Yelp 2019 (5-core)", 30431, 20033, 304524, 0.000500, 0.461, 0.204),
 )
-"""Two real sets, as `hardneg data describe` reports them, to hold a simulated store against."""
+"""Two real datasets, as described by `hardneg data describe`, for comparison with simulated data."""
 
 
-def describe_pairs(name: str, pairs: Interactions, text_taste: float | None) -> Description:
-    """Count and summarise; the text-taste correlation is handed in, since it needs texts."""
+def describe_pairs(name: str, pairs: Interactions, text_correlation: float | None) -> Description:
+    """Describe a dataset by its pairs and a given text correlation."""
     return Description(
         name,
         pairs.n_users,
@@ -43,12 +43,12 @@ def describe_pairs(name: str, pairs: Interactions, text_taste: float | None) -> 
         len(pairs),
         len(pairs) / (pairs.n_users * pairs.n_items),
         gini(pairs.item_counts),
-        text_taste,
+        text_correlation,
     )
 
 
 def gini(counts: Indices) -> float:
-    """Gini coefficient of non-negative counts, in [0, 1): mean absolute difference over twice the mean."""
+    """Return the Gini coefficient of non-negative counts in [0, 1): mean absolute difference over twice the mean."""
     ordered = np.sort(counts).astype(float)
     n, total = len(ordered), ordered.sum()
     if total == 0:

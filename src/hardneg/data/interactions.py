@@ -1,4 +1,4 @@
-"""Observed user-item pairs as arrays, with a fast membership test."""
+"""User-item pairs as sorted arrays with a fast membership test."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hardneg.types import Flags, Indices
 
 @dataclass(frozen=True)
 class Interactions:
-    """Distinct pairs sorted by user, then item; a pair's position is its *pair row*.
+    """Distinct pairs sorted by user, then item; a pair's position is its *pair index*.
 
-    users, items: (pairs,) dense indices. n_users, n_items: size of the vocabulary, also of what has no pair.
+    users, items: (pairs,) dense indices. n_users, n_items: size of the vocabulary, users and items without pairs
+    included.
     """
 
     users: Indices
@@ -36,10 +37,12 @@ class Interactions:
 
     @classmethod
     def of(cls, users: Indices, items: Indices, *, n_users: int, n_items: int) -> Interactions:
-        """Build from pairs in any order, repeats included."""
+        """Build from pairs in any order, possibly repeated."""
         users, items = np.asarray(users, np.int64), np.asarray(items, np.int64)
         if len(items) and (items.min() < 0 or items.max() >= n_items):
-            raise DataError(f"found an item outside 0..{n_items - 1}; make the split again")  # else another pair's key
+            raise DataError(
+                f"found an item outside 0..{n_items - 1}; make the split again"
+            )  # its key would be another pair's
         keys = np.unique(users * n_items + items)
         return cls(keys // max(n_items, 1), keys % max(n_items, 1), n_users, n_items)
 
@@ -48,43 +51,43 @@ class Interactions:
 
     @cached_property
     def keys(self) -> Indices:
-        """(pairs,) one ascending number a pair."""
+        """One number per pair, ascending: (pairs,)."""
         return np.asarray(self.users * self.n_items + self.items)
 
     @cached_property
     def starts(self) -> Indices:
-        """(n_users + 1,): rows starts[u]:starts[u + 1] belong to user u."""
+        """Offsets (n_users + 1,): pairs starts[u]:starts[u + 1] belong to user u."""
         return np.searchsorted(self.users, np.arange(self.n_users + 1))
 
     @property
     def counts(self) -> Indices:
-        """(n_users,) pairs per user."""
+        """Number of pairs per user: (n_users,)."""
         return np.diff(self.starts)
 
     @property
     def item_counts(self) -> Indices:
-        """(n_items,) pairs per item."""
+        """Number of pairs per item: (n_items,)."""
         return np.bincount(self.items, minlength=self.n_items)
 
     def contains(self, users: Indices, items: Indices) -> Flags:
-        """True where the pair was observed; users and items broadcast against each other."""
+        """Return flags of the pairs that are in this set; users and items are broadcast."""
         if len(self) == 0:
             return np.zeros(np.broadcast(users, items).shape, bool)
-        wanted = np.asarray(users) * self.n_items + items
-        found = np.minimum(np.searchsorted(self.keys, wanted), len(self) - 1)
-        return np.asarray(self.keys[found] == wanted)
+        keys = np.asarray(users) * self.n_items + items
+        positions = np.minimum(np.searchsorted(self.keys, keys), len(self) - 1)
+        return np.asarray(self.keys[positions] == keys)
 
     def items_of(self, user: int) -> Indices:
-        """The items of one user, ascending."""
+        """Return the items of one user, ascending."""
         return self.items[self.starts[user] : self.starts[user + 1]]
 
     def matrix(self) -> csr_array:
-        """Users x items, 1.0 where observed."""
+        """Return a sparse users x items matrix with 1.0 for every pair."""
         ones = np.ones(len(self), np.float32)
         return csr_array((ones, self.items, self.starts), shape=(self.n_users, self.n_items))
 
 
 def union(one: Interactions, other: Interactions) -> Interactions:
-    """Pairs of either; the vocabulary is that of the first."""
+    """Return the pairs in either set, over the vocabulary of the first."""
     users, items = np.concatenate([one.users, other.users]), np.concatenate([one.items, other.items])
     return Interactions.of(users, items, n_users=one.n_users, n_items=one.n_items)

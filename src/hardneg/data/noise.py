@@ -1,6 +1,6 @@
-"""Noise put into train on purpose: false positives added, true positives hidden, and a record of both.
+"""Label noise added to train on purpose: false positives added, true positives hidden, and a record of both.
 
-The record says what nobody may learn; only diagnostics read it (import-linter checks it).
+Only diagnostics may read the record (import-linter checks it).
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from hardneg.errors import DataError
 from hardneg.random import generator
 from hardneg.types import Flags, Floats, Indices
 
-NAME = "noise.parquet"
-KIND_OF_NOISE = "noise"
+NOISE_FILE = "noise.parquet"
+NOISE_COLUMN = "noise"
 ADDED, HIDDEN = "added", "hidden"
-ROUNDS = 100
-"""Draws after which a false positive is given up, as where a user has nearly every item."""
+MAX_ROUNDS = 100
+"""Maximum number of draws per false positive; a user with nearly every item may need more."""
 
 
 class NoiseConfig(Config):
-    """How much noise, and of which kind."""
+    """Amount and kind of noise."""
 
     false_positives: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Pairs added to train, as a share of its pairs."""
     hidden: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of train pairs that is taken out."""
+    """Share of train pairs that is removed."""
     by: Literal["uniform", "popularity"] = "uniform"
-    """How items of false positives are drawn: all alike, or in proportion to their train pairs."""
+    """Distribution of the items of false positives: uniform, or proportional to their train pairs."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class NoiseRecord:
-    """added: false positives, none of them a pair of any part before. hidden: true positives that train lacks now."""
+    """added: false positives, in no part of the original split. hidden: true positives removed from train."""
 
     added: Interactions
     hidden: Interactions
 
     def table(self) -> pl.DataFrame:
-        """user, item, noise ("added" or "hidden")."""
+        """Return columns user, item and noise ("added" or "hidden")."""
         frames = [
-            pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).with_columns(pl.lit(name).alias(KIND_OF_NOISE))
+            pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).with_columns(pl.lit(name).alias(NOISE_COLUMN))
             for name, pairs in ((ADDED, self.added), (HIDDEN, self.hidden))
         ]
         return pl.concat(frames)
@@ -63,105 +63,101 @@ class NoiseRecord:
 
 @dataclass(frozen=True)
 class NoisySplit:
-    """A split whose train pairs are disturbed, and by what."""
+    """A split with noisy train pairs, and the record of the noise."""
 
     split: Split
     noise: NoiseRecord
 
 
 def add_noise(split: Split, config: NoiseConfig) -> NoisySplit:
-    """Hide train pairs and add false ones; validation and test pairs, vocabulary and texts stay as they are.
+    """Hide train pairs and add false ones; held-out pairs, vocabulary and texts stay the same.
 
-    Hidden pairs are drawn evenly from train, but no user loses the last one; their reviews go, too. Each false positive
-    belongs to the user of a train pair drawn at random, so that every user gets the same share, and is a pair of no
-    part: neither train as it was, nor valid, nor test. Parts stay disjoint that way, at a price: a false positive is never
-    held out, which train tells a little of. The draws that were made again for it are counted, as is what could not be
-    done.
+    Hidden pairs are drawn uniformly from train, except that every user keeps one pair; their reviews are removed too.
+    The user of each false positive is that of a random train pair, so all users get the same share. False positives
+    are in none of the original parts, which keeps the parts disjoint. The row report counts the draws rejected for
+    being held out, since train reveals a little about held-out pairs through them, and the changes that failed.
     """
     train = split.train
-    hide, kept_back = _hidden(train, round(config.hidden * len(train)), generator(config.seed, "hidden positives"))
-    hidden = _some(train, hide)
-    wanted = round(config.false_positives * len(train))
-    added, in_vain, held_out = _added(split, wanted, config, generator(config.seed, "false positives"))
-    row_report = split.row_report + _ledger(split, train.users[kept_back], in_vain, held_out)
-    disturbed = union(_some(train, ~hide), added)
+    hide, retained = _draw_hidden(train, round(config.hidden * len(train)), generator(config.seed, "hidden positives"))
+    hidden = _select(train, hide)
+    n_added = round(config.false_positives * len(train))
+    added, failed, held_out = _draw_added(split, n_added, config, generator(config.seed, "false positives"))
+    row_report = split.row_report + _report(split, train.users[retained], failed, held_out)
     users, items = (split.reviews[name].to_numpy() for name in (c.USER, c.ITEM))
     reviews = split.reviews.filter(pl.Series(~hidden.contains(users, items), dtype=pl.Boolean))
-    return NoisySplit(
-        replace(split, train=disturbed, reviews=reviews, row_report=row_report), NoiseRecord(added, hidden)
-    )
+    noisy = replace(split, train=union(_select(train, ~hide), added), reviews=reviews, row_report=row_report)
+    return NoisySplit(noisy, NoiseRecord(added, hidden))
 
 
 def read_noise(split_folder: Path) -> NoiseRecord:
-    """The noise of a split folder. Raises DataError where there is none."""
+    """Read the noise record of a split folder. Raises DataError if there is none."""
     artifacts.read_manifest(split_folder, splits.KIND)
-    if not (split_folder / NAME).is_file():
-        raise DataError(f"{split_folder} holds no {NAME}, expected a split made by `hardneg data noise`")
+    if not (split_folder / NOISE_FILE).is_file():
+        raise DataError(f"{split_folder} holds no {NOISE_FILE}, expected a split made by `hardneg data add-noise`")
     n_users, n_items = (len(read_parquet(split_folder / f"{name}.parquet")) for name in ("users", "items"))
-    frame = read_parquet(split_folder / NAME)
+    frame = read_parquet(split_folder / NOISE_FILE)
 
     def pairs(name: str) -> Interactions:
-        users, items = (frame.filter(pl.col(KIND_OF_NOISE) == name)[column].to_numpy() for column in (c.USER, c.ITEM))
+        users, items = (frame.filter(pl.col(NOISE_COLUMN) == name)[column].to_numpy() for column in (c.USER, c.ITEM))
         return Interactions.of(users, items, n_users=n_users, n_items=n_items)
 
     return NoiseRecord(pairs(ADDED), pairs(HIDDEN))
 
 
-def _hidden(train: Interactions, n: int, rng: Generator) -> tuple[Flags, Indices]:
-    """(pairs,) True for what is hidden, and the pair rows that stay because their user would have none left."""
+def _draw_hidden(train: Interactions, n: int, rng: Generator) -> tuple[Flags, Indices]:
+    """Return flags (pairs,) of the hidden pairs, and the drawn pairs retained as the only one of their user."""
     order = rng.permutation(len(train))
     hide = np.zeros(len(train), bool)
     hide[order[:n]] = True
-    left = np.bincount(train.users[~hide], minlength=train.n_users)
-    bare = (left == 0) & (train.counts > 0)
-    mine = order[bare[train.users[order]]]
-    _, firsts = np.unique(train.users[mine], return_index=True)
-    hide[mine[firsts]] = False
-    return hide, mine[firsts]
+    remaining = np.bincount(train.users[~hide], minlength=train.n_users)
+    without_pairs = (remaining == 0) & (train.counts > 0)
+    theirs = order[without_pairs[train.users[order]]]
+    _, firsts = np.unique(train.users[theirs], return_index=True)
+    hide[theirs[firsts]] = False
+    return hide, theirs[firsts]
 
 
-def _added(split: Split, n: int, config: NoiseConfig, rng: Generator) -> tuple[Interactions, Indices, Indices]:
-    """Fresh pairs, the users of those for whom none was found, and of draws that met a held-out pair."""
+def _draw_added(split: Split, n: int, config: NoiseConfig, rng: Generator) -> tuple[Interactions, Indices, Indices]:
+    """Return the added pairs, the users of failed draws, and the users of draws rejected as held out."""
     train = split.train
     users = train.users[rng.integers(len(train), size=n)] if n else np.empty(0, np.int64)
     weights = train.item_counts if config.by == "popularity" else np.ones(train.n_items)
     held_out = union(split.valid, split.test)
-    return _fresh(union(train, held_out), held_out, users, weights / max(weights.sum(), 1), rng)
+    return _draw_new_pairs(union(train, held_out), held_out, users, weights / max(weights.sum(), 1), rng)
 
 
-def _fresh(
+def _draw_new_pairs(
     known: Interactions, held_out: Interactions, users: Indices, weights: Floats, rng: Generator
 ) -> tuple[Interactions, Indices, Indices]:
-    taken, avoided = known, [np.empty(0, np.int64)]
-    for _ in range(ROUNDS):
+    taken, rejected = known, [np.empty(0, np.int64)]
+    for _ in range(MAX_ROUNDS):
         if not len(users):
             break
         items = rng.choice(known.n_items, size=len(users), p=weights)
-        new = ~taken.contains(users, items)
-        avoided.append(users[held_out.contains(users, items)])
+        is_new = ~taken.contains(users, items)
+        rejected.append(users[held_out.contains(users, items)])
         _, firsts = np.unique(users * known.n_items + items, return_index=True)
         accepted = np.zeros(len(users), bool)
-        accepted[firsts] = new[firsts]
-        of = {"n_users": known.n_users, "n_items": known.n_items}
-        taken = union(taken, Interactions.of(users[accepted], items[accepted], **of))
-        users = users[~accepted]
-    return _some(taken, ~known.contains(taken.users, taken.items)), users, np.concatenate(avoided)
+        accepted[firsts] = is_new[firsts]
+        drawn = Interactions.of(users[accepted], items[accepted], n_users=known.n_users, n_items=known.n_items)
+        taken, users = union(taken, drawn), users[~accepted]
+    return _select(taken, ~known.contains(taken.users, taken.items)), users, np.concatenate(rejected)
 
 
-def _some(pairs: Interactions, which: Flags) -> Interactions:
-    return Interactions(pairs.users[which], pairs.items[which], pairs.n_users, pairs.n_items)
+def _select(pairs: Interactions, flags: Flags) -> Interactions:
+    return Interactions(pairs.users[flags], pairs.items[flags], pairs.n_users, pairs.n_items)
 
 
-def _ledger(split: Split, kept_back: Indices, in_vain: Indices, held_out: Indices) -> RowReport:
-    """kept_back, in_vain, held_out: users, one a pair that was not hidden, or not added, or drawn in vain."""
-    found = (
-        (kept_back, "that would have left their user none in train", "they were not hidden"),
-        (in_vain, "for which no fresh item was found", "they were not added"),
-        (held_out, "drawn as false positives, which are held out", "others were drawn in their place"),
+def _report(split: Split, retained: Indices, failed: Indices, held_out: Indices) -> RowReport:
+    """Report changes that were not made. Each argument has one user per pair."""
+    causes = (
+        (retained, "that are the only train pair of their user", "they were not hidden"),
+        (failed, "for which no new item was found", "they were not added"),
+        (held_out, "drawn as false positives although held out", "others were drawn in their place"),
     )
     ids = split.vocabulary.user_ids
     return tuple(
         RowIssue("noise", reason, len(users), f"user {ids[users[0]]}", remedy)
-        for users, reason, remedy in found
+        for users, reason, remedy in causes
         if len(users)
     )

@@ -1,7 +1,7 @@
-"""The filters of HNLMRec's datasets, and the counts that its release gives for them.
+"""Filters of HNLMRec's datasets, with the counts published for them.
 
-Source: github.com/user683/HNLMRec, README. Its data are not released, and its counts do not all fit its filters; what
-does not fit is said beside the counts that were found.
+Source: github.com/user683/HNLMRec, README. The data are not released, and some counts contradict the filters; `notes`
+names the contradictions.
 """
 
 from __future__ import annotations
@@ -25,23 +25,27 @@ class DatasetCounts:
 
     @property
     def per_user(self) -> float:
-        """Mean pairs of a user."""
+        """Mean number of pairs per user."""
         return self.pairs / self.users
 
     @property
     def per_item(self) -> float:
-        """Mean pairs of an item."""
+        """Mean number of pairs per item."""
         return self.pairs / self.items
 
     @property
     def density(self) -> float:
-        """Pairs over all that there could be."""
+        """Pairs / (users x items)."""
         return self.pairs / (self.users * self.items)
 
 
 @dataclass(frozen=True)
 class DatasetPreset:
-    """Filters, the counts that the paper gives after them, and the kind of source that they are meant for."""
+    """Filters of a published dataset.
+
+    sources: reader that the filters are meant for. paper: published counts after the filters. remark: error in the
+    publication.
+    """
 
     sources: str
     filters: FilterConfig
@@ -50,32 +54,33 @@ class DatasetPreset:
 
     @property
     def notes(self) -> list[str]:
-        """What to know before found and published counts are compared."""
+        """Notes on how the counts compare with the published ones."""
         kcore, mean = self.filters.kcore, min(self.paper.per_user, self.paper.per_item)
         impossible = (
-            f"The paper states a {kcore}-core, which its counts rule out: their mean is {mean:.2f} pairs, below {kcore}"
+            f"The paper states a {kcore}-core, which its counts exclude: their mean is {mean:.2f} pairs, below {kcore}"
             + (" (possible only if they are counts of train pairs)." if mean >= TRAIN_SHARE * kcore else ".")
         )
         return [
             f"Kept: rating {self.filters.min_rating:g} or more, from {self.filters.since} to before {self.filters.until} "
-            f"(the paper gives months; its last is read as not included), then {kcore}-core.",
+            f"(the paper gives months; its last month is excluded), then {kcore}-core.",
             *([impossible] if mean < kcore else []),
             *([self.remark] if self.remark else []),
-            "The paper's data and splits are not released; take its counts as a hint, not as a target.",
+            "The paper's data and splits are not released; its counts are a rough guide.",
         ]
 
-    def beside(self, found: DatasetCounts) -> list[tuple[str, str, str]]:
-        """Rows of (what, found, paper)."""
-        rows = [(name, f"{getattr(found, name):,}", f"{getattr(self.paper, name):,}") for name in vars(found)]
-        rows += [
-            (name, f"{getattr(found, field):.2f}", f"{getattr(self.paper, field):.2f}")
-            for name, field in (("pairs a user", "per_user"), ("pairs an item", "per_item"))
+    def compare(self, counts: DatasetCounts) -> list[tuple[str, str, str]]:
+        """Return rows of (quantity, value, published value)."""
+        quantities = [(name, name, ",") for name in vars(counts)]
+        quantities += [("pairs per user", "per_user", ".2f"), ("pairs per item", "per_item", ".2f")]
+        quantities += [("density", "density", ".2e")]
+        return [
+            (label, format(getattr(counts, name), spec), format(getattr(self.paper, name), spec))
+            for label, name, spec in quantities
         ]
-        return [*rows, ("density", f"{found.density:.2e}", f"{self.paper.density:.2e}")]
 
 
 TRAIN_SHARE = 0.8
-"""Of the pairs, in the paper's splits."""
+"""Share of train pairs in the paper's splits."""
 
 
 def _filters(since: int, until: int, min_rating: float = 4) -> FilterConfig:
@@ -90,7 +95,7 @@ PRESETS: dict[DatasetPresetName, DatasetPreset] = {
         "amazon",
         _filters(2010, 2018, min_rating=3),
         DatasetCounts(97_570, 44_669, 178_259),
-        "The paper prints a density of 4.1e-7, which its counts make 4.1e-5, and calls the set Electronics-2023 in one "
-        "place, Amazon Fashion in another.",
+        "The paper prints a density of 4.1e-7, but its counts give 4.1e-5. It names the dataset Electronics-2023 in one "
+        "place and Amazon Fashion in another.",
     ),
 }

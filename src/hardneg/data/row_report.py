@@ -1,4 +1,4 @@
-"""What bad input cost: which rows, how many, the first of them, and what to do."""
+"""Reports of input rows that were left out or changed: the reason, the count, the first row, the remedy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 
 @dataclass(frozen=True)
 class RowIssue:
-    """One reason for which rows were dropped or changed.
+    """One reason for which rows were left out or changed.
 
-    where: the file or step. reason: what was found. count: rows concerned. first: the first of them, by row number
-    and content. remedy: what the reader can do.
+    where: the file or step. reason: what the rows have in common. count: number of rows. first: number and content of
+    the first of them. remedy: what was done with them, or what the user can do.
     """
 
     where: str
@@ -28,24 +28,24 @@ RowReport = tuple[RowIssue, ...]
 
 
 class RowCounter:
-    """A ledger that grows block by block: the same reason in the same file is one entry, and its first row stays first."""
+    """Collects row issues block by block; issues of one file with one reason are merged and keep their first row."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str, str, str], RowIssue] = {}
+        self._issues: dict[tuple[str, str, str], RowIssue] = {}
 
-    def add(self, *entries: RowIssue) -> None:
-        """Count these too."""
-        for entry in entries:
-            key = (entry.where, entry.reason, entry.remedy)
-            known = self._entries.get(key)
-            self._entries[key] = replace(known, count=known.count + entry.count) if known else entry
+    def add(self, *issues: RowIssue) -> None:
+        """Count further rows."""
+        for issue in issues:
+            key = (issue.where, issue.reason, issue.remedy)
+            previous = self._issues.get(key)
+            self._issues[key] = replace(previous, count=previous.count + issue.count) if previous else issue
 
     @property
     def row_report(self) -> RowReport:
-        """What was counted so far, in the order in which the reasons came up."""
-        return tuple(self._entries.values())
+        """The issues so far, in order of first occurrence."""
+        return tuple(self._issues.values())
 
 
 def report_notes(row_report: RowReport) -> list[dict[str, object]]:
-    """The ledger as plain data, for a manifest."""
-    return [asdict(entry) for entry in row_report]
+    """Return the report as plain data for a manifest."""
+    return [asdict(issue) for issue in row_report]

@@ -1,6 +1,6 @@
-"""A split: what may be learnt from, what is held out, and the ids behind the numbers.
+"""Splits: training data, held-out pairs, and the ids of dense indices.
 
-Everything above the data room reads a split, never a dataset's interactions: held-out reviews reach nobody.
+All packages above `data` read a split, never a dataset's interactions, so held-out reviews cannot leak.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hardneg.types import Indices
 
 KIND = "split"
 TRAINING_DATA = ("train.parquet", "train_reviews.parquet", "users.parquet", "items.parquet")
-"""The files that text, negatives and training may read."""
+"""Files that text, negatives and training may read."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the dense numbers stand for: user_ids[user], item_ids[item]."""
+    """The ids of dense indices: user_ids[user], item_ids[item]."""
 
     user_ids: list[str]
     item_ids: list[str]
@@ -48,8 +48,8 @@ class Vocabulary:
 class Split:
     """Train, valid and test pairs over one vocabulary, item texts, and the reviews of train pairs.
 
-    texts: one row an item, in the order of the item numbers; columns as in the item table, all text.
-    reviews: user, item, review of train pairs.
+    texts: one row per item, in order of item index, with the string columns of the item table.
+    reviews: user, item and review of train pairs.
     """
 
     train: Interactions
@@ -64,7 +64,7 @@ class Split:
     def of(
         cls, frame: pl.DataFrame, vocabulary: Vocabulary, items: pl.DataFrame, *, row_report: RowReport = ()
     ) -> Split:
-        """Build from a frame of user_id, item_id, split (and review where known) and an item table."""
+        """Build from a frame of user_id, item_id, split (and review if known) and an item table."""
         numbered = frame.with_columns(
             pl.col(c.USER_ID).replace_strict(vocabulary.users, return_dtype=pl.Int64).alias(c.USER),
             pl.col(c.ITEM_ID).replace_strict(vocabulary.items, return_dtype=pl.Int64).alias(c.ITEM),
@@ -81,28 +81,28 @@ class Split:
             pairs("valid"),
             pairs("test"),
             vocabulary,
-            _texts_in_order(items, vocabulary),
-            _train_reviews(numbered),
+            _order_texts(items, vocabulary),
+            _select_train_reviews(numbered),
             row_report + repeated,
         )
 
     def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
-        """The same split with other held-out pairs in one part."""
+        """Return the split with other held-out pairs in one part."""
         pairs = Interactions.of(users, items, n_users=self.train.n_users, n_items=self.train.n_items)
         return replace(self, valid=pairs) if part == "valid" else replace(self, test=pairs)
 
 
-def _texts_in_order(items: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
+def _order_texts(items: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
     order = pl.DataFrame({c.ITEM_ID: vocabulary.item_ids}, schema={c.ITEM_ID: pl.String})
     joined = order.join(items, on=c.ITEM_ID, how="left", maintain_order="left")
     return joined.with_columns(pl.selectors.string().fill_null(""))
 
 
-def _train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
+def _select_train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
     if c.REVIEW not in frame.columns:
         return pl.DataFrame(schema={c.USER: pl.Int64, c.ITEM: pl.Int64, c.REVIEW: pl.String})
-    said = (pl.col(c.SPLIT) == "train") & (pl.col(c.REVIEW).fill_null("").str.strip_chars() != "")
-    return frame.filter(said).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
+    has_review = pl.col(c.REVIEW).fill_null("").str.strip_chars() != ""
+    return frame.filter((pl.col(c.SPLIT) == "train") & has_review).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
 
 
 def write_split(
@@ -115,7 +115,7 @@ def write_split(
 ) -> None:
     """Write a split folder: three Parquet files of pairs, the vocabulary, the texts and the train reviews.
 
-    more: file name -> a table that `read_split` does not read and that nothing is learnt from.
+    more: file name -> a further table, which is no training data and which `read_split` ignores.
     """
     notes = {
         "rows left out": report_notes(split.row_report),
@@ -136,21 +136,21 @@ def write_split(
 
 
 def read_split(folder: Path) -> Split:
-    """Read a split folder that `write_split` made."""
+    """Read a split folder."""
     artifacts.read_manifest(folder, KIND)
     users, texts = read_parquet(folder / "users.parquet"), read_parquet(folder / "items.parquet")
     vocabulary = Vocabulary(users[c.USER_ID].to_list(), texts[c.ITEM_ID].to_list())
 
     def pairs(name: str) -> Interactions:
         frame = read_parquet(folder / f"{name}.parquet")
-        given_users, given_items = (frame[column].to_numpy().astype(np.int64) for column in (c.USER, c.ITEM))
-        return Interactions(given_users, given_items, n_users=len(users), n_items=len(texts))
+        users_of_pairs, items_of_pairs = (frame[column].to_numpy().astype(np.int64) for column in (c.USER, c.ITEM))
+        return Interactions(users_of_pairs, items_of_pairs, n_users=len(users), n_items=len(texts))
 
     train, valid, test = (pairs(name) for name in c.PARTS)
     return Split(train, valid, test, vocabulary, texts, read_parquet(folder / "train_reviews.parquet"))
 
 
 def training_data_hash(folder: Path) -> str:
-    """One hash over the files that may be learnt from; held-out pairs are no part of it."""
+    """Return the hash of the files in TRAINING_DATA; it does not depend on held-out pairs."""
     artifacts.read_manifest(folder, KIND)
     return artifacts.folder_hash(folder, TRAINING_DATA)

@@ -1,4 +1,4 @@
-"""The words of the simulated store."""
+"""Words of the simulated item texts and reviews."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Department:
-    """A department: its name, what its items are for, kinds of item, features that tastes depend on."""
+    """A department of the simulated catalogue; users have preferences over its eight features."""
 
     name: str
     purpose: str
@@ -81,7 +81,6 @@ DEPARTMENTS = (
         "illustrated, award-winning, humorous, Nordic, philosophical, suspenseful, romantic, scientific",
     ),
 )
-"""Every department has eight features."""
 
 MAKERS = ("Alder", "Brightwell", "Corvane", "Dunmore", "Eastfold", "Farrow", "Greyling", "Hollin", "Ivara", "Juniper")
 OPENERS = (

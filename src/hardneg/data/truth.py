@@ -1,6 +1,6 @@
-"""The generating factors of a simulated store: what each user would like, seen or not.
+"""Ground truth of simulated data: the factors that generate the like-probability of every pair.
 
-Only diagnostics may read them (import-linter checks it); a split folder does not hold them.
+Only diagnostics may read them (import-linter checks it); a split folder does not contain them.
 """
 
 from __future__ import annotations
@@ -18,70 +18,71 @@ from hardneg.types import Floats, Indices
 
 FOLDER = "truth"
 ARRAYS = ("user_tastes", "item_traits", "item_quality", "user_offsets")
+"""Names of the arrays on disk, in the order of the fields of `Truth`."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Like-probability of any pair: sigmoid(user_tastes[u] . item_traits[i] + item_quality[i] - user_offsets[u]).
+    """Factors of the like-probability sigmoid(preferences[u] . traits[i] + quality[i] - offsets[u]).
 
-    user_tastes: (users, traits). item_traits: (items, traits). item_quality: (items,). user_offsets: (users,).
+    user_preferences: (users, traits). item_traits: (items, traits). item_quality: (items,). user_offsets: (users,).
     """
 
-    user_tastes: Floats
+    user_preferences: Floats
     item_traits: Floats
     item_quality: Floats
     user_offsets: Floats
 
     def like_probability(self, users: Indices, items: Indices) -> Floats:
-        """Probability in [0, 1] (as far as float32 tells) that the user likes the item; users and items broadcast against each other."""
-        affinity = np.einsum("...t,...t->...", self.user_tastes[users], self.item_traits[items])
+        """Return the probability in [0, 1], in float32, that a user likes an item; users and items are broadcast."""
+        affinity = np.einsum("...t,...t->...", self.user_preferences[users], self.item_traits[items])
         return sigmoid(affinity + self.item_quality[items] - self.user_offsets[users])
 
     def like_probabilities(self, users: Indices) -> Floats:
-        """(len(users), items): like-probabilities of every item."""
-        affinity = self.user_tastes[users] @ self.item_traits.T
+        """Return the like-probabilities of all items: (len(users), items)."""
+        affinity = self.user_preferences[users] @ self.item_traits.T
         return sigmoid(affinity + self.item_quality - self.user_offsets[users][:, None])
 
-    def numbered_as(self, vocabulary: Vocabulary) -> Truth:
-        """The same factors in the order of a split's users and items (simulated ids are `u12`, `i34`)."""
-        users = _numbers(vocabulary.user_ids, "u", len(self.user_tastes))
-        items = _numbers(vocabulary.item_ids, "i", len(self.item_traits))
+    def reindex(self, vocabulary: Vocabulary) -> Truth:
+        """Return the factors in the order of a split's users and items; simulated ids are like `u12` and `i34`."""
+        users = _parse_ids(vocabulary.user_ids, "u", len(self.user_preferences))
+        items = _parse_ids(vocabulary.item_ids, "i", len(self.item_traits))
         return Truth(
-            self.user_tastes[users], self.item_traits[items], self.item_quality[items], self.user_offsets[users]
+            self.user_preferences[users], self.item_traits[items], self.item_quality[items], self.user_offsets[users]
         )
 
 
-def _numbers(ids: list[str], letter: str, n: int) -> Indices:
-    """What follows the letter in simulated ids."""
+def _parse_ids(ids: list[str], letter: str, n: int) -> Indices:
+    """Return the numbers in simulated ids."""
     known = {f"{letter}{number}": number for number in range(n)}
-    strange = [name for name in ids if name not in known]
-    if strange:
+    unknown = [name for name in ids if name not in known]
+    if unknown:
         raise DataError(
-            f"the split has {len(strange):,} ids that the simulated store lacks (first: {strange[0]!r}), expected "
+            f"found {len(unknown):,} ids in the split that the simulated dataset lacks (first: {unknown[0]!r}), expected "
             f"{letter}0 to {letter}{n - 1}; give the dataset that the split was made from"
         )
     return np.array([known[name] for name in ids], np.int64)
 
 
 def sigmoid(x: Floats) -> Floats:
-    """1 / (1 + exp(-x)) without overflow."""
+    """Return 1 / (1 + exp(-x)) without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
 def write_truth(dataset: Path, truth: Truth) -> None:
-    """Write the factors into a dataset folder that is being made."""
-    (dataset / FOLDER).mkdir(exist_ok=True)  # an interrupted attempt may have made it
-    save_file(
-        {name: np.ascontiguousarray(getattr(truth, name)) for name in ARRAYS}, dataset / FOLDER / "factors.safetensors"
-    )
+    """Write the factors into the draft of a dataset folder."""
+    (dataset / FOLDER).mkdir(exist_ok=True)  # left by an interrupted attempt
+    arrays = zip(ARRAYS, vars(truth).values(), strict=True)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays}, dataset / FOLDER / "factors.safetensors")
 
 
 def read_truth(dataset: Path) -> Truth:
     """Read the factors of a simulated dataset folder."""
     path = dataset / FOLDER / "factors.safetensors"
     if not path.is_file():
-        raise DataError(f"{dataset} holds no {FOLDER}/, expected a dataset made by `hardneg data simulate`")
+        raise DataError(f"{dataset} holds no {FOLDER}/, expected a dataset of `hardneg data simulate`")
     try:
-        return Truth(**load_file(path))
-    except (SafetensorError, TypeError):
+        arrays = load_file(path)
+        return Truth(*(arrays[name] for name in ARRAYS))
+    except (SafetensorError, KeyError):
         raise DataError(f"{path} does not hold {', '.join(ARRAYS)}; simulate the dataset again") from None

@@ -2,12 +2,12 @@
 
 from hardneg.diagnostics.candidate_leaks import check_candidate_users, check_candidates, check_held_out_suspects
 from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
-from hardneg.diagnostics.sampled_negatives import Examples, SampledFalseNegatives, uniform_false_negative_rate
+from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
 from hardneg.diagnostics.similarity import mean_cosine
 
 __all__ = [
     "Check",
-    "Examples",
+    "ExampleRecorder",
     "SampledFalseNegatives",
     "check_candidate_users",
     "check_candidates",

@@ -14,7 +14,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.truth import Truth
 from hardneg.types import Batch, Embeddings, Floats, Indices, Items, Negatives, Vectors
 
-NEAREST = "nearest item"
+NEAREST_ITEM = "nearest item"
 ITEM = "item"
 SAMPLE = 1024
 """Rows of an epoch's first batch for which the nearest catalogue item is looked up."""
@@ -47,7 +47,7 @@ class SampledFalseNegatives:
             self._add(batch.epoch, part, users, sources[:, :, number])
         if embeddings is not None:
             rows = slice(0, SAMPLE)
-            self._add(batch.epoch, NEAREST, users[rows], self._nearest(users[rows], negatives, embeddings))
+            self._add(batch.epoch, NEAREST_ITEM, users[rows], self._nearest(users[rows], negatives, embeddings))
 
     def table(self) -> pl.DataFrame:
         """epoch, part, like_probability (mean), count."""
@@ -97,7 +97,7 @@ def uniform_false_negative_rate(truth: Truth, train: Interactions) -> float:
     return float(rates[train.users].mean())
 
 
-class Examples:
+class ExampleRecorder:
     """Keeps what the last epoch served to a few users, for people to look at (a training observer)."""
 
     def __init__(self, users: Indices) -> None:

@@ -16,7 +16,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation.ranking import evaluate_scores, inner_product
 from hardneg.types import Embeddings, Floats
 
-WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+FUSION_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """The grid that g is chosen from."""
 
 
@@ -73,7 +73,7 @@ def validation_values(
     seen: Interactions,
     *,
     metric: str = "recall@20",
-    weights: Iterable[float] = WEIGHTS,
+    weights: Iterable[float] = FUSION_WEIGHTS,
 ) -> dict[float, float]:
     """The metric on held-out pairs (validation, never test) under each weight."""
     return {

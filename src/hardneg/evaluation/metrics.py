@@ -47,7 +47,7 @@ def ndcg(hits: Flags, n_relevant: Indices, *, k: int) -> Floats:
 METRICS = {"recall": recall, "ndcg": ndcg, "precision": precision, "hit_rate": hit_rate}
 
 
-def split_name(metric: str) -> tuple[str, int]:
+def parse_metric(metric: str) -> tuple[str, int]:
     """`"recall@20"` -> `("recall", 20)`."""
     match = re.fullmatch(r"(\w+)@([1-9]\d*)", metric)
     if match is None or match[1] not in METRICS:

@@ -13,7 +13,7 @@ from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.evaluation.kernels import top_k
-from hardneg.evaluation.metrics import METRICS, split_name
+from hardneg.evaluation.metrics import METRICS, parse_metric
 from hardneg.evaluation.shortlist import Shortlist
 from hardneg.types import Embeddings, Flags, Floats, Indices
 
@@ -81,7 +81,7 @@ def evaluate_scores(
     users = np.flatnonzero(held_out.counts)
     if not len(users):
         raise DataError("no user has held-out pairs, so there is nothing to measure; check the split")
-    wanted = {name: split_name(name) for name in metrics}
+    wanted = {name: parse_metric(name) for name in metrics}
     depth = max(k for _, k in wanted.values())
     hits = np.concatenate(
         [_hits(score, users[i : i + block], held_out, seen, depth) for i in range(0, len(users), block)]

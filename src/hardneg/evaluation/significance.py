@@ -12,7 +12,7 @@ from hardneg.random import generator
 from hardneg.types import Floats
 
 RESAMPLES = 2000
-FEWEST_SEEDS = 3
+MIN_SEEDS = 3
 """With two seeds a variance has one degree of freedom, and the approximations below no longer hold."""
 ROUNDING = 1e-12
 """Share of the largest value below which a difference or a spread is rounding: a hundred sums of floats, and more."""
@@ -149,7 +149,7 @@ def _freedom(users: Floats, seeds_a: Floats, seeds_b: Floats) -> float:
 def _check(a: Floats, b: Floats) -> None:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise DataError(f"found values of shapes {a.shape} and {b.shape}, expected (seeds, users) over the same users")
-    if min(len(a), len(b)) < FEWEST_SEEDS:
+    if min(len(a), len(b)) < MIN_SEEDS:
         raise DataError(
-            f"found {len(a)} and {len(b)} seeds, expected {FEWEST_SEEDS} at least: fewer runs tell too little of chance"
+            f"found {len(a)} and {len(b)} seeds, expected {MIN_SEEDS} at least: fewer runs tell too little of chance"
         )

@@ -40,18 +40,20 @@ def add_noise(split_folder: Path, out: Path, config: NoiseConfig) -> NoisySplit:
     Raises ConfigError where the split has noise already, of which the record would be lost, or does not say which
     dataset it divides (`dataset_of`).
     """
-    if (split_folder / noises.NAME).is_file():
+    if (split_folder / noises.NOISE_FILE).is_file():
         raise ConfigError(
-            f"{split_folder} has noise already ({noises.NAME}), expected a split without; disturb the one it was made from"
+            f"{split_folder} has noise already ({noises.NOISE_FILE}), expected a split without; disturb the one it was made from"
         )
     inputs = {"split": artifacts.folder_hash(split_folder), "dataset": dataset_of(split_folder)}
     settings = {"noise": config.model_dump(mode="json")}
     if not artifacts.is_finished(out, artifacts.artifact_key(splits.KIND, settings, inputs)):
         made = noises.add_noise(splits.read_split(split_folder), config)
-        splits.write_split(out, made.split, config=settings, inputs=inputs, more={noises.NAME: made.noise.table()})
+        splits.write_split(
+            out, made.split, config=settings, inputs=inputs, more={noises.NOISE_FILE: made.noise.table()}
+        )
     return NoisySplit(splits.read_split(out), noises.read_noise(out))
 
 
 def truth_of(dataset: Path, split_folder: Path) -> Truth:
     """The truth of a simulated dataset, in the numbering of its split."""
-    return truths.read_truth(dataset).numbered_as(splits.read_split(split_folder).vocabulary)
+    return truths.read_truth(dataset).reindex(splits.read_split(split_folder).vocabulary)

@@ -33,7 +33,7 @@ NO_EPOCHS = {"best epoch": 0, "epochs": 0}
 class FusionConfig(Config):
     """How far text is trusted: score = u.v + g cos(profile, text)."""
 
-    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.WEIGHTS
+    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.FUSION_WEIGHTS
     """What g is chosen from, on validation pairs."""
     select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
     """The validation metric that chooses."""

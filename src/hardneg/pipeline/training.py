@@ -23,7 +23,7 @@ from hardneg.data import truth as truths
 from hardneg.data.interactions import Interactions
 from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
-from hardneg.diagnostics import Examples, SampledFalseNegatives
+from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
 from hardneg.errors import ConfigError
 from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNModel, ModelConfig, anchor_at, start_at
 from hardneg.pipeline.costs import Needed, needed_by
@@ -87,11 +87,9 @@ def train(
     needed = None if negatives is None else sampler_inputs.read_sampler_input(negatives, data)
     grown = None if trees is None else trees_folder.read_trees(trees, data.train.n_items)
     served = (
-        None
-        if truth is None
-        else SampledFalseNegatives(truths.read_truth(truth).numbered_as(data.vocabulary), data.train)
+        None if truth is None else SampledFalseNegatives(truths.read_truth(truth).reindex(data.vocabulary), data.train)
     )
-    examples = Examples(shown_users(data.train))
+    examples = ExampleRecorder(shown_users(data.train))
     observers: list[Observer] = [examples] if served is None else [examples, served]
     used = use(data, config.suspects, suspects)
     notes = _notes(needed, grown, device) | used.notes

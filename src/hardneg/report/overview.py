@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from hardneg.report.printers import NONE
+from hardneg.report.printers import NO_VALUE
 from hardneg.report.tables import BETTER, WORSE, verdict_counts
 
 SIGNS = {BETTER: " ▲", WORSE: " ▼"}
@@ -24,7 +24,7 @@ def side_by_side(groups: Mapping[str, pl.DataFrame], metric: str) -> tuple[list[
         for name, frame in groups.items()
     }
     names = dict.fromkeys(name for cells in found.values() for name in cells)
-    return ["sampler", *groups], [[name, *(cells.get(name, NONE) for cells in found.values())] for name in names]
+    return ["sampler", *groups], [[name, *(cells.get(name, NO_VALUE) for cells in found.values())] for name in names]
 
 
 def pairs_summary(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -62,9 +62,9 @@ def render(page: Page) -> str:
 def _figure(page: Page) -> str:
     with_truth = not page.served.is_empty()
     figure, axes = plots.new_figure(2 if with_truth else 1)
-    plots.learning_curves(page.curves, page.metric, ax=axes[0])
+    plots.plot_learning_curves(page.curves, page.metric, ax=axes[0])
     if with_truth:
-        plots.false_negatives_by_epoch(page.served, ax=axes[1])
+        plots.plot_false_negatives(page.served, ax=axes[1])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return plots.as_svg(figure)

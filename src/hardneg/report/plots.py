@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COLOURS = ("#5b6770", "#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#9b9a97", "#6940a5")
 
 
-def learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
+def plot_learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     """Validation metric by epoch, mean over seeds.
 
     curves: row, seed, epoch, split, metric, value.
@@ -31,7 +31,7 @@ def learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     return ax
 
 
-def false_negatives_by_epoch(served: pl.DataFrame, *, ax: Axes) -> Axes:
+def plot_false_negatives(served: pl.DataFrame, *, ax: Axes) -> Axes:
     """Share of served negatives that the user would like, by epoch.
 
     served: row, seed, epoch, like_probability (mean over parts).
@@ -42,7 +42,7 @@ def false_negatives_by_epoch(served: pl.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
-def under_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
+def plot_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     """Every row's value under the honest and under the released mask, joined by a line; the best honest row on top.
 
     released: row, metric, honest, released_mask.

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-LIKED = {"false_negatives": "truly liked", "nearest": "nearest liked"}
+FALSE_NEGATIVE_HEADERS = {"false_negatives": "truly liked", "nearest": "nearest liked"}
 """Columns that need the truth: name in the frame -> header."""
-NONE = "–"
+NO_VALUE = "–"
 """Printed where there is no value."""
 CONTROL = "control"
 """The verdict of a row that another test is for."""
@@ -49,9 +49,9 @@ def p_text(p: float) -> str:
 def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tuple[list[str], list[list[str]]]:
     """Headers and cells of a `tables.comparison` for people; a dash where there is no value."""
     names = [metric_label(metric) for metric in metrics]
-    known = [name for name in LIKED if frame[name].is_not_null().any()]  # on a simulated store alone
+    known = [name for name in FALSE_NEGATIVE_HEADERS if frame[name].is_not_null().any()]  # on a simulated store alone
     headers = ["sampler", *names, f"{names[0]} vs {baseline} [95 %]", "p (Holm)", WIN_TIE_LOSS, "s / run"]
-    headers += [LIKED[name] for name in known]
+    headers += [FALSE_NEGATIVE_HEADERS[name] for name in known]
     cells = []
     for row in frame.iter_rows(named=True):
         means = [f"{row[m]:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
@@ -61,10 +61,10 @@ def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tup
 
 def _against(row: dict[str, Any]) -> list[str]:
     if row["relative"] is None:
-        return [NONE, NONE, NONE]
+        return [NO_VALUE, NO_VALUE, NO_VALUE]
     middle, low, high = (_percent(row[name]) for name in ("relative", "relative_low", "relative_high"))
     users = f"{row['wins']:,} / {row['ties']:,} / {row['losses']:,}"
-    return [f"{middle} [{low}, {high}]", NONE if row["p_holm"] is None else p_text(row["p_holm"]), users]
+    return [f"{middle} [{low}, {high}]", NO_VALUE if row["p_holm"] is None else p_text(row["p_holm"]), users]
 
 
 def paired_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
@@ -81,11 +81,11 @@ def paired_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str
 
 
 def _percent(share: float) -> str:
-    return NONE if math.isnan(share) else f"{share:+.1%}"
+    return NO_VALUE if math.isnan(share) else f"{share:+.1%}"
 
 
 def _liked(row: dict[str, Any], names: list[str]) -> list[str]:
-    return [NONE if row[name] is None else f"{row[name]:.1%}" for name in names]
+    return [NO_VALUE if row[name] is None else f"{row[name]:.1%}" for name in names]
 
 
 def summary_text(frame: pl.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from hardneg.diagnostics.sampled_negatives import NEAREST
+from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Difference, compare_methods, holm
 from hardneg.report.printers import (
@@ -28,16 +28,16 @@ __all__ = [
     "SIGNIFICANT",
     "MethodScores",
     "as_text",
-    "comparison",
+    "comparison_table",
+    "find_row",
     "latex",
     "markdown",
     "metric_label",
     "p_text",
-    "paired",
     "paired_text",
+    "pairwise_table",
     "plain_latex",
-    "row_named",
-    "summary",
+    "summary_table",
     "summary_text",
 ]
 
@@ -67,7 +67,7 @@ class MethodScores:
     without_vector: float | None = None
 
 
-def comparison(
+def comparison_table(
     rows: list[MethodScores], baseline: str, metrics: tuple[str, ...], *, apart: Collection[str] = ()
 ) -> pl.DataFrame:
     """Every row against the baseline row: one line a row, in the order given.
@@ -86,13 +86,13 @@ def comparison(
 
     The family that Holm protects is one metric of one table: the rows of one dataset and backbone against their
     baseline. Neither several metrics nor several tables are adjusted for; name the metric that decides beforehand and
-    put it first, and read `summary` as a count.
+    put it first, and read `summary_table` as a count.
 
-    apart: rows outside that family, such as controls, whose test is another (`paired`); their p_holm is null and their
+    apart: rows outside that family, such as controls, whose test is another (`pairwise_table`); their p_holm is null and their
     verdict "control".
     """
     _require_distinct([row.name for row in rows])
-    base = row_named(rows, baseline)
+    base = find_row(rows, baseline)
     against = {metric: _against(rows, base, metric, apart) for metric in metrics}
     lines = []
     for row in rows:
@@ -106,11 +106,11 @@ def comparison(
 
 
 def column(name: str, metric: str, metrics: tuple[str, ...]) -> str:
-    """Where `comparison` keeps "difference", "p_holm" ... of a metric: plain for the first, else after its name."""
+    """Where `comparison_table` keeps "difference", "p_holm" ... of a metric: plain for the first, else after its name."""
     return name if metric == metrics[0] else f"{metric} {name}"
 
 
-def row_named(rows: list[MethodScores], name: str) -> MethodScores:
+def find_row(rows: list[MethodScores], name: str) -> MethodScores:
     """The row of that name."""
     found = next((row for row in rows if row.name == name), None)
     if found is None:
@@ -142,7 +142,7 @@ def _spread(row: MethodScores, metrics: tuple[str, ...]) -> dict[str, float]:
 def _against(
     rows: list[MethodScores], base: MethodScores, metric: str, apart: Collection[str]
 ) -> dict[str, dict[str, object]]:
-    """Row name -> what `comparison` says of it against the baseline on one metric."""
+    """Row name -> what `comparison_table` says of it against the baseline on one metric."""
     others = [row for row in rows if row is not base]
     differences = {row.name: compare_methods(row.values[metric], base.values[metric]) for row in others}
     family = [name for name in differences if name not in apart]
@@ -156,10 +156,10 @@ def _against(
     }
 
 
-def paired(pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: tuple[str, ...]) -> pl.DataFrame:
+def pairwise_table(pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: tuple[str, ...]) -> pl.DataFrame:
     """Rows against rows of their own: one line a pair, in the order given; the pairs are Holm's family.
 
-    Columns "row" and "against", for every metric M the means "M" and "M against", and the columns that `comparison`
+    Columns "row" and "against", for every metric M the means "M" and "M against", and the columns that `comparison_table`
     has for a row and its baseline: the row minus what it is held against.
     """
     lines: list[dict[str, object]] = [{"row": one.name, "against": other.name} for one, other in pairs]
@@ -194,15 +194,15 @@ def _users(values: Floats, base: Floats) -> dict[str, object]:
 
 def _false_negatives(row: MethodScores) -> dict[str, float | None]:
     """Of items: theirs. Of vectors: the mean over the source items' parts, and that of the nearest catalogue item."""
-    nearest = row.false_negatives.get(NEAREST)
-    sources = [rate for part, rate in row.false_negatives.items() if part != NEAREST]
+    nearest = row.false_negatives.get(NEAREST_ITEM)
+    sources = [rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]
     return {"false_negatives": float(np.mean(sources)) if sources else None, "nearest": nearest}
 
 
-def summary(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl.DataFrame:
+def summary_table(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl.DataFrame:
     """A study in one frame: in how many groups is each row better or worse than the baseline?
 
-    groups: name of a dataset and backbone -> its `comparison`, all with one baseline. metric: None for the one that
+    groups: name of a dataset and backbone -> its `comparison_table`, all with one baseline. metric: None for the one that
     each frame puts first, else another one of them all. One line a row, in order of first appearance, without the
     baseline and without controls: groups (in which it stands), better, not_distinguishable, worse (in how many of them; verdicts at 5 %
     after Holm within the group), relative (mean over groups of the relative difference, each group weighted alike;

@@ -45,7 +45,7 @@ def beside(
     for title, file, pairs in groups:
         known = [(measured[one], measured[other]) for one, other in pairs if one in measured and other in measured]
         if known:
-            frame = tables.paired(known, spec.metrics)
+            frame = tables.pairwise_table(known, spec.metrics)
             made.append(Against(title, file, frame, *tables.paired_text(frame, spec.metrics)))
     return made
 

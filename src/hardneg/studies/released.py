@@ -58,7 +58,7 @@ class Released:
     def svg(self) -> str:
         """Both masks as a picture, by the first metric."""
         figure, ax = plots.tall_figure(self.frame["row"].n_unique())
-        plots.under_two_masks(self.frame, self.frame["metric"][0], ax=ax)
+        plots.plot_two_masks(self.frame, self.frame["metric"][0], ax=ax)
         return plots.as_svg(figure)
 
 

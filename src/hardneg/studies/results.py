@@ -13,7 +13,7 @@ import polars as pl
 
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
-from hardneg.evaluation.significance import FEWEST_SEEDS
+from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.pipeline import EVALUATION, RUN
 from hardneg.report import overview, tables
 from hardneg.studies.control_comparisons import Against, beside, controls, line_of
@@ -204,14 +204,14 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
     stands = {cell.line: [run for run in runs if run.cell is cell and run.stands] for cell in cells}
     released = _released(study, stands)
     remarks = on_table(study, split, cells, {line: len(done) for line, done in stands.items()})
-    enough = [cell for cell in cells if len(stands[cell.line]) >= FEWEST_SEEDS]
+    enough = [cell for cell in cells if len(stands[cell.line]) >= MIN_SEEDS]
     base = baseline_line(study.spec.baseline, cells)
     if base not in (cell.line for cell in enough):
-        why = f"No comparison: {base!r} has {len(stands[base])} finished seeds, expected {FEWEST_SEEDS} at least."
+        why = f"No comparison: {base!r} has {len(stands[base])} finished seeds, expected {MIN_SEEDS} at least."
         return Table(split, model, None, [], [], [why, *remarks], released=released)
     measured = [_measured(stands[cell.line]) for cell in enough]
     apart = [line for line in controls(cells, base) if line in (cell.line for cell in enough)]
-    frame = tables.comparison(measured, base, study.spec.metrics, apart=apart)
+    frame = tables.comparison_table(measured, base, study.spec.metrics, apart=apart)
     headers, text = tables.as_text(frame, study.spec.metrics, base)
     latex = tables.latex(frame, study.spec.metrics, base)
     others = beside(study.spec, cells, {row.name: row for row in measured}, base)
@@ -276,7 +276,7 @@ def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]
         "tables are no test: tables may share data, and one in twenty would differ by chance.\n"
     )
     if not study.spec.options:  # with options, tables may have baselines of different names
-        parts.append(tables.markdown(*tables.summary_text(tables.summary(groups))))
+        parts.append(tables.markdown(*tables.summary_text(tables.summary_table(groups))))
     each = [[made.frame for made in table.against] for table in results.tables if table.against]
     if each:
         pairs = overview.pairs_summary([pl.concat(frames) for frames in each])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from hardneg import artifacts
-from hardneg.evaluation.significance import FEWEST_SEEDS
+from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.pipeline.suspect_use import nothing_in
 from hardneg.studies.auxiliary_runs import RunSpec
 from hardneg.studies.experiment_cells import Cell
@@ -22,8 +22,8 @@ def on_table(study: Study, split: str, cells: Sequence[Cell], done: Mapping[str,
 
 
 def _of_seeds(cell: Cell, done: int, seeds: int) -> str:
-    if done < FEWEST_SEEDS:
-        few = "" if seeds >= FEWEST_SEEDS else f", expected {FEWEST_SEEDS} at least"
+    if done < MIN_SEEDS:
+        few = "" if seeds >= MIN_SEEDS else f", expected {MIN_SEEDS} at least"
         return f"{cell.line}: {done} of {seeds} seeds finished{few}; left out."
     return "" if done == seeds else f"{cell.line}: {done} of {seeds} seeds finished."
 

@@ -35,9 +35,7 @@ def test_what_is_no_number_costs_the_pair(tmp_path: Path) -> None:
     data = read_lightgcn({"train": put(tmp_path, "0 5 x 6\n\nyou 1 2\n3 -4\n")})
     assert data.interactions.rows() == [("0", "5", "train"), ("0", "6", "train")]
     (entry,) = data.row_report
-    assert str(entry) == (
-        "train.txt: 4 rows of something else than whole numbers from 0 on (first: line 1: '0 x'); they were left out"
-    )
+    assert (entry.where, entry.count, entry.first) == (("train.txt", 4, "line 1: '0 x'"))
 
 
 def test_users_without_any_item_are_an_error(tmp_path: Path) -> None:
@@ -48,9 +46,9 @@ def test_users_without_any_item_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", r"train\.txt is empty, expected lines of whole numbers; check the file"),
+        (b"", r"train\.txt is empty"),
         (b"\xff\xff", r"train\.txt cannot be read as text"),
-        (b"user item\n", r"train\.txt holds no usable row; train\.txt: 1 row of something else than whole numbers"),
+        (b"user item\n", r"train\.txt holds no usable row; train\.txt: 1 row "),
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:

@@ -58,12 +58,12 @@ def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
     data = open_movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")).read()
     assert data.interactions.rows() == [("1", "2", 3.0, 4), ("1", "4", 5.0, None)]
     assert data.items["title"].to_list() == ["A", "E"]
-    assert [str(entry) for entry in data.row_report] == [
-        "ratings.dat: 3 rows of something else than 4 fields (first: line 2: '1::2::3'); they were left out",
-        "ratings.dat: 1 row without an id (first: line 6); they were left out",
-        "ratings.dat: 1 row without a number as rating (first: line 5, rating 'x'); they were left out",
-        "ratings.dat: 1 row without a number as timestamp (first: line 8, timestamp 'x'); they were left out",
-        "movies.dat: 2 rows without the fields of a film (first: line 2: '2::A'); they were left out",
+    assert [(entry.where, entry.count, entry.first) for entry in data.row_report] == [
+        ("ratings.dat", 3, "line 2: '1::2::3'"),
+        ("ratings.dat", 1, "line 6"),
+        ("ratings.dat", 1, "line 5, rating 'x'"),
+        ("ratings.dat", 1, "line 8, timestamp 'x'"),
+        ("movies.dat", 2, "line 2: '2::A'"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_first_row_in_place_of_the_header_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_a_name_of_no_release_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"ratings\.txt ends in none of \.data, \.dat, \.csv \(also \.gz\)"):
+    with pytest.raises(DataError, match=r"ratings\.txt.*\.data, \.dat, \.csv"):
         open_movielens(tmp_path / "ratings.txt")
-    with pytest.raises(DataError, match=r"u\.genre ends in none of \.item, \.dat, \.csv"):
+    with pytest.raises(DataError, match=r"u\.genre.*\.item, \.dat, \.csv"):
         open_movielens(tmp_path / "u.data", tmp_path / "u.genre")

@@ -67,10 +67,10 @@ def test_bad_rows_cost_themselves_and_are_named(tmp_path: Path) -> None:
     ]
     data = open_yelp(put(tmp_path, rows, "review.json")).read()
     assert len(data.interactions) == 1
-    assert [str(entry) for entry in data.row_report] == [
-        "review.json: 1 row without user_id or business_id (first: line 5); they were left out",
-        "review.json: 1 row without a number as rating (first: line 6, rating 'many'); they were left out",
-        "review.json: 3 rows without a date as timestamp (first: line 2, timestamp '7 July 2018'); they were left out",
+    assert [(entry.where, entry.count, entry.first) for entry in data.row_report] == [
+        ("review.json", 1, "line 5"),
+        ("review.json", 1, "line 6, rating 'many'"),
+        ("review.json", 3, "line 2, timestamp '7 July 2018'"),
     ]
 
 
@@ -88,6 +88,4 @@ def test_businesses(tmp_path: Path) -> None:
         ("b", "Gräfin", "", ""),
     ]
     (entry,) = data.row_report
-    assert str(entry) == (
-        "business.json: 1 row of items without interactions (first: line 3, item 'c'); they were left out"
-    )
+    assert (entry.where, entry.count, entry.first) == (("business.json", 1, "line 3, item 'c'"))

@@ -1,4 +1,4 @@
-"""Readers: a source's files in, a Dataset out, or a Source where the files may be too large for memory. One file a source."""
+"""Readers of public formats, one module each. They return a Dataset, or a StreamedDataset for large files."""
 
 from pathlib import Path
 from typing import Protocol

@@ -1,11 +1,12 @@
 """Amazon reviews of 2014, 2018 and 2023 (McAuley's group): JSON lines of reviews and of product metadata.
 
-2014 and 2018 (He & McAuley, 2016; Ni, Li & McAuley, 2019) share the fields of a review; times are in seconds. In 2023
-(Hou et al., 2024) they have other names, times are in milliseconds, and the item is `parent_asin`, which joins the
-variants of a product. Two thirds of the 2014 metadata files are lines of Python literals in place of JSON.
+The releases of 2014 and 2018 (He & McAuley, 2016; Ni, Li & McAuley, 2019) have the same review fields, with timestamps
+in seconds. The release of 2023 (Hou et al., 2024) has other field names and timestamps in milliseconds; its item is
+`parent_asin`, which joins the variants of a product. Two thirds of the 2014 metadata files contain Python literals
+instead of JSON.
 
-Everything is taken as it is: unverified reviews, and several of one user about one product, stay. `data split` and the
-presets keep the earliest of a pair and count the others. Titles and descriptions may hold HTML.
+All reviews are read, including unverified ones and repeated reviews of one product. `data split` and the presets keep
+the earliest of a pair and count the others. Titles and descriptions may contain HTML.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.readers import jsonlines, typed_columns
-from hardneg.data.readers.json_text import joined_text, json_words, named_values
+from hardneg.data.readers.json_text import join_texts, json_string, list_values
 from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
@@ -31,7 +32,7 @@ Year = Literal[2014, 2018, 2023]
 
 @dataclass(frozen=True)
 class Release:
-    """How a release names the fields of a review; what heads the text, then the text."""
+    """Field names of a release. texts: names of the heading and of the text of a review."""
 
     user_id: str
     item_id: str
@@ -47,17 +48,17 @@ _RELEASES: dict[Year, Release] = {2014: _OLD, 2018: _OLD, 2023: _NEW}
 
 
 def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> StreamedDataset:
-    """Reviews and, where given, metadata of one release; plain or gzip.
+    """Open reviews and, optionally, metadata of one release; plain or gzip.
 
-    A review is its heading and its text on two lines, or the one that is there. Without reviews the texts are left where they are.
+    The review column is the heading and the text, on two lines if both exist. with_reviews: read review texts.
     """
     release = _RELEASES[year]
-    read = partial(_interactions, reviews, release, with_reviews)
-    return StreamedDataset(read, partial(_items, items, year) if items else None, items)
+    read = partial(_read_interactions, reviews, release, with_reviews)
+    return StreamedDataset(read, partial(_read_items, items, year) if items else None, items)
 
 
-def _interactions(
-    path: Path, release: Release, with_reviews: bool, tally: RowCounter, progress: Progress | None
+def _read_interactions(
+    path: Path, release: Release, with_reviews: bool, counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     fields = {
         c.USER_ID: release.user_id,
@@ -66,38 +67,39 @@ def _interactions(
         c.TIMESTAMP: release.timestamp,
     }
     texts = release.texts if with_reviews else ()
-    for frame in jsonlines.json_columns(path, (*fields.values(), *texts), tally, progress):
-        said = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
-        review = [pl.concat_str(said, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if said else []
-        ours = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in fields.items()), *review)
-        called = f"{release.user_id} or {release.item_id}"
-        yield typed_columns.interactions(ours, path, tally, release.clock, called=called)
+    for frame in jsonlines.json_columns(path, (*fields.values(), *texts), counter, progress):
+        not_blank = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
+        review = [pl.concat_str(not_blank, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
+        renamed = frame.select(ROW, *(pl.col(theirs).alias(ours) for ours, theirs in fields.items()), *review)
+        id_names = f"{release.user_id} or {release.item_id}"
+        yield typed_columns.type_interactions(renamed, path, counter, release.clock, id_names=id_names)
 
 
-def _items(path: Path, year: Year, tally: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
-    describe = _new_item if year == 2023 else _old_item
-    for block in jsonlines.json_objects(path, tally, progress, literals=year == 2014):
-        yield typed_columns.items([number for number, _ in block], [describe(found) for _, found in block], path, tally)
+def _read_items(path: Path, year: Year, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+    convert = _convert_2023 if year == 2023 else _convert_2014_or_2018
+    for block in jsonlines.json_objects(path, counter, progress, literals=year == 2014):
+        numbers, items = [number for number, _ in block], [convert(record) for _, record in block]
+        yield typed_columns.type_items(numbers, items, path, counter)
 
 
-def _old_item(found: dict[str, Any]) -> dict[str, str]:
-    """2014 has `categories`, lists of paths from the root, and one text; 2018 `category`, one path, and lists of texts."""
+def _convert_2014_or_2018(record: dict[str, Any]) -> dict[str, str]:
+    # 2014: `categories`, a list of paths from the root, and text strings. 2018: `category`, one path, and text lists.
     return {
-        c.ITEM_ID: json_words(found.get("asin")),
-        c.TITLE: json_words(found.get("title")),
-        "brand": json_words(found.get("brand")),
-        "categories": joined_text([found.get("category"), found.get("categories")]),
-        "attributes": joined_text(found.get("feature"), "; "),
-        "description": joined_text(found.get("description"), " "),
+        c.ITEM_ID: json_string(record.get("asin")),
+        c.TITLE: json_string(record.get("title")),
+        "brand": json_string(record.get("brand")),
+        "categories": join_texts([record.get("category"), record.get("categories")]),
+        "attributes": join_texts(record.get("feature"), "; "),
+        "description": join_texts(record.get("description"), " "),
     }
 
 
-def _new_item(found: dict[str, Any]) -> dict[str, str]:
+def _convert_2023(record: dict[str, Any]) -> dict[str, str]:
     return {
-        c.ITEM_ID: json_words(found.get("parent_asin")),
-        c.TITLE: json_words(found.get("title")),
-        "brand": json_words(found.get("store")),
-        "categories": joined_text([found.get("main_category"), found.get("categories")]),
-        "attributes": joined_text([found.get("features"), named_values(found.get("details"))], "; "),
-        "description": joined_text(found.get("description"), " "),
+        c.ITEM_ID: json_string(record.get("parent_asin")),
+        c.TITLE: json_string(record.get("title")),
+        "brand": json_string(record.get("store")),
+        "categories": join_texts([record.get("main_category"), record.get("categories")]),
+        "attributes": join_texts([record.get("features"), list_values(record.get("details"))], "; "),
+        "description": join_texts(record.get("description"), " "),
     }

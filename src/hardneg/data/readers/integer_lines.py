@@ -1,4 +1,4 @@
-"""Lines of whole numbers, as the recommender literature passes them around."""
+"""Lines of whole numbers between white space, a common format of released splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hardneg.errors import DataError
 
 
 def read_lines(path: Path) -> pl.DataFrame:
-    """Read `.txt` or `.txt.gz` into columns line (from 1) and words (a list of text); blank lines are skipped."""
+    """Read `.txt` or `.txt.gz` into columns line (from 1) and words (list of strings), without blank lines."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
     try:
@@ -29,8 +29,8 @@ def read_lines(path: Path) -> pl.DataFrame:
     return lines
 
 
-def whole_numbers(frame: pl.DataFrame, columns: tuple[str, ...], path: Path) -> tuple[pl.DataFrame, RowReport]:
-    """Cast text columns to whole numbers >= 0; a row with anything else is left out, counted and named."""
+def parse_integers(frame: pl.DataFrame, columns: tuple[str, ...], path: Path) -> tuple[pl.DataFrame, RowReport]:
+    """Cast string columns to whole numbers >= 0; other rows are left out and reported."""
     numbers = frame.with_columns(pl.col(name).cast(pl.Int64, strict=False).alias(f"_{name}") for name in columns)
     good = pl.all_horizontal(pl.col(f"_{name}").fill_null(-1) >= 0 for name in columns)
     bad = numbers.filter(~good)
@@ -39,9 +39,7 @@ def whole_numbers(frame: pl.DataFrame, columns: tuple[str, ...], path: Path) -> 
         row = bad.row(0, named=True)
         first = f"line {row['line']}: {' '.join(str(row[name]) for name in columns)!r}"
         row_report = (
-            RowIssue(
-                path.name, "of something else than whole numbers from 0 on", len(bad), first, "they were left out"
-            ),
+            RowIssue(path.name, "with values that are not whole numbers from 0", len(bad), first, "they were left out"),
         )
     if len(bad) == len(frame):
         raise DataError(f"{path} holds no usable row; {row_report[0]}")

@@ -1,4 +1,4 @@
-"""Large files as blocks of whole lines, plain or gzip, so that memory does not grow with the file."""
+"""Large files as blocks of whole lines, plain or gzip, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,107 +14,111 @@ from hardneg.data.row_report import RowCounter, RowIssue
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
-SIZE = 2**23
-"""Bytes of text that are looked at at once."""
-LONGEST = 2**26
-"""Bytes of a line that nobody means as a row."""
+BLOCK_BYTES = 2**23
+"""Bytes of text per block."""
+MAX_LINE_BYTES = 2**26
+"""Maximum number of bytes of a line."""
 GZIP, BYTE_ORDER_MARK = b"\x1f\x8b\x08", b"\xef\xbb\xbf"
-SHOWN = 60
-"""Characters of a bad line that its entry shows."""
+SHOWN_CHARACTERS = 60
+"""Characters of a bad line that the row report shows."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some whole lines: the number of the first of them, from 1, and their bytes."""
+    """Whole lines: the number of the first line, counted from 1, and the bytes."""
 
     first: int
     data: bytes
 
     @cached_property
     def n_lines(self) -> int:
-        """How many lines, blank ones included; the last may lack its newline."""
+        """Number of lines, blank ones included; the last may lack its newline."""
         return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
 
     def lines(self) -> list[tuple[int, bytes]]:
-        """(number, line) of the lines that are not blank, without their line ends."""
+        """Return (number, line) of all lines that are not blank, without line ends."""
         lines = enumerate((line.removesuffix(b"\r") for line in self.data.split(b"\n")), self.first)
         return [(number, line) for number, line in lines if line.strip()]
 
 
 def read_line_blocks(path: Path, progress: Progress | None = None) -> Iterator[Block]:
-    """The file in order, SIZE bytes at a time; whether it is gzip its first bytes tell, not its name.
+    """Yield the file in blocks of about BLOCK_BYTES. Gzip is recognised by the first bytes, not by the name.
 
-    progress: called with the lines read and an estimate of all lines, which is their number when the end is reached.
-    Raises DataError where the file is missing or empty, or breaks off inside gzip, with the line where it does.
+    progress: called with the number of lines read and an estimate of their total, which is exact at the end. Raises
+    DataError if the file is missing, empty or a truncated gzip file.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
-    whole, first = path.stat().st_size, 1
+    file_size, first = path.stat().st_size, 1
     with path.open("rb") as raw:
         file: IO[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(3).startswith(GZIP) else raw  # type: ignore[assignment]
-        pieces = _pieces(file, path)
+        chunks = _split_at_line_ends(file, path)
         while True:
             try:
-                data = next(pieces, None)
+                data = next(chunks, None)
             except (OSError, EOFError, zlib.error) as error:
-                raise DataError(f"{path} breaks off after line {first - 1:,} ({error}); get the file again") from None
+                raise DataError(
+                    f"{path} is truncated after line {first - 1:,} ({error}); download the file again"
+                ) from None
             if data is None:
                 break
             block = Block(first, data.removeprefix(BYTE_ORDER_MARK) if first == 1 else data)
             yield block
             first += block.n_lines
             if progress is not None:
-                progress(f"reading {path.name}", first - 1, round((first - 1) * max(whole / max(raw.tell(), 1), 1)))
+                progress(f"reading {path.name}", first - 1, round((first - 1) * max(file_size / max(raw.tell(), 1), 1)))
     if first == 1:
-        raise DataError(f"{path} is empty, expected lines of rows; check the file")
+        raise DataError(f"{path} is empty, expected one row per line; check the file")
 
 
-def _pieces(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Bytes up to the end of a line, again and again."""
+def _split_at_line_ends(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Yield the bytes of the file, each piece ending with a line."""
     rest = b""
-    while data := file.read(SIZE):
+    while data := file.read(BLOCK_BYTES):
         end = data.rfind(b"\n") + 1
         if end:
             yield rest + data[:end]
             rest = data[end:]
         else:
             rest += data
-            if len(rest) > LONGEST:
+            if len(rest) > MAX_LINE_BYTES:
                 raise DataError(
-                    f"{path} has a line of more than {LONGEST // 2**20} MiB, expected a row a line; is it one JSON array?"
+                    f"{path} has a line of more than {MAX_LINE_BYTES // 2**20} MiB, expected one row per line; is it one JSON array?"
                 )
     if rest:
         yield rest
 
 
-def decoded_lines(
-    block: Block, path: Path, tally: RowCounter, *, or_latin: bool = False
+def decode_lines(
+    block: Block, path: Path, counter: RowCounter, *, or_latin: bool = False
 ) -> tuple[list[int], list[str]]:
-    """Numbers and texts of the block's lines; a line that is no UTF-8 is left out, or, with or_latin, read as Latin-1."""
+    """Return the numbers and texts of a block's lines.
+
+    A line that is not UTF-8 is left out or, with or_latin, read as Latin-1.
+    """
     lines = block.lines()
     try:
         return [number for number, _ in lines], [line.decode() for _, line in lines]
     except UnicodeDecodeError:
-        decoded = [(number, _decoded(line, or_latin=or_latin), line) for number, line in lines]
-    count_line_blocks(
-        tally, path, "without UTF-8 text", [(number, line) for number, text, line in decoded if text is None]
-    )
+        decoded = [(number, _decode(line, or_latin=or_latin), line) for number, line in lines]
+    bad = [(number, line) for number, text, line in decoded if text is None]
+    count_lines(counter, path, "without UTF-8 text", bad)
     good = [(number, text) for number, text, _ in decoded if text is not None]
     return [number for number, _ in good], [text for _, text in good]
 
 
-def _decoded(line: bytes, *, or_latin: bool) -> str | None:
+def _decode(line: bytes, *, or_latin: bool) -> str | None:
     try:
         return line.decode()
     except UnicodeDecodeError:
         return line.decode("latin-1") if or_latin else None
 
 
-def count_line_blocks(
-    tally: RowCounter, path: Path, reason: str, bad: list[tuple[int, bytes]], remedy: str = "they were left out"
+def count_lines(
+    counter: RowCounter, path: Path, reason: str, bad: list[tuple[int, bytes]], remedy: str = "they were left out"
 ) -> None:
-    """Enter lines into the tally, the first of them with its number and how it begins."""
+    """Report bad lines, with the number and the beginning of the first."""
     if bad:
         number, line = bad[0]
-        first = f"line {number}: {line[: 4 * SHOWN].decode(errors='replace')[:SHOWN]!r}"
-        tally.add(RowIssue(path.name, reason, len(bad), first, remedy))
+        first = f"line {number}: {line[: 4 * SHOWN_CHARACTERS].decode(errors='replace')[:SHOWN_CHARACTERS]!r}"
+        counter.add(RowIssue(path.name, reason, len(bad), first, remedy))

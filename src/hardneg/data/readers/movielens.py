@@ -1,8 +1,8 @@
-"""MovieLens (Harper & Konstan, 2015), in the three shapes of its releases, told apart by how the file's name ends.
+"""MovieLens (Harper & Konstan, 2015), in the three formats of its releases, recognised by the file name.
 
-100k: `u.data` (tabs) and `u.item` (bars); 1M and 10M: `ratings.dat` and `movies.dat` (double colons); 20M, 25M, 32M and
-latest: `ratings.csv` and `movies.csv`. Item files of the first two are Latin-1, so an item's line that is no UTF-8 is
-read as Latin-1.
+100k: `u.data` (tabs) and `u.item` (bars). 1M and 10M: `ratings.dat` and `movies.dat` (double colons). 20M, 25M, 32M and
+latest: `ratings.csv` and `movies.csv`. Item files of the first two formats are Latin-1, so an item's line that is not
+UTF-8 is read as Latin-1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.readers import delimited, typed_columns
-from hardneg.data.readers.line_blocks import count_line_blocks, decoded_lines, read_line_blocks
+from hardneg.data.readers.line_blocks import count_lines, decode_lines, read_line_blocks
 from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import DataError
@@ -25,23 +25,12 @@ from hardneg.types import Progress
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, c.RATING, c.TIMESTAMP)
 HEADERS = {"ratings": "userId,movieId,rating,timestamp", "movies": "movieId,title,genres"}
-"""Of the `.csv` files; the others have none."""
+"""Headers of the `.csv` files; the other formats have none."""
 GENRES = (
-    *(
-        "unknown",
-        "Action",
-        "Adventure",
-        "Animation",
-        "Children's",
-        "Comedy",
-        "Crime",
-        "Documentary",
-        "Drama",
-        "Fantasy",
-    ),
-    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *("Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
-"""Of 100k, in the order of its flags."""
+"""Genres of 100k, in the order of its flags."""
 NO_GENRE = "(no genres listed)"
 
 Film = dict[str, str]
@@ -49,68 +38,72 @@ Kind = TypeVar("Kind")
 
 
 def open_movielens(ratings: Path, items: Path | None = None) -> StreamedDataset:
-    """Ratings and, where given, films with title and genres; plain or gzip."""
-    read = partial(_interactions, ratings, _by_ending(ratings, _SEPARATORS))
-    return StreamedDataset(read, partial(_items, items, _by_ending(items, _FILMS)) if items else None, items)
+    """Open ratings and, optionally, films with title and genres; plain or gzip."""
+    read = partial(_read_interactions, ratings, _select_by_suffix(ratings, _SEPARATORS))
+    return StreamedDataset(
+        read, partial(_read_items, items, _select_by_suffix(items, _FILM_PARSERS)) if items else None, items
+    )
 
 
-def _interactions(path: Path, separator: str, tally: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+def _read_interactions(
+    path: Path, separator: str, counter: RowCounter, progress: Progress | None
+) -> Iterator[pl.DataFrame]:
     header = _has_header(path, "ratings")
-    for frame in delimited.delimited_columns(path, COLUMNS, separator, tally, progress, header=header):
-        yield typed_columns.interactions(frame, path, tally)
+    for frame in delimited.delimited_columns(path, COLUMNS, separator, counter, progress, header=header):
+        yield typed_columns.type_interactions(frame, path, counter)
 
 
-def _items(
-    path: Path, film: Callable[[str], Film | None], tally: RowCounter, progress: Progress | None
+def _read_items(
+    path: Path, parse: Callable[[str], Film | None], counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     header = _has_header(path, "movies")
     for block in read_line_blocks(path, progress):
-        numbers, lines = decoded_lines(block, path, tally, or_latin=True)
-        films = [(n, film(line), line) for n, line in zip(numbers, lines, strict=True) if not (header and n == 1)]
-        bad = [(number, line.encode()) for number, found, line in films if found is None]
-        count_line_blocks(tally, path, "without the fields of a film", bad)
-        good = [(number, found) for number, found, _ in films if found is not None]
-        yield typed_columns.items([number for number, _ in good], [found for _, found in good], path, tally)
+        numbers, lines = decode_lines(block, path, counter, or_latin=True)
+        films = [(n, parse(line), line) for n, line in zip(numbers, lines, strict=True) if not (header and n == 1)]
+        bad = [(number, line.encode()) for number, film, line in films if film is None]
+        count_lines(counter, path, "without the fields of a film", bad)
+        good = [(number, film) for number, film, _ in films if film is not None]
+        yield typed_columns.type_items([number for number, _ in good], [film for _, film in good], path, counter)
 
 
-def _by_ending(path: Path, kinds: Mapping[str, Kind]) -> Kind:
+def _select_by_suffix(path: Path, kinds: Mapping[str, Kind]) -> Kind:
     name = path.name.removesuffix(".gz")
-    for ending, kind in kinds.items():
-        if name.endswith(ending):
+    for suffix, kind in kinds.items():
+        if name.endswith(suffix):
             return kind
-    raise DataError(f"{path} ends in none of {', '.join(kinds)} (also .gz); name it as MovieLens does")
+    raise DataError(f"found {path}, expected a name ending with {', '.join(kinds)} (also .gz), as in MovieLens")
 
 
-def _has_header(path: Path, what: str) -> bool:
-    """True for a `.csv`, whose first line must be the published one: otherwise it would be a row that is lost."""
+def _has_header(path: Path, kind: str) -> bool:
+    """Return True for a `.csv`; its first line must be the published header, so that no row is lost."""
     if not path.name.removesuffix(".gz").endswith(".csv"):
         return False
-    if (found := delimited.first_line(path)) != HEADERS[what]:
+    if (header := delimited.read_header_line(path)) != HEADERS[kind]:
         raise DataError(
-            f"{path} begins with {found[:60]!r}, expected {HEADERS[what]!r}; is it the {what} of MovieLens?"
+            f"{path} begins with {header[:60]!r}, expected {HEADERS[kind]!r}; is it the {kind} of MovieLens?"
         )
     return True
 
 
-def _with_flags(line: str) -> Film | None:
+def _parse_flags(line: str) -> Film | None:
     fields = line.split("|")
     if len(fields) != 5 + len(GENRES):
         return None
     return _film(fields[0], fields[1], [genre for genre, flag in zip(GENRES, fields[5:], strict=True) if flag == "1"])
 
 
-def _with_colons(line: str) -> Film | None:
-    return _of_three(line.split("::"))
+def _parse_colons(line: str) -> Film | None:
+    return _film_of_fields(line.split("::"))
 
 
-def _with_commas(line: str) -> Film | None:
+def _parse_csv(line: str) -> Film | None:
     try:
-        return _of_three(next(csv.reader([line])))
+        return _film_of_fields(next(csv.reader([line])))
     except csv.Error:
         return None
 
 
-def _of_three(fields: list[str]) -> Film | None:
+def _film_of_fields(fields: list[str]) -> Film | None:
     return _film(fields[0], fields[1], fields[2].split("|")) if len(fields) == 3 else None
 
 
@@ -120,4 +113,8 @@ def _film(item_id: str, title: str, genres: list[str]) -> Film:
 
 
 _SEPARATORS = {".data": "\t", ".dat": "::", ".csv": ","}
-_FILMS: dict[str, Callable[[str], Film | None]] = {".item": _with_flags, ".dat": _with_colons, ".csv": _with_commas}
+_FILM_PARSERS: dict[str, Callable[[str], Film | None]] = {
+    ".item": _parse_flags,
+    ".dat": _parse_colons,
+    ".csv": _parse_csv,
+}

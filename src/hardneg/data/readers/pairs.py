@@ -1,4 +1,4 @@
-"""One pair a line, `user item`, given parts in files of their own (DTL-NS; items may be numbered after the users)."""
+"""Lines `user item`, one file per part of a given split (DTL-NS). Items may be numbered after the users."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from hardneg.data import columns as c
-from hardneg.data.dataset import Dataset, no_items
-from hardneg.data.readers.integer_lines import read_lines, whole_numbers
+from hardneg.data.dataset import Dataset, empty_items
+from hardneg.data.readers.integer_lines import parse_integers, read_lines
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError
 
@@ -17,35 +17,33 @@ from hardneg.errors import DataError
 def read_pairs(files: Mapping[str, Path], *, item_offset: int = 0) -> Dataset:
     """Read `user item` lines.
 
-    files: train, valid or test -> file. item_offset: what to take from an item's number; pairs below it are left out.
+    files: train, valid or test -> file. item_offset: number to subtract from an item's number; lower items are left out.
     """
     parts: list[pl.DataFrame] = []
     row_report: RowReport = ()
     for part, path in files.items():
-        frame, entries = _read_part(path, item_offset)
+        frame, issues = _read_part(path, item_offset)
         parts.append(frame.with_columns(pl.lit(part).alias(c.SPLIT)))
-        row_report += entries
-    return Dataset(pl.concat(parts), no_items(), row_report)
+        row_report += issues
+    return Dataset(pl.concat(parts), empty_items(), row_report)
 
 
 def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, RowReport]:
     lines = read_lines(path)
-    long = lines.filter(pl.col("words").list.len() != 2)
+    bad = lines.filter(pl.col("words").list.len() != 2)
     row_report: RowReport = ()
-    if not long.is_empty():
-        line, words = long.row(0)
+    if not bad.is_empty():
+        line, words = bad.row(0)
         first = f"line {line}: {' '.join(words)[:60]!r}"
-        row_report += (
-            RowIssue(path.name, "of something else than two numbers", len(long), first, "they were left out"),
-        )
+        row_report += (RowIssue(path.name, "without exactly two numbers", len(bad), first, "they were left out"),)
         lines = lines.filter(pl.col("words").list.len() == 2)
         if lines.is_empty():
             raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
-    both = lines.select(
+    pairs = lines.select(
         "line", pl.col("words").list.get(0).alias(c.USER_ID), pl.col("words").list.get(1).alias(c.ITEM_ID)
     )
-    frame, entries = whole_numbers(both, (c.USER_ID, c.ITEM_ID), path)
-    row_report += entries
+    frame, issues = parse_integers(pairs, (c.USER_ID, c.ITEM_ID), path)
+    row_report += issues
     below = frame.filter(pl.col(c.ITEM_ID) < item_offset)
     if not below.is_empty():
         line, _, item = below.row(0)

@@ -1,7 +1,7 @@
 """RecBole's atomic files (Zhao et al., 2021): tab-separated, with a header of `name:type`.
 
-`.inter` has the interactions, `.item` what is known of items. A split that was made beforehand lies in files of its own
-(`name.train.inter`, ...). A `token_seq` is text between spaces, which may part words or tokens; it stays as it is.
+`.inter` files have the interactions, `.item` files the item features. A given split has one file per part
+(`name.train.inter`, ...). A `token_seq` is read as plain text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ITEM_NAMES = {
     "attributes": ("attributes",),
     "description": ("description",),
 }
-"""Ours -> theirs in the published sets, the first that is there."""
+"""Our name -> names in published datasets, by priority."""
 
 
 def open_recbole(
@@ -46,71 +46,73 @@ def open_recbole(
     columns: Mapping[str, str] | None = None,
     item_columns: Mapping[str, str] | None = None,
 ) -> StreamedDataset:
-    """Interactions and, where given, items; plain or gzip.
+    """Open interactions and, optionally, items; plain or gzip.
 
-    files: train, valid or test -> `.inter` file; a single file is not a part, so that no split column is made.
-    columns, item_columns: our name -> theirs, where the usual ones do not fit. Other columns of items are kept.
+    files: train, valid or test -> `.inter` file; with a single file there is no split column. columns, item_columns:
+    our name -> theirs, for unusual names. Other columns of items are kept.
     """
-    read = partial(_interactions, dict(files), dict(columns or {}))
-    return StreamedDataset(read, partial(_items, items, dict(item_columns or {})) if items else None, items)
+    read = partial(_read_interactions, dict(files), dict(columns or {}))
+    return StreamedDataset(read, partial(_read_items, items, dict(item_columns or {})) if items else None, items)
 
 
-def _interactions(
-    files: Mapping[str, Path], columns: Mapping[str, str], tally: RowCounter, progress: Progress | None
+def _read_interactions(
+    files: Mapping[str, Path], columns: Mapping[str, str], counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
-        fields = _header(path)
-        ours = _mapped(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
-        label = [pl.lit(part).alias(c.SPLIT)] if len(files) > 1 else []
-        for frame in delimited.delimited_columns(path, fields, "\t", tally, progress, header=True):
-            named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in ours.items()), *label)
-            yield typed_columns.interactions(named, path, tally)
+        fields = _read_field_names(path)
+        mapping = _map_columns(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
+        split = [pl.lit(part).alias(c.SPLIT)] if len(files) > 1 else []
+        for frame in delimited.delimited_columns(path, fields, "\t", counter, progress, header=True):
+            named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *split)
+            yield typed_columns.type_interactions(named, path, counter)
 
 
-def _items(
-    path: Path, columns: Mapping[str, str], tally: RowCounter, progress: Progress | None
+def _read_items(
+    path: Path, columns: Mapping[str, str], counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
-    fields = _header(path)
-    ours = _mapped(fields, columns, ITEM_NAMES, (c.ITEM_ID,), path, "--item-column")
-    others = [name for name in fields if name not in ours.values() and name not in ours]
-    for frame in delimited.delimited_columns(path, fields, "\t", tally, progress, header=True):
-        named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in ours.items()), *others)
-        yield typed_columns.with_ids(named, (c.ITEM_ID,), path, tally)
+    fields = _read_field_names(path)
+    mapping = _map_columns(fields, columns, ITEM_NAMES, (c.ITEM_ID,), path, "--item-column")
+    others = [name for name in fields if name not in mapping.values() and name not in mapping]
+    for frame in delimited.delimited_columns(path, fields, "\t", counter, progress, header=True):
+        named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *others)
+        yield typed_columns.drop_missing_ids(named, (c.ITEM_ID,), path, counter)
 
 
-def _header(path: Path) -> tuple[str, ...]:
-    """Names of the fields, their types apart."""
-    header = delimited.first_line(path)
+def _read_field_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the fields, without types."""
+    header = delimited.read_header_line(path)
     fields = [field.rpartition(":") for field in header.split("\t")]
-    strange = [name + colon + kind for name, colon, kind in fields if not name or kind not in TYPES]
-    if strange:
+    malformed = [name + colon + kind for name, colon, kind in fields if not name or kind not in TYPES]
+    if malformed:
         raise DataError(
-            f"{path} has {strange[0][:60]!r} in its header, expected name:type with a type of {', '.join(TYPES)}, "
+            f"{path} has {malformed[0][:60]!r} in its header, expected name:type with a type of {', '.join(TYPES)}, "
             "between tabs; is it an atomic file?"
         )
     names = tuple(name for name, _, _ in fields)
-    if twice := [name for name in names if names.count(name) > 1 or name == ROW]:
-        raise DataError(f"{path} has the field {twice[0]!r} twice in its header, expected each once; rename one")
+    if repeated := [name for name in names if names.count(name) > 1 or name == ROW]:
+        raise DataError(
+            f"{path} has the field {repeated[0]!r} twice in its header, expected distinct names; rename one"
+        )
     return names
 
 
-def _mapped(
+def _map_columns(
     fields: tuple[str, ...],
-    given: Mapping[str, str],
+    chosen: Mapping[str, str],
     usual: Mapping[str, tuple[str, ...]],
     required: tuple[str, ...],
     path: Path,
     option: str,
 ) -> dict[str, str]:
-    """Our name -> theirs, for all that is there."""
-    if unknown := [name for name in given if name not in usual]:
+    """Return our name -> theirs, for all columns in the file."""
+    if unknown := [name for name in chosen if name not in usual]:
         raise ConfigError(f"found {option} {unknown[0]}, expected one of {', '.join(usual)}")
     guesses = {ours: next((name for name in names if name in fields), None) for ours, names in usual.items()}
-    found = {ours: given.get(ours, guess) for ours, guess in guesses.items()}
-    for ours in (*required, *given):
-        if found[ours] not in fields:
+    mapping = {ours: chosen.get(ours, guess) for ours, guess in guesses.items()}
+    for ours in (*required, *chosen):
+        if mapping[ours] not in fields:
             raise DataError(
-                f"{path} has no field {found[ours] or ours!r} for {ours}, found {', '.join(fields)}; "
+                f"{path} has no field {mapping[ours] or ours!r} for {ours}, found {', '.join(fields)}; "
                 f"map it with {option} {ours}=THEIRS"
             )
-    return {ours: theirs for ours, theirs in found.items() if theirs is not None}
+    return {ours: theirs for ours, theirs in mapping.items() if theirs is not None}

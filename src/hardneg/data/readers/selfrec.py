@@ -1,4 +1,4 @@
-"""`user item rating` lines, given parts in files of their own (SELFRec, QRec)."""
+"""Lines `user item rating`, one file per part of a given split (SELFRec, QRec)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from hardneg.types import Progress
 
 
 def open_selfrec(files: Mapping[str, Path]) -> StreamedDataset:
-    """Triples between white space; ids may be any text without it.
-
-    files: train, valid or test -> file.
-    """
-    return StreamedDataset(partial(_interactions, dict(files)))
+    """Open triples separated by white space; ids may be any text without it. files: train, valid or test -> file."""
+    return StreamedDataset(partial(_read_interactions, dict(files)))
 
 
-def _interactions(files: Mapping[str, Path], tally: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+def _read_interactions(
+    files: Mapping[str, Path], counter: RowCounter, progress: Progress | None
+) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
         for frame in delimited.delimited_columns(
-            path, (c.USER_ID, c.ITEM_ID, c.RATING), delimited.SPACES, tally, progress
+            path, (c.USER_ID, c.ITEM_ID, c.RATING), delimited.WHITESPACE, counter, progress
         ):
-            yield typed_columns.interactions(frame.with_columns(pl.lit(part).alias(c.SPLIT)), path, tally)
+            yield typed_columns.type_interactions(frame.with_columns(pl.lit(part).alias(c.SPLIT)), path, counter)

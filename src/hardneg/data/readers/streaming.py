@@ -1,4 +1,4 @@
-"""What a reader of large files returns: how to read them, piece by piece, into memory or onto disk."""
+"""Datasets in large files, which are read in chunks into memory or onto disk."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Protocol
 import polars as pl
 
 from hardneg.data import columns as c
-from hardneg.data.dataset import ROW, Dataset, drop_repeated_items, no_items
-from hardneg.data.filters import FilterConfig, apply_by_row, kept_rows
+from hardneg.data.dataset import ROW, Dataset, drop_repeated_items, empty_items
+from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
 from hardneg.data.row_report import RowCounter, RowIssue, RowReport
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
 
 class ChunkReader(Protocol):
-    """Reads a table from its first row to its last, in frames of one schema."""
+    """Reader of a table in frames of one schema."""
 
-    def __call__(self, tally: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
-        """What bad rows cost goes into the tally."""
+    def __call__(self, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows in order; `counter` receives the rows left out."""
         ...
 
 
 @dataclass(frozen=True)
 class StreamedDataset:
-    """Files that are not read yet. `read` gives a Dataset; `importing.write` a folder, in bounded memory.
+    """Files that are not read yet; `read` loads them, `importing.write_streamed` writes a folder in bounded memory.
 
-    interactions: frames as of `Dataset.interactions`. items: frames of ROW (the line in `items_path`), item_id and text.
-    Items that no kept interaction has are left out and counted: a catalogue may be far larger than what was chosen.
+    interactions: reader of frames like `Dataset.interactions`. items: reader of frames with ROW (line in `items_path`),
+    item_id and text columns. Items without kept interactions are left out and reported.
     """
 
     interactions: ChunkReader
@@ -38,53 +38,53 @@ class StreamedDataset:
     items_path: Path | None = None
 
     def read(self, filters: FilterConfig | None = None, progress: Progress | None = None) -> Dataset:
-        """All in memory; filters as `data split` applies them, but rows stay in the file's order."""
-        tally = RowCounter()
-        frame = pl.concat(list(self.filtered_interactions(filters, tally, progress)))
+        """Read everything into memory and apply the filters of `data split`; rows keep the order of the file."""
+        counter = RowCounter()
+        frame = pl.concat(list(self.filtered_interactions(filters, counter, progress)))
         row_report: RowReport = ()
         if filters is not None:
-            kept, row_report = kept_rows(frame, filters)
+            kept, row_report = mark_kept_rows(frame, filters)
             frame = frame.filter(kept)
-        tally.add(*row_report)
-        require_some_rows(len(frame), tally)
+        counter.add(*row_report)
+        require_some_rows(len(frame), counter)
         if self.items is None:
-            return Dataset(frame, no_items(), tally.row_report)
-        pieces = self.chosen_items(frame[c.ITEM_ID].unique(), tally, progress)
+            return Dataset(frame, empty_items(), counter.row_report)
+        pieces = self.items_of(frame[c.ITEM_ID].unique(), counter, progress)
         items, repeated = drop_repeated_items(pl.concat(list(pieces)), self.items_name)
-        return Dataset(frame, items, tally.row_report + repeated)
+        return Dataset(frame, items, counter.row_report + repeated)
 
     @property
     def items_name(self) -> str:
-        """What the ledger calls the item file."""
+        """Name of the item file in the row report."""
         return self.items_path.name if self.items_path else "items"
 
     def filtered_interactions(
-        self, filters: FilterConfig | None, tally: RowCounter, progress: Progress | None
+        self, filters: FilterConfig | None, counter: RowCounter, progress: Progress | None
     ) -> Iterator[pl.DataFrame]:
-        """Frames after the filters that look at one row at a time."""
-        for frame in self.interactions(tally, progress):
-            kept, entries = (frame, ()) if filters is None else apply_by_row(frame, filters)
-            tally.add(*entries)
+        """Yield frames filtered by `filter_rows`."""
+        for frame in self.interactions(counter, progress):
+            kept, issues = (frame, ()) if filters is None else filter_rows(frame, filters)
+            counter.add(*issues)
             yield kept
 
-    def chosen_items(self, item_ids: pl.Series, tally: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
-        """Frames of those items that are wanted."""
+    def items_of(self, item_ids: pl.Series, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        """Yield frames of the items with these ids."""
         if self.items is None:
             return
-        for frame in self.items(tally, progress):
-            wanted = frame[c.ITEM_ID].is_in(item_ids.implode())
-            others = frame.filter(~wanted)
+        for frame in self.items(counter, progress):
+            is_selected = frame[c.ITEM_ID].is_in(item_ids.implode())
+            others = frame.filter(~is_selected)
             if not others.is_empty():
                 line, item = others.select(ROW, c.ITEM_ID).row(0)
                 first = f"line {line}, item {item!r}"
-                tally.add(
+                counter.add(
                     RowIssue(self.items_name, "of items without interactions", len(others), first, "they were left out")
                 )
-            yield frame.filter(wanted)
+            yield frame.filter(is_selected)
 
 
-def require_some_rows(count: int, tally: RowCounter) -> None:
-    """Nothing left is an error that says where everything went."""
+def require_some_rows(count: int, counter: RowCounter) -> None:
+    """Raise a DataError with the row report if no row is left."""
     if count == 0:
-        reasons = "; ".join(map(str, tally.row_report)) or "the file is empty"
+        reasons = "; ".join(map(str, counter.row_report)) or "the file is empty"
         raise DataError(f"found no usable row, expected at least one ({reasons}); is it a file of this source?")

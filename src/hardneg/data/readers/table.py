@@ -1,4 +1,4 @@
-"""Interactions and item texts from CSV, TSV or Parquet files, columns mapped by name."""
+"""Interactions and item texts from CSV, TSV or Parquet files, with columns mapped by name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from hardneg.data import columns as c
-from hardneg.data.dataset import INTERACTION_TYPES, ROW, Dataset, drop_repeated_items, no_items, read_parquet
+from hardneg.data.dataset import INTERACTION_TYPES, ROW, Dataset, drop_repeated_items, empty_items, read_parquet
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import ConfigError, DataError
 
 GUESSES = {c.USER_ID: ("user_id", "user"), c.ITEM_ID: ("item_id", "item")}
-"""Names taken for an id column when none is mapped."""
-LARGEST = 2.0**53
-"""Numbers from here on are no times and no ratings."""
+"""Column names recognised as ids if none is mapped."""
+MAX_NUMBER = 2.0**53
+"""Upper bound of valid timestamps and ratings."""
 
 
 def read_table(
@@ -26,32 +26,32 @@ def read_table(
     item_columns: Mapping[str, str] | None = None,
     split_values: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Read a table of interactions and, where given, one of items.
+    """Read a table of interactions and, optionally, one of items.
 
-    interactions, items: `.parquet`, `.csv` or `.tsv`, the last two also with `.gz`.
+    interactions, items: `.parquet`, `.csv` or `.tsv`, the latter two also with `.gz`.
     columns: our name -> theirs, for user_id, item_id, rating, timestamp, review, split.
     item_columns: our name -> theirs, for item_id, title, brand, categories, attributes, description.
     split_values: their value of the split column -> train, valid or test.
-    A row with a missing id, or with text where a number belongs, is left out, counted and named.
+    A row with a missing id, or with text instead of a number, is left out and reported.
     """
-    frame, row_report = _interactions(interactions, columns or {}, split_values or {})
+    frame, row_report = _read_interactions(interactions, columns or {}, split_values or {})
     if items is None:
-        return Dataset(frame, no_items(), row_report)
-    texts, item_ledger = _items(items, item_columns or {})
-    return Dataset(frame, texts, row_report + item_ledger)
+        return Dataset(frame, empty_items(), row_report)
+    texts, item_issues = _read_items(items, item_columns or {})
+    return Dataset(frame, texts, row_report + item_issues)
 
 
-def _interactions(
+def _read_interactions(
     path: Path, columns: Mapping[str, str], split_values: Mapping[str, str]
 ) -> tuple[pl.DataFrame, RowReport]:
     raw = load_table(path)
-    mapped = _mapped(raw, columns, path, tuple(INTERACTION_TYPES), required=(c.USER_ID, c.ITEM_ID))
-    _require_plain(mapped, path)
-    frame, row_report = without_missing_ids(mapped.with_row_index(ROW, offset=1), path, (c.USER_ID, c.ITEM_ID))
+    mapped = _map_columns(raw, columns, path, tuple(INTERACTION_TYPES), required=(c.USER_ID, c.ITEM_ID))
+    _require_scalars(mapped, path)
+    frame, row_report = drop_missing_ids(mapped.with_row_index(ROW, offset=1), path, (c.USER_ID, c.ITEM_ID))
     for column in (c.RATING, c.TIMESTAMP):
         if column in frame.columns and not frame.is_empty():
-            frame, entries = _to_number(frame, column, path)
-            row_report += entries
+            frame, issues = _to_number(frame, column, path)
+            row_report += issues
     if c.SPLIT in frame.columns and split_values:
         frame = frame.with_columns(pl.col(c.SPLIT).cast(pl.String).replace(dict(split_values)))
     if frame.is_empty():
@@ -60,19 +60,19 @@ def _interactions(
     return frame.select(pl.col(name).cast(INTERACTION_TYPES[name]) for name in kept), row_report
 
 
-def _items(path: Path, columns: Mapping[str, str]) -> tuple[pl.DataFrame, RowReport]:
+def _read_items(path: Path, columns: Mapping[str, str]) -> tuple[pl.DataFrame, RowReport]:
     raw = load_table(path)
-    frame = _mapped(raw, columns, path, (c.ITEM_ID, *c.TEXT), required=(c.ITEM_ID,), keep_others=True)
-    _require_plain(frame, path, lists=True)
+    frame = _map_columns(raw, columns, path, (c.ITEM_ID, *c.TEXT), required=(c.ITEM_ID,), keep_others=True)
+    _require_scalars(frame, path, lists=True)
     names = [name for name in frame.columns if name != c.ITEM_ID]
-    frame, row_report = without_missing_ids(frame.with_row_index(ROW, offset=1), path, (c.ITEM_ID,))
+    frame, row_report = drop_missing_ids(frame.with_row_index(ROW, offset=1), path, (c.ITEM_ID,))
     frame = frame.select(ROW, pl.col(c.ITEM_ID).cast(pl.String), *(_as_text(frame, name) for name in names))
     frame, repeated = drop_repeated_items(frame, path.name)
     return frame, row_report + repeated
 
 
 def load_table(path: Path) -> pl.DataFrame:
-    """Read a table as it is; CSV columns stay text, so that a bad number is found with its row."""
+    """Read a table unchanged; CSV columns are strings, so that a bad number can be reported with its row."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
     name = path.name.removesuffix(".gz")
@@ -83,7 +83,7 @@ def load_table(path: Path) -> pl.DataFrame:
             separator = "\t" if name.endswith(".tsv") else ","
             frame = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
         else:
-            raise DataError(f"{path} is none of .parquet, .csv, .tsv (also .gz); convert it")
+            raise DataError(f"{path} is not a .parquet, .csv or .tsv file (also .gz); convert it")
     except pl.exceptions.NoDataError:
         raise DataError(f"{path} is empty, expected a header and rows; check the export") from None
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
@@ -93,17 +93,17 @@ def load_table(path: Path) -> pl.DataFrame:
     return frame
 
 
-def without_missing_ids(frame: pl.DataFrame, path: Path, ids: tuple[str, ...]) -> tuple[pl.DataFrame, RowReport]:
-    """Leave out rows in which an id is null or blank; `frame` carries the row numbers."""
+def drop_missing_ids(frame: pl.DataFrame, path: Path, ids: tuple[str, ...]) -> tuple[pl.DataFrame, RowReport]:
+    """Leave out and report rows with a null or blank id. frame: with row numbers (ROW)."""
     missing = pl.any_horizontal(pl.col(name).cast(pl.String).fill_null("").str.strip_chars() == "" for name in ids)
     bad = frame.filter(missing)
     if bad.is_empty():
         return frame, ()
-    entry = RowIssue(path.name, "without an id", len(bad), f"row {bad[ROW][0]}", "they were left out")
-    return frame.filter(~missing), (entry,)
+    issue = RowIssue(path.name, "without an id", len(bad), f"row {bad[ROW][0]}", "they were left out")
+    return frame.filter(~missing), (issue,)
 
 
-def _mapped(
+def _map_columns(
     raw: pl.DataFrame,
     columns: Mapping[str, str],
     path: Path,
@@ -115,35 +115,32 @@ def _mapped(
     unknown = [name for name in columns if name not in allowed]
     if unknown:
         raise ConfigError(f"found column name {unknown[0]!r}, expected one of {', '.join(allowed)}")
-    found = dict(columns)
+    mapping = dict(columns)
     for ours in allowed:
         guess = next((name for name in GUESSES.get(ours, (ours,)) if name in raw.columns), None)
-        if ours not in found and guess is not None and guess not in found.values():
-            found[ours] = guess
+        if ours not in mapping and guess is not None and guess not in mapping.values():
+            mapping[ours] = guess
     for ours in dict.fromkeys((*required, *columns)):
-        if found.get(ours) not in raw.columns:
-            wanted = found.get(ours, ours)
+        if mapping.get(ours) not in raw.columns:
             raise DataError(
-                f"{path} has no column {wanted!r} for {ours}, found {', '.join(raw.columns)}; "
+                f"{path} has no column {mapping.get(ours, ours)!r} for {ours}, found {', '.join(raw.columns)}; "
                 f"map it with {'--item-column' if keep_others else '--column'} {ours}=THEIRS"
             )
-    ours_first = [pl.col(found[name]).alias(name) for name in allowed if name in found]
-    others = [name for name in raw.columns if keep_others and name not in found.values() and name not in allowed]
-    return raw.select(*ours_first, *others)
+    mapped = [pl.col(mapping[name]).alias(name) for name in allowed if name in mapping]
+    others = [name for name in raw.columns if keep_others and name not in mapping.values() and name not in allowed]
+    return raw.select(*mapped, *others)
 
 
-def _require_plain(frame: pl.DataFrame, path: Path, *, lists: bool = False) -> None:
-    """Only text, numbers and dates (and lists of them, where `lists`) have a spelling."""
+def _require_scalars(frame: pl.DataFrame, path: Path, *, lists: bool = False) -> None:
+    """Raise a DataError for a column that is not text, numbers or dates (or, with `lists`, lists of them)."""
     for name, dtype in frame.schema.items():
         inner = dtype.inner if lists and isinstance(dtype, pl.List) else dtype
         if inner.is_nested() or inner in (pl.Binary, pl.Object, pl.Duration):
-            raise DataError(
-                f"{path}: column {name} holds {dtype}, expected text or numbers; convert it or leave it out"
-            )
+            raise DataError(f"{path}: column {name} holds {dtype}, expected text or numbers; convert or remove it")
 
 
 def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame, RowReport]:
-    """Cast to numbers (times to seconds since 1970); a row with text there is left out, a blank stays unknown."""
+    """Cast to numbers (dates to seconds since 1970). A row with text is left out, a blank becomes null."""
     values = frame[column]
     if isinstance(values.dtype, (pl.Date, pl.Datetime)):
         return frame.with_columns(values.cast(pl.Datetime("ms")).dt.epoch("s").alias(column)), ()
@@ -152,7 +149,7 @@ def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFra
     if column == c.TIMESTAMP and numbers.is_null().sum() > blank.sum() and values.dtype == pl.String:
         times = values.str.to_datetime(strict=False, time_unit="ms", exact=True, time_zone="UTC").dt.epoch("s")
         numbers = numbers.fill_null(times.cast(pl.Float64))
-    bad = numbers.is_null() & ~blank | ~(numbers.fill_null(0).abs() < LARGEST)
+    bad = numbers.is_null() & ~blank | ~(numbers.fill_null(0).abs() < MAX_NUMBER)
     if bad.all():
         raise DataError(
             f"{path}: column {column} holds text in every row (first: {values[0]!r}), expected numbers; "

@@ -1,4 +1,4 @@
-"""From columns of text to typed ones: a missing id, or text where a number belongs, costs the row and is counted."""
+"""Conversion of string columns to typed ones; rows with a missing id or a bad number are left out and reported."""
 
 from __future__ import annotations
 
@@ -10,73 +10,75 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import INTERACTION_TYPES, ROW
-from hardneg.data.readers.table import LARGEST
+from hardneg.data.readers.table import MAX_NUMBER
 from hardneg.data.row_report import RowCounter, RowIssue
 
 Clock = Literal["seconds", "milliseconds", "date"]
-"""What a source's timestamps are; dates are `2018-01-31 12:00:00` or `2018-01-31`, in UTC."""
+"""Format of a source's timestamps; dates are `2018-01-31 12:00:00` or `2018-01-31`, in UTC."""
 LEFT_OUT = "they were left out"
 _NUMBER = "_number"
 
 
-def interactions(
-    frame: pl.DataFrame, path: Path, tally: RowCounter, clock: Clock = "seconds", *, called: str = "an id"
+def type_interactions(
+    frame: pl.DataFrame, path: Path, counter: RowCounter, clock: Clock = "seconds", *, id_names: str = "an id"
 ) -> pl.DataFrame:
-    """Typed columns user_id, item_id and, as far as `frame` has them, rating, timestamp (seconds), review, split.
+    """Return typed columns user_id, item_id and, if present, rating, timestamp (seconds), review and split.
 
-    frame: ROW (line numbers) and these columns as text. A blank rating, timestamp or review is unknown (null).
-    called: what the file calls the ids, for the entry of a row that lacks one.
+    frame: ROW (line numbers) and these columns as strings. A blank rating, timestamp or review becomes null.
+    id_names: names of the ids in the file, for the row report.
     """
-    frame = with_ids(frame, (c.USER_ID, c.ITEM_ID), path, tally, called=called)
-    for column, (kind, number) in ((c.RATING, ("a number", _float(c.RATING))), (c.TIMESTAMP, _CLOCKS[clock])):
+    frame = drop_missing_ids(frame, (c.USER_ID, c.ITEM_ID), path, counter, id_names=id_names)
+    for column, (kind, number) in ((c.RATING, ("a number", _as_float(c.RATING))), (c.TIMESTAMP, _CLOCKS[clock])):
         if column in frame.columns:
-            frame = _number(
-                frame, column, number, RowIssue(path.name, f"without {kind} as {column}", 0, "", LEFT_OUT), tally
+            frame = _parse_number(
+                frame, column, number, RowIssue(path.name, f"without {kind} as {column}", 0, "", LEFT_OUT), counter
             )
     if c.REVIEW in frame.columns:
-        frame = frame.with_columns(pl.when(~_blank(c.REVIEW)).then(pl.col(c.REVIEW)))
+        frame = frame.with_columns(pl.when(~_is_blank(c.REVIEW)).then(pl.col(c.REVIEW)))
     return frame.select(pl.col(name).cast(dtype) for name, dtype in INTERACTION_TYPES.items() if name in frame.columns)
 
 
-def items(numbers: list[int], rows: list[dict[str, str]], path: Path, tally: RowCounter) -> pl.DataFrame:
-    """ROW, item_id and the text columns that an item may have, blank where it has none."""
+def type_items(numbers: list[int], rows: list[dict[str, str]], path: Path, counter: RowCounter) -> pl.DataFrame:
+    """Return ROW, item_id and all text columns, blank if an item lacks one."""
     texts = {name: [row.get(name, "") for row in rows] for name in (c.ITEM_ID, *c.TEXT)}
     frame = pl.DataFrame({ROW: numbers, **texts}, schema={ROW: pl.UInt32, **dict.fromkeys(texts, pl.String)})
-    return with_ids(frame, (c.ITEM_ID,), path, tally)
+    return drop_missing_ids(frame, (c.ITEM_ID,), path, counter)
 
 
-def with_ids(
-    frame: pl.DataFrame, ids: tuple[str, ...], path: Path, tally: RowCounter, *, called: str = "an id"
+def drop_missing_ids(
+    frame: pl.DataFrame, ids: tuple[str, ...], path: Path, counter: RowCounter, *, id_names: str = "an id"
 ) -> pl.DataFrame:
-    """The rows whose ids are there; `frame` carries line numbers."""
-    missing = pl.any_horizontal(_blank(name) for name in ids)
+    """Leave out and report rows with a blank id. frame: with line numbers (ROW)."""
+    missing = pl.any_horizontal(_is_blank(name) for name in ids)
     bad = frame.filter(missing)
     if bad.is_empty():
         return frame
-    tally.add(RowIssue(path.name, f"without {called}", len(bad), f"line {bad[ROW][0]}", LEFT_OUT))
+    counter.add(RowIssue(path.name, f"without {id_names}", len(bad), f"line {bad[ROW][0]}", LEFT_OUT))
     return frame.filter(~missing)
 
 
-def _number(frame: pl.DataFrame, column: str, number: pl.Expr, entry: RowIssue, tally: RowCounter) -> pl.DataFrame:
+def _parse_number(
+    frame: pl.DataFrame, column: str, number: pl.Expr, issue: RowIssue, counter: RowCounter
+) -> pl.DataFrame:
     frame = frame.with_columns(number.alias(_NUMBER))
-    wrong = ~_blank(column) & ~(pl.col(_NUMBER).abs() < LARGEST).fill_null(value=False)
+    wrong = ~_is_blank(column) & ~(pl.col(_NUMBER).abs() < MAX_NUMBER).fill_null(value=False)
     bad = frame.filter(wrong)
     if not bad.is_empty():
         line, text = bad.select(ROW, column).row(0)
-        tally.add(replace(entry, count=len(bad), first=f"line {line}, {column} {text!r}"))
+        counter.add(replace(issue, count=len(bad), first=f"line {line}, {column} {text!r}"))
         frame = frame.filter(~wrong)
     return frame.with_columns(pl.col(_NUMBER).alias(column)).drop(_NUMBER)
 
 
-def _blank(column: str) -> pl.Expr:
+def _is_blank(column: str) -> pl.Expr:
     return pl.col(column).fill_null("").str.strip_chars() == ""
 
 
-def _float(column: str) -> pl.Expr:
+def _as_float(column: str) -> pl.Expr:
     return pl.col(column).str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def _date() -> pl.Expr:
+def _as_seconds() -> pl.Expr:
     text = pl.col(c.TIMESTAMP).str.strip_chars()
     moment = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
     day = text.str.to_datetime("%Y-%m-%d", strict=False)
@@ -84,7 +86,7 @@ def _date() -> pl.Expr:
 
 
 _CLOCKS: dict[Clock, tuple[str, pl.Expr]] = {
-    "seconds": ("a number", _float(c.TIMESTAMP).floor()),
-    "milliseconds": ("a number", (_float(c.TIMESTAMP) / 1000).floor()),
-    "date": ("a date", _date()),
+    "seconds": ("a number", _as_float(c.TIMESTAMP).floor()),
+    "milliseconds": ("a number", (_as_float(c.TIMESTAMP) / 1000).floor()),
+    "date": ("a date", _as_seconds()),
 }
