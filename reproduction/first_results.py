@@ -96,7 +96,7 @@ def main() -> None:
     frame = tables.comparison_table(measured, "uniform", METRICS)
     RESULTS.mkdir(exist_ok=True)
     frame.write_parquet(RESULTS / f"{arguments.name}.parquet")
-    headers, cells = tables.as_text(frame, METRICS, "uniform")
+    headers, cells = tables.comparison_text(frame, METRICS, "uniform")
     text = tables.markdown(headers, cells) + against_controls(measured)
     (RESULTS / f"{arguments.name}.md").write_text(text, encoding="utf-8")
     print(text)

@@ -70,7 +70,7 @@ def test_every_converted_set_is_read(real: Path) -> None:
             columns=columns,
             item_columns=item_columns,
         )
-        kept, _ = hn.data.filters.apply(data.interactions, FilterConfig())
+        kept, _ = hn.data.filters.filter_interactions(data.interactions, FilterConfig())
         assert len(kept) == pairs, name
         assert (data.items["title"] != "").mean() > 0.99, name
 

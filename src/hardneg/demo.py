@@ -93,7 +93,7 @@ def run_demo(
     runs = out / "runs"
     measured = studies.run_rows(split_folder, rows, chosen, runs, truth=dataset, workers=workers, finished=finished)
     frame = tables.comparison_table(measured, BASELINE, METRICS)
-    headers, cells = tables.as_text(frame, METRICS, BASELINE)
+    headers, cells = tables.comparison_text(frame, METRICS, BASELINE)
     truth = pipeline.truth_of(dataset, split_folder)
     page = Page(
         title="Do hard negatives help, and do negatives chosen by text?",

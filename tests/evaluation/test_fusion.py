@@ -8,7 +8,7 @@ import torch
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import best_weight, evaluate_scores, fuse_scores, inner_product, text_only, top_items
+from hardneg.evaluation import best_weight, evaluate_scores, fuse_scores, inner_product, text_embeddings, top_items
 from hardneg.evaluation.fusion import center_rows, mean_of_items, validation_values
 from hardneg.types import Embeddings, Floats
 
@@ -55,7 +55,7 @@ def test_the_score_is_the_models_plus_weight_times_the_cosine(
 def test_text_only_is_the_cosine_and_what_fusion_ranks_by_at_last(
     model: Embeddings, texts: tuple[Floats, Floats], seen: Interactions
 ) -> None:
-    alone = inner_product(text_only(*texts))
+    alone = inner_product(text_embeddings(*texts))
     found = alone(np.arange(N_USERS)).numpy()
     expected = [[cosine(profile, text) for text in texts[1]] for profile in texts[0]]
     np.testing.assert_allclose(found, expected, atol=1e-6)

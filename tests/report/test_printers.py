@@ -141,7 +141,7 @@ def test_the_summary_prints_both_ways() -> None:
 
 def test_text_shows_users_won_tied_and_lost() -> None:
     frame = table("uniform", "up", "down")
-    headers, cells = printers.as_text(frame, METRICS, "uniform")
+    headers, cells = printers.comparison_text(frame, METRICS, "uniform")
     place = headers.index("users won / tied / lost")
     assert cells[0][place] == "–"
     assert cells[1][place] == f"{frame['wins'][1]} / {frame['ties'][1]} / {frame['losses'][1]}"
@@ -150,7 +150,7 @@ def test_text_shows_users_won_tied_and_lost() -> None:
 
 def test_a_share_of_nothing_is_a_dash() -> None:
     rows = [MethodScores(name, {"ndcg@20": np.full((3, 4), v)}, np.ones(3), {}) for name, v in (("b", 0.0), ("o", 0.1))]
-    _, cells = printers.as_text(tables.comparison_table(rows, "b", ("ndcg@20",)), ("ndcg@20",), "b")
+    _, cells = printers.comparison_text(tables.comparison_table(rows, "b", ("ndcg@20",)), ("ndcg@20",), "b")
     assert cells[1][2:4] == ["– [–, –]", "< 0.001"]
 
 

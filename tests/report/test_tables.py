@@ -66,7 +66,7 @@ def test_a_missing_baseline_is_named(rows: list[MethodScores]) -> None:
 
 def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
     frame = tables.comparison_table(rows, "uniform", ("ndcg@20",))
-    headers, cells = tables.as_text(frame, ("ndcg@20",), "uniform")
+    headers, cells = tables.comparison_text(frame, ("ndcg@20",), "uniform")
     lines = tables.markdown(headers, cells).splitlines()
     assert len(lines) == 5
     assert {line.count("|") for line in lines} == {len(headers) + 1}
@@ -76,7 +76,9 @@ def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
 
 def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[MethodScores]) -> None:
     unknown = [replace(row, false_negatives={}) for row in rows]
-    headers, cells = tables.as_text(tables.comparison_table(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform")
+    headers, cells = tables.comparison_text(
+        tables.comparison_table(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform"
+    )
     assert headers == [
         "sampler",
         "nDCG@20",
@@ -252,7 +254,7 @@ def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[Method
     kept = frame.filter(pl.col("p_holm").is_not_null())
     assert kept["p_holm"].to_list() == pytest.approx(holm(kept["p"].to_list()))
     assert last not in tables.summary_table({"one": frame})["row"].to_list()
-    assert tables.as_text(frame, METRICS, "uniform")[1][-1][len(METRICS) + 2] == "–"
+    assert tables.comparison_text(frame, METRICS, "uniform")[1][-1][len(METRICS) + 2] == "–"
     assert "Holm over the rows of this table but controls" in tables.latex(frame, METRICS, "uniform")
 
 
@@ -267,7 +269,7 @@ def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[M
         assert frame[column["low"]].to_list() == [difference.low for difference in found]
         assert frame[column["p_holm"]].to_list() == pytest.approx(holm([difference.p for difference in found]))
         assert frame[metric].to_list() == frame[f"{metric} against"].to_list()[::-1]
-    headers, cells = tables.paired_text(frame, METRICS)
+    headers, cells = tables.pairwise_text(frame, METRICS)
     assert all(len(line) == len(headers) for line in cells)
     assert [line[:2] for line in cells] == [[a.name, b.name] for a, b in pairs]
     second = METRICS[1]

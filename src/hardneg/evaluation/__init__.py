@@ -1,6 +1,6 @@
 """Masked full ranking, metrics, significance. Knows score functions, not models."""
 
-from hardneg.evaluation.fusion import best_weight, fuse_scores, text_only
+from hardneg.evaluation.fusion import best_weight, fuse_scores, text_embeddings
 from hardneg.evaluation.ranking import Evaluation, evaluate_scores, inner_product, top_items
 from hardneg.evaluation.significance import Difference, compare_methods, holm
 
@@ -13,6 +13,6 @@ __all__ = [
     "fuse_scores",
     "holm",
     "inner_product",
-    "text_only",
+    "text_embeddings",
     "top_items",
 ]

@@ -27,7 +27,7 @@ def fuse_scores(embeddings: Embeddings, profiles: Floats, texts: Floats, weight:
     0 to a score. weight: 0 or more; with 0 the embeddings come back as they are.
     """
     if not 0 <= weight < np.inf:
-        raise ConfigError(f"found weight {weight:g}, expected a number of 0 or more; for text alone use text_only")
+        raise ConfigError(f"found weight {weight:g}, expected a number of 0 or more; use `text_embeddings` to rank by text alone")
     if weight == 0:
         return embeddings
     users, items = embeddings.final_users.detach(), embeddings.final_items.detach()
@@ -40,7 +40,7 @@ def fuse_scores(embeddings: Embeddings, profiles: Floats, texts: Floats, weight:
     return _pooled(torch.cat([users, weight * more_users], dim=1), torch.cat([items, more_items], dim=1))
 
 
-def text_only(profiles: Floats, texts: Floats) -> Embeddings:
+def text_embeddings(profiles: Floats, texts: Floats) -> Embeddings:
     """Embeddings whose inner product is cos(profile, text), 0 where either is missing: fusion with g without bound."""
     like = torch.zeros(0, dtype=torch.float32)
     return _pooled(_tensor(profiles, like), _tensor(texts, like))

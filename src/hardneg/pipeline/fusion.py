@@ -17,7 +17,7 @@ from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.evaluation import best_weight, fuse_scores, fusion, text_only
+from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
 from hardneg.pipeline.costs import NAME as COSTS
 from hardneg.pipeline.costs import Needed, needed_by
 from hardneg.pipeline.inference import read_run, require_split_of
@@ -99,7 +99,7 @@ def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: Fusi
     started = time.perf_counter()
     data = splits.read_split(split_folder)
     api.require_validation(data)
-    alone = text_only(*_tables(text_vectors.read_text_vectors(vectors_folder), data, config))
+    alone = text_embeddings(*_tables(text_vectors.read_text_vectors(vectors_folder), data, config))
     made = _Made(
         alone, {float("inf"): fusion.validation_value(alone, data.valid, data.train, config.select)}, NO_EPOCHS
     )

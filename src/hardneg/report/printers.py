@@ -46,7 +46,7 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def as_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tuple[list[str], list[list[str]]]:
+def comparison_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> tuple[list[str], list[list[str]]]:
     """Headers and cells of a `tables.comparison` for people; a dash where there is no value."""
     names = [metric_label(metric) for metric in metrics]
     known = [name for name in FALSE_NEGATIVE_HEADERS if frame[name].is_not_null().any()]  # on a simulated store alone
@@ -67,7 +67,7 @@ def _against(row: dict[str, Any]) -> list[str]:
     return [f"{middle} [{low}, {high}]", NO_VALUE if row["p_holm"] is None else p_text(row["p_holm"]), users]
 
 
-def paired_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
+def pairwise_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
     """Headers and cells of a `tables.paired` for people: the first metric whole, of every other one its difference and p."""
     metric, others = metrics[0], metrics[1:]
     headers = ["row", "against", metric_label(metric), "there", "difference [95 %]", "p (Holm)", WIN_TIE_LOSS]
@@ -112,7 +112,7 @@ def latex(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> str:
     better or worse than the baseline's. Put it within a table environment, which gives caption and label. Characters
     beyond ASCII in names stay as they are, so the document must know them.
     """
-    headers, cells = as_text(frame, metrics, baseline)
+    headers, cells = comparison_text(frame, metrics, baseline)
     lines = [_escaped(line) for line in cells]
     for place, metric in enumerate(metrics, start=1):
         verdicts = frame["verdict" if place == 1 else f"{metric} verdict"]

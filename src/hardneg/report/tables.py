@@ -13,12 +13,12 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Difference, compare_methods, holm
 from hardneg.report.printers import (
     CONTROL,
-    as_text,
+    comparison_text,
     latex,
     markdown,
     metric_label,
     p_text,
-    paired_text,
+    pairwise_text,
     plain_latex,
     summary_text,
 )
@@ -27,15 +27,15 @@ from hardneg.types import Floats
 __all__ = [
     "SIGNIFICANT",
     "MethodScores",
-    "as_text",
     "comparison_table",
+    "comparison_text",
     "find_row",
     "latex",
     "markdown",
     "metric_label",
     "p_text",
-    "paired_text",
     "pairwise_table",
+    "pairwise_text",
     "plain_latex",
     "summary_table",
     "summary_text",

@@ -46,7 +46,7 @@ def beside(
         known = [(measured[one], measured[other]) for one, other in pairs if one in measured and other in measured]
         if known:
             frame = tables.pairwise_table(known, spec.metrics)
-            made.append(Against(title, file, frame, *tables.paired_text(frame, spec.metrics)))
+            made.append(Against(title, file, frame, *tables.pairwise_text(frame, spec.metrics)))
     return made
 
 
