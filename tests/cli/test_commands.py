@@ -87,7 +87,7 @@ def split(shop: Path) -> Path:
 def test_from_two_tables_to_recommendations(shop: Path, split: Path) -> None:
     described = json.loads(succeed("data", "describe", split, "--json"))
     assert described[0]["pairs"] > 500
-    assert described[0]["text_taste"] > 0.1
+    assert described[0]["text_correlation"] > 0.1
     succeed("profile", split, "--out", shop / "profiles")
     succeed("mine", split, "--profiles", shop / "profiles", "--set", "pool=20", "--out", shop / "negatives")
     succeed("mine", split, "--method", "random", "--like", shop / "negatives", "--out", shop / "random")
