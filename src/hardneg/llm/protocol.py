@@ -111,6 +111,10 @@ class CallFailed(Exception):  # noqa: N818 - it happened to a call; it is no err
         self.reason, self.retry_after, self.reached = reason, retry_after, reached
 
 
+class CallTimedOut(CallFailed):
+    """The engine's time limit passed. The model may have finished the work and billed it."""
+
+
 class ChatModel(Protocol):
     """A language model, near or far; the engine calls nothing but this."""
 

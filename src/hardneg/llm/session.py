@@ -1,4 +1,4 @@
-"""A language model at work: its store, its limits, and one budget over all that is asked through it."""
+"""One language model with its store, limits and a budget over everything that is sent to it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,14 @@ from hardneg.llm.protocol import ChatModel
 from hardneg.llm.tasks import Task, TaskAnswer
 
 T = TypeVar("T")
-SUMMED = (
-    "rows",
-    "failed",
-    "stored",
-    "calls",
-    "retries",
-    "repairs",
-    "bad",
-    "prompt_tokens",
-    "answer_tokens",
-    "cached_tokens",
-)
 
 
 @dataclass
 class Session:
-    """Has tasks answered by one model; a call of it is an `Asker` of the text room.
+    """Runs tasks on one model; an `LlmExecutor` of the text package.
 
-    watch: called with what is being done and the tally of that. whole: what all calls of this session took so far; the
-    budget of `config` is for all of them together, so the items' profiles leave less for the users'.
+    watch: called with a description of the activity and the usage of the current call. usage: sum over all calls of
+    this session. The budget of `config` covers all of them together, so item profiles leave less for user profiles.
     """
 
     model: ChatModel
@@ -46,51 +34,42 @@ class Session:
     activity: str = "querying"
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Yield an answer for every task; raises what `run_tasks` raises."""
-        last = UsageStats()
+        """Yield an answer for every task; raises the errors of `run_tasks`."""
+        latest = UsageStats()
 
-        def see(tally: UsageStats) -> None:
-            nonlocal last
-            last = tally
+        def record(usage: UsageStats) -> None:
+            nonlocal latest
+            latest = usage
             if self.watch is not None:
-                self.watch(f"{self.activity} {self.model.name}", tally)
+                self.watch(f"{self.activity} {self.model.name}", usage)
 
+        config = self._config_with_remaining_budget()
         try:
-            yield from run_tasks(
-                tasks, self.model, self.store, self._config_left(), prices=self.price, total=total, watch=see
-            )
+            yield from run_tasks(tasks, self.model, self.store, config, prices=self.price, total=total, watch=record)
         finally:
-            self.usage = _sum(self.usage, last)
+            self.usage += latest
 
     def costs(self) -> dict[str, Any]:
-        """What this session took, for a costs.json."""
-        whole = self.usage
+        """Return the usage of this session for a costs.json."""
+        usage = self.usage
         return {
-            "seconds": round(whole.seconds, 3),
-            "llm_calls": whole.calls,
-            "llm_rows": whole.rows,
-            "llm_rows_from_the_store": whole.stored,
-            "llm_rows_failed": whole.failed,
-            "llm_prompt_tokens": whole.prompt_tokens,
-            "llm_answer_tokens": whole.answer_tokens,
-            "llm_tokens": whole.prompt_tokens + whole.answer_tokens,
-            "money": whole.money,
+            "seconds": round(usage.seconds, 3),
+            "llm_calls": usage.calls,
+            "llm_rows": usage.rows,
+            "llm_rows_from_the_store": usage.stored,
+            "llm_rows_failed": usage.failed,
+            "llm_prompt_tokens": usage.prompt_tokens,
+            "llm_answer_tokens": usage.answer_tokens,
+            "llm_tokens": usage.prompt_tokens + usage.answer_tokens,
+            "money": usage.money,
         }
 
-    def _config_left(self) -> EngineConfig:
-        """The settings with what is left of the budget."""
+    def _config_with_remaining_budget(self) -> EngineConfig:
         spent = {
             "budget_calls": self.usage.calls,
             "budget_tokens": self.usage.prompt_tokens + self.usage.answer_tokens,
             "budget_money": self.usage.money or 0.0,
         }
-        left = {name: getattr(self.config, name) for name in spent}
-        return self.config.model_copy(
-            update={name: max(0, most - spent[name]) for name, most in left.items() if most is not None}
-        )
-
-
-def _sum(a: UsageStats, b: UsageStats) -> UsageStats:
-    money = None if a.money is None and b.money is None else (a.money or 0.0) + (b.money or 0.0)
-    counts = {name: getattr(a, name) + getattr(b, name) for name in SUMMED}
-    return UsageStats(**counts, money=money, seconds=a.seconds + b.seconds)
+        limits = {name: getattr(self.config, name) for name in spent}
+        left = {name: max(0, limit - spent[name]) for name, limit in limits.items() if limit is not None}
+        return self.config.model_copy(update=left)

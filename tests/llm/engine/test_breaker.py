@@ -27,7 +27,7 @@ def test_it_gives_up_after_its_seconds() -> None:
         breaker.failed(call, "status 503", 100, reached=True)
     breaker.probes = 4
     assert breaker.hopeless(160) == ""
-    said = "failed 2 calls in a row, and each of 4 more in 60 s, the last: status 503"
+    said = "failed 2 calls in a row and each of 4 more within 60 s, the last: status 503"
     assert breaker.hopeless(161) == said
     breaker.succeeded()
     assert breaker.hopeless(161) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hardneg.llm.engine.budget import Budget, Cost, TokenForecast
+from hardneg.llm.engine.budget import Budget, Cost, CostBound
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.prices import Price
@@ -13,7 +13,6 @@ from hardneg.llm.protocol import Message, Request
 
 def test_calls_in_flight_are_set_aside() -> None:
     budget = Budget(EngineConfig(budget_tokens=100))
-    assert budget.limited
     assert budget.reserve(Cost(1, 60))
     assert not budget.reserve(Cost(1, 60))
     assert budget.in_flight == 1
@@ -44,16 +43,15 @@ def test_each_limit_holds_alone(limit: dict[str, float], said: str) -> None:
 
 def test_without_limits_everything_fits() -> None:
     budget = Budget(EngineConfig())
-    assert not budget.limited
     assert budget.reserve(Cost(10**9, 1e12, 1e9))
 
 
 def test_the_worst_is_the_prompt_and_the_longest_answer() -> None:
     model = FunctionModel(lambda asked: "")
-    estimate = TokenForecast(model, Price(prompt=1e6, cached=0, answer=2e6))
-    assert estimate.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
-    assert estimate.worst(4, 8) == Cost(1, 12, 20)
-    estimate.learn(10, 15)
-    assert estimate.worst(4, 8) == Cost(1, 14, 22), "prompts turn out half as long again"
-    estimate.learn(100, 10)
-    assert estimate.worst(4, 8) == Cost(1, 12, 20), "never less than we count"
+    bound = CostBound(model, Price(prompt=1e6, cached=0, answer=2e6))
+    assert bound.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
+    assert bound.cost(4, 8) == Cost(1, 12, 20)
+    bound.calibrate(10, 15)
+    assert bound.cost(4, 8) == Cost(1, 14, 22), "prompts turn out half as long again"
+    bound.calibrate(100, 10)
+    assert bound.cost(4, 8) == Cost(1, 12, 20), "never less than we count"

@@ -31,7 +31,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def start(store: Path, server: FaultyServer, first: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.llm.engine.asker", str(store), server.url, str(ROWS), str(first)]
+    command = [sys.executable, "-m", "tests.llm.engine.child_process", str(store), server.url, str(ROWS), str(first)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 

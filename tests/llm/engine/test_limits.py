@@ -1,4 +1,4 @@
-"""Limits a minute, pauses, and the waits before repetitions."""
+"""Limits a minute, pauses, and the waits before retrys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.llm.engine.limits import Bucket, Pace, asked_for, backoff
+from hardneg.llm.engine.limits import RateLimits, TokenBucket, backoff, bounded_pause
 
 
 @given(
@@ -18,7 +18,7 @@ from hardneg.llm.engine.limits import Bucket, Pace, asked_for, backoff
 )
 def test_no_stretch_of_time_gets_more_than_its_share(per_minute: float, amounts: list[tuple[float, float]]) -> None:
     """Between two moments at most the rate times the time went out, a second's worth and the last call apart."""
-    bucket, now, sent = Bucket(per_minute, 0.0), 0.0, []
+    bucket, now, sent = TokenBucket(per_minute, 0.0), 0.0, []
     for amount, idle in amounts:
         now += idle
         now += bucket.wait(amount, now)
@@ -34,7 +34,7 @@ def test_no_stretch_of_time_gets_more_than_its_share(per_minute: float, amounts:
 
 
 def test_what_was_not_needed_comes_back() -> None:
-    bucket = Bucket(60, 0.0)
+    bucket = TokenBucket(60, 0.0)
     bucket.take(31)
     assert bucket.wait(1, 0.0) == pytest.approx(31)
     bucket.take(-20)
@@ -46,38 +46,38 @@ def test_what_was_not_needed_comes_back() -> None:
 
 
 def test_an_amount_above_the_limit_goes_out_when_the_bucket_is_full() -> None:
-    bucket = Bucket(60, 0.0)
+    bucket = TokenBucket(60, 0.0)
     assert bucket.wait(500, 0.0) == 0
     bucket.take(500)
     assert bucket.wait(1, 0.0) == pytest.approx(500)
 
 
 def test_the_longest_of_pause_calls_and_tokens_counts() -> None:
-    pace = Pace(60, 600, 0.0)
-    assert pace.limited
-    assert pace.wait(10, 0.0) == 0
-    pace.take(40)
-    assert pace.wait(10, 0.0) == pytest.approx(4)
-    pace.pause(9)
-    pace.pause(5)
-    assert pace.wait(10, 0.0) == pytest.approx(9)
-    pace.settle(40, 10)
-    assert pace.wait(10, 9.0) == 0
+    limits = RateLimits(60, 600, 0.0)
+    assert limits.limited
+    assert limits.wait(10, 0.0) == 0
+    limits.take(40)
+    assert limits.wait(10, 0.0) == pytest.approx(4)
+    limits.pause(9)
+    limits.pause(5)
+    assert limits.wait(10, 0.0) == pytest.approx(9)
+    limits.settle(40, 10)
+    assert limits.wait(10, 9.0) == 0
 
 
 def test_without_limits_only_pauses_hold() -> None:
-    pace = Pace(None, None, 0.0)
-    assert not pace.limited
-    assert pace.wait(1e9, 0.0) == 0
-    pace.pause(3)
-    assert pace.wait(0, 1.0) == pytest.approx(2)
-    assert pace.wait(0, 3.0) == 0
+    limits = RateLimits(None, None, 0.0)
+    assert not limits.limited
+    assert limits.wait(1e9, 0.0) == 0
+    limits.pause(3)
+    assert limits.wait(0, 1.0) == pytest.approx(2)
+    assert limits.wait(0, 3.0) == 0
 
 
-@given(repetition=st.integers(1, 10_000), first=st.floats(0.001, 10), longest=st.floats(0.001, 100), seed=st.integers())
-def test_backoff_is_uniform_up_to_a_doubling_bound(repetition: int, first: float, longest: float, seed: int) -> None:
-    wait = backoff(repetition, first=first, longest=longest, rng=Random(seed))
-    assert 0 <= wait <= min(longest, first * 2.0 ** min(repetition - 1, 60))
+@given(retry=st.integers(1, 10_000), first=st.floats(0.001, 10), longest=st.floats(0.001, 100), seed=st.integers())
+def test_backoff_is_uniform_up_to_a_doubling_bound(retry: int, first: float, longest: float, seed: int) -> None:
+    wait = backoff(retry, first=first, longest=longest, rng=Random(seed))
+    assert 0 <= wait <= min(longest, first * 2.0 ** min(retry - 1, 60))
 
 
 def test_backoff_uses_its_whole_range() -> None:
@@ -93,4 +93,4 @@ def test_backoff_uses_its_whole_range() -> None:
     [(None, (0, False)), (0, (0, False)), (-3, (0, False)), (math.nan, (0, False)), (5, (5, False)), (61, (60, True))],
 )
 def test_a_server_gets_its_pause_up_to_the_longest(wanted: float | None, made: tuple[float, bool]) -> None:
-    assert asked_for(wanted, 60) == made
+    assert bounded_pause(wanted, 60) == made

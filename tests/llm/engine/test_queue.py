@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hardneg.llm.engine.queue import QueuedTask, TaskQueue
+from hardneg.llm.engine.queue import Attempt, TaskQueue
 from hardneg.llm.engine.store import Failure, ReplyStore
-from hardneg.llm.engine.usage_stats import UsageCounter
+from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Message, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
@@ -18,7 +18,7 @@ FINE = Reply("fine", Usage(1, 1))
 
 def board(store: ReplyStore) -> tuple[TaskQueue, list[TaskAnswer[Any]]]:
     answers: list[TaskAnswer[Any]] = []
-    return TaskQueue(MODEL, store, 2, UsageCounter(None, None), answers.append), answers
+    return TaskQueue(MODEL, store, 2, UsageStats(), answers.append), answers
 
 
 def tasks(*rows: int) -> list[Task[str]]:
@@ -34,12 +34,12 @@ def test_what_one_took_the_other_waits_for(tmp_path: Path) -> None:
         theirs = second.take(4)
         assert (len(ours), len(theirs)) == (4, 2), "the second goes past what the first has"
         assert second.waits_for_others
-        second.look_again()
+        second.recheck_claimed()
         assert second.take(9) == []
         assert second.waits_for_others
         first.save([(job, FINE) for job in ours])
         second.save([(job, Failure("failed", "gone")) for job in theirs])
-        second.look_again()
+        second.recheck_claimed()
         assert second.take(9) == []
         assert not second.waits_for_others
         assert first.take(9) == [], "failed elsewhere: not asked again"
@@ -58,8 +58,8 @@ def test_what_the_other_gives_up_is_taken_over(tmp_path: Path) -> None:
         second.add(tasks(1, 2))
         first.take(2)
         assert second.take(2) == []
-        first.release()
-        second.look_again()
+        first.release_claims()
+        second.recheck_claimed()
         jobs = second.take(2)
         assert len(jobs) == 2
         second.save([(job, FINE) for job in jobs])
@@ -71,7 +71,7 @@ def test_rows_that_come_while_a_job_is_out_join_it(tmp_path: Path) -> None:
         first, answers = board(store)
         first.add(tasks(1))
         (job,) = first.take(5)
-        job.asked = 1
+        job.calls = 1
         first.add([Task(7, job.request, lambda reply: reply.text.upper())])
         assert first.take(5) == []
         first.save([(job, FINE)])
@@ -85,5 +85,5 @@ def test_many_claims_of_others_do_not_hide_what_is_free(tmp_path: Path) -> None:
         first.take(50)
         second.add(tasks(*range(51)))
         (job,) = second.take(4)
-        assert isinstance(job, QueuedTask)
+        assert isinstance(job, Attempt)
         assert job.request.messages[0].content == "row 50"

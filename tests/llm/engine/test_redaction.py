@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hardneg.llm.engine.redaction import CUT, one_line, redacted, secrets
+from hardneg.llm.engine.redaction import REPLACEMENT, one_line, redact, secrets
 
 
 def test_only_long_values_of_variables_named_like_keys() -> None:
@@ -18,10 +18,10 @@ def test_only_long_values_of_variables_named_like_keys() -> None:
 
 def test_the_longer_of_two_goes_first() -> None:
     keys = secrets({"A_KEY": "12345678", "B_KEY": "1234567890"})
-    assert redacted("x 1234567890 y 12345678", keys) == f"x {CUT} y {CUT}"
+    assert redact("x 1234567890 y 12345678", keys) == f"x {REPLACEMENT} y {REPLACEMENT}"
 
 
 def test_one_line() -> None:
-    assert one_line("a\n b\tsk-1234567890", ("sk-1234567890",)) == f"a b {CUT}"
+    assert one_line("a\n b\tsk-1234567890", ("sk-1234567890",)) == f"a b {REPLACEMENT}"
     assert one_line("x" * 400, ()) == "x" * 300 + "..."
     assert "secret" not in one_line("y" * 297 + "secret", ("secret",))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.llm.engine.virtual import VirtualLoop
+from tests.llm.engine.virtual_loop import VirtualLoop
 
 from hardneg.errors import ConfigError
 from hardneg.llm.engine import scheduler as engine
@@ -336,7 +336,7 @@ class TestFailures:
     def test_an_adapter_that_brings_too_few_replies_is_named(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "fine", batch_size=2)
         model.complete = lambda requests: asyncio.sleep(0, [])  # type: ignore[assignment,return-value]
-        with pytest.raises(LlmError, match="function brought 0 replies to 2 requests, expected as many"):
+        with pytest.raises(LlmError, match="function.* 0 replies to 2 requests"):
             run(tasks(2), model, store)
 
     def test_a_fault_in_an_adapter_comes_out(self, store: ReplyStore) -> None:
@@ -398,14 +398,14 @@ class TestPace:
 
 class TestBudget:
     def test_calls(self, store: ReplyStore, echo: Model) -> None:
-        with pytest.raises(BudgetReached, match=r"^function: less is left .*\(7 of 7 calls spent\); 13 rows are left"):
+        with pytest.raises(BudgetReached, match=r"^function: .*\b7 of 7 calls.*\b13 rows"):
             run(tasks(20), echo, store, budget_calls=7, total=20)
         assert len(echo.requests) == len(store) == 7
         assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "goes on where it stopped"
 
     def test_what_came_before_the_end_is_answered(self, store: ReplyStore, echo: Model) -> None:
         found: list[TaskAnswer[Any]] = []
-        with pytest.raises(BudgetReached, match="at least 13 rows are left"):
+        with pytest.raises(BudgetReached, match="at least 13 rows"):
             found.extend(given_run(iter(tasks(20)), echo, store, budget_calls=7))
         assert len(found) == 7
 
@@ -415,28 +415,28 @@ class TestBudget:
 
     def test_the_worst_case_must_fit(self, store: ReplyStore, echo: Model) -> None:
         """2 + 5 tokens are set aside for a call that takes 2 + 3: 20 allow three calls, not four."""
-        with pytest.raises(BudgetReached, match=r"15 of 20 tokens spent"):
+        with pytest.raises(BudgetReached, match="15 of 20 tokens"):
             run(tasks(9), echo, store, budget_tokens=20)
         assert len(echo.requests) == 3
 
     def test_money_needs_a_price_and_says_so_at_once(self, store: ReplyStore, echo: Model) -> None:
-        with pytest.raises(ConfigError, match=r"the budget is 5 dollars, but no price of function is known"):
+        with pytest.raises(ConfigError, match=r"5 dollars.*price of function"):
             run_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
 
     def test_money(self, store: ReplyStore, echo: Model) -> None:
         price = Price(prompt=1e6, answer=1e5)  # a dollar a prompt token; a call takes 2.3 and at worst 2.5
-        with pytest.raises(BudgetReached, match=r"9\.2000 of 11\.0 dollars spent"):
+        with pytest.raises(BudgetReached, match=r"9\.2000 of 11\.0 dollars"):
             run(tasks(9), echo, store, budget_money=11, prices=price)
         assert len(run(tasks(9), echo, store, budget_money=0, prices=Price(prompt=0))) == 9
 
     def test_a_call_that_was_given_up_counts_as_the_worst(self, store: ReplyStore) -> None:
         model = Model(lambda asked: asyncio.sleep(100, "fine"), concurrency=1)
-        with pytest.raises(BudgetReached, match="14 of 20 tokens spent"):
+        with pytest.raises(BudgetReached, match="14 of 20 tokens"):
             run(tasks(1), model, store, budget_tokens=20, timeout=1)
 
     def test_prompts_that_take_more_than_we_count_raise_what_is_set_aside(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Reply("fine", Usage(20, 1)), concurrency=1)
-        with pytest.raises(BudgetReached, match="84 of 100 tokens spent"):
+        with pytest.raises(BudgetReached, match="84 of 100 tokens"):
             run(tasks(20), model, store, budget_tokens=100)
 
     @settings(max_examples=20, deadline=None)
@@ -470,7 +470,7 @@ class TestBreaker:
 
         model = Model(answer)
         found: list[TaskAnswer[Any]] = []
-        with pytest.raises(LlmError, match=r"^function: failed 5 calls in a row, .* 120 s, the last: status 503; 970 "):
+        with pytest.raises(LlmError, match=r"^function: .*\b5 calls.*\b120 s.*status 503.*\b970 rows"):
             found += given_run(tasks(1000), model, store, breaker_failures=5, retries=2, total=1000)
         assert len(store) == 30
         assert all(answer.reason == "" for answer in found)
@@ -484,7 +484,7 @@ class TestBreaker:
         def answer(asked: Request) -> str:
             raise CallFailed("status 503")
 
-        with pytest.raises(LlmError, match="status 503; 9 rows are left"):
+        with pytest.raises(LlmError, match=r"status 503.*\b9 rows"):
             run(tasks(9), Model(answer, concurrency=1), store, breaker_failures=5, retries=0, total=9)
         assert store.failures() == {}
 
@@ -507,9 +507,7 @@ class TestBreaker:
             raise CallFailed("no connection", reached=False)
 
         model = Model(answer)
-        with pytest.raises(
-            LlmError, match=r"cannot be reached \(no connection\); start it, or check its address; at le"
-        ):
+        with pytest.raises(LlmError, match=r"cannot be reached \(no connection\).*at least 100 rows"):
             run(tasks(100), model, store, breaker_failures=5)
         assert len(model.requests) < 20
         with pytest.raises(LlmError, match="cannot be reached"):
@@ -518,7 +516,7 @@ class TestBreaker:
 
     def test_a_model_that_refuses_everything_is_said_at_once(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Refusal("no such model"))
-        with pytest.raises(LlmError, match="refused the first 20 requests, the last: no such model; 100 rows are left"):
+        with pytest.raises(LlmError, match="refused.* 20 requests.*no such model.* 100 rows"):
             run(tasks(100), model, store, total=100)
         assert store.failures() == {}
         few = run(tasks(3), model, store)
@@ -615,7 +613,7 @@ class TestSecrets:
         def answer(asked: Request) -> str:
             raise RuntimeError(f"header Bearer {self.KEY}")
 
-        with pytest.raises(LlmError, match=r"function: RuntimeError: header Bearer \[a key was here\]"):
+        with pytest.raises(LlmError, match=r"function: RuntimeError: .*\[a key was here\]"):
             run(tasks(1), Model(answer), store)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.llm.engine.asker import request, tasks
+from tests.llm.engine.child_process import request, tasks
 from tests.llm.engine.clients import Official, Plain, parse
 from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of, servers
 
@@ -127,7 +127,7 @@ def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_a
 
 
 def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(LlmError, match=r"^faulty: cannot be reached \(no connection .*at least 50 rows are left"):
+    with pytest.raises(LlmError, match=r"^faulty: cannot be reached \(no connection.*\b50 rows"):
         run(Plain("http://127.0.0.1:9/v1"), tmp_path / "s", rows=50)
     with ReplyStore(tmp_path / "s") as store:
         assert store.failures() == {}
@@ -136,7 +136,7 @@ def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_server_that_is_broken_is_one_clear_error(serve: Serve, tmp_path: Path) -> None:
     config = EngineConfig(first_wait=0.01, breaker_seconds=0.5)
     server = serve(dead=True)
-    with pytest.raises(LlmError, match=r"^faulty: failed 20 calls in a row, .* the last: status 503"):
+    with pytest.raises(LlmError, match=r"^faulty: .*\b20 calls.*status 503"):
         run(Plain(server.url), tmp_path / "s", rows=500, config=config)
     assert len(server.arrived()) < 100
     with ReplyStore(tmp_path / "s") as store:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from hardneg.llm.engine.usage_stats import UsageCounter, UsageStats
+from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Usage
 
 
 def test_one_line() -> None:
-    tally = UsageStats(
+    usage = UsageStats(
         rows=12_345, total=100_000, prompt_tokens=1_100_000, answer_tokens=120_000, money=0.413, seconds=12_345 / 210
     )
-    assert str(tally) == "12,345/100,000 rows, 210/s, 1.2M tokens, $0.41, 7 min left"
+    assert str(usage) == "12,345/100,000 rows, 210/s, 1.2M tokens, $0.41, 7 min left"
 
 
 def test_what_is_unknown_is_left_out() -> None:
@@ -22,9 +22,9 @@ def test_what_is_unknown_is_left_out() -> None:
 
 
 def test_stored_rows_do_not_speed_up_the_forecast() -> None:
-    tally = UsageStats(rows=900, stored=800, total=1000, seconds=50)
-    assert tally.rate == 2
-    assert tally.seconds_left == 50
+    usage = UsageStats(rows=900, stored=800, total=1000, seconds=50)
+    assert usage.rate == 2
+    assert usage.seconds_left == 50
     assert UsageStats(rows=900, stored=900, total=1000, seconds=50).rate == 18
 
 
@@ -34,11 +34,16 @@ def test_time_left(seconds: int, said: str) -> None:
 
 
 def test_counting() -> None:
-    counts = UsageCounter(5, Price(prompt=1e6, cached=0, answer=2e6))
-    assert counts.spend(Usage(10, 3, 4)) == 12
-    counts.spend(Usage(1, 0))
-    tally = counts.now()
-    assert (tally.prompt_tokens, tally.answer_tokens, tally.cached_tokens, tally.money) == (11, 3, 4, 13)
-    assert (tally.total, tally.rows) == (5, 0)
-    assert UsageCounter(None, None).spend(Usage(1, 1)) == 0
-    assert UsageCounter(None, None).now().money is None
+    usage, price = UsageStats(total=5, money=0.0), Price(prompt=1e6, cached=0, answer=2e6)
+    assert usage.add(Usage(10, 3, 4), price) == 12
+    usage.add(Usage(1, 0), price)
+    assert (usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens, usage.money) == (11, 3, 4, 13)
+    free = UsageStats()
+    assert free.add(Usage(1, 1), None) == 0
+    assert free.money is None
+
+
+def test_sum_of_two_runs() -> None:
+    both = UsageStats(rows=2, calls=1, money=0.5, total=9, seconds=1) + UsageStats(rows=3, waits_cut=1, seconds=2)
+    assert both == UsageStats(rows=5, calls=1, waits_cut=1, money=0.5, seconds=3)
+    assert (UsageStats() + UsageStats()).money is None

@@ -1,27 +1,24 @@
-"""The way out for calls: paced, within the budget, one by one while the model seems to be gone."""
+"""Admission of calls: within the rate limits and the budget, and one at a time while the model seems to be down."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
 from hardneg.llm.engine.breaker import Breaker
-from hardneg.llm.engine.budget import Budget, BudgetReached, Cost, TokenForecast
+from hardneg.llm.engine.budget import Budget, BudgetReached, Cost, CostBound
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.limits import Pace, asked_for, backoff
-from hardneg.llm.engine.sending import TimedOut
-from hardneg.llm.engine.usage_stats import UsageCounter
-from hardneg.llm.protocol import CallFailed, ChatModel, LlmError, Refusal, Reply, Request
-
-UNKNOWN = Cost(calls=1)
-"""Of a call whose tokens nobody needs to know beforehand."""
+from hardneg.llm.engine.limits import RateLimits, backoff, bounded_pause
+from hardneg.llm.engine.usage_stats import UsageStats
+from hardneg.llm.prices import Price
+from hardneg.llm.protocol import CallFailed, CallTimedOut, ChatModel, LlmError, Refusal, Reply, Request
 
 
-class Stop(Exception):  # noqa: N818 - no error: what is under way goes on
-    """No call may go out any more. kind: what to raise in the end; reason: a clause that follows the model's name."""
+class Stop(Exception):  # noqa: N818 - not an error: calls in flight continue
+    """No further call may be sent. kind: the error to raise in the end; reason: a clause to follow the model's name."""
 
     def __init__(self, kind: type[LlmError], reason: str) -> None:
         super().__init__(reason)
@@ -29,109 +26,101 @@ class Stop(Exception):  # noqa: N818 - no error: what is under way goes on
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """A call that may go out. worst: what was set aside for it; prompt: its tokens as we counted, 0 if we did not."""
+class Reservation:
+    """The worst-case cost of an admitted call; prompt_tokens: as counted here, 0 where no limit needs them."""
 
-    worst: Cost
-    prompt: int = 0
+    cost: Cost
+    prompt_tokens: int = 0
 
 
 class Admission:
-    """Calls pass by `turn`, and tell what became of them by `answered` or `failed`; lives in one event loop."""
+    """Calls enter by `turn` and report their end by `replied` or `failed`; lives in one event loop."""
 
-    def __init__(self, model: ChatModel, config: EngineConfig, counts: UsageCounter, rng: Random) -> None:
-        self._config, self._counts, self._rng = config, counts, rng
+    def __init__(
+        self, model: ChatModel, config: EngineConfig, usage: UsageStats, price: Price | None, rng: Random
+    ) -> None:
+        self._config, self._usage, self._price, self._rng = config, usage, price, rng
         self._now = asyncio.get_running_loop().time
-        self._pace = Pace(config.requests_per_minute, config.tokens_per_minute, self._now())
-        self._budget, self._estimate = Budget(config), TokenForecast(model, counts.price)
-        self._counted = any(
-            (config.tokens_per_minute, config.budget_tokens is not None, config.budget_money is not None)
-        )
+        self._limits = RateLimits(config.requests_per_minute, config.tokens_per_minute, self._now())
+        self._budget, self._bound = Budget(config), CostBound(model, price)
+        self._counts_tokens = bool(config.tokens_per_minute) or self._budget.limits_tokens
         self._line, self._probing = asyncio.Lock(), asyncio.Lock()
         self._settled = asyncio.Event()
         self.breaker = Breaker(config.breaker_failures, config.breaker_seconds)
 
     @asynccontextmanager
-    async def turn(self, requests: Sequence[Request]) -> AsyncIterator[Ticket]:
-        """Wait until a call with these requests may go out. Raises Stop where none may any more."""
+    async def turn(self, requests: Sequence[Request]) -> AsyncIterator[Reservation]:
+        """Wait until a call with these requests may be sent. Raises Stop where none may any more."""
         while self.breaker.open:
             async with self._probing:
                 if self.breaker.open:
-                    await self._wait_to_probe()
-                    yield await self._admit(requests)
+                    wait = self.backoff(self.breaker.probes)
+                    self.require_hope(wait)
+                    self.breaker.probes += 1
+                    await asyncio.sleep(wait)
+                    yield await self._reserve(requests)
                     return
-        yield await self._admit(requests)
+        yield await self._reserve(requests)
 
-    def answered(self, ticket: Ticket, replies: Sequence[Reply | Refusal]) -> None:
-        """A call came back."""
+    def replied(self, reservation: Reservation, replies: Sequence[Reply | Refusal]) -> None:
+        """Settle a call that returned."""
         usages = [reply.usage for reply in replies if isinstance(reply, Reply)]
         prompt = sum(usage.prompt_tokens for usage in usages)
         tokens = prompt + sum(usage.answer_tokens for usage in usages)
-        money = sum(self._counts.spend(usage) for usage in usages)
-        self._pace.settle(ticket.worst.tokens, tokens)
-        self._settle(ticket, Cost(1, tokens, money))
-        if ticket.prompt and len(usages) == len(replies):
-            self._estimate.learn(ticket.prompt, prompt)
+        money = sum(self._usage.add(usage, self._price) for usage in usages)
+        self._limits.settle(reservation.cost.tokens, tokens)
+        self._settle(reservation, Cost(1, tokens, money))
+        if reservation.prompt_tokens and len(usages) == len(replies):
+            self._bound.calibrate(reservation.prompt_tokens, prompt)
         if usages:
             self.breaker.succeeded()
         for reply in replies:
             if isinstance(reply, Refusal):
                 self.breaker.refused(reply.reason)
 
-    def failed(self, ticket: Ticket, call: object, failed: CallFailed) -> float:
-        """A call failed; returns the seconds that the server asked everybody to wait, under our limit."""
-        self._settle(ticket, ticket.worst if isinstance(failed, TimedOut) else Cost(1))
-        pause, cut = asked_for(failed.retry_after, self._config.longest_wait)
-        self._counts.waits_cut += cut
+    def failed(self, reservation: Reservation, call: Hashable, failure: CallFailed) -> float:
+        """Settle a call that failed; returns the seconds that the server asked all calls to wait, bounded."""
+        self._settle(reservation, reservation.cost if isinstance(failure, CallTimedOut) else Cost(1))
+        pause, was_cut = bounded_pause(failure.retry_after, self._config.longest_wait)
+        self._usage.waits_cut += was_cut
         if pause:
-            self._pace.pause(self._now() + pause)
-        self.breaker.failed(call, failed.reason, self._now(), reached=failed.reached)
+            self._limits.pause(self._now() + pause)
+        self.breaker.failed(call, failure.reason, self._now(), reached=failure.reached)
         return pause
 
-    def backoff(self, repetition: int) -> float:
-        """Seconds to wait before the n-th repetition of a call."""
+    def backoff(self, retry: int) -> float:
+        """Return the seconds to wait before the n-th retry of a call."""
         config = self._config
-        return backoff(repetition, first=config.first_wait, longest=config.longest_wait, rng=self._rng)
+        return backoff(retry, first=config.first_wait, longest=config.longest_wait, rng=self._rng)
 
-    def hope(self, wait: float = 0.0) -> None:
-        """Raise Stop where there is none that a call sent after `wait` seconds would be answered."""
+    def require_hope(self, wait: float = 0.0) -> None:
+        """Raise Stop if a call sent after `wait` seconds has no prospect of a reply."""
         if reason := self.breaker.hopeless(self._now() + wait):
             raise Stop(LlmError, reason)
 
-    def hope_at_the_end(self) -> None:
-        """Raise Stop where the last calls met nothing but silence."""
+    def require_contact(self) -> None:
+        """Raise Stop if no call since the last reply reached the model."""
         if not self.breaker.reached:
-            raise Stop(LlmError, self.breaker.silence())
+            raise Stop(LlmError, self.breaker.unreachable())
 
-    async def _wait_to_probe(self) -> None:
-        wait = self.backoff(self.breaker.probes)
-        self.hope(wait)
-        self.breaker.probes += 1
-        await asyncio.sleep(wait)
-
-    async def _admit(self, requests: Sequence[Request]) -> Ticket:
-        ticket = Ticket(UNKNOWN)
-        if self._counted:
-            prompt, answer = self._estimate.count(requests)
-            ticket = Ticket(self._estimate.worst(prompt, answer), prompt)
-        if self._pace.limited or self._pace.wait(0, self._now()):
-            await self._stand_in_line(ticket.worst.tokens)
-        while not self._budget.reserve(ticket.worst):
+    async def _reserve(self, requests: Sequence[Request]) -> Reservation:
+        """Wait for the rate limits, then reserve the call's worst case from the budget."""
+        reservation = Reservation(Cost(calls=1))
+        if self._counts_tokens:
+            prompt, answer = self._bound.count(requests)
+            reservation = Reservation(self._bound.cost(prompt, answer), prompt)
+        if self._limits.limited or self._limits.wait(0, self._now()):
+            async with self._line:  # first come, first served
+                while (wait := self._limits.wait(reservation.cost.tokens, self._now())) > 0:
+                    await asyncio.sleep(wait)
+                self._limits.take(reservation.cost.tokens)
+        while not self._budget.reserve(reservation.cost):
             if not self._budget.in_flight:
-                left = f"less is left of the budget than the next call may take ({self._budget} spent)"
-                raise Stop(BudgetReached, left)
+                raise Stop(BudgetReached, f"the next call could exceed the budget ({self._budget} spent)")
             await self._settled.wait()
-        return ticket
+        return reservation
 
-    async def _stand_in_line(self, tokens: float) -> None:
-        """First come, first served."""
-        async with self._line:
-            while (wait := self._pace.wait(tokens, self._now())) > 0:
-                await asyncio.sleep(wait)
-            self._pace.take(tokens)
-
-    def _settle(self, ticket: Ticket, spent: Cost) -> None:
-        self._budget.settle(ticket.worst, spent)
-        if self._budget.limited:
-            self._settled.set()
-            self._settled = asyncio.Event()
+    def _settle(self, reservation: Reservation, spent: Cost) -> None:
+        self._budget.settle(reservation.cost, spent)
+        self._settled.set()
+        self._settled = asyncio.Event()

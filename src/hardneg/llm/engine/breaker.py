@@ -1,4 +1,4 @@
-"""A circuit breaker: it tells a call that fails now and then from a model that is not there any more."""
+"""A circuit breaker: distinguishes occasional failed calls from a model that is down."""
 
 from __future__ import annotations
 
@@ -6,62 +6,63 @@ from collections.abc import Hashable
 
 
 class Breaker:
-    """Closed while calls succeed; open after `failures` different calls failed in a row, until one succeeds.
+    """Closed while calls succeed; opens after `failures` different calls failed in a row; a success closes it.
 
-    One call that is repeated and fails each time counts once: it may be the call. While the breaker is open, calls go
-    out singly, with growing waits, for `seconds`. `stop` says when to give up, and why.
+    A call that is retried and fails each time counts once: the call itself may be at fault. While the breaker is open,
+    calls are sent one at a time with growing waits, for at most `seconds`. `hopeless` tells when to stop, and why.
+
+    probes: calls sent since it opened. replied: any call has succeeded. reached: the model reacted in some form since
+    the last reply, or since the start.
     """
 
     def __init__(self, failures: int, seconds: float) -> None:
-        self._most, self._seconds = failures, seconds
-        self._in_row: set[Hashable] = set()
-        self._refused = 0
+        self._max_failures, self._max_seconds = failures, seconds
+        self._failed_in_row: set[Hashable] = set()
+        self._refusals = 0
         self._opened: float | None = None
-        self._last = ""
+        self._last_reason = ""
         self.probes = 0
-        """Calls sent since it opened."""
-        self.replied = False
-        """Any reply at all?"""
-        self.reached = False
-        """Anything but silence since the last reply, or since the start?"""
+        self.replied = self.reached = False
 
     @property
     def open(self) -> bool:
-        """Does it doubt that the model is there?"""
+        """True while the model may be down."""
         return self._opened is not None
 
     def succeeded(self) -> None:
-        """A call brought a reply."""
-        self._in_row.clear()
+        """Record a reply."""
+        self._failed_in_row.clear()
         self._opened, self.probes = None, 0
         self.replied, self.reached = True, False
 
     def refused(self, reason: str) -> None:
-        """A request was refused; only remarkable while nothing was ever answered."""
-        self._refused += 1
-        self._last, self.reached = reason, True
+        """Record a refused request; these count only until the first reply."""
+        self._refusals += 1
+        self._last_reason, self.reached = reason, True
 
     def failed(self, call: Hashable, reason: str, now: float, *, reached: bool) -> None:
-        """A call failed."""
-        self._last = reason
+        """Record a failed call."""
+        self._last_reason = reason
         self.reached |= reached
         if self._opened is None:
-            self._in_row.add(call)
-            self._opened = now if len(self._in_row) >= self._most else None
+            self._failed_in_row.add(call)
+            self._opened = now if len(self._failed_in_row) >= self._max_failures else None
 
     def hopeless(self, now: float) -> str:
-        """Why to stop, "" where there is hope. now: when the next call would go out."""
-        if not self.replied and self._refused >= self._most:
-            return f"refused the first {self._refused:,} requests, the last: {self._last}"
+        """Return why to stop, or "" to continue. now: when the next call would be sent."""
+        if not self.replied and self._refusals >= self._max_failures:
+            return f"refused the first {self._refusals:,} requests, the last: {self._last_reason}"
         if self._opened is None:
             return ""
         if not self.replied and not self.reached:
-            return self.silence()
-        if now - self._opened > self._seconds:
-            in_row = f"{len(self._in_row):,} calls in a row"
-            return f"failed {in_row}, and each of {self.probes} more in {self._seconds:g} s, the last: {self._last}"
+            return self.unreachable()
+        if now - self._opened > self._max_seconds:
+            return (
+                f"failed {len(self._failed_in_row):,} calls in a row and each of {self.probes} more within "
+                f"{self._max_seconds:g} s, the last: {self._last_reason}"
+            )
         return ""
 
-    def silence(self) -> str:
-        """What to say where nothing answers."""
-        return f"cannot be reached ({self._last}); start it, or check its address"
+    def unreachable(self) -> str:
+        """Return the reason to report where nothing reacts."""
+        return f"cannot be reached ({self._last_reason}); start it, or check its address"

@@ -1,4 +1,4 @@
-"""Who holds a claim: a process, named so that others can tell whether it still lives."""
+"""Owners of claims: processes, identified so that other processes can tell whether they still run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-ENDED = "ZX"
-"""States of a process that is dead but still listed."""
+ENDED_STATES = "ZX"
+"""States of a process that has ended but is still listed."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process of some machine.
+    """A process on some machine.
 
-    host: its name and its space of process numbers (containers have their own). boot: what tells this start of the
-    machine from others, "" where it cannot be known. started: when the process began, in the machine's own count.
+    host: host name and PID namespace (containers have their own). boot: identifies the machine's start, "" if unknown.
+    started: start time of the process in the machine's own clock ticks.
     """
 
     host: str
@@ -27,12 +27,12 @@ class Owner:
 
     @classmethod
     def here(cls) -> Owner:
-        """This process."""
+        """Return the owner for this process."""
         return cls(_host(), _boot(), os.getpid(), _started(os.getpid()))
 
     @classmethod
     def read(cls, text: str) -> Owner | None:
-        """What `str` wrote; None where it is something else. Words after it are ignored."""
+        """Parse the output of `str`, ignoring fields after it; None if it is something else."""
         host, boot, pid, started, *_ = (*text.split("|"), "", "", "", "")
         return cls(host, boot, int(pid), started) if pid.isdecimal() else None
 
@@ -40,22 +40,22 @@ class Owner:
         return f"{self.host}|{self.boot}|{self.pid}|{self.started}"
 
     def gone(self) -> bool:
-        """True where it is known to have ended; False for a living process and for any of another machine."""
+        """True if the process is known to have ended; False for running processes and for other machines."""
         if self.host != _host():
             return False
         if self.boot != _boot():
             return True
         if PROC.is_dir():
             return _started(self.pid) != self.started
-        return os.name == "posix" and not _answers(self.pid)
+        return os.name == "posix" and not _is_running(self.pid)
 
 
 def _host() -> str:
     try:
-        space = os.readlink(PROC / "self" / "ns" / "pid")
+        namespace = os.readlink(PROC / "self" / "ns" / "pid")
     except OSError:
-        space = ""
-    return f"{socket.gethostname()} {space}".replace("|", " ").strip()
+        namespace = ""
+    return f"{socket.gethostname()} {namespace}".replace("|", " ").strip()
 
 
 def _boot() -> str:
@@ -66,19 +66,19 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """Clock ticks from the machine's start to the process's; "" where there is no such process, or nobody says."""
+    """Return the clock ticks from boot to the start of the process; "" if there is no such process or no /proc."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in ENDED else fields[19]
+    return "" if fields[0] in ENDED_STATES else fields[19]
 
 
-def _answers(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # alive, and somebody else's
+    except OSError:  # it runs under another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""How a language model is asked: how fast, how patiently, and for how much."""
+"""Settings of the engine: rate limits, retries, budget and circuit breaker."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from hardneg.config import Config
 
 
 class EngineConfig(Config):
-    """Settings of `hardneg.llm.engine.scheduler.ask`. None of them changes what a stored reply says."""
+    """Settings of `hardneg.llm.engine.scheduler.run_tasks`. None of them changes the content of a stored reply."""
 
     concurrency: PositiveInt | None = None
-    """Calls at a time; None for what the model says makes sense."""
+    """Maximum number of concurrent calls; None for the model's own default."""
     requests_per_minute: PositiveFloat | None = None
-    """Calls a minute, spread evenly; at most a second's worth at once."""
+    """Maximum calls per minute, spread evenly; bursts hold at most one second's worth."""
     tokens_per_minute: PositiveFloat | None = None
-    """Prompt and answer tokens a minute, reserved at the worst case and settled by what the model counted."""
+    """Maximum prompt and answer tokens per minute. A call reserves its worst case and returns what it did not use."""
     timeout: PositiveFloat = 600.0
-    """Seconds that one call may take; a batch on a slow machine may need more."""
+    """Seconds until a call is abandoned; a batch on a slow machine may need more."""
     retries: NonNegativeInt = 6
-    """How often a failed call is repeated before its rows are listed."""
+    """Maximum number of retries of a failed call; then its rows are reported as failed."""
     first_wait: PositiveFloat = 0.5
-    """Seconds; the wait before the n-th repetition is uniform over [0, first_wait * 2^(n - 1)]."""
+    """Seconds; the wait before the n-th retry is uniform over [0, first_wait * 2^(n - 1)]."""
     longest_wait: PositiveFloat = 60.0
-    """Seconds; the most that is waited at once, also where a server asks for more."""
+    """Upper bound of a single wait in seconds; also applies where a server asks for more."""
     repairs: NonNegativeInt = 2
-    """How often a bad reply is asked again before its row is listed."""
+    """Maximum number of repair requests after unusable replies; then the row is reported as failed."""
     budget_calls: NonNegativeInt | None = None
-    """Calls of this run; None for no limit."""
+    """Maximum number of calls in this run; None for no limit."""
     budget_tokens: NonNegativeInt | None = None
-    """Prompt and answer tokens of this run; None for no limit."""
+    """Maximum number of prompt and answer tokens in this run; None for no limit."""
     budget_money: NonNegativeFloat | None = None
-    """Dollars of this run; None for no limit. Needs the model's price."""
+    """Maximum cost of this run in US dollars; None for no limit. Needs the model's price."""
     breaker_failures: PositiveInt = 20
-    """Failed calls in a row after which calls go out one by one, to see whether the model is still there."""
+    """Consecutive failed calls that open the circuit breaker: calls are then sent one at a time."""
     breaker_seconds: PositiveFloat = 120.0
-    """How long to go on like that before the run stops."""
+    """Seconds that the breaker may stay open before the run stops."""
     retry_failed: bool = False
-    """Forget which requests were refused or failed for good in earlier runs, and ask them again."""
+    """Delete stored refusals and failures of earlier runs, so that their requests are sent again."""

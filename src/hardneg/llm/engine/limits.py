@@ -1,4 +1,4 @@
-"""Not faster than was agreed, and not at all while the model asked for a pause. Times are seconds of one clock."""
+"""Rate limits, pauses that a server asks for, and waits before retries. Times are seconds of one clock."""
 
 from __future__ import annotations
 
@@ -6,76 +6,76 @@ import math
 from random import Random
 
 BURST_SECONDS = 1.0
-"""A limit lets through at once what it allows in this time."""
-NEARLY = 1e-6
-"""Shorter waits are none."""
+"""Seconds of its rate that a limit lets through at once."""
+NEGLIGIBLE_SECONDS = 1e-6
+"""Waits up to this length count as zero."""
 
 
-class Bucket:
-    """Fills evenly up to a second's worth, at least one; a larger amount waits until it is full and leaves a debt."""
+class TokenBucket:
+    """Fills evenly up to one second's worth, at least 1; a larger amount waits until it is full and leaves a debt."""
 
     def __init__(self, per_minute: float, now: float) -> None:
         self._rate = per_minute / 60
-        self._most = max(1.0, self._rate * BURST_SECONDS)
-        self._level, self._filled = self._most, now
+        self._capacity = max(1.0, self._rate * BURST_SECONDS)
+        self._level, self._updated = self._capacity, now
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until the amount may be taken."""
-        self._level = min(self._most, self._level + (now - self._filled) * self._rate)
-        self._filled = now
-        return max(0.0, min(amount, self._most) - self._level) / self._rate
+        """Return the seconds until the amount may be taken."""
+        self._level = min(self._capacity, self._level + (now - self._updated) * self._rate)
+        self._updated = now
+        return max(0.0, min(amount, self._capacity) - self._level) / self._rate
 
     def take(self, amount: float) -> None:
-        """Take it, whatever is there; a negative amount gives back what was not needed."""
-        self._level = min(self._most, self._level - amount)
+        """Take an amount unconditionally; a negative amount is returned to the bucket."""
+        self._level = min(self._capacity, self._level - amount)
 
 
-class Pace:
-    """When the next call may go out: limits of calls and tokens a minute, and pauses that hold all calls."""
+class RateLimits:
+    """Limits of calls and tokens per minute, and pauses for all calls."""
 
     def __init__(self, calls_per_minute: float | None, tokens_per_minute: float | None, now: float) -> None:
-        self._calls = Bucket(calls_per_minute, now) if calls_per_minute else None
-        self._tokens = Bucket(tokens_per_minute, now) if tokens_per_minute else None
-        self._paused = -math.inf
+        self._calls = TokenBucket(calls_per_minute, now) if calls_per_minute else None
+        self._tokens = TokenBucket(tokens_per_minute, now) if tokens_per_minute else None
+        self._paused_until = -math.inf
         self.limited = bool(self._calls or self._tokens)
 
     def pause(self, until: float) -> None:
-        """Nothing goes out before that."""
-        self._paused = max(self._paused, until)
+        """Let no call start before this time."""
+        self._paused_until = max(self._paused_until, until)
 
     def wait(self, tokens: float, now: float) -> float:
-        """Seconds until a call of that many tokens may go out, 0 for now."""
-        waits = [self._paused - now]
+        """Return the seconds until a call with that many tokens may start, 0 for now."""
+        waits = [self._paused_until - now]
         if self._calls:
             waits.append(self._calls.wait(1, now))
         if self._tokens:
             waits.append(self._tokens.wait(tokens, now))
         longest = max(waits)
-        return longest if longest > NEARLY else 0.0
+        return longest if longest > NEGLIGIBLE_SECONDS else 0.0
 
     def take(self, tokens: float) -> None:
-        """A call goes out."""
+        """Count a call that starts."""
         if self._calls:
             self._calls.take(1)
         if self._tokens:
             self._tokens.take(tokens)
 
     def settle(self, reserved: float, used: float) -> None:
-        """It took other tokens than were reserved."""
+        """Correct the tokens of a call from those reserved to those used."""
         if self._tokens:
             self._tokens.take(used - reserved)
 
 
-def backoff(repetition: int, *, first: float, longest: float, rng: Random) -> float:
-    """Seconds before the n-th repetition (1, 2, ...): uniform over [0, min(longest, first * 2^(n - 1))].
+def backoff(retry: int, *, first: float, longest: float, rng: Random) -> float:
+    """Return the seconds before the n-th retry (1, 2, ...): uniform over [0, min(longest, first * 2^(n - 1))].
 
     Source: "full jitter" of Brooker (2015), Exponential Backoff And Jitter.
     """
-    return rng.uniform(0.0, min(longest, first * 2.0 ** min(repetition - 1, 60)))
+    return rng.uniform(0.0, min(longest, first * 2.0 ** min(retry - 1, 60)))
 
 
-def asked_for(retry_after: float | None, longest: float) -> tuple[float, bool]:
-    """The pause to make where a server named one, and whether it was cut to the longest; (0, False) for none."""
-    if retry_after is None or not retry_after > 0:  # also not a number
+def bounded_pause(retry_after: float | None, longest: float) -> tuple[float, bool]:
+    """Return the pause for a server's Retry-After and whether `longest` cut it; (0, False) without a usable value."""
+    if retry_after is None or not retry_after > 0:  # also NaN
         return 0.0, False
     return min(retry_after, longest), retry_after > longest

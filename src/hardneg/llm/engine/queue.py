@@ -1,50 +1,48 @@
-"""Who waits for which reply: rows with equal requests share a job, and jobs that somebody answered are never asked."""
+"""Tasks that wait for replies: tasks with equal requests share one reply, and a stored reply is never requested again."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hardneg.llm.engine.claims import Owner
-from hardneg.llm.engine.reply_repair import again
+from hardneg.llm.engine.repair import repair_request
 from hardneg.llm.engine.store import Failure, ReplyOutcome, ReplyStore, StoredReply, request_key
-from hardneg.llm.engine.usage_stats import UsageCounter
-from hardneg.llm.protocol import ChatModel, Reply
+from hardneg.llm.engine.usage_stats import UsageStats
+from hardneg.llm.protocol import ChatModel, Reply, Request
 from hardneg.llm.tasks import BadReply, Task, TaskAnswer
 
-_runs = itertools.count()
+_run_numbers = itertools.count()
 
 
-class WaitingRow:
-    """A task on its way. attempt: 0, or how often its reply was bad; fresh: did anybody ask for it in this run?"""
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt at a task: its own request, or a repair request after an unusable reply.
 
-    __slots__ = ("asked", "attempt", "fresh", "reply", "request", "task")
+    repair: number of unusable replies so far. reply: the last of them. earlier_calls: calls made for the task's earlier
+    requests. fresh: some reply to the task was requested in this run. calls: calls made for this request. failures: how
+    many of them failed and count towards the retries; reason: why the last one failed.
+    """
 
-    def __init__(self, task: Task[Any]) -> None:
-        self.task = task
-        self.request = task.request
-        self.reply: Reply | None = None
-        self.attempt = self.asked = 0
-        self.fresh = False
-
-
-class QueuedTask:
-    """A request to be asked once, and the rows that wait for its reply. asked: calls made for it."""
-
-    __slots__ = ("asked", "attempt", "key", "request", "rows")
-
-    def __init__(self, key: str, row: WaitingRow) -> None:
-        self.key, self.request, self.attempt = key, row.request, row.attempt
-        self.rows = [row]
-        self.asked = 0
+    task: Task[Any]
+    request: Request
+    key: str
+    repair: int = 0
+    reply: Reply | None = None
+    earlier_calls: int = 0
+    fresh: bool = False
+    calls: int = 0
+    failures: int = 0
+    reason: str = ""
 
 
 class TaskQueue:
-    """Rows come in, jobs go out to be asked, outcomes come back, answers leave through `emit`.
+    """Tasks come in by `add`, attempts to send go out by `take`, outcomes come back by `save`; `emit` gets the answers.
 
-    All of it is bookkeeping in one thread: nothing here waits, but for the store.
+    Attempts with the same request wait together; the first of them stands for all. Everything here runs in one thread.
     """
 
     def __init__(
@@ -52,125 +50,109 @@ class TaskQueue:
         model: ChatModel,
         store: ReplyStore,
         repairs: int,
-        counts: UsageCounter,
+        usage: UsageStats,
         emit: Callable[[TaskAnswer[Any]], None],
     ) -> None:
-        self._model, self._store, self._counts, self._emit = model, store, counts, emit
-        self._re_asks, self._identity, self._foreign = repairs, model.identity, model.chat_markers
-        self.owner = f"{Owner.here()}|{next(_runs)}"
-        self._jobs: dict[str, QueuedTask] = {}
-        self._pending: deque[QueuedTask] = deque()
-        self._theirs: dict[str, QueuedTask] = {}
+        self._model, self._store, self._usage, self._emit = model, store, usage, emit
+        self._max_repairs, self._identity, self._chat_markers = repairs, model.identity, model.chat_markers
+        self.owner = f"{Owner.here()}|{next(_run_numbers)}"
+        self._waiting: dict[str, list[Attempt]] = {}
+        self._pending: deque[Attempt] = deque()
+        self._claimed_elsewhere: list[Attempt] = []
 
     def __len__(self) -> int:
-        """Jobs without an outcome."""
-        return len(self._jobs)
+        """Number of distinct requests without an outcome."""
+        return len(self._waiting)
 
     @property
     def waits_for_others(self) -> bool:
-        """Is any job being asked by another process?"""
-        return bool(self._theirs)
+        """True if another process has claimed a request of this queue."""
+        return bool(self._claimed_elsewhere)
 
     def add(self, tasks: Iterable[Task[Any]]) -> None:
-        """Take in tasks; those whose replies are in the store are answered at once."""
-        self._open([WaitingRow(task) for task in tasks])
+        """Add tasks; those whose replies are in the store are answered at once."""
+        self._enqueue([Attempt(task, task.request, request_key(task.request, self._identity)) for task in tasks])
 
-    def take(self, jobs: int) -> list[QueuedTask]:
-        """Jobs that are ours to ask now, about as many as wanted; none where nothing is pending."""
-        ours: list[QueuedTask] = []
-        while self._pending and len(ours) < jobs:
-            wanted = [self._pending.popleft() for _ in range(min(jobs - len(ours), len(self._pending)))]
-            ours += self._claim(wanted)
-        return ours
+    def take(self, n: int) -> list[Attempt]:
+        """Claim up to n pending attempts to send; [] if none is pending."""
+        taken: list[Attempt] = []
+        while self._pending and len(taken) < n:
+            candidates = [self._pending.popleft() for _ in range(min(n - len(taken), len(self._pending)))]
+            claim = self._store.claim([attempt.key for attempt in candidates], self.owner)
+            self._claimed_elsewhere += [attempt for attempt in candidates if attempt.key in claim.denied]
+            self._resolve_known(candidates, claim.outcomes)
+            taken += [attempt for attempt in candidates if attempt.key in claim.granted]
+        return taken
 
-    def look_again(self) -> None:
-        """See what became of the jobs that others ask; those that they gave up are pending again."""
-        jobs = list(self._theirs.values())
-        self._theirs.clear()
-        self._pending.extendleft(reversed(jobs))
+    def recheck_claimed(self) -> None:
+        """Make the requests that other processes had claimed pending again, so that `take` looks them up."""
+        self._pending.extendleft(reversed(self._claimed_elsewhere))
+        self._claimed_elsewhere.clear()
 
-    def save(self, outcomes: Sequence[tuple[QueuedTask, ReplyOutcome]]) -> None:
-        """Store what calls of ours brought, then tell the rows."""
-        found = [StoredReply(job.key, job.request, outcome, job.attempt) for job, outcome in outcomes]
-        self._store.save(found, self._model.name)
-        for job, outcome in outcomes:
-            self._settle(job, outcome, fresh=True)
+    def save(self, outcomes: Sequence[tuple[Attempt, ReplyOutcome]]) -> None:
+        """Store the outcomes of calls, then answer the tasks that waited for them."""
+        rows = [StoredReply(attempt.key, attempt.request, outcome, attempt.repair) for attempt, outcome in outcomes]
+        self._store.save(rows, self._model.name)
+        for attempt, outcome in outcomes:
+            self._resolve(attempt, outcome, fresh=True)
 
-    def renew(self) -> None:
-        """Hold on to our claims."""
+    def renew_claims(self) -> None:
+        """Extend the claims of this queue."""
         self._store.renew(self.owner)
 
-    def release(self) -> None:
-        """Give up our claims."""
+    def release_claims(self) -> None:
+        """Release the claims of this queue."""
         self._store.release(self.owner)
 
-    def _open(self, rows: list[WaitingRow]) -> None:
-        """Find each row the job that brings its reply; look up new jobs together."""
-        new: list[QueuedTask] = []
-        for row in rows:
-            key = request_key(row.request, self._identity)
-            job = self._jobs.get(key)
-            if job is None:
-                self._jobs[key] = job = QueuedTask(key, row)
-                new.append(job)
-            else:
-                job.rows.append(row)
-        known = self._store.known([job.key for job in new])
-        self._pending.extend(job for job in new if job.key not in known)
-        self._settle_known(new, known)
+    def _enqueue(self, attempts: list[Attempt]) -> None:
+        """Let attempts wait for their replies; those with a new request become pending unless the store has a reply."""
+        new: list[Attempt] = []
+        for attempt in attempts:
+            waiting = self._waiting.setdefault(attempt.key, [])
+            waiting.append(attempt)
+            if len(waiting) == 1:
+                new.append(attempt)
+        known = self._store.known([attempt.key for attempt in new])
+        self._pending.extend(attempt for attempt in new if attempt.key not in known)
+        self._resolve_known(new, known)
 
-    def _claim(self, jobs: list[QueuedTask]) -> list[QueuedTask]:
-        claimed = self._store.claim([job.key for job in jobs], self.owner)
-        self._theirs |= {job.key: job for job in jobs if job.key in claimed.theirs}
-        self._settle_known(jobs, claimed.known)
-        return [job for job in jobs if job.key in claimed.ours]
+    def _resolve_known(self, attempts: list[Attempt], outcomes: dict[str, ReplyOutcome]) -> None:
+        for attempt in attempts:
+            if (outcome := outcomes.get(attempt.key)) is not None:
+                self._resolve(attempt, outcome, fresh=False)
 
-    def _settle_known(self, jobs: list[QueuedTask], known: dict[str, ReplyOutcome]) -> None:
-        for job in jobs:
-            if (outcome := known.get(job.key)) is not None:
-                self._settle(job, outcome, fresh=False)
-
-    def _settle(self, job: QueuedTask, outcome: ReplyOutcome, *, fresh: bool) -> None:
-        """A job has its outcome: each of its rows reads it for itself. Its calls count for the first."""
-        del self._jobs[job.key]
-        job.rows[0].asked += job.asked
-        bad: list[WaitingRow] = []
-        for row in job.rows:
-            row.fresh |= fresh
+    def _resolve(self, first: Attempt, outcome: ReplyOutcome, *, fresh: bool) -> None:
+        """Answer every task that waits for this request, or enqueue its repair request."""
+        repairs: list[Attempt] = []
+        for attempt in self._waiting.pop(first.key):
+            attempt.fresh |= fresh
             if isinstance(outcome, Failure):
-                self._fail(row, outcome.reason)
-            elif not self._read(row, outcome):
-                bad.append(row)
-        if bad:
-            self._open(bad)
+                before = f"after {attempt.repair} bad: " if attempt.repair else ""
+                self._answer(attempt, None, before + outcome.reason)
+                continue
+            attempt.reply = outcome
+            try:
+                value = attempt.task.parse(outcome)
+            except BadReply as bad:
+                self._usage.bad += 1
+                if attempt.repair < self._max_repairs:
+                    repairs.append(self._repair(attempt, bad.reason))
+                else:
+                    before = f"{attempt.repair + 1} bad replies, the last: " if attempt.repair else "bad reply: "
+                    self._answer(attempt, None, before + bad.reason)
+            else:
+                self._answer(attempt, value, "")
+        if repairs:
+            self._enqueue(repairs)
 
-    def _read(self, row: WaitingRow, reply: Reply) -> bool:
-        """Answer the row, or return False where it has to be asked again."""
-        row.reply = reply
-        try:
-            value = row.task.parse(reply)
-        except BadReply as bad:
-            return self._give_up(row, bad.reason)
-        self._finish(row, TaskAnswer(row.task.row, value, "", reply, row.asked))
-        return True
+    def _repair(self, attempt: Attempt, reason: str) -> Attempt:
+        number = attempt.repair + 1
+        request = repair_request(attempt.task.request, reason, number, self._chat_markers)
+        key, calls = request_key(request, self._identity), attempt.earlier_calls + attempt.calls
+        return Attempt(attempt.task, request, key, number, attempt.reply, calls, attempt.fresh)
 
-    def _give_up(self, row: WaitingRow, reason: str) -> bool:
-        """After a bad reply: list the row, or return False with its next request made."""
-        self._counts.bad += 1
-        if row.attempt >= self._re_asks:
-            replies = f"{row.attempt + 1} bad replies, the last: " if row.attempt else "bad reply: "
-            self._finish(row, TaskAnswer(row.task.row, None, replies + reason, row.reply, row.asked))
-            return True
-        row.attempt += 1
-        row.request = again(row.task.request, reason, row.attempt, self._foreign)
-        return False
-
-    def _fail(self, row: WaitingRow, reason: str) -> None:
-        before = f"after {row.attempt} bad: " if row.attempt else ""
-        self._finish(row, TaskAnswer(row.task.row, None, before + reason, row.reply, row.asked))
-
-    def _finish(self, row: WaitingRow, answer: TaskAnswer[Any]) -> None:
-        self._counts.rows += 1
-        self._counts.stored += not row.fresh
-        self._counts.failed += bool(answer.reason)
-        self._emit(answer)
+    def _answer(self, attempt: Attempt, value: object, reason: str) -> None:
+        self._usage.rows += 1
+        self._usage.stored += not attempt.fresh
+        self._usage.failed += bool(reason)
+        self._emit(TaskAnswer(attempt.task.row, value, reason, attempt.reply, attempt.earlier_calls + attempt.calls))

@@ -1,9 +1,9 @@
-"""Replies that were paid for, kept: one SQLite file on a local disk, shared by the processes of a machine.
+"""Replies of language models, stored in one SQLite file on a local disk and shared by the processes of a machine.
 
-A reply is found by the hash of the whole request with the model's identity, and the number of the draw. Each reply is
-committed as it comes, so a process that is killed loses what was in flight and nothing else (a machine that loses power
-may lose the last seconds too). Who is about to ask claims the key first; the claim of a process that died is free at
-once, another's after some minutes.
+The key of a reply is the hash of the whole request with the model's identity, plus the number of the draw. Each reply
+is committed as it arrives, so a killed process loses only the calls in flight (a power failure may also lose the last
+seconds). A process claims a key before it sends the request. Claims of ended processes are free at once, others after
+some minutes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from hardneg.llm.engine.claims import Owner
 from hardneg.llm.protocol import LlmError, Reply, Request, Usage
 
 BUSY_SECONDS = 30.0
-"""How long to wait for another process that writes."""
+"""Maximum wait for another process that writes."""
 CLAIM_SECONDS = 300.0
-"""How long a claim holds unless it is renewed; only matters where nobody can see whether its owner lives."""
-APPLICATION = 0x48_4E_4C_4D
-LAYOUT = 1
+"""Lifetime of a claim that is not renewed; matters only if its owner runs on another machine."""
+APPLICATION_ID = 0x48_4E_4C_4D
+LAYOUT_VERSION = 1
 TABLES = """
 CREATE TABLE replies (
     key TEXT PRIMARY KEY,      -- digest of the request and the model, "/", number of the draw
-    attempt INTEGER NOT NULL,  -- 0, or 1, 2, ... where an earlier reply was bad and the request says so
+    attempt INTEGER NOT NULL,  -- 0, or 1, 2, ... for repair requests
     model TEXT NOT NULL,
     text TEXT NOT NULL,
     finish TEXT NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE replies (
     estimated INTEGER NOT NULL,
     seconds REAL NOT NULL,
     stored REAL NOT NULL,      -- seconds since 1970
-    request TEXT               -- what was asked, if that is kept
+    request TEXT               -- the request, if requests are kept
 );
 CREATE TABLE failures (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, reason TEXT NOT NULL, stored REAL NOT NULL, request TEXT
@@ -49,12 +49,12 @@ CREATE TABLE failures (
 CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
 REPLY = "text, finish, probabilities, prompt_tokens, answer_tokens, cached_tokens, estimated, seconds"
-AMONG = "key IN (SELECT value FROM json_each(?))"
+KEY_IN_JSON = "key IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a request has no reply and is not asked again: the model refused it, or every call for it failed."""
+    """Why a request has no reply and is not sent again: the model refused it, or its last retry failed."""
 
     kind: Literal["refused", "failed"]
     reason: str
@@ -65,33 +65,32 @@ ReplyOutcome = Reply | Failure
 
 @dataclass(frozen=True)
 class StoredReply:
-    """An outcome to be stored, with what was asked. attempt: as in the table."""
+    """An outcome to store, with its request. repair: number of unusable replies before it."""
 
     key: str
     request: Request
     outcome: ReplyOutcome
-    attempt: int = 0
+    repair: int = 0
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """What a claim brought: outcomes that were there already, keys that are ours to ask, keys that others ask."""
+class ClaimResult:
+    """Result of a claim: outcomes already stored, keys granted to the owner, keys that others have claimed."""
 
-    known: dict[str, ReplyOutcome]
-    ours: frozenset[str]
-    theirs: frozenset[str]
+    outcomes: dict[str, ReplyOutcome]
+    granted: frozenset[str]
+    denied: frozenset[str]
 
 
 def request_key(request: Request, model: str) -> str:
-    """The store's key of a request to the model of this identity."""
+    """Return the store's key of a request to the model with this identity."""
     return f"{request.digest(model)}/{request.draw}"
 
 
 class ReplyStore:
-    """The file, open. May be used from several threads. Every error is an LlmError that names the file.
+    """An open store; may be used from several threads. Every error is an LlmError that names the file.
 
-    keep_requests: also keep what was asked, for whoever audits: the prompt's size a reply, and no time to speak of.
-    Replies are found without it.
+    keep_requests: also store the requests, for audits; costs the size of a prompt per reply and almost no time.
     """
 
     def __init__(self, path: Path, *, keep_requests: bool = True) -> None:
@@ -113,71 +112,72 @@ class ReplyStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; what was stored is there."""
+        """Close the file."""
         with self._lock:
             self._db.close()
 
     def __len__(self) -> int:
-        """Stored replies."""
+        """Number of stored replies."""
         with self._lock, self._errors():
             return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def known(self, keys: Sequence[str]) -> dict[str, ReplyOutcome]:
-        """The outcomes of those keys that have one."""
+        """Return the outcomes of those keys that have one."""
         with self._lock, self._errors():
             return self._known(json.dumps(keys))
 
-    def claim(self, keys: Sequence[str], owner: str) -> Claimed:
-        """Claim the keys that have no outcome and that nobody else is asking; owner: str of an Owner, and more."""
-        among, now = json.dumps(keys), time.time()
+    def claim(self, keys: Sequence[str], owner: str) -> ClaimResult:
+        """Claim the keys that have no outcome and no other living owner. owner: str of an Owner, with an optional suffix."""
+        keys_json, now = json.dumps(keys), time.time()
         with self._transaction() as db:
-            known = self._known(among)
-            held = db.execute(f"SELECT key, owner FROM claims WHERE expires > ? AND {AMONG}", (now, among)).fetchall()
-            alive = {other for other in {other for _, other in held} if other != owner and not _gone(other)}
-            theirs = frozenset(key for key, other in held if other in alive and key not in known)
-            ours = frozenset(keys) - known.keys() - theirs
-            rows = [(key, owner, now + CLAIM_SECONDS) for key in ours]
+            outcomes = self._known(keys_json)
+            query = f"SELECT key, owner FROM claims WHERE expires > ? AND {KEY_IN_JSON}"
+            claims = db.execute(query, (now, keys_json)).fetchall()
+            alive = {other for other in {other for _, other in claims} if other != owner and not _is_gone(other)}
+            denied = frozenset(key for key, other in claims if other in alive and key not in outcomes)
+            granted = frozenset(keys) - outcomes.keys() - denied
+            rows = [(key, owner, now + CLAIM_SECONDS) for key in granted]
             db.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", rows)
-        return Claimed(known, ours, theirs)
+        return ClaimResult(outcomes, granted, denied)
 
-    def save(self, found: Iterable[StoredReply], model: str) -> None:
-        """Store outcomes in one transaction and free their claims; the first reply to a key stays. model: a name."""
+    def save(self, rows: Iterable[StoredReply], model: str) -> None:
+        """Store outcomes in one transaction and release their claims; the first reply to a key stays. model: a name."""
         now = time.time()
         with self._transaction() as db:
-            for one in found:
-                asked = _readable(one.request) if self.keep_requests else None
-                if isinstance(one.outcome, Failure):
-                    row = (one.key, one.outcome.kind, _storable(one.outcome.reason), now, asked)
-                    db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)", row)
+            for row in rows:
+                request = _readable(row.request) if self.keep_requests else None
+                if isinstance(row.outcome, Failure):
+                    failure = (row.key, row.outcome.kind, _storable(row.outcome.reason), now, request)
+                    db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)", failure)
                 else:
-                    values = (one.key, one.attempt, model, *_columns(one.outcome), now, asked)
-                    db.execute(f"INSERT OR IGNORE INTO replies VALUES ({', '.join('?' * 13)})", values)
-                db.execute("DELETE FROM claims WHERE key = ?", (one.key,))
+                    reply = (row.key, row.repair, model, *_columns(row.outcome), now, request)
+                    db.execute(f"INSERT OR IGNORE INTO replies VALUES ({', '.join('?' * 13)})", reply)
+                db.execute("DELETE FROM claims WHERE key = ?", (row.key,))
 
     def renew(self, owner: str) -> None:
-        """Let the claims of this owner hold on."""
+        """Extend the claims of this owner."""
         with self._transaction() as db:
             db.execute("UPDATE claims SET expires = ? WHERE owner = ?", (time.time() + CLAIM_SECONDS, owner))
 
     def release(self, owner: str) -> None:
-        """Give up the claims of this owner."""
+        """Release the claims of this owner."""
         with self._transaction() as db:
             db.execute("DELETE FROM claims WHERE owner = ?", (owner,))
 
     def forget_failures(self) -> int:
-        """Forget what was refused or failed for good, so that it is asked again; returns how many."""
+        """Delete stored refusals and failures, so that their requests are sent again; returns their number."""
         with self._transaction() as db:
             return db.execute("DELETE FROM failures").rowcount
 
     def replies(self) -> Iterator[tuple[str, Reply]]:
-        """Every key with its reply, oldest first."""
+        """Yield every key with its reply, oldest first."""
         last = 0
         while rows := self._page(last):
             last = rows[-1][0]
             yield from ((row[1], _reply(row[2:])) for row in rows)
 
     def failures(self) -> dict[str, Failure]:
-        """Every key that failed for good or was refused."""
+        """Return every key that was refused or failed for good."""
         with self._lock, self._errors():
             rows = self._db.execute("SELECT key, kind, reason FROM failures ORDER BY rowid").fetchall()
         return {key: Failure(kind, _text(reason)) for key, kind, reason in rows}
@@ -187,15 +187,15 @@ class ReplyStore:
             query = f"SELECT rowid, key, {REPLY} FROM replies WHERE rowid > ? ORDER BY rowid LIMIT 1000"
             return self._db.execute(query, (after,)).fetchall()
 
-    def _known(self, among: str) -> dict[str, ReplyOutcome]:
-        failures = self._db.execute(f"SELECT key, kind, reason FROM failures WHERE {AMONG}", (among,))
+    def _known(self, keys_json: str) -> dict[str, ReplyOutcome]:
+        failures = self._db.execute(f"SELECT key, kind, reason FROM failures WHERE {KEY_IN_JSON}", (keys_json,))
         known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
-        for row in self._db.execute(f"SELECT key, {REPLY} FROM replies WHERE {AMONG}", (among,)):
+        for row in self._db.execute(f"SELECT key, {REPLY} FROM replies WHERE {KEY_IN_JSON}", (keys_json,)):
             known[row[0]] = _reply(row[1:])
         return known
 
     def _prepare(self) -> None:
-        """Make the tables in a new file; make sure that an old one is ours."""
+        """Create the tables in a new file; check that an existing file is a store of this layout."""
         with self._errors():
             _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -203,15 +203,17 @@ class ReplyStore:
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in TABLES.split(";\n"):
                     db.execute(statement)
-                db.execute(f"PRAGMA application_id = {APPLICATION}")
-                db.execute(f"PRAGMA user_version = {LAYOUT}")
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
             application = db.execute("PRAGMA application_id").fetchone()[0]
             layout = db.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION:
-            raise LlmError(f"{self.path} is a database of something else, expected a store of replies; choose another")
-        if layout != LAYOUT:
+        if application != APPLICATION_ID:
             raise LlmError(
-                f"{self.path} has layout {layout} of the store of replies, expected {LAYOUT}; "
+                f"{self.path} is a database of another application, expected a store of replies; choose another file"
+            )
+        if layout != LAYOUT_VERSION:
+            raise LlmError(
+                f"{self.path} has store layout {layout}, expected {LAYOUT_VERSION}; "
                 "use the version of hardneg that wrote it, or choose another file"
             )
 
@@ -231,23 +233,23 @@ class ReplyStore:
         try:
             yield
         except OSError as error:
-            raise LlmError(f"{self.path}: {error.strerror}; choose another place for the store of replies") from None
+            raise LlmError(f"{self.path}: {error.strerror}; choose another path for the store of replies") from None
         except sqlite3.Error as error:
             raise LlmError(f"{self.path}: {error}; {_remedy(str(error))}") from None
 
 
-def _remedy(said: str) -> str:
-    if "locked" in said:
+def _remedy(error: str) -> str:
+    if "locked" in error:
         return f"another program has held the store of replies for {BUSY_SECONDS:g} s; wait for it or end it"
-    if "not a database" in said or "malformed" in said:
-        return "it is no store of replies, or is damaged; choose another file, or put back a copy of it"
-    if "closed" in said:
-        return "the store of replies was closed; open it again"
-    return "check the disk and its rights, or choose another place for the store of replies"
+    if "not a database" in error or "malformed" in error:
+        return "not a store of replies, or damaged; choose another file, or restore a copy"
+    if "closed" in error:
+        return "the store of replies is closed; open it again"
+    return "check the disk and its permissions, or choose another path for the store of replies"
 
 
 def _write_ahead(db: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log; this one step does not wait for others by itself."""
+    """Switch to a write-ahead log; SQLite does not wait for other processes in this step."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -260,9 +262,9 @@ def _write_ahead(db: sqlite3.Connection) -> None:
             return
 
 
-def _gone(owner: str) -> bool:
-    found = Owner.read(owner)
-    return found is not None and found.gone()
+def _is_gone(owner: str) -> bool:
+    process = Owner.read(owner)
+    return process is not None and process.gone()
 
 
 def _columns(reply: Reply) -> tuple[Any, ...]:
@@ -278,7 +280,7 @@ def _reply(row: Sequence[Any]) -> Reply:
 
 
 def _readable(request: Request) -> str | bytes:
-    """The request as JSON in its own script, not in escapes."""
+    """Return the request as JSON without \\u escapes."""
     canonical = request.canonical
     if "\\u" not in canonical:
         return canonical
@@ -286,7 +288,7 @@ def _readable(request: Request) -> str | bytes:
 
 
 def _storable(text: str) -> str | bytes:
-    """Half a surrogate pair, which a model may well write, is no text to SQLite; such text is kept as bytes."""
+    """Return bytes for text with a lone surrogate, which SQLite does not take as text and models do write."""
     try:
         text.encode()
     except UnicodeEncodeError:

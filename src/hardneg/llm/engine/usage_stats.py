@@ -1,23 +1,22 @@
-"""How far a run is: rows, calls, tokens, money, rate and time left."""
+"""Usage of a run: rows, calls, tokens, money, rate and remaining time."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Usage
 
 
-@dataclass(frozen=True)
+@dataclass
 class UsageStats:
-    """A run at one moment.
+    """Counts of a run so far.
 
-    rows: finished, of which failed have no value and stored cost no call, since they were answered before (or beside
-    us). total: None where the caller did not say. calls: sent, of which retries repeated a failed call. re_asks: requests
-    that were asked again after a bad reply. bad: bad replies, the stored ones too. waits_cut: how often a server asked for a
-    longer pause than is allowed. Tokens as the model counted them; money: dollars, None without a price. seconds: since
-    the start.
+    rows: finished rows, of which `failed` have no value and `stored` needed no call of this process. total: number of
+    rows, None if unknown. calls: calls sent, of which `retries` repeated a failed call. repairs: repair requests sent
+    after unusable replies. bad: unusable replies, stored ones included. waits_cut: pauses asked for by a server that
+    exceeded the longest wait. Tokens are as reported by the model. money: US dollars, None without a price. seconds:
+    since the start.
     """
 
     rows: int = 0
@@ -37,62 +36,55 @@ class UsageStats:
 
     @property
     def rate(self) -> float:
-        """Rows a second that were not in the store; where all were, of those."""
+        """Rows per second that were not in the store; if all were, stored rows per second."""
         return ((self.rows - self.stored) or self.rows) / self.seconds if self.seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """At that rate; None where total or rate are unknown."""
+        """Estimated remaining seconds; None if the total or the rate is unknown."""
         if self.total is None or not self.rate:
             return None
         return max(0, self.total - self.rows) / self.rate
 
-    def __str__(self) -> str:
-        """In one line: "12,345/100,000 rows, 12 failed, 210/s, 1.2M tokens, $0.41, 7 min left"."""
-        parts = [f"{self.rows:,}{'' if self.total is None else f'/{self.total:,}'} rows"]
-        parts += [f"{self.failed:,} failed"] if self.failed else []
-        parts += [f"{self.rate:,.0f}/s" if self.rate >= 10 else f"{self.rate:.2g}/s"]
-        parts += [f"{_short(self.prompt_tokens + self.answer_tokens)} tokens"]
-        parts += [f"${self.money:,.2f}"] if self.money is not None else []
-        parts += [f"{_span(self.seconds_left)} left"] if self.seconds_left is not None else []
-        return ", ".join(parts)
-
-
-class UsageCounter:
-    """What a run counts while it goes on; fields as in Tally."""
-
-    def __init__(self, total: int | None, price: Price | None) -> None:
-        self.total, self.price = total, price
-        self.rows = self.failed = self.stored = self.calls = self.retries = self.repairs = self.bad = self.waits_cut = 0
-        self.prompt_tokens = self.answer_tokens = self.cached_tokens = 0
-        self.money = 0.0 if price else None
-        self._start = time.monotonic()
-
-    def spend(self, usage: Usage) -> float:
-        """A reply took these tokens; returns its dollars, 0 without a price."""
+    def add(self, usage: Usage, price: Price | None) -> float:
+        """Count the tokens of a reply; returns its cost in dollars, 0 without a price."""
         self.prompt_tokens += usage.prompt_tokens
         self.answer_tokens += usage.answer_tokens
         self.cached_tokens += usage.cached_tokens
-        if self.price is None or self.money is None:
+        if price is None:
             return 0.0
-        dollars = self.price.cost(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
-        self.money += dollars
+        dollars = price.cost(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
+        self.money = (self.money or 0.0) + dollars
         return dollars
 
-    def now(self) -> UsageStats:
-        """A snapshot."""
-        values = {name: value for name, value in vars(self).items() if name in UsageStats.__dataclass_fields__}
-        return UsageStats(**values, seconds=time.monotonic() - self._start)
+    def __add__(self, other: UsageStats) -> UsageStats:
+        """Sum of two runs; totals are unknown."""
+        added = {name: getattr(self, name) + getattr(other, name) for name in vars(self) if name not in UNSUMMED}
+        no_money = self.money is None and other.money is None
+        return UsageStats(**added, money=None if no_money else (self.money or 0.0) + (other.money or 0.0))
+
+    def __str__(self) -> str:
+        """One line: "12,345/100,000 rows, 12 failed, 210/s, 1.2M tokens, $0.41, 7 min left"."""
+        parts = [f"{self.rows:,}{'' if self.total is None else f'/{self.total:,}'} rows"]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"{self.rate:,.0f}/s" if self.rate >= 10 else f"{self.rate:.2g}/s"]
+        parts += [f"{_format_count(self.prompt_tokens + self.answer_tokens)} tokens"]
+        parts += [f"${self.money:,.2f}"] if self.money is not None else []
+        parts += [f"{_format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []
+        return ", ".join(parts)
 
 
-def _short(number: int) -> str:
+UNSUMMED = ("total", "money")
+
+
+def _format_count(number: int) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f}{letter}"
     return str(number)
 
 
-def _span(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -1,249 +1,250 @@
-"""Calls to a model, many at a time: repeated where they fail, and stopped where it is hopeless."""
+"""Concurrent calls to a model: failed calls are retried, and the run stops where the model seems to be down."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from hardneg.llm.engine.admission import Admission, Stop
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.queue import QueuedTask, TaskQueue
-from hardneg.llm.engine.redaction import secrets
-from hardneg.llm.engine.sending import send
+from hardneg.llm.engine.queue import Attempt, TaskQueue
+from hardneg.llm.engine.redaction import one_line, redact, secrets
 from hardneg.llm.engine.store import CLAIM_SECONDS, Failure, ReplyOutcome
-from hardneg.llm.engine.usage_stats import UsageCounter
-from hardneg.llm.protocol import CallFailed, ChatModel, Refusal, Reply, Request
+from hardneg.llm.engine.usage_stats import UsageStats
+from hardneg.llm.prices import Price
+from hardneg.llm.protocol import CallFailed, CallTimedOut, ChatModel, LlmError, Refusal, Reply, Request
 from hardneg.llm.tasks import Task
 
 POLL_SECONDS = 0.2
-"""How often to look whether another process has answered."""
-FEWEST_AHEAD = 16
-"""Jobs that are claimed ahead of the calls under way, at least; else as many as two rounds of calls take."""
-MOST_HELD = 256
-"""So many rows are given up even if nothing was answered after them."""
+"""Interval between looks at the store for outcomes of requests that another process has claimed."""
+MIN_AHEAD = 16
+"""Minimum number of attempts claimed ahead of the calls in flight; otherwise two rounds of calls."""
+MAX_HELD = 256
+"""Maximum number of outcomes held back; with more, failures are saved even if no later call succeeded."""
 
 
-class Attempt:
-    """Jobs that go out together, and go out together again. failures: those that count; reason: of the last."""
+async def send(
+    model: ChatModel, requests: Sequence[Request], timeout: float, keys: tuple[str, ...]
+) -> list[Reply | Refusal]:
+    """Send one call and return one reply per request, in order.
 
-    __slots__ = ("failures", "jobs", "reason", "sent")
-
-    def __init__(self, jobs: Sequence[QueuedTask]) -> None:
-        self.jobs, self.failures, self.sent, self.reason = jobs, 0, False, ""
-
-    def failed(self) -> list[tuple[QueuedTask, ReplyOutcome]]:
-        """What to store where it is given up."""
-        asked = self.jobs[0].asked
-        times = f"failed {asked} times, the last: " if asked > 1 else "failed: "
-        return [(job, Failure("failed", times + self.reason)) for job in self.jobs]
+    timeout: seconds. keys: API keys to remove wherever a server or an adapter quotes them. Raises CallFailed (or its
+    CallTimedOut), LlmError for a wrong number of replies, and whatever else a faulty adapter raises.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            replies = await model.complete(requests)
+    except TimeoutError:
+        raise CallTimedOut(f"no answer within {timeout:g} s") from None
+    except CallFailed as failure:
+        reason = one_line(failure.reason, keys)
+        raise CallFailed(reason, retry_after=failure.retry_after, reached=failure.reached) from None
+    except Exception as error:
+        if redact(str(error), keys) == str(error):
+            raise
+        raise LlmError(f"{model.name}: {type(error).__name__}: {one_line(str(error), keys)}") from None
+    if len(replies) != len(requests):
+        raise LlmError(
+            f"{model.name} returned {len(replies)} replies to {len(requests)} requests, expected as many; "
+            "correct its adapter"
+        )
+    return [
+        Refusal(one_line(reply.reason, keys))
+        if isinstance(reply, Refusal)
+        else replace(reply, text=redact(reply.text, keys))
+        for reply in replies
+    ]
 
 
 class Worker:
-    """A fixed number of workers that take calls from one queue; lives in one event loop.
+    """Sends the attempts of a queue in batches, a fixed number of calls at a time; lives in one event loop.
 
-    A call whose repetitions are used up is given up for good only when the model answered another after it: until then
-    it may be the model that is gone, and its rows are held. Refusals before the first reply are held in the same way.
+    A request whose retries are used up is saved as failed only after a later call succeeded: until then the model
+    itself may be down. Refusals before the first reply are held back in the same way.
     """
 
     def __init__(
-        self, model: ChatModel, board: TaskQueue, config: EngineConfig, counts: UsageCounter, rng: Random
+        self,
+        model: ChatModel,
+        queue: TaskQueue,
+        config: EngineConfig,
+        usage: UsageStats,
+        price: Price | None,
+        rng: Random,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._model, self._board, self._config, self._counts = model, board, config, counts
-        self._gate = Admission(model, config, counts, rng)
+        self._model, self._queue, self._config, self._usage = model, queue, config, usage
+        self._admission = Admission(model, config, usage, price, rng)
         self._keys = secrets()
-        self._n_workers = config.concurrency or model.concurrency
-        self._ahead = max(2 * self._n_workers, FEWEST_AHEAD // model.batch_size)
-        self._ready: asyncio.Queue[Attempt] = asyncio.Queue()
-        self._back: list[tuple[QueuedTask, ReplyOutcome]] = []
-        self._doubtful: list[Attempt] = []
-        self._taken, self._all_taken = 0, False
-        self._workers: list[asyncio.Task[None]] = []
-        self._sending: set[asyncio.Task[Any]] = set()
-        self._stopping: Stop | None = None
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._concurrency = config.concurrency or model.concurrency
+        self._batches_ahead = max(2 * self._concurrency, MIN_AHEAD // model.batch_size)
+        self._batches: asyncio.Queue[list[Attempt]] = asyncio.Queue()
+        self._held: list[tuple[Attempt, ReplyOutcome]] = []
+        self._exhausted: list[Attempt] = []
+        self._submitted, self._all_submitted = 0, False
+        self._senders: list[asyncio.Task[None]] = []
+        self._in_flight: set[asyncio.Task[Any] | None] = set()
+        self._stop: Stop | None = None
+        self._end: asyncio.Future[None] = self._loop.create_future()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
     async def run(self) -> None:
-        """Work until `quit`, until it has to stop (LlmError), or until something is at fault (what it raised)."""
-        self._workers = [self._loop.create_task(self._work()) for _ in range(self._n_workers)]
+        """Work until `quit`. Raises LlmError where the run has to stop, and any error of a parser or an adapter."""
+        self._senders = [self._loop.create_task(self._send_batches()) for _ in range(self._concurrency)]
         try:
-            await self._over
+            await self._end
         finally:
             for timer in self._timers.values():
                 timer.cancel()
-            for worker in self._workers:
-                worker.cancel()
-            await asyncio.gather(*self._workers, return_exceptions=True)
-            self._board.release()
+            for sender in self._senders:
+                sender.cancel()
+            await asyncio.gather(*self._senders, return_exceptions=True)
+            self._queue.release_claims()
 
     def submit(self, tasks: Sequence[Task[Any]], *, last: bool) -> None:
-        """Take in tasks; last: no more will come. Like everything here, to be called in the loop's thread."""
-        with self._faults_end_it():
-            self._taken += len(tasks)
-            self._all_taken = last
-            self._board.add(tasks)
+        """Add tasks; last: no more will come. Must be called in the loop's thread."""
+        with self._errors_end_run():
+            self._submitted += len(tasks)
+            self._all_submitted = last
+            self._queue.add(tasks)
             self._fill()
-            self._later(CLAIM_SECONDS / 5, self._renew)
+            self._call_later(CLAIM_SECONDS / 5, self._renew_claims)
 
     def quit(self) -> None:
-        """Drop what is under way, and let `run` return."""
-        if not self._over.done():
-            self._over.set_result(None)
-
-    def _end(self, error: Exception) -> None:
-        if not self._over.done():
-            self._over.set_exception(error)
-
-    def _stop(self, stop: Stop) -> None:
-        """Send nothing more; what is under way may come back."""
-        self._stopping = self._stopping or stop
-        for worker in self._workers:
-            if worker not in self._sending and worker is not asyncio.current_task():
-                worker.cancel()
-        self._end_when_back()
-
-    def _end_when_back(self) -> None:
-        if self._stopping is not None and not self._sending:
-            left = self._taken if self._counts.total is None else self._counts.total
-            rows = f"{'at least ' if self._counts.total is None else ''}{left - self._counts.rows:,} rows are left"
-            said = f"{self._model.name}: {self._stopping.reason}; {rows}, and the same command goes on from here"
-            self._end(self._stopping.kind(said))
+        """Cancel the calls in flight and let `run` return."""
+        if not self._end.done():
+            self._end.set_result(None)
 
     @contextmanager
-    def _faults_end_it(self) -> Iterator[None]:
-        """What goes wrong outside a worker ends the run all the same."""
+    def _errors_end_run(self) -> Iterator[None]:
+        """End the run on an error. After a Stop, first wait for the calls in flight and save their outcomes."""
+        error: Exception | None = None
         try:
             yield
         except Stop as stop:
-            self._stop(stop)
-        except Exception as error:  # noqa: BLE001 - raised again by `run`
-            self._end(error)
+            self._stop = self._stop or stop
+            for sender in self._senders:
+                if sender not in self._in_flight and sender is not asyncio.current_task():
+                    sender.cancel()
+        except Exception as unexpected:  # noqa: BLE001 - raised again by `run`
+            error = unexpected
+        finally:
+            if self._stop is not None and not self._in_flight:
+                error = error or self._stop_error(self._stop)
+            if error is not None and not self._end.done():
+                self._end.set_exception(error)
+
+    def _stop_error(self, stop: Stop) -> LlmError:
+        total = self._usage.total
+        left = f"{(self._submitted if total is None else total) - self._usage.rows:,} rows are left"
+        at_least = "at least " if total is None else ""
+        return stop.kind(f"{self._model.name}: {stop.reason}; {at_least}{left}; run the same command to continue")
 
     def _fill(self) -> None:
-        """Claim jobs ahead of the workers, several at once; at the end, see to what is doubtful."""
-        lacking = self._ahead - self._ready.qsize()
-        if 2 * lacking >= self._ahead:
+        """Claim attempts ahead of the senders. When only held outcomes are left, decide about them."""
+        lacking = self._batches_ahead - self._batches.qsize()
+        if 2 * lacking >= self._batches_ahead:
             size = self._model.batch_size
-            jobs = self._board.take(lacking * size)
-            for start in range(0, len(jobs), size):
-                self._ready.put_nowait(Attempt(jobs[start : start + size]))
-        if self._board.waits_for_others:
-            self._later(POLL_SECONDS, self._poll)
-        if self._all_taken and 0 < self._held() == len(self._board):
-            self._gate.hope_at_the_end()
-            self._conclude()
+            attempts = self._queue.take(lacking * size)
+            self._put(*(attempts[start : start + size] for start in range(0, len(attempts), size)))
+        if self._queue.waits_for_others:
+            self._call_later(POLL_SECONDS, self._poll_claimed)
+        if self._all_submitted and 0 < len(self._held) + len(self._exhausted) == len(self._queue):
+            self._admission.require_contact()
+            self._save_held()
 
-    def _poll(self) -> None:
-        self._board.look_again()
+    def _poll_claimed(self) -> None:
+        self._queue.recheck_claimed()
         self._fill()
 
-    def _renew(self) -> None:
-        if len(self._board):
-            self._board.renew()
-            self._later(CLAIM_SECONDS / 5, self._renew)
+    def _renew_claims(self) -> None:
+        if len(self._queue):
+            self._queue.renew_claims()
+            self._call_later(CLAIM_SECONDS / 5, self._renew_claims)
 
-    def _later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do something in a while, unless it is going to be done already."""
+    def _call_later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Call a method after some seconds, unless it is scheduled already."""
 
         def due() -> None:
             del self._timers[act]
-            if self._stopping is None:
-                with self._faults_end_it():
+            if self._stop is None:
+                with self._errors_end_run():
                     act()
 
         if act not in self._timers:
             self._timers[act] = self._loop.call_later(seconds, due)
 
-    async def _work(self) -> None:
-        try:
-            while self._stopping is None:
+    async def _send_batches(self) -> None:
+        with self._errors_end_run():
+            while self._stop is None:
                 self._fill()
-                await self._send(await self._ready.get())
-        except Stop as stop:
-            self._stop(stop)
-        except Exception as error:  # noqa: BLE001 - raised again by `run`
-            self._end(error)
-        finally:
-            self._end_when_back()
+                await self._send_batch(await self._batches.get())
 
-    async def _send(self, call: Attempt) -> None:
-        requests = [job.request for job in call.jobs]
-        async with self._gate.turn(requests) as ticket:
-            self._count(call)
+    async def _send_batch(self, batch: list[Attempt]) -> None:
+        requests = [attempt.request for attempt in batch]
+        async with self._admission.turn(requests) as reservation:
+            retried = batch[0].calls > 0
+            self._usage.calls += 1
+            self._usage.retries += retried
+            for attempt in batch:
+                attempt.calls += 1
+                self._usage.repairs += attempt.repair > 0 and not retried
+            sender = asyncio.current_task()
+            self._in_flight.add(sender)
             try:
-                replies = await self._sent(requests)
-            except CallFailed as failed:
-                pause = self._gate.failed(ticket, call, failed)
-                self._failed(call, failed.reason, pause)
+                replies = await send(self._model, requests, self._config.timeout, self._keys)
+            except CallFailed as failure:
+                pause = self._admission.failed(reservation, tuple(attempt.key for attempt in batch), failure)
+                self._retry(batch, failure.reason, pause)
             else:
-                self._gate.answered(ticket, replies)
-                self._answered(call, replies)
+                self._admission.replied(reservation, replies)
+                self._hold(batch, replies)
+            finally:
+                self._in_flight.discard(sender)
 
-    async def _sent(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        """Send; remember who is waiting for the model, since that is not to be broken off when others stop."""
-        worker = asyncio.current_task()
-        assert worker is not None
-        self._sending.add(worker)
-        try:
-            return await send(self._model, requests, self._config.timeout, self._keys)
-        finally:
-            self._sending.discard(worker)
+    def _hold(self, batch: list[Attempt], replies: Sequence[Reply | Refusal]) -> None:
+        """Save the outcomes once the model has replied at all: then earlier failures were the requests' own."""
+        for attempt, reply in zip(batch, replies, strict=True):
+            self._held.append((attempt, reply if isinstance(reply, Reply) else Failure("refused", reply.reason)))
+        if self._admission.breaker.replied or len(self._held) + len(self._exhausted) >= MAX_HELD:
+            self._save_held()
+        self._admission.require_hope()
 
-    def _count(self, call: Attempt) -> None:
-        self._counts.calls += 1
-        self._counts.retries += call.sent
-        for job in call.jobs:
-            job.asked += 1
-            self._counts.repairs += job.attempt > 0 and not call.sent
-        call.sent = True
-
-    def _answered(self, call: Attempt, replies: Sequence[Reply | Refusal]) -> None:
-        """Store the outcomes. A reply also tells that the model is there, so earlier failures were the rows' own."""
-        for job, reply in zip(call.jobs, replies, strict=True):
-            self._back.append((job, reply if isinstance(reply, Reply) else Failure("refused", reply.reason)))
-        if self._gate.breaker.replied or self._held() >= MOST_HELD:
-            self._conclude()
-        self._gate.hope()
-
-    def _failed(self, call: Attempt, reason: str, pause: float) -> None:
-        """Repeat a failed call later; when it was repeated often enough, find out which job it is, and doubt that."""
-        self._gate.hope()
-        call.reason = reason
-        if self._gate.breaker.open:  # this and the failures before may be no fault of the calls'
-            self._again(*self._doubtful, call)
-            self._doubtful.clear()
-            return
-        call.failures += 1
-        if call.failures <= self._config.retries:
-            self._loop.call_later(pause + self._gate.backoff(call.failures), self._again, call)
-        elif len(call.jobs) > 1:
-            self._again(*self._halves(call))
+    def _retry(self, batch: list[Attempt], reason: str, pause: float) -> None:
+        """Send a failed batch again later. If its retries are used up, halve it to isolate the request at fault."""
+        self._admission.require_hope()
+        may_be_down = self._admission.breaker.open  # then failures need not be the requests' fault
+        for attempt in batch:
+            attempt.reason = reason
+            attempt.failures += not may_be_down
+        failures = batch[0].failures
+        if may_be_down:
+            self._put(*([attempt] for attempt in self._exhausted), batch)
+            self._exhausted.clear()
+        elif failures <= self._config.retries:
+            self._loop.call_later(pause + self._admission.backoff(failures), self._put, batch)
+        elif len(batch) > 1:
+            for attempt in batch:
+                attempt.failures = self._config.retries  # each half gets one more call
+            self._put(batch[: len(batch) // 2], batch[len(batch) // 2 :])
         else:
-            self._doubtful.append(call)
-            if self._held() >= MOST_HELD:
-                self._conclude()
+            self._exhausted += batch
+            if len(self._held) + len(self._exhausted) >= MAX_HELD:
+                self._save_held()
 
-    def _halves(self, call: Attempt) -> Iterator[Attempt]:
-        """It may be one job that fails the call: half of them, and the other half, get a last chance."""
-        middle = len(call.jobs) // 2
-        for jobs in (call.jobs[:middle], call.jobs[middle:]):
-            half = Attempt(jobs)
-            half.failures, half.sent = self._config.retries, True
-            yield half
+    def _put(self, *batches: list[Attempt]) -> None:
+        for batch in batches:
+            self._batches.put_nowait(batch)
 
-    def _again(self, *calls: Attempt) -> None:
-        for call in calls:
-            self._ready.put_nowait(call)
-
-    def _held(self) -> int:
-        return len(self._back) + sum(len(call.jobs) for call in self._doubtful)
-
-    def _conclude(self) -> None:
-        """Store what was held: it is certain now."""
-        outcomes = self._back + [outcome for call in self._doubtful for outcome in call.failed()]
-        self._back, self._doubtful = [], []
-        self._board.save(outcomes)
+    def _save_held(self) -> None:
+        """Save the outcomes held back, and the requests whose retries are used up as failures."""
+        outcomes = self._held
+        for attempt in self._exhausted:
+            times = f"failed {attempt.calls} times, the last: " if attempt.calls > 1 else "failed: "
+            outcomes.append((attempt, Failure("failed", times + attempt.reason)))
+        self._held, self._exhausted = [], []
+        self._queue.save(outcomes)

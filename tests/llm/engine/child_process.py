@@ -1,4 +1,4 @@
-"""A process that asks the faulty server, for tests that kill it: python -m tests.llm.engine.asker STORE URL ROWS [first row].
+"""A process that asks the faulty server, for tests that kill it: python -m tests.llm.engine.child_process STORE URL ROWS [first row].
 
 Ends with a line of JSON: row -> [value, reason].
 """
