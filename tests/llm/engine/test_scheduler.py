@@ -336,7 +336,7 @@ class TestFailures:
     def test_an_adapter_that_brings_too_few_replies_is_named(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "fine", batch_size=2)
         model.complete = lambda requests: asyncio.sleep(0, [])  # type: ignore[assignment,return-value]
-        with pytest.raises(LlmError, match="function.* 0 replies to 2 requests"):
+        with pytest.raises(LlmError, match=r"function.* 0 replies to 2 requests"):
             run(tasks(2), model, store)
 
     def test_a_fault_in_an_adapter_comes_out(self, store: ReplyStore) -> None:
@@ -516,7 +516,7 @@ class TestBreaker:
 
     def test_a_model_that_refuses_everything_is_said_at_once(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Refusal("no such model"))
-        with pytest.raises(LlmError, match="refused.* 20 requests.*no such model.* 100 rows"):
+        with pytest.raises(LlmError, match=r"refused.* 20 requests.*no such model.* 100 rows"):
             run(tasks(100), model, store, total=100)
         assert store.failures() == {}
         few = run(tasks(3), model, store)

@@ -239,7 +239,7 @@ class TestTheFile:
         data = bytearray(path.read_bytes())
         data[8192:-4096] = os.urandom(len(data) - 12288)
         path.write_bytes(data)
-        with ReplyStore(path) as opened, pytest.raises(LlmError, match="sqlite.*damaged"):
+        with ReplyStore(path) as opened, pytest.raises(LlmError, match=r"sqlite.*damaged"):
             opened.known([f"{row}/0" for row in range(500)])
 
     def test_a_lock_that_stays_is_named(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,5 +254,5 @@ class TestTheFile:
 
     def test_a_closed_store_says_so(self, store: ReplyStore) -> None:
         store.close()
-        with pytest.raises(LlmError, match="sqlite.*closed"):
+        with pytest.raises(LlmError, match=r"sqlite.*closed"):
             store.known(["a/0"])
