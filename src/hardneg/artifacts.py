@@ -1,6 +1,7 @@
-"""Folders that a person can read, written beside and renamed; a manifest says what made them.
+"""Result folders with a manifest: hashes and keys, atomic writing, reading.
 
-A folder whose manifest key equals the wanted key is finished. That is the only resume mechanism.
+An artifact is written beside its place and renamed when complete. A folder whose manifest has the wanted key is finished;
+that is the only resume mechanism (see `hardneg.stage`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,38 +21,44 @@ from filelock import FileLock, Timeout
 
 from hardneg.errors import ConfigError, DataError
 
-MANIFEST = "manifest.json"
-UNHASHED = (MANIFEST, "costs.json", "checkpoint.safetensors")
-"""Files that no hash of a folder covers: itself, clocks, unfinished work."""
+MANIFEST, COSTS, CHECKPOINT = "manifest.json", "costs.json", "checkpoint.safetensors"
+UNHASHED = (MANIFEST, COSTS, CHECKPOINT)
+"""Files that are left out of a folder's hash: the manifest itself, timings, unfinished work."""
 LOCK_SECONDS = 2
-"""How long to wait for whoever makes the same folder: a process that was killed a moment ago lets go by then."""
+"""How long to wait for another process that makes the same folder; a killed process releases its lock within that time."""
 LIBRARIES = ("torch", "numpy", "scipy", "polars", "scikit-learn", "sentence-transformers")
 
 
 def artifact_key(kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """Name a result before it exists: a hash of what determines it.
+    """Return the hash that names an artifact before it exists.
 
-    config: every setting that changes the result, seeds included (not those that only change speed).
-    inputs: name -> content hash of what it is made from.
+    config: every setting that changes the result, seeds included, and none that only changes speed.
+    inputs: name -> content hash of what the artifact is made from.
     """
     described = {"kind": kind, "hardneg": version("hardneg"), "config": dict(config), "inputs": dict(inputs)}
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes; a file that has not changed since is not read again by this process."""
+    stat = path.stat()
+    return _file_hash(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_hash(path: Path, _inode: int, _size: int, _modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_hashes(folder: Path, *, leave_out: tuple[str, ...] = UNHASHED) -> dict[str, str]:
-    """Relative file name -> SHA-256 for every file below `folder`, those of `leave_out` apart."""
+    """Return relative file name -> SHA-256 for every file below `folder` whose name is not in `leave_out`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in leave_out)
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
 
 def folder_hash(folder: Path, files: tuple[str, ...] | None = None) -> str:
-    """One hash for a folder's content, or for the named files of it that exist."""
+    """Return one hash of a folder's content, or of those named files that exist."""
     hashes = content_hashes(folder)
     chosen = hashes if files is None else {name: hashes[name] for name in files if name in hashes}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
@@ -72,12 +80,15 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def is_artifact(folder: Path) -> bool:
-    """True where a finished artefact is, of whatever kind and key."""
+    """Return True where a folder holds a finished artifact of any kind."""
     return (folder / MANIFEST).is_file()
 
 
 def is_finished(folder: Path, key: str) -> bool:
-    """True where `folder` holds exactly the wanted result; an error where it holds something else."""
+    """Return True where `folder` holds the artifact with this key, False where it is empty or missing.
+
+    Raises ConfigError where it holds anything else.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if key_at(folder) != key:
@@ -89,25 +100,24 @@ def is_finished(folder: Path, key: str) -> bool:
 
 
 def key_at(folder: Path) -> str | None:
-    """The key of what a folder holds; None where it holds nothing that was finished."""
-    return _said(folder, "key")
+    """Return the key of the artifact in a folder; None where there is no finished one."""
+    return _manifest_entry(folder, "key")
 
 
 def kind_at(folder: Path) -> str | None:
-    """What a folder holds; None where it holds nothing that was finished."""
-    return _said(folder, "kind")
+    """Return the kind of the artifact in a folder; None where there is no finished one."""
+    return _manifest_entry(folder, "kind")
 
 
-def _said(folder: Path, name: str) -> str | None:
+def _manifest_entry(folder: Path, name: str) -> str | None:
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[name]
+        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[name])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found)
 
 
 def partial_folder(folder: Path, key: str) -> Path:
-    """Where the folder grows until it is finished; unfinished work under another key is not mixed in."""
+    """Return where an artifact is written until it is finished; work under another key gets another folder."""
     return folder.with_name(f".{folder.name}.{key[:12]}.partial")
 
 
@@ -119,32 +129,34 @@ def writing(
     inputs: Mapping[str, str],
     notes: Mapping[str, Any] | None = None,
 ) -> Iterator[Path]:
-    """Yield a folder to write into; on success add the manifest and rename it to `folder`.
+    """Yield a folder to write into; on success add the manifest and rename the folder to `folder`.
 
-    notes: whatever a reader should know (rows dropped, coverage); may be filled while writing. The unfinished folder
-    is kept when the block fails, so that work with checkpoints can go on from there. Raises ConfigError where `folder`
-    holds something else, or where another process is making it.
+    notes: what a reader should know (rows left out, coverage); may be filled while writing. Unfinished files are kept
+    when the block fails, so that work with checkpoints can continue. Raises ConfigError where `folder` holds another
+    artifact, or where another process is making the same one.
     """
     key = artifact_key(kind, config, inputs)
     is_finished(folder, key)
-    growing = partial_folder(folder, key)
+    unfinished = partial_folder(folder, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(growing.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    lock = FileLock(unfinished.with_suffix(".lock"), timeout=LOCK_SECONDS)
     try:
         lock.acquire()
     except Timeout:
         raise ConfigError(f"another process is making {folder}; wait for it, or choose another --out") from None
     try:
-        growing.mkdir(exist_ok=True)
-        yield growing
-        _finish(growing, folder, kind, key, config=config, inputs=inputs, notes=notes)
+        unfinished.mkdir(exist_ok=True)
+        yield unfinished
+        _finish(unfinished, folder, kind, key, config=config, inputs=inputs, notes=notes)
     finally:
+        with suppress(OSError):
+            unfinished.rmdir()  # nothing to continue from
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _finish(
-    growing: Path,
+    unfinished: Path,
     folder: Path,
     kind: str,
     key: str,
@@ -153,32 +165,30 @@ def _finish(
     inputs: Mapping[str, str],
     notes: Mapping[str, Any] | None,
 ) -> None:
-    """Add the manifest and put the folder in its place."""
+    """Add the manifest and rename the folder."""
     manifest = {
         "kind": kind,
         "key": key,
         "config": dict(config),
         "inputs": dict(inputs),
         "notes": dict(notes or {}),
-        "files": content_hashes(growing),
+        "files": content_hashes(unfinished),
         "versions": {"hardneg": version("hardneg"), **{name: _version(name) for name in LIBRARIES}},
     }
-    text = json.dumps(manifest, indent=2, default=str)
-    (growing / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    if is_finished(folder, key):  # the same result, made elsewhere in the meantime
-        shutil.rmtree(growing)
+    write_json(unfinished / MANIFEST, manifest)
+    if is_finished(folder, key):  # another process finished the same artifact in the meantime
+        shutil.rmtree(unfinished)
         return
-    os.replace(growing, folder)  # over an empty folder, if there is one
+    os.replace(unfinished, folder)  # replaces an empty folder, if there is one
 
 
-def write_costs(folder: Path, costs: Mapping[str, Any] | None) -> None:
-    """Write costs.json (seconds, calls, tokens, money, ...) into a folder that grows; nothing where nothing was spent."""
-    if costs is not None:
-        (folder / "costs.json").write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write values as indented JSON; what JSON cannot hold is written as text."""
+    path.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write beside and rename, flushed to disk, so that a reader or a crash never sees half a file."""
+    """Write a file beside its place, flush it to disk and rename it: readers and crashes never see half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     with beside.open("wb") as file:
         file.write(data)
@@ -190,5 +200,5 @@ def replace_file(path: Path, data: bytes) -> None:
 def _version(library: str) -> str:
     try:
         return version(library)
-    except Exception:  # noqa: BLE001 - an optional library that is absent is a fact, not a failure
+    except Exception:  # noqa: BLE001 - an optional library may be absent
         return "absent"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.row_report import RowIssue, RowReport, report_notes
 from hardneg.errors import DataError
+from hardneg.stage import Draft
 
 KIND = "dataset"
 ROW = "_row"
@@ -58,16 +58,15 @@ def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, 
     return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (issue,)
 
 
-def write_dataset(folder: Path, dataset: Dataset, *, config: dict[str, Any], inputs: dict[str, str]) -> None:
-    """Write a dataset folder: interactions.parquet, items.parquet and the manifest with the row report."""
-    notes = {
+def write_dataset(draft: Draft, dataset: Dataset) -> None:
+    """Write interactions.parquet and items.parquet, and note the sizes and the rows left out."""
+    draft.notes |= {
         "rows left out": report_notes(dataset.row_report),
         "rows": len(dataset.interactions),
         "items": len(dataset.items),
     }
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
-        dataset.interactions.write_parquet(out / "interactions.parquet", compression="zstd")
-        dataset.items.write_parquet(out / "items.parquet", compression="zstd")
+    dataset.interactions.write_parquet(draft.folder / "interactions.parquet", compression="zstd")
+    dataset.items.write_parquet(draft.folder / "items.parquet", compression="zstd")
 
 
 def read_dataset(folder: Path) -> Dataset:

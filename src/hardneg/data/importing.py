@@ -7,19 +7,18 @@ all rows, from encoded ids and timestamps alone. The kept rows are then selected
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from hardneg import artifacts
 from hardneg.data import columns as c
-from hardneg.data.dataset import KIND, ROW, drop_repeated_items, empty_items
+from hardneg.data.dataset import ROW, drop_repeated_items, empty_items
 from hardneg.data.filters import FilterConfig, mark_kept_rows
 from hardneg.data.readers.streaming import StreamedDataset, require_some_rows
 from hardneg.data.row_report import RowCounter, report_notes
+from hardneg.stage import Draft
 from hardneg.types import Progress
 
 ROWS_PER_CHUNK = 2**17
@@ -75,22 +74,15 @@ class ChunkedTable:
 
 
 def write_streamed(
-    folder: Path,
-    source: StreamedDataset,
-    filters: FilterConfig | None = None,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    progress: Progress | None = None,
+    draft: Draft, source: StreamedDataset, filters: FilterConfig | None = None, progress: Progress | None = None
 ) -> None:
-    """Write the dataset folder of `source.read(filters)` in bounded memory, with rows in the same order."""
-    counter = RowCounter()
-    notes: dict[str, Any] = {}
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out, _chunk_folder(out) as chunks:
+    """Write the dataset that `source.read(filters)` would return, in the same order, in bounded memory."""
+    counter, out = RowCounter(), draft.folder
+    with _chunk_folder(out) as chunks:
         interactions = _read_interactions(ChunkedTable(chunks / "interactions"), source, filters, counter, progress)
         interactions.write(out / "interactions.parquet")
         n_items = _write_items(chunks, out, source, counter, progress)
-        notes |= {"rows left out": report_notes(counter.row_report), "rows": interactions.rows, "items": n_items}
+    draft.notes |= {"rows left out": report_notes(counter.row_report), "rows": interactions.rows, "items": n_items}
 
 
 def _read_interactions(

@@ -8,7 +8,6 @@ like-probability. Most liked items are never shown and stay unobserved, so some 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,13 +15,13 @@ import polars as pl
 from numpy.random import Generator
 from pydantic import Field
 
-from hardneg import artifacts
 from hardneg.config import Config
 from hardneg.data import columns as c
-from hardneg.data.dataset import KIND, Dataset
+from hardneg.data.dataset import Dataset, write_dataset
 from hardneg.data.synthetic_vocabulary import CLOSINGS, DEPARTMENTS, MAKERS, OPENERS
 from hardneg.data.truth import Truth, sigmoid, write_truth
 from hardneg.random import generator
+from hardneg.stage import Draft
 from hardneg.types import Floats, Indices
 
 TextQuality = Literal["informative", "weak", "misleading"]
@@ -86,14 +85,12 @@ def simulate_store(config: SimulationConfig) -> tuple[Dataset, Truth]:
     return Dataset(interactions, texts), truth
 
 
-def write_simulated(folder: Path, config: SimulationConfig) -> None:
-    """Simulate a dataset folder; its subfolder `truth/` has the factors."""
+def write_simulated(draft: Draft, config: SimulationConfig) -> None:
+    """Simulate a dataset and write it; the generating factors go into `truth/`."""
     dataset, truth = simulate_store(config)
-    notes = {"rows": len(dataset.interactions), "items": len(dataset.items), "simulated": True}
-    with artifacts.writing(folder, KIND, config.model_dump(), {}, notes) as out:
-        dataset.interactions.write_parquet(out / "interactions.parquet", compression="zstd")
-        dataset.items.write_parquet(out / "items.parquet", compression="zstd")
-        write_truth(out, truth)
+    write_dataset(draft, dataset)
+    draft.notes["simulated"] = True
+    write_truth(draft.folder, truth)
 
 
 def _draw_traits(config: SimulationConfig, rng: Generator) -> Traits:

@@ -5,11 +5,10 @@ All packages above `data` read a split, never a dataset's interactions, so held-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import drop_repeated_items, read_parquet
 from hardneg.data.interactions import Interactions
 from hardneg.data.row_report import RowReport, report_notes
+from hardneg.stage import Draft
 from hardneg.types import Indices
 
 KIND = "split"
@@ -105,34 +105,21 @@ def _select_train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter((pl.col(c.SPLIT) == "train") & has_review).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
 
 
-def write_split(
-    folder: Path,
-    split: Split,
-    *,
-    config: dict[str, Any],
-    inputs: dict[str, str],
-    more: Mapping[str, pl.DataFrame] | None = None,
-) -> None:
-    """Write a split folder: three Parquet files of pairs, the vocabulary, the texts and the train reviews.
-
-    more: file name -> a further table, which is no training data and which `read_split` ignores.
-    """
-    notes = {
+def write_split(draft: Draft, split: Split) -> None:
+    """Write three Parquet files of pairs, the vocabulary, the texts and the train reviews."""
+    draft.notes |= {
         "rows left out": report_notes(split.row_report),
         "users": split.train.n_users,
         "items": split.train.n_items,
         **{f"{name} pairs": len(getattr(split, name)) for name in c.PARTS},
     }
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
-        for name in c.PARTS:
-            pairs: Interactions = getattr(split, name)
-            pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).write_parquet(out / f"{name}.parquet")
-        users = pl.DataFrame({c.USER_ID: split.vocabulary.user_ids}, schema={c.USER_ID: pl.String})
-        users.write_parquet(out / "users.parquet")
-        split.texts.write_parquet(out / "items.parquet")
-        split.reviews.write_parquet(out / "train_reviews.parquet")
-        for name, frame in (more or {}).items():
-            frame.write_parquet(out / name)
+    for name in c.PARTS:
+        pairs: Interactions = getattr(split, name)
+        pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).write_parquet(draft.folder / f"{name}.parquet")
+    users = pl.DataFrame({c.USER_ID: split.vocabulary.user_ids}, schema={c.USER_ID: pl.String})
+    users.write_parquet(draft.folder / "users.parquet")
+    split.texts.write_parquet(draft.folder / "items.parquet")
+    split.reviews.write_parquet(draft.folder / "train_reviews.parquet")
 
 
 def read_split(folder: Path) -> Split:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.row_report import RowReport, report_notes
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
+from hardneg.stage import Draft
 from hardneg.types import Flags, Floats, Indices
 
 KIND = "suspects"
@@ -84,20 +85,11 @@ class Suspects:
 
 
 def write_suspects(
-    folder: Path,
-    suspects: Suspects,
-    vocabulary: Vocabulary,
-    rejected: pl.DataFrame,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    row_report: RowReport = (),
-    notes: Mapping[str, Any] | None = None,
-    costs: Mapping[str, Any] | None = None,
+    draft: Draft, suspects: Suspects, vocabulary: Vocabulary, rejected: pl.DataFrame, row_report: RowReport = ()
 ) -> None:
     """Write suspects.parquet and rejected.parquet (columns of SCHEMA and REJECTED_SCHEMA).
 
-    All candidates are written, those without a label with null. ledger: what went wrong, counted. costs: for costs.json.
+    All candidates are written, those without a label with null. row_report: failed labels, counted by reason.
     """
     user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
     columns = {
@@ -106,7 +98,7 @@ def write_suspects(
         "probability": pl.Series(suspects.probability, dtype=pl.Float64).fill_nan(None),
     }
     table = pl.DataFrame(columns).with_columns(pl.lit(suspects.judge, pl.String).alias("judge"))
-    said = {
+    draft.notes |= {
         "judge": suspects.judge,
         "candidates": len(suspects),
         "users": len(np.unique(suspects.users)),
@@ -114,10 +106,9 @@ def write_suspects(
         f"at least {THRESHOLD:g}": len(suspects.above(THRESHOLD)),
         "rows left out": report_notes(row_report),
     }
-    with artifacts.writing(folder, KIND, config, inputs, {**said, **(notes or {})}) as out:
-        table.select(*SCHEMA).write_parquet(out / TABLE)
-        rejected.select(pl.col(name).cast(kind) for name, kind in REJECTED_SCHEMA.items()).write_parquet(out / REJECTED)
-        artifacts.write_costs(out, costs)
+    table.select(*SCHEMA).write_parquet(draft.folder / TABLE)
+    columns = [pl.col(name).cast(kind) for name, kind in REJECTED_SCHEMA.items()]
+    rejected.select(columns).write_parquet(draft.folder / REJECTED)
 
 
 def read_suspects(folder: Path, split: Split) -> Suspects:

@@ -5,7 +5,6 @@ On disk a `labels/` folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from hardneg.errors import DataError
 from hardneg.random import Stream
 from hardneg.sampling.candidates import UniformCandidates
 from hardneg.sampling.mixgcf import MixGCF
+from hardneg.stage import Draft
 from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors
 
 KIND = "labels"
@@ -173,24 +173,15 @@ def tabulate_sources(drawn: LabelDraws, train: Interactions, vocabulary: Vocabul
     )
 
 
-def write_labels(
-    folder: Path,
-    drawn: LabelDraws,
-    embeddings: Embeddings,
-    sources: pl.DataFrame,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    notes: Mapping[str, Any],
-) -> None:
+def write_labels(draft: Draft, drawn: LabelDraws, embeddings: Embeddings, sources: pl.DataFrame) -> None:
     """Write labels.npy, users.npy, items.npy and sources.parquet; draws.npy too where there are several draws."""
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
-        np.save(out / VECTORS, drawn.vectors)
-        if drawn.each.shape[1] > 1:
-            np.save(out / DRAWS, drawn.each)
-        for name, table in ((USERS, embeddings.final_users), (ITEMS, embeddings.final_items)):
-            np.save(out / name, table.detach().cpu().numpy())
-        sources.write_parquet(out / SOURCES, compression="zstd")
+    out = draft.folder
+    np.save(out / VECTORS, drawn.vectors)
+    if drawn.each.shape[1] > 1:
+        np.save(out / DRAWS, drawn.each)
+    for name, table in ((USERS, embeddings.final_users), (ITEMS, embeddings.final_items)):
+        np.save(out / name, table.detach().cpu().numpy())
+    sources.write_parquet(out / SOURCES, compression="zstd")
 
 
 def read_labels(folder: Path, train: Interactions) -> LabelVectors:

@@ -1,20 +1,44 @@
-"""The method, stage by stage: each reads finished folders, makes one folder, and does nothing if that stands."""
+"""The methods as stages: each function returns a `Stage` that makes one artifact from finished artifacts."""
 
-from hardneg.pipeline.data import add_noise, simulate, split, truth_of
-from hardneg.pipeline.fusion import FusionConfig, fuse, fused_key, text_alone, text_key
-from hardneg.pipeline.generation import SemanticMining, estimate, generate_negatives_folder, generate_profiles_folder
-from hardneg.pipeline.inference import EVALUATION, METRICS, FinishedRun, evaluate_run, evaluated, read_run, recommend
-from hardneg.pipeline.labels import draw_label_folder, rebuild
-from hardneg.pipeline.negatives import mine_from_labels, mine_random, mine_retrieved, mine_shuffled
-from hardneg.pipeline.neighbours import find_neighbours
-from hardneg.pipeline.released import RELEASED, evaluate_released, evaluated_released
+from hardneg.pipeline.data import noise_stage, simulate_stage, split_stage, truth_of
+from hardneg.pipeline.fusion import FusionConfig, fuse_stage, text_only_stage
+from hardneg.pipeline.generation import (
+    GenerationConfig,
+    estimate_llm_cost,
+    generate_profiles_stage,
+    generate_stage,
+)
+from hardneg.pipeline.inference import (
+    EVALUATION,
+    METRICS,
+    FinishedRun,
+    evaluate_run,
+    evaluation_stage,
+    read_run,
+    recommend,
+)
+from hardneg.pipeline.labels import labels_stage, read_label_origin, rebuild_backbone
+from hardneg.pipeline.negatives import (
+    labels_control_stage,
+    random_negatives_stage,
+    retrieve_stage,
+    shuffled_negatives_stage,
+)
+from hardneg.pipeline.neighbours import neighbours_stage
+from hardneg.pipeline.released import RELEASED, evaluate_released, released_stage
 from hardneg.pipeline.suspect_use import SuspectsUse
-from hardneg.pipeline.suspects import SuspectInputs, SuspectMining, estimate_suspects, identify_suspects, rate_of
-from hardneg.pipeline.text import encode_split_texts, profile, vectors_beside
-from hardneg.pipeline.training import RUN, RunConfig, run_inputs, run_key, shown_users, train
-from hardneg.pipeline.transfer import TuningSet, finetune_pooled, rescaled_inputs, turn_labels
-from hardneg.pipeline.trees import build_trees, control_trees
-from hardneg.pipeline.tuning import FinetuneConfig, finetune, synthesize_negatives
+from hardneg.pipeline.suspects import (
+    SuspectInputs,
+    SuspectsConfig,
+    estimate_suspects,
+    suspect_rate,
+    suspects_stage,
+)
+from hardneg.pipeline.text import default_vectors_dir, encode_texts_stage, extract_profiles_stage
+from hardneg.pipeline.training import RUN, RunConfig, run_inputs, shown_users, train_stage
+from hardneg.pipeline.transfer import TuningSet, read_rescaled_pairs, rotate_labels_stage, tune_pooled_stage
+from hardneg.pipeline.trees import control_trees_stage, trees_stage
+from hardneg.pipeline.tuning import FinetuneConfig, synthesize_stage, tune_stage
 
 __all__ = [
     "EVALUATION",
@@ -24,51 +48,49 @@ __all__ = [
     "FinetuneConfig",
     "FinishedRun",
     "FusionConfig",
+    "GenerationConfig",
     "RunConfig",
-    "SemanticMining",
     "SuspectInputs",
-    "SuspectMining",
+    "SuspectsConfig",
     "SuspectsUse",
     "TuningSet",
-    "add_noise",
-    "build_trees",
-    "control_trees",
-    "draw_label_folder",
-    "encode_split_texts",
-    "estimate",
+    "control_trees_stage",
+    "default_vectors_dir",
+    "encode_texts_stage",
+    "estimate_llm_cost",
     "estimate_suspects",
     "evaluate_released",
     "evaluate_run",
-    "evaluated",
-    "evaluated_released",
-    "find_neighbours",
-    "finetune",
-    "finetune_pooled",
-    "fuse",
-    "fused_key",
-    "generate_negatives_folder",
-    "generate_profiles_folder",
-    "identify_suspects",
-    "mine_from_labels",
-    "mine_random",
-    "mine_retrieved",
-    "mine_shuffled",
-    "profile",
-    "rate_of",
+    "evaluation_stage",
+    "extract_profiles_stage",
+    "fuse_stage",
+    "generate_profiles_stage",
+    "generate_stage",
+    "labels_control_stage",
+    "labels_stage",
+    "neighbours_stage",
+    "noise_stage",
+    "random_negatives_stage",
+    "read_label_origin",
+    "read_rescaled_pairs",
     "read_run",
-    "rebuild",
+    "rebuild_backbone",
     "recommend",
-    "rescaled_inputs",
+    "released_stage",
+    "retrieve_stage",
+    "rotate_labels_stage",
     "run_inputs",
-    "run_key",
     "shown_users",
-    "simulate",
-    "split",
-    "synthesize_negatives",
-    "text_alone",
-    "text_key",
-    "train",
+    "shuffled_negatives_stage",
+    "simulate_stage",
+    "split_stage",
+    "suspect_rate",
+    "suspects_stage",
+    "synthesize_stage",
+    "text_only_stage",
+    "train_stage",
+    "trees_stage",
     "truth_of",
-    "turn_labels",
-    "vectors_beside",
+    "tune_pooled_stage",
+    "tune_stage",
 ]

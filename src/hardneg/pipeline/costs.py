@@ -1,4 +1,4 @@
-"""What a folder needed of language models, its own stage and those before it together."""
+"""What an artifact needed of language models: its own stage and all stages before it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-NAME = "costs.json"
+from hardneg.artifacts import COSTS
 
 
 @dataclass(frozen=True)
-class Needed:
+class LlmNeeds:
     """Replies, tokens and dollars (None where a price is unknown), whoever paid for them and when."""
 
     calls: int = 0
     tokens: int = 0
     money: float | None = 0.0
 
-    def __add__(self, other: Needed) -> Needed:
+    def __add__(self, other: LlmNeeds) -> LlmNeeds:
         money = None if self.money is None or other.money is None else self.money + other.money
-        return Needed(self.calls + other.calls, self.tokens + other.tokens, money)
+        return LlmNeeds(self.calls + other.calls, self.tokens + other.tokens, money)
 
     def as_costs(self) -> dict[str, Any]:
-        """For a costs.json."""
+        """Return the entry of costs.json."""
         return {"needed": asdict(self)}
 
+    def without_own_calls(self) -> dict[str, Any]:
+        """Return the costs.json of a stage that called no language model itself."""
+        return self.as_costs() | {"llm_calls": 0, "llm_tokens": 0, "money": 0.0}
 
-def needed_by(folder: Path | None) -> Needed:
-    """What a finished folder says in its costs.json; nothing where it has none."""
-    path = None if folder is None else folder / NAME
+
+def needs_of(folder: Path | None) -> LlmNeeds:
+    """Return what an artifact's costs.json says was needed; nothing where it has none."""
+    path = None if folder is None else folder / COSTS
     if path is None or not path.is_file():
-        return Needed()
-    return Needed(**json.loads(path.read_text(encoding="utf-8")).get("needed", {}))
+        return LlmNeeds()
+    return LlmNeeds(**json.loads(path.read_text(encoding="utf-8")).get("needed", {}))

@@ -1,4 +1,4 @@
-"""Stages of the data room: simulate, split, disturb, and the truth of what was simulated."""
+"""Stages that make datasets and splits, and the ground truth of simulated data."""
 
 from __future__ import annotations
 
@@ -7,53 +7,51 @@ from pathlib import Path
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data import noise as noises
-from hardneg.data import simulate as simulation
 from hardneg.data import split as splits
-from hardneg.data import truth as truths
-from hardneg.data.noise import NoiseConfig, NoisySplit
-from hardneg.data.split import Split
+from hardneg.data.noise import NoiseConfig
+from hardneg.data.simulate import SimulationConfig, write_simulated
 from hardneg.data.splitters import SplitConfig, make_split
-from hardneg.data.truth import Truth
+from hardneg.data.truth import Truth, read_truth
 from hardneg.errors import ConfigError
 from hardneg.pipeline.provenance import dataset_of
+from hardneg.stage import Draft, Stage
 
 
-def simulate(out: Path, config: simulation.SimulationConfig) -> None:
-    """Simulate a store into a dataset folder."""
-    if not artifacts.is_finished(out, artifacts.artifact_key(datasets.KIND, config.model_dump(), {})):
-        simulation.write_simulated(out, config)
+def simulate_stage(config: SimulationConfig) -> Stage:
+    """Return the stage that simulates a dataset with known preferences."""
+    return Stage(datasets.KIND, config.model_dump(), {}, lambda draft: write_simulated(draft, config))
 
 
-def split(dataset: Path, out: Path, config: SplitConfig) -> Split:
-    """Divide a dataset folder into a split folder."""
-    files = ("interactions.parquet", "items.parquet")
-    inputs = {"dataset": artifacts.folder_hash(dataset, files)}
-    settings = config.model_dump(mode="json")
-    if not artifacts.is_finished(out, artifacts.artifact_key(splits.KIND, settings, inputs)):
-        splits.write_split(out, make_split(datasets.read_dataset(dataset), config), config=settings, inputs=inputs)
-    return splits.read_split(out)
+def split_stage(dataset: Path, config: SplitConfig) -> Stage:
+    """Return the stage that divides a dataset folder into train, validation and test pairs."""
+    inputs = {"dataset": artifacts.folder_hash(dataset, ("interactions.parquet", "items.parquet"))}
+
+    def build(draft: Draft) -> None:
+        splits.write_split(draft, make_split(datasets.read_dataset(dataset), config))
+
+    return Stage(splits.KIND, config.model_dump(mode="json"), inputs, build)
 
 
-def add_noise(split_folder: Path, out: Path, config: NoiseConfig) -> NoisySplit:
-    """Make a split folder whose train pairs hold false positives and lack true ones; what these are stands beside.
+def noise_stage(split_dir: Path, config: NoiseConfig) -> Stage:
+    """Return the stage that adds false positives to the train pairs and hides true ones; noise.parquet records which.
 
-    Raises ConfigError where the split has noise already, of which the record would be lost, or does not say which
-    dataset it divides (`dataset_of`).
+    Raises ConfigError where the split has noise already, of which the record would be lost, or where it does not say
+    which dataset it divides (`dataset_of`).
     """
-    if (split_folder / noises.NOISE_FILE).is_file():
+    if (split_dir / noises.NAME).is_file():
         raise ConfigError(
-            f"{split_folder} has noise already ({noises.NOISE_FILE}), expected a split without; disturb the one it was made from"
+            f"{split_dir} has noise already ({noises.NAME}), expected a split without; use the split it was made from"
         )
-    inputs = {"split": artifacts.folder_hash(split_folder), "dataset": dataset_of(split_folder)}
-    settings = {"noise": config.model_dump(mode="json")}
-    if not artifacts.is_finished(out, artifacts.artifact_key(splits.KIND, settings, inputs)):
-        made = noises.add_noise(splits.read_split(split_folder), config)
-        splits.write_split(
-            out, made.split, config=settings, inputs=inputs, more={noises.NOISE_FILE: made.noise.table()}
-        )
-    return NoisySplit(splits.read_split(out), noises.read_noise(out))
+    inputs = {"split": artifacts.folder_hash(split_dir), "dataset": dataset_of(split_dir)}
+
+    def build(draft: Draft) -> None:
+        noisy = noises.add_noise(splits.read_split(split_dir), config)
+        splits.write_split(draft, noisy.split)
+        noisy.noise.table().write_parquet(draft.folder / noises.NAME)
+
+    return Stage(splits.KIND, {"noise": config.model_dump(mode="json")}, inputs, build)
 
 
-def truth_of(dataset: Path, split_folder: Path) -> Truth:
-    """The truth of a simulated dataset, in the numbering of its split."""
-    return truths.read_truth(dataset).reindex(splits.read_split(split_folder).vocabulary)
+def truth_of(dataset: Path, split_dir: Path) -> Truth:
+    """Return the ground truth of a simulated dataset, in the numbering of its split."""
+    return read_truth(dataset).numbered_as(splits.read_split(split_dir).vocabulary)

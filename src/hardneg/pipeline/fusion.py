@@ -1,13 +1,12 @@
-"""Late fusion and text alone as run folders: they train nothing, and are evaluated and served like any run."""
+"""Stages of late fusion and of text only: runs that train nothing, evaluated and used like any run."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import polars as pl
 from pydantic import Field, NonNegativeFloat
@@ -17,146 +16,100 @@ from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
-from hardneg.pipeline.costs import NAME as COSTS
-from hardneg.pipeline.costs import Needed, needed_by
+from hardneg.evaluation import best_weight, fuse_scores, fusion, text_only
+from hardneg.pipeline.costs import LlmNeeds, needs_of
 from hardneg.pipeline.inference import read_run, require_split_of
-from hardneg.pipeline.provenance import hash_of_same_split
-from hardneg.pipeline.training import RUN, run_costs, write_serving
+from hardneg.pipeline.provenance import split_inputs
+from hardneg.pipeline.training import RUN, run_costs, write_embeddings
+from hardneg.stage import Draft, Stage
 from hardneg.text import TextVectors, text_vectors
 from hardneg.types import Embeddings, Floats
 
-NO_EPOCHS = {"best epoch": 0, "epochs": 0}
-"""Of text alone, which is not trained."""
-
 
 class FusionConfig(Config):
-    """How far text is trusted: score = u.v + g cos(profile, text)."""
+    """Late fusion: score = u.v + g cos(profile, text)."""
 
-    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.FUSION_WEIGHTS
-    """What g is chosen from, on validation pairs."""
+    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.WEIGHTS
+    """Values of g to choose from on validation pairs."""
     select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
-    """The validation metric that chooses."""
+    """Validation metric that chooses g."""
     profile: Literal["profiles", "items"] = "profiles"
-    """What a user's vector is: the encoded profile, or the mean of the vectors of the user's train items."""
+    """Vector of a user: the encoded profile, or the mean of the vectors of the user's train items."""
     centred: bool = True
-    """Take the mean off profiles and off item texts before the cosine."""
+    """Subtract the mean from profiles and from item texts before the cosine."""
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What goes into a run folder: tables, validation value a weight (inf for text alone), epochs of the model."""
+def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: FusionConfig | None = None) -> Stage:
+    """Return the stage that fuses a finished run with text into another run; g is chosen on validation pairs.
 
-    embeddings: Embeddings
-    values: Mapping[float, float]
-    epochs: Mapping[str, int]
-
-
-def fuse(
-    run_folder: Path, split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None
-) -> None:
-    """Fuse a finished run with text into another run folder; g is chosen on validation, test pairs are not read."""
+    Raises ConfigError for a run of another split, or one that is fused already.
+    """
     config = config or FusionConfig()
-    require_split_of(run_folder, split_folder)
-    if "method" in (manifest := artifacts.read_manifest(run_folder, RUN))["config"]:
-        raise ConfigError(f"{run_folder} is {manifest['config']['method']} already, expected a trained run; give that")
-    settings, inputs = _fused(run_folder, split_folder, vectors_folder, config)
-    if artifacts.is_finished(out, artifacts.artifact_key(RUN, settings, inputs)):
-        return
-    started = time.perf_counter()
-    data, model = splits.read_split(split_folder), read_run(run_folder).embeddings
-    tables = _tables(text_vectors.read_text_vectors(vectors_folder), data, config)
-    values = fusion.validation_values(
-        model, *tables, data.valid, data.train, metric=config.select, weights=config.weights
-    )
-    chosen = fuse_scores(model, *tables, best_weight(values))
-    made = _Made(chosen, values, {name: manifest["notes"][name] for name in NO_EPOCHS})
-    seconds, needed = _costs_of(run_folder)
-    seconds += time.perf_counter() - started
-    _write(out, made, data, settings, inputs, run_costs(seconds, needed + needed_by(vectors_folder)), config.select)
+    require_split_of(run_dir, split_dir)
+    if "method" in (manifest := artifacts.read_manifest(run_dir, RUN))["config"]:
+        raise ConfigError(f"{run_dir} is {manifest['config']['method']} already, expected a trained run; give that")
+    settings = {"method": "late fusion", **config.model_dump(mode="json")}
+    inputs = _inputs(split_dir, vectors_dir) | {"run": artifacts.file_hash(run_dir / "embeddings.safetensors")}
+
+    def build(draft: Draft) -> None:
+        started = time.perf_counter()
+        split, model = splits.read_split(split_dir), read_run(run_dir).embeddings
+        tables = _text_tables(text_vectors.read_text_vectors(vectors_dir), split, config)
+        values = fusion.validation_values(
+            model, *tables, split.valid, split.train, metric=config.select, weights=config.weights
+        )
+        draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")}
+        _write(draft, fuse_scores(model, *tables, best_weight(values)), values, split, config.select)
+        seconds, needs = _costs_of(run_dir)
+        draft.write_costs(run_costs(seconds + time.perf_counter() - started, needs + needs_of(vectors_dir)))
+
+    return Stage(RUN, settings, inputs, build)
 
 
-def fused_key(run_folder: Path, split_folder: Path, vectors_folder: Path, config: FusionConfig) -> str:
-    """The key of the run that `fuse` would make."""
-    return artifacts.artifact_key(RUN, *_fused(run_folder, split_folder, vectors_folder, config))
-
-
-def _fused(
-    run_folder: Path, split_folder: Path, vectors_folder: Path, config: FusionConfig
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Settings and inputs."""
-    inputs = {"run": artifacts.file_hash(run_folder / "embeddings.safetensors")}
-    inputs |= _inputs(split_folder, vectors_folder)
-    return {"method": "late fusion", **config.model_dump(mode="json")}, inputs
-
-
-def text_alone(split_folder: Path, vectors_folder: Path, out: Path, config: FusionConfig | None = None) -> None:
-    """Text alone as a run folder: cos(profile, text), nothing trained and nothing chosen."""
+def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | None = None) -> Stage:
+    """Return the stage of a run by text only, cos(profile, text): nothing is trained and nothing is chosen."""
     config = config or FusionConfig()
-    settings, inputs = _alone(config), _inputs(split_folder, vectors_folder)
-    if artifacts.is_finished(out, artifacts.artifact_key(RUN, settings, inputs)):
-        return
-    started = time.perf_counter()
-    data = splits.read_split(split_folder)
-    api.require_validation(data)
-    alone = text_embeddings(*_tables(text_vectors.read_text_vectors(vectors_folder), data, config))
-    made = _Made(
-        alone, {float("inf"): fusion.validation_value(alone, data.valid, data.train, config.select)}, NO_EPOCHS
-    )
-    costs = run_costs(time.perf_counter() - started, needed_by(vectors_folder))
-    _write(out, made, data, settings, inputs, costs, config.select)
+    settings = {"method": "text only", **config.model_dump(mode="json", exclude={"weights"})}
+
+    def build(draft: Draft) -> None:
+        started = time.perf_counter()
+        split = splits.read_split(split_dir)
+        api.require_validation(split)
+        embeddings = text_only(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
+        value = fusion.validation_value(embeddings, split.valid, split.train, config.select)
+        draft.notes |= {"best epoch": 0, "epochs": 0}
+        _write(draft, embeddings, {float("inf"): value}, split, config.select)
+        draft.write_costs(run_costs(time.perf_counter() - started, needs_of(vectors_dir)))
+
+    return Stage(RUN, settings, _inputs(split_dir, vectors_dir), build)
 
 
-def text_key(split_folder: Path, vectors_folder: Path, config: FusionConfig) -> str:
-    """The key of the run that `text_alone` would make."""
-    return artifacts.artifact_key(RUN, _alone(config), _inputs(split_folder, vectors_folder))
+def _inputs(split_dir: Path, vectors_dir: Path) -> dict[str, str]:
+    inputs = split_inputs(split_dir, vectors=(vectors_dir, text_vectors.KIND))
+    return inputs | {"valid": artifacts.file_hash(split_dir / "valid.parquet")}
 
 
-def _alone(config: FusionConfig) -> dict[str, Any]:
-    return {"method": "text only", **config.model_dump(mode="json", exclude={"weights"})}
-
-
-def _inputs(split_folder: Path, vectors_folder: Path) -> dict[str, str]:
-    """Hashes of what text alone is made from, by the names of a run's."""
-    return {
-        "training data": splits.training_data_hash(split_folder),
-        "valid": artifacts.file_hash(split_folder / "valid.parquet"),
-        "vectors": hash_of_same_split(vectors_folder, text_vectors.KIND, split_folder),
-    }
-
-
-def _tables(vectors: TextVectors, data: Split, config: FusionConfig) -> tuple[Floats, Floats]:
-    """Users and item texts, ready for a cosine."""
+def _text_tables(vectors: TextVectors, split: Split, config: FusionConfig) -> tuple[Floats, Floats]:
+    """Return user and item vectors, ready for a cosine."""
     texts = fusion.center_rows(vectors.items) if config.centred else vectors.items
     if config.profile == "items":
-        return fusion.mean_of_items(data.train, texts), texts
+        return fusion.mean_of_items(split.train, texts), texts
     return fusion.center_rows(vectors.users) if config.centred else vectors.users, texts
 
 
-def _costs_of(run_folder: Path) -> tuple[float, Needed]:
-    """Seconds and language models behind a trained run."""
-    costs = json.loads((run_folder / COSTS).read_text(encoding="utf-8"))
-    return costs["seconds"], Needed(costs["llm_calls"], costs["llm_tokens"], costs["money"])
+def _costs_of(run_dir: Path) -> tuple[float, LlmNeeds]:
+    """Return the seconds of a trained run, and what its language models needed."""
+    costs = json.loads((run_dir / artifacts.COSTS).read_text(encoding="utf-8"))
+    return costs["seconds"], LlmNeeds(costs["llm_calls"], costs["llm_tokens"], costs["money"])
 
 
-def _write(
-    out: Path,
-    made: _Made,
-    data: Split,
-    settings: dict[str, Any],
-    inputs: dict[str, str],
-    costs: dict[str, Any],
-    select: str,
-) -> None:
-    weight = best_weight(dict(made.values))
-    # JSON knows no infinity: text alone has no weight.
-    notes: dict[str, Any] = {"weight": None if weight == float("inf") else weight, "select": select, **made.epochs}
-    notes["on validation"] = {f"{w:g}": value for w, value in made.values.items()}
+def _write(draft: Draft, embeddings: Embeddings, values: Mapping[float, float], split: Split, select: str) -> None:
+    """Write the run. values: validation value of each weight, infinite for text only."""
+    weight, epoch = best_weight(dict(values)), draft.notes["best epoch"]
+    draft.notes |= {"weight": None if weight == float("inf") else weight, "select": select}  # JSON has no infinity
+    draft.notes["on validation"] = {f"{w:g}": value for w, value in values.items()}
     curve = [
-        {"epoch": made.epochs["best epoch"], "split": "valid", "metric": select, "value": value, "weight": w}
-        for w, value in made.values.items()
+        {"epoch": epoch, "split": "valid", "metric": select, "value": value, "weight": w} for w, value in values.items()
     ]
-    with artifacts.writing(out, RUN, settings, inputs, notes) as folder:
-        pl.DataFrame(curve).write_parquet(folder / "metrics.parquet")
-        write_serving(folder, made.embeddings, data)
-        artifacts.write_costs(folder, costs)
+    pl.DataFrame(curve).write_parquet(draft.folder / "metrics.parquet")
+    write_embeddings(draft.folder, embeddings, split)

@@ -1,4 +1,4 @@
-"""Stages in which a language model writes: profiles, hard negatives, and what they will take."""
+"""Stages in which a language model writes profiles or names hard negatives, and estimates of their cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from hardneg import artifacts
 from hardneg.config import Config, parse_config
 from hardneg.data import split as splits
 from hardneg.data.row_report import report_notes
@@ -18,9 +17,10 @@ from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.session import Session
 from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, tabulate_generated
-from hardneg.pipeline.costs import Needed, needed_by
-from hardneg.pipeline.provenance import hash_of_same_split
+from hardneg.pipeline.costs import LlmNeeds, needs_of
+from hardneg.pipeline.provenance import split_inputs
 from hardneg.sampling import mined
+from hardneg.stage import Draft, Stage
 from hardneg.text import (
     CostEstimate,
     EstimateConfig,
@@ -43,169 +43,164 @@ from hardneg.text.generation.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT,
 from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT
 from hardneg.types import Progress
 
-QUICKLY = EstimateConfig(limit=500)
-"""How a job foretells itself where nobody gave an estimate."""
+QUICK_ESTIMATE = EstimateConfig(limit=500)
+"""The estimate that a stage makes where none is given."""
 DEFAULT_PROFILES = ProfilesConfig()
 
 
-class SemanticMining(Config):
-    """Negatives that a language model names (HNLMRec, section 3): what is asked, and what becomes of the answers."""
+class GenerationConfig(Config):
+    """Negatives that a language model names (HNLMRec, section 3): the requests, and the use of the replies."""
 
     ask: NegativesConfig = NegativesConfig()
     use: GeneratedConfig = GeneratedConfig()
 
     @property
     def texts(self) -> NegativesConfig:
-        """What is asked; from the closed list of titles where the way is "constrained"."""
+        """The requests; replies come from the closed list of titles where the mode is "constrained"."""
         values = self.ask.model_dump() | {"constrained": self.use.way == "constrained"}
-        found: NegativesConfig = parse_config(NegativesConfig, values, where="ask")
-        return found
+        config: NegativesConfig = parse_config(NegativesConfig, values, where="ask")
+        return config
 
 
-def generate_profiles_folder(
-    split_folder: Path,
-    out: Path,
+def generate_profiles_stage(
+    split_dir: Path,
     session: Session,
     config: ProfilesConfig = DEFAULT_PROFILES,
     estimate: CostEstimate | None = None,
-) -> profiles.Profiles:
-    """Have item and user profiles written from what a split may be learnt from; costs.json beside them.
+) -> Stage:
+    """Return the stage in which a language model writes item and user profiles from the training data.
 
-    estimate: one made before, to be held against what it took; without, the job makes a quick one.
+    estimate: an earlier estimate, compared with what the stage takes; without one, the stage makes a quick one.
     """
-    inputs = {"training data": splits.training_data_hash(split_folder), "model": session.model.identity}
-    prompts = prompt_digests(ITEM_PROMPT, USER_PROMPT)
-    settings = {"method": "written", "model": session.model.name, "prompts": prompts, **config.model_dump(mode="json")}
-    if not artifacts.is_finished(out, artifacts.artifact_key(profiles.KIND, settings, inputs)):
-        data = splits.read_split(split_folder)
-        foretold = estimate or estimate_generation(data, session.model, config, None, QUICKLY)
+    settings = {
+        "method": "written",
+        "model": session.model.name,
+        "prompts": prompt_digests(ITEM_PROMPT, USER_PROMPT),
+        **config.model_dump(mode="json"),
+    }
+    inputs = split_inputs(split_dir) | {"model": session.model.identity}
+
+    def build(draft: Draft) -> None:
+        split = splits.read_split(split_dir)
+        expected = estimate or estimate_generation(split, session.model, config, None, QUICK_ESTIMATE)
         meter = MeteredExecutor(session)
-        found = generate_profiles(data, meter, session.model, config)
-        costs = costs_of(session, dict(zip((ITEMS, USERS), meter.runs, strict=True)), foretold, Needed())
-        profiles.write_profiles(out, found, data, config=settings, inputs=inputs, costs=costs)
-    return profiles.read_profiles(out)
+        written = generate_profiles(split, meter, session.model, config)
+        profiles.write_profiles(draft, written, split)
+        usage = dict(zip((ITEMS, USERS), meter.runs, strict=True))
+        draft.write_costs(summarize_costs(session, usage, expected, LlmNeeds()))
+
+    return Stage(profiles.KIND, settings, inputs, build)
 
 
-def generate_negatives_folder(
-    split_folder: Path,
-    profile_folder: Path,
-    out: Path,
+def generate_stage(
+    split_dir: Path,
+    profiles_dir: Path,
     session: Session,
     encoder: TextEncoder,
-    options: SemanticMining,
+    config: GenerationConfig,
     *,
     estimate: CostEstimate | None = None,
     progress: Progress | None = None,
-) -> None:
-    """Have a hard negative named for every train pair, ground the names, and encode them; a negatives folder."""
-    ask = options.texts
+) -> Stage:
+    """Return the stage in which a language model names a hard negative for every train pair.
+
+    The names are grounded in the catalogue and encoded. estimate: as in `generate_profiles_stage`.
+    """
+    requests = config.texts
+    prompts = (TITLE_PROMPT,) if requests.constrained else (ONE_PROMPT, SEVERAL_PROMPT)
     settings: dict[str, Any] = {
         "method": "semantic",
         "model": session.model.name,
         "encoder": encoder.name,
-        "prompts": prompt_digests(*((TITLE_PROMPT,) if ask.constrained else (ONE_PROMPT, SEVERAL_PROMPT))),
-        **options.model_dump(mode="json"),
+        "prompts": prompt_digests(*prompts),
+        **config.model_dump(mode="json"),
     }
-    inputs = {
-        "training data": splits.training_data_hash(split_folder),
-        "profiles": hash_of_same_split(profile_folder, profiles.KIND, split_folder),
-        "model": session.model.identity,
-        "encoder": encoder.identity,
-    }
-    if artifacts.is_finished(out, artifacts.artifact_key(mined.KIND, settings, inputs)):
-        return
-    data, written = splits.read_split(split_folder), profiles.read_profiles(profile_folder)
-    asking = with_titles(session, data, ask)
-    foretold = estimate or estimate_generation(data, asking.model, written, ask, QUICKLY)
-    meter = MeteredExecutor(asking)
-    texts = generate_negatives(data, written, meter, asking.model, ask)
-    costs = costs_of(
-        asking, dict(zip((NEGATIVES, FOLLOW_UPS), meter.runs, strict=False)), foretold, needed_by(profile_folder)
-    )
-    _write(out, texts, data, encoder, session, options, costs, settings, inputs, progress)
+    inputs = split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND))
+    inputs |= {"model": session.model.identity, "encoder": encoder.identity}
+
+    def build(draft: Draft) -> None:
+        split, written = splits.read_split(split_dir), profiles.read_profiles(profiles_dir)
+        constrained = with_titles(session, split, requests)
+        expected = estimate or estimate_generation(split, constrained.model, written, requests, QUICK_ESTIMATE)
+        meter = MeteredExecutor(constrained)
+        texts = generate_negatives(split, written, meter, constrained.model, requests)
+        usage = dict(zip((NEGATIVES, FOLLOW_UPS), meter.runs, strict=False))
+        draft.write_costs(summarize_costs(constrained, usage, expected, needs_of(profiles_dir)))
+        draft.notes["rows left out"] = report_notes(report_missing(texts))
+        _write_grounded(draft, texts, split, session, encoder, config, progress)
+
+    return Stage(mined.KIND, settings, inputs, build)
 
 
-def _write(
-    out: Path,
+def _write_grounded(
+    draft: Draft,
     texts: pl.DataFrame,
-    data: Split,
-    encoder: TextEncoder,
+    split: Split,
     session: Session,
-    options: SemanticMining,
-    costs: Mapping[str, Any],
-    settings: dict[str, Any],
-    inputs: dict[str, str],
+    encoder: TextEncoder,
+    config: GenerationConfig,
     progress: Progress | None,
 ) -> None:
-    """Texts to items and vectors to a folder."""
-    names = shown_titles(data, session.model, options.texts)
-    grounded = ground_texts(texts, names, data, encoder, options.use.grounding, progress)
-    of_items = None if options.use.way == "raw" else encoder.encode(item_texts(data.texts), progress)
-    source = f"{options.use.way}, written by {session.model.name}, {encoder.name}"
-    made = tabulate_generated(texts, grounded, data, options.use, source, of_items)
-    mined.write_negatives(
-        out,
-        made.mined,
-        made.table,
-        made.rejected,
-        config=settings,
-        inputs=inputs,
-        more={GROUNDING: made.grounding},
-        notes={"rows left out": report_notes(report_missing(texts))},
-        costs=costs,
-    )
+    """Match the named texts with catalogue items, encode them, and write both."""
+    names = shown_titles(split, session.model, config.texts)
+    grounded = ground_texts(texts, names, split, encoder, config.use.grounding, progress)
+    item_vectors = None if config.use.way == "raw" else encoder.encode(item_texts(split.texts), progress)
+    source = f"{config.use.way}, written by {session.model.name}, {encoder.name}"
+    generated = tabulate_generated(texts, grounded, split, config.use, source, item_vectors)
+    mined.write_negatives(draft, generated.mined, generated.table, generated.rejected)
+    generated.grounding.write_parquet(draft.folder / GROUNDING)
 
 
-def with_titles(session: Session, data: Split, ask: NegativesConfig) -> Session:
-    """The session whose model also knows the closed list of titles, where answers must come from it.
+def with_titles(session: Session, split: Split, requests: NegativesConfig) -> Session:
+    """Return the session whose model is constrained to the titles of the catalogue, where requests ask for that.
 
-    Raises ConfigError where the model is not in this process: no endpoint takes a closed list of thousands.
+    Raises ConfigError where the model is not in this process: no endpoint accepts a closed list of thousands.
     """
-    if not ask.constrained:
+    if not requests.constrained:
         return session
     if not isinstance(session.model, LocalModel):
         raise ConfigError(
-            f"{session.model.name} is asked over the network and cannot be held to a list of titles; "
+            f"{session.model.name} runs behind an endpoint and cannot be constrained to a list of titles; "
             "choose way grounded, or a local model (hf:NAME or a folder)"
         )
-    titles = closed_list(shown_titles(data, session.model, ask))
-    return replace(session, model=session.model.with_closed_list(*titles))
+    titles = closed_list(shown_titles(split, session.model, requests))
+    return replace(session, model=session.model.with_catalogue(*titles))
 
 
-def estimate(
-    split_folder: Path,
+def estimate_llm_cost(
+    split_dir: Path,
     session: Session,
     config: EstimateConfig,
     *,
     writing: ProfilesConfig = DEFAULT_PROFILES,
-    profile_folder: Path | None = None,
-    mining: SemanticMining | None = None,
+    profiles_dir: Path | None = None,
+    generation: GenerationConfig | None = None,
 ) -> CostEstimate:
-    """What writing profiles (unless a folder of them is given) and then negatives (where asked for) will take."""
-    data = splits.read_split(split_folder)
-    known = writing if profile_folder is None else profiles.read_profiles(profile_folder)
-    ask = None if mining is None else mining.texts
-    if ask is not None:
-        session = with_titles(session, data, ask)
-    return estimate_generation(data, session.model, known, ask, config, session)
+    """Return what writing profiles (unless a folder of them is given) and then negatives (if any) will take."""
+    split = splits.read_split(split_dir)
+    known = writing if profiles_dir is None else profiles.read_profiles(profiles_dir)
+    requests = None if generation is None else generation.texts
+    if requests is not None:
+        session = with_titles(session, split, requests)
+    return estimate_generation(split, session.model, known, requests, config, session)
 
 
-def costs_of(
-    session: Session, took: Mapping[str, TokenUsage], foretold: CostEstimate, before: Needed
+def summarize_costs(
+    session: Session, usage: Mapping[str, TokenUsage], estimate: CostEstimate, earlier: LlmNeeds
 ) -> dict[str, Any]:
-    """What was paid now, what all was needed whoever paid for it, and how far off the estimate was.
+    """Return what was paid now, what was needed in all whoever paid for it, and the error of the estimate.
 
-    before: what earlier stages needed.
+    earlier: what earlier stages needed.
     """
-    stages = {name: vars(spent) for name, spent in took.items() if spent.calls}
-    used = {name: took[name] for name in stages}
-    for spent in used.values():
+    used = {name: stage_usage for name, stage_usage in usage.items() if stage_usage.calls}
+    needs = earlier
+    for stage_usage in used.values():
         price = session.price
-        money = None if price is None else price.cost(spent.prompt_tokens, spent.answer_tokens)
-        before += Needed(spent.calls, spent.prompt_tokens + spent.answer_tokens, money)
+        money = None if price is None else price.of(stage_usage.prompt_tokens, stage_usage.answer_tokens)
+        needs += LlmNeeds(stage_usage.calls, stage_usage.prompt_tokens + stage_usage.answer_tokens, money)
     return {
         **session.costs(),
-        **before.as_costs(),
-        "whole": stages,
-        "estimate": compare_with_estimate(foretold, used, session.price) if used else {},
+        **needs.as_costs(),
+        "whole": {name: vars(stage_usage) for name, stage_usage in used.items()},
+        "estimate": compare_with_estimate(estimate, used, session.price) if used else {},
     }

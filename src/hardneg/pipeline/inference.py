@@ -1,11 +1,9 @@
-"""A finished run at work: evaluation on the test pairs, recommendations."""
+"""Inference with a finished run: evaluation on test pairs, and recommendations."""
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import torch
@@ -20,6 +18,7 @@ from hardneg.data.split import Vocabulary
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Evaluation, evaluate_scores, inner_product, top_items
 from hardneg.pipeline.training import RUN
+from hardneg.stage import Draft, Stage
 from hardneg.types import Embeddings
 
 EVALUATION = "evaluation"
@@ -28,7 +27,7 @@ METRICS = tuple(f"{metric}@{k}" for metric in api.METRICS for k in (10, 20))
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run as it serves: pooled embeddings, ids, and the pairs that are masked."""
+    """A finished run: pooled embeddings, ids, and the pairs that are masked."""
 
     embeddings: Embeddings
     vocabulary: Vocabulary
@@ -36,7 +35,7 @@ class FinishedRun:
 
 
 def read_run(folder: Path) -> FinishedRun:
-    """Read a run folder; nothing of the split is needed."""
+    """Read a run folder; its split is not needed."""
     artifacts.read_manifest(folder, RUN)
     tensors = load_file(folder / "embeddings.safetensors")
     users = datasets.read_parquet(folder / "users.parquet")[c.USER_ID].to_list()
@@ -46,77 +45,82 @@ def read_run(folder: Path) -> FinishedRun:
     return FinishedRun(Embeddings((tensors["users"],), (tensors["items"],), "mean"), Vocabulary(users, items), pairs)
 
 
+def evaluation_stage(
+    run_dir: Path,
+    split_dir: Path,
+    metrics: tuple[str, ...] = METRICS,
+    *,
+    mask_valid: bool = False,
+    shortlist: bool = False,
+) -> Stage:
+    """Return the stage that scores a run on the test pairs of its split.
+
+    mask_valid: mask validation pairs too, as some papers do; recorded in the manifest. shortlist: rank by way of 16
+    bits; equal but for ties within rounding.
+    """
+    require_split_of(run_dir, split_dir)
+    settings = {"metrics": metrics, "mask": "train and valid" if mask_valid else "train"}
+
+    def build(draft: Draft) -> None:
+        run, split = read_run(run_dir), splits.read_split(split_dir)
+        masked = union(run.seen, split.valid) if mask_valid else run.seen
+        score = inner_product(run.embeddings, shortlist=shortlist)
+        evaluation = evaluate_scores(score, split.test, masked, metrics=metrics)
+        write_evaluation(draft.folder, evaluation, run.vocabulary)
+
+    return Stage(EVALUATION, settings, test_inputs(run_dir, split_dir), build)
+
+
 def evaluate_run(
-    run_folder: Path,
-    split_folder: Path,
+    run_dir: Path,
+    split_dir: Path,
     metrics: tuple[str, ...] = METRICS,
     *,
     mask_valid: bool = False,
     shortlist: bool = False,
 ) -> Path:
-    """Score a run on the test pairs of its split, once, into its `evaluation/` folder.
-
-    mask_valid: mask validation pairs too, as some papers do; off by default, and kept in the manifest. shortlist: rank
-    by way of 16 bits; but for ties within rounding the same.
-    """
-    require_split_of(run_folder, split_folder)
-    out = run_folder / EVALUATION
-    settings, inputs = _evaluation_of(run_folder, split_folder, metrics, mask_valid)
-    if artifacts.key_at(out) == artifacts.artifact_key(EVALUATION, settings, inputs):
-        return out
-    shutil.rmtree(out, ignore_errors=True)  # other depths or another mask: cheap, and made from the run alone
-    run, data = read_run(run_folder), splits.read_split(split_folder)
-    masked = union(run.seen, data.valid) if mask_valid else run.seen
-    score = inner_product(run.embeddings, shortlist=shortlist)
-    found = evaluate_scores(score, data.test, masked, metrics=metrics)
-    with artifacts.writing(out, EVALUATION, settings, inputs) as folder:
-        write_evaluation(folder, found, run.vocabulary)
-    return out
+    """Score a run (see `evaluation_stage`) into its `evaluation/` folder, replacing other metrics or another mask."""
+    stage = evaluation_stage(run_dir, split_dir, metrics, mask_valid=mask_valid, shortlist=shortlist)
+    return stage.run(run_dir / EVALUATION, replace=True)
 
 
-def require_split_of(run_folder: Path, split_folder: Path) -> None:
-    """ConfigError where a run was made from another split: its validation or test pairs may be this run's train pairs."""
-    made_from = artifacts.read_manifest(run_folder, RUN)["inputs"]
-    valid = artifacts.file_hash(split_folder / "valid.parquet")
-    if (made_from["training data"], made_from["valid"]) != (splits.training_data_hash(split_folder), valid):
-        raise ConfigError(f"{run_folder} was not trained on {split_folder}; give the split that it was trained on")
-
-
-def evaluated(run_folder: Path, split_folder: Path, metrics: tuple[str, ...] = METRICS) -> bool:
-    """True where `evaluate_run` would find its work done."""
-    settings, inputs = _evaluation_of(run_folder, split_folder, metrics, mask_valid=False)
-    return artifacts.key_at(run_folder / EVALUATION) == artifacts.artifact_key(EVALUATION, settings, inputs)
-
-
-def _evaluation_of(
-    run_folder: Path, split_folder: Path, metrics: tuple[str, ...], mask_valid: bool
-) -> tuple[dict[str, Any], dict[str, str]]:
-    settings = {"metrics": metrics, "mask": "train and valid" if mask_valid else "train"}
-    inputs = {
-        "run": artifacts.file_hash(run_folder / "embeddings.safetensors"),
-        "test": artifacts.file_hash(split_folder / "test.parquet"),
+def test_inputs(run_dir: Path, split_dir: Path) -> dict[str, str]:
+    """Return the hashes of what an evaluation is made from."""
+    return {
+        "run": artifacts.file_hash(run_dir / "embeddings.safetensors"),
+        "test": artifacts.file_hash(split_dir / "test.parquet"),
     }
-    return settings, inputs
 
 
-def write_evaluation(folder: Path, found: Evaluation, vocabulary: Vocabulary, *, part: str = "test") -> None:
-    """Write metrics.parquet (split, metric, k, value) and per_user.parquet; part: what stands in the column "split"."""
-    names = [(name, *name.split("@")) for name in found.values]
+def require_split_of(run_dir: Path, split_dir: Path) -> None:
+    """Raise ConfigError where a run was made from another split, whose test pairs may be this run's train pairs."""
+    inputs = artifacts.read_manifest(run_dir, RUN)["inputs"]
+    valid = artifacts.file_hash(split_dir / "valid.parquet")
+    if (inputs["training data"], inputs["valid"]) != (splits.training_data_hash(split_dir), valid):
+        raise ConfigError(f"{run_dir} was not trained on {split_dir}; give the split that it was trained on")
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, vocabulary: Vocabulary, *, part: str = "test") -> None:
+    """Write metrics.parquet (split, metric, k, value) and per_user.parquet. part: the value of column "split"."""
+    names = [(name, *name.split("@")) for name in evaluation.values]
     pl.DataFrame(
-        [{"split": part, "metric": m, "k": int(k), "value": float(found.values[name].mean())} for name, m, k in names]
+        [
+            {"split": part, "metric": m, "k": int(k), "value": float(evaluation.values[name].mean())}
+            for name, m, k in names
+        ]
     ).write_parquet(folder / "metrics.parquet")
-    ids = [vocabulary.user_ids[user] for user in found.users]
-    pl.DataFrame({c.USER_ID: ids, "held_out": found.n_relevant, **found.values}).write_parquet(
+    ids = [vocabulary.user_ids[user] for user in evaluation.users]
+    pl.DataFrame({c.USER_ID: ids, "held_out": evaluation.n_relevant, **evaluation.values}).write_parquet(
         folder / "per_user.parquet"
     )
 
 
-def recommend(run_folder: Path, user_id: str, k: int) -> pl.DataFrame:
-    """The k best items that the user does not have: rank, item_id, score."""
-    run = read_run(run_folder)
+def recommend(run_dir: Path, user_id: str, k: int) -> pl.DataFrame:
+    """Return the k best items outside the user's train pairs: rank, item_id, score."""
+    run = read_run(run_dir)
     if user_id not in run.vocabulary.users:
         raise DataError(
-            f"{run_folder} knows no user {user_id!r}, expected one of the {len(run.vocabulary.user_ids):,} train users"
+            f"{run_dir} has no user {user_id!r}, expected one of the {len(run.vocabulary.user_ids):,} train users"
         )
     user = torch.tensor([run.vocabulary.users[user_id]]).numpy()
     score = inner_product(run.embeddings)

@@ -1,4 +1,4 @@
-"""The labels stage: from a finished MixGCF run to what a language model is tuned towards."""
+"""The stage that draws labels: the MixGCF negatives that a language model is tuned towards."""
 
 from __future__ import annotations
 
@@ -21,137 +21,135 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning.alignment import procrustes, rotated
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import LightGCNModel
-from hardneg.pipeline.provenance import chosen_by, hash_of_same_split
+from hardneg.pipeline.provenance import split_inputs, validation_note
 from hardneg.pipeline.text_projection import text_projection
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
 from hardneg.sampling import MixGCF
+from hardneg.stage import Draft, Stage
 from hardneg.text import text_vectors
 from hardneg.types import Embeddings, Floats, Progress
 
 TRAINED = ("config.yaml", "model.safetensors")
-"""The files of a run that labels follow from."""
+"""Files of a run that determine its labels."""
 TOLERANCE = 1e-3
-"""Largest difference, as a share of a table's largest number, between tables made again and those that the run stored."""
+"""Largest difference between recomputed and stored tables, as a share of a table's largest number."""
 
 
-def draw_label_folder(
-    split_folder: Path,
-    run_folder: Path,
-    out: Path,
+def labels_stage(
+    split_dir: Path,
+    run_dir: Path,
     options: LabelOptions,
     progress: Progress | None = None,
     *,
     onto: Path | None = None,
     map_seed: int = 0,
-) -> None:
-    """Make labels for every train pair from a run whose sampler was mixgcf, trained on this split; a labels folder.
+) -> Stage:
+    """Return the stage that draws labels for every train pair from a MixGCF run of this split.
 
-    onto: a vectors folder of this split. Labels and tables are then turned alike (Procrustes), so that items come to lie
-    as near as they can to their texts' places (`text_projection`, map_seed), which are the same in all sets of data.
-    Raises ConfigError for a run of another split or sampler, DataError where the run's files do not fit each other.
+    onto: a vectors folder of this split. Labels and tables are then rotated alike (Procrustes), so that items lie as near
+    as possible to the places of their texts (`text_projection`, map_seed), which are the same in all datasets.
+    Raises ConfigError for a run of another split or sampler; the stage raises DataError where the run's files do not fit.
     """
-    config = _mixgcf_run(run_folder, split_folder)
-    inputs = {
-        "training data": splits.training_data_hash(split_folder),
-        "run": artifacts.folder_hash(run_folder, TRAINED),  # not the whole folder: it may hold an evaluation
-    }
+    config = _read_mixgcf_config(run_dir, split_dir)
     mixgcf = config.sampler
     assert isinstance(mixgcf, MixGCF)
+    inputs = split_inputs(split_dir, onto=(onto, text_vectors.KIND))
+    inputs["run"] = artifacts.folder_hash(run_dir, TRAINED)  # not the whole folder: it may hold an evaluation
     settings: dict[str, Any] = {"mixgcf": mixgcf.model_dump(mode="json"), **options.model_dump(mode="json")}
-    if onto is not None:
-        inputs["onto"] = hash_of_same_split(onto, text_vectors.KIND, split_folder)
-        settings["map seed"] = map_seed
-    if artifacts.is_finished(out, artifacts.artifact_key(labels.KIND, settings, inputs)):
-        return
-    data = splits.read_split(split_folder)
-    model = rebuild(run_folder, config, data.train)
-    embeddings = _tables(model, run_folder)
-    drawn = labels.draw_label_vectors(embeddings, data.train, mixgcf, options, progress=progress)
-    items = embeddings.final_items.numpy()
-    notes: dict[str, Any] = {"pairs": len(data.train), **chosen_by(split_folder)}
-    notes |= labels.compare_with_positives(drawn.vectors, items, data.train)
-    if onto is not None:
-        places = text_projection(onto, len(items), items.shape[1], seed=map_seed)
-        drawn, embeddings = _turned(drawn, embeddings, procrustes(items, places))
-        notes["items without a text, turned with the others"] = int(np.isnan(places[:, 0]).sum())
-        notes["cosine of items with their texts before"] = mean_cosine(items, places)
-        notes["cosine of items with their texts"] = mean_cosine(embeddings.final_items.numpy(), places)
-    if isinstance(model, LightGCNModel):
-        notes["graph kernel"] = model.graph.kernel(torch.device("cpu"))  # another kernel, other last bits
-    sources = labels.tabulate_sources(drawn, data.train, data.vocabulary)
-    labels.write_labels(out, drawn, embeddings, sources, config=settings, inputs=inputs, notes=notes)
+    settings |= {} if onto is None else {"map seed": map_seed}
+
+    def build(draft: Draft) -> None:
+        split = splits.read_split(split_dir)
+        model = rebuild_backbone(run_dir, config, split.train)
+        embeddings = _rebuild_embeddings(model, run_dir)
+        drawn = labels.draw_labels(embeddings, split.train, mixgcf, options, progress=progress)
+        items = embeddings.final_items.numpy()
+        draft.notes |= {"pairs": len(split.train), **validation_note(split_dir)}
+        draft.notes |= labels.likeness(drawn.vectors, items, split.train)
+        if onto is not None:
+            places = text_projection(onto, len(items), items.shape[1], seed=map_seed)
+            drawn, embeddings = _rotate(drawn, embeddings, procrustes(items, places))
+            draft.notes["items without a text, rotated with the others"] = int(np.isnan(places[:, 0]).sum())
+            draft.notes["cosine of items with their texts before"] = mean_cosine(items, places)
+            draft.notes["cosine of items with their texts"] = mean_cosine(embeddings.final_items.numpy(), places)
+        if isinstance(model, LightGCNModel):
+            draft.notes["graph kernel"] = model.graph.kernel(torch.device("cpu"))  # kernels differ in their last bits
+        sources = labels.tabulate_sources(drawn, split.train, split.vocabulary)
+        labels.write_labels(draft, drawn, embeddings, sources)
+
+    return Stage(labels.KIND, settings, inputs, build)
 
 
-def made_by(
-    split_folder: Path, run_folder: Path, label_folder: Path, train: Interactions
+def read_label_origin(
+    split_dir: Path, run_dir: Path, labels_dir: Path, train: Interactions
 ) -> tuple[Embeddings, MixGCF, LabelOptions]:
-    """The tables, sampler and options that labels were drawn with, to draw further ones alike.
+    """Return the tables, sampler and options that labels were drawn with, to draw more of them.
 
-    Raises ConfigError where the labels come from another run, or were turned after they were drawn.
+    Raises ConfigError where the labels come from another run, or were rotated after they were drawn.
     """
-    config = _mixgcf_run(run_folder, split_folder)
-    manifest = artifacts.read_manifest(label_folder, labels.KIND)
-    if manifest["inputs"]["run"] != artifacts.folder_hash(run_folder, TRAINED):
-        raise ConfigError(f"{label_folder} was not made from {run_folder}; give the run that these labels come from")
-    if "onto" in manifest["inputs"] or "turned at random" in manifest["config"]:
+    config = _read_mixgcf_config(run_dir, split_dir)
+    manifest = artifacts.read_manifest(labels_dir, labels.KIND)
+    if manifest["inputs"]["run"] != artifacts.folder_hash(run_dir, TRAINED):
+        raise ConfigError(f"{labels_dir} was not made from {run_dir}; give the run that these labels come from")
+    if "onto" in manifest["inputs"] or "rotated with seed" in manifest["config"]:
         raise ConfigError(
-            f"{label_folder} was turned after it was drawn (onto texts, or at random), so that further draws lie "
-            "elsewhere; give labels made without --onto, or leave the run out"
+            f"{labels_dir} was rotated after it was drawn (onto texts, or at random), so more draws would not fit; "
+            "give labels made without --onto, or leave the run out"
         )
     assert isinstance(config.sampler, MixGCF)
-    said = {name: value for name, value in manifest["config"].items() if name != "mixgcf"}
-    options: LabelOptions = parse_config(LabelOptions, said, where=str(label_folder / artifacts.MANIFEST))
-    return _tables(rebuild(run_folder, config, train), run_folder), config.sampler, options
+    stored = {name: value for name, value in manifest["config"].items() if name != "mixgcf"}
+    options: LabelOptions = parse_config(LabelOptions, stored, where=str(labels_dir / artifacts.MANIFEST))
+    return _rebuild_embeddings(rebuild_backbone(run_dir, config, train), run_dir), config.sampler, options
 
 
-def _mixgcf_run(run_folder: Path, split_folder: Path) -> RunConfig:
-    """The settings of a run, once it is sure that it is one of MixGCF on this split."""
-    made_from = artifacts.read_manifest(run_folder, RUN)["inputs"]
-    if any(made_from.get(name) != found for name, found in run_inputs(split_folder, None).items()):
-        raise ConfigError(f"{run_folder} was not trained on {split_folder}; give a run that was trained on this split")
-    values, _ = read_yaml(run_folder / "config.yaml")
-    config: RunConfig = parse_config(RunConfig, values, where=str(run_folder / "config.yaml"))
+def _read_mixgcf_config(run_dir: Path, split_dir: Path) -> RunConfig:
+    """Return the settings of a run, after checking that it is a MixGCF run of this split."""
+    inputs = artifacts.read_manifest(run_dir, RUN)["inputs"]
+    if any(inputs.get(name) != digest for name, digest in run_inputs(split_dir).items()):
+        raise ConfigError(f"{run_dir} was not trained on {split_dir}; give a run that was trained on this split")
+    values, _ = read_yaml(run_dir / "config.yaml")
+    config: RunConfig = parse_config(RunConfig, values, where=str(run_dir / "config.yaml"))
     if not isinstance(config.sampler, MixGCF):
         raise ConfigError(
-            f"{run_folder} was trained with sampler {config.sampler.kind!r}, expected 'mixgcf', whose negatives "
+            f"{run_dir} was trained with sampler {config.sampler.kind!r}, expected 'mixgcf', whose negatives "
             "labels are; train one with --sampler mixgcf"
         )
     return config
 
 
-def rebuild(run_folder: Path, config: RunConfig, train: Interactions) -> nn.Module:
-    """The trained backbone of a run folder, on the CPU: built from its settings, with its trained tables put in."""
+def rebuild_backbone(run_dir: Path, config: RunConfig, train: Interactions) -> nn.Module:
+    """Return the trained backbone of a run folder, on the CPU."""
     model = config.model.build(train, seed=config.fit.seed)
     try:
-        model.load_state_dict(load_file(run_folder / "model.safetensors"))
+        model.load_state_dict(load_file(run_dir / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
         first = str(error).splitlines()[0]
-        raise DataError(f"{run_folder / 'model.safetensors'} cannot be read ({first}); train the run again") from None
+        raise DataError(f"{run_dir / 'model.safetensors'} cannot be read ({first}); train the run again") from None
     return model
 
 
-def _tables(model: nn.Module, run_folder: Path) -> Embeddings:
-    """The hop tables made again, once it is sure that they pool to what the run stored."""
+def _rebuild_embeddings(model: nn.Module, run_dir: Path) -> Embeddings:
+    """Recompute the hop tables, and check that they pool to what the run stored."""
     with torch.no_grad():
         embeddings: Embeddings = model()
         made = {"users": embeddings.final_users.detach(), "items": embeddings.final_items.detach()}
     try:
-        stored = load_file(run_folder / "embeddings.safetensors")
+        stored = load_file(run_dir / "embeddings.safetensors")
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{run_folder} cannot be read ({error}); train the run again") from None
+        raise DataError(f"{run_dir} cannot be read ({error}); train the run again") from None
     for name, table in made.items():
         bound = TOLERANCE * float(table.abs().max())
         if stored[name].shape != table.shape or float((stored[name] - table).abs().max()) > bound:
             raise DataError(
-                f"the {name} of {run_folder / 'embeddings.safetensors'} are not those that its model makes on this "
-                "split; train the run again"
+                f"the {name} of {run_dir / 'embeddings.safetensors'} are not those that its model computes on "
+                "this split; train the run again"
             )
     users, items = (tuple(table.detach() for table in side) for side in (embeddings.users, embeddings.items))
     return Embeddings(users, items, embeddings.pooling, (made["users"], made["items"]))
 
 
-def _turned(drawn: labels.LabelDraws, embeddings: Embeddings, rotation: Floats) -> tuple[labels.LabelDraws, Embeddings]:
-    """Labels and pooled tables after one rotation."""
+def _rotate(drawn: labels.LabelDraws, embeddings: Embeddings, rotation: Floats) -> tuple[labels.LabelDraws, Embeddings]:
+    """Apply one rotation to labels and pooled tables."""
     made = replace(drawn, vectors=rotated(drawn.vectors, rotation), each=rotated(drawn.each, rotation))
     users, items = (
         torch.from_numpy(rotated(table.numpy(), rotation)) for table in (embeddings.final_users, embeddings.final_items)

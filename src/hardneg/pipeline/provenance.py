@@ -1,4 +1,4 @@
-"""What a folder was made from must be of the split at hand, or of other data altogether."""
+"""Checks that an artifact was made from the split at hand, or from other data altogether."""
 
 from __future__ import annotations
 
@@ -9,85 +9,93 @@ from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 
 VALID = "valid"
-"""Note of a folder that comes from a run: hash of the validation pairs that chose the run's epoch."""
+"""Note of an artifact that comes from a run: hash of the validation pairs that chose the run's epoch."""
+POOLED = "pooled"
+"""Setting of a model that was tuned on several datasets: their number."""
 
 
-def chosen_by(split_folder: Path) -> dict[str, str]:
-    """The note VALID of what comes from a run of this split. A note and no input: keys do not know of it."""
-    return {VALID: artifacts.file_hash(split_folder / "valid.parquet")}
+def validation_note(split_dir: Path) -> dict[str, str]:
+    """Return the note VALID for an artifact that comes from a run of this split. Keys do not depend on notes."""
+    return {VALID: artifacts.file_hash(split_dir / "valid.parquet")}
 
 
-def inherited(*folders: Path | None) -> dict[str, str]:
-    """The note VALID of what comes from these folders of one split; nothing where none of them has it."""
-    there = [folder for folder in folders if folder is not None]
-    notes = [artifacts.read_manifest(folder, str(artifacts.kind_at(folder)))["notes"] for folder in there]
-    found = [str(note[VALID]) for note in notes if VALID in note]
-    return {VALID: found[0]} if found else {}
+def inherited_note(*folders: Path | None) -> dict[str, str]:
+    """Return the note VALID that these artifacts of one split carry; nothing where none has it."""
+    existing = [folder for folder in folders if folder is not None]
+    notes = [artifacts.read_manifest(folder, str(artifacts.kind_at(folder)))["notes"] for folder in existing]
+    hashes = [str(note[VALID]) for note in notes if VALID in note]
+    return {VALID: hashes[0]} if hashes else {}
 
 
-def hash_of_same_split(folder: Path, kind: str, split_folder: Path) -> str:
-    """The folder's content hash, once `require_same_split` lets it pass."""
-    require_same_split(folder, kind, split_folder)
+def split_inputs(split_dir: Path, **of_same_split: tuple[Path | None, str]) -> dict[str, str]:
+    """Return the input hashes of a stage: the split's training data, and artifacts of the same split.
+
+    of_same_split: name -> (folder, kind); a folder of None is left out. Raises ConfigError as `require_same_split`.
+    """
+    inputs = {"training data": splits.training_data_hash(split_dir)}
+    for name, (folder, kind) in of_same_split.items():
+        if folder is not None:
+            inputs[name] = hash_of_same_split(folder, kind, split_dir)
+    return inputs
+
+
+def hash_of_same_split(folder: Path, kind: str, split_dir: Path) -> str:
+    """Return an artifact's content hash, after `require_same_split`."""
+    require_same_split(folder, kind, split_dir)
     return artifacts.folder_hash(folder)
 
 
-def require_same_split(folder: Path, kind: str, split_folder: Path) -> None:
-    """ConfigError where a folder was not made from what this split may be learnt from.
+def require_same_split(folder: Path, kind: str, split_dir: Path) -> None:
+    """Raise ConfigError where an artifact was not made from the training data of this split.
 
-    Another split of the same data may have as many train pairs, and have learnt from this one's test pairs. Where the
-    folder says so (VALID), the run that it comes from was chosen by this split's validation pairs, too.
+    Another split of the same data may have as many train pairs, and its training data may hold this one's test pairs.
+    Where the artifact comes from a run (VALID), this split's validation pairs must have chosen that run, too.
     """
     manifest = artifacts.read_manifest(folder, kind)
-    if manifest["inputs"].get("training data") != splits.training_data_hash(split_folder):
+    if manifest["inputs"].get("training data") != splits.training_data_hash(split_dir):
+        raise ConfigError(f"{folder} was made from another split than {split_dir}; make these {kind} from this split")
+    expected = validation_note(split_dir)[VALID]
+    if manifest["notes"].get(VALID, expected) != expected:
         raise ConfigError(
-            f"{folder} was made from another split than {split_folder}; make these {kind} from this split"
-        )
-    chosen = chosen_by(split_folder)
-    if manifest["notes"].get(VALID, chosen[VALID]) != chosen[VALID]:
-        raise ConfigError(
-            f"{folder} comes from a run that other validation pairs chose than those of {split_folder}, which may be "
+            f"{folder} comes from a run that other validation pairs chose than those of {split_dir}, which may be "
             f"test pairs here; make these {kind} from this split"
         )
 
 
-POOLED = "pooled"
-"""Setting of a tuned folder that was tuned on several sets of data: how many."""
+def is_pooled(tuned_dir: Path) -> bool:
+    """Return True for a model that was tuned on several datasets."""
+    return POOLED in artifacts.read_manifest(tuned_dir, "tuned")["config"]
 
 
-def is_pooled(tuned_folder: Path) -> bool:
-    """True for a tuned folder by `finetune_pooled`."""
-    return POOLED in artifacts.read_manifest(tuned_folder, "tuned")["config"]
+def dataset_of(split_dir: Path) -> str:
+    """Return the hash of the dataset that a split divides, also where noise was added to the split.
 
-
-def dataset_of(split_folder: Path) -> str:
-    """Hash of the dataset that a split divides, also where noise was put into the split afterwards.
-
-    It is the dataset folder as imported: the same raw data imported again with other filters is taken for other data.
-    Raises ConfigError where the split does not say, as one by an older `hardneg data noise`.
+    It is the hash of the dataset folder as imported: the same raw data with other filters counts as other data.
+    Raises ConfigError where the split does not record it.
     """
-    made_from = artifacts.read_manifest(split_folder, splits.KIND)["inputs"]
-    if "dataset" not in made_from:
+    inputs = artifacts.read_manifest(split_dir, splits.KIND)["inputs"]
+    if "dataset" not in inputs:
         raise ConfigError(
-            f"{split_folder} does not say which dataset it divides, so nobody can tell what has seen its test pairs; "
+            f"{split_dir} does not say which dataset it divides, so what used its test pairs is unknown; "
             "make the split again"
         )
-    return str(made_from["dataset"])
+    return str(inputs["dataset"])
 
 
-def hash_of_transferable(folder: Path, kind: str, split_folder: Path) -> str:
-    """The content hash of a pooled folder, once it is sure that it has not learnt from another split of the same data.
+def hash_of_transferable(folder: Path, kind: str, split_dir: Path) -> str:
+    """Return the content hash of a pooled artifact that was not made from another split of this split's dataset.
 
-    That one's train pairs are this one's test pairs. Sets of other data, and this split itself, are welcome.
+    The train pairs of such a split are test pairs of this one. Other datasets, and this split itself, are accepted.
     """
-    manifest, chosen = artifacts.read_manifest(folder, kind), chosen_by(split_folder)[VALID]
-    made_from, notes = manifest["inputs"], manifest["notes"]
-    learnt, dataset = splits.training_data_hash(split_folder), dataset_of(split_folder)
-    numbers = [name.removeprefix("dataset ") for name in made_from if name.startswith("dataset ")]
-    for number in numbers:
-        same = made_from[f"training data {number}"] == learnt and notes.get(f"{VALID} {number}", chosen) == chosen
-        if made_from[f"dataset {number}"] == dataset and not same:
+    manifest, valid = artifacts.read_manifest(folder, kind), validation_note(split_dir)[VALID]
+    inputs, notes = manifest["inputs"], manifest["notes"]
+    training_data, dataset = splits.training_data_hash(split_dir), dataset_of(split_dir)
+    for number in (name.removeprefix("dataset ") for name in inputs if name.startswith("dataset ")):
+        same_split = inputs[f"training data {number}"] == training_data
+        same_split &= notes.get(f"{VALID} {number}", valid) == valid
+        if inputs[f"dataset {number}"] == dataset and not same_split:
             raise ConfigError(
-                f"{folder} has learnt from another split of the data of {split_folder}, whose test pairs it may have "
-                "seen; pool other data, or this split"
+                f"{folder} was tuned on another split of the data of {split_dir}, which may hold its test pairs; "
+                "pool other data, or this split"
             )
     return artifacts.folder_hash(folder)

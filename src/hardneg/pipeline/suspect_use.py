@@ -1,4 +1,4 @@
-"""What a run does with suspects: never serve them, train on them, or both. What is masked is none of its business."""
+"""The use of suspects by a run: excluded from the candidates, trained on, or both. Masks never depend on them."""
 
 from __future__ import annotations
 
@@ -15,52 +15,51 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.judging import suspects
 from hardneg.judging.suspects import Suspects
-from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.sampling import exclude_suspects
 from hardneg.training import ExtraPositives
 
-LEFT_ALONE = "users whose suspects stay candidates, because no other would be left"
-"""Note of a run: how many."""
+UNCHANGED_USERS = "users whose suspects stay candidates, because no other would be left"
+"""Note of a run: number of users."""
 
-OF_POSITIVES = ("weight", "graph")
-"""Settings of a use that only positives have."""
+POSITIVES_ONLY = ("weight", "graph")
+"""Settings that apply only where suspects are positives."""
 
 
 class SuspectsUse(Config):
-    """How a run uses a suspects folder."""
+    """Use of a suspects folder by a run."""
 
     use: Literal["exclude", "positives", "both"]
-    """Draw no candidate among them; train on them as positives; or both, as DTL-NS does."""
+    """Exclude suspects from the candidates, train on them as positives, or both, as DTL-NS does."""
     threshold: suspects.Threshold = suspects.THRESHOLD
     """Probability from which a judged candidate counts as a suspect."""
     weight: NonNegativeFloat = 1.0
-    """Of a suspect in the loss, where it is a positive (not with exclude); 1 is a train pair, 0 leaves it out."""
+    """Weight in the loss of a suspect that is a positive (not with exclude); a train pair has 1."""
     graph: bool = False
-    """Propagate over the suspects as well, as DTL-NS does (not with exclude); a backbone without a graph has none to add
-    them to."""
+    """Propagate over the suspects as well, as DTL-NS does (not with exclude); ignored by backbones without a graph."""
 
     @model_validator(mode="after")
-    def _of_positives(self) -> Self:
+    def _require_positives(self) -> Self:
         if self.use == "exclude" and (self.graph or self.weight != 1):
-            raise ValueError("graph and weight are of suspects that are positives, found use exclude; leave them out")
+            raise ValueError("graph and weight apply to suspects as positives, found use exclude; leave them out")
         return self
 
     @property
     def excludes(self) -> bool:
-        """Are candidates drawn outside them?"""
+        """True where suspects are excluded from the candidates."""
         return self.use != "positives"
 
     @property
     def trains(self) -> bool:
-        """Are they positives?"""
+        """True where suspects are positives."""
         return self.use != "exclude"
 
 
 @dataclass(frozen=True)
-class Used:
-    """What training takes from suspects; nothing of it reaches a mask.
+class UsedSuspects:
+    """What training takes from suspects.
 
-    graph: what a backbone propagates over. excluded: what candidates are drawn outside of. notes: for the manifest.
+    graph: pairs that a backbone propagates over. excluded: pairs that candidates are drawn outside of. extra: further
+    positives. notes: for the manifest.
     """
 
     graph: Interactions
@@ -69,62 +68,61 @@ class Used:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def use(split: Split, config: SuspectsUse | None, folder: Path | None) -> Used:
-    """Read a suspects folder and apply what the run's settings say; without either, train pairs alone.
+def use_suspects(split: Split, config: SuspectsUse | None, folder: Path | None) -> UsedSuspects:
+    """Read a suspects folder and apply the settings; without either, only train pairs are used.
 
-    The notes also hold what the folder warns of.
+    Warnings of the folder become a note.
     """
     if config is None or folder is None:
-        return Used(split.train, split.train)
-    found, said = used(split.train, suspects.read_suspects(folder, split), config), warning_of(folder, config)
-    return replace(found, notes=found.notes | ({"suspects warning": said} if said else {}))
+        return UsedSuspects(split.train, split.train)
+    applied = apply_suspects(split.train, suspects.read_suspects(folder, split), config)
+    warning = suspects_warning(folder, config)
+    return replace(applied, notes=applied.notes | ({"suspects warning": warning} if warning else {}))
 
 
-def warning_of(folder: Path, config: SuspectsUse | None = None) -> str:
-    """What whoever uses a suspects folder must be told: held-out pairs decided its labels, labels were put in, a use
-    finds no suspect in it; or ""."""
+def suspects_warning(folder: Path, config: SuspectsUse | None = None) -> str:
+    """Return what a user of a suspects folder must know, or "".
+
+    Held-out pairs decided its labels, missing labels were filled in, or no label reaches the threshold.
+    """
     notes = artifacts.read_manifest(folder, suspects.KIND)["notes"]
     filled = notes.get(suspects.FILLED)
-    said = [notes[suspects.WARNING]] if suspects.WARNING in notes else []
+    warnings = [notes[suspects.WARNING]] if suspects.WARNING in notes else []
     if filled:
-        said.append(f"{filled['candidates']:,} candidates without a label are taken for {filled['with']:g}")
-    said += [] if config is None else [nothing_in(folder, config)]
-    return "; ".join(filter(None, said))
+        warnings.append(f"{filled['candidates']:,} candidates without a label count as {filled['with']:g}")
+    warnings += [] if config is None else [no_suspects_warning(folder, config)]
+    return "; ".join(filter(None, warnings))
 
 
-def nothing_in(folder: Path, config: SuspectsUse) -> str:
-    """That a use finds no suspect in a folder; "" where it finds some."""
-    probability = suspects.read_probabilities(folder)
-    most = probability.max(initial=0.0)
-    if most >= config.threshold:
+def no_suspects_warning(folder: Path, config: SuspectsUse) -> str:
+    """Return a warning where no label of a folder reaches the threshold, else ""."""
+    probability = suspects.labels_of(folder)
+    highest = probability.max(initial=0.0)
+    if highest >= config.threshold:
         return ""
     return (
-        f"none of {len(probability):,} labels reaches {config.threshold:g} (the highest is {most:.3g}): nothing is used"
+        f"none of {len(probability):,} labels reaches {config.threshold:g} (the highest is {highest:.3g}): "
+        "there are no suspects"
     )
 
 
-def used(train: Interactions, judged: Suspects, config: SuspectsUse) -> Used:
-    """Apply what the settings say to suspects that were read."""
+def apply_suspects(train: Interactions, judged: Suspects, config: SuspectsUse) -> UsedSuspects:
+    """Apply the settings to suspects."""
     pairs = judged.above(config.threshold).pairs(train)
     notes: dict[str, Any] = {"suspects judged by": judged.judge, "suspects used": len(pairs)}
     excluded = train
     if config.excludes:
         exclusion = exclude_suspects(train, pairs)
         excluded = exclusion.pairs
-        notes[LEFT_ALONE] = exclusion.unrestricted_users
+        notes[UNCHANGED_USERS] = exclusion.left_alone
     extra = ExtraPositives(pairs, config.weight) if config.trains else None
-    return Used(union(train, pairs) if config.graph else train, excluded, extra, notes)
-
-
-def suspect_inputs(folder: Path | None, split_folder: Path) -> dict[str, str]:
-    """The hash of a suspects folder, once it is sure that it was judged from this split; nothing without one."""
-    return {} if folder is None else {suspects.KIND: hash_of_same_split(folder, suspects.KIND, split_folder)}
+    return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes)
 
 
 def require_both(config: SuspectsUse | None, folder: Path | None) -> None:
-    """ConfigError where a folder has no use, or a use no folder."""
+    """Raise ConfigError where a folder has no use, or a use no folder."""
     if folder is not None and config is None:
-        raise ConfigError(f"found suspects {folder}, but not what for; say exclude, positives or both")
+        raise ConfigError(f"found suspects {folder}, but no use of them; choose exclude, positives or both")
     if config is not None and folder is None:
         raise ConfigError(f"the settings use suspects ({config.use}), but no suspects folder is given; give one")
     if folder is not None:

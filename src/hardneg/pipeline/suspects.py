@@ -1,4 +1,4 @@
-"""The stage of suspects: candidates of every train user, and a judge that says which of them the user likes."""
+"""The stage that identifies suspects: candidates of every train user, labelled by a judge."""
 
 from __future__ import annotations
 
@@ -38,126 +38,128 @@ from hardneg.judging.cost_estimate import JUDGING, estimate_judging
 from hardneg.judging.judge_prompts import NAMES, judge_prompt_digests
 from hardneg.judging.llm_judge import LlmJudge
 from hardneg.llm.session import Session
-from hardneg.pipeline.costs import Needed
-from hardneg.pipeline.generation import costs_of
+from hardneg.pipeline.costs import LlmNeeds
+from hardneg.pipeline.generation import summarize_costs
 from hardneg.pipeline.inference import read_run, require_split_of
-from hardneg.pipeline.provenance import chosen_by, hash_of_same_split, inherited
+from hardneg.pipeline.provenance import (
+    hash_of_same_split,
+    inherited_note,
+    require_same_split,
+    split_inputs,
+    validation_note,
+)
 from hardneg.pipeline.trees import control_codes
+from hardneg.stage import Draft, Stage
 from hardneg.text import CostEstimate, LlmExecutor, MeteredExecutor
 from hardneg.trees import Trees, trees_folder
 from hardneg.types import Embeddings, Floats, Progress, block_slices
 
 RANKED = ("embeddings.safetensors",)
-"""The files of a run that candidates follow from."""
-NO_LABEL_THERE = "the suspects that these are like have no label of it"
-NOTHING_LEARNT = (
-    "hidden train items have the scores of random ones, so that the rule learnt nothing and calls nothing liked"
+"""Files of a run that determine its candidates."""
+NO_LABEL_THERE = "the suspects with the same rate have no label for it"
+RULE_IS_FLAT = (
+    "hidden train items score like random ones, so the rule cannot tell them apart and labels no candidate as a suspect"
 )
-HELD_OUT = "built with held-out data: its users have test pairs, and what has no label is held out"
+HELD_OUT = "built with held-out data: its users have test pairs, and candidates without a label are held-out items"
 
 
-class SuspectMining(Config):
+class SuspectsConfig(Config):
     """Suspects of every train user (DTL-NS, arXiv 2602.18249): candidates, codes, and a judge."""
 
     judge: JudgeConfig = PrefixRule()
     candidates: PositiveInt = 20
-    """The items of each user that a trained model ranks highest, observed ones apart."""
+    """Number of unobserved items a user, the highest ranked by a trained model."""
     codes: Literal["given", "shuffled", "random"] = "given"
-    """Path codes as they are; or, as controls, handed out at random to other items, or random ones of equal shape."""
+    """Path codes as built; or, as controls, assigned to other items at random, or random ones of the same shape."""
     seed: int = 0
-    """Of shuffled and random codes."""
+    """Seed of shuffled and random codes."""
 
 
-DEFAULT = SuspectMining()
+DEFAULT = SuspectsConfig()
 
 
 @dataclass(frozen=True)
 class SuspectInputs:
-    """What suspects are made from, as far as the judge needs it: a run, trees, a language model, suspects to be like."""
+    """What suspects are made from, as far as the judge needs it."""
 
     run: Path | None = None
+    """Run folder, whose model proposes the candidates."""
     trees: Path | None = None
+    """Trees folder, for judges that read path codes."""
     session: Session | None = None
-    foretold: Callable[[CostEstimate], None] | None = field(default=None, compare=False)
-    """Told what asking will take, before anything is asked."""
+    """Language model, for judges that query one."""
+    show_estimate: Callable[[CostEstimate], None] | None = field(default=None, compare=False)
+    """Called with the estimated cost before the first request."""
     like: Path | None = None
-    """Of the judge random: a suspects folder. What has no label there has none here."""
+    """Suspects folder, for the judge random: candidates without a label there get none."""
 
 
-def identify_suspects(
-    split_folder: Path,
-    out: Path,
-    sources: SuspectInputs,
-    options: SuspectMining = DEFAULT,
-    progress: Progress | None = None,
-) -> None:
-    """Judge candidates of every train user into a suspects folder.
+def suspects_stage(
+    split_dir: Path, sources: SuspectInputs, config: SuspectsConfig = DEFAULT, progress: Progress | None = None
+) -> Stage:
+    """Return the stage in which a judge labels candidates of every train user.
 
-    Without a run, recorded labels bring the candidates along; every other judge needs one, trained on this split.
-    Raises ConfigError where something that the judge needs is not given or is of another split.
+    Without a run, recorded labels bring their candidates along; every other judge needs a run of this split.
+    Raises ConfigError where an input is missing or is of another split.
     """
-    settings, inputs = _described(split_folder, sources, options)
-    if artifacts.is_finished(out, artifacts.artifact_key(suspects.KIND, settings, inputs)):
-        return
-    data = splits.read_split(split_folder)
-    meter = None if sources.session is None else MeteredExecutor(sources.session)
-    evidence = _evidence(data, sources, options, meter)
-    judge = options.judge.build(evidence)
-    candidates = _candidates(data, judge, sources.run, options, progress)
-    foretold = _foretell(judge, candidates, sources)
-    if sources.foretold is not None and foretold.stages:
-        sources.foretold(foretold)
-    probabilities = judge.probabilities(candidates.users, candidates.items)
-    like = None if sources.like is None else suspects.read_suspects(sources.like, data)
-    if like is not None:
-        probabilities = _unlabelled_like(like, data, candidates, probabilities, evidence)
-    found = candidates.judged(probabilities, judge.name)
-    rejected, row_report = account(evidence.issues, data.vocabulary)
-    suspects.write_suspects(
-        out,
-        found,
-        data.vocabulary,
-        rejected,
-        config=settings,
-        inputs=inputs,
-        row_report=row_report,
-        notes=_notes(data, like, options, judge, candidates) | _chosen(sources, split_folder),
-        costs=_costs(sources, meter, foretold),
-    )
+    settings, inputs = _describe(split_dir, sources, config)
+
+    def build(draft: Draft) -> None:
+        split = splits.read_split(split_dir)
+        meter = None if sources.session is None else MeteredExecutor(sources.session)
+        judge_inputs = _read_judge_inputs(split, sources, config, meter)
+        judge = config.judge.build(judge_inputs)
+        candidates = _list_candidates(split, judge, sources.run, config, progress)
+        expected = _estimate(judge, candidates, sources)
+        if sources.show_estimate is not None and expected.stages:
+            sources.show_estimate(expected)
+        probabilities = judge.probabilities(candidates.users, candidates.items)
+        like = None if sources.like is None else suspects.read_suspects(sources.like, split)
+        if like is not None:
+            probabilities = _without_labels(like, split, candidates, probabilities, judge_inputs)
+        rejected, row_report = report_label_errors(judge_inputs.faults, split.vocabulary)
+        labelled = candidates.judged(probabilities, judge.name)
+        suspects.write_suspects(draft, labelled, split.vocabulary, rejected, row_report)
+        draft.notes |= _notes(split, like, config, judge, candidates) | _validation_note(sources, split_dir)
+        draft.write_costs(_costs(sources, meter, expected))
+
+    return Stage(suspects.KIND, settings, inputs, build)
 
 
 def estimate_suspects(
-    split_folder: Path, sources: SuspectInputs, options: SuspectMining = DEFAULT, progress: Progress | None = None
+    split_dir: Path, sources: SuspectInputs, config: SuspectsConfig = DEFAULT, progress: Progress | None = None
 ) -> CostEstimate:
-    """What `identify_suspects` would ask of the language model: calls and tokens, from the real prompts. Asks nothing.
+    """Return the calls and tokens that `suspects_stage` will need, from the real prompts; no model is queried.
 
-    Raises what `identify_suspects` raises before it asks, and ConfigError where the judge asks nobody.
+    Raises ConfigError where an input is missing, as `suspects_stage` does, and where the judge queries no model.
     """
-    _described(split_folder, sources, options)
-    data = splits.read_split(split_folder)
-    judge = options.judge.build(_evidence(data, sources, options, sources.session))
-    foretold = _foretell(judge, _candidates(data, judge, sources.run, options, progress), sources)
-    if not foretold.stages:
+    _describe(split_dir, sources, config)
+    split = splits.read_split(split_dir)
+    judge = config.judge.build(_read_judge_inputs(split, sources, config, sources.session))
+    expected = _estimate(judge, _list_candidates(split, judge, sources.run, config, progress), sources)
+    if not expected.stages:
         raise ConfigError(
-            f"judge {options.judge.kind} asks no language model, so there is nothing to foretell; leave it out"
+            f"judge {config.judge.kind} queries no language model, so there is no cost to estimate; leave it out"
         )
-    return foretold
+    return expected
 
 
-def rate_of(folder: Path, split_folder: Path, threshold: float = suspects.THRESHOLD) -> float:
-    """Share of the labelled candidates of a suspects folder that are liked: of the threshold or more, which should be
-    that of the run whose control this is."""
-    hash_of_same_split(folder, suspects.KIND, split_folder)
-    found = suspects.read_suspects(folder, splits.read_split(split_folder))
-    if not found.labelled.any():
+def suspect_rate(folder: Path, split_dir: Path, threshold: float = suspects.THRESHOLD) -> float:
+    """Return the share of labelled candidates of a suspects folder whose probability reaches the threshold.
+
+    The threshold should be that of the run whose control is made.
+    """
+    require_same_split(folder, suspects.KIND, split_dir)
+    labelled = suspects.read_suspects(folder, splits.read_split(split_dir))
+    if not labelled.labelled.any():
         raise DataError(f"{folder} has no labelled candidate, so no rate; judge again, or give a rate")
-    return len(found.above(threshold)) / int(found.labelled.sum())
+    return len(labelled.above(threshold)) / int(labelled.labelled.sum())
 
 
 def top_candidates(
     embeddings: Embeddings, train: Interactions, k: int, progress: Progress | None = None
 ) -> UserCandidates:
-    """The k unobserved items of every user with train pairs that score highest by inner product, best first."""
+    """Return the k unobserved items of each user with train pairs that score highest, best first."""
     score, users = inner_product(embeddings), np.flatnonzero(train.counts)
     found = np.empty((len(users), min(k, train.n_items)), np.int64)
     for block in block_slices(len(users), BLOCK):
@@ -167,16 +169,16 @@ def top_candidates(
     return UserCandidates(users, found)
 
 
-def account(faults: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
-    """What judges could not use, a row each (suspects.REJECTED_SCHEMA), and counted by reason, the most frequent first.
+def report_label_errors(faults: list[LabelError], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
+    """Return failed labels, a row each (suspects.REJECTED_SCHEMA), and their counts by reason, most frequent first.
 
-    Rows are by user and item, in whatever order answers came.
+    Rows are sorted by user and item.
     """
-    rows = [_named(fault, vocabulary) for fault in sorted(faults, key=_place)]
+    rows = [_name_ids(fault, vocabulary) for fault in sorted(faults, key=_sort_key)]
     counts = Counter(reason for _, _, reason in rows)
     firsts = {reason: f"user {user} item {item}" for user, item, reason in reversed(rows)}
     left_out = {fault.reason for fault in faults if fault.ids is not None}
-    remedies = {True: "left out", False: "candidates without a label are nobody's suspects"}
+    remedies = {True: "left out", False: "candidates without a label are no suspects"}
     row_report = tuple(
         RowIssue("judging", reason, count, firsts[reason], f"{remedies[reason in left_out]}; see rejected.parquet")
         for reason, count in counts.most_common()
@@ -184,11 +186,11 @@ def account(faults: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.Da
     return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), row_report
 
 
-def _place(fault: JudgementIssue) -> tuple[int, int, str, str]:
+def _sort_key(fault: LabelError) -> tuple[int, int, str, str]:
     return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said or str(fault.ids)
 
 
-def _named(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
+def _name_ids(fault: LabelError, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
     if fault.ids is not None:
         return *fault.ids, fault.reason
     user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
@@ -196,52 +198,50 @@ def _named(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, s
     return user, item, fault.reason
 
 
-def _described(
-    split_folder: Path, sources: SuspectInputs, options: SuspectMining
+def _describe(
+    split_dir: Path, sources: SuspectInputs, options: SuspectsConfig
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Settings and input hashes; a file of labels counts by its content and not by its place."""
+    """Return settings and input hashes; a file of labels counts by its content, not by its path."""
     settings = {"method": "dual-tree", **options.model_dump(mode="json", exclude={"judge": {"labels"}})}
-    inputs = {"training data": splits.training_data_hash(split_folder)}
+    inputs = split_inputs(split_dir, trees=(sources.trees, trees_folder.KIND))
     if sources.run is not None:
-        require_split_of(sources.run, split_folder)
+        require_split_of(sources.run, split_dir)
         inputs["run"] = artifacts.folder_hash(sources.run, RANKED)
-    if sources.trees is not None:
-        inputs["trees"] = hash_of_same_split(sources.trees, trees_folder.KIND, split_folder)
     if sources.session is not None:
         model = sources.session.model
         settings |= {"model": model.name, "prompts": judge_prompt_digests(*NAMES)}
         inputs["model"] = model.identity
     if sources.like is not None:
-        inputs |= _like(sources.like, split_folder, options)
-    if isinstance(options.judge, RecordedLabels):
+        inputs |= _like(sources.like, split_dir, options)
+    if isinstance(options.judge, Recorded):
         path = options.judge.labels
         inputs["labels"] = artifacts.folder_hash(path) if path.is_dir() else artifacts.file_hash(path)
     return settings, inputs
 
 
-def _like(folder: Path, split_folder: Path, options: SuspectMining) -> dict[str, str]:
-    """Its hash, where it changes anything."""
-    if not isinstance(options.judge, RandomLabels):
+def _like(folder: Path, split_dir: Path, options: SuspectsConfig) -> dict[str, str]:
+    """Return the hash of suspects with the same rate, where it changes anything."""
+    if not isinstance(options.judge, Random):
         raise ConfigError(
-            f"found suspects {folder} to be like, which judge {options.judge.kind} never is; leave it out"
+            f"found suspects {folder} with the rate for judge random, but the judge is {options.judge.kind}; leave it out"
         )
-    found = hash_of_same_split(folder, suspects.KIND, split_folder)
+    found = hash_of_same_split(folder, suspects.KIND, split_dir)
     return {"like": found} if artifacts.read_manifest(folder, suspects.KIND)["notes"]["unlabelled"] else {}
 
 
-def _unlabelled_like(
-    like: suspects.Suspects, data: Split, candidates: UserCandidates, probabilities: Floats, evidence: JudgeInputs
+def _without_labels(
+    like: suspects.Suspects, data: Split, candidates: UserCandidates, probabilities: Floats, judge_inputs: JudgeInputs
 ) -> Floats:
-    """The probabilities without those of candidates that have no label in `like`."""
+    """Return the probabilities, NaN for candidates that have no label in `like`."""
     without = like.where(~like.labelled).pairs(data.train)
     users = np.broadcast_to(candidates.users[:, None], candidates.items.shape)
     lacking = (candidates.items >= 0) & without.contains(users, np.maximum(candidates.items, 0))
     pairs = zip(users[lacking].tolist(), candidates.items[lacking].tolist(), strict=True)
-    evidence.issues.extend(JudgementIssue(user, item, NO_LABEL_THERE) for user, item in pairs)
+    judge_inputs.faults.extend(LabelError(user, item, NO_LABEL_THERE) for user, item in pairs)
     return np.where(lacking, np.nan, probabilities)
 
 
-def _codes(folder: Path | None, data: Split, options: SuspectMining) -> Trees | None:
+def _codes(folder: Path | None, data: Split, options: SuspectsConfig) -> Trees | None:
     if folder is None:
         return None
     given = trees_folder.read_trees(folder, data.train.n_items)
@@ -250,13 +250,15 @@ def _codes(folder: Path | None, data: Split, options: SuspectMining) -> Trees | 
     return control_codes(given, options.codes, options.seed)
 
 
-def _evidence(data: Split, sources: SuspectInputs, options: SuspectMining, asker: LlmExecutor | None) -> JudgeInputs:
+def _read_judge_inputs(
+    data: Split, sources: SuspectInputs, options: SuspectsConfig, executor: LlmExecutor | None
+) -> JudgeInputs:
     view = None if sources.session is None else sources.session.model
-    return JudgeInputs(data, _codes(sources.trees, data, options), asker, view)
+    return JudgeInputs(data, _codes(sources.trees, data, options), executor, view)
 
 
-def _candidates(
-    data: Split, judge: Judge, run: Path | None, options: SuspectMining, progress: Progress | None
+def _list_candidates(
+    data: Split, judge: Judge, run: Path | None, options: SuspectsConfig, progress: Progress | None
 ) -> UserCandidates:
     if run is not None:
         return top_candidates(read_run(run).embeddings, data.train, options.candidates, progress)
@@ -267,19 +269,19 @@ def _candidates(
     )
 
 
-def _foretell(judge: Judge, candidates: UserCandidates, sources: SuspectInputs) -> CostEstimate:
+def _estimate(judge: Judge, candidates: UserCandidates, sources: SuspectInputs) -> CostEstimate:
     if not isinstance(judge, LlmJudge) or sources.session is None:
         return CostEstimate(())
     return estimate_judging(judge, candidates, sources.session.model)
 
 
 def _notes(
-    data: Split, like: suspects.Suspects | None, options: SuspectMining, judge: Judge, candidates: UserCandidates
+    data: Split, like: suspects.Suspects | None, options: SuspectsConfig, judge: Judge, candidates: UserCandidates
 ) -> dict[str, Any]:
     notes: dict[str, Any] = {"train users": int((data.train.counts > 0).sum())}
     if like is not None and not _same_pairs(like, candidates, data.train):
         notes["like"] = (
-            f"the candidates are others than those of {like.judge}: the same share of them is liked, not as many"
+            f"the candidates differ from those of {like.judge}: the share of suspects is equal, not their number"
         )
     if isinstance(options.judge, RecordedLabels) and options.judge.labels.is_dir():
         notes[suspects.WARNING] = HELD_OUT
@@ -289,7 +291,7 @@ def _notes(
     if isinstance(judge, RecordedJudge) and (outside := judge.n_outside(candidates.users, candidates.items)):
         notes["labels"] = f"{outside:,} pairs of the file are no candidates"
     if isinstance(judge, RuleJudge) and judge.calibration.is_flat:
-        notes["rule"] = NOTHING_LEARNT
+        notes["rule"] = RULE_IS_FLAT
     return notes
 
 
@@ -298,12 +300,12 @@ def _same_pairs(like: suspects.Suspects, candidates: UserCandidates, train: Inte
     return np.array_equal(like.pairs(train).keys, own.pairs(train).keys)
 
 
-def _chosen(sources: SuspectInputs, split_folder: Path) -> dict[str, str]:
-    return inherited(sources.trees, sources.like) if sources.run is None else chosen_by(split_folder)
+def _validation_note(sources: SuspectInputs, split_dir: Path) -> dict[str, str]:
+    return inherited_note(sources.trees, sources.like) if sources.run is None else validation_note(split_dir)
 
 
-def _costs(sources: SuspectInputs, meter: MeteredExecutor | None, foretold: CostEstimate) -> dict[str, Any] | None:
-    """What the model took; nothing where none was asked."""
-    if sources.session is None or meter is None or not foretold.stages:
+def _costs(sources: SuspectInputs, meter: MeteredExecutor | None, expected: CostEstimate) -> dict[str, Any] | None:
+    """Return the costs of the language model; None where none was queried."""
+    if sources.session is None or meter is None or not expected.stages:
         return None
-    return costs_of(sources.session, dict(zip((JUDGING,), meter.runs, strict=True)), foretold, Needed())
+    return summarize_costs(sources.session, dict(zip((JUDGING,), meter.runs, strict=True)), expected, LlmNeeds())

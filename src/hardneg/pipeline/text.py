@@ -1,4 +1,4 @@
-"""Stages of the text room: profiles, and texts as vectors."""
+"""Stages that make texts: extractive profiles, and texts as vectors."""
 
 from __future__ import annotations
 
@@ -7,58 +7,52 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hardneg import artifacts
 from hardneg.data import split as splits
-from hardneg.data.split import Split
-from hardneg.pipeline.costs import needed_by
-from hardneg.pipeline.provenance import hash_of_same_split
+from hardneg.pipeline.costs import needs_of
+from hardneg.pipeline.provenance import split_inputs
 from hardneg.random import generator
+from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, extract_profiles, profiles, text_vectors
 from hardneg.text.shuffled_titles import shuffle_item_texts
 from hardneg.types import Progress
 
 
-def profile(split_folder: Path, out: Path, *, shuffle_titles: int | None = None) -> profiles.Profiles:
-    """Write extractive item and user profiles from what a split may be learnt from.
+def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None) -> Stage:
+    """Return the stage that extracts item and user profiles from the training data.
 
-    shuffle_titles: a seed; the control in which what is said of items is shuffled among them before.
+    shuffle_titles: a seed, for the control in which the texts of items are shuffled among them first.
     """
-    inputs = {"training data": splits.training_data_hash(split_folder)}
     settings: dict[str, Any] = {"method": profiles.SOURCE}
     if shuffle_titles is not None:
         settings["titles shuffled with seed"] = shuffle_titles
-    if not artifacts.is_finished(out, artifacts.artifact_key(profiles.KIND, settings, inputs)):
-        data = splits.read_split(split_folder)
-        made = extract_profiles(data) if shuffle_titles is None else _of_shuffled(data, shuffle_titles)
-        profiles.write_profiles(out, made, data, config=settings, inputs=inputs)
-    return profiles.read_profiles(out)
+
+    def build(draft: Draft) -> None:
+        split = splits.read_split(split_dir)
+        if shuffle_titles is None:
+            profiles.write_profiles(draft, extract_profiles(split), split)
+            return
+        shuffled = shuffle_item_texts(split, generator(shuffle_titles, "shuffled titles"))
+        extracted = extract_profiles(shuffled)
+        source = f"{extracted.source}, titles shuffled among items (seed {shuffle_titles})"
+        profiles.write_profiles(draft, replace(extracted, source=source), split)
+
+    return Stage(profiles.KIND, settings, split_inputs(split_dir), build)
 
 
-def _of_shuffled(data: Split, seed: int) -> profiles.Profiles:
-    made = extract_profiles(shuffle_item_texts(data, generator(seed, "shuffled titles")))
-    return replace(made, source=f"{made.source}, titles shuffled among items (seed {seed})")
+def encode_texts_stage(
+    split_dir: Path, profiles_dir: Path, encoder: TextEncoder, progress: Progress | None = None
+) -> Stage:
+    """Return the stage that encodes item texts and user profiles as vectors."""
+    inputs = split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND)) | {"encoder": encoder.identity}
+
+    def build(draft: Draft) -> None:
+        split, written = splits.read_split(split_dir), profiles.read_profiles(profiles_dir)
+        text_vectors.write_text_vectors(draft, text_vectors.encode_texts(split, written, encoder, progress))
+        draft.write_costs(needs_of(profiles_dir).as_costs())
+
+    return Stage(text_vectors.KIND, {"encoder": encoder.name}, inputs, build)
 
 
-def encode_split_texts(
-    split_folder: Path, profile_folder: Path, out: Path, encoder: TextEncoder, progress: Progress | None = None
-) -> None:
-    """Encode item texts and user profiles into a vectors folder."""
-    settings = {"encoder": encoder.name}
-    inputs = {
-        "training data": splits.training_data_hash(split_folder),
-        "profiles": hash_of_same_split(profile_folder, profiles.KIND, split_folder),
-        "encoder": encoder.identity,
-    }
-    if artifacts.is_finished(out, artifacts.artifact_key(text_vectors.KIND, settings, inputs)):
-        return
-    made = text_vectors.encode_texts(
-        splits.read_split(split_folder), profiles.read_profiles(profile_folder), encoder, progress
-    )
-    text_vectors.write_text_vectors(
-        out, made, config=settings, inputs=inputs, costs=needed_by(profile_folder).as_costs()
-    )
-
-
-def vectors_beside(profile_folder: Path, encoder: TextEncoder) -> Path:
-    """Where `encode_split_texts` keeps vectors if nobody says: beside the profiles, named by the encoder."""
-    return profile_folder.with_name(f"{profile_folder.name}-{re.sub('[^a-z0-9.]+', '-', encoder.name.lower())}")
+def default_vectors_dir(profiles_dir: Path, encoder: TextEncoder) -> Path:
+    """Return the default folder for encoded texts: beside the profiles, named by the encoder."""
+    return profiles_dir.with_name(f"{profiles_dir.name}-{re.sub('[^a-z0-9.]+', '-', encoder.name.lower())}")

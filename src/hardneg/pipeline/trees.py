@@ -1,4 +1,4 @@
-"""The stage of the two item trees (DTL-NS)."""
+"""Stages that build the two item trees of DTL-NS, and their controls."""
 
 from __future__ import annotations
 
@@ -11,76 +11,73 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.pipeline.inference import require_split_of
-from hardneg.pipeline.provenance import chosen_by, hash_of_same_split, inherited
+from hardneg.pipeline.provenance import inherited_note, split_inputs, validation_note
 from hardneg.random import generator
+from hardneg.stage import Draft, Stage
 from hardneg.text import text_vectors
 from hardneg.trees import Trees, TreesConfig, mask_untrained, semantic_codes, structural_codes, trees_folder
 from hardneg.types import Floats, Progress
 
-Control = Literal["shuffled", "random"]
-"""Trees that say nothing: codes handed out at random to other items, or random ones of equal shape."""
+CodeControl = Literal["shuffled", "random"]
+"""Path codes without information: assigned to other items at random, or random codes of the same shape."""
 
 
-def build_trees(
-    split_folder: Path,
-    out: Path,
+def trees_stage(
+    split_dir: Path,
     config: TreesConfig,
     *,
     run: Path | None = None,
     vectors: Path | None = None,
     progress: Progress | None = None,
-) -> None:
-    """Grow the structural and the semantic tree of a split into a trees folder, from what may be learnt from alone.
+) -> Stage:
+    """Return the stage that builds the structural and the semantic tree from the training data.
 
-    run: a run folder trained on this split; the semantic tree is over its item embeddings. vectors: instead, a vectors
-    folder of this split (`hardneg profile`); the tree is over its item texts. Raises ConfigError unless one of the two is
-    given, or where it is of another split.
+    run: a run folder of this split; the semantic tree is built over its item embeddings. vectors: instead, a vectors
+    folder of this split; the tree is built over its item texts. Raises ConfigError unless exactly one is given, or where
+    it belongs to another split.
     """
-    inputs = {"training data": splits.training_data_hash(split_folder)}
-    if run is not None and vectors is None:
-        require_split_of(run, split_folder)
-        inputs["run"] = artifacts.file_hash(run / "embeddings.safetensors")
-    elif vectors is not None and run is None:
-        inputs[text_vectors.KIND] = hash_of_same_split(vectors, text_vectors.KIND, split_folder)
-    else:
+    if (run is None) == (vectors is None):
         found = "neither" if run is None else "both"
         raise ConfigError(f"found {found} of a run and a vectors folder, expected one for the semantic tree; give one")
-    settings = config.model_dump(mode="json")
-    if artifacts.is_finished(out, artifacts.artifact_key(trees_folder.KIND, settings, inputs)):
-        return
-    data = splits.read_split(split_folder)
-    structural, notes = structural_codes(data.train, config, progress)
-    points, source = _points(run, vectors)
-    notes |= {} if run is None else chosen_by(split_folder)
+    inputs = split_inputs(split_dir, vectors=(vectors, text_vectors.KIND))
     if run is not None:
-        points = mask_untrained(points, data.train)
-    trees = Trees(structural, semantic_codes(points, config, progress), source)
-    trees_folder.write_trees(out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=notes)
+        require_split_of(run, split_dir)
+        inputs["run"] = artifacts.file_hash(run / "embeddings.safetensors")
+
+    def build(draft: Draft) -> None:
+        split = splits.read_split(split_dir)
+        structural, notes = structural_codes(split.train, config, progress)
+        points, source = _read_points(run, vectors)
+        if run is not None:
+            points = mask_untrained(points, split.train)
+            draft.notes |= validation_note(split_dir)
+        trees = Trees(structural, semantic_codes(points, config, progress), source)
+        trees_folder.write_trees(draft, trees, split.vocabulary.item_ids)
+        draft.notes |= notes
+
+    return Stage(trees_folder.KIND, config.model_dump(mode="json"), inputs, build)
 
 
-def control_trees(split_folder: Path, like: Path, out: Path, control: Control, seed: int = 0) -> None:
-    """Make the control of a trees folder of this split into another one."""
-    inputs = {
-        "training data": splits.training_data_hash(split_folder),
-        "trees": hash_of_same_split(like, trees_folder.KIND, split_folder),
-    }
-    settings = {"control": control, "seed": seed}
-    if artifacts.is_finished(out, artifacts.artifact_key(trees_folder.KIND, settings, inputs)):
-        return
-    data = splits.read_split(split_folder)
-    trees = control_codes(trees_folder.read_trees(like, data.train.n_items), control, seed)
-    trees_folder.write_trees(
-        out, trees, data.vocabulary.item_ids, config=settings, inputs=inputs, notes=inherited(like)
-    )
+def control_trees_stage(split_dir: Path, like: Path, control: CodeControl, seed: int = 0) -> Stage:
+    """Return the stage that makes the control of a trees folder of this split."""
+    inputs = split_inputs(split_dir, trees=(like, trees_folder.KIND))
+
+    def build(draft: Draft) -> None:
+        split = splits.read_split(split_dir)
+        trees = control_codes(trees_folder.read_trees(like, split.train.n_items), control, seed)
+        trees_folder.write_trees(draft, trees, split.vocabulary.item_ids)
+        draft.notes |= inherited_note(like)
+
+    return Stage(trees_folder.KIND, {"control": control, "seed": seed}, inputs, build)
 
 
-def control_codes(trees: Trees, control: Control, seed: int) -> Trees:
-    """The control of trees; the same seed gives the same."""
+def control_codes(trees: Trees, control: CodeControl, seed: int) -> Trees:
+    """Return the control of trees; equal seeds give equal codes."""
     rng = generator(seed, f"{control} codes")
     return trees.shuffled(rng) if control == "shuffled" else trees.random_like(rng)
 
 
-def _points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:
+def _read_points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:
     if run is not None:
         return load_file(run / "embeddings.safetensors")["items"], "item embeddings of a trained run"
     assert vectors is not None

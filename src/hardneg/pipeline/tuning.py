@@ -1,16 +1,15 @@
-"""HNLMRec, section 4: the stage that tunes a language model towards labels, and the one that has it write vectors."""
+"""Stages of HNLMRec, section 4: tune a language model towards labels, and synthesize negatives with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from hardneg import artifacts
-from hardneg.checkpoint import NAME as CHECKPOINT
 from hardneg.checkpoint import CheckpointFile
 from hardneg.config import Config
 from hardneg.data import split as splits
@@ -41,9 +40,16 @@ from hardneg.finetuning import (
 from hardneg.finetuning.pooling import rescaled
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
-from hardneg.pipeline.costs import needed_by
-from hardneg.pipeline.provenance import hash_of_same_split, hash_of_transferable, inherited, is_pooled
+from hardneg.pipeline.costs import needs_of
+from hardneg.pipeline.provenance import (
+    hash_of_same_split,
+    hash_of_transferable,
+    inherited_note,
+    is_pooled,
+    split_inputs,
+)
 from hardneg.sampling import mined
+from hardneg.stage import Draft, Stage
 from hardneg.text import profiles
 from hardneg.types import Floats, Indices, Progress
 
@@ -51,166 +57,146 @@ TUNED = "tuned"
 
 
 class FinetuneConfig(Config):
-    """What a language model is shown, what of it learns, and how; or, without one, the perceptron in its place."""
+    """What a language model is shown, which weights are tuned, and how; or the perceptron in its place."""
 
     template: TemplateConfig = TemplateConfig()
     model: EncoderConfig = EncoderConfig()
     perceptron: PerceptronConfig = PerceptronConfig()
-    """Of base "none" alone, to which template and model mean nothing."""
+    """Only for base "none", which ignores template and model."""
     tuning: TuningConfig = TuningConfig()
 
     def settings(self, base: str) -> dict[str, Any]:
-        """What counts for a base. Raises ConfigError where something is set that does not."""
-        foreign = {"template": TemplateConfig(), "model": EncoderConfig()}
+        """Return the settings that apply to a base. Raises ConfigError where another one is set."""
+        unused: dict[str, Config] = {"template": TemplateConfig(), "model": EncoderConfig()}
         if base != NO_BASE:
-            foreign = {"perceptron": PerceptronConfig()}
-        for name, default in foreign.items():
+            unused = {"perceptron": PerceptronConfig()}
+        for name, default in unused.items():
             if getattr(self, name) != default:
-                raise ConfigError(f"{name} is set, which means nothing to base {base!r}; leave it out")
-        return {"base": base, **self.model_dump(mode="json", exclude=set(foreign))}
-
-
-def finetune(
-    split_folder: Path,
-    profile_folder: Path | None,
-    label_folder: Path,
-    out: Path,
-    source: ModelSource | None,
-    config: FinetuneConfig,
-    progress: Progress | None = None,
-) -> None:
-    """Tune a base towards the labels of train pairs (eq. 11, 12); a tuned folder.
-
-    source: None for the control without a language model, a perceptron of [e_u, e_v], which reads no profiles.
-    Killed at any moment, the same call goes on from the last checkpoint and leaves the same files.
-    """
-    read_profiles = _read_by(source, profile_folder)
-    inputs = made_from(split_folder, read_profiles, label_folder)
-    inputs["base"] = NO_BASE if source is None else source.identity()
-
-    def read() -> Material:
-        shown, given = pair_inputs(splits.read_split(split_folder), read_profiles, label_folder)
-        return shown, given.vectors, None
-
-    settings, chosen = config.settings(_name(source)), inherited(label_folder)
-    tune_into(out, source, config, read, settings=settings, inputs=inputs, chosen=chosen, progress=progress)
+                raise ConfigError(f"{name} is set, but does not apply to base {base!r}; leave it out")
+        return {"base": base, **self.model_dump(mode="json", exclude=set(unused))}
 
 
 Material = tuple[PairInputs, Floats, Indices | None]
-"""What a model is shown, the labels, and, of a pool, the set of each pair row."""
+"""What a model is shown, the labels, and, for pooled datasets, the dataset of each pair."""
 
 
-def tune_into(
-    out: Path,
+def tune_stage(
+    split_dir: Path,
+    profiles_dir: Path | None,
+    labels_dir: Path,
+    source: ModelSource | None,
+    config: FinetuneConfig,
+    progress: Progress | None = None,
+) -> Stage:
+    """Return the stage that tunes a base model towards the labels of train pairs (eq. 11, 12).
+
+    source: None for the control without a language model, a perceptron of [e_u, e_v], which reads no profiles.
+    """
+    texts_dir = _required_profiles(source, profiles_dir)
+    inputs = tuning_inputs(split_dir, texts_dir, labels_dir)
+    inputs["base"] = NO_BASE if source is None else source.identity()
+
+    def read() -> Material:
+        pairs, targets = read_pairs(splits.read_split(split_dir), texts_dir, labels_dir)
+        return pairs, targets.vectors, None
+
+    build = partial(tune_from, source=source, config=config, read=read, origin=(labels_dir,), progress=progress)
+    return Stage(TUNED, config.settings(NO_BASE if source is None else source.name), inputs, build)
+
+
+def tune_from(
+    draft: Draft,
+    *,
     source: ModelSource | None,
     config: FinetuneConfig,
     read: Callable[[], Material],
-    *,
-    settings: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    chosen: Mapping[str, str],
-    progress: Progress | None = None,
+    origin: Sequence[Path],
+    progress: Progress | None,
 ) -> None:
-    """Tune a base on what `read` returns, into a tuned folder; nothing is read where that stands.
+    """Tune a base on what `read` returns, and write the tuned model.
 
-    chosen: notes of the validation pairs that chose the runs behind the labels (`inherited`).
+    origin: labels folders, whose notes of validation pairs are inherited; numbered from 1 where there are several.
     """
-    key = artifacts.artifact_key(TUNED, settings, inputs)
-    if artifacts.is_finished(out, key):
-        return
-    shown, given, sets = read()
-    notes: dict[str, Any] = {**chosen}
-    with artifacts.writing(out, TUNED, settings, inputs, notes) as folder:
-        spaces = EmbeddingSpaces(
-            EmbeddingSpace.of(shown.users),
-            EmbeddingSpace.of(shown.items),
-            EmbeddingSpace.of(np.asarray(given, np.float32)),
-        )
-        writer, template = _opened(source, config, spaces)
-        found = tune(
-            writer,
-            template,
-            shown,
-            given,
-            config.tuning,
-            sets=sets,
-            resume=CheckpointFile(folder, key),
-            progress=progress,
-        )
-        save_tuned(folder, found, template, source)
-        notes |= {"best step": found.progressed.best_step, "steps": found.progressed.step}
-        notes |= {"held-out loss": found.progressed.best_loss, "rows left out": report_notes(found.row_report)}
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    pairs, targets, datasets = read()
+    spaces = EmbeddingSpaces(
+        EmbeddingSpace.of(pairs.users),
+        EmbeddingSpace.of(pairs.items),
+        EmbeddingSpace.of(np.asarray(targets, np.float32)),
+    )
+    encoder, template = _open_model(source, config, spaces)
+    checkpoint = CheckpointFile(draft.folder, draft.key)
+    tuned = tune(encoder, template, pairs, targets, config.tuning, sets=datasets, resume=checkpoint, progress=progress)
+    save_tuned(draft.folder, tuned, template, source)
+    for number, folder in enumerate(origin, 1):
+        suffix = "" if datasets is None else f" {number}"
+        draft.notes |= {f"{name}{suffix}": valid for name, valid in inherited_note(folder).items()}
+    draft.notes |= {"best step": tuned.progressed.best_step, "steps": tuned.progressed.step}
+    draft.notes |= {"held-out loss": tuned.progressed.best_loss, "rows left out": report_notes(tuned.row_report)}
 
 
-def synthesize_negatives(
-    split_folder: Path,
-    profile_folder: Path | None,
-    label_folder: Path,
-    tuned_folder: Path,
-    out: Path,
+def synthesize_stage(
+    split_dir: Path,
+    profiles_dir: Path | None,
+    labels_dir: Path,
+    tuned_dir: Path,
     source: ModelSource | None,
     config: SynthesisConfig,
     progress: Progress | None = None,
-) -> None:
-    """Have a tuned model write the hard negative's vector of every train pair; a negatives folder without items.
+) -> Stage:
+    """Return the stage in which a tuned model emits the negative embedding of every train pair.
 
-    tuned_folder: by `finetune` of this split, or by `finetune_pooled` of any sets; the embeddings are then shown as they
-    were in the pool (`rescaled`).
+    tuned_dir: tuned on this split, or on a pool of any datasets; embeddings are then rescaled as they were in the pool.
     """
-    read_profiles, pooled = _read_by(source, profile_folder), is_pooled(tuned_folder)
-    inputs = made_from(split_folder, read_profiles, label_folder)
-    origin = hash_of_transferable if pooled else hash_of_same_split
-    inputs["tuned"] = origin(tuned_folder, TUNED, split_folder)
-    settings = {"method": "synthesised", **config.model_dump(mode="json", exclude={"batch_size", "share_prefix"})}
-    key = artifacts.artifact_key(mined.KIND, settings, inputs)
-    if artifacts.is_finished(out, key):
-        return
-    shown, given = pair_inputs(splits.read_split(split_folder), read_profiles, label_folder)
-    shown = rescaled(shown, given.vectors)[0] if pooled else shown
-    writer, template = load_tuned(tuned_folder, source)
-    if isinstance(writer, HardNegativeEncoder):
-        writer.fold()
-    notes: dict[str, Any] = {"source": _who(tuned_folder, source), "pairs": len(shown.pairs)}
-    notes |= {"rows left out": report_notes(shown.row_report(template)), **inherited(label_folder)}
-    with artifacts.writing(out, mined.KIND, settings, inputs, notes) as folder:
-        path = synthesize(writer, template, shown, folder, config, key=key, progress=progress)
+    texts_dir, pooled = _required_profiles(source, profiles_dir), is_pooled(tuned_dir)
+    inputs = tuning_inputs(split_dir, texts_dir, labels_dir)
+    inputs["tuned"] = (hash_of_transferable if pooled else hash_of_same_split)(tuned_dir, TUNED, split_dir)
+    settings = {"method": "synthesized", **config.model_dump(mode="json", exclude={"batch_size", "share_prefix"})}
+
+    def build(draft: Draft) -> None:
+        pairs, targets = read_pairs(splits.read_split(split_dir), texts_dir, labels_dir)
+        pairs = rescaled(pairs, targets.vectors)[0] if pooled else pairs
+        encoder, template = load_tuned(tuned_dir, source)
+        if isinstance(encoder, HardNegativeEncoder):
+            encoder.fold()
+        path = synthesize(encoder, template, pairs, draft.folder, config, key=draft.key, progress=progress)
         missing = int(np.isnan(np.load(path, mmap_mode="r", allow_pickle=False)[:, 0]).sum())
-        notes["pairs without a vector"] = missing
-        pl.DataFrame(schema=mined.SCHEMA).write_parquet(folder / "negatives.parquet")
-        pl.DataFrame(schema={"user_id": pl.String}).write_parquet(folder / "rejected.parquet")
-        artifacts.write_costs(
-            folder, needed_by(profile_folder).as_costs() | {"llm_calls": 0, "llm_tokens": 0, "money": 0.0}
-        )
+        draft.notes |= {"source": _describe_source(tuned_dir, source), "pairs": len(pairs.pairs)}
+        draft.notes |= {"rows left out": report_notes(pairs.row_report(template)), **inherited_note(labels_dir)}
+        draft.notes["pairs without a vector"] = missing
+        mined.write_negatives_tables(draft)
+        draft.write_costs(needs_of(profiles_dir).without_own_calls())
+
+    return Stage(mined.KIND, settings, inputs, build)
 
 
-def made_from(split_folder: Path, profile_folder: Path | None, label_folder: Path) -> dict[str, str]:
-    """Hashes of what a model is shown of a split, once it is sure that all of it is of this split."""
-    inputs = {"training data": splits.training_data_hash(split_folder)}
-    if profile_folder is not None:
-        inputs["profiles"] = hash_of_same_split(profile_folder, profiles.KIND, split_folder)
-    return inputs | {"labels": hash_of_same_split(label_folder, labels.KIND, split_folder)}
+def tuning_inputs(split_dir: Path, profiles_dir: Path | None, labels_dir: Path) -> dict[str, str]:
+    """Return the hashes of what a model is shown of a split; ConfigError where some of it is of another split."""
+    return split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND), labels=(labels_dir, labels.KIND))
 
 
-def _read_by(source: ModelSource | None, profile_folder: Path | None) -> Path | None:
-    """The profiles that a base reads: none where there is no language model."""
+def read_pairs(split: Split, profiles_dir: Path | None, labels_dir: Path) -> tuple[PairInputs, labels.Labels]:
+    """Return what the model is shown of each train pair, and the labels."""
+    targets, train = labels.read_labels(labels_dir, split.train), split.train
+    if profiles_dir is None:
+        user_texts, item_texts = [""] * train.n_users, [""] * train.n_items
+    else:
+        written = profiles.read_profiles(profiles_dir)
+        user_texts, item_texts = written.users, written.items
+    return PairInputs(train, user_texts, item_texts, targets.users, targets.items), targets
+
+
+def _required_profiles(source: ModelSource | None, profiles_dir: Path | None) -> Path | None:
+    """Return the profiles that a base reads: none for the perceptron, which is no language model."""
     if source is None:
         return None
-    if profile_folder is None:
-        raise ConfigError(f"base {source.name!r} reads profiles, but none are given; see hardneg profile")
-    return profile_folder
+    if profiles_dir is None:
+        raise ConfigError(f"base {source.name!r} reads profiles, but none are given; see hardneg profiles write")
+    return profiles_dir
 
 
-def pair_inputs(data: Split, profile_folder: Path | None, label_folder: Path) -> tuple[PairInputs, labels.LabelVectors]:
-    """What the model is shown of each pair, and the labels."""
-    given, train = labels.read_labels(label_folder, data.train), data.train
-    if profile_folder is None:
-        return PairInputs(train, [""] * train.n_users, [""] * train.n_items, given.users, given.items), given
-    written = profiles.read_profiles(profile_folder)
-    return PairInputs(train, written.users, written.items, given.users, given.items), given
-
-
-def _opened(source: ModelSource | None, config: FinetuneConfig, spaces: EmbeddingSpaces) -> tuple[AnyEncoder, Template]:
+def _open_model(
+    source: ModelSource | None, config: FinetuneConfig, spaces: EmbeddingSpaces
+) -> tuple[AnyEncoder, Template]:
     if source is None:
         return Perceptron(config.perceptron, spaces=spaces), NoTemplate()
     template = Template(source.tokenizer(), config.template)
@@ -218,12 +204,8 @@ def _opened(source: ModelSource | None, config: FinetuneConfig, spaces: Embeddin
     return open_encoder_model(source, config.model, spaces=spaces), template
 
 
-def _name(source: ModelSource | None) -> str:
-    return NO_BASE if source is None else source.name
-
-
-def _who(tuned_folder: Path, source: ModelSource | None) -> str:
-    """For tables: what wrote the vectors."""
-    tuned = artifacts.read_manifest(tuned_folder, TUNED)["config"]["tuning"]["epochs"] > 0
-    writer = "perceptron of embeddings (no language model)" if source is None else source.name
-    return f"synthesised by {'a tuned' if tuned else 'an untuned'} {writer}"
+def _describe_source(tuned_dir: Path, source: ModelSource | None) -> str:
+    """Return the source of the vectors, as tables name it."""
+    tuned = artifacts.read_manifest(tuned_dir, TUNED)["config"]["tuning"]["epochs"] > 0
+    model = "perceptron of embeddings (no language model)" if source is None else source.name
+    return f"synthesized by {'a tuned' if tuned else 'an untuned'} {model}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from hardneg import artifacts
 from hardneg.errors import ConfigError, DataError
+from hardneg.stage import Draft
 from hardneg.types import Floats, Indices
 
 KIND = "neighbours"
@@ -52,23 +52,14 @@ class ItemNeighbours:
         return np.asarray(np.where(counts > 0, found, items))
 
 
-def write_neighbours(
-    folder: Path,
-    neighbours: ItemNeighbours,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    costs: Mapping[str, Any] | None = None,
-) -> None:
-    """Write neighbours.npy; costs: what the texts needed, for costs.json."""
-    notes = {
+def write_neighbours(draft: Draft, neighbours: ItemNeighbours) -> None:
+    """Write neighbours.npy."""
+    draft.notes |= {
         "source": neighbours.source,
         "items": len(neighbours.items),
         "items without a neighbour": int((neighbours.counts == 0).sum()),
     }
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
-        np.save(out / TABLE, neighbours.items)
-        artifacts.write_costs(out, costs)
+    np.save(draft.folder / TABLE, neighbours.items)
 
 
 def read_neighbours(folder: Path, n_items: int) -> ItemNeighbours:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +13,7 @@ from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
+from hardneg.stage import Draft
 from hardneg.types import Flags, Floats, Indices
 
 KIND = "negatives"
@@ -84,32 +83,28 @@ def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:
 
 
 def write_negatives(
-    folder: Path,
-    mined: MinedNegatives,
-    table: pl.DataFrame,
-    rejected: pl.DataFrame,
-    *,
-    config: dict[str, Any],
-    inputs: dict[str, str],
-    more: Mapping[str, pl.DataFrame] | None = None,
-    notes: Mapping[str, Any] | None = None,
-    costs: Mapping[str, Any] | None = None,
+    draft: Draft, mined: MinedNegatives, table: pl.DataFrame | None = None, rejected: pl.DataFrame | None = None
 ) -> None:
     """Write negatives.parquet, rejected.parquet and embeddings.npy.
 
-    table: columns of SCHEMA, one row a pair and negative. rejected: user_id, positive_item_id, item_id, similarity,
-    reason, for what ranked above the chosen ones. more: file name -> a further table. notes: further notes for the
-    manifest. costs: what it took, for costs.json.
+    table: columns of SCHEMA, one row a pair and negative; none where the negatives are no items. rejected: user_id,
+    positive_item_id, item_id, similarity, reason, of candidates that ranked above the chosen ones.
     """
     missing = int((~mined.present).sum())
-    said = {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
-    with artifacts.writing(folder, KIND, config, inputs, {**said, **(notes or {})}) as out:
-        table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).write_parquet(out / "negatives.parquet")
-        rejected.write_parquet(out / "rejected.parquet")
-        for name, frame in (more or {}).items():
-            frame.write_parquet(out / name)
-        np.save(out / "embeddings.npy", mined.vectors)
-        artifacts.write_costs(out, costs)
+    draft.notes |= {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
+    np.save(draft.folder / "embeddings.npy", mined.vectors)
+    write_negatives_tables(draft, table, rejected)
+
+
+def write_negatives_tables(
+    draft: Draft, table: pl.DataFrame | None = None, rejected: pl.DataFrame | None = None
+) -> None:
+    """Write negatives.parquet and rejected.parquet, empty where there is no table."""
+    columns = [pl.col(name).cast(kind) for name, kind in SCHEMA.items()]
+    chosen = pl.DataFrame(schema=SCHEMA) if table is None else table.select(columns)
+    chosen.write_parquet(draft.folder / "negatives.parquet")
+    refused = pl.DataFrame(schema={"user_id": pl.String}) if rejected is None else rejected
+    refused.write_parquet(draft.folder / "rejected.parquet")
 
 
 def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedNegatives:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.row_report import RowCounter, RowIssue, RowReport, report_notes
 from hardneg.data.split import Split
+from hardneg.stage import Draft
 from hardneg.text.texts import item_texts, tfidf, titles
 from hardneg.types import Floats, Indices, block_slices
 
@@ -150,35 +150,25 @@ def _sum_by_owner(owners: Indices, rows: csr_array, n: int) -> csr_array:
     return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, len(owners))) @ rows)
 
 
-def write_profiles(
-    folder: Path,
-    profiles: Profiles,
-    split: Split,
-    *,
-    config: dict[str, Any],
-    inputs: dict[str, str],
-    costs: Mapping[str, Any] | None = None,
-) -> None:
+def write_profiles(draft: Draft, profiles: Profiles, split: Split) -> None:
     """Write items.parquet and users.parquet (id, profile, reasoning, source).
 
-    Also writes failed.parquet (side, id, reason) for missing profiles with a reason, and costs.json where given.
+    failed.parquet (side, id, reason) is added where profiles are missing for a known reason.
     """
-    notes = {
+    draft.notes |= {
         "source": profiles.source,
         "blank items": profiles.items.count(""),
         "blank users": profiles.users.count(""),
         "rows left out": report_notes(profiles.row_report),
     }
     ids = {"item": split.vocabulary.item_ids, "user": split.vocabulary.user_ids}
-    with artifacts.writing(folder, KIND, config, inputs, notes) as out:
-        items = _table(c.ITEM_ID, ids["item"], profiles.items, profiles.item_reasoning, profiles.source)
-        users = _table(c.USER_ID, ids["user"], profiles.users, profiles.user_reasoning, profiles.source)
-        items.write_parquet(out / "items.parquet")
-        users.write_parquet(out / "users.parquet")
-        if profiles.missing:
-            rows = [(missing.side, ids[missing.side][missing.number], missing.reason) for missing in profiles.missing]
-            pl.DataFrame(rows, schema=FAILED_SCHEMA, orient="row").write_parquet(out / FAILED)
-        artifacts.write_costs(out, costs)
+    items = _table(c.ITEM_ID, ids["item"], profiles.items, profiles.item_reasoning, profiles.source)
+    users = _table(c.USER_ID, ids["user"], profiles.users, profiles.user_reasoning, profiles.source)
+    items.write_parquet(draft.folder / "items.parquet")
+    users.write_parquet(draft.folder / "users.parquet")
+    if profiles.missing:
+        rows = [(missing.side, ids[missing.side][missing.number], missing.reason) for missing in profiles.missing]
+        pl.DataFrame(rows, schema=FAILED_SCHEMA, orient="row").write_parquet(draft.folder / FAILED)
 
 
 def _table(column: str, ids: list[str], texts: list[str], reasoning: list[str], source: str) -> pl.DataFrame:

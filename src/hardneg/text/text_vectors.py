@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hardneg import artifacts
 from hardneg.data.split import Split
 from hardneg.errors import DataError
+from hardneg.stage import Draft
 from hardneg.text.encoders import TextEncoder
 from hardneg.text.profiles import Profiles
 from hardneg.text.texts import item_texts
@@ -43,20 +42,13 @@ def encode_texts(
     return TextVectors(vectors[: len(texts)], vectors[len(texts) :], f"{profiles.source} profiles, {encoder.name}")
 
 
-def write_text_vectors(
-    folder: Path,
-    encoded: TextVectors,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    costs: Mapping[str, Any] | None = None,
-) -> None:
-    """Write items.npy and users.npy. costs: costs of the profiles, for costs.json."""
-    missing = {f"{name} without": int(np.isnan(getattr(encoded, name)[:, 0]).sum()) for name in TABLES}
-    with artifacts.writing(folder, KIND, config, inputs, {"source": encoded.source, **missing}) as out:
-        for name in TABLES:
-            np.save(out / f"{name}.npy", getattr(encoded, name))
-        artifacts.write_costs(out, costs)
+def write_text_vectors(draft: Draft, encoded: TextVectors) -> None:
+    """Write items.npy and users.npy."""
+    draft.notes["source"] = encoded.source
+    for name in TABLES:
+        table = getattr(encoded, name)
+        draft.notes[f"{name} without"] = int(np.isnan(table[:, 0]).sum())
+        np.save(draft.folder / f"{name}.npy", table)
 
 
 def read_text_vectors(folder: Path) -> TextVectors:

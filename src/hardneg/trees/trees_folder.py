@@ -5,7 +5,7 @@ A code is text such as "0-3-1", null where the item has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import DataError
+from hardneg.stage import Draft
 from hardneg.trees.codes import PathCodes
 from hardneg.trees.item_trees import Trees
 
@@ -24,28 +25,19 @@ STRUCTURAL, SEMANTIC = "structural", "semantic"
 SCHEMA = {c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTIC: pl.String}
 
 
-def write_trees(
-    folder: Path,
-    trees: Trees,
-    item_ids: Sequence[str],
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    notes: Mapping[str, Any],
-) -> None:
-    """Write codes.parquet; the manifest's notes also say how each tree looks."""
-    shapes = {STRUCTURAL: describe_tree(trees.structural), SEMANTIC: describe_tree(trees.semantic)}
-    described = {"source": trees.source, "items": trees.structural.n_items, **shapes, **notes}
-    with artifacts.writing(folder, KIND, config, inputs, described) as out:
-        pl.DataFrame(
-            {
-                c.ITEM: range(len(item_ids)),
-                c.ITEM_ID: item_ids,
-                STRUCTURAL: trees.structural.texts(),
-                SEMANTIC: trees.semantic.texts(),
-            },
-            schema=SCHEMA,
-        ).write_parquet(out / TABLE)
+def write_trees(draft: Draft, trees: Trees, item_ids: Sequence[str]) -> None:
+    """Write codes.parquet, and note the shape of each tree."""
+    shapes = {STRUCTURAL: shape(trees.structural), SEMANTIC: shape(trees.semantic)}
+    draft.notes |= {"source": trees.source, "items": trees.structural.n_items, **shapes}
+    pl.DataFrame(
+        {
+            c.ITEM: range(len(item_ids)),
+            c.ITEM_ID: item_ids,
+            STRUCTURAL: trees.structural.texts(),
+            SEMANTIC: trees.semantic.texts(),
+        },
+        schema=SCHEMA,
+    ).write_parquet(draft.folder / TABLE)
 
 
 def read_trees(folder: Path, n_items: int) -> Trees:

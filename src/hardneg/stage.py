@@ -1,0 +1,66 @@
+"""The one way to make an artifact: a `Stage` knows its key before it runs, and runs at most once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hardneg import artifacts
+
+
+@dataclass
+class Draft:
+    """An artifact while it is written: files go into `folder`, what a reader should know into `notes`.
+
+    key: the key of the finished artifact, which checkpoints carry.
+    """
+
+    folder: Path
+    key: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def write_costs(self, costs: Mapping[str, Any] | None) -> None:
+        """Write costs.json (seconds, calls, tokens, money, ...); nothing where there are no costs."""
+        if costs is not None:
+            artifacts.write_json(self.folder / artifacts.COSTS, costs)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An artifact before it exists.
+
+    kind: what the folder will hold ("split", "negatives", "run", ...). settings: every setting that changes the result,
+    seeds included, and no other. inputs: name -> content hash of what the artifact is made from. build: writes the files.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    build: Callable[[Draft], None]
+
+    def key(self) -> str:
+        """Return the hash of kind, settings, inputs and version that names the result."""
+        return artifacts.artifact_key(self.kind, self.settings, self.inputs)
+
+    def is_finished(self, folder: Path) -> bool:
+        """Return True where `folder` holds exactly this artifact."""
+        return artifacts.key_at(folder) == self.key()
+
+    def run(self, folder: Path, *, replace: bool = False) -> Path:
+        """Make the artifact in `folder`, unless it is finished, and return the folder.
+
+        Unfinished work is kept beside `folder` when `build` fails, so that the next call continues from its checkpoint.
+        replace: remove what `folder` holds if it is another artifact. Raises ConfigError in that case otherwise, and
+        where another process is making the same artifact.
+        """
+        if not self.is_finished(folder):
+            if replace:
+                shutil.rmtree(folder, ignore_errors=True)
+            notes: dict[str, Any] = {}
+            with artifacts.writing(folder, self.kind, self.settings, self.inputs, notes) as unfinished:
+                self.build(Draft(unfinished, self.key(), notes))
+        (folder / artifacts.CHECKPOINT).unlink(missing_ok=True)  # a kill before this line costs no epoch
+        return folder
