@@ -28,6 +28,7 @@ from machine import load, machine
 from hardneg.data import FilterConfig, importing
 from hardneg.data.presets import PRESETS
 from hardneg.data.readers import open_amazon
+from hardneg.stage import Stage
 
 BLOCK = 100_000
 PRESET = "hnlmrec-toys"
@@ -82,7 +83,12 @@ def measure(path: Path, out: Path, way: str) -> None:
     """One import; what it took as a line of JSON."""
     filters, with_reviews = WAYS[way]
     before, wall, cpu = peak(), time.perf_counter(), time.process_time()
-    importing.write_streamed(out, open_amazon(2018, path, with_reviews=with_reviews), filters, config={}, inputs={})
+    Stage(
+        importing.KIND,
+        {},
+        {},
+        lambda draft: importing.write_streamed(draft, open_amazon(2018, path, with_reviews=with_reviews), filters),
+    ).run(out)
     found = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "before": before, "peak": peak()}
     kept = pl.scan_parquet(out / "interactions.parquet").select(pl.len()).collect().item()
     print(json.dumps({**found, "kept": kept}))

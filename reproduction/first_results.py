@@ -46,9 +46,9 @@ def rows(name: str, split: Path, out: Path) -> list[studies.Row]:
     found = [row("uniform", Uniform()), row("DNS", DNS(candidates=10)), row("MixGCF", MixGCF(candidates=16))]
     if name == "sports":  # no item texts
         return found
-    pipeline.profile(split, out / "profiles")
-    pipeline.mine_retrieved(split, out / "profiles", retrieved, RetrievalConfig(), sentence_encoder(), progress)
-    pipeline.mine_random(split, retrieved, noise, seed=0)
+    pipeline.extract_profiles_stage(split).run(out / "profiles")
+    pipeline.retrieve_stage(split, out / "profiles", RetrievalConfig(), sentence_encoder(), progress).run(retrieved)
+    pipeline.random_negatives_stage(split, retrieved, seed=0).run(noise)
     for suffix, match in (("", False), (", norms matched", True)):
         sampler = Semantic(match_norm=match)
         found.append(row(f"semantic (retrieved, MiniLM){suffix}", sampler, retrieved))

@@ -33,7 +33,7 @@ from hardneg.errors import DataError
 from hardneg.finetuning import TuningConfig
 from hardneg.finetuning.folder import HELD_OUT, tuned_on
 from hardneg.mining import labels
-from hardneg.pipeline.labels import made_by
+from hardneg.pipeline.labels import read_label_origin
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.tuning import TUNED
 from hardneg.random import generator
@@ -126,7 +126,7 @@ def rivals(arguments: argparse.Namespace, split: Split, given: labels.LabelVecto
         pool = DrawnLabels(given.vectors, np.arange(len(train)))
         pool = pool if len(finite) == len(train) else DrawnLabels(np.asarray(given.vectors[finite]), finite)
     else:
-        embeddings, mixgcf, options = made_by(arguments.split, arguments.run, arguments.labels, train)
+        embeddings, mixgcf, options = read_label_origin(arguments.split, arguments.run, arguments.labels, train)
         with bars() as bar:
             pool = draw_more_labels(embeddings, train, mixgcf, options, held, most=most, progress=bar)
     return draw_alternatives(held, train.items, pool, most=most, seed=arguments.seed)

@@ -33,7 +33,7 @@ from hardneg.data.noise import NoiseConfig
 from hardneg.judging import suspects
 from hardneg.llm.session import Session
 from hardneg.models import MF, LightGCN, ModelConfig
-from hardneg.pipeline import EVALUATION, RunConfig, SuspectInputs, SuspectMining, SuspectsUse
+from hardneg.pipeline import EVALUATION, RunConfig, SuspectInputs, SuspectsConfig, SuspectsUse
 from hardneg.report import tables
 from hardneg.sampling import MixGCF, Uniform
 from hardneg.training import FitConfig
@@ -90,16 +90,16 @@ class Condition:
     def judged(self) -> dict[str, Path]:
         """Judge -> suspects folder; all judge the same candidates."""
         run, trees = self.folder / "uniform-seed0", self.folder / "trees"
-        pipeline.train(self.split, run, self.config(sampler=Uniform()))
-        pipeline.build_trees(self.split, trees, TreesConfig(), run=run)
+        pipeline.train_stage(self.split, self.config(sampler=Uniform())).run(run)
+        pipeline.trees_stage(self.split, TreesConfig(), run=run).run(trees)
         asked = () if self.asking is None else self.asking.judges
         folders = {judge: self.folder / f"suspects-{judge}" for judge in (*JUDGES, *asked)}
         for judge, out in folders.items():
             model = self.asking.session if self.asking is not None and judge in asked else None
             sources = SuspectInputs(run, trees if judge in SEES_CODES else None, model)
-            rate = {"rate": pipeline.rate_of(folders["rule"], self.split)} if judge == "random" else {}
-            mining = SuspectMining.model_validate({"judge": {"kind": judge, **rate}})
-            pipeline.identify_suspects(self.split, out, sources, mining)
+            rate = {"rate": pipeline.suspect_rate(folders["rule"], self.split)} if judge == "random" else {}
+            mining = SuspectsConfig.model_validate({"judge": {"kind": judge, **rate}})
+            pipeline.suspects_stage(self.split, sources, mining).run(out)
         return folders
 
     def config(self, **more: object) -> RunConfig:
@@ -116,7 +116,7 @@ class Condition:
 
     def _recall(self, name: str, config: RunConfig, folder: Path | None, seed: int) -> float:
         run, fit = self.folder / f"mixgcf-{name}", config.fit.model_copy(update={"seed": seed})
-        pipeline.train(self.split, run, config.model_copy(update={"fit": fit}), suspects=folder)
+        pipeline.train_stage(self.split, config.model_copy(update={"fit": fit}), suspects=folder).run(run)
         pipeline.evaluate_run(run, self.split, (METRIC,))
         return float(read_parquet(run / EVALUATION / "metrics.parquet")["value"].item())
 
@@ -154,7 +154,7 @@ def conditions(given: argparse.Namespace, asking: Asking | None) -> Iterator[Con
             noise = NoiseConfig(false_positives=added, hidden=hidden)
             condition = Condition(given.split, given.work, noise, model, given.epochs, given.seeds, asking)
             if condition.split != given.split:
-                pipeline.add_noise(given.split, condition.split, noise)
+                pipeline.noise_stage(given.split, noise).run(condition.split)
             yield condition
 
 

@@ -28,7 +28,7 @@ METRICS = ("recall@20", "ndcg@20")
 def looks(split: Path, config: RunConfig, suspects: Path | None) -> list[float]:
     """The largest value of each metric that a run had at any look."""
     with TemporaryDirectory() as folder:
-        pipeline.train(split, Path(folder) / "run", config, suspects=suspects)
+        pipeline.train_stage(split, config, suspects=suspects).run(Path(folder) / "run")
         found = pl.read_parquet(Path(folder) / "run" / "metrics.parquet").filter(split="valid")
     return [float(found.filter(metric=metric)["value"].max()) for metric in METRICS]  # type: ignore[arg-type]
 

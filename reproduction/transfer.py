@@ -136,22 +136,24 @@ class Study:
     def dataset(self, split: Path, space: str) -> TuningSet:
         """Profiles and labels of a split in a space: raw, anchored or onto."""
         at = self.work / split.name
-        pipeline.profile(split, at / "profiles")
+        pipeline.extract_profiles_stage(split).run(at / "profiles")
         if space != "raw":
             n_items = splits.read_split(split).train.n_items
-            pipeline.encode_split_texts(split, at / "profiles", at / "vectors", ItemsAlone(sentence_encoder(), n_items))
+            pipeline.encode_texts_stage(split, at / "profiles", ItemsAlone(sentence_encoder(), n_items)).run(
+                at / "vectors"
+            )
         anchored = space == "anchored"
         run = at / ("run-anchored" if anchored else "run")
-        pipeline.train(split, run, self._run(anchored=anchored), anchor=at / "vectors" if anchored else None)
+        pipeline.train_stage(split, self._run(anchored=anchored), anchor=at / "vectors" if anchored else None).run(run)
         onto = at / "vectors" if space == "onto" else None
-        pipeline.draw_label_folder(split, run, at / f"labels-{space}", LabelOptions(), onto=onto)
+        pipeline.labels_stage(split, run, LabelOptions(), onto=onto).run(at / f"labels-{space}")
         return TuningSet(split, at / "profiles", at / f"labels-{space}")
 
     def turned(self, space: str) -> TuningSet:
         """The target in a space that was turned at random."""
         plain = self.dataset(self.given.target, space)
         out = plain.labels.with_name(f"{plain.labels.name}-turned")
-        pipeline.turn_labels(plain.split, plain.labels, out, seed=1)
+        pipeline.rotate_labels_stage(plain.split, plain.labels, seed=1).run(out)
         return TuningSet(plain.split, plain.profiles, out)
 
     def _run(self, *, anchored: bool) -> RunConfig:
@@ -190,7 +192,7 @@ class Study:
         """A way's model."""
         way, given = WAYS[name], self.given
         if way.tuned == "nothing":
-            shown, own = pipeline.rescaled_inputs(self.dataset(given.target, way.space))
+            shown, own = pipeline.read_rescaled_pairs(self.dataset(given.target, way.space))
             spaces = EmbeddingSpaces(
                 EmbeddingSpace.of(shown.users), EmbeddingSpace.of(shown.items), EmbeddingSpace.of(own)
             )
@@ -198,7 +200,9 @@ class Study:
             return open_encoder_model(self.source, self.config(way).model, spaces=spaces), template
         splits_of = [given.target] if way.tuned == "target" else given.sources
         sets, out = [self.dataset(split, way.space) for split in splits_of], self.work / "tuned" / name
-        pipeline.finetune_pooled(sets, out, self.source, self.config(way), said(name), pairs_each=given.tuning_pairs)
+        pipeline.tune_pooled_stage(sets, self.source, self.config(way), said(name), pairs_each=given.tuning_pairs).run(
+            out
+        )
         return load_tuned(out, self.source)
 
     def vectors(self, name: str, model: tuple[HardNegativeEncoder, Template], target: TuningSet) -> Floats:
@@ -212,7 +216,7 @@ class Study:
         }
         settings = {"fitted": self.given.fitted, "judged": self.given.judged, "way": repr(self.config(WAYS[name]))}
         if not artifacts.is_finished(out, artifacts.artifact_key(VECTORS, settings, inputs)):
-            shown, _ = pipeline.rescaled_inputs(target)
+            shown, _ = pipeline.read_rescaled_pairs(target)
             rows = np.concatenate([self.fitted, self.judged])
             with artifacts.writing(out, VECTORS, settings, inputs) as folder:
                 np.save(folder / "vectors.npy", encode_for_scoring(*model, shown, rows))
@@ -242,12 +246,12 @@ class Study:
         if given.write_all and way.tuned != "nothing":
             tuned, out = self.work / "tuned" / name, self.work / "negatives" / name
             target = (plain.split, plain.profiles, plain.labels)
-            pipeline.synthesize_negatives(*target, tuned, out, self.source, SynthesisConfig(), said(name))
+            pipeline.synthesize_stage(*target, tuned, out, self.source, said(name)).run(SynthesisConfig())
         return line
 
     def told(self, target: TuningSet) -> tuple[Floats, Floats]:
         """Labels of the fitted and of the judged pairs, and their positives' embeddings, levelled."""
-        shown, own = pipeline.rescaled_inputs(target)
+        shown, own = pipeline.read_rescaled_pairs(target)
         rows = np.concatenate([self.fitted, self.judged])
         return own[rows], shown.items[shown.pairs.items[rows]]
 
@@ -272,7 +276,7 @@ class Study:
 
     def without_a_model(self) -> dict[str, object]:
         """What the same ridge map makes of [e_u, e_v] alone."""
-        shown, own = pipeline.rescaled_inputs(self.dataset(self.given.target, "raw"))
+        shown, own = pipeline.read_rescaled_pairs(self.dataset(self.given.target, "raw"))
         rows = np.concatenate([self.fitted, self.judged])
         both = np.concatenate([shown.users[shown.pairs.users[rows]], shown.items[shown.pairs.items[rows]]], axis=1)
         return {"way": "[e_u, e_v]", "tuned on": "nothing", "cosine": self.cosine(both, own[rows])}

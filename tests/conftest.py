@@ -19,6 +19,7 @@ from hardneg import pipeline  # noqa: E402
 from hardneg.data import Interactions, Split, SplitConfig, make_split, simulate  # noqa: E402
 from hardneg.data import split as splits  # noqa: E402
 from hardneg.data.truth import Truth  # noqa: E402
+from hardneg.pipeline import simulate_stage  # noqa: E402
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 SMALL = simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2)
@@ -66,7 +67,7 @@ def store() -> tuple[Split, Truth]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """dataset/ and split/ of the small store on disk."""
     root = tmp_path_factory.mktemp("store")
-    simulate.write_simulated(root / "dataset", SMALL)
-    pipeline.split(root / "dataset", root / "split", SplitConfig(train=0.7, valid=0.1, test=0.2))
+    simulate_stage(SMALL).run(root / "dataset")
+    pipeline.split_stage(root / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2)).run(root / "split")
     assert splits.read_split(root / "split").train.n_users > 100
     return root

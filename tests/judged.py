@@ -12,6 +12,7 @@ from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.judging import suspects
 from hardneg.judging.suspects import Suspects
+from hardneg.stage import Draft, Stage
 
 
 def judged(split: Split, *, per_user: int = 6) -> Suspects:
@@ -27,7 +28,15 @@ def written(out: Path, split_folder: Path, found: Suspects, notes: dict[str, Any
     data = splits.read_split(split_folder)
     inputs = {"training data": splits.training_data_hash(split_folder)}
     nothing = pl.DataFrame(schema=suspects.REJECTED_SCHEMA)
-    suspects.write_suspects(
-        out, found, data.vocabulary, nothing, config={"judge": found.judge}, inputs=inputs, notes=notes
-    )
+
+    def build(draft: Draft) -> None:
+        suspects.write_suspects(draft, found, data.vocabulary, nothing)
+        draft.notes |= notes or {}
+
+    Stage(
+        suspects.KIND,
+        {"judge": found.judge},
+        inputs,
+        build,
+    ).run(out)
     return out

@@ -13,7 +13,7 @@ from hardneg.data import simulate
 from hardneg.evaluation import compare_methods
 from hardneg.mining import RetrievalConfig
 from hardneg.models import LightGCN
-from hardneg.pipeline import RunConfig
+from hardneg.pipeline import RunConfig, simulate_stage
 from hardneg.sampling import Semantic
 from hardneg.text import sentence_encoder
 from hardneg.training import FitConfig
@@ -79,11 +79,13 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
     """The committed preset, the packaged encoder, three seeds: text that says nothing must gain nothing."""
     out = tmp_path_factory.getbasetemp() / "misleading"
     if not out.exists():
-        simulate.write_simulated(out / "dataset", simulate.PRESETS["misleading"])
-        pipeline.split(out / "dataset", out / "split", demo.SPLIT)
-        pipeline.profile(out / "split", out / "profiles")
-        pipeline.mine_retrieved(out / "split", out / "profiles", out / "text", RetrievalConfig(), sentence_encoder())
-        pipeline.mine_random(out / "split", out / "text", out / "random", seed=0)
+        simulate_stage(simulate.PRESETS["misleading"]).run(out / "dataset")
+        pipeline.split_stage(out / "dataset", demo.SPLIT).run(out / "split")
+        pipeline.extract_profiles_stage(out / "split").run(out / "profiles")
+        pipeline.retrieve_stage(out / "split", out / "profiles", RetrievalConfig(), sentence_encoder()).run(
+            out / "text"
+        )
+        pipeline.random_negatives_stage(out / "split", out / "text", seed=0).run(out / "random")
     fit = demo.FIT.model_copy(update={"epochs": 45})
     config = RunConfig(
         model=LightGCN(embedding_size=32),

@@ -12,6 +12,7 @@ import polars as pl
 
 from hardneg import pipeline, studies
 from hardneg.data import Split, SplitConfig, simulate
+from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import uniform_false_negative_rate
@@ -26,7 +27,7 @@ from hardneg.report.tables import MethodScores, find_row
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.studies import Finished, Row
 from hardneg.text import sentence_encoder, titles
-from hardneg.text.profiles import Profiles
+from hardneg.text.profiles import Profiles, read_profiles
 from hardneg.training import FitConfig
 from hardneg.types import Progress
 
@@ -82,13 +83,15 @@ def run_demo(
     """Simulate, split, profile, mine, train, evaluate, report; what stands in `out` already is not made again."""
     settings = simulate.PRESETS[text]
     dataset, split_folder = out / "dataset", out / "split"
-    pipeline.simulate(dataset, settings)
-    data = pipeline.split(dataset, split_folder, SPLIT)
-    written = pipeline.profile(split_folder, out / "profiles")
-    pipeline.mine_retrieved(
-        split_folder, out / "profiles", out / "negatives" / "retrieved", RetrievalConfig(), sentence_encoder(), progress
+    pipeline.simulate_stage(settings).run(dataset)
+    data = splits.read_split(pipeline.split_stage(dataset, SPLIT).run(split_folder))
+    written = read_profiles(pipeline.extract_profiles_stage(split_folder).run(out / "profiles"))
+    pipeline.retrieve_stage(split_folder, out / "profiles", RetrievalConfig(), sentence_encoder(), progress).run(
+        out / "negatives" / "retrieved"
     )
-    pipeline.mine_random(split_folder, out / "negatives" / "retrieved", out / "negatives" / "random", seed=0)
+    pipeline.random_negatives_stage(split_folder, out / "negatives" / "retrieved", seed=0).run(
+        out / "negatives" / "random"
+    )
     rows, chosen = demo_rows(out / "negatives"), range(seeds)
     runs = out / "runs"
     measured = studies.run_rows(split_folder, rows, chosen, runs, truth=dataset, workers=workers, finished=finished)

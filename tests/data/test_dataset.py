@@ -12,6 +12,7 @@ from hardneg.data import dataset as datasets
 from hardneg.data.dataset import Dataset
 from hardneg.data.row_report import RowCounter, RowIssue, report_notes
 from hardneg.errors import DataError
+from hardneg.stage import Stage
 
 ENTRY = RowIssue("a.csv", "without an id", 1200, "row 3", "they were left out")
 
@@ -38,7 +39,9 @@ def test_a_tally_counts_a_reason_once_and_keeps_its_first_row() -> None:
 
 
 def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: Dataset, tmp_path: Path) -> None:
-    datasets.write_dataset(tmp_path / "d", small, config={"source": "table"}, inputs={"a": "b"})
+    Stage(datasets.KIND, {"source": "table"}, {"a": "b"}, lambda draft: datasets.write_dataset(draft, small)).run(
+        tmp_path / "d"
+    )
     again = datasets.read_dataset(tmp_path / "d")
     assert again.interactions.equals(small.interactions)
     assert again.items.equals(small.items)
@@ -64,7 +67,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_parquet_file_is_named(small: Dataset, tmp_path: Path) -> None:
-    datasets.write_dataset(tmp_path / "d", small, config={}, inputs={})
+    Stage(datasets.KIND, {}, {}, lambda draft: datasets.write_dataset(draft, small)).run(tmp_path / "d")
     (tmp_path / "d" / "items.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"items\.parquet ") as caught:
         datasets.read_dataset(tmp_path / "d")

@@ -20,6 +20,7 @@ from hardneg.data.readers import StreamedDataset, open_amazon
 from hardneg.data.readers import line_blocks as blocks_module
 from hardneg.data.row_report import RowIssue
 from hardneg.errors import DataError
+from hardneg.stage import Stage
 
 DAY = 86_400
 NONE: dict[str, Any] = {"config": {}, "inputs": {}}
@@ -68,14 +69,16 @@ def test_the_folder_holds_what_reading_into_memory_gives(
         whole = source.read(config)
     except DataError as error:
         with pytest.raises(DataError) as caught:
-            importing.write_streamed(folder / "out", source, config, **NONE)
+            Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, config)).run(
+                folder / "out"
+            )
         assert str(caught.value) == str(error)  # noqa: PT017 - whether it raises depends on the rows
         assert {path.name for path in folder.iterdir()} == {"r.json.gz", "meta.json.gz"}
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks_module, "BLOCK_BYTES", size)
         patch.setattr(importing, "ROWS_PER_CHUNK", part)
-        importing.write_streamed(folder / "out", source, config, **NONE)
+        Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, config)).run(folder / "out")
     made = datasets.read_dataset(folder / "out")
     assert made.interactions.equals(whole.interactions)
     assert made.items.equals(whole.items)
@@ -114,16 +117,26 @@ def test_every_row_is_kept_or_in_the_ledger(tmp_path: Path) -> None:
         "junk",
         review("", "1", 1, 1, ""),
     ]
-    importing.write_streamed(
-        tmp_path / "out", open_amazon(2018, put(tmp_path, some)), FilterConfig(min_rating=2, kcore=3), **NONE
-    )
+    Stage(
+        datasets.KIND,
+        {},
+        {},
+        lambda draft: importing.write_streamed(
+            draft, open_amazon(2018, put(tmp_path, some)), FilterConfig(min_rating=2, kcore=3)
+        ),
+    ).run(tmp_path / "out")
     notes = artifacts.read_manifest(tmp_path / "out", "dataset")["notes"]
     assert notes["rows"] + sum(entry["count"] for entry in notes["rows left out"]) == 302
     assert notes["rows"] > 0
 
 
 def test_without_an_item_file_the_item_table_is_empty(tmp_path: Path) -> None:
-    importing.write_streamed(tmp_path / "out", open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")])), **NONE)
+    Stage(
+        datasets.KIND,
+        {},
+        {},
+        lambda draft: importing.write_streamed(draft, open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))),
+    ).run(tmp_path / "out")
     assert datasets.read_dataset(tmp_path / "out").items.schema == {"item_id": pl.String}
 
 
@@ -131,7 +144,9 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     """A folder's hash is part of the keys of what is made from it."""
     source = open_amazon(2018, put(tmp_path, [review(f"u{n % 70}", f"i{n % 31}", 5, n, "x" * n) for n in range(500)]))
     for name in ("one", "two"):
-        importing.write_streamed(tmp_path / name, source, FilterConfig(kcore=2), **NONE)
+        Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, FilterConfig(kcore=2))).run(
+            tmp_path / name
+        )
     assert artifacts.folder_hash(tmp_path / "one") == artifacts.folder_hash(tmp_path / "two")
 
 
@@ -141,7 +156,7 @@ def test_what_a_killed_import_left_is_not_mixed_in(tmp_path: Path) -> None:
     stale = growing / "parts" / "interactions" / "00000.parquet"
     stale.parent.mkdir(parents=True)
     pl.DataFrame({"user_id": ["stale"]}).write_parquet(stale)
-    importing.write_streamed(tmp_path / "out", source, **NONE)
+    Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source)).run(tmp_path / "out")
     assert datasets.read_dataset(tmp_path / "out").interactions["user_id"].to_list() == ["a"]
     assert not list(tmp_path.glob(".out*"))
 
@@ -153,7 +168,9 @@ def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        importing.write_streamed(tmp_path / "out", source, **NONE, progress=interrupt)
+        Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, progress=interrupt)).run(
+            tmp_path / "out"
+        )
     assert {path.name for path in tmp_path.iterdir()} == {"r.json.gz"}
 
 
@@ -179,6 +196,8 @@ def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytes
     source: StreamedDataset = open_amazon(
         2018, put(tmp_path, [review(f"u{n % 9}", f"i{n % 7}", 5, n, "text") for n in range(1000)])
     )
-    importing.write_streamed(tmp_path / "out", source, FilterConfig(kcore=2), **NONE)
+    Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, FilterConfig(kcore=2))).run(
+        tmp_path / "out"
+    )
     assert max(waiting) < 50
     assert seen == [["user_id", "item_id", "timestamp"]]

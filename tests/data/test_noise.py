@@ -101,16 +101,19 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
 
 def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folders: Path, tmp_path: Path) -> None:
     given = folders / "split"
-    made = pipeline.add_noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
+    config = NoiseConfig(false_positives=0.2, hidden=0.1)
+    made = add_noise(splits.read_split(given), config)
+    pipeline.noise_stage(given, config).run(tmp_path / "noisy")
     for name in ("valid.parquet", "test.parquet", "users.parquet", "items.parquet"):
         assert artifacts.file_hash(tmp_path / "noisy" / name) == artifacts.file_hash(given / name)
     assert splits.training_data_hash(tmp_path / "noisy") != splits.training_data_hash(given)
     assert noises.NOISE_FILE not in splits.TRAINING_DATA
     before = splits.training_data_hash(tmp_path / "noisy")
-    again = pipeline.add_noise(given, tmp_path / "noisy", NoiseConfig(false_positives=0.2, hidden=0.1))
-    assert pairs(again.noise.added) == pairs(made.noise.added)
-    assert pairs(again.noise.hidden) == pairs(made.noise.hidden)
-    assert pairs(again.split.train) == pairs(made.split.train)
+    pipeline.noise_stage(given, config).run(tmp_path / "noisy")
+    record = noises.read_noise(tmp_path / "noisy")
+    assert pairs(record.added) == pairs(made.noise.added)
+    assert pairs(record.hidden) == pairs(made.noise.hidden)
+    assert pairs(splits.read_split(tmp_path / "noisy").train) == pairs(made.split.train)
     pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NOISE_FILE)
     assert splits.training_data_hash(tmp_path / "noisy") == before
     with pytest.raises(DataError, match=r"holds no noise\.parquet"):
@@ -118,6 +121,6 @@ def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folder
 
 
 def test_noise_upon_noise_is_refused_since_the_first_record_would_be_lost(folders: Path, tmp_path: Path) -> None:
-    pipeline.add_noise(folders / "split", tmp_path / "noisy", NoiseConfig())
+    pipeline.noise_stage(folders / "split", NoiseConfig()).run(tmp_path / "noisy")
     with pytest.raises(ConfigError, match="has noise already"):
-        pipeline.add_noise(tmp_path / "noisy", tmp_path / "noisier", NoiseConfig())
+        pipeline.noise_stage(tmp_path / "noisy", NoiseConfig()).run(tmp_path / "noisier")

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from hardneg import artifacts, pipeline
 from hardneg.data import dataset as datasets
-from hardneg.data import simulate as simulation
 from hardneg.data import truth as truths
 from hardneg.data.dataset import Dataset
 from hardneg.data.simulate import PRESETS, SimulationConfig, simulate_store
@@ -20,6 +19,7 @@ from hardneg.data.splitters import SplitConfig, make_split
 from hardneg.data.synthetic_vocabulary import DEPARTMENTS
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
+from hardneg.pipeline import simulate_stage
 
 N_USERS, N_ITEMS = 60, 80
 SMALL = SimulationConfig(n_users=N_USERS, n_items=N_ITEMS, shown=30, like_rate=0.1)
@@ -186,7 +186,7 @@ def test_the_truth_of_another_store_is_refused(made: dict[str, Made], ids: Vocab
 
 
 def test_a_written_store_reads_back_with_its_truth(made: dict[str, Made], tmp_path: Path) -> None:
-    simulation.write_simulated(tmp_path / "store", SMALL)
+    simulate_stage(SMALL).run(tmp_path / "store")
     dataset, truth = made["informative"]
     again, same = datasets.read_dataset(tmp_path / "store"), truths.read_truth(tmp_path / "store")
     assert again.interactions.equals(dataset.interactions)
@@ -196,9 +196,9 @@ def test_a_written_store_reads_back_with_its_truth(made: dict[str, Made], tmp_pa
 
 
 def test_a_split_folder_holds_nothing_of_the_truth(tmp_path: Path) -> None:
-    simulation.write_simulated(tmp_path / "store", SMALL)
+    simulate_stage(SMALL).run(tmp_path / "store")
     assert (tmp_path / "store" / "truth" / "factors.safetensors").is_file()
-    pipeline.split(tmp_path / "store", tmp_path / "split", SplitConfig())
+    pipeline.split_stage(tmp_path / "store", SplitConfig()).run(tmp_path / "split")
     files = {path.relative_to(tmp_path / "split").as_posix() for path in (tmp_path / "split").rglob("*")}
     assert files == {
         *("train.parquet", "valid.parquet", "test.parquet", "users.parquet", "items.parquet"),
@@ -209,7 +209,7 @@ def test_a_split_folder_holds_nothing_of_the_truth(tmp_path: Path) -> None:
 
 
 def test_a_broken_truth_file_is_named(tmp_path: Path) -> None:
-    simulation.write_simulated(tmp_path / "store", SMALL)
+    simulate_stage(SMALL).run(tmp_path / "store")
     (tmp_path / "store" / "truth" / "factors.safetensors").write_bytes(b"junk")
     with pytest.raises(DataError, match=r"factors\.safetensors does not hold user_tastes"):
         truths.read_truth(tmp_path / "store")
@@ -222,7 +222,7 @@ def test_an_interrupted_simulation_can_be_repeated(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(truths, "save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            simulation.write_simulated(tmp_path / "store", SMALL)
+            simulate_stage(SMALL).run(tmp_path / "store")
     assert not (tmp_path / "store").exists()
-    simulation.write_simulated(tmp_path / "store", SMALL)
+    simulate_stage(SMALL).run(tmp_path / "store")
     assert truths.read_truth(tmp_path / "store").user_preferences.shape[0] == N_USERS

@@ -14,6 +14,7 @@ from hardneg.data import split as splits
 from hardneg.data.dataset import Dataset
 from hardneg.data.split import TRAINING_DATA, Split, Vocabulary
 from hardneg.errors import DataError
+from hardneg.stage import Stage
 
 VOCABULARY = Vocabulary(["a", "b", "c"], ["1", "2", "3", "4"])
 
@@ -67,7 +68,9 @@ def test_a_source_without_reviews_has_none() -> None:
 
 
 def test_a_written_split_reads_back(split: Split, tmp_path: Path) -> None:
-    splits.write_split(tmp_path / "s", split, config={"seed": 1}, inputs={"dataset": "x"})
+    Stage(splits.KIND, {"seed": 1}, {"dataset": "x"}, lambda draft: splits.write_split(draft, split)).run(
+        tmp_path / "s"
+    )
     again = splits.read_split(tmp_path / "s")
     for part in ("train", "valid", "test"):
         one, other = getattr(split, part), getattr(again, part)
@@ -88,7 +91,7 @@ def test_a_written_split_reads_back(split: Split, tmp_path: Path) -> None:
 
 
 def test_no_file_but_the_test_and_valid_pairs_holds_a_held_out_word(split: Split, tmp_path: Path) -> None:
-    splits.write_split(tmp_path / "s", split, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(tmp_path / "s")
     for file in (tmp_path / "s").glob("*.parquet"):
         text = str(pl.read_parquet(file).rows())
         assert "secret" not in text, file.name
@@ -96,10 +99,10 @@ def test_no_file_but_the_test_and_valid_pairs_holds_a_held_out_word(split: Split
 
 
 def test_the_hash_of_what_is_learnt_from_sees_no_held_out_pair(split: Split, tmp_path: Path) -> None:
-    splits.write_split(tmp_path / "a", split, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(tmp_path / "a")
     moved = split.with_part("test", np.array([2]), np.array([0])).with_part("valid", np.array([2]), np.array([1]))
     assert (moved.test.users.tolist(), moved.valid.items.tolist()) == ([2], [1])
-    splits.write_split(tmp_path / "b", moved, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, moved)).run(tmp_path / "b")
     assert splits.training_data_hash(tmp_path / "a") == splits.training_data_hash(tmp_path / "b")
     assert artifacts.folder_hash(tmp_path / "a") != artifacts.folder_hash(tmp_path / "b")
     for file in TRAINING_DATA:
@@ -110,14 +113,16 @@ def test_the_hash_of_what_is_learnt_from_sees_no_held_out_pair(split: Split, tmp
 
 def test_a_dataset_folder_is_no_split_folder(tmp_path: Path) -> None:
     frame = pl.DataFrame({"user_id": ["a"], "item_id": ["1"]})
-    datasets.write_dataset(tmp_path / "d", Dataset(frame, datasets.empty_items()), config={}, inputs={})
+    Stage(
+        datasets.KIND, {}, {}, lambda draft: datasets.write_dataset(draft, Dataset(frame, datasets.empty_items()))
+    ).run(tmp_path / "d")
     with pytest.raises(DataError, match=r"d is a dataset folder, expected a split folder"):
         splits.read_split(tmp_path / "d")
 
 
 @pytest.mark.parametrize("file", ["train.parquet", "users.parquet", "train_reviews.parquet"])
 def test_a_broken_file_of_a_split_is_named(split: Split, tmp_path: Path, file: str) -> None:
-    splits.write_split(tmp_path / "s", split, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(tmp_path / "s")
     (tmp_path / "s" / file).write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match=rf"{file} "):
         splits.read_split(tmp_path / "s")
@@ -127,7 +132,7 @@ def test_a_broken_file_of_a_split_is_named(split: Split, tmp_path: Path, file: s
 
 
 def test_a_pair_outside_the_vocabulary_on_disk_is_refused(split: Split, tmp_path: Path) -> None:
-    splits.write_split(tmp_path / "s", split, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(tmp_path / "s")
     pl.DataFrame({"user": [0], "item": [4]}).write_parquet(tmp_path / "s" / "test.parquet")
     with pytest.raises(DataError, match=r"found an item outside 0\.\.3"):
         splits.read_split(tmp_path / "s")

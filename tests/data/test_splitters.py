@@ -19,6 +19,7 @@ from hardneg.data.dataset import Dataset, empty_items
 from hardneg.data.split import TRAINING_DATA, Split
 from hardneg.data.splitters import SplitConfig, make_split
 from hardneg.errors import ConfigError, DataError
+from hardneg.stage import Stage
 from hardneg.text import extract_profiles
 
 Pair = tuple[str, str]
@@ -315,7 +316,7 @@ CHANGES: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 
 def written(folder: Path, frame: pl.DataFrame, texts: pl.DataFrame) -> Split:
     split = make_split(Dataset(frame, texts), SplitConfig(by="given", valid=0.2))
-    splits.write_split(folder, split, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(folder)
     return split
 
 

@@ -21,7 +21,8 @@ from hardneg.data.truth import Truth
 from hardneg.diagnostics import Check, check_candidate_users, check_candidates, check_held_out_suspects
 from hardneg.evaluation import inner_product, top_items
 from hardneg.judging.suspects import Suspects
-from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining, SuspectsUse, build_trees, identify_suspects
+from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig, SuspectsUse
+from hardneg.stage import Stage
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
 from hardneg.types import Floats
@@ -41,9 +42,9 @@ def world(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, data = tmp_path_factory.mktemp("world"), splits.read_split(folders / "split")
     kept = np.random.default_rng(0).random(data.test.n_users)[data.test.users] < 0.4
     data = data.with_part("test", data.test.users[kept], data.test.items[kept])
-    splits.write_split(root / "split", data, config={"thinned": True}, inputs={})
-    pipeline.train(root / "split", root / "run", RunConfig(fit=SHORT))
-    build_trees(root / "split", root / "trees", TreesConfig(), run=root / "run")
+    Stage(splits.KIND, {"thinned": True}, {}, lambda draft: splits.write_split(draft, data)).run(root / "split")
+    pipeline.train_stage(root / "split", RunConfig(fit=SHORT)).run(root / "run")
+    pipeline.trees_stage(root / "split", TreesConfig(), run=root / "run").run(root / "trees")
     return root
 
 
@@ -72,8 +73,10 @@ def test_the_released_protocol_is_flagged(world: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("judge", ["rule", "all", "random"])
 def test_our_suspects_pass_with_every_judge(world: Path, tmp_path: Path, judge: str) -> None:
-    options = SuspectMining.model_validate({"judge": {"kind": judge}, "candidates": 20})
-    identify_suspects(world / "split", tmp_path / "suspects", SuspectInputs(world / "run", world / "trees"), options)
+    options = SuspectsConfig.model_validate({"judge": {"kind": judge}, "candidates": 20})
+    pipeline.suspects_stage(world / "split", SuspectInputs(world / "run", world / "trees"), options).run(
+        tmp_path / "suspects"
+    )
     checks = audit_suspects(tmp_path / "suspects", world / "split")
     assert all(check.passed for check in checks), checks
 
@@ -233,16 +236,16 @@ def test_the_null_is_what_random_draws_show(store: tuple[Split, Truth]) -> None:
 
 def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagged(world: Path, tmp_path: Path) -> None:
     split, folder = world / "split", tmp_path / "suspects"
-    identify_suspects(split, folder, SuspectInputs(world / "run", world / "trees"))
+    pipeline.suspects_stage(split, SuspectInputs(world / "run", world / "trees")).run(folder)
     config = RunConfig(fit=SHORT, suspects=SuspectsUse(use="both", graph=True))
-    pipeline.train(split, tmp_path / "run", config, suspects=folder)
+    pipeline.train_stage(split, config, suspects=folder).run(tmp_path / "run")
     pipeline.evaluate_run(tmp_path / "run", split)
     checks = audit_run(tmp_path / "run", split, None, folder)
     assert len(checks) == 9
     assert all(check.passed for check in checks), checks
     pipeline.evaluate_released(tmp_path / "run", split, folder)
     failed = [check for check in audit_run(tmp_path / "run", split, None, folder) if not check.passed]
-    assert [check.question for check in failed] == ["no evaluation masks what a method added"]
+    assert [check.question for check in failed] == ["no evaluation masks positives that a method added"]
     assert "evaluation-released-dtl/" in failed[0].detail
 
 
@@ -261,7 +264,9 @@ def test_the_command_exits_with_1_and_says_why(world: Path, tmp_path: Path) -> N
 def test_suspects_of_another_split_say_so(world: Path, tmp_path: Path, folders: Path) -> None:
     data = splits.read_split(world / "split")
     fewer = Interactions(data.train.users[:-1], data.train.items[:-1], data.train.n_users, data.train.n_items)
-    splits.write_split(tmp_path / "split", replace(data, train=fewer), config={"fewer": 1}, inputs={})
+    Stage(splits.KIND, {"fewer": 1}, {}, lambda draft: splits.write_split(draft, replace(data, train=fewer))).run(
+        tmp_path / "split"
+    )
     folder = written(tmp_path / "suspects", world / "split", released(world))
     checks = audit_suspects(folder, tmp_path / "split")
     assert [check.passed for check in checks] == [False]
@@ -277,10 +282,10 @@ def test_the_recorded_labels_of_sports_are_flagged(real: Path, tmp_path: Path) -
     folder = real / "dtlns/Sports"
     files = {part: folder / f"{part}.txt.gz" for part in ("train", "valid", "test")}
     data = make_split(read_pairs(files, item_offset=15138), SplitConfig(by="given"))
-    splits.write_split(tmp_path / "split", data, config={}, inputs={})
-    identify_suspects(
-        tmp_path / "split", tmp_path / "suspects", SuspectInputs(), SuspectMining(judge=RecordedLabels(labels=folder))
-    )
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, data)).run(tmp_path / "split")
+    pipeline.suspects_stage(
+        tmp_path / "split", SuspectInputs(), SuspectsConfig(judge=RecordedLabels(labels=folder))
+    ).run(tmp_path / "suspects")
     checks = {check.question: check for check in audit_suspects(tmp_path / "suspects", tmp_path / "split")}
     assert not checks[USERS].passed
     assert not checks[LIKED].passed

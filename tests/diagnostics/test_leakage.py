@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hardneg.errors import ConfigError
 from hardneg.mining import RetrievalConfig, labels
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import MixGCF, Semantic
+from hardneg.stage import Stage
 from hardneg.text import Profiles, extract_profiles
 from hardneg.training import FitConfig
 from hardneg.types import Floats, Progress
@@ -78,7 +80,7 @@ def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytes
     found = checks["test pairs, drawn anew, change nothing that was made"]
     assert not found.passed
     assert "labels/labels.npy" in found.detail
-    assert "synthesised/embeddings.npy" in found.detail
+    assert "synthesized/embeddings.npy" in found.detail
     assert "profiles" not in found.detail
 
 
@@ -130,7 +132,7 @@ def test_training_that_reads_validation_pairs_is_found(
     folders: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = RunConfig(fit=FitConfig(epochs=2))
-    pipeline.train(folders / "split", tmp_path / "run", config)
+    pipeline.train_stage(folders / "split", config).run(tmp_path / "run")
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
     honest = api.UniformCandidates
     read = splits.read_split
@@ -154,14 +156,14 @@ def test_a_whole_run_is_the_same_whatever_the_test_pairs_are(folders: Path, tmp_
     """With early stopping, mined negatives and all: nothing changes but the test metrics."""
     other = tmp_path / "other-split"
     split = splits.read_split(folders / "split")
-    splits.write_split(other, redraw(split, "test", seed=5), config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, redraw(split, "test", seed=5))).run(other)
     hashes, metrics = [], []
     for name, folder in (("one", folders / "split"), ("two", other)):
         out = tmp_path / name
-        pipeline.profile(folder, out / "profiles")
-        pipeline.mine_retrieved(folder, out / "profiles", out / "negatives", RetrievalConfig(), WordCounts())
+        pipeline.extract_profiles_stage(folder).run(out / "profiles")
+        pipeline.retrieve_stage(folder, out / "profiles", RetrievalConfig(), WordCounts()).run(out / "negatives")
         config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=20, check_every=2, patience=2))
-        pipeline.train(folder, out / "run", config, negatives=out / "negatives")
+        pipeline.train_stage(folder, config, negatives=out / "negatives").run(out / "run")
         hashes.append({name: artifacts.content_hashes(out / name) for name in ("profiles", "negatives", "run")})
         found = pipeline.evaluate_run(out / "run", folder)
         metrics.append(artifacts.content_hashes(found)["metrics.parquet"])
@@ -173,13 +175,15 @@ def test_a_whole_run_is_the_same_whatever_the_test_pairs_are(folders: Path, tmp_
 def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, tmp_path: Path) -> None:
     """Loss by epoch stays the same as long as both train; so does what is kept at the same epoch."""
     split = splits.read_split(folders / "split")
-    splits.write_split(tmp_path / "split", redraw(split, "valid", seed=5), config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, redraw(split, "valid", seed=5))).run(
+        tmp_path / "split"
+    )
     config = RunConfig(
         sampler=MixGCF(candidates=4), fit=FitConfig(epochs=30, check_every=2, patience=2, learning_rate=0.02)
     )
     curves = []
     for name, folder in (("one", folders / "split"), ("two", tmp_path / "split")):
-        pipeline.train(folder, tmp_path / name, config)
+        pipeline.train_stage(folder, config).run(tmp_path / name)
         curves.append(pl.read_parquet(tmp_path / name / "metrics.parquet"))
     losses = [frame.filter(metric="loss")["value"].to_list() for frame in curves]
     epochs = min(map(len, losses))
@@ -188,7 +192,7 @@ def test_other_validation_pairs_change_only_which_epoch_is_kept(folders: Path, t
     fixed = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": 6, "check_every": 6})})
     kept = []
     for name, folder in (("one-fixed", folders / "split"), ("two-fixed", tmp_path / "split")):
-        pipeline.train(folder, tmp_path / name, fixed)
+        pipeline.train_stage(folder, fixed).run(tmp_path / name)
         kept.append({file: artifacts.content_hashes(tmp_path / name)[file] for file in TRAINED})
     assert kept[0] == kept[1]
     valid = [frame.filter(split="valid", metric="recall@20")["value"].to_list() for frame in curves]
@@ -221,18 +225,18 @@ def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_th
     hashes, keys, scores = [], [], []
     for name, redrawn in (("one", False), ("two", True)):
         out = tmp_path / name
-        datasets.write_dataset(
-            out / "dataset",
-            given_parts(np.random.default_rng(4), redrawn=redrawn),
-            config={},
-            inputs={"redrawn": str(redrawn)},
-        )
-        split = pipeline.split(out / "dataset", out / "split", SplitConfig(by="given", valid=0.2))
-        assert len(split.reviews) > 100
-        pipeline.profile(out / "split", out / "profiles")
-        pipeline.mine_retrieved(out / "split", out / "profiles", out / "negatives", RetrievalConfig(), WordCounts())
+        Stage(
+            datasets.KIND,
+            {},
+            {"redrawn": str(redrawn)},
+            partial(datasets.write_dataset, dataset=given_parts(np.random.default_rng(4), redrawn=redrawn)),
+        ).run(out / "dataset")
+        pipeline.split_stage(out / "dataset", SplitConfig(by="given", valid=0.2)).run(out / "split")
+        assert len(splits.read_split(out / "split").reviews) > 100
+        pipeline.extract_profiles_stage(out / "split").run(out / "profiles")
+        pipeline.retrieve_stage(out / "split", out / "profiles", RetrievalConfig(), WordCounts()).run(out / "negatives")
         config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=6, check_every=2))
-        pipeline.train(out / "split", out / "run", config, negatives=out / "negatives")
+        pipeline.train_stage(out / "split", config, negatives=out / "negatives").run(out / "run")
         made = {folder: artifacts.content_hashes(out / folder) for folder in ("split", "profiles", "negatives", "run")}
         test_hash = made["split"].pop("test.parquet")
         hashes.append(made)
@@ -249,28 +253,28 @@ def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_th
 def test_what_was_made_from_another_split_is_refused(folders: Path, tmp_path: Path) -> None:
     """Two seeds give as many train pairs; the other's negatives belong to other pairs and have learnt from test pairs."""
     other = tmp_path / "split"
-    pipeline.split(folders / "dataset", other, SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1))
+    pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1)).run(other)
     assert len(splits.read_split(other).train) == len(splits.read_split(folders / "split").train)
-    pipeline.profile(other, tmp_path / "profiles")
-    pipeline.mine_retrieved(other, tmp_path / "profiles", tmp_path / "negatives", RetrievalConfig(), WordCounts())
+    pipeline.extract_profiles_stage(other).run(tmp_path / "profiles")
+    pipeline.retrieve_stage(other, tmp_path / "profiles", RetrievalConfig(), WordCounts()).run(tmp_path / "negatives")
     said = r"was made from another split than .*; make these (profiles|negatives) from this split"
     with pytest.raises(ConfigError, match=said):
-        pipeline.mine_retrieved(
-            folders / "split", tmp_path / "profiles", tmp_path / "n", RetrievalConfig(), WordCounts()
+        pipeline.retrieve_stage(folders / "split", tmp_path / "profiles", RetrievalConfig(), WordCounts()).run(
+            tmp_path / "n"
         )
     with pytest.raises(ConfigError, match=said):
-        pipeline.mine_random(folders / "split", tmp_path / "negatives", tmp_path / "r", seed=0)
+        pipeline.random_negatives_stage(folders / "split", tmp_path / "negatives", seed=0).run(tmp_path / "r")
     config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=1))
     with pytest.raises(ConfigError, match=said):
-        pipeline.train(folders / "split", tmp_path / "run", config, negatives=tmp_path / "negatives")
+        pipeline.train_stage(folders / "split", config, negatives=tmp_path / "negatives").run(tmp_path / "run")
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_a_run_is_not_scored_on_the_pairs_that_chose_its_epoch(folders: Path, tmp_path: Path) -> None:
     split = splits.read_split(folders / "split")
     swapped = replace(split, valid=split.test, test=split.valid)
-    splits.write_split(tmp_path / "split", swapped, config={}, inputs={})
-    pipeline.train(folders / "split", tmp_path / "run", RunConfig(fit=FitConfig(epochs=1)))
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, swapped)).run(tmp_path / "split")
+    pipeline.train_stage(folders / "split", RunConfig(fit=FitConfig(epochs=1))).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="was not trained on"):
         pipeline.evaluate_run(tmp_path / "run", tmp_path / "split")
 

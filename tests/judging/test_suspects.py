@@ -15,6 +15,7 @@ from hardneg.data.truth import Truth
 from hardneg.errors import ConfigError, DataError
 from hardneg.judging import suspects
 from hardneg.judging.suspects import REJECTED_SCHEMA, Suspects
+from hardneg.stage import Stage
 
 
 @pytest.fixture
@@ -35,7 +36,12 @@ def found(split: Split) -> Suspects:
 def _write(folder: Path, found: Suspects, split: Split) -> Path:
     rejected = pl.DataFrame([("u", "i", "left out")], schema=REJECTED_SCHEMA, orient="row")
     entry = RowIssue("judge", "left out", 1, "user u", "nothing")
-    suspects.write_suspects(folder, found, split.vocabulary, rejected, config={"a": 1}, inputs={}, row_report=(entry,))
+    Stage(
+        suspects.KIND,
+        {"a": 1},
+        {},
+        lambda draft: suspects.write_suspects(draft, found, split.vocabulary, rejected, row_report=(entry,)),
+    ).run(folder)
     return folder
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hardneg.cli.main import app
 from hardneg.data import simulate
+from hardneg.pipeline import simulate_stage
 
 CANARY = "sk-canary-7d1f0c"
 SMALL = simulate.SimulationConfig(n_users=60, n_items=80, shown=30, like_rate=0.15)
@@ -28,7 +29,7 @@ def hardneg(*words: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
-    simulate.write_simulated(folder / "store", SMALL)
+    simulate_stage(SMALL).run(folder / "store")
     hardneg("data", "split", folder / "store", "--out", folder / "split")
     return folder / "split"
 

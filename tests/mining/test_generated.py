@@ -12,11 +12,12 @@ import torch
 
 from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.errors import DataError
-from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, select_texts, tabulate_generated
+from hardneg.mining.generated import GeneratedConfig, ground_texts, select_texts, tabulate_generated
 from hardneg.random import Stream
 from hardneg.sampling import mined
 from hardneg.sampling.sampler import SamplerInputs
 from hardneg.sampling.semantic import Semantic
+from hardneg.stage import Stage
 from hardneg.text.generation import negative_generation
 from hardneg.text.grounding import GroundingConfig
 from hardneg.text.title_index import TitleIndex
@@ -92,14 +93,13 @@ def test_raw_takes_every_text_as_it_stands(split: Split, tmp_path: Path) -> None
     assert made.grounding["how"].to_list() == ["exact", "normalised", "none", "exact", "exact"]
 
     folder = tmp_path / "negatives"
-    mined.write_negatives(
-        folder, made.mined, made.table, made.rejected, config={}, inputs={}, more={GROUNDING: made.grounding}
+    Stage(mined.KIND, {}, {}, lambda draft: mined.write_negatives(draft, made.mined, made.table, made.rejected)).run(
+        folder
     )
     read = mined.read_negatives(folder, split.vocabulary, len(split.train))
     assert read.items.tolist() == made.mined.items.tolist()
     assert read.source == "rules, raw, words"
     np.testing.assert_array_equal(read.vectors, made.mined.vectors)
-    assert pl.read_parquet(folder / GROUNDING).equals(made.grounding)
     table = pl.read_parquet(folder / "negatives.parquet")
     assert table["negative_text"].to_list() == ["green stove", "Red Pan", "far far", "blue mat", "green stove"]
     assert table["item_id"].to_list() == ["4", "2", None, "5", "4"]

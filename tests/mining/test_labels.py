@@ -16,6 +16,7 @@ from hardneg.mining.labels import LabelDraws, draw_label_vectors
 from hardneg.models import LightGCNModel, MFModel
 from hardneg.random import Stream
 from hardneg.sampling import MixGCF, UniformCandidates
+from hardneg.stage import Stage
 from hardneg.types import Embeddings, Pooling
 
 EXACT = LabelOptions(seed=4, precision="float32")
@@ -109,7 +110,9 @@ def written(seen: Interactions, folder: Path, draws: int = 1) -> LabelDraws:
     drawn = draw_label_vectors(embeddings, seen, MIXGCF, EXACT.model_copy(update={"draws": draws}))
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
     sources = labels.tabulate_sources(drawn, seen, vocabulary)
-    labels.write_labels(folder, drawn, embeddings, sources, config={}, inputs={"run": "of this"}, notes={})
+    Stage(
+        labels.KIND, {}, {"run": "of this"}, lambda draft: labels.write_labels(draft, drawn, embeddings, sources)
+    ).run(folder)
     return drawn
 
 

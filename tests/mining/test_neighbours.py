@@ -11,6 +11,7 @@ from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.mining.neighbours import ItemNeighbours, draw_at_random, find_by_co_occurrence, find_by_text
 from hardneg.sampling import item_neighbours
+from hardneg.stage import Stage
 
 
 def test_by_co_occurrence_equals_the_slow_loop(seen: Interactions) -> None:
@@ -74,7 +75,9 @@ def test_the_nearest_few_of_many() -> None:
 
 def test_a_folder_gives_back_what_was_written_and_refuses_another_catalogue(tmp_path: Path) -> None:
     near = ItemNeighbours(np.array([[1, 2], [0, -1], [-1, -1]]), "made up")
-    item_neighbours.write_neighbours(tmp_path / "near", near, config={}, inputs={})
+    Stage(item_neighbours.KIND, {}, {}, lambda draft: item_neighbours.write_neighbours(draft, near)).run(
+        tmp_path / "near"
+    )
     found = item_neighbours.read_neighbours(tmp_path / "near", 3)
     assert found.source == near.source
     np.testing.assert_array_equal(found.items, near.items)

@@ -12,6 +12,7 @@ from hardneg.errors import DataError
 from hardneg.mining import RetrievalConfig
 from hardneg.mining.retrieval import REASONS, retrieve_items, tabulate_retrieval, text_neighbours
 from hardneg.sampling import mined
+from hardneg.stage import Stage
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -96,7 +97,9 @@ def test_a_pair_without_text_has_no_vector_and_says_so(
     assert (made.present == ~without).all()
     both = np.flatnonzero((found.items >= 0).all(axis=1))[0]
     np.testing.assert_allclose(made.vectors[both], items[found.items[both]].mean(axis=0), atol=1e-3)
-    mined.write_negatives(tmp_path / "negatives", made, table, refused, config={}, inputs={})
+    Stage(mined.KIND, {}, {}, lambda draft: mined.write_negatives(draft, made, table, refused)).run(
+        tmp_path / "negatives"
+    )
     read = mined.read_negatives(tmp_path / "negatives", vocabulary, len(seen))
     assert read.source == "made up"
     assert (read.items == found.items).all()

@@ -21,7 +21,7 @@ from hardneg.llm.fake import FunctionModel
 from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Request
 from hardneg.llm.session import Session
-from hardneg.pipeline import SemanticMining
+from hardneg.pipeline import GenerationConfig
 from hardneg.sampling import mined
 from hardneg.sampling.semantic import MEASURED
 from hardneg.text import EstimateConfig
@@ -66,7 +66,7 @@ def session(folders: Path, tmp_path: Path) -> Iterator[Session]:
 
 @pytest.fixture
 def written(folders: Path, tmp_path: Path, session: Session) -> Path:
-    pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", session)
+    pipeline.generate_profiles_stage(folders / "split", session).run(tmp_path / "profiles")
     return tmp_path / "profiles"
 
 
@@ -92,7 +92,7 @@ def test_made_again_elsewhere_it_asks_nothing_and_is_the_same(
     folders: Path, written: Path, session: Session, tmp_path: Path
 ) -> None:
     before = len(session.model.requests)
-    pipeline.generate_profiles_folder(folders / "split", tmp_path / "again", session)
+    pipeline.generate_profiles_stage(folders / "split", session).run(tmp_path / "again")
     assert len(session.model.requests) == before
     assert artifacts.content_hashes(tmp_path / "again") == artifacts.content_hashes(written)
 
@@ -101,8 +101,8 @@ def test_made_again_elsewhere_it_asks_nothing_and_is_the_same(
 def test_negatives_train_a_model_and_their_cost_follows_them(
     way: str, folders: Path, written: Path, session: Session, tmp_path: Path
 ) -> None:
-    options = SemanticMining.model_validate({"use": {"way": way}})
-    pipeline.generate_negatives_folder(folders / "split", written, tmp_path / "named", session, Letters(), options)
+    options = GenerationConfig.model_validate({"use": {"way": way}})
+    pipeline.generate_stage(folders / "split", written, session, Letters(), options).run(tmp_path / "named")
     data = splits.read_split(folders / "split")
     made = mined.read_negatives(tmp_path / "named", data.vocabulary, len(data.train))
     told = pl.read_parquet(tmp_path / "named" / "grounding.parquet")
@@ -118,7 +118,7 @@ def test_negatives_train_a_model_and_their_cost_follows_them(
     config = pipeline.RunConfig.model_validate(
         {"sampler": {"kind": "semantic"}, "model": {"kind": "mf"}, "fit": FitConfig(epochs=1).model_dump()}
     )
-    pipeline.train(folders / "split", tmp_path / "run", config, negatives=tmp_path / "named")
+    pipeline.train_stage(folders / "split", config, negatives=tmp_path / "named").run(tmp_path / "run")
     costs = json.loads((tmp_path / "run" / "costs.json").read_text())
     assert costs["llm_calls"] == data.train.n_items + data.train.n_users + len(data.train)
     assert costs["money"] > 0
@@ -129,10 +129,10 @@ def test_negatives_train_a_model_and_their_cost_follows_them(
 def test_a_model_behind_an_endpoint_takes_no_closed_list(
     folders: Path, written: Path, session: Session, tmp_path: Path
 ) -> None:
-    options = SemanticMining.model_validate({"use": {"way": "constrained"}})
-    with pytest.raises(ConfigError, match="cannot be held to a list of titles; choose way grounded"):
-        pipeline.generate_negatives_folder(
-            folders / "split", written, tmp_path / "named", session, sentence_encoder(), options
+    options = GenerationConfig.model_validate({"use": {"way": "constrained"}})
+    with pytest.raises(ConfigError, match="cannot be constrained to a list of titles; choose way grounded"):
+        pipeline.generate_stage(folders / "split", written, session, sentence_encoder(), options).run(
+            tmp_path / "named"
         )
 
 
@@ -142,25 +142,25 @@ def test_the_budget_is_for_items_and_users_together(folders: Path, tmp_path: Pat
     with ReplyStore(tmp_path / "other.sqlite") as store:
         poor = Session(session.model, store, EngineConfig(budget_calls=most), PRICE)
         with pytest.raises(BudgetReached, match="of 5 calls"):
-            pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", poor)
+            pipeline.generate_profiles_stage(folders / "split", poor).run(tmp_path / "profiles")
         assert poor.usage.calls == most == len(poor.model.requests)
         assert not (tmp_path / "profiles").exists()
         rich = Session(session.model, store, price=PRICE)
-        pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", rich)
+        pipeline.generate_profiles_stage(folders / "split", rich).run(tmp_path / "profiles")
         assert rich.usage.calls == data.train.n_users - 5
 
 
 def test_a_sampled_estimate_costs_nothing_twice(folders: Path, tmp_path: Path, session: Session) -> None:
     data = splits.read_split(folders / "split")
     config = EstimateConfig(sample=40)
-    foretold = pipeline.estimate(folders / "split", session, config, mining=SemanticMining())
+    foretold = pipeline.estimate_llm_cost(folders / "split", session, config, generation=GenerationConfig())
     asked = len(session.model.requests)
     assert asked == foretold.sampled > 80
-    pipeline.generate_profiles_folder(folders / "split", tmp_path / "profiles", session, estimate=foretold)
-    options = SemanticMining()
-    pipeline.generate_negatives_folder(
-        folders / "split", tmp_path / "profiles", tmp_path / "named", session, Letters(), options, estimate=foretold
-    )
+    pipeline.generate_profiles_stage(folders / "split", session, estimate=foretold).run(tmp_path / "profiles")
+    options = GenerationConfig()
+    pipeline.generate_stage(
+        folders / "split", tmp_path / "profiles", session, Letters(), options, estimate=foretold
+    ).run(tmp_path / "named")
     questions = [request.canonical for request in session.model.requests]
     assert len(set(questions)) == len(questions) > len(data.train)  # equal rows share a question
     off = json.loads((tmp_path / "named" / "costs.json").read_text())["estimate"]["total"]["tokens off"]

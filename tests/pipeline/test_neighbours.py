@@ -36,9 +36,9 @@ class Lengths:
 
 @pytest.mark.parametrize("by", ["text", "co-occurrence", "random"])
 def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: NeighbourSource) -> None:
-    pipeline.find_neighbours(folders / "split", tmp_path / "near", by, k=5, encoder=Lengths(), seed=3)
+    pipeline.neighbours_stage(folders / "split", by, k=5, encoder=Lengths(), seed=3).run(tmp_path / "near")
     assert artifacts.read_manifest(tmp_path / "near", KIND)["notes"]["source"].startswith(by)
-    pipeline.train(folders / "split", tmp_path / "run", semantic_mixing(0.4), negatives=tmp_path / "near")
+    pipeline.train_stage(folders / "split", semantic_mixing(0.4), negatives=tmp_path / "near").run(tmp_path / "run")
     manifest = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)
     assert manifest["inputs"]["neighbours"] == artifacts.folder_hash(tmp_path / "near")
     assert manifest["notes"]["pairs mixed with a neighbour"] > 0
@@ -46,19 +46,23 @@ def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: NeighbourSourc
 
 
 def test_without_alpha_it_is_the_run_of_the_sampler_inside_bit_for_bit(folders: Path, tmp_path: Path) -> None:
-    pipeline.find_neighbours(folders / "split", tmp_path / "near", "random", k=5)
-    pipeline.train(folders / "split", tmp_path / "one", semantic_mixing(0), negatives=tmp_path / "near")
-    pipeline.train(folders / "split", tmp_path / "two", DNS_RUN)
+    pipeline.neighbours_stage(folders / "split", "random", k=5).run(tmp_path / "near")
+    pipeline.train_stage(folders / "split", semantic_mixing(0), negatives=tmp_path / "near").run(tmp_path / "one")
+    pipeline.train_stage(folders / "split", DNS_RUN).run(tmp_path / "two")
     for name in ("model.safetensors", "embeddings.safetensors", "metrics.parquet", "examples.parquet"):
         assert artifacts.file_hash(tmp_path / "one" / name) == artifacts.file_hash(tmp_path / "two" / name)
 
 
 def test_what_does_not_fit_is_refused(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found no encoder"):
-        pipeline.find_neighbours(folders / "split", tmp_path / "near", "text")
-    pipeline.find_neighbours(folders / "split", tmp_path / "near", "co-occurrence", k=5)
-    pipeline.split(folders / "dataset", tmp_path / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+        pipeline.neighbours_stage(folders / "split", "text").run(tmp_path / "near")
+    pipeline.neighbours_stage(folders / "split", "co-occurrence", k=5).run(tmp_path / "near")
+    pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(
+        tmp_path / "other"
+    )
     with pytest.raises(ConfigError, match="was made from another split"):
-        pipeline.train(tmp_path / "other", tmp_path / "run", semantic_mixing(0.4), negatives=tmp_path / "near")
+        pipeline.train_stage(tmp_path / "other", semantic_mixing(0.4), negatives=tmp_path / "near").run(
+            tmp_path / "run"
+        )
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.find_neighbours(folders / "split", tmp_path / "near", "co-occurrence", k=6)
+        pipeline.neighbours_stage(folders / "split", "co-occurrence", k=6).run(tmp_path / "near")

@@ -50,7 +50,9 @@ def world(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """split, run, and suspects as the release has them: the run's own best candidates of test users."""
     root = tmp_path_factory.mktemp("released")
     split = folders / "split"
-    pipeline.train(split, root / "run", RunConfig(fit=FitConfig(epochs=10, check_every=10, learning_rate=0.02)))
+    pipeline.train_stage(split, RunConfig(fit=FitConfig(epochs=10, check_every=10, learning_rate=0.02))).run(
+        root / "run"
+    )
     run, data = pipeline.read_run(root / "run"), splits.read_split(split)
     users = np.flatnonzero(data.test.counts)
     best = top_items(inner_product(run.embeddings), users, data.train, 20)
@@ -65,7 +67,7 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
     made = pipeline.evaluate_released(run, split, folder)
     assert made != honest
     assert artifacts.content_hashes(honest) == before
-    assert pipeline.evaluated(run, split)
+    assert pipeline.evaluation_stage(run, split).is_finished(run / pipeline.EVALUATION)
     one, other = (pl.read_parquet(path / "metrics.parquet") for path in (honest, made))
     assert other["split"].unique().to_list() == ["test, released-dtl mask"]
     values = [frame.filter(metric="ndcg", k=20)["value"].item() for frame in (one, other)]
@@ -84,21 +86,25 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
 def test_it_is_made_once_and_again_for_other_suspects_or_thresholds(world: tuple[Path, Path, Path]) -> None:
     split, run, folder = world
     made = pipeline.evaluate_released(run, split, folder)
-    assert pipeline.evaluated_released(run, split, folder)
+    assert pipeline.released_stage(run, split, folder).is_finished(run / pipeline.RELEASED)
     stamp = (made / "metrics.parquet").stat().st_mtime_ns
     assert pipeline.evaluate_released(run, split, folder) == made
     assert (made / "metrics.parquet").stat().st_mtime_ns == stamp
-    assert not pipeline.evaluated_released(run, split, folder, threshold=0.9)
+    assert not pipeline.released_stage(run, split, folder, threshold=0.9).is_finished(run / pipeline.RELEASED)
 
 
 def test_the_mask_takes_the_threshold_of_the_run(world: tuple[Path, Path, Path], tmp_path: Path) -> None:
     split, _, folder = world
     config = RunConfig(fit=FitConfig(epochs=1), suspects=SuspectsUse(use="exclude", threshold=0.8))
-    pipeline.train(split, tmp_path / "run", config, suspects=folder)
+    pipeline.train_stage(split, config, suspects=folder).run(tmp_path / "run")
     made = pipeline.evaluate_released(tmp_path / "run", split, folder)
     assert json.loads((made / "manifest.json").read_text())["config"]["threshold"] == 0.8
-    assert pipeline.evaluated_released(tmp_path / "run", split, folder, threshold=0.8)
-    assert not pipeline.evaluated_released(tmp_path / "run", split, folder, threshold=0.5)
+    assert pipeline.released_stage(tmp_path / "run", split, folder, threshold=0.8).is_finished(
+        tmp_path / "run" / pipeline.RELEASED
+    )
+    assert not pipeline.released_stage(tmp_path / "run", split, folder, threshold=0.5).is_finished(
+        tmp_path / "run" / pipeline.RELEASED
+    )
 
 
 def test_the_command_marks_it_for_people_and_for_machines(world: tuple[Path, Path, Path]) -> None:

@@ -21,8 +21,9 @@ from hardneg.evaluation import inner_product, top_items
 from hardneg.judging.suspects import Suspects
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectsUse
-from hardneg.pipeline.suspect_use import warning_of
+from hardneg.pipeline.suspect_use import suspects_warning
 from hardneg.sampling import DNS
+from hardneg.stage import Stage
 from hardneg.training import FitConfig
 
 from ..judged import judged, written
@@ -56,13 +57,11 @@ def differ(one: Path, other: Path) -> bool:
 
 
 def test_each_use_changes_training_and_none_the_mask(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
-    pipeline.train(folders / "split", tmp_path / "plain", CONFIG)
-    assert (
-        "suspects" not in artifacts.read_manifest(tmp_path / "plain", pipeline.RUN)["config"]
-    )  # its key is what it was
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "plain")
+    assert artifacts.read_manifest(tmp_path / "plain", pipeline.RUN)["config"]["suspects"] is None
     runs = [tmp_path / "plain"]
     for name in ("exclude", "positives", "both"):
-        pipeline.train(folders / "split", tmp_path / name, using(use=name), suspects=folder)
+        pipeline.train_stage(folders / "split", using(use=name), suspects=folder).run(tmp_path / name)
         runs.append(tmp_path / name)
         notes = artifacts.read_manifest(tmp_path / name, pipeline.RUN)["notes"]
         assert notes["suspects judged by"] == "made up"
@@ -74,7 +73,9 @@ def test_each_use_changes_training_and_none_the_mask(folders: Path, folder: Path
 
 def test_an_added_positive_stays_rankable(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
     """It is trained on, ranked, recommended, and counts where it is held out."""
-    pipeline.train(folders / "split", tmp_path / "run", using(use="both", weight=20, graph=True), suspects=folder)
+    pipeline.train_stage(folders / "split", using(use="both", weight=20, graph=True), suspects=folder).run(
+        tmp_path / "run"
+    )
     run = pipeline.read_run(tmp_path / "run")
     added = judged(split).above(0.5).pairs(split.train)
     users = np.arange(split.train.n_users)
@@ -90,7 +91,7 @@ def test_no_suspect_is_served_where_they_are_excluded(
 ) -> None:
     served = {}
     for name in ("exclude", "positives"):
-        pipeline.train(folders / "split", tmp_path / name, using(use=name), suspects=folder)
+        pipeline.train_stage(folders / "split", using(use=name), suspects=folder).run(tmp_path / name)
         shown = pl.read_parquet(tmp_path / name / "examples.parquet")
         users, items = shown["user"].to_numpy(), shown["item"].to_numpy()
         served[name] = int(judged(split).above(0.5).pairs(split.train).contains(users, items).sum())
@@ -99,8 +100,8 @@ def test_no_suspect_is_served_where_they_are_excluded(
 
 
 def test_weight_0_trains_to_the_bit_as_without(folders: Path, folder: Path, tmp_path: Path) -> None:
-    pipeline.train(folders / "split", tmp_path / "plain", CONFIG)
-    pipeline.train(folders / "split", tmp_path / "zero", using(use="positives", weight=0), suspects=folder)
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "plain")
+    pipeline.train_stage(folders / "split", using(use="positives", weight=0), suspects=folder).run(tmp_path / "zero")
     assert not differ(tmp_path / "plain", tmp_path / "zero")
 
 
@@ -109,14 +110,14 @@ def test_the_graph_takes_them_only_where_it_is_said(folders: Path, folder: Path,
         for model in ("lightgcn", "mf"):
             config = using(use="positives", graph=graph)
             config = config.model_copy(update={"model": MF()}) if model == "mf" else config
-            pipeline.train(folders / "split", tmp_path / f"{model}-{graph}", config, suspects=folder)
+            pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / f"{model}-{graph}")
     assert differ(tmp_path / "lightgcn-False", tmp_path / "lightgcn-True")
     assert not differ(tmp_path / "mf-False", tmp_path / "mf-True")
 
 
 @pytest.mark.parametrize("idle", [{"graph": True}, {"weight": 0.5}])
 def test_what_is_of_positives_is_refused_where_they_are_none(idle: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="graph and weight are of suspects that are positives, found use exclude"):
+    with pytest.raises(ValueError, match=r"graph and weight.*exclude"):
         SuspectsUse.model_validate({"use": "exclude", **idle})
 
 
@@ -125,31 +126,31 @@ def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split,
     low.probability[:] = 0.6
     folder = written(tmp_path / "low", folders / "split", low)
     config = using(use="exclude", threshold=0.7)
-    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
+    pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / "run")
     notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
     assert notes["suspects used"] == 0
-    assert "reaches 0.7 (the highest is 0.6): nothing is used" in notes["suspects warning"]
-    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
+    assert "reaches 0.7 (the highest is 0.6)" in notes["suspects warning"]
+    assert suspects_warning(folder, SuspectsUse(use="exclude")) == ""
     table = pl.read_parquet(folder / "suspects.parquet")
     some = pl.concat([table.head(1).with_columns(probability=pl.lit(float("nan"))), table.slice(1)])
     some.write_parquet(folder / "suspects.parquet")
-    assert warning_of(folder, SuspectsUse(use="exclude")) == ""
+    assert suspects_warning(folder, SuspectsUse(use="exclude")) == ""
     table.drop("probability").write_parquet(folder / "suspects.parquet")
     with pytest.raises(DataError, match="has no column probability"):
-        warning_of(folder, SuspectsUse(use="exclude"))
+        suspects_warning(folder, SuspectsUse(use="exclude"))
 
 
 def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
     config = using(use="exclude")
-    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)
-    pipeline.train(folders / "split", tmp_path / "run", config, suspects=folder)  # stands
+    pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / "run")
+    pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / "run")  # stands
     other = judged(split)
     other.probability[0] = 0.1
     others = written(tmp_path / "other", folders / "split", other)
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.train(folders / "split", tmp_path / "run", config, suspects=others)
+        pipeline.train_stage(folders / "split", config, suspects=others).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.train(folders / "split", tmp_path / "run", using(use="both"), suspects=folder)
+        pipeline.train_stage(folders / "split", using(use="both"), suspects=folder).run(tmp_path / "run")
 
 
 def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_path: Path) -> None:
@@ -157,15 +158,15 @@ def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_p
     notes = {"warning": "built with held-out data", "filled": {"candidates": 1234, "with": 1.0}}
     folder = written(tmp_path / "suspects", data, found, notes)
     for use in ("exclude", "both"):
-        pipeline.train(data, tmp_path / use, using(use=use), suspects=folder)
+        pipeline.train_stage(data, using(use=use), suspects=folder).run(tmp_path / use)
         said = artifacts.read_manifest(tmp_path / use, pipeline.RUN)["notes"]["suspects warning"]
-        assert said == "built with held-out data; 1,234 candidates without a label are taken for 1"
+        assert said == "built with held-out data; 1,234 candidates without a label count as 1"
     words = ["train", data, "--model", "mf", "--epochs", 1, "--suspects", folder, "--use-suspects", "both"]
     ran = CliRunner().invoke(app, [*map(str, words), "--out", str(tmp_path / "command")])
     assert "WARNING" in ran.stderr
     assert "built with held-out data" in ran.stderr
     clean = written(tmp_path / "clean", data, found)
-    pipeline.train(data, tmp_path / "run", using(use="both"), suspects=clean)
+    pipeline.train_stage(data, using(use="both"), suspects=clean).run(tmp_path / "run")
     assert "suspects warning" not in artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
 
 
@@ -174,7 +175,7 @@ def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Spl
     free = items[~split.train.contains(np.zeros(len(items), np.int64), items)]
     everything = Suspects(np.zeros(len(free), np.int64), free, np.ones(len(free)), "made up")
     folder = written(tmp_path / "suspects", folders / "split", everything)
-    pipeline.train(folders / "split", tmp_path / "run", using(use="exclude"), suspects=folder)
+    pipeline.train_stage(folders / "split", using(use="exclude"), suspects=folder).run(tmp_path / "run")
     notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
     assert notes["users whose suspects stay candidates, because no other would be left"] == 1
 
@@ -182,11 +183,13 @@ def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Spl
 def test_a_use_without_a_folder_and_a_folder_without_a_use_are_refused(
     folders: Path, folder: Path, split: Split, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="say exclude, positives or both"):
-        pipeline.train(folders / "split", tmp_path / "run", CONFIG, suspects=folder)
+    with pytest.raises(ConfigError, match="choose exclude, positives or both"):
+        pipeline.train_stage(folders / "split", CONFIG, suspects=folder).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="no suspects folder is given"):
-        pipeline.train(folders / "split", tmp_path / "run", using(use="both"))
+        pipeline.train_stage(folders / "split", using(use="both")).run(tmp_path / "run")
     other = tmp_path / "split"
-    splits.write_split(other, replace(split, train=split.valid), config={"other": 1}, inputs={})
+    Stage(
+        splits.KIND, {"other": 1}, {}, lambda draft: splits.write_split(draft, replace(split, train=split.valid))
+    ).run(other)
     with pytest.raises(ConfigError, match="made from another split"):
-        pipeline.train(other, tmp_path / "run", using(use="both"), suspects=folder)
+        pipeline.train_stage(other, using(use="both"), suspects=folder).run(tmp_path / "run")

@@ -25,8 +25,9 @@ from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.session import Session
 from hardneg.models import MF
-from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining
-from hardneg.pipeline.suspects import account
+from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig
+from hardneg.pipeline.suspects import report_label_errors
+from hardneg.stage import Stage
 from hardneg.training import FitConfig
 from hardneg.trees import PathCodes, Trees, TreesConfig, trees_folder
 
@@ -37,7 +38,7 @@ from ..judged import written
 def run(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "mf"
     config = RunConfig(model=MF(embedding_size=8), fit=FitConfig(epochs=2, check_every=2))
-    pipeline.train(folders / "split", out, config)
+    pipeline.train_stage(folders / "split", config).run(out)
     return out
 
 
@@ -45,19 +46,19 @@ def run(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trees(folders: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trees") / "trees"
     config = parse_config(TreesConfig, {"embedding_size": 4, "tree": {"leaf_items": 8}}, where="test")
-    pipeline.build_trees(folders / "split", out, config, run=run)
+    pipeline.trees_stage(folders / "split", config, run=run).run(out)
     return out
 
 
-def mining(**values: Any) -> SuspectMining:
-    found: SuspectMining = parse_config(SuspectMining, {"candidates": 6, **values}, where="test")
+def mining(**values: Any) -> SuspectsConfig:
+    found: SuspectsConfig = parse_config(SuspectsConfig, {"candidates": 6, **values}, where="test")
     return found
 
 
 def test_the_best_unobserved_items_of_every_train_user_are_judged(
     folders: Path, run: Path, trees: Path, tmp_path: Path
 ) -> None:
-    pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run, trees), mining())
+    pipeline.suspects_stage(folders / "split", SuspectInputs(run, trees), mining()).run(tmp_path / "out")
     data = splits.read_split(folders / "split")
     found = suspects.read_suspects(tmp_path / "out", data)
     tables = load_file(run / "embeddings.safetensors")
@@ -77,14 +78,14 @@ def test_the_best_unobserved_items_of_every_train_user_are_judged(
 def test_what_stands_is_not_made_again_and_settings_count(
     folders: Path, run: Path, trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = folders / "split", tmp_path / "out", SuspectInputs(run, trees)
-    pipeline.identify_suspects(*here, mining())
+    here, out = (folders / "split", SuspectInputs(run, trees)), tmp_path / "out"
+    pipeline.suspects_stage(*here, mining()).run(out)
     with monkeypatch.context() as patch:
         patch.setattr(suspects, "write_suspects", None)
-        pipeline.identify_suspects(*here, mining())
+        pipeline.suspects_stage(*here, mining()).run(out)
     for other in ({"codes": "shuffled"}, {"codes": "random"}, {"judge": {"kind": "rule", "by": "share"}}):
         with pytest.raises(ConfigError, match="already holds something else"):
-            pipeline.identify_suspects(*here, mining(**other))
+            pipeline.suspects_stage(*here, mining(**other)).run(out)
 
 
 def test_shuffled_and_random_codes_are_other_codes(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_shuffled_and_random_codes_are_other_codes(folders: Path, run: Path, tre
     for codes in ("given", "shuffled", "random"):
         out = tmp_path / codes
         settings = mining(codes=codes, judge={"kind": "rule", "threshold": 1})
-        pipeline.identify_suspects(folders / "split", out, SuspectInputs(run, trees), settings)
+        pipeline.suspects_stage(folders / "split", SuspectInputs(run, trees), settings).run(out)
         found.append(suspects.read_suspects(out, data))
     assert found[0].items.tolist() == found[1].items.tolist() == found[2].items.tolist()
     assert len({tuple(one.probability.tolist()) for one in found}) == 3
@@ -102,7 +103,7 @@ def test_held_out_pairs_reach_no_suspect(folders: Path, run: Path, trees: Path, 
     shutil.copytree(folders / "split", tmp_path / "split")
     (tmp_path / "split" / "test.parquet").write_bytes((folders / "split" / "valid.parquet").read_bytes())
     for split, name in ((folders / "split", "one"), (tmp_path / "split", "other")):
-        pipeline.identify_suspects(split, tmp_path / name, SuspectInputs(run, trees), mining())
+        pipeline.suspects_stage(split, SuspectInputs(run, trees), mining()).run(tmp_path / name)
     assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "other")
 
 
@@ -113,7 +114,7 @@ def test_a_model_s_calls_are_foretold_counted_and_not_repeated(
     with ReplyStore(tmp_path / "replies.sqlite") as store:
         for name in ("one", "two"):
             sources = SuspectInputs(run, trees, Session(model, store), foretold.append)
-            pipeline.identify_suspects(folders / "split", tmp_path / name, sources, mining(judge={"kind": "llm"}))
+            pipeline.suspects_stage(folders / "split", sources, mining(judge={"kind": "llm"})).run(tmp_path / name)
     assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "two")
     data = splits.read_split(folders / "split")
     found = suspects.read_suspects(tmp_path / "one", data)
@@ -135,10 +136,10 @@ def test_what_judging_will_take_is_told_without_asking(folders: Path, run: Path,
         session = Session(model, store)
         found = pipeline.estimate_suspects(folders / "split", SuspectInputs(run, trees, session), options)
         assert session.usage.calls == 0
-        with pytest.raises(ConfigError, match="asks no language model"):
+        with pytest.raises(ConfigError, match="judge rule"):
             pipeline.estimate_suspects(folders / "split", SuspectInputs(run, trees, session), mining())
-        pipeline.identify_suspects(
-            folders / "split", tmp_path / "out", SuspectInputs(run, trees, session, said.append), options
+        pipeline.suspects_stage(folders / "split", SuspectInputs(run, trees, session, said.append), options).run(
+            tmp_path / "out"
         )
         assert session.usage.calls == found.total.calls
     assert said == [found]
@@ -157,7 +158,7 @@ def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -
     )
     table.write_parquet(tmp_path / "labels.parquet")
     settings = mining(judge={"kind": "recorded", "labels": str(tmp_path / "labels.parquet")})
-    pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(), settings)
+    pipeline.suspects_stage(folders / "split", SuspectInputs(), settings).run(tmp_path / "out")
     found = suspects.read_suspects(tmp_path / "out", data)
     assert (found.users.tolist(), found.items.tolist()) == (users.tolist(), items.tolist())
     assert len(found.above()) == 5
@@ -165,9 +166,9 @@ def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -
     manifest = artifacts.read_manifest(tmp_path / "out", suspects.KIND)
     assert manifest["notes"]["unlabelled"] == manifest["notes"]["rows left out"][0]["count"] == 5
     assert str(tmp_path) not in json.dumps(manifest["config"])
-    assert pipeline.rate_of(tmp_path / "out", folders / "split") == 1.0
+    assert pipeline.suspect_rate(tmp_path / "out", folders / "split") == 1.0
     filled = mining(judge=settings.judge.model_dump() | {"unlabelled": 1.0})
-    pipeline.identify_suspects(folders / "split", tmp_path / "filled", SuspectInputs(), filled)
+    pipeline.suspects_stage(folders / "split", SuspectInputs(), filled).run(tmp_path / "filled")
     notes = artifacts.read_manifest(tmp_path / "filled", suspects.KIND)["notes"]
     assert notes["filled"] == {"candidates": 5, "with": 1.0}
 
@@ -180,65 +181,70 @@ def test_labels_that_were_released_are_marked_as_built_with_held_out_data(tmp_pa
     for name, text in files.items():
         (release / f"{name}.txt").write_text(text, encoding="utf-8")
     pairs = read_pairs({part: release / f"{part}.txt" for part in ("train", "valid", "test")}, item_offset=2)
-    splits.write_split(tmp_path / "split", make_split(pairs, SplitConfig(by="given")), config={}, inputs={})
-    pipeline.identify_suspects(
-        tmp_path / "split",
-        tmp_path / "out",
-        SuspectInputs(),
-        mining(judge={"kind": "recorded", "labels": str(release)}),
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, make_split(pairs, SplitConfig(by="given")))).run(
+        tmp_path / "split"
     )
+    pipeline.suspects_stage(
+        tmp_path / "split", SuspectInputs(), mining(judge={"kind": "recorded", "labels": str(release)})
+    ).run(tmp_path / "out")
     notes = artifacts.read_manifest(tmp_path / "out", suspects.KIND)["notes"]
     assert "built with held-out data" in notes[suspects.WARNING]
 
 
 def test_what_has_no_label_has_none_in_the_control_at_random(folders: Path, run: Path, tmp_path: Path) -> None:
     data, split = splits.read_split(folders / "split"), folders / "split"
-    pipeline.identify_suspects(split, tmp_path / "all", SuspectInputs(run), mining(judge={"kind": "all"}))
+    pipeline.suspects_stage(split, SuspectInputs(run), mining(judge={"kind": "all"})).run(tmp_path / "all")
     whole = suspects.read_suspects(tmp_path / "all", data)
     probability = np.random.default_rng(0).choice([0.2, 0.6, 0.9, np.nan], size=len(whole))
     like = written(tmp_path / "like", split, replace(whole, probability=probability))
     here = probability[~np.isnan(probability)]
     for threshold in (0.5, 0.7):
-        assert pipeline.rate_of(like, split, threshold) == pytest.approx((here >= threshold).mean())
-    judge = {"kind": "random", "rate": pipeline.rate_of(like, split)}
-    pipeline.identify_suspects(split, tmp_path / "out", SuspectInputs(run, like=like), mining(judge=judge))
+        assert pipeline.suspect_rate(like, split, threshold) == pytest.approx((here >= threshold).mean())
+    judge = {"kind": "random", "rate": pipeline.suspect_rate(like, split)}
+    pipeline.suspects_stage(split, SuspectInputs(run, like=like), mining(judge=judge)).run(tmp_path / "out")
     found = suspects.read_suspects(tmp_path / "out", data)
     np.testing.assert_array_equal(found.labelled, ~np.isnan(probability))
     assert len(pl.read_parquet(tmp_path / "out" / "rejected.parquet")) == np.isnan(probability).sum()
     keys = []
     for sources in (SuspectInputs(run), SuspectInputs(run, like=tmp_path / "all")):  # which has all labels
         out = tmp_path / f"whole-{len(keys)}"
-        pipeline.identify_suspects(split, out, sources, mining(judge=judge))
+        pipeline.suspects_stage(split, sources, mining(judge=judge)).run(out)
         keys.append(artifacts.key_at(out))
     assert keys[0] == keys[1]
-    with pytest.raises(ConfigError, match="judge all never is"):
-        pipeline.identify_suspects(
-            split, tmp_path / "none", SuspectInputs(run, like=like), mining(judge={"kind": "all"})
+    with pytest.raises(ConfigError, match="the judge is all"):
+        pipeline.suspects_stage(split, SuspectInputs(run, like=like), mining(judge={"kind": "all"})).run(
+            tmp_path / "none"
         )
 
 
 def test_a_rule_that_learnt_nothing_says_so(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
     data = splits.read_split(folders / "split")
-    pipeline.identify_suspects(folders / "split", tmp_path / "rule", SuspectInputs(run, trees), mining())
+    pipeline.suspects_stage(folders / "split", SuspectInputs(run, trees), mining()).run(tmp_path / "rule")
     assert "rule" not in artifacts.read_manifest(tmp_path / "rule", suspects.KIND)["notes"]
     flat = PathCodes.of_texts(["0"] * data.train.n_items)
-    same = {"config": {}, "inputs": {"training data": splits.training_data_hash(folders / "split")}, "notes": {}}
-    trees_folder.write_trees(tmp_path / "flat", Trees(flat, flat, "made up"), data.vocabulary.item_ids, **same)
-    pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run, tmp_path / "flat"), mining())
+    Stage(
+        trees_folder.KIND,
+        {},
+        {"training data": splits.training_data_hash(folders / "split")},
+        lambda draft: trees_folder.write_trees(draft, Trees(flat, flat, "made up"), data.vocabulary.item_ids),
+    ).run(tmp_path / "flat")
+    pipeline.suspects_stage(folders / "split", SuspectInputs(run, tmp_path / "flat"), mining()).run(tmp_path / "out")
     notes = artifacts.read_manifest(tmp_path / "out", suspects.KIND)["notes"]
     assert notes["at least 0.5"] == 0
-    assert "learnt nothing" in notes["rule"]
+    assert "hidden train items" in notes["rule"]
 
 
 def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
-    pipeline.split(folders / "dataset", tmp_path / "split", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(
+        tmp_path / "split"
+    )
     for sources in (SuspectInputs(run=run), SuspectInputs(trees=trees)):
         with pytest.raises(ConfigError, match="split"):
-            pipeline.identify_suspects(tmp_path / "split", tmp_path / "out", sources, mining())
+            pipeline.suspects_stage(tmp_path / "split", sources, mining()).run(tmp_path / "out")
     with pytest.raises(ConfigError, match="found no run; give --run"):
-        pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(trees=trees), mining())
+        pipeline.suspects_stage(folders / "split", SuspectInputs(trees=trees), mining()).run(tmp_path / "out")
     with pytest.raises(ConfigError, match="give --trees"):
-        pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run), mining())
+        pipeline.suspects_stage(folders / "split", SuspectInputs(run), mining()).run(tmp_path / "out")
 
 
 def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
@@ -249,7 +255,7 @@ def test_faults_are_listed_and_counted_by_reason(folders: Path) -> None:
         JudgementIssue(3, 4, "cut"),
         JudgementIssue(-1, None, "unknown", ids=("x", "y")),
     ]
-    table, row_report = account(faults, vocabulary)
+    table, row_report = report_label_errors(faults, vocabulary)
     users, items = vocabulary.user_ids, vocabulary.item_ids
     assert table.rows() == [
         ("x", "y", "unknown"),

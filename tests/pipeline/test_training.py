@@ -19,7 +19,7 @@ CONFIG = RunConfig(fit=FitConfig(epochs=4, check_every=2))
 def test_a_kill_while_the_folder_is_finished_costs_no_epoch(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline.train(folders / "split", tmp_path / "whole", CONFIG)
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "whole")
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -27,14 +27,14 @@ def test_a_kill_while_the_folder_is_finished_costs_no_epoch(
     with monkeypatch.context() as patch:
         patch.setattr(artifacts.os, "replace", _last_call_killed(artifacts.os.replace, killed))
         with pytest.raises(KeyboardInterrupt):
-            pipeline.train(folders / "split", tmp_path / "run", CONFIG)
+            pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
     def forbidden(*_: object) -> None:
         raise AssertionError("no epoch should be trained again")
 
     monkeypatch.setattr("hardneg.training.loop._Loop.epoch", forbidden)
-    pipeline.train(folders / "split", tmp_path / "run", CONFIG)
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "run")
     assert artifacts.content_hashes(tmp_path / "run") == artifacts.content_hashes(tmp_path / "whole")
     assert not list((tmp_path / "run").glob("*checkpoint*"))
 
@@ -45,7 +45,7 @@ def _last_call_killed(honest: object, killed: object) -> object:
 
 
 def test_costs_are_written_beside_quality(folders: Path, tmp_path: Path) -> None:
-    pipeline.train(folders / "split", tmp_path / "run", CONFIG)
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "run")
     costs = json.loads((tmp_path / "run" / "costs.json").read_text())
     assert costs["seconds"] > 0
     assert 50 < costs["peak_memory_mib"] < 20_000

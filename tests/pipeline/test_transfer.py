@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hardneg import artifacts, pipeline
 from hardneg.cli.main import app
-from hardneg.data import SplitConfig, simulate
+from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.data.noise import NoiseConfig
 from hardneg.diagnostics import mean_cosine
@@ -25,6 +25,7 @@ from hardneg.models import MF, AnchorConfig
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
 from hardneg.pipeline.text_projection import text_projection
 from hardneg.sampling import MixGCF
+from hardneg.stage import Stage
 from hardneg.training import FitConfig
 
 RUN = RunConfig(model=MF(embedding_size=8), sampler=MixGCF(candidates=4), fit=FitConfig(epochs=5, check_every=5))
@@ -48,10 +49,10 @@ class Letters:
 
 
 def prepared(split: Path, out: Path) -> TuningSet:
-    pipeline.profile(split, out / "profiles")
-    pipeline.encode_split_texts(split, out / "profiles", out / "vectors", Letters())
-    pipeline.train(split, out / "run", RUN)
-    pipeline.draw_label_folder(split, out / "run", out / "labels", LabelOptions(), onto=out / "vectors")
+    pipeline.extract_profiles_stage(split).run(out / "profiles")
+    pipeline.encode_texts_stage(split, out / "profiles", Letters()).run(out / "vectors")
+    pipeline.train_stage(split, RUN).run(out / "run")
+    pipeline.labels_stage(split, out / "run", LabelOptions(), onto=out / "vectors").run(out / "labels")
     return TuningSet(split, out / "profiles", out / "labels")
 
 
@@ -59,11 +60,11 @@ def prepared(split: Path, out: Path) -> TuningSet:
 def two(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningSet, TuningSet, Path]:
     """Two stores prepared alike, and a folder with a base and a model tuned on the second alone."""
     root = tmp_path_factory.mktemp("transfer")
-    simulate.write_simulated(root / "other", SMALL.model_copy(update={"seed": 5}))
-    pipeline.split(root / "other", root / "other-split", SplitConfig(train=0.7, valid=0.1, test=0.2))
+    pipeline.simulate_stage(SMALL.model_copy(update={"seed": 5})).run(root / "other")
+    pipeline.split_stage(root / "other", SplitConfig(train=0.7, valid=0.1, test=0.2)).run(root / "other-split")
     sets = prepared(folders / "split", root / "one"), prepared(root / "other-split", root / "two")
     make_base(root / "base", "bert")
-    pipeline.finetune_pooled(sets[1:], root / "tuned", base_model(str(root / "base")), CONFIG, pairs_each=200)
+    pipeline.tune_pooled_stage(sets[1:], base_model(str(root / "base")), CONFIG, pairs_each=200).run(root / "tuned")
     return *sets, root
 
 
@@ -71,8 +72,8 @@ def test_a_model_tuned_elsewhere_writes_for_a_set_that_it_never_saw(
     two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     one, _, root = two
-    inputs = (one.split, one.profiles, one.labels, root / "tuned", tmp_path / "written")
-    pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
+    inputs = (one.split, one.profiles, one.labels, root / "tuned")
+    pipeline.synthesize_stage(*inputs, base_model(str(root / "base")), SynthesisConfig()).run(tmp_path / "written")
     vectors = np.load(tmp_path / "written" / "embeddings.npy")
     assert len(vectors) == len(splits.read_split(one.split).train)
     assert np.isfinite(vectors).all()
@@ -81,25 +82,25 @@ def test_a_model_tuned_elsewhere_writes_for_a_set_that_it_never_saw(
 def test_a_pool_says_what_is_in_it(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, other, root = two
     source = base_model(str(root / "base"))
-    pipeline.finetune_pooled([one, other], tmp_path / "pool", source, CONFIG, pairs_each=100)
+    pipeline.tune_pooled_stage([one, other], source, CONFIG, pairs_each=100).run(tmp_path / "pool")
     manifest = artifacts.read_manifest(tmp_path / "pool", "tuned")
     assert manifest["config"]["pooled"] == 2
     assert {f"{what} {n}" for n in (1, 2) for what in ("training data", "dataset", "labels")} <= set(manifest["inputs"])
     before = (tmp_path / "pool" / "manifest.json").stat().st_mtime_ns
-    pipeline.finetune_pooled([one, other], tmp_path / "pool", source, CONFIG, pairs_each=100)
+    pipeline.tune_pooled_stage([one, other], source, CONFIG, pairs_each=100).run(tmp_path / "pool")
     assert (tmp_path / "pool" / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(ConfigError, match="no set of data"):
-        pipeline.finetune_pooled([], tmp_path / "none", source, CONFIG)
+        pipeline.tune_pooled_stage([], source, CONFIG).run(tmp_path / "none")
 
 
 def test_another_split_of_the_same_data_is_refused(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     """Its train pairs are test pairs here."""
     _, _, root = two
-    pipeline.split(root / "other", tmp_path / "split", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    pipeline.split_stage(root / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(tmp_path / "split")
     again = prepared(tmp_path / "split", tmp_path)
-    inputs = (again.split, again.profiles, again.labels, root / "tuned", tmp_path / "written")
+    inputs = (again.split, again.profiles, again.labels, root / "tuned")
     with pytest.raises(ConfigError, match="another split of the data"):
-        pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
+        pipeline.synthesize_stage(*inputs, base_model(str(root / "base")), SynthesisConfig()).run(tmp_path / "written")
 
 
 def test_noise_in_another_split_of_the_same_data_hides_nothing(
@@ -107,32 +108,35 @@ def test_noise_in_another_split_of_the_same_data_hides_nothing(
 ) -> None:
     """The train pairs of the pool are still test pairs here."""
     _, _, root = two
-    pipeline.split(root / "other", tmp_path / "clean", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
-    pipeline.add_noise(tmp_path / "clean", tmp_path / "split", NoiseConfig())
+    pipeline.split_stage(root / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(tmp_path / "clean")
+    pipeline.noise_stage(tmp_path / "clean", NoiseConfig()).run(tmp_path / "split")
     again = prepared(tmp_path / "split", tmp_path)
-    inputs = (again.split, again.profiles, again.labels, root / "tuned", tmp_path / "written")
+    inputs = (again.split, again.profiles, again.labels, root / "tuned")
     with pytest.raises(ConfigError, match="another split of the data"):
-        pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
+        pipeline.synthesize_stage(*inputs, base_model(str(root / "base")), SynthesisConfig()).run(tmp_path / "written")
 
 
 def test_a_split_that_does_not_say_its_dataset_is_refused(
     two: tuple[TuningSet, TuningSet, Path], folders: Path, tmp_path: Path
 ) -> None:
-    splits.write_split(
-        tmp_path / "split", splits.read_split(folders / "split"), config={}, inputs={"split": "older noise"}
-    )
+    Stage(
+        splits.KIND,
+        {},
+        {"split": "older noise"},
+        lambda draft: splits.write_split(draft, splits.read_split(folders / "split")),
+    ).run(tmp_path / "split")
     one, _, root = two
-    inputs = (tmp_path / "split", one.profiles, one.labels, root / "tuned", tmp_path / "written")
+    inputs = (tmp_path / "split", one.profiles, one.labels, root / "tuned")
     with pytest.raises(ConfigError, match="does not say which dataset"):
-        pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
+        pipeline.synthesize_stage(*inputs, base_model(str(root / "base")), SynthesisConfig()).run(tmp_path / "written")
     with pytest.raises(ConfigError, match="does not say which dataset"):
-        pipeline.add_noise(tmp_path / "split", tmp_path / "noisy", NoiseConfig())
+        pipeline.noise_stage(tmp_path / "split", NoiseConfig()).run(tmp_path / "noisy")
 
 
 def test_labels_onto_texts_are_the_plain_ones_turned(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, _, root = two
     train = splits.read_split(one.split).train
-    pipeline.draw_label_folder(one.split, root / "one" / "run", tmp_path / "plain", LabelOptions())
+    pipeline.labels_stage(one.split, root / "one" / "run", LabelOptions()).run(tmp_path / "plain")
     plain, turned = labels.read_labels(tmp_path / "plain", train), labels.read_labels(one.labels, train)
     np.testing.assert_allclose(turned.users @ turned.items.T, plain.users @ plain.items.T, atol=1e-5)
     ours = np.einsum("pd,pd->p", turned.vectors.astype(np.float32), turned.items[train.items])
@@ -143,22 +147,22 @@ def test_labels_onto_texts_are_the_plain_ones_turned(two: tuple[TuningSet, Tunin
     notes = json.loads((one.labels / "manifest.json").read_text())["notes"]
     assert notes["cosine of items with their texts"] == pytest.approx(mean_cosine(turned.items, places))
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.draw_label_folder(one.split, root / "one" / "run", one.labels, LabelOptions())
+        pipeline.labels_stage(one.split, root / "one" / "run", LabelOptions()).run(one.labels)
 
 
 def test_labels_turned_at_random_are_the_same_within_the_set(
     two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     one, _, root = two
-    pipeline.turn_labels(one.split, one.labels, tmp_path / "turned", seed=3)
+    pipeline.rotate_labels_stage(one.split, one.labels, seed=3).run(tmp_path / "turned")
     train = splits.read_split(one.split).train
     plain, turned = labels.read_labels(one.labels, train), labels.read_labels(tmp_path / "turned", train)
     np.testing.assert_allclose(turned.users @ turned.items.T, plain.users @ plain.items.T, atol=1e-5)
     assert abs(turned.items - plain.items).max() > 0.1 * abs(plain.items).max()
     ours = turned.vectors.astype(np.float32) @ turned.items[0]
     np.testing.assert_allclose(ours, plain.vectors.astype(np.float32) @ plain.items[0], atol=5e-3)
-    inputs = (one.split, one.profiles, tmp_path / "turned", root / "tuned", tmp_path / "written")
-    pipeline.synthesize_negatives(*inputs, base_model(str(root / "base")), SynthesisConfig())
+    inputs = (one.split, one.profiles, tmp_path / "turned", root / "tuned")
+    pipeline.synthesize_stage(*inputs, base_model(str(root / "base")), SynthesisConfig()).run(tmp_path / "written")
 
 
 def test_the_map_of_texts_knows_nothing_of_the_set(two: tuple[TuningSet, TuningSet, Path]) -> None:
@@ -180,14 +184,14 @@ def test_an_anchored_run_lies_nearer_to_its_texts(two: tuple[TuningSet, TuningSe
     vectors, found = root / "one" / "vectors", dict[str, float]()
     for weight in (0.0, 100.0):
         config = RUN.model_copy(update={"anchor": AnchorConfig(weight=weight)})
-        pipeline.train(one.split, tmp_path / str(weight), config, anchor=vectors)
+        pipeline.train_stage(one.split, config, anchor=vectors).run(tmp_path / str(weight))
         items = load_file(tmp_path / str(weight) / "embeddings.safetensors")["items"]
         found[str(weight)] = mean_cosine(items, text_projection(vectors, len(items), 8))
     items = load_file(root / "one" / "run" / "embeddings.safetensors")["items"]
     plain = mean_cosine(items, text_projection(vectors, len(items), 8))
     assert plain < found["0.0"] < found["100.0"]
     assert found["100.0"] > 0.99
-    pipeline.draw_label_folder(one.split, tmp_path / "100.0", tmp_path / "labels", LabelOptions())
+    pipeline.labels_stage(one.split, tmp_path / "100.0", LabelOptions()).run(tmp_path / "labels")
 
 
 def test_settings_and_vectors_of_an_anchor_come_together(
@@ -195,16 +199,15 @@ def test_settings_and_vectors_of_an_anchor_come_together(
 ) -> None:
     one, other, root = two
     with pytest.raises(ConfigError, match="a vectors folder of an anchor but no settings"):
-        pipeline.train(one.split, tmp_path / "run", RUN, anchor=root / "one" / "vectors")
+        pipeline.train_stage(one.split, RUN, anchor=root / "one" / "vectors").run(tmp_path / "run")
     anchored = RUN.model_copy(update={"anchor": AnchorConfig()})
     with pytest.raises(ConfigError, match="settings of an anchor but no vectors folder"):
-        pipeline.train(one.split, tmp_path / "run", anchored)
+        pipeline.train_stage(one.split, anchored).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="another split"):
-        pipeline.train(other.split, tmp_path / "run", anchored, anchor=root / "one" / "vectors")
+        pipeline.train_stage(other.split, anchored, anchor=root / "one" / "vectors").run(tmp_path / "run")
 
 
-def test_runs_without_an_anchor_are_called_what_they_were_called_before() -> None:
-    assert "anchor" not in RUN.model_dump(mode="json")
+def test_settings_with_and_without_an_anchor_are_read_back() -> None:
     assert RunConfig.model_validate(RUN.model_dump(mode="json")) == RUN
     anchored = RUN.model_copy(update={"anchor": AnchorConfig(weight=2)})
     assert RunConfig.model_validate(anchored.model_dump(mode="json")) == anchored

@@ -83,12 +83,12 @@ def test_killed_in_synthesis_and_called_again_it_leaves_the_same_files(
         if done > 300:
             raise KeyboardInterrupt
 
-    inputs = (folders / "split", made / "profiles", made / "labels", made / "tuned", tmp_path / "written")
+    inputs = (folders / "split", made / "profiles", made / "labels", made / "tuned")
     config, source = SynthesisConfig(shard_rows=200), base_model(str(made / "base"))
     with pytest.raises(KeyboardInterrupt):
-        pipeline.synthesize_negatives(*inputs, source, config, stop)
+        pipeline.synthesize_stage(*inputs, source, config, stop).run(tmp_path / "written")
     assert not (tmp_path / "written").exists()
-    pipeline.synthesize_negatives(*inputs, source, config)
+    pipeline.synthesize_stage(*inputs, source, config).run(tmp_path / "written")
     assert content_hashes(tmp_path / "written")["embeddings.npy"] == content_hashes(made / "written")["embeddings.npy"]
 
 
@@ -152,10 +152,12 @@ def test_synthesis_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unb
 
 
 def test_another_base_is_refused(folders: Path, made: Path, tmp_path: Path) -> None:
-    inputs = (folders / "split", made / "profiles", made / "labels", made / "tuned", tmp_path / "written")
+    inputs = (folders / "split", made / "profiles", made / "labels", made / "tuned")
     make_base(tmp_path / "other", "llama")
     with pytest.raises(ConfigError, match="was tuned on base"):
-        pipeline.synthesize_negatives(*inputs, base_model(str(tmp_path / "other")), SynthesisConfig())
+        pipeline.synthesize_stage(*inputs, base_model(str(tmp_path / "other")), SynthesisConfig()).run(
+            tmp_path / "written"
+        )
 
 
 def vectors_in(folder: Path) -> np.ndarray:
@@ -202,7 +204,7 @@ def test_no_language_model_and_an_untuned_one(folders: Path, made: Path, tmp_pat
 def test_settings_that_mean_nothing_to_the_base_are_refused(folders: Path, made: Path, tmp_path: Path) -> None:
     words = ["finetune", str(folders / "split"), "--labels", str(made / "labels"), "--out", str(tmp_path / "tuned")]
     for more, said in (
-        (("--base", "none", "--set", "model.rank=4"), "model is set, which means nothing to base 'none'"),
+        (("--base", "none", "--set", "model.rank=4"), "model is set, but does not apply to base 'none'"),
         (("--base", str(made / "base")), "reads profiles, but none are given"),
     ):
         found = CliRunner().invoke(app, [*words, *more])
@@ -216,7 +218,7 @@ def test_shuffled_titles_are_told_from_real_ones(folders: Path, made: Path, tmp_
     assert shuffled["notes"]["source"] == "extractive, titles shuffled among items (seed 3)"
     assert real["key"] != shuffled["key"]
     with pytest.raises(ConfigError, match="already holds something else"):
-        pipeline.profile(folders / "split", tmp_path / "shuffled")
+        pipeline.extract_profiles_stage(folders / "split").run(tmp_path / "shuffled")
 
 
 @pytest.mark.parametrize(("fresh", "fit_on"), [(True, "tuned"), (False, "fresh"), (False, "all")])
@@ -229,7 +231,7 @@ def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
     fresh: bool,
     fit_on: str,
 ) -> None:
-    script = Path(__file__).parents[2] / "studies" / "label_map.py"
+    script = Path(__file__).parents[2] / "reproduction" / "label_map.py"
     words = [folders / "split", made / "labels", made / "tuned", f"tuned={made / 'written'}", "--out", tmp_path / "map"]
     words += ["--rivals", 50, *(["--run", made / "run"] if fresh else [])]
     words += [] if fit_on == "tuned" else ["--fit-on", fit_on]

@@ -17,10 +17,10 @@ from hardneg import pipeline
 from hardneg.data import split as splits
 from hardneg.judging import AllPositive
 from hardneg.models import MF
-from hardneg.pipeline import RunConfig, SuspectMining
-from hardneg.pipeline.negatives import NOTHING_REFUSED
+from hardneg.pipeline import RunConfig, SuspectsConfig
 from hardneg.random import generator
 from hardneg.sampling import MinedNegatives, mined
+from hardneg.stage import Stage
 from hardneg.training import FitConfig
 
 SCRIPTS = Path(__file__).parents[2] / "reproduction"
@@ -45,9 +45,12 @@ def vectors(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn = generator(0, "made up").standard_normal((len(data.train), 6)).astype(np.float16)
     made = MinedNegatives(np.full((len(data.train), 1), -1), drawn, "made up")
     inputs = {"training data": splits.training_data_hash(folders / "split")}
-    mined.write_negatives(
-        out, made, pl.DataFrame(schema=mined.SCHEMA), NOTHING_REFUSED, config={"method": "test"}, inputs=inputs
-    )
+    Stage(
+        mined.KIND,
+        {"method": "test"},
+        inputs,
+        lambda draft: mined.write_negatives(draft, made),
+    ).run(out)
     return out
 
 
@@ -129,9 +132,9 @@ def test_transfer_judges_ways_on_the_target(folders: Path, tmp_path: Path) -> No
 def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None:
     split, runs = folders / "split", [tmp_path / f"mf-seed{seed}" for seed in (0, 1)]
     for seed, run in enumerate(runs):
-        pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=1, check_every=1, seed=seed)))
-    every = SuspectMining(judge=AllPositive(), candidates=5)
-    pipeline.identify_suspects(split, tmp_path / "suspects", pipeline.SuspectInputs(run=runs[0]), every)
+        pipeline.train_stage(split, RunConfig(model=MF(), fit=FitConfig(epochs=1, check_every=1, seed=seed))).run(run)
+    every = SuspectsConfig(judge=AllPositive(), candidates=5)
+    pipeline.suspects_stage(split, pipeline.SuspectInputs(run=runs[0]), every).run(tmp_path / "suspects")
     [own] = cells(called("suspects_in_top_items.py", split, tmp_path / "suspects", runs[0], "-k", 5).splitlines()[2:3])
     assert own == [f"{tmp_path.name}/mf", "1", "100.0%"]
     [two] = cells(called("suspects_in_top_items.py", split, tmp_path / "suspects", *runs, "-k", 10).splitlines()[2:3])
@@ -142,10 +145,10 @@ def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
     split, run = folders / "split", tmp_path / "mf-seed0"
-    pipeline.train(split, run, RunConfig(model=MF(), fit=FitConfig(epochs=2, check_every=1)))
-    pipeline.identify_suspects(
-        split, tmp_path / "every", pipeline.SuspectInputs(run=run), SuspectMining(judge=AllPositive(), candidates=5)
-    )
+    pipeline.train_stage(split, RunConfig(model=MF(), fit=FitConfig(epochs=2, check_every=1))).run(run)
+    pipeline.suspects_stage(
+        split, pipeline.SuspectInputs(run=run), SuspectsConfig(judge=AllPositive(), candidates=5)
+    ).run(tmp_path / "every")
     given = ["suspect_weights.py", split, run, tmp_path / "every", "--weights", 0, 0.5, "--batches", 16, "--seeds", 2]
     printed = called(*given, "--out", tmp_path / "light.md")
     lines = cells((tmp_path / "light.md").read_text(encoding="utf-8").splitlines()[2:])

@@ -269,7 +269,7 @@ def test_settings_of_another_split_are_refused(
     rows = {"uniform": {"sampler": {"kind": "uniform"}}}
     models = {"MF": STUDY["models"]["MF"]}
     other = tmp_path / "other"
-    pipeline.split(folders / "dataset", other, SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1))
+    pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1)).run(other)
     space = {"fit.learning_rate": {"low": 1e-3, "high": 1e-1}}
     search = Search.read(write_search(rows=rows, trials=1, space=space), tmp_path / "found")
     search.run(0)

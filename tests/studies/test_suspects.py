@@ -82,7 +82,9 @@ def test_what_only_positives_have_is_varied_where_suspects_are_positives(write_s
 def test_folders_of_another_split_are_refused_with_the_file(
     write_study: Write, folders: Path, folder: Path, tmp_path: Path
 ) -> None:
-    pipeline.split(folders / "dataset", tmp_path / "other", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9))
+    pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(
+        tmp_path / "other"
+    )
     file = write_study(
         models=MF,
         splits={"store": {"folder": str(tmp_path / "other")}},

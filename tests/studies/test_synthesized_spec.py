@@ -147,7 +147,7 @@ def test_what_is_wrong_with_such_negatives_is_said_at_once(write_study: Write, t
     for text_ in (
         "negatives.one: labels: found model 'GCN', expected one of LightGCN, MF",
         "negatives.two: labels: row 'uniform' has sampler 'uniform', expected 'mixgcf'",
-        "negatives.three: template is set, which means nothing to base 'none'",
+        "negatives.three: template is set, but does not apply to base 'none'",
         "negatives.four: like 'five' is random itself",
         "rows.six: labels come from row 'part' with 'MF', which is left out on split 'store'",
     ):

@@ -12,6 +12,7 @@ import pytest
 from hardneg.data import Dataset, Interactions, Split, SplitConfig, Vocabulary, make_split, simulate
 from hardneg.data import split as splits
 from hardneg.errors import DataError
+from hardneg.stage import Stage
 from hardneg.text import profiles
 from hardneg.text.profiles import N_TITLES, N_WORDS, extract_profiles
 
@@ -119,7 +120,7 @@ def test_reviews_of_held_out_rows_reach_no_profile() -> None:
 
 def test_written_profiles_read_back(store_split: Split, tmp_path: Path) -> None:
     made = extract_profiles(store_split)
-    profiles.write_profiles(tmp_path / "p", made, store_split, config={}, inputs={})
+    Stage(profiles.KIND, {}, {}, lambda draft: profiles.write_profiles(draft, made, store_split)).run(tmp_path / "p")
     assert profiles.read_profiles(tmp_path / "p") == made
     users = pl.read_parquet(tmp_path / "p" / "users.parquet")
     assert users.columns == ["user_id", "profile", "reasoning", "source"]
@@ -128,6 +129,6 @@ def test_written_profiles_read_back(store_split: Split, tmp_path: Path) -> None:
 
 
 def test_a_split_folder_is_no_profiles_folder(store_split: Split, tmp_path: Path) -> None:
-    splits.write_split(tmp_path / "s", store_split, config={}, inputs={})
+    Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, store_split)).run(tmp_path / "s")
     with pytest.raises(DataError, match=r"s is a split folder, expected a profiles folder; check the order"):
         profiles.read_profiles(tmp_path / "s")

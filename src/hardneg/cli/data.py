@@ -39,7 +39,7 @@ def simulate(
     from hardneg.data.describe import REFERENCE_DATASETS
 
     settings = simulation.PRESETS[text].model_copy(update={"seed": seed})
-    pipeline.simulate(out, settings)
+    pipeline.simulate_stage(settings).run(out)
     _show([_describe(out), *REFERENCE_DATASETS], as_json=as_json)
 
 
@@ -89,13 +89,14 @@ def split(
     from hardneg.artifacts import read_manifest
     from hardneg.config import parse_config
     from hardneg.data.row_report import RowIssue
+    from hardneg.data.split import read_split
     from hardneg.data.splitters import SplitConfig
 
     filters = {"min_rating": min_rating, "since": since, "until": until, "kcore": kcore}
     shares = {"train": train, "valid": valid, "test": test}
     values = {"by": by, **shares, "seed": seed, "filters": filters}
     config = parse_config(SplitConfig, values, where="hardneg data split")
-    made = pipeline.split(dataset, out, config)
+    made = read_split(pipeline.split_stage(dataset, config).run(out))
     counts = {name: len(getattr(made, name)) for name in ("train", "valid", "test")}
     counts |= {"users": made.train.n_users, "items": made.train.n_items}
     row_report = tuple(RowIssue(**entry) for entry in read_manifest(out, "split")["notes"]["rows left out"])
@@ -124,13 +125,15 @@ def noise(
     from hardneg import pipeline
     from hardneg.artifacts import read_manifest
     from hardneg.config import parse_config
-    from hardneg.data.noise import NoiseConfig
+    from hardneg.data.noise import NoiseConfig, read_noise
     from hardneg.data.row_report import RowIssue
+    from hardneg.data.split import read_split
 
     values = {"false_positives": false_positives, "hidden": hidden, "by": by, "seed": seed}
-    made = pipeline.add_noise(split, out, parse_config(NoiseConfig, values, where="hardneg data noise"))
-    counts = {"false positives added": len(made.noise.added), "true positives hidden": len(made.noise.hidden)}
-    counts |= {name: len(getattr(made.split, name)) for name in ("train", "valid", "test")}
+    pipeline.noise_stage(split, parse_config(NoiseConfig, values, where="hardneg data noise")).run(out)
+    record, noisy = read_noise(out), read_split(out)
+    counts = {"false positives added": len(record.added), "true positives hidden": len(record.hidden)}
+    counts |= {name: len(getattr(noisy, name)) for name in ("train", "valid", "test")}
     row_report = tuple(RowIssue(**entry) for entry in read_manifest(out, "split")["notes"]["rows left out"])
     emit_counts(counts, row_report, out, as_json=as_json)
 

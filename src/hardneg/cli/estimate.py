@@ -66,24 +66,24 @@ def estimate(
     from hardneg.artifacts import replace_file
     from hardneg.cli.llm_options import session
     from hardneg.config import overrides, parse_config
-    from hardneg.pipeline import SemanticMining
+    from hardneg.pipeline import GenerationConfig
     from hardneg.text import EstimateConfig, ProfilesConfig, Rate
 
     use_threads(threads)
     require_device(device)
     writing: ProfilesConfig = parse_config(ProfilesConfig, overrides(profile_option or []), where="--profile-set")
-    mining: SemanticMining = parse_config(SemanticMining, overrides(option or []), where="--set")
+    mining: GenerationConfig = parse_config(GenerationConfig, overrides(option or []), where="--set")
     with (
         bars() as bar,
         session(llm, store, engine, prices, key_variable, device, doing="asking a sample of", bar=bar) as asking,
     ):
-        found = pipeline.estimate(
+        found = pipeline.estimate_llm_cost(
             split,
             asking,
             EstimateConfig(sample=sample),
             writing=writing,
-            profile_folder=profiles,
-            mining=mining if negatives else None,
+            profiles_dir=profiles,
+            generation=mining if negatives else None,
         )
         rate = Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
         rows = found.table(asking.price, rate if calls_per_minute or tokens_per_minute else None)

@@ -60,7 +60,7 @@ def finetune(
     config: FinetuneConfig = parse_config(FinetuneConfig, overrides(settings), where="hardneg finetune --set")
     source = None if base == NO_BASE else base_named(base, device=device, four_bit=four_bit)
     with bars() as bar:
-        pipeline.finetune(split, profiles, labels, out, source, config, bar)
+        pipeline.tune_stage(split, profiles, labels, source, config, bar).run(out)
     notes = read_manifest(out, TUNED)["notes"]
     text = f"{out}: best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
     emit({**notes, "out": str(out)}, as_json=as_json, text=text)

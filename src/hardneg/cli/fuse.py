@@ -62,13 +62,13 @@ def fuse(
     )
     config: pipeline.FusionConfig = parse_config(pipeline.FusionConfig, values, where="hardneg fuse")
     opened = encoder_of(encoder, device, None)
-    kept = vectors or pipeline.vectors_beside(profiles, opened)
+    kept = vectors or pipeline.default_vectors_dir(profiles, opened)
     with bars() as bar:
-        pipeline.encode_split_texts(split, profiles, kept, opened, bar)
+        pipeline.encode_texts_stage(split, profiles, opened, bar).run(kept)
     if run is None:
-        pipeline.text_alone(split, kept, out, config)
+        pipeline.text_only_stage(split, kept, config).run(out)
     else:
-        pipeline.fuse(run, split, kept, out, config)
+        pipeline.fuse_stage(run, split, kept, config).run(out)
     notes = read_manifest(out, pipeline.RUN)["notes"]
     tried = ", ".join(f"{value:.4f}" + (f" at {g}" if run else "") for g, value in notes["on validation"].items())
     said = "text alone" if run is None else f"weight {notes['weight']:g}"

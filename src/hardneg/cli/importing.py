@@ -11,6 +11,7 @@ import typer
 from hardneg.cli.common import JsonOption, bars, console, emit_counts, table
 from hardneg.cli.options import mapping
 from hardneg.errors import ConfigError, DataError
+from hardneg.stage import Stage
 
 if TYPE_CHECKING:
     from hardneg.data import Dataset
@@ -180,11 +181,16 @@ def _make(
 
     data = _data(read, settings)
     if isinstance(data, Dataset):
-        datasets.write_dataset(out, data, config=settings, inputs=inputs)
+        Stage(datasets.KIND, settings, inputs, lambda draft: datasets.write_dataset(draft, data)).run(out)
         return
     filters = preset.filters if preset else None
     with bars() as progress:
-        importing.write_streamed(out, data, filters, config=settings, inputs=inputs, progress=progress)
+        Stage(
+            datasets.KIND,
+            settings,
+            inputs,
+            lambda draft: importing.write_streamed(draft, data, filters, progress=progress),
+        ).run(out)
 
 
 def _counts(out: Path) -> DatasetCounts:

@@ -37,6 +37,6 @@ def label(
     use_threads(threads)
     options: LabelOptions = parse_config(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg label")
     with bars() as bar:
-        pipeline.draw_label_folder(split, run, out, options, bar, onto=onto)
+        pipeline.labels_stage(split, run, options, bar, onto=onto).run(out)
     notes = read_manifest(out, labels.KIND)["notes"]
     emit({**notes, "out": str(out)}, as_json=as_json, text=f"{out}: labels of {notes['pairs']:,} train pairs")

@@ -194,11 +194,11 @@ def _control(method: Method, split: Path, out: Path, like: Path | None, labels: 
 
     if method in ("positive", "labels"):
         assert labels is not None
-        pipeline.mine_from_labels(split, labels, out, "labels" if method == "labels" else "positive")
+        pipeline.labels_control_stage(split, labels, "labels" if method == "labels" else "positive").run(out)
         return
     assert like is not None
-    mine_like = pipeline.mine_shuffled if method == "shuffled" else pipeline.mine_random
-    mine_like(split, like, out, seed)
+    mine_like = pipeline.shuffled_negatives_stage if method == "shuffled" else pipeline.random_negatives_stage
+    mine_like(split, like, seed).run(out)
 
 
 def _retrieve(
@@ -212,9 +212,9 @@ def _retrieve(
     options: RetrievalConfig = parse_config(RetrievalConfig, overrides(option or []), where="hardneg mine --set")
     folder = profiles or out.with_name(f"{out.name}-profiles")
     if profiles is None:
-        pipeline.profile(split, folder)
+        pipeline.extract_profiles_stage(split).run(folder)
     with bars() as bar:
-        pipeline.mine_retrieved(split, folder, out, options, encoder_of(encoder, device, None), bar)
+        pipeline.retrieve_stage(split, folder, options, encoder_of(encoder, device, None), bar).run(out)
 
 
 def _name(
@@ -233,15 +233,13 @@ def _name(
     from hardneg import pipeline
     from hardneg.cli.llm_options import encoder_of, read_estimate
     from hardneg.config import overrides, parse_config
-    from hardneg.pipeline import SemanticMining
+    from hardneg.pipeline import GenerationConfig
 
     assert profiles is not None
     pairs = overrides([*(option or []), *([f"use.way={way}"] if way else [])])
-    mining: SemanticMining = parse_config(SemanticMining, pairs, where="hardneg mine --set")
+    mining: GenerationConfig = parse_config(GenerationConfig, pairs, where="hardneg mine --set")
     opened, foretold = encoder_of(encoder, device, asking, prices), read_estimate(estimate)
-    pipeline.generate_negatives_folder(
-        split, profiles, out, asking, opened, mining, estimate=foretold, progress=progress
-    )
+    pipeline.generate_stage(split, profiles, asking, opened, mining, estimate=foretold, progress=progress).run(out)
 
 
 def _synthesise(
@@ -264,7 +262,7 @@ def _synthesise(
     config: SynthesisConfig = parse_config(SynthesisConfig, overrides(option or []), where="hardneg mine --set")
     source = None if base == NO_BASE else base_named(base, device=device)
     with bars() as bar:
-        pipeline.synthesize_negatives(split, profiles, labels, tuned, out, source, config, bar)
+        pipeline.synthesize_stage(split, profiles, labels, tuned, source, config, bar).run(out)
 
 
 def _require_options_of(method: str, given: Mapping[str, object], *, reads_profiles: bool) -> None:

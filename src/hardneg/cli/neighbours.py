@@ -38,7 +38,7 @@ def neighbours(
     require_device(device)
     with bars() as bar:
         opened = encoder_of(encoder, device, None) if by == "text" else None
-        pipeline.find_neighbours(split, out, by, k=k, encoder=opened, seed=seed, progress=bar)
+        pipeline.neighbours_stage(split, by, k=k, encoder=opened, seed=seed, progress=bar).run(out)
     notes = read_manifest(out, KIND)["notes"]
     text = f"{out}: {k} neighbours of {notes['items']:,} items by {notes['source']}; "
     text += f"{notes['items without a neighbour']:,} items without one"

@@ -56,13 +56,13 @@ def profile(
     from hardneg.cli.llm_options import money_text, read_costs, read_estimate, session
     from hardneg.config import overrides, parse_config
     from hardneg.text import ProfilesConfig
-    from hardneg.text.profiles import KIND
+    from hardneg.text.profiles import KIND, read_profiles
 
     use_threads(threads)
     if llm is None:
         if option or engine or estimate:
             raise ConfigError("--set, --engine and --estimate belong to --llm; name a language model or leave them out")
-        made = pipeline.profile(split, out, shuffle_titles=shuffle_titles)
+        pipeline.extract_profiles_stage(split, shuffle_titles=shuffle_titles).run(out)
     elif shuffle_titles is not None:
         raise ConfigError("--shuffle-titles is of extracts, not of --llm; leave one of them out")
     else:
@@ -72,7 +72,8 @@ def profile(
             bars() as bar,
             session(llm, store, engine, prices, key_variable, device, doing="writing profiles with", bar=bar) as asking,
         ):
-            made = pipeline.generate_profiles_folder(split, out, asking, config, read_estimate(estimate))
+            pipeline.generate_profiles_stage(split, asking, config, read_estimate(estimate)).run(out)
+    made = read_profiles(out)
     counts = {"items": len(made.items), "users": len(made.users)}
     blank = {"items without": made.items.count(""), "users without": made.users.count("")}
     costs, row_report = read_costs(out), read_manifest(out, KIND)["notes"]["rows left out"]

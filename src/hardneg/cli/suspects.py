@@ -15,7 +15,7 @@ from hardneg.errors import ConfigError
 if TYPE_CHECKING:
     from hardneg.judging import JudgeConfig
     from hardneg.llm.prices import Price
-    from hardneg.pipeline import SuspectMining
+    from hardneg.pipeline import SuspectsConfig
     from hardneg.text import CostEstimate
 
 Asked = tuple[str | None, Path, list[str] | None, Path | None, str, str]
@@ -64,12 +64,12 @@ def judge(
         if dry_run:
             _emit_foretold(pipeline.estimate_suspects(split, sources, mining, bar), price, as_json=as_json)
             return
-        pipeline.identify_suspects(split, out, sources, mining, bar)
+        pipeline.suspects_stage(split, sources, mining, bar).run(out)
     notes, costs = read_manifest(out, suspects.KIND)["notes"], read_costs(out)
     emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=_text(out, notes) + money_text(costs))
 
 
-def _mining(split: Path, name: str, like: Path | None, labels: Path | None, values: dict[str, Any]) -> SuspectMining:
+def _mining(split: Path, name: str, like: Path | None, labels: Path | None, values: dict[str, Any]) -> SuspectsConfig:
     from hardneg import pipeline
     from hardneg.config import parse_config
     from hardneg.judging import suspects
@@ -85,8 +85,8 @@ def _mining(split: Path, name: str, like: Path | None, labels: Path | None, valu
     if like is not None:
         where = "hardneg mine --set like_threshold"
         threshold = parse_config(suspects.Threshold, values.pop("like_threshold", suspects.THRESHOLD), where=where)
-        given["rate"] = pipeline.rate_of(like, split, threshold)
-    found: SuspectMining = parse_config(pipeline.SuspectMining, values, where="hardneg mine --set")
+        given["rate"] = pipeline.suspect_rate(like, split, threshold)
+    found: SuspectsConfig = parse_config(pipeline.SuspectsConfig, values, where="hardneg mine --set")
     return found
 
 

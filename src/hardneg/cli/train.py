@@ -86,7 +86,7 @@ def train(
     from hardneg.artifacts import read_manifest
     from hardneg.config import overrides, parse_config
     from hardneg.models import AnchorConfig, ModelConfig
-    from hardneg.pipeline.suspect_use import LEFT_ALONE
+    from hardneg.pipeline.suspect_use import UNCHANGED_USERS
     from hardneg.sampling import SamplerConfig
     from hardneg.training import FitConfig
 
@@ -107,9 +107,8 @@ def train(
     folder = out or Path("runs") / "-".join([*made_of, f"seed{config.fit.seed}"])
     with bars(count=False) as bar:
         watch = bar.watch(config.fit.epochs)
-        pipeline.train(
+        pipeline.train_stage(
             split,
-            folder,
             config,
             negatives=negatives,
             suspects=suspects,
@@ -118,21 +117,21 @@ def train(
             anchor=anchor,
             device=device,
             watch=watch,
-        )
+        ).run(folder)
     notes = read_manifest(folder, pipeline.RUN)["notes"]
     text = f"{folder}: kept epoch {notes['best epoch']} of {notes['epochs']} (by validation {config.fit.select})"
     missing = notes.get("pairs without a vector")
     if missing:
         text += f"; {missing / notes['pairs']:.1%} of the pairs served had no text vector and kept a uniform negative"
-    alone = notes.get(LEFT_ALONE)
+    alone = notes.get(UNCHANGED_USERS)
     text += f"; {alone:,} users keep their suspects as candidates, because no other would be left" if alone else ""
     emit({**notes, "out": str(folder)}, as_json=as_json, text=text)
 
 
 def _warn(suspects: Path | None, use: SuspectsUse | None) -> None:
-    from hardneg.pipeline.suspect_use import warning_of
+    from hardneg.pipeline.suspect_use import suspects_warning
 
-    if suspects is not None and (said := warning_of(suspects, use)):
+    if suspects is not None and (said := suspects_warning(suspects, use)):
         typer.echo(f"WARNING: {suspects}: {said}", err=True)
 
 

@@ -39,7 +39,7 @@ def trees(
     use_threads(threads)
     config: TreesConfig = parse_config(TreesConfig, {"seed": seed} | overrides(options or []), where="hardneg trees")
     with bars() as bar:
-        pipeline.build_trees(split, out, config, run=run, vectors=vectors, progress=bar)
+        pipeline.trees_stage(split, config, run=run, vectors=vectors, progress=bar).run(out)
     notes = read_manifest(out, trees_folder.KIND)["notes"]
     emit({**notes, "out": str(out)}, as_json=as_json, text=_shapes(notes))
 

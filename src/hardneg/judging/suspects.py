@@ -107,8 +107,8 @@ def write_suspects(
         "rows left out": report_notes(row_report),
     }
     table.select(*SCHEMA).write_parquet(draft.folder / TABLE)
-    columns = [pl.col(name).cast(kind) for name, kind in REJECTED_SCHEMA.items()]
-    rejected.select(columns).write_parquet(draft.folder / REJECTED)
+    casts = [pl.col(name).cast(kind) for name, kind in REJECTED_SCHEMA.items()]
+    rejected.select(casts).write_parquet(draft.folder / REJECTED)
 
 
 def read_suspects(folder: Path, split: Split) -> Suspects:

@@ -38,20 +38,20 @@ def noise_stage(split_dir: Path, config: NoiseConfig) -> Stage:
     Raises ConfigError where the split has noise already, of which the record would be lost, or where it does not say
     which dataset it divides (`dataset_of`).
     """
-    if (split_dir / noises.NAME).is_file():
+    if (split_dir / noises.NOISE_FILE).is_file():
         raise ConfigError(
-            f"{split_dir} has noise already ({noises.NAME}), expected a split without; use the split it was made from"
+            f"{split_dir} has noise already ({noises.NOISE_FILE}), expected a split without; use the split it was made from"
         )
     inputs = {"split": artifacts.folder_hash(split_dir), "dataset": dataset_of(split_dir)}
 
     def build(draft: Draft) -> None:
         noisy = noises.add_noise(splits.read_split(split_dir), config)
         splits.write_split(draft, noisy.split)
-        noisy.noise.table().write_parquet(draft.folder / noises.NAME)
+        noisy.noise.table().write_parquet(draft.folder / noises.NOISE_FILE)
 
     return Stage(splits.KIND, {"noise": config.model_dump(mode="json")}, inputs, build)
 
 
 def truth_of(dataset: Path, split_dir: Path) -> Truth:
     """Return the ground truth of a simulated dataset, in the numbering of its split."""
-    return read_truth(dataset).numbered_as(splits.read_split(split_dir).vocabulary)
+    return read_truth(dataset).reindex(splits.read_split(split_dir).vocabulary)

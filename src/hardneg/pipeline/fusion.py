@@ -16,7 +16,7 @@ from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.evaluation import best_weight, fuse_scores, fusion, text_only
+from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
 from hardneg.pipeline.costs import LlmNeeds, needs_of
 from hardneg.pipeline.inference import read_run, require_split_of
 from hardneg.pipeline.provenance import split_inputs
@@ -29,7 +29,7 @@ from hardneg.types import Embeddings, Floats
 class FusionConfig(Config):
     """Late fusion: score = u.v + g cos(profile, text)."""
 
-    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.WEIGHTS
+    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.FUSION_WEIGHTS
     """Values of g to choose from on validation pairs."""
     select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
     """Validation metric that chooses g."""
@@ -75,7 +75,7 @@ def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | N
         started = time.perf_counter()
         split = splits.read_split(split_dir)
         api.require_validation(split)
-        embeddings = text_only(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
+        embeddings = text_embeddings(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
         value = fusion.validation_value(embeddings, split.valid, split.train, config.select)
         draft.notes |= {"best epoch": 0, "epochs": 0}
         _write(draft, embeddings, {float("inf"): value}, split, config.select)

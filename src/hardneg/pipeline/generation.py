@@ -164,7 +164,7 @@ def with_titles(session: Session, split: Split, requests: NegativesConfig) -> Se
             "choose way grounded, or a local model (hf:NAME or a folder)"
         )
     titles = closed_list(shown_titles(split, session.model, requests))
-    return replace(session, model=session.model.with_catalogue(*titles))
+    return replace(session, model=session.model.with_closed_list(*titles))
 
 
 def estimate_llm_cost(
@@ -196,7 +196,7 @@ def summarize_costs(
     needs = earlier
     for stage_usage in used.values():
         price = session.price
-        money = None if price is None else price.of(stage_usage.prompt_tokens, stage_usage.answer_tokens)
+        money = None if price is None else price.cost(stage_usage.prompt_tokens, stage_usage.answer_tokens)
         needs += LlmNeeds(stage_usage.calls, stage_usage.prompt_tokens + stage_usage.answer_tokens, money)
     return {
         **session.costs(),

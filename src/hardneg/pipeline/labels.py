@@ -62,10 +62,10 @@ def labels_stage(
         split = splits.read_split(split_dir)
         model = rebuild_backbone(run_dir, config, split.train)
         embeddings = _rebuild_embeddings(model, run_dir)
-        drawn = labels.draw_labels(embeddings, split.train, mixgcf, options, progress=progress)
+        drawn = labels.draw_label_vectors(embeddings, split.train, mixgcf, options, progress=progress)
         items = embeddings.final_items.numpy()
         draft.notes |= {"pairs": len(split.train), **validation_note(split_dir)}
-        draft.notes |= labels.likeness(drawn.vectors, items, split.train)
+        draft.notes |= labels.compare_with_positives(drawn.vectors, items, split.train)
         if onto is not None:
             places = text_projection(onto, len(items), items.shape[1], seed=map_seed)
             drawn, embeddings = _rotate(drawn, embeddings, procrustes(items, places))

@@ -8,11 +8,11 @@ from typing import Literal
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.mining import RetrievalConfig, controls, labels
-from hardneg.mining.retrieval import retrieve, tabulate_retrieval
+from hardneg.mining.retrieval import retrieve_items, tabulate_retrieval
 from hardneg.pipeline.costs import needs_of
 from hardneg.pipeline.provenance import inherited_note, split_inputs
 from hardneg.random import generator
-from hardneg.sampling import mined, random_like
+from hardneg.sampling import mined
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, item_texts, profiles
 from hardneg.types import Progress
@@ -34,7 +34,7 @@ def retrieve_stage(
         texts = item_texts(split.texts)
         vectors = encoder.encode([*texts, *written.users], progress)
         items, users = vectors[: len(texts)], vectors[len(texts) :]
-        retrieval = retrieve(split.train, items, users, config, progress)
+        retrieval = retrieve_items(split.train, items, users, config, progress)
         source = f"retrieved, {encoder.name}"
         tables = tabulate_retrieval(retrieval, split.train, split.vocabulary, texts, items, source)
         mined.write_negatives(draft, *tables)
@@ -49,7 +49,7 @@ def random_negatives_stage(split_dir: Path, like: Path, seed: int) -> Stage:
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         original = mined.read_negatives(like, split.vocabulary, len(split.train))
-        mined.write_negatives(draft, random_like(original, generator(seed, "random vectors")))
+        mined.write_negatives(draft, controls.random_control(original, generator(seed, "random vectors")))
         draft.notes |= inherited_note(like)
 
     return Stage(mined.KIND, {"method": "random", "seed": seed}, inputs, build)
@@ -62,9 +62,9 @@ def shuffled_negatives_stage(split_dir: Path, like: Path, seed: int) -> Stage:
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         order = generator(seed, "shuffled pairs").permutation(len(split.train))
-        shuffled = controls.shuffled(mined.read_negatives(like, split.vocabulary, len(split.train)), order)
+        shuffled = controls.shuffled_control(mined.read_negatives(like, split.vocabulary, len(split.train)), order)
         table = read_parquet(like / "negatives.parquet")
-        mined.write_negatives(draft, shuffled, controls.shuffled_table(table, order, split.train, split.vocabulary))
+        mined.write_negatives(draft, shuffled, controls.shuffle_table(table, order, split.train, split.vocabulary))
         draft.notes |= inherited_note(like)
         draft.write_costs(needs_of(like).without_own_calls())
 

@@ -40,11 +40,11 @@ def neighbours_stage(
 
     def search(split: Split) -> ItemNeighbours:
         if by == "co-occurrence":
-            return neighbours.by_co_occurrence(split.train, k)
+            return neighbours.find_by_co_occurrence(split.train, k)
         if by == "random":
-            return neighbours.at_random(split.train.n_items, k, generator(seed, "random neighbours"))
+            return neighbours.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
         assert encoder is not None
-        return neighbours.by_text(encoder.encode(item_texts(split.texts), progress), k, encoder.name)
+        return neighbours.find_by_text(encoder.encode(item_texts(split.texts), progress), k, encoder.name)
 
     def build(draft: Draft) -> None:
         item_neighbours.write_neighbours(draft, search(splits.read_split(split_dir)))

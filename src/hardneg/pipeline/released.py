@@ -19,6 +19,8 @@ RELEASED = f"evaluation-{PROTOCOL}"
 KIND = "evaluation under the released mask"
 PART = f"test, {PROTOCOL} mask"
 """Replaces "test" in the metrics, so that no table mistakes one for the other."""
+MASKED, SPARED = "masked added positives", "held-out added positives, not masked"
+"""Notes of the manifest: numbers of pairs."""
 
 
 def released_stage(
@@ -51,8 +53,7 @@ def released_stage(
         score = inner_product(run.embeddings, shortlist=shortlist)
         evaluation = evaluate_scores(score, split.test, mask.pairs, metrics=metrics)
         write_evaluation(draft.folder, evaluation, run.vocabulary, part=PART)
-        draft.notes |= {"warning": WARNING, "masked added positives": mask.added}
-        draft.notes["held-out added positives, not masked"] = mask.spared
+        draft.notes |= {"warning": WARNING, MASKED: mask.added, SPARED: mask.spared}
 
     return Stage(KIND, settings, inputs, build)
 

@@ -96,7 +96,7 @@ def suspects_warning(folder: Path, config: SuspectsUse | None = None) -> str:
 
 def no_suspects_warning(folder: Path, config: SuspectsUse) -> str:
     """Return a warning where no label of a folder reaches the threshold, else ""."""
-    probability = suspects.labels_of(folder)
+    probability = suspects.read_probabilities(folder)
     highest = probability.max(initial=0.0)
     if highest >= config.threshold:
         return ""
@@ -114,7 +114,7 @@ def apply_suspects(train: Interactions, judged: Suspects, config: SuspectsUse) -
     if config.excludes:
         exclusion = exclude_suspects(train, pairs)
         excluded = exclusion.pairs
-        notes[UNCHANGED_USERS] = exclusion.left_alone
+        notes[UNCHANGED_USERS] = exclusion.unrestricted_users
     extra = ExtraPositives(pairs, config.weight) if config.trains else None
     return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes)
 

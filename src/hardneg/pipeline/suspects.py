@@ -117,7 +117,7 @@ def suspects_stage(
         like = None if sources.like is None else suspects.read_suspects(sources.like, split)
         if like is not None:
             probabilities = _without_labels(like, split, candidates, probabilities, judge_inputs)
-        rejected, row_report = report_label_errors(judge_inputs.faults, split.vocabulary)
+        rejected, row_report = report_label_errors(judge_inputs.issues, split.vocabulary)
         labelled = candidates.judged(probabilities, judge.name)
         suspects.write_suspects(draft, labelled, split.vocabulary, rejected, row_report)
         draft.notes |= _notes(split, like, config, judge, candidates) | _validation_note(sources, split_dir)
@@ -169,7 +169,7 @@ def top_candidates(
     return UserCandidates(users, found)
 
 
-def report_label_errors(faults: list[LabelError], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
+def report_label_errors(faults: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
     """Return failed labels, a row each (suspects.REJECTED_SCHEMA), and their counts by reason, most frequent first.
 
     Rows are sorted by user and item.
@@ -186,11 +186,11 @@ def report_label_errors(faults: list[LabelError], vocabulary: Vocabulary) -> tup
     return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), row_report
 
 
-def _sort_key(fault: LabelError) -> tuple[int, int, str, str]:
+def _sort_key(fault: JudgementIssue) -> tuple[int, int, str, str]:
     return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said or str(fault.ids)
 
 
-def _name_ids(fault: LabelError, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
+def _name_ids(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
     if fault.ids is not None:
         return *fault.ids, fault.reason
     user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
@@ -213,7 +213,7 @@ def _describe(
         inputs["model"] = model.identity
     if sources.like is not None:
         inputs |= _like(sources.like, split_dir, options)
-    if isinstance(options.judge, Recorded):
+    if isinstance(options.judge, RecordedLabels):
         path = options.judge.labels
         inputs["labels"] = artifacts.folder_hash(path) if path.is_dir() else artifacts.file_hash(path)
     return settings, inputs
@@ -221,7 +221,7 @@ def _describe(
 
 def _like(folder: Path, split_dir: Path, options: SuspectsConfig) -> dict[str, str]:
     """Return the hash of suspects with the same rate, where it changes anything."""
-    if not isinstance(options.judge, Random):
+    if not isinstance(options.judge, RandomLabels):
         raise ConfigError(
             f"found suspects {folder} with the rate for judge random, but the judge is {options.judge.kind}; leave it out"
         )
@@ -237,7 +237,7 @@ def _without_labels(
     users = np.broadcast_to(candidates.users[:, None], candidates.items.shape)
     lacking = (candidates.items >= 0) & without.contains(users, np.maximum(candidates.items, 0))
     pairs = zip(users[lacking].tolist(), candidates.items[lacking].tolist(), strict=True)
-    judge_inputs.faults.extend(LabelError(user, item, NO_LABEL_THERE) for user, item in pairs)
+    judge_inputs.issues.extend(JudgementIssue(user, item, NO_LABEL_THERE) for user, item in pairs)
     return np.where(lacking, np.nan, probabilities)
 
 

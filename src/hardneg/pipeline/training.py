@@ -87,7 +87,7 @@ def train_stage(
         api.require_validation(split)
         materials = _read_materials(split, config, negatives, suspects, trees)
         measured = None if truth is None else _measure_negatives(truth, split)
-        examples = Examples(shown_users(split.train))
+        examples = ExampleRecorder(shown_users(split.train))
         observers: list[Observer] = [examples] if measured is None else [examples, measured]
         draft.notes |= _describe(materials, device) | materials.use.notes
         model = config.model.build(materials.use.graph, seed=config.fit.seed).to(device)
@@ -136,7 +136,7 @@ def run_inputs(
     )
     inputs["valid"] = artifacts.file_hash(split_dir / "valid.parquet")
     if negatives is not None:
-        kind = sampler_inputs.kind_of(negatives)
+        kind = sampler_inputs.folder_kind(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_dir)
     return inputs
 
@@ -164,7 +164,7 @@ def _read_materials(
 
 
 def _measure_negatives(truth: Path, split: Split) -> SampledFalseNegatives:
-    return SampledFalseNegatives(truths.read_truth(truth).numbered_as(split.vocabulary), split.train)
+    return SampledFalseNegatives(truths.read_truth(truth).reindex(split.vocabulary), split.train)
 
 
 def _require_anchor(config: RunConfig, anchor: Path | None) -> None:

@@ -174,7 +174,7 @@ def tuning_inputs(split_dir: Path, profiles_dir: Path | None, labels_dir: Path) 
     return split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND), labels=(labels_dir, labels.KIND))
 
 
-def read_pairs(split: Split, profiles_dir: Path | None, labels_dir: Path) -> tuple[PairInputs, labels.Labels]:
+def read_pairs(split: Split, profiles_dir: Path | None, labels_dir: Path) -> tuple[PairInputs, labels.LabelVectors]:
     """Return what the model is shown of each train pair, and the labels."""
     targets, train = labels.read_labels(labels_dir, split.train), split.train
     if profiles_dir is None:

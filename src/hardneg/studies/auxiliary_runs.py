@@ -45,5 +45,5 @@ def train_apart(
     run, fit = run_folder(shared, spec), config.fit.model_copy(update={"seed": spec.seed})
     watch = None if progress is None else by_epoch(what, fit.epochs, progress)
     with timed(run):
-        pipeline.train(split, run, config.model_copy(update={"fit": fit}), device=device, watch=watch)
+        pipeline.train_stage(split, config.model_copy(update={"fit": fit}), device=device, watch=watch).run(run)
     return run

@@ -12,7 +12,7 @@ from hardneg import pipeline
 from hardneg.config import Config, later
 from hardneg.judging import JudgeConfig, PrefixRule, RecordedLabels
 from hardneg.judging.suspects import THRESHOLD, Threshold
-from hardneg.pipeline import RunConfig, SuspectInputs, SuspectMining
+from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig
 from hardneg.studies.auxiliary_runs import RunSpec, train_apart
 from hardneg.studies.build_times import timed
 from hardneg.trees import TreesConfig
@@ -67,7 +67,7 @@ class JudgedSpec(Config):
     """A name under `suspects`, at whose rate judge random calls candidates liked."""
     like_threshold: Threshold = later(THRESHOLD)
     """Probability from which candidates count as liked there: that of the rows whose control this is."""
-    candidates: PositiveInt = SuspectMining().candidates
+    candidates: PositiveInt = SuspectsConfig().candidates
 
 
 def _method(otherwise: str | None) -> BeforeValidator:
@@ -98,7 +98,7 @@ class Orchard:
         """Train the run, where it does not stand, and grow the trees. config: the run's settings."""
         run = self._run(spec.run, config, "the run that a tree grows from", progress)
         with timed(out):
-            pipeline.build_trees(self.split, out, spec.options, run=run, progress=progress)
+            pipeline.trees_stage(self.split, spec.options, run=run, progress=progress).run(out)
 
     def judge(
         self,
@@ -114,10 +114,10 @@ class Orchard:
         run = self._run(spec.run, config, "the run that candidates come from", progress)
         judge = spec.judge
         if like is not None:
-            judge = judge.model_copy(update={"rate": pipeline.rate_of(like, self.split, spec.like_threshold)})
-        mining = SuspectMining(judge=judge, candidates=spec.candidates)
+            judge = judge.model_copy(update={"rate": pipeline.suspect_rate(like, self.split, spec.like_threshold)})
+        mining = SuspectsConfig(judge=judge, candidates=spec.candidates)
         with timed(out):
-            pipeline.identify_suspects(self.split, out, SuspectInputs(run, trees, like=like), mining, progress)
+            pipeline.suspects_stage(self.split, SuspectInputs(run, trees, like=like), mining, progress).run(out)
 
     def _run(self, spec: RunSpec, config: RunConfig, what: str, progress: Progress | None) -> Path:
         return train_apart(self.split, self.shared, spec, config, what=what, device=self.device, progress=progress)

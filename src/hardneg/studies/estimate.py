@@ -15,7 +15,7 @@ from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.judging.suspects import Suspects
-from hardneg.pipeline import RUN, RunConfig, SuspectMining, suspect_use
+from hardneg.pipeline import RUN, RunConfig, SuspectsConfig, suspect_use
 from hardneg.random import generator
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SemanticMixing, sampler_inputs
 from hardneg.studies.experiment_cells import Cell
@@ -26,7 +26,7 @@ SECONDS = 1.5
 """How long the steps of one cell are timed, after a first one that is not counted."""
 STAND_IN_SIZE = 384
 """Length of the vectors that stand in for negatives not mined yet: that of MiniLM."""
-STAND_IN_SUSPECTS = SuspectMining().candidates
+STAND_IN_SUSPECTS = SuspectsConfig().candidates
 """Suspects of every user that stand in for those not judged yet: all candidates, the most that there can be."""
 STAND_IN_DEPTH = 6
 """Levels of the path codes that stand in for trees not grown yet, of four children each."""
@@ -204,18 +204,18 @@ def _given(cell: Wanted, data: Split) -> tuple[MinedNegatives | None, ItemNeighb
     return MinedNegatives(np.full((len(data.train), 1), -1), vectors, "stand-in"), None
 
 
-def _used(cell: Wanted, data: Split) -> suspect_use.Used:
+def _used(cell: Wanted, data: Split) -> suspect_use.UsedSuspects:
     """What the run takes from its suspects; where these are not judged yet, from as many drawn at random."""
     config, folder = cell.config.suspects, cell.suspects
     if config is None or folder is None or artifacts.is_artifact(folder):
-        return suspect_use.use(data, config, folder)
+        return suspect_use.use_suspects(data, config, folder)
     train = data.train
     users = np.repeat(np.flatnonzero(train.counts), STAND_IN_SUSPECTS)
     items = generator(0, "stand-in").integers(train.n_items, size=len(users))
     free = ~train.contains(users, items)
     _, firsts = np.unique(users[free] * train.n_items + items[free], return_index=True)
     judged = Suspects(users[free][firsts], items[free][firsts], np.ones(len(firsts)), "stand-in")
-    return suspect_use.used(train, judged, config)
+    return suspect_use.apply_suspects(train, judged, config)
 
 
 def _trees(cell: Wanted, data: Split) -> Trees | None:

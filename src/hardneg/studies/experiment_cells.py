@@ -10,7 +10,7 @@ from hardneg.config import validated
 from hardneg.errors import ConfigError
 from hardneg.models import ModelConfig
 from hardneg.pipeline import RunConfig, SuspectsUse
-from hardneg.pipeline.suspect_use import OF_POSITIVES
+from hardneg.pipeline.suspect_use import POSITIVES_ONLY
 from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
 from hardneg.training import FitConfig
 
@@ -132,7 +132,7 @@ def has(config: RunConfig, field: str) -> bool:
     is what only positives have one of suspects that are none."""
     part, _, name = field.partition(".")
     found = getattr(config, part)
-    if isinstance(found, SuspectsUse) and not found.trains and name in OF_POSITIVES:
+    if isinstance(found, SuspectsUse) and not found.trains and name in POSITIVES_ONLY:
         return False
     return found is not None and name not in ("kind", "seed") and name in type(found).model_fields
 

@@ -18,16 +18,17 @@ from hardneg.judging.suspects import THRESHOLD
 from hardneg.pipeline import (
     EVALUATION,
     METRICS,
+    RELEASED,
     RUN,
     FusionConfig,
     RunConfig,
     evaluate_released,
     evaluate_run,
-    evaluated,
-    evaluated_released,
-    fuse,
-    text_alone,
-    train,
+    evaluation_stage,
+    fuse_stage,
+    released_stage,
+    text_only_stage,
+    train_stage,
 )
 from hardneg.report.tables import MethodScores
 from hardneg.studies import process_pool
@@ -115,13 +116,14 @@ class Job:
         """Train, or fuse what was trained, or take text alone, and evaluate."""
         given = self.row.fusion
         if given is not None and given.of is None:
-            text_alone(self.split, given.vectors, self.folder, given.config)
+            text_only_stage(self.split, given.vectors, given.config).run(self.folder)
         elif given is not None:
-            fuse(self.row.fused_from(self.runs, self.seed), self.split, given.vectors, self.folder, given.config)
+            fuse_stage(self.row.fused_from(self.runs, self.seed), self.split, given.vectors, given.config).run(
+                self.folder
+            )
         else:
-            train(
+            train_stage(
                 self.split,
-                self.folder,
                 self.config,
                 negatives=self.row.negatives,
                 suspects=self.row.suspects,
@@ -129,7 +131,7 @@ class Job:
                 truth=self.truth,
                 device=self.device,
                 watch=by_epoch(self.name, self.config.fit.epochs, progress),
-            )
+            ).run(self.folder)
         evaluate_run(self.folder, self.split, self.metrics)
         if self.released is not None:
             evaluate_released(self.folder, self.split, self.released, self.metrics, threshold=THRESHOLD)
@@ -137,7 +139,8 @@ class Job:
     @property
     def scored(self) -> bool:
         """Does every evaluation of the finished run stand that can be made now?"""
-        return evaluated(self.folder, self.split, self.metrics) and (self.mask is None or self._scored_released)
+        stage = evaluation_stage(self.folder, self.split, self.metrics)
+        return stage.is_finished(self.folder / EVALUATION) and (self.mask is None or self._scored_released)
 
     @property
     def mask(self) -> Path | None:
@@ -148,7 +151,8 @@ class Job:
     @property
     def _scored_released(self) -> bool:
         assert self.mask is not None
-        return evaluated_released(self.folder, self.split, self.mask, self.metrics, threshold=THRESHOLD)
+        stage = released_stage(self.folder, self.split, self.mask, self.metrics, threshold=THRESHOLD)
+        return stage.is_finished(self.folder / RELEASED)
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:

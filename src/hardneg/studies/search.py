@@ -152,7 +152,7 @@ def _found(task: CellSearch, trials: Sequence[Trial]) -> Found | None:
     if len(trials) < task.budget or not valued:
         return None
     value, best = max(valued, key=lambda one: one[0])
-    made_from = pipeline.run_inputs(task.split, None)
+    made_from = pipeline.run_inputs(task.split)
     return Found(
         settings=best.chosen,
         metric=best.metric,

@@ -231,8 +231,8 @@ class Stages:
         folder, profiles = self.grid.splits[split].folder, self._of(split) / "profiles"
         self._profile(folder, profiles)
         with timed(self.vectors(split, name)):
-            pipeline.encode_split_texts(
-                folder, profiles, self.vectors(split, name), sentence_encoder(name, device=self.device), progress
+            pipeline.encode_texts_stage(folder, profiles, sentence_encoder(name, device=self.device), progress).run(
+                self.vectors(split, name)
             )
 
     def _grow(self, split: str, name: str, progress: Progress | None) -> None:
@@ -241,7 +241,7 @@ class Stages:
             like = self.trees(split, spec.like)
             assert like is not None
             with timed(out):
-                pipeline.control_trees(self.grid.splits[split].folder, like, out, spec.method, spec.seed)
+                pipeline.control_trees_stage(self.grid.splits[split].folder, like, spec.method, spec.seed).run(out)
         elif isinstance(spec, GrownSpec):
             self._orchard(split).grow(spec, self._settings(split, spec.run), out, progress)
 
@@ -258,9 +258,11 @@ class Stages:
         if isinstance(spec, LikeSpec):
             like = self.negatives(split, spec.like)
             assert like is not None
-            mine_like = pipeline.mine_random if isinstance(spec, RandomSpec) else pipeline.mine_shuffled
+            mine_like = (
+                pipeline.random_negatives_stage if isinstance(spec, RandomSpec) else pipeline.shuffled_negatives_stage
+            )
             with timed(out):
-                mine_like(folder, like, out, spec.seed)
+                mine_like(folder, like, spec.seed).run(out)
         elif isinstance(spec, SynthesisedSpec | FromLabelsSpec):
             Place(folder, self._of(split), self.device).make(spec, self._settings(split, spec.labels), out, progress)
         elif isinstance(spec, RetrievedSpec):
@@ -287,18 +289,20 @@ class Stages:
         self._profile(folder, profiles)
         chosen = sentence_encoder(spec.encoder, device=self.device)
         with timed(out):
-            pipeline.mine_retrieved(folder, profiles, out, spec.options, chosen, progress)
+            pipeline.retrieve_stage(folder, profiles, spec.options, chosen, progress).run(out)
 
     def _profile(self, folder: Path, out: Path) -> None:
         with timed(out):
-            pipeline.profile(folder, out)
+            pipeline.extract_profiles_stage(folder).run(out)
 
     def _find_neighbours(self, folder: Path, spec: NeighboursSpec, out: Path, progress: Progress | None) -> None:
         from hardneg.text import sentence_encoder
 
         opened = sentence_encoder(spec.encoder, device=self.device) if spec.by == "text" else None
         with timed(out):
-            pipeline.find_neighbours(folder, out, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress)
+            pipeline.neighbours_stage(folder, spec.by, k=spec.k, encoder=opened, seed=spec.seed, progress=progress).run(
+                out
+            )
 
     def _orchard(self, split: str) -> Orchard:
         return Orchard(self.grid.splits[split].folder, self._of(split), self.device)

@@ -143,17 +143,21 @@ class Study:
 class _Inputs:
     """Hashes of what runs are made from, each computed once."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[Path | None, ...], dict[str, str]] = {}
-
     def stands(self, job: Job) -> bool:
         """True where the run is trained and scored; ConfigError where its folder holds something else."""
         if not job.folder.exists():
             return False
         if job.row.fusion is not None:
             return self._fused_stands(job, job.row.fusion)
-        key = pipeline.run_key(job.config, self._of(job.split, job.row), against_truth=job.truth is not None)
-        return artifacts.is_finished(job.folder, key) and job.scored
+        stage = pipeline.train_stage(
+            job.split,
+            job.config,
+            negatives=job.row.negatives,
+            suspects=job.row.suspects,
+            trees=job.row.trees,
+            truth=job.truth,
+        )
+        return artifacts.is_finished(job.folder, stage.key()) and job.scored
 
     def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
         base = None if fusion.of is None else job.row.fused_from(job.runs, job.seed)
@@ -161,13 +165,7 @@ class _Inputs:
         if any(not artifacts.is_artifact(folder) for folder in needed):
             return False
         if base is None:
-            key = pipeline.text_key(job.split, fusion.vectors, fusion.config)
+            key = pipeline.text_only_stage(job.split, fusion.vectors, fusion.config).key()
         else:
-            key = pipeline.fused_key(base, job.split, fusion.vectors, fusion.config)
+            key = pipeline.fuse_stage(base, job.split, fusion.vectors, fusion.config).key()
         return artifacts.is_finished(job.folder, key) and job.scored
-
-    def _of(self, split: Path, row: Row) -> dict[str, str]:
-        of = row.negatives, row.suspects, row.trees
-        if (split, *of) not in self._known:
-            self._known[split, *of] = pipeline.run_inputs(split, *of)
-        return self._known[split, *of]

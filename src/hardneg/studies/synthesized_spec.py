@@ -102,7 +102,7 @@ class Place:
         labels = self._labels(spec.labels, mixgcf, progress)
         if isinstance(spec, FromLabelsSpec):
             with timed(out):
-                pipeline.mine_from_labels(self.split, labels, out, spec.method)
+                pipeline.labels_control_stage(self.split, labels, spec.method).run(out)
         else:
             self._synthesise(spec, labels, out, progress)
 
@@ -111,7 +111,7 @@ class Place:
         run = train_apart(self.split, self.shared, spec, mixgcf, what=what, device=self.device, progress=progress)
         labels = self.shared / f"labels-{spec.run_name}-draws{spec.draws}"
         with timed(labels):
-            pipeline.draw_label_folder(self.split, run, labels, LabelOptions(draws=spec.draws), progress)
+            pipeline.labels_stage(self.split, run, LabelOptions(draws=spec.draws), progress).run(labels)
         return labels
 
     def _synthesise(self, spec: SynthesisedSpec, labels: Path, out: Path, progress: Progress | None) -> None:
@@ -119,9 +119,9 @@ class Place:
         profiles = None if source is None else self.shared / spec.profiles.name
         if profiles is not None:
             with timed(profiles):
-                pipeline.profile(self.split, profiles, shuffle_titles=spec.profiles.shuffle_titles)
+                pipeline.extract_profiles_stage(self.split, shuffle_titles=spec.profiles.shuffle_titles).run(profiles)
         tuned = out.with_name(out.name.replace("negatives-", "tuned-", 1))
         with timed(tuned):
-            pipeline.finetune(self.split, profiles, labels, tuned, source, spec.config(), progress)
+            pipeline.tune_stage(self.split, profiles, labels, source, spec.config(), progress).run(tuned)
         with timed(out):
-            pipeline.synthesize_negatives(self.split, profiles, labels, tuned, out, source, spec.synthesis, progress)
+            pipeline.synthesize_stage(self.split, profiles, labels, tuned, source, spec.synthesis, progress).run(out)

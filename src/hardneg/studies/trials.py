@@ -17,6 +17,7 @@ import polars as pl
 from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import ConfigError, DataError
+from hardneg.stage import Stage
 from hardneg.studies.experiment_cells import Cell, changed, setting
 from hardneg.studies.results import best_on_validation
 from hardneg.studies.runs import by_epoch
@@ -95,26 +96,30 @@ class CellSearch:
 
     def do(self, progress: Progress) -> None:
         """Go through the trials; what ended is checked against the replay and not repeated."""
-        inputs, trials = self.inputs(), self.replayed()
+        trials = self.replayed()
         for number in range(len(trials), self.budget):
             settings = self.settings_of(number, trials)
             config = changed(self.cell.config, settings)
-            trials.append(self._try(number, settings, config, pipeline.run_key(config, inputs), progress))
+            trials.append(self._try(number, settings, config, self._stage(config).key(), progress))
             self._write(trials)
         if all(trial.value is None for trial in trials):
             raise DataError(f"all {len(trials)} trials failed, the first because {trials[0].reason}")
 
     def inputs(self) -> dict[str, str]:
         """Hashes of what its trials are made from."""
-        return pipeline.run_inputs(self.split, self.negatives, self.suspects, self.trees)
+        return pipeline.run_inputs(self.split, negatives=self.negatives, suspects=self.suspects, trees=self.trees)
+
+    def _stage(self, config: pipeline.RunConfig) -> Stage:
+        return pipeline.train_stage(
+            self.split, config, negatives=self.negatives, suspects=self.suspects, trees=self.trees, device=self.device
+        )
 
     def replayed(self) -> list[Trial]:
         """The trials that ended, once it is sure that each is the one that this search would make. Raises ConfigError."""
         before, trials = self.ended(), list[Trial]()
-        inputs = self.inputs() if before else {}
         for number, trial in enumerate(before):
             settings = self.settings_of(number, trials)
-            key = pipeline.run_key(changed(self.cell.config, settings), inputs)
+            key = self._stage(changed(self.cell.config, settings)).key()
             trials.append(self._as_replayed(trial, settings, key))
         return trials
 
@@ -147,16 +152,15 @@ class CellSearch:
             progress(what, number * epochs + epoch, self.budget * epochs)
 
         try:
-            pipeline.train(
+            pipeline.train_stage(
                 self.split,
-                folder,
                 config,
                 negatives=self.negatives,
                 suspects=self.suspects,
                 trees=self.trees,
                 device=self.device,
                 watch=by_epoch(self.name, fit.epochs, of_all),
-            )
+            ).run(folder)
         except TrainingDivergedError as error:
             return Trial(number, said, fit.select, None, None, None, str(error), key, None)
         notes = artifacts.read_manifest(folder, pipeline.RUN)["notes"]

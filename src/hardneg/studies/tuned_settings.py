@@ -94,7 +94,7 @@ class Best(Config):
         for cell in cells:
             found = self.each.get(cell.searched)
             try:
-                inputs = hashes.setdefault(cell.split, {}) or pipeline.run_inputs(folders[cell.split], None)
+                inputs = hashes.setdefault(cell.split, {}) or pipeline.run_inputs(folders[cell.split])
             except HardnegError:
                 continue  # no split folder: said elsewhere
             hashes[cell.split] = inputs

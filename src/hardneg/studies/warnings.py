@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hardneg import artifacts
 from hardneg.evaluation.significance import MIN_SEEDS
-from hardneg.pipeline.suspect_use import nothing_in
+from hardneg.pipeline.suspect_use import no_suspects_warning
 from hardneg.studies.auxiliary_runs import RunSpec
 from hardneg.studies.experiment_cells import Cell
 from hardneg.studies.study import Study
@@ -33,7 +33,7 @@ def _of_suspects(study: Study, cell: Cell) -> str:
     folder, use = study.stages.suspects(cell.split, cell.suspects), cell.config.suspects
     if folder is None or use is None or not artifacts.is_artifact(folder):
         return ""
-    said = nothing_in(folder, use)
+    said = no_suspects_warning(folder, use)
     return said and f"{cell.line}: {said}."
 
 

@@ -27,7 +27,7 @@ SCHEMA = {c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTI
 
 def write_trees(draft: Draft, trees: Trees, item_ids: Sequence[str]) -> None:
     """Write codes.parquet, and note the shape of each tree."""
-    shapes = {STRUCTURAL: shape(trees.structural), SEMANTIC: shape(trees.semantic)}
+    shapes = {STRUCTURAL: describe_tree(trees.structural), SEMANTIC: describe_tree(trees.semantic)}
     draft.notes |= {"source": trees.source, "items": trees.structural.n_items, **shapes}
     pl.DataFrame(
         {

@@ -14,6 +14,7 @@ import pytest
 from hardneg.artifacts import read_manifest
 from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
+from hardneg.stage import Stage
 from hardneg.text import profiles
 from hardneg.text.generation.negative_generation import generate_negatives
 from hardneg.text.generation.negative_prompts import NegativesConfig
@@ -69,7 +70,7 @@ def test_rows_without_a_profile_are_blank_and_named(toy: Toy, rules: Any, blocks
     assert reasons["item", 3] == "the prompt is too long"
     assert made.item_reasoning[0] == "too little", "what the model said about it is kept"
 
-    profiles.write_profiles(tmp_path / "p", made, split, config={}, inputs={})
+    Stage(profiles.KIND, {}, {}, lambda draft: profiles.write_profiles(draft, made, split)).run(tmp_path / "p")
     assert profiles.read_profiles(tmp_path / "p") == made
     failed = pl.read_parquet(tmp_path / "p" / "failed.parquet")
     assert failed.columns == ["side", "id", "reason"]
