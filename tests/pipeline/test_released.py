@@ -79,7 +79,7 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
     assert "NOT AN HONEST EVALUATION" in manifest["notes"]["warning"]
     data = splits.read_split(split)
     added = pipeline.read_run(run)
-    assert manifest["notes"]["added positives that are spared because they are held out"] > 0
+    assert manifest["notes"]["held-out added positives, not masked"] > 0
     assert len(added.seen) == len(data.train)
 
 

@@ -89,7 +89,7 @@ def test_a_pool_says_what_is_in_it(two: tuple[TuningSet, TuningSet, Path], tmp_p
     before = (tmp_path / "pool" / "manifest.json").stat().st_mtime_ns
     pipeline.tune_pooled_stage([one, other], source, CONFIG, pairs_each=100).run(tmp_path / "pool")
     assert (tmp_path / "pool" / "manifest.json").stat().st_mtime_ns == before
-    with pytest.raises(ConfigError, match="no set of data"):
+    with pytest.raises(ConfigError, match="no dataset"):
         pipeline.tune_pooled_stage([], source, CONFIG).run(tmp_path / "none")
 
 
