@@ -14,8 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hardneg import api, artifacts
-from hardneg.checkpoint import NAME as CHECKPOINT
-from hardneg.checkpoint import CheckpointFile
+from hardneg.checkpoint import CHECKPOINT_FILE, CheckpointFile
 from hardneg.config import Config, later, write_yaml
 from hardneg.data import columns as c
 from hardneg.data import split as splits
@@ -118,9 +117,9 @@ def train(
         examples.table().write_parquet(folder / "examples.parquet")
         if served is not None:
             served.table().write_parquet(folder / "served.parquet")
-        notes |= {"best epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
-        notes |= fitted.progressed.counters
-    (out / CHECKPOINT).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
+        notes |= {"best epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
+        notes |= fitted.state.counters
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)  # only now: a kill before this line costs no epoch
 
 
 def run_inputs(
@@ -182,12 +181,12 @@ def _notes(needed: sampler_inputs.SamplerInput | None, grown: Trees | None, devi
 def _write_run(folder: Path, fitted: Fitted, data: Split, config: RunConfig, needed: Needed) -> None:
     write_yaml(folder / "config.yaml", config)
     pl.DataFrame(
-        fitted.progressed.curves,
+        fitted.state.curves,
         schema={"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64},
     ).write_parquet(folder / "metrics.parquet")
     save_file({name: tensor.cpu() for name, tensor in fitted.model.state_dict().items()}, folder / "model.safetensors")
     write_serving(folder, fitted.embeddings, data)
-    artifacts.write_costs(folder, run_costs(fitted.progressed.seconds, needed))
+    artifacts.write_costs(folder, run_costs(fitted.state.seconds, needed))
 
 
 def write_serving(folder: Path, embeddings: Embeddings, data: Split) -> None:

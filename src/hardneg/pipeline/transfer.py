@@ -13,7 +13,7 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.finetuning.alignment import random_rotation, rotated
-from hardneg.finetuning.pooling import Labelled, draw_pairs, membership, pool_sets, rescaled, thin_pairs
+from hardneg.finetuning.pooling import LabelledPairs, draw_pairs, pool_sets, rescaled, select_pairs, set_numbers
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.provenance import POOLED, dataset_of, hash_of_same_split, inherited
@@ -58,13 +58,13 @@ def finetune_pooled(
 
     def read() -> Material:
         whole = [rescaled_inputs(one) for one in sets]
-        shown = [thin_pairs(one, draw_pairs(len(one[0].pairs))[:pairs_each]) for one in whole]
-        return *pool_sets(shown), membership(shown)
+        shown = [select_pairs(one, draw_pairs(len(one[0].pairs))[:pairs_each]) for one in whole]
+        return *pool_sets(shown), set_numbers(shown)
 
     tune_into(out, source, config, read, settings=settings, inputs=inputs, chosen=chosen, progress=progress)
 
 
-def rescaled_inputs(one: TuningSet) -> Labelled:
+def rescaled_inputs(one: TuningSet) -> LabelledPairs:
     """What a pooled model is shown of a set, and its labels."""
     shown, given = pair_inputs(splits.read_split(one.split), one.profiles, one.labels)
     return rescaled(shown, given.vectors)

@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from hardneg import artifacts
-from hardneg.checkpoint import NAME as CHECKPOINT
-from hardneg.checkpoint import CheckpointFile
+from hardneg.checkpoint import CHECKPOINT_FILE, CheckpointFile
 from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.row_report import report_notes
@@ -138,9 +137,9 @@ def tune_into(
             progress=progress,
         )
         save_tuned(folder, found, template, source)
-        notes |= {"best step": found.progressed.best_step, "steps": found.progressed.step}
-        notes |= {"held-out loss": found.progressed.best_loss, "rows left out": report_notes(found.row_report)}
-    (out / CHECKPOINT).unlink(missing_ok=True)
+        notes |= {"best step": found.state.best_iteration, "steps": found.state.iteration}
+        notes |= {"held-out loss": -found.state.best_value, "rows left out": report_notes(found.row_report)}
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def synthesize_negatives(
@@ -170,7 +169,7 @@ def synthesize_negatives(
     shown = rescaled(shown, given.vectors)[0] if pooled else shown
     writer, template = load_tuned(tuned_folder, source)
     if isinstance(writer, HardNegativeEncoder):
-        writer.fold()
+        writer.merge_adapter()
     notes: dict[str, Any] = {"source": _who(tuned_folder, source), "pairs": len(shown.pairs)}
     notes |= {"rows left out": report_notes(shown.row_report(template)), **inherited(label_folder)}
     with artifacts.writing(out, mined.KIND, settings, inputs, notes) as folder:
@@ -214,7 +213,7 @@ def _opened(source: ModelSource | None, config: FinetuneConfig, spaces: Embeddin
     if source is None:
         return Perceptron(config.perceptron, spaces=spaces), NoTemplate()
     template = Template(source.tokenizer(), config.template)
-    template.require_room(source.context_length)
+    template.require_context_length(source.context_length)
     return open_encoder_model(source, config.model, spaces=spaces), template
 
 
