@@ -27,7 +27,9 @@ def fuse_scores(embeddings: Embeddings, profiles: Floats, texts: Floats, weight:
     0 to a score. weight: 0 or more; with 0 the embeddings come back as they are.
     """
     if not 0 <= weight < np.inf:
-        raise ConfigError(f"found weight {weight:g}, expected a number of 0 or more; use `text_embeddings` to rank by text alone")
+        raise ConfigError(
+            f"found weight {weight:g}, expected a number of 0 or more; use `text_embeddings` to rank by text alone"
+        )
     if weight == 0:
         return embeddings
     users, items = embeddings.final_users.detach(), embeddings.final_items.detach()
