@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 sys.path.append(str(ROOT / "reproduction"))
-import figures  # noqa: E402
+import figures
 
 
 def test_effects_are_those_of_the_tables() -> None:
