@@ -5,7 +5,7 @@ CORE := .venv/core.done
 DEV := .venv/dev.done
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RIVALS := .venv-rivals/done
-# The split that `make bench` trains on; docs/results.md makes the ones of docs/performance.md.
+# The split that `make bench` trains on; docs/results/baselines.md makes the ones of docs/performance.md.
 SPLIT ?= data/bench-split
 REPEATS ?= 5
 RELEASE ?= ../shared/data/dtlns/Sports

@@ -42,7 +42,7 @@ def our_tables(
 ) -> tuple[Embeddings, dict[str, int]]:
     model = LightGCNModel(split.train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage, seed=settings["seed"])
     fitted = api.fit(model, split, config=FitConfig.model_validate(settings))
-    return fitted.embeddings, {"best_epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
+    return fitted.embeddings, {"best_epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
 
 
 def their_tables(split: Split, settings: dict[str, Any]) -> tuple[Embeddings, dict[str, int]]:

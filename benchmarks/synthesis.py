@@ -38,7 +38,7 @@ from hardneg.finetuning import (
     load_tuned,
     synthesize,
 )
-from hardneg.finetuning.inputs import PromptBatch, tensor
+from hardneg.finetuning.inputs import PromptBatch, float_tensor
 from hardneg.mining import labels
 from hardneg.text import profiles
 
@@ -71,7 +71,7 @@ def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int)
     )
 
 
-def one_by_one(writer: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: np.ndarray) -> np.ndarray:
+def one_by_one(encoder: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: np.ndarray) -> np.ndarray:
     """The released way, unit vectors."""
     kept = []
     for row in rows.tolist():
@@ -79,37 +79,37 @@ def one_by_one(writer: HardNegativeEncoder, template: Template, inputs: PairInpu
         prefix = template.prefix(inputs.user_profiles[user])
         ids = [*prefix, *template.suffix(inputs.item_profiles[item])]
         batch = PromptBatch(
-            torch.tensor([ids], device=writer.device),
-            torch.tensor([len(ids)], device=writer.device),
-            torch.tensor([len(prefix)], device=writer.device),
-            tensor(inputs.users[[user]], writer.device),
-            tensor(inputs.items[[item]], writer.device),
+            torch.tensor([ids], device=encoder.device),
+            torch.tensor([len(ids)], device=encoder.device),
+            torch.tensor([len(prefix)], device=encoder.device),
+            float_tensor(inputs.users[[user]], encoder.device),
+            float_tensor(inputs.items[[item]], encoder.device),
         )
         with torch.no_grad():
-            kept.append(torch.nn.functional.normalize(writer(batch), dim=1)[0].tolist())
+            kept.append(torch.nn.functional.normalize(encoder(batch), dim=1)[0].tolist())
     return np.array(kept, np.float32)
 
 
-def layers_of(writer: HardNegativeEncoder) -> list[tuple[int, int]]:
+def layers_of(encoder: HardNegativeEncoder) -> list[tuple[int, int]]:
     """(in, out) of every linear layer that each token passes; adapters are folded in, a pooler is not used."""
-    named = writer.inner.named_modules()
+    named = encoder.inner.named_modules()
     found = [(n, m) for n, m in named if isinstance(m, torch.nn.Linear) and "lora_" not in n and "pooler" not in n]
     return [(module.in_features, module.out_features) for _, module in found]
 
 
-def operations(writer: HardNegativeEncoder, lengths: np.ndarray) -> float:
+def operations(encoder: HardNegativeEncoder, lengths: np.ndarray) -> float:
     """Floating-point operations of reading prompts whole: two a weight and token, and attention's two products."""
-    config = writer.inner.config.get_text_config()
-    linear = 2 * sum(a * b for a, b in layers_of(writer)) * int(lengths.sum())
+    config = encoder.inner.config.get_text_config()
+    linear = 2 * sum(a * b for a, b in layers_of(encoder)) * int(lengths.sum())
     width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     return float(linear + 4 * width * config.num_hidden_layers * int(np.square(lengths).sum()))
 
 
-def matrix_rate(writer: HardNegativeEncoder, tokens: int) -> float:
+def matrix_rate(encoder: HardNegativeEncoder, tokens: int) -> float:
     """Operations a second of the products of all layers with a batch of so many tokens; the best of three rounds."""
-    shapes, best = layers_of(writer), 0.0
-    rows = {size: torch.randn(tokens, size, device=writer.device) for size, _ in shapes}
-    weights = {shape: torch.randn(shape, device=writer.device) for shape in set(shapes)}
+    shapes, best = layers_of(encoder), 0.0
+    rows = {size: torch.randn(tokens, size, device=encoder.device) for size, _ in shapes}
+    weights = {shape: torch.randn(shape, device=encoder.device) for shape in set(shapes)}
     for _ in range(3):
         start = time.perf_counter()
         for shape in shapes:
@@ -118,13 +118,13 @@ def matrix_rate(writer: HardNegativeEncoder, tokens: int) -> float:
     return best
 
 
-def lengths_of(template: Template, inputs: PairInputs) -> np.ndarray:
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+def prompt_lengths(template: Template, inputs: PairInputs) -> np.ndarray:
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     return tokens.prefix_lengths[inputs.pairs.users] + tokens.suffix_lengths[inputs.pairs.items]
 
 
 def turns(
-    writer: HardNegativeEncoder,
+    encoder: HardNegativeEncoder,
     template: Template,
     inputs: PairInputs,
     config: SynthesisConfig,
@@ -133,19 +133,19 @@ def turns(
 ) -> tuple[list[Turn], float]:
     """Every turn's rates, and the largest difference between the two ways' vectors; a short round warms up."""
     rows = np.sort(np.random.default_rng(0).permutation(len(inputs.pairs))[:alone])
-    batch_tokens = int(config.batch_size * lengths_of(template, inputs).mean())
-    one_by_one(writer, template, inputs, rows[:8])
+    batch_tokens = int(config.batch_size * prompt_lengths(template, inputs).mean())
+    one_by_one(encoder, template, inputs, rows[:8])
     found, difference = [], 0.0
     for number in range(repeats):
         start = time.perf_counter()
-        theirs = one_by_one(writer, template, inputs, rows)
+        theirs = one_by_one(encoder, template, inputs, rows)
         middle = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            path = synthesize(writer, template, inputs, Path(folder), config)
+            path = synthesize(encoder, template, inputs, Path(folder), config)
             end = time.perf_counter()
             ours = np.load(path, allow_pickle=False)[rows].astype(np.float32)
         difference = float(np.maximum(difference, np.abs(ours - theirs).max()))  # NaN stays
-        rate = matrix_rate(writer, batch_tokens)
+        rate = matrix_rate(encoder, batch_tokens)
         found.append(Turn(len(inputs.pairs) / (end - middle), len(rows) / (middle - start), rate))
         print(f"turn {number + 1}: {found[-1]}", file=sys.stderr)
     return found, difference
@@ -187,12 +187,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    writer, template = load_tuned(given.tuned, base_model(given.base, device=given.device))
-    writer.fold()
+    encoder, template = load_tuned(given.tuned, base_model(given.base, device=given.device))
+    encoder.merge_adapter()
     inputs = inputs_of(given.split, given.profiles, given.labels, given.pairs)
     config = SynthesisConfig(batch_size=given.batch_size)
-    found, difference = turns(writer, template, inputs, config, given.alone, given.repeats)
-    lengths = lengths_of(template, inputs)
+    found, difference = turns(encoder, template, inputs, config, given.alone, given.repeats)
+    lengths = prompt_lengths(template, inputs)
     lines = ["# Synthesis of vectors", ""]
     lines += [
         f"{len(inputs.pairs):,} pairs of {given.split.name} through {given.tuned.name} ({given.base}), prompts of "
@@ -200,7 +200,7 @@ def main() -> None:
         f"{min(given.alone, len(inputs.pairs)):,} of the pairs.",
         "",
     ]
-    text = "\n".join([*lines, *report(found, difference, operations(writer, lengths) / len(lengths))]) + "\n"
+    text = "\n".join([*lines, *report(found, difference, operations(encoder, lengths) / len(lengths))]) + "\n"
     print(text)
     if given.out:
         given.out.write_text(text, encoding="utf-8")

@@ -2,9 +2,10 @@
 
     python benchmarks/trees.py [--items 10000 100000] [--split data/sports-split] [--out benchmarks/results/trees.md]
 
-Interactions are made up: as many users as items, users by a lognormal, items by a power law within groups of taste. Each
-size is a process of its own with one thread; seconds are the processor's, for the machine may have other work. The semantic tree is over 64 made-up numbers an item, in groups; no model is
-trained. `--split` adds a real split, its semantic tree over made-up numbers too.
+Interactions are synthetic: as many users as items, history lengths lognormal, items by a power law within groups. Each
+size runs in its own process with one thread. Seconds are processor time, because the machine may be shared. The semantic
+tree is built from 64 synthetic numbers per item, in groups; no model is trained. `--split` adds a real split, with
+synthetic vectors too.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from hardneg.types import Floats, Indices
 
 MEAN_HISTORY = 12
 GROUP = 400
-"""Items of a group of taste."""
+"""Items per group."""
 STEPS = ("item graph", "eigenvectors", "structural tree", "semantic tree")
 
 
 def interactions(n_items: int, rng: np.random.Generator) -> Interactions:
-    """Four in five pairs of a user are of two groups, the others of all items; in both, items follow a power law."""
+    """Draw four in five pairs of a user from two groups, the rest from all items; both follow a power law."""
     counts = np.maximum(rng.lognormal(np.log(MEAN_HISTORY) - 0.5, 1, n_items).astype(np.int64), 2)
     users = np.repeat(np.arange(n_items), counts)
     favourites = rng.integers(0, n_items // GROUP, (n_items, 2))
@@ -49,30 +50,34 @@ def interactions(n_items: int, rng: np.random.Generator) -> Interactions:
 
 
 def shuffled_power_law(n_items: int, n: int, rng: np.random.Generator) -> Indices:
-    """Popular items in no order of their numbers."""
+    """Draw items by a power law over a random order."""
     return rng.permutation(n_items)[(n_items * rng.random(n) ** 3).astype(np.int64)]
 
 
-def made_up_vectors(n_items: int, rng: np.random.Generator) -> Floats:
-    """(n_items, 64) float32, groups around centres of their own."""
+def synthetic_vectors(n_items: int, rng: np.random.Generator) -> Floats:
+    """Draw (n_items, 64) float32 vectors, each group around its own centre."""
     centres = rng.standard_normal((n_items // GROUP + 1, 64), np.float32)
     return centres[np.arange(n_items) // GROUP] + rng.standard_normal((n_items, 64), np.float32)
 
 
-def measure(what: str) -> None:
-    """One size or one split; what it took as a line of JSON."""
-    train = interactions(int(what), np.random.default_rng(0)) if what.isdigit() else splits.read_split(Path(what)).train
-    vectors = made_up_vectors(train.n_items, np.random.default_rng(1))
+def measure(source: str) -> None:
+    """Measure one size or one split and print a line of JSON."""
+    train = (
+        interactions(int(source), np.random.default_rng(0))
+        if source.isdigit()
+        else splits.read_split(Path(source)).train
+    )
+    vectors = synthetic_vectors(train.n_items, np.random.default_rng(1))
     config, seconds, before = TreesConfig(), dict[str, float](), peak()
-    warm()
+    warm_up()
 
     def timed(name: str, step: Callable[[], Any]) -> Any:
         started, wall = time.process_time(), time.perf_counter()
-        found = step()
+        result = step()
         seconds[name] = time.process_time() - started
         seconds["wall"] = seconds.get("wall", 0) + time.perf_counter() - wall
         print(f"{train.n_items:,} items, {name}: {seconds[name]:.2f} s, {peak():,.0f} MiB so far", file=sys.stderr)
-        return found
+        return result
 
     graph = timed("item graph", lambda: jaccard_graph(train, config.graph, generator(0, "benchmark")))
     points = timed("eigenvectors", lambda: spectral_embedding(graph.weights, config.embedding_size, seed=0)).points
@@ -94,8 +99,8 @@ def measure(what: str) -> None:
     )
 
 
-def warm() -> None:
-    """Compile and import before the clock runs."""
+def warm_up() -> None:
+    """Compile and import before timing."""
     train = interactions(2000, np.random.default_rng(0))
     config = TreesConfig()
     graph = jaccard_graph(train, config.graph, generator(0, "benchmark"))
@@ -103,34 +108,34 @@ def warm() -> None:
 
 
 def peak() -> float:
-    """MiB that this process had at most so far."""
+    """Return the peak memory of this process in MiB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
-def measured(what: str) -> dict[str, Any]:
-    """The same, in a process of its own."""
+def measure_in_process(source: str) -> dict[str, Any]:
+    """Run `measure` in a separate process."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--measure", what]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return json.loads(done.stdout)
+    command = [sys.executable, __file__, "--measure", source]
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(process.stdout)
 
 
-def row(what: str, found: dict[str, Any]) -> list[str]:
-    seconds, graph = found["seconds"], found["graph"]
-    name = f"{found['items']:,}" if what.isdigit() else f"{found['items']:,} ({Path(what).name})"
-    kept = graph["neighbours kept an item"]
+def row(source: str, result: dict[str, Any]) -> list[str]:
+    seconds, graph = result["seconds"], result["graph"]
+    name = f"{result['items']:,}" if source.isdigit() else f"{result['items']:,} ({Path(source).name})"
+    neighbours = graph["neighbours kept an item"]
     return [
         name,
-        f"{found['pairs']:,}",
+        f"{result['pairs']:,}",
         f"{graph['item graph edges']:,}",
-        "all" if kept == "all" else f"{kept} ({graph['items with more neighbours']:,} items had more)",
+        "all" if neighbours == "all" else f"{neighbours} ({graph['items with more neighbours']:,} items had more)",
         *(f"{seconds[step]:.1f}" for step in STEPS),
         f"{sum(seconds[step] for step in STEPS):.1f}",
         f"{seconds['wall']:.1f}",
-        f"{found['before']:,.0f}",
-        f"{found['peak']:,.0f}",
-        " / ".join(f"{found[tree]['leaves']:,}" for tree in ("structural", "semantic")),
+        f"{result['before']:,.0f}",
+        f"{result['peak']:,.0f}",
+        " / ".join(f"{result[tree]['leaves']:,}" for tree in ("structural", "semantic")),
     ]
 
 
@@ -140,17 +145,18 @@ def markdown(rows: list[list[str]]) -> str:
         "items",
         "train pairs",
         "edges",
-        "neighbours kept an item",
+        "neighbours per item",
         *(f"{step}, s" for step in STEPS),
         "all four, s",
-        "on the clock, s",
+        "wall time, s",
     ]
-    titles += ["MiB before", "MiB at most", "leaves"]
+    titles += ["MiB before", "peak MiB", "leaves"]
     lines = ["# Two item trees", ""]
     lines.append(
-        f"Made-up interactions, `python benchmarks/trees.py`; one process and one thread a line, one run each. Seconds are the processor's, but for those on the clock: the machine had other work. {machine()}, load "
-        f"averages at the end {load()}. The graph keeps all edges while {limits.most_edges:,} entries hold them, else the "
-        f"strongest of each item, and samples users of more than {limits.most_history:,} train items (there are none here)."
+        "Synthetic interactions, `python benchmarks/trees.py`; one process with one thread per line, one run each. "
+        f"Seconds are processor time, except wall time, because the machine was shared. {machine()}, load "
+        f"averages at the end {load()}. The graph keeps all edges up to {limits.most_edges:,} entries, else the strongest "
+        f"of each item, and samples users of more than {limits.most_history:,} train items (there are none here)."
     )
     lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows), ""])
@@ -162,15 +168,15 @@ def main() -> None:
     parser.add_argument("--split", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.measure:
-        measure(given.measure)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.measure)
         return
-    wanted = [*([str(given.split)] if given.split else []), *map(str, given.items)]
-    text = markdown([row(what, measured(what)) for what in wanted])
+    sources = [*([str(arguments.split)] if arguments.split else []), *map(str, arguments.items)]
+    text = markdown([row(source, measure_in_process(source)) for source in sources])
     print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    if arguments.out:
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A table of a study as docs/results.md shows it: chosen rows, both masks side by side.
+"""Print a table of a study as docs/results/tables/ shows it: selected rows, both masks side by side.
 
     python reproduction/compact_table.py studies/results/dtlns/toys-tables/toys-lightgcn --rows uniform DNS MixGCF "DTL-NS, all"
 

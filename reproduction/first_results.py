@@ -1,9 +1,9 @@
-"""The table of docs/results.md: every sampler of the first line on one real split.
+"""The tables of docs/results/tables/untuned.md: every sampler, untuned, on one real split.
 
     python reproduction/first_results.py scientific data/scientific-split
     python reproduction/first_results.py sports data/sports-split
 
-docs/results.md has the commands that make the two splits. Runs go to out/NAME; a run that stands is not repeated. The
+docs/results/baselines.md has the commands that make the two splits. Runs go to out/NAME; a run that stands is not repeated. The
 finished rows are written to studies/results/NAME.parquet and NAME.md. No row is tuned: every row of a table has the
 same settings, fixed beforehand, and the samplers their defaults.
 """

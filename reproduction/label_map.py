@@ -26,12 +26,10 @@ from diagnostics.label_map import LabelMap, compare_maps, fit_label_map
 
 from hardneg.artifacts import read_manifest
 from hardneg.cli.common import bars
-from hardneg.config import parse_config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import DataError
-from hardneg.finetuning import TuningConfig
-from hardneg.finetuning.folder import HELD_OUT, tuned_on
+from hardneg.finetuning.folder import HELD_OUT, TUNED_ON, read_pair_indices
 from hardneg.mining import labels
 from hardneg.pipeline.labels import read_label_origin
 from hardneg.pipeline.provenance import hash_of_same_split
@@ -65,7 +63,7 @@ def held_out(folders: list[Path], split_folder: Path) -> tuple[Indices, Indices]
     found = []
     for folder in folders:
         hash_of_same_split(folder, TUNED, split_folder)
-        found.append(pl.read_parquet(folder / HELD_OUT)["pair_row"].to_numpy())
+        found.append(read_pair_indices(folder / HELD_OUT))
     rows, times = np.unique(np.concatenate(found), return_counts=True)
     if not (times == len(found)).any():
         raise DataError("no pair was held out by all tuned folders; tune them with the same settings of held-out pairs")
@@ -74,16 +72,14 @@ def held_out(folders: list[Path], split_folder: Path) -> tuple[Indices, Indices]
 
 def fit_on(arguments: argparse.Namespace, given: labels.LabelVectors, any_held: Indices) -> Indices:
     """Pair rows that may be fitted on."""
-    finite, free = np.flatnonzero(usable([given.vectors])), np.ones(len(given.vectors), bool)
+    free = np.ones(len(given.vectors), bool)
     free[any_held] = False
     if arguments.fit_on == "all":
         return np.flatnonzero(free)
     seen = np.zeros(len(free), bool)
     folders = [arguments.tuned] if arguments.fit_on == "tuned" else [arguments.tuned, *arguments.also]
     for folder in folders:
-        settings = read_manifest(folder, TUNED)["config"]["tuning"]
-        config = parse_config(TuningConfig, settings, where=str(folder))
-        seen[tuned_on(folder, config, finite)] = True
+        seen[read_pair_indices(folder / TUNED_ON)] = True
     return np.flatnonzero(free & (seen if arguments.fit_on == "tuned" else ~seen))
 
 

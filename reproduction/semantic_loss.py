@@ -134,7 +134,7 @@ class Trained:
 
     def metric(self, name: str, epoch: int) -> float:
         """What the sampler measured, the mean over an epoch."""
-        curves = self.fitted.progressed.curves
+        curves = self.fitted.state.curves
         return next(float(p["value"]) for p in curves if p["metric"] == name and p["epoch"] == epoch)
 
     def line(self, epoch: int) -> list[str]:
@@ -169,7 +169,7 @@ def swept(split: Split, config: RunConfig, mined: MinedNegatives | None = None) 
 
 
 def _best(fitted: Fitted) -> float:
-    return max(float(p["value"]) for p in fitted.progressed.curves if (p["split"], p["metric"]) == ("valid", RECALL))
+    return max(float(p["value"]) for p in fitted.state.curves if (p["split"], p["metric"]) == ("valid", RECALL))
 
 
 def vectors_table(runs: list[Trained]) -> str:

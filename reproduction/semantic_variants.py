@@ -40,7 +40,7 @@ def values(data: Split, sampler: SamplerConfig, vectors: MinedNegatives | None, 
     for seed in range(seeds):
         model = LightGCN(hops=3).build(data.train, seed=seed)
         trained = api.fit(model, data, sampler=sampler, mined=vectors, config=fit.model_copy(update={"seed": seed}))
-        found.append(trained.progressed.best_value)
+        found.append(trained.state.best_value)
     return f"{np.mean(found):.4f} ± {np.std(found):.4f}"
 
 

@@ -7,14 +7,14 @@ Embeddings of backbones trained apart have no common space. The ways to deal wit
     raw         pooled as they are
     anchored    item tables start at one linear map of their texts and stay near it (`hardneg train --anchor`)
     procrustes  turned onto that map of the texts after training (`hardneg label --onto`)
-    texts       no e_u and e_v in the prompt; labels as in procrustes, since the lift of labels needs one space too
+    texts       no e_u and e_v in the prompt; labels as in procrustes, since the projection of labels needs one space too
     texts-raw   no e_u and e_v in the prompt, labels as they are
     native      tuned on the target itself; native-anchored: the same with its anchored backbone
-    untuned     the base as it is, its lifts drawn at random
+    untuned     the base as it is, its projection heads drawn at random
 
 Every source gives --tuning-pairs pairs, and so does the target where it is native. All ways are judged on the same pairs
 of the target, on which none was tuned, against the target's labels of the way's own space (those of procrustes are those
-of raw, turned; the anchored ones are of another backbone). Three measures: InfoNCE through the model's own lift of labels, in
+of raw, turned; the anchored ones are of another backbone). Three measures: InfoNCE through the model's own projection of labels, in
 batches of --batch-size, as loss and as information = log(batch) - loss; and the cosine of labels with what one ridge map,
 fitted on --fitted other pairs of the target, makes of the vectors: it needs no common space of labels. Each once more with
 e_u and e_v turned at random ("turned": in the prompt alone; "all turned": labels too). Where that changes nothing, they were
@@ -179,7 +179,7 @@ class Study:
                 "batch_size": given.batch_size,
                 "micro_batch": given.batch_size,  # short prompts fit whole; a second pass costs a third more
                 "learning_rate": given.learning_rate,
-                "lift_learning_rate": given.lift_learning_rate,
+                "head_learning_rate": given.head_learning_rate,
                 "held_out_most": 128,
                 "look_every": 15,
                 "patience": 99,
@@ -328,7 +328,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1, help="of tuning")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--lift-learning-rate", type=float, default=3e-3)
+    parser.add_argument("--head-learning-rate", type=float, default=3e-3)
     parser.add_argument("--fitted", type=int, default=512, help="target pairs of the ridge map")
     parser.add_argument("--judged", type=int, default=512, help="target pairs")
     parser.add_argument("--profile-tokens", type=int, default=32)

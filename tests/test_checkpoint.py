@@ -1,4 +1,4 @@
-"""Checkpoints: what is put back is what was there, and nothing else is taken for one."""
+"""Checkpoints: load restores exactly what save wrote, and refuses files of other work."""
 
 from __future__ import annotations
 
@@ -9,71 +9,75 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hardneg.checkpoint import NAME, CheckpointFile
-from hardneg.errors import ConfigError, DataError
-
-STATE = {"epoch": 3, "curves": [{"loss": 0.5}], "largest": float("inf")}
+from hardneg.checkpoint import CHECKPOINT_FILE, CheckpointFile, TrainingState
+from hardneg.errors import DataError
 
 
-def stepped(steps: int) -> tuple[nn.Linear, torch.optim.Adam]:
-    torch.manual_seed(0)
-    layer = nn.Linear(3, 2)
-    adam = torch.optim.Adam(layer.parameters())
+def run_steps(layer: nn.Linear, adam: torch.optim.Adam, steps: int) -> None:
     for _ in range(steps):
         adam.zero_grad()
         layer(torch.ones(1, 3)).square().sum().backward()
         adam.step()
+
+
+def trained(steps: int) -> tuple[nn.Linear, torch.optim.Adam]:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    adam = torch.optim.Adam(layer.parameters())
+    run_steps(layer, adam, steps)
     return layer, adam
 
 
-def test_going_on_is_as_if_never_stopped(tmp_path: Path) -> None:
-    whole, _ = stepped(5)
-    layer, adam = stepped(3)
-    CheckpointFile(tmp_path, "key").save({"model": layer.state_dict(), "best": {"a/b": torch.arange(3)}}, adam, STATE)
-    saved = CheckpointFile(tmp_path, "key").load()
-    assert saved is not None
-    assert saved.state == STATE
-    assert saved.group("best")["a/b"].tolist() == [0, 1, 2]
-    layer, adam = stepped(0)
-    layer.load_state_dict(saved.group("model"))
-    saved.restore(adam)
-    for _ in range(2):
-        adam.zero_grad()
-        layer(torch.ones(1, 3)).square().sum().backward()
-        adam.step()
-    assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), whole.parameters(), strict=True))
+def made_state() -> TrainingState:
+    state = TrainingState(iteration=3, curves=[{"loss": 0.5}], counters={"pairs": 2.0})
+    state.best = {"a/b": torch.arange(3)}
+    return state
 
 
-def test_equal_work_leaves_equal_bytes(tmp_path: Path) -> None:
-    found = set()
+def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
+    expected, _ = trained(5)
+    layer, adam = trained(3)
+    CheckpointFile(tmp_path, "key").save(made_state(), layer.state_dict(), adam)
+    layer, adam = trained(0)
+    state = CheckpointFile(tmp_path, "key").load(layer.state_dict(), adam)
+    assert state is not None
+    assert (state.iteration, state.curves, state.counters) == (3, [{"loss": 0.5}], {"pairs": 2.0})
+    assert state.best_value == float("-inf")
+    assert state.best["a/b"].tolist() == [0, 1, 2]
+    run_steps(layer, adam, 2)
+    assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_check_keeps_the_tensors_of_the_highest_value() -> None:
+    state, tensor = TrainingState(), torch.zeros(2)
+    for iteration, value in enumerate([0.1, 0.3, 0.3, float("nan"), 0.2], 1):
+        state.iteration = iteration
+        tensor.fill_(iteration)
+        state.record_check(value, {"x": tensor})
+    assert (state.best_iteration, state.best_value, state.checks_without_gain) == (2, 0.3, 3)
+    assert state.best["x"].tolist() == [2, 2]
+
+
+def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
+    contents = set()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        layer, adam = stepped(2)
-        CheckpointFile(tmp_path / name, "key").save({"model": layer.state_dict()}, adam, STATE)
-        found.add((tmp_path / name / NAME).read_bytes())
-    assert len(found) == 1
+        layer, adam = trained(2)
+        CheckpointFile(tmp_path / name, "key").save(made_state(), layer.state_dict(), adam)
+        contents.add((tmp_path / name / CHECKPOINT_FILE).read_bytes())
+    assert len(contents) == 1
 
 
-@pytest.mark.parametrize("name", ["adam", "a/b"])
-def test_names_that_would_be_mixed_up_are_refused(tmp_path: Path, name: str) -> None:
-    layer, adam = stepped(1)
-    with pytest.raises(ConfigError, match="cannot be called"):
-        CheckpointFile(tmp_path, "key").save({name: layer.state_dict()}, adam, STATE)
-
-
-def test_a_file_of_another_version_is_not_called_broken(tmp_path: Path) -> None:
-    save_file({"model/weight": torch.ones(2)}, tmp_path / NAME, metadata={"key": "key", "progressed": "{}"})
-    with pytest.raises(DataError, match="written by another version"):
-        CheckpointFile(tmp_path, "key").load()
-
-
-def test_what_is_none_is_said(tmp_path: Path) -> None:
-    resume = CheckpointFile(tmp_path, "key")
-    assert resume.load() is None
-    layer, adam = stepped(1)
-    resume.save({"model": layer.state_dict()}, adam, STATE)
-    with pytest.raises(DataError, match="belongs to other settings or inputs; remove it"):
-        CheckpointFile(tmp_path, "another").load()
-    resume.path.write_bytes(resume.path.read_bytes()[:-5])
-    with pytest.raises(DataError, match=r"checkpoint.safetensors cannot be read .*; remove it"):
-        resume.load()
+def test_unusable_files_are_refused(tmp_path: Path) -> None:
+    checkpoint = CheckpointFile(tmp_path, "key")
+    layer, adam = trained(1)
+    assert checkpoint.load(layer.state_dict(), adam) is None
+    checkpoint.save(made_state(), layer.state_dict(), adam)
+    with pytest.raises(DataError, match=r"checkpoint\.safetensors belongs to other settings"):
+        CheckpointFile(tmp_path, "another").load(layer.state_dict(), adam)
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"checkpoint\.safetensors cannot be read"):
+        checkpoint.load(layer.state_dict(), adam)
+    save_file({"current/weight": torch.ones(2)}, checkpoint.path, metadata={"key": "key"})
+    with pytest.raises(DataError, match="another version"):
+        checkpoint.load(layer.state_dict(), adam)

@@ -12,14 +12,13 @@ from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Dataset, Split, SplitConfig, make_split
 from hardneg.data import dataset as datasets
 from hardneg.data.interactions import Interactions
-from hardneg.errors import DataError
+from hardneg.errors import DataError, TrainingDivergedError
 from hardneg.evaluation import Evaluation, inner_product
 from hardneg.evaluation import evaluate_scores as rank_and_measure
 from hardneg.models import Anchor, Backbone
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
-from hardneg.training import ExtraPositives, FitConfig, Fitted, Watch
+from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch
 from hardneg.training import fit as train_loop
-from hardneg.training.loop import TrainingDivergedError
 from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
@@ -90,12 +89,11 @@ def fit(
 
     return train_loop(
         model,
-        split.train,
+        Positives(split.train, extra),
         (sampler or Uniform()).build(ingredients),
         UniformCandidates(split.train if excluded is None else excluded),
         settings,
         validate=validate,
-        extra=extra,
         observers=observers,
         resume=resume,
         watch=watch,

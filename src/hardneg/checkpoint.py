@@ -1,90 +1,130 @@
-"""Unfinished work on disk: one safetensors file, written beside and renamed, holds tensors, Adam's moments and a state."""
+"""Checkpoints of unfinished training: one safetensors file with tensors, Adam's moments and the training state.
+
+Both loops use it: training of backbones counts epochs, fine-tuning of language models counts optimizer steps.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
 from hardneg import artifacts
-from hardneg.errors import ConfigError, DataError
+from hardneg.errors import DataError
+from hardneg.types import Observer
 
-NAME = "checkpoint.safetensors"
-ADAM = "adam"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
-Tensors = Mapping[str, Mapping[str, Tensor]]
-"""Group -> name -> tensor."""
+Tensors = Mapping[str, Tensor]
+"""Name -> tensor."""
+
+
+@dataclass
+class TrainingState:
+    """Progress of a training loop.
+
+    iteration: epochs (training) or optimizer steps (fine-tuning) that are finished. best_value: highest validation value
+    so far. best_iteration: when it was reached; 0 before the first check. best: tensors at that time. seconds: wall time
+    over all attempts, validation included. losses: of iterations since the last check. curves: rows of a metrics table.
+    counters: name -> amount, summed over all steps.
+    """
+
+    best: dict[str, Tensor] = field(default_factory=dict)
+    iteration: int = 0
+    best_iteration: int = 0
+    best_value: float = float("-inf")
+    checks_without_gain: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    counters: dict[str, float] = field(default_factory=dict)
+
+    def record_check(self, value: float, tensors: Tensors) -> None:
+        """Count a validation check; copy the tensors if `value` is the highest so far."""
+        self.checks_without_gain += 1
+        if value > self.best_value:
+            self.best_value, self.best_iteration, self.checks_without_gain = value, self.iteration, 0
+            self.best = copy_tensors(tensors)
+
+
+def copy_tensors(tensors: Tensors) -> dict[str, Tensor]:
+    """Return copies in main memory, without gradients."""
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def overwrite_tensors(tensors: Tensors, values: Tensors) -> None:
+    """Copy values into tensors of the same names, in place."""
+    for name, tensor in tensors.items():
+        tensor.copy_(values[name])
 
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """Where unfinished work keeps its checkpoint, and under which key."""
+    """The checkpoint of one piece of work, identified by its key."""
 
     folder: Path
     key: str
 
     @property
     def path(self) -> Path:
-        """The checkpoint's file."""
-        return self.folder / NAME
+        """Path of the file."""
+        return self.folder / CHECKPOINT_FILE
 
-    def save(self, groups: Tensors, adam: Optimizer, state: Mapping[str, Any]) -> None:
-        """Write one file; equal work leaves equal bytes. state: anything that JSON holds. No group is called "adam", or has
-        a slash in its name (ConfigError)."""
-        if wrong := [name for name in groups if name == ADAM or "/" in name]:
-            raise ConfigError(f"a part of a checkpoint cannot be called {wrong[0]!r}; choose another name")
-        tensors = {f"{group}/{name}": value for group, some in groups.items() for name, value in some.items()}
+    def save(self, state: TrainingState, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> None:
+        """Replace the file; equal states give equal bytes. current: all trained tensors."""
+        tensors = {f"current/{name}": value for name, value in current.items()}
+        tensors |= {f"best/{name}": value for name, value in state.best.items()}
         for number, moments in adam.state_dict()["state"].items():
-            tensors |= {f"{ADAM}/{number}/{part}": value for part, value in moments.items()}
-        # One entry: safetensors writes several in an order of chance.
-        metadata = {"saved": json.dumps({"key": self.key, "state": dict(state)})}
+            tensors |= {f"adam/{number}/{name}": value for name, value in moments.items()}
+        progress = {name: value for name, value in vars(state).items() if name != "best"}
+        observations = [observer.state() for observer in observers]
+        # One metadata entry: safetensors writes several in random order.
+        metadata = {"saved": json.dumps({"key": self.key, "state": progress, "observers": observations})}
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         artifacts.replace_file(self.path, save(contiguous, metadata=metadata))
 
-    def load(self) -> Checkpoint | None:
-        """What `save` wrote; None where there is nothing to go on from. Raises DataError where it cannot be read, or is of
-        another key."""
+    def load(self, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> TrainingState | None:
+        """Restore the arguments from the file and return the state; None if there is no file.
+
+        Raises DataError if the file is unreadable or belongs to another key.
+        """
         if not self.path.is_file():
             return None
+        saved, tensors = self._read()
+        overwrite_tensors(current, _group(tensors, "current"))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _group(tensors, "adam").items():
+            number, _, moment = name.partition("/")
+            moments.setdefault(int(number), {})[moment] = value
+        adam.load_state_dict({**adam.state_dict(), "state": moments})
+        for observer, observations in zip(observers, saved["observers"], strict=True):
+            observer.restore(observations)
+        return TrainingState(_group(tensors, "best"), **saved["state"])
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
             with safe_open(self.path, framework="pt") as file:
-                metadata = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
             raise DataError(f"{self.path} cannot be read ({error}); remove it to start again") from None
-        if "saved" not in (metadata or {}):
-            raise DataError(
-                f"{self.path} was written by another version; go on with that one, or remove it to start again"
-            )
-        saved = json.loads(metadata["saved"])
+        saved = json.loads(metadata.get("saved", "{}"))
+        if "observers" not in saved:
+            raise DataError(f"{self.path} was written by another version of hardneg; remove it to start again")
         if saved["key"] != self.key:
             raise DataError(f"{self.path} belongs to other settings or inputs; remove it to start again")
-        return Checkpoint(tensors, saved["state"])
+        return saved, tensors
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint held. tensors: "group/name" -> tensor."""
-
-    tensors: dict[str, Tensor]
-    state: dict[str, Any]
-
-    def group(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one group."""
-        prefix = f"{name}/"
-        return {full.removeprefix(prefix): value for full, value in self.tensors.items() if full.startswith(prefix)}
-
-    def restore(self, adam: Optimizer) -> None:
-        """Put Adam's moments back."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in self.group(ADAM).items():
-            number, _, part = name.partition("/")
-            moments.setdefault(int(number), {})[part] = value
-        adam.load_state_dict({**adam.state_dict(), "state": moments})
+def _group(tensors: Tensors, group: str) -> dict[str, Tensor]:
+    prefix = f"{group}/"
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,15 +1,22 @@
-"""The package's own errors: one root, each child also a standard one."""
+"""Errors of the package: one root, each child also a standard exception."""
 
 from __future__ import annotations
 
 
 class HardnegError(Exception):
-    """Something the user can mend: one line that says what was found, what was expected, what to do."""
+    """Base of errors that a user can fix.
+
+    The message is one line: what was found, what was expected, what to do.
+    """
 
 
 class ConfigError(HardnegError, ValueError):
-    """An option or a configuration file does not say what is needed."""
+    """An option or a configuration file is invalid."""
 
 
 class DataError(HardnegError, ValueError):
-    """A file or a table does not hold what is needed."""
+    """A file or a table is invalid."""
+
+
+class TrainingDivergedError(HardnegError, ArithmeticError):
+    """The loss or the embeddings are not finite."""

@@ -49,9 +49,9 @@ def test_rows_without_a_place_do_not_count(rng: np.random.Generator) -> None:
 
 def test_too_few_rows_and_other_shapes_are_refused(rng: np.random.Generator) -> None:
     places = rng.normal(size=(20, 4))
-    with pytest.raises(DataError, match="3 rows have a place, expected at least 4"):
+    with pytest.raises(DataError, match=r"3 rows .* 4"):
         procrustes(places[:3], places[:3])
-    with pytest.raises(DataError, match="expected the same rows"):
+    with pytest.raises(DataError, match="shape"):
         procrustes(places, places[1:])
 
 

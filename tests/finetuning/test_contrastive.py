@@ -13,8 +13,8 @@ from torch import nn
 
 from hardneg.finetuning import EncoderConfig
 from hardneg.finetuning.contrastive import cached_backward, info_nce, information
-from hardneg.finetuning.inputs import batch_of
-from hardneg.finetuning.model import checkpoint_layers, seeded
+from hardneg.finetuning.inputs import prompt_batch
+from hardneg.finetuning.model import enable_gradient_checkpointing, seeded
 
 
 def slow(queries: np.ndarray, labels: np.ndarray, positives: np.ndarray, temperature: float) -> float:
@@ -47,11 +47,11 @@ def test_what_knows_nothing_gets_no_information() -> None:
 def test_gradients_in_pieces_are_those_of_the_whole(micro: int, rng: np.random.Generator) -> None:
     inputs, labels, positives = (torch.from_numpy(x).float() for x in rng.normal(size=(3, 8, 6)))
     torch.manual_seed(0)
-    model, lift = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5)), nn.Linear(6, 5)
-    parameters = [*model.parameters(), *lift.parameters()]
+    model, head = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5)), nn.Linear(6, 5)
+    parameters = [*model.parameters(), *head.parameters()]
 
     def loss_of(found: torch.Tensor) -> torch.Tensor:
-        return info_nce(found, lift(labels), lift(positives), temperature=0.1)
+        return info_nce(found, head(labels), head(positives), temperature=0.1)
 
     whole = loss_of(model(inputs))
     expected = torch.autograd.grad(whole * 0.5, parameters)
@@ -65,30 +65,32 @@ def test_gradients_in_pieces_are_those_of_the_whole(micro: int, rng: np.random.G
 @pytest.mark.parametrize("family", ["llama", "bert"])
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_a_language_model_s_too_with_its_dropout_replayed(bases: Bases, family: str, checkpointed: bool) -> None:
-    _, template, writer, inputs, labels = opened(bases(family), EncoderConfig(rank=4, alpha=8, dropout=0.3))
-    writer.train()
+    _, template, encoder, inputs, labels = opened(bases(family), EncoderConfig(rank=4, alpha=8, dropout=0.3))
+    encoder.train()
     with torch.no_grad():  # LoRA starts as nothing, whatever its dropout
-        for name, parameter in writer.trained().items():
+        for name, parameter in encoder.trained_parameters().items():
             if "lora_B" in name:
                 parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
     if checkpointed:
-        checkpoint_layers(writer)
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+        enable_gradient_checkpointing(encoder)
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     chunks = np.split(np.arange(12), 3)
     targets = torch.from_numpy(labels[:12])
     positives = torch.from_numpy(inputs.items[inputs.pairs.items[:12]])
 
     def forward(chunk: int) -> torch.Tensor:
-        with seeded(chunk, writer.device):
-            return writer(batch_of(inputs, tokens, chunks[chunk], writer.device))
+        with seeded(chunk, encoder.device):
+            return encoder(prompt_batch(inputs, tokens, chunks[chunk], encoder.device))
 
     def loss_of(found: torch.Tensor) -> torch.Tensor:
-        return info_nce(found, writer.label_lift(targets), writer.label_lift(positives), temperature=0.05)
+        return info_nce(found, encoder.label_head(targets), encoder.label_head(positives), temperature=0.05)
 
-    parameters = writer.trained()
+    parameters = encoder.trained_parameters()
     expected = torch.autograd.grad(loss_of(torch.cat([forward(chunk) for chunk in range(3)])), parameters.values())
     cached_backward(forward, 3, loss_of)
     with torch.no_grad():
-        assert not torch.equal(forward(0), writer(batch_of(inputs, tokens, chunks[0], writer.device)))  # dropout acts
+        assert not torch.equal(
+            forward(0), encoder(prompt_batch(inputs, tokens, chunks[0], encoder.device))
+        )  # dropout acts
     for (name, parameter), gradient in zip(parameters.items(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6, msg=name)

@@ -12,24 +12,22 @@ from tests.finetuning.tiny import make_inputs
 
 from hardneg.errors import DataError
 from hardneg.finetuning import EmbeddingSpace, Template, TemplateConfig
-from hardneg.finetuning.inputs import batch_of, lengths_of
+from hardneg.finetuning.inputs import prompt_batch, prompt_lengths
 from hardneg.llm.local.weights import ModelSource
 
 
 def test_a_batch_holds_prompts_and_embeddings_of_its_rows(bases: Bases) -> None:
     inputs, _ = make_inputs()
-    tokens = Template(ModelSource(str(bases("llama"))).tokenizer()).tokenised(
-        inputs.user_profiles, inputs.item_profiles
-    )
+    tokens = Template(ModelSource(str(bases("llama"))).tokenizer()).tokenise(inputs.user_profiles, inputs.item_profiles)
     rows = np.array([4, 0, 7])
-    batch = batch_of(inputs, tokens, rows, torch.device("cpu"))
+    batch = prompt_batch(inputs, tokens, rows, torch.device("cpu"))
     for place, row in enumerate(rows):
         user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
         assert batch.ids[place, : batch.lengths[place]].tolist() == tokens.ids(user, item)
         assert not batch.ids[place, batch.lengths[place] :].any()
         assert (batch.users[place].numpy() == inputs.users[user]).all()
         assert (batch.items[place].numpy() == inputs.items[item]).all()
-    assert batch.lengths.tolist() == lengths_of(inputs, tokens, rows).tolist()
+    assert batch.lengths.tolist() == prompt_lengths(inputs, tokens, rows).tolist()
 
 
 def test_missing_profiles_are_counted(bases: Bases) -> None:
@@ -40,15 +38,15 @@ def test_missing_profiles_are_counted(bases: Bases) -> None:
     assert 0 < (users & items).sum() < (users | items).sum()
     (entry,) = inputs.row_report(Template(tokenizer))
     assert entry.count == (users | items).sum()
-    assert not inputs.silent(Template(tokenizer)).any()
+    assert not inputs.has_empty_prompt(Template(tokenizer)).any()
     blind = Template(tokenizer, TemplateConfig(embeddings=False))
-    assert (inputs.silent(blind) == (users & items)).all()
+    assert (inputs.has_empty_prompt(blind) == (users & items)).all()
     assert [entry.count for entry in inputs.row_report(blind)] == [(users & items).sum(), (users ^ items).sum()]
 
 
 def test_what_does_not_fit_is_refused() -> None:
     inputs, _ = make_inputs()
-    with pytest.raises(DataError, match="8 item profiles, expected 9"):
+    with pytest.raises(DataError, match=r"8 item profiles.* 9"):
         replace(inputs, item_profiles=inputs.item_profiles[1:])
     with pytest.raises(DataError, match="finite"):
         replace(inputs, users=np.full_like(inputs.users, np.nan))

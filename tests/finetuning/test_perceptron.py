@@ -26,7 +26,7 @@ from hardneg.finetuning import (
     synthesize,
     tune,
 )
-from hardneg.finetuning.inputs import batch_of
+from hardneg.finetuning.inputs import prompt_batch
 from hardneg.llm.local.weights import ModelSource
 
 SMALL = PerceptronConfig(hidden_size=16, size=12)
@@ -48,23 +48,23 @@ def tuned(
         if step == kill_at:
             raise KilledError
 
-    writer = Perceptron(SMALL, spaces=spaces_of(inputs, labels))
+    encoder = Perceptron(SMALL, spaces=spaces_of(inputs, labels))
     resume = CheckpointFile(out, "k") if out else None
-    return tune(writer, NoTemplate(), inputs, labels, config, resume=resume, progress=watch), inputs
+    return tune(encoder, NoTemplate(), inputs, labels, config, resume=resume, progress=watch), inputs
 
 
 def test_it_is_the_formula() -> None:
     inputs, labels = make_inputs()
-    writer, template = Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate()
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+    encoder, template = Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate()
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     rows = np.array([3, 0, 5])
-    found = writer(batch_of(inputs, tokens, rows, writer.device)).detach().numpy()
+    found = encoder(prompt_batch(inputs, tokens, rows, encoder.device)).detach().numpy()
     for place, row in enumerate(rows):
         u, i = inputs.pairs.users[row], inputs.pairs.items[row]
         state = np.concatenate(
-            [inputs.users[u] / writer.scales_in[0].item(), inputs.items[i] / writer.scales_in[1].item()]
+            [inputs.users[u] / encoder.scales_in[0].item(), inputs.items[i] / encoder.scales_in[1].item()]
         )
-        for number, layer in enumerate(writer.layers):
+        for number, layer in enumerate(encoder.layers):
             state = layer.weight.detach().numpy() @ state + layer.bias.detach().numpy()
             state = np.maximum(state, 0) if number < 2 else state
         np.testing.assert_allclose(found[place], state, rtol=1e-4, atol=1e-5)
@@ -72,13 +72,13 @@ def test_it_is_the_formula() -> None:
 
 def test_it_learns_and_no_profile_matters() -> None:
     found, inputs = tuned()
-    curves = found.progressed.curves
+    curves = found.state.curves
     assert curves[-1]["loss"] < curves[1]["loss"] - 0.2
-    assert found.progressed.best_loss < curves[0]["held_out_loss"]
+    assert -found.state.best_value < curves[0]["held_out_loss"]
     labels = make_inputs()[1]
     blank = replace(inputs, user_profiles=[""] * 6, item_profiles=[""] * 9)
     again = tune(Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate(), blank, labels, CONFIG)
-    assert again.progressed.curves[-1] == curves[-1]
+    assert again.state.curves[-1] == curves[-1]
     assert again.row_report == ()
 
 
@@ -105,13 +105,13 @@ def test_it_comes_back_and_writes_every_pair(tmp_path: Path, bases: Bases) -> No
     for name in ("tuned", "one", "other"):
         (tmp_path / name).mkdir()
     save_tuned(tmp_path / "tuned", found, NoTemplate(), None)
-    writer, template = load_tuned(tmp_path / "tuned", None)
-    paths = [synthesize(w, template, inputs, tmp_path / n) for w, n in ((found.writer, "one"), (writer, "other"))]
+    encoder, template = load_tuned(tmp_path / "tuned", None)
+    paths = [synthesize(w, template, inputs, tmp_path / n) for w, n in ((found.encoder, "one"), (encoder, "other"))]
     vectors, again = (np.load(path) for path in paths)
     np.testing.assert_array_equal(vectors, again)
     assert vectors.shape == (len(inputs.pairs), 12)
     np.testing.assert_allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1, atol=2e-3)
-    with pytest.raises(ConfigError, match=r"tuned on none .* give the same one"):
+    with pytest.raises(ConfigError, match=r"tuned on none .*tiny-bert"):
         load_tuned(tmp_path / "tuned", ModelSource(str(bases("bert"))))
 
 
@@ -119,6 +119,6 @@ def test_untuned_is_the_start() -> None:
     inputs, labels = make_inputs()
     found, _ = tuned(CONFIG.model_copy(update={"epochs": 0}))
     start = Perceptron(SMALL, spaces=spaces_of(inputs, labels)).state_dict()
-    assert all(torch.equal(value, start[name]) for name, value in found.writer.state_dict().items())
-    assert (found.progressed.step, found.progressed.best_step) == (0, 0)
-    assert len(found.progressed.curves) == 1
+    assert all(torch.equal(value, start[name]) for name, value in found.encoder.state_dict().items())
+    assert (found.state.iteration, found.state.best_iteration) == (0, 0)
+    assert len(found.state.curves) == 1

@@ -13,7 +13,7 @@ from tests.finetuning.tiny import make_inputs, opened
 from hardneg.errors import DataError
 from hardneg.finetuning import TuningConfig, pool_sets, rescaled, tune
 from hardneg.finetuning import tuning as module
-from hardneg.finetuning.pooling import draw_pairs, membership, thin_pairs
+from hardneg.finetuning.pooling import draw_pairs, select_pairs, set_numbers
 
 CONFIG = TuningConfig(epochs=2, batch_size=8, micro_batch=8, held_out=0.2, look_every=2)
 
@@ -32,7 +32,7 @@ def test_a_pool_of_one_set_is_that_set() -> None:
 def test_every_pair_says_in_the_pool_what_it_said_before() -> None:
     sets = [make_inputs(), make_inputs(users=4, items=7, seed=1), make_inputs(users=5, items=3, seed=2)]
     found, found_labels = pool_sets(sets)
-    of_set, row = membership(sets), 0
+    of_set, row = set_numbers(sets), 0
     for number, (inputs, labels) in enumerate(sets):
         for own in range(len(inputs.pairs)):
             for side in ("user", "item"):
@@ -60,7 +60,7 @@ def test_levelling_takes_away_how_long_a_set_is_and_nothing_else() -> None:
 def test_a_thinned_set_keeps_its_numbers() -> None:
     inputs, labels = make_inputs()
     rows = draw_pairs(len(inputs.pairs))[:5]
-    found, found_labels = thin_pairs((inputs, labels), rows)
+    found, found_labels = select_pairs((inputs, labels), rows)
     np.testing.assert_array_equal(found.pairs.users, inputs.pairs.users[np.sort(rows)])
     np.testing.assert_array_equal(found.pairs.items, inputs.pairs.items[np.sort(rows)])
     np.testing.assert_array_equal(found_labels, labels[np.sort(rows)])
@@ -69,13 +69,13 @@ def test_a_thinned_set_keeps_its_numbers() -> None:
 
 def test_other_sizes_are_refused() -> None:
     (inputs, labels), (other, other_labels) = make_inputs(), make_inputs(seed=1)
-    with pytest.raises(DataError, match="expected one"):
+    with pytest.raises(DataError, match="sizes"):
         pool_sets([(inputs, labels), (replace(other, items=other.items[:, :3]), other_labels)])
 
 
 def test_a_batch_holds_pairs_of_one_set(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     sets = [make_inputs(), make_inputs(users=8, items=9, seed=1)]
-    of_set, compared, info_nce = membership(sets), list[set[int]](), module.info_nce
+    of_set, compared, info_nce = set_numbers(sets), list[set[int]](), module.info_nce
     shown, labels = pool_sets(sets)
     owner = {tuple(label.tolist()): number for label, number in zip(labels, of_set.tolist(), strict=True)}
 
@@ -84,26 +84,26 @@ def test_a_batch_holds_pairs_of_one_set(bases: Bases, monkeypatch: pytest.Monkey
         return info_nce(queries, *rest, temperature=temperature)
 
     monkeypatch.setattr(module, "info_nce", watched)
-    _, template, writer, _, _ = opened(bases("bert"))
-    monkeypatch.setattr(writer.label_lift, "forward", lambda vectors: vectors)
-    writer.width = labels.shape[1]
-    monkeypatch.setattr(module._Loop, "_vectors", lambda self, rows: torch.ones(len(rows), 8, requires_grad=True))
-    tune(writer, template, shown, labels, CONFIG, sets=of_set)
+    _, template, encoder, _, _ = opened(bases("bert"))
+    monkeypatch.setattr(encoder.label_head, "forward", lambda vectors: vectors)
+    encoder.width = labels.shape[1]
+    monkeypatch.setattr(module._Loop, "_encode", lambda self, rows: torch.ones(len(rows), 8, requires_grad=True))
+    tune(encoder, template, shown, labels, CONFIG, sets=of_set)
     assert {0} in compared
     assert {1} in compared
     assert {0, 1} not in compared
     compared.clear()
-    tune(writer, template, shown, labels, CONFIG)
+    tune(encoder, template, shown, labels, CONFIG)
     assert {0, 1} in compared
 
 
 def test_tuning_on_a_pool_of_one_set_is_tuning_on_that_set(bases: Bases) -> None:
     found = []
     for pool in (False, True):
-        _, template, writer, inputs, labels = opened(bases("bert"))
+        _, template, encoder, inputs, labels = opened(bases("bert"))
         shown, given = pool_sets([(inputs, labels)]) if pool else (inputs, labels)
-        sets = membership([(inputs, labels)]) if pool else None
-        found.append(tune(writer, template, shown, given, CONFIG, sets=sets))
-    assert found[0].progressed.best_loss == found[1].progressed.best_loss
-    one, other = (tuned.writer.state_dict() for tuned in found)
+        sets = set_numbers([(inputs, labels)]) if pool else None
+        found.append(tune(encoder, template, shown, given, CONFIG, sets=sets))
+    assert found[0].state.best_value == found[1].state.best_value
+    one, other = (tuned.encoder.state_dict() for tuned in found)
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -23,8 +23,8 @@ from hardneg.finetuning import (
     TemplateConfig,
 )
 from hardneg.finetuning import synthesize as write
-from hardneg.finetuning.inference import _Prefix, encode_pairs, shares_prefixes
-from hardneg.finetuning.inputs import PromptBatch, batch_of
+from hardneg.finetuning.inference import _Prefixes, encode_pairs, shares_prefixes
+from hardneg.finetuning.inputs import PromptBatch, prompt_batch
 from hardneg.finetuning.projection import Projection, orthogonal, pca
 from hardneg.finetuning.tuning import TuningConfig, tune
 from hardneg.types import Floats
@@ -34,59 +34,62 @@ class KilledError(Exception):
     pass
 
 
-def one_by_one(writer: HardNegativeEncoder, template: Template, inputs: PairInputs) -> Floats:
+def one_by_one(encoder: HardNegativeEncoder, template: Template, inputs: PairInputs) -> Floats:
     """The slow way: a prompt at a time, as in the release."""
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     found = []
     with torch.no_grad():
         for row in range(len(inputs.pairs)):
-            vector = writer(batch_of(inputs, tokens, np.array([row]), writer.device))[0].numpy()
+            vector = encoder(prompt_batch(inputs, tokens, np.array([row]), encoder.device))[0].numpy()
             found.append(vector / np.linalg.norm(vector))
     return np.stack(found)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("shared", [True, False])
-def test_it_writes_the_vectors_of_single_prompts(bases: Bases, tmp_path: Path, family: str, shared: bool) -> None:
-    _, template, writer, inputs, _ = opened(bases(family))
-    config = SynthesisConfig(batch_size=4, shard_rows=7, share_prefix=shared)
-    path = write(writer, template, inputs, tmp_path, config)
+@pytest.mark.parametrize("share_prefixes", [True, False])
+def test_it_writes_the_vectors_of_single_prompts(
+    bases: Bases, tmp_path: Path, family: str, share_prefixes: bool
+) -> None:
+    _, template, encoder, inputs, _ = opened(bases(family))
+    config = SynthesisConfig(batch_size=4, shard_rows=7, share_prefix=share_prefixes)
+    path = write(encoder, template, inputs, tmp_path, config)
     found = np.load(path, mmap_mode="r", allow_pickle=False)
     assert (found.dtype, found.shape) == (np.float16, (len(inputs.pairs), 32))
-    np.testing.assert_allclose(found.astype(np.float32), one_by_one(writer, template, inputs), atol=1e-3)
+    np.testing.assert_allclose(found.astype(np.float32), one_by_one(encoder, template, inputs), atol=1e-3)
     assert [entry.name for entry in tmp_path.iterdir()] == ["embeddings.npy"]
 
 
 @pytest.mark.parametrize("family", DECODERS)
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_shared_prefixes_change_nothing_but_rounding(bases: Bases, family: str, batch_size: int) -> None:
-    _, template, writer, inputs, _ = opened(bases(family))
-    assert shares_prefixes(writer, template)
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
+    _, template, encoder, inputs, _ = opened(bases(family))
+    assert shares_prefixes(encoder, template)
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     rows = np.random.default_rng(1).permutation(len(inputs.pairs))
-    plain, shared = (
-        encode_pairs(writer, inputs, tokens, rows, batch_size=batch_size, shared=shared) for shared in (False, True)
+    plain, share_prefixes = (
+        encode_pairs(encoder, inputs, tokens, rows, batch_size=batch_size, share_prefixes=share_prefixes)
+        for share_prefixes in (False, True)
     )
-    np.testing.assert_allclose(shared, plain, atol=2e-6)
+    np.testing.assert_allclose(share_prefixes, plain, atol=2e-6)
 
 
 @pytest.mark.parametrize(("size", "prefixes"), [(64, 6), (1, 6)])
 def test_a_prefix_is_computed_once_a_user(
     bases: Bases, monkeypatch: pytest.MonkeyPatch, size: int, prefixes: int
 ) -> None:
-    _, template, writer, inputs, _ = opened(bases("llama"))
+    _, template, encoder, inputs, _ = opened(bases("llama"))
     computed: list[int] = []
-    begin = _Prefix.__init__
+    begin = _Prefixes.__init__
 
     def counted(
-        self: _Prefix, writer: HardNegativeEncoder, inputs: PairInputs, tokens: object, users: np.ndarray
+        self: _Prefixes, encoder: HardNegativeEncoder, inputs: PairInputs, tokens: object, users: np.ndarray
     ) -> None:
         computed.extend(users.tolist())
-        begin(self, writer, inputs, tokens, users)
+        begin(self, encoder, inputs, tokens, users)
 
-    monkeypatch.setattr(_Prefix, "__init__", counted)
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
-    encode_pairs(writer, inputs, tokens, np.arange(len(inputs.pairs)), batch_size=size, shared=True)
+    monkeypatch.setattr(_Prefixes, "__init__", counted)
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
+    encode_pairs(encoder, inputs, tokens, np.arange(len(inputs.pairs)), batch_size=size, share_prefixes=True)
     assert sorted(computed) == list(range(6))
     assert len(computed) == prefixes
 
@@ -94,16 +97,16 @@ def test_a_prefix_is_computed_once_a_user(
 def test_encoders_means_and_short_windows_share_nothing(bases: Bases) -> None:
     assert not shares_prefixes(opened(bases("bert"))[2], opened(bases("bert"))[1])
     assert not shares_prefixes(opened(bases("llama"), EncoderConfig(pooling="mean"))[2], opened(bases("llama"))[1])
-    _, template, writer, _, _ = opened(bases("gemma2"))
-    writer.inner.config.sliding_window = template.longest - 1
-    assert not shares_prefixes(writer, template)
+    _, template, encoder, _, _ = opened(bases("gemma2"))
+    encoder.inner.config.sliding_window = template.longest - 1
+    assert not shares_prefixes(encoder, template)
 
 
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_tuning_and_synthesis_read_the_same_ids_and_pool_the_same_place(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    _, template, writer, inputs, labels = opened(bases(family))
+    _, template, encoder, inputs, labels = opened(bases(family))
     seen: dict[str, set[tuple[int, ...]]] = {"tuning": set(), "synthesis": set()}
     at, forward = "tuning", HardNegativeEncoder.forward
 
@@ -113,16 +116,16 @@ def test_tuning_and_synthesis_read_the_same_ids_and_pool_the_same_place(
         return forward(self, batch)
 
     monkeypatch.setattr(HardNegativeEncoder, "forward", watched)
-    tune(writer, template, inputs, labels, TuningConfig(batch_size=4, micro_batch=3))
+    tune(encoder, template, inputs, labels, TuningConfig(batch_size=4, micro_batch=3))
     at = "synthesis"
-    write(writer, template, inputs, tmp_path, SynthesisConfig(batch_size=5, share_prefix=False))
+    write(encoder, template, inputs, tmp_path, SynthesisConfig(batch_size=5, share_prefix=False))
     assert seen["tuning"]
     assert seen["tuning"] <= seen["synthesis"]
 
 
 @pytest.mark.parametrize("kind", [None, "orthogonal", "pca"])
 def test_killed_and_resumed_it_leaves_the_same_file(bases: Bases, tmp_path: Path, kind: str | None) -> None:
-    _, template, writer, inputs, _ = opened(bases("llama"))
+    _, template, encoder, inputs, _ = opened(bases("llama"))
     projection = None if kind is None else ProjectionConfig(kind=kind, size=5, sample=20)
     config = SynthesisConfig(batch_size=3, shard_rows=5, projection=projection)
     made: list[int] = []
@@ -135,7 +138,7 @@ def test_killed_and_resumed_it_leaves_the_same_file(bases: Bases, tmp_path: Path
             if next(calls) == kill_after:
                 raise KilledError
 
-        write(writer, template, inputs, out, config, key="k", progress=watch)
+        write(encoder, template, inputs, out, config, key="k", progress=watch)
 
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
@@ -151,7 +154,7 @@ def test_killed_and_resumed_it_leaves_the_same_file(bases: Bases, tmp_path: Path
 
 
 def test_shards_that_stand_are_not_made_again(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, template, writer, inputs, _ = opened(bases("bert"))
+    _, template, encoder, inputs, _ = opened(bases("bert"))
     asked: list[int] = []
 
     def counted(*given: object, **options: object) -> Floats:
@@ -166,46 +169,46 @@ def test_shards_that_stand_are_not_made_again(bases: Bases, tmp_path: Path, monk
 
     config = SynthesisConfig(shard_rows=5)
     with pytest.raises(KilledError):
-        write(writer, template, inputs, tmp_path, config, progress=kill)
-    write(writer, template, inputs, tmp_path, config)
-    write(writer, template, inputs, tmp_path, config)  # finished: nothing is made
+        write(encoder, template, inputs, tmp_path, config, progress=kill)
+    write(encoder, template, inputs, tmp_path, config)
+    write(encoder, template, inputs, tmp_path, config)  # finished: nothing is made
     assert sum(asked) == len(inputs.pairs)
     assert len(asked) > 3
 
 
 def test_shards_of_another_model_are_refused(bases: Bases, tmp_path: Path) -> None:
-    _, template, writer, inputs, _ = opened(bases("bert"))
+    _, template, encoder, inputs, _ = opened(bases("bert"))
 
     def kill(*_: object) -> None:
         raise KilledError
 
     with pytest.raises(KilledError):
-        write(writer, template, inputs, tmp_path, SynthesisConfig(shard_rows=5), key="one", progress=kill)
-    with pytest.raises(DataError, match="of another model"):
-        write(writer, template, inputs, tmp_path, SynthesisConfig(shard_rows=5), key="two")
+        write(encoder, template, inputs, tmp_path, SynthesisConfig(shard_rows=5), key="one", progress=kill)
+    with pytest.raises(DataError, match="shards"):
+        write(encoder, template, inputs, tmp_path, SynthesisConfig(shard_rows=5), key="two")
 
 
 def test_embeddings_alone_suffice_but_nothing_at_all_is_nan(bases: Bases, tmp_path: Path) -> None:
     inputs, _ = make_inputs()
     blank = replace(inputs, user_profiles=[""] * 6, item_profiles=[*[""] * 4, *inputs.item_profiles[4:]])
-    for name, config, silent in (("with", None, False), ("without", TemplateConfig(embeddings=False), True)):
-        _, template, writer, _, _ = opened(bases("bert"), template=config)
+    for name, config, has_empty_prompt in (("with", None, False), ("without", TemplateConfig(embeddings=False), True)):
+        _, template, encoder, _, _ = opened(bases("bert"), template=config)
         (tmp_path / name).mkdir()
-        found = np.load(write(writer, template, blank, tmp_path / name))
-        expected = np.array([not blank.item_profiles[item].strip() for item in blank.pairs.items]) & silent
+        found = np.load(write(encoder, template, blank, tmp_path / name))
+        expected = np.array([not blank.item_profiles[item].strip() for item in blank.pairs.items]) & has_empty_prompt
         assert (np.isnan(found).all(axis=1) == expected).all()
         assert (np.isnan(found).any(axis=1) == expected).all()
         assert sum(entry.count for entry in blank.row_report(template) if "no vector" in entry.reason) == expected.sum()
 
 
 def test_projected_vectors_are_the_projection_of_whole_ones(bases: Bases, tmp_path: Path) -> None:
-    _, template, writer, inputs, _ = opened(bases("qwen2"))
-    whole = one_by_one(writer, template, inputs)
+    _, template, encoder, inputs, _ = opened(bases("qwen2"))
+    whole = one_by_one(encoder, template, inputs)
     for kind in ("orthogonal", "pca"):
         out = tmp_path / kind
         out.mkdir()
         config = SynthesisConfig(projection=ProjectionConfig(kind=kind, size=7, sample=1000))
-        found = np.load(write(writer, template, inputs, out, config)).astype(np.float32)
+        found = np.load(write(encoder, template, inputs, out, config)).astype(np.float32)
         assert found.shape == (len(whole), 7)
         np.testing.assert_allclose(found, Projection.read(out / "projection.safetensors")(whole), atol=2e-3)
 
@@ -229,7 +232,7 @@ def test_main_axes_are_scikit_learn_s(rng: np.random.Generator) -> None:
 
 
 def test_what_cannot_be_projected_is_said(rng: np.random.Generator) -> None:
-    with pytest.raises(ConfigError, match="give at most 8"):
+    with pytest.raises(ConfigError, match=r"8.*9"):
         orthogonal(8, 9, seed=0)
-    with pytest.raises(ConfigError, match="3 vectors have no 4 main axes"):
+    with pytest.raises(ConfigError, match=r"3 vectors .* 4"):
         pca(rng.normal(size=(3, 8)), 4)

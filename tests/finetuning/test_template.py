@@ -58,7 +58,7 @@ def test_it_is_bounded_and_its_prefix_is_the_users_alone(bases: Bases, user: str
     assert len(prefix) + len(suffix) <= made.longest
     assert prefix.count(USER) == suffix.count(ITEM) == 1
     assert prefix[: len(made.prefix(""))] == made.prefix("")
-    whole = made.tokenised([user], [item])
+    whole = made.tokenise([user], [item])
     assert whole.ids(0, 0) == [*prefix, *suffix]
     assert (whole.prefix_lengths[0], whole.suffix_lengths[0]) == (len(prefix), len(suffix))
 
@@ -72,6 +72,6 @@ def test_texts_or_embeddings_can_be_left_out(bases: Bases) -> None:
 
 def test_a_model_that_looks_at_too_little_is_refused(bases: Bases) -> None:
     made = template(bases("llama"), profile_tokens=400)
-    made.require_room(None)
+    made.require_context_length(None)
     with pytest.raises(ConfigError, match="lower profile_tokens"):
-        made.require_room(512)
+        made.require_context_length(512)

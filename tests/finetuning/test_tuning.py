@@ -13,10 +13,9 @@ from tests.finetuning.tiny import opened
 
 from hardneg.artifacts import content_hashes
 from hardneg.checkpoint import CheckpointFile
-from hardneg.errors import DataError
+from hardneg.errors import DataError, TrainingDivergedError
 from hardneg.finetuning import EncoderConfig, HardNegativeEncoder, TunedEncoder, TuningConfig, save_tuned, tune
 from hardneg.finetuning.inputs import PromptBatch
-from hardneg.finetuning.tuning import TuningDivergedError
 
 CONFIG = TuningConfig(
     epochs=40, batch_size=12, micro_batch=5, look_every=4, checkpoint_every=3, held_out=0.2, patience=99
@@ -30,14 +29,14 @@ class KilledError(Exception):
 def tuned(
     folder: Path, config: TuningConfig = CONFIG, *, out: Path | None = None, kill_at: int | None = None
 ) -> TunedEncoder:
-    source, template, writer, inputs, labels = opened(folder)
+    source, template, encoder, inputs, labels = opened(folder)
 
     def watch(_: str, step: int, __: int) -> None:
         if step == kill_at:
             raise KilledError
 
     found = tune(
-        writer, template, inputs, labels, config, resume=CheckpointFile(out, "k") if out else None, progress=watch
+        encoder, template, inputs, labels, config, resume=CheckpointFile(out, "k") if out else None, progress=watch
     )
     if out:
         save_tuned(out, found, template, source)
@@ -47,22 +46,22 @@ def tuned(
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_it_learns(bases: Bases, family: str) -> None:
     found = tuned(bases(family), CONFIG.model_copy(update={"epochs": 12}))
-    curves = found.progressed.curves
+    curves = found.state.curves
     assert curves[0]["step"] == 0
     assert curves[-1]["loss"] < curves[1]["loss"] - 0.2
-    assert found.progressed.best_loss < curves[0]["held_out_loss"]
+    assert -found.state.best_value < curves[0]["held_out_loss"]
     held = len(found.held_out)
     assert curves[0]["information"] == pytest.approx(np.log(held) - curves[0]["held_out_loss"])
 
 
 def test_one_small_set_does_not_shrink_the_batches_of_a_pool_unsaid(bases: Bases) -> None:
-    _, template, writer, inputs, labels = opened(bases("bert"))
+    _, template, encoder, inputs, labels = opened(bases("bert"))
     sets = np.zeros(len(labels), np.int64)
     sets[:9] = 1
-    with pytest.raises(DataError, match=r"set 2 of the pool has \d pairs to tune on, expected at least 12"):
-        tune(writer, template, inputs, labels, CONFIG, sets=sets)
-    with pytest.raises(DataError, match="set 1 of the pool has 0 pairs"):
-        tune(writer, template, inputs, labels, CONFIG, sets=sets * 0 + 1)
+    with pytest.raises(DataError, match=r"set 2 .* \d pairs .* 12"):
+        tune(encoder, template, inputs, labels, CONFIG, sets=sets)
+    with pytest.raises(DataError, match=r"set 1 .* 0 pairs"):
+        tune(encoder, template, inputs, labels, CONFIG, sets=sets * 0 + 1)
 
 
 def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Path) -> None:
@@ -84,9 +83,7 @@ def test_it_does_not_depend_on_micro_batches_or_on_held_memory(bases: Bases) -> 
     for update in ({"micro_batch": 12}, {"micro_batch": 3}, {"micro_batch": 3, "gradient_checkpointing": True}):
         made = opened(bases("llama"), EncoderConfig(rank=4, dropout=0))
         config = CONFIG.model_copy(update={"epochs": 4, **update})
-        found.append(
-            [row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).progressed.curves]
-        )
+        found.append([row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).state.curves])
     np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-3)
 
 
@@ -106,63 +103,63 @@ def test_many_negatives_need_no_more_memory(bases: Bases, monkeypatch: pytest.Mo
 
 def test_it_stops_when_held_out_pairs_no_longer_gain_and_keeps_the_best(bases: Bases) -> None:
     config = CONFIG.model_copy(update={"patience": 2, "look_every": 1, "epochs": 200, "lift_learning_rate": 0.05})
-    found = tuned(bases("bert"), config).progressed
+    found = tuned(bases("bert"), config).state
     losses = [row["held_out_loss"] for row in found.curves]
-    assert found.step == found.best_step + 2 < 200
-    assert min(losses) == found.best_loss == losses[found.best_step]
+    assert found.iteration == found.best_iteration + 2 < 200
+    assert min(losses) == -found.best_value == losses[found.best_iteration]
 
 
 def test_pairs_without_labels_are_left_out_and_counted(bases: Bases) -> None:
-    _, template, writer, inputs, labels = opened(bases("bert"))
+    _, template, encoder, inputs, labels = opened(bases("bert"))
     labels[::2] = np.nan
-    found = tune(writer, template, inputs, labels, CONFIG.model_copy(update={"epochs": 1}))
+    found = tune(encoder, template, inputs, labels, CONFIG.model_copy(update={"epochs": 1}))
     assert found.row_report[0].count == len(labels[::2])
     assert not np.isin(found.held_out, np.arange(0, len(labels), 2)).any()
-    assert np.isfinite([row["held_out_loss"] for row in found.progressed.curves]).all()
+    assert np.isfinite([row["held_out_loss"] for row in found.state.curves]).all()
 
 
 def test_only_so_many_pairs_are_used_and_held_out_ones_are_not_tuned_on(bases: Bases) -> None:
     """Labels of pairs that are held out change nothing of what is learnt."""
     weights = []
     for change in (0.0, 1.0):
-        _, template, writer, inputs, labels = opened(bases("bert"))
+        _, template, encoder, inputs, labels = opened(bases("bert"))
         config = CONFIG.model_copy(update={"epochs": 2, "pairs": 16, "look_every": 1, "patience": 99})
-        held = tune(writer, template, inputs, labels, config).held_out
+        held = tune(encoder, template, inputs, labels, config).held_out
         assert len(held) == 4
-        _, template, writer, inputs, labels = opened(bases("bert"))
+        _, template, encoder, inputs, labels = opened(bases("bert"))
         labels[held] += change
-        tune(writer, template, inputs, labels, config.model_copy(update={"look_every": 99}))
-        weights.append(writer.state_dict())
+        tune(encoder, template, inputs, labels, config.model_copy(update={"look_every": 99}))
+        weights.append(encoder.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_what_cannot_be_tuned_is_said(bases: Bases) -> None:
-    _, template, writer, inputs, labels = opened(bases("bert"))
-    with pytest.raises(DataError, match="expected"):
-        tune(writer, template, inputs, labels[1:], CONFIG)
-    with pytest.raises(DataError, match="0 pairs can be tuned on"):
-        tune(writer, template, inputs, np.full_like(labels, np.nan), CONFIG)
+    _, template, encoder, inputs, labels = opened(bases("bert"))
+    with pytest.raises(DataError, match=r"labels of shape \(\d+, 8\)"):
+        tune(encoder, template, inputs, labels[1:], CONFIG)
+    with pytest.raises(DataError, match=r"0 pairs.* 4"):
+        tune(encoder, template, inputs, np.full_like(labels, np.nan), CONFIG)
     with torch.no_grad():
-        writer.label_lift.outer.bias.fill_(torch.nan)
-    with pytest.raises(TuningDivergedError, match="lower the learning rates"):
-        tune(writer, template, inputs, labels, CONFIG)
+        encoder.label_head.outer.bias.fill_(torch.nan)
+    with pytest.raises(TrainingDivergedError, match="nan in step 1"):
+        tune(encoder, template, inputs, labels, CONFIG)
 
 
 def test_a_checkpoint_of_something_else_is_refused(bases: Bases, tmp_path: Path) -> None:
-    _, template, writer, inputs, labels = opened(bases("bert"))
+    _, template, encoder, inputs, labels = opened(bases("bert"))
     config = CONFIG.model_copy(update={"epochs": 2})
-    tune(writer, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
-    with pytest.raises(DataError, match="other settings"):
-        tune(writer, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "two"))
+    tune(encoder, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
+    with pytest.raises(DataError, match="checkpoint"):
+        tune(encoder, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "two"))
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
-    with pytest.raises(DataError, match="cannot be read"):
-        tune(writer, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
+    with pytest.raises(DataError, match="checkpoint"):
+        tune(encoder, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
 
 
 def test_replacing_profiles_changes_what_is_learnt(bases: Bases) -> None:
     losses = []
     for texts in (False, True):
-        _, template, writer, inputs, labels = opened(bases("bert"))
+        _, template, encoder, inputs, labels = opened(bases("bert"))
         shown = replace(inputs, item_profiles=["novel"] * 9) if texts else inputs
-        losses.append(tune(writer, template, shown, labels, CONFIG.model_copy(update={"epochs": 2})).progressed)
+        losses.append(tune(encoder, template, shown, labels, CONFIG.model_copy(update={"epochs": 2})).state)
     assert losses[0].curves != losses[1].curves

@@ -49,7 +49,7 @@ def test_chosen_by_hand(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel_selection.kernel() == "mkl"
     assert not cache.exists()
     monkeypatch.setenv(kernel_selection.VARIABLE, "cublas")
-    with pytest.raises(ConfigError, match=r"found HARDNEG_KERNEL='cublas', expected one of numba, mkl"):
+    with pytest.raises(ConfigError, match=r"HARDNEG_KERNEL='cublas'.*numba, mkl"):
         kernel_selection.kernel()
 
 

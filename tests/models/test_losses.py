@@ -73,7 +73,7 @@ def test_bpr_of_rows_keeps_small_losses_and_other_numbers() -> None:
     easy = torch.tensor([[[20.0], [0.0]]])
     assert bpr_of_rows(torch.ones(1, 1), easy).item() == pytest.approx(2.0611536e-09, rel=1e-5)
     assert bpr_of_rows(torch.ones(1, 1).double(), easy.double()).dtype == torch.float64
-    with pytest.raises(DataError, match="found 1 users and 3 rows of items"):
+    with pytest.raises(DataError, match=r"1 users.* 3 "):
         bpr_of_rows(torch.ones(1, 4), torch.ones(3, 3, 4))
 
 

@@ -33,7 +33,7 @@ def test_a_kill_while_the_folder_is_finished_costs_no_epoch(
     def forbidden(*_: object) -> None:
         raise AssertionError("no epoch should be trained again")
 
-    monkeypatch.setattr("hardneg.training.loop._Loop.epoch", forbidden)
+    monkeypatch.setattr("hardneg.training.loop._Loop.run_epoch", forbidden)
     pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "run")
     assert artifacts.content_hashes(tmp_path / "run") == artifacts.content_hashes(tmp_path / "whole")
     assert not list((tmp_path / "run").glob("*checkpoint*"))

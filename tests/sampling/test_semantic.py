@@ -142,11 +142,11 @@ def test_without_text_training_is_the_plain_backbones_to_the_bit(
     sampler = made(mined, projector_l2=0.1, **options)
     before = [parameter.detach().clone() for parameter in sampler.parameters()]
     one, plain = trained(seen, sampler), trained(seen, Uniform())
-    assert one.progressed.curves == plain.progressed.curves
+    assert one.state.curves == plain.state.curves
     for name, tensor in plain.model.state_dict().items():
         assert torch.equal(one.model.state_dict()[name], tensor)
     assert all(torch.equal(a, b) for a, b in zip(before, sampler.parameters(), strict=True))
-    assert one.progressed.counters["pairs without a vector"] == 3 * (~mined.present).sum()
+    assert one.state.counters["pairs without a vector"] == 3 * (~mined.present).sum()
 
 
 def test_without_alpha_the_alignment_still_trains(mined: MinedNegatives, seen: Interactions, batch: Batch) -> None:
@@ -211,12 +211,12 @@ def test_norms_and_scores_equal_the_slow_loop(
 
 def test_a_run_keeps_their_means_of_every_epoch(mined: MinedNegatives, seen: Interactions) -> None:
     """Steps of unequal size and with unequal gaps: means are over pairs, not over steps."""
-    curves = [row for row in trained(seen, made(mined)).progressed.curves if row["split"] == "negatives"]
+    curves = [row for row in trained(seen, made(mined)).state.curves if row["split"] == "negatives"]
     assert [(row["epoch"], row["metric"]) for row in curves] == [(e, name) for e in (1, 2, 3) for name in MEASURED]
     still = FIT.model_copy(update={"learning_rate": 1e-12, "epochs": 1, "check_every": 1})
     model = LightGCNModel(seen, embedding_size=8, hops=2, seed=3)
     fitted = fit(model, seen, made(mined), UniformCandidates(seen), still, validate=lambda _: {"recall@20": 0.0})
-    found = {row["metric"]: row["value"] for row in fitted.progressed.curves}
+    found = {row["metric"]: row["value"] for row in fitted.state.curves}
     items = fitted.embeddings.final_items[torch.from_numpy(seen.items[mined.present])]
     assert found["norm of positives"] == pytest.approx(items.norm(dim=1).mean().item(), rel=1e-5)
 
@@ -232,7 +232,7 @@ def test_one_vector_for_all_has_no_spread(
 
 def test_without_any_vector_nothing_is_measured(mined: MinedNegatives, seen: Interactions) -> None:
     mined.vectors[:] = np.nan
-    curves = trained(seen, made(mined)).progressed.curves
+    curves = trained(seen, made(mined)).state.curves
     assert {row["split"] for row in curves} == {"train", "valid"}
     assert Items(torch.zeros(1, 1)).totals == {}
 

@@ -252,7 +252,7 @@ def test_a_run_keeps_the_means_of_every_epoch(seen: Interactions, with_trees: Sa
     model, sampler = LightGCNModel(seen, embedding_size=8, hops=2, seed=1), MultiView(candidates=4).build(with_trees)
     settings = FitConfig(epochs=2, batch_size=8, check_every=2)
     fitted = fit(model, seen, sampler, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
-    curves = [row for row in fitted.progressed.curves if row["split"] == "negatives"]
+    curves = [row for row in fitted.state.curves if row["split"] == "negatives"]
     names = [
         f"{view} similarity of {whose}" for view in ("structural", "semantic") for whose in ("chosen", "candidates")
     ]

@@ -46,12 +46,12 @@ def train(seen: Interactions, name: str, extra: ExtraPositives | None, model: ty
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         return {"recall@20": float(embeddings.final_users.detach().square().mean())}
 
-    return fit(backbone, seen, sampler, UniformCandidates(seen), CONFIG, validate=validate, extra=extra)
+    return fit(backbone, Positives(seen, extra), sampler, UniformCandidates(seen), CONFIG, validate=validate)
 
 
 def same(one: Fitted, other: Fitted) -> bool:
     a, b = one.model.state_dict(), other.model.state_dict()
-    return one.progressed.curves == other.progressed.curves and all(torch.equal(a[name], b[name]) for name in a)
+    return one.state.curves == other.state.curves and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
@@ -113,8 +113,9 @@ def test_a_weight_of_1_equals_a_train_pair(seen: Interactions, extra: Interactio
     def trained(train: Interactions, more: ExtraPositives | None) -> torch.Tensor:
         candidates = _Fixed()
         model = MFModel(train, embedding_size=8, seed=3)
-        options = {"validate": lambda _: {"recall@20": 0.0}, "extra": more}
-        fitted = fit(model, train, Uniform(), candidates, config.model_copy(update={"patience": 9}), **options)
+        options = {"validate": lambda _: {"recall@20": 0.0}}
+        settings = config.model_copy(update={"patience": 9})
+        fitted = fit(model, Positives(train, more), Uniform(), candidates, settings, **options)
         return fitted.embeddings.final_items
 
     apart, together = trained(seen, ExtraPositives(extra)), trained(both, None)
@@ -130,7 +131,7 @@ class _Fixed:
 
 def test_an_extra_pair_has_no_mined_vector(seen: Interactions, extra: Interactions) -> None:
     fitted = train(seen, "semantic", ExtraPositives(extra))
-    counters = fitted.progressed.counters
+    counters = fitted.state.counters
     assert counters["pairs"] == 4 * (len(seen) + len(extra))
     assert counters["pairs without a vector"] == 4 * len(extra)
 
@@ -140,7 +141,7 @@ def test_what_is_no_extra_positive_is_refused(seen: Interactions, extra: Interac
         ExtraPositives(extra, -1)
     with pytest.raises(DataError, match="weight nan"):
         ExtraPositives(extra, float("nan"))
-    with pytest.raises(DataError, match="train pairs already"):
+    with pytest.raises(DataError, match=r"\d+ train pairs"):
         Positives(seen, ExtraPositives(seen))
-    with pytest.raises(DataError, match="another vocabulary"):
+    with pytest.raises(DataError, match="2 users and 3 items"):
         Positives(seen, ExtraPositives(Interactions.of(np.array([0]), np.array([0]), n_users=2, n_items=3)))

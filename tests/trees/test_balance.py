@@ -1,4 +1,4 @@
-"""Clusters within a capacity: nobody above it, nobody moved without need, and the cheapest moved."""
+"""Clusters within a capacity: only the excess moves, at the least additional cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def random_costs(seed: int, n: int, k: int, *, ties: bool) -> np.ndarray:
 
 
 def released(labels: np.ndarray, capacity: int, k: int) -> np.ndarray:
-    """What the release does: while a child is too large, its last item in array order moves to the smallest child."""
+    """Release: while a child is too large, its last item in array order moves to the smallest child."""
     labels = labels.copy()
     for child in range(k):
         while (labels == child).sum() > capacity:
@@ -42,7 +42,7 @@ def test_every_cluster_is_within_capacity_and_only_the_excess_moves(
 
 
 @given(st.integers(0, 10**6), st.integers(1, 80), st.integers(2, 6), st.integers(0, 5), st.booleans())
-def test_those_that_moved_lost_no_more_than_those_that_stayed_would_have(
+def test_points_that_move_have_no_larger_additional_cost_than_those_that_stay(
     seed: int, n: int, k: int, spare: int, ties: bool
 ) -> None:
     costs = random_costs(seed, n, k, ties=ties)
@@ -66,27 +66,27 @@ def test_the_order_of_points_does_not_matter(seed: int, n: int, k: int) -> None:
 
 
 def test_by_hand() -> None:
-    """All four are nearest to 0, which takes two: those that are nearly as near to 1 go there."""
+    """All four are nearest to 0, which takes two: the two that are nearest to 1 move there."""
     costs = np.array([[0.0, 9], [0, 1], [0, 5], [0, 2]])
     assert assign_within_capacity(costs, 2).tolist() == [0, 1, 0, 1]
 
 
-def test_it_costs_less_than_what_the_release_does_and_order_decides_nothing() -> None:
-    """Methods DF6: the released way moves the last of an array; turned round, it moves others, and it pays for that."""
+def test_it_costs_less_than_the_release_and_does_not_depend_on_the_order() -> None:
+    """Methods DF6: the release moves the last items of an array, so reversing the array moves others, at a higher cost."""
     points = np.random.default_rng(0).normal(size=(400, 2))
     costs = ((points[:, None] - np.array([[0, 0], [4, 0], [0, 4], [4, 4]])) ** 2).sum(axis=2)
-    own, theirs = assign_within_capacity(costs, 160), released(costs.argmin(axis=1), 160, 4)
-    turned = released(costs[::-1].argmin(axis=1), 160, 4)[::-1]
-    assert (theirs != turned).mean() > 0.1
-    assert costs[np.arange(400), own].sum() < 0.7 * costs[np.arange(400), theirs].sum()
+    own, of_release = assign_within_capacity(costs, 160), released(costs.argmin(axis=1), 160, 4)
+    reversed_labels = released(costs[::-1].argmin(axis=1), 160, 4)[::-1]
+    assert (of_release != reversed_labels).mean() > 0.1
+    assert costs[np.arange(400), own].sum() < 0.7 * costs[np.arange(400), of_release].sum()
 
 
-def test_too_little_room_is_refused() -> None:
-    with pytest.raises(ConfigError, match="raise the capacity"):
+def test_too_small_a_capacity_is_refused() -> None:
+    with pytest.raises(ConfigError, match="5 points for 2 clusters of 2"):
         assign_within_capacity(np.zeros((5, 2)), 2)
 
 
 @pytest.mark.parametrize("cost", [np.inf, np.nan])
 def test_costs_that_are_not_finite_are_refused(cost: float) -> None:
-    with pytest.raises(DataError, match="not finite"):
+    with pytest.raises(DataError, match="5 points"):
         assign_within_capacity(np.full((5, 2), cost), 3)

@@ -1,4 +1,4 @@
-"""Trees over points: sizes, codes, order, and what has no place."""
+"""Trees over points: sizes, codes, order of items, and items without points."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hardneg.trees import PathCodes, TreeConfig, build_tree
 
 
 def members(codes: PathCodes) -> dict[tuple[int, ...], set[int]]:
-    """Every node, root included, as its way from the root -> its items."""
-    found: dict[tuple[int, ...], set[int]] = {}
+    """Map the path of every node, root included, to its items."""
+    nodes: dict[tuple[int, ...], set[int]] = {}
     for item, (row, length) in enumerate(zip(codes.codes.tolist(), codes.lengths.tolist(), strict=True)):
         for depth in range(length + 1 if length else 0):
-            found.setdefault(tuple(row[:depth]), set()).add(item)
-    return found
+            nodes.setdefault(tuple(row[:depth]), set()).add(item)
+    return nodes
 
 
 def leaves(codes: PathCodes) -> set[frozenset[int]]:
     return {
-        frozenset(np.flatnonzero((codes.codes == way).all(axis=1)).tolist()) for way in np.unique(codes.codes, axis=0)
+        frozenset(np.flatnonzero((codes.codes == path).all(axis=1)).tolist()) for path in np.unique(codes.codes, axis=0)
     }
 
 
@@ -45,17 +45,17 @@ def test_every_node_is_within_capacity_and_every_leaf_is_small(
     codes = build_tree(points, TreeConfig(children=children, leaf_items=leaf, balance=balance), seed=0)
     assert codes.coded.all()
     nodes = members(codes)
-    for way, items in nodes.items():
-        below = [node for other, node in nodes.items() if other[:-1] == way and len(other) == len(way) + 1]
-        alike = (points[list(items)] == points[next(iter(items))]).all()
-        if len(items) <= leaf or alike:
-            assert len(below) == (1 if way == () else 0)
+    for path, items in nodes.items():
+        children_of_path = [node for other, node in nodes.items() if other[:-1] == path and len(other) == len(path) + 1]
+        equal = (points[list(items)] == points[next(iter(items))]).all()
+        if len(items) <= leaf or equal:
+            assert len(children_of_path) == (1 if path == () else 0)
         else:
             n_children = min(children, len(items))
             least = -(-len(items) // n_children)
-            assert max(map(len, below)) <= max(int(balance * len(items) / n_children), least)
-            assert 2 <= len(below) <= n_children
-            assert set().union(*below) == items
+            assert max(map(len, children_of_path)) <= max(int(balance * len(items) / n_children), least)
+            assert 2 <= len(children_of_path) <= n_children
+            assert set().union(*children_of_path) == items
 
 
 @settings(max_examples=20)
@@ -68,16 +68,16 @@ def test_the_order_of_items_does_not_matter(seed: int, n: int) -> None:
     np.testing.assert_array_equal(other.codes, one.codes[order])
 
 
-def test_near_points_share_more_of_their_way(rng: np.random.Generator) -> None:
-    """Four clouds of 30: the first level tells them apart, and nothing needs to move."""
+def test_near_points_share_a_leaf(rng: np.random.Generator) -> None:
+    """Four clouds of 30: the first level separates them without moving any."""
     points = np.repeat(np.array([[0, 0], [9, 0], [0, 9], [9, 9]]), 30, axis=0) + rng.normal(size=(120, 2))
     codes = build_tree(points, TreeConfig(), seed=0)
     assert codes.codes.shape == (120, 1)
     assert leaves(codes) == {frozenset(range(start, start + 30)) for start in range(0, 120, 30)}
 
 
-def test_a_lump_that_holds_nearly_all_is_divided_by_distance(rng: np.random.Generator) -> None:
-    """Methods DF6: one child with most items. Those that stay in it are nearer to its middle than those that leave."""
+def test_a_child_with_nearly_all_items_is_divided_by_distance(rng: np.random.Generator) -> None:
+    """Methods DF6: of a child with most items, those nearer to its centre stay."""
     points = np.concatenate([rng.normal(size=(1000, 2)), [[50, 0], [51, 0], [0, 50], [0, 51], [50, 50], [51, 50]]])
     codes = build_tree(points, TreeConfig(), seed=0)
     sizes = np.bincount(codes.codes[:, 0])
@@ -90,7 +90,7 @@ def test_a_lump_that_holds_nearly_all_is_divided_by_distance(rng: np.random.Gene
             assert abs(of_child.mean() - 499.5) < 60
 
 
-def test_points_that_nothing_tells_apart_stay_together() -> None:
+def test_equal_points_share_a_leaf() -> None:
     points = np.array([[0.0, 0]] * 100 + [[5.0, 5]] * 100)
     codes = build_tree(points, TreeConfig(leaf_items=10), seed=0)
     sizes = sorted(len(leaf) for leaf in leaves(codes))
@@ -112,7 +112,7 @@ def test_a_tree_of_one_leaf_has_the_code_0() -> None:
 
 
 def test_infinite_coordinates_are_refused() -> None:
-    with pytest.raises(DataError, match="train again"):
+    with pytest.raises(DataError, match="infinite"):
         build_tree(np.array([[np.inf], [2.0]]), TreeConfig(), seed=0)
 
 

@@ -1,4 +1,4 @@
-"""The item graph against a slow loop; the limits cut what they say and no more."""
+"""The item graph against a slow loop, and its limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hardneg.data import Interactions
 from hardneg.trees import GraphConfig, ItemGraph, jaccard_graph
-from hardneg.trees.item_graph import _cap
+from hardneg.trees.item_graph import _neighbour_cap
 
 
 def build(train: Interactions, seed: int = 0, **limits: int) -> ItemGraph:
@@ -17,7 +17,7 @@ def build(train: Interactions, seed: int = 0, **limits: int) -> ItemGraph:
 
 
 def slow_graph(train: Interactions) -> np.ndarray:
-    """w_ij from sets of users, pair by pair."""
+    """Compute w_ij from sets of users, pair by pair."""
     users = [set(train.users[train.items == item].tolist()) for item in range(train.n_items)]
     weights = np.zeros((train.n_items, train.n_items), np.float32)
     for i, one in enumerate(users):
@@ -28,7 +28,7 @@ def slow_graph(train: Interactions) -> np.ndarray:
 
 
 def random_train(seed: int, n_users: int, n_items: int, share: float) -> Interactions:
-    """Some items far more popular than others."""
+    """Draw pairs in which some items are far more popular than others."""
     rng = np.random.default_rng(seed)
     chance = share * 2 * np.arange(1, n_items + 1) / n_items
     users, items = np.nonzero(rng.random((n_users, n_items)) < chance)
@@ -53,18 +53,18 @@ def test_of_too_many_edges_the_strongest_of_every_item_stay() -> None:
     found = graph.weights.toarray()
     np.testing.assert_array_equal(found, found.T)
     np.testing.assert_allclose(found[found > 0], whole[found > 0], rtol=1e-6)
-    kept_by_rows = 0
+    n_strongest = 0
     for item in range(40):
         strongest = np.sort(whole[item])[::-1][: graph.cap]
         own = found[item][found[item] > 0]
         assert (np.sort(own)[::-1][: len(strongest)] == strongest[: len(own)]).all()
-        kept_by_rows += np.count_nonzero(strongest)
-    assert kept_by_rows <= 300 <= np.minimum(np.full(40, 39), graph.cap + 1).sum()
+        n_strongest += np.count_nonzero(strongest)
+    assert n_strongest <= 300 <= np.minimum(np.full(40, 39), graph.cap + 1).sum()
     assert not graph.notes()["item graph exact"]
 
 
 def test_an_edge_stays_if_one_end_keeps_it() -> None:
-    """Item 0 goes with all others, each of which has nothing else; it may keep one, they keep it."""
+    """Item 0 is the only neighbour of all others: it keeps one edge, they keep theirs."""
     train = Interactions.of(np.repeat(np.arange(5), 2), np.array([0, 1, 0, 2, 0, 3, 0, 4, 0, 5]), n_users=5, n_items=6)
     graph = build(train, most_edges=6)
     assert graph.cap == 1
@@ -75,7 +75,7 @@ def test_an_edge_stays_if_one_end_keeps_it() -> None:
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(1, 400))
 def test_the_cap_is_the_largest_that_fits(bounds: list[int], most: int) -> None:
     sizes = np.array(bounds)
-    cap = _cap(sizes, most)
+    cap = _neighbour_cap(sizes, most)
     if cap is None:
         assert sizes.sum() <= most
     else:
@@ -97,7 +97,9 @@ def test_long_histories_are_sampled_and_counted() -> None:
 
 def test_progress_comes_to_its_end() -> None:
     seen: list[tuple[str, int, int]] = []
-    jaccard_graph(random_train(0, 5, 9, 0.3), GraphConfig(), np.random.default_rng(0), lambda *said: seen.append(said))
+    jaccard_graph(
+        random_train(0, 5, 9, 0.3), GraphConfig(), np.random.default_rng(0), lambda *report: seen.append(report)
+    )
     assert seen == [("item graph", 9, 9)]
 
 

@@ -1,4 +1,4 @@
-"""The released path codes, from a file made by hand and from the real one."""
+"""Released path codes, from a small file and from the real one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BY_HAND = "12: 0-3-1\n10: 2\n13: 0-3\n"
 
 def similarity_as_released(one: str, other: str) -> float:
     """Common prefix over the shorter length, on the text of two codes."""
-    ways = one.split("-"), other.split("-")
+    paths = one.split("-"), other.split("-")
     shared = 0
-    while shared < min(map(len, ways)) and ways[0][shared] == ways[1][shared]:
+    while shared < min(map(len, paths)) and paths[0][shared] == paths[1][shared]:
         shared += 1
-    return shared / min(map(len, ways))
+    return shared / min(map(len, paths))
 
 
 @pytest.mark.parametrize("name", ["codes.txt", "codes.txt.gz"])
@@ -44,7 +44,7 @@ def test_bad_lines_are_left_out_counted_and_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_wrong_offset_is_said(tmp_path: Path) -> None:
+def test_a_wrong_offset_is_refused(tmp_path: Path) -> None:
     (tmp_path / "codes.txt").write_text(BY_HAND)
     with pytest.raises(DataError, match="item offset"):
         read_released_codes(tmp_path / "codes.txt", 5, item_offset=500)
@@ -55,7 +55,7 @@ def test_a_wrong_offset_is_said(tmp_path: Path) -> None:
     ("name", "offset", "n_items", "leaves"), [("Sports", 15138, 8439, (646, 625)), ("Toys", 15306, 10074, (796, 748))]
 )
 def test_the_released_codes(real: Path, name: str, offset: int, n_items: int, leaves: tuple[int, int]) -> None:
-    """Counts as in the data's own description; similarities as the slow loop on the text says."""
+    """Counts as in the data's description; similarities as in a loop over the texts."""
     rng = np.random.default_rng(0)
     for kind, n_leaves in zip(("struct", "semantic"), leaves, strict=True):
         codes, row_report = read_released_codes(

@@ -1,4 +1,4 @@
-"""Prefix similarity against loops written after the released code, on codes of any shape."""
+"""Prefix similarity against loops after the released code, on codes of any shape."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hardneg.errors import DataError
 from hardneg.trees import PathCodes, best_in_history, prefix_similarity
 
-Way = list[int]
-WAYS = st.lists(st.lists(st.integers(0, 2), max_size=5), min_size=1, max_size=15)
+CodePath = list[int]
+PATHS = st.lists(st.lists(st.integers(0, 2), max_size=5), min_size=1, max_size=15)
 
 
-def slow_prefix(one: Way, other: Way) -> int:
-    """Levels shared from the root on, step by step."""
+def slow_prefix(one: CodePath, other: CodePath) -> int:
+    """Count the common levels one by one."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:
@@ -24,34 +24,34 @@ def slow_prefix(one: Way, other: Way) -> int:
     return count
 
 
-def slow_similarity(one: Way, other: Way) -> float:
+def slow_similarity(one: CodePath, other: CodePath) -> float:
     return slow_prefix(one, other) / min(len(one), len(other)) if one and other else 0.0
 
 
-def codes_of(ways: list[Way]) -> PathCodes:
-    return PathCodes.of_texts(["-".join(map(str, way)) for way in ways])
+def codes_of(paths: list[CodePath]) -> PathCodes:
+    return PathCodes.of_texts(["-".join(map(str, path)) for path in paths])
 
 
-@given(WAYS, st.integers(0, 2**32 - 1))
-def test_similarity_equals_the_slow_loop(ways: list[Way], seed: int) -> None:
+@given(PATHS, st.integers(0, 2**32 - 1))
+def test_similarity_equals_the_slow_loop(paths: list[CodePath], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    items, candidates = rng.integers(0, len(ways), 8), rng.integers(-1, len(ways), (8, 5))
-    found = prefix_similarity(codes_of(ways), items, candidates)
+    items, candidates = rng.integers(0, len(paths), 8), rng.integers(-1, len(paths), (8, 5))
+    found = prefix_similarity(codes_of(paths), items, candidates)
     assert (found.shape, found.dtype) == ((8, 5), np.float32)
     for b in range(8):
-        for place in range(5):
-            candidate = int(candidates[b, place])
-            expected = slow_similarity(ways[items[b]], ways[candidate] if candidate >= 0 else [])
-            assert found[b, place] == np.float32(expected)
+        for column in range(5):
+            candidate = int(candidates[b, column])
+            expected = slow_similarity(paths[items[b]], paths[candidate] if candidate >= 0 else [])
+            assert found[b, column] == np.float32(expected)
 
 
-@given(WAYS)
-def test_it_is_symmetric_within_its_bounds_and_1_for_equal_codes(ways: list[Way]) -> None:
-    items = np.arange(len(ways))
-    found = prefix_similarity(codes_of(ways), items, np.tile(items, (len(ways), 1)))
+@given(PATHS)
+def test_it_is_symmetric_within_its_bounds_and_1_for_equal_codes(paths: list[CodePath]) -> None:
+    items = np.arange(len(paths))
+    found = prefix_similarity(codes_of(paths), items, np.tile(items, (len(paths), 1)))
     np.testing.assert_array_equal(found, found.T)
     assert ((found >= 0) & (found <= 1)).all()
-    assert found.diagonal().tolist() == [1.0 if way else 0.0 for way in ways]
+    assert found.diagonal().tolist() == [1.0 if path else 0.0 for path in paths]
 
 
 def test_by_hand() -> None:
@@ -60,25 +60,27 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(found, [[1, 2 / 3, 1, 0, 0, 0]], rtol=1e-6)
 
 
-@given(WAYS, st.lists(st.lists(st.integers(0, 14), max_size=4), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
-def test_the_best_in_a_history_equals_the_slow_loop(ways: list[Way], bought: list[list[int]], seed: int) -> None:
-    bought = [[item % len(ways) for item in items] for items in bought]
-    starts = np.cumsum([0, *map(len, bought)])
-    history = np.array([item for items in bought for item in items], np.int64)
-    candidates = np.random.default_rng(seed).integers(-1, len(ways), (len(bought), 4))
-    found = best_in_history(codes_of(ways), starts, history, candidates)
+@given(PATHS, st.lists(st.lists(st.integers(0, 14), max_size=4), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+def test_the_best_in_a_history_equals_the_slow_loop(
+    paths: list[CodePath], histories: list[list[int]], seed: int
+) -> None:
+    histories = [[item % len(paths) for item in items] for items in histories]
+    starts = np.cumsum([0, *map(len, histories)])
+    history = np.array([item for items in histories for item in items], np.int64)
+    candidates = np.random.default_rng(seed).integers(-1, len(paths), (len(histories), 4))
+    found = best_in_history(codes_of(paths), starts, history, candidates)
     assert found.prefix.dtype == np.int16
     assert found.similarity.dtype == np.float32
     for user, row in enumerate(candidates.tolist()):
-        for place, candidate in enumerate(row):
-            way = ways[candidate] if candidate >= 0 else []
-            others = [ways[item] for item in bought[user]]
-            assert found.prefix[user, place] == max((slow_prefix(way, other) for other in others), default=0)
-            largest = max((slow_similarity(way, other) for other in others), default=0)
-            assert found.similarity[user, place] == np.float32(largest)
+        for column, candidate in enumerate(row):
+            path = paths[candidate] if candidate >= 0 else []
+            others = [paths[item] for item in histories[user]]
+            assert found.prefix[user, column] == max((slow_prefix(path, other) for other in others), default=0)
+            largest = max((slow_similarity(path, other) for other in others), default=0)
+            assert found.similarity[user, column] == np.float32(largest)
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_empty_inputs_give_empty_outputs() -> None:
     codes = codes_of([[0], []])
     assert prefix_similarity(codes, np.empty(0, np.int64), np.empty((0, 3), np.int64)).shape == (0, 3)
     empty = np.empty(0, np.int64)
@@ -87,14 +89,14 @@ def test_nothing_in_nothing_out() -> None:
 
 @pytest.mark.parametrize(("items", "candidates"), [([2], [[0]]), ([-1], [[0]]), ([0], [[2]]), ([0], [[-2]])])
 def test_items_of_another_catalogue_are_refused(items: list[int], candidates: list[list[int]]) -> None:
-    with pytest.raises(DataError, match="another catalogue"):
+    with pytest.raises(DataError, match="found items"):
         prefix_similarity(codes_of([[0], [1]]), np.array(items), np.array(candidates))
 
 
 def test_histories_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="one history a row"):
+    with pytest.raises(DataError, match="1 histories"):
         best_in_history(codes_of([[0]]), np.array([0, 1]), np.array([0]), np.array([[0], [0]]))
-    with pytest.raises(DataError, match="one history a row"):
+    with pytest.raises(DataError, match="1 histories"):
         best_in_history(codes_of([[0]]), np.array([0, 2]), np.array([0]), np.array([[0]]))
 
 
@@ -102,5 +104,5 @@ def test_histories_that_do_not_fit_are_refused() -> None:
 def test_rows_of_candidates_that_do_not_fit_the_items_are_refused(
     items: tuple[int, ...], candidates: tuple[int, ...]
 ) -> None:
-    with pytest.raises(DataError, match="a row of candidates an item"):
+    with pytest.raises(DataError, match=r"\(batch, n\)"):
         prefix_similarity(codes_of([[0]]), np.zeros(items, np.int64), np.zeros(candidates, np.int64))

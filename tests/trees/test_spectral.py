@@ -1,4 +1,4 @@
-"""The embedding against the whole spectrum of the Laplacian; null vectors of all components are left out."""
+"""The embedding against the full spectrum of the Laplacian, without the null vectors of all components."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hardneg.trees import spectral, spectral_embedding
 
 
 def random_graph(rng: np.random.Generator, n: int, share: float = 0.3) -> np.ndarray:
-    """Symmetric weights; a ring keeps it in one piece."""
+    """Draw symmetric weights, connected by a ring."""
     weights = np.triu(rng.random((n, n)) * (rng.random((n, n)) < share), 1)
     weights[np.arange(n), (np.arange(n) + 1) % n] = 0.5
     weights = np.triu(weights + weights.T, 1)
@@ -22,13 +22,13 @@ def of(weights: np.ndarray) -> csr_array:
 
 
 def laplacian_spectrum(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenpairs of I - D^-1/2 W D^-1/2, smallest first, as the release asks for them."""
+    """Eigenpairs of I - D^-1/2 W D^-1/2, smallest first, as in the release."""
     scale = 1 / np.sqrt(weights.sum(axis=1, dtype=float))
     return np.linalg.eigh(np.eye(len(weights)) - scale[:, None] * weights * scale)
 
 
 def span_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest sine between two spaces of orthonormal columns."""
+    """Return the largest sine between the spans of orthonormal columns."""
     return float(np.sqrt(max(0.0, 1 - np.linalg.svd(one.T @ other, compute_uv=False).min() ** 2)))
 
 
@@ -49,11 +49,11 @@ def test_it_is_the_smallest_eigenpairs_of_the_laplacian_but_the_first(
 def test_every_component_loses_its_null_vector(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, dense: int
 ) -> None:
-    """Three pieces and two items alone: three eigenvalues of 1 go, the next five stay."""
+    """Three components and two isolated items: three eigenvalues of 1 are left out."""
     monkeypatch.setattr(spectral, "DENSE", dense)
-    pieces = [random_graph(rng, n) for n in (40, 30, 20)]
+    components = [random_graph(rng, n) for n in (40, 30, 20)]
     weights = np.zeros((92, 92), np.float32)
-    weights[1:91, 1:91] = block_diag(pieces).toarray()
+    weights[1:91, 1:91] = block_diag(components).toarray()
     found = spectral_embedding(of(weights), 5, seed=0)
     assert found.components == 3
     assert np.isnan(found.points).any(axis=1).nonzero()[0].tolist() == [0, 91]
@@ -61,7 +61,7 @@ def test_every_component_loses_its_null_vector(
     assert (values[:3] < 1e-6).all()
     np.testing.assert_allclose(1 - found.values, values[3:8], atol=1e-5)
     assert span_distance(found.points[1:91], vectors[:, 3:8]) < 2e-3
-    null = np.sqrt(pieces[0].sum(axis=1, dtype=float))
+    null = np.sqrt(components[0].sum(axis=1, dtype=float))
     assert (np.abs(null / np.linalg.norm(null) @ found.points[1:41]) < 1e-5).all()
 
 
@@ -74,23 +74,23 @@ def test_outside_its_component_an_eigenvector_is_exactly_zero(rng: np.random.Gen
 
 def test_signs_are_fixed_and_a_seed_gives_the_same_bits(rng: np.random.Generator) -> None:
     weights = of(random_graph(rng, 500, 0.05))
-    one, again, other = (spectral_embedding(weights, 4, seed=seed).points for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one, again)
+    one, repeated, other = (spectral_embedding(weights, 4, seed=seed).points for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, repeated)
     np.testing.assert_allclose(one, other, atol=5e-3)
     assert (one[np.abs(one).argmax(axis=0), np.arange(4)] > 0).all()
 
 
-def test_many_equal_pieces_give_the_same_bits_too() -> None:
-    """Pairs alone: eigenvalues 1 and -1, and a Krylov space that ends at once."""
+def test_many_equal_components_give_the_same_bits_too() -> None:
+    """Components of two items: eigenvalues 1 and -1, and a Krylov space of one step."""
     weights = of(np.kron(np.eye(300), np.array([[0, 1], [1, 0]])).astype(np.float32))
-    one, again = (spectral_embedding(weights, 32, seed=0) for _ in range(2))
+    one, repeated = (spectral_embedding(weights, 32, seed=0) for _ in range(2))
     assert one.components == 300
     np.testing.assert_allclose(one.values, -1, atol=1e-4)
-    np.testing.assert_array_equal(one.points, again.points)
+    np.testing.assert_array_equal(one.points, repeated.points)
 
 
-def test_a_small_graph_gives_what_it_has(rng: np.random.Generator) -> None:
+def test_a_small_graph_has_fewer_eigenvectors(rng: np.random.Generator) -> None:
     assert spectral_embedding(of(random_graph(rng, 5)), 32, seed=0).points.shape == (5, 4)
-    lonely = spectral_embedding(of(np.zeros((3, 3), np.float32)), 32, seed=0)
-    assert (lonely.points.shape, lonely.components) == ((3, 1), 0)
-    assert np.isnan(lonely.points).all()
+    isolated = spectral_embedding(of(np.zeros((3, 3), np.float32)), 32, seed=0)
+    assert (isolated.points.shape, isolated.components) == ((3, 1), 0)
+    assert np.isnan(isolated.points).all()

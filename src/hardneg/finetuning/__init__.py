@@ -1,10 +1,10 @@
-"""Tuning a language model to write hard negatives as vectors (HNLMRec, section 4), and having it write them.
+"""Fine-tuning of a language model to emit hard negatives as vectors (HNLMRec, section 4), and their synthesis.
 
-source = base("minilm")
+source = base_model("minilm")
 template = Template(source.tokenizer())
-writer = open_writer(source, ModelConfig(), spaces=Spaces(...))
-tuned = tune(writer, template, inputs, labels, TuningConfig())
-synthesise(tuned.writer, template, inputs, folder)
+encoder = open_encoder_model(source, EncoderConfig(), spaces=EmbeddingSpaces(...))
+tuned = tune(encoder, template, inputs, labels, TuningConfig())
+synthesize(tuned.encoder, template, inputs, folder)
 """
 
 from hardneg.finetuning.alignment import procrustes, random_rotation, rotated

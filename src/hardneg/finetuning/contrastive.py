@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def info_nce(queries: Tensor, labels: Tensor, positives: Tensor, *, temperature: float) -> Tensor:
-    """Mean over rows i of -log exp(s(q_i, l_i)) / (sum over j of exp(s(q_i, l_j)) + exp(s(q_i, p_i))).
+    """Return the mean over rows i of -log exp(s(q_i, l_i)) / (sum over j of exp(s(q_i, l_j)) + exp(s(q_i, p_i))).
 
-    s is the cosine over the temperature. queries: (batch, size), what the model wrote. labels: (batch, size), MixGCF's
-    hard negatives, each the positive of its own row and a negative of the others. positives: (batch, size), vectors of
-    the positive items, each a negative of its own row. Source: Eq. 12 of HNLMRec, where N- is left open; the positive
-    item is what its README calls "Neg".
+    s: cosine / temperature. queries: (batch, size), outputs of the model. labels: (batch, size), MixGCF's hard
+    negatives, each the positive of its own row and a negative of the others. positives: (batch, size), vectors of the
+    positive items, each a negative of its own row. Source: Eq. 12 of HNLMRec, which leaves N- open; the positive item is
+    what its README calls "Neg".
     """
     queries, labels, positives = (F.normalize(vectors, dim=1) for vectors in (queries, labels, positives))
     own = (queries * positives).sum(dim=1, keepdim=True)
@@ -25,10 +25,10 @@ def info_nce(queries: Tensor, labels: Tensor, positives: Tensor, *, temperature:
 
 
 def information(loss: float, n_labels: int) -> float:
-    """log(N + 1) - loss in nats: a lower bound of the information that vectors carry about labels (van den Oord 2018).
+    """Return log(N + 1) - loss in nats, a lower bound of the mutual information with the labels (van den Oord 2018).
 
-    n_labels: N + 1, the labels that a row was compared with, its own among them. The positive item is no draw of a
-    label and is not counted; it makes the loss larger, so the bound stays a bound.
+    n_labels: N + 1, the number of labels that a row is compared with, its own included. The positive item is not a drawn
+    label and is not counted; it increases the loss, so the bound holds.
     """
     return math.log(n_labels) - loss
 
@@ -36,14 +36,14 @@ def information(loss: float, n_labels: int) -> float:
 def cached_backward(
     forward: Callable[[int], Tensor], n_chunks: int, loss_of: Callable[[Tensor], Tensor], *, weight: float = 1.0
 ) -> float:
-    """Add the gradients of a batch's loss to the parameters, holding the graph of one chunk at a time; return the loss.
+    """Add a batch's gradients to the parameters with the graph of one chunk in memory at a time; return the loss.
 
-    forward: computes the vectors of chunk 0..n_chunks - 1, the same ones when it is called again (dropout replayed).
-    loss_of: the loss of all vectors, in the order of the chunks; parameters in it get their gradients too. The vectors
-    are first computed without graph, then the loss's gradients with respect to them, then each chunk again, to pass
-    its part on. The gradients are those of the plain batch. Source: GradCache (Gao et al., 2021).
+    forward: computes the vectors of chunk 0..n_chunks - 1, equal in every call (dropout is replayed). loss_of: the loss
+    of all vectors in chunk order; its own parameters get gradients too. First all vectors are computed without a graph,
+    then the gradients of the loss with respect to them, then each chunk again to propagate its part. The gradients equal
+    those of the plain batch. Source: GradCache (Gao et al., 2021).
     """
-    if n_chunks == 1:  # nothing to be saved by a second pass
+    if n_chunks == 1:  # a second pass would save nothing
         loss = loss_of(forward(0))
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())

@@ -1,4 +1,4 @@
-"""Vectors of pairs by a model that reads user and item apart: users a group at a time, items once."""
+"""Encodings of users and items for late interaction: users one group at a time, items once."""
 
 from __future__ import annotations
 
@@ -8,66 +8,70 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardneg.finetuning.inputs import PairInputs, padded, tensor
+from hardneg.finetuning.inputs import PairInputs, float_tensor, pad_ids
 from hardneg.finetuning.late_interaction import EncodedSide, encode_side, join_sides
 from hardneg.finetuning.model import HardNegativeEncoder
-from hardneg.finetuning.template import Tokenised
+from hardneg.finetuning.template import TokenisedPrompts
 from hardneg.types import Floats, Indices
 
-GROUP = 16
-"""Batches of users whose parts are held at once."""
-MOST_KEPT = 4 * 2**30
-"""Bytes of items' parts that are kept; those of a larger catalogue are computed again for every shard."""
+GROUP_BATCHES = 16
+"""Batches of users whose encodings are in memory at a time."""
+MAX_CACHE_BYTES = 4 * 2**30
+"""Maximum size of the cached item encodings; those of a larger catalogue are computed again for every shard."""
 
 
 class EncodingCache:
-    """Makes the parts of users and items, and keeps the items' (as float16) where the catalogue fits."""
+    """Encodes users and items, and caches the items (as float16) if the catalogue fits."""
 
-    def __init__(self, writer: HardNegativeEncoder, inputs: PairInputs, tokens: Tokenised, *, batch_size: int) -> None:
-        self._writer, self._inputs, self._tokens, self._size = writer, inputs, tokens, batch_size
+    def __init__(
+        self, encoder: HardNegativeEncoder, inputs: PairInputs, tokens: TokenisedPrompts, *, batch_size: int
+    ) -> None:
+        self._encoder, self._inputs, self._tokens, self._batch_size = encoder, inputs, tokens, batch_size
         longest = int(tokens.suffix_lengths.max(initial=1))
-        self._fits = len(tokens.suffixes) * longest * writer.width * 4 <= MOST_KEPT
-        self._all: EncodedSide | None = None
+        self._fits = len(tokens.suffixes) * longest * encoder.width * 4 <= MAX_CACHE_BYTES
+        self._all_items: EncodedSide | None = None
 
     def vectors(self, rows: Indices) -> Iterator[tuple[Indices, Tensor]]:
-        """Places in `rows`, and the vectors of these pairs."""
+        """Yield positions in `rows` with the vectors of these pairs."""
         users, items = self._inputs.pairs.users[rows], self._inputs.pairs.items[rows]
-        suffixes, item_at = self._items(items)
-        known, user_at = np.unique(users, return_inverse=True)
-        for start in range(0, len(known), self._size * GROUP):
-            group = known[start : start + self._size * GROUP]
-            prefixes = self._made(self._tokens.prefixes, self._inputs.users, group, users=True)
-            places = np.flatnonzero((user_at >= start) & (user_at < start + len(group)))
-            for some in np.array_split(places, max(len(places) // (self._size * 4), 1)):
-                index = (torch.from_numpy(at).to(self._writer.device) for at in (user_at[some] - start, item_at[some]))
-                with torch.inference_mode(), self._writer.numbers():
-                    yield some, join_sides(self._writer, prefixes.at(next(index)), suffixes.at(next(index))).float()
+        suffixes, item_at = self._encode_items(items)
+        distinct, user_at = np.unique(users, return_inverse=True)
+        for start in range(0, len(distinct), self._batch_size * GROUP_BATCHES):
+            group = distinct[start : start + self._batch_size * GROUP_BATCHES]
+            prefixes = self._encode(self._tokens.prefixes, self._inputs.users, group, users=True)
+            positions = np.flatnonzero((user_at >= start) & (user_at < start + len(group)))
+            for part in np.array_split(positions, max(len(positions) // (self._batch_size * 4), 1)):
+                indices = (user_at[part] - start, item_at[part])
+                user_index, item_index = (torch.from_numpy(index).to(self._encoder.device) for index in indices)
+                with torch.inference_mode(), self._encoder.autocast():
+                    yield part, join_sides(self._encoder, prefixes.at(user_index), suffixes.at(item_index)).float()
 
-    def _items(self, items: Indices) -> tuple[EncodedSide, Indices]:
-        """Parts of items, and where those of the pairs are among them."""
+    def _encode_items(self, items: Indices) -> tuple[EncodedSide, Indices]:
+        """Return encodings that include the items, and the position of each item in them."""
         if self._fits:
-            if self._all is None:
-                everything = np.arange(len(self._tokens.suffixes))
-                self._all = self._made(self._tokens.suffixes, self._inputs.items, everything, users=False)
-            return self._all, items
-        known, at = np.unique(items, return_inverse=True)
-        return self._made(self._tokens.suffixes, self._inputs.items, known, users=False), np.asarray(at)
+            if self._all_items is None:
+                every = np.arange(len(self._tokens.suffixes))
+                self._all_items = self._encode(self._tokens.suffixes, self._inputs.items, every, users=False)
+            return self._all_items, items
+        distinct, positions = np.unique(items, return_inverse=True)
+        return self._encode(self._tokens.suffixes, self._inputs.items, distinct, users=False), np.asarray(positions)
 
-    def _made(self, prompts: Sequence[Sequence[int]], table: Floats, which: Indices, *, users: bool) -> EncodedSide:
-        """Parts of users or items, by the length of their texts a batch at a time; keys and values as float16."""
-        lengths = np.array([len(prompts[index]) for index in which.tolist()])
-        shape, device = (len(which), int(lengths.max()), self._writer.width), self._writer.device
+    def _encode(self, prompts: Sequence[Sequence[int]], table: Floats, index: Indices, *, users: bool) -> EncodedSide:
+        """Encode users or items in batches of similar length; keys and values as float16."""
+        lengths = np.array([len(prompts[i]) for i in index.tolist()])
+        shape, device = (len(index), int(lengths.max()), self._encoder.width), self._encoder.device
         keys, values = (torch.zeros(shape, dtype=torch.float16, device=device) for _ in range(2))
         ends = torch.zeros((shape[0], shape[2]), device=device)
         order = np.argsort(lengths, kind="stable")
-        for start in range(0, len(order), self._size):
-            places = order[start : start + self._size]
-            ids, long = padded([prompts[index] for index in which[places].tolist()], device)
-            shown = tensor(table[which[places]], device)
-            with torch.inference_mode(), self._writer.numbers():
-                found = encode_side(self._writer, ids, long, shown if users else None, None if users else shown)
-            where, upto = torch.from_numpy(places).to(device), ids.shape[1]
-            keys[where, :upto], values[where, :upto] = found.keys.half(), found.values.half()
-            ends[where] = found.ends.float()
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            ids, batch_lengths = pad_ids([prompts[i] for i in index[batch].tolist()], device)
+            embeddings = float_tensor(table[index[batch]], device)
+            sides = (embeddings, None) if users else (None, embeddings)
+            with torch.inference_mode(), self._encoder.autocast():
+                side = encode_side(self._encoder, ids, batch_lengths, *sides)
+            positions, longest = torch.from_numpy(batch).to(device), ids.shape[1]
+            keys[positions, :longest], values[positions, :longest] = side.keys.half(), side.values.half()
+            ends[positions] = side.ends.float()
         present = torch.arange(shape[1], device=device) < torch.from_numpy(lengths).to(device)[:, None]
         return EncodedSide(keys, values, present, ends)

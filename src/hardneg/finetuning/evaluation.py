@@ -1,4 +1,4 @@
-"""How well vectors that a model wrote tell the labels of pairs that it was not tuned on."""
+"""Evaluation of a tuned encoder: contrastive loss of pairs that it was not tuned on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from hardneg.errors import DataError
 from hardneg.finetuning.contrastive import info_nce, information
 from hardneg.finetuning.inference import encode_pairs, shares_prefixes
-from hardneg.finetuning.inputs import PairInputs, tensor
+from hardneg.finetuning.inputs import PairInputs, float_tensor
 from hardneg.finetuning.model import HardNegativeEncoder
 from hardneg.finetuning.template import Template
 from hardneg.types import Floats, Indices
@@ -20,7 +20,7 @@ from hardneg.types import Floats, Indices
 class HeldOutScore:
     """InfoNCE of held-out pairs.
 
-    loss: mean of Eq. 12 in nats. information: log(batch_size) - loss, the lower bound; below 0 it says nothing.
+    loss: mean of Eq. 12 in nats. information: log(batch_size) - loss, a lower bound in nats; vacuous below 0.
     """
 
     loss: float
@@ -30,16 +30,16 @@ class HeldOutScore:
 
 
 def encode_for_scoring(
-    writer: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: Indices, *, batch_size: int = 64
+    encoder: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: Indices, *, batch_size: int = 64
 ) -> Floats:
-    """(len(rows), width) float32 vectors of unit length, as a tuned model writes them for pair rows."""
-    tokens = template.tokenised(inputs.user_profiles, inputs.item_profiles)
-    shared = shares_prefixes(writer, template)
-    return encode_pairs(writer.eval(), inputs, tokens, rows, batch_size=batch_size, shared=shared)
+    """Return the (len(rows), width) float32 unit vectors of a tuned encoder for pair indices."""
+    tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
+    share = shares_prefixes(encoder, template)
+    return encode_pairs(encoder.eval(), inputs, tokens, rows, batch_size=batch_size, share_prefixes=share)
 
 
 def score_held_out(
-    writer: HardNegativeEncoder,
+    encoder: HardNegativeEncoder,
     vectors: Floats,
     labels: Floats,
     positives: Floats,
@@ -47,21 +47,21 @@ def score_held_out(
     batch_size: int,
     temperature: float,
 ) -> HeldOutScore:
-    """Eq. 12 over whole batches of pairs, in the order given: draw it by chance, as in tuning.
+    """Compute Eq. 12 over whole batches of pairs, in the order given; shuffle them first, as in tuning.
 
-    vectors: (pairs, width), what was written. labels, positives: (pairs, size), of the same pairs, in the space that the
-    model was tuned in; its own lift takes them to the vectors. Pairs beyond the last whole batch are left out, so that
-    every pair has as many negatives. Raises DataError where there is no whole batch.
+    vectors: (pairs, width), outputs of the encoder. labels, positives: (pairs, size), of the same pairs, in the space
+    that the encoder was tuned in; its label head projects them. Pairs beyond the last whole batch are left out, so that
+    every pair has equally many negatives. Raises DataError if there is no whole batch.
     """
     n = len(vectors) // batch_size * batch_size
     if not n:
-        raise DataError(f"{len(vectors)} pairs are no batch of {batch_size}; judge more pairs or lower the batch size")
+        raise DataError(f"found {len(vectors)} pairs, expected a batch of {batch_size}; add pairs or lower batch_size")
     losses = []
     for start in range(0, n, batch_size):
-        here = slice(start, start + batch_size)
-        queries, own, items = (tensor(table[here], writer.device) for table in (vectors, labels, positives))
+        batch = slice(start, start + batch_size)
+        queries, own, items = (float_tensor(table[batch], encoder.device) for table in (vectors, labels, positives))
         with torch.inference_mode():
-            lifted = writer.label_lift(own), writer.label_lift(items)
-            losses.append(float(info_nce(queries, *lifted, temperature=temperature)))
+            projected = encoder.label_head(own), encoder.label_head(items)
+            losses.append(float(info_nce(queries, *projected, temperature=temperature)))
     loss = float(np.mean(losses))
     return HeldOutScore(loss, information(loss, batch_size), n, batch_size)

@@ -1,9 +1,9 @@
-"""User and item read apart by all layers but the last: each is computed once, and a pair costs one token of one layer.
+"""Late interaction: user and item are encoded separately by all layers but the last, so each is computed once.
 
-An encoder that reads whole prompts computes the same texts again for every pair. Here the instruction with the user, and
-the item, go through the lower layers alone; in the last layer the prompt's end token looks at both. That is another
-function than the paper's (whose decoder lets the item's tokens look at the user's from the first layer on), with the
-same weights; tuning and writing share it.
+An encoder that reads whole prompts computes the same texts again for every pair. Here the lower layers see either the
+instruction with the user, or the item. In the last layer the prompt's end token attends to both, so a pair costs one
+token of one layer. This is another function than the paper's, whose decoder lets the item's tokens attend to the user's
+from the first layer on. It has the same weights; tuning and synthesis both use it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from hardneg.errors import ConfigError
 from hardneg.finetuning.inputs import PromptBatch
 
 TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
-"""Types of models whose layers have the names that are used here."""
+"""Model types whose layers have the names used here."""
 
 
 @dataclass(frozen=True)
 class EncodedSide:
-    """One side of some prompts as the last layer sees it.
+    """Users or items as the last layer sees them.
 
-    keys, values: (parts, longest, width). present: (parts, longest), False behind the ends. ends: (parts, width), the
-    last token's state.
+    keys, values: (rows, longest, width). present: (rows, longest), False for padding. ends: (rows, width), the state of
+    the last token.
     """
 
     keys: Tensor
@@ -35,85 +35,84 @@ class EncodedSide:
     ends: Tensor
 
     def at(self, index: Tensor) -> EncodedSide:
-        """Some of them, in any order and number."""
+        """Select rows, in any order, with repeats."""
         return EncodedSide(self.keys[index], self.values[index], self.present[index], self.ends[index])
 
 
 class SideEncoder(Protocol):
-    """What is needed of whoever reads prompts so: the network, and its input embeddings with e_u and e_v in their places."""
+    """A network with input embeddings that contain e_u and e_v."""
 
     @property
     def inner(self) -> Any:
-        """The network, with adapters in it where it has any."""
+        """The network, including its adapters."""
 
-    def embedded(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
-        """(parts, longest, token size)."""
+    def embed(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
+        """Return input embeddings (rows, longest, token size)."""
 
 
 def require_late_interaction(config: Any) -> None:
-    """Raise ConfigError for a model that cannot be read so."""
+    """Raise ConfigError for a model type that is not supported."""
     if config.model_type not in TYPES or getattr(config, "is_decoder", False):
         raise ConfigError(
-            f"a {config.model_type} model cannot read user and item apart, expected an encoder ({', '.join(TYPES)}); "
-            "take reading=joint (decoders compute a user's part once anyway)"
+            f"found a {config.model_type} model with reading=apart, expected an encoder ({', '.join(TYPES)}); use "
+            "reading=joint (decoders compute the user's part once anyway)"
         )
 
 
-def pair_vectors(reader: SideEncoder, batch: PromptBatch) -> Tensor:
-    """(batch, width): the end token's state of each whole prompt."""
-    prefixes = encode_side(
-        reader, *_cut(batch.ids, torch.zeros_like(batch.prefixes), batch.prefixes), batch.users, None
-    )
-    rest = batch.lengths - batch.prefixes
-    return join_sides(reader, prefixes, encode_side(reader, *_cut(batch.ids, batch.prefixes, rest), None, batch.items))
+def pair_vectors(encoder: SideEncoder, batch: PromptBatch) -> Tensor:
+    """Return (batch, width): the state of the end token of each prompt."""
+    prefix_ids = _cut(batch.ids, torch.zeros_like(batch.prefixes), batch.prefixes)
+    suffix_ids = _cut(batch.ids, batch.prefixes, batch.lengths - batch.prefixes)
+    prefixes = encode_side(encoder, *prefix_ids, batch.users, None)
+    return join_sides(encoder, prefixes, encode_side(encoder, *suffix_ids, None, batch.items))
 
 
 def encode_side(
-    reader: SideEncoder, ids: Tensor, lengths: Tensor, users: Tensor | None, items: Tensor | None
+    encoder: SideEncoder, ids: Tensor, lengths: Tensor, users: Tensor | None, items: Tensor | None
 ) -> EncodedSide:
-    """ids (parts, longest) through all layers but the last, and into its keys and values."""
-    inner = reader.inner
+    """Pass ids (rows, longest) through all layers but the last, and into the keys and values of the last."""
+    inner = encoder.inner
     present = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-    hidden = torch.where(present, 0.0, torch.finfo(torch.bfloat16).min)[:, None, None, :]
-    states = inner.embeddings(inputs_embeds=reader.embedded(ids, users, items))
+    mask = torch.where(present, 0.0, torch.finfo(torch.bfloat16).min)[:, None, None, :]
+    states = inner.embeddings(inputs_embeds=encoder.embed(ids, users, items))
     for layer in inner.encoder.layer[:-1]:
-        states = layer(states, hidden)
+        states = layer(states, mask)
     attention = inner.encoder.layer[-1].attention.self
     ends = states[torch.arange(len(ids), device=ids.device), lengths - 1]
     return EncodedSide(attention.key(states), attention.value(states), present, ends)
 
 
-def join_sides(reader: SideEncoder, prefixes: EncodedSide, suffixes: EncodedSide) -> Tensor:
-    """(pairs, width): the last layer for the end token of each suffix, which looks at both parts."""
-    layer: Any = reader.inner.encoder.layer[-1]
+def join_sides(encoder: SideEncoder, prefixes: EncodedSide, suffixes: EncodedSide) -> Tensor:
+    """Return (pairs, width): the last layer for the end token of each suffix, which attends to both sides."""
+    layer: Any = encoder.inner.encoder.layer[-1]
     attention = layer.attention.self
-    queries = _heads(attention.query(suffixes.ends), attention)[:, None] * attention.scaling
+    queries = _split_heads(attention.query(suffixes.ends), attention)[:, None] * attention.scaling
     scores = torch.cat([_scores(queries, side, attention) for side in (prefixes, suffixes)], dim=1)
-    shares = nn.functional.dropout(scores.softmax(dim=1), attention.dropout.p, attention.training)
+    weights = nn.functional.dropout(scores.softmax(dim=1), attention.dropout.p, attention.training)
     cut = prefixes.keys.shape[1]
-    found = _mixed(shares[:, :cut], prefixes, attention) + _mixed(shares[:, cut:], suffixes, attention)
-    looked = layer.attention.output(found.flatten(1), suffixes.ends)
-    states: Tensor = layer.output(layer.intermediate(looked), looked)
+    context = _mix(weights[:, :cut], prefixes, attention) + _mix(weights[:, cut:], suffixes, attention)
+    attended = layer.attention.output(context.flatten(1), suffixes.ends)
+    states: Tensor = layer.output(layer.intermediate(attended), attended)
     return states
 
 
 def _scores(queries: Tensor, side: EncodedSide, attention: Any) -> Tensor:
-    """(pairs, longest, heads); -inf behind the ends."""
-    found = (_heads(side.keys, attention).to(queries.dtype) * queries).sum(dim=-1)
-    return found.masked_fill(~side.present[:, :, None], -torch.inf)
+    """Return attention scores (pairs, longest, heads); -inf for padding."""
+    scores = (_split_heads(side.keys, attention).to(queries.dtype) * queries).sum(dim=-1)
+    return scores.masked_fill(~side.present[:, :, None], -torch.inf)
 
 
-def _mixed(shares: Tensor, side: EncodedSide, attention: Any) -> Tensor:
-    """(pairs, heads, head size)."""
-    return (_heads(side.values, attention).to(shares.dtype) * shares[..., None]).sum(dim=1)
+def _mix(weights: Tensor, side: EncodedSide, attention: Any) -> Tensor:
+    """Return weighted values (pairs, heads, head size)."""
+    return (_split_heads(side.values, attention).to(weights.dtype) * weights[..., None]).sum(dim=1)
 
 
-def _heads(states: Tensor, attention: Any) -> Tensor:
-    found: Tensor = states.view(*states.shape[:-1], attention.num_attention_heads, attention.attention_head_size)
-    return found
+def _split_heads(states: Tensor, attention: Any) -> Tensor:
+    heads: Tensor = states.view(*states.shape[:-1], attention.num_attention_heads, attention.attention_head_size)
+    return heads
 
 
 def _cut(ids: Tensor, starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns starts..starts + lengths of each row, set to the left."""
+    """Return columns starts..starts + lengths of each row, aligned left, and the lengths."""
     columns = starts[:, None] + torch.arange(int(lengths.max()), device=ids.device)
     return ids.gather(1, columns.clamp(max=ids.shape[1] - 1)), lengths

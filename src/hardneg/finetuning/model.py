@@ -1,4 +1,4 @@
-"""A language model that reads hybrid prompts and writes vectors: any Hugging Face decoder or encoder."""
+"""A language model that reads hybrid prompts and emits hard-negative vectors: any Hugging Face decoder or encoder."""
 
 from __future__ import annotations
 
@@ -29,41 +29,43 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "mpnet": ("attn.q", "attn.k", "attn.v", "attn.o"),
     "phi3": ("qkv_proj", "o_proj"),
 }
-"""Modules that LoRA adapts, by the model's type: the four projections of attention, as in the release."""
+"""Model type -> modules that LoRA adapts: the four projections of attention, as in the release."""
 
 
 def base_model(name: str = MINILM, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
-    """Where a base is: "minilm" is the packaged all-MiniLM-L6-v2; else a folder, or a name that the hub knows."""
+    """Locate a base model: "minilm" is the packaged all-MiniLM-L6-v2; else a folder or a name on the hub."""
     if name == MINILM:
         return ModelSource(str(packaged_minilm()), device, four_bit, display_name="MiniLM")
     return ModelSource(name, device, four_bit)
 
 
 class EncoderConfig(Config):
-    """What of the model is trained, and how its last layer becomes a vector."""
+    """Trained part of the model, and pooling of its last layer."""
 
     adapt: Literal["lora", "frozen", "full"] = "lora"
-    """frozen: the base stays as it is and only the lifts learn; full: all of its weights (in 32 bits)."""
+    """lora: train adapters; frozen: train the projection heads only; full: train all weights of the base (32 bits)."""
     rank: PositiveInt = 32
+    """Rank of LoRA's updates."""
     alpha: PositiveFloat = 64
     """LoRA's updates are scaled by alpha / rank. (The release comments its value out and gets the library's 8.)"""
     dropout: NonNegativeFloat = 0.05
+    """Dropout of LoRA's inputs."""
     targets: tuple[str, ...] | None = None
-    """Modules that LoRA adapts; by default those that are known of the model's type."""
+    """Modules that LoRA adapts; by default those known for the model type."""
     pooling: Literal["by kind", "last", "mean"] = "by kind"
-    """by kind: the last token of a decoder, the mean over the tokens of an encoder (the last of one that reads apart)."""
+    """by kind: the last token of a decoder, the mean over the tokens of an encoder (the last with reading=apart)."""
     reading: Literal["joint", "apart"] = "joint"
-    """joint: every layer reads user and item together, as in the paper. apart: an encoder's last layer alone does, and
-    only for the prompt's end token, so that whoever writes vectors computes each user and each item once."""
+    """joint: every layer reads user and item together, as in the paper. apart: late interaction; only an encoder's last
+    layer does, for the prompt's end token, so that synthesis encodes each user and each item once."""
     seed: int = 0
-    """Decides how adapter and lifts start."""
+    """Seed of the initialization of adapters and projection heads."""
 
 
 class ProjectionHead(nn.Module):
-    """Vectors of one space as vectors of another: W2 ReLU(W1 x + b1) + b2, as Eq. 6 of HNLMRec.
+    """Projection from one space into another: W2 ReLU(W1 x + b1) + b2, as Eq. 6 of HNLMRec.
 
-    What comes in is divided by `scale_in` and what goes out multiplied by `scale_out`, two numbers that are fixed when
-    the lift is made, so that embeddings start as long as the tokens they stand among.
+    Inputs are divided by `scale_in`, outputs multiplied by `scale_out`. Both are fixed at construction, so that projected
+    embeddings start with the norm of token embeddings.
     """
 
     scale_in: Tensor
@@ -82,28 +84,27 @@ class ProjectionHead(nn.Module):
         self.register_buffer("scale_out", torch.tensor(scale_out))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(..., size) to (..., width)."""
-        found: Tensor = self.outer(torch.relu(self.inner(vectors / self.scale_in))) * self.scale_out
-        return found
+        """Project (..., size) to (..., width)."""
+        projected: Tensor = self.outer(torch.relu(self.inner(vectors / self.scale_in))) * self.scale_out
+        return projected
 
 
 class HardNegativeEncoder(nn.Module):
-    """Writes a vector for every prompt; `label_lift` takes labels to where these vectors are.
+    """Emits a vector for every prompt; `label_head` projects labels into the space of these vectors.
 
-    The design choice that the paper leaves open (how a vector N is "fed" to a language model, Eq. 12): labels and item
-    embeddings go through one trained MLP into the space of the model's own output; they do not pass through the model.
-    So the vectors that go downstream (Eq. 6) are the very ones that Eq. 12 shaped, with no head in between that would
-    be thrown away; the two sides of the product have one size; label and positive differ by their values alone, since
-    they share the MLP; and a lift that maps all labels to one place costs log(N + 1), the worst of losses, so the
-    target cannot collapse. By the data-processing inequality, log(N + 1) - loss bounds the information on the labels
-    themselves from below, lifted or not.
+    The paper does not say how a vector N is "fed" to a language model (Eq. 12). Here labels and item embeddings are
+    projected by one trained MLP into the space of the model's output; they do not pass through the model. This has four
+    consequences. The vectors used downstream (Eq. 6) are those that Eq. 12 shaped, without a head that is thrown away.
+    Both sides of the product have one size. Label and positive differ in their values alone, since they share the MLP.
+    Targets cannot collapse: mapping all labels to one point costs log(N + 1), the largest loss. By the data-processing
+    inequality, log(N + 1) - loss is a lower bound of the information on the labels themselves.
     """
 
     def __init__(self, network: Any, config: EncoderConfig, *, spaces: EmbeddingSpaces) -> None:
-        """network: hidden states come out of it, a peft model or a plain one; its weights stay, the lifts start anew."""
+        """network: a plain or a peft model that returns hidden states; its weights are kept, heads are initialized."""
         super().__init__()
         self.network, self.config = network, config
-        self.decoder = reads_left_to_right(self.inner.config)
+        self.decoder = is_decoder(self.inner.config)
         self.pooling = self._pooling()
         table = self.inner.get_input_embeddings()
         with torch.no_grad():
@@ -111,10 +112,10 @@ class HardNegativeEncoder(nn.Module):
             token_rms = float(sample.float().square().mean().sqrt()) or 1.0
         rng = torch.Generator().manual_seed(config.seed)
         width, self.width = table.embedding_dim, int(self.inner.config.get_text_config().hidden_size)
-        self.user_lift = ProjectionHead(spaces.users, width, scale_out=token_rms, rng=rng)
-        self.item_lift = ProjectionHead(spaces.items, width, scale_out=token_rms, rng=rng)
-        self.label_lift = ProjectionHead(spaces.labels, self.width, scale_out=1.0, rng=rng)
-        self.lifts.to(self.device)
+        self.user_head = ProjectionHead(spaces.users, width, scale_out=token_rms, rng=rng)
+        self.item_head = ProjectionHead(spaces.items, width, scale_out=token_rms, rng=rng)
+        self.label_head = ProjectionHead(spaces.labels, self.width, scale_out=1.0, rng=rng)
+        self.heads.to(self.device)
 
     def _pooling(self) -> str:
         if self.config.reading == "joint":
@@ -122,98 +123,97 @@ class HardNegativeEncoder(nn.Module):
             return by_kind if self.config.pooling == "by kind" else self.config.pooling
         late_interaction.require_late_interaction(self.inner.config)
         if self.config.pooling == "mean":
-            raise ConfigError(
-                "found pooling=mean with reading=apart, which sees the end token alone; take pooling=last"
-            )
+            raise ConfigError("found pooling=mean with reading=apart, which has only the end token; use pooling=last")
         return "last"
 
     @property
     def inner(self) -> Any:
-        """The network itself, with adapters in it where it has any."""
+        """The network itself, including its adapters."""
         return self.network.get_base_model() if self.config.adapt == "lora" else self.network
 
     @property
-    def lifts(self) -> nn.ModuleDict:
-        """The three lifts: "user", "item", "label"."""
-        return nn.ModuleDict({"user": self.user_lift, "item": self.item_lift, "label": self.label_lift})
+    def heads(self) -> nn.ModuleDict:
+        """The three projection heads: "user", "item", "label"."""
+        return nn.ModuleDict({"user": self.user_head, "item": self.item_head, "label": self.label_head})
 
     @property
     def device(self) -> torch.device:
-        """Where prompts have to lie."""
-        found: torch.device = self.inner.get_input_embeddings().weight.device
-        return found
+        """Device of the prompts."""
+        device: torch.device = self.inner.get_input_embeddings().weight.device
+        return device
 
-    def trained(self) -> dict[str, nn.Parameter]:
-        """Name -> parameter, of all that learn."""
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Return name -> parameter for all that are trained."""
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
 
     def forward(self, batch: PromptBatch) -> Tensor:
-        """(batch, width) float32: the pooled last layer, of any length; compare by cosine."""
+        """Return (batch, width) float32: the pooled last layer, not normalized; compare by cosine."""
         if self.config.reading == "apart":
-            with self.numbers():
+            with self.autocast():
                 return late_interaction.pair_vectors(self, batch).float()
-        mask = _mask(batch.ids.shape[1], batch.lengths)
-        with self.numbers():
+        mask = torch.arange(batch.ids.shape[1], device=batch.lengths.device) < batch.lengths[:, None]
+        with self.autocast():
             states = self.inner(
-                inputs_embeds=self.embedded(batch.ids, batch.users, batch.items),
+                inputs_embeds=self.embed(batch.ids, batch.users, batch.items),
                 attention_mask=mask.long(),
                 **({"use_cache": False} if self.decoder else {}),
             ).last_hidden_state.float()
         if self.pooling == "last":
-            return last(states, batch.lengths)
+            return last_states(states, batch.lengths)
         mean: Tensor = (states * mask[:, :, None]).sum(1) / batch.lengths[:, None]
         return mean
 
-    def fold(self) -> bool:
-        """Fold the adapter into the weights, where they have 32 bits: the same vectors within rounding, sooner.
+    def merge_adapter(self) -> bool:
+        """Merge the adapter into 32-bit weights: the same vectors within rounding, faster; return True if merged.
 
-        For writing alone; what was folded can be neither tuned nor saved. Returns whether it was done: weights of 16
-        or 4 bits would be rounded, and stay as they are.
+        For synthesis only: a merged model can be neither tuned nor saved. Weights of 16 or 4 bits would be rounded, so
+        they are left as they are.
         """
         if self.config.adapt != "lora" or self.inner.dtype != torch.float32:
             return False
         self.network.merge_adapter()
         return True
 
-    def embedded(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
-        """(batch, longest, token size): the input embeddings, overwritten at the places of e_u and e_v."""
-        found: Tensor = self.inner.get_input_embeddings()(ids.clamp(min=0))
-        for mark, lift, vectors in ((USER, self.user_lift, users), (ITEM, self.item_lift, items)):
+    def embed(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
+        """Return input embeddings (batch, longest, token size), with projected e_u and e_v at their marks."""
+        embeddings: Tensor = self.inner.get_input_embeddings()(ids.clamp(min=0))
+        for mark, head, vectors in ((USER, self.user_head, users), (ITEM, self.item_head, items)):
             if vectors is not None:
-                found = torch.where((ids == mark)[:, :, None], lift(vectors).to(found.dtype)[:, None, :], found)
-        return found
+                projected = head(vectors).to(embeddings.dtype)[:, None, :]
+                embeddings = torch.where((ids == mark)[:, :, None], projected, embeddings)
+        return embeddings
 
-    def numbers(self) -> torch.autocast:
-        """16 bits (bfloat16) on a GPU, or within somebody's autocast; the trained weights keep 32."""
+    def autocast(self) -> torch.autocast:
+        """Use bfloat16 on a GPU, or within an outer autocast; trained weights keep 32 bits."""
         kind = self.device.type
         return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" or torch.is_autocast_enabled(kind))
 
 
 def open_encoder_model(source: ModelSource, config: EncoderConfig, *, spaces: EmbeddingSpaces) -> HardNegativeEncoder:
-    """Load a base and make it ready to be tuned: safetensors alone, no remote code; adapters where wanted.
+    """Load a base and add adapters and heads: safetensors only, no remote code.
 
     spaces: of e_u, e_v and the labels. Raises ConfigError.
     """
-    with seeded(config.seed, torch.device(source.device)):  # also peft draws from torch's own generator
-        return HardNegativeEncoder(_base(source, config), config, spaces=spaces).eval()
+    with seeded(config.seed, torch.device(source.device)):  # peft draws from torch's global generator
+        return HardNegativeEncoder(_load_base(source, config), config, spaces=spaces).eval()
 
 
-def _base(source: ModelSource, config: EncoderConfig) -> Any:
+def _load_base(source: ModelSource, config: EncoderConfig) -> Any:
     base = source.model("hidden states")
     for parameter in base.parameters():
         parameter.requires_grad_(False)
     if config.adapt == "full":
         if source.four_bit:
-            raise ConfigError("weights of 4 bits cannot all be trained; take adapt=lora, or a base without 4 bits")
+            raise ConfigError("found adapt=full with weights of 4 bits; use adapt=lora, or a base without 4 bits")
         base = base.float()
         for parameter in base.parameters():
             parameter.requires_grad_(True)
-    return _adapted(base, source, config) if config.adapt == "lora" else base
+    return _add_adapters(base, source, config) if config.adapt == "lora" else base
 
 
-def _adapted(base: Any, source: ModelSource, config: EncoderConfig) -> Any:
+def _add_adapters(base: Any, source: ModelSource, config: EncoderConfig) -> Any:
     if find_spec("peft") is None:
-        raise ConfigError("adapters need peft; run pip install 'hardneg[finetune]', or take adapt=frozen or full")
+        raise ConfigError("adapters need peft; run pip install 'hardneg[finetune]', or use adapt=frozen or full")
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(
@@ -221,55 +221,51 @@ def _adapted(base: Any, source: ModelSource, config: EncoderConfig) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]
         lora_dropout=config.dropout,
-        target_modules=list(targets_of(base, source, config)),
+        target_modules=list(lora_targets(base, source, config)),
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's affair, not a reader's
-        made = get_peft_model(base, settings)
-    made.peft_config["default"].base_model_name_or_path = source.name  # peft writes down where the files lay
-    return made
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # raised within peft
+        network = get_peft_model(base, settings)
+    network.peft_config["default"].base_model_name_or_path = source.name  # peft would record a local path
+    return network
 
 
-def targets_of(base: Any, source: ModelSource, config: EncoderConfig) -> tuple[str, ...]:
-    """The modules that LoRA adapts. Raises ConfigError where they are not known, or not in the model."""
+def lora_targets(base: Any, source: ModelSource, config: EncoderConfig) -> tuple[str, ...]:
+    """Return the modules that LoRA adapts. Raises ConfigError if they are unknown or not in the model."""
     targets = config.targets or TARGETS.get(base.config.model_type, ())
     missing = [target for target in targets if not any(name.endswith(target) for name, _ in base.named_modules())]
     if missing or not targets:
         found = f"no modules called {', '.join(missing)}" if missing else f"the unknown type {base.config.model_type!r}"
-        raise ConfigError(f"model {source.name!r} has {found}; name the modules that LoRA is to adapt (targets)")
+        raise ConfigError(f"model {source.name!r} has {found}; name the modules that LoRA adapts (targets)")
     return targets
 
 
-def reads_left_to_right(config: Any) -> bool:
-    """True for decoders, False for encoders (the types that transformers trains to fill masks)."""
+def is_decoder(config: Any) -> bool:
+    """Return True for decoders, False for encoders (types that transformers trains to fill masks)."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(f"a {config.model_type} model is encoder and decoder at once; choose a base that is one")
+        raise ConfigError(f"found a {config.model_type} model (encoder and decoder), expected one of the two as base")
     return bool(getattr(config, "is_decoder", False)) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def checkpoint_layers(writer: HardNegativeEncoder) -> None:
-    """Have the network compute its layers again in the backward pass: less memory, a third more work."""
-    inner, how = writer.inner, {"use_reentrant": False}
+def enable_gradient_checkpointing(encoder: HardNegativeEncoder) -> None:
+    """Recompute layers in the backward pass: less memory, a third more work."""
+    inner, options = encoder.inner, {"use_reentrant": False}
     if hasattr(inner, "activation_checkpointing_enable"):  # its name in newer versions of transformers
-        inner.activation_checkpointing_enable(how)
+        inner.activation_checkpointing_enable(options)
     else:
-        inner.gradient_checkpointing_enable(how)
+        inner.gradient_checkpointing_enable(options)
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Within, torch draws what belongs to the seed; afterwards its generators are as they were."""
+    """Seed torch's generators within the context; restore their state afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
-def last(states: Tensor, lengths: Tensor) -> Tensor:
-    """(batch, width): the state of each text's last token."""
+def last_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """Return (batch, width): the state of each text's last token."""
     return states[torch.arange(len(states), device=states.device), lengths - 1]
-
-
-def _mask(longest: int, lengths: Tensor) -> Tensor:
-    return torch.arange(longest, device=lengths.device) < lengths[:, None]

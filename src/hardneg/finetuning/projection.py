@@ -1,4 +1,4 @@
-"""Narrower vectors on the way out, so that those of a large model need not be kept."""
+"""Linear projections of synthesized vectors to fewer dimensions, so that a large model's vectors take less storage."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from hardneg.types import Floats
 
 
 class ProjectionConfig(Config):
-    """How vectors are made narrower."""
+    """Kind and size of the projection."""
 
     kind: Literal["orthogonal", "pca"] = "orthogonal"
-    """orthogonal: onto random directions, the same for any data; pca: onto the main axes of some of the vectors."""
+    """orthogonal: onto random directions, independent of the data; pca: onto the principal axes of a sample."""
     size: PositiveInt = 384
+    """Number of dimensions."""
     sample: PositiveInt = 4096
-    """Pairs whose vectors decide the axes of pca, drawn by the seed."""
+    """Number of pairs, drawn at random, whose vectors determine the axes of pca."""
     seed: int = 0
+    """Seed of the directions or the sample."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Projection:
     matrix: Floats
 
     def __call__(self, vectors: Floats) -> Floats:
-        """(rows, width) to (rows, size), float32."""
+        """Project (rows, width) to (rows, size), float32."""
         return np.asarray((vectors - self.mean) @ self.matrix, np.float32)
 
     def save(self, path: Path) -> None:
@@ -44,30 +46,29 @@ class Projection:
 
     @classmethod
     def read(cls, path: Path) -> Projection:
-        """What `save` wrote."""
+        """Read a file that `save` wrote."""
         tensors = load_file(path)
         return cls(tensors["mean"], tensors["matrix"])
 
 
 def orthogonal(width: int, size: int, *, seed: int) -> Projection:
-    """Onto `size` random orthogonal directions, stretched so that lengths and cosines stay the same on average."""
+    """Draw `size` random orthogonal directions, scaled to preserve norms and cosines in expectation."""
     _require_narrower(width, size)
-    drawn = generator(seed, "projection").standard_normal((width, size))
-    directions, signs = np.linalg.qr(drawn)
+    directions, signs = np.linalg.qr(generator(seed, "projection").standard_normal((width, size)))
     matrix = directions * np.sign(np.diag(signs)) * np.sqrt(width / size)
     return Projection(np.zeros(width, np.float32), matrix.astype(np.float32))
 
 
 def pca(vectors: Floats, size: int) -> Projection:
-    """Onto the main axes of vectors (rows, width), around their mean; lengths are not kept, differences are."""
+    """Compute the principal axes of vectors (rows, width), around their mean; norms are not preserved."""
     _require_narrower(vectors.shape[1], size)
     if len(vectors) < size:
-        raise ConfigError(f"{len(vectors)} vectors have no {size} main axes; lower the size or raise the sample")
+        raise ConfigError(f"{len(vectors)} vectors have no {size} principal axes; lower the size or raise the sample")
     exact = vectors.astype(np.float64)
     mean = exact.mean(axis=0)
     _, axes = np.linalg.eigh((exact - mean).T @ (exact - mean))
     axes = axes[:, ::-1][:, :size]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(size)])  # an axis has no sign of its own
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(size)])  # fix the arbitrary sign of each axis
     return Projection(mean.astype(np.float32), axes.astype(np.float32))
 
 

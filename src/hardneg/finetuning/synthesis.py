@@ -1,4 +1,4 @@
-"""Every train pair once through a tuned model: a float16 matrix by pair row, made in shards."""
+"""Synthesis of a hard-negative vector for every training pair: a float16 matrix by pair index, made in shards."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from hardneg.finetuning.inputs import PairInputs
 from hardneg.finetuning.model import HardNegativeEncoder
 from hardneg.finetuning.perceptron import AnyEncoder
 from hardneg.finetuning.projection import Projection, ProjectionConfig, orthogonal, pca
-from hardneg.finetuning.template import Template, Tokenised
+from hardneg.finetuning.template import Template
 from hardneg.random import generator
 from hardneg.types import Floats, Indices, Progress
 
 VECTORS = "embeddings.npy"
 PROJECTION = "projection.safetensors"
 SHARDS = "shards"
-DONE = "done.json"
+FINISHED_SHARDS = "done.json"
 
 
 class SynthesisConfig(Config):
-    """How vectors are written."""
+    """Settings of synthesis."""
 
     projection: ProjectionConfig | None = None
-    """Make them narrower on the way out; by default they keep the model's width."""
+    """Projection to fewer dimensions; by default vectors keep the model's width."""
     batch_size: PositiveInt = 64
-    """Prompts in memory at once; changes speed and rounding alone."""
+    """Prompts in memory at a time; changes only speed and rounding."""
     shard_rows: PositiveInt = 8192
-    """Pairs between two points that an interrupted run goes on from; a user's pairs are not divided."""
+    """Pairs per shard, after which an interrupted run resumes; the pairs of a user are not divided."""
     share_prefix: bool = True
-    """Compute instruction and user once a user where the model allows it; changes speed and rounding alone."""
+    """Compute instruction and user once per user if the model allows it; changes only speed and rounding."""
 
 
 def synthesize(
-    writer: AnyEncoder,
+    encoder: AnyEncoder,
     template: Template,
     inputs: PairInputs,
     folder: Path,
@@ -56,135 +56,139 @@ def synthesize(
 ) -> Path:
     """Write embeddings.npy, (pairs, width) float16, into `folder` and return its path; open it with mmap_mode="r".
 
-    Rows have unit length (Eq. 12 says nothing of their length) unless projected. A pair without profiles has its
-    vector from its embeddings; a pair of which the prompt says nothing is a row of NaN (`Inputs.ledger` counts both).
-    A shard is written beside and renamed, then noted in shards/done.json; called again with the same key, only shards
-    that are not there are made, and the file is the same to the last bit on one CPU thread. Raises DataError where the
-    folder holds shards of another key.
+    Rows have unit norm (Eq. 12 does not constrain it) unless projected. A pair without profiles has a vector from its
+    embeddings; a pair with an empty prompt has a row of NaN (`PairInputs.row_report` counts both). Finished shards are
+    listed in shards/done.json; another call with the same key makes only missing shards. On one CPU thread the file is
+    then identical to that of an uninterrupted run. Raises DataError if the folder holds shards of another key.
     """
     config = config or SynthesisConfig()
     if (folder / VECTORS).is_file():
         return folder / VECTORS
-    job = _Job(writer.eval(), template, inputs, folder, config)
-    edges = _edges(inputs, config.shard_rows)
-    done = _Done.read(folder / SHARDS, key)
-    job.prepare()
+    synthesis = _Synthesis(encoder.eval(), template, inputs, folder, config)
+    edges = _shard_edges(inputs, config.shard_rows)
+    shards = _Shards.read(folder / SHARDS, key)
+    synthesis.prepare_projection()
     for number, (start, end) in enumerate(pairwise(edges)):
-        if not done.has(number):
-            done.add(number, job.rows(np.arange(start, end)))
+        if not shards.has(number):
+            shards.add(number, synthesis.vectors(np.arange(start, end)))
         if progress is not None:
             progress("writing vectors", int(end), len(inputs.pairs))
-    return _assembled(folder, [done.path(number) for number in range(len(edges) - 1)])
+    return _concatenate(folder, [shards.path(number) for number in range(len(edges) - 1)])
 
 
-class _Job:
-    """What stays the same from shard to shard."""
+class _Synthesis:
+    """The parts of synthesis that stay the same from shard to shard."""
 
     def __init__(
-        self, writer: AnyEncoder, template: Template, inputs: PairInputs, folder: Path, config: SynthesisConfig
+        self, encoder: AnyEncoder, template: Template, inputs: PairInputs, folder: Path, config: SynthesisConfig
     ) -> None:
-        self._writer, self._inputs, self._config = writer, inputs, config
+        self._encoder, self._inputs, self._config = encoder, inputs, config
         self._path = folder / PROJECTION
-        self._tokens: Tokenised = template.tokenised(inputs.user_profiles, inputs.item_profiles)
-        self._shared = config.share_prefix and shares_prefixes(writer, template)
-        self._silent = inputs.silent(template)
+        self._tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
+        self._share_prefixes = config.share_prefix and shares_prefixes(encoder, template)
+        self._empty = inputs.has_empty_prompt(template)
         self._projection: Projection | None = None
-        self._parts: EncodingCache | None = None
-        if isinstance(writer, HardNegativeEncoder) and writer.config.reading == "apart":
-            self._parts = EncodingCache(writer, inputs, self._tokens, batch_size=config.batch_size)
+        self._cache: EncodingCache | None = None
+        if isinstance(encoder, HardNegativeEncoder) and encoder.config.reading == "apart":
+            self._cache = EncodingCache(encoder, inputs, self._tokens, batch_size=config.batch_size)
 
-    def prepare(self) -> None:
-        """Find the projection, or read the one that this folder was begun with."""
+    def prepare_projection(self) -> None:
+        """Compute the projection, or read the one of an interrupted run."""
         config = self._config.projection
         if config is None:
             return
         if not self._path.is_file():
-            beside = self._path.with_suffix(".new")
-            self._found(config).save(beside)
-            os.replace(beside, self._path)
+            temporary = self._path.with_suffix(".new")
+            self._compute_projection(config).save(temporary)
+            os.replace(temporary, self._path)
         self._projection = Projection.read(self._path)
 
-    def rows(self, rows: Indices) -> Floats:
-        """Vectors of pair rows as they are kept."""
-        found = self._vectors(rows)
-        found = found if self._projection is None else self._projection(found)
-        found[self._silent[rows]] = np.nan
-        return found.astype(np.float16)
+    def vectors(self, rows: Indices) -> Floats:
+        """Return the vectors of pair indices as they are stored."""
+        vectors = self._encode(rows)
+        vectors = vectors if self._projection is None else self._projection(vectors)
+        vectors[self._empty[rows]] = np.nan
+        return vectors.astype(np.float16)
 
-    def _vectors(self, rows: Indices) -> Floats:
-        size = self._config.batch_size
-        given = self._writer, self._inputs, self._tokens, rows
-        return encode_pairs(*given, batch_size=size, shared=self._shared, parts=self._parts)
+    def _encode(self, rows: Indices) -> Floats:
+        return encode_pairs(
+            self._encoder,
+            self._inputs,
+            self._tokens,
+            rows,
+            batch_size=self._config.batch_size,
+            share_prefixes=self._share_prefixes,
+            cache=self._cache,
+        )
 
-    def _found(self, config: ProjectionConfig) -> Projection:
+    def _compute_projection(self, config: ProjectionConfig) -> Projection:
         if config.kind == "orthogonal":
-            return orthogonal(self._writer.width, config.size, seed=config.seed)
-        telling = np.flatnonzero(~self._silent)
-        drawn = generator(config.seed, "rows of a projection").permutation(telling)[: config.sample]
-        return pca(self._vectors(np.sort(drawn)), config.size)
+            return orthogonal(self._encoder.width, config.size, seed=config.seed)
+        usable = np.flatnonzero(~self._empty)
+        sample = generator(config.seed, "rows of a projection").permutation(usable)[: config.sample]
+        return pca(self._encode(np.sort(sample)), config.size)
 
 
-class _Done:
-    """The shards that stand, and the key that they belong to."""
+class _Shards:
+    """The finished shards of a key."""
 
     def __init__(self, folder: Path, key: str, numbers: set[int]) -> None:
         self._folder, self._key, self._numbers = folder, key, numbers
 
     @classmethod
-    def read(cls, folder: Path, key: str) -> _Done:
-        """What an interrupted run left, if there was one."""
-        path = folder / DONE
+    def read(cls, folder: Path, key: str) -> _Shards:
+        """Read the list of an interrupted run, or start an empty one."""
+        path = folder / FINISHED_SHARDS
         folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
             return cls(folder, key, set())
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            found_key, numbers = said["key"], {int(number) for number in said["shards"]}
+            content = json.loads(path.read_text(encoding="utf-8"))
+            saved_key, numbers = content["key"], {int(number) for number in content["shards"]}
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} cannot be read ({error}); remove {folder} to start again") from None
-        if found_key != key:
+        if saved_key != key:
             raise DataError(f"{folder} holds shards of another model or of other settings; remove it to start again")
         return cls(folder, key, numbers)
 
     def path(self, number: int) -> Path:
-        """A shard's file."""
+        """Path of a shard."""
         return self._folder / f"{number:06d}.npy"
 
     def has(self, number: int) -> bool:
-        """True where a shard stands."""
+        """Return True if a shard is finished."""
         return number in self._numbers and self.path(number).is_file()
 
     def add(self, number: int, vectors: Floats) -> None:
-        """Write a shard beside, rename it, and note it."""
-        held = io.BytesIO()
-        np.save(held, vectors, allow_pickle=False)
-        artifacts.replace_file(self.path(number), held.getvalue())
+        """Write a shard, then list it."""
+        buffer = io.BytesIO()
+        np.save(buffer, vectors, allow_pickle=False)
+        artifacts.replace_file(self.path(number), buffer.getvalue())
         self._numbers.add(number)
-        said = {"key": self._key, "shards": sorted(self._numbers)}
-        artifacts.replace_file(self._folder / DONE, (json.dumps(said) + "\n").encode())
+        content = {"key": self._key, "shards": sorted(self._numbers)}
+        artifacts.replace_file(self._folder / FINISHED_SHARDS, (json.dumps(content) + "\n").encode())
 
 
-def _edges(inputs: PairInputs, shard_rows: int) -> list[int]:
-    """Where shards begin and end: about `shard_rows` apart, between users."""
+def _shard_edges(inputs: PairInputs, shard_rows: int) -> list[int]:
+    """Return the boundaries of shards: about `shard_rows` apart, between users."""
     starts, n = inputs.pairs.starts, len(inputs.pairs)
-    wanted = np.arange(0, n, shard_rows)
-    begins = starts[np.searchsorted(starts, wanted)]
-    return [*np.unique(begins[begins < n]).tolist(), n]
+    first_rows = starts[np.searchsorted(starts, np.arange(0, n, shard_rows))]
+    return [*np.unique(first_rows[first_rows < n]).tolist(), n]
 
 
-def _assembled(folder: Path, shards: list[Path]) -> Path:
-    """One file of all shards, which then go."""
-    parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in shards]
-    if not parts:
-        raise DataError("there are no train pairs, so there is nothing to write; check the split")
-    beside = folder / f".{VECTORS}.new"
-    shape = (sum(map(len, parts)), parts[0].shape[1])
-    whole = np.lib.format.open_memmap(beside, mode="w+", dtype=np.float16, shape=shape)
+def _concatenate(folder: Path, paths: list[Path]) -> Path:
+    """Write all shards into one file, then remove them."""
+    shards = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+    if not shards:
+        raise DataError("found no train pairs, expected at least one; check the split")
+    temporary = folder / f".{VECTORS}.new"
+    shape = (sum(map(len, shards)), shards[0].shape[1])
+    vectors = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
     start = 0
-    for part in parts:
-        whole[start : start + len(part)] = part
-        start += len(part)
-    whole.flush()
-    os.replace(beside, folder / VECTORS)
+    for shard in shards:
+        vectors[start : start + len(shard)] = shard
+        start += len(shard)
+    vectors.flush()
+    os.replace(temporary, folder / VECTORS)
     shutil.rmtree(folder / SHARDS)
     return folder / VECTORS

@@ -204,13 +204,13 @@ def _describe(materials: _Materials, device: str) -> dict[str, Any]:
 def _write_run(draft: Draft, fitted: Fitted, split: Split, config: RunConfig, needs: LlmNeeds) -> None:
     write_yaml(draft.folder / "config.yaml", config)
     schema = {"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64}
-    pl.DataFrame(fitted.progressed.curves, schema=schema).write_parquet(draft.folder / "metrics.parquet")
+    pl.DataFrame(fitted.state.curves, schema=schema).write_parquet(draft.folder / "metrics.parquet")
     state = {name: tensor.cpu() for name, tensor in fitted.model.state_dict().items()}
     save_file(state, draft.folder / "model.safetensors")
     write_embeddings(draft.folder, fitted.embeddings, split)
-    draft.write_costs(run_costs(fitted.progressed.seconds, needs))
-    draft.notes |= {"best epoch": fitted.progressed.best_epoch, "epochs": fitted.progressed.epoch}
-    draft.notes |= fitted.progressed.counters
+    draft.write_costs(run_costs(fitted.state.seconds, needs))
+    draft.notes |= {"best epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
+    draft.notes |= fitted.state.counters
 
 
 def write_embeddings(folder: Path, embeddings: Embeddings, split: Split) -> None:

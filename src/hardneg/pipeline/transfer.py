@@ -14,7 +14,7 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.finetuning.alignment import random_rotation, rotated
-from hardneg.finetuning.pooling import Labelled, draw_pairs, membership, pool_sets, rescaled, thin_pairs
+from hardneg.finetuning.pooling import LabelledPairs, draw_pairs, pool_sets, rescaled, select_pairs, set_numbers
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.provenance import POOLED, dataset_of, inherited_note, split_inputs
@@ -58,8 +58,8 @@ def tune_pooled_stage(
 
     def read() -> Material:
         whole = [read_rescaled_pairs(dataset) for dataset in sets]
-        thinned = [thin_pairs(one, draw_pairs(len(one[0].pairs))[:pairs_each]) for one in whole]
-        return *pool_sets(thinned), membership(thinned)
+        thinned = [select_pairs(one, draw_pairs(len(one[0].pairs))[:pairs_each]) for one in whole]
+        return *pool_sets(thinned), set_numbers(thinned)
 
     origin = [dataset.labels for dataset in sets]
     return Stage(
@@ -70,7 +70,7 @@ def tune_pooled_stage(
     )
 
 
-def read_rescaled_pairs(dataset: TuningSet) -> Labelled:
+def read_rescaled_pairs(dataset: TuningSet) -> LabelledPairs:
     """Return what a pooled model is shown of a dataset, and its labels."""
     pairs, targets = read_pairs(splits.read_split(dataset.split), dataset.profiles, dataset.labels)
     return rescaled(pairs, targets.vectors)

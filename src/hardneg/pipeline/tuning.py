@@ -130,8 +130,8 @@ def tune_from(
     for number, folder in enumerate(origin, 1):
         suffix = "" if datasets is None else f" {number}"
         draft.notes |= {f"{name}{suffix}": valid for name, valid in inherited_note(folder).items()}
-    draft.notes |= {"best step": tuned.progressed.best_step, "steps": tuned.progressed.step}
-    draft.notes |= {"held-out loss": tuned.progressed.best_loss, "rows left out": report_notes(tuned.row_report)}
+    draft.notes |= {"best step": tuned.state.best_iteration, "steps": tuned.state.iteration}
+    draft.notes |= {"held-out loss": -tuned.state.best_value, "rows left out": report_notes(tuned.row_report)}
 
 
 def synthesize_stage(
@@ -157,7 +157,7 @@ def synthesize_stage(
         pairs = rescaled(pairs, targets.vectors)[0] if pooled else pairs
         encoder, template = load_tuned(tuned_dir, source)
         if isinstance(encoder, HardNegativeEncoder):
-            encoder.fold()
+            encoder.merge_adapter()
         path = synthesize(encoder, template, pairs, draft.folder, config, key=draft.key, progress=progress)
         missing = int(np.isnan(np.load(path, mmap_mode="r", allow_pickle=False)[:, 0]).sum())
         draft.notes |= {"source": _describe_source(tuned_dir, source), "pairs": len(pairs.pairs)}
@@ -200,7 +200,7 @@ def _open_model(
     if source is None:
         return Perceptron(config.perceptron, spaces=spaces), NoTemplate()
     template = Template(source.tokenizer(), config.template)
-    template.require_room(source.context_length)
+    template.require_context_length(source.context_length)
     return open_encoder_model(source, config.model, spaces=spaces), template
 
 

@@ -16,14 +16,13 @@ import polars as pl
 
 from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
-from hardneg.errors import ConfigError, DataError
+from hardneg.errors import ConfigError, DataError, TrainingDivergedError
 from hardneg.stage import Stage
 from hardneg.studies.experiment_cells import Cell, changed, setting
 from hardneg.studies.results import best_on_validation
 from hardneg.studies.runs import by_epoch
 from hardneg.studies.search_sampler import RANDOM_TRIALS, Tried, spread, suggest
 from hardneg.studies.spec import Scalar, Space
-from hardneg.training.loop import TrainingDivergedError
 from hardneg.types import Progress
 
 TRIALS = "trials.parquet"

@@ -1,8 +1,8 @@
-"""One loop for any backbone with any sampler."""
+"""Training loop for any backbone with any sampler."""
 
 from hardneg.training.config import FitConfig
-from hardneg.training.extra import ExtraPositives
+from hardneg.training.extra import ExtraPositives, Positives
 from hardneg.training.loop import Fitted, Watch, fit
 from hardneg.training.objective import objective
 
-__all__ = ["ExtraPositives", "FitConfig", "Fitted", "Watch", "fit", "objective"]
+__all__ = ["ExtraPositives", "FitConfig", "Fitted", "Positives", "Watch", "fit", "objective"]

@@ -10,20 +10,21 @@ from hardneg.config import Config
 
 
 class FitConfig(Config):
-    """One loop for every backbone and sampler."""
+    """Settings of the training loop, the same for every backbone and sampler."""
 
     epochs: PositiveInt = 300
-    """At most so many passes over the train pairs."""
+    """Maximum number of passes over the training pairs."""
     batch_size: PositiveInt = 2048
+    """Training pairs per step."""
     learning_rate: PositiveFloat = 3e-3
-    """Of Adam."""
+    """Adam learning rate."""
     l2: NonNegativeFloat = 1e-4
     """Weight of half the squared norm of the hop-0 rows of a pair."""
     check_every: PositiveInt = 5
-    """Epochs between looks at the validation pairs."""
+    """Epochs between validation checks."""
     patience: PositiveInt = 5
-    """Looks without improvement after which training ends."""
+    """Validation checks without improvement after which training stops."""
     select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
-    """The validation metric that decides which epoch is kept."""
+    """Validation metric that selects the best epoch."""
     seed: int = 0
-    """Decides the start, the order of the pairs, candidates and mixing."""
+    """Seed of the initialization, the order of the pairs, the candidates and the sampler."""

@@ -1,4 +1,4 @@
-"""Extra positives: pairs that the loss sees beside the train pairs, each with a weight."""
+"""Extra positives: weighted pairs in the loss beside the training pairs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hardneg.types import Indices
 
 @dataclass(frozen=True)
 class ExtraPositives:
-    """Pairs that join the loss and nothing else: no mask, no graph, no exclusion set.
+    """Pairs that are added to the loss only: not to masks, the graph or the exclusion set.
 
-    pairs: none of them a train pair. weight: how much the loss of one of them counts, 1 being a train pair; with 0
-    nothing is added, and training is to the bit what it is without.
+    pairs: must not contain training pairs. weight: of a pair's loss, relative to a training pair; 0 leaves the pairs out,
+    so that training has the same bits as without them.
     """
 
     pairs: Interactions
@@ -31,9 +31,9 @@ class ExtraPositives:
 
 @dataclass(frozen=True)
 class Positives:
-    """What an epoch passes over: the train pairs' rows, then those of the extra pairs.
+    """The pairs of an epoch: training pairs, then extra pairs.
 
-    So a train pair keeps its pair row, by which artefacts are indexed; an extra pair's row is beyond all of them.
+    A training pair keeps its pair index, which artifacts refer to; indices of extra pairs follow after all of them.
     """
 
     train: Interactions
@@ -43,17 +43,20 @@ class Positives:
         if self.extra is None:
             return
         if (self.pairs.n_users, self.pairs.n_items) != (self.train.n_users, self.train.n_items):
-            raise DataError("the extra positives are of another vocabulary than the train pairs; judge this split")
+            raise DataError(
+                f"found extra positives of {self.pairs.n_users} users and {self.pairs.n_items} items, expected "
+                f"{self.train.n_users} and {self.train.n_items}; make them from this split"
+            )
         observed = int(self.train.contains(self.pairs.users, self.pairs.items).sum())
         if observed:
-            raise DataError(f"{observed:,} extra positives are train pairs already; leave these out")
+            raise DataError(f"found {observed:,} train pairs among the extra positives, expected none; leave them out")
 
     def __len__(self) -> int:
         return len(self.users)
 
     @property
     def pairs(self) -> Interactions:
-        """The extra pairs; none where there are none, or none with a weight."""
+        """Extra pairs; empty if there are none or their weight is 0."""
         if self.extra is not None and self.extra.weight > 0:
             return self.extra.pairs
         nothing = np.empty(0, np.int64)
@@ -61,21 +64,21 @@ class Positives:
 
     @property
     def weight(self) -> float:
-        """Of an extra pair."""
+        """Weight of an extra pair."""
         return 1.0 if self.extra is None else self.extra.weight
 
     @cached_property
     def users(self) -> Indices:
-        """(rows,) users of all rows."""
+        """Users of all pairs, (pairs,)."""
         return np.concatenate([self.train.users, self.pairs.users])
 
     @cached_property
     def items(self) -> Indices:
-        """(rows,) items of all rows."""
+        """Items of all pairs, (pairs,)."""
         return np.concatenate([self.train.items, self.pairs.items])
 
     def train_first(self, rows: Indices) -> tuple[Indices, int]:
-        """The rows of a batch, those of train pairs in front, and how many these are; else in their order."""
+        """Move the training pairs of a batch to the front, in stable order; return pair indices and their number."""
         is_extra = rows >= len(self.train)
         n_train = len(rows) - int(is_extra.sum())
         return (rows if n_train == len(rows) else rows[np.argsort(is_extra, kind="stable")]), n_train

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, so that every step does not pay the system for the same pages again."""
+"""Memory settings of the C library: reuse freed memory instead of returning it to the operating system."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import functools
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""Names of the two settings in glibc's mallopt."""
-KEPT = 2**30
-LARGEST_ANYWHERE = 2**25
-"""What older versions of glibc accept as the second."""
+"""Parameters of glibc's mallopt."""
+LARGE_THRESHOLD = 2**30
+PORTABLE_THRESHOLD = 2**25
+"""Largest MMAP_THRESHOLD that older versions of glibc accept."""
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask the C library not to hand freed blocks below 1 GiB back to the system; True where it can be asked (glibc).
+    """Tell the C library to keep freed blocks below 1 GiB; return True if it accepts (glibc only).
 
-    A step allocates and frees tens of megabytes of tables. Handed back and faulted in again, they took 40 % of the time
-    of a LightGCN step and half of one of MF. Results do not depend on it.
+    A step allocates and frees tens of megabytes of tables. Page faults on memory that was returned to the system took
+    40 % of the time of a LightGCN step and half of an MF step. Results do not depend on this setting.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -26,5 +26,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    kept = mallopt(MMAP_THRESHOLD, KEPT) or mallopt(MMAP_THRESHOLD, LARGEST_ANYWHERE)
-    return bool(kept and mallopt(TRIM_THRESHOLD, KEPT))
+    accepted = mallopt(MMAP_THRESHOLD, LARGE_THRESHOLD) or mallopt(MMAP_THRESHOLD, PORTABLE_THRESHOLD)
+    return bool(accepted and mallopt(TRIM_THRESHOLD, LARGE_THRESHOLD))

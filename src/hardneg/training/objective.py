@@ -1,4 +1,4 @@
-"""What a training step lowers."""
+"""The training objective: BPR, L2 and the sampler's auxiliary loss."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from hardneg.sampling.sampler import gather_rows
 from hardneg.types import Batch, Embeddings, Items, Negatives
 
 
-def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
-    """BPR on the pooled embeddings, plus weight x the L2 of the hop-0 rows, plus the sampler's own loss."""
-    loss = _of_pairs(batch, embeddings, negatives, weight)
+def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float) -> Tensor:
+    """Return BPR on the pooled embeddings + l2_weight x L2 of the hop-0 rows + the sampler's auxiliary loss."""
+    loss = _pair_loss(batch, embeddings, negatives, l2_weight)
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 
 def weighted_objective(
     batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float, n_train: int, weight: float
 ) -> Tensor:
-    """`objective` with pairs after the first n_train counted `weight` times: a weighted mean over the batch's pairs.
+    """Return `objective` as a weighted mean over pairs: pairs after the first n_train have `weight`, the others 1.
 
-    BPR and L2 of a pair are weighted alike; the sampler's own loss is as the sampler made it.
+    The weights apply to BPR and L2; the sampler's auxiliary loss is unchanged.
     """
     n_extra = len(batch.rows) - n_train
     if n_extra == 0 or weight == 1:
         return objective(batch, embeddings, negatives, l2_weight)
     parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), weight * n_extra))
     losses = [
-        heaviness * _of_pairs(_rows_of(batch, part), embeddings, _negatives_of(negatives, part), l2_weight)
-        for part, heaviness in parts
-        if heaviness
+        part_weight * _pair_loss(_select_pairs(batch, part), embeddings, _select_negatives(negatives, part), l2_weight)
+        for part, part_weight in parts
+        if part_weight
     ]
     loss: Tensor = torch.stack(losses).sum() / (n_train + weight * n_extra)
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 
-def _of_pairs(batch: Batch, embeddings: Embeddings, negatives: Negatives, weight: float) -> Tensor:
+def _pair_loss(batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float) -> Tensor:
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
-        scored, mixed = gather_rows(embeddings.final_items, items), list[Tensor]()
+        scored, ego = gather_rows(embeddings.final_items, items), list[Tensor]()
     else:
         items = batch.positives.unsqueeze(1)
-        given = negatives.positives
-        positives = gather_rows(embeddings.final_items, items) if given is None else given.unsqueeze(1)
-        scored, mixed = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
+        mixed = negatives.positives
+        positives = gather_rows(embeddings.final_items, items) if mixed is None else mixed.unsqueeze(1)
+        scored, ego = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
     loss = bpr_of_rows(gather_rows(embeddings.final_users, batch.users), scored)
-    if weight > 0:
-        loss = loss + weight * l2(
-            gather_rows(embeddings.users[0], batch.users), gather_rows(embeddings.items[0], items), *mixed
+    if l2_weight > 0:
+        loss = loss + l2_weight * l2(
+            gather_rows(embeddings.users[0], batch.users), gather_rows(embeddings.items[0], items), *ego
         )
     return loss
 
 
-def _rows_of(batch: Batch, part: slice) -> Batch:
+def _select_pairs(batch: Batch, part: slice) -> Batch:
     return replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
 
 
-def _negatives_of(negatives: Negatives, part: slice) -> Negatives:
-    """What the loss reads of some rows."""
+def _select_negatives(negatives: Negatives, part: slice) -> Negatives:
+    """Select rows of the fields that the loss reads."""
     if isinstance(negatives, Items):
         return replace(negatives, items=negatives.items[part])
     positives = None if negatives.positives is None else negatives.positives[part]

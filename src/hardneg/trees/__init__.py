@@ -1,4 +1,4 @@
-"""Trees over items, path codes, and how much of their way from the root two items share (DTL-NS)."""
+"""Item trees, path codes, and the prefix similarity of items (DTL-NS)."""
 
 from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes

@@ -1,4 +1,4 @@
-"""Path codes: every item's way from the root of a tree to its leaf, as one compact matrix (DTL-NS, arXiv 2602.18249)."""
+"""Path codes: the child indices from the root of a tree to each item's leaf (DTL-NS, arXiv 2602.18249)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from hardneg.errors import DataError
 from hardneg.types import Flags, Indices
 
 END = -1
-"""Stands behind the end of a code."""
+"""Fill value after the last level of a code."""
 CODE = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})*")
-"""What a code is as text."""
+"""Text form of a code."""
 LEVELS_PER_WORD = 4
-"""Levels in 64 bits."""
+"""16-bit levels in a 64-bit word."""
 
 
 @dataclass(frozen=True)
 class PathCodes:
-    """codes: (n_items, depth) int16, child numbers from the root to the leaf, then -1; a row of -1 alone is an item
-    without a code. Items of one leaf have equal codes.
+    """Path codes of all items.
 
-    Raises DataError where a child number follows a -1 or is below -1.
+    codes: (n_items, depth) int16, child indices from the root to the leaf, then -1; a row of -1 is an item without a
+    code. Items of one leaf have equal codes. Raises DataError where a child index follows a -1 or is below -1.
     """
 
     codes: NDArray[np.int16]
@@ -40,26 +40,26 @@ class PathCodes:
             first = int(bad.argmax())
             raise DataError(
                 f"found {int(bad.sum()):,} path codes with a gap or a child below 0 (first: item {first}, "
-                f"{self.codes[first].tolist()}), expected child numbers and then -1; make the codes again"
+                f"{self.codes[first].tolist()}), expected child indices, then -1; build the codes again"
             )
 
     @classmethod
     def of_texts(cls, texts: Sequence[str | None]) -> PathCodes:
-        """Read texts such as "0-3-1", one an item; None or "" is an item without a code."""
-        ways = [_way(text, item) for item, text in enumerate(texts)]
-        lengths = np.array([len(way) for way in ways], np.int64)
-        codes = np.full((len(ways), int(lengths.max(initial=0))), END, np.int16)
-        codes[np.arange(codes.shape[1]) < lengths[:, None]] = [child for way in ways for child in way]
+        """Parse texts such as "0-3-1", one per item; None or "" is an item without a code."""
+        paths = [_parse_path(text, item) for item, text in enumerate(texts)]
+        lengths = np.array([len(path) for path in paths], np.int64)
+        codes = np.full((len(paths), int(lengths.max(initial=0))), END, np.int16)
+        codes[np.arange(codes.shape[1]) < lengths[:, None]] = [child for path in paths for child in path]
         return cls(codes)
 
     @property
     def n_items(self) -> int:
-        """Rows, items without a code among them."""
+        """Number of items, those without a code included."""
         return len(self.codes)
 
     @cached_property
     def words(self) -> NDArray[np.uint64]:
-        """(n_items, ceil(depth / 4)): four levels a number, the upper level in the lower bits, -1 behind the last level."""
+        """(n_items, ceil(depth / 4)) words of four levels, upper levels in the lower bits, -1 after the last level."""
         depth = -(-self.codes.shape[1] // LEVELS_PER_WORD) * LEVELS_PER_WORD
         padded = np.full((self.n_items, depth), END, "<i2")
         padded[:, : self.codes.shape[1]] = self.codes
@@ -67,7 +67,7 @@ class PathCodes:
 
     @cached_property
     def lengths(self) -> Indices:
-        """(n_items,) levels from the root to the leaf; 0 without a code."""
+        """(n_items,) number of levels; 0 without a code."""
         return np.asarray((self.codes != END).sum(axis=1), np.int64)
 
     @property
@@ -77,34 +77,36 @@ class PathCodes:
 
     @cached_property
     def leaf_sizes(self) -> Indices:
-        """(leaves,) items of every leaf, which is every distinct code."""
+        """(leaves,) number of items of each leaf (distinct code)."""
         return np.asarray(np.unique(self.codes[self.coded], axis=0, return_counts=True)[1], np.int64)
 
     def texts(self) -> list[str | None]:
-        """One "0-3-1" an item, None without a code."""
+        """Return a text such as "0-3-1" per item, None without a code."""
         rows = zip(self.codes.tolist(), self.lengths.tolist(), strict=True)
         return ["-".join(map(str, row[:length])) if length else None for row, length in rows]
 
     def shuffled(self, rng: Generator) -> PathCodes:
-        """A control: the same codes, handed out at random to the items that have one."""
+        """Return a control: the same codes, permuted among the items that have one."""
         coded, codes = np.flatnonzero(self.coded), self.codes.copy()
         codes[coded] = self.codes[rng.permutation(coded)]
         return PathCodes(codes)
 
     def random_like(self, rng: Generator) -> PathCodes:
-        """A control: the same lengths and, level by level, the same child numbers as often, in no relation to the
-        items or to each other. So there is no tree any more: two items share a prefix by chance alone."""
+        """Return a control: codes of the same lengths and, per level, the same child indices, permuted independently.
+
+        Codes are unrelated to the items and form no tree: two items share a prefix by chance alone.
+        """
         codes = self.shuffled(rng).codes.copy()
         for level in range(codes.shape[1]):
-            there = np.flatnonzero(codes[:, level] != END)
-            codes[there, level] = codes[rng.permutation(there), level]
+            items = np.flatnonzero(codes[:, level] != END)
+            codes[items, level] = codes[rng.permutation(items), level]
         return PathCodes(codes)
 
 
-def _way(text: str | None, item: int) -> list[int]:
+def _parse_path(text: str | None, item: int) -> list[int]:
     if not text:
         return []
-    way = [int(child) for child in text.split("-")] if CODE.fullmatch(text) else [END]
-    if not all(0 <= child <= np.iinfo(np.int16).max for child in way):
-        raise DataError(f'found the path code {text!r} of item {item}, expected one such as "0-3-1"; mend it')
-    return way
+    path = [int(child) for child in text.split("-")] if CODE.fullmatch(text) else [END]
+    if not all(0 <= child <= np.iinfo(np.int16).max for child in path):
+        raise DataError(f'found the path code {text!r} of item {item}, expected one such as "0-3-1"; correct it')
+    return path

@@ -1,6 +1,6 @@
-"""The item graph of the structural tree: w_ij = |Ui and Uj| / |Ui or Uj|, Ui the users of item i in train (DTL-NS).
+"""Item graph of the structural tree (DTL-NS): w_ij = |Ui & Uj| / |Ui | Uj|, with Ui the train users of item i.
 
-All of it while it fits into `most_edges`; of a larger one the strongest edges of every item.
+A graph larger than `most_edges` keeps only the strongest edges of every item.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.types import Flags, Floats, Indices, Progress, block_slices
 
-AT_A_TIME = 1 << 14
-"""Items between two words of progress."""
+BLOCK = 1 << 14
+"""Items per progress report."""
 
 
 class GraphConfig(Config):
-    """What bounds time and memory; neither limit is met by catalogues of some ten thousand items."""
+    """Limits on time and memory; catalogues of some ten thousand items reach neither."""
 
     most_edges: PositiveInt = 32_000_000
-    """Room for so many (item, neighbour) entries, 8 bytes each. Where all might not fit, every item keeps its
-    strongest ones, equally many but for items that have fewer. An edge stays if one of its ends keeps it, so that the
-    graph may come to twice as many entries."""
+    """Maximum number of stored (item, neighbour) entries of 8 bytes. Where all might not fit, every item keeps the same
+    number of strongest edges. An edge stays if one of its ends keeps it, so that the graph may have up to twice as many
+    entries."""
     most_history: PositiveInt = 2_000
-    """Of a user with more train items, so many are drawn: work grows with the square of a history."""
+    """Maximum train items of a user; larger histories are sampled, since work is quadratic in their length."""
 
 
 @dataclass(frozen=True)
 class ItemGraph:
-    """weights: (n_items, n_items), symmetric, float32 in (0, 1], nothing on the diagonal. cap: neighbours an item keeps,
-    None where all were kept. cut_items: items that had more. cut_users: users whose history was sampled."""
+    """Weighted item graph.
+
+    weights: (n_items, n_items), symmetric, float32 in (0, 1], zero diagonal. cap: neighbours kept per item, None for
+    all. cut_items: number of items that had more. cut_users: number of users whose history was sampled.
+    """
 
     weights: csr_array
     cap: int | None
@@ -45,7 +48,7 @@ class ItemGraph:
     cut_users: int
 
     def notes(self) -> dict[str, Any]:
-        """What a manifest should say of it."""
+        """Return the entries for a manifest."""
         return {
             "item graph edges": self.weights.nnz // 2,
             "item graph exact": self.cut_items == self.cut_users == 0,
@@ -58,47 +61,48 @@ class ItemGraph:
 def jaccard_graph(
     train: Interactions, config: GraphConfig, rng: Generator, progress: Progress | None = None
 ) -> ItemGraph:
-    """Build the graph of all items that share a user. rng: draws from histories above `most_history` alone."""
-    counted = _sampled(train, config.most_history, rng)
-    by_item = csr_array(counted.matrix().T.tocsr())
-    bounds = np.minimum(by_item @ (counted.counts - 1), train.n_items - 1).astype(np.int64)
-    cap = _cap(bounds, config.most_edges)
-    graph, cut = _strongest(counted, by_item, bounds if cap is None else np.minimum(bounds, cap), progress)
+    """Build the graph of items that share a user. rng: only samples histories above `most_history`."""
+    sample = _sample_histories(train, config.most_history, rng)
+    by_item = csr_array(sample.matrix().T.tocsr())
+    bounds = np.minimum(by_item @ (sample.counts - 1), train.n_items - 1).astype(np.int64)
+    cap = _neighbour_cap(bounds, config.most_edges)
+    graph, cut = _strongest_edges(sample, by_item, bounds if cap is None else np.minimum(bounds, cap), progress)
     if cut.any():
         graph = csr_array(graph.maximum(graph.T.tocsr()))
     return ItemGraph(graph, cap, int(cut.sum()), int((train.counts > config.most_history).sum()))
 
 
-def _strongest(
-    train: Interactions, by_item: csr_array, room: Indices, progress: Progress | None
+def _strongest_edges(
+    train: Interactions, by_item: csr_array, limits: Indices, progress: Progress | None
 ) -> tuple[csr_array, Flags]:
-    """The graph with at most room[i] neighbours in the row of item i, and which items had more."""
+    """Return the graph with at most limits[i] neighbours in row i, and a flag for each item that had more."""
     n_items = train.n_items
-    starts = np.concatenate([[0], np.cumsum(room)])
+    starts = np.concatenate([[0], np.cumsum(limits)])
     neighbours, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-    kept, cut = np.zeros(n_items, np.int64), np.zeros(n_items, np.bool_)
-    by_user, users = (train.starts, train.items), (by_item.indptr.astype(np.int64), by_item.indices)
-    for block in block_slices(n_items, AT_A_TIME):
-        size, out = block.stop - block.start, (starts, neighbours, weights, kept, cut)
-        in_chunks(_neighbours_of_block, size, block.start, *by_user, *users, *out)
+    counts, cut = np.zeros(n_items, np.int64), np.zeros(n_items, np.bool_)
+    items_of_users = train.starts, train.items
+    users_of_items = by_item.indptr.astype(np.int64), by_item.indices
+    output = starts, neighbours, weights, counts, cut
+    for block in block_slices(n_items, BLOCK):
+        in_chunks(_fill_rows, block.stop - block.start, block.start, items_of_users, users_of_items, output)
         if progress:
             progress("item graph", block.stop, n_items)
-    return _compact(starts, kept, neighbours, weights), cut
+    return _compact(starts, counts, neighbours, weights), cut
 
 
-def _sampled(train: Interactions, most: int, rng: Generator) -> Interactions:
-    """At most so many pairs a user, drawn evenly."""
+def _sample_histories(train: Interactions, most: int, rng: Generator) -> Interactions:
+    """Return at most `most` pairs per user, drawn uniformly."""
     if train.counts.max(initial=0) <= most:
         return train
     order = np.lexsort((rng.random(len(train)), train.users))
-    kept = np.sort(order[np.arange(len(train)) - train.starts[train.users] < most])
-    return Interactions(train.users[kept], train.items[kept], train.n_users, train.n_items)
+    pairs = np.sort(order[np.arange(len(train)) - train.starts[train.users] < most])
+    return Interactions(train.users[pairs], train.items[pairs], train.n_users, train.n_items)
 
 
-def _cap(bounds: Indices, most_edges: int) -> int | None:
-    """The largest number of neighbours an item for which all fit; None where nothing need be left out.
+def _neighbour_cap(bounds: Indices, most_edges: int) -> int | None:
+    """Return the largest number of neighbours per item for which all fit; None without a limit.
 
-    bounds: (n_items,) how many neighbours an item may have.
+    bounds: (n_items,) upper bound on the number of neighbours.
     """
     if bounds.sum() <= most_edges:
         return None
@@ -109,11 +113,11 @@ def _cap(bounds: Indices, most_edges: int) -> int | None:
     return low
 
 
-def _compact(starts: Indices, kept: Indices, neighbours: NDArray[np.int32], weights: Floats) -> csr_array:
-    """Close the gaps behind each row, in place."""
-    ends = np.concatenate([[0], np.cumsum(kept)])
+def _compact(starts: Indices, counts: Indices, neighbours: NDArray[np.int32], weights: Floats) -> csr_array:
+    """Close the gaps after each row, in place."""
+    ends = np.concatenate([[0], np.cumsum(counts)])
     _close_gaps(starts, ends, neighbours, weights)
-    total, n = int(ends[-1]), len(kept)
+    total, n = int(ends[-1]), len(counts)
     graph = csr_array((weights[:total].copy(), neighbours[:total].copy(), ends.astype(np.int32)), shape=(n, n))
     graph.sort_indices()
     return graph
@@ -128,55 +132,50 @@ def _close_gaps(starts: Indices, ends: Indices, neighbours: NDArray[np.int32], w
 
 
 @compiled
-def _neighbours_of_block(
+def _fill_rows(
     begin: int,
     end: int,
     first: int,
-    user_starts: Indices,
-    items: Indices,
-    item_starts: Indices,
-    users: NDArray[np.int32],
-    out_starts: Indices,
-    out_items: NDArray[np.int32],
-    out_weights: Floats,
-    out_kept: Indices,
-    out_cut: Flags,
+    items_of_users: tuple[Indices, Indices],
+    users_of_items: tuple[Indices, NDArray[np.int32]],
+    output: tuple[Indices, NDArray[np.int32], Floats, Indices, Flags],
 ) -> None:
-    """Rows first + begin .. first + end of the graph: neighbours, their Jaccard indices, how many, and whether cut."""
+    """Fill rows first + begin .. first + end of the graph: neighbours, Jaccard weights, counts, and whether cut."""
+    item_starts = users_of_items[0]
+    starts, neighbours, weights, counts, cut = output
     n_items = len(item_starts) - 1
-    shared, met = np.zeros(n_items, np.int32), np.empty(n_items, np.int32)
+    shared, others = np.zeros(n_items, np.int32), np.empty(n_items, np.int32)
     values = np.empty(n_items, np.float32)
     for item in range(first + begin, first + end):
-        n = _count_shared(item, user_starts, items, item_starts, users, shared, met)
+        n = _count_shared(item, items_of_users, users_of_items, shared, others)
         size = item_starts[item + 1] - item_starts[item]
         for k in range(n):
-            other = met[k]
+            other = others[k]
             both = shared[other]
             values[k] = both / (size + item_starts[other + 1] - item_starts[other] - both)
             shared[other] = 0
-        place, room = out_starts[item], out_starts[item + 1] - out_starts[item]
-        out_kept[item] = _keep_largest(n, room, met, values, out_items[place:], out_weights[place:])
-        out_cut[item] = n > room
+        start, limit = starts[item], starts[item + 1] - starts[item]
+        counts[item] = _keep_largest(n, limit, others, values, neighbours[start:], weights[start:])
+        cut[item] = n > limit
 
 
 @compiled
 def _count_shared(
     item: int,
-    user_starts: Indices,
-    items: Indices,
-    item_starts: Indices,
-    users: NDArray[np.int32],
+    items_of_users: tuple[Indices, Indices],
+    users_of_items: tuple[Indices, NDArray[np.int32]],
     shared: NDArray[np.int32],
-    met: NDArray[np.int32],
+    others: NDArray[np.int32],
 ) -> int:
-    """shared[j]: users that items j and `item` have both, for the other items j = met[:n]; returns n."""
+    """Fill others[:n] with the items that share a user with `item`, shared[j] with their common users; return n."""
+    (user_starts, items), (item_starts, users) = items_of_users, users_of_items
     n = 0
     for k in range(item_starts[item], item_starts[item + 1]):
         for m in range(user_starts[users[k]], user_starts[users[k] + 1]):
             other = items[m]
             if other != item:
                 if shared[other] == 0:
-                    met[n] = other
+                    others[n] = other
                     n += 1
                 shared[other] += 1
     return n
@@ -184,19 +183,19 @@ def _count_shared(
 
 @compiled
 def _keep_largest(
-    n: int, room: int, met: NDArray[np.int32], values: Floats, out_items: NDArray[np.int32], out_weights: Floats
+    n: int, most: int, items: NDArray[np.int32], values: Floats, out_items: NDArray[np.int32], out_values: Floats
 ) -> int:
-    """Copy the `room` largest of n values with their items; of equal ones at the limit those that were met first."""
-    limit, spare = np.float32(0.0), 0
-    if n > room:
-        limit = np.partition(values[:n], n - room)[n - room]
-        spare = room
+    """Copy the `most` largest of n values with their items and return their number; ties at the limit in order."""
+    limit, n_ties = np.float32(0.0), 0
+    if n > most:
+        limit = np.partition(values[:n], n - most)[n - most]
+        n_ties = most
         for k in range(n):
-            spare -= values[k] > limit
-    kept = 0
+            n_ties -= values[k] > limit
+    count = 0
     for k in range(n):
-        if values[k] > limit or (values[k] == limit and spare > 0):
-            spare -= values[k] == limit
-            out_items[kept], out_weights[kept] = met[k], values[k]
-            kept += 1
-    return kept
+        if values[k] > limit or (values[k] == limit and n_ties > 0):
+            n_ties -= values[k] == limit
+            out_items[count], out_values[count] = items[k], values[k]
+            count += 1
+    return count

@@ -1,6 +1,6 @@
-"""On disk: a `trees/` folder with `codes.parquet`, a row an item: item, item_id, structural, semantic.
+"""The `trees` folder: `codes.parquet` with a row per item: item, item_id, structural, semantic.
 
-A code is text such as "0-3-1", null where the item has none.
+A code is a text such as "0-3-1", null where the item has none.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ def write_trees(draft: Draft, trees: Trees, item_ids: Sequence[str]) -> None:
 
 
 def read_trees(folder: Path, n_items: int) -> Trees:
-    """Read the trees of a catalogue of so many items. Raises DataError where the table is not one row an item, in order."""
+    """Read the trees of a catalogue. Raises DataError where the table does not have one row per item, in order."""
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
     path = folder / TABLE
     table = read_parquet(path)
-    if lacking := [name for name in (c.ITEM, STRUCTURAL, SEMANTIC) if name not in table.columns]:
-        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; grow the trees again")
+    if missing := [name for name in (c.ITEM, STRUCTURAL, SEMANTIC) if name not in table.columns]:
+        raise DataError(f"{path} has no column {missing[0]}, expected {', '.join(SCHEMA)}; build the trees again")
     if len(table) != n_items:
         raise DataError(
-            f"{folder} has codes of {len(table):,} items, the split has {n_items:,}; grow the trees from this split"
+            f"{folder} has codes of {len(table):,} items, the split has {n_items:,}; build the trees from this split"
         )
     if table[c.ITEM].to_list() != list(range(n_items)):
         raise DataError(
-            f"{path} is not in the order of its items, expected item 0 to {n_items - 1}; grow the trees again"
+            f"{path} is not in the order of its items, expected item 0 to {n_items - 1}; build the trees again"
         )
     if wrong := [name for name in (STRUCTURAL, SEMANTIC) if table[name].dtype not in (pl.String, pl.Null)]:
         raise DataError(
-            f'{path} has no text in column {wrong[0]}, expected codes such as "0-3-1"; grow the trees again'
+            f'{path} has no text in column {wrong[0]}, expected codes such as "0-3-1"; build the trees again'
         )
     structural, semantic = (PathCodes.of_texts(table[name].to_list()) for name in (STRUCTURAL, SEMANTIC))
     return Trees(structural, semantic, source)
 
 
 def describe_tree(codes: PathCodes) -> dict[str, Any]:
-    """Leaves, the shortest and the longest code, the fullest leaf, and items without a code."""
+    """Return counts that describe a tree, for manifests."""
     sizes, lengths = codes.leaf_sizes, codes.lengths[codes.coded]
     return {
         "leaves": len(sizes),
