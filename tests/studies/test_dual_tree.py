@@ -86,7 +86,7 @@ def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
     def fails(*_: object, **__: object) -> None:
         raise ConfigError("no wood")
 
-    monkeypatch.setattr(pipeline, "build_trees", fails)
+    monkeypatch.setattr(pipeline, "trees_stage", fails)
     study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
     results = write_results(study, study.run(0))
     done = results.runs.filter(pl.col("status") == "done")["row"].unique(maintain_order=True).to_list()

@@ -154,7 +154,7 @@ def test_equal_budgets_validation_alone_and_resumed_anywhere(
         assert (found.trials, found.failed) == (7, 0)
         assert set(found.settings) == set(found.space)
 
-    honest, calls = pipeline.train, []
+    honest, calls = pipeline.train_stage, []
 
     def killed(*given: object, **named: object) -> None:
         calls.append(given)
@@ -163,7 +163,7 @@ def test_equal_budgets_validation_alone_and_resumed_anywhere(
         honest(*given, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train", killed)
+        patch.setattr(pipeline, "train_stage", killed)
         with pytest.raises(KeyboardInterrupt):
             Search.read(file, broken).run(0)
         searched(file, broken)

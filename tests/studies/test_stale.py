@@ -93,7 +93,7 @@ def test_a_released_mask_that_cannot_be_made_costs_its_own_table_alone(
         raise ConfigError("no candidates")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "identify_suspects", fails)
+        patch.setattr(pipeline, "suspects_stage", fails)
         results = carried_out(file, out)
     assert (results.failed, rows_of(results)) == ({}, ["uniform"])
     assert results.tables[0].released is None

@@ -171,13 +171,13 @@ def test_negatives_are_made_once_and_their_failure_costs_the_rows_that_need_them
     negatives = {"retrieved": {"method": "retrieved"}, "noise": {"method": "random", "like": "retrieved"}}
     file = write_study(rows=rows, negatives=negatives, models={"MF": STUDY["models"]["MF"]}, seeds=3)
 
-    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
 
     def broken(*_: object, **__: object) -> None:
         raise ConfigError("no encoder")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "mine_retrieved", broken)
+        patch.setattr(pipeline, "retrieve_stage", broken)
         results = carried_out(file, tmp_path / "out")
     assert len(results.failed) == 6
     assert "negatives 'retrieved' could not be made: no encoder" in results.failed["store / MF / text, seed 0"]
@@ -249,7 +249,7 @@ def test_neighbours_are_shared_like_negatives(
     negatives = {name: {"method": "neighbours", "by": name, "k": 3} for name in ("text", "co-occurrence", "random")}
     small: dict[str, Any] = {"models": {"MF": STUDY["models"]["MF"]}, "baseline": "DNS"}
     file = write_study(rows=rows, negatives=negatives, seeds=3, **small)
-    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
     dry = CliRunner().invoke(app, ["study", str(file), "--out", str(tmp_path / "out"), "--dry-run"])
     assert dry.exit_code == 0, dry.output
@@ -283,7 +283,7 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
 ) -> None:
     rows = {"uniform": STUDY["rows"]["uniform"], "DNS": STUDY["rows"]["DNS"] | {"fusion": {"weights": [0, 2]}}}
     file = write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}, seeds=3)
-    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
     dry = CliRunner().invoke(app, ["study", str(file), "--out", str(tmp_path / "out"), "--dry-run"])
     assert dry.exit_code == 0, dry.output
@@ -293,7 +293,7 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
         raise ConfigError("no encoder")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "encode_split_texts", broken)
+        patch.setattr(pipeline, "encode_texts_stage", broken)
         results = carried_out(file, tmp_path / "out")
     assert len(results.failed) == 3
     assert "texts could not be encoded with 'minilm': no encoder" in results.failed["store / MF / DNS + text, seed 0"]

@@ -159,7 +159,7 @@ def test_text_alone_is_a_line_of_its_own(write_study: Write, tmp_path: Path, mon
     rows = {"uniform": STUDY["rows"]["uniform"], "DNS": STUDY["rows"]["DNS"] | {"fusion": fusion}}
     changes = {"models": {"MF": STUDY["models"]["MF"]}, "seeds": 3, "options": {"sampler.candidates": [2, 4]}}
     file = write_study(rows=rows, **changes)
-    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     results = carried_out(file, tmp_path / "out")
     assert results.failed == {}
     lines = results.runs["line"].unique(maintain_order=True).to_list()
@@ -174,8 +174,8 @@ def test_text_alone_is_a_line_of_its_own(write_study: Write, tmp_path: Path, mon
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be made again")
 
-    monkeypatch.setattr(pipeline, "text_alone", forbidden)
-    monkeypatch.setattr("hardneg.studies.runs.text_alone", forbidden)
+    monkeypatch.setattr(pipeline, "text_only_stage", forbidden)
+    monkeypatch.setattr("hardneg.studies.runs.text_only_stage", forbidden)
     assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
     assert carried_out(file, tmp_path / "out").failed == {}
     with pytest.raises(ConfigError, match="two lines are called 'text only'"):
