@@ -171,7 +171,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(words: list[str], said: str) ->
 
 
 def test_the_semantic_sampler_without_negatives_says_what_to_do(split: Path, tmp_path: Path) -> None:
-    assert "hardneg mine" in refuse("train", split, "--sampler", "semantic", "--out", tmp_path / "run")
+    assert "--negatives" in refuse("train", split, "--sampler", "semantic", "--out", tmp_path / "run")
 
 
 def test_a_run_is_not_scored_on_another_split(shop: Path, split: Path, tmp_path: Path) -> None:
