@@ -74,7 +74,7 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
         artifacts.read_manifest(made, pipeline.EVALUATION)
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["config"]["honest"] is False
-    assert "NOT AN HONEST EVALUATION" in manifest["notes"]["warning"]
+    assert "NOT A VALID EVALUATION" in manifest["notes"]["warning"]
     data = splits.read_split(split)
     added = pipeline.read_run(run)
     assert manifest["notes"]["added positives that are spared because they are held out"] > 0
@@ -106,7 +106,7 @@ def test_the_command_marks_it_for_people_and_for_machines(world: tuple[Path, Pat
     words = ["evaluate", run, "--split", split, "--protocol", "released-dtl", "--suspects", folder]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
-    assert said.output.startswith("NOT AN HONEST EVALUATION")
+    assert said.output.startswith("NOT A VALID EVALUATION")
     assert "RELEASED MASK" in said.output
     values = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert values["honest"] is False
