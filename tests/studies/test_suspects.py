@@ -136,7 +136,7 @@ def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
     assert "RELEASED MASK (not honest)" in page
     assert (tmp_path / "out" / "tables" / "store-mf-released-mask.parquet").is_file()
     picture = (tmp_path / "out" / "tables" / "store-mf-released-mask.svg").read_text()
-    assert "released mask (not honest)" in picture
+    assert "released mask (not valid)" in picture
     assert all(f">{row}<" in picture for row in rows)
     with pytest.raises(ConfigError, match="released_mask: found suspects 'llm', expected a name under `suspects`"):
         Study.read(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))
