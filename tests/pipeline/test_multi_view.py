@@ -61,7 +61,7 @@ def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Pat
     pipeline.encode_split_texts(split, tmp_path / "profiles", vectors, Letters())
     config = RUN.model_copy(update={"anchor": AnchorConfig()})
     pipeline.train(split, tmp_path / "run", config, trees=trees, anchor=vectors)
-    words = ["audit", tmp_path / "run", "--split", split, "--trees", trees, "--anchor", vectors, "--json"]
+    words = ["audit", "run", tmp_path / "run", "--split", split, "--trees", trees, "--anchor", vectors, "--json"]
     said = CliRunner().invoke(app, list(map(str, words)))
     assert said.exit_code == 0, said.output
     checks = {check["question"]: check["passed"] for check in json.loads(said.stdout)}

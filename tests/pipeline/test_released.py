@@ -103,7 +103,7 @@ def test_the_mask_takes_the_threshold_of_the_run(world: tuple[Path, Path, Path],
 
 def test_the_command_marks_it_for_people_and_for_machines(world: tuple[Path, Path, Path]) -> None:
     split, run, folder = (str(path) for path in world)
-    words = ["evaluate", run, "--split", split, "--protocol", "released-dtl", "--suspects", folder]
+    words = ["evaluate", run, "--split", split, "--released-mask", folder]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     assert said.output.startswith("NOT A VALID EVALUATION")
@@ -113,10 +113,9 @@ def test_the_command_marks_it_for_people_and_for_machines(world: tuple[Path, Pat
     assert values["protocol"] == "released-dtl"
     assert {entry["split"] for entry in values["metrics"]} == {"test, released-dtl mask"}
     for wrong in (
-        words[:-2],
         [*words, "--mask-valid"],
-        [*words[:4], "--suspects", folder],
-        [*words, "--threshold", "0"],
+        [*words[:4], "--mask-threshold", "0.5"],
+        [*words, "--mask-threshold", "0"],
     ):
         refused = CliRunner().invoke(app, wrong)
         assert refused.exit_code == 2, refused.output

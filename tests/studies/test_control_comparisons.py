@@ -45,7 +45,7 @@ def test_a_row_is_held_against_the_one_that_it_names(write_study: Write) -> None
 def test_every_row_is_held_against_its_controls(
     write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     asked = [["DNS + text", "MixGCF + text"], ["MixGCF", "DNS"]]
     out = tmp_path / "out"
     study = Study.read(write_study(**SMALL, comparisons=asked), out)

@@ -69,9 +69,9 @@ def test_the_whole_comparison_from_one_file(
 ) -> None:
     file, out = write_study(**small(tiny, list(NEGATIVES), seeds=3)), tmp_path / "out"
     monkeypatch.setattr(estimate, "SECONDS", 0.02)
-    dry = CliRunner().invoke(app, ["study", str(file), "--out", str(out), "--dry-run"])
+    dry = CliRunner().invoke(app, ["study", "estimate", str(file), "--out", str(out)])
     assert dry.exit_code == 0, dry.output
-    assert "27 runs, of which 0 stand" in dry.output
+    assert "27 runs, 0 finished" in dry.output
     assert "MF / MixGCF, trained apart" in " ".join(dry.output.split())
     said: list[str] = []
     study = Study.read(file, out)
@@ -159,7 +159,7 @@ def test_text_alone_is_a_line_of_its_own(write_study: Write, tmp_path: Path, mon
     rows = {"uniform": STUDY["rows"]["uniform"], "DNS": STUDY["rows"]["DNS"] | {"fusion": fusion}}
     changes = {"models": {"MF": STUDY["models"]["MF"]}, "seeds": 3, "options": {"sampler.candidates": [2, 4]}}
     file = write_study(rows=rows, **changes)
-    monkeypatch.setattr(text, "encoder", lambda *_, **__: LengthEncoder())
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     results = carried_out(file, tmp_path / "out")
     assert results.failed == {}
     lines = results.runs["line"].unique(maintain_order=True).to_list()
