@@ -15,7 +15,7 @@ from torch import nn
 
 from hardneg import api, artifacts
 from hardneg.checkpoint import CHECKPOINT_FILE, CheckpointFile
-from hardneg.config import Config, later, write_yaml
+from hardneg.config import Config, write_yaml
 from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
@@ -47,9 +47,9 @@ class RunConfig(Config):
     model: ModelConfig = LightGCN()
     sampler: SamplerConfig = Uniform()
     fit: FitConfig = FitConfig()
-    suspects: SuspectsUse | None = later(None)
+    suspects: SuspectsUse | None = None
     """What is done with a suspects folder, if one is given."""
-    anchor: AnchorConfig | None = later(None)
+    anchor: AnchorConfig | None = None
     """Tie the item table to the items' texts, whose vectors `train` is given; none by default."""
 
 

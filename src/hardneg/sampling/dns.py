@@ -10,7 +10,6 @@ import torch
 from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
-from hardneg.config import later
 from hardneg.random import Stream
 from hardneg.sampling.ranking import score_all
 from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, gather_rows, hardest
@@ -29,7 +28,7 @@ class DNS(TreeWeights):
     kind: Literal["dns"] = "dns"
     candidates: PositiveInt = 10
     """More candidates give harder negatives, and more false negatives."""
-    top: PositiveInt = later(1)
+    top: PositiveInt = 1
     """A larger value gives easier negatives, and fewer false negatives."""
 
     @model_validator(mode="after")

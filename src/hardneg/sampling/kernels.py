@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hardneg.compiled import compiled, fetch, reordering
+from hardneg.compiled import compiled, prefetch, reordering
 from hardneg.philox import LOW, below, philox
 from hardneg.types import Floats, Indices
 
@@ -36,8 +36,8 @@ def draw_outside(
     place) only. Two places share one call of the generator. After `rounds` rejections the exact complement is used.
     """
     for b in range(begin, end):
-        fetch(starts, users[min(b + 2 * SOON, end - 1)])
-        fetch(taken, starts[users[min(b + SOON, end - 1)]])
+        prefetch(starts, users[min(b + 2 * SOON, end - 1)])
+        prefetch(taken, starts[users[min(b + SOON, end - 1)]])
         first, stop = starts[users[b]], starts[users[b] + 1]
         row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
         shared = philox(key, row, when, np.uint64(0), np.uint64(0))
@@ -95,7 +95,7 @@ def _fetch_soon(flat: Floats, size: int, candidates: Indices, at: int) -> None:
     """Prefetch the table row of a later candidate. The table and the candidates are flat."""
     soon = candidates[min(at + 2 * SOON, len(candidates) - 1)] * size
     for line in range(soon, soon + size, LINE):
-        fetch(flat, line)
+        prefetch(flat, line)
 
 
 @reordering

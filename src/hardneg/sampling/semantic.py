@@ -11,7 +11,6 @@ from numpy.random import Generator
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hardneg.config import later
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
 from hardneg.sampling.config import SamplerConfig
@@ -63,7 +62,7 @@ class Semantic(SamplerConfig):
     """Remedy, not in the paper: the projector gets no gradient of the BPR loss, only that of the alignment loss.
 
     It prevents a projector that lowers the BPR loss by easy vectors. Without alignment the projector is not trained."""
-    centred: bool = later(False)
+    centred: bool = False
     """Remedy, not in the paper: e- + alpha (e_hard - mean e_hard of the batch) in place of eq. 7.
 
     It removes the component that all pairs share, against a projector that maps all texts to one vector."""

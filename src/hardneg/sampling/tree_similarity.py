@@ -15,7 +15,6 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
-from hardneg.config import later
 from hardneg.errors import ConfigError
 from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.kernels import argmax_with_bonus, scale_and_add
@@ -34,9 +33,9 @@ Similarities = dict[str, NDArray[np.float32]]
 class TreeWeights(SamplerConfig):
     """Weights of the two trees, for a sampler that can use them. With both at 0 the trees are not read."""
 
-    alpha_c: NonNegativeFloat = later(0.0)
+    alpha_c: NonNegativeFloat = 0.0
     """Weight of the similarity in the structural tree; scores are scaled to [0, 1]."""
-    alpha_s: NonNegativeFloat = later(0.0)
+    alpha_s: NonNegativeFloat = 0.0
     """Weight of the similarity in the semantic tree."""
 
     @property
