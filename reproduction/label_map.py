@@ -25,7 +25,7 @@ from diagnostics.label_alternatives import DrawnLabels, LabelAlternatives, draw_
 from diagnostics.label_map import LabelMap, compare_maps, fit_label_map
 
 from hardneg.artifacts import read_manifest
-from hardneg.cli.common import bars
+from hardneg.cli.progress import show_progress
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import DataError
@@ -123,7 +123,7 @@ def rivals(arguments: argparse.Namespace, split: Split, given: labels.LabelVecto
         pool = pool if len(finite) == len(train) else DrawnLabels(np.asarray(given.vectors[finite]), finite)
     else:
         embeddings, mixgcf, options = read_label_origin(arguments.split, arguments.run, arguments.labels, train)
-        with bars() as bar:
+        with show_progress() as bar:
             pool = draw_more_labels(embeddings, train, mixgcf, options, held, most=most, progress=bar)
     return draw_alternatives(held, train.items, pool, most=most, seed=arguments.seed)
 

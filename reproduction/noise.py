@@ -24,8 +24,8 @@ import numpy as np
 from diagnostics.identification import Identification, compare_with_pairs, compare_with_truth
 
 from hardneg import pipeline
-from hardneg.cli.common import bars
-from hardneg.cli.llm_options import session
+from hardneg.cli.llm_options import LlmOptions, open_session
+from hardneg.cli.progress import show_progress
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--llm", help="A language model that judges, too: openai:NAME, http://HOST/v1#MODEL, hf:NAME.")
     parser.add_argument("--ask", nargs="+", choices=ASKING, default=["llm", "titles"], help="The judges that ask it.")
     parser.add_argument(
-        "--engine", nargs="+", help="NAME=VALUE, as for `hardneg mine`: budget_money=5 is for all of it."
+        "--engine", nargs="+", help="NAME=VALUE, as for `hardneg suspects identify`: budget_money=5 is for all of it."
     )
     parser.add_argument("--prices", type=Path, help="YAML list of prices that goes before the one shipped.")
     parser.add_argument("--work", type=Path, default=Path("out/noise"))
@@ -180,8 +180,9 @@ def main() -> None:
     with ExitStack() as stack:
         asking = None
         if given.llm is not None:
-            named = given.llm, given.work / "replies.sqlite", given.engine, given.prices, "", "cpu"
-            opened = stack.enter_context(session(*named, doing="judging with", bar=stack.enter_context(bars())))
+            options = LlmOptions(given.llm, None, given.work / "replies.sqlite", given.engine, given.prices)
+            progress = stack.enter_context(show_progress())
+            opened = stack.enter_context(open_session(options.parse(), "cpu", progress, activity="judging with"))
             asking = Asking(opened, tuple(given.ask))
         for condition in conditions(given, asking):
             folders = condition.judged()

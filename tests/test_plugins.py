@@ -194,9 +194,9 @@ def test_an_error_inside_a_module_is_not_hidden(plugin: Path) -> None:
 
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_train_with_a_sampler_from_outside(kind: str, folders: Path, tmp_path: Path) -> None:
-    fit = [word for name, value in FIT.items() for word in ("--fit-set", f"{name}={value}")]
+    fit = [word for name, value in FIT.items() for word in ("--set", f"fit.{name}={value}")]
     split, run = folders / "split", tmp_path / "run"
-    succeed("train", split, "--model", "mf", "--sampler", kind, "--set", "margin=0.25", *fit, "--out", run)
+    succeed("train", split, "--model", "mf", "--sampler", kind, "--set", "sampler.margin=0.25", *fit, "--out", run)
     values, _ = read_yaml(run / "config.yaml")
     assert parse_config(RunConfig, values, where="x").sampler.model_dump() == {"kind": kind, "margin": 0.25}
 
@@ -204,9 +204,9 @@ def test_train_with_a_sampler_from_outside(kind: str, folders: Path, tmp_path: P
 @pytest.mark.parametrize("kind", JUDGES)
 def test_suspects_by_a_judge_from_outside(kind: str, folders: Path, tmp_path: Path) -> None:
     split, run, out = folders / "split", tmp_path / "run", tmp_path / "suspects"
-    succeed("train", split, "--model", "mf", "--fit-set", "epochs=1", "--fit-set", "check_every=1", "--out", run)
-    dual_tree = ("mine", split, "--method", "dual-tree", "--run", run, "--set", "candidates=4")
-    succeed(*dual_tree, "--judge", kind, "--set", "judge.probability=0.75", "--out", out)
+    succeed("train", split, "--model", "mf", "--set", "fit.epochs=1", "--set", "fit.check_every=1", "--out", run)
+    identify = ("suspects", "identify", split, "--run", run, "--candidates", 4)
+    succeed(*identify, "--judge", kind, "--set", "probability=0.75", "--out", out)
     assert set(pl.read_parquet(out / suspects.TABLE)["probability"]) == {0.0, 0.75}
 
 
@@ -250,6 +250,8 @@ def test_a_reader_from_outside(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("u1|i1\nu1|i2\nu2|i1\n")
     for name in ("bars", "plugin_of_a_test:read_bars"):
         assert readers.find_reader(name)(tmp_path / "pairs.txt").interactions.height == 3
+    data = ("data", "import", "custom", "plugin_of_a_test:read_bars", tmp_path / "pairs.txt")
+    assert "3 pairs, 2 users, 2 items" in succeed(*data, "--out", tmp_path / "data")
     assert readers.find_reader("movielens") is readers.open_movielens
     with pytest.raises(ConfigError, match="did you mean 'movielens'"):
         readers.find_reader("movielen")

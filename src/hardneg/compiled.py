@@ -1,4 +1,4 @@
-"""How our own kernels are compiled: by numba, kept on disk after the first use, without Python's lock."""
+"""Compilation of our kernels: by numba, cached on disk after the first use, without Python's global lock."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Compile a function of arrays and numbers; sums keep their order, so results do not depend on the compiler's."""
-    return _kept(function)
+    """Compile a function of arrays and numbers; sums keep their order, so results do not depend on the compiler."""
+    return _compile(function)
 
 
 def reordering(function: F) -> F:
-    """As `compiled`, for inner products: the compiler may sum in lanes, the same way at every call."""
-    return _kept(function, fastmath={"reassoc", "contract"})
+    """As `compiled`, for inner products: the compiler may sum in vector lanes, in the same order at every call."""
+    return _compile(function, fastmath={"reassoc", "contract"})
 
 
-def _kept(function: F, **options: Any) -> F:
-    """Keep what was compiled on disk; where numba finds no place for that, compile in every process."""
+def _compile(function: F, **options: Any) -> F:
+    """Compile with a cache on disk, or without one if numba finds no writable folder."""
     options |= {"nogil": True, "error_model": "numpy"}
     try:
         return cast(F, njit(cache=True, **options)(function))
@@ -33,8 +33,8 @@ def _kept(function: F, **options: Any) -> F:
         return cast(F, njit(**options)(function))
 
 
-def _fetched(_: Any, array: Any, place: Any) -> Any:
-    """Ask for the cache line that holds array[place], array flat, without waiting for it: rows taken in no order."""
+def _prefetch(_: Any, array: Any, index: Any) -> Any:
+    """Load the cache line of array[index] (a flat array) without waiting, for rows that are read in random order."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         name, pointer, word = "llvm.prefetch.p0", ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -48,11 +48,11 @@ def _fetched(_: Any, array: Any, place: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-fetch: Any = intrinsic(_fetched)
+prefetch: Any = intrinsic(_prefetch)
 
 
 def in_chunks(kernel: Callable[..., None], n: int, *arguments: Any, threads: int | None = None) -> None:
-    """Call kernel(first, stop, *arguments) over 0..n, in as many threads as torch uses; chunks share no output."""
+    """Call kernel(first, stop, *arguments) over 0..n in as many threads as torch uses; chunks must not share outputs."""
     import torch
 
     threads = torch.get_num_threads() if threads is None else threads
@@ -61,5 +61,5 @@ def in_chunks(kernel: Callable[..., None], n: int, *arguments: Any, threads: int
         return
     bounds = [n * part // threads for part in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(kernel, a, b, *arguments) for a, b in pairwise(bounds)]:
-            done.result()
+        for future in [pool.submit(kernel, a, b, *arguments) for a, b in pairwise(bounds)]:
+            future.result()

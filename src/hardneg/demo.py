@@ -49,9 +49,9 @@ LEAD = (
 NOTES = [
     "Mean ± standard deviation over seeds. The interval resamples users and seeds together; p is adjusted (Holm) over "
     "the rows of this table. Users won, tied, lost: whose mean over seeds is higher, equal, lower than with uniform.",
-    "“truly liked” is the chance that a user likes what was served as a negative, whether or not it was ever shown, known "
-    "because the store is simulated: of the item, or, for vectors, of the items they were mixed from. “nearest liked” is "
-    "that of the catalogue item nearest to the vector, among those the user does not have.",
+    "“false negatives” is the mean probability that a user likes a sampled negative, which is known for simulated data. "
+    "For vectors it is that of the items they are mixed from, and “nearest item is a false negative” is that of the "
+    "unobserved item nearest to the vector.",
     "No language model wrote anything here: text negatives are retrieved with the packaged MiniLM sentence encoder, and "
     "profiles are extracts of train data.",
     "The control has Gaussian noise in place of the text vectors: the same lengths, and the same vector wherever the text "
@@ -107,7 +107,7 @@ def run_demo(
         notes=NOTES,
         curves=pl.concat([studies.curves(row, chosen, runs) for row in rows]),
         metric=METRICS[0],
-        served=_served_by_epoch(rows, chosen, runs),
+        false_negatives=_served_by_epoch(rows, chosen, runs),
         users=shown_users(data, written, truth, [row for row in rows if row.name in SHOWN_ROWS], runs),
         facts=_facts(data, settings, seeds),
     )
@@ -161,7 +161,7 @@ def answers(rows: list[MethodScores], frame: pl.DataFrame, uniform_rate: float) 
             f"With norms matched: {against[SEMANTIC + MATCHED]} against uniform, {matched} against random vectors.",
         ),
         (
-            "How many sampled negatives were secretly liked?",
+            "How many sampled negatives are false negatives?",
             f"{served[BASELINE]:.1%} of the uniform ones ({uniform_rate:.1%} by calculation), {served['DNS']:.1%} of what "
             f"DNS chose, {served['MixGCF']:.1%} of what MixGCF mixed, "
             f"{find_row(rows, SEMANTIC).false_negatives['text item']:.1%} of the items that text retrieval named.",

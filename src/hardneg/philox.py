@@ -1,4 +1,4 @@
-"""Philox4x32-10 (Salmon et al., 2011) in compiled code: a number is a function of a key and a counter, and of nothing else."""
+"""Philox4x32-10 (Salmon et al., 2011) in compiled code: a random number is a function of a key and a counter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Words = tuple[np.uint64, np.uint64]
 
 @compiled
 def philox(key: np.uint64, c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64) -> Words:
-    """Two 64-bit numbers for a 64-bit key and a counter of four 32-bit words."""
+    """Return two 64-bit numbers for a 64-bit key and a counter of four 32-bit words."""
     k0, k1 = key & LOW, key >> SHIFT
     for _ in range(10):
         a, b = c0 * MULTIPLY_0, c2 * MULTIPLY_1
@@ -27,7 +27,7 @@ def philox(key: np.uint64, c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.u
 
 @compiled
 def below(word: np.uint64, n: int) -> int:
-    """A 64-bit number scaled to 0..n - 1, n below 2^32; no item is likelier than another by more than n / 2^64."""
+    """Scale a 64-bit number to 0..n - 1, n below 2^32; probabilities differ by at most n / 2^64."""
     size = np.uint64(n)
     high = (word >> SHIFT) * size + (((word & LOW) * size) >> SHIFT)
     return int(high >> SHIFT)
@@ -35,17 +35,17 @@ def below(word: np.uint64, n: int) -> int:
 
 @compiled
 def unit_float(word: np.uint64) -> np.float32:
-    """A number of [0, 1) from the upper 24 of the lower 32 bits."""
+    """Return a number in [0, 1) from the upper 24 of the lower 32 bits."""
     return np.float32(np.float64((word & LOW) >> np.uint64(8)) * 2.0**-24)
 
 
 @compiled
 def units(key: np.uint64, epoch: int, rows: Indices, out: Floats) -> None:
-    """out[b, place]: uniform in [0, 1), from (key, epoch, rows[b], place) alone."""
+    """Set out[b, j] to a number uniform in [0, 1) that depends on (key, epoch, rows[b], j) alone."""
     for b in range(len(rows)):
         row = np.uint64(rows[b]) & LOW
-        for four in range(0, out.shape[1], 4):
-            words = philox(key, row, np.uint64(epoch), np.uint64(four >> 2), np.uint64(0))
-            for place in range(four, min(four + 4, out.shape[1])):
-                word = words[(place >> 1) & 1]
-                out[b, place] = unit_float(word >> SHIFT if place & 1 else word)
+        for start in range(0, out.shape[1], 4):
+            words = philox(key, row, np.uint64(epoch), np.uint64(start >> 2), np.uint64(0))
+            for j in range(start, min(start + 4, out.shape[1])):
+                word = words[(j >> 1) & 1]
+                out[b, j] = unit_float(word >> SHIFT if j & 1 else word)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from hardneg.config import Config, validated
+from hardneg.config import Config, validate_config
 from hardneg.errors import ConfigError
 
 
@@ -138,7 +138,7 @@ class PluginConfig(Config):
             member = cls.find_class(values["kind"])
         except ConfigError as error:
             raise _problem(str(error)) from None
-        config, problems = validated(member, values)
+        config, problems = validate_config(member, values)
         if problems:
             details = [InitErrorDetails(type=_problem(message), loc=path, input=None) for path, message in problems]
             raise ValidationError.from_exception_data(member.__name__, details)

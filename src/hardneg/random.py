@@ -1,4 +1,4 @@
-"""Counter-based randomness: who asks, and for what, decides the numbers; the order of asking does not."""
+"""Counter-based randomness: numbers depend on seed, purpose and index, never on the order in which they are drawn."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hardneg.types import Floats, Indices
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> Generator:
-    """Return the generator of one piece of work: the same three arguments give the same numbers, anywhere.
+    """Return a random generator; equal arguments give equal numbers.
 
-    seed and purpose become the key of a Philox counter generator, epoch part of its counter.
+    Seed and purpose form the key of a Philox counter generator, epoch is part of its counter.
     """
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
     # The lowest words count within an epoch, so epochs cannot run into each other.
@@ -24,9 +24,9 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> Generator:
 
 @dataclass(frozen=True)
 class Stream:
-    """Numbers that belong to train pairs: each is a function of (seed, purpose, epoch, pair row, place) alone.
+    """Random numbers of training pairs, each a function of (seed, purpose, epoch, pair index, position) alone.
 
-    So a pair gets the same numbers in whatever batch, thread or process it is handled, and after any interruption.
+    A pair gets the same numbers in any batch, thread or process, and after any interruption.
     """
 
     seed: int
@@ -35,12 +35,12 @@ class Stream:
 
     @property
     def key(self) -> np.uint64:
-        """What seed and purpose become for the generator in compiled code (`hardneg.philox`)."""
+        """Key of the generator in compiled code (`hardneg.philox`), from seed and purpose."""
         digest = hashlib.blake2b(f"{self.seed}/{self.purpose}".encode(), digest_size=8).digest()
         return np.uint64(int.from_bytes(digest, "little"))
 
     def uniform(self, rows: Indices, n: int) -> Floats:
-        """(len(rows), n) float32 numbers of [0, 1), n for each pair row."""
+        """Draw (len(rows), n) float32 numbers from [0, 1), n for each pair index."""
         from hardneg.philox import units
 
         out = np.empty((len(rows), n), np.float32)

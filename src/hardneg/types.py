@@ -1,4 +1,4 @@
-"""Array aliases and the values that pass between rooms: a sampler reads `Embeddings` and never a model."""
+"""Array aliases, and the values that packages exchange: samplers read `Embeddings`, never a model."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Indices = NDArray[np.int64]
-"""Dense user, item or row numbers, counted from 0."""
+"""User, item or pair indices, counted from 0."""
 Floats = NDArray[np.floating[Any]]
-"""Real numbers; the docstring at hand gives shape, unit and range."""
+"""Real numbers; docstrings give shape, unit and range."""
 Flags = NDArray[np.bool_]
 """True or false."""
 
 Pooling = Literal["mean", "sum", "concat"]
-"""How hop tables become one table."""
+"""Aggregation of hop tables into one table."""
 
 HopsRead = Literal["none", "items", "both"]
-"""Whose tables of hops above 0 a sampler reads, besides the pooled ones (with pooling "concat" all are there anyway)."""
+"""Sides whose tables of hops above 0 a sampler reads, besides the pooled ones (with "concat" all are computed)."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, done, total) by work that may take longer than two seconds."""
+"""Called with (description, done, total) by work that may take longer than two seconds."""
 
 
 def block_slices(n: int, size: int) -> Iterator[slice]:
-    """0..n in slices of `size`, the last one shorter: what is computed at a time."""
+    """Divide 0..n into slices of `size`, the last one shorter."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def unit_rows(rows: Floats) -> Floats:
-    """Rows (n, size) at length 1, in their own float type; a row of zeros stays one, however short others are."""
+    """Normalize rows (n, size) to length 1, in their own float type; rows of zeros are unchanged."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(lengths > 0, lengths, lengths.dtype.type(1)))
 
 
 @dataclass(frozen=True)
 class RequiredRows:
-    """What a step will read of a backbone's tables: distinct users (n,) and distinct items (m,), ascending.
+    """Rows of a backbone's tables that a step reads: distinct users (n,) and distinct items (m,), ascending.
 
-    hops: of which sides tables of hops above 0 are read; the pooled tables and hop 0 always may be.
+    hops: sides whose tables of hops above 0 are read; the pooled tables and hop 0 are always available.
     """
 
     users: Indices
@@ -55,11 +55,11 @@ class RequiredRows:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a backbone computed in this step: one table a hop, never stacked, and how they are pooled.
+    """Embeddings of one step: a table per hop, never stacked, and their pooling.
 
     users: hops + 1 tensors of shape (n_users, size); hop 0 is the trained table. items: the same for items. pooled:
-    the pooled tables of users and items where the backbone made them itself. Where a step wanted some rows alone, the
-    other rows of the last hop and of the pooled tables begin with NaN, and hops that it does not read are empty.
+    pooled tables of users and items, if the backbone computed them. If a step required only some rows, the other rows of
+    the last hop and of the pooled tables start with NaN, and hops that it does not read are empty.
     """
 
     users: tuple[Tensor, ...]
@@ -69,17 +69,17 @@ class Embeddings:
 
     @cached_property
     def final_users(self) -> Tensor:
-        """(n_users, final size); pooled once a step, with gradients even when first asked for without."""
+        """Pooled users, (n_users, final size); computed once, with gradients even under no_grad."""
         return self.pooled[0] if self.pooled else _pool_with_gradients(self.users, self.pooling)
 
     @cached_property
     def final_items(self) -> Tensor:
-        """(n_items, final size); as `final_users`."""
+        """Pooled items, (n_items, final size); as `final_users`."""
         return self.pooled[1] if self.pooled else _pool_with_gradients(self.items, self.pooling)
 
 
 def _pool_with_gradients(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-    """A sampler that chooses under no_grad may ask first; what is cached then must still carry the loss's gradient."""
+    """Pool with gradients: the first caller may be a sampler under no_grad, but the loss uses the cached result too."""
     import torch
 
     with torch.enable_grad():
@@ -87,7 +87,7 @@ def _pool_with_gradients(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
 
 
 def pool(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
-    """Merge tensors of one shape (..., size), one a hop, into (..., size), or (..., hops x size) for "concat"."""
+    """Merge one tensor (..., size) per hop into (..., size), or (..., hops x size) for "concat"."""
     if pooling == "concat":
         import torch
 
@@ -100,7 +100,10 @@ def pool(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """Train pairs of one step: their row numbers (batch,), users (batch,), positive items (batch,)."""
+    """Training pairs of one step.
+
+    rows: pair indices. users, positives: user and positive item of each pair. All have shape (batch,).
+    """
 
     rows: Tensor
     users: Tensor
@@ -111,10 +114,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Items:
-    """Negatives that are catalogue items.
+    """Sampled negatives that are catalogue items.
 
-    items: (batch, n). auxiliary: a loss of the sampler's own, or None. counters: name -> amount, summed over steps.
-    totals: name -> (sum, count); their quotients over an epoch stand in a run's metrics, as of split "negatives".
+    items: (batch, n). auxiliary: a loss of the sampler, or None. counters: name -> amount, summed over steps. totals:
+    name -> (sum, count); their quotients over an epoch are metrics of the run, of split "negatives".
     """
 
     items: Tensor
@@ -125,13 +128,13 @@ class Items:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Negatives that were mixed or synthesised.
+    """Sampled negatives that are mixed or synthesized embeddings.
 
-    vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part that the L2
-    term sees. sources: (batch, n, parts), the items that each vector was made of (the positive apart), -1 where a
-    part is no item; parts: a name for each. auxiliary, counters, totals: as in Items. positives: (batch, final size),
-    scored in the place of the positive items' pooled rows where given. hard: (batch, 1 or n, final size), without
-    gradients, what was made before it was mixed with an item, a row of NaN where nothing was; for observers.
+    vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part for the L2
+    term. sources: (batch, n, parts), the items that each vector was mixed from besides the positive; -1 if a part is no
+    item. parts: name of each part. auxiliary, counters, totals: as in Items. positives: (batch, final size), scored
+    instead of the pooled rows of the positive items, if given. hard: (batch, 1 or n, final size), without gradients, the
+    hard negatives before they were mixed with an item, rows of NaN if there are none; for observers.
     """
 
     vectors: Tensor
@@ -149,23 +152,23 @@ Negatives = Items | Vectors
 
 
 class Observer(Protocol):
-    """Watches what a sampler serves and feeds nothing back (diagnostics)."""
+    """Records sampled negatives without any effect on training (diagnostics)."""
 
     def reads_tables(self, step: int) -> bool:
-        """Does it read embeddings in this step of an epoch? Then the step computes all of them."""
+        """Return True if it reads embeddings in this step of an epoch; the step then computes all rows."""
         ...
 
     def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:
-        """Called once a step, after the update; must leave everything as it is.
+        """Record a step, after the update; must not modify anything.
 
-        embeddings: those of the step, or None where `reads_tables` said no.
+        embeddings: those of the step, or None if `reads_tables` returned False.
         """
         ...
 
     def state(self) -> list[list[Any]]:
-        """What was seen so far, as plain data for a checkpoint."""
+        """Return everything recorded, as plain data for a checkpoint."""
         ...
 
     def restore(self, state: list[list[Any]]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         ...

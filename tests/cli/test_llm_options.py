@@ -1,17 +1,59 @@
-"""What commands that ask share."""
+"""The language model options."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from hardneg.cli.llm_options import encoder_of
+from hardneg.cli.llm_options import LlmOptions, open_text_encoder
+from hardneg.errors import ConfigError
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.prices import Price
 from hardneg.llm.session import Session
+
+FILE = """
+model: hf:tiny
+store: replies/all.sqlite
+engine: {concurrency: 4, budget_money: 5}
+key_variable: SHOP_KEY
+"""
+
+
+def test_options_replace_the_values_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "llm.yaml").write_text(FILE, encoding="utf-8")
+    config = LlmOptions(llm_config=tmp_path / "llm.yaml").parse()
+    assert (config.required_model, config.key_variable) == ("hf:tiny", "SHOP_KEY")
+    assert config.store == Path("replies/all.sqlite")
+    assert (config.engine.concurrency, config.engine.budget_money, config.prices) == (4, 5, None)
+    options = LlmOptions("hf:other", tmp_path / "llm.yaml", engine=["concurrency=8"], prices=Path("prices.yaml"))
+    replaced = options.parse()
+    assert (replaced.model, replaced.prices, replaced.store) == ("hf:other", Path("prices.yaml"), config.store)
+    assert (replaced.engine.concurrency, replaced.engine.budget_money) == (8, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("modle: x", "model"), ("engine: {budget: 5}", "budget"), ("model: a\nmodel: b", "'model'"), ("[1]", "[1]")],
+)
+def test_a_wrong_file_is_named(text: str, part: str, tmp_path: Path) -> None:
+    (tmp_path / "llm.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        LlmOptions(llm_config=tmp_path / "llm.yaml").parse()
+    assert "llm.yaml" in str(caught.value)
+    assert part in str(caught.value)
+
+
+def test_a_missing_model_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--llm"):
+        LlmOptions().parse().required_model  # noqa: B018
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        LlmOptions(llm_config=tmp_path / "none.yaml").parse()
+    with pytest.raises(ConfigError, match="budget_calls"):
+        LlmOptions(engine=["budget_calls=-1"]).parse()
 
 
 def test_limits_and_budget_of_the_language_model_do_not_bind_an_encoder_in_this_process(tmp_path: Path) -> None:
@@ -19,8 +61,8 @@ def test_limits_and_budget_of_the_language_model_do_not_bind_an_encoder_in_this_
     texts = [f"a tent of size {number}" for number in range(150)]
     with ReplyStore(tmp_path / "replies.sqlite") as store:
         session = Session(FunctionModel(lambda _: "fine"), store, config, Price(prompt=1.0))
-        encoder = encoder_of("minilm", "cpu", session)
-        first, second = encoder.encode(texts), encoder_of("minilm", "cpu", session).encode(texts)
+        encoder = open_text_encoder("minilm", "cpu", session)
+        first, second = encoder.encode(texts), open_text_encoder("minilm", "cpu", session).encode(texts)
     assert len(np.unique(first, axis=0)) == len(texts)
     np.testing.assert_array_equal(first, second)
     assert session.usage.calls == 0

@@ -8,7 +8,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from hardneg.cli.importing import PresetName as CommandLineName
+from hardneg.cli.data_import import PresetName as CommandLineName
 from hardneg.data import filters
 from hardneg.data.presets import PRESETS, DatasetCounts, DatasetPresetName
 

@@ -13,7 +13,7 @@ from hardneg.data import Interactions
 from hardneg.errors import DataError
 from hardneg.evaluation import inner_product, top_items
 from hardneg.evaluation.kernels import order_keys
-from hardneg.evaluation.shortlist import RoundedTable, _keys_at_or_below, _numbers, error_bound
+from hardneg.evaluation.shortlist import RoundedTable, _key_values, _keys_at_or_below, error_bound
 from hardneg.types import Embeddings
 
 SCORES = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0])  # few values: many ties
@@ -105,7 +105,7 @@ def test_keys_order_as_the_numbers_do_and_mean_them(numbers: np.ndarray) -> None
     keys = rounded.view(torch.int16).numpy().copy()
     order_keys(keys)
     values = rounded.float().numpy()
-    assert (_numbers(keys) == values).all()
+    assert (_key_values(keys) == values).all()
     order = np.argsort(keys, kind="stable")
     assert (np.diff(values[order]) >= 0).all()
 
@@ -113,9 +113,9 @@ def test_keys_order_as_the_numbers_do_and_mean_them(numbers: np.ndarray) -> None
 @given(st.floats(-1e30, 1e30))
 def test_the_key_below_a_number_is_not_above_it(number: float) -> None:
     key = _keys_at_or_below(np.array([number]))
-    assert _numbers(key)[0] <= number
+    assert _key_values(key)[0] <= number
     if abs(number) > 1e-30:
-        assert _numbers(key + np.int16(1))[0] > number
+        assert _key_values(key + np.int16(1))[0] > number
 
 
 @pytest.mark.parametrize("threads", [2, 5])

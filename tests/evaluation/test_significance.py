@@ -74,12 +74,12 @@ def test_equal_values_are_not_different() -> None:
 
 
 def test_two_seeds_are_refused() -> None:
-    with pytest.raises(DataError, match="found 2 and 3 seeds, expected 3 at least"):
+    with pytest.raises(DataError, match="2 and 3 seeds"):
         compare_methods(np.ones((2, 4)), np.ones((3, 4)))
 
 
 def test_other_users_are_refused() -> None:
-    with pytest.raises(DataError, match="over the same users"):
+    with pytest.raises(DataError, match="users"):
         compare_methods(np.ones((3, 4)), np.ones((3, 5)))
 
 

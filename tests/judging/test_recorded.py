@@ -53,12 +53,6 @@ def test_what_is_filled_is_counted_and_what_the_file_does_not_have_stays_without
     assert [fault.reason for fault in evidence.issues] == [NOT_IN_FILE]
 
 
-def test_a_setting_that_came_later_is_not_said_where_it_holds(tmp_path: Path) -> None:
-    """So that folders made before keep their keys."""
-    assert "unlabelled" not in RecordedLabels(labels=tmp_path).model_dump(mode="json")
-    assert RecordedLabels(labels=tmp_path, unlabelled=0).model_dump(mode="json")["unlabelled"] == 0
-
-
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_what_has_no_label_gets_the_one_asked_for(split: Split, tmp_path: Path, probability: float) -> None:
     free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:3].tolist()

@@ -51,7 +51,7 @@ def test_replies_to_a_schema_are_not_held_to_it(served: str) -> None:
     schema = '{"type":"object","properties":{},"required":[],"additionalProperties":false}'
     [reply] = ask(served, Request(ASKED.messages, 12, schema=schema))
     assert isinstance(reply, Reply)
-    with pytest.raises(LlmError, match="tiny-llama gives no log-probabilities"):
+    with pytest.raises(LlmError, match=r"tiny-llama .*log-probabilities"):
         ask(served, Request(ASKED.messages, 1, choices=("yes", "no")))
 
 

@@ -58,21 +58,23 @@ def test_from_a_real_server_to_recommendations(
 ) -> None:
     monkeypatch.setenv("SHOP_KEY", CANARY)
     llm = ("--llm", taught, "--key-variable", "SHOP_KEY", "--store", tmp_path / "replies.sqlite")
-    foretold = hardneg("estimate", split, *llm, "--sample", 3, "--out", tmp_path / "estimate.json")
+    foretold = hardneg("llm", "estimate", "writing", split, *llm, "--sample", 3, "--out", tmp_path / "estimate.json")
     assert {stage["name"] for stage in foretold["stages"]} >= {"items", "users", "negatives", "total"}
 
-    made = hardneg("profile", split, *llm, "--estimate", tmp_path / "estimate.json", "--out", tmp_path / "profiles")
+    made = hardneg(
+        "profiles", "write", split, *llm, "--estimate", tmp_path / "estimate.json", "--out", tmp_path / "profiles"
+    )
     assert made["items without"] == made["users without"] == 0
     assert set(pl.read_parquet(tmp_path / "profiles/users.parquet")["profile"]) == {"tents and long walks"}
     costs = made["costs"]
     assert costs["llm_calls"] + costs["llm_rows_from_the_store"] == made["items"] + made["users"]
     assert abs(costs["estimate"]["total"]["tokens off"]) < 0.05
 
-    mining = ("mine", split, "--method", "semantic", "--profiles", tmp_path / "profiles", *llm)
-    raw = hardneg(*mining, "--way", "raw", "--out", tmp_path / "raw")
+    mining = ("negatives", "generate", split, "--profiles", tmp_path / "profiles", *llm)
+    raw = hardneg(*mining, "--naming", "raw", "--out", tmp_path / "raw")
     assert raw["pairs without a vector"] == 0
     assert raw["costs"]["llm_calls"] > 0
-    grounded = hardneg(*mining, "--way", "grounded", "--out", tmp_path / "grounded")
+    grounded = hardneg(*mining, "--naming", "grounded", "--out", tmp_path / "grounded")
     assert grounded["costs"]["llm_calls"] == 0  # the same questions: all in the store
     table = pl.read_parquet(tmp_path / "grounded/grounding.parquet")
     assert set(table["negative_text"]) == {named}
@@ -93,8 +95,8 @@ def test_from_a_real_server_to_recommendations(
 @pytest.mark.slow
 def test_a_second_process_asks_a_real_server_nothing(split: Path, taught: str, tmp_path: Path) -> None:
     llm = ("--llm", taught, "--store", tmp_path / "replies.sqlite", "--set", "most_items=3")
-    first = hardneg("profile", split, *llm, "--out", tmp_path / "one")
-    second = hardneg("profile", split, *llm, "--out", tmp_path / "two")
+    first = hardneg("profiles", "write", split, *llm, "--out", tmp_path / "one")
+    second = hardneg("profiles", "write", split, *llm, "--out", tmp_path / "two")
     assert first["costs"]["llm_calls"] == first["items"] + first["users"]
     assert second["costs"]["llm_calls"] == 0
     for name in ("items.parquet", "users.parquet"):

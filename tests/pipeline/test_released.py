@@ -76,7 +76,7 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
         artifacts.read_manifest(made, pipeline.EVALUATION)
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["config"]["honest"] is False
-    assert "NOT AN HONEST EVALUATION" in manifest["notes"]["warning"]
+    assert "NOT A VALID EVALUATION" in manifest["notes"]["warning"]
     data = splits.read_split(split)
     added = pipeline.read_run(run)
     assert manifest["notes"]["held-out added positives, not masked"] > 0
@@ -109,20 +109,19 @@ def test_the_mask_takes_the_threshold_of_the_run(world: tuple[Path, Path, Path],
 
 def test_the_command_marks_it_for_people_and_for_machines(world: tuple[Path, Path, Path]) -> None:
     split, run, folder = (str(path) for path in world)
-    words = ["evaluate", run, "--split", split, "--protocol", "released-dtl", "--suspects", folder]
+    words = ["evaluate", run, "--split", split, "--released-mask", folder]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
-    assert said.output.startswith("NOT AN HONEST EVALUATION")
+    assert said.output.startswith("NOT A VALID EVALUATION")
     assert "RELEASED MASK" in said.output
     values = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert values["honest"] is False
     assert values["protocol"] == "released-dtl"
     assert {entry["split"] for entry in values["metrics"]} == {"test, released-dtl mask"}
     for wrong in (
-        words[:-2],
         [*words, "--mask-valid"],
-        [*words[:4], "--suspects", folder],
-        [*words, "--threshold", "0"],
+        [*words[:4], "--mask-threshold", "0.5"],
+        [*words, "--mask-threshold", "0"],
     ):
         refused = CliRunner().invoke(app, wrong)
         assert refused.exit_code == 2, refused.output

@@ -216,10 +216,10 @@ def test_settings_with_and_without_an_anchor_are_read_back() -> None:
 def test_the_doors(two: tuple[TuningSet, TuningSet, Path], tmp_path: Path) -> None:
     one, _, root = two
     vectors, split = str(root / "one" / "vectors"), str(one.split)
-    words = ["train", split, "--model", "mf", "--model-set", "embedding_size=8", "--sampler", "mixgcf", "--epochs", "1"]
-    anchored = [*words, "--anchor", vectors, "--anchor-weight", "0.5", "--out", str(tmp_path / "run")]
+    words = ["train", split, "--model", "mf", "--set", "model.embedding_size=8", "--sampler", "mixgcf", "--epochs", "1"]
+    anchored = [*words, "--anchor", vectors, "--set", "anchor.weight=0.5", "--out", str(tmp_path / "run")]
     assert CliRunner().invoke(app, anchored).exit_code == 0
     assert artifacts.read_manifest(tmp_path / "run", "run")["config"]["anchor"]["weight"] == 0.5
-    onto = ["label", split, str(tmp_path / "run"), "--onto", vectors, "--out", str(tmp_path / "labels")]
+    onto = ["finetune", "label", split, str(tmp_path / "run"), "--onto", vectors, "--out", str(tmp_path / "labels")]
     assert CliRunner().invoke(app, onto).exit_code == 0
     assert "onto" in artifacts.read_manifest(tmp_path / "labels", labels.KIND)["inputs"]

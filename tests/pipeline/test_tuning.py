@@ -49,13 +49,13 @@ def made(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Profiles, a MixGCF run, labels, a tuned tiny encoder, and what it wrote."""
     out, split = tmp_path_factory.mktemp("tuned"), folders / "split"
     make_base(out / "base", "bert")
-    hardneg("profile", split, "--out", out / "profiles")
+    hardneg("profiles", "write", split, "--out", out / "profiles")
     hardneg("train", split, "--model", "mf", "--sampler", "mixgcf", "--epochs", 2, "--out", out / "run")
-    hardneg("label", split, out / "run", "--out", out / "labels")
+    hardneg("finetune", "label", split, out / "run", "--out", out / "labels")
     given = ("--profiles", out / "profiles", "--labels", out / "labels", "--base", out / "base")
     options = [word for setting in SMALL for word in ("--set", setting)]
-    hardneg("finetune", split, *given, *options, "--out", out / "tuned")
-    hardneg("mine", split, "--method", "synthesised", *given, "--tuned", out / "tuned", "--out", out / "written")
+    hardneg("finetune", "train", split, *given, *options, "--out", out / "tuned")
+    hardneg("finetune", "synthesize", split, *given, "--tuned", out / "tuned", "--out", out / "written")
     return out
 
 
@@ -122,7 +122,7 @@ def test_tuning_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unbrok
     settings += ("tuning.checkpoint_every=1", "tuning.patience=100", *SMALL[3:])
     options = [word for setting in settings for word in ("--set", setting)]
     given = ("--profiles", made / "profiles", "--labels", made / "labels", "--base", made / "base", *options)
-    words = ("finetune", folders / "split", *given)
+    words = ("finetune", "train", folders / "split", *given)
     whole = hardneg(*words, "--out", tmp_path / "whole")
     growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / CHECKPOINT_FILE).is_file())
     with safe_open(growing / CHECKPOINT_FILE, framework="pt") as file:
@@ -139,7 +139,7 @@ def test_synthesis_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unb
     folders: Path, made: Path, tmp_path: Path
 ) -> None:
     given = ("--profiles", made / "profiles", "--labels", made / "labels", "--base", made / "base")
-    words = ("mine", folders / "split", "--method", "synthesised", *given, "--tuned", made / "tuned")
+    words = ("finetune", "synthesize", folders / "split", *given, "--tuned", made / "tuned")
     words += ("--set", "shard_rows=20")
     hardneg(*words, "--out", tmp_path / "whole")
     growing = kill_in_the_middle(
@@ -169,34 +169,31 @@ def vectors_in(folder: Path) -> np.ndarray:
 def test_controls_have_a_door(folders: Path, made: Path, tmp_path: Path) -> None:
     split, labels = folders / "split", ("--labels", made / "labels")
     data = splits.read_split(split)
-    hardneg("mine", split, "--method", "shuffled", "--like", made / "written", "--out", tmp_path / "shuffled")
+    hardneg("negatives", "control", "shuffled", split, "--like", made / "written", "--out", tmp_path / "shuffled")
     shuffled, written = vectors_in(tmp_path / "shuffled"), vectors_in(made / "written")
     assert not np.array_equal(shuffled, written)
     np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(written, axis=0))
     for method in ("positive", "labels"):
-        hardneg("mine", split, "--method", method, *labels, "--out", tmp_path / method)
+        hardneg("negatives", "control", method, split, *labels, "--out", tmp_path / method)
     items, given = np.load(made / "labels" / "items.npy"), np.load(made / "labels" / "labels.npy")
     for found, raw in (("positive", items[data.train.items]), ("labels", given.astype(np.float32))):
         expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
         np.testing.assert_allclose(vectors_in(tmp_path / found), expected, atol=2e-3)
-    found = CliRunner().invoke(app, ["mine", str(split), "--method", "positive", "--like", str(made / "written")])
-    assert found.exit_code == 2
-    assert "--like is no option of --method positive" in found.output
 
 
 def test_no_language_model_and_an_untuned_one(folders: Path, made: Path, tmp_path: Path) -> None:
     split, labels = folders / "split", ("--labels", made / "labels")
     few = ("--set", "tuning.epochs=1", "--set", "tuning.batch_size=64", "--set", "tuning.pairs=256")
     small = ("--set", "perceptron.size=32")
-    hardneg("finetune", split, *labels, "--base", "none", *few, *small, "--out", tmp_path / "perceptron")
-    mine = ("mine", split, "--method", "synthesised", *labels)
+    hardneg("finetune", "train", split, *labels, "--base", "none", *few, *small, "--out", tmp_path / "perceptron")
+    mine = ("finetune", "synthesize", split, *labels)
     hardneg(*mine, "--base", "none", "--tuned", tmp_path / "perceptron", "--out", tmp_path / "none")
     assert vectors_in(tmp_path / "none").shape == vectors_in(made / "written").shape
     held = [pl.read_parquet(folder / "held_out.parquet") for folder in (tmp_path / "perceptron", made / "tuned")]
     assert held[0].equals(held[1]), "the same pairs are held out as for the language model"
     given = (*labels, "--profiles", made / "profiles", "--base", made / "base")
     rank = ("--set", "model.rank=4", "--set", "template.profile_tokens=24")
-    found = hardneg("finetune", split, *given, *few, *rank, "--untuned", "--out", tmp_path / "untuned")
+    found = hardneg("finetune", "train", split, *given, *few, *rank, "--untuned", "--out", tmp_path / "untuned")
     assert (found["steps"], found["best step"]) == (0, 0)
     made_of = hardneg(*mine, *given[2:], "--tuned", tmp_path / "untuned", "--out", tmp_path / "written")
     assert "untuned base" in str(made_of["source"])
@@ -204,7 +201,15 @@ def test_no_language_model_and_an_untuned_one(folders: Path, made: Path, tmp_pat
 
 
 def test_settings_that_mean_nothing_to_the_base_are_refused(folders: Path, made: Path, tmp_path: Path) -> None:
-    words = ["finetune", str(folders / "split"), "--labels", str(made / "labels"), "--out", str(tmp_path / "tuned")]
+    words = [
+        "finetune",
+        "train",
+        str(folders / "split"),
+        "--labels",
+        str(made / "labels"),
+        "--out",
+        str(tmp_path / "tuned"),
+    ]
     for more, said in (
         (("--base", "none", "--set", "model.rank=4"), "model is set, but does not apply to base 'none'"),
         (("--base", str(made / "base")), "reads profiles, but none are given"),
@@ -215,7 +220,7 @@ def test_settings_that_mean_nothing_to_the_base_are_refused(folders: Path, made:
 
 
 def test_shuffled_titles_are_told_from_real_ones(folders: Path, made: Path, tmp_path: Path) -> None:
-    hardneg("profile", folders / "split", "--shuffle-titles", 3, "--out", tmp_path / "shuffled")
+    hardneg("profiles", "write", folders / "split", "--shuffle-titles", 3, "--out", tmp_path / "shuffled")
     real, shuffled = (json.loads((f / "manifest.json").read_text()) for f in (made / "profiles", tmp_path / "shuffled"))
     assert shuffled["notes"]["source"] == "extractive, titles shuffled among items (seed 3)"
     assert real["key"] != shuffled["key"]

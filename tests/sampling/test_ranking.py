@@ -21,7 +21,7 @@ def test_scores_are_inner_products_without_gradients() -> None:
     found = score_all(queries, table, candidates)
     assert not found.requires_grad
     torch.testing.assert_close(found, (table[candidates] * queries.unsqueeze(1)).sum(dim=2).detach())
-    with pytest.raises(DataError, match="a table of 3 rows"):
+    with pytest.raises(DataError, match=r"row 29.* 3"):
         score_all(queries, table[:3], candidates)
 
 

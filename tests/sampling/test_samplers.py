@@ -371,7 +371,7 @@ def test_alignment_is_zero_without_any_vector_and_finite_in_its_gradient() -> No
 
 
 def test_semantic_without_mined_negatives_says_what_to_do() -> None:
-    with pytest.raises(ConfigError, match=r"hardneg mine.*--negatives"):
+    with pytest.raises(ConfigError, match=r"'semantic'.*--negatives"):
         Semantic().build(SamplerInputs(8, None, 0))
 
 
@@ -413,9 +413,9 @@ def test_what_was_left_out_is_found_out() -> None:
     """A row of NaN is taken at once and shows in the loss; a table that is not there is an error."""
     table = torch.tensor([[1.0], [float("nan")], [2.0]])
     assert hardest(torch.ones(2, 1), table, torch.tensor([[0, 1, 2], [0, 2, 0]])).tolist() == [1, 2]
-    with pytest.raises(DataError, match=r"found row 3 of a table of 0 rows.*hops_read"):
+    with pytest.raises(DataError, match=r"row 3.* 0.*hops_read"):
         hardest(torch.ones(1, 1), table[:0], torch.tensor([[0, 3]]))
-    with pytest.raises(DataError, match="a table of 3 rows"):
+    with pytest.raises(DataError, match=r"row 0.* 3.*hops_read"):
         mix((table,), torch.tensor([0]), [torch.tensor([-1])], torch.ones(1, 1), "mean")
 
 
@@ -512,7 +512,7 @@ def test_semantic_mixing_without_alpha_is_the_sampler_inside_to_the_bit(
 
 
 def test_semantic_mixing_says_what_it_lacks() -> None:
-    with pytest.raises(ConfigError, match=r"hardneg neighbours.*--negatives"):
+    with pytest.raises(ConfigError, match=r"'semantic-mixing'.*--negatives"):
         SemanticMixing().build(SamplerInputs(8, None, 0))
-    with pytest.raises(ConfigError, match="found 4 neighbours an item, expected 10"):
+    with pytest.raises(ConfigError, match=r"4 .*10"):
         SemanticMixing().build(SamplerInputs(8, None, 0, some_neighbours()))

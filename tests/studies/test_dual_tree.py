@@ -188,14 +188,14 @@ def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
         "search": write_search(**SMALL | {"rows": rows}, trials=2, space={}),
     }
     for command, file in files.items():
-        words = [command, str(file), "--out", str(tmp_path / command), "--dry-run", "--json", "--workers", "2"]
+        words = ["study", "estimate", str(file), "--out", str(tmp_path / command), "--json", "--workers", "2"]
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
         found = json.loads(result.stdout)
         hours = {cell["cell"]: cell["hours"] for cell in found["cells"]}
         assert list(hours) == ["store / MF / uniform, trained apart", "store / MF / uniform", "store / MF / sampler"]
         apart, *others = hours.values()
-        assert found["hours_side_by_side"] == pytest.approx(apart + sum(others) / 2)
+        assert found["hours_in_parallel"] == pytest.approx(apart + sum(others) / 2)
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def test_a_trial_that_diverges_counts_and_one_row_of_such_trials_fails(write_sea
         "wild": {"sampler": {"kind": "uniform"}, "fit": {"learning_rate": 1e38}, "space": wild},
     }
     file = write_search(rows=rows, trials=3, space=None)
-    result = CliRunner().invoke(app, ["search", str(file), "--out", str(tmp_path / "out")])
+    result = CliRunner().invoke(app, ["study", "search", str(file), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1, result.output
     assert "store / MF / wild: all 3 trials failed, the first because the embeddings" in result.output
     found = read_best(tmp_path / "out").each
@@ -235,17 +235,17 @@ def test_a_dry_run_counts_the_trials_of_the_splits_that_are_asked_for(
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
     splits, rows = {name: str(folders / "split") for name in ("store", "again")}, {"uniform": SEARCH["rows"]["uniform"]}
     file = write_search(splits=splits, rows=rows, space={"fit.l2": {"low": 0.1, "high": 1.0}})
-    words = ["search", str(file), "--out", str(tmp_path / "out"), "--dry-run"]
+    words = ["study", "estimate", str(file), "--out", str(tmp_path / "out")]
     for asked, trials in (([], 14), (["--split", "again"], 7)):
         result = CliRunner().invoke(app, [*words, *asked])
         assert result.exit_code == 0, result.output
-        assert f"{trials} trials, of which 0 stand and {trials} are to be made" in result.output
+        assert f"{trials} trials, 0 finished, {trials} to run" in result.output
     assert not (tmp_path / "out").exists()
 
 
 def test_without_optuna_one_line_says_what_to_install(write_search: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    result = CliRunner().invoke(app, ["search", str(write_search())])
+    result = CliRunner().invoke(app, ["study", "search", str(write_search())])
     assert result.exit_code == 2
     assert "pip install 'hardneg[search]'" in result.output
     assert result.output.count("\n") == 1
@@ -323,7 +323,7 @@ def test_trials_of_another_search_are_left_out_and_named(write_search: Write, tm
     found, left_out, tried = written(**other)
     assert (found, tried) == (["uniform", "dns"], {"uniform", "dns"})
     assert "negatives 'n' stand as an earlier file asked" in left_out["store / MF / semantic-mixing"]
-    result = CliRunner().invoke(app, ["search", str(tmp_path / "search.yaml"), "--out", str(out)])
+    result = CliRunner().invoke(app, ["study", "search", str(tmp_path / "search.yaml"), "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert "store / MF / semantic-mixing: negatives 'n' could not be made" in result.output
     assert list(read_best(out).best["store"]["MF"]) == ["uniform", "dns"]

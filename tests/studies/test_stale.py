@@ -48,7 +48,7 @@ def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: W
     collected = write_results(Study.read(file, out))
     assert rows_of(collected) == ["uniform"], "noticed by what is noted, before anything is run"
     assert "negatives 'n' stand as an earlier file asked" in collected.failed["store / MF / semantic-mixing, seed 0"]
-    result = CliRunner().invoke(app, ["study", str(file), "--out", str(out)])
+    result = CliRunner().invoke(app, ["study", "run", str(file), "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert "store / MF / semantic-mixing, seed 2: negatives 'n' could not be made" in result.output
     assert "already holds something else" in result.output

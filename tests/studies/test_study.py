@@ -105,7 +105,7 @@ def test_killed_in_the_middle_and_called_again_it_is_the_unbroken_one(
     whole: tuple[Path, Results], write_study: Write, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "hardneg.cli.main", "study", str(write_study()), "--out", str(out)]
+    command = [sys.executable, "-m", "hardneg.cli.main", "study", "run", str(write_study()), "--out", str(out)]
     process = subprocess.Popen(
         [*command, "--workers", "2"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -131,11 +131,11 @@ def finished(out: Path) -> list[Path]:
 def test_a_run_that_fails_is_listed_and_the_others_finish(write_study: Write, tmp_path: Path) -> None:
     rows = STUDY["rows"] | {"wild": {"sampler": {"kind": "uniform"}, "fit": {"learning_rate": 1e38}}}
     file = write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}, seeds=3)
-    words = ["study", str(file), "--out", str(tmp_path / "out")]
+    words = ["study", "run", str(file), "--out", str(tmp_path / "out")]
     assert len(carried_out(file, tmp_path / "out").failed) == 3
     result = CliRunner().invoke(app, words)  # tried again, in a process of its own, with the same end
     assert result.exit_code == 1, result.output
-    assert "3 failed, the rest stands" in result.output
+    assert "3 failed" in result.output
     assert "store / MF / wild, seed 2: the embeddings hold" in result.output
     assert "runs 3/3" in result.output  # and nothing else was
     runs = pl.read_parquet(tmp_path / "out" / RUNS)
@@ -197,22 +197,22 @@ def test_a_dry_run_trains_nothing_counts_what_stands_and_says_what_it_assumes(
     rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
     before = sorted(out.rglob("*"))
     file = write_study(models=small["models"], rows=rows)
-    words = ["study", str(file), "--out", str(out), "--dry-run"]
+    words = ["study", "estimate", str(file), "--out", str(out)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "8 runs, of which 3 stand and 5 are to be made" in result.output
+    assert "8 runs, 3 finished, 5 to run" in result.output
     assert "2, mean of 3 finished" in result.output
     assert "2, the upper bound" in result.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json", "--workers", "2"]).stdout)
-    assert (found["runs"], found["stand"]) == (8, 3)
-    assert [cell["left"] for cell in found["cells"]] == [1, 4]
+    assert (found["runs"], found["finished"]) == (8, 3)
+    assert [cell["to_run"] for cell in found["cells"]] == [1, 4]
     assert 0 < found["hours"] < 0.01
-    assert found["hours_side_by_side"] == found["hours"] / 2
+    assert found["hours_in_parallel"] == found["hours"] / 2
     assert sorted(out.rglob("*")) == before
 
 
 def test_collect_writes_what_stands(write_study: Write, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["study", str(write_study()), "--out", str(tmp_path / "out"), "--collect"])
+    result = CliRunner().invoke(app, ["study", "run", str(write_study()), "--out", str(tmp_path / "out"), "--collect"])
     assert result.exit_code == 0, result.output
     assert "No comparison: 'uniform' has 0 finished seeds" in result.output
     assert pl.read_parquet(tmp_path / "out" / RUNS)["status"].unique().to_list() == ["not run"]
@@ -251,7 +251,7 @@ def test_neighbours_are_shared_like_negatives(
     file = write_study(rows=rows, negatives=negatives, seeds=3, **small)
     monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
-    dry = CliRunner().invoke(app, ["study", str(file), "--out", str(tmp_path / "out"), "--dry-run"])
+    dry = CliRunner().invoke(app, ["study", "estimate", str(file), "--out", str(tmp_path / "out")])
     assert dry.exit_code == 0, dry.output
     results = carried_out(file, tmp_path / "out")
     assert results.failed == {}
@@ -285,9 +285,9 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
     file = write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}, seeds=3)
     monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
-    dry = CliRunner().invoke(app, ["study", str(file), "--out", str(tmp_path / "out"), "--dry-run"])
+    dry = CliRunner().invoke(app, ["study", "estimate", str(file), "--out", str(tmp_path / "out")])
     assert dry.exit_code == 0, dry.output
-    assert "9 runs, of which 0 stand" in dry.output
+    assert "9 runs, 0 finished" in dry.output
 
     def broken(*_: object, **__: object) -> None:
         raise ConfigError("no encoder")

@@ -134,11 +134,11 @@ def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
     assert frame.filter(metric="ndcg@20")["honest"].to_list() == pytest.approx(table.frame["ndcg@20"].to_list())
     assert (frame["released_mask"] > frame["honest"]).all()
     page = (tmp_path / "out" / "tables.md").read_text()
-    assert page.count("NOT AN HONEST EVALUATION") == 1
+    assert page.count("NOT A VALID EVALUATION") == 1
     assert "RELEASED MASK (not honest)" in page
     assert (tmp_path / "out" / "tables" / "store-mf-released-mask.parquet").is_file()
     picture = (tmp_path / "out" / "tables" / "store-mf-released-mask.svg").read_text()
-    assert "released mask (not honest)" in picture
+    assert "released mask (not valid)" in picture
     assert all(f">{row}<" in picture for row in rows)
     with pytest.raises(ConfigError, match="released_mask: found suspects 'llm', expected a name under `suspects`"):
         Study.read(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))

@@ -69,9 +69,9 @@ def test_the_whole_comparison_from_one_file(
 ) -> None:
     file, out = write_study(**small(tiny, list(NEGATIVES), seeds=3)), tmp_path / "out"
     monkeypatch.setattr(estimate, "SECONDS", 0.02)
-    dry = CliRunner().invoke(app, ["study", str(file), "--out", str(out), "--dry-run"])
+    dry = CliRunner().invoke(app, ["study", "estimate", str(file), "--out", str(out)])
     assert dry.exit_code == 0, dry.output
-    assert "27 runs, of which 0 stand" in dry.output
+    assert "27 runs, 0 finished" in dry.output
     assert "MF / MixGCF, trained apart" in " ".join(dry.output.split())
     said: list[str] = []
     study = Study.read(file, out)

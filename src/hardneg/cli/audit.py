@@ -1,76 +1,97 @@
-"""`hardneg audit`."""
+"""`hardneg audit`: does held-out data reach anything but the final metric? One command for each kind of folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import JsonOption, bars, console, emit, use_threads
+from hardneg.cli.common import FAILED, JsonOption, add_command, configure_torch, emit, new_group
+from hardneg.cli.options import EncoderOption, SplitArgument
+from hardneg.cli.progress import show_progress
 
-FAILED = 1
+if TYPE_CHECKING:
+    from hardneg.diagnostics import Check
+
+app = new_group("Check that no held-out data leaks; exit code 1 if it does.")
+
+SplitOption = Annotated[Path, typer.Option(help="Split folder that it was made from.")]
 
 
-def audit(
-    folder: Annotated[Path, typer.Argument(help="Split, run or suspects folder.")],
-    split: Annotated[
-        Path | None, typer.Option(help="Of a run or suspects: the split that they were made from.")
-    ] = None,
-    negatives: Annotated[
-        Path | None, typer.Option(help="Of a run: the negatives folder that it was trained with.")
-    ] = None,
-    suspects: Annotated[
-        Path | None, typer.Option(help="Of a run: the suspects folder that it was trained with.")
-    ] = None,
-    trees: Annotated[Path | None, typer.Option(help="Of a run: the trees folder that it was trained with.")] = None,
-    anchor: Annotated[
-        Path | None, typer.Option(help="Of a run: the vectors folder that its items are tied to.")
-    ] = None,
-    encoder: Annotated[str, typer.Option(help="Of a split: text encoder of the mined negatives.")] = "minilm",
+@add_command(app, "split")
+def audit_split_command(
+    split: SplitArgument,
+    encoder: EncoderOption = "minilm",
     as_json: JsonOption = False,
 ) -> None:
-    """Does anything held out reach training, candidates, texts or masks? Exit code 1 if so.
+    """Redraw the test and validation pairs, repeat every stage, and compare the hashes of all files.
 
-    Test pairs, then validation pairs, are drawn anew (no train item among them, as many per user); profiles, mined
-    negatives, trees, suspects and short trainings are made again with the same stages; the hashes of all files are
-    compared. Of suspects: did held-out pairs decide which users have candidates, or what was called liked?
+    The redrawn pairs contain no train item, and as many pairs of each user. Profiles, retrieved negatives, trees,
+    suspects and short trainings are repeated.
 
-    Examples:
-
-    `hardneg audit data/shop-split`
-
-    `hardneg audit runs/semantic --split data/shop-split --negatives out/negatives`
-
-    `hardneg audit out/suspects --split data/shop-split`
+    Example: `hardneg audit split data/shop-split`
     """
-    from dataclasses import asdict
+    from hardneg.audit import audit_split
+    from hardneg.cli.llm_options import open_text_encoder
 
-    from hardneg.artifacts import kind_at
-    from hardneg.audit import audit_run, audit_split, audit_suspects
-    from hardneg.text import sentence_encoder as open_encoder
+    configure_torch(1)
+    with show_progress() as progress:
+        checks = audit_split(split, open_text_encoder(encoder, "cpu"), progress=progress)
+    _emit_checks(checks, ["train", split], as_json=as_json)
 
-    use_threads(1)
-    if (folder / "embeddings.safetensors").is_file():
-        split = _required(split, folder, "a run")
-        checks = audit_run(folder, split, negatives, suspects, trees=trees, anchor=anchor)
-    elif kind_at(folder) == "suspects":
-        checks = audit_suspects(folder, _required(split, folder, "a suspects folder"))
-    else:
-        with bars() as bar:
-            checks = audit_split(folder, open_encoder(encoder), progress=bar)
-    lines = [f"{'pass' if check.passed else 'FAIL'}  {check.question} ({check.detail})" for check in checks]
-    emit([asdict(check) for check in checks], as_json=as_json, text="\n".join(lines))
+
+@add_command(app, "run")
+def audit_run_command(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    split: SplitOption,
+    negatives: Annotated[Path | None, typer.Option(help="Negatives folder that the run was trained with.")] = None,
+    suspects: Annotated[Path | None, typer.Option(help="Suspects folder that the run was trained with.")] = None,
+    trees: Annotated[Path | None, typer.Option(help="Trees folder that the run was trained with.")] = None,
+    anchor: Annotated[Path | None, typer.Option(help="Vectors folder that the run was anchored to.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a finished run against its split and the folders that it was trained with.
+
+    Example: `hardneg audit run runs/semantic --split data/shop-split --negatives out/negatives`
+    """
+    from hardneg.audit import audit_run
+
+    configure_torch(1)
+    checks = audit_run(run, split, negatives, suspects, trees=trees, anchor=anchor)
+    _emit_checks(checks, ["evaluate", run, "--split", split], as_json=as_json)
+
+
+@add_command(app, "suspects")
+def audit_suspects_command(
+    suspects: Annotated[Path, typer.Argument(help="Suspects folder.")],
+    split: SplitOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Check whether held-out pairs decided which users have candidates, or which labels they got.
+
+    Example: `hardneg audit suspects out/suspects --split data/shop-split`
+    """
+    from hardneg.audit import audit_suspects
+
+    configure_torch(1)
+    checks = audit_suspects(suspects, split)
+    following = ["train", split, "--suspects", suspects, "--use-suspects", "exclude"]
+    _emit_checks(checks, following, as_json=as_json)
+
+
+def _emit_checks(checks: Sequence[Check], following: Sequence[object], *, as_json: bool) -> None:
+    """Print the checks. Raises Exit with code 1 where one failed."""
     failed = sum(not check.passed for check in checks)
-    if not as_json:
-        console().print(f"{len(checks) - failed} of {len(checks)} checks passed")
+    lines = [f"{'pass' if check.passed else 'FAIL'}  {check.question} ({check.detail})" for check in checks]
+    lines.append(f"{len(checks) - failed} of {len(checks)} checks passed")
+    emit(
+        [asdict(check) for check in checks],
+        as_json=as_json,
+        text="\n".join(lines),
+        following=() if failed else following,
+    )
     if failed:
         raise typer.Exit(FAILED)
-
-
-def _required(split: Path | None, folder: Path, what: str) -> Path:
-    from hardneg.errors import ConfigError
-
-    if split is None:
-        raise ConfigError(f"{folder} is {what}; pass the split that it was made from with --split")
-    return split

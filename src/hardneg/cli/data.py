@@ -1,4 +1,4 @@
-"""`hardneg data ...`: import, simulate, describe, split, noise."""
+"""`hardneg data`: import, simulate, split, describe, add noise."""
 
 from __future__ import annotations
 
@@ -7,77 +7,69 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hardneg.cli.common import JsonOption, command, emit, emit_counts, table
-from hardneg.cli.importing import import_
+from hardneg.cli import data_import
+from hardneg.cli.common import JsonOption, add_command, emit, emit_counts, new_group, table
+from hardneg.cli.options import SplitArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from hardneg.data.describe import Description
 
-app = typer.Typer(help="Bring data in, simulate a store, describe, split, disturb.", no_args_is_help=True)
-Out = Annotated[Path, typer.Option(help="Folder to make.")]
+app = new_group("Import, simulate, split and describe data.")
+app.add_typer(data_import.app, name="import")
+
+PARTS = ("train", "valid", "test")
 
 
-app.command("import")(command(import_))
-
-
-@app.command("simulate")
-@command
-def simulate(
-    out: Out = Path("data/simulated"),
+@add_command(app, "simulate")
+def simulate_command(
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")] = Path("data/simulated"),
     text: Annotated[
-        Literal["informative", "weak", "misleading"], typer.Option(help="How far texts tell of taste.")
+        Literal["informative", "weak", "misleading"], typer.Option(help="How item texts relate to user preferences.")
     ] = "informative",
-    seed: Annotated[int, typer.Option(help="Another store of the same kind.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a store whose tastes are known, and hold it beside two real sets.
+    """Simulate a store with known user preferences, and compare it with two real datasets.
 
     Example: `hardneg data simulate --text weak --out data/weak`
     """
+    from dataclasses import asdict
+
     from hardneg import pipeline
     from hardneg.data import simulate as simulation
     from hardneg.data.describe import REFERENCE_DATASETS
 
-    settings = simulation.PRESETS[text].model_copy(update={"seed": seed})
-    pipeline.simulate_stage(settings).run(out)
-    _show([_describe(out), *REFERENCE_DATASETS], as_json=as_json)
+    pipeline.simulate_stage(simulation.PRESETS[text].model_copy(update={"seed": seed})).run(out)
+    rows = [_describe(out), *REFERENCE_DATASETS]
+    emit([asdict(row) for row in rows], as_json=as_json, text=_table(rows), following=("data", "split", out))
 
 
-@app.command("describe")
-@command
-def describe(
-    folders: Annotated[list[Path], typer.Argument(help="Dataset or split folders.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Print sizes, density, popularity Gini and text-taste correlation.
-
-    Example: `hardneg data describe data/shop data/simulated`
-    """
-    _show([_describe(folder) for folder in folders], as_json=as_json)
-
-
-@app.command("split")
-@command
-def split(
+@add_command(app, "split")
+def split_command(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
-    out: Out = Path("data/split"),
+    out: Annotated[Path, typer.Option(help="Split folder to write.")] = Path("data/split"),
     by: Annotated[
         Literal["ratio", "leave-one-out", "time", "given"],
         typer.Option(
-            help="Shares of each user's pairs, each user's last two, two moments for all, or the file's own parts."
+            help="ratio: shares of each user's pairs; leave-one-out: the last two pairs of each user; time: two moments "
+            "for all users; given: the parts of the imported files."
         ),
     ] = "ratio",
-    train: Annotated[float, typer.Option(help="Share of train pairs.")] = 0.8,
-    valid: Annotated[float, typer.Option(help="Share of validation pairs.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of test pairs.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the random shares.")] = 0,
-    min_rating: Annotated[float | None, typer.Option(help="Keep ratings of at least this.")] = None,
-    since: Annotated[str | None, typer.Option(help="Keep pairs from this day on, as 2015-01-01 (UTC).")] = None,
-    until: Annotated[str | None, typer.Option(help="Keep pairs before this day (UTC).")] = None,
-    kcore: Annotated[int, typer.Option(min=0, help="Pairs that every user and item must have.")] = 0,
+    train: Annotated[float, typer.Option(help="Share of train pairs, from 0 to 1.")] = 0.8,
+    valid: Annotated[float, typer.Option(help="Share of validation pairs, from 0 to 1.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of test pairs, from 0 to 1.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Random seed of the shares.")] = 0,
+    min_rating: Annotated[float | None, typer.Option(help="Smallest rating to keep.")] = None,
+    since: Annotated[str | None, typer.Option(help="First day to keep, UTC, for example 2015-01-01.")] = None,
+    until: Annotated[str | None, typer.Option(help="First day to leave out, UTC.")] = None,
+    kcore: Annotated[int, typer.Option(min=0, help="Smallest number of pairs of every user and item.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Filter and divide a dataset into a split folder.
+    """Filter a dataset and split it into train, validation and test pairs.
 
     Examples:
 
@@ -86,56 +78,69 @@ def split(
     `hardneg data split data/sports --by given --out data/sports-split`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
     from hardneg.config import parse_config
-    from hardneg.data.row_report import RowIssue
     from hardneg.data.split import read_split
     from hardneg.data.splitters import SplitConfig
 
     filters = {"min_rating": min_rating, "since": since, "until": until, "kcore": kcore}
     shares = {"train": train, "valid": valid, "test": test}
-    values = {"by": by, **shares, "seed": seed, "filters": filters}
-    config = parse_config(SplitConfig, values, where="hardneg data split")
-    made = read_split(pipeline.split_stage(dataset, config).run(out))
-    counts = {name: len(getattr(made, name)) for name in ("train", "valid", "test")}
-    counts |= {"users": made.train.n_users, "items": made.train.n_items}
-    row_report = tuple(RowIssue(**entry) for entry in read_manifest(out, "split")["notes"]["rows left out"])
-    emit_counts(counts, row_report, out, as_json=as_json)
+    config = parse_config(
+        SplitConfig, {"by": by, **shares, "seed": seed, "filters": filters}, where="hardneg data split"
+    )
+    split = read_split(pipeline.split_stage(dataset, config).run(out))
+    counts = {name: len(getattr(split, name)) for name in PARTS}
+    counts |= {"users": split.train.n_users, "items": split.train.n_items}
+    emit_counts(counts, out, "split", as_json=as_json, following=("train", out))
 
 
-@app.command("noise")
-@command
-def noise(
-    split: Annotated[Path, typer.Argument(help="Split folder.")],
-    out: Out = Path("data/noisy-split"),
-    false_positives: Annotated[float, typer.Option(help="Added to train, as a share of its pairs.")] = 0.1,
-    hidden: Annotated[float, typer.Option(help="Share of train pairs taken out of it.")] = 0.1,
-    by: Annotated[
-        Literal["uniform", "popularity"], typer.Option(help="How the items of false positives are drawn.")
-    ] = "uniform",
-    seed: Annotated[int, typer.Option(help="Other pairs of the same number.")] = 0,
+@add_command(app, "describe")
+def describe_command(
+    folders: Annotated[list[Path], typer.Argument(help="Dataset or split folders.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Put false positives into train and hide true ones: a split folder whose valid and test pairs are as they were.
+    """Print sizes, density, popularity Gini, and the correlation of text similarity with preference.
 
-    What was done stands in noise.parquet, which only diagnostics read.
+    Example: `hardneg data describe data/shop data/simulated`
+    """
+    from dataclasses import asdict
 
-    Example: `hardneg data noise data/shop-split --false-positives 0.1 --hidden 0.1 --out data/noisy-split`
+    rows = [_describe(folder) for folder in folders]
+    split = (folders[0] / "train.parquet").is_file()
+    following = ("train" if split else "data split").split()
+    emit([asdict(row) for row in rows], as_json=as_json, text=_table(rows), following=(*following, folders[0]))
+
+
+@add_command(app, "add-noise")
+def add_noise_command(
+    split: SplitArgument,
+    out: Annotated[Path, typer.Option(help="Split folder to write.")] = Path("data/noisy-split"),
+    false_positives: Annotated[
+        float, typer.Option(help="Number of false positives to add to train, as a share of its pairs.")
+    ] = 0.1,
+    hidden: Annotated[float, typer.Option(help="Share of train pairs to remove, from 0 to 1.")] = 0.1,
+    by: Annotated[
+        Literal["uniform", "popularity"], typer.Option(help="Distribution of the items of false positives.")
+    ] = "uniform",
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Add false positives to the train pairs and remove true ones; validation and test pairs stay.
+
+    The changes are recorded in noise.parquet, which only diagnostics read.
+
+    Example: `hardneg data add-noise data/shop-split --false-positives 0.1 --hidden 0.1 --out data/noisy-split`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
     from hardneg.config import parse_config
     from hardneg.data.noise import NoiseConfig, read_noise
-    from hardneg.data.row_report import RowIssue
     from hardneg.data.split import read_split
 
     values = {"false_positives": false_positives, "hidden": hidden, "by": by, "seed": seed}
-    pipeline.noise_stage(split, parse_config(NoiseConfig, values, where="hardneg data noise")).run(out)
+    pipeline.noise_stage(split, parse_config(NoiseConfig, values, where="hardneg data add-noise")).run(out)
     record, noisy = read_noise(out), read_split(out)
-    counts = {"false positives added": len(record.added), "true positives hidden": len(record.hidden)}
-    counts |= {name: len(getattr(noisy, name)) for name in ("train", "valid", "test")}
-    row_report = tuple(RowIssue(**entry) for entry in read_manifest(out, "split")["notes"]["rows left out"])
-    emit_counts(counts, row_report, out, as_json=as_json)
+    counts = {"false positives added": len(record.added), "true positives removed": len(record.hidden)}
+    counts |= {name: len(getattr(noisy, name)) for name in PARTS}
+    emit_counts(counts, out, "split", as_json=as_json, following=("train", out))
 
 
 def _describe(folder: Path) -> Description:
@@ -151,16 +156,13 @@ def _describe(folder: Path) -> Description:
         data = splits.read_split(folder)
     else:
         read_manifest(folder, datasets.KIND)
-        everything = SplitConfig(train=1, valid=0, test=0)
-        data = make_split(datasets.read_dataset(folder), everything)
+        data = make_split(datasets.read_dataset(folder), SplitConfig(train=1, valid=0, test=0))
     pairs = union(union(data.train, data.valid), data.test)
     return describe_pairs(folder.name, pairs, text_preference_correlation(pairs, item_texts(data.texts)))
 
 
-def _show(rows: list[Description], *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    headers = ["set", "users", "items", "pairs", "density", "popularity Gini", "text-taste r"]
+def _table(rows: Sequence[Description]) -> Table:
+    headers = ["set", "users", "items", "pairs", "density", "popularity Gini", "text-preference r"]
     cells = [
         [
             row.name,
@@ -171,4 +173,4 @@ def _show(rows: list[Description], *, as_json: bool) -> None:
         ]
         for row in rows
     ]
-    emit([asdict(row) for row in rows], as_json=as_json, text=table(headers, cells))
+    return table(headers, cells)

@@ -3,58 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
-from hardneg.cli.common import JsonOption, bars, console, emit, table
+from hardneg.cli.common import JsonOption, configure_torch, console, emit, emit_following, table
+from hardneg.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 WIDE = 150
-"""Columns of a terminal that hold the whole table."""
+"""Width of a terminal, in columns, that shows the whole table."""
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("out/demo"),
+def demo_command(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("out/demo"),
     text: Annotated[
-        Literal["informative", "weak", "misleading"], typer.Option(help="How far the store's texts tell of taste.")
+        Literal["informative", "weak", "misleading"], typer.Option(help="How item texts relate to user preferences.")
     ] = "informative",
-    seeds: Annotated[int, typer.Option(min=3, help="Runs of every row, with seeds 0, 1, ...")] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side, one thread each.")] = 2,
+    seeds: Annotated[int, typer.Option(min=3, help="Number of runs of every row, with seeds 0, 1, ...")] = 3,
+    workers: Annotated[int, typer.Option(min=1, help="Number of training processes, one thread each.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole story on a simulated store: a table here, and OUT/report.html.
+    """Compare samplers on a simulated store.
 
-    Takes a few minutes on two cores and fetches nothing. What stands in OUT is not made again.
+    Prints a table and writes a page, OUT/report.html. Takes a few minutes on two cores and downloads nothing. Finished folders in OUT are reused.
 
     Example: `hardneg demo --text misleading --out out/misleading`
     """
-    from hardneg.cli.common import use_threads
     from hardneg.demo import METRICS, run_demo
 
-    use_threads(workers)
-    with bars() as bar:
-        made = run_demo(
+    configure_torch(workers)
+    with show_progress() as progress:
+        result = run_demo(
             out,
             text=text,
             seeds=seeds,
             workers=workers,
-            progress=bar,
-            finished=lambda done, total, _: bar("training runs", done, total),
+            progress=progress,
+            finished=lambda done, total, _: progress("training runs", done, total),
         )
-    values = {"rows": made.frame.to_dicts(), "metrics": METRICS, "page": str(made.page)}
-    emit(values, as_json=as_json, text=_table(made.headers, made.cells))
-    if not as_json:
-        for question, answer in made.answers:
-            console().print(f"[bold]{question}[/bold] {answer}")
-        console().print(f"\nThe page: {made.page}")
+    values = {"rows": result.frame.to_dicts(), "metrics": METRICS, "page": str(result.page)}
+    emit(values, as_json=as_json, text=_table(result.headers, result.cells))
+    if as_json:
+        return
+    for question, answer in result.answers:
+        console().print(f"[bold]{question}[/bold] {answer}")
+    console().print(f"\nWritten: {result.page}")
+    emit_following(("data", "import", "table", "YOUR-INTERACTIONS.csv"))
 
 
 def _table(headers: list[str], cells: list[list[str]]) -> Table:
-    """All columns where the terminal is wide, else those that answer the question."""
+    """Return all columns on a wide terminal, else the most important ones."""
     if console().width >= WIDE:
         return table(headers, cells)
     narrow = [
-        place for place, header in enumerate(headers) if not header.startswith(("Recall", "users", "nearest", "s /"))
+        column for column, header in enumerate(headers) if not header.startswith(("Recall", "users", "nearest", "s /"))
     ]
     return table([headers[i] for i in narrow], [[row[i] for i in narrow] for row in cells])

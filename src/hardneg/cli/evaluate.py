@@ -2,107 +2,140 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from hardneg.cli.common import JsonOption, ThreadsOption, console, emit, table, use_threads
+from hardneg.cli.common import JsonOption, ThreadsOption, configure_torch, console, emit, table
+from hardneg.errors import ConfigError
 
 
-def evaluate(
+@dataclass(frozen=True)
+class ScoringOptions:
+    """A run, its split, and how it is scored."""
+
+    run: Path
+    split: Path
+    depths: list[int]
+    mask_valid: bool
+    shortlist: bool
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric at every depth."""
+        from hardneg import api
+
+        return tuple(f"{metric}@{depth}" for metric in api.METRICS for depth in self.depths)
+
+
+def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    split: Annotated[Path, typer.Option(help="The split that it was trained on.")],
-    k: Annotated[list[int] | None, typer.Option("-k", help="Depths; may be given again. [10, 20]")] = None,
+    split: Annotated[Path, typer.Option(help="Split folder that the run was trained on.")],
+    k: Annotated[
+        list[int] | None, typer.Option("-k", show_default="10 20", help="Depth of the ranking. Repeatable.")
+    ] = None,
     mask_valid: Annotated[
-        bool, typer.Option(help="Mask validation pairs too; by default only train is masked.")
+        bool, typer.Option("--mask-valid", help="Mask validation pairs as well as train pairs.")
     ] = False,
     shortlist: Annotated[
         bool,
         typer.Option(
-            help="Rank by way of 16 bits: the same but for ties within rounding, quicker where the processor has bfloat16."
+            "--shortlist",
+            help="Rank in 16 bits first: faster with bfloat16 hardware, equal but for ties within rounding.",
         ),
     ] = False,
-    protocol: Annotated[
-        Literal["honest", "released-dtl"],
-        typer.Option(help="released-dtl: the mask of DTL-NS's released code, to show what it is worth. Not honest."),
-    ] = "honest",
-    suspects: Annotated[Path | None, typer.Option(help="Of released-dtl: the suspects folder that it masks.")] = None,
-    threshold: Annotated[
+    released_mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Suspects folder: evaluate a second time under the released mask of DTL-NS, which masks these suspects "
+            "unless they are held out. Not a valid evaluation."
+        ),
+    ] = None,
+    mask_threshold: Annotated[
         float | None,
-        typer.Option(help="Of released-dtl: probability from which a suspect is masked [the run's own, or 0.5]."),
+        typer.Option(
+            show_default="that of the run, or 0.5",
+            help="Probability from which --released-mask masks a suspect, above 0 and at most 1.",
+        ),
     ] = None,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run on the test pairs: all items ranked, observed train pairs masked.
+    """Score a run on the test pairs.
+
+    All items are ranked; observed train pairs are masked.
 
     Examples:
 
     `hardneg evaluate runs/mixgcf --split data/shop-split -k 10 -k 50`
 
-    `hardneg evaluate runs/mixgcf --split data/shop-split --protocol released-dtl --suspects out/suspects`
+    `hardneg evaluate runs/mixgcf --split data/shop-split --released-mask out/suspects`
     """
+    configure_torch(threads)
+    options = ScoringOptions(run, split, k or [10, 20], mask_valid, shortlist)
+    if min(options.depths) < 1:
+        raise ConfigError(f"found -k {min(options.depths)}, expected 1 or more")
+    if released_mask is not None:
+        if mask_valid:
+            raise ConfigError("found --mask-valid with --released-mask, expected one of them")
+        _evaluate_both(options, released_mask, mask_threshold, as_json=as_json)
+    elif mask_threshold is not None:
+        raise ConfigError("found --mask-threshold without --released-mask; give both, or leave it out")
+    else:
+        _evaluate(options, as_json=as_json)
+
+
+def _evaluate(options: ScoringOptions, *, as_json: bool) -> None:
     from hardneg import api, pipeline
     from hardneg.data.dataset import read_parquet
-    from hardneg.errors import ConfigError
 
-    use_threads(threads)
-    depths = k or [10, 20]
-    if min(depths) < 1:
-        raise ConfigError(f"found -k {min(depths)}, expected 1 or more")
-    metrics = tuple(f"{metric}@{depth}" for metric in api.METRICS for depth in depths)
-    if protocol != "honest":
-        _released(run, split, suspects, metrics, threshold, mask_valid=mask_valid, shortlist=shortlist, as_json=as_json)
-        return
-    for name, given in (("suspects", suspects), ("threshold", threshold)):
-        if given is not None:
-            raise ConfigError(f"found --{name}, which an honest evaluation has no use for; leave it out")
-    folder = pipeline.evaluate_run(run, split, metrics, mask_valid=mask_valid, shortlist=shortlist)
+    folder = pipeline.evaluate_run(
+        options.run, options.split, options.metrics, mask_valid=options.mask_valid, shortlist=options.shortlist
+    )
     frame = read_parquet(folder / "metrics.parquet")
-    users = len(read_parquet(folder / "per_user.parquet"))
+    per_user = read_parquet(folder / "per_user.parquet")
     cells = [
-        [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in depths)]
+        [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in options.depths)]
         for metric in api.METRICS
     ]
-    headers = [f"{users:,} test users", *(f"@{depth}" for depth in depths)]
-    emit({"users": users, "metrics": frame.to_dicts()}, as_json=as_json, text=table(headers, cells))
+    headers = [f"{len(per_user):,} test users", *(f"@{depth}" for depth in options.depths)]
+    values = {"users": len(per_user), "metrics": frame.to_dicts(), "out": str(folder)}
+    emit(values, as_json=as_json, text=table(headers, cells))
+    _emit_end(folder, per_user["user_id"][0], options.run, as_json=as_json)
 
 
-def _released(
-    run: Path,
-    split: Path,
-    suspects: Path | None,
-    metrics: tuple[str, ...],
-    threshold: float | None,
-    *,
-    mask_valid: bool,
-    shortlist: bool,
-    as_json: bool,
-) -> None:
-    """Both protocols side by side, the released one marked."""
+def _evaluate_both(options: ScoringOptions, suspects: Path, threshold: float | None, *, as_json: bool) -> None:
+    """Print the evaluation beside that under the released mask."""
     from hardneg import pipeline
     from hardneg.artifacts import read_manifest
     from hardneg.data.dataset import read_parquet
-    from hardneg.errors import ConfigError
     from hardneg.pipeline.released import KIND
 
-    if suspects is None or mask_valid:
-        wrong = "--mask-valid, which is no part of it" if mask_valid else "no suspects, whose mask it is"
-        raise ConfigError(f"--protocol released-dtl found {wrong}; give --suspects alone")
-    honest = pipeline.evaluate_run(run, split, metrics, shortlist=shortlist)
-    made = pipeline.evaluate_released(run, split, suspects, metrics, threshold=threshold, shortlist=shortlist)
-    notes = read_manifest(made, KIND)["notes"]
-    frames = [read_parquet(folder / "metrics.parquet") for folder in (honest, made)]
-    values = [frame["value"].to_list() for frame in frames]
-    lift = [one / other - 1 if other else None for other, one in zip(*values, strict=True)]
+    run, split, metrics = options.run, options.split, options.metrics
+    standard = pipeline.evaluate_run(run, split, metrics, shortlist=options.shortlist)
+    released = pipeline.evaluate_released(
+        run, split, suspects, metrics, threshold=threshold, shortlist=options.shortlist
+    )
+    notes = read_manifest(released, KIND)["notes"]
+    frames = [read_parquet(folder / "metrics.parquet") for folder in (standard, released)]
     cells = [
-        [name, f"{one:.4f}", f"{other:.4f}", "–" if more is None else f"{more:+.1%}"]
-        for name, one, other, more in zip(metrics, *values, lift, strict=True)
+        [name, f"{value:.4f}", f"{masked:.4f}", f"{masked / value - 1:+.1%}" if value else "–"]
+        for name, value, masked in zip(metrics, *(frame["value"] for frame in frames), strict=True)
     ]
     if not as_json:
         console().print(notes["warning"], style="bold red", markup=False)
-    said = {"protocol": "released-dtl", "honest": False, **notes}
-    listed = {"metrics": frames[1].to_dicts(), "honest metrics": frames[0].to_dicts(), "out": str(made)}
-    headers = ["", "honest mask", "RELEASED MASK (not honest)", "what the mask alone adds"]
-    emit({**said, **listed}, as_json=as_json, text=table(headers, cells))
+    values = {"protocol": "released-dtl", "honest": False, **notes, "metrics": frames[1].to_dicts()}
+    headers = ["", "train mask", "RELEASED MASK (not valid)", "effect of the mask"]
+    emit(
+        values | {"honest metrics": frames[0].to_dicts(), "out": str(released)},
+        as_json=as_json,
+        text=table(headers, cells),
+    )
+    _emit_end(released, read_parquet(standard / "per_user.parquet")["user_id"][0], run, as_json=as_json)
+
+
+def _emit_end(folder: Path, user_id: str, run: Path, *, as_json: bool) -> None:
+    if not as_json:
+        emit({}, as_json=False, text=f"Written: {folder}", following=("recommend", run, "--user", user_id))

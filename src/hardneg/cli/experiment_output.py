@@ -1,4 +1,4 @@
-"""What `study` and `search` share: progress of many runs, estimates, and the list of what failed."""
+"""Shared by the commands of `hardneg study`: progress of many runs, estimates, and the list of failures."""
 
 from __future__ import annotations
 
@@ -7,67 +7,77 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hardneg.cli.common import Bars, Lines, console, emit, table
+from hardneg.cli.common import console, emit, emit_following, table
+from hardneg.cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from hardneg.studies.estimate import Estimate
     from hardneg.studies.process_pool import Outcome
 
-HEADERS = ["cell", "left", "s / epoch", "epochs a run", "hours"]
+HEADERS = ["cell", "to run", "s / epoch", "epochs a run", "hours"]
+EXPLANATION = (
+    "Each cell was trained for a moment on one thread. Epochs a run: the mean of the finished runs of the cell, else the "
+    "maximum `epochs`, which early stopping may undercut. Not included: negatives, the test evaluation, and other load "
+    "of this machine."
+)
 
 
-def grid_progress(bar: Bars | Lines, what: str) -> Callable[[int, int, Outcome], None]:
-    """The bar of the whole; the bar of a run goes when the run ends, a failure leaves its line."""
+def watch_runs(progress: ProgressDisplay, group: str) -> Callable[[int, int, Outcome], None]:
+    """Return a callback that advances the bar of a group of runs, and prints a line for a failed run."""
 
-    def ended(done: int, total: int, outcome: Outcome) -> None:
-        bar.ended(what, done, total, outcome.name, outcome.reason)
+    def finish(done: int, total: int, outcome: Outcome) -> None:
+        progress.finish_run(group, done, total, outcome.name, outcome.reason)
 
-    return ended
+    return finish
 
 
-def failures(failed: Mapping[str, str | None]) -> None:
-    """List what failed on standard error."""
-    typer.echo(f"hardneg: {len(failed)} failed, the rest stands; the same command tries these again:", err=True)
+def print_failures(failed: Mapping[str, str | None]) -> None:
+    """List failed runs on standard error."""
+    typer.echo(f"hardneg: {len(failed)} failed, the others are finished; run the same command again:", err=True)
     for name, reason in failed.items():
         typer.echo(f"  {name}: {reason}", err=True)
 
 
 def emit_estimate(
-    head: str, found: Sequence[Estimate], workers: int, counts: Mapping[str, object], *, as_json: bool
+    head: str,
+    estimates: Sequence[Estimate],
+    workers: int,
+    counts: Mapping[str, object],
+    *,
+    as_json: bool,
+    following: Sequence[object],
 ) -> None:
-    """Print what would run, how long it would take, and what that rests on."""
-    hours = sum(one.hours for one in found)
-    apart = sum(one.hours for one in found if one.apart)
-    together = apart + (hours - apart) / workers
-    cells = [
-        [one.name, str(one.left), f"{one.seconds_per_epoch:.3g}", one.assumed, f"{one.hours:.2f}"] for one in found
-    ]
+    """Print the number of runs and the estimated hours, of every cell and in total."""
+    hours = sum(cell.hours for cell in estimates)
+    sequential = sum(cell.hours for cell in estimates if cell.apart)
+    parallel = sequential + (hours - sequential) / workers
     values = {
         **counts,
         "hours": hours,
-        "hours_side_by_side": together,
+        "hours_in_parallel": parallel,
         "workers": workers,
         "cells": [
             {
-                "cell": one.name,
-                "left": one.left,
-                "seconds_per_epoch": one.seconds_per_epoch,
-                "epochs": one.epochs,
-                "epochs_from_finished": one.known,
-                "hours": one.hours,
+                "cell": cell.name,
+                "to_run": cell.left,
+                "seconds_per_epoch": cell.seconds_per_epoch,
+                "epochs": cell.epochs,
+                "epochs_from_finished": cell.known,
+                "hours": cell.hours,
             }
-            for one in found
+            for cell in estimates
         ],
     }
-    if as_json or found:
-        emit(values, as_json=as_json, text=table(HEADERS, cells))
+    cells = [
+        [cell.name, str(cell.left), f"{cell.seconds_per_epoch:.3g}", cell.assumed, f"{cell.hours:.2f}"]
+        for cell in estimates
+    ]
     if as_json:
+        emit(values, as_json=True, text="")
         return
-    side_by_side = "" if workers == 1 else f", {together:.2f} with {workers} workers that do not slow each other"
-    console().print(f"{head}: {hours:.2f} hours{side_by_side}.", markup=False)
-    console().print(
-        "Timed by training each cell for a moment now, on one thread. Epochs a run: the mean of finished runs of the cell, "
-        "else the upper bound `epochs`, which early stopping may undercut by far. Making negatives, scoring the test "
-        "pairs and whatever else this machine does are not counted.",
-        markup=False,
-    )
+    if estimates:
+        console().print(table(HEADERS, cells))
+    parallel_text = "" if workers == 1 else f", {parallel:.2f} with {workers} workers that do not slow each other"
+    console().print(f"{head}: {hours:.2f} hours{parallel_text}.", markup=False)
+    console().print(EXPLANATION, markup=False)
+    emit_following(following)

@@ -1,66 +1,233 @@
-"""`hardneg finetune`."""
+"""`hardneg finetune`: a language model fine-tuned to emit the embedding of a hard negative (HNLMRec, section 4)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import (
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    add_command,
+    configure_torch,
+    emit,
+    new_group,
+    read_notes,
+)
+from hardneg.cli.negatives import emit_negatives
+from hardneg.cli.options import SplitArgument, parse_settings
+from hardneg.cli.progress import show_progress
+from hardneg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hardneg.llm.local.weights import ModelSource
+    from hardneg.pipeline import TuningSet
+
+app = new_group("Fine-tune a language model to synthesize negatives.")
+
+LabelsOption = Annotated[Path, typer.Option(help="Labels folder of the split.")]
+ProfilesOption = Annotated[
+    Path | None, typer.Option(help="Profiles folder of the split; required unless --base is none.")
+]
+BaseOption = Annotated[
+    str,
+    typer.Option(
+        help="Base model: minilm, a Hugging Face name, or a folder (decoder or encoder); none, the control without a "
+        "language model, a perceptron of both embeddings."
+    ),
+]
+TunedOption = Annotated[Path, typer.Option(help="Folder of the fine-tuned model to write.")]
+TUNED = Path("out/tuned")
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Setting of the fine-tuning: tuning.epochs, tuning.batch_size, model.rank, template.texts, "
+        "perceptron.hidden_size, ... Repeatable.",
+    ),
+]
+FourBitOption = Annotated[
+    bool, typer.Option("--four-bit", help="Load the base in 4 bits (needs a GPU and bitsandbytes).")
+]
 
 
-def finetune(
-    split: Annotated[Path, typer.Argument(help="Split folder.")],
-    labels: Annotated[Path, typer.Option(help="Labels folder by `hardneg label`.")],
-    profiles: Annotated[
-        Path | None, typer.Option(help="Profiles folder of that split; --base none needs none.")
-    ] = None,
-    base: Annotated[
-        str,
+@add_command(app, "label")
+def label_command(
+    split: SplitArgument,
+    run: Annotated[Path, typer.Argument(help="Run folder of a model trained on the split with --sampler mixgcf.")],
+    out: Annotated[Path, typer.Option(help="Labels folder to write.")] = Path("out/labels"),
+    draws: Annotated[int, typer.Option(min=1, help="Number of draws to average; 1 in the paper.")] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed of candidates and mixing weights.")] = 0,
+    onto: Annotated[
+        Path | None,
         typer.Option(
-            help="minilm, a Hugging Face name, or a folder (decoder or encoder); none: the control without a language "
-            "model, a perceptron of the two embeddings."
-        ),
-    ] = "minilm",
-    out: Annotated[Path, typer.Option(help="Tuned folder to make.")] = Path("out/tuned"),
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="NAME=VALUE: tuning.epochs, tuning.batch_size, model.rank, template.texts, perceptron.hidden_size, ...",
+            help="Vectors folder of the split: rotate labels and embeddings towards the item texts (Procrustes)."
         ),
     ] = None,
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute labels: for every train pair the hard negative that a trained MixGCF mixes.
+
+    Embeddings of separately trained models have no common space. With --onto, the labels of several datasets lie in the
+    space of their item texts.
+
+    Example: `hardneg finetune label data/shop-split runs/mixgcf --out out/labels`
+    """
+    from hardneg import pipeline
+    from hardneg.config import parse_config
+    from hardneg.mining import LabelOptions, labels
+
+    configure_torch(threads)
+    options: LabelOptions = parse_config(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg finetune label")
+    with show_progress() as progress:
+        pipeline.labels_stage(split, run, options, progress, onto=onto).run(out)
+    notes = read_notes(out, labels.KIND)
+    text = f"{out}: labels of {notes['pairs']:,} train pairs"
+    following = ("finetune", "train", split, "--labels", out, "--profiles", "out/profiles")
+    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=following)
+
+
+@add_command(app, "train")
+def finetune_command(
+    split: SplitArgument,
+    labels: LabelsOption,
+    profiles: ProfilesOption = None,
+    base: BaseOption = "minilm",
+    out: TunedOption = TUNED,
+    settings: SettingsOption = None,
     untuned: Annotated[
-        bool, typer.Option("--untuned", help="The ablation: tune nothing, keep everything as it starts.")
+        bool, typer.Option("--untuned", help="Ablation: update nothing, keep the initial weights.")
     ] = False,
-    four_bit: Annotated[bool, typer.Option("--four-bit", help="Hold the base in 4 bits (GPU, bitsandbytes).")] = False,
+    four_bit: FourBitOption = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Tune a language model to write the hard negative's vector (HNLMRec, section 4: LoRA, hybrid prompt, InfoNCE).
+    """Fine-tune a language model towards the labels with LoRA, a hybrid prompt and InfoNCE.
 
-    Killed at any moment, the same command goes on from its last checkpoint. Controls: --base none, --untuned,
-    --set template.texts=false, --set template.embeddings=false, and profiles by `hardneg profile --shuffle-titles`.
+    An interrupted command continues from its last checkpoint. Controls: --base none, --untuned, --set
+    template.texts=false, --set template.embeddings=false, and profiles by `hardneg profiles write --shuffle-titles`.
 
-    Example: `hardneg finetune data/shop-split --profiles out/profiles --labels out/labels --base minilm --set tuning.epochs=2 --out out/tuned`, then
-    `hardneg mine data/shop-split --method synthesised --profiles out/profiles --labels out/labels --tuned out/tuned --out out/synthesised`
+    Example: `hardneg finetune train data/shop-split --profiles out/profiles --labels out/labels --base minilm --set tuning.epochs=2 --out out/tuned`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
-    from hardneg.config import overrides, parse_config
-    from hardneg.finetuning import NO_BASE
-    from hardneg.finetuning import base_model as base_named
-    from hardneg.pipeline.tuning import TUNED, FinetuneConfig
+    from hardneg.pipeline import FinetuneConfig
 
-    use_threads(threads)
-    require_device(device)
-    settings = [*(option or []), *(["tuning.epochs=0"] if untuned else [])]
-    config: FinetuneConfig = parse_config(FinetuneConfig, overrides(settings), where="hardneg finetune --set")
-    source = None if base == NO_BASE else base_named(base, device=device, four_bit=four_bit)
-    with bars() as bar:
-        pipeline.tune_stage(split, profiles, labels, source, config, bar).run(out)
-    notes = read_manifest(out, TUNED)["notes"]
+    configure_torch(threads, device)
+    pairs = [*(settings or []), *(["tuning.epochs=0"] if untuned else [])]
+    config: FinetuneConfig = parse_settings(FinetuneConfig, pairs)
+    with show_progress() as progress:
+        pipeline.tune_stage(split, profiles, labels, _open_base(base, device, four_bit=four_bit), config, progress).run(
+            out
+        )
+    _emit_tuned(out, ["finetune", "synthesize", split, "--labels", labels, *_profile_words(profiles)], as_json=as_json)
+
+
+@add_command(app, "train-pooled")
+def finetune_pooled_command(
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SPLIT,PROFILES,LABELS",
+            help="Folders of one dataset, separated by commas: split, profiles, labels. Repeatable.",
+        ),
+    ],
+    base: BaseOption = "minilm",
+    out: TunedOption = TUNED,
+    settings: SettingsOption = None,
+    pairs_each: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of train pairs of each dataset.", show_default="all")
+    ] = None,
+    four_bit: FourBitOption = False,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune one language model on several datasets, to synthesize negatives for these and other datasets.
+
+    The labels of all datasets must lie in one space: made with --onto, or from runs trained with --anchor.
+
+    Example: `hardneg finetune train-pooled --data data/a,out/a-profiles,out/a-labels --data data/b,out/b-profiles,out/b-labels --out out/tuned`
+    """
+    from hardneg import pipeline
+    from hardneg.pipeline import FinetuneConfig
+
+    configure_torch(threads, device)
+    sets = [_parse_set(text) for text in data]
+    config: FinetuneConfig = parse_settings(FinetuneConfig, settings)
+    source = _open_base(base, device, four_bit=four_bit)
+    if source is None:
+        raise ConfigError("found --base none, expected a language model; a perceptron cannot be pooled")
+    with show_progress() as progress:
+        pipeline.tune_pooled_stage(sets, source, config, progress, pairs_each=pairs_each).run(out)
+    first = sets[0]
+    words = ["finetune", "synthesize", first.split, "--labels", first.labels, "--profiles", first.profiles]
+    _emit_tuned(out, words, as_json=as_json)
+
+
+@add_command(app, "synthesize")
+def synthesize_command(
+    split: SplitArgument,
+    labels: Annotated[Path, typer.Option(help="Labels folder of the split, whose embeddings the model reads.")],
+    profiles: ProfilesOption = None,
+    tuned: Annotated[Path, typer.Option(help="Folder of the fine-tuned model.")] = TUNED,
+    base: Annotated[
+        str, typer.Option(help="Base that the model was fine-tuned from; none for a perceptron.")
+    ] = "minilm",
+    out: Annotated[Path, typer.Option(help="Negatives folder to write.")] = Path("out/negatives"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Setting of the synthesis: batch_size, shard_rows, projection.size, ... Repeatable.",
+        ),
+    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Synthesize a hard negative's embedding for every train pair with a fine-tuned model.
+
+    Example: `hardneg finetune synthesize data/shop-split --profiles out/profiles --labels out/labels --tuned out/tuned --out out/negatives`
+    """
+    from hardneg import pipeline
+    from hardneg.finetuning import SynthesisConfig
+
+    configure_torch(threads, device)
+    config: SynthesisConfig = parse_settings(SynthesisConfig, settings)
+    with show_progress() as progress:
+        pipeline.synthesize_stage(split, profiles, labels, tuned, _open_base(base, device), config, progress).run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+def _open_base(name: str, device: str, *, four_bit: bool = False) -> ModelSource | None:
+    from hardneg.finetuning import NO_BASE, base_model
+
+    return None if name == NO_BASE else base_model(name, device=device, four_bit=four_bit)
+
+
+def _parse_set(text: str) -> TuningSet:
+    from hardneg.pipeline import TuningSet
+
+    folders = text.split(",")
+    if len(folders) != 3 or not all(folders):
+        raise ConfigError(f"found --data {text!r}, expected SPLIT,PROFILES,LABELS")
+    return TuningSet(*map(Path, folders))
+
+
+def _profile_words(profiles: Path | None) -> list[object]:
+    return [] if profiles is None else ["--profiles", profiles]
+
+
+def _emit_tuned(out: Path, following: list[object], *, as_json: bool) -> None:
+    from hardneg.pipeline.tuning import TUNED as KIND
+
+    notes = read_notes(out, KIND)
     text = f"{out}: best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text)
+    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=[*following, "--tuned", out])

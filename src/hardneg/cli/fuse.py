@@ -7,69 +7,57 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import JsonOption, ThreadsOption, configure_torch, emit, read_notes
 from hardneg.errors import ConfigError
 
 
-def fuse(
-    split: Annotated[Path, typer.Option(help="The split that it was trained on.")],
+def fuse_command(
+    split: Annotated[Path, typer.Option(help="Split folder that the run was trained on.")],
     run: Annotated[Path | None, typer.Argument(help="Run folder of a trained model; none with --text-only.")] = None,
-    profiles: Annotated[Path, typer.Option(help="Profiles folder of that split.")] = Path("out/profiles"),
-    encoder: Annotated[str, typer.Option(help="minilm, a sentence-transformers folder or name.")] = "minilm",
-    vectors: Annotated[
-        Path | None, typer.Option(help="Where encoded texts are kept for the next time [PROFILES-ENCODER].")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Run folder to make.")] = Path("runs/fused"),
-    text_only: Annotated[bool, typer.Option("--text-only", help="Score by text alone, without a model.")] = False,
+    vectors: Annotated[Path, typer.Option(help="Vectors folder of the split.")] = Path("out/vectors"),
+    text_only: Annotated[bool, typer.Option("--text-only", help="Baseline: score by text alone.")] = False,
     weight: Annotated[
-        list[float] | None, typer.Option(help="A g to try; may be given again. [0, 1, 2, 4, 8, 16, 32]")
+        list[float] | None,
+        typer.Option(show_default="0 1 2 4 8 16 32", help="Candidate weight g of the text similarity. Repeatable."),
     ] = None,
-    select: Annotated[str, typer.Option(help="Validation metric that chooses g.")] = "recall@20",
+    select: Annotated[str, typer.Option(help="Validation metric that selects the weight.")] = "recall@20",
     profile: Annotated[
         Literal["profiles", "items"],
-        typer.Option(help="A user's vector: the encoded profile, or the mean over the user's train items (try both)."),
+        typer.Option(help="Vector of a user: the encoded profile, or the mean of the user's train items."),
     ] = "profiles",
-    centre: Annotated[
-        bool, typer.Option("--centre/--no-centre", help="Take the mean off profiles and item texts before the cosine.")
+    center: Annotated[
+        bool, typer.Option("--center/--no-center", help="Subtract the mean of profiles and of item texts.")
     ] = True,
-    device: DeviceOption = "cpu",
+    out: Annotated[Path, typer.Option(help="Run folder to write.")] = Path("runs/fused"),
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Add text to a trained model without training: score + g times the cosine of user profile and item text.
+    """Add text to a trained model without training (late fusion).
 
-    g is chosen on validation pairs. What comes out is a run folder, for `hardneg evaluate` and `hardneg recommend`; a
-    method that trains with text should beat it.
+    The score is that of the model plus g times the cosine of user profile and item text. The weight g is selected on validation pairs. The result is a run folder.
 
     Examples:
 
-    `hardneg fuse runs/mixgcf --split data/shop-split --profiles out/profiles --out runs/mixgcf-fused`
+    `hardneg fuse runs/mixgcf --split data/shop-split --vectors out/vectors --out runs/mixgcf-fused`
 
-    `hardneg fuse --text-only --split data/shop-split --profiles out/profiles --out runs/text-only`
+    `hardneg fuse --text-only --split data/shop-split --vectors out/vectors --out runs/text-only`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
-    from hardneg.cli.llm_options import encoder_of
     from hardneg.config import parse_config
 
-    if (run is None) != text_only:
-        found = "neither RUN nor --text-only" if run is None else "both RUN and --text-only"
-        raise ConfigError(f"found {found}, expected one of them; see hardneg fuse --help")
-    use_threads(threads)
-    require_device(device)
-    values: dict[str, Any] = {"select": select, "profile": profile, "centred": centre} | (
-        {"weights": weight} if weight else {}
-    )
+    if (run is None) != text_only or (text_only and weight):
+        found = "neither RUN nor" if run is None and not text_only else "RUN or --weight with"
+        raise ConfigError(f"found {found} --text-only, expected a run, or --text-only without run and weight")
+    configure_torch(threads)
+    weights = {"weights": weight} if weight else {}
+    values: dict[str, Any] = {"select": select, "profile": profile, "centred": center, **weights}
     config: pipeline.FusionConfig = parse_config(pipeline.FusionConfig, values, where="hardneg fuse")
-    opened = encoder_of(encoder, device, None)
-    kept = vectors or pipeline.default_vectors_dir(profiles, opened)
-    with bars() as bar:
-        pipeline.encode_texts_stage(split, profiles, opened, bar).run(kept)
     if run is None:
-        pipeline.text_only_stage(split, kept, config).run(out)
+        pipeline.text_only_stage(split, vectors, config).run(out)
     else:
-        pipeline.fuse_stage(run, split, kept, config).run(out)
-    notes = read_manifest(out, pipeline.RUN)["notes"]
+        pipeline.fuse_stage(run, split, vectors, config).run(out)
+    notes = read_notes(out, pipeline.RUN)
     tried = ", ".join(f"{value:.4f}" + (f" at {g}" if run else "") for g, value in notes["on validation"].items())
-    said = "text alone" if run is None else f"weight {notes['weight']:g}"
-    emit({**notes, "out": str(out)}, as_json=as_json, text=f"{out}: {said} (validation {select}: {tried})")
+    method = "text alone" if run is None else f"weight {notes['weight']:g}"
+    text = f"{out}: {method} (validation {select}: {tried})"
+    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=("evaluate", out, "--split", split))

@@ -1,107 +1,168 @@
-"""What every command that asks a language model shares: which one, where its replies are kept, how fast, for how much."""
+"""The language model options: one group, declared once and added to every command that needs a model."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from hardneg.cli.common import Bars, Lines
-from hardneg.config import overrides, parse_config
+from hardneg.cli.progress import ProgressDisplay
 from hardneg.errors import DataError
 
 if TYPE_CHECKING:
+    from hardneg.cli.llm_config import LlmConfig
     from hardneg.llm.prices import Price
     from hardneg.llm.session import Session
     from hardneg.text import CostEstimate, TextEncoder
 
-LlmOption = Annotated[
-    str | None,
-    typer.Option(
-        "--llm", help="openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, a folder."
-    ),
-]
-StoreOption = Annotated[
-    Path, typer.Option("--store", help="File that keeps every reply: killed or repeated, nothing is asked twice.")
-]
-EngineOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--engine",
-        help="NAME=VALUE for concurrency, requests_per_minute, tokens_per_minute, timeout, retries, repairs, "
-        "budget_calls, budget_tokens, budget_money, retry_failed.",
-    ),
-]
-PricesOption = Annotated[
-    Path | None, typer.Option("--prices", help="YAML list of prices that goes before the one shipped.")
-]
-KeyOption = Annotated[
-    str,
-    typer.Option("--key-variable", help="Environment variable that holds the endpoint's key; never the key itself."),
-]
+R = TypeVar("R")
+PANEL = "Language model"
+
 EstimateOption = Annotated[
     Path | None,
-    typer.Option("--estimate", help="File by `hardneg estimate --out`, to be held against what it took."),
+    typer.Option("--estimate", help="File written by `hardneg llm estimate --out`, to compare with the actual cost."),
 ]
-STORE = Path("out/replies.sqlite")
+
+
+@dataclass(frozen=True)
+class LlmOptions:
+    """The options of the group, as given."""
+
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            "--llm",
+            rich_help_panel=PANEL,
+            metavar="NAME",
+            help="openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder.",
+        ),
+    ] = None
+    llm_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--llm-config",
+            rich_help_panel=PANEL,
+            help="YAML file with model, store, engine, prices and key_variable; the options below replace its values.",
+        ),
+    ] = None
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            rich_help_panel=PANEL,
+            show_default="out/replies.sqlite",
+            help="File that keeps every reply, so that a repeated command sends no request twice.",
+        ),
+    ] = None
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            rich_help_panel=PANEL,
+            metavar="NAME=VALUE",
+            help="Limit or budget: concurrency, requests_per_minute, tokens_per_minute, timeout (seconds), retries, "
+            "budget_calls, budget_tokens, budget_money (US dollars), and others. Repeatable.",
+        ),
+    ] = None
+    prices: Annotated[
+        Path | None,
+        typer.Option("--prices", rich_help_panel=PANEL, help="YAML list of prices, which precedes the packaged one."),
+    ] = None
+    key_variable: Annotated[
+        str | None,
+        typer.Option(
+            "--key-variable",
+            rich_help_panel=PANEL,
+            help="Name of the environment variable that holds the endpoint's key.",
+        ),
+    ] = None
+
+    def parse(self) -> LlmConfig:
+        """Return the settings of the file, with single options in place of its values."""
+        from hardneg.cli.llm_config import read_llm_config
+
+        given = {"model": self.llm, "store": self.store, "prices": self.prices, "key_variable": self.key_variable}
+        return read_llm_config(self.llm_config, given, self.engine or [])
+
+
+GROUP = tuple(field.name for field in fields(LlmOptions))
+"""Parameters of the group."""
+
+
+def accept_llm(command: Callable[..., R]) -> Callable[..., R]:
+    """Replace a command's parameter `llm: LlmConfig` by the options of the group."""
+    hints = get_type_hints(command, localns={"LlmConfig": LlmOptions}, include_extras=True)
+    group_hints = get_type_hints(LlmOptions, include_extras=True)
+    group = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=group_hints[name])
+        for name in GROUP
+    ]
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        own = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+        parameters += group if name == "llm" else [own]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> R:
+        options = LlmOptions(**{name: values.pop(name) for name in GROUP})
+        return command(**values, llm=options.parse())
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 @contextmanager
-def session(
-    llm: str,
-    store: Path,
-    engine: list[str] | None,
-    prices: Path | None,
-    key_variable: str,
-    device: str,
-    *,
-    doing: str,
-    bar: Bars | Lines,
-) -> Iterator[Session]:
-    """Open a model, its store and its limits, progress going to `bar`; the store is closed at the end."""
-    from hardneg.llm.engine.config import EngineConfig
+def open_session(llm: LlmConfig, device: str, progress: ProgressDisplay, *, activity: str) -> Iterator[Session]:
+    """Open a model with its reply store and limits; the store is closed at the end. activity: for the progress line."""
     from hardneg.llm.engine.store import ReplyStore
     from hardneg.llm.names import open_model
     from hardneg.llm.session import Session
 
-    config: EngineConfig = parse_config(EngineConfig, overrides(engine or []), where="--engine")
-    model = open_model(llm, device=device, key_variable=key_variable)
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with ReplyStore(store) as kept:
-        yield Session(model, kept, config, _price(llm, prices), watch=bar.asking, activity=doing)
+    name = llm.required_model
+    model = open_model(name, device=device, key_variable=llm.key_variable)
+    llm.store.parent.mkdir(parents=True, exist_ok=True)
+    with ReplyStore(llm.store) as store:
+        yield Session(
+            model, store, llm.engine, model_price(name, llm.prices), watch=progress.show_usage, activity=activity
+        )
 
 
-def encoder_of(name: str, device: str, asking: Session | None, prices: Path | None = None) -> TextEncoder:
-    """Open a text encoder; with a session its vectors go through the same store.
+def open_text_encoder(
+    name: str, device: str, session: Session | None = None, prices: Path | None = None
+) -> TextEncoder:
+    """Open a text encoder. With a session, the vectors of an endpoint go through the session's store.
 
-    An endpoint's encoder has the session's limits, and the same budget once more for itself. One in this process is
-    free and has neither: what a language model may cost or bear says nothing of it.
+    An endpoint's encoder has the session's limits, and its budget once more. An encoder in this process is free and has
+    neither.
     """
     from hardneg.llm.engine.config import EngineConfig
     from hardneg.llm.engine.usage_stats import UsageStats
     from hardneg.llm.names import address_of
     from hardneg.text.cached_encoders import open_encoder
 
-    if asking is None:
+    if session is None:
         return open_encoder(name, device=device)
-    config = EngineConfig() if address_of(name) is None else asking.config
-    price = _price(name, prices)
+    config = EngineConfig() if address_of(name) is None else session.config
+    price = model_price(name, prices)
     return open_encoder(
         name,
         device=device,
         executor_for=lambda model: replace(
-            asking, model=model, config=config, price=price, watch=None, usage=UsageStats()
+            session, model=model, config=config, price=price, watch=None, usage=UsageStats()
         ),
     )
 
 
-def _price(name: str, prices: Path | None) -> Price | None:
-    """Of a model by its name: the user's own list, ours, nothing for one in this process, None where unknown."""
+def model_price(name: str, prices: Path | None) -> Price | None:
+    """Return a model's price: from the user's list, then the packaged one; free in this process; None if unknown."""
     from hardneg.llm.names import address_of
     from hardneg.llm.prices import FREE, find_price
 
@@ -109,7 +170,7 @@ def _price(name: str, prices: Path | None) -> Price | None:
 
 
 def read_estimate(path: Path | None) -> CostEstimate | None:
-    """An estimate that `hardneg estimate --out` wrote."""
+    """Return the estimate that `hardneg llm estimate --out` wrote."""
     from hardneg.text import CostEstimate
     from hardneg.text.estimates.cost_estimate import StageEstimate
 
@@ -119,21 +180,21 @@ def read_estimate(path: Path | None) -> CostEstimate | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         return CostEstimate(tuple(StageEstimate(**stage) for stage in values["stages"]), values["sampled"])
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} holds no estimate; make one with hardneg estimate --out FILE") from None
+        raise DataError(f"{path} holds no estimate; write one with hardneg llm estimate --out FILE") from None
 
 
 def read_costs(folder: Path) -> dict[str, Any]:
-    """What a finished folder cost, {} where it cost nothing."""
+    """Return the costs of a finished folder, {} if it has none."""
     path = folder / "costs.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
+    costs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return costs
 
 
-def money_text(costs: dict[str, Any]) -> str:
-    """The costs for people: what was paid now, and how far off the estimate was."""
+def costs_text(costs: dict[str, Any]) -> str:
+    """Return calls, tokens, money, and the error of the estimate, for a line of text."""
     if not costs:
         return ""
     money = "price unknown" if costs["money"] is None else f"${costs['money']:,.4f}"
     text = f"; {costs['llm_calls']:,} calls, {costs['llm_tokens']:,} tokens, {money}"
-    off = costs.get("estimate", {}).get("total", {}).get("tokens off")
-    return text + ("" if off is None else f"; the estimate was {off:+.1%} off in tokens")
+    error = costs.get("estimate", {}).get("total", {}).get("tokens off")
+    return text + ("" if error is None else f"; the estimate was {error:+.1%} off in tokens")

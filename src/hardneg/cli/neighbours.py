@@ -1,45 +1,101 @@
-"""`hardneg neighbours`."""
+"""`hardneg neighbours find`: a few neighbours of every item, one command for each source of similarity."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
+from hardneg.cli.common import (
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    add_command,
+    configure_torch,
+    emit,
+    new_group,
+    read_notes,
+)
+from hardneg.cli.options import EncoderOption, SplitArgument
+from hardneg.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from hardneg.sampling.item_neighbours import NeighbourSource
+    from hardneg.text import TextEncoder
+
+app = new_group("Find neighbours of items, for semantic mixing.")
+find = new_group("Find the k nearest neighbours of every item.")
+app.add_typer(find, name="find")
+
+OutOption = Annotated[Path, typer.Option(help="Neighbours folder to write.")]
+OUT = Path("out/neighbours")
+KOption = Annotated[int, typer.Option("-k", min=1, help="Number of neighbours of an item.")]
 
 
-def neighbours(
-    split: Annotated[Path, typer.Argument(help="Split folder.")],
-    by: Annotated[
-        Literal["text", "co-occurrence", "random"],
-        typer.Option(help="text: nearest item texts. co-occurrence: chosen by the same users. random: the control."),
-    ] = "text",
-    k: Annotated[int, typer.Option("--k", min=1, help="Neighbours an item.")] = 10,
-    out: Annotated[Path, typer.Option(help="Neighbours folder to make.")] = Path("out/neighbours"),
-    encoder: Annotated[str, typer.Option(help="text: minilm, a sentence-transformers folder or name.")] = "minilm",
-    seed: Annotated[int, typer.Option(help="random: of the draw.")] = 0,
+@add_command(find, "text")
+def text_neighbours_command(
+    split: SplitArgument,
+    k: KOption = 10,
+    out: OutOption = OUT,
+    encoder: EncoderOption = "minilm",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Find a few neighbours of every item, for the sampler `semantic-mixing`.
+    """Find neighbours by the cosine of encoded item texts.
 
-    Example: `hardneg neighbours data/shop-split --by text --out out/neighbours`, and then
-    `hardneg train data/shop-split --sampler semantic-mixing --negatives out/neighbours --set alpha=0.4`
+    Example: `hardneg neighbours find text data/shop-split -k 10 --out out/neighbours`
     """
+    from hardneg.cli.llm_options import open_text_encoder
+
+    configure_torch(threads, device)
+    _find(split, out, "text", k, encoder=open_text_encoder(encoder, device), as_json=as_json)
+
+
+@add_command(find, "co-occurrence")
+def co_occurrence_neighbours_command(
+    split: SplitArgument, k: KOption = 10, out: OutOption = OUT, as_json: JsonOption = False
+) -> None:
+    """Find neighbours by common users in the train pairs.
+
+    Example: `hardneg neighbours find co-occurrence data/shop-split -k 10 --out out/neighbours`
+    """
+    _find(split, out, "co-occurrence", k, as_json=as_json)
+
+
+@add_command(find, "random")
+def random_neighbours_command(
+    split: SplitArgument,
+    k: KOption = 10,
+    out: OutOption = OUT,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw random neighbours, as a control.
+
+    Example: `hardneg neighbours find random data/shop-split -k 10 --out out/random-neighbours`
+    """
+    _find(split, out, "random", k, seed=seed, as_json=as_json)
+
+
+def _find(
+    split: Path,
+    out: Path,
+    by: NeighbourSource,
+    k: int,
+    *,
+    encoder: TextEncoder | None = None,
+    seed: int = 0,
+    as_json: bool,
+) -> None:
     from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
-    from hardneg.cli.llm_options import encoder_of
     from hardneg.sampling.item_neighbours import KIND
 
-    use_threads(threads)
-    require_device(device)
-    with bars() as bar:
-        opened = encoder_of(encoder, device, None) if by == "text" else None
-        pipeline.neighbours_stage(split, by, k=k, encoder=opened, seed=seed, progress=bar).run(out)
-    notes = read_manifest(out, KIND)["notes"]
+    with show_progress() as progress:
+        pipeline.neighbours_stage(split, by, k=k, encoder=encoder, seed=seed, progress=progress).run(out)
+    notes = read_notes(out, KIND)
     text = f"{out}: {k} neighbours of {notes['items']:,} items by {notes['source']}; "
     text += f"{notes['items without a neighbour']:,} items without one"
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text)
+    following = ("train", split, "--sampler", "semantic-mixing", "--negatives", out)
+    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=following)

@@ -1,22 +1,30 @@
-"""Options of the command line as configuration objects."""
+"""NAME=VALUE options as configuration objects."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
-from hardneg.config import overrides, parse_config
+import typer
+
 from hardneg.errors import ConfigError
 
+SplitArgument = Annotated[Path, typer.Argument(help="Split folder.")]
+EncoderOption = Annotated[str, typer.Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
 
-def mapping(pairs: list[str], option: str) -> dict[str, str]:
-    """`["title=name"]` -> `{"title": "name"}`."""
-    split = [pair.partition("=") for pair in pairs]
-    wrong = [name + equals + value for name, equals, value in split if not (name and equals and value)]
+
+def parse_mapping(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """Return `{"title": "name"}` for `["title=name"]`."""
+    parts = [pair.partition("=") for pair in pairs]
+    wrong = [name + equals + value for name, equals, value in parts if not (name and equals and value)]
     if wrong:
         raise ConfigError(f"found {option} {wrong[0]!r}, expected OURS=THEIRS, for example {option} title=name")
-    return {name: value for name, _, value in split}
+    return {name: value for name, _, value in parts}
 
 
-def chosen(kind: Any, name: str, pairs: list[str], *, where: str) -> Any:
-    """Build the configuration object called `name`, with options given as NAME=VALUE."""
-    return parse_config(kind, {"kind": name, **overrides(pairs)}, where=f"{where} {name}")
+def parse_settings(kind: Any, pairs: Sequence[str] | None, **values: object) -> Any:
+    """Return a configuration object from NAME=VALUE pairs, which precede `values`."""
+    from hardneg.config import overrides, parse_config
+
+    return parse_config(kind, values | overrides(list(pairs or [])), where="--set")

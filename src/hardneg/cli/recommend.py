@@ -10,13 +10,15 @@ import typer
 from hardneg.cli.common import JsonOption, emit, table
 
 
-def recommend(
+def recommend_command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    user: Annotated[str, typer.Option(help="user_id as in the source.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 20,
+    user: Annotated[str, typer.Option(help="user_id of the source file.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of items.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the best items that a user does not have, by their ids in the source.
+    """Print the best items that a user does not have.
+
+    Items have their item_id of the source file.
 
     Example: `hardneg recommend runs/mixgcf --user A2XZ -k 10`
     """
@@ -24,4 +26,9 @@ def recommend(
 
     best = pipeline.recommend(run, user, k)
     cells = [[str(rank), item, f"{score:.4f}"] for rank, item, score in best.iter_rows()]
-    emit(best.to_dicts(), as_json=as_json, text=table(["rank", "item_id", "score"], cells))
+    emit(
+        best.to_dicts(),
+        as_json=as_json,
+        text=table(["rank", "item_id", "score"], cells),
+        following=("audit", "run", run, "--split", "SPLIT"),
+    )

@@ -1,4 +1,4 @@
-"""`hardneg study`."""
+"""`hardneg study`: run, search, estimate."""
 
 from __future__ import annotations
 
@@ -7,143 +7,233 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardneg.cli.common import FAILED, DeviceOption, JsonOption, bars, console, emit, require_device, table, use_threads
-from hardneg.cli.experiment_output import emit_estimate, failures, grid_progress
+from hardneg.cli.common import (
+    FAILED,
+    DeviceOption,
+    JsonOption,
+    add_command,
+    configure_torch,
+    console,
+    emit,
+    emit_following,
+    new_group,
+    table,
+)
+from hardneg.cli.experiment_output import emit_estimate, print_failures, watch_runs
+from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from hardneg.studies.results import Results, Table
+    from hardneg.studies.search import Search
     from hardneg.studies.study import Study
 
+app = new_group("Compare methods on datasets and seeds, from a YAML file.")
 
-def study(
-    file: Annotated[Path, typer.Argument(help="YAML file; its paths count from the working directory.")],
-    out: Annotated[Path | None, typer.Option(help="Study folder to make, or to go on with [out/NAME].")] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--split",
-            help="Only this split of the file (folders of others need not stand), with tables in OUT/parts/SPLIT; repeatable.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run nothing: count runs, time each cell for a moment, say how long.")
+FileArgument = Annotated[Path, typer.Argument(help="YAML file; its paths start at the working directory.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Number of processes, one thread each.")]
+SplitsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split", metavar="NAME", help="Split of the file to run; the folders of others may be absent. Repeatable."
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option(show_default="out/NAME", help="Folder to write or to continue.")]
+
+
+@add_command(app, "run")
+def run_study_command(
+    file: FileArgument,
+    out: OutOption = None,
+    splits: SplitsOption = None,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Run nothing; write the tables of the finished runs.")
     ] = False,
-    collect: Annotated[bool, typer.Option("--collect", help="Run nothing: write the tables of what stands.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side, one thread each.")] = 1,
+    workers: WorkersOption = 1,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
-    """Run datasets x models x samplers x options x seeds, and compare them.
+    """Run datasets x models x samplers x options x seeds, and compare the results.
 
-    The file is checked before anything runs. A run that stands is not repeated; one that failed is listed with its
-    reason, stops nothing, and is tried again by the next call. Exit code 1 where runs failed.
+    The file is checked before anything runs. Finished runs are reused. A failed run is listed with its reason and
+    repeated by the next call; the others continue. Exit code 1 if a run failed.
 
-    Examples:
-
-    `hardneg study studies/main.yaml --dry-run`
-
-    `hardneg study studies/main.yaml --workers 2`
+    Example: `hardneg study run studies/main.yaml --workers 2`
     """
     from hardneg.studies.results import write_results
     from hardneg.studies.study import Study
 
-    require_device(device)
-    use_threads(1)
-    read = Study.read(file, out, only=only or (), device=device)
-    if dry_run:
-        _say_what_would_run(read, workers, as_json=as_json)
-        return
+    configure_torch(1, device)
+    study = Study.read(file, out, only=splits or (), device=device)
     outcomes = []
     if not collect:
-        with bars() as bar:
-            outcomes = read.run(workers, ended=grid_progress(bar, "runs"), progress=bar)
-    results = write_results(read, outcomes)
-    _say(read, results, as_json=as_json)
+        with show_progress() as progress:
+            outcomes = study.run(workers, ended=watch_runs(progress, "runs"), progress=progress)
+    results = write_results(study, outcomes)
+    _emit_results(study, results, as_json=as_json)
     if results.failed:
-        failures(results.failed)
+        print_failures(results.failed)
         raise typer.Exit(FAILED)
 
 
-def _released(made: Table) -> dict[str, Any]:
-    from hardneg.evaluation.released import WARNING
+@add_command(app, "search")
+def search_command(
+    file: FileArgument,
+    out: OutOption = None,
+    splits: SplitsOption = None,
+    workers: WorkersOption = 1,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Search the settings of every dataset x model x sampler, with the same number of trials, on validation pairs.
 
-    if made.released is None:
-        return {}
-    return {"released mask": {"honest": False, "warning": WARNING, "rows": made.released.frame.to_dicts()}}
+    The first trial has the settings of the file. An interrupted search continues with the same suggestions. A study
+    reads the best settings with `tuned: FOLDER`.
+
+    Example: `hardneg study search studies/main-search.yaml --workers 2`
+    """
+    from hardneg.studies.search import Search
+    from hardneg.studies.search_tables import found_cells
+
+    configure_torch(1, device)
+    search = Search.read(file, out, only=splits or (), device=device)
+    with show_progress() as progress:
+        outcomes = search.run(workers, ended=watch_runs(progress, "searches"), progress=progress)
+    written = search.write()
+    headers, cells, spaces = found_cells(written.best)
+    failed = written.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
+    values = {**written.best.model_dump(mode="json"), "failed": failed, "out": str(search.out)}
+    emit(values, as_json=as_json, text=table(headers, cells))
+    if not as_json:
+        for line in (*spaces, f"Written: {search.out}; a study reads it with `tuned: {search.out}`"):
+            console().print(line, markup=False)
+        emit_following(("study", "run", "STUDY.yaml"))
+    if failed:
+        print_failures(failed)
+        raise typer.Exit(FAILED)
 
 
-def _say(read: Study, results: Results, *, as_json: bool) -> None:
+@add_command(app, "estimate")
+def estimate_study_command(
+    file: FileArgument,
+    out: OutOption = None,
+    splits: SplitsOption = None,
+    workers: WorkersOption = 1,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Count the runs of a study or the trials of a search, time each cell for a moment, and estimate the hours.
+
+    Nothing is run to its end. A file with `trials` is a search.
+
+    Example: `hardneg study estimate studies/main.yaml --workers 2`
+    """
+    from hardneg.config import read_yaml
+    from hardneg.studies.search import Search
+    from hardneg.studies.study import Study
+
+    configure_torch(1, device)
+    values = read_yaml(file)[0] if file.is_file() else {}
+    if isinstance(values, dict) and "trials" in values:
+        search = Search.read(file, out, only=splits or (), device=device)
+        _estimate_search(search, file, workers, as_json=as_json)
+    else:
+        _estimate_study(Study.read(file, out, only=splits or (), device=device), file, workers, as_json=as_json)
+
+
+def _emit_results(study: Study, results: Results, *, as_json: bool) -> None:
     if as_json:
-        emit(_values(read, results), as_json=True, text="")
+        emit(_values(study, results), as_json=True, text="")
         return
-    for made in results.tables:
-        _show(made)
+    for one in results.tables:
+        _print_table(one)
     if results.settings is not None:
         console().print(table(results.settings.headers, results.settings.cells))
     notes = [] if results.settings is None else results.settings.notes
-    for note in (*notes, *results.remarks, f"Everything: {read.results}"):
+    for note in (*notes, *results.remarks, f"Written: {study.results}"):
         console().print(note, markup=False)
+    if not results.failed:
+        emit_following(("recommend", study.out, "--help"))
 
 
-def _values(read: Study, results: Results) -> dict[str, Any]:
+def _values(study: Study, results: Results) -> dict[str, Any]:
     tables = [
         {
-            "split": made.split,
-            "model": made.model,
-            "rows": made.frame.to_dicts() if made.frame is not None else [],
-            "against": {one.title: one.frame.to_dicts() for one in made.against},
-            **_released(made),
+            "split": one.split,
+            "model": one.model,
+            "rows": one.frame.to_dicts() if one.frame is not None else [],
+            "against": {comparison.title: comparison.frame.to_dicts() for comparison in one.against},
+            **_released_values(one),
         }
-        for made in results.tables
+        for one in results.tables
     ]
-    return {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(read.out)}
+    return {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(study.out)}
 
 
-def _show(made: Table) -> None:
+def _released_values(one: Table) -> dict[str, Any]:
     from hardneg.evaluation.released import WARNING
 
-    console().print(made.title, style="bold", markup=False)
-    if made.frame is not None:
-        console().print(table(made.headers, made.cells))
-    for remark in made.remarks:
-        console().print(remark, markup=False)
-    for one in made.against:
-        console().print(one.title, style="bold", markup=False)
+    if one.released is None:
+        return {}
+    return {"released mask": {"honest": False, "warning": WARNING, "rows": one.released.frame.to_dicts()}}
+
+
+def _print_table(one: Table) -> None:
+    from hardneg.evaluation.released import WARNING
+
+    console().print(one.title, style="bold", markup=False)
+    if one.frame is not None:
         console().print(table(one.headers, one.cells))
-    if made.released is not None:
+    for remark in one.remarks:
+        console().print(remark, markup=False)
+    for comparison in one.against:
+        console().print(comparison.title, style="bold", markup=False)
+        console().print(table(comparison.headers, comparison.cells))
+    if one.released is not None:
         console().print(WARNING, style="bold red", markup=False)
-        console().print(table(made.released.headers, made.released.cells))
+        console().print(table(one.released.headers, one.released.cells))
 
 
-def _say_what_would_run(read: Study, workers: int, *, as_json: bool) -> None:
+def _estimate_study(study: Study, file: Path, workers: int, *, as_json: bool) -> None:
     from hardneg.evaluation.significance import MIN_SEEDS
     from hardneg.studies.estimate import Wanted, estimates, wanted_apart
 
-    runs = read.runs()
-    wanted = wanted_apart(read.stages, read.cells)
-    for cell in read.cells:
+    runs = study.runs()
+    wanted = wanted_apart(study.stages, study.cells)
+    for cell in study.cells:
         if cell.fusion is not None:
-            continue  # trains nothing: seconds
+            continue  # trains nothing, takes seconds
         own = [run for run in runs if run.cell is cell]
-        stands = [run.job.folder for run in own if run.stands]
-        first = own[0].job
-        wanted.append(
-            Wanted(
-                cell.name,
-                first.split,
-                first.row.negatives,
-                cell.config,
-                len(own) - len(stands),
-                tuple(stands),
-                first.row.suspects,
-                first.row.trees,
-            )
-        )
-    with bars() as bar:
-        found = estimates(wanted, device=read.device, told=bar)
-    stand = sum(run.stands for run in runs)
-    head = f"{len(runs)} runs, of which {stand} stand and {len(runs) - stand} are to be made"
-    few = dict.fromkeys(cell.row for cell in read.cells if len(read.seeds(cell)) < MIN_SEEDS)
+        finished = tuple(run.job.folder for run in own if run.stands)
+        job, row = own[0].job, own[0].job.row
+        inputs = job.split, row.negatives, cell.config
+        wanted.append(Wanted(cell.name, *inputs, len(own) - len(finished), finished, row.suspects, row.trees))
+    with show_progress() as progress:
+        found = estimates(wanted, device=study.device, told=progress)
+    n_finished = sum(run.stands for run in runs)
+    head = f"{len(runs)} runs, {n_finished} finished, {len(runs) - n_finished} to run"
+    few = dict.fromkeys(cell.row for cell in study.cells if len(study.seeds(cell)) < MIN_SEEDS)
     if few:
-        head += f"; with fewer than {MIN_SEEDS} seeds, and so in no comparison: {', '.join(map(repr, few))}"
-    emit_estimate(head, found, workers, {"runs": len(runs), "stand": stand}, as_json=as_json)
+        head += f"; fewer than {MIN_SEEDS} seeds, hence in no comparison: {', '.join(map(repr, few))}"
+    counts = {"runs": len(runs), "finished": n_finished}
+    emit_estimate(head, found, workers, counts, as_json=as_json, following=("study", "run", file))
+
+
+def _estimate_search(search: Search, file: Path, workers: int, *, as_json: bool) -> None:
+    from hardneg.studies.estimate import Wanted, estimates, wanted_apart
+    from hardneg.studies.search_tables import space_text
+
+    tasks = search.tasks_now()
+    wanted = wanted_apart(search.stages, [task.cell for task in tasks])
+    for task in tasks:
+        ended = task.ended()
+        folders = [task.folder / f"trial-{trial.trial:03}" for trial in ended if trial.value is not None]
+        finished = tuple(folder for folder in folders if folder.is_dir())  # trials may be known without their runs
+        inputs = task.split, task.negatives, task.cell.config
+        wanted.append(Wanted(task.name, *inputs, task.budget - len(ended), finished, task.suspects, task.trees))
+    with show_progress() as progress:
+        found = estimates(wanted, device=search.device, told=progress)
+    trials, n_finished = sum(task.budget for task in tasks), sum(len(task.ended()) for task in tasks)
+    head = f"{trials} trials, {n_finished} finished, {trials - n_finished} to run"
+    spaces = {task.name: space_text(task.space) for task in tasks}
+    counts = {"trials": trials, "finished": n_finished, "spaces": spaces}
+    emit_estimate(head, found, workers, counts, as_json=as_json, following=("study", "search", file))

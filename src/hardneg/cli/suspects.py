@@ -1,157 +1,223 @@
-"""The part of `hardneg mine` that makes suspects."""
+"""`hardneg suspects identify`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import Bars, Lines, bars, emit
+from hardneg.cli.common import (
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    add_command,
+    configure_torch,
+    emit,
+    new_group,
+    read_notes,
+    row_report_text,
+)
+from hardneg.cli.llm_options import accept_llm, costs_text, open_session, read_costs
+from hardneg.cli.options import SplitArgument
+from hardneg.cli.progress import ProgressDisplay, show_progress
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hardneg.judging import JudgeConfig
+    from hardneg.cli.llm_config import LlmConfig
     from hardneg.llm.prices import Price
-    from hardneg.pipeline import SuspectsConfig
+    from hardneg.llm.session import Session
+    from hardneg.pipeline import SuspectInputs, SuspectsConfig
     from hardneg.text import CostEstimate
 
-Asked = tuple[str | None, Path, list[str] | None, Path | None, str, str]
-"""--llm, --store, --engine, --prices, --key-variable, --device."""
-ENGINE = {"llm", "engine", "prices", "key-variable", "dry-run"}
-NO_STORE = Path(":memory:")
-OWN_OPTIONS = {"random": {"like"}, "recorded": {"labels"}}
-"""Options of single judges, besides --run, --trees and those of the language model."""
+app = new_group("Identify false negatives among the candidates (DTL-NS).")
+
+CANDIDATES = 20
+
+JudgeOption = Annotated[
+    str,
+    typer.Option(
+        help="Judge: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on titles; "
+        "recorded, from a file of labels; controls: random, all; or an entry point or module:Class."
+    ),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder of a model trained on the split, whose highest-scored items are the candidates; "
+        "required unless --judge is recorded."
+    ),
+]
+TreesOption = Annotated[Path | None, typer.Option(help="Trees folder of the split, for judges that read path codes.")]
+JudgeSettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Setting of the judge: threshold, by (rule); per_call, reverse (llm, titles); labels=FILE (recorded); rate, "
+        "seed, or like=SUSPECTS and like_threshold for the same rate (random). Repeatable.",
+    ),
+]
+CandidatesOption = Annotated[
+    int | None, typer.Option(min=1, show_default=str(CANDIDATES), help="Number of candidates of each user.")
+]
+CodesOption = Annotated[
+    Literal["given", "shuffled", "random"],
+    typer.Option(help="Path codes: as in the trees folder, or, as controls, shuffled among the items, or random."),
+]
+CodesSeedOption = Annotated[
+    int | None, typer.Option(show_default="0", help="Random seed of shuffled and random path codes.")
+]
 
 
-def judge(
-    split: Path,
-    out: Path,
-    name: str,
-    run: Path | None,
-    trees: Path | None,
-    like: Path | None,
-    labels: Path | None,
-    option: list[str] | None,
-    asked: Asked,
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    """Make a suspects folder and say what came of it; with dry_run say what asking would take, and make nothing."""
-    from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
-    from hardneg.cli.llm_options import money_text, read_costs
-    from hardneg.config import overrides
-    from hardneg.judging import JudgeConfig, suspects
+@dataclass(frozen=True)
+class JudgingOptions:
+    """The options that `suspects identify` and `llm estimate judging` share."""
 
-    llm, _, engine, prices, key_variable, _ = asked
-    given: dict[str, object] = {"run": run, "trees": trees, "like": like, "labels": labels, "llm": llm}
-    given |= {"engine": engine, "prices": prices, "key-variable": key_variable, "dry-run": dry_run}
-    judge_class = JudgeConfig.find_class(name)
-    _require_options_of(name, judge_class, given)
-    values = overrides(option or [])
-    _require_read(values, name, run, trees, like)
-    mining = _mining(split, name, like, labels, values)
-    with bars() as bar, ExitStack() as stack:
-        asking = stack.enter_context(_session(asked, bar, remembers=not dry_run)) if judge_class.queries_llm else None
-        price = None if asking is None else asking.price
-        sources = pipeline.SuspectInputs(
-            run, trees, asking, lambda found: typer.echo(_foretold(found, price), err=True), like
+    split: Path
+    judge: str
+    run: Path | None
+    trees: Path | None
+    settings: list[str] | None
+    candidates: int | None
+    codes: Literal["given", "shuffled", "random"]
+    codes_seed: int | None
+
+    def parse(self, llm: LlmConfig) -> tuple[SuspectsConfig, Path | None]:
+        """Return the configuration, and the suspects folder whose rate the judge random copies.
+
+        Raises ConfigError where an option is missing, or given but never read.
+        """
+        from hardneg.config import overrides, parse_config
+        from hardneg.judging import JudgeConfig
+        from hardneg.pipeline import SuspectsConfig
+
+        judge_class = JudgeConfig.find_class(self.judge)
+        self._require_inputs({"trees": judge_class.reads_trees, "llm": judge_class.queries_llm}, llm)
+        values: dict[str, Any] = overrides(self.settings or [])
+        like = self._copy_rate(values) if self.judge == "random" else None
+        judge = parse_config(judge_class, {"kind": self.judge, **values}, where=f"--judge {self.judge}")
+        given = {"candidates": self.candidates, "seed": self.codes_seed}
+        settings = {name: value for name, value in given.items() if value is not None}
+        config: SuspectsConfig = parse_config(
+            SuspectsConfig, {"judge": judge, "codes": self.codes, **settings}, where="hardneg suspects identify"
         )
-        if dry_run:
-            _emit_foretold(pipeline.estimate_suspects(split, sources, mining, bar), price, as_json=as_json)
-            return
-        pipeline.suspects_stage(split, sources, mining, bar).run(out)
-    notes, costs = read_manifest(out, suspects.KIND)["notes"], read_costs(out)
-    emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=_text(out, notes) + money_text(costs))
+        return config, like
+
+    def inputs(self, session: Session | None, like: Path | None) -> SuspectInputs:
+        """Return the inputs of the stage; an estimate of the cost is printed before the first request."""
+        from hardneg.pipeline import SuspectInputs
+
+        price = None if session is None else session.price
+        return SuspectInputs(
+            self.run, self.trees, session, lambda estimate: typer.echo(judging_text(estimate, price), err=True), like
+        )
+
+    def _copy_rate(self, values: dict[str, Any]) -> Path | None:
+        """Replace `like` and `like_threshold` by the rate of that suspects folder."""
+        from hardneg import pipeline
+        from hardneg.config import parse_config
+        from hardneg.judging import suspects
+
+        if "like" not in values:
+            return None
+        if "rate" in values:
+            raise ConfigError("found --set rate and --set like, expected one of them; like=FOLDER sets the rate")
+        like = Path(str(values.pop("like")))
+        threshold = parse_config(
+            suspects.Threshold, values.pop("like_threshold", suspects.THRESHOLD), where="--set like_threshold"
+        )
+        values["rate"] = pipeline.suspect_rate(like, self.split, threshold)
+        return like
+
+    def _require_inputs(self, needed: Mapping[str, bool], llm: LlmConfig) -> None:
+        """needed: "trees" and "llm", True where the judge reads them."""
+        for name, value in {"trees": self.trees, "llm": llm.model}.items():
+            if needed[name] and value is None:
+                raise ConfigError(f"found no --{name} with --judge {self.judge}, expected one")
+            if value is not None and not needed[name]:
+                raise ConfigError(f"found --{name} with --judge {self.judge}, which does not read it; leave it out")
+        if self.run is None and self.judge != "recorded":
+            raise ConfigError(f"found no --run with --judge {self.judge}, expected a run that ranks the candidates")
+        if self.run is None and self.candidates is not None:
+            raise ConfigError(
+                "found --candidates without --run, expected none; the file of labels has its own candidates"
+            )
+        if self.trees is None and self.codes != "given":
+            raise ConfigError(f"found --codes {self.codes} without --trees; give the trees, or leave --codes out")
+        if self.codes_seed is not None and self.codes == "given":
+            raise ConfigError("found --codes-seed with --codes given, which has no seed; leave it out")
 
 
-def _mining(split: Path, name: str, like: Path | None, labels: Path | None, values: dict[str, Any]) -> SuspectsConfig:
+@add_command(app, "identify")
+@accept_llm
+def identify_suspects_command(
+    split: SplitArgument,
+    llm: LlmConfig,
+    run: RunOption = None,
+    trees: TreesOption = None,
+    judge: JudgeOption = "rule",
+    settings: JudgeSettingsOption = None,
+    candidates: CandidatesOption = None,
+    codes: CodesOption = "given",
+    codes_seed: CodesSeedOption = None,
+    out: Annotated[Path, typer.Option(help="Suspects folder to write.")] = Path("out/suspects"),
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the candidates of every train user: which of them are false negatives?
+
+    Examples:
+
+    `hardneg suspects identify data/shop-split --run runs/lightgcn --trees out/trees --judge rule --out out/suspects`
+
+    `hardneg suspects identify data/shop-split --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
+
+    `hardneg suspects identify data/shop-split --run runs/lightgcn --judge random --set like=out/suspects --out out/random-suspects`
+    """
     from hardneg import pipeline
-    from hardneg.config import parse_config
     from hardneg.judging import suspects
 
-    given = values.setdefault("judge", {})
-    for option, wanted in (("kind", True), ("labels", labels), ("rate", like)):
-        if wanted and option in given:
-            instead = {"kind": "--judge", "labels": "--labels", "rate": "--like"}[option]
-            raise ConfigError(f"found --set judge.{option}, which {instead} says; leave it out")
-    given["kind"] = name
-    if labels is not None:
-        given["labels"] = str(labels)
-    if like is not None:
-        where = "hardneg mine --set like_threshold"
-        threshold = parse_config(suspects.Threshold, values.pop("like_threshold", suspects.THRESHOLD), where=where)
-        given["rate"] = pipeline.suspect_rate(like, split, threshold)
-    found: SuspectsConfig = parse_config(pipeline.SuspectsConfig, values, where="hardneg mine --set")
-    return found
+    configure_torch(threads, device)
+    options = JudgingOptions(split, judge, run, trees, settings, candidates, codes, codes_seed)
+    config, like = options.parse(llm)
+    with show_progress() as progress, ExitStack() as stack:
+        session = open_judging_session(llm, device, progress, stack)
+        pipeline.suspects_stage(split, options.inputs(session, like), config, progress).run(out)
+    notes, costs = read_notes(out, suspects.KIND), read_costs(out)
+    following = ("train", split, "--suspects", out, "--use-suspects", "exclude")
+    text = _text(out, notes) + costs_text(costs)
+    emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text, following=following)
 
 
-def _require_read(
-    values: Mapping[str, Any], name: str, run: Path | None, trees: Path | None, like: Path | None
-) -> None:
-    """No setting is given that nothing would read, or that is no mapping where one is expected."""
-    if not isinstance(values.get("judge", {}), dict):
-        raise ConfigError(f"found --set judge={values['judge']}, expected --judge {values['judge']}")
-    if run is None and "candidates" in values:
-        raise ConfigError(
-            "found --set candidates, but no --run that would rank them: the file has its own; leave it out"
-        )
-    if like is None and "like_threshold" in values:
-        raise ConfigError("found --set like_threshold without --like, whose rate is taken; give both")
-    if trees is None and "codes" in values:
-        raise ConfigError("found --set codes, which is of trees, but no --trees; leave it out")
-    if "seed" in values and values.get("codes", "given") == "given":
-        own = "; for that of the judge say --set judge.seed" if name == "random" else ""
-        raise ConfigError(f"found --set seed, which is of codes that are shuffled or random; leave it out{own}")
+def open_judging_session(llm: LlmConfig, device: str, progress: ProgressDisplay, stack: ExitStack) -> Session | None:
+    """Return the session of the judge's language model, closed with the stack; None without a model."""
+    if llm.model is None:
+        return None
+    return stack.enter_context(open_session(llm, device, progress, activity="judging with"))
 
 
-def _session(asked: Asked, bar: Bars | Lines, *, remembers: bool) -> Any:
-    from hardneg.cli.llm_options import session
-
-    llm, store, engine, prices, key_variable, device = asked
-    assert llm is not None
-    return session(
-        llm, store if remembers else NO_STORE, engine, prices, key_variable, device, doing="judging with", bar=bar
-    )
-
-
-def _foretold(found: CostEstimate, price: Price | None) -> str:
+def judging_text(estimate: CostEstimate, price: Price | None) -> str:
+    """Return an estimate of the cost of judging as a line of text."""
     from hardneg.text.estimates.cost_estimate import money
 
-    total = found.total
-    said = (
-        f"judging {total.rows:,} candidates: {total.calls:,.0f} calls, about {total.prompt_tokens:,.0f} prompt tokens"
-    )
-    said += f" and at most {total.answer_tokens:,.0f} answer tokens"
+    total = estimate.total
     dollars = money(total, price)
-    return said + ("; price unknown" if dollars is None else f"; about ${dollars:,.2f} where nothing is cached")
-
-
-def _emit_foretold(found: CostEstimate, price: Price | None, *, as_json: bool) -> None:
-    text = f"{_foretold(found, price)}\nNothing was asked."
-    emit(found.table(price).row(-1, named=True), as_json=as_json, text=text)
+    return (
+        f"judging {total.rows:,} candidates: {total.calls:,.0f} calls, about {total.prompt_tokens:,.0f} prompt tokens "
+        f"and at most {total.answer_tokens:,.0f} answer tokens"
+        + ("; price unknown" if dollars is None else f"; about ${dollars:,.2f} if nothing is cached")
+    )
 
 
 def _text(out: Path, notes: Mapping[str, Any]) -> str:
-    from hardneg.data.row_report import RowIssue
-
-    said = f"{out}: {notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} liked, "
-    said += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
-    said += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
-    return said + "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
-
-
-def _require_options_of(name: str, judge: type[JudgeConfig], given: Mapping[str, object]) -> None:
-    known = {"run"} | ({"trees"} if judge.reads_trees else set()) | (ENGINE if judge.queries_llm else set())
-    required = {"labels"} if name == "recorded" else known & {"run", "trees", "llm"}
-    known |= OWN_OPTIONS.get(name, set())
-    foreign = [option for option, value in given.items() if value and option not in known]
-    if foreign:
-        raise ConfigError(f"--{foreign[0]} is no option of --judge {name}; leave it out")
-    lacking = [option for option in given if option in required and not given[option]]
-    if lacking:
-        raise ConfigError(f"--judge {name} expects --{lacking[0]}; see hardneg mine --help")
+    text = (
+        f"{out}: {notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} suspects, "
+    )
+    text += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
+    text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
+    return text + row_report_text(notes)

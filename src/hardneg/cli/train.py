@@ -3,146 +3,146 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import DeviceOption, JsonOption, ThreadsOption, bars, emit, require_device, use_threads
-from hardneg.cli.options import chosen
+from hardneg.cli.common import (
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    configure_torch,
+    emit,
+    read_notes,
+)
+from hardneg.cli.options import SplitArgument
+from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from hardneg.pipeline import SuspectsUse
+    from hardneg.cli.run_config import RunFile
+    from hardneg.pipeline import RunConfig
 
 
-def train(
-    split: Annotated[Path, typer.Argument(help="Split folder.")],
-    model: Annotated[
-        str, typer.Option(help="mf, lightgcn, or a plug-in: its entry point or module:Class.")
-    ] = "lightgcn",
-    sampler: Annotated[
-        str,
+def train_command(
+    split: SplitArgument,
+    config: Annotated[
+        Path | None,
         typer.Option(
-            help="uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-mixing, or a plug-in: its entry point or module:Class."
+            help="YAML file with model, sampler, fit, suspects, anchor and folders, or a run folder, whose settings are "
+            "taken; single options replace its values."
         ),
-    ] = "uniform",
-    out: Annotated[Path | None, typer.Option(help="Run folder to make [runs/MODEL-SAMPLER[-USE]-seedN].")] = None,
-    negatives: Annotated[
-        Path | None, typer.Option(help="For semantic a negatives folder, for semantic-mixing a neighbours folder.")
     ] = None,
-    suspects: Annotated[Path | None, typer.Option(help="Suspects folder; say what for with --use-suspects.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(show_default="lightgcn", help="Backbone: mf, lightgcn, or an entry point or module:Class."),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            show_default="uniform",
+            help="Sampler: uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-mixing, or an entry point or module:Class.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
+            "anchor.weight, ... Repeatable.",
+        ),
+    ] = None,
+    negatives: Annotated[
+        Path | None,
+        typer.Option(help="Negatives folder for the sampler semantic, neighbours folder for semantic-mixing."),
+    ] = None,
+    suspects: Annotated[Path | None, typer.Option(help="Suspects folder; needs --use-suspects.")] = None,
     use_suspects: Annotated[
         Literal["exclude", "positives", "both"] | None,
-        typer.Option(help="Draw no candidate among the suspects, train on them as positives, or both."),
-    ] = None,
-    suspects_option: Annotated[
-        list[str] | None,
-        typer.Option("--suspects-set", help="NAME=VALUE of their use, as threshold=0.7, weight=0.5 or graph=true."),
+        typer.Option(help="Use of suspects: exclude them from the candidates, train on them as positives, or both."),
     ] = None,
     trees: Annotated[
-        Path | None, typer.Option(help="Trees folder, for multi-view, and for alpha_c and alpha_s of dns and ahns.")
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Simulated dataset: measure what is served against its truth.")
+        Path | None,
+        typer.Option(help="Trees folder for the sampler multi-view, and for alpha_c and alpha_s of others."),
     ] = None,
     anchor: Annotated[
-        Path | None, typer.Option(help="Vectors folder of the split: tie the item table to the item texts.")
+        Path | None, typer.Option(help="Vectors folder; item embeddings start at and stay near the item texts.")
     ] = None,
-    anchor_weight: Annotated[
-        float, typer.Option(help="How strongly, with --anchor; 0: items only start at their texts.")
-    ] = 0.1,
-    option: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of the sampler, as candidates=16.")
+    truth: Annotated[
+        Path | None, typer.Option(help="Simulated dataset folder; false negatives among the samples are counted.")
     ] = None,
-    model_option: Annotated[
-        list[str] | None, typer.Option("--model-set", help="NAME=VALUE of the model, as hops=2.")
+    epochs: Annotated[int | None, typer.Option(min=1, show_default="300", help="Maximum number of epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(show_default="0", help="Random seed of the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(show_default="runs/MODEL-SAMPLER[-USE]-seedN", help="Run folder to write.")
     ] = None,
-    fit_option: Annotated[
-        list[str] | None, typer.Option("--fit-set", help="NAME=VALUE of training, as patience=10 or select=ndcg@20.")
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 300,
-    batch_size: Annotated[int, typer.Option(min=1, help="Train pairs a step.")] = 2048,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 3e-3,
-    l2: Annotated[float, typer.Option(help="Weight of half the squared hop-0 norm.")] = 1e-4,
-    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model; killed at any moment, the same command goes on from its last checkpoint.
+    """Train a backbone with a negative sampler.
+
+    An interrupted command continues from its last checkpoint.
 
     Examples:
 
-    `hardneg train data/shop-split --sampler mixgcf --set candidates=16 --out runs/mixgcf`
+    `hardneg train data/shop-split --sampler mixgcf --set sampler.candidates=16 --out runs/mixgcf`
 
-    `hardneg train data/shop-split --sampler multi-view --trees out/trees --set alpha_s=0.2`
+    `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set sampler.alpha=0.2`
 
-    `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set alpha=0.2`
+    `hardneg train data/shop-split --suspects out/suspects --use-suspects both --set suspects.weight=0.5`
 
-    `hardneg train data/shop-split --sampler semantic-mixing --negatives out/neighbours --set sampler.kind=dns --set alpha=0.4`
-
-    `hardneg train data/shop-split --suspects out/suspects --use-suspects both --suspects-set weight=0.5`
+    `hardneg train data/other-split --config runs/mixgcf --seed 1`
     """
-    from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
-    from hardneg.config import overrides, parse_config
-    from hardneg.models import AnchorConfig, ModelConfig
-    from hardneg.pipeline.suspect_use import UNCHANGED_USERS
-    from hardneg.sampling import SamplerConfig
-    from hardneg.training import FitConfig
+    from hardneg.cli.run_config import read_run_file
+    from hardneg.config import overrides
 
-    use_threads(threads)
-    require_device(device)
-    settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "l2": l2, "seed": seed}
-    config = pipeline.RunConfig(
-        model=chosen(ModelConfig, model, model_option or [], where="--model"),
-        sampler=chosen(SamplerConfig, sampler, option or [], where="--sampler"),
-        fit=parse_config(FitConfig, settings | overrides(fit_option or []), where="hardneg train"),
-        anchor=None
-        if anchor is None
-        else parse_config(AnchorConfig, {"weight": anchor_weight}, where="--anchor-weight"),
-        suspects=_use(use_suspects, suspects_option or []),
+    configure_torch(threads, device)
+    given = {"negatives": negatives, "suspects": suspects, "trees": trees, "anchor": anchor, "truth": truth}
+    fit = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    file = read_run_file(
+        config,
+        kinds={"model": model, "sampler": sampler},
+        use_suspects=use_suspects,
+        settings=[{"fit": fit}, overrides(settings or [])],
+        folders=given,
     )
-    made_of = [model.rpartition(":")[2], sampler.rpartition(":")[2], *([] if use_suspects is None else [use_suspects])]
-    _warn(suspects, config.suspects)
-    folder = out or Path("runs") / "-".join([*made_of, f"seed{config.fit.seed}"])
-    with bars(count=False) as bar:
-        watch = bar.watch(config.fit.epochs)
-        pipeline.train_stage(
-            split,
-            config,
-            negatives=negatives,
-            suspects=suspects,
-            trees=trees,
-            truth=truth,
-            anchor=anchor,
-            device=device,
-            watch=watch,
-        ).run(folder)
-    notes = read_manifest(folder, pipeline.RUN)["notes"]
-    text = f"{folder}: kept epoch {notes['best epoch']} of {notes['epochs']} (by validation {config.fit.select})"
-    missing = notes.get("pairs without a vector")
-    if missing:
-        text += f"; {missing / notes['pairs']:.1%} of the pairs served had no text vector and kept a uniform negative"
-    alone = notes.get(UNCHANGED_USERS)
-    text += f"; {alone:,} users keep their suspects as candidates, because no other would be left" if alone else ""
-    emit({**notes, "out": str(folder)}, as_json=as_json, text=text)
+    folder = out or Path("runs") / _run_name(file.config)
+    _warn_about_suspects(file)
+    with show_progress(count=False) as progress:
+        _train(split, folder, file, device, progress.watch_training(file.config.fit.epochs))
+    _emit_run(folder, split, file.config, as_json=as_json)
 
 
-def _warn(suspects: Path | None, use: SuspectsUse | None) -> None:
+def _train(split: Path, out: Path, file: RunFile, device: str, watch: Any) -> None:
+    from hardneg import pipeline
+
+    pipeline.train_stage(split, file.config, **file.folders.model_dump(), device=device, watch=watch).run(out)
+
+
+def _run_name(config: RunConfig) -> str:
+    use = [] if config.suspects is None else [config.suspects.use]
+    names = [part.kind.rpartition(":")[2] for part in (config.model, config.sampler)]
+    return "-".join([*names, *use, f"seed{config.fit.seed}"])
+
+
+def _warn_about_suspects(file: RunFile) -> None:
     from hardneg.pipeline.suspect_use import suspects_warning
 
-    if suspects is not None and (said := suspects_warning(suspects, use)):
-        typer.echo(f"WARNING: {suspects}: {said}", err=True)
+    folder = file.folders.suspects
+    if folder is not None and (warning := suspects_warning(folder, file.config.suspects)):
+        typer.echo(f"WARNING: {folder}: {warning}", err=True)
 
 
-def _use(use: str | None, pairs: list[str]) -> SuspectsUse | None:
-    from hardneg.config import overrides, parse_config
-    from hardneg.errors import ConfigError
-    from hardneg.pipeline import SuspectsUse
+def _emit_run(folder: Path, split: Path, config: RunConfig, *, as_json: bool) -> None:
+    from hardneg.pipeline import RUN
+    from hardneg.pipeline.suspect_use import UNCHANGED_USERS
 
-    if use is None:
-        if pairs:
-            raise ConfigError(f"found --suspects-set {pairs[0]!r} without a use; pass --use-suspects too")
-        return None
-    found: SuspectsUse = parse_config(SuspectsUse, {"use": use, **overrides(pairs)}, where="--suspects-set")
-    return found
+    notes = read_notes(folder, RUN)
+    text = f"{folder}: best epoch {notes['best epoch']} of {notes['epochs']} by validation {config.fit.select}"
+    if missing := notes.get("pairs without a vector"):
+        text += f"; {missing / notes['pairs']:.1%} of the sampled pairs had no text vector and kept a uniform negative"
+    if unchanged := notes.get(UNCHANGED_USERS):
+        text += f"; {unchanged:,} users keep their suspects as candidates, since they have no other"
+    following = ("evaluate", folder, "--split", split)
+    emit({**notes, "out": str(folder)}, as_json=as_json, text=text, following=following)

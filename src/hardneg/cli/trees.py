@@ -1,49 +1,75 @@
-"""`hardneg trees`."""
+"""`hardneg trees build`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardneg.cli.common import JsonOption, ThreadsOption, bars, emit, table, use_threads
+from hardneg.cli.common import (
+    JsonOption,
+    ThreadsOption,
+    add_command,
+    configure_torch,
+    emit,
+    new_group,
+    read_notes,
+    table,
+)
+from hardneg.cli.options import SplitArgument, parse_settings
+from hardneg.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = new_group("Build item trees (DTL-NS).")
 
 
-def trees(
-    split: Annotated[Path, typer.Argument(help="Split folder.")],
+@add_command(app, "build")
+def build_trees_command(
+    split: SplitArgument,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder of a model trained on it; the semantic tree is over its items.")
+        Path | None,
+        typer.Option(
+            help="Run folder of a model trained on the split; the semantic tree clusters its item embeddings."
+        ),
     ] = None,
     vectors: Annotated[
-        Path | None, typer.Option(help="Instead of --run: a folder of encoded texts, as `hardneg fuse` keeps it.")
+        Path | None,
+        typer.Option(help="Instead of --run: vectors folder; the semantic tree clusters the encoded item texts."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Trees folder to make.")] = Path("out/trees"),
-    options: Annotated[
+    out: Annotated[Path, typer.Option(help="Trees folder to write.")] = Path("out/trees"),
+    settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE, as embedding_size=32, tree.children=4 or graph.most_edges=1e7."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Setting of the trees: embedding_size, tree.children, tree.leaf_items, graph.most_edges, ... Repeatable.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of eigenvectors and k-means.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of eigenvectors and k-means.")] = 0,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Grow two trees over the items, from train alone: by who chose them together, and by a trained model (DTL-NS).
+    """Build two trees over the items: a structural one from co-occurrence, and a semantic one from vectors.
 
-    Example: `hardneg trees data/shop-split --run runs/lightgcn --out out/trees`
+    Only train pairs are read. Give --run or --vectors.
+
+    Example: `hardneg trees build data/shop-split --run runs/lightgcn --out out/trees`
     """
     from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
-    from hardneg.config import overrides, parse_config
     from hardneg.trees import TreesConfig, trees_folder
 
-    use_threads(threads)
-    config: TreesConfig = parse_config(TreesConfig, {"seed": seed} | overrides(options or []), where="hardneg trees")
-    with bars() as bar:
-        pipeline.trees_stage(split, config, run=run, vectors=vectors, progress=bar).run(out)
-    notes = read_manifest(out, trees_folder.KIND)["notes"]
-    emit({**notes, "out": str(out)}, as_json=as_json, text=_shapes(notes))
+    configure_torch(threads)
+    config: TreesConfig = parse_settings(TreesConfig, settings, seed=seed)
+    with show_progress() as progress:
+        pipeline.trees_stage(split, config, run=run, vectors=vectors, progress=progress).run(out)
+    notes = read_notes(out, trees_folder.KIND)
+    following = ("train", split, "--sampler", "multi-view", "--trees", out)
+    emit({**notes, "out": str(out)}, as_json=as_json, text=_shape_table(notes), following=following)
 
 
-def _shapes(notes: dict[str, Any]) -> Any:
+def _shape_table(notes: dict[str, Any]) -> Table:
     kinds = ("structural", "semantic")
     return table(["", *kinds], [[what, *(f"{notes[kind][what]:,}" for kind in kinds)] for what in notes[kinds[0]]])

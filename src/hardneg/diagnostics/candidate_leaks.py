@@ -1,7 +1,7 @@
-"""Did held-out pairs decide who has candidates, or what was called liked? A suspects folder answers both.
+"""Leak checks of a suspects folder: do its candidates or its labels depend on held-out pairs?
 
-Two faults are those of DTL-NS's release: candidates exist for exactly the users with test pairs, and held-out pairs were
-taken out of what the judge called liked. A third is their opposite: what is held out was called liked because it is.
+Two leaks are those of DTL-NS's release: only the users with test pairs have candidates, and held-out pairs were removed
+from the suspects. A third is the opposite: held-out pairs were made suspects because they are held out.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from hardneg.judging.suspects import THRESHOLD, Suspects
 from hardneg.types import Flags, Indices
 
 SURPRISING = 1e-6
-"""Probability below which chance is no explanation."""
+"""Probability below which a check fails."""
 FEW, REMOVED = 0.5, 0.1
-"""Held-out pairs are suspiciously few below this share of what chance would give, drawn from candidates or from unobserved
-items; a judge may well like them a little less."""
+"""Shares of the expected held-out pairs below which their number fails, among suspects and among candidates. An unbiased
+judge may label held-out pairs a little less often than others."""
 NEARLY_ALL = 0.95
-"""Share of the held-out candidates that is suspiciously large where fewer than half of the candidates are liked."""
+"""Share of held-out candidates that are suspects above which their number fails, if fewer than half of all candidates
+are suspects."""
 
 HeldOutPart = Literal["valid", "test"]
 PARTS: tuple[HeldOutPart, ...] = ("test", "valid")
 
 
 def check_candidates(judged: Suspects, split: Split, *, threshold: float = THRESHOLD) -> list[Check]:
-    """All of this module."""
+    """Run all checks of this module."""
     return [
         *(check_candidate_users(judged, split, part) for part in PARTS),
         check_held_out_suspects(judged, split, threshold=threshold),
@@ -39,92 +40,98 @@ def check_candidates(judged: Suspects, split: Split, *, threshold: float = THRES
 
 
 def check_candidate_users(judged: Suspects, split: Split, part: HeldOutPart) -> Check:
-    """Who has candidates must not tell who has held-out pairs.
+    """Check that the choice of users with candidates does not depend on who has held-out pairs.
 
-    Users with more train pairs have held-out ones more often, and may rightly have candidates more often. So users of
-    equally many train pairs are compared; and candidates of exactly the users with held-out pairs fail whatever their
-    train pairs are. Both where chance does it with a probability below one in a million.
+    Users with more train pairs have held-out pairs more often and may have candidates more often, so users with equal
+    numbers of train pairs are compared. The check also fails if exactly the users with held-out pairs have candidates.
+    Both criteria require a probability by chance below SURPRISING.
     """
     train = split.train.counts
     users = np.flatnonzero(train)
-    chosen = np.isin(users, judged.users)
-    holds = getattr(split, part).counts[users] > 0
-    question = f"who has candidates does not tell who has {part} pairs"
-    if chosen.all():
+    has_candidates = np.isin(users, judged.users)
+    has_held_out = getattr(split, part).counts[users] > 0
+    question = f"the users with candidates do not depend on {part} pairs"
+    if has_candidates.all():
         return Check(question, True, f"all {len(users):,} train users have candidates")
-    expected, most = _both(train[users], chosen, holds)
-    p = _so_many(int((chosen & holds).sum()), expected, most)
-    alike = bool((chosen == holds).all() and comb(len(users), chosen.sum()) * SURPRISING > 1)
+    n_both = int((has_candidates & has_held_out).sum())
+    expected, most = _expected_overlap(train[users], has_candidates, has_held_out)
+    p = _upper_tail(n_both, expected, most)
+    is_improbable = comb(len(users), has_candidates.sum()) * SURPRISING > 1
+    same_users = bool(is_improbable and (has_candidates == has_held_out).all())
     detail = (
-        f"{(chosen & holds).sum():,} of {holds.sum():,} users with {part} pairs have candidates, "
-        f"{(chosen & ~holds).sum():,} of {(~holds).sum():,} without; "
+        f"{n_both:,} of {has_held_out.sum():,} users with {part} pairs have candidates, "
+        f"{has_candidates.sum() - n_both:,} of {(~has_held_out).sum():,} without; p = {p:.2g} among users with equal "
+        "numbers of train pairs"
     )
-    detail += f"among users of equally many train pairs by chance with p = {p:.2g}"
-    if alike:
-        detail += "; they are exactly these users"
-    return Check(question, not alike and p >= SURPRISING, detail)
+    if same_users:
+        detail += "; exactly the users with these pairs have candidates"
+    return Check(question, not same_users and p >= SURPRISING, detail)
 
 
-def _both(strata: Indices, one: Flags, other: Flags) -> tuple[float, int]:
-    """How many rows would have both marks by chance, those of one drawn within each stratum; and how many could."""
-    _, which = np.unique(strata, return_inverse=True)
-    size, n_one, n_other = (np.bincount(which, weights=flags) for flags in (None, one, other))
+def _expected_overlap(strata: Indices, one: Flags, other: Flags) -> tuple[float, int]:
+    """Return the expected and the maximum number of rows with both flags, if one flag is permuted within each stratum."""
+    _, stratum = np.unique(strata, return_inverse=True)
+    size, n_one, n_other = (np.bincount(stratum, weights=flags) for flags in (None, one, other))
     return float((n_one * n_other / size).sum()), int(np.minimum(n_one, n_other).sum())
 
 
-def _so_many(found: int, expected: float, most: int) -> float:
-    """Probability of so many or more, at most: a hypergeometric number is a sum of independent marks, and of all such sums
-    with one mean the binomial has the heaviest tails beyond it (Hoeffding, 1956)."""
-    return float(binom.sf(found - 1, most, expected / max(most, 1))) if found > expected else 1.0
+def _upper_tail(count: int, expected: float, most: int) -> float:
+    """Return an upper bound of the probability of at least `count`.
+
+    A hypergeometric number is a sum of independent indicators; of all such sums with one mean, the binomial has the
+    heaviest tails beyond it (Hoeffding, 1956).
+    """
+    return float(binom.sf(count - 1, most, expected / max(most, 1))) if count > expected else 1.0
 
 
-def _so_few(found: int, expected: float, most: int) -> float:
-    """Probability of so few or fewer, at most."""
-    return float(binom.cdf(found, most, expected / max(most, 1))) if found < expected else 1.0
+def _lower_tail(count: int, expected: float, most: int) -> float:
+    """Return an upper bound of the probability of at most `count`."""
+    return float(binom.cdf(count, most, expected / max(most, 1))) if count < expected else 1.0
 
 
 def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float = THRESHOLD) -> Check:
-    """Nobody took held-out pairs out of the suspects, nor put them in: test pairs, validation pairs, or both together.
+    """Check that held-out pairs were neither removed from the suspects nor added to them.
 
-    A judge that knows nothing of held-out pairs keeps its share of them. There are suspiciously few where the suspects
-    hold less than half of what chance gives, and chance gives so few with a probability below one in a million: chance
-    being as many suspects drawn from the candidates of each user, and also from the users of each candidate item, since a
-    judge may rightly prefer users with long histories, or items that few have. Or where the candidates themselves, of
-    which a model's hold more than others, hold less than a tenth of what as many unobserved items of their users would
-    (nearly Poisson). There are suspiciously many where, as improbably by both draws, nearly all held-out candidates are
-    suspects though fewer than half of the candidates are. What changes fewer labels is not seen in them: whether a stage
-    of ours reads what is held out, `hardneg audit SPLIT` tells by hashes.
+    The check runs for test pairs, validation pairs and both. It fails with too few held-out pairs in either of two
+    senses. First, the suspects contain less than half of the expected number, with a probability below SURPRISING. The
+    expectation is over as many suspects drawn from the candidates of each user, and likewise of each item, since a
+    judge may prefer users with long histories or rare items. Second, the candidates contain less than a tenth of what
+    as many unobserved items of their users would (nearly Poisson); a model's candidates contain more.
+
+    It fails with too many if nearly all held-out candidates are suspects although fewer than half of the candidates
+    are, with a probability below SURPRISING in both draws. Leaks that change fewer labels are not detected;
+    `hardneg audit SPLIT` detects them in this package's stages by comparing hashes.
     """
-    liked = judged.liked(threshold)
-    views = {
+    flags = judged.liked(threshold)
+    parts = {
         "held out": union(split.valid, split.test),
         "test pairs": split.test,
         "validation pairs": split.valid,
     }
-    found = [_held_out_suspects(judged, liked, split.train, pairs, name) for name, pairs in views.items()]
-    failed = [check for check in found if not check.passed]
-    return [*failed, *found][0]
+    checks = [_check_part(judged, flags, split.train, pairs, name) for name, pairs in parts.items()]
+    failed = [check for check in checks if not check.passed]
+    return [*failed, *checks][0]
 
 
-def _held_out_suspects(judged: Suspects, liked: Flags, train: Interactions, pairs: Interactions, name: str) -> Check:
-    marked = pairs.contains(judged.users, judged.items)
-    found, among, suspects = int((marked & liked).sum()), int(marked.sum()), int(liked.sum())
-    draws = [_both(strata, liked, marked) for strata in (judged.users, judged.items)]
-    of_unobserved = _expected(judged.users, pairs, train)
-    p_few, p_many = (max(tail(found, *draw) for draw in draws) for tail in (_so_few, _so_many))
-    p_unobserved = float(poisson.cdf(among, of_unobserved))
-    few = p_few < SURPRISING and all(found < FEW * expected for expected, _ in draws)
-    removed = p_unobserved < SURPRISING and among < REMOVED * of_unobserved
-    many = p_many < SURPRISING and found >= NEARLY_ALL * among and 2 * suspects < len(judged)
-    (of_user, _), (of_item, _) = draws
+def _check_part(judged: Suspects, is_suspect: Flags, train: Interactions, pairs: Interactions, name: str) -> Check:
+    is_held_out = pairs.contains(judged.users, judged.items)
+    n_both, n_held_out, n_suspects = (int(x.sum()) for x in (is_held_out & is_suspect, is_held_out, is_suspect))
+    overlaps = [_expected_overlap(strata, is_suspect, is_held_out) for strata in (judged.users, judged.items)]
+    (of_users, _), (of_items, _) = overlaps
+    of_unobserved = _expected_in_unobserved(judged.users, pairs, train)
+    p_few, p_many = (max(tail(n_both, *overlap) for overlap in overlaps) for tail in (_lower_tail, _upper_tail))
+    p_unobserved = float(poisson.cdf(n_held_out, of_unobserved))
+    few = p_few < SURPRISING and n_both < FEW * of_users and n_both < FEW * of_items
+    removed = p_unobserved < SURPRISING and n_held_out < REMOVED * of_unobserved
+    many = p_many < SURPRISING and n_both >= NEARLY_ALL * n_held_out and 2 * n_suspects < len(judged)
     detail = (
-        f"{found:,} of {suspects:,} suspects are {name}, by chance {of_user:,.1f} of the same users, {of_item:,.1f} of the "
-        f"same items (p = {p_many if many else p_few:.2g}); {among:,} of {len(judged):,} candidates are, by chance "
-        f"{of_unobserved:,.1f} of unobserved items (p = {p_unobserved:.2g})"
+        f"{n_both:,} of {n_suspects:,} suspects are {name}; expected by chance {of_users:,.1f} within users and "
+        f"{of_items:,.1f} within items (p = {p_many if many else p_few:.2g}); {n_held_out:,} of {len(judged):,} "
+        f"candidates are {name}; expected of unobserved items {of_unobserved:,.1f} (p = {p_unobserved:.2g})"
     )
-    return Check("held-out pairs did not decide what was called liked", not (few or removed or many), detail)
+    return Check("the suspects do not depend on held-out pairs", not (few or removed or many), detail)
 
 
-def _expected(users: Indices, held_out: Interactions, train: Interactions) -> float:
-    """Held-out pairs among as many unobserved items of these users, drawn at random."""
+def _expected_in_unobserved(users: Indices, held_out: Interactions, train: Interactions) -> float:
+    """Return the expected number of held-out pairs if each user is paired with a random unobserved item."""
     return float((held_out.counts[users] / np.maximum(train.n_items - train.counts[users], 1)).sum())

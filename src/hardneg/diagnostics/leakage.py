@@ -1,4 +1,4 @@
-"""Does anything held out reach what is made? Held-out pairs are redrawn, everything is made again, hashes compared."""
+"""Leak checks of a split: held-out pairs are redrawn, everything is built again, and hashes are compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Check:
-    """One question of the audit and its answer."""
+    """A check of the audit: the property checked, the result, and the numbers behind it."""
 
     question: str
     passed: bool
@@ -27,45 +27,45 @@ class Check:
 
 
 def check_split(split: Split) -> list[Check]:
-    """What can be seen without making anything: parts that overlap, reviews of pairs that are not in train."""
+    """Check that the parts are disjoint and that all reviews belong to train pairs."""
     checks = []
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         shared = int(getattr(split, one).contains(getattr(split, other).users, getattr(split, other).items).sum())
         checks.append(Check(f"{one} and {other} share no pair", shared == 0, f"{shared:,} shared"))
     users, items = (split.reviews[name].to_numpy() for name in (c.USER, c.ITEM))
-    foreign = int((~split.train.contains(users, items)).sum())
-    checks.append(Check("every stored review belongs to a train pair", foreign == 0, f"{foreign:,} do not"))
+    n_outside = int((~split.train.contains(users, items)).sum())
+    checks.append(Check("every stored review belongs to a train pair", n_outside == 0, f"{n_outside:,} do not"))
     return checks
 
 
 def check_mask(masked: Interactions, train: Interactions) -> Check:
-    """Evaluation must mask the observed train pairs, and nothing that a method added."""
+    """Check that an evaluation masks exactly the observed train pairs."""
     added = int((~train.contains(masked.users, masked.items)).sum())
-    lost = int((~masked.contains(train.users, train.items)).sum())
-    return Check("the mask is the observed train pairs", added == lost == 0, f"{added:,} added, {lost:,} missing")
+    missing = int((~masked.contains(train.users, train.items)).sum())
+    return Check("the mask is the observed train pairs", added == missing == 0, f"{added:,} added, {missing:,} missing")
 
 
-def check_same(what: str, before: Mapping[str, str], after: Mapping[str, str]) -> Check:
-    """Every artefact has the hash it had before the redraw."""
+def check_same(question: str, before: Mapping[str, str], after: Mapping[str, str]) -> Check:
+    """Check that all files have the same hashes before and after redrawing held-out pairs."""
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     detail = f"{len(before)} files compared" if not changed else f"changed: {', '.join(changed)}"
-    return Check(what, not changed and bool(before), detail)
+    return Check(question, not changed and bool(before), detail)
 
 
 def redraw(split: Split, part: Literal["valid", "test"], *, seed: int) -> Split:
-    """Give every user as many other held-out items as before: none of them in train, none held out in this part.
+    """Replace the held-out items of every user by as many others that are neither in train nor in the old part.
 
-    Where a user has too few free items, fewer are drawn.
+    A user with too few such items gets fewer.
     """
     old, train = getattr(split, part), split.train
     rng = generator(seed, f"redraw {part}")
     users, items = [], []
     for start in range(0, old.n_users, BLOCK):
         block = np.arange(start, min(start + BLOCK, old.n_users))
-        taken = train.matrix()[block].toarray() + old.matrix()[block].toarray() > 0
-        # The smallest random keys over a user's free items: a draw without repeats for many users at once.
-        order = np.where(taken, np.inf, rng.random(taken.shape)).argsort(axis=1)
-        amount = np.minimum(old.counts[block], (~taken).sum(axis=1))
+        excluded = train.matrix()[block].toarray() + old.matrix()[block].toarray() > 0
+        # The smallest random keys of a user's free items are a sample without replacement, for many users at once.
+        order = np.where(excluded, np.inf, rng.random(excluded.shape)).argsort(axis=1)
+        amount = np.minimum(old.counts[block], (~excluded).sum(axis=1))
         row, place = np.nonzero(np.arange(old.n_items) < amount[:, None])
         users.append(block[row])
         items.append(order[row, place])

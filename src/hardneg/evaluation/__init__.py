@@ -1,4 +1,4 @@
-"""Masked full ranking, metrics, significance. Knows score functions, not models."""
+"""Full ranking with a train mask, metrics, significance tests and late fusion. Reads scores, never models."""
 
 from hardneg.evaluation.fusion import best_weight, fuse_scores, text_embeddings
 from hardneg.evaluation.ranking import Evaluation, evaluate_scores, inner_product, top_items

@@ -1,4 +1,4 @@
-"""Compiled code of ranking: mask what was seen and keep the k best, in one pass over a row of scores."""
+"""Compiled kernels of ranking: mask seen items and keep the k best in one pass over a row of scores."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hardneg.compiled import compiled, reordering
 from hardneg.types import Floats, Indices
 
 Numbers = NDArray[Any]
-"""Scores, or keys that order as they do."""
+"""Scores, or integer keys with the same order."""
 LOWEST = -(2**15)
-"""Below the key of every number: of what was seen."""
+"""Key of seen items, below the key of every number."""
 
 CHUNK = 64
-"""Scores that are compared with the k-th best at once; most chunks hold none that is better."""
+"""Scores compared with the k-th best at once; most chunks contain none that is better."""
 
 
 @compiled
 def top_k(begin: int, end: int, scores: Floats, users: Indices, starts: Indices, seen: Indices, best: Indices) -> None:
-    """best[b]: the items of the highest scores[b], best first, of equals the lower item first; -1 where none is left.
+    """Write the items of the highest scores[b] to best[b], best first, ties by lower item, -1 past the last.
 
-    scores (block, n_items) float32 is overwritten with -inf where users[b] has seen the item; starts, seen: every
-    user's items. An item whose score is -inf or no number is never ranked. best: (block, k).
+    scores: (block, n_items) float32, overwritten with -inf for items that users[b] has seen. starts, seen: offsets and
+    items of every user. Items with score -inf or NaN are never ranked. best: (block, k).
     """
     k = best.shape[1]
     kept = np.empty(k, np.float32)
@@ -44,7 +44,7 @@ def top_k(begin: int, end: int, scores: Floats, users: Indices, starts: Indices,
 
 @compiled
 def _any_above(row: Numbers, first: int, stop: int, bound: Any) -> bool:
-    """Counted, not searched: without a branch the comparisons run in lanes."""
+    # Counting instead of stopping at the first has no branch, so the comparisons are vectorised.
     above = 0
     for place in range(first, stop):
         above += row[place] > bound
@@ -53,7 +53,7 @@ def _any_above(row: Numbers, first: int, stop: int, bound: Any) -> bool:
 
 @compiled
 def _insert(kept: Numbers, items: Indices, score: Any, item: int) -> None:
-    """Put a score that beats the last of the descending kept in its place, behind its equals."""
+    """Insert a score that exceeds the last of the descending `kept`, behind its equals."""
     place = len(kept) - 1
     while place > 0 and kept[place - 1] < score:
         kept[place], items[place] = kept[place - 1], items[place - 1]
@@ -63,7 +63,7 @@ def _insert(kept: Numbers, items: Indices, score: Any, item: int) -> None:
 
 @compiled
 def order_keys(bits: Numbers) -> None:
-    """Bits of bfloat16 as int16, in place: numbers that order as the floats do (negative floats order backwards)."""
+    """Convert bfloat16 bits as int16, in place, to integers with the order of the floats."""
     flat = bits.reshape(-1)
     for i in range(len(flat)):
         flat[i] ^= (flat[i] >> 15) & 0x7FFF
@@ -73,7 +73,7 @@ def order_keys(bits: Numbers) -> None:
 def last_kept(
     begin: int, end: int, keys: Numbers, users: Indices, starts: Indices, seen: Indices, k: int, last: Numbers
 ) -> None:
-    """last[b]: the k-th highest of keys[b] (block, n_items) int16, what users[b] has seen apart (it becomes LOWEST)."""
+    """Write the k-th highest of keys[b] (block, n_items) int16 to last[b]; seen items of users[b] are set to LOWEST."""
     kept, items = np.empty(k, np.int16), np.empty(k, np.int64)
     for b in range(begin, end):
         for place in range(starts[users[b]], starts[users[b] + 1]):
@@ -91,10 +91,12 @@ def last_kept(
 
 @reordering
 def rescore(
-    begin: int, end: int, keys: Numbers, floors: Numbers, queries: Floats, table: Floats, best: Indices
+    begin: int, end: int, keys: Numbers, bounds: Numbers, queries: Floats, table: Floats, best: Indices
 ) -> None:
-    """best[b]: the items with the highest inner products in 32 bits among those with keys[b] >= floors[b]; -1 where none
-    is left. queries (block, size), table (n_items, size)."""
+    """Write to best[b] the items with the highest float32 inner products among those with keys[b] >= bounds[b].
+
+    queries: (block, size). table: (n_items, size). best: (block, k), -1 past the last.
+    """
     kept = np.empty(best.shape[1], np.float32)
     for b in range(begin, end):
         row = keys[b]
@@ -102,9 +104,9 @@ def rescore(
         best[b, :] = -1
         for first in range(0, len(row), CHUNK):
             stop = min(first + CHUNK, len(row))
-            if _any_above(row, first, stop, floors[b] - 1):
+            if _any_above(row, first, stop, bounds[b] - 1):
                 for item in range(first, stop):
-                    if row[item] >= floors[b] and row[item] > LOWEST:
+                    if row[item] >= bounds[b] and row[item] > LOWEST:
                         total = np.float32(0.0)
                         for d in range(queries.shape[1]):
                             total += queries[b, d] * table[item, d]

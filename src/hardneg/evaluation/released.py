@@ -1,8 +1,8 @@
-"""The mask of DTL-NS's released code, kept apart from the honest one, to show what it alone is worth.
+"""Evaluation mask of DTL-NS's released code, to measure its effect; never used for other results.
 
-The release masks the observed train pairs and the positives that its judge added, after it took every validation and
-test pair out of the latter (sample_obtain.py:8-22, 137; evaluate.py:27-28, 140, 148). What the judge called liked and is
-not held out then cannot be ranked above what is: the held-out pairs choose what is masked.
+The release masks the observed train pairs and the positives added by its judge, after removing all validation and test
+pairs from the latter (sample_obtain.py:8-22, 137; evaluate.py:27-28, 140, 148). Suspects that are not held out then
+cannot be ranked above the held-out pairs, so the mask depends on the test set.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from hardneg.data.interactions import Interactions, union
 
 PROTOCOL = "released-dtl"
 WARNING = (
-    "NOT AN HONEST EVALUATION: the mask of DTL-NS's released code. Added positives are masked besides the train pairs, "
-    "and held-out pairs were taken out of them first, so that the test set chooses what is masked; comparable with "
-    "nothing but itself"
+    "NOT A VALID EVALUATION: the mask of DTL-NS's released code. It masks added positives besides the train pairs, after "
+    "removing held-out pairs from them, so it depends on the test set; compare these numbers only with each other"
 )
 
 
 @dataclass(frozen=True)
 class ReleasedMask:
-    """pairs: what is masked. added: of them, pairs that were not observed. spared: added pairs left out of the mask
-    because they are held out."""
+    """pairs: masked pairs. added: number of them that are not observed. spared: number of added positives that are held
+    out and therefore not masked."""
 
     pairs: Interactions
     added: int
@@ -30,8 +29,8 @@ class ReleasedMask:
 
 
 def released_mask(train: Interactions, added: Interactions, valid: Interactions, test: Interactions) -> ReleasedMask:
-    """Train pairs and added positives, of which validation and test pairs were left out before."""
+    """Return a mask of the train pairs and the added positives that are not held out."""
     held_out = valid.contains(added.users, added.items) | test.contains(added.users, added.items)
-    kept = Interactions(added.users[~held_out], added.items[~held_out], train.n_users, train.n_items)
-    pairs = union(train, kept)
+    masked = Interactions(added.users[~held_out], added.items[~held_out], train.n_users, train.n_items)
+    pairs = union(train, masked)
     return ReleasedMask(pairs, len(pairs) - len(train), int(held_out.sum()))

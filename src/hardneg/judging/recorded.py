@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from hardneg.config import later
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.readers.dtlns import LABEL, released_labels
@@ -39,7 +38,7 @@ class RecordedLabels(JudgeConfig):
 
     Of that folder alone it is known that held-out pairs decided its labels, and suspects from it carry a warning. A
     file says nothing of who made it: whoever writes the released labels into one knows where they are from."""
-    unlabelled: Annotated[float, Field(ge=0, le=1)] | None = later(None)
+    unlabelled: Annotated[float, Field(ge=0, le=1)] | None = None
     """Probability in place of a label that the file has none of; two runs, with 0 and 1, bound what the labels may be."""
 
     def build(self, inputs: JudgeInputs) -> Judge:

@@ -1,1 +1,1 @@
-"""Language models: one protocol, adapters, the store, limits and the budget."""
+"""Language models: one protocol, adapters, and an engine with store, limits and budget."""

@@ -1,4 +1,4 @@
-"""A language model made of a function: for tests, dry runs and for trying prompts."""
+"""A language model defined by a function, for tests, dry runs and prompt design."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hardneg.llm.protocol import Refusal, Reply, Request, Usage
 
 
 class FunctionModel:
-    """Answers with what `answer` returns: words, a Reply, a Refusal; or raises what it raises.
+    """Returns the result of `answer`: a text, a Reply or a Refusal.
 
-    Tokens are words here, so that counts can be checked by hand. `requests` keeps every request in order.
+    Tokens are words, so counts can be checked by hand. `requests` holds every request in order.
     """
 
     chat_markers: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class FunctionModel:
         self._answer = answer
 
     def count_tokens(self, request: Request) -> int:
-        """Words of the prompt."""
+        """Return the number of words of the prompt."""
         return sum(len(message.content.split()) for message in request.messages)
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:

@@ -1,4 +1,4 @@
-"""One name chooses a language model: an endpoint, a model of the hub, a folder."""
+"""Language models by name: an endpoint, a model on the hub or a folder."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def open_model(
     tokenizer: str = "",
     capabilities: Capabilities | None = None,
 ) -> Endpoint | LocalModel:
-    """Open the language model of a name. Raises ConfigError for a name of no known form and for a missing key.
+    """Open a language model by name. Raises ConfigError for an unknown form and for a missing API key.
 
     openai:MODEL               OpenAI; the key is in the environment variable OPENAI_API_KEY
-    http(s)://HOST/v1#MODEL    any compatible server; key_variable names the environment variable of its key, if any
-    hf:ORGANISATION/MODEL      a causal language model of the hub, from the local cache first
-    FOLDER                     one in a folder
+    http(s)://HOST/v1#MODEL    any compatible server; key_variable: environment variable with its API key, if any
+    hf:ORGANISATION/MODEL      a causal language model on the hub, from the local cache first
+    FOLDER                     a causal language model in a folder
 
-    device, four_bit, batch_size concern models in this process (see `weights.Source`); concurrency, key_variable,
-    tokenizer, capabilities endpoints. tokenizer: folder or hub name whose tokenizer the endpoint's model has, so that
-    tokens are counted exactly; not needed where the endpoint's model name is a folder of this machine.
+    device, four_bit, batch_size apply to models in this process (see `weights.ModelSource`); concurrency, key_variable,
+    tokenizer, capabilities to endpoints. tokenizer: folder or hub name of the tokenizer of the endpoint's model, for
+    exact token counts; not needed if the endpoint's model name is a folder on this machine.
     """
     address = address_of(name, key_variable)
     if address is None:
         return LocalModel(model_source(name, device=device, four_bit=four_bit), batch_size=batch_size)
-    found = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
-    if not found:
+    tokenizer = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
+    if not tokenizer:
         return Endpoint(address, capabilities=capabilities, concurrency=concurrency)
-    prompts = PromptTokens(ModelSource(found).tokenizer())
+    prompts = PromptTokens(ModelSource(tokenizer).tokenizer())
 
     def count(request: Request) -> int:
         ids = prompts.encode_chat(request.messages)
@@ -56,7 +56,7 @@ def open_model(
 
 
 def address_of(name: str, key_variable: str = "") -> Address | None:
-    """The address in a name, None where the name is none. Raises ConfigError for one that lacks host or model."""
+    """Return the address in a name, None for other names. Raises ConfigError if it lacks a host or a model."""
     if name.startswith("openai:"):
         return Address(OPENAI, name.removeprefix("openai:"), key_variable or OPENAI_KEY)
     if name.startswith(("http://", "https://")):
@@ -67,7 +67,7 @@ def address_of(name: str, key_variable: str = "") -> Address | None:
 
 
 def model_source(name: str, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
-    """The files of a model in this process: "hf:NAME", or a folder. Raises ConfigError for anything else."""
+    """Return the source of a local model, "hf:NAME" or a folder. Raises ConfigError for anything else."""
     if name.startswith("hf:") and len(name) > len("hf:"):
         return ModelSource(name.removeprefix("hf:"), device, four_bit)
     if not (Path(name) / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""What tokens cost: list prices in a dated file, which a file of the user's own overrides."""
+"""Token prices: a dated list that comes with the package, overridden by a user's file."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ class Price(Config):
     """US dollars per million tokens."""
 
     prompt: NonNegativeFloat
-    """Of the prompt, where the model has not cached it."""
+    """Price of prompt tokens that are not cached."""
     answer: NonNegativeFloat = 0.0
-    """Of the answer; an embedding has none."""
+    """Price of answer tokens; 0 for embeddings."""
     cached: NonNegativeFloat | None = None
-    """Of the cached part of a prompt; None for the same as the rest."""
+    """Price of cached prompt tokens; None for the price of the others."""
 
     def cost(self, prompt_tokens: float, answer_tokens: float, cached_tokens: float = 0.0) -> float:
-        """Dollars for so many tokens; cached tokens are part of the prompt's."""
+        """Return the cost in dollars; cached tokens are part of the prompt tokens."""
         cached = self.prompt if self.cached is None else self.cached
         fresh = prompt_tokens - cached_tokens
         return (fresh * self.prompt + cached_tokens * cached + answer_tokens * self.answer) / MILLION
 
 
 FREE = Price(prompt=0.0)
-"""Of a model that runs on one's own machine."""
+"""Price of a model on the user's machine."""
 
 
 class PriceList(Config):
-    """A file of prices."""
+    """A file of prices by model name."""
 
     date: str = ""
-    """The month or day that they were valid on."""
+    """Month or day of the list."""
     note: str = ""
     models: dict[str, Price]
 
 
 def find_price(name: str, own: Path | None = None) -> Price | None:
-    """The price of a model by its name, None where it is unknown.
+    """Return the price of a model, None if unknown.
 
-    name: as the provider calls it, "openai:" before it or not; a date at its end ("-2024-07-18") may be left out of
-    the list. Models in this process ("hf:...") are free. own: a list of the user's, which goes before ours.
+    name: the provider's name, with or without "openai:"; a list may omit a date at its end ("-2024-07-18"). Models in
+    this process ("hf:...") are free. own: the user's list, which takes precedence.
     """
     bare = name.removeprefix("openai:")
     for prices in ([read_prices(own)] if own else []) + [packaged_prices()]:
@@ -63,12 +63,12 @@ def find_price(name: str, own: Path | None = None) -> Price | None:
 
 @cache
 def packaged_prices() -> PriceList:
-    """The list that comes with the package, with its date."""
+    """Return the list that comes with the package."""
     return read_prices(Path(str(files("hardneg.llm") / "prices.yaml")))
 
 
 def read_prices(path: Path) -> PriceList:
-    """Read a list of prices; ConfigError where it is none."""
+    """Read a list of prices. Raises ConfigError for an invalid file."""
     try:
         values, repeated = read_yaml(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What is asked of a language model and what comes back; everything else wraps `complete`."""
+"""The interface of language models: requests, replies and the protocol `ChatModel`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Role = Literal["system", "user", "assistant"]
 
 
 class LlmError(HardnegError, RuntimeError):
-    """A language model, its endpoint or its store cannot do what is needed."""
+    """A language model, its endpoint or its store cannot do what is required."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Request:
-    """All that determines a reply, but for the model.
+    """Everything that determines a reply, apart from the model.
 
-    max_tokens: of the answer. temperature: 0 for the likeliest answer. schema: JSON Schema (as JSON text) that the
-    answer must satisfy, "" for free text. choices: labels whose probabilities are wanted in place of an answer.
-    catalogue: the name of a closed list of answers that the model was given beforehand, "" for none. without: answers
-    of that list that are not allowed here. draw: 0, 1, ... tells apart draws of one request; a re-asked request keeps
-    its draw.
+    max_tokens: of the answer. temperature: 0 for the most likely answer. schema: JSON Schema (as JSON text) of the
+    answer, "" for free text. choices: labels whose probabilities are requested instead of an answer. closed_list: name
+    of a closed list of answers that the model has, "" for none. excluded: answers of that list that are not allowed.
+    draw: 0, 1, ... distinguishes draws of one request; a repair request keeps its draw.
     """
 
     messages: tuple[Message, ...]
@@ -47,12 +46,12 @@ class Request:
     draw: int = 0
 
     def digest(self, model: str) -> str:
-        """Hex SHA-256 of the request and the model's identity, the draw left out: the store's key beside the draw."""
+        """Return the hex SHA-256 of the request without its draw and of the model's identity."""
         return hashlib.sha256(f"{model}\n{self.canonical}".encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
     def canonical(self) -> str:
-        """The request as JSON with sorted keys, the draw left out."""
+        """The request without its draw as JSON with sorted keys."""
         values = {
             "messages": [(message.role, message.content) for message in self.messages],
             "max_tokens": self.max_tokens,
@@ -67,22 +66,22 @@ class Request:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call, as the back end counted them; estimated: counted by us, because it did not say."""
+    """Tokens of one call as reported by the back end; estimated: it reported none, so they are estimated here."""
 
     prompt_tokens: int
     answer_tokens: int
     cached_tokens: int = 0
-    """Prompt tokens that the back end had in its prefix cache (billed lower by some)."""
+    """Prompt tokens from the back end's prefix cache, which some bill at a lower price."""
     estimated: bool = False
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, raw.
+    """A raw reply.
 
-    text: the words; for an embedding its float32 bytes in base64. finish: "stop", "length", or what the back end
-    said. seconds: from sending to the last byte. probabilities: of the request's choices, in their order, summing to
-    one; () where none were asked for.
+    text: the answer; for an embedding its float32 bytes in base64. finish: "stop", "length", or another word of the
+    back end. seconds: from sending to the last byte. probabilities: of the request's choices, in their order, summing
+    to 1; () without choices.
     """
 
     text: str
@@ -94,16 +93,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why one request cannot be answered by this model, ever: too long a prompt, a refused option (4xx)."""
+    """Why a model can never answer a request: a prompt that is too long, a refused option (4xx)."""
 
     reason: str
 
 
-class CallFailed(Exception):  # noqa: N818 - it happened to a call; it is no error of the user
-    """The whole call failed and may succeed later (429, 408, 409, 5xx, reset, time-out, half a body).
+class CallFailed(Exception):  # noqa: N818 - concerns a call, not the user's input
+    """A whole call failed and may succeed later (408, 409, 429, 5xx, reset, time-out, incomplete body).
 
-    reason: one line, without any key or header. retry_after: seconds that the server asked for, None where it did not.
-    reached: False where nothing answered at all (refused connection, unknown host).
+    reason: one line, without keys and headers. retry_after: seconds that the server asks to wait, None if it does not.
+    reached: False if nothing answered (refused connection, unknown host).
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None, reached: bool = True) -> None:
@@ -116,42 +115,42 @@ class CallTimedOut(CallFailed):
 
 
 class ChatModel(Protocol):
-    """A language model, near or far; the engine calls nothing but this."""
+    """A local or remote language model; the engine uses nothing else of it."""
 
     @property
     def name(self) -> str:
-        """What to call it in tables and manifests: no address, no key."""
+        """Name for tables and manifests, without address and key."""
         ...
 
     @property
     def identity(self) -> str:
-        """What tells it from every other model: goes into the store's keys and into manifests."""
+        """Identifies the model among all others, in the store's keys and in manifests."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Requests a call; 1 for endpoints."""
+        """Maximum number of requests per call; 1 for endpoints."""
         ...
 
     @property
     def concurrency(self) -> int:
-        """Calls at a time that make sense; 1 for a model in this process."""
-        ...
-
-    def count_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt, exact where the tokenizer is here, else estimated."""
+        """Recommended number of concurrent calls; 1 for a local model."""
         ...
 
     @property
     def context_length(self) -> int | None:
-        """Tokens that a prompt and its answer may have together; None where that is not known here."""
+        """Maximum number of tokens of a prompt and its answer; None if unknown."""
         ...
 
     @property
     def chat_markers(self) -> tuple[str, ...]:
-        """Strings that untrusted text must not hold: every added token of the tokenizer, or the known chat markers."""
+        """Strings to remove from untrusted text: the tokenizer's added tokens, or the known chat markers."""
+        ...
+
+    def count_tokens(self, request: Request) -> int:
+        """Return the tokens of the request's prompt: exact with the tokenizer, otherwise estimated."""
         ...
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        """Answer up to `batch_size` requests, in their order. Raises CallFailed where the call as a whole failed."""
+        """Answer up to `batch_size` requests, in their order. Raises CallFailed if the whole call failed."""
         ...

@@ -1,4 +1,4 @@
-"""One question with its row and the reading of its reply, and what became of it."""
+"""Tasks for a language model and their answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hardneg.llm.protocol import Reply, Request
 T = TypeVar("T")
 
 
-class BadReply(Exception):  # noqa: N818 - it happened to a reply; it is no error of the user
-    """A reply that cannot be used; reason: one line."""
+class BadReply(Exception):  # noqa: N818 - concerns a reply, not the user's input
+    """An unusable reply; reason: one line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -21,7 +21,7 @@ class BadReply(Exception):  # noqa: N818 - it happened to a reply; it is no erro
 
 @dataclass(frozen=True)
 class Task(Generic[T]):
-    """A request, the row that it belongs to, and how its reply is read (raises BadReply)."""
+    """A request, its row, and the parser of its reply, which raises BadReply."""
 
     row: int
     request: Request
@@ -30,7 +30,7 @@ class Task(Generic[T]):
 
 @dataclass(frozen=True)
 class TaskAnswer(Generic[T]):
-    """What became of a task: a value, or None with the reason; reply: the last one; calls: calls made for it now."""
+    """Result of a task: a value, or None with a reason; reply: the last one; calls: number of calls made in this run."""
 
     row: int
     value: T | None

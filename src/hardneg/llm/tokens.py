@@ -1,20 +1,20 @@
-"""Tokens estimated where the tokenizer is not here."""
+"""Token counts estimated without the model's tokenizer."""
 
 from __future__ import annotations
 
 from hardneg.llm.protocol import Request
 
-BYTES_A_TOKEN = 4
-"""Holds for English prose within some 15 %, and not badly for other scripts."""
-TOKENS_A_MESSAGE = 4
-"""What chat formats write around a message."""
+BYTES_PER_TOKEN = 4
+"""Accurate within about 15 % for English prose, roughly right for other scripts."""
+TOKENS_PER_MESSAGE = 4
+"""Tokens that chat formats add around a message."""
 
 
 def estimate_prompt_tokens(request: Request) -> int:
-    """Tokens of a request's prompt."""
-    return sum(estimate_tokens(message.content) + TOKENS_A_MESSAGE for message in request.messages)
+    """Return the estimated tokens of a request's prompt."""
+    return sum(estimate_tokens(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text: a quarter of its bytes, rounded up."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN)
+    """Return the estimated tokens of a text: a quarter of its bytes, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)

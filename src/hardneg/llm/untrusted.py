@@ -1,4 +1,4 @@
-"""Text that strangers wrote, made fit to stand in a prompt as data."""
+"""Untrusted text, cleaned for use as data in a prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 
 ELLIPSIS = "…"
 LONGEST_WORD = 40
-"""A cut goes back to a word's end over at most so many characters: some scripts set no spaces."""
+"""Maximum number of characters that a cut goes back to the end of a word; some scripts use no spaces."""
 KNOWN_MARKERS = (
     *("<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|endoftext|>", "<|endofprompt|>"),  # ChatML, Qwen, Phi-4
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "<unk>"),  # Llama 2, Mistral
@@ -23,7 +23,7 @@ KNOWN_MARKERS = (
     *("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),  # Qwen, DeepSeek
     *("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜tool▁calls▁begin｜>"),
 )
-"""Chat markers of the usual families, for endpoints whose tokenizer is not here. `clean` also takes every <|...|>."""
+"""Chat markers of common model families, for endpoints without a tokenizer. `clean` also removes every <|...|>."""
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # control characters, those that are white space apart
@@ -33,57 +33,57 @@ _HIDDEN = re.compile(
     "\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff\U000f0000-\U0010ffff]+"  # tag characters, variation selectors, private use
 )
-"""What nobody sees: controls, format and bidirectional characters, zero widths, tags, variation selectors."""
+"""Invisible characters: controls, format and bidirectional characters, zero widths, tags, variation selectors."""
 _ANY_MARKER = re.compile(r"<\|[^<>|]{1,64}\|>")
 
 
 def clean(text: str, *, chat_markers: Sequence[str], max_length: int) -> str:
-    """Text without what could act on a model: at most `longest` characters on one line, normalised (NFC).
+    """Return text that cannot act on a model: at most `max_length` characters on one line, normalized (NFC).
 
-    Goes: control characters, bidirectional overrides and isolates, zero-width, tag and private-use characters; every
-    string of `foreign` and every <|...|>, whatever its case and also where full-width or other compatibility
-    characters spell it (NFKC). What a removal brings together is looked at again. What is too long is cut after the
-    last whole word, with an ellipsis. Cleaning what is clean changes nothing.
+    Removes control characters, bidirectional overrides and isolates, zero-width, tag and private-use characters; every
+    chat marker and every <|...|>, in any case and also if spelled by full-width or other compatibility characters
+    (NFKC). Text that a removal joins is checked again. Text that is too long is cut after the last whole word, with an
+    ellipsis. Cleaning clean text changes nothing.
     """
     markers = _markers(tuple(chat_markers))
-    while (cleaned := _once(text, markers, max_length)) != text:
+    while (cleaned := _clean_once(text, markers, max_length)) != text:
         text = cleaned
     return text
 
 
 def data_block(name: str, values: Mapping[str, object]) -> str:
-    """Untrusted values as one JSON object on a line between <name> and </name>.
+    """Return untrusted values as one JSON object on a line between <name> and </name>.
 
-    Angle brackets within values become JSON escapes, so that no value can close the block or open another.
+    Angle brackets within values become JSON escapes, so no value can close the block or open another.
     """
-    said = json.dumps(dict(values), ensure_ascii=False)
+    block = json.dumps(dict(values), ensure_ascii=False)
     for char in "<>":
-        said = said.replace(char, f"\\u{ord(char):04x}")
-    return f"<{name}>\n{said}\n</{name}>"
+        block = block.replace(char, f"\\u{ord(char):04x}")
+    return f"<{name}>\n{block}\n</{name}>"
 
 
 class _Markers:
-    """Strings to be found whatever their case: their lengths by first character, longest first."""
+    """Strings to match in any case, with their lengths by first character, longest first."""
 
     def __init__(self, chat_markers: tuple[str, ...]) -> None:
-        self.strings = frozenset(_folded(string)[0] for string in chat_markers if string.strip())
+        self.strings = frozenset(_fold(marker)[0] for marker in chat_markers if marker.strip())
         lengths: dict[str, set[int]] = {}
         for string in self.strings:
             lengths.setdefault(string[0], set()).add(len(string))
-        self.lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self.lengths = {first: sorted(values, reverse=True) for first, values in lengths.items()}
         firsts = "".join(map(re.escape, self.lengths))
         self.starts = re.compile(f"[{firsts}]") if firsts else re.compile(r"(?!)")
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where markers stand in folded text; spans may overlap."""
-        found = [match.span() for match in _ANY_MARKER.finditer(text)]
+        """Return the (start, end) of markers in folded text; spans may overlap."""
+        spans = [match.span() for match in _ANY_MARKER.finditer(text)]
         for match in self.starts.finditer(text):
             start = match.start()
             for length in self.lengths[match[0]]:
                 if start + length <= len(text) and text[start : start + length] in self.strings:
-                    found.append((start, start + length))
+                    spans.append((start, start + length))
                     break
-        return found
+        return spans
 
 
 @lru_cache(maxsize=8)
@@ -91,30 +91,24 @@ def _markers(chat_markers: tuple[str, ...]) -> _Markers:
     return _Markers(chat_markers)
 
 
-def _once(text: str, markers: _Markers, max_length: int) -> str:
+def _clean_once(text: str, markers: _Markers, max_length: int) -> str:
     text = unicodedata.normalize("NFC", _HIDDEN.sub("", text))
-    return _cut(" ".join(_without(text, markers).split()), max_length)
+    folded, places = _fold(text)
+    if spans := markers.spans(folded):
+        chars = list(text)
+        for start, end in spans:
+            first, last = places[start], places[end - 1]
+            chars[first : last + 1] = [" "] * (last + 1 - first)
+        text = "".join(chars)
+    return _cut(" ".join(text.split()), max_length)
 
 
-def _without(text: str, markers: _Markers) -> str:
-    """Put a space in the place of every marker."""
-    folded, places = _folded(text)
-    spans = markers.spans(folded)
-    if not spans:
-        return text
-    kept = list(text)
-    for start, end in spans:
-        first, last = places[start], places[end - 1]
-        kept[first : last + 1] = [" "] * (last + 1 - first)
-    return "".join(kept)
-
-
-def _folded(text: str) -> tuple[str, Sequence[int]]:
-    """Text as markers are compared, and for each of its characters the place of the one that it came from."""
+def _fold(text: str) -> tuple[str, Sequence[int]]:
+    """Return text as markers are compared, and for each of its characters the index of its source."""
     if text.isascii():
         return text.lower(), range(len(text))
     parts = [unicodedata.normalize("NFKC", char).lower() for char in text]
-    return "".join(parts), [place for place, part in enumerate(parts) for _ in part]
+    return "".join(parts), [index for index, part in enumerate(parts) for _ in part]
 
 
 def _cut(text: str, max_length: int) -> str:
@@ -122,6 +116,6 @@ def _cut(text: str, max_length: int) -> str:
         return text
     head = text[: max(max_length - 1, 0)]
     last = head.rfind(" ")
-    if not text[len(head)].isspace() and 0 < last >= len(head) - LONGEST_WORD:  # the cut falls into a word
+    if not text[len(head)].isspace() and 0 < last >= len(head) - LONGEST_WORD:  # the cut is within a word
         head = head[:last]
     return (head.rstrip() + ELLIPSIS)[: max(max_length, 0)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardneg.compiled import compiled, fetch, reordering
+from hardneg.compiled import compiled, prefetch, reordering
 from hardneg.models.intrinsics import LANES, add_16, as_number, keep_half, sum_16, sum_64, to_half_bits
 from hardneg.types import Floats, Indices
 
@@ -109,7 +109,7 @@ def to_half(table: Floats) -> tuple[TableArray, float]:
 @compiled
 def _fetch_row(flat: TableArray, start: int, size: int) -> None:
     for line in range(start, start + size, LANES):
-        fetch(flat, line)
+        prefetch(flat, line)
 
 
 @compiled

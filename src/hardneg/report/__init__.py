@@ -1,1 +1,1 @@
-"""Tables, plots, the HTML page."""
+"""Result tables, plots and the HTML page."""

@@ -1,4 +1,4 @@
-"""Several tables seen at once: means side by side, and what pairs of rows did over all of them."""
+"""Overviews of several tables: means side by side, and counts of significant differences between pairs of methods."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from hardneg.report.printers import NO_VALUE
 from hardneg.report.tables import BETTER, WORSE, verdict_counts
 
 SIGNS = {BETTER: " ▲", WORSE: " ▼"}
-"""Verdict -> what follows a mean; nothing where rows are not distinguishable, and after controls."""
+"""Verdict -> suffix of a mean; there is none for a difference that is not significant, nor for controls."""
 
 
 def side_by_side(groups: Mapping[str, pl.DataFrame], metric: str) -> tuple[list[str], list[list[str]]]:
-    """Headers and cells: a line a row, a column a group, the mean of the metric with a sign for its verdict.
+    """Return headers and cells with a line per method and a column per table: the mean and a sign for its verdict.
 
-    groups: name of a dataset and backbone -> its `tables.comparison`, whose first metric this is. Rows in order of first
-    appearance; a dash where a group lacks one.
+    groups: name of a dataset and backbone -> its `tables.comparison_table`, whose first metric is `metric`. Methods are
+    in order of first appearance, with a dash where a table lacks one.
     """
-    found = {
+    columns = {
         name: {row["row"]: f"{row[metric]:.4f}{SIGNS.get(row['verdict'], '')}" for row in frame.iter_rows(named=True)}
         for name, frame in groups.items()
     }
-    names = dict.fromkeys(name for cells in found.values() for name in cells)
-    return ["sampler", *groups], [[name, *(cells.get(name, NO_VALUE) for cells in found.values())] for name in names]
+    methods = dict.fromkeys(method for cells in columns.values() for method in cells)
+    lines = [[method, *(cells.get(method, NO_VALUE) for cells in columns.values())] for method in methods]
+    return ["sampler", *groups], lines
 
 
 def pairs_summary(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """In how many tables is a row better or worse than another one that it is held against?
+    """Count over several tables how often each pair of methods differs significantly.
 
-    frames: `tables.paired`, one a group; a pair that stands in one of them twice counts as it stands first. One line a pair,
-    in order of first appearance: pair ("row against other"), groups (in which both stand), better, not_distinguishable, worse (verdicts at 5 % after Holm within its family), relative (mean
-    over groups of the relative difference). The counts are no test of their own.
+    frames: `tables.pairwise_table` of each group; of a pair repeated in one frame the first counts. There is one line
+    per pair in order of first appearance. Columns: pair ("row against other"), groups (tables with the pair), better,
+    not_distinguishable, worse (numbers of tables), and relative (mean over tables). The counts are no test.
     """
     pair = pl.concat_str("row", "against", separator=" against ").alias("pair")
     lines = pl.concat(

@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs no network."""
+"""The HTML report: one file without external resources."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from hardneg.report import plots
 
 @dataclass(frozen=True)
 class ShownPair:
-    """A train item of a user, and what each row served against it: row name -> titles, part by part."""
+    """A train item of a user with its sampled negatives: row name -> titles."""
 
     positive: str
-    served: dict[str, list[str]]
+    sampled: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class ShownUser:
-    """A user for people to look at. liked: title -> true like-probability, for every title shown as a negative."""
+    """An example user. like_probabilities: title -> true like-probability, for every negative."""
 
     user_id: str
     history: list[str]
     profile: str
     pairs: list[ShownPair]
-    liked: dict[str, float]
+    like_probabilities: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the page shows, as plain data.
+    """Contents of the page as plain data.
 
-    answers: (question, answer) in words. headers, cells: the table. curves, served: frames for the plots (see there);
-    served may be empty. facts: (name, value) about how it was made.
+    answers: (question, answer). headers, cells: the table. curves: see `plots.plot_learning_curves`. false_negatives:
+    see `plots.plot_false_negatives`, may be empty. facts: (name, value) of the settings.
     """
 
     title: str
@@ -45,7 +45,7 @@ class Page:
     notes: list[str]
     curves: pl.DataFrame
     metric: str
-    served: pl.DataFrame
+    false_negatives: pl.DataFrame
     users: list[ShownUser]
     facts: list[tuple[str, str]]
 
@@ -60,11 +60,11 @@ def render(page: Page) -> str:
 
 
 def _figure(page: Page) -> str:
-    with_truth = not page.served.is_empty()
+    with_truth = not page.false_negatives.is_empty()
     figure, axes = plots.new_figure(2 if with_truth else 1)
     plots.plot_learning_curves(page.curves, page.metric, ax=axes[0])
     if with_truth:
-        plots.plot_false_negatives(page.served, ax=axes[1])
+        plots.plot_false_negatives(page.false_negatives, ax=axes[1])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return plots.as_svg(figure)

@@ -1,4 +1,4 @@
-"""Pictures: each function draws on the axes that it is given, and neither saves nor shows."""
+"""Plots. Each function draws on the given axes and neither saves nor shows them."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ COLOURS = ("#5b6770", "#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#9b9a97", "#6
 
 
 def plot_learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
-    """Validation metric by epoch, mean over seeds.
+    """Plot a validation metric by epoch, averaged over seeds.
 
     curves: row, seed, epoch, split, metric, value.
     """
     chosen = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
-    _lines(chosen, "value", ax)
+    _draw_lines(chosen, "value", ax)
     ax.set(
         xlabel="epoch",
         ylabel=f"validation {metric_label(metric)}",
-        title="Learning curves (mean of the seeds still training)",
+        title="Learning curves (mean over the seeds still training)",
     )
     return ax
 
 
-def plot_false_negatives(served: pl.DataFrame, *, ax: Axes) -> Axes:
-    """Share of served negatives that the user would like, by epoch.
+def plot_false_negatives(rates: pl.DataFrame, *, ax: Axes) -> Axes:
+    """Plot the share of sampled negatives that the user would like, by epoch.
 
-    served: row, seed, epoch, like_probability (mean over parts).
+    rates: row, seed, epoch, like_probability (mean over parts).
     """
-    _lines(served, "like_probability", ax)
+    _draw_lines(rates, "like_probability", ax)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.set(xlabel="epoch", ylabel="truly liked among served", title="Negatives that were secretly liked")
+    ax.set(xlabel="epoch", ylabel="false negatives among sampled", title="False negatives")
     return ax
 
 
 def plot_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
-    """Every row's value under the honest and under the released mask, joined by a line; the best honest row on top.
+    """Plot every row's value under the train mask and under the released mask, ordered by the former.
 
-    released: row, metric, honest, released_mask.
+    released: row, metric, honest (train mask), released_mask.
     """
     frame = released.filter(pl.col("metric") == metric).sort("honest", maintain_order=True)
-    honest, masked, places = frame["honest"].to_list(), frame["released_mask"].to_list(), range(len(frame))
-    ax.hlines(places, honest, masked, color=COLOURS[5], linewidth=1.2, zorder=1)
-    ax.scatter(honest, places, color=COLOURS[1], label="honest mask", zorder=2)
-    ax.scatter(masked, places, facecolors="white", edgecolors=COLOURS[2], label="released mask (not honest)", zorder=2)
+    by_train_mask, by_released_mask = frame["honest"].to_list(), frame["released_mask"].to_list()
+    places = range(len(frame))
+    ax.hlines(places, by_train_mask, by_released_mask, color=COLOURS[5], linewidth=1.2, zorder=1)
+    ax.scatter(by_train_mask, places, color=COLOURS[1], label="train mask", zorder=2)
+    label = "released mask (not valid)"
+    ax.scatter(by_released_mask, places, facecolors="white", edgecolors=COLOURS[2], label=label, zorder=2)
     ax.set_yticks(places, frame["row"].to_list())
     ax.set_xlabel(metric_label(metric))
     ax.set_title("The same runs under two masks", loc="left", pad=24)
@@ -61,7 +63,7 @@ def plot_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     return ax
 
 
-def _lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
+def _draw_lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
     for number, name in enumerate(frame["row"].unique(maintain_order=True)):
         line = frame.filter(pl.col("row") == name).group_by("epoch").agg(pl.col(value).mean()).sort("epoch")
         style = "--" if "control" in name else "-"
@@ -72,7 +74,7 @@ def _lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
 
 
 def tall_figure(rows: int) -> tuple[Figure, Axes]:
-    """A figure of one axes that has a line of text for each row, without any window system."""
+    """Create a figure with one axes that is tall enough for a label per row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.6, 1.3 + 0.27 * rows), layout="constrained")
@@ -80,7 +82,7 @@ def tall_figure(rows: int) -> tuple[Figure, Axes]:
 
 
 def new_figure(n: int) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes side by side, without any window system."""
+    """Create a figure with n axes side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.2 * n, 4.2), layout="constrained")
@@ -88,7 +90,7 @@ def new_figure(n: int) -> tuple[Figure, list[Axes]]:
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as an SVG element for a page, its text kept as text."""
+    """Return the figure as an SVG element whose text remains text."""
     import matplotlib as mpl
 
     buffer = io.StringIO()

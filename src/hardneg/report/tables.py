@@ -1,4 +1,4 @@
-"""Results as data frames first: mean, spread, interval, p, win / tie / loss. `printers` turns them into text."""
+"""Result tables as data frames: means, intervals, p-values, users won and lost. `printers` turns them into text."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ __all__ = [
 ]
 
 SIGNIFICANT = 0.05
-"""A difference has a verdict where p, after Holm, is below this."""
+"""Level below which a p-value adjusted by Holm is significant."""
 TIE = 1e-12
-"""Two users' means this close are equal: metrics lie in [0, 1], and sums of floats round."""
+"""Largest difference of two users' means that counts as a tie; it covers rounding errors of metrics in [0, 1]."""
 SIZES = ("difference", "low", "high", "relative", "relative_low", "relative_high", "p", "p_holm")
 COUNTS = ("wins", "ties", "losses")
 VERDICT = "verdict"
@@ -53,11 +53,11 @@ BETTER, UNDECIDED, WORSE = "better", "not distinguishable", "worse"
 
 @dataclass(frozen=True)
 class MethodScores:
-    """One row of a table: a method under several seeds.
+    """Results of one method under several seeds, which make one row of a table.
 
-    values: metric -> (seeds, users), the same users in every row. seconds: (seeds,) of training. false_negatives:
-    part -> mean like-probability of what was served, empty where the truth is unknown. without_vector: share of
-    pairs that had no text vector, None for samplers that use none.
+    values: metric -> (seeds, users), with the same users for all methods. seconds: (seeds,) of training.
+    false_negatives: part of the negatives -> mean like-probability, empty if the truth is unknown. without_vector:
+    share of pairs without a text vector, None for samplers that use none.
     """
 
     name: str
@@ -68,163 +68,98 @@ class MethodScores:
 
 
 def comparison_table(
-    rows: list[MethodScores], baseline: str, metrics: tuple[str, ...], *, apart: Collection[str] = ()
+    rows: list[MethodScores], baseline: str, metrics: tuple[str, ...], *, controls: Collection[str] = ()
 ) -> pl.DataFrame:
-    """Every row against the baseline row: one line a row, in the order given.
+    """Compare every method with the baseline: one line per method, in the given order.
 
-    For every metric M: the columns "M", mean over seeds and users, and "M sd", the standard deviation (divisor S - 1)
-    of the seeds' means. And, null in the baseline's own line:
-      difference, low, high    M minus the baseline's, and its 95 % interval (`compare_methods`), in units of M
+    For every metric M there are the columns "M", the mean over seeds and users, and "M sd", the standard deviation of
+    the seeds' means (divisor S - 1). Further columns are null for the baseline. They have these names for the first
+    metric, and are prefixed with the metric for the others ("M difference", "M low", ...):
+
+      difference, low, high    M minus the baseline's M, with its 95 % interval (`compare_methods`)
       relative, relative_low, relative_high    the same as shares of the baseline's mean
-      p, p_holm                of "no difference", as it is and after Holm
-      verdict                  "better" or "worse" where p_holm is below 0.05, else "not distinguishable"
-      wins, ties, losses       users whose mean of M over this row's seeds is higher than, equal to (within 1e-12),
-                               lower than their mean over the baseline's seeds; they sum to the number of users
-    These bear their plain names for the first metric, and "M difference", "M low" ... for the others.
+      p, p_holm                p-value of "no difference", raw and adjusted by Holm
+      verdict                  "better" or "worse" if p_holm < 0.05, else "not distinguishable"
+      wins, ties, losses       number of users whose mean over seeds is higher than, equal to (within 1e-12) or lower
+                               than with the baseline; descriptive counts without a test
 
-    Wins and losses count users and no amounts, seeds' chance is in them, and nothing is tested by them.
+    Holm's family is one metric of one table, that is the methods of one dataset and backbone. Neither several metrics
+    nor several tables are adjusted for, so choose the deciding metric beforehand and put it first.
 
-    The family that Holm protects is one metric of one table: the rows of one dataset and backbone against their
-    baseline. Neither several metrics nor several tables are adjusted for; name the metric that decides beforehand and
-    put it first, and read `summary_table` as a count.
-
-    apart: rows outside that family, such as controls, whose test is another (`pairwise_table`); their p_holm is null and their
-    verdict "control".
+    controls: methods outside the family, which `pairwise_table` tests instead; their p_holm is null and their verdict
+    "control".
     """
     _require_distinct([row.name for row in rows])
     base = find_row(rows, baseline)
-    against = {metric: _against(rows, base, metric, apart) for metric in metrics}
+    by_metric = {metric: _compare_rows(rows, base, metric, controls) for metric in metrics}
     lines = []
     for row in rows:
-        line: dict[str, object] = {"row": row.name, **_spread(row, metrics)}
+        line: dict[str, object] = {"row": row.name, **_means_and_deviations(row, metrics)}
         for metric in metrics:
-            found = against[metric].get(row.name, {})
-            line |= {column(name, metric, metrics): found.get(name) for name in (*SIZES, VERDICT, *COUNTS)}
+            values = by_metric[metric].get(row.name, {})
+            line |= {column(name, metric, metrics): values.get(name) for name in (*SIZES, VERDICT, *COUNTS)}
         line |= {"seconds": float(np.mean(row.seconds)), **_false_negatives(row), "without_vector": row.without_vector}
         lines.append(line)
-    return pl.DataFrame(lines, schema_overrides=_types(metrics), infer_schema_length=None)
+    return pl.DataFrame(lines, schema_overrides=_column_types(metrics), infer_schema_length=None)
 
 
 def column(name: str, metric: str, metrics: tuple[str, ...]) -> str:
-    """Where `comparison_table` keeps "difference", "p_holm" ... of a metric: plain for the first, else after its name."""
+    """Return the column of `comparison_table` with a quantity ("difference", "p_holm", ...) of a metric."""
     return name if metric == metrics[0] else f"{metric} {name}"
 
 
 def find_row(rows: list[MethodScores], name: str) -> MethodScores:
-    """The row of that name."""
-    found = next((row for row in rows if row.name == name), None)
-    if found is None:
+    """Return the row with this name."""
+    row = next((row for row in rows if row.name == name), None)
+    if row is None:
         raise ConfigError(f"found rows {', '.join(row.name for row in rows)}, expected {name!r} among them")
-    return found
-
-
-def _require_distinct(names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"found rows named alike ({', '.join(twice)}), expected names that tell them apart")
-
-
-def _types(metrics: tuple[str, ...]) -> dict[str, pl.DataType]:
-    """Of columns that may be null from top to bottom."""
-    kinds = [(SIZES, pl.Float64()), ((VERDICT,), pl.String()), (COUNTS, pl.Int64())]
-    theirs = {column(name, metric, metrics): kind for names, kind in kinds for name in names for metric in metrics}
-    return theirs | dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
-
-
-def _spread(row: MethodScores, metrics: tuple[str, ...]) -> dict[str, float]:
-    spread: dict[str, float] = {}
-    for metric in metrics:
-        by_seed = row.values[metric].mean(axis=1)
-        spread |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
-    return spread
-
-
-def _against(
-    rows: list[MethodScores], base: MethodScores, metric: str, apart: Collection[str]
-) -> dict[str, dict[str, object]]:
-    """Row name -> what `comparison_table` says of it against the baseline on one metric."""
-    others = [row for row in rows if row is not base]
-    differences = {row.name: compare_methods(row.values[metric], base.values[metric]) for row in others}
-    family = [name for name in differences if name not in apart]
-    adjusted = dict(zip(family, holm([differences[name].p for name in family]), strict=True))
-    return {
-        row.name: {
-            **_sizes(differences[row.name], adjusted.get(row.name)),
-            **_users(row.values[metric], base.values[metric]),
-        }
-        for row in others
-    }
+    return row
 
 
 def pairwise_table(pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: tuple[str, ...]) -> pl.DataFrame:
-    """Rows against rows of their own: one line a pair, in the order given; the pairs are Holm's family.
+    """Compare pairs of methods, one line per pair in the given order; the pairs are Holm's family.
 
-    Columns "row" and "against", for every metric M the means "M" and "M against", and the columns that `comparison_table`
-    has for a row and its baseline: the row minus what it is held against.
+    Columns are "row" and "against" (the names), for every metric M the means "M" and "M against", and the columns of
+    `comparison_table` for the difference of the two.
     """
     lines: list[dict[str, object]] = [{"row": one.name, "against": other.name} for one, other in pairs]
     for metric in metrics:
         values = [(one.values[metric], other.values[metric]) for one, other in pairs]
-        differences = [compare_methods(*both) for both in values]
+        differences = [compare_methods(*pair) for pair in values]
         adjusted = holm([difference.p for difference in differences])
-        for line, both, difference, p in zip(lines, values, differences, adjusted, strict=True):
-            found = {**_sizes(difference, p), **_users(*both)}
-            line |= {metric: float(both[0].mean()), f"{metric} against": float(both[1].mean())}
-            line |= {column(name, metric, metrics): value for name, value in found.items()}
+        for line, (one, other), difference, p in zip(lines, values, differences, adjusted, strict=True):
+            comparison = {**_sizes(difference, p), **_count_users(one, other)}
+            line |= {metric: float(one.mean()), f"{metric} against": float(other.mean())}
+            line |= {column(name, metric, metrics): value for name, value in comparison.items()}
     return pl.DataFrame(lines)
 
 
-def _sizes(found: Difference, p_holm: float | None) -> dict[str, object]:
-    ends = {"difference": found.mean, "low": found.low, "high": found.high}
-    shares = {"relative": found.relative, "relative_low": found.relative_low, "relative_high": found.relative_high}
-    return {**ends, **shares, "p": found.p, "p_holm": p_holm, VERDICT: _verdict(found, p_holm)}
-
-
-def _verdict(found: Difference, p_holm: float | None) -> str:
-    if p_holm is None:
-        return CONTROL
-    return UNDECIDED if p_holm >= SIGNIFICANT else BETTER if found.mean > 0 else WORSE
-
-
-def _users(values: Floats, base: Floats) -> dict[str, object]:
-    gains = values.mean(axis=0) - base.mean(axis=0)
-    counts = (gains > TIE, np.abs(gains) <= TIE, gains < -TIE)
-    return {name: int(flags.sum()) for name, flags in zip(COUNTS, counts, strict=True)}
-
-
-def _false_negatives(row: MethodScores) -> dict[str, float | None]:
-    """Of items: theirs. Of vectors: the mean over the source items' parts, and that of the nearest catalogue item."""
-    nearest = row.false_negatives.get(NEAREST_ITEM)
-    sources = [rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]
-    return {"false_negatives": float(np.mean(sources)) if sources else None, "nearest": nearest}
-
-
 def summary_table(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl.DataFrame:
-    """A study in one frame: in how many groups is each row better or worse than the baseline?
+    """Count over all tables of a study how often each method is better or worse than the baseline.
 
-    groups: name of a dataset and backbone -> its `comparison_table`, all with one baseline. metric: None for the one that
-    each frame puts first, else another one of them all. One line a row, in order of first appearance, without the
-    baseline and without controls: groups (in which it stands), better, not_distinguishable, worse (in how many of them; verdicts at 5 %
-    after Holm within the group), relative (mean over groups of the relative difference, each group weighted alike;
-    nan if a baseline's mean is 0). The counts are no test of their own: of twenty groups without any difference, one
-    is expected to show one.
+    groups: name of a dataset and backbone -> its `comparison_table`, all with the same baseline. metric: None for the
+    first one of each table. There is one line per method in order of first appearance, without baseline and controls.
+    Columns: groups (tables with the method), better, not_distinguishable, worse (numbers of tables), and relative, the
+    unweighted mean over tables of the relative difference (NaN if a baseline's mean is 0). The counts are no test: of
+    twenty tables without any difference, one is expected to show one.
     """
     if not groups:
         raise DataError("found no group, expected one table at least")
     prefix = "" if metric is None else f"{metric} "
+    for frame in groups.values():
+        if prefix + VERDICT not in frame.columns:
+            raise DataError(f"found no column {prefix + VERDICT!r}, expected it in every table; add the metric to all")
     verdict, relative = (pl.col(prefix + name).alias(name) for name in (VERDICT, "relative"))
-    lines = pl.concat([_known(frame, prefix + VERDICT).select("row", verdict, relative) for frame in groups.values()])
+    lines = pl.concat([frame.select("row", verdict, relative) for frame in groups.values()])
     baselines = lines.filter(pl.col(VERDICT).is_null())["row"].unique(maintain_order=True).to_list()
     if len(baselines) != 1:
         raise DataError(f"found baselines {', '.join(baselines)}, expected the same one in every group")
-    compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL).group_by(
-        "row", maintain_order=True
-    )
-    return compared.agg(*verdict_counts())
+    compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL)
+    return compared.group_by("row", maintain_order=True).agg(*verdict_counts())
 
 
 def verdict_counts() -> list[pl.Expr]:
-    """Of lines with "verdict" and "relative": groups, better, not_distinguishable, worse, and the mean of "relative"."""
+    """Return aggregations of the columns verdict and relative: groups, counts of each verdict, mean of relative."""
     counts = [
         (pl.col(VERDICT) == name).sum().cast(pl.Int64).alias(name.replace(" ", "_"))
         for name in (BETTER, UNDECIDED, WORSE)
@@ -232,7 +167,72 @@ def verdict_counts() -> list[pl.Expr]:
     return [pl.len().cast(pl.Int64).alias("groups"), *counts, pl.col("relative").mean()]
 
 
-def _known(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    if name not in frame.columns:
-        raise DataError(f"found no column {name!r}, expected it of every group: compare all of them on that metric")
-    return frame
+def _require_distinct(names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"found several rows named {', '.join(repeated)}, expected distinct names; rename them")
+
+
+def _column_types(metrics: tuple[str, ...]) -> dict[str, pl.DataType]:
+    """Return the types of columns that may contain only nulls."""
+    types = [(SIZES, pl.Float64()), ((VERDICT,), pl.String()), (COUNTS, pl.Int64())]
+    by_column = {column(name, metric, metrics): dtype for names, dtype in types for name in names for metric in metrics}
+    return by_column | dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
+
+
+def _means_and_deviations(row: MethodScores, metrics: tuple[str, ...]) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for metric in metrics:
+        by_seed = row.values[metric].mean(axis=1)
+        columns |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
+    return columns
+
+
+def _compare_rows(
+    rows: list[MethodScores], base: MethodScores, metric: str, controls: Collection[str]
+) -> dict[str, dict[str, object]]:
+    """Return row name -> its comparison with the baseline on one metric."""
+    others = [row for row in rows if row is not base]
+    differences = {row.name: compare_methods(row.values[metric], base.values[metric]) for row in others}
+    family = [name for name in differences if name not in controls]
+    adjusted = dict(zip(family, holm([differences[name].p for name in family]), strict=True))
+    return {
+        row.name: {
+            **_sizes(differences[row.name], adjusted.get(row.name)),
+            **_count_users(row.values[metric], base.values[metric]),
+        }
+        for row in others
+    }
+
+
+def _sizes(difference: Difference, p_holm: float | None) -> dict[str, object]:
+    return {
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "relative": difference.relative,
+        "relative_low": difference.relative_low,
+        "relative_high": difference.relative_high,
+        "p": difference.p,
+        "p_holm": p_holm,
+        VERDICT: _verdict(difference, p_holm),
+    }
+
+
+def _verdict(difference: Difference, p_holm: float | None) -> str:
+    if p_holm is None:
+        return CONTROL
+    return UNDECIDED if p_holm >= SIGNIFICANT else BETTER if difference.mean > 0 else WORSE
+
+
+def _count_users(values: Floats, base: Floats) -> dict[str, object]:
+    gains = values.mean(axis=0) - base.mean(axis=0)
+    counts = (gains > TIE, np.abs(gains) <= TIE, gains < -TIE)
+    return {name: int(flags.sum()) for name, flags in zip(COUNTS, counts, strict=True)}
+
+
+def _false_negatives(row: MethodScores) -> dict[str, float | None]:
+    """Return the mean rate over the parts of the negatives, and the rate of the nearest items of vectors."""
+    nearest = row.false_negatives.get(NEAREST_ITEM)
+    rates = [rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]
+    return {"false_negatives": float(np.mean(rates)) if rates else None, "nearest": nearest}

@@ -1,4 +1,4 @@
-"""Candidate sources and negative samplers: what the training loop calls."""
+"""Candidate sources and negative samplers, as the training loop calls them."""
 
 from hardneg.sampling.ahns import AHNS
 from hardneg.sampling.candidates import CandidateSource, UniformCandidates

@@ -1,4 +1,4 @@
-"""Adaptive hardness (AHNS; Lai et al., 2024): the better a positive is ranked, the easier its negative."""
+"""Adaptive hardness (AHNS; Lai et al., 2024): the higher the positive is scored, the easier its negative."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from torch import Tensor
 
 from hardneg.random import Stream
 from hardneg.sampling.ranking import score_all
-from hardneg.sampling.sampler import SamplerInputs, gather_rows
+from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, gather_rows
 from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
-from hardneg.types import Batch, Embeddings, HopsRead, Items
+from hardneg.types import Batch, Embeddings, Items
 
 LEAST = 1e-6
-"""What s(u, i) + alpha counts as where it is less. The formula would change its sign below 0 and have no value at 0; so
-such a positive, with p below -1, gets the candidate with the largest score."""
+"""Lower bound of s(u, i) + alpha. The formula changes its sign below 0 and is undefined at 0. With p below -1, a positive
+at the bound gets the candidate with the largest score."""
 
 
 class AHNS(TreeWeights):
-    """argmin over the candidates m of |s(u, m) - beta (s(u, i) + alpha)^(p + 1)|, s with the pooled embeddings.
+    """argmin over the candidates m of |s(u, m) - beta (s(u, i) + alpha)^(p + 1)|, s from the pooled embeddings.
 
-    The score that a negative should have falls as that of the positive i rises, as long as p is below -1. As in the
-    release, the loss then meets the catalogue item itself. With a view the preference that is scaled is the negated distance.
+    The target score of a negative falls as the score of the positive i rises, where p is below -1. As in the released
+    code, the loss uses the catalogue item itself. With tree weights, the scaled preference is the negated distance.
     """
 
     kind: Literal["ahns"] = "ahns"
     candidates: PositiveInt = 32
     alpha: NonNegativeFloat = 1.0
-    """Added to the positive's score, which should become positive; see LEAST."""
+    """Added to the score of the positive, so that the sum is positive; see LEAST."""
     beta: PositiveFloat = 0.1
-    """Scales the hardness."""
+    """Scale of the hardness."""
     p: float = -2.0
-    """How fast the hardness falls with the positive's score."""
+    """Rate at which the hardness falls with the score of the positive."""
 
     def build(self, inputs: SamplerInputs) -> AHNSSampler:
-        """Take the trees at hand where the views have a weight."""
+        """Return the sampler, with the trees whose weight is above 0."""
         return AHNSSampler(self, self.views(inputs))
 
-    def wanted(self, positives: Tensor) -> Tensor:
-        """The score that a negative should have, for scores of positives; in 64 bits, since it may be very large."""
+    def target_scores(self, positives: Tensor) -> Tensor:
+        """Return the target scores of negatives for scores of positives, in 64 bits, since they may be very large."""
         return self.beta * (positives.double() + self.alpha).clamp(min=LEAST) ** (self.p + 1)
 
 
 @dataclass(frozen=True)
-class AHNSSampler:
+class AHNSSampler(NegativeSampler):
     """Chooses catalogue items by their pooled embeddings."""
 
     options: AHNS
@@ -53,17 +53,12 @@ class AHNSSampler:
 
     @property
     def n_candidates(self) -> int:
-        """As configured."""
+        """Number of candidates, as configured."""
         return self.options.candidates
 
-    @property
-    def hops_read(self) -> HopsRead:
-        """None: it reads the pooled tables."""
-        return "none"
-
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
-        """Return items (batch, 1); of equals the first candidate wins. The choice carries no gradient."""
+        """Return items (batch, 1); the first of equal candidates wins. The choice carries no gradient."""
         users, items = gather_rows(embeddings.final_users, batch.users), embeddings.final_items
-        wanted = self.options.wanted(score_all(users, items, batch.positives.unsqueeze(1)))
-        distances = (score_all(users, items, candidates).double() - wanted).abs()
+        targets = self.options.target_scores(score_all(users, items, batch.positives.unsqueeze(1)))
+        distances = (score_all(users, items, candidates).double() - targets).abs()
         return choose_candidates(self.views, batch, -distances, candidates)

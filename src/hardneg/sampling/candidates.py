@@ -1,4 +1,4 @@
-"""Where candidates come from: items that a user has not been observed with."""
+"""Candidate sources: items with which a user has not interacted."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from hardneg.sampling.kernels import draw_outside
 from hardneg.types import Indices
 
 ROUNDS = 30
-"""Draws for one place before the exact complement is used."""
+"""Rejected draws per candidate, after which the exact complement is used."""
 
 
 class CandidateSource(Protocol):
-    """Draws items outside an exclusion set; samplers choose among them."""
+    """Draws items outside an exclusion set. Samplers choose among them."""
 
     def draw(self, rows: Indices, users: Indices, *, n: int, stream: Stream) -> Indices:
-        """Return items of shape (len(users), n); row i belongs to users[i]. Repeats within a row are possible.
+        """Return items of shape (len(users), n). Row i belongs to users[i] and may contain an item twice.
 
-        rows: (len(users),) pair rows; with the stream they decide every number.
+        rows: (len(users),) pair indices. They and the stream determine every draw.
         """
         ...
 
 
 @dataclass(frozen=True)
 class UniformCandidates:
-    """Uniform over the items outside `excluded`: observed train pairs, and whatever else shall not be drawn."""
+    """Uniform over the items outside `excluded`, which contains the training pairs and further excluded pairs."""
 
     excluded: Interactions
 
@@ -39,14 +39,14 @@ class UniformCandidates:
         full = np.flatnonzero(self.excluded.counts >= self.excluded.n_items)
         if len(full):
             raise DataError(
-                f"{len(full)} user(s) have all {self.excluded.n_items} items (first: user {full[0]}), "
-                "so no negative exists for them; drop them before training"
+                f"found {len(full)} user(s) with all {self.excluded.n_items} items (first: user {full[0]}), expected at "
+                "least one item that can be a negative; drop these users before training"
             )
 
     def draw(self, rows: Indices, users: Indices, *, n: int, stream: Stream) -> Indices:
-        """Draw, and draw again what was observed; after 30 draws for one place take it from the exact complement."""
+        """Draw with rejection; after ROUNDS rejections draw from the exact complement."""
         items = np.empty((len(users), n), np.int64)
-        known = self.excluded
-        where = stream.key, stream.epoch, rows, users, known.n_items, known.starts, known.items
-        in_chunks(draw_outside, len(users), *where, ROUNDS, items)
+        excluded = self.excluded
+        arguments = stream.key, stream.epoch, rows, users, excluded.n_items, excluded.starts, excluded.items
+        in_chunks(draw_outside, len(users), *arguments, ROUNDS, items)
         return items

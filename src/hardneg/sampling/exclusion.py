@@ -1,4 +1,4 @@
-"""What candidates are drawn outside of: observed train pairs, and suspects where these are left out too."""
+"""The exclusion set of candidates: training pairs, and optionally suspects."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from hardneg.data.interactions import Interactions, union
 
 @dataclass(frozen=True)
 class Exclusion:
-    """pairs: nobody is served these. left_alone: users for whom train pairs alone are excluded, because with the
-    suspects no candidate would be left."""
+    """Pairs that are never drawn as candidates.
+
+    unrestricted_users: number of users whose suspects are not excluded, because no candidate would remain.
+    """
 
     pairs: Interactions
     unrestricted_users: int
 
 
 def exclude_suspects(train: Interactions, suspects: Interactions) -> Exclusion:
-    """Exclude train pairs and suspects; a user who would be left with no candidate keeps train pairs alone, counted."""
+    """Exclude training pairs and suspects, but no suspects of users who would have no candidate left."""
     both = union(train, suspects)
     full = both.counts >= train.n_items
-    kept = ~full[suspects.users]
-    fewer = Interactions(suspects.users[kept], suspects.items[kept], train.n_users, train.n_items)
+    excluded = ~full[suspects.users]
+    excluded_suspects = Interactions(suspects.users[excluded], suspects.items[excluded], train.n_users, train.n_items)
     unrestricted_users = int(np.count_nonzero(full & (train.counts < train.n_items)))
-    return Exclusion(both if kept.all() else union(train, fewer), unrestricted_users)
+    return Exclusion(both if excluded.all() else union(train, excluded_suspects), unrestricted_users)

@@ -1,4 +1,4 @@
-"""A few neighbours of every item, by text, by co-occurrence or at random. On disk a `neighbours/` folder."""
+"""Neighbours of every item, by text, by co-occurrence or at random. Stored in a `neighbours/` folder."""
 
 from __future__ import annotations
 
@@ -18,38 +18,41 @@ KIND = "neighbours"
 TABLE = "neighbours.npy"
 
 NeighbourSource = Literal["text", "co-occurrence", "random"]
-"""What makes an item near; random is the control."""
+"""Similarity that defines neighbours; "random" is the control."""
 
 
 @dataclass(frozen=True)
 class ItemNeighbours:
-    """items: (n_items, k), nearest first, then -1 where an item has fewer. source: what they are near by."""
+    """Neighbours of every item.
+
+    items: (n_items, k), nearest first, padded with -1. source: description of the similarity, for tables.
+    """
 
     items: Indices
     source: str
 
     @cached_property
     def counts(self) -> Indices:
-        """(n_items,) neighbours an item has."""
+        """Number of neighbours of each item, (n_items,)."""
         return np.asarray((self.items >= 0).sum(axis=1))
 
     def nearest(self, k: int) -> ItemNeighbours:
-        """The k nearest of each item; ConfigError where fewer were kept."""
+        """Return the k nearest neighbours of each item. Raises ConfigError where fewer are stored."""
         if k > self.items.shape[1]:
             raise ConfigError(
-                f"found {self.items.shape[1]} neighbours an item, expected {k}; find more with "
-                f"`hardneg neighbours --k {k}`, or use fewer"
+                f"found {self.items.shape[1]} neighbours per item, expected {k}; find more with "
+                f"`hardneg neighbours find --k {k}`, or use fewer"
             )
         return ItemNeighbours(self.items[:, :k], self.source)
 
     def draw(self, items: Indices, units: Floats) -> Indices:
-        """One neighbour of each item, all equally likely; the item itself where it has none.
+        """Draw one neighbour of each item, all equally likely. An item without neighbours is returned itself.
 
-        units: numbers of [0, 1), of a shape that fits that of the items; the same number gives the same neighbour.
+        units: random numbers in [0, 1), of a shape that broadcasts with `items`.
         """
         counts = self.counts[items]
-        found = self.items[items, (units * counts).astype(np.int64)]
-        return np.asarray(np.where(counts > 0, found, items))
+        neighbours = self.items[items, (units * counts).astype(np.int64)]
+        return np.asarray(np.where(counts > 0, neighbours, items))
 
 
 def write_neighbours(draft: Draft, neighbours: ItemNeighbours) -> None:
@@ -63,14 +66,15 @@ def write_neighbours(draft: Draft, neighbours: ItemNeighbours) -> None:
 
 
 def read_neighbours(folder: Path, n_items: int) -> ItemNeighbours:
-    """Read a neighbours folder of a catalogue of so many items."""
+    """Read a neighbours folder. Raises DataError where it is not of a catalogue of `n_items` items."""
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
     try:
         items = np.load(folder / TABLE, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / TABLE} cannot be read ({error}); find the neighbours again") from None
+        raise DataError(f"{folder / TABLE} cannot be read ({error}); build the folder again") from None
     if len(items) != n_items or (items.size and not -1 <= items.min() <= items.max() < n_items):
         raise DataError(
-            f"{folder} has neighbours of {len(items):,} items, the split has {n_items:,}; find them from this split again"
+            f"found neighbours of {len(items):,} items in {folder}, expected {n_items:,} as in the split; build them from "
+            "this split"
         )
     return ItemNeighbours(items, source)

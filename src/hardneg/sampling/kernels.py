@@ -1,19 +1,19 @@
-"""Compiled code of sampling: draws by counter, rejection, the exact complement, and the choice of the best candidate."""
+"""Compiled kernels of sampling: counter-based draws outside an exclusion set, and selection of candidates by score."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from hardneg.compiled import compiled, fetch, reordering
+from hardneg.compiled import compiled, prefetch, reordering
 from hardneg.philox import LOW, below, philox
 from hardneg.types import Floats, Indices
 
 SOON = 8
-"""Pairs or rows between the one at hand and the one that is fetched into the cache."""
+"""Prefetch distance, in pairs or rows."""
 LINE = 16
-"""Numbers of a cache line."""
+"""32-bit numbers per cache line."""
 SHORT = 24
-"""Entries that are compared one after another."""
+"""Length below which a search is linear."""
 
 
 @compiled
@@ -30,15 +30,14 @@ def draw_outside(
     rounds: int,
     out: Indices,
 ) -> None:
-    """out[b, place]: an item that users[b] has not taken, uniform over those, for b of begin..end.
+    """Set out[b, place] to an item outside the exclusion set of users[b], uniformly, for b in begin..end.
 
-    starts (n_users + 1,), taken: every user's items, ascending. The number of a draw depends on (key, epoch, rows[b],
-    place) alone; two places share one call of the generator. After `rounds` rejections the item comes from the exact
-    complement.
+    starts: (n_users + 1,). taken: excluded items of every user, ascending. A draw is a function of (key, epoch, rows[b],
+    place) only. Two places share one call of the generator. After `rounds` rejections the exact complement is used.
     """
     for b in range(begin, end):
-        fetch(starts, users[min(b + 2 * SOON, end - 1)])
-        fetch(taken, starts[users[min(b + SOON, end - 1)]])
+        prefetch(starts, users[min(b + 2 * SOON, end - 1)])
+        prefetch(taken, starts[users[min(b + SOON, end - 1)]])
         first, stop = starts[users[b]], starts[users[b] + 1]
         row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
         shared = philox(key, row, when, np.uint64(0), np.uint64(0))
@@ -61,7 +60,7 @@ def draw_outside(
 
 @compiled
 def _among(taken: Indices, first: int, stop: int, item: int) -> bool:
-    """Is item in the ascending taken[first:stop]?"""
+    """Return True where the ascending taken[first:stop] contains the item."""
     while stop - first > SHORT:
         middle = (first + stop) >> 1
         if taken[middle] <= item:
@@ -76,8 +75,11 @@ def _among(taken: Indices, first: int, stop: int, item: int) -> bool:
 
 @compiled
 def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
-    """The item with `rank` free items below it: j taken ones lie below it, for the largest j with taken[j - 1] - (j - 1)
-    <= rank, since taken[j] - j counts the free items below the j-th taken one."""
+    """Return the item with `rank` free items below it.
+
+    taken[j] - j counts the free items below the j-th taken item, so the result is rank + j for the largest j with
+    taken[j - 1] - (j - 1) <= rank.
+    """
     low, high = 0, stop - first
     while low < high:
         middle = (low + high) >> 1
@@ -90,10 +92,10 @@ def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
 
 @compiled
 def _fetch_soon(flat: Floats, size: int, candidates: Indices, at: int) -> None:
-    """Ask for the table row of an item a little behind the one at hand; table and candidates flat."""
+    """Prefetch the table row of a later candidate. The table and the candidates are flat."""
     soon = candidates[min(at + 2 * SOON, len(candidates) - 1)] * size
     for line in range(soon, soon + size, LINE):
-        fetch(flat, line)
+        prefetch(flat, line)
 
 
 @reordering
@@ -106,8 +108,11 @@ def _score(queries: Floats, b: int, table: Floats, candidate: int) -> np.float32
 
 @reordering
 def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, chosen: Indices) -> None:
-    """chosen[b]: the candidate of row b whose table row has the largest inner product with queries[b]; of equals the
-    first, and the first that is no number before all. queries (batch, size), table (n, size), candidates (batch, n)."""
+    """Set chosen[b] to the candidate of row b with the largest inner product of its table row with queries[b].
+
+    queries: (batch, size). table: (n, size). candidates: (batch, n). The first of equal candidates wins; the first
+    candidate whose score is NaN wins over all.
+    """
     size, flat, all_candidates, n = queries.shape[1], table.reshape(-1), candidates.reshape(-1), candidates.shape[1]
     for b in range(begin, end):
         best, largest = candidates[b, 0], np.float32(-np.inf)
@@ -123,7 +128,7 @@ def best_candidates(begin: int, end: int, queries: Floats, table: Floats, candid
 
 @reordering
 def score_candidates(begin: int, end: int, queries: Floats, table: Floats, candidates: Indices, out: Floats) -> None:
-    """out[b, place]: the inner product of queries[b] with the table row of candidates[b, place]; shapes as above."""
+    """Set out[b, place] to the inner product of queries[b] with the table row of candidates[b, place]."""
     size, flat, all_candidates, n = queries.shape[1], table.reshape(-1), candidates.reshape(-1), candidates.shape[1]
     for b in range(begin, end):
         for place in range(n):
@@ -139,12 +144,14 @@ def argmax_with_bonus(
     table: Floats,
     candidates: Indices,
     bonus: Floats,
-    spare: Floats,
+    epsilon: Floats,
     places: Indices,
 ) -> None:
-    """places[b]: where in candidates[b] the candidate stands whose (s - min) / (max - min + spare[b]) + bonus[b] is the
-    largest, s being the inner products of `best_candidates`; of equals and of what is no number as there.
-    bonus (batch, n), spare (batch,)."""
+    """Set places[b] to the column of the candidate with the largest (s - min) / (max - min + epsilon[b]) + bonus[b].
+
+    s are the inner products of `best_candidates`, with the same rule for equal scores and NaN. bonus: (batch, n).
+    epsilon: (batch,).
+    """
     size, flat, all_candidates, n = queries.shape[1], table.reshape(-1), candidates.reshape(-1), candidates.shape[1]
     scores = np.empty(n, np.float32)
     for b in range(begin, end):
@@ -154,9 +161,9 @@ def argmax_with_bonus(
             score = _score(queries, b, table, candidates[b, place])
             low, high = (score if score < low else low), (score if score > high else high)
             scores[place] = score
-        whole, best, largest = high - low + spare[b], 0, -np.inf
+        span, best, largest = high - low + epsilon[b], 0, -np.inf
         for place in range(n):
-            total = (scores[place] - low) / whole + bonus[b, place]
+            total = (scores[place] - low) / span + bonus[b, place]
             if total > largest or np.isnan(total):
                 best, largest = place, total
                 if np.isnan(total):
@@ -166,43 +173,48 @@ def argmax_with_bonus(
 
 @compiled
 def pick_ranked(preferences: Floats, ranks: Indices, places: Indices) -> None:
-    """places[b]: where in preferences[b] the number stands that ranks[b] others go before; the larger goes before, of equals
-    the earlier. No more than the best ranks[b] + 1 are kept in order. What is no number is taken at once."""
+    """Set places[b] to the column of preferences[b] with rank ranks[b], where 0 is the largest.
+
+    Of equal preferences the earlier ranks higher. The first NaN of a row is returned at any rank. Only the best
+    ranks[b] + 1 columns are kept in order.
+    """
     order = np.empty(preferences.shape[1], np.int64)
     for b in range(len(preferences)):
-        kept, most, of = 0, ranks[b] + 1, preferences[b]
-        for place in range(len(of)):
-            if np.isnan(of[place]):
-                order[most - 1] = place
+        count, limit, row = 0, ranks[b] + 1, preferences[b]
+        for place in range(len(row)):
+            if np.isnan(row[place]):
+                order[limit - 1] = place
                 break
-            if kept < most:
-                kept += 1
-            elif of[place] <= of[order[most - 1]]:
+            if count < limit:
+                count += 1
+            elif row[place] <= row[order[limit - 1]]:
                 continue
-            behind = kept - 1
-            while behind > 0 and of[place] > of[order[behind - 1]]:
-                order[behind] = order[behind - 1]
-                behind -= 1
-            order[behind] = place
-        places[b] = order[most - 1]
+            rank = count - 1
+            while rank > 0 and row[place] > row[order[rank - 1]]:
+                order[rank] = order[rank - 1]
+                rank -= 1
+            order[rank] = place
+        places[b] = order[limit - 1]
 
 
 @compiled
-def scale_and_add(preferences: Floats, spare: Floats, bonus: Floats) -> None:
-    """In place: (p - min) / (max - min + spare[b]) + bonus over every row b; what is no number stays so and counts for no
-    other. preferences, bonus (batch, n), spare (batch,)."""
+def scale_and_add(preferences: Floats, epsilon: Floats, bonus: Floats) -> None:
+    """Replace every row b of preferences (batch, n) by (p - min) / (max - min + epsilon[b]) + bonus[b], in place.
+
+    NaN stays NaN and does not affect the minimum and the maximum. epsilon: (batch,). bonus: (batch, n).
+    """
     for b in range(len(preferences)):
         low, high = np.inf, -np.inf
         for p in preferences[b]:
             low, high = p if p < low else low, p if p > high else high
-        whole = high - low + spare[b]
+        span = high - low + epsilon[b]
         for place in range(preferences.shape[1]):
-            preferences[b, place] = (preferences[b, place] - low) / whole + bonus[b, place]
+            preferences[b, place] = (preferences[b, place] - low) / span + bonus[b, place]
 
 
 @compiled
 def mix_rows(table: Floats, positives: Indices, others: Indices, a: Floats, share: float, out: Floats) -> None:
-    """out[b] += share x (a[b] table[positives[b]] + (1 - a[b]) table[others[b]]); out (batch, size)."""
+    """Add share x (a[b] table[positives[b]] + (1 - a[b]) table[others[b]]) to out[b]. out: (batch, size)."""
     weight, one, size, flat = np.float32(share), np.float32(1.0), table.shape[1], table.reshape(-1)
     for b in range(len(positives)):
         _fetch_soon(flat, size, positives, b)
@@ -214,7 +226,7 @@ def mix_rows(table: Floats, positives: Indices, others: Indices, a: Floats, shar
 
 @compiled
 def unmix_rows(gradient: Floats, a: Floats, share: float, of_positives: Floats, of_others: Floats) -> None:
-    """The gradients of `mix_rows` for the rows it took, added: all (batch, size)."""
+    """Add the gradients of `mix_rows` with respect to the gathered rows; all arrays are (batch, size)."""
     weight, one = np.float32(share), np.float32(1.0)
     for b in range(len(gradient)):
         toward, away = weight * a[b], weight * (one - a[b])

@@ -1,4 +1,4 @@
-"""Negatives from text, one row a train pair: catalogue items, texts, vectors. On disk a `negatives/` folder."""
+"""Semantic negatives of every training pair: items, texts and vectors. Stored in a `negatives/` folder."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class MinedNegatives:
-    """Mined negatives of every pair row.
+    """Semantic negatives, one row per training pair.
 
-    items: (pairs, n) catalogue items, -1 where there is none. vectors: (pairs, size) float16, the encoded negative
-    text (the mean of several); a row of NaN where there is none, so that a missing vector can never pass as data.
-    source: what wrote them, for tables and pages.
+    items: (pairs, n) catalogue items, padded with -1. vectors: (pairs, size) float16, the encoded text of the negative
+    or the mean of several; NaN where a pair has none. source: description of their origin, for tables.
     """
 
     items: Indices
@@ -45,40 +44,40 @@ class MinedNegatives:
 
     @property
     def present(self) -> Flags:
-        """(pairs,) True where a pair has a vector."""
+        """True where a pair has a vector, (pairs,)."""
         return ~np.isnan(self.vectors[:, 0])
 
     def vectors_of(self, pair_rows: Indices) -> Floats:
-        """(rows, size) float32, NaN where missing; reads only these rows of a memory-mapped file.
+        """Return the vectors of some pairs, (rows, size) float32; reads only these rows of a memory-mapped file.
 
-        A row beyond the train pairs is that of an extra positive, which has none.
+        The vectors are NaN where missing, and for extra positives, whose pair indices follow the training pairs.
         """
-        known = pair_rows < len(self.vectors)
-        if known.all():
+        in_train = pair_rows < len(self.vectors)
+        if in_train.all():
             return np.asarray(self.vectors[pair_rows], dtype=np.float32)
-        found = np.full((len(pair_rows), self.vectors.shape[1]), np.nan, np.float32)
-        found[known] = self.vectors[pair_rows[known]]
-        return found
+        vectors = np.full((len(pair_rows), self.vectors.shape[1]), np.nan, np.float32)
+        vectors[in_train] = self.vectors[pair_rows[in_train]]
+        return vectors
 
     def items_of(self, pair_rows: Indices) -> Indices:
-        """(rows, n) catalogue items, -1 where there is none, as for every row beyond the train pairs."""
-        known = pair_rows < len(self.items)
-        return np.where(known[:, None], self.items[np.where(known, pair_rows, 0)], -1)
+        """Return the items of some pairs, (rows, n), padded with -1; -1 also for extra positives."""
+        in_train = pair_rows < len(self.items)
+        return np.where(in_train[:, None], self.items[np.where(in_train, pair_rows, 0)], -1)
 
 
 def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:
-    """Mean of each row's vectors (eq. 5 pools several negatives so): float16, NaN for a row without any.
+    """Return the mean vector of each row (eq. 5 of HNLMRec), (pairs, size) float16, NaN for a row without any.
 
-    which: (pairs, n) rows of the table, -1 for none. table: (rows, size).
+    which: (pairs, n) rows of the table, padded with -1. table: (rows, size).
     """
     size = table.shape[1]
     vectors = np.full((len(which), size), np.nan, np.float16)
     for start in range(0, len(which), BLOCK):
-        chosen = which[start : start + BLOCK]
-        taken = chosen >= 0
-        weight = taken / np.maximum(taken.sum(axis=1, keepdims=True), 1)
-        mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(table[chosen]))
-        vectors[start : start + BLOCK] = np.where(taken.any(axis=1, keepdims=True), mean, np.nan)
+        rows = which[start : start + BLOCK]
+        present = rows >= 0
+        weight = present / np.maximum(present.sum(axis=1, keepdims=True), 1)
+        mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(table[rows]))
+        vectors[start : start + BLOCK] = np.where(present.any(axis=1, keepdims=True), mean, np.nan)
     return vectors
 
 
@@ -108,14 +107,16 @@ def write_negatives_tables(
 
 
 def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedNegatives:
-    """Read a negatives folder; the vectors stay on disk, memory-mapped."""
+    """Read a negatives folder with memory-mapped vectors. Raises DataError where it does not fit `n_pairs`."""
     manifest = artifacts.read_manifest(folder, KIND)
     try:
         vectors = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / 'embeddings.npy'} cannot be read ({error}); mine again") from None
+        raise DataError(f"{folder / 'embeddings.npy'} cannot be read ({error}); build the folder again") from None
     if len(vectors) != n_pairs:
-        raise DataError(f"{folder} has {len(vectors):,} pair rows, the split {n_pairs:,}; mine from this split again")
+        raise DataError(
+            f"found {len(vectors):,} pairs in {folder}, expected {n_pairs:,} as in the split; build it from this split"
+        )
     table = read_parquet(folder / "negatives.parquet").filter(pl.col("item_id").is_not_null())
     return MinedNegatives(_items_by_row(table, vocabulary, n_pairs), vectors, manifest["notes"]["source"])
 

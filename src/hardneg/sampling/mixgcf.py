@@ -1,4 +1,4 @@
-"""MixGCF (Huang et al., 2021): per hop, mix candidates with the positive and keep the hardest; pool over hops."""
+"""MixGCF (Huang et al., 2021): mixes the hardest candidate of each hop with the positive, and pools over hops."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
 
 
 class MixGCF(StatelessSampler):
-    """Positive mixing (eq. 5 there) and hop mixing (eq. 6, 7).
+    """Positive mixing (eq. 5) and hop mixing (eq. 6 and 7).
 
-    e'_m = a e_i + (1 - a) e_m per hop, a ~ U(0, 1), one draw a pair and hop, shared by all candidates. The query is
-    the user's pooled embedding, or the user's embedding of the same hop where pooling is "concat" (as in the release).
-    All candidates of a pair share a and the positive, so mixing cannot change their order: q . (a e_i + (1 - a) e_m) =
-    a q . e_i + (1 - a) q . e_m, and 1 - a > 0. They are compared unmixed, and only the winner is mixed.
+    e'_m = a e_i + (1 - a) e_m per hop. a ~ U(0, 1) is drawn once per pair and hop, and shared by all candidates. The
+    query is the pooled user embedding, or that of the same hop where pooling is "concat", as in the released code.
+    Candidates are compared unmixed and only the best is mixed. Mixing keeps the order of the candidates, since
+    q . e'_m = a q . e_i + (1 - a) q . e_m and 1 - a > 0.
     """
 
     kind: Literal["mixgcf"] = "mixgcf"
@@ -31,16 +31,16 @@ class MixGCF(StatelessSampler):
 
     @property
     def n_candidates(self) -> int:
-        """As configured."""
+        """Number of candidates, as configured."""
         return self.candidates
 
     @property
     def hops_read(self) -> HopsRead:
-        """Items: candidates are compared and mixed hop by hop."""
+        """Item tables: candidates are compared and mixed per hop."""
         return "items"
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
-        """Return vectors (batch, 1, final size) with gradients through what was chosen, none through the choice."""
+        """Return vectors (batch, 1, final size) with gradients through the chosen rows, but not through the choice."""
         chosen = [
             hardest(query, table, candidates)
             for query, table in zip(queries(batch, embeddings), embeddings.items, strict=True)
@@ -49,7 +49,7 @@ class MixGCF(StatelessSampler):
 
 
 def queries(batch: Batch, embeddings: Embeddings) -> list[Tensor]:
-    """What the candidates of each hop are compared with, (batch, size) a hop, without gradients."""
+    """Return the queries (batch, size) of each hop, without gradients."""
     with torch.no_grad():
         if embeddings.pooling == "concat":
             return [gather_rows(table, batch.users) for table in embeddings.users]
@@ -57,13 +57,13 @@ def queries(batch: Batch, embeddings: Embeddings) -> list[Tensor]:
 
 
 def positive_shares(batch: Batch, embeddings: Embeddings, stream: Stream) -> Tensor:
-    """Every pair's a ~ U[0, 1) of every hop, (batch, hops + 1)."""
-    drawn = stream.uniform(batch.rows.cpu().numpy(), len(embeddings.items))
-    return torch.from_numpy(drawn).to(batch.rows.device)
+    """Draw the share a ~ U[0, 1) of the positive for every pair and hop, (batch, hops + 1)."""
+    shares = stream.uniform(batch.rows.cpu().numpy(), len(embeddings.items))
+    return torch.from_numpy(shares).to(batch.rows.device)
 
 
 def mixed_negatives(batch: Batch, embeddings: Embeddings, chosen: list[Tensor], mixing: Tensor) -> Vectors:
-    """The negatives that `mix` makes of what was chosen."""
+    """Return the chosen items, mixed with the positives, as negatives."""
     vectors, ego = mix(embeddings.items, batch.positives, chosen, mixing, embeddings.pooling)
     return Vectors(
         vectors=vectors.unsqueeze(1),
@@ -76,15 +76,15 @@ def mixed_negatives(batch: Batch, embeddings: Embeddings, chosen: list[Tensor], 
 def mix(
     tables: tuple[Tensor, ...], positives: Tensor, chosen: list[Tensor], mixing: Tensor, pooling: Pooling
 ) -> tuple[Tensor, Tensor]:
-    """Per hop a e_i + (1 - a) e_m, pooled: (batch, final size), and that of hop 0: (batch, size).
+    """Return a e_i + (1 - a) e_m pooled over hops, (batch, final size), and that of hop 0, (batch, size).
 
-    tables: a hop each. positives: (batch,). chosen: (batch,) items a hop. mixing: (batch, hops + 1), the a. On the CPU one
-    compiled pass a hop, forward and backward.
+    tables: one per hop. positives: (batch,). chosen: one (batch,) tensor of items per hop. mixing: a, (batch, hops + 1).
+    The CPU runs one compiled pass per hop, forward and backward.
     """
-    taken = torch.stack([positives, *chosen])
-    require_known_rows(taken, min(tables, key=len))
+    index = torch.stack([positives, *chosen])
+    require_known_rows(index, min(tables, key=len))
     if mixing.device.type == "cpu" and pooling != "concat" and all(takes_sparse(table) for table in tables):
-        vectors, ego = _Mix.apply(taken, mixing, pooling, *tables)  # type: ignore[no-untyped-call]
+        vectors, ego = _Mix.apply(index, mixing, pooling, *tables)  # type: ignore[no-untyped-call]
         return vectors, ego
     mixed = [
         a.unsqueeze(1) * gather_rows(table, positives) + (1 - a).unsqueeze(1) * gather_rows(table, item)
@@ -94,16 +94,16 @@ def mix(
 
 
 class _Mix(torch.autograd.Function):
-    """taken: (1 + tables, batch), the positives and what was chosen a hop."""
+    """index: (1 + hops, batch), the positives and the chosen items of each hop."""
 
     @staticmethod
-    def forward(ctx: Any, taken: Tensor, mixing: Tensor, pooling: Pooling, *tables: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, index: Tensor, mixing: Tensor, pooling: Pooling, *tables: Tensor) -> tuple[Tensor, Tensor]:
         share = 1 / len(tables) if pooling == "mean" else 1.0
-        ctx.given = taken, mixing.T.contiguous(), share, tables[0].shape
-        read = [table.detach().contiguous().numpy() for table in tables]
-        hops = zip(read, taken[1:].numpy(), ctx.given[1].numpy(), strict=True)
+        ctx.arguments = index, mixing.T.contiguous(), share, tables[0].shape
+        arrays = [table.detach().contiguous().numpy() for table in tables]
+        hops = zip(arrays, index[1:].numpy(), ctx.arguments[1].numpy(), strict=True)
         table, chosen, a = next(hops)
-        positives, ego = taken[0].numpy(), np.zeros((taken.shape[1], table.shape[1]), np.float32)
+        positives, ego = index[0].numpy(), np.zeros((index.shape[1], table.shape[1]), np.float32)
         mix_rows(table, positives, chosen, a, 1.0, ego)
         vectors = ego * np.float32(share)
         for table, chosen, a in hops:
@@ -112,15 +112,15 @@ class _Mix(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_vectors: Tensor, of_ego: Tensor) -> tuple[Tensor | None, ...]:
-        taken, mixing, share, shape = ctx.given
+    def backward(ctx: Any, vectors_gradient: Tensor, ego_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        index, mixing, share, shape = ctx.arguments
         gradients = []
         for hop, a in enumerate(mixing.numpy()):
-            of_rows = np.zeros((2, taken.shape[1], shape[1]), np.float32)
-            unmix_rows(of_vectors.contiguous().numpy(), a, share, *of_rows)
+            rows_gradient = np.zeros((2, index.shape[1], shape[1]), np.float32)
+            unmix_rows(vectors_gradient.contiguous().numpy(), a, share, *rows_gradient)
             if hop == 0:
-                unmix_rows(of_ego.contiguous().numpy(), a, 1.0, *of_rows)
-            index = torch.cat([taken[0], taken[1 + hop]]).unsqueeze(0)
-            values = torch.from_numpy(of_rows.reshape(-1, shape[1]))
-            gradients.append(torch.sparse_coo_tensor(index, values, shape, check_invariants=False))
+                unmix_rows(ego_gradient.contiguous().numpy(), a, 1.0, *rows_gradient)
+            rows = torch.cat([index[0], index[1 + hop]]).unsqueeze(0)
+            values = torch.from_numpy(rows_gradient.reshape(-1, shape[1]))
+            gradients.append(torch.sparse_coo_tensor(rows, values, shape, check_invariants=False))
         return None, None, None, *gradients

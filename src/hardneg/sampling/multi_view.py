@@ -1,4 +1,4 @@
-"""Multi-view hard negatives (DTL-NS, arXiv 2602.18249): MixGCF, choosing per hop by preference and by both trees."""
+"""Multi-view hard negatives (DTL-NS, arXiv 2602.18249): MixGCF with candidates chosen by score and by both item trees."""
 
 from __future__ import annotations
 
@@ -19,55 +19,57 @@ from hardneg.types import Batch, Embeddings, HopsRead, Vectors
 class MultiView(TreeWeights):
     """Per hop argmax over the candidates m of z_m + alpha_c sim_c(i, m) + alpha_s sim_s(i, m).
 
-    z_m = (p_m - min p) / (max p - min p + 1e-8), p_m the score of the candidate once it is mixed with the positive i as in
-    MixGCF, sim the similarities of path codes of the positive and the unmixed candidate. The chosen mixed rows are
-    pooled. Without weights it is MixGCF, to the bit.
+    z_m = (p_m - min p) / (max p - min p + 1e-8). p_m is the score of the candidate mixed with the positive i, as in
+    MixGCF. sim is the similarity of the path codes of the positive and the unmixed candidate. The chosen mixed rows are
+    pooled. With both weights at 0 the result equals that of MixGCF.
     """
 
     kind: Literal["multi-view"] = "multi-view"
     candidates: PositiveInt = 10
     alpha_c: NonNegativeFloat = 0.1
-    """Weight of the similarity in the structural tree, beside a preference of 0 to 1; the release's value."""
+    """Weight of the similarity in the structural tree; scores are scaled to [0, 1]. Default of the released code."""
     alpha_s: NonNegativeFloat = 0.3
-    """Weight of that in the semantic tree; the release's value for Sports."""
+    """Weight of the similarity in the semantic tree. Value of the released code for Sports."""
 
     def build(self, inputs: SamplerInputs) -> NegativeSampler:
-        """Take the trees at hand where the views have a weight."""
+        """Return the sampler, or MixGCF where both weights are 0."""
         views = self.views(inputs)
         return MixGCF(candidates=self.candidates) if views is None else MultiViewSampler(self, views)
 
 
 @dataclass(frozen=True)
-class MultiViewSampler:
-    """Compares candidates unmixed: p_m = a q . e_i + (1 - a) q . e_m has the same order, and dividing its min-max scaling
-    by 1 - a > 0 above and below leaves (q . e_m - min) / (max - min + 1e-8 / (1 - a)). Similarities are looked up once
-    and serve all hops."""
+class MultiViewSampler(NegativeSampler):
+    """Scales the scores of unmixed candidates, which is equivalent and cheaper.
+
+    p_m = a q . e_i + (1 - a) q . e_m, so the min-max scaling of p equals that of q . e_m with 1e-8 / (1 - a) in place of
+    1e-8. Similarities are computed once for all hops.
+    """
 
     options: MultiView
     views: TreeViews
 
     @property
     def n_candidates(self) -> int:
-        """As configured."""
+        """Number of candidates, as configured."""
         return self.options.candidates
 
     @property
     def hops_read(self) -> HopsRead:
-        """Items: candidates are compared and mixed hop by hop."""
+        """Item tables: candidates are compared and mixed per hop."""
         return "items"
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
-        """Return vectors (batch, 1, final size) with gradients through what was chosen, none through the choice.
+        """Return vectors (batch, 1, final size) with gradients through the chosen rows, but not through the choice.
 
-        totals hold the mean similarity of chosen items, over hops, beside that of all candidates.
+        totals: similarities of the chosen items, over hops, and of all candidates.
         """
         mixing = positive_shares(batch, embeddings, stream)
         similarities = self.views.similarities(batch.positives, candidates)
         bonus = self.views.bonus(similarities)
-        spares = (EPSILON / (1 - mixing)).T.contiguous()
-        hops = zip(queries(batch, embeddings), embeddings.items, spares, strict=True)
+        epsilons = (EPSILON / (1 - mixing)).T.contiguous()
+        hops = zip(queries(batch, embeddings), embeddings.items, epsilons, strict=True)
         places = torch.stack(
-            [best_with_bonus(query, table, candidates, bonus, spare) for query, table, spare in hops], dim=1
+            [best_with_bonus(query, table, candidates, bonus, epsilon) for query, table, epsilon in hops], dim=1
         )
         chosen = list(candidates.gather(1, places).unbind(1))
         return replace(

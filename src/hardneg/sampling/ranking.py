@@ -1,4 +1,4 @@
-"""Scores of candidates, and the choice by rank among them. `sampler.hardest` is both in one pass, for the best alone."""
+"""Scores of candidates and selection by rank. `sampler.hardest` does both in one pass for the best candidate."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hardneg.sampling.sampler import require_known_rows, scores
 
 
 def score_all(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
-    """Inner products of each pair's query with its candidates' rows: (batch, n) float32, without gradients.
+    """Return the inner products of each query with the rows of its candidates, (batch, n) float32, without gradients.
 
-    queries (batch, size), table (n_items, size), candidates (batch, n).
+    queries: (batch, size). table: (n_items, size). candidates: (batch, n).
     """
     queries, table = queries.detach(), table.detach()
     require_known_rows(candidates, table)
@@ -28,9 +28,10 @@ def score_all(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
 
 
 def pick_by_rank(preferences: Tensor, ranks: Tensor | None = None) -> Tensor:
-    """Where in each row of preferences (batch, n) that of its rank stands, 0 being the largest, of equals the first: (batch,).
+    """Return the column of the preference with the given rank in each row of preferences (batch, n): (batch,).
 
-    ranks: (batch,) of 0..n - 1, or None for 0. NaN is taken at once, as in `hardest`.
+    ranks: (batch,) of 0..n - 1, where 0 is the largest; None for 0. Of equal preferences the first ranks higher. A row
+    with NaN returns the first NaN, as `hardest` does.
     """
     if ranks is None:
         ranks = torch.zeros(len(preferences), dtype=torch.int64, device=preferences.device)

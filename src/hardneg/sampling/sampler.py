@@ -1,4 +1,4 @@
-"""The seam of every sampler, and the small things that samplers share."""
+"""The interface of samplers, and operations that several samplers share."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from hardneg.types import Batch, Embeddings, HopsRead, Negatives
 
 
 class NegativeSampler(Protocol):
-    """Chooses or makes the negatives of a batch.
+    """Chooses or synthesizes the negatives of a batch.
 
-    A sampler with parameters of its own is an nn.Module; the loop trains them with the backbone's.
+    A sampler with parameters is an nn.Module. The loop trains these parameters together with those of the backbone.
     """
 
     @property
     def n_candidates(self) -> int:
-        """How many candidates per pair the loop draws for it."""
+        """Number of candidates per pair that the loop draws."""
         ...
 
     @property
     def hops_read(self) -> HopsRead:
-        """Whose tables of hops above 0 it reads; a backbone need not keep the others."""
-        ...
+        """Sides whose tables of hops above 0 are read, "none" by default. A backbone may discard the other tables."""
+        return "none"
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
         """Return negatives for every pair of the batch.
 
-        embeddings: right for the batch's users and for `items_read`; other rows may be missing (NaN). candidates:
-        (batch, n_candidates) items outside the exclusion set. stream: the pairs' own numbers, `stream.uniform`.
+        embeddings: valid for the users of the batch and for `items_read`; other rows may be NaN. candidates: (batch,
+        n_candidates) items outside the exclusion set. stream: random numbers of each pair, by `stream.uniform`.
         """
         ...
 
 
 @runtime_checkable
 class ReadsOtherItems(Protocol):
-    """A sampler that reads the pooled rows of items besides the positives and the candidates."""
+    """A sampler that reads pooled rows of items other than the positives and the candidates."""
 
     def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
-        """These items, of any shape; arguments as `sample` will get them."""
+        """Return these items, in any shape. The arguments are those of `sample`."""
         ...
 
 
 def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
-    """(n,) items whose pooled rows a step with this sampler reads, repeats included."""
+    """Return the items (n,) whose pooled rows a training step reads, with repeats."""
     parts = [batch.positives, candidates.flatten()]
     if isinstance(sampler, ReadsOtherItems):
         parts.append(sampler.other_items(batch, candidates, stream).flatten())
@@ -64,10 +64,10 @@ def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, strea
 
 @dataclass(frozen=True)
 class SamplerInputs:
-    """What a sampler may be built from besides its options.
+    """Inputs from which a sampler is built, in addition to its options.
 
-    final_size: length of a pooled embedding. mined: negatives from text, or None. seed: for parameters. neighbours: of
-    every item, or None. trees: the structural and the semantic one, or None.
+    final_size: length of a pooled embedding. mined: semantic negatives. seed: seed of the sampler's parameters.
+    neighbours: neighbours of every item. trees: structural and semantic item tree.
     """
 
     final_size: int
@@ -78,35 +78,34 @@ class SamplerInputs:
 
 
 def gather_rows(table: Tensor, index: Tensor) -> Tensor:
-    """table (n, size) at index (any shape) -> (..., size).
+    """Return the rows of table (n, size) at index (any shape): (..., size).
 
-    The gradient goes back as sparse rows where the table takes them: trained tables (the loop makes them dense once a
-    step) and what propagation made. Else it is a table of its own for every call.
+    The gradient is sparse where the table accepts that: for trained tables, which the loop makes dense once per step,
+    and for propagated ones. Otherwise every call allocates a gradient of the size of the table.
     """
     return F.embedding(index, table, sparse=takes_sparse(table))
 
 
 def require_known_rows(index: Tensor, table: Tensor) -> None:
-    """Compiled code trusts its indices, so they are looked at first."""
+    """Raise DataError where an index is outside the table; compiled code does not check indices."""
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(table):
         raise DataError(
-            f"found row {int(index.max())} of a table of {len(table)} rows; a sampler's `hops_read` must name the hops "
-            "that it reads"
+            f"found row {int(index.max())}, expected rows below {len(table)}; declare the tables that the sampler reads "
+            "in its `hops_read`"
         )
 
 
 def takes_sparse(table: Tensor) -> bool:
-    """May a gradient of this table come as sparse rows?"""
+    """Return True where the gradient of this table may be sparse."""
     return table.is_leaf or getattr(table.grad_fn, "takes_sparse", False)
 
 
 def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
-    """Each pair's candidate whose row has the largest inner product with its query, the first of equals: (batch,).
+    """Return the candidate of each pair with the largest inner product with its query: (batch,).
 
-    A row that holds NaN, which is how a step marks what it left out, is taken at once, so that the loss shows it.
-
-    queries (batch, size), table (n, size), candidates (batch, n). The choice carries no gradient, and no
-    (batch, n, size) tensor is made on the CPU.
+    queries: (batch, size). table: (n, size). candidates: (batch, n). The first of equal candidates is returned. A
+    candidate whose row contains NaN is returned first: the row was not computed in this step, and the loss shows it.
+    The choice carries no gradient. The CPU allocates no (batch, n, size) tensor.
     """
     queries, table = queries.detach(), table.detach()
     require_known_rows(candidates, table)
@@ -120,5 +119,5 @@ def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
 
 
 def scores(users: Tensor, items: Tensor) -> Tensor:
-    """Inner products: users (batch, size), items (batch, n, size) -> (batch, n)."""
+    """Return the inner products (batch, n) of users (batch, size) and items (batch, n, size)."""
     return (items * users.unsqueeze(1)).sum(dim=2)

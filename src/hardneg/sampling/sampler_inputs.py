@@ -1,4 +1,4 @@
-"""What a sampler needs besides train pairs, as a folder gives it: mined negatives, or neighbours of items."""
+"""Inputs of samplers that are read from a folder: mined negatives, or neighbours of items."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SamplerInput = MinedNegatives | ItemNeighbours
 
 
 def folder_kind(folder: Path) -> str:
-    """The kind of folder that it is taken for: neighbours where it says so, else negatives."""
+    """Return "neighbours" where the manifest says so, otherwise "negatives"."""
     return neighbours.KIND if artifacts.kind_at(folder) == neighbours.KIND else mined.KIND
 
 
 def read_sampler_input(folder: Path, split: Split) -> SamplerInput:
-    """Read a negatives or a neighbours folder; DataError where it is neither, or of another split's size."""
+    """Read a negatives or a neighbours folder. Raises DataError where it is neither or does not fit the split."""
     if folder_kind(folder) == neighbours.KIND:
         return neighbours.read_neighbours(folder, split.train.n_items)
     return mined.read_negatives(folder, split.vocabulary, len(split.train))

@@ -1,4 +1,4 @@
-"""HNLMRec's use of text negatives (eq. 6 to 10): project, mix with a uniform negative, align."""
+"""HNLMRec's use of semantic negatives (eq. 6 to 10): project, mix with a uniform negative, align."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.random import Generator
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from hardneg.config import later
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
 from hardneg.sampling.config import SamplerConfig
@@ -28,75 +27,81 @@ MEASURED = (
     ),
     SPREAD,
 )
-"""What a run's metrics hold of every epoch (split "negatives"), means over pairs with a vector. The spread is that of a
-batch, 1 - ||mean||^2 / mean ||.||^2: near 0 the projector serves all pairs one vector, whatever their texts say. Where norms are matched it also holds the spread of
-the items' norms, and does not show that all pairs have one direction (`diagnostics.nearest` does)."""
+"""Metrics of every epoch (split "negatives"): means over the pairs with a vector.
+
+The spread of a batch is 1 - ||mean||^2 / mean ||.||^2. Near 0 the projector maps all texts to one vector. With
+`match_norm` it includes the spread of item norms, so it no longer shows that all pairs share one direction."""
 
 
 class Semantic(SamplerConfig):
-    """Options of eq. 6 to 10; the defaults are their literal form. The paper prints no value for alpha, lambda 1 or the
-    temperature."""
+    """Options of eq. 6 to 10, by default in their literal form.
+
+    The paper states no value for alpha, lambda 1 or the temperature.
+    """
 
     kind: Literal["semantic"] = "semantic"
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the projected text vector in the negative (eq. 7); 0 leaves the uniform negative."""
+    """Share of the projected text vector in the negative (eq. 7), 0 to 1."""
     align_weight: NonNegativeFloat = 0.01
-    """Weight of the alignment loss, lambda 1 in eq. 10."""
+    """Weight of the alignment loss (lambda 1 in eq. 10)."""
     temperature: PositiveFloat = 0.2
-    """Of the alignment loss (eq. 9)."""
+    """Temperature of the alignment loss (eq. 9)."""
     hidden_size: PositiveInt = 256
     """Width of the projector's hidden layer (eq. 6)."""
     projector_l2: NonNegativeFloat = 1e-4
-    """Weight of half the squared norm of the projector's two matrices, their share in ||Theta||^2 of eq. 10."""
+    """Weight of half the squared norm of the projector's two matrices (part of ||Theta||^2 in eq. 10)."""
     negatives: PositiveInt = 1
-    """Uniform negatives of a pair, each mixed with the pair's one text vector; the paper's main results have one."""
+    """Number of uniform negatives per pair, each mixed with the text vector of the pair; 1 in the paper's main results."""
     candidates: PositiveInt = 1
-    """Remedy, not in the paper: of so many uniform items the one that the model likes best is what the text vector is
-    mixed with, as DNS would choose. Against an easy item under the text."""
+    """Remedy, not in the paper: the text vector is mixed with the highest scored of this many uniform items, as in DNS."""
     match_norm: bool = False
-    """Remedy, not in the paper: scale each projected vector to the norm of the uniform negative it is mixed with, a row
-    of the item table. Against a projector that lowers BPR by making its vectors long."""
+    """Remedy, not in the paper: projected vectors get the norm of the uniform negative that they are mixed with.
+
+    It prevents a projector that lowers the BPR loss by long vectors."""
     detach_projector: bool = False
-    """Remedy, not in the paper: no gradient of BPR reaches the projector, which learns from the alignment alone; without
-    alignment it stays as it started. Against a projector that lowers BPR by making its vectors easy."""
-    centred: bool = later(False)
-    """Remedy, not in the paper: e- + alpha (e_hard - the batch's mean e_hard) in place of eq. 7, so that what all pairs'
-    vectors share cancels, and e- keeps its full share. Against a projector that makes one vector for all pairs."""
+    """Remedy, not in the paper: the projector gets no gradient of the BPR loss, only that of the alignment loss.
+
+    It prevents a projector that lowers the BPR loss by easy vectors. Without alignment the projector is not trained."""
+    centred: bool = False
+    """Remedy, not in the paper: e- + alpha (e_hard - mean e_hard of the batch) in place of eq. 7.
+
+    It removes the component that all pairs share, against a projector that maps all texts to one vector."""
     without_alignment: bool = False
-    """Ablation: lambda 1 is 0, whatever align_weight says."""
+    """Ablation: lambda 1 is 0, regardless of align_weight."""
     without_text: bool = False
-    """Ablation: alpha and lambda 1 are 0, whatever they say; to the bit what the sampler `uniform` serves."""
+    """Ablation: alpha and lambda 1 are 0, regardless of their options; the same negatives as `uniform`."""
 
     @property
     def text_share(self) -> float:
-        """Alpha, as the ablations leave it."""
+        """Alpha after the ablations."""
         return 0.0 if self.without_text else self.alpha
 
     @property
     def alignment_weight(self) -> float:
-        """Lambda 1, as the ablations leave it."""
+        """Lambda 1 after the ablations."""
         return 0.0 if self.without_text or self.without_alignment else self.align_weight
 
     @property
     def trains_projector(self) -> bool:
-        """Does any loss reach the projector?"""
+        """True where a loss has a gradient for the projector."""
         return self.alignment_weight > 0 or (self.text_share > 0 and not self.detach_projector)
 
     def build(self, inputs: SamplerInputs) -> SemanticSampler:
-        """Build the projector for the mined vectors at hand."""
+        """Return the sampler, with a projector for the mined vectors."""
         if inputs.mined is None:
             raise ConfigError(
-                "sampler 'semantic' found no mined negatives; make them with `hardneg mine` and pass --negatives"
+                "sampler 'semantic' found no negatives; build them with `hardneg negatives retrieve` and pass "
+                "--negatives FOLDER"
             )
         return SemanticSampler(self, inputs.mined, inputs.final_size, seed=inputs.seed)
 
 
 class SemanticSampler(nn.Module):
-    """Mixes a uniform negative (or the hardest of several) with W2 ReLU(W1 e + b1) + b2, e being the encoded text negative of the pair.
+    """Mixes a uniform negative with e_hard = W2 ReLU(W1 e + b1) + b2, where e is the encoded text negative of the pair.
 
-    Differs from the release, whose projector is never trained, ends in a ReLU and meets hinge loss; here it is trained
-    with the backbone, ends linearly and meets BPR with the sign mended (eq. 8 as printed is unbounded below). A pair
-    without a text vector keeps its uniform negative and takes no part in the alignment; such pairs are counted.
+    The released code differs: its projector is not trained, ends in a ReLU and is used with a hinge loss. Here it is
+    trained with the backbone, ends linearly and is used with BPR, with the sign corrected (eq. 8 as printed is unbounded
+    below). A pair without a text vector keeps its uniform negative, has no alignment loss, and is counted.
     """
 
     def __init__(self, options: Semantic, mined: MinedNegatives, final_size: int, *, seed: int) -> None:
@@ -109,51 +114,50 @@ class SemanticSampler(nn.Module):
 
     @property
     def n_candidates(self) -> int:
-        """The uniform negatives that are mixed with, or what they are chosen from."""
+        """Number of uniform negatives times the candidates of each."""
         return self.options.negatives * self.options.candidates
 
     @property
     def hops_read(self) -> HopsRead:
-        """None: it reads the pooled tables and hop 0."""
+        """None, since the sampler reads the pooled tables and hop 0 only."""
         return "none"
 
     def project(self, vectors: Tensor) -> Tensor:
-        """Eq. 6: (batch, text size) -> (batch, final size)."""
+        """Project text vectors (batch, text size) to (batch, final size), eq. 6."""
         return F.relu(vectors @ self.weight_1 + self.bias_1) @ self.weight_2 + self.bias_2
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:  # noqa: ARG002
-        """Return vectors (batch, negatives, final size) and, as auxiliary loss, the weighted alignment and projector norm.
+        """Return vectors (batch, negatives, final size), with alignment and projector norm as the auxiliary loss.
 
-        totals hold, over pairs with a vector, norms of e_hard beside those of the uniform negatives (an even sample of
-        the item table) and of the positives, the three's scores with the user, and the spread of e_hard. Where alpha and lambda 1 are 0 the
-        uniform negatives are returned as the items that they are: the plain backbone.
+        totals: MEASURED, over the pairs with a vector. Where alpha and lambda 1 are 0, the uniform negatives are
+        returned as items.
         """
         pair_rows = batch.rows.cpu().numpy()
         text = torch.from_numpy(self.mined.vectors_of(pair_rows)).to(candidates.device)
         present = ~text[:, 0].isnan()
         counters = {"pairs": len(pair_rows), "pairs without a vector": float((~present).sum())}
-        candidates = self._mixed_with(batch, embeddings, candidates)
+        candidates = self._choose_items(batch, embeddings, candidates)
         if self.options.text_share == 0 and self.options.alignment_weight == 0:
             return Items(candidates, counters=counters)
         uniform = gather_rows(embeddings.final_items, candidates)
         projected = self.project(text.nan_to_num(0.0))
         hard = self.scale_projected(projected, uniform, present)
         alpha = (self.options.text_share * present).reshape(-1, 1, 1)
-        named = torch.from_numpy(self.mined.items_of(pair_rows)).to(candidates.device)
-        named = named.unsqueeze(1).expand(-1, candidates.shape[1], -1)
+        text_items = torch.from_numpy(self.mined.items_of(pair_rows)).to(candidates.device)
+        text_items = text_items.unsqueeze(1).expand(-1, candidates.shape[1], -1)
         return Vectors(
             vectors=(uniform if self.options.centred else (1 - alpha) * uniform) + alpha * hard,
             ego=gather_rows(embeddings.items[0], candidates),
-            sources=torch.cat([candidates.unsqueeze(2), named], dim=2),
-            parts=("uniform item", *("text item" for _ in range(named.shape[2]))),
-            auxiliary=self._auxiliary(batch, embeddings, projected, present),
+            sources=torch.cat([candidates.unsqueeze(2), text_items], dim=2),
+            parts=("uniform item", *("text item" for _ in range(text_items.shape[2]))),
+            auxiliary=self._auxiliary_loss(batch, embeddings, projected, present),
             counters=counters,
-            totals=_norms_and_scores(batch, embeddings, uniform, hard, present),
+            totals=_measure(batch, embeddings, uniform, hard, present),
             hard=torch.where(present.reshape(-1, 1, 1), hard.detach(), torch.nan),
         )
 
-    def _mixed_with(self, batch: Batch, embeddings: Embeddings, candidates: Tensor) -> Tensor:
-        """(batch, negatives) of (batch, negatives x candidates) items."""
+    def _choose_items(self, batch: Batch, embeddings: Embeddings, candidates: Tensor) -> Tensor:
+        """Choose (batch, negatives) of (batch, negatives x candidates) items."""
         if self.options.candidates == 1:
             return candidates
         groups = candidates.view(len(candidates) * self.options.negatives, self.options.candidates)
@@ -161,7 +165,7 @@ class SemanticSampler(nn.Module):
         return hardest(users, embeddings.final_items, groups.contiguous()).view(len(candidates), -1)
 
     def scale_projected(self, projected: Tensor, uniform: Tensor, present: Tensor) -> Tensor:
-        """e_hard as it is mixed: (batch, 1, size), or (batch, negatives, size) where norms are matched."""
+        """Apply the remedies to e_hard: (batch, 1, size), or (batch, negatives, size) with `match_norm`."""
         hard = projected.detach() if self.options.detach_projector else projected
         if self.options.centred:
             hard = hard - torch.where(present.unsqueeze(1), hard, 0.0).sum(dim=0) / present.sum().clamp(min=1)
@@ -170,7 +174,9 @@ class SemanticSampler(nn.Module):
             hard = F.normalize(hard, dim=2) * uniform.norm(dim=2, keepdim=True).detach()
         return hard
 
-    def _auxiliary(self, batch: Batch, embeddings: Embeddings, projected: Tensor, present: Tensor) -> Tensor | None:
+    def _auxiliary_loss(
+        self, batch: Batch, embeddings: Embeddings, projected: Tensor, present: Tensor
+    ) -> Tensor | None:
         if not self.options.trains_projector:
             return None
         loss = self.options.projector_l2 / 2 * (self.weight_1.square().sum() + self.weight_2.square().sum())
@@ -183,36 +189,36 @@ class SemanticSampler(nn.Module):
 
 
 @torch.no_grad()
-def _norms_and_scores(
+def _measure(
     batch: Batch, embeddings: Embeddings, uniform: Tensor, hard: Tensor, present: Tensor
 ) -> dict[str, tuple[float, float]]:
-    """Sums over pairs with a vector, and how many these are; several negatives of a pair count by their mean."""
+    """Return the sum of each metric over the pairs with a vector, and their number; a pair counts by its mean."""
     users = F.embedding(batch.users, embeddings.final_users).unsqueeze(1)
     positives = F.embedding(batch.positives, embeddings.final_items).unsqueeze(1)
-    measured = []
+    metrics = []
     for vectors in (hard, uniform, positives):
-        measured += [vectors.norm(dim=2).mean(dim=1), (vectors * users).sum(dim=2).mean(dim=1)]
-    sums = torch.where(present, torch.stack(measured), 0.0).sum(dim=1)
+        metrics += [vectors.norm(dim=2).mean(dim=1), (vectors * users).sum(dim=2).mean(dim=1)]
+    sums = torch.where(present, torch.stack(metrics), 0.0).sum(dim=1)
     spread = _spread(hard[:, 0], present) * present.sum()
-    *found, count = torch.stack([*sums, spread, present.sum()]).tolist()  # one look at the device
-    return {name: (total, count) for name, total in zip(MEASURED, found, strict=True)}
+    *totals, count = torch.stack([*sums, spread, present.sum()]).tolist()  # one transfer from the device
+    return {name: (total, count) for name, total in zip(MEASURED, totals, strict=True)}
 
 
 def _spread(vectors: Tensor, present: Tensor) -> Tensor:
-    """Of the present rows of (batch, size); 0 without any."""
+    """Return the spread of the present rows of vectors (batch, size), 0 without any."""
     mean = torch.where(present.unsqueeze(1), vectors, 0.0).sum(dim=0) / present.sum().clamp(min=1)
-    about, square = (torch.where(present, rows_.square().sum(dim=1), 0.0).sum() for rows_ in (vectors - mean, vectors))
-    return about / square.clamp(min=torch.finfo(square.dtype).tiny)
+    centred, total = (torch.where(present, rows.square().sum(dim=1), 0.0).sum() for rows in (vectors - mean, vectors))
+    return centred / total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 def alignment(users: Tensor, positives: Tensor, hard: Tensor, present: Tensor, temperature: float) -> Tensor:
-    """Eq. 9: mean over pairs with a vector of -log[e^(s+/t) / (e^(s+/t) + e^(s-/t))], s the cosine with the user.
+    """Return the alignment loss (eq. 9): mean of -log[e^(s+/t) / (e^(s+/t) + e^(s-/t))], s the cosine with the user.
 
-    users, positives, hard: (batch, size). present: (batch,). Zero where no pair has a vector.
+    users, positives, hard: (batch, size). present: (batch,), the pairs in the mean. 0 where no pair is present.
     """
-    toward = F.cosine_similarity(users, positives, dim=1)
-    away = F.cosine_similarity(users, hard, dim=1)
-    losses = F.softplus((away - toward) / temperature)
+    positive = F.cosine_similarity(users, positives, dim=1)
+    negative = F.cosine_similarity(users, hard, dim=1)
+    losses = F.softplus((negative - positive) / temperature)
     return torch.where(present, losses, 0.0).sum() / present.sum().clamp(min=1)
 
 

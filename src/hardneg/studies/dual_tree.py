@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
-from hardneg.config import Config, later
+from hardneg.config import Config
 from hardneg.judging import JudgeConfig, PrefixRule, RecordedLabels
 from hardneg.judging.suspects import THRESHOLD, Threshold
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig
@@ -65,7 +65,7 @@ class JudgedSpec(Config):
     judge: Annotated[JudgeConfig, AfterValidator(_without_further_inputs)] = PrefixRule()
     like: str | None = None
     """A name under `suspects`, at whose rate judge random calls candidates liked."""
-    like_threshold: Threshold = later(THRESHOLD)
+    like_threshold: Threshold = THRESHOLD
     """Probability from which candidates count as liked there: that of the rows whose control this is."""
     candidates: PositiveInt = SuspectsConfig().candidates
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from hardneg.config import validated
+from hardneg.config import validate_config
 from hardneg.errors import ConfigError
 from hardneg.models import ModelConfig
 from hardneg.pipeline import RunConfig, SuspectsUse
@@ -150,7 +150,7 @@ def changed(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:
     for field, value in settings.items():
         part, _, name = field.partition(".")
         values[part][name] = value
-    found, problems = validated(RunConfig, values)
+    found, problems = validate_config(RunConfig, values)
     if problems:
         said = "; ".join(f"{_named(values, place)}: {message}" for place, message in problems)
         raise ConfigError(said)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hardneg.config import FieldPath, read_yaml, validated
+from hardneg.config import FieldPath, read_yaml, validate_config
 from hardneg.errors import ConfigError
 from hardneg.studies import checks
 from hardneg.studies.checks import Names
@@ -114,11 +114,11 @@ def salvaged(kind: type[G], values: Any) -> tuple[G | None, list[str]]:
 
     Returns what could be read (None where nothing could), and the problems.
     """
-    found, wrong = validated(kind, values)
+    found, wrong = validate_config(kind, values)
     problems = [f"{'.'.join(map(str, place)) or 'the file'}: {message}" for place, message in wrong]
     values = copy.deepcopy(values)
     while found is None and any(_left_out(values, place) for place, _ in wrong):
-        found, wrong = validated(kind, values)
+        found, wrong = validate_config(kind, values)
     return found, problems
 
 

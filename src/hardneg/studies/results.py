@@ -211,7 +211,7 @@ def _table(study: Study, split: str, model: str, runs: Sequence[Run]) -> Table:
         return Table(split, model, None, [], [], [why, *remarks], released=released)
     measured = [_measured(stands[cell.line]) for cell in enough]
     apart = [line for line in controls(cells, base) if line in (cell.line for cell in enough)]
-    frame = tables.comparison_table(measured, base, study.spec.metrics, apart=apart)
+    frame = tables.comparison_table(measured, base, study.spec.metrics, controls=apart)
     headers, text = tables.comparison_text(frame, study.spec.metrics, base)
     latex = tables.latex(frame, study.spec.metrics, base)
     others = beside(study.spec, cells, {row.name: row for row in measured}, base)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hardneg.compiled import compiled, fetch, in_chunks
+from hardneg.compiled import compiled, in_chunks, prefetch
 from hardneg.errors import DataError
 from hardneg.trees.codes import LEVELS_PER_WORD, PathCodes
 from hardneg.types import Indices
@@ -110,8 +110,8 @@ def _similarities(
         item = items[b]
         for k in range(n):
             upcoming = max(all_candidates[min(b * n + k + PREFETCH, len(all_candidates) - 1)], 0)
-            fetch(lengths, upcoming)
-            fetch(flat, upcoming * words.shape[1])
+            prefetch(lengths, upcoming)
+            prefetch(flat, upcoming * words.shape[1])
             candidate, least = candidates[b, k], 0
             if candidate >= 0:
                 least = min(lengths[item], lengths[candidate])

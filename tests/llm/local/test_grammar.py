@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hardneg.llm.local import grammar
-from hardneg.llm.local.grammar import Grammars, Held, distances, token_bytes
+from hardneg.llm.local.grammar import Grammars, SchemaConstraint, distances, token_bytes
 from hardneg.llm.protocol import LlmError
 from hardneg.llm.structured import ShortText, Structured, strict_schema
 
@@ -45,7 +45,7 @@ def grammars(tiny_llama: Path) -> Grammars:
     return Grammars(AutoTokenizer.from_pretrained(tiny_llama), END)
 
 
-def written(held: Held, limit: int, rng: np.random.Generator) -> tuple[list[int], bool]:
+def written(held: SchemaConstraint, limit: int, rng: np.random.Generator) -> tuple[list[int], bool]:
     """Tokens that a model without any preference writes, as decoding would have it."""
     tokens: list[int] = []
     for left in range(limit, 0, -1):
@@ -64,7 +64,7 @@ def written(held: Held, limit: int, rng: np.random.Generator) -> tuple[list[int]
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(45, 200))
 def test_whatever_is_chosen_becomes_a_whole_answer(grammars: Grammars, seed: int, limit: int) -> None:
-    held = grammars.held_to(SCHEMA, limit)
+    held = grammars.constraint(SCHEMA, limit)
     tokens, ended = written(held, limit, np.random.default_rng(seed))
     assert ended
     text = b"".join(grammars.automaton(SCHEMA).texts[token] for token in tokens).decode()
@@ -75,15 +75,17 @@ def test_room_is_kept_to_finish_in(grammars: Grammars) -> None:
     shortest = grammars.automaton(SCHEMA).distances[grammars.automaton(SCHEMA).start]
     assert shortest == len('{"sure":"no","why":"x","parts":[]}')
     for limit in (shortest + 1, shortest + 2, shortest + 7):
-        assert all(written(grammars.held_to(SCHEMA, limit), limit, np.random.default_rng(seed))[1] for seed in range(9))
-    assert not written(grammars.held_to(SCHEMA, shortest // 3), shortest // 3, np.random.default_rng(0))[1]
+        assert all(
+            written(grammars.constraint(SCHEMA, limit), limit, np.random.default_rng(seed))[1] for seed in range(9)
+        )
+    assert not written(grammars.constraint(SCHEMA, shortest // 3), shortest // 3, np.random.default_rng(0))[1]
 
 
 def test_an_answer_that_was_closed_for_it_is_marked(grammars: Grammars) -> None:
-    held = grammars.held_to(SCHEMA, 60)
+    held = grammars.constraint(SCHEMA, 60)
     assert written(held, 60, np.random.default_rng(0))[1]
     assert held.closed, "a random name of up to 200 characters does not end by itself"
-    free = grammars.held_to(strict_schema(Sure), 60)
+    free = grammars.constraint(strict_schema(Sure), 60)
     assert written(free, 60, np.random.default_rng(0))[1]
     assert not free.closed
 
@@ -96,27 +98,27 @@ def test_large_vocabularies_keep_the_shape_and_leave_lengths_to_validation(
 
     def longest(made: Grammars) -> int:
         """Letters that a name may have, up to 300."""
-        to_id, held = made.automaton(strict_schema(One)).to_id, made.held_to(strict_schema(One), 400)
+        byte_tokens, held = made.automaton(strict_schema(One)).byte_tokens, made.constraint(strict_schema(One), 400)
         for byte in b'{"name":"':
-            held.take(to_id[byte])
+            held.take(byte_tokens[byte])
         for n in range(300):
             allowed = np.zeros(700, np.bool_)
             held.allow(allowed, 400 - n)
-            if not allowed[to_id[ord("x")]]:
+            if not allowed[byte_tokens[ord("x")]]:
                 return n
-            held.take(to_id[ord("x")])
+            held.take(byte_tokens[ord("x")])
         return 300
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     assert longest(Grammars(tokenizer, END)) == 200
-    monkeypatch.setattr(grammar, "AFFORDABLE", 1000)
+    monkeypatch.setattr(grammar, "MAX_SIZE", 1000)
     assert longest(Grammars(tokenizer, END)) == 300
 
 
 def test_no_added_token_can_be_written(grammars: Grammars) -> None:
-    held = grammars.held_to(SCHEMA, 100)
+    held = grammars.constraint(SCHEMA, 100)
     for char in b'{"sure":"no","why":"':
-        held.take(grammars.automaton(SCHEMA).to_id[char])
+        held.take(grammars.automaton(SCHEMA).byte_tokens[char])
     allowed = np.zeros(700, np.bool_)
     held.allow(allowed, 80)
     assert allowed.sum() > 300
@@ -128,8 +130,8 @@ def test_automata_are_made_once(grammars: Grammars) -> None:
 
 
 def test_a_schema_that_no_automaton_holds_is_an_error(grammars: Grammars) -> None:
-    with pytest.raises(LlmError, match="no automaton can be made of the schema"):
-        grammars.held_to('{"type": "object", "patternProperties": {"a": 7}, "allOf": "x"}', 10)
+    with pytest.raises(LlmError, match="no automaton for the schema"):
+        grammars.constraint('{"type": "object", "patternProperties": {"a": 7}, "allOf": "x"}', 10)
 
 
 def test_distances_by_hand() -> None:
@@ -169,13 +171,13 @@ def test_other_tokenizers_are_named() -> None:
 def test_a_missing_library_says_what_to_install(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "outlines_core", None)
     with pytest.raises(Exception, match=r"need outlines-core; run pip install 'hardneg\[local\]'"):
-        grammars.held_to(strict_schema(Part), 10)
+        grammars.constraint(strict_schema(Part), 10)
 
 
-def test_lists_of_anything_are_held_to(grammars: Grammars) -> None:
+def test_lists_of_anything_are_constraint(grammars: Grammars) -> None:
     class Words(BaseModel):
         words: list[ShortText]
 
-    tokens, ended = written(grammars.held_to(strict_schema(Words), 60), 60, np.random.default_rng(5))
+    tokens, ended = written(grammars.constraint(strict_schema(Words), 60), 60, np.random.default_rng(5))
     assert ended
     assert tokens

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from hardneg.llm.local import scoring
-from hardneg.llm.local.scoring import common_start, log_probabilities
+from hardneg.llm.local.scoring import log_probabilities, shared_prefix
 
 PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
 LABELS = [[60], [60, 61], [200, 201, 202], [9]]
@@ -68,9 +68,9 @@ def test_what_all_prompts_begin_with_is_computed_once(
 
 def test_a_start_is_shared_where_it_is_worth_it_and_leaves_every_prompt_a_token() -> None:
     long = list(range(40))
-    assert common_start([long, long]) == 39
-    assert common_start([long, [*long, 5]]) == 39
-    assert common_start([[*long, 1], [*long, 2, 3]]) == 40
-    assert common_start([long]) == 0
-    assert common_start([long[:20], long[:20]]) == 0
-    assert common_start([[1], long]) == 0
+    assert shared_prefix([long, long]) == 39
+    assert shared_prefix([long, [*long, 5]]) == 39
+    assert shared_prefix([[*long, 1], [*long, 2, 3]]) == 40
+    assert shared_prefix([long]) == 0
+    assert shared_prefix([long[:20], long[:20]]) == 0
+    assert shared_prefix([[1], long]) == 0

@@ -52,9 +52,9 @@ def test_a_good_answer_is_its_json() -> None:
         (Said({}, 409), "409", None),
         (Said(b"<html>oops</html>", 500), "500 <html>oops", None),
         (Said(b"", 503, {"retry-after": "0.5"}), "503", 0.5),
-        (Said(b'{"choices": [{"mess'), "the reply is no JSON .19 bytes", None),
-        (Said(b"[1]"), "the reply is a JSON list, expected an object", None),
-        (Said({"error": {"message": "model crashed"}}), "an error in the reply: .*model crashed", None),
+        (Said(b'{"choices": [{"mess'), "JSON .19 bytes", None),
+        (Said(b"[1]"), "JSON list", None),
+        (Said({"error": {"message": "model crashed"}}), "model crashed", None),
         (Said(b'{"choices": [', announced=400), "the connection failed .RemoteProtocolError", None),
         (Said(reset=True), "the connection failed .ReadError|RemoteProtocolError", None),
     ],
@@ -182,20 +182,20 @@ def test_openai_s_keys_and_headers_go_to_openai_alone(monkeypatch: pytest.Monkey
 
 def test_a_missing_key_says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(OPENAI_KEY, raising=False)
-    with pytest.raises(ConfigError, match="gpt needs a key; put it into the environment variable OPENAI_API_KEY"):
+    with pytest.raises(ConfigError, match=r"gpt .*OPENAI_API_KEY"):
         Client(Address(OPENAI, "gpt", OPENAI_KEY))
 
 
 def test_a_key_that_no_header_takes_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-käse")
-    with pytest.raises(ConfigError, match="MY_KEY holds characters that no key has") as error:
+    with pytest.raises(ConfigError, match="MY_KEY") as error:
         Client(Address("http://localhost/v1", "m", "MY_KEY"))
     assert "sk-" not in str(error.value)
 
 
 @pytest.mark.parametrize("base", ["http://me:secret@host/v1", "http://host/v1?api-key=secret"])
 def test_credentials_in_an_address_are_refused_and_not_repeated(base: str) -> None:
-    with pytest.raises(ConfigError, match="the address of host holds credentials or a query") as error:
+    with pytest.raises(ConfigError, match="the address of host") as error:
         Address(base, "m")
     assert "secret" not in str(error.value)
 
@@ -221,5 +221,5 @@ def test_one_client_serves_several_event_loops() -> None:
 
 def test_a_missing_sdk_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
-    with pytest.raises(ConfigError, match=r"endpoints need the package openai; run pip install 'hardneg\[llm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'hardneg\[llm\]'"):
         Client(Address("http://localhost/v1", "m"))

@@ -90,7 +90,7 @@ def test_a_text_that_is_refused_costs_itself_alone() -> None:
     ],
 )
 def test_answers_without_vectors_are_failed_calls(answer: dict[str, Any]) -> None:
-    with pytest.raises(CallFailed, match=r"the reply (does not hold 1 vectors|holds what is no vector)"):
+    with pytest.raises(CallFailed, match=r"\bvectors?\b"):
         ask(lambda _: Said(answer), "tent")
 
 

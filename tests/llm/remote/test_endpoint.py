@@ -115,12 +115,12 @@ def test_choices_that_the_reply_does_not_tell_are_refused() -> None:
 
 
 def test_choices_where_the_endpoint_cannot() -> None:
-    with pytest.raises(LlmError, match="m gives no log-probabilities, so no label probabilities"):
+    with pytest.raises(LlmError, match=r"^m .*log-probabilities"):
         ask(lambda _: Said(completion()), request(choices=("yes", "no")), capabilities=Capabilities())
 
 
 def test_closed_lists_are_for_local_models() -> None:
-    with pytest.raises(LlmError, match="m cannot be held to a closed list; take a local model"):
+    with pytest.raises(LlmError, match=r"^m .*closed list"):
         ask(lambda _: Said(completion()), request(closed_list="titles"))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.llm.protocol import Refusal
-from hardneg.llm.remote.labels import from_top
+from hardneg.llm.remote.labels import label_probabilities
 
 
 def top(**masses: float) -> list[tuple[str, float]]:
@@ -17,40 +17,42 @@ def top(**masses: float) -> list[tuple[str, float]]:
 
 
 def test_by_hand() -> None:
-    assert from_top(("yes", "no"), top(yes=0.6, no=0.2, maybe=0.1)) == pytest.approx((0.75, 0.25))
+    assert label_probabilities(("yes", "no"), top(yes=0.6, no=0.2, maybe=0.1)) == pytest.approx((0.75, 0.25))
 
 
 def test_space_and_case_and_beginnings_count_for_the_choice_that_they_begin() -> None:
     seen = [(" Yes", math.log(0.3)), ("ye", math.log(0.1)), ("No", math.log(0.2)), ("yesterday", math.log(0.4))]
-    assert from_top(("yes", "no"), seen) == pytest.approx((0.4 / 0.6, 0.2 / 0.6))
+    assert label_probabilities(("yes", "no"), seen) == pytest.approx((0.4 / 0.6, 0.2 / 0.6))
 
 
 def test_case_matters_where_choices_differ_by_nothing_else() -> None:
-    assert from_top(("a", "A"), [("a", math.log(0.6)), ("A", math.log(0.3))]) == pytest.approx((2 / 3, 1 / 3))
+    assert label_probabilities(("a", "A"), [("a", math.log(0.6)), ("A", math.log(0.3))]) == pytest.approx(
+        (2 / 3, 1 / 3)
+    )
 
 
 def test_a_token_that_begins_two_choices_counts_for_none() -> None:
     seen = [("un", math.log(0.5)), ("unlik", math.log(0.2)), ("unsure", math.log(0.2))]
-    assert from_top(("unlikely", "unsure"), seen) == pytest.approx((0.5, 0.5))
+    assert label_probabilities(("unlikely", "unsure"), seen) == pytest.approx((0.5, 0.5))
 
 
 def test_a_choice_not_shown_gets_the_most_it_can_have() -> None:
-    by_mass = from_top(("yes", "no"), top(yes=0.95, well=0.03))  # 0.02 was not shown
+    by_mass = label_probabilities(("yes", "no"), top(yes=0.95, well=0.03))  # 0.02 was not shown
     assert by_mass == pytest.approx((0.95 / 0.97, 0.02 / 0.97))
-    by_rank = from_top(("yes", "no"), top(yes=0.5, well=0.01))  # nothing unseen is likelier than 0.01
+    by_rank = label_probabilities(("yes", "no"), top(yes=0.5, well=0.01))  # nothing unseen is likelier than 0.01
     assert by_rank == pytest.approx((0.5 / 0.51, 0.01 / 0.51))
 
 
 @pytest.mark.parametrize("choices", [("1", "10"), ("yes", "yes"), ("", "no")])
 def test_choices_that_first_tokens_cannot_tell_apart_are_refused(choices: tuple[str, ...]) -> None:
-    assert isinstance(from_top(choices, top(yes=0.9)), Refusal)
+    assert isinstance(label_probabilities(choices, top(yes=0.9)), Refusal)
 
 
 @pytest.mark.parametrize("seen", [[], top(well=0.5)])
 def test_no_choice_among_the_tokens_is_refused(seen: list[tuple[str, float]]) -> None:
-    found = from_top(("yes", "no"), seen)
+    found = label_probabilities(("yes", "no"), seen)
     assert isinstance(found, Refusal)
-    assert f"among the {len(seen)} likeliest" in found.reason
+    assert f"among the {len(seen)} most likely" in found.reason
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=8), st.data())
@@ -59,7 +61,7 @@ def test_they_are_probabilities(weights: list[float], data: st.DataObject) -> No
         st.lists(st.sampled_from(["a", "b", "c", "x", " A"]), min_size=len(weights), max_size=len(weights))
     )
     seen = [(token, math.log(weight / sum(weights))) for token, weight in zip(tokens, weights, strict=True)]
-    found = from_top(("a", "b", "c"), seen)
+    found = label_probabilities(("a", "b", "c"), seen)
     if isinstance(found, Refusal):
         assert set(tokens) == {"x"}
     else:

@@ -1,1 +1,1 @@
-"""Asking by the hundred thousand: store, limits, retries, budget, breaker."""
+"""Batch calls to a language model: queue, admission, worker and store."""

@@ -1,1 +1,1 @@
-"""Causal language models in this process."""
+"""Causal language models that run in this process."""

@@ -1,4 +1,4 @@
-"""Answers held to a closed list: decoding walks a tree of the list's tokens."""
+"""Answers constrained to a closed list: decoding walks a tree of the list's tokens and always ends in an answer."""
 
 from __future__ import annotations
 
@@ -9,63 +9,140 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardneg.llm.local.trie import Trie, Walk
-from hardneg.llm.protocol import LlmError
-from hardneg.types import Flags
+from hardneg.errors import ConfigError
+from hardneg.types import Flags, Indices
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Token sequences as a tree in flat arrays; a node is a shared prefix and node 0 the empty one.
+
+    order: (answers,) answer index at each rank of the sorted list; ranks: its inverse. lengths: (answers,) tokens of the
+    answer at each rank. starts: (nodes + 1,) where a node's children begin in `tokens`, which holds the token to each
+    child, ascending; the child of tokens[i] is node i + 1. first, last: (nodes,) the ranks below a node are
+    first <= rank < last. ends: (nodes,) how many of them end there; these are the first ones.
+    """
+
+    order: Indices
+    ranks: Indices
+    lengths: Indices
+    starts: Indices
+    tokens: Indices
+    first: Indices
+    last: Indices
+    ends: Indices
+
+    @staticmethod
+    def of(answers: Sequence[Sequence[int]]) -> Trie:
+        """Build the tree from each answer's token ids. Raises ConfigError for an empty list or answer."""
+        lengths = np.array([len(answer) for answer in answers], np.int64)
+        if not len(answers) or lengths.min() == 0:
+            problem = "no answer" if not len(answers) else f"answer {int(lengths.argmin())} without any token"
+            raise ConfigError(f"found {problem} in the closed list, expected answers with words; drop blank ones")
+        order = np.array(sorted(range(len(answers)), key=lambda index: tuple(answers[index])), np.int64)
+        tokens = np.array([token for index in order for token in answers[index]], np.int64)
+        return _build(order, lengths[order], tokens)
+
+
+def _build(order: Indices, lengths: Indices, flat: Indices) -> Trie:
+    """Build the tree level by level: at each depth, neighbours with one parent and one token share a child."""
+    offsets = np.cumsum(lengths) - lengths
+    parent = np.zeros(len(order), np.int64)
+    tokens, parents = [], []
+    first, last, ends = [np.zeros(1, np.int64)], [np.array([len(order)])], [np.zeros(1, np.int64)]
+    n_nodes = 1
+    for depth in range(int(lengths.max())):
+        ranks = np.flatnonzero(lengths > depth)
+        token, above = flat[offsets[ranks] + depth], parent[ranks]
+        begins = np.r_[True, (token[1:] != token[:-1]) | (above[1:] != above[:-1])]
+        starts, child = np.flatnonzero(begins), np.cumsum(begins) - 1
+        stops = np.r_[starts[1:], len(ranks)] - 1
+        tokens.append(token[starts])
+        parents.append(above[starts])
+        first.append(ranks[starts])
+        last.append(ranks[stops] + 1)
+        ends.append(np.bincount(child[lengths[ranks] == depth + 1], minlength=len(starts)))
+        parent[ranks] = child + n_nodes
+        n_nodes += len(starts)
+    n_children = np.bincount(np.concatenate(parents), minlength=n_nodes)
+    starts = np.r_[0, np.cumsum(n_children)]
+    flat_arrays = [np.concatenate(levels) for levels in (tokens, first, last, ends)]
+    return Trie(order, np.argsort(order), lengths, starts, *flat_arrays)
 
 
 @dataclass(frozen=True)
 class ClosedList:
-    """A list of distinct answers and the tree of their tokens."""
+    """Distinct answers, the tree of their tokens, and the index of each answer."""
 
     answers: tuple[str, ...]
     trie: Trie
-    places: dict[str, int]
+    indices: dict[str, int]
 
     @staticmethod
-    def of(answers: Sequence[str], tokens: Callable[[str], Sequence[int]]) -> ClosedList:
-        """Build it; answers that are given twice count once. tokens: the ids of a bare text."""
+    def of(answers: Sequence[str], tokenize: Callable[[str], Sequence[int]]) -> ClosedList:
+        """Build the list; repeated answers count once. tokenize: token ids of a plain text."""
         distinct = tuple(dict.fromkeys(answers))
-        trie = Trie.of([tokens(answer) for answer in distinct])
-        return ClosedList(distinct, trie, {answer: place for place, answer in enumerate(distinct)})
+        trie = Trie.of([tokenize(answer) for answer in distinct])
+        return ClosedList(distinct, trie, {answer: index for index, answer in enumerate(distinct)})
 
     @property
     def digest(self) -> str:
         """Hex SHA-256 of the list."""
         return hashlib.sha256(json.dumps(self.answers).encode()).hexdigest()
 
-    def walk(self, excluded: Sequence[str], limit: int) -> Walk:
-        """A way to one answer that is not in `without` (what is not in the list does not matter) and fits the limit."""
-        places = [self.places[answer] for answer in excluded if answer in self.places]
-        return Walk(self.trie, np.array(sorted(places), np.int64), limit - 1)
+    def constraint(self, excluded: Sequence[str], limit: int, end: int) -> ClosedListConstraint:
+        """Return a constraint to the answers that are not in `excluded` and fit `limit` tokens, the end token included."""
+        indices = [self.indices[answer] for answer in excluded if answer in self.indices]
+        return ClosedListConstraint(self.trie, np.array(sorted(indices), np.int64), limit - 1, end)
 
 
 class ClosedListConstraint:
-    """One answer on its way through a catalogue, as a constraint of decoding."""
+    """A walk from the root of a tree to one allowed answer, as a `decoding.Constraint`.
 
-    def __init__(self, closed_list: ClosedList, walk: Walk, end: int) -> None:
-        self._catalogue, self._walk, self._end = closed_list, walk, end
+    excluded: indices of answers that are not allowed. max_tokens: longer answers are not allowed either. end: end token.
+    """
+
+    def __init__(self, trie: Trie, excluded: Indices, max_tokens: int, end: int) -> None:
+        self._trie, self._node, self._end = trie, 0, end
+        self._barred = np.union1d(trie.ranks[excluded], np.flatnonzero(trie.lengths > max_tokens))
 
     @property
-    def answer(self) -> str:
-        """The answer that was come to. Raises LlmError where decoding stopped on the way, which it must not."""
-        if not self._walk.may_end:
-            raise LlmError("an answer of a closed list was cut; report this with the list")
-        return self._catalogue.answers[self._walk.answer]
+    def empty(self) -> bool:
+        """True if no answer is allowed."""
+        return len(self._barred) == len(self._trie.order)
+
+    @property
+    def answer(self) -> int:
+        """Index of the allowed answer that ends here, the first of several with the same tokens; -1 if none does."""
+        first = int(self._trie.first[self._node])
+        ending = np.arange(first, first + int(self._trie.ends[self._node]))
+        allowed = ending[~np.isin(ending, self._barred)]
+        return int(self._trie.order[allowed[0]]) if len(allowed) else -1
+
+    def next_tokens(self) -> Indices:
+        """Return the tokens, ascending, that lead towards an allowed answer."""
+        trie, children = self._trie, self._children()
+        first, last = trie.first[children + 1], trie.last[children + 1]
+        n_barred = np.searchsorted(self._barred, last) - np.searchsorted(self._barred, first)
+        return trie.tokens[children[last - first > n_barred]]
 
     def allow(self, tokens: Flags, _: int, /) -> None:
-        """Beginnings of allowed answers, and the end where one ends."""
-        tokens[self._walk.next_tokens()] = True
-        tokens[self._end] = self._walk.may_end
+        """Allow the next tokens of allowed answers, and the end token where one ends."""
+        tokens[self.next_tokens()] = True
+        tokens[self._end] = self.answer >= 0
 
     def fits(self, _token: int, _left: int, /) -> bool:
-        """Always: answers over the limit were never allowed."""
+        """Return True: answers above the limit are never allowed."""
         return True
 
     def closing(self) -> int:
-        """Not asked for, since everything fits."""
+        """Return the end token; not called, since every token fits."""
         return self._end
 
     def take(self, token: int, /) -> None:
-        """Go on by a token."""
-        self._walk.take(token)
+        """Follow one of the `next_tokens`."""
+        children = self._children()
+        self._node = int(children[np.searchsorted(self._trie.tokens[children], token)]) + 1
+
+    def _children(self) -> Indices:
+        return np.arange(self._trie.starts[self._node], self._trie.starts[self._node + 1])

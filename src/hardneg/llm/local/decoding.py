@@ -1,4 +1,4 @@
-"""Answers written by a causal language model, batched: greedy or sampled, free or held to what a constraint allows."""
+"""Batched decoding of a causal language model: greedy or sampled, with or without a constraint on each answer."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 TRIES = 16
-"""Likeliest tokens looked at for one that leaves room to finish, before the answer is closed."""
+"""Number of most likely tokens tried for one that leaves room to finish, before the answer is closed."""
 
 
 class Constraint(Protocol):
-    """What one answer must become; it follows the tokens as they are chosen."""
+    """Restricts one answer; follows its tokens as they are chosen."""
 
     def allow(self, tokens: Flags, left: int, /) -> None:
-        """Set in `tokens` (vocabulary,), all False, which may come next; `left` tokens may still be written."""
+        """Set the allowed next tokens in `tokens` (vocabulary,), all False before; `left` tokens may still follow."""
         ...
 
     def fits(self, token: int, left: int, /) -> bool:
-        """Could the answer still be finished after this token?"""
+        """Return whether the answer can still be finished after this token."""
         ...
 
     def closing(self) -> int:
-        """The next token on a shortest way to the end."""
+        """Return the next token on a shortest path to the end."""
         ...
 
     def take(self, token: int, /) -> None:
-        """Go on by a token."""
+        """Follow a chosen token."""
         ...
 
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """One answer to write: the prompt's ids, the most tokens (the end counted), temperature, seed and constraint."""
+    """One answer to decode: prompt ids, maximum tokens (end token included), temperature, seed and constraint."""
 
     ids: Sequence[int]
     limit: int
@@ -50,18 +50,18 @@ class DecodingJob:
 
 @dataclass(frozen=True)
 class DecodedText:
-    """Tokens of an answer, the end left out; ended: it came to its end within the limit."""
+    """Tokens of an answer without the end token; ended: the end token came within the limit."""
 
     ids: list[int]
     ended: bool
 
 
 def decode(model: Any, jobs: Sequence[DecodingJob], *, ends: Sequence[int], pad: int) -> list[DecodedText]:
-    """Write the answers of a batch; prompts are padded on the left.
+    """Decode a batch of answers; prompts are padded on the left.
 
-    ends: tokens that end an answer, ends[0] the one that constraints use. Sampling adds Gumbel noise to the scores over
-    the temperature and takes the largest. The noise of a job comes from its own seed, so an answer does not depend on
-    its batch, as far as the arithmetic does not: in 16 bits the last digits of scores do.
+    ends: tokens that end an answer; constraints use ends[0]. Sampling takes the largest of score / temperature + Gumbel
+    noise. Each job draws its noise from its own seed, so an answer does not depend on its batch, up to rounding: in 16
+    bits the last digits of scores do.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
@@ -70,87 +70,82 @@ def decode(model: Any, jobs: Sequence[DecodingJob], *, ends: Sequence[int], pad:
     limits = torch.tensor([job.limit for job in jobs], device=model.device)
     width = ids.shape[1]
 
-    def spent(ids: Tensor, *_: object, **__: object) -> Tensor:
+    def reached_limit(ids: Tensor, *_: object, **__: object) -> Tensor:
         return ids.shape[1] - width >= limits
 
     settings = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=int(limits.max()), do_sample=False, eos_token_id=list(ends), pad_token_id=pad, num_beams=1
     )
     with torch.no_grad():
-        made = model.generate(
+        output = model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=settings,
-            logits_processor=LogitsProcessorList([_Steering(jobs, ends[0], model.device)]),
-            stopping_criteria=StoppingCriteriaList([spent]),
+            logits_processor=LogitsProcessorList([_TokenChooser(jobs, ends[0], model.device)]),
+            stopping_criteria=StoppingCriteriaList([reached_limit]),
         )
-    rows = made[:, width:].tolist()
-    return [_written(row[: job.limit], ends) for row, job in zip(rows, jobs, strict=True)]
+    return [_cut(row[: job.limit], ends) for row, job in zip(output[:, width:].tolist(), jobs, strict=True)]
 
 
 def padded_left(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
-    """Ids (rows, longest) with padding before them, and the mask of what is no padding."""
+    """Return ids (rows, longest row) padded on the left and the mask, 1 where a token is not padding."""
     import torch
 
     ids = torch.full((len(rows), max(map(len, rows))), pad)
     mask = torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        ids[place, len(ids[place]) - len(row) :] = torch.tensor(row)
-        mask[place, len(ids[place]) - len(row) :] = 1
+    for index, row in enumerate(rows):
+        ids[index, ids.shape[1] - len(row) :] = torch.tensor(row)
+        mask[index, ids.shape[1] - len(row) :] = 1
     return ids.to(device), mask.to(device)
 
 
-def _written(row: list[int], ends: Sequence[int]) -> DecodedText:
-    stops = [place for place, token in enumerate(row) if token in ends]
-    return DecodedText(row[: stops[0]], ended=True) if stops else DecodedText(row, ended=False)
+def _cut(row: list[int], ends: Sequence[int]) -> DecodedText:
+    """Cut a row of tokens before its first end token."""
+    length = next((index for index, token in enumerate(row) if token in ends), len(row))
+    return DecodedText(row[:length], ended=length < len(row))
 
 
-class _Steering:
-    """Turns a step's scores into ones whose largest is the token wanted."""
+class _TokenChooser:
+    """Changes the scores of a step so that their largest is the chosen token, a LogitsProcessor."""
 
     def __init__(self, jobs: Sequence[DecodingJob], end: int, device: Any) -> None:
-        self._jobs, self._end = jobs, end
-        self._noise = [_noise(job, device) for job in jobs]
-        self._bound = [place for place, job in enumerate(jobs) if job.constraint is not None]
-        self._step = 0
+        self._jobs, self._end, self._step = jobs, end, 0
+        self._generators = [_generator(job, device) for job in jobs]
+        self._active = {index: job.constraint for index, job in enumerate(jobs) if job.constraint is not None}
 
     def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
-        self._sample(scores)
-        if self._bound:
-            self._hold(scores)
-            self._bound = [place for place in self._bound if self._left(place) > 1]
+        import torch
+
+        for index, generator in enumerate(self._generators):
+            if generator is not None:
+                waits = torch.empty_like(scores[index]).exponential_(generator=generator)
+                scores[index] = scores[index] / self._jobs[index].temperature - waits.log()
+        if self._active:
+            self._constrain(scores)
         self._step += 1
         return scores
 
-    def _sample(self, scores: Tensor) -> None:
+    def _constrain(self, scores: Tensor) -> None:
+        """Exclude the tokens that constraints do not allow; each constraint then follows the chosen token."""
         import torch
 
-        for place, noise in enumerate(self._noise):
-            if noise is not None:
-                waits = torch.empty_like(scores[place]).exponential_(generator=noise)
-                scores[place] = scores[place] / self._jobs[place].temperature - waits.log()
-
-    def _hold(self, scores: Tensor) -> None:
-        """Bar what constraints do not allow; each then follows the token that is chosen."""
-        import torch
-
-        allowed = np.zeros((len(self._bound), scores.shape[1]), np.bool_)
-        for row, place in zip(allowed, self._bound, strict=True):
-            self._constraint(place).allow(row, self._left(place))
-        held = scores[self._bound].masked_fill_(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
-        scores[self._bound] = held
-        for place, token in zip(self._bound, held.argmax(1).tolist(), strict=True):
-            chosen = self._settled(scores[place], place, token)
+        rows = list(self._active)
+        allowed = np.zeros((len(rows), scores.shape[1]), np.bool_)
+        for flags, (index, constraint) in zip(allowed, self._active.items(), strict=True):
+            constraint.allow(flags, self._left(index))
+        masked = scores[rows].masked_fill_(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
+        scores[rows] = masked
+        for index, token in zip(rows, masked.argmax(1).tolist(), strict=True):
+            chosen = self._choose(scores[index], self._active[index], token, self._left(index))
             if chosen != self._end:
-                self._constraint(place).take(chosen)
-            else:
-                self._finish(place)
+                self._active[index].take(chosen)
+            if chosen == self._end or self._left(index) <= 1:  # the answer is complete
+                del self._active[index]
 
-    def _settled(self, scores: Tensor, place: int, token: int) -> int:
-        """The likeliest of the first tokens that leave room to finish, else one that closes."""
+    def _choose(self, scores: Tensor, constraint: Constraint, token: int, left: int) -> int:
+        """Return the most likely of the first tokens that leave room to finish, otherwise one that closes."""
         import torch
 
-        constraint, left = self._constraint(place), self._left(place)
         for _ in range(TRIES):
             if constraint.fits(token, left):
                 return token
@@ -161,19 +156,11 @@ class _Steering:
         scores[token] = 0.0
         return token
 
-    def _finish(self, place: int) -> None:
-        self._bound = [other for other in self._bound if other != place]
-
-    def _constraint(self, place: int) -> Constraint:
-        constraint = self._jobs[place].constraint
-        assert constraint is not None
-        return constraint
-
-    def _left(self, place: int) -> int:
-        return self._jobs[place].limit - self._step
+    def _left(self, index: int) -> int:
+        return self._jobs[index].limit - self._step
 
 
-def _noise(job: DecodingJob, device: Any) -> Generator | None:
+def _generator(job: DecodingJob, device: Any) -> Generator | None:
     import torch
 
     return torch.Generator(device).manual_seed(job.seed) if job.temperature > 0 else None

@@ -1,8 +1,9 @@
-"""Causal language models of a folder or of the hub: safetensors alone, no remote code, local copies first."""
+"""Causal language models from a folder or the hub: safetensors only, no remote code, local copies first."""
 
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -11,17 +12,20 @@ from typing import Any, Literal
 
 from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
+from hardneg.llm.local.grammar import Grammars
+from hardneg.llm.local.prompting import PromptTokens
+from hardneg.llm.protocol import LlmError
 
 ModelHead = Literal["language model", "hidden states"]
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model's files are.
+    """The files of a model and how to load them.
 
-    location: a folder, or a name on the hub. device: as torch names it; on the CPU numbers have 32 bits, elsewhere 16
-    (bfloat16). four_bit: hold the weights in 4 bits (NF4, computing in bfloat16), which needs bitsandbytes. called: what
-    to name it where the folder's name says little.
+    location: a folder, or a name on the hub. device: a torch device; weights have 32 bits on the CPU, otherwise 16
+    (bfloat16). four_bit: weights in 4 bits (NF4, computing in bfloat16); needs bitsandbytes. display_name: name to show
+    instead of the folder's.
     """
 
     location: str
@@ -31,39 +35,34 @@ class ModelSource:
 
     @property
     def is_folder(self) -> bool:
-        """A folder of this machine, as against a name on the hub."""
+        """True for a folder on this machine, False for a name on the hub."""
         return Path(self.location).is_dir()
 
     @property
     def name(self) -> str:
-        """The folder's own name, or the name on the hub; no path."""
+        """Name without a path: the display name, the folder's name or the name on the hub."""
         return self.display_name or (Path(self.location).resolve().name if self.is_folder else self.location)
 
     @property
     def precision(self) -> str:
-        """How the weights are held."""
+        """Data type of the weights: "float32", "bfloat16" or "nf4"."""
         if self.four_bit:
             return "nf4"
         return "float32" if self.device == "cpu" else "bfloat16"
 
     def identity(self) -> str:
-        """A folder's content hash, wherever it lies, or a hub name with its commit; and how the weights are held."""
+        """Return the content hash of a folder, or a hub name with its commit, followed by the precision."""
         if self.is_folder:
             return f"{folder_hash(Path(self.location))}:{self.precision}"
         return f"{self.location}@{self._commit or 'unknown'}:{self.precision}"
 
     @cached_property
-    def _commit(self) -> str | None:
-        """The commit that a hub name stands for; everything is taken from this one."""
-        return getattr(self._config, "_commit_hash", None)
-
-    @cached_property
     def context_length(self) -> int | None:
-        """Tokens that the model can look at, None where its settings do not say."""
+        """Maximum number of tokens; None if the model's settings do not give it."""
         config = self._config.get_text_config()
-        found = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "seq_length")]
-        known = [int(value) for value in found if value]
-        return min(known) if known else None
+        names = ("max_position_embeddings", "n_positions", "seq_length")
+        lengths = [int(length) for name in names if (length := getattr(config, name, None))]
+        return min(lengths) if lengths else None
 
     @cached_property
     def _config(self) -> Any:
@@ -71,8 +70,13 @@ class ModelSource:
 
         return _load(AutoConfig, self)
 
+    @cached_property
+    def _commit(self) -> str | None:
+        """Commit of a hub name; all files are taken from it."""
+        return getattr(self._config, "_commit_hash", None)
+
     def tokenizer(self) -> Any:
-        """The model's tokenizer. Raises ConfigError where there is none."""
+        """Load the tokenizer. Raises ConfigError if there is no fast one."""
         from transformers import AutoTokenizer
 
         tokenizer = _load(AutoTokenizer, self, **self._revision())
@@ -83,34 +87,33 @@ class ModelSource:
         return tokenizer
 
     def model(self, head: ModelHead = "language model") -> Any:
-        """The network, ready to be asked; "hidden states": without its last layer. Raises ConfigError."""
+        """Load the network for inference; "hidden states": without its output layer. Raises ConfigError."""
         from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
-        kind = AutoModelForCausalLM if head == "language model" else AutoModel
-        made, report = _load(
-            kind,
+        model, report = _load(
+            AutoModelForCausalLM if head == "language model" else AutoModel,
             self,
             dtype=_dtype(self.precision),
             use_safetensors=True,
             output_loading_info=True,
             **self._revision(),
-            **self._quantised(),
+            **self._quantization(),
         )
         if missing := sorted(report["missing_keys"]):
             raise ConfigError(
                 f"model {self.name!r} lacks {len(missing)} of its weights (first: {missing[0]}); get its files again"
             )
-        if not self.four_bit:  # bitsandbytes has put it there
-            made = made.to(self.device)
-        if head == "language model":  # what the folder's settings say of sampling is ours to decide, its ends are not
-            ends = made.generation_config.eos_token_id
-            made.generation_config = GenerationConfig(eos_token_id=ends)  # type: ignore[no-untyped-call]
-        return made.eval()
+        if not self.four_bit:  # bitsandbytes has moved it already
+            model = model.to(self.device)
+        if head == "language model":  # drop the folder's sampling settings, keep its end tokens
+            ends = model.generation_config.eos_token_id
+            model.generation_config = GenerationConfig(eos_token_id=ends)  # type: ignore[no-untyped-call]
+        return model.eval()
 
     def _revision(self) -> dict[str, Any]:
         return {} if self.is_folder else {"revision": self._commit or "main"}
 
-    def _quantised(self) -> dict[str, Any]:
+    def _quantization(self) -> dict[str, Any]:
         if not self.four_bit:
             return {}
         if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
@@ -123,6 +126,48 @@ class ModelSource:
         return {"quantization_config": settings, "device_map": {"": self.device}}
 
 
+class LoadedModel:
+    """Network, tokenizer and grammars of a model, each loaded on first use.
+
+    lock: to be held while the network runs, since only one thread may use it.
+    """
+
+    def __init__(self, source: ModelSource, head: ModelHead = "language model") -> None:
+        self._source, self._head = source, head
+        self.lock = threading.Lock()
+
+    @cached_property
+    def prompts(self) -> PromptTokens:
+        """The tokenizer with its chat format."""
+        return PromptTokens(self._source.tokenizer())
+
+    @cached_property
+    def model(self) -> Any:
+        """The network."""
+        return self._source.model(self._head)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Automata of JSON schemas."""
+        return Grammars(self.prompts.tokenizer, self.ends[0])
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's first, then those of the model's settings."""
+        own, named = self.prompts.tokenizer.eos_token_id, self.model.generation_config.eos_token_id
+        named = [named] if isinstance(named, int) else list(named or [])
+        ends = list(dict.fromkeys([*([] if own is None else [own]), *named]))
+        if not ends:
+            raise LlmError(f"model {self._source.name!r} names no end token; set eos_token in its tokenizer")
+        return ends
+
+    @property
+    def pad(self) -> int:
+        """Padding token; masked, so any token will do."""
+        own = self.prompts.tokenizer.pad_token_id
+        return self.ends[0] if own is None else int(own)
+
+
 def _dtype(precision: str) -> Any:
     import torch
 
@@ -130,22 +175,19 @@ def _dtype(precision: str) -> Any:
 
 
 def _load(kind: Any, source: ModelSource, **options: Any) -> Any:
-    """From local copies, else from the hub unless it is switched off."""
+    """Load from local copies, otherwise from the hub unless it is switched off."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # our own progress follows
-    problem, spoken = "", logging.get_verbosity()
-    for local in (True,) if source.is_folder or _offline() else (True, False):
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # we look at the report ourselves
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # hardneg shows its own
+    problem, verbosity = "", logging.get_verbosity()
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    for local in (True,) if source.is_folder or offline else (True, False):
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # missing weights are reported by the caller
         try:
             return kind.from_pretrained(source.location, trust_remote_code=False, local_files_only=local, **options)
-        except Exception as error:  # noqa: BLE001 - the libraries below raise what they like, bare Exception included
+        except Exception as error:  # noqa: BLE001 - these libraries raise any type, Exception itself included
             problem = (str(error).splitlines() or [type(error).__name__])[0]
         finally:
-            logging.set_verbosity(spoken)
-    shown = problem.replace(source.location, source.name)
-    raise ConfigError(f"model {source.name!r} cannot be loaded ({shown}); give a folder or hub name with safetensors")
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+            logging.set_verbosity(verbosity)
+    problem = problem.replace(source.location, source.name)
+    raise ConfigError(f"model {source.name!r} cannot be loaded ({problem}); give a folder or hub name with safetensors")

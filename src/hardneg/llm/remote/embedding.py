@@ -1,4 +1,4 @@
-"""Texts to vectors by an endpoint, in the guise of a ChatModel (see `vectors`)."""
+"""Text embeddings from an endpoint, as a ChatModel (see `vectors`)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from hardneg.llm.remote.client import Address, Client
 from hardneg.llm.tokens import estimate_prompt_tokens
 from hardneg.llm.untrusted import KNOWN_MARKERS
 from hardneg.llm.vectors import embedded_text, pack_vector, unpack_vector
-from hardneg.types import Floats
 
 
 class EmbeddingEndpoint:
-    """Any server with /v1/embeddings; a call takes `batch_size` texts. Where a call is refused, its halves are asked."""
+    """Any server with /v1/embeddings; a call sends `batch_size` texts. If a call is refused, each half is sent alone."""
 
     context_length: int | None = None
 
@@ -30,7 +29,7 @@ class EmbeddingEndpoint:
         return f"EmbeddingEndpoint({self.identity!r})"
 
     def count_tokens(self, request: Request) -> int:
-        """An estimate."""
+        """Return an estimate."""
         return estimate_prompt_tokens(request)
 
     async def aclose(self) -> None:
@@ -38,7 +37,7 @@ class EmbeddingEndpoint:
         await self._client.aclose()
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        """A reply a text, its text the packed vector. Raises CallFailed and LlmError as `Client.send`."""
+        """Return one reply per text, with the packed vector as its text. Raises the errors of `Client.send`."""
         if not requests:
             return []
         started = time.perf_counter()
@@ -60,30 +59,28 @@ class EmbeddingEndpoint:
 
 
 def _replies(requests: Sequence[Request], answer: Mapping[str, Any], seconds: float) -> list[Reply | Refusal]:
-    """A reply a request. Raises CallFailed where a vector is missing or none."""
+    """Return one reply per request. Raises CallFailed if a vector is missing or invalid."""
     data = answer.get("data")
     if not isinstance(data, list) or len(data) != len(requests):
         raise CallFailed(f"the reply does not hold {len(requests)} vectors")
-    usages = _usages(requests, answer)
     try:
-        ordered = sorted(data, key=lambda entry: int(entry["index"]))
-        texts = [pack_vector(_numbers(entry["embedding"])) for entry in ordered]
+        vectors = [entry["embedding"] for entry in sorted(data, key=lambda entry: int(entry["index"]))]
+        texts = [  # some servers send base64 although "float" is requested
+            pack_vector(unpack_vector(vector) if isinstance(vector, str) else np.asarray(vector, np.float32))
+            for vector in vectors
+        ]
     except (KeyError, TypeError, ValueError):
-        raise CallFailed("the reply holds what is no vector") from None
+        raise CallFailed("the reply holds an invalid vector") from None
+    usages = _usages(requests, answer)
     return [Reply(text, usage, seconds=seconds) for text, usage in zip(texts, usages, strict=True)]
 
 
-def _numbers(embedding: object) -> Floats:
-    """Some servers send base64 whatever they are asked for."""
-    return unpack_vector(embedding) if isinstance(embedding, str) else np.asarray(embedding, np.float32)
-
-
 def _usages(requests: Sequence[Request], answer: Mapping[str, Any]) -> list[Usage]:
-    """The call's tokens shared among its texts by their estimated lengths, so that the sum is the call's."""
+    """Divide the call's tokens among its texts by their estimated lengths; the sum is that of the call."""
     lengths = np.array([estimate_prompt_tokens(request) for request in requests])
     try:
         total = int(answer["usage"]["prompt_tokens"])
     except (KeyError, TypeError, ValueError):
         return [Usage(int(length), 0, estimated=True) for length in lengths]
-    upto = np.floor(total * lengths.cumsum() / lengths.sum() + 0.5).astype(int)
-    return [Usage(int(tokens), 0) for tokens in np.diff(upto, prepend=0)]
+    bounds = np.floor(total * lengths.cumsum() / lengths.sum() + 0.5).astype(int)
+    return [Usage(int(tokens), 0) for tokens in np.diff(bounds, prepend=0)]

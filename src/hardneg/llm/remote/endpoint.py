@@ -11,24 +11,25 @@ from weakref import WeakKeyDictionary
 
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.client import OPENAI, Address, Client
-from hardneg.llm.remote.labels import from_top
+from hardneg.llm.remote.labels import label_probabilities
 from hardneg.llm.remote.probe import Capabilities, probe, response_format, top_logprobs
 from hardneg.llm.tokens import estimate_prompt_tokens, estimate_tokens
 from hardneg.llm.untrusted import KNOWN_MARKERS
 
+_response_format = lru_cache(maxsize=32)(response_format)
+
 
 class Endpoint:
-    """A model behind an address.
+    """A model on a server.
 
-    capabilities: what the endpoint does, of an earlier probe; without, it is probed before the first request that needs
-    a schema or label probabilities (`await endpoint.probe()` does it beforehand). Where it enforces no schema, none is
-    sent: replies are validated in any case. count: exact tokens of a prompt and foreign: strings of its tokenizer,
-    where the tokenizer is here (see `open_model`); else tokens are estimated and the known chat markers are foreign.
-    seconds: how long a call may be silent.
+    capabilities: result of an earlier probe. Otherwise the endpoint is probed before the first request that needs a
+    schema or label probabilities, or by `await endpoint.probe()`. A schema is sent only if the endpoint enforces it;
+    replies are validated in any case. count: exact number of prompt tokens, and chat_markers: special tokens, if the
+    model's tokenizer is at hand (see `open_model`); by default tokens are estimated and the known chat markers are
+    used. seconds: time limit for a silent connection.
     """
 
     batch_size = 1
-
     context_length: int | None = None
 
     def __init__(
@@ -38,7 +39,7 @@ class Endpoint:
         capabilities: Capabilities | None = None,
         concurrency: int = 16,
         seconds: float = 600.0,
-        count: Callable[[Request], int] | None = None,
+        count: Callable[[Request], int] = estimate_prompt_tokens,
         chat_markers: tuple[str, ...] = KNOWN_MARKERS,
     ) -> None:
         self.capabilities, self.concurrency, self.chat_markers = capabilities, concurrency, chat_markers
@@ -52,11 +53,11 @@ class Endpoint:
         return f"Endpoint({self.identity!r})"
 
     def count_tokens(self, request: Request) -> int:
-        """Tokens of the prompt: exact with the model's tokenizer, else a quarter of its bytes."""
-        return estimate_prompt_tokens(request) if self._count is None else self._count(request)
+        """Return the prompt tokens: exact with the model's tokenizer, otherwise a quarter of the bytes."""
+        return self._count(request)
 
     async def probe(self) -> Capabilities:
-        """What the endpoint really does; asked once and remembered. Five to eight small requests, not in the store."""
+        """Return what the endpoint really does, probing it once by four to eight small requests that are not stored."""
         lock = self._probing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with lock:
             if self.capabilities is None:
@@ -68,20 +69,29 @@ class Endpoint:
         await self._client.aclose()
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        """Answer the requests, one call each. Raises CallFailed for what may pass, LlmError for what concerns all."""
-        return [await self._one(request) for request in requests]
+        """Answer the requests, one call each. Raises the errors of `Client.send`, LlmError for unsupported requests."""
+        return [await self._answer(request) for request in requests]
 
-    async def _one(self, request: Request) -> Reply | Refusal:
+    async def _answer(self, request: Request) -> Reply | Refusal:
         if request.closed_list:
-            raise LlmError(f"{self.name} cannot be held to a closed list; take a local model for that")
-        able = await self.probe() if request.schema or request.choices else self.capabilities or self._assumed
-        if request.choices and not able.top_logprobs:
-            raise LlmError(f"{self.name} gives no log-probabilities, so no label probabilities; ask for words instead")
+            raise LlmError(f"{self.name} cannot be constrained to a closed list; use a local model")
+        known = await self.probe() if request.schema or request.choices else self.capabilities or self._assumed
+        if request.choices and not known.top_logprobs:
+            raise LlmError(
+                f"{self.name} returns no log-probabilities, so no label probabilities; request the label as text"
+            )
         started = time.perf_counter()
-        answer = await self._send(_body(request, able))
+        answer = await self._send(_body(request, known))
         if isinstance(answer, Refusal):
             return answer
-        return self._reply(request, answer, time.perf_counter() - started)
+        seconds, (text, finish) = time.perf_counter() - started, _first_choice(answer)
+        usage = _usage(answer) or Usage(self.count_tokens(request), estimate_tokens(text), estimated=True)
+        if not request.choices:
+            return Reply(text, usage, finish, seconds)
+        shares = label_probabilities(request.choices, top_logprobs(answer))
+        if isinstance(shares, Refusal):
+            return shares
+        return Reply(request.choices[shares.index(max(shares))], usage, finish, seconds, shares)
 
     async def _send(self, body: Mapping[str, Any]) -> dict[str, Any] | Refusal:
         def call(client: Any) -> Awaitable[Any]:
@@ -90,39 +100,24 @@ class Endpoint:
 
         return await self._client.send(call)
 
-    def _reply(self, request: Request, answer: Mapping[str, Any], seconds: float) -> Reply | Refusal:
-        text, finish = _first(answer)
-        usage = _usage(answer) or Usage(self.count_tokens(request), estimate_tokens(text), estimated=True)
-        if not request.choices:
-            return Reply(text, usage, finish, seconds)
-        found = from_top(request.choices, top_logprobs(answer))
-        if isinstance(found, Refusal):
-            return found
-        return Reply(request.choices[found.index(max(found))], usage, finish, seconds, found)
 
-
-def _body(request: Request, able: Capabilities) -> dict[str, Any]:
-    """What is sent, the model's name apart."""
+def _body(request: Request, known: Capabilities) -> dict[str, Any]:
+    """Return the body of a call without the model's name."""
     body: dict[str, Any] = {
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        able.limit: 1 if request.choices else request.max_tokens,
+        known.limit: 1 if request.choices else request.max_tokens,
     }
-    if able.temperature:
+    if known.temperature:
         body["temperature"] = request.temperature
     if request.choices:
-        body |= {"logprobs": True, "top_logprobs": able.top_logprobs}
-    elif request.schema and able.schema:
-        body["response_format"] = _format(request.schema)
+        body |= {"logprobs": True, "top_logprobs": known.top_logprobs}
+    elif request.schema and known.schema:
+        body["response_format"] = _response_format(request.schema)
     return body
 
 
-@lru_cache(maxsize=32)
-def _format(schema: str) -> dict[str, Any]:
-    return response_format(schema)
-
-
-def _first(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Text and finish of the first choice. Raises CallFailed where there is none."""
+def _first_choice(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Return text and finish reason of the first choice. Raises CallFailed if there is none."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
         raise CallFailed("the reply holds no choices")
@@ -137,7 +132,7 @@ def _first(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _usage(answer: Mapping[str, Any]) -> Usage | None:
-    """What the endpoint counted; None where it did not."""
+    """Return the reported tokens; None if the endpoint reports none."""
     try:
         usage = answer["usage"]
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0

@@ -1,4 +1,4 @@
-"""Probabilities of labels, read from the likeliest first tokens of an answer."""
+"""Probabilities of labels, read from the most likely first tokens of an answer."""
 
 from __future__ import annotations
 
@@ -8,43 +8,31 @@ from collections.abc import Sequence
 from hardneg.llm.protocol import Refusal
 
 
-def from_top(choices: Sequence[str], top: Sequence[tuple[str, float]]) -> tuple[float, ...] | Refusal:
-    """Probabilities of `choices`, in their order, summing to one, from (token, log-probability) of an answer's start.
+def label_probabilities(choices: Sequence[str], top: Sequence[tuple[str, float]]) -> tuple[float, ...] | Refusal:
+    """Return probabilities of `choices` in their order, summing to one.
 
-    A token counts for the one choice that it begins; space around it does not matter, nor case where the choices are
-    told apart without it. A choice that no token begins gets an upper bound in the place of its probability: no more
-    than the least likely token shown, and no more than its share of the mass that was not shown. So a probability is
-    exact up to that bound. Refused where no choice is among the tokens, and where one choice begins another.
+    top: (token, log-probability) of the most likely first tokens. A token counts for the only choice that it begins;
+    surrounding space is ignored, and case unless choices differ by it alone. A choice that no token begins gets an
+    upper bound: the smaller of the least likely token shown and an equal share of the mass not shown. Refused if no
+    choice is among the tokens, and if one choice begins another.
     """
-    names, cased = _comparable(choices)
+    names = [choice.strip() for choice in choices]
+    folded = [name.casefold() for name in names]
+    ignores_case = len(set(folded)) == len(folded)
+    names = folded if ignores_case else names
     if any(a != b and b.startswith(a) for a in names for b in names) or len(set(names)) < len(names):
-        return Refusal("one choice begins another, so that first tokens cannot tell them apart; choose other labels")
+        return Refusal("one choice begins another, so first tokens do not distinguish them; choose other labels")
     masses = [0.0] * len(names)
     for token, logprob in top:
-        said = token.strip() if cased else token.strip().casefold()
-        begun = [place for place, name in enumerate(names) if said and name.startswith(said)]
+        start = token.strip().casefold() if ignores_case else token.strip()
+        begun = [index for index, name in enumerate(names) if start and name.startswith(start)]
         if len(begun) == 1:
             masses[begun[0]] += math.exp(logprob)
     if not any(masses):
-        return Refusal(f"no choice is among the {len(top)} likeliest first tokens; ask for one of them in the prompt")
-    return _normalised(_filled(masses, [math.exp(logprob) for _, logprob in top]))
-
-
-def _comparable(choices: Sequence[str]) -> tuple[list[str], bool]:
-    """Choices as tokens are compared with them, and whether case matters."""
-    stripped = [choice.strip() for choice in choices]
-    folded = [choice.casefold() for choice in stripped]
-    cased = len(set(folded)) < len(folded)
-    return (stripped, True) if cased else (folded, False)
-
-
-def _filled(masses: list[float], shown: list[float]) -> list[float]:
-    """Give choices that were not seen the most that they can have."""
+        return Refusal(f"no choice is among the {len(top)} most likely first tokens; name the choices in the prompt")
+    shown = [math.exp(logprob) for _, logprob in top]
     unseen = sum(mass == 0 for mass in masses)
     bound = min(*shown, max(1.0 - sum(shown), 0.0) / max(unseen, 1))
-    return [mass or bound for mass in masses]
-
-
-def _normalised(masses: list[float]) -> tuple[float, ...]:
+    masses = [mass or bound for mass in masses]
     total = sum(masses)
     return tuple(mass / total for mass in masses)

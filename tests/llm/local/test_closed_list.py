@@ -8,19 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.errors import ConfigError
-from hardneg.llm.local.trie import Trie, Walk
+from hardneg.llm.local.closed_list import ClosedListConstraint, Trie
 
 ANSWERS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=20)
 
 
-def walk(answers: list[tuple[int, ...]], excluded: list[int] | None = None, longest: int = 99) -> Walk:
-    return Walk(Trie.of(answers), np.array(excluded or [], np.int64), longest)
+def walk(answers: list[tuple[int, ...]], excluded: list[int] | None = None, longest: int = 99) -> ClosedListConstraint:
+    return ClosedListConstraint(Trie.of(answers), np.array(excluded or [], np.int64), longest, end=0)
 
 
 def test_by_hand() -> None:
     way = walk([(5, 6), (5,), (7, 8), (5, 6, 7)])
     assert way.next_tokens().tolist() == [5, 7]
-    assert not way.may_end
     assert way.answer == -1
     way.take(5)
     assert (way.answer, way.next_tokens().tolist()) == (1, [6])
@@ -35,7 +34,6 @@ def test_what_is_not_allowed_closes_its_branch_alone() -> None:
     assert way.next_tokens().tolist() == [5]
     way.take(5)
     way.take(6)
-    assert not way.may_end
     assert way.next_tokens().tolist() == [7]
 
 
@@ -52,7 +50,7 @@ def test_answers_of_the_same_tokens_stand_in_for_each_other() -> None:
 
 @pytest.mark.parametrize("answers", [[], [(1,), ()]])
 def test_blank_answers_are_refused(answers: list[tuple[int, ...]]) -> None:
-    with pytest.raises(ConfigError, match="in the closed list, expected answers with words; drop blank ones"):
+    with pytest.raises(ConfigError, match="closed list"):
         Trie.of(answers)
 
 
@@ -73,9 +71,8 @@ def test_every_walk_ends_in_an_allowed_answer(answers: list[tuple[int, ...]], da
         }
         assert way.next_tokens().tolist() == sorted(following)
         ending = [place for place in sorted(allowed) if answers[place] == taken]
-        assert way.may_end == bool(ending)
-        assert not ending or way.answer in ending
-        if way.may_end and (not following or data.draw(st.booleans())):
+        assert (way.answer in ending) if ending else way.answer == -1
+        if ending and (not following or data.draw(st.booleans())):
             break
         token = data.draw(st.sampled_from(sorted(following)))
         way.take(token)

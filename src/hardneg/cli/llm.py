@@ -1,0 +1,260 @@
+"""`hardneg llm`: check a language model, and estimate the cost of writing and judging."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hardneg.cli.common import (
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    add_command,
+    configure_torch,
+    emit,
+    new_group,
+    table,
+)
+from hardneg.cli.llm_options import accept_llm, open_session
+from hardneg.cli.options import SplitArgument, parse_settings
+from hardneg.cli.progress import show_progress
+from hardneg.cli.suspects import (
+    CandidatesOption,
+    CodesOption,
+    CodesSeedOption,
+    JudgeOption,
+    JudgeSettingsOption,
+    JudgingOptions,
+    RunOption,
+    TreesOption,
+    judging_text,
+    open_judging_session,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+    from rich.table import Table
+
+    from hardneg.cli.llm_config import LlmConfig
+    from hardneg.llm.session import Session
+    from hardneg.text import CostEstimate, Rate
+
+app = new_group("Check a language model, and estimate calls, tokens and money.")
+estimate = new_group("Estimate calls, tokens and money from the real prompts.")
+app.add_typer(estimate, name="estimate")
+
+STAGE_NAMES = {
+    "items": "item profiles",
+    "users": "user profiles",
+    "negatives": "negatives",
+    "follow-ups": "repeated requests",
+}
+
+
+@add_command(app, "check")
+@accept_llm
+def check_command(llm: LlmConfig, as_json: JsonOption = False) -> None:
+    """Probe a language model and print what it supports: schemas, choices, log probabilities, seeds.
+
+    An endpoint receives five to eight short requests, since some accept options and ignore them.
+
+    Example: `hardneg llm check --llm http://localhost:8000/v1#qwen`
+    """
+    name = llm.required_model
+    text = _capabilities(name, llm.key_variable)
+    emit(
+        {name: text},
+        as_json=as_json,
+        text=f"{name}: {text}",
+        following=("llm", "estimate", "writing", "data/split", "--llm", name),
+    )
+
+
+def _capabilities(name: str, key_variable: str) -> str:
+    """Return what a model supports, by its own description or by probing its endpoint."""
+    import asyncio
+
+    from hardneg.llm.local.model import LocalModel
+    from hardneg.llm.names import open_model
+    from hardneg.llm.protocol import CallFailed, LlmError
+    from hardneg.llm.remote.probe import Capabilities
+
+    model = open_model(name, key_variable=key_variable)
+    if isinstance(model, LocalModel):
+        return f"{model.describe()}; answers are constrained to schemas, closed lists and labels"
+
+    async def probe() -> Capabilities:
+        try:
+            return await model.probe()
+        finally:
+            await model.aclose()
+
+    try:
+        return asyncio.run(probe()).describe().replace("\n", "; ")
+    except CallFailed as failure:
+        raise LlmError(
+            f"{model.name} does not answer ({failure.reason}); check that it runs, and its address"
+        ) from None
+
+
+@add_command(estimate, "writing")
+@accept_llm
+def estimate_writing_command(
+    split: SplitArgument,
+    llm: LlmConfig,
+    profiles: Annotated[
+        Path | None, typer.Option(help="Finished profiles folder; without it, writing profiles is estimated as well.")
+    ] = None,
+    negatives: Annotated[bool, typer.Option(help="Estimate negatives for every train pair as well.")] = True,
+    sample: Annotated[
+        int,
+        typer.Option(min=0, help="Number of items, users and pairs to send first; their replies stay in the store."),
+    ] = 0,
+    profile_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile-set", metavar="NAME=VALUE", help="Setting, as for `hardneg profiles write --set`. Repeatable."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Setting, as for `hardneg negatives generate --set`. Repeatable."
+        ),
+    ] = None,
+    calls_per_minute: Annotated[
+        float | None, typer.Option(min=1e-9, help="Rate limit in calls per minute, for the hours.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(min=1e-9, help="Rate limit in tokens per minute, for the hours.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="JSON file to write, for --estimate of `profiles write` and `negatives generate`."),
+    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate what writing profiles and negatives costs: calls, tokens, money, hours.
+
+    Without --sample nothing is sent, and the length of answers is an assumption. Sampled replies are not lost: the
+    later commands read them from the store.
+
+    Example: `hardneg llm estimate writing data/shop-split --llm openai:gpt-4o-mini --sample 30 --out out/estimate.json`
+    """
+    from hardneg import pipeline
+    from hardneg.artifacts import replace_file
+    from hardneg.pipeline import GenerationConfig
+    from hardneg.text import EstimateConfig, ProfilesConfig, Rate
+
+    configure_torch(threads, device)
+    writing: ProfilesConfig = parse_settings(ProfilesConfig, profile_settings)
+    mining: GenerationConfig = parse_settings(GenerationConfig, settings)
+    with show_progress() as progress, open_session(llm, device, progress, activity="sampling replies of") as session:
+        costs = pipeline.estimate_llm_cost(
+            split,
+            session,
+            EstimateConfig(sample=sample),
+            writing=writing,
+            profiles_dir=profiles,
+            generation=mining if negatives else None,
+        )
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(out, json.dumps(asdict(costs), indent=2).encode() + b"\n")
+    rate = Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
+    following = ["profiles", "write", split, "--llm", llm.required_model]
+    following += [] if out is None else ["--estimate", out]
+    _emit_costs(costs, session, rate if calls_per_minute or tokens_per_minute else None, following, as_json=as_json)
+
+
+def _emit_costs(
+    costs: CostEstimate, session: Session, rate: Rate | None, following: Sequence[object], *, as_json: bool
+) -> None:
+    from hardneg.llm.prices import packaged_prices
+
+    rows, model = costs.table(session.price, rate), session.model.name
+    if costs.sampled:
+        sampled = (
+            f"{costs.sampled:,} replies were sampled ({session.usage.calls:,} calls now); ± is one standard error."
+        )
+    else:
+        sampled = "Nothing was sent: the length of answers is assumed. --sample 30 measures it."
+    if session.price is None:
+        priced = f"No price of {model} is known; --prices FILE gives one."
+    else:
+        priced = f"Money: list prices of {packaged_prices().date}, nothing cached; --prices FILE precedes them."
+    values = {"model": model, "sampled": costs.sampled, "stages": rows.to_dicts()}
+    emit(values, as_json=as_json, text=_cost_table(rows))
+    if not as_json:
+        emit({}, as_json=False, text=f"{sampled}\n{priced}", following=following)
+
+
+def _cost_table(rows: pl.DataFrame) -> Table:
+    headers = ["stage", "rows", "calls", "prompt tokens", "answer tokens", "money", "hours"]
+    cells = [
+        [
+            STAGE_NAMES.get(row["name"], row["name"]),
+            f"{row['rows']:,}",
+            f"{row['calls']:,.0f}",
+            _with_error(row["prompt_tokens"], row["prompt_error"]),
+            _with_error(row["answer_tokens"], row["answer_error"]),
+            "unknown" if row["money"] is None else f"${row['money']:,.2f}",
+            "-" if row["hours"] is None else f"{row['hours']:,.1f}",
+        ]
+        for row in rows.to_dicts()
+    ]
+    return table(headers, cells)
+
+
+def _with_error(tokens: float, error: float | None) -> str:
+    return f"{tokens:,.0f}" + (f" ± {error:,.0f}" if error else "")
+
+
+@add_command(estimate, "judging")
+@accept_llm
+def estimate_judging_command(
+    split: SplitArgument,
+    llm: LlmConfig,
+    run: RunOption = None,
+    trees: TreesOption = None,
+    judge: JudgeOption = "llm",
+    settings: JudgeSettingsOption = None,
+    candidates: CandidatesOption = None,
+    codes: CodesOption = "given",
+    codes_seed: CodesSeedOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate what judging the candidates of every train user costs: calls, tokens, money. Nothing is sent.
+
+    Example: `hardneg llm estimate judging data/shop-split --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini`
+    """
+    from hardneg import pipeline
+
+    configure_torch(threads, device)
+    options = JudgingOptions(split, judge, run, trees, settings, candidates, codes, codes_seed)
+    config, like = options.parse(llm)
+    memory = llm.model_copy(update={"store": Path(":memory:")})
+    with show_progress() as progress, ExitStack() as stack:
+        session = open_judging_session(memory, device, progress, stack)
+        inputs = replace(options.inputs(session, like), show_estimate=None)
+        costs = pipeline.estimate_suspects(split, inputs, config, progress)
+    price = None if session is None else session.price
+    following = ["suspects", "identify", split, "--judge", judge, *_given(run=run, trees=trees, llm=llm.model)]
+    values: dict[str, Any] = costs.table(price).row(-1, named=True)
+    text = f"{judging_text(costs, price)}\nNothing was sent."
+    emit(values, as_json=as_json, text=text, following=following)
+
+
+def _given(**options: object) -> list[object]:
+    return [word for name, value in options.items() if value is not None for word in (f"--{name}", value)]

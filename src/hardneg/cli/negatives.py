@@ -1,0 +1,211 @@
+"""`hardneg negatives`: hard negatives of every train pair, retrieved or generated, and their controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hardneg.cli.common import (
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    add_command,
+    configure_torch,
+    emit,
+    new_group,
+    read_notes,
+)
+from hardneg.cli.llm_options import (
+    EstimateOption,
+    accept_llm,
+    costs_text,
+    open_session,
+    open_text_encoder,
+    read_costs,
+    read_estimate,
+)
+from hardneg.cli.options import EncoderOption, SplitArgument, parse_settings
+from hardneg.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from hardneg.cli.llm_config import LlmConfig
+
+app = new_group("Retrieve or generate hard negatives, or make controls.")
+control = new_group("Make a control: vectors that lack one ingredient of other negatives.")
+app.add_typer(control, name="control")
+
+OutOption = Annotated[Path, typer.Option(help="Negatives folder to write.")]
+OUT = Path("out/negatives")
+ProfilesOption = Annotated[Path, typer.Option(help="Profiles folder of the split.")]
+LikeOption = Annotated[Path, typer.Option(help="Negatives folder to imitate.")]
+LabelsOption = Annotated[Path, typer.Option(help="Labels folder of the split, by `hardneg finetune label`.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+
+
+@add_command(app, "retrieve")
+def retrieve_negatives_command(
+    split: SplitArgument,
+    profiles: ProfilesOption = Path("out/profiles"),
+    encoder: EncoderOption = "minilm",
+    out: OutOption = OUT,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Setting of the retrieval: n, negatives for each pair; pool, text neighbours to consider; "
+            "profile_share, from 0 to 1; duplicate, cosine of an equal item. Repeatable.",
+        ),
+    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Retrieve the catalogue items whose texts are nearest to the positive and to the user's profile.
+
+    No language model is needed. Items that the user has are left out.
+
+    Example: `hardneg negatives retrieve data/shop-split --profiles out/profiles --set n=2 --set pool=100 --out out/negatives`
+    """
+    from hardneg import pipeline
+    from hardneg.mining import RetrievalConfig
+
+    configure_torch(threads, device)
+    config: RetrievalConfig = parse_settings(RetrievalConfig, settings)
+    with show_progress() as progress:
+        pipeline.retrieve_stage(split, profiles, config, open_text_encoder(encoder, device), progress).run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+@add_command(app, "generate")
+@accept_llm
+def generate_negatives_command(
+    split: SplitArgument,
+    llm: LlmConfig,
+    profiles: ProfilesOption = Path("out/profiles"),
+    naming: Annotated[
+        Literal["raw", "grounded", "constrained"] | None,
+        typer.Option(
+            show_default="raw",
+            help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
+            "names; constrained, decode titles of the catalogue only (local models).",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="Text encoder: minilm, a sentence-transformers folder or name, openai:text-embedding-3-small, "
+            "http://HOST/v1#MODEL, or hf-causal:NAME@last."
+        ),
+    ] = "minilm",
+    out: OutOption = OUT,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, use.grounding.nearest, ... "
+            "Repeatable.",
+        ),
+    ] = None,
+    estimate: EstimateOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Prompt a language model to name a hard negative for every train pair, and encode the answers.
+
+    Every reply is stored, so that an interrupted command continues without repeating paid calls.
+
+    Example: `hardneg negatives generate data/shop-split --profiles out/profiles --llm openai:gpt-4o-mini --naming grounded --engine budget_money=20 --out out/generated`
+    """
+    from hardneg import pipeline
+    from hardneg.pipeline import GenerationConfig
+
+    configure_torch(threads, device)
+    config: GenerationConfig = parse_settings(
+        GenerationConfig, [*(settings or []), *([f"use.way={naming}"] if naming else [])]
+    )
+    with show_progress() as progress, open_session(llm, device, progress, activity="naming negatives with") as session:
+        pipeline.generate_stage(
+            split,
+            profiles,
+            session,
+            open_text_encoder(encoder, device, session, llm.prices),
+            config,
+            estimate=read_estimate(estimate),
+            progress=progress,
+        ).run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+@add_command(control, "random")
+def random_negatives_command(
+    split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0, as_json: JsonOption = False
+) -> None:
+    """Draw random vectors with the norms of other negatives, missing where those are missing.
+
+    Example: `hardneg negatives control random data/shop-split --like out/negatives --out out/random`
+    """
+    from hardneg import pipeline
+
+    pipeline.random_negatives_stage(split, like, seed).run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+@add_command(control, "shuffled")
+def shuffled_negatives_command(
+    split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0, as_json: JsonOption = False
+) -> None:
+    """Permute other negatives among the train pairs.
+
+    Example: `hardneg negatives control shuffled data/shop-split --like out/negatives --out out/shuffled`
+    """
+    from hardneg import pipeline
+
+    pipeline.shuffled_negatives_stage(split, like, seed).run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+@add_command(control, "positive")
+def positive_negatives_command(
+    split: SplitArgument, labels: LabelsOption, out: OutOption = OUT, as_json: JsonOption = False
+) -> None:
+    """Take the embedding of each pair's own positive, by the model behind the labels.
+
+    Example: `hardneg negatives control positive data/shop-split --labels out/labels --out out/positive`
+    """
+    from hardneg import pipeline
+
+    pipeline.labels_control_stage(split, labels, "positive").run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+@add_command(control, "labels")
+def label_negatives_command(
+    split: SplitArgument, labels: LabelsOption, out: OutOption = OUT, as_json: JsonOption = False
+) -> None:
+    """Take the labels themselves: the vectors that a perfectly fine-tuned model would synthesize.
+
+    Example: `hardneg negatives control labels data/shop-split --labels out/labels --out out/labels-control`
+    """
+    from hardneg import pipeline
+
+    pipeline.labels_control_stage(split, labels, "labels").run(out)
+    emit_negatives(out, split, as_json=as_json)
+
+
+def emit_negatives(out: Path, split: Path, *, as_json: bool) -> None:
+    """Print counts and costs of a negatives folder."""
+    from hardneg.sampling import mined
+
+    notes, costs = read_notes(out, mined.KIND), read_costs(out)
+    text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
+    emit(
+        {**notes, "out": str(out), "costs": costs},
+        as_json=as_json,
+        text=text + costs_text(costs),
+        following=("train", split, "--sampler", "semantic", "--negatives", out),
+    )
