@@ -276,7 +276,7 @@ def test_ctrl_c_ends_with_130(split: Path, tmp_path: Path, monkeypatch: pytest.M
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hardneg.pipeline.train", interrupt)
+    monkeypatch.setattr("hardneg.pipeline.train_stage", interrupt)
     result = run("train", split, "--out", tmp_path / "run")
     assert result.exit_code == 130
     assert result.output.count("\n") == 1

@@ -51,7 +51,7 @@ def test_without_weights_it_is_the_run_of_mixgcf_bit_for_bit(folders: Path, tmp_
 
 
 def test_other_trees_are_another_run(folders: Path, trees: Path) -> None:
-    keys = {pipeline.run_key(RUN, pipeline.run_inputs(folders / "split", None, trees=given)) for given in (None, trees)}
+    keys = {pipeline.train_stage(folders / "split", RUN, trees=given).key() for given in (None, trees)}
     assert len(keys) == 2
 
 
@@ -65,11 +65,11 @@ def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Pat
     said = CliRunner().invoke(app, list(map(str, words)))
     assert said.exit_code == 0, said.output
     checks = {check["question"]: check["passed"] for check in json.loads(said.stdout)}
-    assert checks["the run was trained with these trees"]
-    assert checks["the run was trained with these vectors as anchor"]
+    assert checks["the run was trained with this trees folder"]
+    assert checks["the run was trained with this anchor folder"]
     pipeline.control_trees_stage(split, trees, "random").run(tmp_path / "other")
     others = audit_run(tmp_path / "run", split, None, trees=tmp_path / "other", anchor=vectors)
-    assert [check.question for check in others if not check.passed] == ["the run was trained with these trees"]
+    assert [check.question for check in others if not check.passed] == ["the run was trained with this trees folder"]
     with pytest.raises(ConfigError, match="found no trees"):
         audit_run(tmp_path / "run", split, None, anchor=vectors)
     with pytest.raises(ConfigError, match="was trained without suspects, found"):
@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused(folders: Path, trees: Path, tmp_path: Path
     with pytest.raises(ConfigError, match=r"'multi-view' found no trees.*hardneg trees"):
         pipeline.train_stage(folders / "split", RUN).run(tmp_path / "run")
     uniform = RUN.model_copy(update={"sampler": Uniform()})
-    with pytest.raises(ConfigError, match="sampler 'uniform' looks at no trees, found"):
+    with pytest.raises(ConfigError, match="sampler 'uniform' reads no trees, found"):
         pipeline.train_stage(folders / "split", uniform, trees=trees).run(tmp_path / "run")
     pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(
         tmp_path / "other"
