@@ -16,13 +16,14 @@ from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
 from hardneg.llm.vectors import embedded_text, pack_vector
 from hardneg.text import SentenceEncoder, sentence_encoder
-from hardneg.text.cached_encoders import CachedEncoder, EncoderExecutor, SentenceModel, Vector, open_encoder
+from hardneg.text.cached_encoders import CachedEncoder, SentenceModel, Vector, open_encoder
+from hardneg.text.generation.executor import LlmExecutor
 
 
-def executor_for(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecutor]:
+def executor_for(store: dict[str, Reply]) -> Callable[[ChatModel], LlmExecutor]:
     """The engine in short: batches, a store by digest, answers in any order."""
 
-    def bind(model: ChatModel) -> EncoderExecutor:
+    def bind(model: ChatModel) -> LlmExecutor:
         def ask(tasks: Iterable[Task[Vector]], total: int) -> Iterator[TaskAnswer[Vector]]:
             known = list(tasks)
             assert len(known) == total

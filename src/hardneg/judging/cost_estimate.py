@@ -7,8 +7,8 @@ import numpy as np
 from hardneg.judging.judge_prompts import PER_NUMBER
 from hardneg.judging.llm_judge import LlmJudge
 from hardneg.judging.user_candidates import UserCandidates
+from hardneg.llm.protocol import ChatModel
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
-from hardneg.text.generation.executor import ModelInfo
 
 JUDGING = "judging"
 LIMIT = 500
@@ -18,7 +18,7 @@ WRAPPING = 8
 
 
 def estimate_judging(
-    judge: LlmJudge, candidates: UserCandidates, model_info: ModelInfo, limit: int = LIMIT
+    judge: LlmJudge, candidates: UserCandidates, model_info: ChatModel, limit: int = LIMIT
 ) -> CostEstimate:
     """Calls and tokens of judging these candidates; an answer is taken to name every candidate, a label is one token."""
     users, items = candidates.users, candidates.items

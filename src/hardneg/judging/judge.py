@@ -10,7 +10,8 @@ import numpy as np
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.llm.protocol import ChatModel
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.trees import Trees
 from hardneg.types import Floats, Indices
 
@@ -58,7 +59,7 @@ class JudgeInputs:
     split: Split
     trees: Trees | None = None
     executor: LlmExecutor | None = None
-    model_info: ModelInfo | None = None
+    model_info: ChatModel | None = None
     issues: list[JudgementIssue] = field(default_factory=list)
 
     @property
@@ -72,7 +73,7 @@ class JudgeInputs:
             raise ConfigError(f"judge {judge} compares path codes and found none; give --trees")
         return self.trees
 
-    def model(self, judge: str) -> tuple[LlmExecutor, ModelInfo]:
+    def model(self, judge: str) -> tuple[LlmExecutor, ChatModel]:
         """The language model. Raises ConfigError where there is none."""
         if self.executor is None or self.model_info is None:
             raise ConfigError(f"judge {judge} asks a language model and found none; give --llm")

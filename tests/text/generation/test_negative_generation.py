@@ -130,9 +130,9 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
     assert executor.model.requests[0].excluded == ("Red Pan", "green tent", "red kettle", "red pan")
     assert executor.model.requests[3].excluded == ("Red Pan", "green tent", "red pan")
     prompts = PairPrompts(split, PROFILES, executor.model, NegativesConfig(constrained=True))
-    assert closed_list(shown_titles(split, executor.model, NegativesConfig())) == (prompts.catalogue, titles)
+    assert closed_list(shown_titles(split, executor.model, NegativesConfig())) == (prompts.closed_list_name, titles)
     other = PairPrompts(toy(), PROFILES, executor.model, NegativesConfig(constrained=True))
-    assert other.catalogue != prompts.catalogue, "another list has another name"
+    assert other.closed_list_name != prompts.closed_list_name, "another list has another name"
 
 
 def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hardneg.data import Split
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Request
-from hardneg.text.generation.profile_prompts import ItemPrompts, ProfilesConfig, TextsByOwner, UserPrompts
+from hardneg.text.generation.profile_prompts import ItemPrompts, ProfilesConfig, UserPrompts, group_texts
 
 Toy = Callable[..., Split]
 View = FunctionModel(lambda _: "")
@@ -93,10 +93,12 @@ def test_as_many_as_the_budget_holds(toy: Toy, blocks_of: Any, tokens: int) -> N
 @given(st.lists(st.tuples(st.integers(0, 3), st.text("ab ", max_size=6)), max_size=12))
 def test_order_equals_the_slow_loop(rows: list[tuple[int, str]]) -> None:
     owners, texts = np.array([owner for owner, _ in rows], np.int64), [text for _, text in rows]
-    ordered = TextsByOwner.of(owners, pl.Series(texts, dtype=pl.String), 4, longest=3)
+    order, starts = group_texts(owners, pl.Series(texts, dtype=pl.String), 4, longest=3)
     for owner in range(4):
         own = [row for row in range(len(rows)) if rows[row][0] == owner]
-        assert ordered.rows_of(owner).tolist() == sorted(own, key=lambda row: (-min(len(texts[row].strip()), 3), row))
+        assert order[starts[owner] : starts[owner + 1]].tolist() == sorted(
+            own, key=lambda row: (-min(len(texts[row].strip()), 3), row)
+        )
 
 
 ATTACKS = [

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Message, Request
+from hardneg.llm.protocol import ChatModel, Message, Request
 from hardneg.random import generator
 from hardneg.text.estimates.cost_estimate import (
     FOLLOW_UPS,
@@ -33,7 +33,7 @@ from hardneg.text.estimates.pilot_sample import (
     sample_pairs,
     sample_profiles,
 )
-from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
 from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
 from hardneg.text.generation.prompt_template import load_prompt
@@ -91,7 +91,7 @@ class PromptCount:
 
 def estimate_generation(
     split: Split,
-    model: ModelInfo,
+    model: ChatModel,
     profiles: ProfilesConfig | Profiles,
     negatives: NegativesConfig | None = None,
     config: EstimateConfig = DEFAULT,
@@ -147,7 +147,7 @@ def fill_profiles(split: Split, sample: SampledProfiles, config: EstimateConfig)
 
 
 def count_prompts(
-    request: Callable[[int], Request | str], n: int, model: ModelInfo, limit: int, rng: Generator
+    request: Callable[[int], Request | str], n: int, model: ChatModel, limit: int, rng: Generator
 ) -> PromptCount:
     """Count the tokens of the prompts of rows 0..n-1, or of `limit` evenly spaced rows where n is larger.
 
@@ -172,7 +172,7 @@ def evenly_spaced(n: int, size: int, rng: Generator) -> Indices:
     return np.asarray(np.floor(rng.random() * step + step * np.arange(size)), np.int64)
 
 
-def count_text_tokens(text: str, model: ModelInfo) -> int:
+def count_text_tokens(text: str, model: ChatModel) -> int:
     """Count the tokens of a text without its chat template."""
     with_text, empty = (model.count_tokens(Request((Message("user", part),), 1)) for part in (text, ""))
     return max(with_text - empty, 0)
@@ -258,7 +258,7 @@ def _answer_error(usage: SampledUsage | None) -> float | None:
     return None if usage is None else usage.answer_error
 
 
-def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ModelInfo) -> SampledUsage:
+def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ChatModel) -> SampledUsage:
     answer = {"summarization": assumed_reply(prompt_name, config), "reasoning": filler_words(config.reasoning_words)}
     return SampledUsage(1.0, 1.0, count_text_tokens(json.dumps(answer), model))
 
