@@ -63,13 +63,8 @@ class CachedEncoder:
     """
 
     def __init__(self, model: ChatModel, executor: LlmExecutor) -> None:
-        self._model, self._executor = model, executor
+        self._model, self._executor, self.name = model, executor, model.name
         self.row_report: RowReport = ()
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self._model.name
 
     @property
     def identity(self) -> str:

@@ -17,15 +17,8 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import ChatModel, Message, Request
 from hardneg.random import generator
-from hardneg.text.estimates.cost_estimate import (
-    FOLLOW_UPS,
-    ITEMS,
-    NEGATIVES,
-    USERS,
-    CostEstimate,
-    StageEstimate,
-    combine_errors,
-)
+from hardneg.text.estimates import cost_estimate
+from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
 from hardneg.text.estimates.pilot_sample import (
     SampledPairs,
     SampledProfiles,
@@ -121,7 +114,7 @@ def estimate_generation(
             sample = sample_profiles(split, model, profiles, negatives, sampler, items=items, users=users, pairs=pairs)
         filled = fill_profiles(split, sample, config)
         stages += _profile_stages(ItemPrompts(split, model, profiles), filled, sample, config, rng)
-        errors = _answer_error(sample.item_usage), _answer_error(sample.user_usage)
+        errors = sample.errors
     else:
         filled = profiles
     calls = sample.calls
@@ -200,8 +193,8 @@ def _profile_stages(
     user_count = count_prompts(users.request, len(users), model, config.limit, rng)
     profile_error = _scaled(user_count.requests * items_per_user, item_usage.answer_error)
     return (
-        _stage(ITEMS, item_count, item_usage, item_count.requests, []),
-        _stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
+        _stage(cost_estimate.ITEMS, item_count, item_usage, item_count.requests, []),
+        _stage(cost_estimate.USERS, user_count, user_usage, user_count.requests, [profile_error]),
     )
 
 
@@ -219,7 +212,7 @@ def _pair_stages(
     n_answers = len(prompts.prompted_pairs) * n
     item_error, user_error = profile_errors
     errors = [_scaled(n_answers, item_error), _scaled(len(groups) * n, user_error)]
-    stages = [_stage(NEGATIVES, count.times(n), usage, float(n_answers), errors)]
+    stages = [_stage(cost_estimate.NEGATIVES, count.times(n), usage, float(n_answers), errors)]
     shared = np.concatenate([group for group in groups if len(group) > 1] or [np.array([], np.int64)])
     share, share_error = sample.unanswered
     if share and len(shared):
@@ -228,7 +221,7 @@ def _pair_stages(
         errors = [_scaled(follow_ups.requests, error) for error in profile_errors]
         errors.append(singles.tokens * n * share_error)
         usage = sample.follow_up_usage or usage
-        stages.append(_stage(FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
+        stages.append(_stage(cost_estimate.FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
     return stages
 
 
@@ -243,7 +236,7 @@ def _stage(
         counted=count.counted,
         calls=count.requests * usage.calls,
         prompt_tokens=count.tokens * usage.prompt,
-        prompt_error=combine_errors(errors),
+        prompt_error=cost_estimate.combine_errors(errors),
         answer_tokens=n_answers * usage.answer,
         answer_error=_scaled(n_answers, usage.answer_error),
         seconds_per_call=usage.seconds,
@@ -252,10 +245,6 @@ def _stage(
 
 def _scaled(amount: float, error: float | None) -> float | None:
     return None if error is None else amount * error
-
-
-def _answer_error(usage: SampledUsage | None) -> float | None:
-    return None if usage is None else usage.answer_error
 
 
 def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ChatModel) -> SampledUsage:

@@ -98,6 +98,12 @@ class SampledProfiles:
     user_usage: SampledUsage | None = None
     calls: int = 0
 
+    @property
+    def errors(self) -> tuple[float | None, float | None]:
+        """Standard errors of the lengths of an item and a user profile; None without a sample."""
+        item, user = (None if u is None else u.answer_error for u in (self.item_usage, self.user_usage))
+        return item, user
+
 
 @dataclass(frozen=True)
 class SampledPairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -119,9 +119,9 @@ class PairPrompts:
         user, item = self.split.train.users[pair], self.split.train.items[pair]
         blocks = {"user": self._user_block(user), "item": data_block("item", self._item_data(item))}
         if self.config.constrained:
-            excluded = self.owned_titles(user)
-            return self._request(TITLE_PROMPT, blocks, draw, closed_list=self.closed_list_name, excluded=excluded)
-        return self._request(ONE_PROMPT, blocks, draw, schema=reply_schema(NegativeReply))
+            request = self._request(TITLE_PROMPT, blocks, draw)
+            return replace(request, closed_list=self.closed_list_name, excluded=self.owned_titles(user))
+        return replace(self._request(ONE_PROMPT, blocks, draw), schema=reply_schema(NegativeReply))
 
     def request_several(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
         """Return the request about several pairs of one user, numbered from 1."""
@@ -129,7 +129,8 @@ class PairPrompts:
         items = [{"item": n, **self._item_data(train.items[pair])} for n, pair in enumerate(pairs, start=1)]
         user = self._user_block(train.users[pairs[0]])
         blocks = {"user": user, "items": data_block("items", {"chosen": items})}
-        return self._request(SEVERAL_PROMPT, blocks, draw, n_answers=len(items), schema=reply_schema(NegativesReply))
+        request = self._request(SEVERAL_PROMPT, blocks, draw, len(items))
+        return replace(request, schema=reply_schema(NegativesReply))
 
     def request_group(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
         """Return the request about a group of one or several pairs."""
@@ -167,24 +168,7 @@ class PairPrompts:
     def _item_profiles(self) -> list[str]:
         return clean_all(self.profiles.items, self.model, MAX_CHARACTERS)
 
-    def _request(
-        self,
-        prompt_name: str,
-        blocks: Mapping[str, str],
-        draw: int,
-        *,
-        n_answers: int = 1,
-        schema: str = "",
-        closed_list: str = "",
-        excluded: tuple[str, ...] = (),
-    ) -> Request:
+    def _request(self, prompt_name: str, blocks: Mapping[str, str], draw: int, n_answers: int = 1) -> Request:
         prompt = load_prompt(prompt_name)
-        return Request(
-            prompt.render(**blocks),
-            max_tokens=prompt.header.answer_tokens * n_answers,
-            temperature=self.config.temperature,
-            schema=schema,
-            closed_list=closed_list,
-            excluded=excluded,
-            draw=draw,
-        )
+        max_tokens = prompt.header.answer_tokens * n_answers
+        return Request(prompt.render(**blocks), max_tokens, temperature=self.config.temperature, draw=draw)
