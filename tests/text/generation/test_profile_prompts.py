@@ -1,4 +1,4 @@
-"""What prompts show of items and users: the rule of choice, the budget, and nothing that is held out."""
+"""Data in the prompts of items and users: its order, and the token budget."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_user_shows_own_reviews_first_then_the_rarest_items(toy: Toy, blocks_o
     assert len(shown(few, blocks_of, "user")["chosen"]) == 2
 
 
-def test_nothing_known_is_no_question(toy: Toy) -> None:
+def test_rows_without_data_have_no_request(toy: Toy) -> None:
     split = toy(titles=["", "", "", "", ""])
     items, users = ItemPrompts(split, View, ProfilesConfig()), UserPrompts(split, [""] * 5, View, ProfilesConfig())
     assert items.request(4) == "nothing is known of it"
@@ -131,12 +131,12 @@ def test_no_text_leaves_its_block_or_changes_the_schema(toy: Toy, blocks_of: Any
             assert isinstance(plain, Request)
             assert (request.schema, request.max_tokens, len(request.messages)) == (plain.schema, plain.max_tokens, 2)
             assert request.messages[0] == plain.messages[0]
-            said = request.messages[1].content
-            assert said.count(f"<{name}>") == said.count(f"</{name}>") == 1
-            assert said.startswith(f"<{name}>\n{{")
-            assert said.endswith(f"}}\n</{name}>")
-            assert said.count("\n") == 2
+            content = request.messages[1].content
+            assert content.count(f"<{name}>") == content.count(f"</{name}>") == 1
+            assert content.startswith(f"<{name}>\n{{")
+            assert content.endswith(f"}}\n</{name}>")
+            assert content.count("\n") == 2
             assert set(blocks_of(request)) == {name}
             for forbidden in ("<|im_start|>", "<|im_end|>", "\u202e", "\u2066", "\u200b", "\x00", "\x1b"):
-                assert forbidden not in said
-                assert json.dumps(forbidden)[1:-1] not in said
+                assert forbidden not in content
+                assert json.dumps(forbidden)[1:-1] not in content
