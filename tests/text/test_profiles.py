@@ -131,5 +131,5 @@ def test_profiles_are_read_back(store_split: Split, tmp_path: Path) -> None:
 
 def test_a_split_folder_is_no_profiles_folder(store_split: Split, tmp_path: Path) -> None:
     splits.write_split(tmp_path / "s", store_split, config={}, inputs={})
-    with pytest.raises(DataError, match="split.*profiles"):
+    with pytest.raises(DataError, match=r"split.*profiles"):
         profiles.read_profiles(tmp_path / "s")
