@@ -47,7 +47,7 @@ def add_noise(split_folder: Path, out: Path, config: NoiseConfig) -> NoisySplit:
     inputs = {"split": artifacts.folder_hash(split_folder), "dataset": dataset_of(split_folder)}
     settings = {"noise": config.model_dump(mode="json")}
     if not artifacts.is_finished(out, artifacts.artifact_key(splits.KIND, settings, inputs)):
-        made = noises.add_noise(splits.read_split(split_folder), config)
+        made = noises.make_noisy_split(splits.read_split(split_folder), config)
         splits.write_split(
             out, made.split, config=settings, inputs=inputs, more={noises.NOISE_FILE: made.noise.table()}
         )
