@@ -111,7 +111,7 @@ def identify_suspects(
     like = None if sources.like is None else suspects.read_suspects(sources.like, data)
     if like is not None:
         probabilities = _unlabelled_like(like, data, candidates, probabilities, evidence)
-    found = candidates.judged(probabilities, judge.name)
+    found = candidates.to_suspects(probabilities, judge.name)
     rejected, row_report = account(evidence.issues, data.vocabulary)
     suspects.write_suspects(
         out,
@@ -185,14 +185,14 @@ def account(faults: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.Da
 
 
 def _place(fault: JudgementIssue) -> tuple[int, int, str, str]:
-    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said or str(fault.ids)
+    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.entry or str(fault.ids)
 
 
 def _named(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
     if fault.ids is not None:
         return *fault.ids, fault.reason
     user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
-    item = fault.said or None if fault.item is None else vocabulary.item_ids[fault.item]
+    item = fault.entry or None if fault.item is None else vocabulary.item_ids[fault.item]
     return user, item, fault.reason
 
 
@@ -294,7 +294,7 @@ def _notes(
 
 
 def _same_pairs(like: suspects.Suspects, candidates: UserCandidates, train: Interactions) -> bool:
-    own = candidates.judged(np.zeros(candidates.items.shape), "")
+    own = candidates.to_suspects(np.zeros(candidates.items.shape), "")
     return np.array_equal(like.pairs(train).keys, own.pairs(train).keys)
 
 
