@@ -237,7 +237,7 @@ def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, t
             pipeline.identify_suspects(tmp_path / "split", tmp_path / "out", sources, mining())
     with pytest.raises(ConfigError, match="found no run; give --run"):
         pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(trees=trees), mining())
-    with pytest.raises(ConfigError, match="give --trees"):
+    with pytest.raises(ConfigError, match="--trees"):
         pipeline.identify_suspects(folders / "split", tmp_path / "out", SuspectInputs(run), mining())
 
 
