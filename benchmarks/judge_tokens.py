@@ -100,7 +100,7 @@ def main() -> None:
     offset = data.train.n_users
     paths = [given.release / f"{name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
     codes = Trees(*(read_released_codes(path, data.train.n_items, item_offset=offset)[0] for path in paths), "released")
-    found = RecordedJudgements.of(read_judgements(given.release), data, []).candidates()
+    found = RecordedJudgements.from_table(read_judgements(given.release), data, []).candidates()
     histories = [data.train.items_of(user) for user in found.users.tolist()]
     count, lengths = counter(), data.train.counts[found.users]
     theirs = released(codes, histories, found.items, offset, count)

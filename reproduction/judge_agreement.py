@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--trees", type=Path, nargs="*", default=[], help="trees folders of the same split")
     given = parser.parse_args()
     data = splits.read_split(given.split)
-    recorded = RecordedJudgements.of(read_judgements(given.release), data, [])
+    recorded = RecordedJudgements.from_table(read_judgements(given.release), data, [])
     found = recorded.candidates()
     labels = RecordedJudge(recorded, []).probabilities(found.users, found.items)
     rows = []

@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from diagnostics.added_pairs import added_pairs
 
 from hardneg.data import split as splits
-from hardneg.data.readers.dtlns import added_pairs
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.evaluation.released import WARNING, released_mask
 from hardneg.pipeline import read_run

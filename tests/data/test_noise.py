@@ -17,7 +17,7 @@ from hardneg.data import Interactions, Split, Vocabulary
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
-from hardneg.data.noise import NoiseConfig, add_noise
+from hardneg.data.noise import NoiseConfig, make_noisy_split
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import check_split
 from hardneg.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     parts: dict[tuple[int, int], str], false_positives: float, hidden: float, by: str, seed: int
 ) -> None:
     split = of(parts)
-    made = add_noise(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    made = make_noisy_split(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
     before, after, noise = pairs(split.train), pairs(made.split.train), made.noise
     assert after == before - pairs(noise.hidden) | pairs(noise.added)
     assert pairs(noise.hidden) <= before
@@ -59,7 +59,7 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     assert len(noise.hidden) + reasons["that are the only train pair of their user"] == round(hidden * n)
     assert len(noise.added) + reasons["for which no new item was found"] == round(false_positives * n)
     assert all(check.passed for check in check_split(made.split))  # no review of a hidden pair among them
-    again = add_noise(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    again = make_noisy_split(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
     assert pairs(again.split.train) == after
 
 
@@ -71,7 +71,7 @@ def test_draws_that_met_held_out_pairs_are_counted(store: tuple[Split, Truth]) -
     counted = []
     for one in (split, replace(split, valid=nothing, test=nothing)):
         made = [
-            add_noise(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.row_report
+            make_noisy_split(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.row_report
             for seed in range(10)
         ]
         found = (entry.count for row_report in made for entry in row_report if "although held out" in entry.reason)
@@ -86,7 +86,7 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
     train = store[0].train
     rates, popularity = {}, {}
     for by in ("uniform", "popularity"):
-        made = add_noise(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
+        made = make_noisy_split(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
         rates[by] = np.corrcoef(made.noise.added.counts, train.counts)[0, 1]
         popularity[by] = np.corrcoef(made.noise.added.item_counts, train.item_counts)[0, 1]
         assert made.noise.hidden.counts.sum() == round(0.3 * len(train))
@@ -94,7 +94,7 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
     assert min(rates.values()) > 0.4
     assert popularity["popularity"] > 0.5
     assert popularity["uniform"] < 0.2  # items that many have are fresh for few
-    one, other = (add_noise(store[0], NoiseConfig(seed=seed)).noise for seed in (0, 1))
+    one, other = (make_noisy_split(store[0], NoiseConfig(seed=seed)).noise for seed in (0, 1))
     assert pairs(one.added) != pairs(other.added)
     assert pairs(one.hidden) != pairs(other.hidden)
 
@@ -102,7 +102,7 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
 def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folders: Path, tmp_path: Path) -> None:
     given = folders / "split"
     config = NoiseConfig(false_positives=0.2, hidden=0.1)
-    made = add_noise(splits.read_split(given), config)
+    made = make_noisy_split(splits.read_split(given), config)
     pipeline.noise_stage(given, config).run(tmp_path / "noisy")
     for name in ("valid.parquet", "test.parquet", "users.parquet", "items.parquet"):
         assert artifacts.file_hash(tmp_path / "noisy" / name) == artifacts.file_hash(given / name)

@@ -14,7 +14,6 @@ from tests.docs.pages import ROOT, pages, prose
 
 from hardneg.cli.main import app
 
-pytest.importorskip("hardneg.cli.negatives")  # until the new command line has landed
 COMMANDS: Any = typer.main.get_command(app)
 PAGES = [page for page in pages() if page.name != "CHANGELOG.md"]
 FILES = [*PAGES, *sorted((ROOT / "studies").glob("*.yaml")), ROOT / "Makefile"]

@@ -19,7 +19,7 @@ from hardneg.judging import (
     RecordedLabels,
     read_judgements,
 )
-from hardneg.judging.recorded import CONTRADICTED, INCOMPLETE, NO_LABEL, NO_NUMBER, NOT_IN_FILE, OBSERVED, UNKNOWN
+from hardneg.judging.recorded import CONTRADICTED, INCOMPLETE, INVALID_LABEL, NO_LABEL, NOT_IN_FILE, OBSERVED, UNKNOWN
 
 
 def test_labels_are_looked_up_and_what_is_missing_is_named(split: Split, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_what_has_no_label_gets_the_one_asked_for(split: Split, tmp_path: Path, 
 def test_the_file_brings_its_candidates_in_its_order(split: Split) -> None:
     free = np.setdiff1d(np.arange(40), split.train.items_of(2))[:2].tolist()
     table = pl.DataFrame({"user_id": ["u2", "u2"], "item_id": [f"i{n}" for n in reversed(free)], "label": [1.0, 0.0]})
-    candidates = RecordedJudgements.of(table, split, []).candidates()
+    candidates = RecordedJudgements.from_table(table, split, []).candidates()
     assert candidates.items.tolist() == [free[::-1]]
 
 
@@ -108,7 +108,7 @@ def test_a_bad_row_costs_itself(split: Split, tmp_path: Path) -> None:
     judge = RecordedLabels(labels=tmp_path / "labels.csv").build(evidence)
     assert [(fault.ids, fault.reason) for fault in evidence.issues] == [
         (("u1", None), INCOMPLETE),
-        *[(("u1", item), NO_NUMBER) for item in (b, d, e, h)],
+        *[(("u1", item), INVALID_LABEL) for item in (b, d, e, h)],
         *[(("u1", g), CONTRADICTED)] * 2,
     ]
     named = len(evidence.issues)
@@ -133,7 +133,7 @@ def test_labels_may_stand_in_parquet_as_any_numbers(
     free = np.setdiff1d(np.arange(40), split.train.items_of(1))[:2]
     table = pl.DataFrame({"user_id": "u1", "item_id": [f"i{item}" for item in free], "label": labels})
     table.write_parquet(tmp_path / "labels.parquet")
-    found = RecordedJudgements.of(read_judgements(tmp_path / "labels.parquet"), split, [])
+    found = RecordedJudgements.from_table(read_judgements(tmp_path / "labels.parquet"), split, [])
     np.testing.assert_array_equal(found.label, expected)
 
 
@@ -144,8 +144,8 @@ def test_labels_may_stand_in_parquet_as_any_numbers(
         ("label", pl.Series([{"a": 1}]), "labels of type Struct"),
         ("label", pl.Series([b"1"]), "labels of type Binary"),
         ("label", pl.Series([datetime.date(1970, 1, 2)]), "labels of type Date"),
-        ("user_id", pl.Series([["u1"]]), "ids that are no text"),
-        ("item_id", pl.Series([b"\xff"]), "ids that are no text"),
+        ("user_id", pl.Series([["u1"]]), "has ids"),
+        ("item_id", pl.Series([b"\xff"]), "has ids"),
     ],
 )
 def test_columns_of_another_kind_are_an_error(
@@ -160,9 +160,9 @@ def test_columns_of_another_kind_are_an_error(
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ({("u1", "i0"): "yes", ("x", "y"): "1"}, f"rows: 1 {NO_NUMBER}, 1 {UNKNOWN}"),
-        ({("x", "y"): "1"}, f"rows: 1 {UNKNOWN}"),
-        ({}, "rows: none"),
+        ({("u1", "i0"): "yes", ("x", "y"): "1"}, f"1 {INVALID_LABEL}; 1 {UNKNOWN}"),
+        ({("x", "y"): "1"}, f"1 {UNKNOWN}"),
+        ({}, "none"),
     ],
 )
 def test_a_file_of_which_nothing_serves_says_why(split: Split, rows: dict[tuple[str, str], str], said: str) -> None:
@@ -173,5 +173,5 @@ def test_a_file_of_which_nothing_serves_says_why(split: Split, rows: dict[tuple[
     }
     table = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     others = [JudgementIssue(0, None, "of something else")]
-    with pytest.raises(DataError, match=f"no label of an unobserved pair .*{said}"):
-        RecordedJudgements.of(table, split, others)
+    with pytest.raises(DataError, match=f"found no label .*{said}"):
+        RecordedJudgements.from_table(table, split, others)

@@ -10,14 +10,14 @@ from hardneg.judging import UserCandidates
 
 
 def test_pairs_become_rows_in_their_order() -> None:
-    found = UserCandidates.of_pairs(np.array([5, 2, 5, 5]), np.array([9, 3, 1, 4]))
+    found = UserCandidates.from_pairs(np.array([5, 2, 5, 5]), np.array([9, 3, 1, 4]))
     assert found.users.tolist() == [2, 5]
     assert found.items.tolist() == [[3, -1, -1], [9, 1, 4]]
-    assert len(UserCandidates.of_pairs(np.array([], int), np.array([], int))) == 0
+    assert len(UserCandidates.from_pairs(np.array([], int), np.array([], int))) == 0
 
 
 def test_judged_rows_are_those_that_are_there() -> None:
-    found = UserCandidates(np.array([2, 5]), np.array([[3, -1], [9, 1]])).judged(
+    found = UserCandidates(np.array([2, 5]), np.array([[3, -1], [9, 1]])).to_suspects(
         np.array([[0.3, np.nan], [np.nan, 1.0]]), "rule"
     )
     assert found.users.tolist() == [2, 5, 5]
@@ -30,7 +30,7 @@ def test_judged_rows_are_those_that_are_there() -> None:
     [
         ([0, 1], [[1, 2]], "expected"),
         ([0, 0], [[1], [2]], "two rows"),
-        ([0, 1], [[1, 1], [2, 3]], "same candidate twice"),
+        ([0, 1], [[1, 1], [2, 3]], "candidate twice"),
     ],
 )
 def test_what_is_no_table_of_candidates_is_refused(users: list[int], items: list[list[int]], said: str) -> None:

@@ -69,7 +69,7 @@ def test_draws_are_even_over_what_an_item_has() -> None:
 def test_the_nearest_few_of_many() -> None:
     near = ItemNeighbours(np.array([[1, 2], [0, 2], [0, 1]]), "made up")
     assert near.nearest(1).items.tolist() == [[1], [0], [0]]
-    with pytest.raises(ConfigError, match="found 2 neighbours an item, expected 5"):
+    with pytest.raises(ConfigError, match=r"2 .*5"):
         near.nearest(5)
 
 
@@ -82,7 +82,7 @@ def test_a_folder_gives_back_what_was_written_and_refuses_another_catalogue(tmp_
     assert found.source == near.source
     np.testing.assert_array_equal(found.items, near.items)
     for n_items in (2, 4):
-        with pytest.raises(DataError, match=f"neighbours of 3 items, the split has {n_items}"):
+        with pytest.raises(DataError, match=rf"3 .* {n_items}"):
             item_neighbours.read_neighbours(tmp_path / "near", n_items)
     (tmp_path / "near" / item_neighbours.TABLE).write_bytes(b"no array")
     with pytest.raises(DataError, match="cannot be read"):

@@ -42,14 +42,14 @@ def table(rows: int, size: int, seed: int = 1) -> torch.Tensor:
 
 
 def to_users(graph: Graph, items: torch.Tensor) -> torch.Tensor:
-    if not graph.own(items.device):
-        return graph.plain(torch.zeros(graph.users.shape[0], items.shape[1]), items)[0]
+    if not graph.uses_numba(items.device):
+        return graph.torch_hop(torch.zeros(graph.users.shape[0], items.shape[1]), items)[0]
     return torch.from_numpy(graph.users.product(graph.store(items.numpy())).numbers)
 
 
 def to_items(graph: Graph, users: torch.Tensor) -> torch.Tensor:
-    if not graph.own(users.device):
-        return graph.plain(users, torch.zeros(graph.items.shape[0], users.shape[1]))[1]
+    if not graph.uses_numba(users.device):
+        return graph.torch_hop(users, torch.zeros(graph.items.shape[0], users.shape[1]))[1]
     return torch.from_numpy(graph.items.product(graph.store(users.numpy())).numbers)
 
 
@@ -152,8 +152,8 @@ def test_the_next_product_needs_no_numbers(size: int) -> None:
 def test_torch_rounds_to_16_bits_at_any_scale_too(scale: float) -> None:
     """Off the CPU, gradients of a mean are as tiny as here."""
     graph, items, users = Graph(pairs(), storage="float16"), table(50, 16) * scale, table(70, 16) * scale
-    exact = Graph(pairs()).plain(users, items)
-    for found, expected in zip(graph.plain(users, items), exact, strict=True):
+    exact = Graph(pairs()).torch_hop(users, items)
+    for found, expected in zip(graph.torch_hop(users, items), exact, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3 * scale)
         assert not torch.equal(found, expected)
 

@@ -17,7 +17,7 @@ from hardneg.models import kernel_selection
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv(kernel_selection.VARIABLE, raising=False)
-    kernel_selection.kept.cache_clear()
+    kernel_selection.machine_kernel.cache_clear()
     return kernel_selection.cache_file()
 
 
@@ -25,7 +25,7 @@ def test_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     seconds = iter([{"numba": 2.0, "mkl": 1.0}])
     monkeypatch.setattr(kernel_selection, "measure", lambda: next(seconds))
     assert kernel_selection.kernel() == "mkl"
-    kernel_selection.kept.cache_clear()  # another process
+    kernel_selection.machine_kernel.cache_clear()  # another process
     assert kernel_selection.kernel() == "mkl", "the same machine gives the same bits"
     assert list(json.loads(cache.read_text()).values()) == ["mkl"]
 
@@ -62,9 +62,9 @@ def test_both_are_really_timed() -> None:
 def test_processes_that_start_together_agree(cache: Path) -> None:
     """Each would measure the other's kernel as the quicker one; the first to hold the lock decides for both."""
     code = (
-        "import sys; from hardneg.models import kernel_selection as fastest\n"
-        "fastest.measure = lambda: {'numba': float(sys.argv[1]), 'mkl': 1.5}\n"
-        "print(fastest.kernel())"
+        "import sys; from hardneg.models import kernel_selection\n"
+        "kernel_selection.measure = lambda: {'numba': float(sys.argv[1]), 'mkl': 1.5}\n"
+        "print(kernel_selection.kernel())"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code, seconds], stdout=subprocess.PIPE, text=True)

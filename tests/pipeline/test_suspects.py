@@ -243,7 +243,7 @@ def test_a_run_or_trees_of_another_split_are_refused(folders: Path, run: Path, t
             pipeline.suspects_stage(tmp_path / "split", sources, mining()).run(tmp_path / "out")
     with pytest.raises(ConfigError, match="found no run; give --run"):
         pipeline.suspects_stage(folders / "split", SuspectInputs(trees=trees), mining()).run(tmp_path / "out")
-    with pytest.raises(ConfigError, match="give --trees"):
+    with pytest.raises(ConfigError, match="--trees"):
         pipeline.suspects_stage(folders / "split", SuspectInputs(run), mining()).run(tmp_path / "out")
 
 

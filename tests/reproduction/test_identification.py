@@ -7,7 +7,7 @@ import pytest
 from diagnostics.identification import compare_with_pairs, compare_with_truth
 
 from hardneg.data import Interactions, Split
-from hardneg.data.noise import NoiseConfig, add_noise
+from hardneg.data.noise import NoiseConfig, make_noisy_split
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
 from hardneg.judging.suspects import Suspects
@@ -66,7 +66,7 @@ def test_against_the_truth_a_judge_that_knows_it_is_best(store: tuple[Split, Tru
 
 
 def test_hidden_positives_are_found_by_the_truth_and_not_by_chance(store: tuple[Split, Truth]) -> None:
-    made = add_noise(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
+    made = make_noisy_split(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
     knowing = compare_with_pairs(everything(made.split, truth=store[1]), made.noise.hidden)
     chance = np.random.default_rng(0).random(len(everything(made.split)))
     guessing = compare_with_pairs(everything(made.split, chance), made.noise.hidden)

@@ -1,4 +1,4 @@
-"""A language model of rules, asked without an engine."""
+"""A rule-based language model, called without the engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hardneg.llm.tasks import BadReply, Task, TaskAnswer
 
 
 class Rules:
-    """An asker: a FunctionModel and no engine. `model.requests` keeps the requests; again: how often a bad reply is re-asked."""
+    """An executor over a FunctionModel. again: number of repeated requests after a bad reply."""
 
     def __init__(self, answer: Callable[[Request], Any], *, again: int = 0) -> None:
         self.model, self.again = FunctionModel(answer, name="rules"), again
@@ -45,13 +45,13 @@ class Rules:
 
 
 def blocks(request: Request) -> dict[str, Any]:
-    """The data blocks of a request by name, read as the JSON that they are."""
-    said = request.messages[-1].content
-    return {name: json.loads(data) for name, data in re.findall(r"<(\w+)>\n(.*)\n</\1>", said)}
+    """Return the data blocks of a request by name, parsed as JSON."""
+    content = request.messages[-1].content
+    return {name: json.loads(data) for name, data in re.findall(r"<(\w+)>\n(.*)\n</\1>", content)}
 
 
 def obedient(request: Request) -> str:
-    """Answers every prompt of ours as asked, out of what the prompt shows."""
+    """Answer each of our prompts in the required format, from the data in the prompt."""
     shown = blocks(request)
     if "items" in shown:
         entries = [
@@ -89,8 +89,10 @@ def make_toy(reviews: list[tuple[int, int, str]] | None = None, titles: list[str
     ids = Vocabulary(["a", "b", "c"], ["1", "2", "3", "4", "5"])
     names = titles or ["red kettle", "red pan", "green tent", "green stove", "blue mat"]
     texts = pl.DataFrame({"item_id": ids.item_ids, "title": names, "brand": ["Alder", "", "", "", ""]})
-    said = pl.DataFrame(reviews or [], schema={"user": pl.Int64, "item": pl.Int64, "review": pl.String}, orient="row")
-    return Split(train, empty, empty, ids, texts, said)
+    review_table = pl.DataFrame(
+        reviews or [], schema={"user": pl.Int64, "item": pl.Int64, "review": pl.String}, orient="row"
+    )
+    return Split(train, empty, empty, ids, texts, review_table)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Encoders that are asked like language models, with a small stand-in for the engine."""
+"""Encoders behind an LLM executor, here a small one with a store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
 from hardneg.llm.vectors import embedded_text, pack_vector
 from hardneg.text import SentenceEncoder, sentence_encoder
-from hardneg.text.cached_encoders import CachedEncoder, EncoderExecutor, SentenceModel, Vector, open_encoder
+from hardneg.text.cached_encoders import CachedEncoder, SentenceModel, Vector, open_encoder
+from hardneg.text.generation.executor import LlmExecutor
 
 
-def executor_for(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecutor]:
-    """The engine in short: batches, a store by digest, answers in any order."""
+def executor_for(store: dict[str, Reply]) -> Callable[[ChatModel], LlmExecutor]:
+    """A small engine: batches, a store by digest, answers in reverse order."""
 
-    def bind(model: ChatModel) -> EncoderExecutor:
-        def ask(tasks: Iterable[Task[Vector]], total: int) -> Iterator[TaskAnswer[Vector]]:
+    def bind(model: ChatModel) -> LlmExecutor:
+        def execute(tasks: Iterable[Task[Vector]], total: int) -> Iterator[TaskAnswer[Vector]]:
             known = list(tasks)
             assert len(known) == total
             missing = [task for task in known if task.request.digest(model.identity) not in store]
@@ -42,13 +43,13 @@ def executor_for(store: dict[str, Reply]) -> Callable[[ChatModel], EncoderExecut
                 else:
                     yield TaskAnswer(task.row, task.parse(store[task.request.digest(model.identity)]))
 
-        return ask
+        return execute
 
     return bind
 
 
 def lengths(request: Request) -> Reply | Refusal:
-    """Length and vowels of a text; an odd one out for every kind of trouble."""
+    """Encode a text as its length and vowels, or return a reply with one kind of fault."""
     text = embedded_text(request)
     if text == "refused":
         return Refusal("400 too long")
@@ -62,7 +63,7 @@ def encoder_and_model(store: dict[str, Reply] | None = None) -> tuple[CachedEnco
     return CachedEncoder(model, executor_for({} if store is None else store)(model)), model
 
 
-def test_each_distinct_text_is_asked_once_and_blank_ones_never() -> None:
+def test_each_distinct_text_is_requested_once_and_blank_ones_never() -> None:
     cached, model = encoder_and_model()
     vectors = cached.encode(["kettle", "", "tent", "kettle", "  ", "tent"])
     assert (vectors.shape, vectors.dtype) == ((6, 2), np.float32)
@@ -72,7 +73,7 @@ def test_each_distinct_text_is_asked_once_and_blank_ones_never() -> None:
     assert cached.row_report == ()
 
 
-def test_a_second_run_on_the_same_store_asks_nothing() -> None:
+def test_a_second_run_on_the_same_store_sends_nothing() -> None:
     store: dict[str, Reply] = {}
     first = encoder_and_model(store)[0].encode(["kettle", "tent"])
     again, model = encoder_and_model(store)
@@ -86,11 +87,11 @@ def test_texts_without_a_vector_are_nan_and_named() -> None:
     vectors = cached.encode(texts)
     assert np.isnan(vectors).all(axis=1).tolist() == [False, True, True, True, True, False]
     assert sum(entry.count for entry in cached.row_report) == 4
-    said = "; ".join(map(str, cached.row_report))
-    assert "encoding with function: 1 row 400 too long (first: 'refused')" in said
-    assert "no vector" in said
-    assert "no direction" in said
-    assert "expected 2" in said
+    report = "; ".join(map(str, cached.row_report))
+    assert "encoding with function: 1 row 400 too long (first: 'refused')" in report
+    assert "no vector" in report
+    assert "no direction" in report
+    assert "expected 2" in report
     cached.encode(["kettle"])
     assert cached.row_report == ()
 
@@ -170,7 +171,7 @@ def test_endpoints_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["http://localhost:1/v1#bge", "hf-causal:some/model"])
-def test_what_costs_needs_a_store(name: str) -> None:
+def test_endpoints_and_causal_models_need_a_store(name: str) -> None:
     with pytest.raises(ConfigError, match="store"):
         open_encoder(name)
 

@@ -1,4 +1,4 @@
-"""Texts in, vectors out: contracts on a fake model, one real call, and no network."""
+"""Sentence encoders: contracts on a fake model, one real call, and no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 
 class Fake:
-    """Length and vowels of a text, scaled; records its calls."""
+    """Encodes a text as its length and vowels; records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -31,14 +31,14 @@ class Fake:
 
 @pytest.fixture
 def fake() -> tuple[SentenceEncoder, Fake]:
-    made, model = SentenceEncoder("fake", "nowhere"), Fake()
-    made.__dict__["_model"] = model
-    return made, model
+    encoder, model = SentenceEncoder("fake", "nowhere"), Fake()
+    encoder.__dict__["_model"] = model
+    return encoder, model
 
 
 def test_each_distinct_text_is_encoded_once_and_blank_ones_never(fake: tuple[SentenceEncoder, Fake]) -> None:
-    made, model = fake
-    vectors = made.encode(["kettle", "", "tent", "kettle", "  ", "tent", "kettle"])
+    encoder, model = fake
+    vectors = encoder.encode(["kettle", "", "tent", "kettle", "  ", "tent", "kettle"])
     assert vectors.shape == (7, 3)
     assert vectors.dtype == np.float32
     assert model.calls == [["kettle", "tent"]]
@@ -48,11 +48,11 @@ def test_each_distinct_text_is_encoded_once_and_blank_ones_never(fake: tuple[Sen
 
 
 def test_long_lists_go_in_chunks_with_progress(fake: tuple[SentenceEncoder, Fake]) -> None:
-    made, model = fake
+    encoder, model = fake
     n = 2 * encoders.CHUNK + 3
     texts = ["a" * (k % 40 + 1) + str(k) for k in range(n)]
     seen: list[tuple[str, int, int]] = []
-    vectors = made.encode([*texts, *texts], lambda *report: seen.append(report))
+    vectors = encoder.encode([*texts, *texts], lambda *report: seen.append(report))
     assert vectors.shape == (2 * n, 3)
     assert [len(chunk) for chunk in model.calls] == [encoders.CHUNK, encoders.CHUNK, 3]
     assert seen == [("encoding with fake", done, n) for done in (encoders.CHUNK, 2 * encoders.CHUNK, n)]
@@ -69,21 +69,21 @@ def test_blank_texts_alone_are_an_error_that_says_what_to_do(
 
 
 def test_the_packaged_minilm_encodes() -> None:
-    made = sentence_encoder()
-    assert made.name == "MiniLM"
+    encoder = sentence_encoder()
+    assert encoder.name == "MiniLM"
     texts = ["a cast-iron saucepan", "", "a frying pan for the kitchen", "a cast-iron saucepan", "music for a guitar"]
-    vectors = made.encode(texts)
+    vectors = encoder.encode(texts)
     assert vectors.shape == (5, 384)
     assert vectors.dtype == np.float32
     assert np.isnan(vectors[1]).all()
     np.testing.assert_allclose(np.linalg.norm(vectors[[0, 2, 3, 4]], axis=1), 1, atol=1e-5)
     assert (vectors[0] == vectors[3]).all()
-    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[4] + 0.1, "kin texts are nearer"
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[4] + 0.1, "related texts are nearer"
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package whose folder holds two small files of known hashes, in the place of MiniLM."""
+    """A package with two small files of known hashes in place of MiniLM."""
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_text(name)
     known = {name: encoders.file_hash(tmp_path / name) for name in ("config.json", "model.safetensors")}

@@ -1,4 +1,4 @@
-"""Grounding against a slow loop, with twins, missing vectors and calibrated limits."""
+"""Grounding against a slow loop, with equal titles, missing vectors and calibrated limits."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ WORDS = ("red", "green", "kettle", "pan", "tent", "The", "mat!", "stove")
 
 
 def encode(texts: list[str]) -> np.ndarray:
-    """Words counted, to unit length; NaN for a text without any."""
+    """Return word counts of unit length; NaN for a text without words."""
     rows = np.array([[text.lower().split().count(word.lower()) for word in WORDS] for text in texts], np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.where(lengths > 0, rows / np.maximum(lengths, 1e-9), np.nan).astype(np.float32)
 
 
 def loop_match(texts: list[str], titles: list[str], config: GroundingConfig) -> list[tuple[int, int]]:
-    """One text at a time: item and how."""
+    """Match one text at a time; return item and match type."""
     vectors, found = encode(titles), []
     for text, vector in zip(texts, encode(texts), strict=True):
         same = [i for i, title in enumerate(titles) if title and title == text]
@@ -76,7 +76,7 @@ def loop_limit(train: Interactions, vectors: np.ndarray, quantile: float) -> flo
 def loop_reasons(
     rows: list[int], texts: list[str], titles: list[str], train: Interactions, config: GroundingConfig
 ) -> list[int]:
-    """One text of a pair at a time."""
+    """Check one text of a pair at a time."""
     vectors, limit, found = encode(titles), loop_limit(train, encode(titles), config.history), []
     for row, text, (item, _) in zip(rows, texts, loop_match(texts, titles, config), strict=True):
         user, positive = int(train.users[row]), int(train.items[row])
@@ -98,7 +98,7 @@ some_titles = st.lists(st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[str], list[str], list[int], Interactions, GroundingConfig]:
+def catalogues(draw: st.DrawFn) -> tuple[list[str], list[str], list[int], Interactions, GroundingConfig]:
     titles = draw(some_titles)
     pairs = draw(st.sets(st.tuples(st.integers(0, 3), st.integers(0, len(titles) - 1)), min_size=1))
     train = Interactions.of(*np.array(sorted(pairs)).T, n_users=4, n_items=len(titles))
@@ -115,25 +115,25 @@ def worlds(draw: st.DrawFn) -> tuple[list[str], list[str], list[int], Interactio
 
 
 @settings(max_examples=150, deadline=None)
-@given(worlds())
+@given(catalogues())
 def test_grounding_equals_the_slow_loop(
-    world: tuple[list[str], list[str], list[int], Interactions, GroundingConfig],
+    catalogue_and_texts: tuple[list[str], list[str], list[int], Interactions, GroundingConfig],
 ) -> None:
-    titles, texts, rows, train, config = world
+    titles, texts, rows, train, config = catalogue_and_texts
     catalogue, vectors = EncodedCatalogue(TitleIndex.of(titles), encode(titles)), encode(texts)
     found = match(texts, vectors, catalogue, config)
     assert list(zip(found.items.tolist(), found.how.tolist(), strict=True)) == loop_match(texts, titles, config)
     against = reasons_against(np.array(rows), np.arange(len(texts)), found, vectors, catalogue, train, config)
     limit = history_limit(train, catalogue.vectors, config.history)
     assert limit == pytest.approx(loop_limit(train, catalogue.vectors, config.history), abs=1e-5)
-    wanted = loop_reasons(rows, texts, titles, train, config)
-    # Where a cosine equals the limit but for rounding either answer is right.
+    expected = loop_reasons(rows, texts, titles, train, config)
+    # Where a cosine equals the limit up to rounding, either result is correct.
     border = np.array(
-        [{one, other} <= {HISTORY, OUTSIDE, 0} for one, other in zip(against.tolist(), wanted, strict=True)]
+        [{one, other} <= {HISTORY, OUTSIDE, 0} for one, other in zip(against.tolist(), expected, strict=True)]
     )
-    assert (against == wanted)[~border].all()
+    assert (against == expected)[~border].all()
     if config.history == 1:
-        assert against.tolist() == wanted
+        assert against.tolist() == expected
 
 
 TITLES = ["red kettle", "red pan", "green tent", "", "Red Pan!", "green stove"]
@@ -152,8 +152,8 @@ def test_names_by_hand(catalogue: EncodedCatalogue) -> None:
     assert found.similarity[[0, 2, 3]] == pytest.approx([1.0, 3 / 10**0.5, 0.0], abs=1e-6)
 
 
-def test_the_user_has_a_twin(catalogue: EncodedCatalogue) -> None:
-    """User 0 has item 4, a twin of item 1: the text means what the user has."""
+def test_the_user_owns_an_item_of_equal_title(catalogue: EncodedCatalogue) -> None:
+    """User 0 has item 4, whose title equals that of item 1: the text matches an owned title."""
     train = Interactions.of(np.array([0, 0, 1]), np.array([4, 5, 0]), n_users=2, n_items=6)
     texts = ["red pan", "stove"]
     vectors = encode(texts)
@@ -184,7 +184,7 @@ def test_blocks_do_not_show(catalogue: EncodedCatalogue, monkeypatch: pytest.Mon
     assert len(set(against.tolist())) > 3
 
 
-def test_limits_of_odd_worlds() -> None:
+def test_limits_without_a_history_or_vectors() -> None:
     alone = Interactions.of(np.array([0, 1]), np.array([0, 1]), n_users=2, n_items=2)
     vectors = encode(["red", "green"])
     assert history_limit(alone, vectors, 0.5) == np.inf, "nobody has another item"

@@ -1,4 +1,4 @@
-"""Shuffled titles keep every word and lose whom they are about."""
+"""Shuffled titles keep every word but no longer describe their item."""
 
 from __future__ import annotations
 

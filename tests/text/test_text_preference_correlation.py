@@ -1,4 +1,4 @@
-"""The text-taste correlation: its sign, its extremes, and where it is undefined."""
+"""The correlation of texts and preferences: its sign, its extremes, and where it is undefined."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hardneg.text import text_preference_correlation
 N_USERS, N_ITEMS, GROUPS = 60, 80, 8
 
 
-def world(seed: int, follow: float = 1.0) -> tuple[Interactions, list[str]]:
-    """Users choose within two groups of items with probability `follow`; a text names its group in its own words."""
+def split_with_groups(seed: int, follow: float = 1.0) -> tuple[Interactions, list[str]]:
+    """Draw users that choose within two groups of items with probability `follow`; a text names its group."""
     rng = np.random.default_rng(seed)
     group = np.arange(N_ITEMS) % GROUPS
     chosen = []
@@ -27,36 +27,36 @@ def world(seed: int, follow: float = 1.0) -> tuple[Interactions, list[str]]:
     return Interactions.of(users, items, n_users=N_USERS, n_items=N_ITEMS), texts
 
 
-def test_texts_that_determine_taste_give_a_clearly_positive_value() -> None:
-    pairs, texts = world(0)
+def test_texts_that_determine_preferences_give_a_clearly_positive_value() -> None:
+    pairs, texts = split_with_groups(0)
     found = text_preference_correlation(pairs, texts)
     assert isinstance(found, float)
     assert 0.6 < found <= 1
 
 
 def test_shuffled_texts_give_nearly_zero() -> None:
-    pairs, texts = world(0)
+    pairs, texts = split_with_groups(0)
     rng = np.random.default_rng(1)
     found = [text_preference_correlation(pairs, [texts[i] for i in rng.permutation(N_ITEMS)]) for _ in range(8)]
     assert abs(np.mean(found)) < 0.06
     assert max(map(abs, found)) < 0.25
 
 
-def test_it_grows_with_how_far_taste_follows_text() -> None:
-    half, whole = world(2, follow=0.6), world(2)
+def test_it_grows_with_the_influence_of_texts() -> None:
+    half, whole = split_with_groups(2, follow=0.6), split_with_groups(2)
     assert 0.1 < text_preference_correlation(*half) < text_preference_correlation(*whole) - 0.1
 
 
-def test_texts_that_taste_avoids_give_a_negative_value() -> None:
-    """Every user has one item of each group, so an item that reads like the others is never chosen."""
+def test_avoided_texts_give_a_negative_value() -> None:
+    """Every user has one item of each group, so no two items of a user have similar texts."""
     rng = np.random.default_rng(3)
     items = (rng.integers(N_ITEMS // GROUPS, size=(N_USERS, GROUPS)) * GROUPS + np.arange(GROUPS)).ravel()
     pairs = Interactions.of(np.repeat(np.arange(N_USERS), GROUPS), items, n_users=N_USERS, n_items=N_ITEMS)
-    assert text_preference_correlation(pairs, world(0)[1]) < -0.5
+    assert text_preference_correlation(pairs, split_with_groups(0)[1]) < -0.5
 
 
 def test_it_equals_a_slow_loop() -> None:
-    pairs, texts = world(4, follow=0.7)
+    pairs, texts = split_with_groups(4, follow=0.7)
     from hardneg.text.texts import tfidf
 
     vectors = tfidf(texts)[0].toarray().astype(float)
@@ -79,7 +79,7 @@ def test_it_equals_a_slow_loop() -> None:
 
 
 def test_the_seed_alone_decides_what_is_sampled() -> None:
-    pairs, texts = world(5, follow=0.7)
+    pairs, texts = split_with_groups(5, follow=0.7)
     one, same, other = (text_preference_correlation(pairs, texts, seed=seed) for seed in (0, 0, 1))
     assert one == same
     assert one != other
@@ -89,7 +89,7 @@ def test_the_seed_alone_decides_what_is_sampled() -> None:
 @pytest.mark.parametrize(
     "texts", [["", "", ""], ["the", "a of", "!"], ["same words", "same words", "same words"]], ids=repr
 )
-def test_texts_that_say_nothing_give_none(texts: list[str]) -> None:
+def test_uninformative_texts_give_none(texts: list[str]) -> None:
     pairs = Interactions.of(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2]), n_users=2, n_items=3)
     assert text_preference_correlation(pairs, texts) is None
 

@@ -1,4 +1,4 @@
-"""What an item says."""
+"""Item texts, titles and tf-idf vectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hardneg.text.texts import item_texts, tfidf, titles
 
 
-def test_a_text_joins_what_is_there_in_reading_order() -> None:
+def test_a_text_joins_the_present_columns_in_order() -> None:
     items = pl.DataFrame(
         {
             "item_id": ["1", "2", "3"],
@@ -26,7 +26,7 @@ def test_without_text_columns_every_text_is_blank() -> None:
     assert item_texts(pl.DataFrame({"item_id": ["1", "2"]})) == ["", ""]
 
 
-def test_an_item_is_called_by_its_title_or_else_its_id() -> None:
+def test_titles_fall_back_to_ids() -> None:
     assert titles(pl.DataFrame({"item_id": ["1", "2", "3"], "title": ["Kettle", "", "  "]})) == ["Kettle", "2", "3"]
     assert titles(pl.DataFrame({"item_id": ["1", "2"]})) == ["1", "2"]
 

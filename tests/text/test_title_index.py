@@ -1,4 +1,4 @@
-"""Titles that say the same."""
+"""Titles that are equal when normalised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hardneg.text.title_index import TitleIndex, normalise_title
         ("a  \t tent", "Tent"),
     ],
 )
-def test_spellings_that_read_the_same(one: str, other: str) -> None:
+def test_spellings_that_normalise_alike(one: str, other: str) -> None:
     assert normalise_title(one) == normalise_title(other) != ""
 
 
@@ -34,7 +34,7 @@ def test_titles_that_differ_stay_different(one: str, other: str) -> None:
 
 
 @given(st.text(st.characters() | st.sampled_from("aThen, .'\u2019")))
-def test_reading_twice_changes_nothing(text: str) -> None:
+def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise_title(normalise_title(text)) == normalise_title(text)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from hardneg import artifacts
 from hardneg.data import columns as c
-from hardneg.data.row_report import RowIssue, RowReport, report_notes
+from hardneg.data.row_report import RowReport, report_notes, report_rows
 from hardneg.errors import DataError
 from hardneg.stage import Draft
 
@@ -48,14 +48,9 @@ def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, 
     """Keep the first row of every item and report the others. where: name of the file or table."""
     numbered = items if ROW in items.columns else items.with_row_index(ROW, offset=1)
     repeated = numbered.filter(~pl.col(c.ITEM_ID).is_first_distinct())
-    items = items.drop(ROW, strict=False)
-    if repeated.is_empty():
-        return items, ()
-    row, item = repeated.select(ROW, c.ITEM_ID).row(0)
-    issue = RowIssue(
-        where, "repeating an item", len(repeated), f"row {row}, item {item!r}", "the first row of an item is kept"
-    )
-    return items.unique(c.ITEM_ID, keep="first", maintain_order=True), (issue,)
+    first, remedy = f"row {{{ROW}}}, item {{{c.ITEM_ID}!r}}", "the first row of an item is kept"
+    report = report_rows(repeated, where, "repeating an item", first, remedy)
+    return items.drop(ROW, strict=False).unique(c.ITEM_ID, keep="first", maintain_order=True), report
 
 
 def write_dataset(draft: Draft, dataset: Dataset) -> None:

@@ -11,11 +11,12 @@ from pydantic import Field
 
 from hardneg.config import Config
 from hardneg.data import columns as c
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import RowReport, drop_rows, report_rows
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Flags, Indices
 
 Filtered = tuple[pl.DataFrame, RowReport]
+_WHERE, _FIRST = "filters", f"user {{{c.USER_ID}!r}}, item {{{c.ITEM_ID}!r}}"
 
 
 class FilterConfig(Config):
@@ -56,8 +57,9 @@ def mark_kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series
     users, items = (_encode(index[name]) for name in (c.USER_ID, c.ITEM_ID))
     first = _mark_first_of_pairs(index, users, items)
     core = _mark_core(users, items, first, config.kcore)
-    report = _report(index.filter(~first), "repeating a pair, of which the earliest is kept")
-    return pl.Series(core), report + _report(index.filter(first & ~core), f"outside the {config.kcore}-core")
+    repeated, outside = index.filter(~first), index.filter(first & ~core)
+    report = report_rows(repeated, _WHERE, "repeating a pair, of which the earliest is kept", _FIRST)
+    return pl.Series(core), report + report_rows(outside, _WHERE, f"outside the {config.kcore}-core", _FIRST)
 
 
 def _filter_ratings(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
@@ -65,7 +67,7 @@ def _filter_ratings(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
         return frame, ()
     _require(frame, c.RATING, "--min-rating")
     high_enough = pl.col(c.RATING).fill_null(float("-inf")) >= config.min_rating
-    return _filter(frame, high_enough, "rated lower or not at all")
+    return drop_rows(frame, ~high_enough, _WHERE, "rated lower or not at all", _FIRST)
 
 
 def _filter_dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
@@ -75,7 +77,7 @@ def _filter_dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
     since = _to_seconds(config.since or date.min)
     until = _to_seconds(config.until or date.max)
     inside = pl.col(c.TIMESTAMP).is_between(since, until, closed="left").fill_null(value=False)
-    return _filter(frame, inside, "outside the dates")
+    return drop_rows(frame, ~inside, _WHERE, "outside the dates", _FIRST)
 
 
 def _encode(ids: pl.Series) -> Indices:
@@ -115,18 +117,6 @@ def _mark_core(users: Indices, items: Indices, kept: Flags, k: int) -> Flags:
             break
         kept = enough
     return kept
-
-
-def _filter(frame: pl.DataFrame, condition: pl.Expr, reason: str) -> Filtered:
-    dropped = frame.filter(~condition)
-    return (frame if dropped.is_empty() else frame.filter(condition)), _report(dropped, reason)
-
-
-def _report(dropped: pl.DataFrame, reason: str) -> RowReport:
-    if dropped.is_empty():
-        return ()
-    user, item = dropped.select(c.USER_ID, c.ITEM_ID).row(0)
-    return (RowIssue("filters", reason, len(dropped), f"user {user!r}, item {item!r}", "they were left out"),)
 
 
 def _require(frame: pl.DataFrame, column: str, option: str) -> None:

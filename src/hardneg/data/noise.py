@@ -69,7 +69,7 @@ class NoisySplit:
     noise: NoiseRecord
 
 
-def add_noise(split: Split, config: NoiseConfig) -> NoisySplit:
+def make_noisy_split(split: Split, config: NoiseConfig) -> NoisySplit:
     """Hide train pairs and add false ones; held-out pairs, vocabulary and texts stay the same.
 
     Hidden pairs are drawn uniformly from train, except that every user keeps one pair; their reviews are removed too.

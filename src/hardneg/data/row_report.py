@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
+import polars as pl
+
+LEFT_OUT = "they were left out"
+
 
 @dataclass(frozen=True)
 class RowIssue:
@@ -25,6 +29,22 @@ class RowIssue:
 
 
 RowReport = tuple[RowIssue, ...]
+
+
+def report_rows(rows: pl.DataFrame, where: str, reason: str, first: str, remedy: str = LEFT_OUT) -> RowReport:
+    """Report rows, if there are any. first: format string for the first row, with its columns as fields."""
+    if rows.is_empty():
+        return ()
+    return (RowIssue(where, reason, len(rows), first.format_map(rows.row(0, named=True)), remedy),)
+
+
+def drop_rows(
+    frame: pl.DataFrame, condition: pl.Expr, where: str, reason: str, first: str, remedy: str = LEFT_OUT
+) -> tuple[pl.DataFrame, RowReport]:
+    """Drop and report the rows for which the condition holds; it is never null. first: see `report_rows`."""
+    dropped = frame.filter(condition)
+    report = report_rows(dropped, where, reason, first, remedy)
+    return frame.filter(~condition) if report else frame, report
 
 
 class RowCounter:

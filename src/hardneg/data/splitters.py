@@ -11,7 +11,7 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset
 from hardneg.data.filters import FilterConfig, filter_interactions
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import RowIssue, RowReport, drop_rows
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
 from hardneg.random import generator
@@ -67,25 +67,20 @@ def _split_leave_one_out(frame: pl.DataFrame, _: SplitConfig) -> pl.DataFrame:
     frame = frame.sort(c.USER_ID, c.TIMESTAMP, c.ITEM_ID).with_columns(
         pl.int_range(pl.len()).over(c.USER_ID).alias(_PLACE), pl.len().over(c.USER_ID).alias(_SIZE)
     )
-    from_the_end = pl.col(_SIZE) - pl.col(_PLACE)
-    long_enough = pl.col(_SIZE) >= 3
+    from_the_end, long_enough = pl.col(_SIZE) - pl.col(_PLACE), pl.col(_SIZE) >= 3
     test, valid = (long_enough & (from_the_end == n) for n in (1, 2))
-    frame = _assign_parts(frame, ("test", test), ("valid", valid), "train")
-    return frame.drop(_PLACE, _SIZE)
+    return _assign_parts(frame, test=test, valid=valid).drop(_PLACE, _SIZE)
 
 
 def _split_by_time(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     _require_times(frame, "time")
-    times = frame[c.TIMESTAMP].sort()
-    after_all = times[-1] + 1
-
-    def quantile(share: float) -> int:
-        place = round(share * len(times))
-        return int(times[place]) if place < len(times) else after_all
-
-    start_of_valid, start_of_test = quantile(config.train), quantile(config.train + config.valid)
+    times = frame[c.TIMESTAMP].sort().to_list()
+    times.append(times[-1] + 1)  # where an empty part starts
+    start_of_valid, start_of_test = (
+        times[min(round(share * len(frame)), len(frame))] for share in (config.train, config.train + config.valid)
+    )
     time = pl.col(c.TIMESTAMP)
-    return _assign_parts(frame, ("train", time < start_of_valid), ("valid", time < start_of_test), "test")
+    return _assign_parts(frame, test=time >= start_of_test, valid=time >= start_of_valid)
 
 
 def _split_as_given(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
@@ -117,13 +112,9 @@ _SPLITTERS = {
 def _draw_places(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Draw a random place for each pair among its user's pairs."""
     keys = pl.Series("_key", generator(seed, "split").random(len(frame)))
-    return (
-        frame.with_columns(keys)
-        .with_columns(
-            (pl.col("_key").rank("ordinal").over(c.USER_ID) - 1).alias(_PLACE), pl.len().over(c.USER_ID).alias(_SIZE)
-        )
-        .drop("_key")
-    )
+    place = (pl.col("_key").rank("ordinal").over(c.USER_ID) - 1).alias(_PLACE)
+    size = pl.len().over(c.USER_ID).alias(_SIZE)
+    return frame.with_columns(keys).with_columns(place, size).drop("_key")
 
 
 def _assign_by_place(frame: pl.DataFrame, *, valid: float, test: float) -> pl.DataFrame:
@@ -131,16 +122,14 @@ def _assign_by_place(frame: pl.DataFrame, *, valid: float, test: float) -> pl.Da
     n_test = (test * pl.col(_SIZE)).round()
     n_held_out = pl.min_horizontal(n_test + (valid * pl.col(_SIZE)).round(), pl.col(_SIZE) - 1)
     place = pl.col(_PLACE)
-    first, second = ("test", place < pl.min_horizontal(n_test, n_held_out)), ("valid", place < n_held_out)
-    return _assign_parts(frame, first, second, "train").drop(_PLACE, _SIZE)
+    is_test = place < pl.min_horizontal(n_test, n_held_out)
+    return _assign_parts(frame, test=is_test, valid=place < n_held_out).drop(_PLACE, _SIZE)
 
 
-def _assign_parts(
-    frame: pl.DataFrame, first: tuple[str, pl.Expr], second: tuple[str, pl.Expr], otherwise: str
-) -> pl.DataFrame:
-    """Fill the split column with the name of the first condition that holds, else `otherwise`."""
-    part = pl.when(first[1]).then(pl.lit(first[0])).when(second[1]).then(pl.lit(second[0]))
-    return frame.with_columns(part.otherwise(pl.lit(otherwise)).alias(c.SPLIT))
+def _assign_parts(frame: pl.DataFrame, *, test: pl.Expr, valid: pl.Expr) -> pl.DataFrame:
+    """Fill the split column: test where `test` holds, else valid where `valid` holds, else train."""
+    part = pl.when(test).then(pl.lit("test")).when(valid).then(pl.lit("valid")).otherwise(pl.lit("train"))
+    return frame.with_columns(part.alias(c.SPLIT))
 
 
 def _drop_saturated_users(frame: pl.DataFrame) -> tuple[pl.DataFrame, RowReport]:
@@ -183,17 +172,14 @@ def _sort_ids(ids: pl.Series) -> list[str]:
 def _drop_unknown_ids(frame: pl.DataFrame, vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
     """Leave out and report held-out pairs whose user or item is not in train, since they cannot be ranked."""
     row_report: RowReport = ()
+    first = f"{{{c.SPLIT}}} pair of user {{{c.USER_ID}!r}} and item {{{c.ITEM_ID}!r}}"
     for column, known, remedy in (
         (c.USER_ID, vocabulary.user_ids, "they were left out, since these users have no train pairs"),
         (c.ITEM_ID, vocabulary.item_ids, "they were left out, since these items have no train pairs"),
     ):
-        unknown = frame.filter(~pl.col(column).is_in(known))
-        if not unknown.is_empty():
-            part, user, item = unknown.select(c.SPLIT, c.USER_ID, c.ITEM_ID).row(0)
-            reason = f"whose {column} train lacks"
-            first = f"{part} pair of user {user!r} and item {item!r}"
-            row_report += (RowIssue("split", reason, len(unknown), first, remedy),)
-            frame = frame.filter(pl.col(column).is_in(known))
+        is_unknown = ~pl.col(column).is_in(known)
+        frame, issues = drop_rows(frame, is_unknown, "split", f"whose {column} train lacks", first, remedy)
+        row_report += issues
     return frame, row_report
 
 

@@ -4,6 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_DEPARTMENTS = """
+Kitchen: cooking at home
+saucepan, chef's knife, mixing bowl, cutting board, kettle, baking tin
+cast-iron, non-stick, dishwasher-safe, copper, bamboo, induction-ready, enamelled, stackable
+
+Camping: nights outdoors
+tent, sleeping bag, camp stove, headlamp, backpack, hammock
+ultralight, waterproof, four-season, solar-powered, insulated, family-size, foldable, windproof
+
+Board Games: an evening at the table
+card game, strategy game, party game, dice game, puzzle, role-playing set
+cooperative, competitive, historical, space-themed, quick-to-learn, solo-friendly, bluffing, medieval
+
+Music: making music
+guitar, keyboard, drum pad, microphone, ukulele, amplifier
+acoustic, electric, beginner, studio-grade, wireless, left-handed, vintage-sounding, portable
+
+Garden: growing plants
+pruning shears, watering can, planter, seed kit, trowel, garden hose
+organic, self-watering, rust-proof, balcony-sized, ergonomic, drip-feeding, raised, frost-hardy
+
+Fitness: training the body
+yoga mat, dumbbell, resistance band, jump rope, kettlebell, foam roller
+extra-thick, adjustable, heavy-duty, travel-sized, non-slip, vinyl-coated, competition-grade, silent
+
+Craft: making things by hand
+knitting kit, watercolour set, sewing machine, embroidery hoop, clay, calligraphy pen
+hand-dyed, washable, archival, wool, metallic, child-safe, pastel, refillable
+
+Pets: animals at home
+dog leash, cat tree, aquarium filter, bird feeder, chew toy, pet bed
+orthopaedic, reflective, grain-free, squeaky, washable-cover, retractable, whisper-quiet, scratch-resistant
+
+Photography: taking pictures
+tripod, camera bag, lens filter, flash, memory card, light box
+carbon-fibre, polarising, high-speed, weather-sealed, compact, macro, full-frame, warm-toned
+
+Books: reading
+novel, cookbook, travel guide, biography, comic, textbook
+illustrated, award-winning, humorous, Nordic, philosophical, suspenseful, romantic, scientific
+"""
+"""Name and purpose, kinds of items, and features of each department."""
+
 
 @dataclass(frozen=True)
 class Department:
@@ -15,72 +58,13 @@ class Department:
     features: tuple[str, ...]
 
 
-def _department(name: str, purpose: str, kinds: str, features: str) -> Department:
+def _parse(block: str) -> Department:
+    heading, kinds, features = block.split("\n")
+    name, purpose = heading.split(": ")
     return Department(name, purpose, tuple(kinds.split(", ")), tuple(features.split(", ")))
 
 
-DEPARTMENTS = (
-    _department(
-        "Kitchen",
-        "cooking at home",
-        "saucepan, chef's knife, mixing bowl, cutting board, kettle, baking tin",
-        "cast-iron, non-stick, dishwasher-safe, copper, bamboo, induction-ready, enamelled, stackable",
-    ),
-    _department(
-        "Camping",
-        "nights outdoors",
-        "tent, sleeping bag, camp stove, headlamp, backpack, hammock",
-        "ultralight, waterproof, four-season, solar-powered, insulated, family-size, foldable, windproof",
-    ),
-    _department(
-        "Board Games",
-        "an evening at the table",
-        "card game, strategy game, party game, dice game, puzzle, role-playing set",
-        "cooperative, competitive, historical, space-themed, quick-to-learn, solo-friendly, bluffing, medieval",
-    ),
-    _department(
-        "Music",
-        "making music",
-        "guitar, keyboard, drum pad, microphone, ukulele, amplifier",
-        "acoustic, electric, beginner, studio-grade, wireless, left-handed, vintage-sounding, portable",
-    ),
-    _department(
-        "Garden",
-        "growing plants",
-        "pruning shears, watering can, planter, seed kit, trowel, garden hose",
-        "organic, self-watering, rust-proof, balcony-sized, ergonomic, drip-feeding, raised, frost-hardy",
-    ),
-    _department(
-        "Fitness",
-        "training the body",
-        "yoga mat, dumbbell, resistance band, jump rope, kettlebell, foam roller",
-        "extra-thick, adjustable, heavy-duty, travel-sized, non-slip, vinyl-coated, competition-grade, silent",
-    ),
-    _department(
-        "Craft",
-        "making things by hand",
-        "knitting kit, watercolour set, sewing machine, embroidery hoop, clay, calligraphy pen",
-        "hand-dyed, washable, archival, wool, metallic, child-safe, pastel, refillable",
-    ),
-    _department(
-        "Pets",
-        "animals at home",
-        "dog leash, cat tree, aquarium filter, bird feeder, chew toy, pet bed",
-        "orthopaedic, reflective, grain-free, squeaky, washable-cover, retractable, whisper-quiet, scratch-resistant",
-    ),
-    _department(
-        "Photography",
-        "taking pictures",
-        "tripod, camera bag, lens filter, flash, memory card, light box",
-        "carbon-fibre, polarising, high-speed, weather-sealed, compact, macro, full-frame, warm-toned",
-    ),
-    _department(
-        "Books",
-        "reading",
-        "novel, cookbook, travel guide, biography, comic, textbook",
-        "illustrated, award-winning, humorous, Nordic, philosophical, suspenseful, romantic, scientific",
-    ),
-)
+DEPARTMENTS = tuple(_parse(block) for block in _DEPARTMENTS.strip().split("\n\n"))
 
 MAKERS = ("Alder", "Brightwell", "Corvane", "Dunmore", "Eastfold", "Farrow", "Greyling", "Hollin", "Ivara", "Juniper")
 OPENERS = (

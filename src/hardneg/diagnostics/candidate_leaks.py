@@ -102,7 +102,7 @@ def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float 
     are, with a probability below SURPRISING in both draws. Leaks that change fewer labels are not detected;
     `hardneg audit SPLIT` detects them in this package's stages by comparing hashes.
     """
-    flags = judged.liked(threshold)
+    flags = judged.is_above(threshold)
     parts = {
         "held out": union(split.valid, split.test),
         "test pairs": split.test,

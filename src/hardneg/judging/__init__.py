@@ -1,4 +1,4 @@
-"""Judges of suspects: who says which unobserved items a user likes."""
+"""Judges: label candidates as false negatives, that is, unobserved items that the user would like."""
 
 from hardneg.judging.config import JUDGES, JudgeConfig
 from hardneg.judging.fixed import AllPositive, RandomJudge, RandomLabels

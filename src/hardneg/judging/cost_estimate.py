@@ -1,38 +1,42 @@
-"""What asking a judge will take: its real prompts are counted, its answers assumed."""
+"""Cost estimate of an LLM judge: prompts are counted, answers are assumed."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from hardneg.judging.judge_prompts import PER_NUMBER
+from hardneg.judging.judge_prompts import TOKENS_PER_NUMBER
 from hardneg.judging.llm_judge import LlmJudge
 from hardneg.judging.user_candidates import UserCandidates
+from hardneg.llm.protocol import ChatModel
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
-from hardneg.text.generation.executor import ModelInfo
 
 JUDGING = "judging"
 LIMIT = 500
-"""Prompts up to which all are counted; beyond, so many, evenly spread over the calls."""
+"""Maximum number of prompts that are counted, evenly spread over the calls."""
 WRAPPING = 8
 """Tokens of an answer besides its numbers."""
 
 
 def estimate_judging(
-    judge: LlmJudge, candidates: UserCandidates, model_info: ModelInfo, limit: int = LIMIT
+    judge: LlmJudge, candidates: UserCandidates, model_info: ChatModel, limit: int = LIMIT
 ) -> CostEstimate:
-    """Calls and tokens of judging these candidates; an answer is taken to name every candidate, a label is one token."""
+    """Estimate calls and tokens of judging the candidates.
+
+    An answer is assumed to list every candidate. For a judge that reads probabilities, it is one token per candidate.
+    """
     users, items = candidates.users, candidates.items
     calls = list(judge.calls(users, items))
-    rows = sum(len(call.places) for call in calls)
-    chosen = np.unique(np.linspace(0, len(calls) - 1, min(limit, len(calls))).astype(np.int64))
+    n_candidates = sum(len(call.places) for call in calls)
+    sampled = np.unique(np.linspace(0, len(calls) - 1, min(limit, len(calls))).astype(np.int64))
     requests = (
-        judge.prompts.request(int(users[call.row]), items[call.row, call.places]) for call in (calls[n] for n in chosen)
+        judge.prompts.request(int(users[call.row]), items[call.row, call.places])
+        for call in (calls[number] for number in sampled)
     )
     tokens = np.array([model_info.count_tokens(request) for request in requests], float)
-    share = 1 - len(tokens) / max(len(calls), 1)  # of what is not counted
-    error = len(calls) * tokens.std() * np.sqrt(share / max(len(tokens), 1)) if len(tokens) else 0.0
+    uncounted_share = 1 - len(tokens) / max(len(calls), 1)
+    error = len(calls) * tokens.std() * np.sqrt(uncounted_share / max(len(tokens), 1)) if len(tokens) else 0.0
     prompt = len(calls) * tokens.mean() if len(tokens) else 0.0
-    answer = float(rows) if judge.graded else float(WRAPPING * len(calls) + PER_NUMBER * rows)
+    answer = float(n_candidates if judge.graded else WRAPPING * len(calls) + TOKENS_PER_NUMBER * n_candidates)
     return CostEstimate(
-        (StageEstimate(JUDGING, rows, len(tokens), len(calls), float(prompt), float(error), answer, None),)
+        (StageEstimate(JUDGING, n_candidates, len(tokens), len(calls), float(prompt), float(error), answer, None),)
     )

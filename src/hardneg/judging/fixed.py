@@ -1,4 +1,4 @@
-"""Judges that look at nothing: all candidates liked, or as many as another judge calls liked, at random. Controls."""
+"""Controls: judges that ignore the candidates."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from hardneg.types import Floats, Indices
 
 
 class AllPositive(JudgeConfig):
-    """Every candidate is liked."""
+    """Labels every candidate as a false negative."""
 
     kind: Literal["all"] = "all"
 
-    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002 - as every judge is built
-        """It needs nothing."""
+    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002
+        """Return the judge."""
         return RandomJudge(1.0, 0, "all")
 
 
 class RandomLabels(JudgeConfig):
-    """A share of the candidates is liked, whoever's they are."""
+    """Labels a random share of the candidates as false negatives."""
 
     kind: Literal["random"] = "random"
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of liked candidates, in expectation."""
+    """Expected share of false negatives, 0 to 1."""
     seed: int = 0
+    """Seed of the labels."""
 
-    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002 - as every judge is built
-        """It needs nothing."""
+    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002
+        """Return the judge."""
         return RandomJudge(self.rate, self.seed, f"random {self.rate:.4g}")
 
 
 @dataclass(frozen=True)
 class RandomJudge:
-    """Probability 1 for a share `rate` of candidates, 0 for the others.
+    """Probability 1 for a share `rate` of the candidates, 0 for the others.
 
-    A label is a function of the seed, the user and the candidate's rank, whoever else is judged.
+    A label is a function of the seed, the user and the rank of the candidate, independent of the other users.
     """
 
     rate: float
@@ -49,6 +50,6 @@ class RandomJudge:
     name: str
 
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
-        """(users, n) of 0 and 1; NaN for -1."""
+        """Return 0 or 1 for every candidate, (users, n), and NaN for padding (-1)."""
         units = Stream(self.seed, "random judge", 0).uniform(users, candidates.shape[1])
         return np.where(candidates >= 0, (units < self.rate).astype(float), np.nan)

@@ -1,4 +1,4 @@
-"""What a judge is: it gives a user's candidates the probability that the user likes them."""
+"""The interface of judges, and their inputs."""
 
 from __future__ import annotations
 
@@ -10,77 +10,77 @@ import numpy as np
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.llm.protocol import ChatModel
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.trees import Trees
 from hardneg.types import Floats, Indices
 
 
 class Judge(Protocol):
-    """Judges candidates; histories, codes, texts or a model were given when it was built."""
+    """Estimates the probability that a user likes a candidate, an item without an observed interaction."""
 
     @property
     def name(self) -> str:
-        """What to call it in tables and manifests."""
+        """Name in tables and manifests."""
         ...
 
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
-        """(users, n) probabilities in [0, 1] that users (users,) like their candidates (users, n).
+        """Return the probabilities (users, n) in [0, 1] that users (users,) like their candidates (users, n).
 
-        NaN where there is no label: for a candidate of -1, which is no item, and where the judge could not tell.
+        NaN means no label: for padding (candidate -1), and where the judge has no result.
         """
         ...
 
 
 @dataclass(frozen=True)
 class JudgementIssue:
-    """Something that a judge could not use: an answer, or a candidate about which nothing is known.
+    """An unusable answer or row of a file, or a candidate that cannot be judged.
 
-    item: the candidate that stays without a label for it; None where what was said is of no candidate. said: what
-    stands in the answer, where that is an id or a number. ids: user and item as a file has them, where they are what
-    cannot be used.
+    item: candidate that gets no label because of it, None where no candidate is concerned. entry: the unusable entry of
+    an answer. ids: user and item ids of an unusable row of a file.
     """
 
     user: int
     item: int | None
     reason: str
-    said: str = ""
+    entry: str = ""
     ids: tuple[str | None, str | None] | None = None
 
 
 @dataclass(frozen=True)
 class JudgeInputs:
-    """What judges are built from; each takes what it needs and says so where that is not there.
+    """Inputs from which a judge is built.
 
-    split: its train pairs are the histories. asker, view: a language model. faults: where judges put what they could
-    not use; it grows while they judge.
+    split: its training pairs are the histories. executor, model_info: a language model. issues: list to which judges
+    append while they judge.
     """
 
     split: Split
     trees: Trees | None = None
     executor: LlmExecutor | None = None
-    model_info: ModelInfo | None = None
+    model_info: ChatModel | None = None
     issues: list[JudgementIssue] = field(default_factory=list)
 
     @property
     def train(self) -> Interactions:
-        """The histories."""
+        """Training pairs, the histories of the users."""
         return self.split.train
 
     def codes(self, judge: str) -> Trees:
-        """The path codes. Raises ConfigError where there are none."""
+        """Return the path codes. Raises ConfigError without trees."""
         if self.trees is None:
-            raise ConfigError(f"judge {judge} compares path codes and found none; give --trees")
+            raise ConfigError(f"judge {judge!r} needs path codes, found no trees; pass --trees FOLDER")
         return self.trees
 
-    def model(self, judge: str) -> tuple[LlmExecutor, ModelInfo]:
-        """The language model. Raises ConfigError where there is none."""
+    def model(self, judge: str) -> tuple[LlmExecutor, ChatModel]:
+        """Return the language model. Raises ConfigError without one."""
         if self.executor is None or self.model_info is None:
-            raise ConfigError(f"judge {judge} asks a language model and found none; give --llm")
+            raise ConfigError(f"judge {judge!r} needs a language model, found none; pass --llm MODEL")
         return self.executor, self.model_info
 
 
 def gather_histories(train: Interactions, users: Indices) -> tuple[Indices, Indices]:
-    """Histories of some users in a row: starts (users + 1,) and items, those of users[k] in starts[k]:starts[k + 1]."""
+    """Concatenate the histories of users: starts (users + 1,) and items; users[k] has items[starts[k]:starts[k + 1]]."""
     counts = train.counts[users]
     starts = np.concatenate([[0], np.cumsum(counts)])
     places = np.arange(starts[-1]) + np.repeat(train.starts[users] - starts[:-1], counts)

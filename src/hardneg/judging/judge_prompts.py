@@ -1,6 +1,6 @@
-"""What a language model is shown of a user and candidates: path codes, or titles.
+"""Prompts of LLM judges, with path codes or with titles.
 
-Instructions, history, candidates stand in this order, so that the calls about one user begin alike.
+The order is instructions, history, candidates, so that calls about one user share a prefix that providers can cache.
 """
 
 from __future__ import annotations
@@ -25,76 +25,71 @@ from hardneg.types import Indices
 
 CODES, CODE, TITLES = "codes", "code", "titles"
 NAMES = (CODES, CODE, TITLES)
-PER_NUMBER = 4
-"""Most tokens that a number in an answer takes, its comma and space included."""
+TOKENS_PER_NUMBER = 4
+"""Maximum number of tokens of a number in an answer, with comma and space."""
 NO_CODE = "-"
+"""Path code of an item outside the tree."""
 
 
 @cache
 def judge_prompt(name: str) -> PromptTemplate:
-    """One of the judges' prompts, by its name (NAMES)."""
+    """Return the prompt called `name`, one of NAMES."""
     if name not in NAMES:
         raise ConfigError(f"found prompt {name!r}, expected one of {', '.join(NAMES)}")
     return read_prompt((files("hardneg.judging") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def judge_prompt_digests(*names: str) -> Mapping[str, str]:
-    """Name and version -> digest, for manifests."""
+    """Return name and version -> digest, for manifests."""
     return {f"judge {name} {judge_prompt(name).header.version}": judge_prompt(name).digest for name in names}
 
 
 class JudgePrompts(Protocol):
-    """Makes the requests of a judge."""
+    """Builds the requests of an LLM judge."""
 
-    def unknown(self, user: int, item: int) -> str:
-        """Why nothing is asked about a candidate, "" where something is."""
+    def skip_reason(self, user: int, item: int) -> str:
+        """Return why a candidate is not sent to the LLM, "" where it is sent."""
         ...
 
     def request(self, user: int, items: Sequence[int] | Indices) -> Request:
-        """What is asked about candidates of one user, which are numbered from 1."""
+        """Return the request about candidates of one user. They are numbered from 1."""
         ...
 
 
 @dataclass(frozen=True)
 class CodePrompts:
-    """Path codes of the history and the candidates; no ids, no titles.
+    """Prompts with the two path codes of each item, without ids and titles.
 
-    What the release of DTL-NS shows as {item_id, co_path, emb_path} an item: each item's two codes. Items with the same
-    structural code share a line. one: a candidate a call, whose label's probability is wanted.
+    The released code of DTL-NS sends {item_id, co_path, emb_path} for each item. Here history items with the same
+    structural code share a line. single: one candidate per call, for the probability of its label.
     """
 
     train: Interactions
     codes: Trees
-    one: bool = False
+    single: bool = False
 
-    def unknown(self, user: int, item: int) -> str:  # noqa: ARG002
-        """Something is asked about every candidate: one without codes agrees with nothing."""
+    def skip_reason(self, user: int, item: int) -> str:  # noqa: ARG002
+        """Return "", since every candidate is sent; one without codes matches no history item."""
         return ""
 
     def request(self, user: int, items: Sequence[int] | Indices) -> Request:
-        """Numbers of the positive ones, or the probabilities of LABELS for a single one."""
-        name, shown = (CODE, self._item) if self.one else (CODES, self._numbered)
-        messages = judge_prompt(name).render(history=self._history(user), candidates=shown(items))
-        room = judge_prompt(name).header.answer_tokens
-        if self.one:
-            return Request(messages, max_tokens=room, choices=LABELS)
-        return Request(messages, max_tokens=room + PER_NUMBER * len(items), schema=verdict_schema(len(items)))
+        """Return a request for the numbers of the positive candidates, or for the label of a single one."""
+        prompt = judge_prompt(CODE if self.single else CODES)
+        codes = [f"{self._texts[0][item]}/{self._texts[1][item]}" for item in items]
+        candidates = codes[0] if self.single else "\n".join(f"{n}. {code}" for n, code in enumerate(codes, start=1))
+        messages = prompt.render(history=self._history(user), candidates=candidates)
+        max_tokens = prompt.header.answer_tokens
+        if self.single:
+            return Request(messages, max_tokens=max_tokens, choices=LABELS)
+        max_tokens += TOKENS_PER_NUMBER * len(items)
+        return Request(messages, max_tokens=max_tokens, schema=verdict_schema(len(items)))
 
     def _history(self, user: int) -> str:
         counts = Counter((self._texts[0][item], self._texts[1][item]) for item in self.train.items_of(user).tolist())
         lines: dict[str, list[str]] = {}
         for (structural, semantic), n in sorted(counts.items()):
             lines.setdefault(structural, []).append(semantic if n == 1 else f"{semantic} x{n}")
-        return "\n".join(f"{structural}: {', '.join(others)}" for structural, others in lines.items())
-
-    def _numbered(self, items: Sequence[int] | Indices) -> str:
-        return "\n".join(f"{n}. {self._code(item)}" for n, item in enumerate(items, start=1))
-
-    def _item(self, items: Sequence[int] | Indices) -> str:
-        return self._code(items[0])
-
-    def _code(self, item: int) -> str:
-        return f"{self._texts[0][item]}/{self._texts[1][item]}"
+        return "\n".join(f"{structural}: {', '.join(semantic)}" for structural, semantic in lines.items())
 
     @cached_property
     def _texts(self) -> tuple[list[str], list[str]]:
@@ -105,34 +100,36 @@ class CodePrompts:
 
 @dataclass(frozen=True)
 class TitlePrompts:
-    """Titles of the history and the candidates: strangers' words, cleaned and put into blocks of data.
+    """Prompts with titles. These are untrusted text, so they are cleaned and put into data blocks.
 
-    foreign: strings that they must not hold, as the model names them. longest: characters of a title.
+    foreign: strings that are removed from titles, such as the chat markers of the model. longest: maximum characters of
+    a title.
     """
 
     split: Split
     chat_markers: tuple[str, ...] = ()
     longest: int = 200
 
-    def unknown(self, user: int, item: int) -> str:
-        """A candidate without a title is nothing to judge; nor is any without a history that has titles."""
+    def skip_reason(self, user: int, item: int) -> str:
+        """Return why a candidate is not sent: it has no title, or no item of the history has one."""
         if not self._titles[item]:
-            return "the candidate has no title"
-        return "" if self._history(user) else "no item of the history has a title"
+            return "without a title"
+        return "" if self._history(user) else "without a title in the history"
 
     def request(self, user: int, items: Sequence[int] | Indices) -> Request:
-        """Numbers of the positive ones."""
+        """Return a request for the numbers of the positive candidates."""
         numbered = [{"number": n, "title": self._titles[item]} for n, item in enumerate(items, start=1)]
-        messages = judge_prompt(TITLES).render(
+        prompt = judge_prompt(TITLES)
+        messages = prompt.render(
             history=data_block("history", {"titles": self._history(user)}),
             candidates=data_block("candidates", {"items": numbered}),
         )
-        room = judge_prompt(TITLES).header.answer_tokens + PER_NUMBER * len(items)
-        return Request(messages, max_tokens=room, schema=verdict_schema(len(items)))
+        max_tokens = prompt.header.answer_tokens + TOKENS_PER_NUMBER * len(items)
+        return Request(messages, max_tokens=max_tokens, schema=verdict_schema(len(items)))
 
     def _history(self, user: int) -> list[str]:
-        found = (self._titles[item] for item in self.split.train.items_of(user).tolist())
-        return [title for title in found if title]
+        titles = (self._titles[item] for item in self.split.train.items_of(user).tolist())
+        return [title for title in titles if title]
 
     @cached_property
     def _titles(self) -> list[str]:

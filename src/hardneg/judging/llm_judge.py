@@ -1,4 +1,4 @@
-"""Judges that ask a language model: about path codes or titles, many candidates a call, or for a label's probability."""
+"""LLM judges: on path codes or titles, with several candidates per call, or with the probability of a single label."""
 
 from __future__ import annotations
 
@@ -18,75 +18,74 @@ from hardneg.llm.tasks import Task
 from hardneg.text.generation.executor import LlmExecutor
 from hardneg.types import Floats, Indices
 
-MOST_PER_CALL = 200
-NO_CANDIDATE = "the answer names what is no candidate"
+MAX_PER_CALL = 200
+NO_CANDIDATE = "with an entry that is no candidate"
 
 
 class _LlmConfig(JudgeConfig):
     queries_llm: ClassVar[bool] = True
 
+    def _judge(
+        self,
+        inputs: JudgeInputs,
+        prompts: JudgePrompts,
+        per_call: int | None,
+        *,
+        reverse: bool = False,
+        graded: bool = False,
+    ) -> LlmJudge:
+        executor, model_info = inputs.model(self.kind)
+        return LlmJudge(f"{self.kind} {model_info.name}", prompts, executor, inputs.issues, per_call, reverse, graded)
 
-class _PerCall(_LlmConfig):
-    per_call: Annotated[int, Field(ge=1, le=MOST_PER_CALL)] | None = None
-    """Candidates of one user in a call; all if None, 1 as in the release of DTL-NS."""
+
+class _ListingConfig(_LlmConfig):
+    per_call: Annotated[int, Field(ge=1, le=MAX_PER_CALL)] | None = None
+    """Maximum number of candidates per call; None for all of a user. The released code of DTL-NS sends 1."""
     reverse: bool = False
-    """A control: the candidates of a call in the opposite order; a judge that reads them should not mind."""
+    """Reverse the order of candidates in a call, as a control of the effect of their position."""
 
 
-class LlmOnCodes(_PerCall):
-    """A language model on path codes (DTL-NS, section 3.2); its closed answer lists the positive candidates."""
+class LlmOnCodes(_ListingConfig):
+    """A language model reads path codes (DTL-NS, section 3.2) and lists the positive candidates."""
 
     reads_trees: ClassVar[bool] = True
     kind: Literal["llm"] = "llm"
 
     def build(self, inputs: JudgeInputs) -> Judge:
-        """It needs path codes and a model."""
+        """Return the judge. Raises ConfigError without path codes or a model."""
         prompts = CodePrompts(inputs.train, inputs.codes(self.kind))
-        return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
+        return self._judge(inputs, prompts, self.per_call, reverse=self.reverse)
 
 
-class LlmOnTitles(_PerCall):
-    """A language model on titles: the same question, answered from what the items are."""
+class LlmOnTitles(_ListingConfig):
+    """A language model reads titles and lists the positive candidates."""
 
     kind: Literal["titles"] = "titles"
     longest_title: PositiveInt = 200
-    """Characters."""
+    """Maximum characters of a title."""
 
     def build(self, inputs: JudgeInputs) -> Judge:
-        """It needs a model, and item titles in the split."""
+        """Return the judge. Raises ConfigError without a model."""
         _, model_info = inputs.model(self.kind)
         prompts = TitlePrompts(inputs.split, model_info.chat_markers, self.longest_title)
-        return _asked(self.kind, inputs, prompts, self.per_call, self.reverse)
+        return self._judge(inputs, prompts, self.per_call, reverse=self.reverse)
 
 
 class LlmProbabilities(_LlmConfig):
-    """A language model on path codes whose label is a probability, read and not written; a call a candidate."""
+    """A language model reads path codes; its probability of the label "positive" is used. One candidate per call."""
 
     reads_trees: ClassVar[bool] = True
     kind: Literal["llm-logprob"] = "llm-logprob"
 
     def build(self, inputs: JudgeInputs) -> Judge:
-        """It needs path codes and a model that gives probabilities of choices."""
-        prompts = CodePrompts(inputs.train, inputs.codes(self.kind), one=True)
-        return _asked(self.kind, inputs, prompts, 1, reverse=False, graded=True)
-
-
-def _asked(
-    kind: str,
-    inputs: JudgeInputs,
-    prompts: JudgePrompts,
-    per_call: int | None,
-    reverse: bool,
-    *,
-    graded: bool = False,
-) -> LlmJudge:
-    executor, model_info = inputs.model(kind)
-    return LlmJudge(f"{kind} {model_info.name}", prompts, executor, inputs.issues, per_call, reverse, graded)
+        """Return the judge. Raises ConfigError without path codes or a model."""
+        prompts = CodePrompts(inputs.train, inputs.codes(self.kind), single=True)
+        return self._judge(inputs, prompts, 1, graded=True)
 
 
 @dataclass(frozen=True)
 class JudgeCall:
-    """Candidates that go out together: a row of the users, and places in it, in the order in which they are numbered."""
+    """Candidates of one call: a row of the users, and columns of the candidates in the order of their numbers."""
 
     row: int
     places: Indices
@@ -94,10 +93,10 @@ class JudgeCall:
 
 @dataclass(frozen=True)
 class LlmJudge:
-    """Asks, and reads the answers; 0 or 1 each, or a probability where it is `graded`.
+    """Sends candidates to a language model: 0 or 1 each, or a probability where the judge is `graded`.
 
-    faults: gets what could not be used. A call without a usable answer leaves its candidates without a label, after the
-    asker asked again as often as it does; what an answer names besides the candidates is dropped.
+    issues: list that gets unusable answers and skipped candidates. The candidates of an unusable answer get no label,
+    after the retries of the executor. Entries of an answer that are no candidates are ignored.
     """
 
     name: str
@@ -109,8 +108,8 @@ class LlmJudge:
     graded: bool = False
 
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
-        """(users, n); NaN for -1 and for what has no label."""
-        found = np.full(candidates.shape, np.nan)
+        """Return the probabilities (users, n), NaN for padding (-1) and for candidates without a label."""
+        probabilities = np.full(candidates.shape, np.nan)
         calls = list(self.calls(users, candidates))
 
         def tasks() -> Iterator[Task[Any]]:
@@ -124,16 +123,16 @@ class LlmJudge:
             if answer.value is None:
                 self.issues.extend([JudgementIssue(user, item, answer.reason) for item in items.tolist()])
             else:
-                found[call.row, call.places] = self._labels(user, len(items), answer.value)
-        self._name_the_unknown(users, candidates)
-        return found
+                probabilities[call.row, call.places] = self._labels(user, len(items), answer.value)
+        self._report_skipped(users, candidates)
+        return probabilities
 
     def calls(self, users: Indices, candidates: Indices) -> Iterator[JudgeCall]:
-        """The calls, users in their order, candidates by rank, or from the last on where reversed."""
+        """Yield the calls, by user and by rank of the candidates, or from the last rank on where reversed."""
         for row in range(len(users)):
             places = np.flatnonzero(candidates[row] >= 0)
-            known = [not self.prompts.unknown(int(users[row]), item) for item in candidates[row, places].tolist()]
-            places = places[np.array(known, bool)]
+            sent = [not self.prompts.skip_reason(int(users[row]), item) for item in candidates[row, places].tolist()]
+            places = places[np.array(sent, bool)]
             size = self.per_call or max(len(places), 1)
             for start in range(0, len(places), size):
                 chosen = places[start : start + size]
@@ -145,13 +144,13 @@ class LlmJudge:
     def _labels(self, user: int, n: int, value: Verdict | float) -> Floats:
         if isinstance(value, float):
             return np.full(n, value)
-        self.issues.extend([JudgementIssue(user, None, NO_CANDIDATE, said) for said in value.foreign])
+        self.issues.extend([JudgementIssue(user, None, NO_CANDIDATE, entry) for entry in value.foreign])
         labels = np.zeros(n)
         labels[np.array(value.positive, np.int64) - 1] = 1.0
         return labels
 
-    def _name_the_unknown(self, users: Indices, candidates: Indices) -> None:
+    def _report_skipped(self, users: Indices, candidates: Indices) -> None:
         rows, places = np.nonzero(candidates >= 0)
         for user, item in zip(users[rows].tolist(), candidates[rows, places].tolist(), strict=True):
-            if reason := self.prompts.unknown(user, item):
+            if reason := self.prompts.skip_reason(user, item):
                 self.issues.append(JudgementIssue(user, item, reason))

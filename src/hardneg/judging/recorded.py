@@ -1,7 +1,8 @@
-"""Labels from a file in the place of a judge: another model's, people's, or those that DTL-NS published."""
+"""Recorded judgements: labels read from a file, of another model, of people, or published by DTL-NS."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,107 +23,96 @@ from hardneg.judging.user_candidates import UserCandidates
 from hardneg.types import Flags, Floats, Indices
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)
-NOT_IN_FILE, NO_LABEL = "that the file does not have", "that the file has no label of"
+NOT_IN_FILE, NO_LABEL = "without an entry in the file", "without a label in the file"
 INCOMPLETE = "of the file without a user or an item"
-NO_NUMBER = "of the file whose label is neither empty nor a number from 0 to 1"
-UNKNOWN, OBSERVED = "of the file with a pair that the split does not know", "of the file with a pair observed in train"
-CONTRADICTED = "of the file with a pair to which it gives different labels"
+INVALID_LABEL = "of the file with a label that is neither empty nor a number from 0 to 1"
+UNKNOWN, OBSERVED = "of the file with a pair outside the split", "of the file with a training pair"
+CONTRADICTED = "of the file with different labels of a pair"
 
 
 class RecordedLabels(JudgeConfig):
-    """Labels that stand in a file."""
+    """Labels from a file."""
 
     kind: Literal["recorded"] = "recorded"
     labels: Path
-    """Parquet or CSV with user_id, item_id, label (0 to 1, empty for none); or the folder that DTL-NS released.
+    """Parquet or CSV file with user_id, item_id and label (0 to 1, empty for none), or the folder released by DTL-NS.
 
-    Of that folder alone it is known that held-out pairs decided its labels, and suspects from it carry a warning. A
-    file says nothing of who made it: whoever writes the released labels into one knows where they are from."""
+    The labels of that folder were made with held-out pairs, so suspects from it carry a warning. The origin of a file
+    is unknown, and it carries none."""
     unlabelled: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Probability in place of a label that the file has none of; two runs, with 0 and 1, bound what the labels may be."""
+    """Probability of pairs without a label in the file; runs with 0 and 1 bound the effect of the missing labels."""
 
     def build(self, inputs: JudgeInputs) -> Judge:
-        """It needs the file."""
+        """Return the judge. Raises DataError where the file is unusable."""
         table = read_judgements(self.labels)
         try:
-            labels = RecordedJudgements.of(table, inputs.split, inputs.issues)
+            judgements = RecordedJudgements.from_table(table, inputs.split, inputs.issues)
         except DataError as error:
             raise DataError(f"{self.labels}: {error}") from None
-        if self.unlabelled is None:
-            return RecordedJudge(labels, inputs.issues)
-        name = f"recorded, no label as {self.unlabelled:g}"
-        return RecordedJudge(labels, inputs.issues, name, self.unlabelled)
+        name = "recorded" if self.unlabelled is None else f"recorded, no label as {self.unlabelled:g}"
+        return RecordedJudge(judgements, inputs.issues, name, self.unlabelled)
 
 
 @dataclass(frozen=True)
 class RecordedJudgements:
-    """users, items: (n,) dense, as the file has them in order, no pair twice. label: (n,) in [0, 1], NaN for none.
+    """Labels of distinct pairs, in the order of the file.
 
-    refused: (m,) pairs of rows that were left out, each as user * n_items + item.
+    users, items: (n,) dense indices. label: (n,) in [0, 1], NaN for none. rejected: (m,) pairs of rows that are left
+    out, as user * n_items + item.
     """
 
     users: Indices
     items: Indices
     label: Floats
     n_items: int
-    refused: Indices
+    rejected: Indices
 
     @classmethod
-    def of(cls, table: pl.DataFrame, split: Split, issues: list[JudgementIssue]) -> RecordedJudgements:
-        """Dense numbers for ids. Left out and counted: a pair that lacks an id, whose label is no number from 0 to 1,
-        that the split does not know, that it has in train, or to which the remaining rows give different labels.
+    def from_table(cls, table: pl.DataFrame, split: Split, issues: list[JudgementIssue]) -> RecordedJudgements:
+        """Replace ids by dense indices and append the rows that are left out to `issues`.
 
-        The user of such a fault is -1 where the user is what is not known. A row that only repeats another says nothing.
+        Left out are rows without an id, with an invalid label, with a pair that is outside the split or in train, and
+        with a pair that has different labels. The user of an issue is -1 where it is unknown. Repeated rows are merged.
+        Raises DataError where no row remains.
         """
-        users, items = (
-            table[name].replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
-            for name, known in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
-        )
-        label, no_number = _numbers(table[LABEL])
+        n_items, (users, items) = split.train.n_items, _dense_pairs(table, split)
+        label, invalid = _parse_labels(table[LABEL])
         reasons = {
             INCOMPLETE: (table[c.USER_ID].is_null() | table[c.ITEM_ID].is_null()).to_numpy(),
-            NO_NUMBER: no_number,
+            INVALID_LABEL: invalid,
             UNKNOWN: (users < 0) | (items < 0),
             OBSERVED: split.train.contains(np.maximum(users, 0), np.maximum(items, 0)),
         }
-        left = ~np.any(list(reasons.values()), axis=0)
-        left[left] = _first(users[left], items[left], label[left])
-        reasons[CONTRADICTED] = left.copy()
-        reasons[CONTRADICTED][left] = _in_several(users[left], items[left])
-        counts = dict.fromkeys(reasons, 0)
-        free = np.ones(len(table), np.bool_)
-        for reason, holds in reasons.items():
-            which = free & holds
-            counts[reason] = int(which.sum())
-            pairs = zip(users[which].tolist(), table.filter(pl.Series(which)).rows(), strict=True)
-            issues.extend(JudgementIssue(user, None, reason, ids=row[:2]) for user, row in pairs)
-            free &= ~holds
-        kept = left & free
+        distinct = ~np.any(list(reasons.values()), axis=0)
+        distinct[distinct] = _is_first(users[distinct], items[distinct], label[distinct])
+        reasons[CONTRADICTED] = distinct.copy()
+        reasons[CONTRADICTED][distinct] = _is_repeated(users[distinct], items[distinct])
+        valid, row_issues = _check_rows(table, users, reasons)
+        issues.extend(row_issues)
+        kept, rejected = distinct & valid, ~valid & (users >= 0) & (items >= 0)
         if not kept.any():
-            said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count) or "none"
+            counts = Counter(issue.reason for issue in row_issues)
+            listed = "; ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "none"
             raise DataError(
-                f"found no label of an unobserved pair of this split, expected some; check labels and ids (rows: {said})"
+                f"found no label of an unobserved pair of this split, expected at least one; check labels and ids (rows: {listed})"
             )
-        refused = ~free & (users >= 0) & (items >= 0)
-        n_items = split.train.n_items
-        return cls(users[kept], items[kept], label[kept], n_items, users[refused] * n_items + items[refused])
+        return cls(users[kept], items[kept], label[kept], n_items, users[rejected] * n_items + items[rejected])
 
     @cached_property
     def by_pair(self) -> tuple[Indices, Indices]:
-        """(n,) rows in the order of users and items, and their pairs as one ascending number each."""
+        """Rows in ascending order of their pair, (n,), and the pairs as user * n_items + item."""
         keys = self.users * self.n_items + self.items
         order = np.argsort(keys)
         return order, keys[order]
 
     def candidates(self) -> UserCandidates:
-        """The pairs of the file as candidates, in its order."""
-        return UserCandidates.of_pairs(self.users, self.items)
+        """Return the pairs of the file as candidates, in its order."""
+        return UserCandidates.from_pairs(self.users, self.items)
 
 
 @dataclass(frozen=True)
 class RecordedJudge:
-    """Looks labels up. faults: gets the candidates of which the file says nothing. unlabelled: in place of a label that
-    the file has none of; None leaves it out."""
+    """Looks up labels. issues: list that gets candidates without a label. unlabelled: probability of missing labels."""
 
     labels: RecordedJudgements
     issues: list[JudgementIssue]
@@ -130,84 +120,107 @@ class RecordedJudge:
     unlabelled: float | None = None
 
     def probabilities(self, users: Indices, candidates: Indices) -> Floats:
-        """(users, n); NaN for -1, for what the file does not have and, unless it is filled, for what has no label there."""
-        there, found = self._looked_up(users, candidates)
-        refused = np.isin(self._keys(users, candidates), self.labels.refused)  # named already, with what was wrong
-        self._name(users, candidates, ~there & ~refused, NOT_IN_FILE)
+        """Return the labels (users, n), NaN for padding (-1), for candidates outside the file and for missing labels.
+
+        A missing label is `unlabelled` where that is set.
+        """
+        in_file, labels = self._look_up(users, candidates)
+        rejected = np.isin(self._keys(users, candidates), self.labels.rejected)  # reported already, with the reason
+        self._report(users, candidates, ~in_file & ~rejected, NOT_IN_FILE)
+        missing = in_file & np.isnan(labels)
         if self.unlabelled is not None:
-            return np.where(there & np.isnan(found), self.unlabelled, found)
-        self._name(users, candidates, there & np.isnan(found), NO_LABEL)
-        return found
+            return np.where(missing, self.unlabelled, labels)
+        self._report(users, candidates, missing, NO_LABEL)
+        return labels
 
     def n_filled(self, users: Indices, candidates: Indices) -> int:
-        """How many candidates have a probability that the file has no label of."""
-        there, found = self._looked_up(users, candidates)
-        return 0 if self.unlabelled is None else int((there & np.isnan(found)).sum())
+        """Return the number of candidates whose missing label is replaced."""
+        in_file, labels = self._look_up(users, candidates)
+        return 0 if self.unlabelled is None else int((in_file & np.isnan(labels)).sum())
 
     def n_outside(self, users: Indices, candidates: Indices) -> int:
-        """How many pairs of the file are no candidates."""
-        return len(self.labels.users) - int(self._looked_up(users, candidates)[0].sum())
+        """Return the number of pairs of the file that are no candidates."""
+        return len(self.labels.users) - int(self._look_up(users, candidates)[0].sum())
 
-    def _looked_up(self, users: Indices, candidates: Indices) -> tuple[Flags, Floats]:
-        """(users, n) twice: is it in the file, and its label there."""
+    def _look_up(self, users: Indices, candidates: Indices) -> tuple[Flags, Floats]:
+        """Return whether a candidate is in the file, and its label, (users, n) each."""
         order, keys = self.labels.by_pair
         wanted = self._keys(users, candidates)
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        there = (keys[places] == wanted) & (candidates >= 0)
-        return there, np.where(there, self.labels.label[order[places]], np.nan)
+        in_file = (keys[places] == wanted) & (candidates >= 0)
+        return in_file, np.where(in_file, self.labels.label[order[places]], np.nan)
 
     def _keys(self, users: Indices, candidates: Indices) -> Indices:
         return users[:, None] * self.labels.n_items + candidates
 
-    def _name(self, users: Indices, candidates: Indices, which: Flags, reason: str) -> None:
-        rows, columns = np.nonzero(which & (candidates >= 0))
+    def _report(self, users: Indices, candidates: Indices, mask: Flags, reason: str) -> None:
+        rows, columns = np.nonzero(mask & (candidates >= 0))
         pairs = zip(users[rows].tolist(), candidates[rows, columns].tolist(), strict=True)
         self.issues.extend(JudgementIssue(user, item, reason) for user, item in pairs)
 
 
 def read_judgements(path: Path) -> pl.DataFrame:
-    """user_id, item_id, label as they stand there. Raises DataError for what is no such file."""
+    """Return user_id, item_id and label of a file or of the released folder. Raises DataError where it is unusable."""
     if path.is_dir():
         return released_labels(path)
-    table = read_parquet(path) if path.suffix == ".parquet" else _csv(path)
-    if lacking := [name for name in COLUMNS if name not in table.columns]:
-        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(COLUMNS)}; rename its columns")
+    table = read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    if missing := [name for name in COLUMNS if name not in table.columns]:
+        raise DataError(f"{path} has no column {missing[0]}, expected {', '.join(COLUMNS)}; rename its columns")
     if not len(table):
-        raise DataError(f"{path} has no row, expected {', '.join(COLUMNS)} of candidates; check who wrote it")
+        raise DataError(f"{path} has no row, expected {', '.join(COLUMNS)} of candidates; check its source")
     try:
         return table.select(pl.col(c.USER_ID, c.ITEM_ID).cast(pl.String), LABEL)
     except pl.exceptions.PolarsError as error:
-        said = str(error).splitlines()[0]
-        raise DataError(f"{path} has ids that are no text ({said}); write them as text or whole numbers") from None
+        raise DataError(
+            f"{path} has ids that cannot be text ({str(error).splitlines()[0]}); write them as text or whole numbers"
+        ) from None
 
 
-def _csv(path: Path) -> pl.DataFrame:
+def _read_csv(path: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path} is no readable CSV file ({str(error).splitlines()[0]}); check it") from None
 
 
-def _numbers(given: pl.Series) -> tuple[Floats, Flags]:
-    """(n,) labels, NaN for none; and which are neither that nor a number from 0 to 1. DataError for what is neither
-    numbers nor text, whole."""
-    if isinstance(given.dtype, pl.Categorical | pl.Enum):
-        given = given.cast(pl.String)
-    if given.dtype == pl.String:
-        given = given.replace("", None)
-    elif not (given.dtype.is_numeric() or given.dtype in (pl.Boolean, pl.Null)):
-        raise DataError(f"found labels of type {given.dtype}, expected numbers from 0 to 1; write them as such")
-    label = given.cast(pl.Float64, strict=False)
-    wrong = (label.is_null() & given.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
-    return label.fill_null(np.nan).to_numpy(), wrong.to_numpy()
+def _dense_pairs(table: pl.DataFrame, split: Split) -> tuple[Indices, Indices]:
+    users, items = (
+        table[name].replace_strict(indices, default=-1, return_dtype=pl.Int64).to_numpy()
+        for name, indices in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
+    )
+    return users, items
 
 
-def _first(users: Indices, items: Indices, label: Floats) -> Flags:
-    """Which rows say what none before them does."""
-    said = pl.DataFrame({"user": users, "item": items, "label": label})
-    return said.select(first=pl.struct("user", "item", "label").is_first_distinct())["first"].to_numpy()
+def _parse_labels(column: pl.Series) -> tuple[Floats, Flags]:
+    """Return labels (n,), NaN for none, and where they are invalid. Raises DataError for a column of another type."""
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
+    if column.dtype == pl.String:
+        column = column.replace("", None)
+    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        raise DataError(f"found labels of type {column.dtype}, expected numbers from 0 to 1; write them as such")
+    label = column.cast(pl.Float64, strict=False)
+    invalid = (label.is_null() & column.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
+    return label.fill_null(np.nan).to_numpy(), invalid.to_numpy()
 
 
-def _in_several(users: Indices, items: Indices) -> Flags:
-    """Which rows have a pair that another has, too."""
+def _check_rows(table: pl.DataFrame, users: Indices, reasons: dict[str, Flags]) -> tuple[Flags, list[JudgementIssue]]:
+    """Return True for rows to which no reason applies, (n,), and an issue with the first reason for each other row."""
+    valid, issues = np.ones(len(table), np.bool_), list[JudgementIssue]()
+    for reason, applies in reasons.items():
+        mask = valid & applies
+        pairs = zip(users[mask].tolist(), table.filter(pl.Series(mask)).rows(), strict=True)
+        issues.extend(JudgementIssue(user, None, reason, ids=row[:2]) for user, row in pairs)
+        valid &= ~applies
+    return valid, issues
+
+
+def _is_first(users: Indices, items: Indices, label: Floats) -> Flags:
+    """Return True for rows that repeat no earlier row."""
+    rows = pl.DataFrame({"user": users, "item": items, "label": label})
+    return rows.select(first=pl.struct("user", "item", "label").is_first_distinct())["first"].to_numpy()
+
+
+def _is_repeated(users: Indices, items: Indices) -> Flags:
+    """Return True for rows whose pair occurs in another row."""
     return pl.DataFrame({"user": users, "item": items}).is_duplicated().to_numpy()

@@ -1,4 +1,4 @@
-"""What a judging model is asked to answer, and how it is read: the numbers of the candidates that it calls positive."""
+"""Replies of LLM judges: their schema, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hardneg.llm.structured import Structured, reply_parser
 from hardneg.llm.tasks import BadReply
 
 LABELS = ("positive", "negative")
-"""What a model is asked for where its probabilities are read."""
+"""Choices of a model whose probabilities are read."""
 SHOWN = 40
-"""Characters of an entry that a ledger quotes."""
+"""Maximum characters of an entry that a report quotes."""
 
 
 class LooseVerdict(Structured):
-    """A list whose entries are not looked at yet: a bad one costs itself, not the others."""
+    """Reply with unchecked entries, so that an invalid entry does not invalidate the others."""
 
     positive: list[object]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of n candidates, numbered from 1: which are positive. foreign: entries that are no such number, as they stand."""
+    """Numbers of the positive candidates, from 1. foreign: entries that are no such number, as text."""
 
     positive: tuple[int, ...]
     foreign: tuple[str, ...] = ()
@@ -33,43 +33,43 @@ class Verdict:
 
 @cache
 def verdict_schema(n: int) -> str:
-    """JSON Schema of an answer about n candidates: one key, a list of numbers from 1 to n."""
+    """Return the JSON Schema of an answer about n candidates: one key, a list of numbers from 1 to n."""
     numbers = {"type": "array", "items": {"type": "integer", "enum": list(range(1, n + 1))}}
-    whole = {"type": "object", "properties": {"positive": numbers}, "additionalProperties": False}
-    return json.dumps(whole | {"required": ["positive"]}, separators=(",", ":"))
+    answer = {"type": "object", "properties": {"positive": numbers}, "additionalProperties": False}
+    return json.dumps(answer | {"required": ["positive"]}, separators=(",", ":"))
 
 
 def verdict_parser(n: int) -> Callable[[Reply], Verdict]:
-    """Reads an answer about n candidates.
+    """Return a parser of answers about n candidates.
 
-    The parser raises BadReply for what is no such object, for an answer that was cut or closed at its limit, whose list
-    may lack its end, and where every entry is foreign: then the model answered something else.
+    The parser raises BadReply where the answer is no such object, where it reached its token limit, since the list may
+    be incomplete, and where no entry is the number of a candidate.
     """
     read = reply_parser(LooseVerdict)
 
     def parse(reply: Reply) -> Verdict:
         entries = read(reply).positive
         if reply.finish in ("length", "closed"):
-            raise BadReply(f"the reply was ended at its limit of {reply.usage.answer_tokens} tokens")
+            raise BadReply(f"the reply reached its limit of {reply.usage.answer_tokens} tokens")
         numbers = [_number(entry) for entry in entries]
-        known = [number for number in numbers if 1 <= number <= n]
-        foreign = [str(entry)[:SHOWN] for entry, at in zip(entries, numbers, strict=True) if not 1 <= at <= n]
-        if foreign and not known:
+        valid = [number for number in numbers if 1 <= number <= n]
+        foreign = [str(entry)[:SHOWN] for entry, number in zip(entries, numbers, strict=True) if not 1 <= number <= n]
+        if foreign and not valid:
             raise BadReply(f"found {foreign[0]!r}, expected numbers of candidates, 1 to {n}")
-        return Verdict(tuple(sorted(set(known))), tuple(foreign))
+        return Verdict(tuple(sorted(set(valid))), tuple(foreign))
 
     return parse
 
 
 def _number(entry: object) -> int:
-    """The number that an entry is or spells, 0 for none."""
+    """Return the number that an entry is or spells, 0 for none."""
     if isinstance(entry, str) and entry.strip().isdecimal() and len(entry) <= SHOWN:
         return int(entry)
     return entry if isinstance(entry, int) and not isinstance(entry, bool) else 0
 
 
 def probability_of_positive(reply: Reply) -> float:
-    """The probability of the first of LABELS. Raises BadReply where the model gave none."""
+    """Return the probability of the first of LABELS. Raises BadReply where the reply has no probabilities."""
     if len(reply.probabilities) != len(LABELS):
-        raise BadReply("the reply has no probabilities of the labels; choose a model that gives them, or judge llm")
+        raise BadReply("the reply has no probabilities of the labels; choose a model that returns them, or judge llm")
     return float(reply.probabilities[0])

@@ -1,4 +1,4 @@
-"""Suspects: unobserved items that a judge calls liked, each with a probability. On disk a `suspects/` folder."""
+"""Suspects: candidates with the probability that they are false negatives. Stored in a `suspects/` folder."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ KIND = "suspects"
 TABLE, REJECTED = "suspects.parquet", "rejected.parquet"
 THRESHOLD = 0.5
 Threshold = Annotated[float, Field(gt=0, le=1)]
-"""Probability from which a judged candidate counts as a suspect."""
+"""Minimum probability of a suspect, above 0 and at most 1."""
 WARNING, FILLED = "warning", "filled"
-"""Notes of a folder: that its labels were made with what is held out; what was put in the place of labels."""
+"""Keys of notes: a warning about labels from held-out data, and the probability used for missing labels."""
 SCHEMA = {"user_id": pl.String, "item_id": pl.String, "probability": pl.Float64, "judge": pl.String}
 REJECTED_SCHEMA = {"user_id": pl.String, "item_id": pl.String, "reason": pl.String}
-"""Of what has no probability, or was no candidate: user, item (as the answer had it), and why."""
+"""Candidates without a label and entries of answers that are no candidates, with the reason."""
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """Judged candidates, a row each, by user and then by the rank of the candidate; no pair twice.
+    """Judged candidates, ordered by user and rank, without repeated pairs.
 
-    users, items: (n,) dense indices, none observed in train. probability: (n,) that the user likes the item, in [0, 1];
-    NaN where the judge gave no label. judge: what gave them, for tables and pages.
+    users, items: (n,) dense indices of unobserved pairs. probability: (n,) in [0, 1] that the user likes the item, NaN
+    without a label. judge: name of the judge.
     """
 
     users: Indices
@@ -49,45 +49,41 @@ class Suspects:
         if not self.users.shape == self.items.shape == self.probability.shape:
             raise DataError(
                 f"found users, items and probabilities of shapes {self.users.shape}, {self.items.shape} and "
-                f"{self.probability.shape}, expected one of each a row"
+                f"{self.probability.shape}, expected equal shapes (n,)"
             )
-        _require_probabilities(self.probability[self.labelled], "found", "give labels as 0 and 1")
+        _require_probabilities(self.probability[self.labelled], "found", "write labels as 0 and 1")
 
     def __len__(self) -> int:
         return len(self.users)
 
     @property
     def labelled(self) -> Flags:
-        """(n,) True where there is a probability."""
+        """True where there is a probability, (n,)."""
         return ~np.isnan(self.probability)
 
-    def liked(self, threshold: float = THRESHOLD) -> Flags:
-        """(n,) True for at least this probability, so nowhere without a label. Raises ConfigError outside (0, 1]."""
+    def is_above(self, threshold: float = THRESHOLD) -> Flags:
+        """Return True for probabilities of at least the threshold, (n,). Raises ConfigError outside (0, 1]."""
         if not 0 < threshold <= 1:
             raise ConfigError(f"found threshold {threshold:g}, expected one above 0 and at most 1")
-        return self.probability >= threshold  # NaN is never at least something
+        return self.probability >= threshold  # False for NaN
 
     def above(self, threshold: float = THRESHOLD) -> Suspects:
-        """Those of at least this probability; what has no label is none of them. Raises ConfigError outside (0, 1]."""
-        return self.where(self.liked(threshold))
+        """Return the rows with a probability of at least the threshold. Raises ConfigError outside (0, 1]."""
+        return self.where(self.is_above(threshold))
 
-    def filled(self, probability: float) -> Suspects:
-        """The same, with this probability for what has no label (a bound: once 0, once 1)."""
-        return replace(self, probability=np.where(self.labelled, self.probability, probability))
-
-    def where(self, chosen: Flags) -> Suspects:
-        """The chosen rows. chosen: (n,)."""
-        return replace(self, users=self.users[chosen], items=self.items[chosen], probability=self.probability[chosen])
+    def where(self, mask: Flags) -> Suspects:
+        """Return the rows where the mask (n,) is True."""
+        return replace(self, users=self.users[mask], items=self.items[mask], probability=self.probability[mask])
 
     def pairs(self, train: Interactions) -> Interactions:
-        """These pairs over the vocabulary of `train`, sorted by user and item."""
+        """Return the pairs over the vocabulary of `train`, sorted by user and item."""
         return Interactions.of(self.users, self.items, n_users=train.n_users, n_items=train.n_items)
 
 
 def write_suspects(
     draft: Draft, suspects: Suspects, vocabulary: Vocabulary, rejected: pl.DataFrame, row_report: RowReport = ()
 ) -> None:
-    """Write suspects.parquet and rejected.parquet (columns of SCHEMA and REJECTED_SCHEMA).
+    """Write suspects.parquet (SCHEMA) and rejected.parquet (REJECTED_SCHEMA).
 
     All candidates are written, those without a label with null. row_report: failed labels, counted by reason.
     """
@@ -112,33 +108,32 @@ def write_suspects(
 
 
 def read_suspects(folder: Path, split: Split) -> Suspects:
-    """Read a suspects folder; its ids become the split's dense indices.
+    """Read a suspects folder, with the dense indices of the split.
 
-    Raises DataError where a user or item is none of the split, where a pair is observed in train or stands twice, where
-    a probability is none, and where a column has another kind of value: then the folder was made from another split, or
-    by hand.
+    Raises DataError where the folder does not fit the split: an unknown user or item, a training pair, a repeated pair, a
+    probability outside [0, 1], or a column of another type.
     """
     judge = artifacts.read_manifest(folder, KIND)["notes"]["judge"]
-    path, table = folder / TABLE, _table(folder)
-    users = _numbers(table["user_id"], split.vocabulary.users, path)
-    items = _numbers(table["item_id"], split.vocabulary.items, path)
+    path, table = folder / TABLE, _read_table(folder)
+    users = _to_indices(table["user_id"], split.vocabulary.users, path)
+    items = _to_indices(table["item_id"], split.vocabulary.items, path)
     probability = table["probability"].fill_null(np.nan).to_numpy()
-    found = Suspects(users, items, probability, judge)
-    _require_sound(found, split.train, path)
-    return found
+    suspects = Suspects(users, items, probability, judge)
+    _require_valid_pairs(suspects, split.train, path)
+    return suspects
 
 
 def read_probabilities(folder: Path) -> Floats:
-    """(labelled,) probabilities alone, for which no split is needed. Raises DataError where the table is none of suspects."""
+    """Return the probabilities of the labelled candidates, without a split. Raises DataError for an invalid table."""
     artifacts.read_manifest(folder, KIND)
-    return _table(folder)["probability"].fill_nan(None).drop_nulls().to_numpy()
+    return _read_table(folder)["probability"].fill_nan(None).drop_nulls().to_numpy()
 
 
-def _table(folder: Path) -> pl.DataFrame:
+def _read_table(folder: Path) -> pl.DataFrame:
     path = folder / TABLE
     table = read_parquet(path)
-    if lacking := [name for name in SCHEMA if name not in table.columns]:
-        raise DataError(f"{path} has no column {lacking[0]}, expected {', '.join(SCHEMA)}; judge again")
+    if missing := [name for name in SCHEMA if name not in table.columns]:
+        raise DataError(f"{path} has no column {missing[0]}, expected {', '.join(SCHEMA)}; judge again")
     for name in ("user_id", "item_id", "probability"):
         kind = table[name].dtype
         fits = (kind == pl.Null or kind.is_numeric()) if name == "probability" else not kind.is_nested()
@@ -146,27 +141,27 @@ def _table(folder: Path) -> pl.DataFrame:
             expected = "numbers" if name == "probability" else "ids"
             raise DataError(f"{path} has {kind} in column {name}, expected {expected}; judge again")
     table = table.with_columns(pl.col("probability").cast(pl.Float64))
-    given = table["probability"].fill_nan(None).drop_nulls().to_numpy()
-    _require_probabilities(given, f"{path} has", "judge again")
+    probabilities = table["probability"].fill_nan(None).drop_nulls().to_numpy()
+    _require_probabilities(probabilities, f"{path} has", "judge again")
     return table
 
 
-def _require_probabilities(given: Floats, found: str, remedy: str) -> None:
-    if len(given) and not 0 <= given.min() <= given.max() <= 1:
-        raise DataError(f"{found} probabilities from {given.min():g} to {given.max():g}, expected 0 to 1; {remedy}")
+def _require_probabilities(values: Floats, where: str, remedy: str) -> None:
+    if len(values) and not 0 <= values.min() <= values.max() <= 1:
+        raise DataError(f"{where} probabilities from {values.min():g} to {values.max():g}, expected 0 to 1; {remedy}")
 
 
-def _numbers(ids: pl.Series, known: Mapping[str, int], path: Path) -> Indices:
-    numbers = ids.cast(pl.String).replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
-    if len(numbers) and numbers.min() < 0:
-        first = ids[int(numbers.argmin())]
-        raise DataError(f"{path} has {ids.name} {first!r}, which the split does not know; judge from this split")
-    return np.asarray(numbers)
+def _to_indices(ids: pl.Series, known: Mapping[str, int], path: Path) -> Indices:
+    indices = ids.cast(pl.String).replace_strict(known, default=-1, return_dtype=pl.Int64).to_numpy()
+    if len(indices) and indices.min() < 0:
+        first = ids[int(indices.argmin())]
+        raise DataError(f"{path} has {ids.name} {first!r}, which is not in the split; judge from this split")
+    return np.asarray(indices)
 
 
-def _require_sound(found: Suspects, train: Interactions, path: Path) -> None:
-    observed = int(train.contains(found.users, found.items).sum())
+def _require_valid_pairs(suspects: Suspects, train: Interactions, path: Path) -> None:
+    observed = int(train.contains(suspects.users, suspects.items).sum())
     if observed:
-        raise DataError(f"{path} has {observed:,} pairs that are observed in train; judge from this split")
-    if len(np.unique(found.users * train.n_items + found.items)) < len(found):
+        raise DataError(f"{path} has {observed:,} training pairs, expected none; judge from this split")
+    if len(np.unique(suspects.users * train.n_items + suspects.items)) < len(suspects):
         raise DataError(f"{path} has a pair twice, expected every candidate once; judge again")

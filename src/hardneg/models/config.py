@@ -17,12 +17,12 @@ from hardneg.types import Embeddings, Pooling, RequiredRows
 
 
 class Backbone(Protocol):
-    """What training and evaluation need of a model: an nn.Module whose call returns Embeddings."""
+    """Interface of a model for training and evaluation: an nn.Module whose call returns Embeddings."""
 
     final_size: int
 
-    def __call__(self, wanted: RequiredRows | None = None) -> Embeddings:
-        """Compute the hop tables from the trained ones; of the last hop and the pooled tables the wanted rows suffice."""
+    def __call__(self, required: RequiredRows | None = None) -> Embeddings:
+        """Compute the hop tables from the trained ones; only required rows of the last hop and the pooled tables are read."""
         ...
 
 
@@ -40,7 +40,7 @@ class ModelConfig(PluginConfig):
 
     @abstractmethod
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
-        """Return the model, a `Backbone`, with its initial parameters drawn from the seed."""
+        """Build the model, a `Backbone`, initialized from the seed."""
         ...
 
 
@@ -49,9 +49,10 @@ class MF(ModelConfig):
 
     kind: Literal["mf"] = "mf"
     embedding_size: PositiveInt = 64
+    """Size of the user and item embeddings."""
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
-        """Build the model with its start drawn from the seed."""
+        """Build the model, initialized from the seed."""
         return MFModel(train, embedding_size=self.embedding_size, seed=seed)
 
 
@@ -60,12 +61,14 @@ class LightGCN(ModelConfig):
 
     kind: Literal["lightgcn"] = "lightgcn"
     embedding_size: PositiveInt = 64
+    """Size of the user and item embeddings."""
     hops: Annotated[int, Field(ge=0)] = 3
-    """Number of propagations; 0 is matrix factorisation."""
+    """Number of propagation steps; 0 is matrix factorisation."""
     pooling: Pooling = "mean"
+    """Aggregation of the hops into the final embedding."""
     storage: Storage = "float32"
-    """float16 halves the bytes that a product gathers; sums stay in 32 bits."""
+    """Storage of tables during propagation; float16 halves the memory traffic, sums keep 32 bits."""
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
-        """Build the model with its start drawn from the seed."""
+        """Build the model, initialized from the seed."""
         return LightGCNModel(train, **self.model_dump(exclude={"kind"}), seed=seed)

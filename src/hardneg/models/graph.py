@@ -1,4 +1,4 @@
-"""The normalised user-item graph and its products with tables, by whichever kernel is fastest on this machine."""
+"""The normalised user-item graph and its products with tables, by the fastest kernel on this machine."""
 
 from __future__ import annotations
 
@@ -21,61 +21,52 @@ from hardneg.models.kernels import LARGEST, products, to_half
 from hardneg.types import Floats, Indices
 
 Storage = Literal["float32", "float16"]
-"""How tables lie in memory while a product gathers their rows; sums are kept in 32 bits either way."""
+"""Storage of tables whose rows a product reads; sums always have 32 bits."""
 Keep = Literal["numbers", "stored", "both", "nothing"]
-"""What of a product is kept: the result in 32 bits, what the next product gathers from, both, or nothing besides."""
-RANGE = 2.0**12
-"""How much lower than need be a scale may get; float16 has normal numbers from 2^-14, and tables start at 2^13."""
+"""Outputs of a product: the result in 32 bits, the form that the next product reads, both, or only the pooled rows."""
+MAX_SCALE_SLACK = 2.0**12
+"""Maximum `scale_slack`; float16 has normal numbers from 2^-14, and the largest number of a table is at least 2^13."""
 NO_ROWS = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class StoredTable:
-    """A table (rows, size) that a product will gather from: in 32 bits, or in 16 where these are gathered.
+    """A table (rows, size) that a product reads: numbers in 32 bits, or their 16-bit form.
 
-    halves: the bits of numbers x scale in float16, or None; where there are some, the numbers may have been left out.
+    halves: the bits of numbers x scale in float16, or None; with halves, numbers may be empty. scale_slack: factor by
+    which the scale may be smaller than necessary, since it was last computed from the numbers.
     """
 
     numbers: Floats
     halves: NDArray[Any] | None = None
     scale: float = 1.0
-    lowered: float = 1.0
-    """By how much the scale may be lower than it need be, since it was last found from the numbers."""
+    scale_slack: float = 1.0
 
     @property
     def size(self) -> int:
-        """Columns."""
+        """Number of columns."""
         return int(self.numbers.shape[1])
 
 
 @dataclass(frozen=True)
-class RowSubset:
-    """Some rows of one side: which (ascending), and their places among all (n,), -1 for the others."""
+class PooledRows:
+    """Pooled rows to which products add: pooled (n, size) += weight x row.
 
-    rows: Indices
-    places: NDArray[np.int32]
+    positions: (all rows,) int32, the position of every row of a side in `pooled`, -1 for rows that are not pooled.
+    """
 
-    @classmethod
-    def of(cls, rows: Indices, n: int) -> RowSubset:
-        """Number them."""
-        places = np.full(n, -1, np.int32)
-        places[rows] = np.arange(len(rows), dtype=np.int32)
-        return cls(rows, places)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A table that products add to while they have a row at hand: pooled (some, size) += share x row, for some rows."""
-
-    some: RowSubset
     pooled: Floats
-    share: float
+    weight: float
+    positions: NDArray[np.int32]
+
+
+NO_POOL = PooledRows(NO_ROWS, 0.0, np.empty(0, np.int32))
 
 
 def normalised_adjacency(train: Interactions) -> csr_array:
-    """D_u^-1/2 R D_i^-1/2, (n_users, n_items) float32, R being 1 where a pair was observed; rows sorted by item.
+    """Return D_u^-1/2 R D_i^-1/2, (n_users, n_items) float32; R is 1 for training pairs, rows are sorted by item.
 
-    The bipartite graph's matrix is this one above the diagonal and its transpose below.
+    The matrix of the bipartite graph has this block above the diagonal and its transpose below.
     """
     user_weight, item_weight = (_inverse_root(degree) for degree in (train.counts, train.item_counts))
     weights = user_weight[train.users] * item_weight[train.items]
@@ -83,10 +74,10 @@ def normalised_adjacency(train: Interactions) -> csr_array:
 
 
 class Graph(nn.Module):
-    """Propagation's one interface: products with the graph, forward and (it is symmetric) backward.
+    """Products with the graph, for propagation forward and (it is symmetric) backward.
 
-    users: the side whose rows are users, which multiplies a table of items; items: the other. On the CPU either compiled
-    code of our own or torch's compressed rows (MKL); `hardneg.models.kernel_selection` chooses. On CUDA torch's.
+    users: the side whose rows are users, which multiplies a table of items; items: the other. On the CPU the kernel is
+    our compiled one or torch's compressed rows (MKL), as `hardneg.models.kernel_selection` chooses; on CUDA torch's.
     """
 
     def __init__(self, train: Interactions, *, storage: Storage = "float32") -> None:
@@ -96,38 +87,32 @@ class Graph(nn.Module):
         self.users, self.items = GraphSide(matrix), GraphSide(csr_array(matrix.T))
 
     def kernel(self, device: torch.device) -> str:
-        """Who multiplies there: numba (our own), mkl or cuda (torch)."""
+        """Return the name of the kernel: numba (ours), mkl or cuda (torch)."""
         if device.type != "cpu":
             return device.type
-        return "numba" if self.own(device) else "mkl"
+        return "numba" if self.uses_numba(device) else "mkl"
 
-    def own(self, device: torch.device) -> bool:
-        """Does our own kernel multiply there? It alone stores in 16 bits, computes some rows, and pools on the way."""
+    def uses_numba(self, device: torch.device) -> bool:
+        """Return True for our kernel. Only it stores 16 bits, computes selected rows, and pools in the same pass."""
         return device.type == "cpu" and (self.storage == "float16" or kernel_selection.kernel() == "numba")
 
     def store(self, numbers: Floats) -> StoredTable:
-        """Make a table ready for products of our own kernel."""
+        """Convert a table to the form that our kernel reads."""
         return StoredTable(numbers, *to_half(numbers)) if self.storage == "float16" else StoredTable(numbers)
 
     def hop(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """One whole hop by whoever multiplies there: (n_users, size), (n_items, size) -> the same."""
-        if not self.own(users.device):
-            return self.plain(users, items)
+        """Propagate by one hop: (n_users, size), (n_items, size) -> the same shapes."""
+        if not self.uses_numba(users.device):
+            return self.torch_hop(users, items)
         stored_users, stored_items = self.store(users.numpy()), self.store(items.numpy())
-        made = self.users.product(stored_items), self.items.product(stored_users)
-        return torch.from_numpy(made[0].numbers), torch.from_numpy(made[1].numbers)
+        next_users, next_items = self.users.product(stored_items), self.items.product(stored_users)
+        return torch.from_numpy(next_users.numbers), torch.from_numpy(next_items.numbers)
 
-    def plain(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """One hop by torch alone: (n_users, size), (n_items, size) -> the same, every row summed over its neighbours.
-
-        Storage in 16 bits rounds as our own kernel's does, for a comparison; it saves nothing here.
-        """
+    def torch_hop(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Propagate by one hop with torch. 16-bit storage only rounds as our kernel does; it saves no memory here."""
         if self.storage == "float16":
-            users, items = _rounded(users), _rounded(items)
-        return self.users.compressed(users.device) @ items, self.items.compressed(users.device) @ users
-
-
-NO_POOL = Pool(RowSubset(np.empty(0, np.int64), np.empty(0, np.int32)), NO_ROWS, 0.0)
+            users, items = _round_to_half(users), _round_to_half(items)
+        return self.users.torch_matrix(users.device) @ items, self.items.torch_matrix(users.device) @ users
 
 
 class GraphSide(nn.Module):
@@ -140,57 +125,59 @@ class GraphSide(nn.Module):
     def __init__(self, matrix: csr_array) -> None:
         super().__init__()
         self.shape = matrix.shape
-        padded = np.concatenate([matrix.indices, np.zeros(AHEAD, np.int32)])  # the kernel looks so far ahead
+        padded = np.concatenate([matrix.indices, np.zeros(AHEAD, np.int32)])  # the kernel prefetches this far ahead
         self.register_buffer("starts", torch.from_numpy(matrix.indptr.astype(np.int64)), persistent=False)
         self.register_buffer("neighbours", torch.from_numpy(padded.astype(np.int32)), persistent=False)
         self.register_buffer("weights", torch.from_numpy(matrix.data.astype(np.float32)), persistent=False)
         sums = np.asarray(matrix.sum(axis=1))
         self.growth = 2.0 ** math.ceil(math.log2(max(float(sums.max()), 1.0))) if len(sums) else 1.0
-        self._all = np.arange(self.shape[0])
-        self._torch: Tensor | None = None
+        self._all_rows = np.arange(self.shape[0])
+        self._torch_matrix: Tensor | None = None
 
     def product(
-        self, table: StoredTable, rows: Indices | None = None, *, keep: Keep = "numbers", pool: Pool = NO_POOL
+        self, table: StoredTable, rows: Indices | None = None, *, keep: Keep = "numbers", pool: PooledRows = NO_POOL
     ) -> StoredTable:
-        """(columns, size) -> (rows, size), every row the weighted sum over its neighbours.
+        """Multiply (columns, size) -> (rows, size): every row is the weighted sum over its neighbours.
 
-        rows: of these alone; the others are not computed and begin with NaN, so that whoever reads one finds out. In 16
-        bits the largest number of a result is not known beforehand: its scale is that of the table, lowered by the most
-        that a row's weights sum to; once that has used up float16's range, the scale is found from the numbers again. pool:
-        added to on the way.
+        rows: compute only these; the others start with NaN, so that reading one shows in the loss. pool: updated in the
+        same pass. With 16 bits, the largest number of a result is not known in advance. Its scale is the table's, divided
+        by the largest sum of weights of a row; when that has used up float16's range, it is computed from the numbers.
         """
-        if table.halves is not None and keep in ("stored", "both") and table.lowered * self.growth > RANGE:
+        has_halves = table.halves is not None
+        slack = table.scale_slack * self.growth
+        if has_halves and keep in ("stored", "both") and slack > MAX_SCALE_SLACK:
             numbers = self.product(table, rows, pool=pool).numbers
             return StoredTable(numbers, *to_half(numbers))
-        halving, shape = table.halves is not None, (self.shape[0], table.size)
-        has_numbers = keep in ("numbers", "both") or (keep == "stored" and not halving)
+        shape, scale = (self.shape[0], table.size), table.scale / self.growth
+        has_numbers = keep in ("numbers", "both") or (keep == "stored" and not has_halves)
         numbers = np.empty(shape if has_numbers else (0, table.size), np.float32)
-        halves = np.empty(shape, np.uint16) if halving and keep in ("stored", "both") else NO_ROWS
+        halves = np.empty(shape, np.uint16) if has_halves and keep in ("stored", "both") else NO_ROWS
         if rows is not None and has_numbers:
             numbers[:, 0] = np.nan
-        chosen, scale = self._all if rows is None else rows, table.scale / self.growth
-        pooling = pool.pooled, pool.share, pool.some.places
-        sparse = self.starts.numpy(), self.neighbours.numpy(), self.weights.numpy()
-        gathered = table.numbers if table.halves is None else table.halves
-        in_chunks(products, len(chosen), chosen, *sparse, gathered, 1 / table.scale, numbers, halves, scale, *pooling)
-        return StoredTable(numbers, halves, scale, table.lowered * self.growth) if len(halves) else StoredTable(numbers)
+        selected = self._all_rows if rows is None else rows
+        matrix = self.starts.numpy(), self.neighbours.numpy(), self.weights.numpy()
+        source = table.numbers if table.halves is None else table.halves
+        pooled = pool.pooled, pool.weight, pool.positions
+        outputs = numbers, halves, scale, pooled
+        in_chunks(products, len(selected), selected, matrix, source, 1 / table.scale, *outputs)
+        return StoredTable(numbers, halves, scale, slack) if len(halves) else StoredTable(numbers)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without torch's copy of the matrix, which cannot be copied and is made again when needed."""
-        return self.__dict__ | {"_torch": None}
+        """Return the state without torch's copy of the matrix, which cannot be pickled and is rebuilt when needed."""
+        return self.__dict__ | {"_torch_matrix": None}
 
-    def compressed(self, device: torch.device) -> Tensor:
-        """The same matrix as a torch tensor in compressed rows, made once."""
-        if self._torch is None or self._torch.device != device:
+    def torch_matrix(self, device: torch.device) -> Tensor:
+        """Return the matrix as a torch tensor in compressed rows, built once."""
+        if self._torch_matrix is None or self._torch_matrix.device != device:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*[Ss]parse.*")  # torch calls its compressed rows "beta"
                 parts = self.starts, self.neighbours[:-AHEAD].long(), self.weights
-                self._torch = torch.sparse_csr_tensor(*parts, size=self.shape, device=device)
-        return self._torch
+                self._torch_matrix = torch.sparse_csr_tensor(*parts, size=self.shape, device=device)
+        return self._torch_matrix
 
 
-def _rounded(table: Tensor) -> Tensor:
-    """Rounded to float16 at the scale of `to_half`."""
+def _round_to_half(table: Tensor) -> Tensor:
+    """Round to float16 at the scale of `to_half`."""
     largest = table.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
     scale = torch.exp2(LARGEST - torch.floor(torch.log2(largest)) - 1)
     return (table * scale).half().float() / scale

@@ -1,4 +1,4 @@
-"""Which kernel multiplies the graph on this machine: measured once, kept, so that later runs give the same bits."""
+"""Choice of the graph kernel for this machine: measured once and cached, so that later runs give the same bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -23,78 +23,82 @@ from hardneg.compiled import in_chunks
 from hardneg.errors import ConfigError
 from hardneg.models.intrinsics import AHEAD
 from hardneg.models.kernels import products
+from hardneg.types import Floats
 
 Kernel = Literal["numba", "mkl"]
 KERNELS = ("numba", "mkl")
 VARIABLE = "HARDNEG_KERNEL"
-"""Environment variable that chooses by hand."""
+"""Environment variable that overrides the choice."""
 ROWS, ENTRIES, SIZE, ROUNDS = 10_000, 150_000, 64, 5
+"""Size of the graph and the table that are measured, and number of measurements."""
 
 
 def kernel() -> Kernel:
-    """The kernel for 32-bit products on the CPU with as many threads as torch uses now."""
-    given = os.environ.get(VARIABLE)
-    if given is None:
-        return kept(torch.get_num_threads())
-    if given not in KERNELS:
-        raise ConfigError(f"found {VARIABLE}={given!r}, expected one of {', '.join(KERNELS)}; or leave it unset")
-    return cast(Kernel, given)
+    """Return the kernel for 32-bit products on the CPU with torch's current number of threads."""
+    name = os.environ.get(VARIABLE)
+    if name is None:
+        return machine_kernel(torch.get_num_threads())
+    if name not in KERNELS:
+        raise ConfigError(f"found {VARIABLE}={name!r}, expected one of {', '.join(KERNELS)}; or leave it unset")
+    return cast(Kernel, name)
 
 
 @functools.cache
-def kept(threads: int) -> Kernel:
-    """Read the choice of this machine, or measure and write it down."""
+def machine_kernel(threads: int) -> Kernel:
+    """Read the choice for this machine from the cache, or measure and cache it."""
     machine = _machine(threads)
     try:
         path = cache_file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # processes that start together agree
+        with FileLock(path.with_suffix(".lock")):  # processes that start at the same time agree
             choices = _read(path)
             if choices.get(machine) not in KERNELS:
-                choices[machine] = _quicker()
+                choices[machine] = _fastest()
                 artifacts.replace_file(path, json.dumps(choices, indent=2).encode() + b"\n")
             return cast(Kernel, choices[machine])
-    except (OSError, RuntimeError):  # no home, or nothing can be kept there: the next process measures again
-        return _quicker()
+    except (OSError, RuntimeError):  # no home folder, or not writable: every process measures
+        return _fastest()
 
 
-def _quicker() -> Kernel:
+def _fastest() -> Kernel:
     seconds = measure()
     return cast(Kernel, min(KERNELS, key=lambda name: seconds[name]))
 
 
 def measure() -> dict[str, float]:
-    """Kernel -> seconds of one product of a random graph, the best of five rounds in turn."""
+    """Return kernel -> seconds of one product of a random graph, the best of five alternating rounds."""
     rng = np.random.default_rng(0)
-    places = rng.integers(ROWS, size=(2, ENTRIES))
-    matrix = sparse.coo_array((np.ones(ENTRIES, np.float32), tuple(places)), shape=(ROWS, ROWS)).tocsr()
+    entries = rng.integers(ROWS, size=(2, ENTRIES))
+    matrix = sparse.coo_array((np.ones(ENTRIES, np.float32), tuple(entries)), shape=(ROWS, ROWS)).tocsr()
     table = rng.standard_normal((ROWS, SIZE), np.float32)
-    calls = {"numba": _own(matrix, table), "mkl": _torch(matrix, table)}
+    calls = {"numba": _numba_product(matrix, table), "mkl": _torch_product(matrix, table)}
     for call in calls.values():
         call()  # compile, allocate
     rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(ROUNDS)]
-    return {name: min(found[name] for found in rounds) for name in calls}
+    return {name: min(seconds[name] for seconds in rounds) for name in calls}
 
 
 def cache_file() -> Path:
-    """Where choices are kept."""
+    """Return the path of the cached choices."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardneg" / "kernels.json"
 
 
-def _own(matrix: sparse.csr_array, table: np.ndarray[Any, Any]) -> Callable[[], object]:
-    starts, neighbours = matrix.indptr.astype(np.int64), np.append(matrix.indices, np.zeros(AHEAD)).astype(np.int32)
-    out, chosen, nothing = np.empty_like(table), np.arange(ROWS), np.empty((0, 0), np.float32)
-    left_out = nothing, 1.0, nothing, 0.0, np.empty(0, np.int32)
-    return lambda: in_chunks(products, ROWS, chosen, starts, neighbours, matrix.data, table, 1.0, out, *left_out)
+def _numba_product(matrix: sparse.csr_array, table: Floats) -> Callable[[], object]:
+    neighbours = np.append(matrix.indices, np.zeros(AHEAD)).astype(np.int32)
+    sparse_rows = matrix.indptr.astype(np.int64), neighbours, matrix.data
+    nothing = np.empty((0, 0), np.float32)
+    outputs = np.empty_like(table), nothing, 1.0, (nothing, 0.0, np.empty(0, np.int32))
+    rows = np.arange(ROWS)
+    return lambda: in_chunks(products, ROWS, rows, sparse_rows, table, 1.0, *outputs)
 
 
-def _torch(matrix: sparse.csr_array, table: np.ndarray[Any, Any]) -> Callable[[], object]:
+def _torch_product(matrix: sparse.csr_array, table: Floats) -> Callable[[], object]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Ss]parse.*")
-        starts, columns_of = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-        compressed = torch.sparse_csr_tensor(starts, columns_of, torch.from_numpy(matrix.data), size=matrix.shape)
-    columns = torch.from_numpy(table)
-    return lambda: compressed @ columns
+        starts, neighbours = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+        torch_matrix = torch.sparse_csr_tensor(starts, neighbours, torch.from_numpy(matrix.data), size=matrix.shape)
+    torch_table = torch.from_numpy(table)
+    return lambda: torch_matrix @ torch_table
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -104,13 +108,12 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _machine(threads: int) -> str:
-    """What the choice depends on: another processor, library or number of threads is measured anew."""
+    """Return all that the choice depends on: processor, threads and versions of libraries."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("hardneg", "torch", "numba"))
     return f"{_processor()}, {threads} thread(s), {libraries}"
 
 
 def _processor() -> str:
-    """The processor's name, as the system gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -119,7 +122,7 @@ def _processor() -> str:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        choices = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return choices if isinstance(choices, dict) else {}

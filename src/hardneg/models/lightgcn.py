@@ -1,4 +1,4 @@
-"""LightGCN (He et al., 2020): hops of plain propagation over the train graph, pooled by their mean."""
+"""LightGCN (He et al., 2020): linear propagation over the graph of training pairs, pooled by the mean of all hops."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hardneg.types import Embeddings, Pooling, RequiredRows
 
 
 class LightGCNModel(nn.Module):
-    """E^(l+1) = D^-1/2 A D^-1/2 E^(l); the final embedding is the mean of hops 0..hops (eq. 3 and 4 there).
+    """E^(l+1) = D^-1/2 A D^-1/2 E^(l); the final embedding is the mean of hops 0..hops (eq. 3 and 4 of the paper).
 
-    The graph holds observed train pairs alone. Every trained number is in the two hop-0 tables.
+    The graph contains training pairs only. The two hop-0 tables are the only parameters.
     """
 
     def __init__(
@@ -34,6 +34,6 @@ class LightGCNModel(nn.Module):
         self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
         self.graph = Graph(train, storage=storage)
 
-    def forward(self, wanted: RequiredRows | None = None) -> Embeddings:
-        """Propagate; hop tables are users (n_users, size) and items (n_items, size), hops + 1 of each."""
-        return propagate(self.graph, self.users, self.items, hops=self.hops, pooling=self.pooling, wanted=wanted)
+    def forward(self, required: RequiredRows | None = None) -> Embeddings:
+        """Propagate; return hops + 1 tables of users (n_users, size) and of items (n_items, size)."""
+        return propagate(self.graph, self.users, self.items, hops=self.hops, pooling=self.pooling, required=required)

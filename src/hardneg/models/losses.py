@@ -1,4 +1,4 @@
-"""Losses: formulas of scores, and the same of gathered rows in one pass."""
+"""Losses: functions of scores, and faster forms that take gathered rows."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hardneg.models.kernels import bpr_rows
 
 
 def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
-    """Mean of log(1 + sum_k exp(negative_k - positive)); with one negative that is -log sigmoid(positive - negative).
+    """Return the mean of log(1 + sum_k exp(negative_k - positive)); for one negative, -log sigmoid(positive - negative).
 
-    positive: (batch,) scores. negatives: (batch, n) scores. Sources: Rendle et al. (2009) for n = 1, the K-pair form
-    of MixGCF's release (Huang et al., 2021) beyond; computed as softplus(logsumexp), which cannot overflow.
+    positive: (batch,) scores. negatives: (batch, n) scores. Sources: Rendle et al. (2009) for n = 1, the K-pair form of
+    MixGCF's release (Huang et al., 2021) for n > 1; computed as softplus(logsumexp), which cannot overflow.
     """
     return F.softplus(torch.logsumexp(negatives - positive.unsqueeze(1), dim=1)).mean()
 
 
 def bpr_of_rows(users: Tensor, items: Tensor) -> Tensor:
-    """`bpr` of inner products: users (batch, size), items (batch, 1 + n, size) with the positive first.
+    """Return `bpr` of inner products: users (batch, size), items (batch, 1 + n, size) with the positive first.
 
-    On the CPU scores, loss and gradients are made in one compiled pass; a step spends less on it than on calling torch.
+    On the CPU, one compiled pass computes scores, loss and gradients, which is faster than the calls of torch.
     """
     if len(users) != len(items):
-        raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected as many")
+        raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected equal numbers")
     if users.device.type == "cpu" and users.dtype == items.dtype == torch.float32:
         loss: Tensor = _BprOfRows.apply(users, items)  # type: ignore[no-untyped-call]
         return loss
@@ -40,31 +40,31 @@ def bpr_of_rows(users: Tensor, items: Tensor) -> Tensor:
 class _BprOfRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, users: Tensor, items: Tensor) -> Tensor:
-        given = users.detach().contiguous().numpy(), items.detach().contiguous().numpy()
-        of_users, of_items = (np.empty_like(table) for table in given)
-        total = bpr_rows(*given, of_users, of_items)
-        ctx.gradients = torch.from_numpy(of_users), torch.from_numpy(of_items)
+        tables = users.detach().contiguous().numpy(), items.detach().contiguous().numpy()
+        gradients = [np.empty_like(table) for table in tables]
+        total = bpr_rows(*tables, *gradients)
+        ctx.gradients = [torch.from_numpy(gradient) for gradient in gradients]
         return torch.tensor(total / len(users), dtype=users.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        of_users, of_items = ctx.gradients
-        share = gradient.item() / len(of_users)
-        return of_users * share, of_items * share
+        users, items = ctx.gradients
+        share = gradient.item() / len(users)
+        return users * share, items * share
 
 
 def l2(*tables: Tensor) -> Tensor:
-    """Half the squared norm of the given hop-0 rows, per pair: (1 / 2 batch) sum ||e||^2.
+    """Return half the squared norm of hop-0 rows per pair: (1 / 2 batch) sum ||e||^2.
 
-    Each of shape (batch, ..., size). Hop 0 alone is regularised, as in MixGCF's and LightGCN's releases.
+    tables: (batch, ..., size) each. Only hop 0 is regularised, as in the releases of MixGCF and LightGCN.
     """
     total: Tensor = _Squares.apply(*tables)  # type: ignore[no-untyped-call]
     return total / (2 * len(tables[0]))
 
 
 class _Squares(torch.autograd.Function):
-    """Sum of squares; backward is one product a table."""
+    """Sum of squares; backward is one product per table."""
 
     @staticmethod
     def forward(ctx: Any, *tables: Tensor) -> Tensor:

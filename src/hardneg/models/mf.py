@@ -10,7 +10,7 @@ from hardneg.types import Embeddings, RequiredRows
 
 
 class MFModel(nn.Module):
-    """A backbone with hop 0 alone."""
+    """A backbone with hop 0 only."""
 
     def __init__(self, train: Interactions, *, embedding_size: int = 64, seed: int = 0) -> None:
         super().__init__()
@@ -18,6 +18,6 @@ class MFModel(nn.Module):
         self.users = xavier(train.n_users, embedding_size, seed=seed, purpose="users")
         self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
 
-    def forward(self, wanted: RequiredRows | None = None) -> Embeddings:  # noqa: ARG002 - there is nothing to leave out
+    def forward(self, required: RequiredRows | None = None) -> Embeddings:  # noqa: ARG002 - nothing is computed
         """Return the tables: users (n_users, size), items (n_items, size)."""
         return Embeddings((self.users,), (self.items,), pooling="mean")

@@ -1,4 +1,4 @@
-"""Trained tables that start from a seed, without any global random state."""
+"""Initialization of trained tables from a seed, without global random state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hardneg.random import generator
 
 
 def xavier(rows: int, size: int, *, seed: int, purpose: str) -> nn.Parameter:
-    """(rows, size), uniform within +-sqrt(6 / (rows + size)) (Glorot & Bengio, 2010)."""
+    """Draw (rows, size) uniformly within +-sqrt(6 / (rows + size)) (Glorot & Bengio, 2010)."""
     bound = np.sqrt(6.0 / (rows + size))
     start = generator(seed, f"start of {purpose}").uniform(-bound, bound, (rows, size)).astype(np.float32)
     return nn.Parameter(torch.from_numpy(start))

@@ -118,7 +118,7 @@ def suspects_stage(
         if like is not None:
             probabilities = _without_labels(like, split, candidates, probabilities, judge_inputs)
         rejected, row_report = report_label_errors(judge_inputs.issues, split.vocabulary)
-        labelled = candidates.judged(probabilities, judge.name)
+        labelled = candidates.to_suspects(probabilities, judge.name)
         suspects.write_suspects(draft, labelled, split.vocabulary, rejected, row_report)
         draft.notes |= _notes(split, like, config, judge, candidates) | _validation_note(sources, split_dir)
         draft.write_costs(_costs(sources, meter, expected))
@@ -187,14 +187,14 @@ def report_label_errors(faults: list[JudgementIssue], vocabulary: Vocabulary) ->
 
 
 def _sort_key(fault: JudgementIssue) -> tuple[int, int, str, str]:
-    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.said or str(fault.ids)
+    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.entry or str(fault.ids)
 
 
 def _name_ids(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
     if fault.ids is not None:
         return *fault.ids, fault.reason
     user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
-    item = fault.said or None if fault.item is None else vocabulary.item_ids[fault.item]
+    item = fault.entry or None if fault.item is None else vocabulary.item_ids[fault.item]
     return user, item, fault.reason
 
 
@@ -296,7 +296,7 @@ def _notes(
 
 
 def _same_pairs(like: suspects.Suspects, candidates: UserCandidates, train: Interactions) -> bool:
-    own = candidates.judged(np.zeros(candidates.items.shape), "")
+    own = candidates.to_suspects(np.zeros(candidates.items.shape), "")
     return np.array_equal(like.pairs(train).keys, own.pairs(train).keys)
 
 

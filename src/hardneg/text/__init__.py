@@ -1,10 +1,10 @@
-"""Item texts, profiles, encoders; what a language model is asked to write, what its words mean, what it will take."""
+"""Item texts, profiles, text encoders, generation with a language model, grounding, and cost estimates."""
 
 from hardneg.text.cached_encoders import CachedEncoder, open_encoder
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, sentence_encoder
 from hardneg.text.estimates.cost_estimate import CostEstimate, Rate, compare_with_estimate
 from hardneg.text.estimates.estimator import EstimateConfig, estimate_generation
-from hardneg.text.generation.executor import LlmExecutor, MeteredExecutor, ModelInfo
+from hardneg.text.generation.executor import LlmExecutor, MeteredExecutor
 from hardneg.text.generation.negative_generation import generate_negatives
 from hardneg.text.generation.negative_prompts import NegativesConfig
 from hardneg.text.generation.profile_generation import generate_profiles
@@ -23,7 +23,6 @@ __all__ = [
     "GroundingConfig",
     "LlmExecutor",
     "MeteredExecutor",
-    "ModelInfo",
     "NegativesConfig",
     "Profiles",
     "ProfilesConfig",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,18 +14,17 @@ from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.names import address_of
 from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.embedding import EmbeddingEndpoint
-from hardneg.llm.tasks import Task, TaskAnswer
+from hardneg.llm.tasks import Task
 from hardneg.llm.tokens import estimate_prompt_tokens
 from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
 from hardneg.text.encoders import SentenceEncoder, TextEncoder, distinct_texts, sentence_encoder, spread_vectors
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.types import Floats, Progress
 
 CAUSAL = "hf-causal:"
 SHOWN_CHARACTERS = 60
 Vector = Floats | str
 """A vector, or the reason why there is none."""
-EncoderExecutor = Callable[[Iterable[Task[Vector]], int], Iterator[TaskAnswer[Vector]]]
-"""Yields an answer for every task, given their number: an `LlmExecutor` for vectors."""
 
 
 class SentenceModel:
@@ -63,14 +62,9 @@ class CachedEncoder:
     blank one does, and is listed in `row_report`, which covers the last `encode`.
     """
 
-    def __init__(self, model: ChatModel, executor: EncoderExecutor) -> None:
-        self._model, self._executor = model, executor
+    def __init__(self, model: ChatModel, executor: LlmExecutor) -> None:
+        self._model, self._executor, self.name = model, executor, model.name
         self.row_report: RowReport = ()
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self._model.name
 
     @property
     def identity(self) -> str:
@@ -133,7 +127,7 @@ def open_encoder(
     *,
     device: str = "cpu",
     key_variable: str = "",
-    executor_for: Callable[[ChatModel], EncoderExecutor] | None = None,
+    executor_for: Callable[[ChatModel], LlmExecutor] | None = None,
 ) -> TextEncoder:
     """Open a text encoder by its name.
 

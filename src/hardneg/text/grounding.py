@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -58,8 +58,7 @@ class EncodedCatalogue:
     vectors: Floats
 
 
-@dataclass(frozen=True)
-class Matches:
+class Matches(NamedTuple):
     """Matches of texts with catalogue items.
 
     items: (texts,) matched item, -1 for none. how: (texts,) index of MATCH_TYPES. similarity: (texts,) cosine with the
@@ -73,11 +72,7 @@ class Matches:
     @classmethod
     def joined(cls, parts: Sequence[Matches]) -> Matches:
         """Concatenate matches in order."""
-        return cls(
-            np.concatenate([part.items for part in parts]),
-            np.concatenate([part.how for part in parts]),
-            np.concatenate([part.similarity for part in parts]),
-        )
+        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def match(texts: Sequence[str], vectors: Floats, catalogue: EncodedCatalogue, config: GroundingConfig) -> Matches:

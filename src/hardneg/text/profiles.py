@@ -144,10 +144,8 @@ def _row_products(a: csr_array, rows_a: Indices, b: csr_array, rows_b: Indices) 
 
 def _sum_by_owner(owners: Indices, rows: csr_array, n: int) -> csr_array:
     """Return (n, words) sums of each owner's rows."""
-    if not len(owners):
-        return csr_array(np.zeros((n, 0), np.float32)) @ csr_array(np.zeros((0, rows.shape[1]), np.float32))
     ones = np.ones(len(owners), np.float32)
-    return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, len(owners))) @ rows)
+    return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, rows.shape[0])) @ rows)
 
 
 def write_profiles(draft: Draft, profiles: Profiles, split: Split) -> None:

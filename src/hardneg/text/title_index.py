@@ -1,4 +1,4 @@
-"""An index of catalogue titles, exact and normalised."""
+"""Index of catalogue titles, exact and normalised."""
 
 from __future__ import annotations
 
@@ -17,27 +17,25 @@ ARTICLES = ("the", "a", "an")
 
 @dataclass(frozen=True)
 class TitleIndex:
-    """Titles by item, as given and normalised; "" where an item has none.
+    """Titles by item, "" where an item has none, and groups of items with equal titles.
 
-    texts: (items,). normalised: (items,), see `normalise_title`. groups: (items,) the number of the title's group, -1
-    without a title. A group holds the items with equal normalised titles; titles that normalise to "" must be equal
-    as given. Groups are numbered by their first item. first: (groups,) that item.
+    texts: (items,). groups: (items,) number of the title's group, -1 without a title. A group holds the items with equal
+    normalised titles (see `normalise_title`); titles that normalise to "" must be equal as given. Groups are numbered by
+    their first item. first: (groups,) that item.
     """
 
     texts: tuple[str, ...]
-    normalised: tuple[str, ...]
     groups: Indices
     first: Indices
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> TitleIndex:
         """Index the titles of a catalogue."""
-        normalised = tuple(normalise_title(text) for text in texts)
         numbers: dict[str, int] = {}
-        keys = [title or f"={text}" if text else "" for text, title in zip(texts, normalised, strict=True)]
+        keys = [normalise_title(text) or f"={text}" if text else "" for text in texts]
         groups = np.array([numbers.setdefault(key, len(numbers)) if key else -1 for key in keys], np.int64)
         first = np.unique(groups[groups >= 0], return_index=True)[1]
-        return cls(tuple(texts), normalised, groups, np.flatnonzero(groups >= 0)[first])
+        return cls(tuple(texts), groups, np.flatnonzero(groups >= 0)[first])
 
     @cached_property
     def distinct(self) -> list[str]:
@@ -52,7 +50,8 @@ class TitleIndex:
     @cached_property
     def loose(self) -> dict[str, int]:
         """First item of each normalised title."""
-        return {self.normalised[item]: int(item) for item in self.first if self.normalised[item]}
+        titles = ((normalise_title(self.texts[item]), int(item)) for item in self.first)
+        return {title: item for title, item in titles if title}
 
     def variants(self, items: Indices) -> tuple[str, ...]:
         """Return the titles of these items and all other titles of their groups, sorted."""

@@ -32,7 +32,7 @@ def prefix_similarity(codes: PathCodes, items: Indices, candidates: Indices) -> 
     if candidates.ndim != 2 or items.shape != candidates.shape[:1]:
         raise DataError(
             f"found items of shape {items.shape} and candidates of shape {candidates.shape}, expected (batch,) and "
-            "(batch, n)"
+            "(batch, n); pass one row of candidates per item"
         )
     _require_items(codes, items, least=0)
     _require_items(codes, candidates, least=NO_ITEM)
@@ -62,7 +62,7 @@ def best_in_history(codes: PathCodes, starts: Indices, history: Indices, candida
     if len(starts) != len(candidates) + 1 or starts[0] < 0 or starts[-1] > len(history) or (np.diff(starts) < 0).any():
         raise DataError(
             f"found {len(starts) - 1:,} histories over {len(history):,} pairs and candidates of {len(candidates):,} "
-            "users, expected one history per row of candidates, in order"
+            "users, expected as many of each; pass one history per row of candidates, in order"
         )
     _require_items(codes, history, least=0)
     _require_items(codes, candidates, least=NO_ITEM)
@@ -74,8 +74,8 @@ def best_in_history(codes: PathCodes, starts: Indices, history: Indices, candida
 def _require_items(codes: PathCodes, items: Indices, *, least: int) -> None:
     if items.size and not least <= items.min() <= items.max() < codes.n_items:
         raise DataError(
-            f"found items {items.min()}..{items.max()}, expected {least}..{codes.n_items - 1}, as the codes have; build the "
-            "trees from this split"
+            f"found items {items.min()}..{items.max()}, expected {least}..{codes.n_items - 1}, which have codes; build "
+            "the trees from this split"
         )
 
 

@@ -1,4 +1,4 @@
-"""Estimates against what the same job then takes."""
+"""Estimates against the actual usage of the same job."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ from hardneg.text.profiles import Profiles
 STAGES = (ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
 
 
-def chatty(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) -> Callable[[Request], Reply]:
-    """Answers of very different lengths, some unusable; the server counts a tenth more prompt tokens than we do."""
+def verbose(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) -> Callable[[Request], Reply]:
+    """Answer with very different lengths, some unusable; the server counts a tenth more prompt tokens than we do."""
 
     def answer(request: Request) -> Reply:
         shown = blocks_of(request)
         rng = np.random.default_rng(zlib.crc32(request.canonical.encode()))
-        said: object
+        answer_data: object
         if "items" in shown:
             entries = [
                 {
@@ -62,15 +62,18 @@ def chatty(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) 
                 for e in shown["items"]["chosen"]
                 if rng.random() >= bad
             ]
-            said = {"negatives": entries}
+            answer_data = {"negatives": entries}
         elif "user" in shown and "item" in shown:
-            said = {
+            answer_data = {
                 "hard_negative_item": filler_words(rng.integers(3, 20)),
                 "reasoning": filler_words(rng.integers(5, 30)),
             }
         else:
-            said = {"summarization": filler_words(rng.integers(20, 80)), "reasoning": filler_words(rng.integers(5, 30))}
-        text = json.dumps(said)
+            answer_data = {
+                "summarization": filler_words(rng.integers(20, 80)),
+                "reasoning": filler_words(rng.integers(5, 30)),
+            }
+        text = json.dumps(answer_data)
         if rng.random() < bad / 2:
             text = text[: len(text) // 2]
         prompt = sum(len(message.content.split()) for message in request.messages)
@@ -79,10 +82,8 @@ def chatty(blocks_of: Callable[[Request], dict[str, Any]], *, bad: float = 0.0) 
     return answer
 
 
-def carry_out(
-    split: Split, executor: Any, profiles: ProfilesConfig, negatives: NegativesConfig
-) -> dict[str, TokenUsage]:
-    """The job itself, metered by stage."""
+def run_job(split: Split, executor: Any, profiles: ProfilesConfig, negatives: NegativesConfig) -> dict[str, TokenUsage]:
+    """Run the job and return its usage by stage."""
     metered = MeteredExecutor(executor)
     written = generate_profiles(split, metered, executor.model, profiles)
     generate_negatives(split, written, metered, executor.model, negatives)
@@ -94,13 +95,13 @@ def test_with_a_sample_within_five_percent(
     store: tuple[Split, Truth], rules: Any, blocks_of: Any, per_call: int, n: int, bad: float
 ) -> None:
     split, _ = store
-    executor = rules(chatty(blocks_of, bad=bad), again=1)
+    executor = rules(verbose(blocks_of, bad=bad), again=1)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.7)
     estimate = estimate_generation(split, executor.model, profiles, negatives, EstimateConfig(sample=40), executor)
-    asked = list(executor.model.requests)
-    assert len(asked) == estimate.sampled
-    took = carry_out(split, executor, profiles, negatives)
-    off: Any = compare_with_estimate(estimate, took)
+    pilot_requests = list(executor.model.requests)
+    assert len(pilot_requests) == estimate.sampled
+    usage = run_job(split, executor, profiles, negatives)
+    off: Any = compare_with_estimate(estimate, usage)
     assert abs(off["total"]["tokens off"]) < 0.05
     for name in STAGES[:3]:
         assert abs(off[name]["prompt tokens off"]) < 0.05
@@ -111,16 +112,18 @@ def test_with_a_sample_within_five_percent(
     assert 0 < total.prompt_error < 0.05 * total.prompt_tokens
     assert abs(off["total"]["estimated prompt tokens"] - off["total"]["used prompt tokens"]) < 4 * total.prompt_error
     assert abs(off["total"]["estimated answer tokens"] - off["total"]["used answer tokens"]) < 4 * total.answer_error
-    job = {request.digest("") + str(request.draw) for request in executor.model.requests[len(asked) :]}
-    assert {request.digest("") + str(request.draw) for request in asked} <= job, "nothing that the job does not ask"
+    job = {request.digest("") + str(request.draw) for request in executor.model.requests[len(pilot_requests) :]}
+    assert {request.digest("") + str(request.draw) for request in pilot_requests} <= job, (
+        "the sample sends no other requests than the job"
+    )
 
 
 def test_a_sample_of_everything_is_exact(toy: Callable[..., Split], rules: Any, blocks_of: Any) -> None:
     split = toy([(0, 2, "a fine tent"), (1, 2, "it leaks")])
-    executor = rules(chatty(blocks_of, bad=0.3), again=2)
+    executor = rules(verbose(blocks_of, bad=0.3), again=2)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=20, n=2, temperature=1)
     estimate = estimate_generation(split, executor.model, profiles, negatives, EstimateConfig(sample=99), executor)
-    off: Any = compare_with_estimate(estimate, carry_out(split, executor, profiles, negatives))
+    off: Any = compare_with_estimate(estimate, run_job(split, executor, profiles, negatives))
     for stage in STAGES[:3]:  # all of a user's pairs share a call, so that one pair of each user is all calls
         for kind in ("calls off", "prompt tokens off", "answer tokens off"):
             assert off[stage][kind] == pytest.approx(0, abs=1e-9)
@@ -132,7 +135,7 @@ def test_a_sample_of_everything_is_exact(toy: Callable[..., Split], rules: Any, 
 def test_a_sample_of_pairs_alone(store: tuple[Split, Truth], rules: Any, blocks_of: Any) -> None:
     split, _ = store
     written = Profiles(["for cooks"] * split.train.n_items, ["cooks"] * split.train.n_users, "hand")
-    executor = rules(chatty(blocks_of))
+    executor = rules(verbose(blocks_of))
     estimate = estimate_generation(
         split, executor.model, written, NegativesConfig(), EstimateConfig(sample=30), executor
     )
@@ -151,15 +154,19 @@ def test_without_a_sample_prompts_of_items_are_exact(store: tuple[Split, Truth],
     estimate = estimate_generation(split, good.model, profiles, negatives)
     assert not good.model.requests
     assert estimate.sampled == 0
-    took = carry_out(split, good, profiles, negatives)
+    usage = run_job(split, good, profiles, negatives)
     items, users, pairs = estimate.stages
-    assert (items.calls, items.prompt_tokens, items.prompt_error) == (took[ITEMS].calls, took[ITEMS].prompt_tokens, 0.0)
+    assert (items.calls, items.prompt_tokens, items.prompt_error) == (
+        usage[ITEMS].calls,
+        usage[ITEMS].prompt_tokens,
+        0.0,
+    )
     assert (users.calls, pairs.calls) == (split.train.n_users, len(split.train))
     assert users.prompt_error is None, "assumed lengths have no known error"
     assert (items.rows, items.counted) == (split.train.n_items, split.train.n_items)
 
 
-def test_profiles_that_stand_are_shown_as_they_are(store: tuple[Split, Truth], good: Any) -> None:
+def test_existing_profiles_are_used_as_they_are(store: tuple[Split, Truth], good: Any) -> None:
     split, _ = store
     written = generate_profiles(split, good, good.model)
     estimate = estimate_generation(split, good.model, written, NegativesConfig(pairs_per_call=5))
@@ -174,7 +181,7 @@ def test_profiles_that_stand_are_shown_as_they_are(store: tuple[Split, Truth], g
     assert stage.prompt_error == 0
 
 
-def test_a_limit_gives_an_error_that_holds(store: tuple[Split, Truth], good: Any) -> None:
+def test_the_error_with_a_limit_is_valid(store: tuple[Split, Truth], good: Any) -> None:
     """Over many starts, the estimate's spread is no larger than its stated error, and its mean is right."""
     split, _ = store
     written = Profiles(
@@ -194,23 +201,23 @@ def test_a_limit_gives_an_error_that_holds(store: tuple[Split, Truth], good: Any
     assert 0.2 * errors.mean() < tokens.std() < 1.5 * errors.mean()
 
 
-@pytest.mark.parametrize(("n", "wanted"), [(10, 10), (10, 3), (7, 5), (1, 1), (5, 0), (0, 4), (1000, 7)])
-def test_rows_are_spread_evenly(n: int, wanted: int, rng: np.random.Generator) -> None:
-    rows = evenly_spaced(n, wanted, rng)
-    assert len(rows) == min(n, wanted)
+@pytest.mark.parametrize(("n", "size"), [(10, 10), (10, 3), (7, 5), (1, 1), (5, 0), (0, 4), (1000, 7)])
+def test_rows_are_spread_evenly(n: int, size: int, rng: np.random.Generator) -> None:
+    rows = evenly_spaced(n, size, rng)
+    assert len(rows) == min(n, size)
     assert len(set(rows.tolist())) == len(rows)
     if len(rows):
         assert 0 <= rows.min() <= rows.max() < n
-        assert np.diff(rows, prepend=rows[0] - n // wanted).max() <= n // wanted + 1
+        assert np.diff(rows, prepend=rows[0] - n // size).max() <= n // size + 1
 
 
-def test_rows_that_are_not_asked_count_nothing(rng: np.random.Generator) -> None:
+def test_rows_without_a_request_count_nothing(rng: np.random.Generator) -> None:
     request = Request((Message("user", "one two three"),), 5)
     model = FunctionModel(lambda _: "")
     found = count_prompts(lambda row: request if row % 4 else "nothing", 40, model, 40, rng)
     assert (found.rows, found.requests, found.tokens, found.error) == (40, 30, 90.0, 0.0)
     some = count_prompts(lambda row: request if row % 4 else "nothing", 40, model, 20, rng)
-    assert some.requests in {20, 40}, "every second row: an even spread can beat in time with the data"
+    assert some.requests in {20, 40}, "even spacing can coincide with a period of the data"
     assert some.error >= 0
 
 
@@ -227,14 +234,14 @@ def test_a_closed_list_is_answered_by_titles(store: tuple[Split, Truth], rules: 
     assert abs(off["total"]["tokens off"]) < 0.02
 
 
-def test_a_sample_needs_somebody_to_ask(store: tuple[Split, Truth], good: Any) -> None:
+def test_a_sample_needs_an_executor(store: tuple[Split, Truth], good: Any) -> None:
     with pytest.raises(ConfigError, match="sample of 5 "):
         estimate_generation(store[0], good.model, ProfilesConfig(), None, EstimateConfig(sample=5))
 
 
 def test_the_same_seed_gives_the_same_estimate(store: tuple[Split, Truth], rules: Any, blocks_of: Any) -> None:
     def once() -> tuple[CostEstimate, list[Request]]:
-        executor = rules(chatty(blocks_of))
+        executor = rules(verbose(blocks_of))
         config = EstimateConfig(sample=5, limit=50, seed=3)
         return estimate_generation(
             store[0], executor.model, ProfilesConfig(), NegativesConfig(), config, executor
@@ -262,7 +269,7 @@ def test_money_and_hours_by_hand() -> None:
     assert table["answer_error"].to_list() == [4.0, None, None]
 
 
-def test_how_far_off_by_hand() -> None:
+def test_comparison_by_hand() -> None:
     off = compare_with_estimate(
         CostEstimate((ONE, TWO)), {"items": TokenUsage(8, 2_000_000, 2_000_000)}, Price(prompt=1, answer=1)
     )

@@ -44,21 +44,21 @@ def steam(real: Path) -> Split:
 
 
 def size(text: str) -> int:
-    """About the tokens of a text in any script: four bytes each."""
+    """Return about the tokens of a text in any script: four bytes each."""
     return len(text.encode()) // 4
 
 
 def answer(request: Request, blocks_of: Callable[[Request], dict[str, Any]]) -> Reply:
-    """As long as chance will have it, and longer for longer prompts."""
+    """Return an answer of random length, longer for longer prompts."""
     shown = blocks_of(request)
     rng = np.random.default_rng(zlib.crc32(request.canonical.encode()))
     longer = rng.integers(10, 40) + min(len(json.dumps(shown)) // 200, 30)
     key = "hard_negative_item" if {"user", "item"} <= set(shown) else "summarization"
-    said = {
+    answer_data = {
         key: filler_words(rng.integers(3, 15) if key != "summarization" else longer),
         "reasoning": filler_words(rng.integers(5, 30)),
     }
-    text = json.dumps(said)
+    text = json.dumps(answer_data)
     return Reply(text, Usage(sum(size(message.content) for message in request.messages), size(text)))
 
 

@@ -1,4 +1,4 @@
-"""Negatives named by a model of rules: a call a pair, several pairs a call, a closed list."""
+"""Negatives from a rule-based model: one pair per call, several pairs per call, a closed list."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_a_text_for_every_pair_in_the_order_of_users(toy: Toy, good: Any, blocks
         "camps"
     ] * 2 + ["sits"]
     assert blocks_of(good.model.requests[0])["item"] == {"title": "red kettle", "profile": "for cooks"}
-    said = [request.messages[1].content for request in good.model.requests]
-    assert said[0].split("<item>")[0] == said[1].split("<item>")[0], "the user's part is a common beginning"
+    contents = [request.messages[1].content for request in good.model.requests]
+    assert contents[0].split("<item>")[0] == contents[1].split("<item>")[0], "prompts of a user share a prefix"
 
 
 def test_draws_differ_in_their_number_alone(toy: Toy, good: Any) -> None:
@@ -56,8 +56,8 @@ def test_several_pairs_a_call_give_the_same_texts(toy: Toy, good: Any, per_call:
     assert len(good.model.requests) == calls * n
 
 
-def messy(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request], str]:
-    """Of several pairs it shuffles the entries, answers the tent twice, leaves the kettle out, has nothing for the pan."""
+def faulty(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request], str]:
+    """Shuffle the entries, answer the tent twice, leave the kettle out, and answer None for the pan."""
 
     def answer(request: Request) -> str:
         shown = blocks_of(request)
@@ -73,8 +73,8 @@ def messy(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request],
     return answer
 
 
-def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: Any) -> None:
-    executor = rules(messy(blocks_of))
+def test_pairs_that_a_call_left_out_are_requested_singly(toy: Toy, rules: Any, blocks_of: Any) -> None:
+    executor = rules(faulty(blocks_of))
     found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(pairs_per_call=3))
     assert found["text"].to_list() == [
         "alone red kettle",
@@ -91,16 +91,16 @@ def test_what_a_call_left_out_is_asked_singly(toy: Toy, rules: Any, blocks_of: A
 
 def test_a_call_that_fails_costs_a_call_for_each_of_its_pairs(toy: Toy, rules: Any, blocks_of: Any) -> None:
     def broken(request: Request) -> str:
-        return "not today" if "items" in blocks_of(request) or "stove" in str(request) else messy(blocks_of)(request)
+        return "not today" if "items" in blocks_of(request) or "stove" in str(request) else faulty(blocks_of)(request)
 
     executor = rules(broken)
     found = generate_negatives(toy(), PROFILES, executor, executor.model, NegativesConfig(pairs_per_call=3))
-    assert len(executor.model.requests) == 3 + 5, "the mat was asked about singly before"
+    assert len(executor.model.requests) == 3 + 5, "the mat was alone in its call"
     assert (found["text"] == "").to_list() == [False] * 4 + [True, False]
     assert "not today" in found["reason"][4]
 
 
-def test_pairs_about_which_nothing_is_known_are_not_asked(toy: Toy, good: Any) -> None:
+def test_unknown_pairs_have_no_request(toy: Toy, good: Any) -> None:
     split = toy(titles=["red kettle", "", "green tent", "green stove", "blue mat"])
     blank = Profiles(PROFILES.items, ["cooks", "", "sits"], "hand")
     found = generate_negatives(split, blank, good, good.model, NegativesConfig(pairs_per_call=4))
@@ -115,7 +115,7 @@ def test_pairs_about_which_nothing_is_known_are_not_asked(toy: Toy, good: Any) -
     assert len(good.model.requests) == 2
 
 
-def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> None:
+def test_a_closed_list_excludes_titles_of_the_user(toy: Toy, rules: Any) -> None:
     titles = ["red kettle", "Red Pan", "green tent", "red pan", "blue mat"]
 
     def choose(request: Request) -> str:
@@ -130,9 +130,9 @@ def test_a_closed_list_leaves_out_what_the_user_has(toy: Toy, rules: Any) -> Non
     assert executor.model.requests[0].excluded == ("Red Pan", "green tent", "red kettle", "red pan")
     assert executor.model.requests[3].excluded == ("Red Pan", "green tent", "red pan")
     prompts = PairPrompts(split, PROFILES, executor.model, NegativesConfig(constrained=True))
-    assert closed_list(shown_titles(split, executor.model, NegativesConfig())) == (prompts.catalogue, titles)
+    assert closed_list(shown_titles(split, executor.model, NegativesConfig())) == (prompts.closed_list_name, titles)
     other = PairPrompts(toy(), PROFILES, executor.model, NegativesConfig(constrained=True))
-    assert other.catalogue != prompts.catalogue, "another list has another name"
+    assert other.closed_list_name != prompts.closed_list_name, "another list has another name"
 
 
 def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:
@@ -143,22 +143,22 @@ def test_a_title_outside_the_list_is_no_answer(toy: Toy, rules: Any) -> None:
     assert found["reason"][5] == "found 'purple mat', which is no title of the catalogue"
 
 
-def test_a_user_with_every_title_is_not_asked(toy: Toy, good: Any) -> None:
+def test_a_user_with_every_title_has_no_request(toy: Toy, good: Any) -> None:
     split = toy(titles=["red kettle", "red pan", "pan", "The Pan", ""])
     prompts = PairPrompts(split, PROFILES, good.model, NegativesConfig(constrained=True))
     assert prompts.skip_reasons == ["the user has every title"] * 3 + [""] * 2 + ["nothing is known of the item"]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "pattern"),
     [
         ({"n": 2}, "n 2 .*temperature 0"),
         ({"constrained": True, "pairs_per_call": 2}, "constrained .*pairs_per_call 2"),
         ({"pairs_per_call": 21}, "pairs_per_call.* 20"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], pattern: str) -> None:
+    with pytest.raises(ConfigError, match=pattern):
         parse_config(NegativesConfig, options, where="mine")
 
 

@@ -1,4 +1,4 @@
-"""Profiles written by a model of rules."""
+"""Profiles from a rule-based model."""
 
 from __future__ import annotations
 
@@ -26,69 +26,75 @@ Toy = Callable[..., Split]
 
 
 def test_items_first_then_users_who_see_their_items_profiles(toy: Toy, good: Any, blocks_of: Any) -> None:
-    made = generate_profiles(toy([(0, 0, "boils well")]), good, good.model)
-    assert made.items == [
+    generated = generate_profiles(toy([(0, 0, "boils well")]), good, good.model)
+    assert generated.items == [
         f"for people of {title}" for title in ("red kettle", "red pan", "green tent", "green stove", "blue mat")
     ]
-    assert made.users == ["likes red kettle, red pan, green tent", "likes green stove, green tent", "likes blue mat"]
-    assert made.source == "rules"
-    assert made.item_reasoning == ["it says so"] * 5
-    assert made.user_reasoning == ["chose them"] * 3
-    assert made.missing == ()
+    assert generated.users == [
+        "likes red kettle, red pan, green tent",
+        "likes green stove, green tent",
+        "likes blue mat",
+    ]
+    assert generated.source == "rules"
+    assert generated.item_reasoning == ["it says so"] * 5
+    assert generated.user_reasoning == ["chose them"] * 3
+    assert generated.missing == ()
     kinds = ["item" if "item" in blocks_of(request) else "user" for request in good.model.requests]
     assert kinds == ["item"] * 5 + ["user"] * 3
     first = blocks_of(good.model.requests[5])["user"]["chosen"][0]
     assert first == {"title": "red kettle", "profile": "for people of red kettle", "review": "boils well"}
 
 
-def moody(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request], str | Refusal]:
-    """Fails in a different way for each item; writes no profile of the third user."""
+def unreliable(blocks_of: Callable[[Request], dict[str, Any]]) -> Callable[[Request], str | Refusal]:
+    """Fail in a different way for each item; return no profile of the third user."""
 
     def answer(request: Request) -> str | Refusal:
         shown = blocks_of(request)
-        said = json.dumps(shown)
-        if "item" in shown and "kettle" in said:
+        content = json.dumps(shown)
+        if "item" in shown and "kettle" in content:
             return json.dumps({"summarization": "None", "reasoning": "too little"})
-        if "item" in shown and "pan" in said:
+        if "item" in shown and "pan" in content:
             return "I would rather not."
-        if "item" in shown and "stove" in said:
+        if "item" in shown and "stove" in content:
             return Refusal("the prompt is too long")
-        return json.dumps({"summarization": "None" if "mat" in said and "user" in shown else "fine", "reasoning": "so"})
+        return json.dumps(
+            {"summarization": "None" if "mat" in content and "user" in shown else "fine", "reasoning": "so"}
+        )
 
     return answer
 
 
 def test_rows_without_a_profile_are_blank_and_named(toy: Toy, rules: Any, blocks_of: Any, tmp_path: Path) -> None:
     split = toy(titles=["red kettle", "red pan", "green tent", "green stove", "mat"])
-    executor = rules(moody(blocks_of))
-    made = generate_profiles(split, executor, executor.model)
-    assert made.items == ["", "", "fine", "", "fine"]
-    assert made.users == ["fine", "fine", ""]
-    reasons = {(missing.side, missing.number): missing.reason for missing in made.missing}
+    executor = rules(unreliable(blocks_of))
+    generated = generate_profiles(split, executor, executor.model)
+    assert generated.items == ["", "", "fine", "", "fine"]
+    assert generated.users == ["fine", "fine", ""]
+    reasons = {(missing.side, missing.number): missing.reason for missing in generated.missing}
     assert set(reasons) == {("item", 0), ("item", 1), ("item", 3), ("user", 2)}
     assert reasons["item", 0] == reasons["user", 2] == NONE_FOUND
     assert reasons["item", 3] == "the prompt is too long"
-    assert made.item_reasoning[0] == "too little", "what the model said about it is kept"
+    assert generated.item_reasoning[0] == "too little", "the reasoning of a None is kept"
 
-    Stage(profiles.KIND, {}, {}, lambda draft: profiles.write_profiles(draft, made, split)).run(tmp_path / "p")
-    assert profiles.read_profiles(tmp_path / "p") == made
+    Stage(profiles.KIND, {}, {}, lambda draft: profiles.write_profiles(draft, generated, split)).run(tmp_path / "p")
+    assert profiles.read_profiles(tmp_path / "p") == generated
     failed = pl.read_parquet(tmp_path / "p" / "failed.parquet")
     assert failed.columns == ["side", "id", "reason"]
     assert failed.rows()[0] == ("item", "1", NONE_FOUND)
     items = pl.read_parquet(tmp_path / "p" / "items.parquet")
     assert items.columns == ["item_id", "profile", "reasoning", "source"]
-    assert items["reasoning"].to_list() == made.item_reasoning
+    assert items["reasoning"].to_list() == generated.item_reasoning
     notes = read_manifest(tmp_path / "p", profiles.KIND)["notes"]
     assert (notes["source"], notes["blank items"], notes["blank users"]) == ("rules", 3, 1)
     assert sum(entry["count"] for entry in notes["rows left out"]) == 4
 
 
-def test_what_the_asker_leaves_out_is_named(toy: Toy, good: Any) -> None:
+def test_rows_without_an_answer_are_reported(toy: Toy, good: Any) -> None:
     def forgetful(tasks: Any, total: int) -> Any:
         return (answer for answer in good(tasks, total) if answer.row != 1)
 
-    made = generate_profiles(toy(), forgetful, good.model)
-    assert made.missing == (Missing("item", 1, NOT_ANSWERED), Missing("user", 1, NOT_ANSWERED))
+    generated = generate_profiles(toy(), forgetful, good.model)
+    assert generated.missing == (Missing("item", 1, NOT_ANSWERED), Missing("user", 1, NOT_ANSWERED))
 
 
 def test_answers_in_any_order_are_put_in_their_rows(toy: Toy, good: Any) -> None:
@@ -100,7 +106,7 @@ def test_answers_in_any_order_are_put_in_their_rows(toy: Toy, good: Any) -> None
 
 @pytest.fixture(scope="module")
 def canary() -> tuple[Split, str]:
-    """A simulated store in which every held-out review holds one word, and every train review another."""
+    """A simulated split with one marker word in held-out reviews and another in train reviews."""
     dataset, _ = simulate.simulate_store(simulate.SimulationConfig(n_users=40, n_items=50, shown=40, like_rate=0.15))
     rng = np.random.default_rng(0)
     parts = pl.Series("split", rng.choice(["train", "train", "valid", "test"], len(dataset.interactions)))
@@ -114,16 +120,16 @@ def test_no_held_out_review_reaches_a_prompt(canary: tuple[Split, str], good: An
     assert len(split.test) > 20
     written = generate_profiles(split, good, good.model)
     generate_negatives(split, written, good, good.model, NegativesConfig(pairs_per_call=3))
-    said = " ".join(message.content for request in good.model.requests for message in request.messages)
-    assert "fairword" in said
-    assert word not in said
+    content = " ".join(message.content for request in good.model.requests for message in request.messages)
+    assert "fairword" in content
+    assert word not in content
 
 
 def test_held_out_pairs_change_no_request(canary: tuple[Split, str], good: Any, rules: Any) -> None:
     split, _ = canary
-    made = generate_profiles(split, good, good.model)
+    generated = generate_profiles(split, good, good.model)
     other = rules(good.model._answer)
     for part in ("valid", "test"):
         split = split.with_part(part, np.array([0, 1]), np.array([3, 3]))
-    assert generate_profiles(split, other, other.model) == made
+    assert generate_profiles(split, other, other.model) == generated
     assert other.model.requests == good.model.requests

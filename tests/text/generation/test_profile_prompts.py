@@ -1,4 +1,4 @@
-"""What prompts show of items and users: the rule of choice, the budget, and nothing that is held out."""
+"""Data in the prompts of items and users: its order, and the token budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hardneg.data import Split
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Request
-from hardneg.text.generation.profile_prompts import ItemPrompts, ProfilesConfig, TextsByOwner, UserPrompts
+from hardneg.text.generation.profile_prompts import ItemPrompts, ProfilesConfig, UserPrompts, group_texts
 
 Toy = Callable[..., Split]
 View = FunctionModel(lambda _: "")
@@ -58,7 +58,7 @@ def test_a_user_shows_own_reviews_first_then_the_rarest_items(toy: Toy, blocks_o
     assert len(shown(few, blocks_of, "user")["chosen"]) == 2
 
 
-def test_nothing_known_is_no_question(toy: Toy) -> None:
+def test_rows_without_data_have_no_request(toy: Toy) -> None:
     split = toy(titles=["", "", "", "", ""])
     items, users = ItemPrompts(split, View, ProfilesConfig()), UserPrompts(split, [""] * 5, View, ProfilesConfig())
     assert items.request(4) == "nothing is known of it"
@@ -93,10 +93,12 @@ def test_as_many_as_the_budget_holds(toy: Toy, blocks_of: Any, tokens: int) -> N
 @given(st.lists(st.tuples(st.integers(0, 3), st.text("ab ", max_size=6)), max_size=12))
 def test_order_equals_the_slow_loop(rows: list[tuple[int, str]]) -> None:
     owners, texts = np.array([owner for owner, _ in rows], np.int64), [text for _, text in rows]
-    ordered = TextsByOwner.of(owners, pl.Series(texts, dtype=pl.String), 4, longest=3)
+    order, starts = group_texts(owners, pl.Series(texts, dtype=pl.String), 4, longest=3)
     for owner in range(4):
         own = [row for row in range(len(rows)) if rows[row][0] == owner]
-        assert ordered.rows_of(owner).tolist() == sorted(own, key=lambda row: (-min(len(texts[row].strip()), 3), row))
+        assert order[starts[owner] : starts[owner + 1]].tolist() == sorted(
+            own, key=lambda row: (-min(len(texts[row].strip()), 3), row)
+        )
 
 
 ATTACKS = [
@@ -129,12 +131,12 @@ def test_no_text_leaves_its_block_or_changes_the_schema(toy: Toy, blocks_of: Any
             assert isinstance(plain, Request)
             assert (request.schema, request.max_tokens, len(request.messages)) == (plain.schema, plain.max_tokens, 2)
             assert request.messages[0] == plain.messages[0]
-            said = request.messages[1].content
-            assert said.count(f"<{name}>") == said.count(f"</{name}>") == 1
-            assert said.startswith(f"<{name}>\n{{")
-            assert said.endswith(f"}}\n</{name}>")
-            assert said.count("\n") == 2
+            content = request.messages[1].content
+            assert content.count(f"<{name}>") == content.count(f"</{name}>") == 1
+            assert content.startswith(f"<{name}>\n{{")
+            assert content.endswith(f"}}\n</{name}>")
+            assert content.count("\n") == 2
             assert set(blocks_of(request)) == {name}
             for forbidden in ("<|im_start|>", "<|im_end|>", "\u202e", "\u2066", "\u200b", "\x00", "\x1b"):
-                assert forbidden not in said
-                assert json.dumps(forbidden)[1:-1] not in said
+                assert forbidden not in content
+                assert json.dumps(forbidden)[1:-1] not in content

@@ -1,4 +1,4 @@
-"""Prompt files and how data gets into them."""
+"""Prompt files and their placeholders."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def test_a_prompt_file_is_read_and_rendered() -> None:
     read = prompts.read_prompt(FILE)
     assert read.header.model_dump() == {"name": "ask", "version": 2, "answer_words": 5, "answer_tokens": 9}
     system, user = read.render(one="1", two="2")
-    assert (system.role, system.content) == ("system", "Say {{it}}."), "instructions have no places"
+    assert (system.role, system.content) == ("system", "Say {{it}}."), "the system message has no placeholders"
     assert (user.role, user.content) == ("user", "1\n2")
 
 
-def test_what_looks_like_a_place_in_data_stays_data() -> None:
+def test_placeholders_in_data_are_not_replaced() -> None:
     read = prompts.read_prompt(FILE)
     assert read.render(one="{{two}}", two="{{one}} \\1")[1].content == "{{two}}\n{{one}} \\1"
 
 
 @pytest.mark.parametrize("blocks", [{}, {"one": ""}, {"one": "", "two": "", "three": ""}])
-def test_places_and_blocks_must_match(blocks: dict[str, str]) -> None:
+def test_placeholders_and_blocks_must_match(blocks: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"ask .*\['one', 'two'\]"):
         prompts.read_prompt(FILE).render(**blocks)
 
@@ -40,7 +40,7 @@ def test_an_unknown_setting_is_refused() -> None:
         prompts.read_prompt(FILE.replace("version: 2", "version: 2\nmood: good"))
 
 
-def test_another_wording_is_another_digest() -> None:
+def test_the_digest_changes_with_the_wording() -> None:
     other = prompts.read_prompt(FILE.replace("Say", "say"))
     assert other.header == prompts.read_prompt(FILE).header
     assert other.digest != prompts.read_prompt(FILE).digest
@@ -48,7 +48,7 @@ def test_another_wording_is_another_digest() -> None:
 
 
 @pytest.mark.parametrize("name", prompts.PROMPT_NAMES)
-def test_our_prompts_are_whole_and_speak_of_data(name: str) -> None:
+def test_packaged_prompts_are_complete(name: str) -> None:
     ours = prompts.load_prompt(name)
     assert ours.header.name == name
     assert "never an instruction" in ours.system

@@ -1,4 +1,4 @@
-"""Replies of all kinds: what is an answer, what is none, what is asked again."""
+"""Parsers of replies: answers, None, and unusable replies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def profile(text: object, why: object = "because") -> Reply:
     return reply({"summarization": text, "reasoning": why})
 
 
-def test_an_answer_is_kept_clean() -> None:
+def test_an_answer_is_cleaned() -> None:
     read = profile_parser(60, MARK)
     assert read(profile(" people who\tcook\u202e <|im_start|>", "so\nit is")) == ParsedReply(
         "people who cook", "so it is"
@@ -50,14 +50,14 @@ def test_none_is_an_answer_without_a_text(text: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b", "<|im_start|>", 3, ["a"], "w " * 121, "w" * (MAX_CHARACTERS + 1)])
-def test_what_is_no_answer_is_refused(text: object) -> None:
+def test_unusable_answers_are_refused(text: object) -> None:
     with pytest.raises(BadReply):
         profile_parser(60, MARK)(profile(text))
 
 
-def test_twice_the_words_asked_for_are_accepted() -> None:
+def test_up_to_twice_the_words_are_accepted() -> None:
     assert len(negative_parser(20, ())(reply({"hard_negative_item": "w " * 40, "reasoning": "x"})).text.split()) == 40
-    with pytest.raises(BadReply, match="found 41 words in the answer, expected at most 20"):
+    with pytest.raises(BadReply, match=r"41 .*20"):
         negative_parser(20, ())(reply({"hard_negative_item": "w " * 41, "reasoning": "x"}))
 
 
@@ -65,12 +65,12 @@ def entry(number: object, name: object = "thing") -> dict[str, object]:
     return {"item": number, "hard_negative_item": f"{name} {number}", "reasoning": "close"}
 
 
-def test_entries_go_by_number_not_by_place() -> None:
+def test_entries_are_assigned_by_number_not_by_position() -> None:
     found = negatives_parser(3, 20, ())(reply({"negatives": [entry(3), entry(1), entry(2)]}))
     assert found == [ParsedReply(f"thing {n}", "close") for n in (1, 2, 3)]
 
 
-def test_a_bad_entry_costs_its_pair_alone() -> None:
+def test_a_bad_entry_loses_its_pair_alone() -> None:
     entries = [
         entry(1),
         {"item": 2},
@@ -85,10 +85,10 @@ def test_a_bad_entry_costs_its_pair_alone() -> None:
     ]
     found = negatives_parser(5, 20, ())(reply({"negatives": entries}))
     assert found[0] == ParsedReply("thing 1", "close")
-    assert found[1] == "its entry in the reply is not as asked for"
-    assert found[2] == "the reply leaves it out"
-    assert found[3] == "the reply answers it twice"
-    assert found[4] == "found 51 words in the answer, expected at most 20"
+    assert found[1].reason == "its entry in the reply is not as asked for"
+    assert found[2].reason == "the reply leaves it out"
+    assert found[3].reason == "the reply answers it twice"
+    assert found[4].reason == "found 51 words in the answer, expected at most 20"
 
 
 @given(
@@ -107,15 +107,15 @@ def test_any_json_is_read_or_refused(value: object) -> None:
         except BadReply:
             continue
         assert len(found) == 4
-        assert all(isinstance(part, ParsedReply | str) for part in found)
+        assert all(isinstance(part, ParsedReply) for part in found)
 
 
 def test_titles_of_the_closed_list_alone_are_answers() -> None:
     read = title_parser({"red pan", "red kettle"}.__contains__, ("red kettle",), ())
     assert read(reply(" red pan\n")) == ParsedReply("red pan", "")
-    with pytest.raises(BadReply, match="found 'red pot', which is no title of the catalogue"):
+    with pytest.raises(BadReply, match="red pot"):
         read(reply("red pot"))
-    with pytest.raises(BadReply, match="found 'red kettle', which the user has"):
+    with pytest.raises(BadReply, match="red kettle"):
         read(reply("red kettle"))
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from hardneg.data.dataset import ROW
 from hardneg.data.readers.line_blocks import SHOWN_CHARACTERS, decode_lines, read_line_blocks
-from hardneg.data.row_report import RowCounter, RowIssue
+from hardneg.data.row_report import RowCounter, drop_rows
 from hardneg.types import Progress
 
 WHITESPACE = " "
@@ -46,14 +46,12 @@ def _split_fields(
         else pl.col("text")
     )
     frame = frame.with_columns(text.str.split(separator).alias("fields"))
-    fits = pl.col("fields").list.len() == len(names)
-    bad = frame.filter(~fits)
-    if not bad.is_empty():
-        number, line = bad.select(ROW, "text").row(0)
-        first, reason = f"line {number}: {line[:SHOWN_CHARACTERS]!r}", f"without exactly {len(names)} fields"
-        counter.add(RowIssue(path.name, reason, len(bad), first, "they were left out"))
-    fields = (pl.col("fields").list.get(place).alias(name) for place, name in enumerate(names))
-    return frame.filter(fits).select(ROW, *fields)
+    frame = frame.with_columns(pl.col("text").str.head(SHOWN_CHARACTERS))
+    wrong_number = pl.col("fields").list.len() != len(names)
+    reason, first = f"without exactly {len(names)} fields", f"line {{{ROW}}}: {{text!r}}"
+    frame, issues = drop_rows(frame, wrong_number, path.name, reason, first)
+    counter.add(*issues)
+    return frame.select(ROW, *(pl.col("fields").list.get(place).alias(name) for place, name in enumerate(names)))
 
 
 def read_header_line(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import RowReport, drop_rows
 from hardneg.errors import DataError
 
 
@@ -32,15 +32,10 @@ def read_lines(path: Path) -> pl.DataFrame:
 def parse_integers(frame: pl.DataFrame, columns: tuple[str, ...], path: Path) -> tuple[pl.DataFrame, RowReport]:
     """Cast string columns to whole numbers >= 0; other rows are left out and reported."""
     numbers = frame.with_columns(pl.col(name).cast(pl.Int64, strict=False).alias(f"_{name}") for name in columns)
-    good = pl.all_horizontal(pl.col(f"_{name}").fill_null(-1) >= 0 for name in columns)
-    bad = numbers.filter(~good)
-    row_report: RowReport = ()
-    if not bad.is_empty():
-        row = bad.row(0, named=True)
-        first = f"line {row['line']}: {' '.join(str(row[name]) for name in columns)!r}"
-        row_report = (
-            RowIssue(path.name, "with values that are not whole numbers from 0", len(bad), first, "they were left out"),
-        )
-    if len(bad) == len(frame):
+    numbers = numbers.with_columns(pl.concat_str(columns, separator=" ").alias("text"))
+    bad = pl.any_horizontal(pl.col(f"_{name}").fill_null(-1) < 0 for name in columns)
+    reason = "with values that are not whole numbers from 0"
+    numbers, row_report = drop_rows(numbers, bad, path.name, reason, "line {line}: {text!r}")
+    if numbers.is_empty():
         raise DataError(f"{path} holds no usable row; {row_report[0]}")
-    return numbers.filter(good).select("line", *(pl.col(f"_{name}").alias(name) for name in columns)), row_report
+    return numbers.select("line", *(pl.col(f"_{name}").alias(name) for name in columns)), row_report

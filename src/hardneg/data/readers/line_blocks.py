@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from hardneg.data.row_report import RowCounter, RowIssue
+from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
@@ -115,7 +115,7 @@ def _decode(line: bytes, *, or_latin: bool) -> str | None:
 
 
 def count_lines(
-    counter: RowCounter, path: Path, reason: str, bad: list[tuple[int, bytes]], remedy: str = "they were left out"
+    counter: RowCounter, path: Path, reason: str, bad: list[tuple[int, bytes]], remedy: str = LEFT_OUT
 ) -> None:
     """Report bad lines, with the number and the beginning of the first."""
     if bad:

@@ -10,7 +10,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset, empty_items
 from hardneg.data.readers.integer_lines import parse_integers, read_lines
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import LEFT_OUT, RowReport, drop_rows
 from hardneg.errors import DataError
 
 
@@ -30,30 +30,18 @@ def read_pairs(files: Mapping[str, Path], *, item_offset: int = 0) -> Dataset:
 
 def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, RowReport]:
     lines = read_lines(path)
-    bad = lines.filter(pl.col("words").list.len() != 2)
-    row_report: RowReport = ()
-    if not bad.is_empty():
-        line, words = bad.row(0)
-        first = f"line {line}: {' '.join(words)[:60]!r}"
-        row_report += (RowIssue(path.name, "without exactly two numbers", len(bad), first, "they were left out"),)
-        lines = lines.filter(pl.col("words").list.len() == 2)
-        if lines.is_empty():
-            raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
-    pairs = lines.select(
-        "line", pl.col("words").list.get(0).alias(c.USER_ID), pl.col("words").list.get(1).alias(c.ITEM_ID)
-    )
-    frame, issues = parse_integers(pairs, (c.USER_ID, c.ITEM_ID), path)
-    row_report += issues
-    below = frame.filter(pl.col(c.ITEM_ID) < item_offset)
-    if not below.is_empty():
-        line, _, item = below.row(0)
-        remedy = "they were left out; check --item-offset"
-        row_report += (
-            RowIssue(path.name, f"with an item below {item_offset}", len(below), f"line {line}: {item}", remedy),
-        )
-    frame = frame.filter(pl.col(c.ITEM_ID) >= item_offset)
+    words = pl.col("words").list
+    lines = lines.with_columns(words.join(" ").str.head(60).alias("text"))
+    first = "line {line}: {text!r}"
+    lines, not_two = drop_rows(lines, words.len() != 2, path.name, "without exactly two numbers", first)
+    if lines.is_empty():
+        raise DataError(f"{path} holds no line of two numbers (first: {not_two[0].first}); is it a lightgcn file?")
+    pairs = lines.select("line", words.get(0).alias(c.USER_ID), words.get(1).alias(c.ITEM_ID))
+    frame, not_numbers = parse_integers(pairs, (c.USER_ID, c.ITEM_ID), path)
+    reason, first = f"with an item below {item_offset}", f"line {{line}}: {{{c.ITEM_ID}}}"
+    is_below, remedy = pl.col(c.ITEM_ID) < item_offset, f"{LEFT_OUT}; check --item-offset"
+    frame, below = drop_rows(frame, is_below, path.name, reason, first, remedy)
     if frame.is_empty():
         raise DataError(f"{path}: every item is below the item offset {item_offset}; check --item-offset")
-    return frame.select(
-        pl.col(c.USER_ID).cast(pl.String), (pl.col(c.ITEM_ID) - item_offset).cast(pl.String)
-    ), row_report
+    ids = pl.col(c.USER_ID).cast(pl.String), (pl.col(c.ITEM_ID) - item_offset).cast(pl.String)
+    return frame.select(*ids), not_two + not_numbers + below

@@ -12,7 +12,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW, Dataset, drop_repeated_items, empty_items
 from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
-from hardneg.data.row_report import RowCounter, RowIssue, RowReport
+from hardneg.data.row_report import RowCounter, RowReport, drop_rows
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
@@ -72,15 +72,11 @@ class StreamedDataset:
         if self.items is None:
             return
         for frame in self.items(counter, progress):
-            is_selected = frame[c.ITEM_ID].is_in(item_ids.implode())
-            others = frame.filter(~is_selected)
-            if not others.is_empty():
-                line, item = others.select(ROW, c.ITEM_ID).row(0)
-                first = f"line {line}, item {item!r}"
-                counter.add(
-                    RowIssue(self.items_name, "of items without interactions", len(others), first, "they were left out")
-                )
-            yield frame.filter(is_selected)
+            is_other = ~pl.col(c.ITEM_ID).is_in(item_ids.implode())
+            first = f"line {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
+            selected, issues = drop_rows(frame, is_other, self.items_name, "of items without interactions", first)
+            counter.add(*issues)
+            yield selected
 
 
 def require_some_rows(count: int, counter: RowCounter) -> None:

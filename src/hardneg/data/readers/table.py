@@ -9,7 +9,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import INTERACTION_TYPES, ROW, Dataset, drop_repeated_items, empty_items, read_parquet
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import RowReport, drop_rows, report_rows
 from hardneg.errors import ConfigError, DataError
 
 GUESSES = {c.USER_ID: ("user_id", "user"), c.ITEM_ID: ("item_id", "item")}
@@ -47,7 +47,7 @@ def _read_interactions(
     raw = load_table(path)
     mapped = _map_columns(raw, columns, path, tuple(INTERACTION_TYPES), required=(c.USER_ID, c.ITEM_ID))
     _require_scalars(mapped, path)
-    frame, row_report = drop_missing_ids(mapped.with_row_index(ROW, offset=1), path, (c.USER_ID, c.ITEM_ID))
+    frame, row_report = _drop_missing_ids(mapped, path, c.USER_ID, c.ITEM_ID)
     for column in (c.RATING, c.TIMESTAMP):
         if column in frame.columns and not frame.is_empty():
             frame, issues = _to_number(frame, column, path)
@@ -65,7 +65,7 @@ def _read_items(path: Path, columns: Mapping[str, str]) -> tuple[pl.DataFrame, R
     frame = _map_columns(raw, columns, path, (c.ITEM_ID, *c.TEXT), required=(c.ITEM_ID,), keep_others=True)
     _require_scalars(frame, path, lists=True)
     names = [name for name in frame.columns if name != c.ITEM_ID]
-    frame, row_report = drop_missing_ids(frame.with_row_index(ROW, offset=1), path, (c.ITEM_ID,))
+    frame, row_report = _drop_missing_ids(frame, path, c.ITEM_ID)
     frame = frame.select(ROW, pl.col(c.ITEM_ID).cast(pl.String), *(_as_text(frame, name) for name in names))
     frame, repeated = drop_repeated_items(frame, path.name)
     return frame, row_report + repeated
@@ -93,14 +93,14 @@ def load_table(path: Path) -> pl.DataFrame:
     return frame
 
 
-def drop_missing_ids(frame: pl.DataFrame, path: Path, ids: tuple[str, ...]) -> tuple[pl.DataFrame, RowReport]:
-    """Leave out and report rows with a null or blank id. frame: with row numbers (ROW)."""
-    missing = pl.any_horizontal(pl.col(name).cast(pl.String).fill_null("").str.strip_chars() == "" for name in ids)
-    bad = frame.filter(missing)
-    if bad.is_empty():
-        return frame, ()
-    issue = RowIssue(path.name, "without an id", len(bad), f"row {bad[ROW][0]}", "they were left out")
-    return frame.filter(~missing), (issue,)
+def is_blank(column: str) -> pl.Expr:
+    """Return an expression that is true for null and blank values, never null."""
+    return pl.col(column).cast(pl.String).fill_null("").str.strip_chars() == ""
+
+
+def _drop_missing_ids(frame: pl.DataFrame, path: Path, *ids: str) -> tuple[pl.DataFrame, RowReport]:
+    missing = pl.any_horizontal(map(is_blank, ids))
+    return drop_rows(frame.with_row_index(ROW, offset=1), missing, path.name, "without an id", f"row {{{ROW}}}")
 
 
 def _map_columns(
@@ -155,14 +155,9 @@ def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFra
             f"{path}: column {column} holds text in every row (first: {values[0]!r}), expected numbers; "
             "map another column"
         )
-    row_report: RowReport = ()
-    if bad.any():
-        row = int(bad.arg_true()[0])
-        first = f"row {frame[ROW][row]}, {column} {values[row]!r}"
-        row_report = (
-            RowIssue(path.name, f"without a number as {column}", int(bad.sum()), first, "they were left out"),
-        )
-    return frame.with_columns(numbers.alias(column)).filter(~bad), row_report
+    reason, first = f"without a number as {column}", f"row {{{ROW}}}, {column} {{{column}!r}}"
+    issues = report_rows(frame.filter(bad), path.name, reason, first)
+    return frame.with_columns(numbers.alias(column)).filter(~bad), issues
 
 
 def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,12 +9,11 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import INTERACTION_TYPES, ROW
-from hardneg.data.readers.table import MAX_NUMBER
-from hardneg.data.row_report import RowCounter, RowIssue
+from hardneg.data.readers.table import MAX_NUMBER, is_blank
+from hardneg.data.row_report import RowCounter, RowReport, drop_rows
 
 Clock = Literal["seconds", "milliseconds", "date"]
 """Format of a source's timestamps; dates are `2018-01-31 12:00:00` or `2018-01-31`, in UTC."""
-LEFT_OUT = "they were left out"
 _NUMBER = "_number"
 
 
@@ -30,11 +28,10 @@ def type_interactions(
     frame = drop_missing_ids(frame, (c.USER_ID, c.ITEM_ID), path, counter, id_names=id_names)
     for column, (kind, number) in ((c.RATING, ("a number", _as_float(c.RATING))), (c.TIMESTAMP, _CLOCKS[clock])):
         if column in frame.columns:
-            frame = _parse_number(
-                frame, column, number, RowIssue(path.name, f"without {kind} as {column}", 0, "", LEFT_OUT), counter
-            )
+            frame, issues = _parse_number(frame, column, number, path, f"without {kind} as {column}")
+            counter.add(*issues)
     if c.REVIEW in frame.columns:
-        frame = frame.with_columns(pl.when(~_is_blank(c.REVIEW)).then(pl.col(c.REVIEW)))
+        frame = frame.with_columns(pl.when(~is_blank(c.REVIEW)).then(pl.col(c.REVIEW)))
     return frame.select(pl.col(name).cast(dtype) for name, dtype in INTERACTION_TYPES.items() if name in frame.columns)
 
 
@@ -49,29 +46,19 @@ def drop_missing_ids(
     frame: pl.DataFrame, ids: tuple[str, ...], path: Path, counter: RowCounter, *, id_names: str = "an id"
 ) -> pl.DataFrame:
     """Leave out and report rows with a blank id. frame: with line numbers (ROW)."""
-    missing = pl.any_horizontal(_is_blank(name) for name in ids)
-    bad = frame.filter(missing)
-    if bad.is_empty():
-        return frame
-    counter.add(RowIssue(path.name, f"without {id_names}", len(bad), f"line {bad[ROW][0]}", LEFT_OUT))
-    return frame.filter(~missing)
+    missing = pl.any_horizontal(map(is_blank, ids))
+    frame, issues = drop_rows(frame, missing, path.name, f"without {id_names}", f"line {{{ROW}}}")
+    counter.add(*issues)
+    return frame
 
 
 def _parse_number(
-    frame: pl.DataFrame, column: str, number: pl.Expr, issue: RowIssue, counter: RowCounter
-) -> pl.DataFrame:
+    frame: pl.DataFrame, column: str, number: pl.Expr, path: Path, reason: str
+) -> tuple[pl.DataFrame, RowReport]:
     frame = frame.with_columns(number.alias(_NUMBER))
-    wrong = ~_is_blank(column) & ~(pl.col(_NUMBER).abs() < MAX_NUMBER).fill_null(value=False)
-    bad = frame.filter(wrong)
-    if not bad.is_empty():
-        line, text = bad.select(ROW, column).row(0)
-        counter.add(replace(issue, count=len(bad), first=f"line {line}, {column} {text!r}"))
-        frame = frame.filter(~wrong)
-    return frame.with_columns(pl.col(_NUMBER).alias(column)).drop(_NUMBER)
-
-
-def _is_blank(column: str) -> pl.Expr:
-    return pl.col(column).fill_null("").str.strip_chars() == ""
+    wrong = ~is_blank(column) & ~(pl.col(_NUMBER).abs() < MAX_NUMBER).fill_null(value=False)
+    frame, issues = drop_rows(frame, wrong, path.name, reason, f"line {{{ROW}}}, {column} {{{column}!r}}")
+    return frame.with_columns(pl.col(_NUMBER).alias(column)).drop(_NUMBER), issues
 
 
 def _as_float(column: str) -> pl.Expr:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import polars as pl
 from pydantic import PositiveFloat
@@ -12,6 +11,7 @@ from pydantic import PositiveFloat
 from hardneg.config import Config
 from hardneg.errors import ConfigError
 from hardneg.llm.prices import Price
+from hardneg.text.generation.executor import TokenUsage
 
 ITEMS, USERS, NEGATIVES, FOLLOW_UPS = "items", "users", "negatives", "follow-ups"
 
@@ -21,25 +21,6 @@ class Rate(Config):
 
     calls_per_minute: PositiveFloat | None = None
     tokens_per_minute: PositiveFloat | None = None
-
-
-class StageUsage(Protocol):
-    """Actual usage of a stage: a `TokenUsage`, or the engine's statistics."""
-
-    @property
-    def calls(self) -> int:
-        """Answered calls."""
-        ...
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Prompt tokens, as the model counted them."""
-        ...
-
-    @property
-    def answer_tokens(self) -> int:
-        """Answer tokens, as the model counted them."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +97,7 @@ def hours(stage: StageEstimate, rate: Rate) -> float:
 
 
 def compare_with_estimate(
-    estimate: CostEstimate, usage: Mapping[str, StageUsage], price: Price | None = None
+    estimate: CostEstimate, usage: Mapping[str, TokenUsage], price: Price | None = None
 ) -> dict[str, dict[str, float | None]]:
     """Compare an estimate with actual usage, by stage and in total, for costs.json.
 
@@ -138,7 +119,7 @@ def combine_errors(errors: Sequence[float | None]) -> float | None:
     return None if len(known) < len(errors) else float(sum(error**2 for error in known) ** 0.5)
 
 
-def _amounts(usage: StageEstimate | StageUsage, price: Price | None) -> dict[str, float]:
+def _amounts(usage: StageEstimate | TokenUsage, price: Price | None) -> dict[str, float]:
     amounts = {
         "calls": float(usage.calls),
         "prompt tokens": float(usage.prompt_tokens),

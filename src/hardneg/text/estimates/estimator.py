@@ -15,17 +15,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Message, Request
+from hardneg.llm.protocol import ChatModel, Message, Request
 from hardneg.random import generator
-from hardneg.text.estimates.cost_estimate import (
-    FOLLOW_UPS,
-    ITEMS,
-    NEGATIVES,
-    USERS,
-    CostEstimate,
-    StageEstimate,
-    combine_errors,
-)
+from hardneg.text.estimates import cost_estimate
+from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
 from hardneg.text.estimates.pilot_sample import (
     SampledPairs,
     SampledProfiles,
@@ -33,7 +26,7 @@ from hardneg.text.estimates.pilot_sample import (
     sample_pairs,
     sample_profiles,
 )
-from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
 from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT, ItemPrompts, ProfilesConfig, UserPrompts
 from hardneg.text.generation.prompt_template import load_prompt
@@ -91,7 +84,7 @@ class PromptCount:
 
 def estimate_generation(
     split: Split,
-    model: ModelInfo,
+    model: ChatModel,
     profiles: ProfilesConfig | Profiles,
     negatives: NegativesConfig | None = None,
     config: EstimateConfig = DEFAULT,
@@ -121,7 +114,7 @@ def estimate_generation(
             sample = sample_profiles(split, model, profiles, negatives, sampler, items=items, users=users, pairs=pairs)
         filled = fill_profiles(split, sample, config)
         stages += _profile_stages(ItemPrompts(split, model, profiles), filled, sample, config, rng)
-        errors = _answer_error(sample.item_usage), _answer_error(sample.user_usage)
+        errors = sample.errors
     else:
         filled = profiles
     calls = sample.calls
@@ -147,7 +140,7 @@ def fill_profiles(split: Split, sample: SampledProfiles, config: EstimateConfig)
 
 
 def count_prompts(
-    request: Callable[[int], Request | str], n: int, model: ModelInfo, limit: int, rng: Generator
+    request: Callable[[int], Request | str], n: int, model: ChatModel, limit: int, rng: Generator
 ) -> PromptCount:
     """Count the tokens of the prompts of rows 0..n-1, or of `limit` evenly spaced rows where n is larger.
 
@@ -172,7 +165,7 @@ def evenly_spaced(n: int, size: int, rng: Generator) -> Indices:
     return np.asarray(np.floor(rng.random() * step + step * np.arange(size)), np.int64)
 
 
-def count_text_tokens(text: str, model: ModelInfo) -> int:
+def count_text_tokens(text: str, model: ChatModel) -> int:
     """Count the tokens of a text without its chat template."""
     with_text, empty = (model.count_tokens(Request((Message("user", part),), 1)) for part in (text, ""))
     return max(with_text - empty, 0)
@@ -200,8 +193,8 @@ def _profile_stages(
     user_count = count_prompts(users.request, len(users), model, config.limit, rng)
     profile_error = _scaled(user_count.requests * items_per_user, item_usage.answer_error)
     return (
-        _stage(ITEMS, item_count, item_usage, item_count.requests, []),
-        _stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
+        _stage(cost_estimate.ITEMS, item_count, item_usage, item_count.requests, []),
+        _stage(cost_estimate.USERS, user_count, user_usage, user_count.requests, [profile_error]),
     )
 
 
@@ -219,7 +212,7 @@ def _pair_stages(
     n_answers = len(prompts.prompted_pairs) * n
     item_error, user_error = profile_errors
     errors = [_scaled(n_answers, item_error), _scaled(len(groups) * n, user_error)]
-    stages = [_stage(NEGATIVES, count.times(n), usage, float(n_answers), errors)]
+    stages = [_stage(cost_estimate.NEGATIVES, count.times(n), usage, float(n_answers), errors)]
     shared = np.concatenate([group for group in groups if len(group) > 1] or [np.array([], np.int64)])
     share, share_error = sample.unanswered
     if share and len(shared):
@@ -228,7 +221,7 @@ def _pair_stages(
         errors = [_scaled(follow_ups.requests, error) for error in profile_errors]
         errors.append(singles.tokens * n * share_error)
         usage = sample.follow_up_usage or usage
-        stages.append(_stage(FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
+        stages.append(_stage(cost_estimate.FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
     return stages
 
 
@@ -243,7 +236,7 @@ def _stage(
         counted=count.counted,
         calls=count.requests * usage.calls,
         prompt_tokens=count.tokens * usage.prompt,
-        prompt_error=combine_errors(errors),
+        prompt_error=cost_estimate.combine_errors(errors),
         answer_tokens=n_answers * usage.answer,
         answer_error=_scaled(n_answers, usage.answer_error),
         seconds_per_call=usage.seconds,
@@ -254,11 +247,7 @@ def _scaled(amount: float, error: float | None) -> float | None:
     return None if error is None else amount * error
 
 
-def _answer_error(usage: SampledUsage | None) -> float | None:
-    return None if usage is None else usage.answer_error
-
-
-def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ModelInfo) -> SampledUsage:
+def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ChatModel) -> SampledUsage:
     answer = {"summarization": assumed_reply(prompt_name, config), "reasoning": filler_words(config.reasoning_words)}
     return SampledUsage(1.0, 1.0, count_text_tokens(json.dumps(answer), model))
 

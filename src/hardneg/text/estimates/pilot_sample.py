@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from hardneg.data.split import Split
-from hardneg.llm.protocol import Reply, Request
+from hardneg.llm.protocol import ChatModel, Reply, Request
 from hardneg.llm.tasks import Task, TaskAnswer
-from hardneg.text.generation.executor import LlmExecutor, ModelInfo, observe_replies
+from hardneg.text.generation.executor import LlmExecutor, observe_replies
 from hardneg.text.generation.negative_generation import NegativeRequests
 from hardneg.text.generation.negative_prompts import NegativesConfig, PairPrompts
 from hardneg.text.generation.profile_generation import request_profiles
@@ -63,7 +63,7 @@ class SampledUsage:
 
     @classmethod
     def of(
-        cls, recorder: RecordingExecutor, model: ModelInfo, units: Mapping[int, int] | None = None
+        cls, recorder: RecordingExecutor, model: ChatModel, units: Mapping[int, int] | None = None
     ) -> SampledUsage | None:
         """Average the recorded replies; None without any. units: units of each row's request, by default 1."""
         rows = list(recorder.replies)
@@ -98,6 +98,12 @@ class SampledProfiles:
     user_usage: SampledUsage | None = None
     calls: int = 0
 
+    @property
+    def errors(self) -> tuple[float | None, float | None]:
+        """Standard errors of the lengths of an item and a user profile; None without a sample."""
+        item, user = (None if u is None else u.answer_error for u in (self.item_usage, self.user_usage))
+        return item, user
+
 
 @dataclass(frozen=True)
 class SampledPairs:
@@ -115,7 +121,7 @@ class SampledPairs:
 
 def sample_profiles(
     split: Split,
-    model: ModelInfo,
+    model: ChatModel,
     profiles: ProfilesConfig,
     negatives: NegativesConfig | None,
     executor: LlmExecutor,
@@ -156,7 +162,7 @@ def sample_pairs(prompts: PairPrompts, pairs: Indices, executor: LlmExecutor) ->
     recorder, follow_up_recorder = RecordingExecutor(executor), RecordingExecutor(executor)
     answers = list(NegativeRequests(prompts, recorder).answer_groups(groups))
     shared = [group for group in groups if len(group) > 1]
-    failed = {(pair, draw) for pair, draw, answer in answers if isinstance(answer, str)}
+    failed = {(pair, draw) for pair, draw, answer in answers if not answer.answered}
     unanswered = [
         [(pair, draw) for pair in group.tolist() for draw in range(n) if (pair, draw) in failed] for group in shared
     ]
@@ -179,7 +185,7 @@ def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
 
 
 def _generate(
-    prompts: ItemPrompts | UserPrompts, prompt_name: str, rows: Indices, executor: RecordingExecutor, model: ModelInfo
+    prompts: ItemPrompts | UserPrompts, prompt_name: str, rows: Indices, executor: RecordingExecutor, model: ChatModel
 ) -> dict[int, str]:
     answers = request_profiles(prompts, prompt_name, executor, model, rows)
-    return {int(row): answer.text for row, (answer, _) in zip(rows, answers, strict=True)}
+    return {int(row): answer.text for row, answer in zip(rows, answers, strict=True)}

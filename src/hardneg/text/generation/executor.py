@@ -1,4 +1,4 @@
-"""Interfaces to a language model: executing tasks, facts about the model, and token usage."""
+"""The interface for sending tasks to a language model, and token usage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from hardneg.llm.protocol import Reply, Request
+from hardneg.llm.protocol import Reply
 from hardneg.llm.tasks import Task, TaskAnswer
 
 T = TypeVar("T")
@@ -17,29 +17,6 @@ class LlmExecutor(Protocol):
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
         """Yield one answer per task, in any order. total: number of tasks, for progress."""
-        ...
-
-
-class ModelInfo(Protocol):
-    """Properties of a model that prompts depend on; every ChatModel has them."""
-
-    @property
-    def name(self) -> str:
-        """Name for tables."""
-        ...
-
-    @property
-    def context_length(self) -> int | None:
-        """Maximum tokens of a prompt and its answer together; None where unknown."""
-        ...
-
-    @property
-    def chat_markers(self) -> tuple[str, ...]:
-        """Strings that untrusted text must not contain."""
-        ...
-
-    def count_tokens(self, request: Request) -> int:
-        """Return the tokens of the request's prompt."""
         ...
 
 

@@ -9,9 +9,9 @@ import polars as pl
 
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
-from hardneg.llm.protocol import Reply
+from hardneg.llm.protocol import ChatModel, Reply
 from hardneg.llm.tasks import Task
-from hardneg.text.generation.executor import LlmExecutor, ModelInfo
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.negative_prompts import ONE_PROMPT, NegativesConfig, PairPrompts
 from hardneg.text.generation.profile_generation import NOT_ANSWERED
 from hardneg.text.generation.prompt_template import load_prompt
@@ -25,12 +25,9 @@ no text ("" where there is one)."""
 
 DEFAULT = NegativesConfig()
 
-NegativeAnswer = ParsedReply | str
-"""An answer, or the reason why there is none."""
-
 
 def generate_negatives(
-    split: Split, profiles: Profiles, executor: LlmExecutor, model: ModelInfo, config: NegativesConfig = DEFAULT
+    split: Split, profiles: Profiles, executor: LlmExecutor, model: ChatModel, config: NegativesConfig = DEFAULT
 ) -> pl.DataFrame:
     """Generate `config.n` negatives for every train pair: columns of SCHEMA, one row per pair and draw.
 
@@ -39,9 +36,7 @@ def generate_negatives(
     """
     answers = NegativeRequests(PairPrompts(split, profiles, model, config), executor).answer_all()
     rows = [
-        (pair, draw, "", "", answer)
-        if isinstance(answer, str)
-        else (pair, draw, answer.text, answer.reasoning, answer.reason)
+        (pair, draw, answer.text, answer.reasoning, answer.reason)
         for pair, draws in enumerate(answers)
         for draw, answer in enumerate(draws)
     ]
@@ -55,24 +50,24 @@ class NegativeRequests:
     prompts: PairPrompts
     executor: LlmExecutor
 
-    def answer_all(self) -> list[list[NegativeAnswer]]:
+    def answer_all(self) -> list[list[ParsedReply]]:
         """Return the answers by pair index and draw."""
         n = self.prompts.config.n
-        answers: list[list[NegativeAnswer]] = [[reason or NOT_ANSWERED] * n for reason in self.prompts.skip_reasons]
+        answers = [[ParsedReply(reason=reason or NOT_ANSWERED)] * n for reason in self.prompts.skip_reasons]
         groups = self.prompts.groups()
         for pair, draw, answer in self.answer_groups(groups):
             answers[pair][draw] = answer
         shared = [(pair, draw) for group in groups if len(group) > 1 for pair in group.tolist() for draw in range(n)]
-        follow_ups = [(pair, draw) for pair, draw in shared if isinstance(answers[pair][draw], str)]
+        follow_ups = [(pair, draw) for pair, draw in shared if not answers[pair][draw].answered]
         for pair, draw, answer in self.answer_singly(follow_ups):
             answers[pair][draw] = answer
         return answers
 
-    def answer_groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, NegativeAnswer]]:
+    def answer_groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, ParsedReply]]:
         """Yield pair index, draw and answer of every pair of these groups, `config.n` draws of each."""
         n = self.prompts.config.n
 
-        def tasks() -> Iterator[Task[list[NegativeAnswer]]]:
+        def tasks() -> Iterator[Task[list[ParsedReply]]]:
             for number, pairs in enumerate(groups):
                 parse = self._group_parser(pairs)
                 for draw in range(n):
@@ -81,10 +76,10 @@ class NegativeRequests:
         for answer in self.executor(tasks(), len(groups) * n):
             number, draw = divmod(answer.row, n)
             pairs = groups[number].tolist()
-            values = [answer.reason] * len(pairs) if answer.value is None else answer.value
+            values = answer.value or [ParsedReply(reason=answer.reason)] * len(pairs)
             yield from ((pair, draw, value) for pair, value in zip(pairs, values, strict=True))
 
-    def answer_singly(self, follow_ups: list[tuple[int, int]]) -> Iterator[tuple[int, int, NegativeAnswer]]:
+    def answer_singly(self, follow_ups: list[tuple[int, int]]) -> Iterator[tuple[int, int, ParsedReply]]:
         """Yield pair index, draw and answer of these pair indices and draws, with one call for each."""
 
         def tasks() -> Iterator[Task[ParsedReply]]:
@@ -92,9 +87,9 @@ class NegativeRequests:
                 yield Task(number, self.prompts.request_one(pair, draw), self._single_parser(pair))
 
         for answer in self.executor(tasks(), len(follow_ups)):
-            yield (*follow_ups[answer.row], answer.reason if answer.value is None else answer.value)
+            yield (*follow_ups[answer.row], answer.value or ParsedReply(reason=answer.reason))
 
-    def _group_parser(self, pairs: Indices) -> Callable[[Reply], list[NegativeAnswer]]:
+    def _group_parser(self, pairs: Indices) -> Callable[[Reply], list[ParsedReply]]:
         if len(pairs) > 1:
             return negatives_parser(
                 len(pairs), load_prompt(ONE_PROMPT).header.answer_words, self.prompts.model.chat_markers
@@ -105,7 +100,11 @@ class NegativeRequests:
     def _single_parser(self, pair: int) -> Callable[[Reply], ParsedReply]:
         chat_markers = self.prompts.model.chat_markers
         if self.prompts.config.constrained:
-            return title_parser(self.prompts.titles.exact.__contains__, self.prompts.owned_titles(pair), chat_markers)
+            return title_parser(
+                self.prompts.titles.exact.__contains__,
+                self.prompts.owned_titles(self.prompts.split.train.users[pair]),
+                chat_markers,
+            )
         return negative_parser(load_prompt(ONE_PROMPT).header.answer_words, chat_markers)
 
 

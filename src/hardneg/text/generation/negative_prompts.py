@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -14,9 +14,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from hardneg.config import Config
 from hardneg.data.split import Split
-from hardneg.llm.protocol import Message, Request
+from hardneg.llm.protocol import ChatModel, Request
 from hardneg.llm.untrusted import data_block
-from hardneg.text.generation.executor import ModelInfo
 from hardneg.text.generation.profile_prompts import clean_all, titles_or_blank
 from hardneg.text.generation.prompt_template import load_prompt
 from hardneg.text.generation.reply_parsers import (
@@ -58,7 +57,7 @@ class NegativesConfig(Config):
         return self
 
 
-def shown_titles(split: Split, model: ModelInfo, config: NegativesConfig) -> TitleIndex:
+def shown_titles(split: Split, model: ChatModel, config: NegativesConfig) -> TitleIndex:
     """Return the titles of all items as prompts show them: cleaned and truncated, "" where an item has none."""
     return TitleIndex.of(clean_all(titles_or_blank(split.texts), model, config.longest_title))
 
@@ -81,7 +80,7 @@ class PairPrompts:
 
     split: Split
     profiles: Profiles
-    model: ModelInfo
+    model: ChatModel
     config: NegativesConfig
 
     @cached_property
@@ -120,40 +119,30 @@ class PairPrompts:
         user, item = self.split.train.users[pair], self.split.train.items[pair]
         blocks = {"user": self._user_block(user), "item": data_block("item", self._item_data(item))}
         if self.config.constrained:
-            prompt = load_prompt(TITLE_PROMPT)
-            return Request(
-                prompt.render(**blocks),
-                max_tokens=prompt.header.answer_tokens,
-                temperature=self.config.temperature,
-                closed_list=self.catalogue,
-                excluded=self.owned_titles(pair),
-                draw=draw,
-            )
-        prompt = load_prompt(ONE_PROMPT)
-        return self._request(prompt.render(**blocks), prompt.header.answer_tokens, reply_schema(NegativeReply), draw)
+            request = self._request(TITLE_PROMPT, blocks, draw)
+            return replace(request, closed_list=self.closed_list_name, excluded=self.owned_titles(user))
+        return replace(self._request(ONE_PROMPT, blocks, draw), schema=reply_schema(NegativeReply))
 
     def request_several(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
         """Return the request about several pairs of one user, numbered from 1."""
-        prompt, train = load_prompt(SEVERAL_PROMPT), self.split.train
+        train = self.split.train
         items = [{"item": n, **self._item_data(train.items[pair])} for n, pair in enumerate(pairs, start=1)]
         user = self._user_block(train.users[pairs[0]])
-        messages = prompt.render(user=user, items=data_block("items", {"chosen": items}))
-        return self._request(messages, prompt.header.answer_tokens * len(items), reply_schema(NegativesReply), draw)
+        blocks = {"user": user, "items": data_block("items", {"chosen": items})}
+        request = self._request(SEVERAL_PROMPT, blocks, draw, len(items))
+        return replace(request, schema=reply_schema(NegativesReply))
 
     def request_group(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
         """Return the request about a group of one or several pairs."""
         return self.request_one(int(pairs[0]), draw) if len(pairs) == 1 else self.request_several(pairs, draw)
 
     @cached_property
-    def catalogue(self) -> str:
+    def closed_list_name(self) -> str:
         """Name of the closed list."""
         return closed_list(self.titles)[0]
 
-    def owned_titles(self, pair: int) -> tuple[str, ...]:
-        """Return the titles of the closed list that the pair's user has, with their variants."""
-        return self._owned_by(self.split.train.users[pair])
-
-    def _owned_by(self, user: int) -> tuple[str, ...]:
+    def owned_titles(self, user: int) -> tuple[str, ...]:
+        """Return the titles of the closed list that the user has, with their variants."""
         return self.titles.variants(self.split.train.items_of(user))
 
     @cached_property
@@ -161,7 +150,7 @@ class PairPrompts:
         """(users,) True where the user has every title of the closed list."""
         train, n_titles = self.split.train, len(self.titles.distinct)
         candidates = train.counts >= len(self.titles.first)
-        owns = [candidates[user] and len(self._owned_by(user)) >= n_titles for user in range(train.n_users)]
+        owns = [candidates[user] and len(self.owned_titles(user)) >= n_titles for user in range(train.n_users)]
         return np.array(owns, bool)
 
     def _user_block(self, user: int) -> str:
@@ -179,6 +168,7 @@ class PairPrompts:
     def _item_profiles(self) -> list[str]:
         return clean_all(self.profiles.items, self.model, MAX_CHARACTERS)
 
-    def _request(self, messages: tuple[Message, ...], max_tokens: int, schema: str, draw: int) -> Request:
-        temperature = self.config.temperature
-        return Request(messages, max_tokens=max_tokens, temperature=temperature, schema=schema, draw=draw)
+    def _request(self, prompt_name: str, blocks: Mapping[str, str], draw: int, n_answers: int = 1) -> Request:
+        prompt = load_prompt(prompt_name)
+        max_tokens = prompt.header.answer_tokens * n_answers
+        return Request(prompt.render(**blocks), max_tokens, temperature=self.config.temperature, draw=draw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.split import Split
-from hardneg.llm.protocol import Request
+from hardneg.llm.protocol import ChatModel, Request
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.generation.executor import ModelInfo
 from hardneg.text.generation.prompt_template import load_prompt
 from hardneg.text.generation.reply_parsers import MAX_CHARACTERS, ProfileReply, reply_schema
 from hardneg.types import Indices
@@ -52,24 +51,12 @@ class ProfilesConfig(Config):
     """Sampling temperature."""
 
 
-class PromptSet(Protocol):
-    """Prompts of one stage, one per row (item or user)."""
-
-    def __len__(self) -> int:
-        """Return the number of rows, those without a request included."""
-        ...
-
-    def request(self, row: int) -> Request | str:
-        """Return the request of a row, or the reason why it has none."""
-        ...
-
-
 @dataclass(frozen=True)
 class ItemPrompts:
     """Prompts with the title, attributes and train reviews of each item (eq. 2)."""
 
     split: Split
-    model: ModelInfo
+    model: ChatModel
     config: ProfilesConfig
 
     def __len__(self) -> int:
@@ -77,10 +64,11 @@ class ItemPrompts:
 
     def request(self, row: int) -> Request | str:
         """Return the request for the profile of item `row`, or the reason why it has none."""
-        texts, review_rows = self._texts(row), self._reviews.rows_of(row)[: self.config.most_reviews]
+        order, starts = self._review_order
+        texts, review_rows = self._texts(row), order[starts[row] : starts[row + 1]][: self.config.most_reviews]
         if not texts and not len(review_rows):
             return "nothing is known of it"
-        reviews = clean_all(self._reviews.texts[review_rows].to_list(), self.model, self.config.longest_review)
+        reviews = clean_all(self.split.reviews[c.REVIEW][review_rows].to_list(), self.model, self.config.longest_review)
 
         def build(n: int) -> Request:
             block = data_block("item", texts | ({"reviews": reviews[:n]} if n else {}))
@@ -103,10 +91,10 @@ class ItemPrompts:
         return {name: text for name, text in cleaned.items() if text}
 
     @cached_property
-    def _reviews(self) -> TextsByOwner:
-        """Train reviews by item, in the order of ProfilesConfig."""
+    def _review_order(self) -> tuple[Indices, Indices]:
+        """Rows of train reviews by item, in the order of ProfilesConfig, and (items + 1,) starts of the items."""
         reviews = self.split.reviews
-        return TextsByOwner.of(reviews[c.ITEM].to_numpy(), reviews[c.REVIEW], len(self), self.config.longest_review)
+        return group_texts(reviews[c.ITEM].to_numpy(), reviews[c.REVIEW], len(self), self.config.longest_review)
 
     @cached_property
     def _columns(self) -> dict[str, list[str]]:
@@ -122,7 +110,7 @@ class UserPrompts:
 
     split: Split
     item_profiles: Sequence[str]
-    model: ModelInfo
+    model: ChatModel
     config: ProfilesConfig
 
     def __len__(self) -> int:
@@ -182,7 +170,7 @@ class UserPrompts:
         return clean_all(self.item_profiles, self.model, MAX_CHARACTERS)
 
 
-def clean_all(texts: Sequence[str], model: ModelInfo, longest: int) -> list[str]:
+def clean_all(texts: Sequence[str], model: ChatModel, longest: int) -> list[str]:
     """Return texts that are safe in a prompt, each cut to `longest` characters."""
     return [clean(text, chat_markers=model.chat_markers, max_length=longest) for text in texts]
 
@@ -202,26 +190,13 @@ def _profile_request(prompt_name: str, config: ProfilesConfig, **blocks: str) ->
     )
 
 
-@dataclass(frozen=True)
-class TextsByOwner:
-    """Texts grouped by owner, longest first.
+def group_texts(owners: Indices, texts: pl.Series, n_owners: int, longest: int) -> tuple[Indices, Indices]:
+    """Return the rows of texts by owner, longest first, and (owners + 1,) positions where each owner's rows start.
 
-    texts: all texts. order: rows of `texts`, by owner. starts: (owners + 1,) positions in `order`.
+    owners: (texts,) owner of each text. longest: number of characters that count.
     """
-
-    texts: pl.Series
-    order: Indices
-    starts: Indices
-
-    @classmethod
-    def of(cls, owners: Indices, texts: pl.Series, n_owners: int, longest: int) -> TextsByOwner:
-        """Group texts. owners: (texts,) owner of each. longest: characters that count."""
-        order = np.lexsort((np.arange(len(owners)), -_lengths(texts, longest), owners))
-        return cls(texts, order, np.searchsorted(owners[order], np.arange(n_owners + 1)))
-
-    def rows_of(self, owner: int) -> Indices:
-        """Return the rows of the owner's texts."""
-        return self.order[self.starts[owner] : self.starts[owner + 1]]
+    order = np.lexsort((np.arange(len(owners)), -_lengths(texts, longest), owners))
+    return order, np.searchsorted(owners[order], np.arange(n_owners + 1))
 
 
 def _lengths(texts: pl.Series, longest: int) -> Indices:
@@ -231,7 +206,7 @@ def _lengths(texts: pl.Series, longest: int) -> Indices:
 
 
 def _largest_within(
-    build: Callable[[int], Request], least: int, most: int, model: ModelInfo, tokens: int
+    build: Callable[[int], Request], least: int, most: int, model: ChatModel, tokens: int
 ) -> Request | None:
     """Return build(n) for the largest n in least..most whose prompt has at most `tokens` tokens, or None.
 

@@ -84,15 +84,20 @@ def reply_schema(kind: type[Structured]) -> str:
 
 @dataclass(frozen=True)
 class ParsedReply:
-    """Text and reasoning of an answer; text is "" where the model answered "None"."""
+    """Text and reasoning of an answer, or the reason why there is no text.
 
-    text: str
-    reasoning: str
+    text: "" where there is none. reason: "" with a text, NONE_FOUND where the model answered "None", else why the reply
+    is missing or unusable.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    reason: str = ""
 
     @property
-    def reason(self) -> str:
-        """Reason why there is no text, "" where there is one."""
-        return "" if self.text else NONE_FOUND
+    def answered(self) -> bool:
+        """True for a text and for the answer "None"."""
+        return self.reason in ("", NONE_FOUND)
 
 
 def profile_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
@@ -117,36 +122,37 @@ def negative_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply]
     return parse
 
 
-def negatives_parser(n: int, words: int, chat_markers: Sequence[str]) -> Callable[[Reply], list[ParsedReply | str]]:
-    """Return a parser of a NegativesReply: for each pair 1..n an answer, or the reason why there is none.
+def negatives_parser(n: int, words: int, chat_markers: Sequence[str]) -> Callable[[Reply], list[ParsedReply]]:
+    """Return a parser of a NegativesReply: an answer for each of the pairs 1..n, unanswered where it cannot be used.
 
     Entries are assigned by their number, not by their position. An unreadable entry loses only its own pair; so do two
     entries of one number, since it is unclear which is meant. The parser raises BadReply.
     """
     read = reply_parser(UncheckedNegatives)
 
-    def parse(reply: Reply) -> list[ParsedReply | str]:
-        answers: dict[int, ParsedReply | str] = {}
+    def parse(reply: Reply) -> list[ParsedReply]:
+        answers: dict[int, ParsedReply] = {}
         for entry in read(reply).negatives:
             number, answer = _parse_entry(entry, words, chat_markers)
-            answers[number] = "the reply answers it twice" if number in answers else answer
-        return [answers.get(number, "the reply leaves it out") for number in range(1, n + 1)]
+            answers[number] = ParsedReply(reason="the reply answers it twice") if number in answers else answer
+        left_out = ParsedReply(reason="the reply leaves it out")
+        return [answers.get(number, left_out) for number in range(1, n + 1)]
 
     return parse
 
 
-def _parse_entry(entry: object, words: int, chat_markers: Sequence[str]) -> tuple[int, ParsedReply | str]:
-    """Return the number of an entry, 0 where it has none, and its answer or the reason why there is none."""
+def _parse_entry(entry: object, words: int, chat_markers: Sequence[str]) -> tuple[int, ParsedReply]:
+    """Return the number of an entry, 0 where it has none, and its answer."""
     number = entry.get("item") if isinstance(entry, dict) else None
     if type(number) is not int:
-        return 0, "its entry in the reply has no number"
+        return 0, ParsedReply(reason="its entry in the reply has no number")
     try:
         negative = NumberedNegative.model_validate(entry)
         return number, parsed_reply(negative.hard_negative_item, negative.reasoning, words, chat_markers)
     except ValidationError:
-        return number, "its entry in the reply is not as asked for"
+        return number, ParsedReply(reason="its entry in the reply is not as asked for")
     except BadReply as bad:
-        return number, bad.reason
+        return number, ParsedReply(reason=bad.reason)
 
 
 def title_parser(
@@ -161,7 +167,7 @@ def title_parser(
             raise BadReply(f"found {text[:60]!r}, which is no title of the catalogue")
         if text in excluded:
             raise BadReply(f"found {text[:60]!r}, which the user has")
-        return ParsedReply(text, "")
+        return ParsedReply(text)
 
     return parse
 
@@ -173,5 +179,7 @@ def parsed_reply(text: str, reasoning: str, words: int, chat_markers: Sequence[s
         raise BadReply("the answer is blank")
     if len(cleaned) > MAX_CHARACTERS or len(cleaned.split()) > WORD_TOLERANCE * words:
         raise BadReply(f"found {len(cleaned.split())} words in the answer, expected at most {words}")
-    none = cleaned.strip(" .\"'").casefold() == "none"
-    return ParsedReply("" if none else cleaned, clean(reasoning, chat_markers=chat_markers, max_length=MAX_CHARACTERS))
+    reasoning = clean(reasoning, chat_markers=chat_markers, max_length=MAX_CHARACTERS)
+    if cleaned.strip(" .\"'").casefold() == "none":
+        return ParsedReply("", reasoning, NONE_FOUND)
+    return ParsedReply(cleaned, reasoning)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostics.added_pairs import added_pairs
 
 from hardneg.data import SplitConfig, make_split
 from hardneg.data.readers import read_pairs
-from hardneg.data.readers.dtlns import ENHANCED, added_pairs
+from hardneg.data.readers.dtlns import ENHANCED
 from hardneg.evaluation.released import released_mask
 
 
