@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from contest import EMBEDDING_SIZE, export, require_rivals, run_rival
 
-from hardneg import api, artifacts
+from hardneg import artifacts
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import compare_methods, evaluate_scores, inner_product
+from hardneg.fitting import fit_backbone
 from hardneg.models import LightGCNModel
 from hardneg.models.graph import Storage
 from hardneg.training import FitConfig
@@ -41,7 +42,7 @@ def our_tables(
     split: Split, settings: dict[str, Any], storage: Storage = "float32"
 ) -> tuple[Embeddings, dict[str, int]]:
     model = LightGCNModel(split.train, embedding_size=EMBEDDING_SIZE, hops=HOPS, storage=storage, seed=settings["seed"])
-    fitted = api.fit(model, split, config=FitConfig.model_validate(settings))
+    fitted = fit_backbone(model, split, config=FitConfig.model_validate(settings))
     return fitted.embeddings, {"best_epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
 
 

@@ -25,13 +25,13 @@ from diagnostics.loss_gradients import BPR, PROJECTOR, TERMS, LossGradients, com
 from diagnostics.nearest_items import NearestItems, embedding_spread, nearest_catalogue_items
 from torch import Tensor, nn
 
-from hardneg.api import fit as fit_and_validate
 from hardneg.config import overrides, parse_config
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
 from hardneg.errors import DataError
 from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.models import Backbone
 from hardneg.pipeline import RunConfig
 from hardneg.pipeline.training import run_inputs
@@ -164,7 +164,7 @@ def _size(model: Backbone) -> int:
 def swept(split: Split, config: RunConfig, mined: MinedNegatives | None = None) -> list[str]:
     """Validation Recall@20 and the spread of the item table, both at the best epoch of a run."""
     model = config.model.build(split.train, seed=config.fit.seed)
-    fitted = fit_and_validate(model, split, sampler=config.sampler, mined=mined, config=config.fit)
+    fitted = fit_backbone(model, split, sampler=config.sampler, config=config.fit, inputs=FitInputs(mined=mined))
     return [f"{_best(fitted):.4f}", f"{embedding_spread(fitted.embeddings.final_items.numpy()):.2f}"]
 
 

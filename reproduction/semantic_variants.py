@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hardneg import api
 from hardneg.data import split as splits
 from hardneg.data.split import Split
+from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.mining import controls
 from hardneg.models import LightGCN
 from hardneg.random import generator
@@ -39,7 +39,9 @@ def values(data: Split, sampler: SamplerConfig, vectors: MinedNegatives | None, 
     found = []
     for seed in range(seeds):
         model = LightGCN(hops=3).build(data.train, seed=seed)
-        trained = api.fit(model, data, sampler=sampler, mined=vectors, config=fit.model_copy(update={"seed": seed}))
+        trained = fit_backbone(
+            model, data, sampler=sampler, config=fit.model_copy(update={"seed": seed}), inputs=FitInputs(mined=vectors)
+        )
         found.append(trained.state.best_value)
     return f"{np.mean(found):.4f} ± {np.std(found):.4f}"
 

@@ -62,7 +62,7 @@ def test_the_second_time_nothing_is_trained(made: tuple[Path, demo.Demo], monkey
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be trained")
 
-    monkeypatch.setattr("hardneg.api.fit", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
     assert demo.run_demo(out, seeds=3, workers=1).frame.equals(found.frame)
 
 

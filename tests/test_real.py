@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-import hardneg as hn
-from hardneg.data import FilterConfig, SplitConfig, make_split
+from hardneg.data import Dataset, FilterConfig, SplitConfig, filters, make_split
 from hardneg.data.readers import open_recbole, read_lightgcn, read_pairs, read_table
+from hardneg.fitting import evaluate_embeddings, fit_backbone
+from hardneg.models import LightGCNModel
 from hardneg.text import extract_profiles, item_texts, text_preference_correlation
 from hardneg.training import FitConfig
 
@@ -30,13 +31,13 @@ def test_a_slice_of_sports_is_learnt(real: Path) -> None:
     """Users 0 to 1,999: a few epochs rank far better than the start."""
     files = {part: real / f"dtlns/Sports/{part}.txt.gz" for part in ("train", "valid", "test")}
     data = read_pairs(files, item_offset=15138)
-    data = hn.data.Dataset(data.interactions.filter(pl.col("user_id").cast(pl.Int64) < 2000), data.items)
+    data = Dataset(data.interactions.filter(pl.col("user_id").cast(pl.Int64) < 2000), data.items)
     split = make_split(data, SplitConfig(by="given"))
     values = {}
     for epochs in (1, 30):
-        model = hn.models.LightGCNModel(split.train, embedding_size=32, hops=2)
-        fitted = hn.fit(model, split, config=FitConfig(epochs=epochs, check_every=epochs, learning_rate=0.01))
-        values[epochs] = hn.evaluate(fitted, split).means()["recall@20"]
+        model = LightGCNModel(split.train, embedding_size=32, hops=2)
+        fitted = fit_backbone(model, split, config=FitConfig(epochs=epochs, check_every=epochs, learning_rate=0.01))
+        values[epochs] = evaluate_embeddings(fitted.embeddings, split).means()["recall@20"]
     assert values[30] > 1.2 * values[1]
     assert values[30] > 0.05
 
@@ -70,7 +71,7 @@ def test_every_converted_set_is_read(real: Path) -> None:
             columns=columns,
             item_columns=item_columns,
         )
-        kept, _ = hn.data.filters.filter_interactions(data.interactions, FilterConfig())
+        kept, _ = filters.filter_interactions(data.interactions, FilterConfig())
         assert len(kept) == pairs, name
         assert (data.items["title"] != "").mean() > 0.99, name
 

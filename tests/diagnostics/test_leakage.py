@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardneg import api, artifacts, pipeline
+from hardneg import artifacts, fitting, pipeline
 from hardneg.audit import TRAINED, audit_run, audit_split
 from hardneg.data import Dataset, Interactions, Split, SplitConfig, simulate
 from hardneg.data import dataset as datasets
@@ -134,7 +134,7 @@ def test_training_that_reads_validation_pairs_is_found(
     config = RunConfig(fit=FitConfig(epochs=2))
     pipeline.train_stage(folders / "split", config).run(tmp_path / "run")
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
-    honest = api.UniformCandidates
+    honest = fitting.UniformCandidates
     read = splits.read_split
 
     def leaky(excluded: Interactions) -> object:
@@ -147,7 +147,7 @@ def test_training_that_reads_validation_pairs_is_found(
         return current[0]
 
     monkeypatch.setattr(splits, "read_split", reading)
-    monkeypatch.setattr("hardneg.api.UniformCandidates", leaky)
+    monkeypatch.setattr("hardneg.fitting.UniformCandidates", leaky)
     failed = [check.question for check in audit_run(tmp_path / "run", folders / "split", None) if not check.passed]
     assert failed == ["valid pairs, drawn anew, change nothing that was made"]
 

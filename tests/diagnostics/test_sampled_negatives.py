@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-import hardneg as hn
 from hardneg.data import Interactions, Split
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
+from hardneg.fitting import fit_backbone
+from hardneg.models import LightGCNModel, MFModel
+from hardneg.sampling import DNS, Uniform
 from hardneg.training import FitConfig
 from hardneg.types import Batch, Embeddings, Items, Vectors
 
@@ -39,8 +41,8 @@ def test_uniform_rate_equals_the_slow_loop(store: tuple[Split, Truth]) -> None:
 def test_sampling_finds_the_derived_rate(store: tuple[Split, Truth]) -> None:
     split, truth = store
     served = SampledFalseNegatives(truth, split.train)
-    model = hn.models.MFModel(split.train, embedding_size=4)
-    hn.fit(model, split, config=FitConfig(epochs=40, check_every=40), observers=[served])
+    model = MFModel(split.train, embedding_size=4)
+    fit_backbone(model, split, config=FitConfig(epochs=40, check_every=40), observers=[served])
     table = served.table()
     assert table.columns == ["epoch", "part", "like_probability", "count"]
     assert (table["count"] == len(split.train)).all()
@@ -52,11 +54,11 @@ def test_sampling_finds_the_derived_rate(store: tuple[Split, Truth]) -> None:
 def test_harder_negatives_are_falser(store: tuple[Split, Truth]) -> None:
     split, truth = store
     rates = []
-    for sampler in (hn.sampling.Uniform(), hn.sampling.DNS(candidates=10)):
+    for sampler in (Uniform(), DNS(candidates=10)):
         served = SampledFalseNegatives(truth, split.train)
-        model = hn.models.LightGCNModel(split.train, embedding_size=16, hops=2)
+        model = LightGCNModel(split.train, embedding_size=16, hops=2)
         config = FitConfig(epochs=40, check_every=40, learning_rate=0.02)
-        hn.fit(model, split, sampler=sampler, config=config, observers=[served])
+        fit_backbone(model, split, sampler=sampler, config=config, observers=[served])
         rates.append(served.table()["like_probability"][-10:].mean())
     assert rates[1] > 1.5 * rates[0]
 

@@ -92,7 +92,7 @@ def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be trained or scored again")
 
-    monkeypatch.setattr("hardneg.api.fit", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
     monkeypatch.setattr("hardneg.pipeline.inference.evaluate_scores", forbidden)
     again = carried_out(tmp_path / "study.yaml", tmp_path / "out")
     assert again.failed == {}
@@ -301,7 +301,7 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be trained again")
 
-    monkeypatch.setattr("hardneg.api.fit", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
     results = carried_out(file, tmp_path / "out")
     assert results.failed == {}
     assert results.runs["line"].unique(maintain_order=True).to_list() == ["uniform", "DNS", "DNS + text"]

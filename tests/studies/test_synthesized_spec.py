@@ -94,7 +94,7 @@ def test_the_whole_comparison_from_one_file(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be made again")
 
-    monkeypatch.setattr("hardneg.api.fit", forbidden)
+    monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
     monkeypatch.setattr("hardneg.pipeline.tuning.tune", forbidden)
     monkeypatch.setattr("hardneg.pipeline.tuning.synthesize", forbidden)
     assert carried_out(file, out).failed == {}

@@ -25,9 +25,9 @@ class ScoringOptions:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric at every depth."""
-        from hardneg import api
+        from hardneg.fitting import METRIC_NAMES
 
-        return tuple(f"{metric}@{depth}" for metric in api.METRICS for depth in self.depths)
+        return tuple(f"{metric}@{depth}" for metric in METRIC_NAMES for depth in self.depths)
 
 
 def evaluate_command(
@@ -88,8 +88,9 @@ def evaluate_command(
 
 
 def _evaluate(options: ScoringOptions, *, as_json: bool) -> None:
-    from hardneg import api, pipeline
+    from hardneg import pipeline
     from hardneg.data.dataset import read_parquet
+    from hardneg.fitting import METRIC_NAMES
 
     folder = pipeline.evaluate_run(
         options.run, options.split, options.metrics, mask_valid=options.mask_valid, shortlist=options.shortlist
@@ -98,7 +99,7 @@ def _evaluate(options: ScoringOptions, *, as_json: bool) -> None:
     per_user = read_parquet(folder / "per_user.parquet")
     cells = [
         [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in options.depths)]
-        for metric in api.METRICS
+        for metric in METRIC_NAMES
     ]
     headers = [f"{len(per_user):,} test users", *(f"@{depth}" for depth in options.depths)]
     values = {"users": len(per_user), "metrics": frame.to_dicts(), "out": str(folder)}

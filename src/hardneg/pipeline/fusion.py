@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field, NonNegativeFloat
 
-from hardneg import api, artifacts
+from hardneg import artifacts
 from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
+from hardneg.fitting import require_validation
 from hardneg.pipeline.costs import LlmNeeds, needs_of
 from hardneg.pipeline.inference import read_run, require_split_of
 from hardneg.pipeline.provenance import split_inputs
@@ -74,7 +75,7 @@ def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | N
     def build(draft: Draft) -> None:
         started = time.perf_counter()
         split = splits.read_split(split_dir)
-        api.require_validation(split)
+        require_validation(split)
         embeddings = text_embeddings(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
         value = fusion.validation_value(embeddings, split.valid, split.train, config.select)
         draft.notes |= {"best epoch": 0, "epochs": 0}

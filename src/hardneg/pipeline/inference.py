@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from safetensors.torch import load_file
 
-from hardneg import api, artifacts
+from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
@@ -17,12 +17,13 @@ from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Vocabulary
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Evaluation, evaluate_scores, inner_product, top_items
+from hardneg.fitting import METRIC_NAMES
 from hardneg.pipeline.training import RUN
 from hardneg.stage import Draft, Stage
 from hardneg.types import Embeddings
 
 EVALUATION = "evaluation"
-METRICS = tuple(f"{metric}@{k}" for metric in api.METRICS for k in (10, 20))
+METRICS = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in (10, 20))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hardneg import api, artifacts
+from hardneg import artifacts
 from hardneg.checkpoint import CheckpointFile
 from hardneg.config import Config, write_yaml
 from hardneg.data import columns as c
@@ -24,6 +24,7 @@ from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
 from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
 from hardneg.errors import ConfigError
+from hardneg.fitting import FitInputs, fit_backbone, require_validation
 from hardneg.judging import suspects as judged_suspects
 from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNModel, ModelConfig, anchor_at, start_at
 from hardneg.pipeline.costs import LlmNeeds, needs_of
@@ -35,7 +36,7 @@ from hardneg.sampling.tree_similarity import tree_weights
 from hardneg.stage import Draft, Stage
 from hardneg.text import text_vectors
 from hardneg.training import FitConfig, Fitted, Watch
-from hardneg.trees import Trees, trees_folder
+from hardneg.trees import trees_folder
 from hardneg.types import Embeddings, Observer
 
 RUN = "run"
@@ -84,32 +85,27 @@ def train_stage(
 
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
-        api.require_validation(split)
+        require_validation(split)
         materials = _read_materials(split, config, negatives, suspects, trees)
         measured = None if truth is None else _measure_negatives(truth, split)
         examples = ExampleRecorder(shown_users(split.train))
         observers: list[Observer] = [examples] if measured is None else [examples, measured]
-        draft.notes |= _describe(materials, device) | materials.use.notes
+        draft.notes |= _describe(materials.inputs, device) | materials.use.notes
         model = config.model.build(materials.use.graph, seed=config.fit.seed).to(device)
         tied = _anchor_model(model, config, anchor, split)
         draft.notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCNModel) else None
         draft.notes |= {} if kernel is None else {"graph kernel": kernel}
-        fitted = api.fit(
+        fitted = fit_backbone(
             model,
             split,
             sampler=config.sampler,
-            mined=materials.mined,
-            neighbours=materials.neighbours,
-            excluded=materials.use.excluded,
-            extra=materials.use.extra,
-            trees=materials.trees,
             config=config.fit,
+            inputs=replace(materials.inputs, anchor=tied),
             observers=observers,
             # Another kernel rounds differently: its checkpoint cannot be continued.
             resume=CheckpointFile(draft.folder, draft.key if kernel is None else f"{draft.key} {kernel}"),
             watch=watch,
-            anchor=tied,
         )
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
         examples.table().write_parquet(draft.folder / "examples.parquet")
@@ -143,24 +139,25 @@ def run_inputs(
 
 @dataclass(frozen=True)
 class _Materials:
-    """What training reads besides the split."""
+    """What training reads besides the split: the use of suspects, and the inputs that follow from it and from folders."""
 
     use: UsedSuspects
-    mined: MinedNegatives | None
-    neighbours: ItemNeighbours | None
-    trees: Trees | None
+    inputs: FitInputs
 
 
 def _read_materials(
     split: Split, config: RunConfig, negatives: Path | None, suspects: Path | None, trees: Path | None
 ) -> _Materials:
     given = None if negatives is None else sampler_inputs.read_sampler_input(negatives, split)
-    return _Materials(
-        use_suspects(split, config.suspects, suspects),
-        given if isinstance(given, MinedNegatives) else None,
-        given if isinstance(given, ItemNeighbours) else None,
-        None if trees is None else trees_folder.read_trees(trees, split.train.n_items),
+    use = use_suspects(split, config.suspects, suspects)
+    inputs = FitInputs(
+        mined=given if isinstance(given, MinedNegatives) else None,
+        neighbours=given if isinstance(given, ItemNeighbours) else None,
+        trees=None if trees is None else trees_folder.read_trees(trees, split.train.n_items),
+        excluded=use.excluded,
+        extra=use.extra,
     )
+    return _Materials(use, inputs)
 
 
 def _measure_negatives(truth: Path, split: Split) -> SampledFalseNegatives:
@@ -190,14 +187,14 @@ def shown_users(train: Interactions) -> Any:
     return distance.argsort(kind="stable")[:SHOWN_USERS]
 
 
-def _describe(materials: _Materials, device: str) -> dict[str, Any]:
+def _describe(inputs: FitInputs, device: str) -> dict[str, Any]:
     notes: dict[str, Any] = {"device": device, "torch threads": torch.get_num_threads()}
-    if materials.trees is not None:
-        notes["semantic tree of"] = materials.trees.source
-    if materials.mined is not None:
-        notes["negatives written by"] = materials.mined.source
-    if materials.neighbours is not None:
-        notes["neighbours by"] = materials.neighbours.source
+    if inputs.trees is not None:
+        notes["semantic tree of"] = inputs.trees.source
+    if inputs.mined is not None:
+        notes["negatives written by"] = inputs.mined.source
+    if inputs.neighbours is not None:
+        notes["neighbours by"] = inputs.neighbours.source
     return notes
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hardneg import api, artifacts
+from hardneg import artifacts
 from hardneg.data import Split
 from hardneg.data import split as splits
 from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RUN, RunConfig, SuspectsConfig, suspect_use
 from hardneg.random import generator
@@ -143,16 +144,12 @@ class _Timings:
         fit = cell.config.fit.model_copy(update={"epochs": 10**6, "check_every": 10**6})
         try:
             mined, neighbours = _given(cell, data)
-            api.fit(
+            fit_backbone(
                 model,
                 data,
                 sampler=cell.config.sampler,
-                mined=mined,
-                neighbours=neighbours,
-                excluded=used.excluded,
-                extra=used.extra,
-                trees=_trees(cell, data),
                 config=fit,
+                inputs=FitInputs(mined, neighbours, _trees(cell, data), used.excluded, used.extra),
                 watch=watch,
             )
         except _Enough:

@@ -1,0 +1,106 @@
+"""Training and evaluation of a backbone on an in-memory split; the stages call these functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from torch import nn
+
+from hardneg.checkpoint import CheckpointFile
+from hardneg.data import Split
+from hardneg.data.interactions import Interactions
+from hardneg.errors import DataError, TrainingDivergedError
+from hardneg.evaluation import Evaluation, evaluate_scores, inner_product
+from hardneg.models import Anchor, Backbone
+from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
+from hardneg.training import ExtraPositives, FitConfig, Fitted, Watch
+from hardneg.training import fit as train_loop
+from hardneg.training.extra import Positives
+from hardneg.trees import Trees
+from hardneg.types import Embeddings, Observer
+
+METRIC_NAMES = ("recall", "ndcg", "precision", "hit_rate")
+
+
+@dataclass(frozen=True)
+class FitInputs:
+    """What training reads besides the split.
+
+    mined, neighbours, trees: for samplers that need them. excluded: pairs that candidates are drawn outside of, in place
+    of the train pairs (`sampling.exclude_suspects`). extra: positives besides the train pairs. anchor: see
+    `hardneg.models.anchor`.
+    """
+
+    mined: MinedNegatives | None = None
+    neighbours: ItemNeighbours | None = None
+    trees: Trees | None = None
+    excluded: Interactions | None = None
+    extra: ExtraPositives | None = None
+    anchor: Anchor | None = None
+
+
+NO_INPUTS = FitInputs()
+
+
+def require_validation(split: Split) -> None:
+    """Raise DataError where a split has no validation pairs, on which the epoch is chosen."""
+    if not len(split.valid):
+        raise DataError(
+            "the split has no validation pairs, which choose the epoch; split again with a valid share above 0"
+        )
+
+
+def fit_backbone(
+    model: nn.Module,
+    split: Split,
+    *,
+    sampler: SamplerConfig | None = None,
+    config: FitConfig | None = None,
+    inputs: FitInputs = NO_INPUTS,
+    observers: Sequence[Observer] = (),
+    resume: CheckpointFile | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation pairs.
+
+    Validation masks train pairs only, whatever the inputs. Test pairs are not read. The process keeps freed memory from
+    then on (`training.memory`). Raises DataError without validation pairs, TrainingDivergedError where numbers are not
+    finite.
+    """
+    require_validation(split)
+    settings = config or FitConfig()
+    sampler_inputs = SamplerInputs(
+        cast(Backbone, model).final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees
+    )
+
+    def validate(embeddings: Embeddings) -> Mapping[str, float]:
+        if not all(bool(table.isfinite().all()) for table in (embeddings.final_users, embeddings.final_items)):
+            raise TrainingDivergedError("the embeddings hold numbers that are not finite; lower the learning rate")
+        metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
+        return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
+
+    return train_loop(
+        model,
+        Positives(split.train, inputs.extra),
+        (sampler or Uniform()).build(sampler_inputs),
+        UniformCandidates(split.train if inputs.excluded is None else inputs.excluded),
+        settings,
+        validate=validate,
+        observers=observers,
+        resume=resume,
+        watch=watch,
+        anchor=inputs.anchor,
+    )
+
+
+def evaluate_embeddings(
+    embeddings: Embeddings, split: Split, *, ks: Sequence[int] = (10, 20), shortlist: bool = False
+) -> Evaluation:
+    """Score the test pairs: all items are ranked, observed train items are masked.
+
+    shortlist: rank by way of 16 bits; see `hardneg.evaluation.inner_product`.
+    """
+    metrics = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in ks)
+    return evaluate_scores(inner_product(embeddings, shortlist=shortlist), split.test, split.train, metrics=metrics)
