@@ -6,7 +6,7 @@ Both prompts show the two path codes of each item of the history and of each can
 release (github.com/w158937299/DTL-NS, commit bd99a43) sends its instructions, the whole history and one candidate in every
 call, each item as {"item_id", "co_path", "emb_path"} in JSON; it tells the model not to use the item_id, and ours leaves it
 out. Of its instructions and of the words around its data only the number of tokens is used here, counted from its files.
-Ours is the prompt of `hardneg mine --method dual-tree --judge llm`; it knows equal history items as a count.
+Ours is the prompt of `hardneg suspects identify --judge llm`; it knows equal history items as a count.
 
 Tokens are those of the packaged MiniLM tokenizer, over every user and candidate. Chat marks and answers are left out; no
 prefix is taken to be cached. Writes benchmarks/results/judge_tokens.md.

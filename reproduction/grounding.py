@@ -2,7 +2,7 @@
 
     python reproduction/grounding.py data/store-split out/written/store --truth data/store
 
-FOLDER holds the negatives folders raw, grounded, constrained (those that are there), by `hardneg mine --method semantic --way WAY`.
+FOLDER holds the negatives folders raw, grounded, constrained (those that are there), by `hardneg negatives generate --naming NAMING`.
 With --truth (the simulated dataset) also the share of named items that their user would like; uniform items beside them.
 """
 

@@ -2,7 +2,7 @@
 
     python reproduction/judge_agreement.py data/sports-split ../shared/data/dtlns/Sports [--trees out/trees ...]
 
-For the released path codes, for trees of our own (folders by `hardneg trees`), and for codes shuffled among the items. The
+For the released path codes, for trees of our own (folders by `hardneg trees build`), and for codes shuffled among the items. The
 recorded labels are *built with held-out data*: their users are the test users, and the 3,754 candidates that are held out
 have no label; these are left out here. Always saying positive has the accuracy of the base rate and a kappa of 0.
 

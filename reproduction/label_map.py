@@ -2,8 +2,8 @@
 
     python reproduction/label_map.py SPLIT LABELS TUNED tuned=out/written untuned=out/untuned "no LM=out/mlp" --run RUN --out results
 
-TUNED: a folder by `hardneg finetune`, for the pairs that were never tuned on (`--also` another: those that both held
-out). NAME=FOLDER: negatives folders by `hardneg mine --method synthesised` or any other method; their maker plays no part. RUN: the MixGCF run
+TUNED: a folder by `hardneg finetune train`, for the pairs that were never tuned on (`--also` another: those that both held
+out). NAME=FOLDER: negatives folders by `hardneg finetune synthesize` or any other method; their maker plays no part. RUN: the MixGCF run
 that LABELS come from; with it the own label is ranked among 1,000 fresh draws for other pairs of the same positive,
 without it among the stored labels of those pairs, which are mostly fewer. One ridge map a row is fitted on pairs that
 TUNED was tuned on (`--fit-on fresh`: neither tuned on nor held out by any; all: not held out), its strength chosen on a

@@ -3,13 +3,13 @@
     python reproduction/noise.py data/store-split data/store [--rates 0 0.1 0.2] [--models LightGCN MF] [--seeds 3]
         [--llm openai:gpt-4o-mini --ask llm titles --engine budget_money=5]
 
-At each rate false positives are injected into train, or true positives hidden from it (`hardneg data noise`), one at a time.
+At each rate false positives are injected into train, or true positives hidden from it (`hardneg data add-noise`), one at a time.
 A backbone with uniform negatives is trained on what is left, its 20 best unobserved items of every user are judged, and runs
 with MixGCF leave the suspects out of candidates, or train on them. First table: precision, recall and accuracy of the
 labels, against the hidden pairs (what is not among these counts as not liked) and against the like-probabilities of the
 store (expectations); judge `random` has the rate of `rule`. Second table: Recall@20 on the test pairs, which the noise
 does not touch. The truth reaches no judge and no training. What stands in --work is not made again. With --llm, named as
-for `hardneg mine`, a language model judges as well: every candidate in every condition, within one budget.
+for `hardneg suspects identify`, a language model judges as well: every candidate in every condition, within one budget.
 """
 
 from __future__ import annotations

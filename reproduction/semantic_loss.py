@@ -256,7 +256,7 @@ def mined_from(split_folder: Path, split: Split, folder: Path) -> MinedNegatives
     run_inputs(split_folder, folder)
     found = sampler_inputs.read_sampler_input(folder, split)
     if not isinstance(found, MinedNegatives):
-        raise DataError(f"{folder} holds neighbours, expected negatives; make them with `hardneg mine`")
+        raise DataError(f"{folder} holds neighbours, expected negatives; make them with `hardneg negatives retrieve`")
     return found
 
 

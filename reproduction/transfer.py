@@ -6,7 +6,7 @@ Embeddings of backbones trained apart have no common space. The ways to deal wit
 
     raw         pooled as they are
     anchored    item tables start at one linear map of their texts and stay near it (`hardneg train --anchor`)
-    procrustes  turned onto that map of the texts after training (`hardneg label --onto`)
+    procrustes  turned onto that map of the texts after training (`hardneg finetune label --onto`)
     texts       no e_u and e_v in the prompt; labels as in procrustes, since the projection of labels needs one space too
     texts-raw   no e_u and e_v in the prompt, labels as they are
     native      tuned on the target itself; native-anchored: the same with its anchored backbone

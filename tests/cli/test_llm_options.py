@@ -53,7 +53,9 @@ def test_a_missing_model_and_a_missing_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         LlmOptions(llm_config=tmp_path / "none.yaml").parse()
     with pytest.raises(ConfigError, match="budget_calls"):
-        LlmOptions(engine=["budget_calls=-1"]).parse()
+        LlmOptions("hf:x", engine=["budget_calls=-1"]).parse()
+    with pytest.raises(ConfigError, match="--llm"):
+        LlmOptions(engine=["budget_calls=1"]).parse()
 
 
 def test_limits_and_budget_of_the_language_model_do_not_bind_an_encoder_in_this_process(tmp_path: Path) -> None:

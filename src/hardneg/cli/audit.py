@@ -29,7 +29,7 @@ def audit_split_command(
 ) -> None:
     """Redraw the test and validation pairs, repeat every stage, and compare the hashes of all files.
 
-    The redrawn pairs contain no train item, and as many pairs of each user. Profiles, retrieved negatives, trees,
+    The redrawn pairs contain no train item; every user keeps the same number of pairs. Profiles, retrieved negatives, trees,
     suspects and short trainings are repeated.
 
     Example: `hardneg audit split data/shop-split`

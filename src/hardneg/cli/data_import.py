@@ -11,14 +11,14 @@ import typer
 
 from hardneg.cli.common import JsonOption, add_command, console, emit_counts, emit_following, new_group, table
 from hardneg.cli.options import parse_mapping
-from hardneg.cli.progress import show_progress
+from hardneg.cli.progress import ProgressDisplay, show_progress
 from hardneg.errors import ConfigError, DataError
-from hardneg.stage import Stage
 
 if TYPE_CHECKING:
     from hardneg.data import Dataset
     from hardneg.data.presets import DatasetCounts, DatasetPreset
     from hardneg.data.readers import StreamedDataset
+    from hardneg.stage import Draft
 
 app = new_group("Read files into a dataset folder. A malformed row is left out, counted and named.")
 
@@ -310,14 +310,15 @@ def _import(request: ImportRequest, read: Opener, out: Path, *, as_json: bool) -
     from hardneg import artifacts
     from hardneg.data.dataset import KIND
     from hardneg.data.presets import PRESETS
+    from hardneg.stage import Stage
 
     preset = None if request.preset is None else PRESETS[request.preset]
     settings: dict[str, Any] = {"source": request.source, **request.options}
     if preset is not None:
         settings |= {"preset": request.preset, "filters": preset.filters.model_dump(mode="json")}
     inputs = {name: artifacts.file_hash(path) for name, path in request.paths.items()}
-    if not artifacts.is_finished(out, artifacts.artifact_key(KIND, settings, inputs)):
-        _write(out, read(request), settings, inputs, preset)
+    with show_progress() as progress:
+        Stage(KIND, settings, inputs, lambda draft: _write(draft, read(request), preset, progress)).run(out)
     found = _count(out)
     n_texts = artifacts.read_manifest(out, KIND)["notes"]["items"]
     counts = {"pairs": found.pairs, "users": found.users, "items": found.items, "items with a text table row": n_texts}
@@ -334,26 +335,15 @@ def _import(request: ImportRequest, read: Opener, out: Path, *, as_json: bool) -
 
 
 def _write(
-    out: Path,
-    data: Dataset | StreamedDataset,
-    settings: dict[str, Any],
-    inputs: dict[str, str],
-    preset: DatasetPreset | None,
+    draft: Draft, data: Dataset | StreamedDataset, preset: DatasetPreset | None, progress: ProgressDisplay
 ) -> None:
     from hardneg.data import Dataset, importing
     from hardneg.data import dataset as datasets
 
     if isinstance(data, Dataset):
-        Stage(datasets.KIND, settings, inputs, lambda draft: datasets.write_dataset(draft, data)).run(out)
-        return
-    filters = preset.filters if preset else None
-    with show_progress() as progress:
-        Stage(
-            datasets.KIND,
-            settings,
-            inputs,
-            lambda draft: importing.write_streamed(draft, data, filters, progress=progress),
-        ).run(out)
+        datasets.write_dataset(draft, data)
+    else:
+        importing.write_streamed(draft, data, preset.filters if preset else None, progress=progress)
 
 
 def _count(out: Path) -> DatasetCounts:

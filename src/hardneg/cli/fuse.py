@@ -20,7 +20,9 @@ def fuse_command(
         list[float] | None,
         typer.Option(show_default="0 1 2 4 8 16 32", help="Candidate weight g of the text similarity. Repeatable."),
     ] = None,
-    select: Annotated[str, typer.Option(help="Validation metric that selects the weight.")] = "recall@20",
+    select: Annotated[
+        str, typer.Option(help="Validation metric that selects the weight, for example ndcg@20.")
+    ] = "recall@20",
     profile: Annotated[
         Literal["profiles", "items"],
         typer.Option(help="Vector of a user: the encoded profile, or the mean of the user's train items."),

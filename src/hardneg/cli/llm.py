@@ -50,6 +50,20 @@ app = new_group("Check a language model, and estimate calls, tokens and money.")
 estimate = new_group("Estimate calls, tokens and money from the real prompts.")
 app.add_typer(estimate, name="estimate")
 
+ProfileSettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile-set", metavar="NAME=VALUE", help="Setting, as for `hardneg profiles write --set`. Repeatable."
+    ),
+]
+GenerationSettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Setting, as for `hardneg negatives generate --set`. Repeatable."),
+]
+CallRateOption = Annotated[float | None, typer.Option(min=1e-9, help="Rate limit in calls per minute, for the hours.")]
+TokenRateOption = Annotated[
+    float | None, typer.Option(min=1e-9, help="Rate limit in tokens per minute, for the hours.")
+]
 STAGE_NAMES = {
     "items": "item profiles",
     "users": "user profiles",
@@ -117,24 +131,10 @@ def estimate_writing_command(
         int,
         typer.Option(min=0, help="Number of items, users and pairs to send first; their replies stay in the store."),
     ] = 0,
-    profile_settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--profile-set", metavar="NAME=VALUE", help="Setting, as for `hardneg profiles write --set`. Repeatable."
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Setting, as for `hardneg negatives generate --set`. Repeatable."
-        ),
-    ] = None,
-    calls_per_minute: Annotated[
-        float | None, typer.Option(min=1e-9, help="Rate limit in calls per minute, for the hours.")
-    ] = None,
-    tokens_per_minute: Annotated[
-        float | None, typer.Option(min=1e-9, help="Rate limit in tokens per minute, for the hours.")
-    ] = None,
+    profile_settings: ProfileSettingsOption = None,
+    settings: GenerationSettingsOption = None,
+    calls_per_minute: CallRateOption = None,
+    tokens_per_minute: TokenRateOption = None,
     out: Annotated[
         Path | None,
         typer.Option(help="JSON file to write, for --estimate of `profiles write` and `negatives generate`."),

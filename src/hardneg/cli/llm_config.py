@@ -47,4 +47,6 @@ def read_llm_config(path: Path | None, options: Mapping[str, object], limits: Se
     config: LlmConfig = parse_config(LlmConfig, values or {}, where=str(path or "--llm"))
     engine = {**config.engine.model_dump(exclude_unset=True), **overrides(list(limits))}
     given = {name: value for name, value in options.items() if value is not None}
+    if config.model is None and "model" not in given and (path or given or limits):
+        raise ConfigError("found options of a language model, but no model; give --llm NAME, or leave them out")
     return config.model_copy(update={**given, "engine": parse_config(EngineConfig, engine, where="--engine")})

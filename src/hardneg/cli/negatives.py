@@ -42,6 +42,21 @@ ProfilesOption = Annotated[Path, typer.Option(help="Profiles folder of the split
 LikeOption = Annotated[Path, typer.Option(help="Negatives folder to imitate.")]
 LabelsOption = Annotated[Path, typer.Option(help="Labels folder of the split, by `hardneg finetune label`.")]
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+NamingOption = Annotated[
+    Literal["raw", "grounded", "constrained"] | None,
+    typer.Option(
+        show_default="raw",
+        help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
+        "names; constrained, decode titles of the catalogue only (local models).",
+    ),
+]
+AnyEncoderOption = Annotated[
+    str,
+    typer.Option(
+        help="Text encoder: minilm, a sentence-transformers folder or name, openai:text-embedding-3-small, "
+        "http://HOST/v1#MODEL, or hf-causal:NAME@last."
+    ),
+]
 
 
 @add_command(app, "retrieve")
@@ -85,21 +100,8 @@ def generate_negatives_command(
     split: SplitArgument,
     llm: LlmConfig,
     profiles: ProfilesOption = Path("out/profiles"),
-    naming: Annotated[
-        Literal["raw", "grounded", "constrained"] | None,
-        typer.Option(
-            show_default="raw",
-            help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
-            "names; constrained, decode titles of the catalogue only (local models).",
-        ),
-    ] = None,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            help="Text encoder: minilm, a sentence-transformers folder or name, openai:text-embedding-3-small, "
-            "http://HOST/v1#MODEL, or hf-causal:NAME@last."
-        ),
-    ] = "minilm",
+    naming: NamingOption = None,
+    encoder: AnyEncoderOption = "minilm",
     out: OutOption = OUT,
     settings: Annotated[
         list[str] | None,

@@ -152,7 +152,7 @@ def _emit_results(study: Study, results: Results, *, as_json: bool) -> None:
     for note in (*notes, *results.remarks, f"Written: {study.results}"):
         console().print(note, markup=False)
     if not results.failed:
-        emit_following(("recommend", study.out, "--help"))
+        emit_following(("recommend", "RUN", "--user", "USER_ID"))
 
 
 def _values(study: Study, results: Results) -> dict[str, Any]:

@@ -23,59 +23,72 @@ if TYPE_CHECKING:
     from hardneg.pipeline import RunConfig
 
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file with model, sampler, fit, suspects, anchor and folders, or a run folder, whose settings are taken; "
+        "single options replace its values."
+    ),
+]
+ModelOption = Annotated[
+    str | None, typer.Option(show_default="lightgcn", help="Backbone: mf, lightgcn, or an entry point or module:Class.")
+]
+SamplerOption = Annotated[
+    str | None,
+    typer.Option(
+        show_default="uniform",
+        help="Sampler: uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-mixing, or an entry point or "
+        "module:Class.",
+    ),
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
+        "anchor.weight, ... Repeatable.",
+    ),
+]
+NegativesOption = Annotated[
+    Path | None, typer.Option(help="Negatives folder for the sampler semantic, neighbours folder for semantic-mixing.")
+]
+SuspectsOption = Annotated[Path | None, typer.Option(help="Suspects folder; needs --use-suspects.")]
+UseOption = Annotated[
+    Literal["exclude", "positives", "both"] | None,
+    typer.Option(help="Use of suspects: exclude them from the candidates, train on them as positives, or both."),
+]
+TreesOption = Annotated[
+    Path | None, typer.Option(help="Trees folder for the sampler multi-view, and for alpha_c and alpha_s of others.")
+]
+AnchorOption = Annotated[
+    Path | None, typer.Option(help="Vectors folder; item embeddings start at the item texts and stay near them.")
+]
+TruthOption = Annotated[
+    Path | None, typer.Option(help="Simulated dataset folder; false negatives among the sampled negatives are counted.")
+]
+EpochsOption = Annotated[int | None, typer.Option(min=1, show_default="300", help="Maximum number of epochs.")]
+SeedOption = Annotated[int | None, typer.Option(show_default="0", help="Random seed of the run.")]
+OutOption = Annotated[
+    Path | None, typer.Option(show_default="runs/MODEL-SAMPLER[-USE]-seedN", help="Run folder to write.")
+]
+
+
 def train_command(
     split: SplitArgument,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML file with model, sampler, fit, suspects, anchor and folders, or a run folder, whose settings are "
-            "taken; single options replace its values."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(show_default="lightgcn", help="Backbone: mf, lightgcn, or an entry point or module:Class."),
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            show_default="uniform",
-            help="Sampler: uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-mixing, or an entry point or module:Class.",
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
-            "anchor.weight, ... Repeatable.",
-        ),
-    ] = None,
-    negatives: Annotated[
-        Path | None,
-        typer.Option(help="Negatives folder for the sampler semantic, neighbours folder for semantic-mixing."),
-    ] = None,
-    suspects: Annotated[Path | None, typer.Option(help="Suspects folder; needs --use-suspects.")] = None,
-    use_suspects: Annotated[
-        Literal["exclude", "positives", "both"] | None,
-        typer.Option(help="Use of suspects: exclude them from the candidates, train on them as positives, or both."),
-    ] = None,
-    trees: Annotated[
-        Path | None,
-        typer.Option(help="Trees folder for the sampler multi-view, and for alpha_c and alpha_s of others."),
-    ] = None,
-    anchor: Annotated[
-        Path | None, typer.Option(help="Vectors folder; item embeddings start at and stay near the item texts.")
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Simulated dataset folder; false negatives among the samples are counted.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, show_default="300", help="Maximum number of epochs.")] = None,
-    seed: Annotated[int | None, typer.Option(show_default="0", help="Random seed of the run.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(show_default="runs/MODEL-SAMPLER[-USE]-seedN", help="Run folder to write.")
-    ] = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    sampler: SamplerOption = None,
+    settings: SettingsOption = None,
+    negatives: NegativesOption = None,
+    suspects: SuspectsOption = None,
+    use_suspects: UseOption = None,
+    trees: TreesOption = None,
+    anchor: AnchorOption = None,
+    truth: TruthOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,

