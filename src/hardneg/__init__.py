@@ -1,7 +1,7 @@
 """hardneg: do hard negatives chosen or written by language models make recommenders better, and what do they cost?
 
 >>> import hardneg as hn
->>> hn.sampling.MixGCF(candidates=16).candidates
+>>> hn.negatives.MixGCF(candidates=16).candidates
 16
 """
 
@@ -11,18 +11,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hardneg import data, evaluation, models, sampling, text, training
-    from hardneg.api import evaluate, fit, load, split
+    from hardneg import models
+    from hardneg.api import (
+        Workspace,
+        datasets,
+        fit,
+        load_dataset,
+        load_negatives,
+        load_run,
+        load_split,
+        negatives,
+        split,
+        study,
+    )
 
-_FUNCTIONS = ("evaluate", "fit", "load", "split")
-_ROOMS = ("data", "evaluation", "models", "sampling", "text", "training")
-__all__ = ["data", "evaluate", "evaluation", "fit", "load", "models", "sampling", "split", "text", "training"]
+_MODULES = {"datasets": "hardneg.api.datasets", "negatives": "hardneg.api.negatives", "models": "hardneg.models"}
+_NAMES = ("Workspace", "fit", "load_dataset", "load_negatives", "load_run", "load_split", "split", "study")
+__all__ = [
+    "Workspace",
+    "datasets",
+    "fit",
+    "load_dataset",
+    "load_negatives",
+    "load_run",
+    "load_split",
+    "models",
+    "negatives",
+    "split",
+    "study",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import hardneg` and `--help` stay quick."""
-    if name in _FUNCTIONS:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in _NAMES:
         return getattr(import_module("hardneg.api"), name)
-    if name in _ROOMS:
-        return import_module(f"hardneg.{name}")
     raise AttributeError(f"module 'hardneg' has no attribute {name!r}")

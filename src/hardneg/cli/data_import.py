@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,14 +9,12 @@ import typer
 
 from hardneg.cli.common import JsonOption, add_command, console, emit_counts, emit_following, new_group, table
 from hardneg.cli.options import parse_mapping
-from hardneg.cli.progress import ProgressDisplay, show_progress
-from hardneg.errors import ConfigError, DataError
+from hardneg.cli.progress import show_progress
+from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hardneg.data import Dataset
-    from hardneg.data.presets import DatasetCounts, DatasetPreset
-    from hardneg.data.readers import StreamedDataset
-    from hardneg.stage import Draft
+    from hardneg.data.presets import DatasetCounts
+    from hardneg.pipeline.data_import import ImportRequest, Opener
 
 app = new_group("Read files into a dataset folder. A malformed row is left out, counted and named.")
 
@@ -51,37 +47,6 @@ PresetOption = Annotated[
 WithoutReviewsOption = Annotated[bool, typer.Option("--without-reviews", help="Leave the review texts out.")]
 
 
-@dataclass(frozen=True)
-class ImportRequest:
-    """Files to read and the settings that determine the dataset.
-
-    files: "interactions", "items", "valid", "test" -> path, None if not given. options: settings of the format;
-    empty ones are left out of the key.
-    """
-
-    source: str
-    files: Mapping[str, Path | None]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    preset: PresetName | None = None
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The given files. Raises DataError where one does not exist."""
-        paths = {name: path for name, path in self.files.items() if path is not None}
-        if missing := [path for path in paths.values() if not path.is_file()]:
-            raise DataError(f"{missing[0]} does not exist; check the path")
-        return paths
-
-    @property
-    def parts(self) -> dict[str, Path]:
-        """train, valid, test -> file."""
-        names = {"train": "interactions", "valid": "valid", "test": "test"}
-        return {part: self.paths[name] for part, name in names.items() if name in self.paths}
-
-
-Opener = Callable[[ImportRequest], "Dataset | StreamedDataset"]
-
-
 @add_command(app, "table")
 def import_table_command(
     file: Annotated[Path, typer.Argument(help="Interactions: .parquet, .csv or .tsv, the last two also with .gz.")],
@@ -102,6 +67,7 @@ def import_table_command(
     Example: `hardneg data import table reviews.csv --items products.csv --column user_id=reviewer --item-column title=name --out data/shop`
     """
     from hardneg.data import readers
+    from hardneg.pipeline import ImportRequest
 
     options = {
         "column": parse_mapping(column or [], "--column"),
@@ -179,6 +145,7 @@ def import_movielens_command(
     Example: `hardneg data import movielens u.data --items u.item --out data/ml-100k`
     """
     from hardneg.data import readers
+    from hardneg.pipeline import ImportRequest
 
     request = ImportRequest("movielens", {"interactions": file, "items": items})
     _import(request, lambda _: readers.open_movielens(file, items), out, as_json=as_json)
@@ -200,6 +167,7 @@ def import_recbole_command(
     Example: `hardneg data import recbole ml-100k.inter --items ml-100k.item --out data/ml-100k`
     """
     from hardneg.data import readers
+    from hardneg.pipeline import ImportRequest
 
     options = {
         "column": parse_mapping(column or [], "--column"),
@@ -228,6 +196,7 @@ def import_selfrec_command(
     Example: `hardneg data import selfrec train.txt --test test.txt --out data/lastfm`
     """
     from hardneg.data import readers
+    from hardneg.pipeline import ImportRequest
 
     request = ImportRequest("selfrec", {"interactions": file, "valid": valid, "test": test})
     _import(request, lambda request: readers.open_selfrec(request.parts), out, as_json=as_json)
@@ -246,6 +215,7 @@ def import_lightgcn_command(
     Example: `hardneg data import lightgcn train.txt --test test.txt --out data/yelp`
     """
     from hardneg.data import readers
+    from hardneg.pipeline import ImportRequest
 
     request = ImportRequest("lightgcn", {"interactions": file, "valid": valid, "test": test})
     _import(request, lambda request: readers.read_lightgcn(request.parts), out, as_json=as_json)
@@ -265,6 +235,7 @@ def import_pairs_command(
     Example: `hardneg data import pairs train.txt --valid valid.txt --test test.txt --item-offset 15138 --out data/sports`
     """
     from hardneg.data import readers
+    from hardneg.pipeline import ImportRequest
 
     files = {"interactions": file, "valid": valid, "test": test}
     _import(
@@ -288,6 +259,7 @@ def import_custom_command(
     Example: `hardneg data import custom my_package:read_shop sales.csv --items products.csv --out data/shop`
     """
     from hardneg.data.readers import find_reader
+    from hardneg.pipeline import ImportRequest
 
     request = ImportRequest(reader, {"interactions": file, "items": items})
     _import(request, lambda _: find_reader(reader)(file, items), out, as_json=as_json)
@@ -297,6 +269,7 @@ def _review_request(
     source: str, file: Path, items: Path | None, preset: PresetName | None, *, without_reviews: bool
 ) -> ImportRequest:
     from hardneg.data.presets import PRESETS
+    from hardneg.pipeline import ImportRequest
 
     if preset is not None and not source.startswith(PRESETS[preset].sources):
         expected = PRESETS[preset].sources
@@ -310,15 +283,11 @@ def _import(request: ImportRequest, read: Opener, out: Path, *, as_json: bool) -
     from hardneg import artifacts
     from hardneg.data.dataset import KIND
     from hardneg.data.presets import PRESETS
-    from hardneg.stage import Stage
+    from hardneg.pipeline import import_stage
 
-    preset = None if request.preset is None else PRESETS[request.preset]
-    settings: dict[str, Any] = {"source": request.source, **request.options}
-    if preset is not None:
-        settings |= {"preset": request.preset, "filters": preset.filters.model_dump(mode="json")}
-    inputs = {name: artifacts.file_hash(path) for name, path in request.paths.items()}
     with show_progress() as progress:
-        Stage(KIND, settings, inputs, lambda draft: _write(draft, read(request), preset, progress)).run(out)
+        import_stage(request, read, progress).run(out)
+    preset = None if request.preset is None else PRESETS[request.preset]
     found = _count(out)
     n_texts = artifacts.read_manifest(out, KIND)["notes"]["items"]
     counts = {"pairs": found.pairs, "users": found.users, "items": found.items, "items with a text table row": n_texts}
@@ -332,18 +301,6 @@ def _import(request: ImportRequest, read: Opener, out: Path, *, as_json: bool) -
     for note in preset.notes:
         console().print(note, markup=False)
     emit_following(following)
-
-
-def _write(
-    draft: Draft, data: Dataset | StreamedDataset, preset: DatasetPreset | None, progress: ProgressDisplay
-) -> None:
-    from hardneg.data import Dataset, importing
-    from hardneg.data import dataset as datasets
-
-    if isinstance(data, Dataset):
-        datasets.write_dataset(draft, data)
-    else:
-        importing.write_streamed(draft, data, preset.filters if preset else None, progress=progress)
 
 
 def _count(out: Path) -> DatasetCounts:

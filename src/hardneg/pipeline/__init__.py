@@ -1,6 +1,7 @@
 """The methods as stages: each function returns a `Stage` that makes one artifact from finished artifacts."""
 
 from hardneg.pipeline.data import noise_stage, simulate_stage, split_stage, truth_of
+from hardneg.pipeline.data_import import ImportRequest, import_stage
 from hardneg.pipeline.fusion import FusionConfig, fuse_stage, text_only_stage
 from hardneg.pipeline.generation import (
     GenerationConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "FinishedRun",
     "FusionConfig",
     "GenerationConfig",
+    "ImportRequest",
     "RunConfig",
     "SuspectInputs",
     "SuspectsConfig",
@@ -66,6 +68,7 @@ __all__ = [
     "fuse_stage",
     "generate_profiles_stage",
     "generate_stage",
+    "import_stage",
     "labels_control_stage",
     "labels_stage",
     "neighbours_stage",

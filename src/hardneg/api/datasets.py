@@ -1,0 +1,172 @@
+"""Readers of the API: files of public formats, as datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from hardneg import pipeline
+from hardneg.api.folders import DatasetFolder, Workspace
+from hardneg.config import parse_config
+from hardneg.data import readers
+from hardneg.data.presets import DatasetPresetName
+from hardneg.data.simulate import PRESETS, SimulationConfig, TextQuality
+from hardneg.pipeline.data_import import ImportRequest, Opener
+
+AnyPath = str | Path
+
+
+def table(
+    interactions: AnyPath,
+    items: AnyPath | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    item_columns: Mapping[str, str] | None = None,
+    split_values: Mapping[str, str] | None = None,
+    workspace: Workspace | None = None,
+) -> DatasetFolder:
+    """Import tables: CSV, TSV or Parquet.
+
+    columns: our name (user_id, item_id, rating, timestamp, review, split) -> column of the interactions. item_columns:
+    item_id, title, ... -> column of the items. split_values: value of the split column -> train, valid or test.
+    """
+    options = {"column": dict(columns or {}), "item_column": dict(item_columns or {})}
+    options["split_value"] = dict(split_values or {})
+    return _import(
+        ImportRequest("table", _files(interactions, items), options),
+        lambda request: readers.read_table(
+            request.paths["interactions"],
+            request.paths.get("items"),
+            columns=options["column"],
+            item_columns=options["item_column"],
+            split_values=options["split_value"],
+        ),
+        workspace,
+    )
+
+
+def amazon(
+    reviews: AnyPath,
+    items: AnyPath | None = None,
+    *,
+    year: Literal[2014, 2018, 2023] = 2018,
+    preset: DatasetPresetName | None = None,
+    with_reviews: bool = True,
+    workspace: Workspace | None = None,
+) -> DatasetFolder:
+    """Import Amazon reviews and product metadata of one release. preset: filters of a dataset of HNLMRec."""
+    options = {} if with_reviews else {"without_reviews": True}
+    request = ImportRequest(f"amazon-{year}", _files(reviews, items), options, preset)
+    return _import(
+        request,
+        lambda request: readers.open_amazon(
+            year, request.paths["interactions"], request.paths.get("items"), with_reviews=with_reviews
+        ),
+        workspace,
+    )
+
+
+def yelp(
+    reviews: AnyPath,
+    items: AnyPath | None = None,
+    *,
+    preset: DatasetPresetName | None = None,
+    with_reviews: bool = True,
+    workspace: Workspace | None = None,
+) -> DatasetFolder:
+    """Import reviews and businesses of the Yelp Open Dataset. preset: filters of a dataset of HNLMRec."""
+    options = {} if with_reviews else {"without_reviews": True}
+    return _import(
+        ImportRequest("yelp", _files(reviews, items), options, preset),
+        lambda request: readers.open_yelp(
+            request.paths["interactions"], request.paths.get("items"), with_reviews=with_reviews
+        ),
+        workspace,
+    )
+
+
+def movielens(ratings: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None) -> DatasetFolder:
+    """Import MovieLens ratings and films, of any of its releases."""
+    return _import(
+        ImportRequest("movielens", _files(ratings, items)),
+        lambda request: readers.open_movielens(request.paths["interactions"], request.paths.get("items")),
+        workspace,
+    )
+
+
+def pairs(
+    train: AnyPath,
+    *,
+    valid: AnyPath | None = None,
+    test: AnyPath | None = None,
+    item_offset: int = 0,
+    workspace: Workspace | None = None,
+) -> DatasetFolder:
+    """Import files of user and item numbers, a pair on a line. item_offset: number of the first item."""
+    return _import(
+        ImportRequest("pairs", _parts(train, valid, test), {"item_offset": item_offset}),
+        lambda request: readers.read_pairs(request.parts, item_offset=item_offset),
+        workspace,
+    )
+
+
+def lightgcn(
+    train: AnyPath,
+    *,
+    valid: AnyPath | None = None,
+    test: AnyPath | None = None,
+    workspace: Workspace | None = None,
+) -> DatasetFolder:
+    """Import the list files of LightGCN: a user and all items of that user on a line."""
+    return _import(
+        ImportRequest("lightgcn", _parts(train, valid, test)),
+        lambda request: readers.read_lightgcn(request.parts),
+        workspace,
+    )
+
+
+def recbole(
+    interactions: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None
+) -> DatasetFolder:
+    """Import RecBole's atomic files."""
+    return _import(
+        ImportRequest("recbole", _files(interactions, items)),
+        lambda request: readers.open_recbole(request.parts, request.paths.get("items")),
+        workspace,
+    )
+
+
+def read(
+    reader: str, interactions: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None
+) -> DatasetFolder:
+    """Import files with a reader from outside the package: module:function, or an entry point of hardneg.readers."""
+    return _import(
+        ImportRequest(reader, _files(interactions, items)),
+        lambda request: readers.find_reader(reader)(request.paths["interactions"], request.paths.get("items")),
+        workspace,
+    )
+
+
+def simulate(
+    text: TextQuality = "informative", *, workspace: Workspace | None = None, **settings: Any
+) -> DatasetFolder:
+    """Simulate a dataset with known preferences. settings: n_users, n_items, seed, ... of `SimulationConfig`."""
+    place = workspace or Workspace()
+    values = {**PRESETS[text].model_dump(), **settings}
+    config: SimulationConfig = parse_config(SimulationConfig, values, where="simulate")
+    return DatasetFolder(place.run(pipeline.simulate_stage(config)), place)
+
+
+def _import(request: ImportRequest, read: Opener, workspace: Workspace | None) -> DatasetFolder:
+    place = workspace or Workspace()
+    return DatasetFolder(place.run(pipeline.import_stage(request, read)), place)
+
+
+def _files(interactions: AnyPath, items: AnyPath | None) -> dict[str, Path | None]:
+    return {"interactions": Path(interactions), "items": None if items is None else Path(items)}
+
+
+def _parts(train: AnyPath, valid: AnyPath | None, test: AnyPath | None) -> dict[str, Path | None]:
+    files = {"interactions": train, "valid": valid, "test": test}
+    return {name: None if path is None else Path(path) for name, path in files.items()}

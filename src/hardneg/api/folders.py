@@ -1,0 +1,226 @@
+"""Artifacts as Python objects: each is a finished folder, with its content as polars frames under the original ids."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import polars as pl
+
+from hardneg import artifacts, pipeline
+from hardneg.data import columns as c
+from hardneg.data import dataset as datasets
+from hardneg.data import split as splits
+from hardneg.data.dataset import read_parquet
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError, DataError
+from hardneg.fitting import METRIC_NAMES
+from hardneg.judging import suspects
+from hardneg.pipeline import SuspectsUse
+from hardneg.sampling import item_neighbours, mined
+from hardneg.stage import Stage
+
+F = TypeVar("F", bound="ArtifactFolder")
+
+
+class Workspace:
+    """Where artifacts are written: a folder, or a temporary one that lives as long as the objects made in it.
+
+    With a folder, a repeated script finds its finished artifacts and does not make them again.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self._temporary = TemporaryDirectory(prefix="hardneg-") if folder is None else None
+        self.folder = Path(self._temporary.name if self._temporary else str(folder))
+
+    def run(self, stage: Stage) -> Path:
+        """Make an artifact, unless it is finished, in a subfolder that is named by its kind and key."""
+        return stage.run(self.folder / f"{stage.kind.replace(' ', '-')}-{stage.key()[:12]}")
+
+
+@dataclass(frozen=True)
+class ArtifactFolder:
+    """A finished artifact. folder: its place. workspace: where artifacts made from it are written."""
+
+    folder: Path
+    workspace: Workspace
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """The notes of the manifest: counts, coverage, rows left out."""
+        notes: dict[str, Any] = artifacts.read_manifest(self.folder, str(artifacts.kind_at(self.folder)))["notes"]
+        return notes
+
+    def save(self, folder: str | Path) -> Path:
+        """Copy the artifact to a folder, which the command line accepts as well, and return the folder.
+
+        Raises ConfigError where the folder holds something else.
+        """
+        target = Path(folder)
+        if not artifacts.is_finished(target, str(artifacts.key_at(self.folder))):
+            shutil.copytree(self.folder, target, dirs_exist_ok=True)
+        return target
+
+    def _frame(self, file: str) -> pl.DataFrame:
+        return read_parquet(self.folder / file)
+
+
+@dataclass(frozen=True)
+class DatasetFolder(ArtifactFolder):
+    """Interactions and item texts."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the interactions: user_id, item_id and, if known, rating, timestamp, review, split."""
+        return self._frame("interactions.parquet")
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """The item texts: item_id, title and further text columns."""
+        return self._frame("items.parquet")
+
+
+@dataclass(frozen=True)
+class SplitFolder(ArtifactFolder):
+    """Train, validation and test pairs, the ids, the item texts and the train reviews."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return all pairs: split ("train", "valid" or "test"), user_id, item_id."""
+        user_ids, item_ids = self._frame("users.parquet")[c.USER_ID], self._frame("items.parquet")[c.ITEM_ID]
+        parts = []
+        for part in c.PARTS:
+            pairs = self._frame(f"{part}.parquet")
+            ids = {c.USER_ID: user_ids.gather(pairs[c.USER]), c.ITEM_ID: item_ids.gather(pairs[c.ITEM])}
+            parts.append(pl.DataFrame(ids).select(pl.lit(part).alias(c.SPLIT), pl.all()))
+        return pl.concat(parts)
+
+    def read(self) -> Split:
+        """Return the split as arrays under dense indices."""
+        return splits.read_split(self.folder)
+
+
+@dataclass(frozen=True)
+class ProfilesFolder(ArtifactFolder):
+    """Profiles of users and items."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return side ("user" or "item"), id, profile, reasoning, source."""
+        sides = [(name, self._frame(f"{name}s.parquet")) for name in ("user", "item")]
+        return pl.concat(
+            frame.rename({f"{name}_id": "id"}).select(pl.lit(name).alias("side"), pl.all()) for name, frame in sides
+        )
+
+
+@dataclass(frozen=True)
+class NegativesFolder(ArtifactFolder):
+    """A hard negative for every train pair."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return user_id, positive_item_id, item_id, negative_text, similarity, reasoning, source; none where the
+        negatives are vectors only."""
+        return self._frame("negatives.parquet").drop("row")
+
+
+@dataclass(frozen=True)
+class NeighboursFolder(ArtifactFolder):
+    """Nearest neighbours of every item, for the sampler semantic-mixing."""
+
+
+@dataclass(frozen=True)
+class TreesFolder(ArtifactFolder):
+    """The structural and the semantic item tree."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return item_id and its path codes, structural and semantic."""
+        return self._frame("codes.parquet").drop(c.ITEM)
+
+
+@dataclass(frozen=True)
+class SuspectsFolder(ArtifactFolder):
+    """Candidates of every train user with the probability that the user likes them. use: by a run."""
+
+    use: SuspectsUse | None = None
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return user_id, item_id, probability (null without a label), judge."""
+        return self._frame("suspects.parquet")
+
+    def used(self, use: str, **settings: Any) -> SuspectsFolder:
+        """Return the suspects with their use by a run: "exclude", "positives" or "both"; settings of `SuspectsUse`."""
+        return replace(self, use=SuspectsUse.model_validate({"use": use, **settings}))
+
+
+@dataclass(frozen=True)
+class RunFolder(ArtifactFolder):
+    """A trained run. split: the split that it was trained on, if known."""
+
+    split: SplitFolder | None = None
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the validation curve: epoch, split, metric, value."""
+        return self._frame("metrics.parquet")
+
+    def evaluate(self, split: SplitFolder | str | Path | None = None, *, ks: Sequence[int] = (10, 20)) -> pl.DataFrame:
+        """Score the run on the test pairs: metric, k, value. All items are ranked, observed train items are masked.
+
+        split: that of the run; needed for a run that was loaded. Raises ConfigError without one or for another split.
+        """
+        metrics = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in ks)
+        folder = pipeline.evaluate_run(self.folder, self._split_folder(split), metrics)
+        return read_parquet(folder / "metrics.parquet").select("metric", "k", "value")
+
+    def recommend(self, users: str | Iterable[str], k: int = 10) -> pl.DataFrame:
+        """Return the k best items of each user outside the user's train pairs: user_id, rank, item_id, score.
+
+        Raises DataError for an unknown user.
+        """
+        ids = [users] if isinstance(users, str) else list(users)
+        lists = [
+            pipeline.recommend(self.folder, user, k).select(pl.lit(user).alias(c.USER_ID), pl.all()) for user in ids
+        ]
+        return pl.concat(lists) if lists else pl.DataFrame(schema={c.USER_ID: pl.String})
+
+    def _split_folder(self, split: SplitFolder | str | Path | None) -> Path:
+        if isinstance(split, SplitFolder):
+            return split.folder
+        if split is not None:
+            return Path(split)
+        if self.split is None:
+            raise ConfigError(f"{self.folder} was loaded without its split; pass evaluate(split)")
+        return self.split.folder
+
+
+def load_dataset(folder: str | Path) -> DatasetFolder:
+    """Return a dataset folder that a command or `save` wrote."""
+    return _load(DatasetFolder, folder, datasets.KIND)
+
+
+def load_split(folder: str | Path) -> SplitFolder:
+    """Return a split folder that a command or `save` wrote."""
+    return _load(SplitFolder, folder, splits.KIND)
+
+
+def load_negatives(folder: str | Path) -> NegativesFolder | NeighboursFolder | SuspectsFolder:
+    """Return a folder of negatives, item neighbours or suspects that a command or `save` wrote."""
+    kinds: dict[str, type[NegativesFolder | NeighboursFolder | SuspectsFolder]] = {
+        mined.KIND: NegativesFolder,
+        item_neighbours.KIND: NeighboursFolder,
+        suspects.KIND: SuspectsFolder,
+    }
+    kind = artifacts.kind_at(Path(folder))
+    if kind not in kinds:
+        raise DataError(f"{folder} is a {kind or 'folder without a manifest'}, expected one of {', '.join(kinds)}")
+    return _load(kinds[kind], folder, kind)
+
+
+def load_run(folder: str | Path) -> RunFolder:
+    """Return a run folder that a command or `save` wrote."""
+    return _load(RunFolder, folder, pipeline.RUN)
+
+
+def _load(kind: type[F], folder: str | Path, name: str) -> F:
+    artifacts.read_manifest(Path(folder), name)
+    return kind(Path(folder), Workspace())

@@ -1,0 +1,143 @@
+"""Negatives of the API: configurations of samplers, and functions that make negatives, trees and suspects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hardneg import pipeline
+from hardneg.api.folders import (
+    NegativesFolder,
+    NeighboursFolder,
+    ProfilesFolder,
+    RunFolder,
+    SplitFolder,
+    SuspectsFolder,
+    TreesFolder,
+)
+from hardneg.config import parse_config
+from hardneg.judging import JudgeConfig
+from hardneg.llm.session import Session
+from hardneg.mining import RetrievalConfig
+from hardneg.pipeline import GenerationConfig, SuspectInputs, SuspectsConfig
+from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, Semantic, SemanticMixing, Uniform
+from hardneg.sampling.item_neighbours import NeighbourSource
+from hardneg.text import ProfilesConfig, TextEncoder, sentence_encoder
+from hardneg.trees import TreesConfig
+
+__all__ = [
+    "AHNS",
+    "DNS",
+    "MixGCF",
+    "MultiView",
+    "SamplerConfig",
+    "Semantic",
+    "SemanticMixing",
+    "Uniform",
+    "build_trees",
+    "find_neighbours",
+    "generate",
+    "identify_suspects",
+    "random_vectors",
+    "retrieve",
+    "shuffle",
+    "write_profiles",
+]
+
+
+def write_profiles(
+    split: SplitFolder, session: Session | None = None, config: ProfilesConfig | None = None
+) -> ProfilesFolder:
+    """Return profiles of users and items: extracts, or written by the language model of a session."""
+    if session is None:
+        stage = pipeline.extract_profiles_stage(split.folder)
+    else:
+        stage = pipeline.generate_profiles_stage(split.folder, session, config or ProfilesConfig())
+    return ProfilesFolder(split.workspace.run(stage), split.workspace)
+
+
+def retrieve(
+    split: SplitFolder,
+    profiles: ProfilesFolder | None = None,
+    *,
+    encoder: str | TextEncoder = "minilm",
+    **settings: Any,
+) -> NegativesFolder:
+    """Retrieve, for every train pair, catalogue items near in text to the positive and to the user's profile.
+
+    profiles: extracts by default. encoder: packaged "minilm", a sentence-transformers name or folder, or an object.
+    settings: n, pool, profile_share, duplicate of `RetrievalConfig`.
+    """
+    config: RetrievalConfig = parse_config(RetrievalConfig, settings, where="retrieve")
+    used = profiles or write_profiles(split)
+    stage = pipeline.retrieve_stage(split.folder, used.folder, config, _encoder(encoder))
+    return NegativesFolder(split.workspace.run(stage), split.workspace)
+
+
+def generate(
+    split: SplitFolder,
+    session: Session,
+    profiles: ProfilesFolder | None = None,
+    *,
+    encoder: str | TextEncoder = "minilm",
+    config: GenerationConfig | None = None,
+) -> NegativesFolder:
+    """Let a language model name a hard negative for every train pair; profiles: written by the model by default."""
+    used = profiles or write_profiles(split, session)
+    stage = pipeline.generate_stage(split.folder, used.folder, session, _encoder(encoder), config or GenerationConfig())
+    return NegativesFolder(split.workspace.run(stage), split.workspace)
+
+
+def random_vectors(split: SplitFolder, like: NegativesFolder, *, seed: int = 0) -> NegativesFolder:
+    """Return a control: random vectors with the norms, and the gaps, of other negatives."""
+    stage = pipeline.random_negatives_stage(split.folder, like.folder, seed)
+    return NegativesFolder(split.workspace.run(stage), split.workspace)
+
+
+def shuffle(split: SplitFolder, like: NegativesFolder, *, seed: int = 0) -> NegativesFolder:
+    """Return a control: other negatives, assigned to other pairs at random."""
+    stage = pipeline.shuffled_negatives_stage(split.folder, like.folder, seed)
+    return NegativesFolder(split.workspace.run(stage), split.workspace)
+
+
+def find_neighbours(
+    split: SplitFolder,
+    by: NeighbourSource = "text",
+    *,
+    k: int = 10,
+    encoder: str | TextEncoder = "minilm",
+    seed: int = 0,
+) -> NeighboursFolder:
+    """Find k neighbours of every item, for the sampler `SemanticMixing`. seed: for "random" only."""
+    chosen = _encoder(encoder) if by == "text" else None
+    stage = pipeline.neighbours_stage(split.folder, by, k=k, encoder=chosen, seed=seed)
+    return NeighboursFolder(split.workspace.run(stage), split.workspace)
+
+
+def build_trees(split: SplitFolder, run: RunFolder, config: TreesConfig | None = None) -> TreesFolder:
+    """Build the structural item tree, and the semantic one over the item embeddings of a run (DTL-NS)."""
+    stage = pipeline.trees_stage(split.folder, config or TreesConfig(), run=run.folder)
+    return TreesFolder(split.workspace.run(stage), split.workspace)
+
+
+def identify_suspects(
+    split: SplitFolder,
+    run: RunFolder,
+    trees: TreesFolder | None = None,
+    *,
+    judge: str | JudgeConfig = "rule",
+    session: Session | None = None,
+    **settings: Any,
+) -> SuspectsFolder:
+    """Let a judge label each user's candidates, the unobserved items that a run ranks highest (DTL-NS).
+
+    judge: its kind, or its settings. session: for judges that query a language model. settings: candidates, codes, seed of
+    `SuspectsConfig`.
+    """
+    values = {"judge": {"kind": judge} if isinstance(judge, str) else judge, **settings}
+    config: SuspectsConfig = parse_config(SuspectsConfig, values, where="identify_suspects")
+    sources = SuspectInputs(run.folder, None if trees is None else trees.folder, session)
+    return SuspectsFolder(split.workspace.run(pipeline.suspects_stage(split.folder, sources, config)), split.workspace)
+
+
+def _encoder(encoder: str | TextEncoder) -> TextEncoder:
+    return sentence_encoder(encoder) if isinstance(encoder, str) else encoder

@@ -1,0 +1,86 @@
+"""Functions of the API that divide data, train runs and run studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hardneg import pipeline
+from hardneg.api.folders import (
+    DatasetFolder,
+    NegativesFolder,
+    NeighboursFolder,
+    RunFolder,
+    SplitFolder,
+    SuspectsFolder,
+    TreesFolder,
+)
+from hardneg.config import parse_config
+from hardneg.data.splitters import SplitConfig
+from hardneg.models import LightGCN, ModelConfig
+from hardneg.pipeline import RunConfig
+from hardneg.sampling import SamplerConfig, Uniform
+from hardneg.training import FitConfig
+
+if TYPE_CHECKING:
+    from hardneg.studies.study import Study
+
+
+def split(
+    dataset: DatasetFolder, by: Literal["ratio", "leave-one-out", "time", "given"] = "ratio", **settings: Any
+) -> SplitFolder:
+    """Divide a dataset into train, validation and test pairs.
+
+    settings: train, valid, test (shares), seed, and filters (min_rating, since, until, kcore) of `SplitConfig`.
+    Raises ConfigError for settings that do not exist or do not fit.
+    """
+    config: SplitConfig = parse_config(SplitConfig, {"by": by, **settings}, where="split")
+    folder = dataset.workspace.run(pipeline.split_stage(dataset.folder, config))
+    return SplitFolder(folder, dataset.workspace)
+
+
+def fit(
+    split: SplitFolder,
+    *,
+    model: ModelConfig | None = None,
+    sampler: SamplerConfig | None = None,
+    negatives: NegativesFolder | NeighboursFolder | None = None,
+    suspects: SuspectsFolder | None = None,
+    trees: TreesFolder | None = None,
+    config: FitConfig | None = None,
+    device: str = "cpu",
+    **settings: Any,
+) -> RunFolder:
+    """Train a backbone (default: LightGCN) with a sampler (default: uniform); the epoch is chosen on validation pairs.
+
+    negatives: for samplers that read mined negatives or item neighbours. suspects: with their use,
+    `suspects.used("exclude")`. trees: for samplers that read path codes. settings: epochs, seed, learning_rate and other
+    fields of `FitConfig`, which replace those of config. Raises ConfigError where an input is missing or not used.
+    """
+    fit_config: FitConfig = parse_config(FitConfig, {**(config or FitConfig()).model_dump(), **settings}, where="fit")
+    run_config = RunConfig(
+        model=model or LightGCN(),
+        sampler=sampler or Uniform(),
+        fit=fit_config,
+        suspects=None if suspects is None else suspects.use,
+    )
+    stage = pipeline.train_stage(
+        split.folder,
+        run_config,
+        negatives=None if negatives is None else negatives.folder,
+        suspects=None if suspects is None else suspects.folder,
+        trees=None if trees is None else trees.folder,
+        device=device,
+    )
+    return RunFolder(split.workspace.run(stage), split.workspace, split)
+
+
+def study(spec: str | Path | Mapping[str, Any], out: str | Path | None = None, **settings: Any) -> Study:
+    """Return a study from a YAML file or its content; `.run()` makes its runs and `.results()` its tables.
+
+    out: study folder, out/NAME by default. settings: as of `Study.load`.
+    """
+    from hardneg.studies.study import Study
+
+    return Study.read(Path(str(spec)), None if out is None else Path(out), **settings)
