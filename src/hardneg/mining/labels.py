@@ -128,7 +128,8 @@ def _draw(
     candidates = UniformCandidates(train).draw(
         rows, users, n=mixgcf.n_candidates, stream=Stream(seed, "candidates of labels", draw)
     )
-    batch = Batch(*(torch.from_numpy(array) for array in (rows, users, train.items[rows])), epoch=draw, step=0)
+    indices, user_indices, positives = (torch.from_numpy(array) for array in (rows, users, train.items[rows]))
+    batch = Batch(indices, user_indices, positives, epoch=draw, step=0)
     with torch.no_grad():
         negatives = mixgcf.sample(batch, embeddings, torch.from_numpy(candidates), stream)
     return negatives, stream.uniform(rows, len(embeddings.items))
