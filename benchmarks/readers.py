@@ -26,6 +26,7 @@ import polars as pl
 from machine import load, machine
 
 from hardneg.data import FilterConfig, importing
+from hardneg.data import dataset as datasets
 from hardneg.data.presets import PRESETS
 from hardneg.data.readers import open_amazon
 from hardneg.stage import Stage
@@ -84,7 +85,7 @@ def measure(path: Path, out: Path, case: str) -> None:
     filters, with_reviews = CASES[case]
     before, wall, cpu = peak(), time.perf_counter(), time.process_time()
     source = open_amazon(2018, path, with_reviews=with_reviews)
-    Stage(importing.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, filters)).run(out)
+    Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, filters)).run(out)
     measured = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "before": before, "peak": peak()}
     n_kept = pl.scan_parquet(out / "interactions.parquet").select(pl.len()).collect().item()
     print(json.dumps({**measured, "kept": n_kept}))
