@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.llm.served import installed, serving
+from tests.llm.transformers_server import installed, serving
 from tests.llm.tiny import make_tiny
 
 

@@ -34,7 +34,7 @@ def reply(text: str, finish: str = "stop") -> Reply:
     return Reply(text, Usage(10, 20), finish)
 
 
-def test_a_schema_allows_no_other_keys_and_requires_all() -> None:
+def test_schema_requires_all_keys_and_no_others() -> None:
     schema = json.loads(strict_schema(Whole))
     assert schema["required"] == ["why", "parts", "sure"]
     assert schema["additionalProperties"] is False
@@ -45,7 +45,7 @@ def test_a_schema_allows_no_other_keys_and_requires_all() -> None:
     assert strict_schema(Whole) == strict_schema(Whole)
 
 
-def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
+def test_fields_named_like_schema_keywords() -> None:
     class Odd(Structured):
         title: ShortText
         default: ShortText
@@ -54,7 +54,7 @@ def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
     assert set(json.loads(strict_schema(Odd))["properties"]) == {"title", "default"}
 
 
-def test_what_back_ends_accept_and_ignore_is_refused() -> None:
+def test_unenforced_keywords_are_refused() -> None:
     class Bounded(BaseModel):
         score: int = Field(ge=1, le=5)
 
@@ -83,11 +83,11 @@ def test_what_back_ends_accept_and_ignore_is_refused() -> None:
         json.dumps(GOOD).replace("since", "\\u0007since\\u0000"),
     ],
 )
-def test_the_object_is_found(text: str) -> None:
+def test_object_is_extracted(text: str) -> None:
     assert reply_parser(Whole)(reply(text)) == Whole.model_validate(GOOD)
 
 
-def test_control_characters_within_become_spaces() -> None:
+def test_control_characters_become_spaces() -> None:
     assert reply_parser(Whole)(reply(json.dumps(GOOD | {"why": "one\x00two\tthree "}))).why == "one two three"
 
 
@@ -107,18 +107,18 @@ def test_control_characters_within_become_spaces() -> None:
         ('{"a":' * 5000, "stop", "expected a JSON object"),
     ],
 )
-def test_a_bad_reply_says_in_one_line_what_is_wrong(text: str, finish: str, reason: str) -> None:
+def test_unusable_reply_has_a_one_line_reason(text: str, finish: str, reason: str) -> None:
     with pytest.raises(BadReply, match=reason) as bad:
         reply_parser(Whole)(reply(text, finish))
     assert "\n" not in bad.value.reason
     assert len(bad.value.reason) < 200
 
 
-def test_a_whole_object_is_taken_also_from_a_reply_that_was_cut_after_it() -> None:
+def test_complete_object_in_a_cut_reply() -> None:
     assert reply_parser(Whole)(reply(f"{json.dumps(GOOD)} and so on and on", "length")).why == "since"
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(max_size=5), st.lists).map(json.dumps))
-def test_whatever_comes_is_a_value_or_a_bad_reply(text: str) -> None:
+def test_any_reply_is_a_value_or_unusable(text: str) -> None:
     with pytest.raises(BadReply):
         reply_parser(Whole)(reply(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hardneg.llm.engine.breaker import Breaker
 
 
-def test_it_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:
+def test_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:
     breaker = Breaker(3, 60)
     for call in (1, 2, 2, 1):
         breaker.failed(call, "500", 0, reached=True)
@@ -20,7 +20,7 @@ def test_it_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> No
     assert not breaker.open
 
 
-def test_it_gives_up_after_its_seconds() -> None:
+def test_hopeless_after_its_seconds() -> None:
     breaker = Breaker(2, 60)
     breaker.succeeded()
     for call in range(2):
@@ -33,7 +33,7 @@ def test_it_gives_up_after_its_seconds() -> None:
     assert breaker.hopeless(161) == ""
 
 
-def test_silence_from_the_start_is_hopeless_at_once() -> None:
+def test_unreachable_from_the_start_is_hopeless_at_once() -> None:
     breaker = Breaker(2, 60)
     for call in range(2):
         assert breaker.hopeless(0) == ""
@@ -41,7 +41,7 @@ def test_silence_from_the_start_is_hopeless_at_once() -> None:
     assert breaker.hopeless(0) == "cannot be reached (refused connection); start it, or check its address"
 
 
-def test_silence_later_may_be_a_restart() -> None:
+def test_unreachable_later_may_be_a_restart() -> None:
     breaker = Breaker(1, 60)
     breaker.succeeded()
     breaker.failed(0, "refused connection", 0, reached=False)

@@ -11,7 +11,7 @@ from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Message, Request
 
 
-def test_calls_in_flight_are_set_aside() -> None:
+def test_calls_in_flight_are_reserved() -> None:
     budget = Budget(EngineConfig(budget_tokens=100))
     assert budget.reserve(Cost(1, 60))
     assert not budget.reserve(Cost(1, 60))
@@ -31,7 +31,7 @@ def test_calls_in_flight_are_set_aside() -> None:
         ({"budget_calls": 2, "budget_money": 3.0}, "2 of 2 calls, 3.0000 of 3.0 dollars"),
     ],
 )
-def test_each_limit_holds_alone(limit: dict[str, float], said: str) -> None:
+def test_each_limit_applies(limit: dict[str, float], said: str) -> None:
     budget = Budget(EngineConfig(**limit))
     cost = Cost(1, 10, 1.5)
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_without_limits_everything_fits() -> None:
     assert budget.reserve(Cost(10**9, 1e12, 1e9))
 
 
-def test_the_worst_is_the_prompt_and_the_longest_answer() -> None:
+def test_bound_is_the_prompt_and_the_longest_answer() -> None:
     model = FunctionModel(lambda asked: "")
     bound = CostBound(model, Price(prompt=1e6, cached=0, answer=2e6))
     assert bound.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)

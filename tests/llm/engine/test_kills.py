@@ -78,7 +78,7 @@ def answered(server: FaultyServer) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: Serve, tmp_path: Path) -> None:
+def test_run_killed_ten_times_ends_like_an_unbroken_one(serve: Serve, tmp_path: Path) -> None:
     """A kill costs what was in flight, at most a call a worker; nothing that was stored is asked again."""
     server, rng, path = serve(**FATES), Random(4), tmp_path / "killed"
     kept: set[str] = set()
@@ -101,7 +101,7 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: 
     assert content(path) == content(tmp_path / "unbroken")
 
 
-def test_two_processes_on_one_store_ask_nothing_twice(serve: Serve, tmp_path: Path) -> None:
+def test_processes_on_one_store_send_nothing_twice(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(**FATES | {"kinds": ["limit", "error", "half", "reset"]}), tmp_path / "shared"
     processes = [start(path, server, first) for first in (0, 0, ROWS // 3)]
     first, second, third = (finish(process) for process in processes)
@@ -110,7 +110,7 @@ def test_two_processes_on_one_store_ask_nothing_twice(serve: Serve, tmp_path: Pa
     assert stored(path) >= answered(server).keys()
 
 
-def test_a_process_goes_on_with_what_another_had_when_it_was_killed(serve: Serve, tmp_path: Path) -> None:
+def test_process_takes_over_the_claims_of_a_killed_one(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(delay=0.02), tmp_path / "shared"
     first, second = start(path, server), start(path, server)
     wait_for(ROWS / 4, server)

@@ -25,7 +25,7 @@ def tasks(*rows: int) -> list[Task[str]]:
     return [Task(row, Request((Message("user", f"row {row}"),), 5), lambda reply: reply.text) for row in rows]
 
 
-def test_what_one_took_the_other_waits_for(tmp_path: Path) -> None:
+def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
         (first, answers), (second, others) = board(first_store), board(second_store)
         first.add(tasks(*range(6)))
@@ -51,7 +51,7 @@ def test_what_one_took_the_other_waits_for(tmp_path: Path) -> None:
         assert len(first) == len(second) == 0
 
 
-def test_what_the_other_gives_up_is_taken_over(tmp_path: Path) -> None:
+def test_released_claims_are_taken_over(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
         (first, _), (second, others) = board(first_store), board(second_store)
         first.add(tasks(1, 2))
@@ -66,7 +66,7 @@ def test_what_the_other_gives_up_is_taken_over(tmp_path: Path) -> None:
         assert len(others) == 2
 
 
-def test_rows_that_come_while_a_job_is_out_join_it(tmp_path: Path) -> None:
+def test_task_joins_an_equal_request_in_flight(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as store:
         first, answers = board(store)
         first.add(tasks(1))
@@ -78,7 +78,7 @@ def test_rows_that_come_while_a_job_is_out_join_it(tmp_path: Path) -> None:
         assert [(answer.row, answer.value, answer.calls) for answer in answers] == [(1, "fine", 1), (7, "FINE", 0)]
 
 
-def test_many_claims_of_others_do_not_hide_what_is_free(tmp_path: Path) -> None:
+def test_take_skips_requests_claimed_by_others(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
         (first, _), (second, _) = board(first_store), board(second_store)
         first.add(tasks(*range(50)))

@@ -113,8 +113,8 @@ def echo() -> Model:
     return Model(lambda asked: f"says {asked.messages[-1].content}")
 
 
-class TestAsking:
-    def test_every_row_is_answered_once_and_the_second_run_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
+class TestRunTasks:
+    def test_every_row_is_answered_once_and_a_second_run_sends_nothing(self, store: ReplyStore, echo: Model) -> None:
         tallies: list[UsageStats] = []
         first = run(tasks(50), echo, store, total=50, watch=tallies.append)
         assert {row: answer.value for row, answer in first.items()} == {row: f"says row {row}" for row in range(50)}
@@ -126,26 +126,26 @@ class TestAsking:
         assert {row: answer.reply for row, answer in second.items()} == {r: a.reply for r, a in first.items()}
         assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls, tallies[-1].total) == (50, 50, 0, 50)
 
-    def test_nothing_to_ask_is_no_problem(self, store: ReplyStore, echo: Model) -> None:
+    def test_no_tasks(self, store: ReplyStore, echo: Model) -> None:
         assert run([], echo, store) == {}
 
-    def test_equal_requests_are_asked_once_and_each_row_reads_for_itself(self, store: ReplyStore, echo: Model) -> None:
+    def test_equal_requests_are_sent_once_and_parsed_per_row(self, store: ReplyStore, echo: Model) -> None:
         equal = [Task(row, request("row 7"), lambda reply, row=row: (row, reply.text)) for row in range(5)]
         answers = run(equal, echo, store)
         assert [answers[row].value for row in range(5)] == [(row, "says row 7") for row in range(5)]
         assert len(echo.requests) == 1
         assert sum(answer.calls for answer in answers.values()) == 1
 
-    def test_draws_of_one_request_are_asked_apart(self, store: ReplyStore, echo: Model) -> None:
+    def test_draws_of_one_request_are_sent_separately(self, store: ReplyStore, echo: Model) -> None:
         run([Task(row, request("row 7", draw=row), str) for row in range(3)], echo, store)
         assert len(echo.requests) == len(store) == 3
 
-    def test_another_model_is_asked_anew(self, store: ReplyStore, echo: Model) -> None:
+    def test_replies_are_stored_per_model(self, store: ReplyStore, echo: Model) -> None:
         run(tasks(3), echo, store)
         other = Model(lambda asked: "other", name="other")
         assert run(tasks(3), other, store)[0].value == "other"
 
-    def test_tasks_are_taken_as_they_are_needed(
+    def test_tasks_are_taken_as_needed(
         self, store: ReplyStore, echo: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(engine, "CHUNK", 8)
@@ -174,19 +174,19 @@ class TestAsking:
         run(tasks(20), alone, store, concurrency=1)
         assert alone.most_at_once == 1
 
-    def test_it_works_where_an_event_loop_runs_already(self, store: ReplyStore, echo: Model) -> None:
+    def test_works_within_a_running_event_loop(self, store: ReplyStore, echo: Model) -> None:
         async def notebook() -> int:
             return len(run(tasks(5), echo, store))
 
         assert asyncio.run(notebook()) == 5
 
-    def test_one_run_may_feed_another_on_one_store(self, store: ReplyStore, echo: Model) -> None:
+    def test_one_run_feeds_another_on_one_store(self, store: ReplyStore, echo: Model) -> None:
         inner = given_run(tasks(40), echo, store)
         outer = (Task(answer.row, request(f"row {answer.row} then {answer.value}"), str) for answer in inner)
         assert len(run(outer, echo, store)) == 40
         assert len(store) == 80
 
-    def test_the_tally_is_shown_at_the_end(self, store: ReplyStore) -> None:
+    def test_watch_gets_the_final_usage(self, store: ReplyStore) -> None:
         seen: list[UsageStats] = []
         model = Model(lambda asked: "a b" if number(asked) else Refusal("too long"))
         run(tasks(10), model, store, prices=Price(prompt=1, answer=2), total=10, watch=seen.append)
@@ -195,7 +195,7 @@ class TestAsking:
         assert (last.prompt_tokens, last.answer_tokens) == (18, 18)
         assert last.money == pytest.approx((18 + 36) / 1e6)
 
-    def test_a_model_that_can_be_closed_is_closed_in_its_loop(self, store: ReplyStore, echo: Model) -> None:
+    def test_aclose_runs_in_the_model_s_loop(self, store: ReplyStore, echo: Model) -> None:
         closed = []
 
         async def aclose() -> None:
@@ -213,7 +213,7 @@ class TestBadReplies:
             raise BadReply(f"found {reply.text!r}")
         return reply.text
 
-    def test_a_bad_reply_is_asked_again_with_its_fault_named(self, store: ReplyStore) -> None:
+    def test_unusable_reply_leads_to_a_repair_request(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "fine" if again(asked) == 2 else f"bad {again(asked)}")
         seen: list[UsageStats] = []
         answer = run(tasks(1, self.parse), model, store, watch=seen.append)[0]
@@ -229,7 +229,7 @@ class TestBadReplies:
         answer = run(tasks(1, self.parse), model, store)[0]
         assert (answer.value, answer.calls, len(model.requests)) == ("fine", 0, 3)
 
-    def test_what_stays_bad_is_listed_with_its_reply_and_not_asked_again(self, store: ReplyStore) -> None:
+    def test_row_fails_after_the_last_repair(self, store: ReplyStore) -> None:
         model = Model(lambda asked: f"bad {again(asked)}")
         for asked in (3, 0):
             answer = run(tasks(1, self.parse), model, store)[0]
@@ -240,33 +240,33 @@ class TestBadReplies:
         assert run(tasks(1, self.parse), model, store, repairs=3)[0].calls == 1
         assert run(tasks(1, self.parse), model, store, repairs=0)[0].reason == "bad reply: found 'bad 0'"
 
-    def test_a_better_parser_needs_no_call(self, store: ReplyStore) -> None:
+    def test_other_parser_needs_no_call(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "bad")
         run(tasks(3, self.parse), model, store)
         calls = len(model.requests)
         assert run(tasks(3), model, store)[1].value == "bad"
         assert len(model.requests) == calls
 
-    def test_a_failure_after_a_bad_reply_keeps_the_reply(self, store: ReplyStore) -> None:
+    def test_failure_after_an_unusable_reply_keeps_the_reply(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Refusal("too long") if again(asked) else "bad")
         answer = run(tasks(1, self.parse), model, store)[0]
         assert (answer.value, answer.reason) == (None, "after 1 bad: too long")
         assert answer.reply is not None
 
-    def test_rows_with_equal_requests_share_the_second_question_too(self, store: ReplyStore) -> None:
+    def test_rows_with_equal_requests_share_repair_requests(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "fine" if again(asked) else "bad")
         equal = [Task(row, request("row 1"), self.parse) for row in range(4)]
         assert {answer.value for answer in run(equal, model, store).values()} == {"fine"}
         assert len(model.requests) == 2
 
-    def test_a_fault_in_a_parser_comes_out_and_the_reply_is_kept(self, store: ReplyStore) -> None:
+    def test_error_in_a_parser_is_raised_and_the_reply_stored(self, store: ReplyStore) -> None:
         with pytest.raises(ZeroDivisionError):
             run(tasks(1, lambda reply: 1 / 0), Model(lambda asked: "fine"), store)
         assert len(store) == 1
 
 
 class TestFailures:
-    def test_a_refusal_costs_its_row_and_is_asked_once(self, store: ReplyStore) -> None:
+    def test_refusal_fails_its_row_and_is_sent_once(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Refusal("too long") if number(asked) == 3 else "fine", batch_size=4)
         answers = run(tasks(10), model, store)
         assert [row for row, answer in answers.items() if answer.value is None] == [3]
@@ -277,7 +277,7 @@ class TestFailures:
         assert run(tasks(10), model, store, retry_failed=True)[3].value == "fine"
         assert len(model.requests) == 11
 
-    def test_a_failed_call_is_repeated_as_it_was_after_a_wait(self, store: ReplyStore) -> None:
+    def test_failed_call_is_retried_unchanged_after_a_wait(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             if len(model.calls) <= 2:
                 raise CallFailed("status 500")
@@ -289,7 +289,7 @@ class TestFailures:
         assert [size for _, size in model.calls] == [4, 4, 4]
         assert model.times == sorted(set(model.times)), "each repetition came later"
 
-    def test_a_row_that_fails_its_calls_does_not_take_the_others_along(self, store: ReplyStore) -> None:
+    def test_failing_row_is_isolated_from_its_batch(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             if number(asked) in {3, 21}:
                 raise CallFailed("out of memory")
@@ -301,7 +301,7 @@ class TestFailures:
         assert answers[3].reason == f"failed {answers[3].calls} times, the last: out of memory"
         assert len(model.calls) == 4 + 2 * (2 + 6)
 
-    def test_what_fails_for_good_is_listed_and_not_asked_again(self, store: ReplyStore) -> None:
+    def test_permanent_failure_is_not_sent_again(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             if number(asked) == 5:
                 raise CallFailed("status\n500")
@@ -317,14 +317,14 @@ class TestFailures:
         assert store.forget_failures() == 1
         assert run(tasks(10), model, store, retries=0)[5].reason == "failed: status 500"
 
-    def test_a_few_rows_that_always_fail_do_not_look_like_a_model_that_is_gone(self, store: ReplyStore) -> None:
+    def test_few_failing_rows_do_not_open_the_breaker(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             raise CallFailed("status 500")
 
         answers = run(tasks(4), Model(answer), store, retries=9, breaker_failures=5)
         assert {found.calls for found in answers.values()} == {10}
 
-    def test_a_call_that_hangs_is_given_up(self, store: ReplyStore) -> None:
+    def test_hanging_call_times_out(self, store: ReplyStore) -> None:
         async def answer(asked: Request) -> str:
             await asyncio.sleep(1e4 if number(asked) == 2 else 1)
             return "fine"
@@ -333,17 +333,17 @@ class TestFailures:
         assert answers[2].reason == "failed 2 times, the last: no answer within 30 s"
         assert sum(found.value == "fine" for found in answers.values()) == 3
 
-    def test_an_adapter_that_brings_too_few_replies_is_named(self, store: ReplyStore) -> None:
+    def test_too_few_replies_are_an_error(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "fine", batch_size=2)
         model.complete = lambda requests: asyncio.sleep(0, [])  # type: ignore[assignment,return-value]
         with pytest.raises(LlmError, match=r"function.* 0 replies to 2 requests"):
             run(tasks(2), model, store)
 
-    def test_a_fault_in_an_adapter_comes_out(self, store: ReplyStore) -> None:
+    def test_error_in_an_adapter_is_raised(self, store: ReplyStore) -> None:
         with pytest.raises(KeyError, match="choices"):
             run(tasks(5), Model(lambda asked: {}["choices"]), store)
 
-    def test_a_fault_in_the_tasks_comes_out(self, store: ReplyStore, echo: Model) -> None:
+    def test_error_in_the_task_iterator_is_raised(self, store: ReplyStore, echo: Model) -> None:
         def source() -> Iterator[Task[Any]]:
             yield from tasks(3)
             raise OSError("the file ended")
@@ -352,8 +352,8 @@ class TestFailures:
             run(source(), echo, store)
 
 
-class TestPace:
-    def test_one_retry_after_holds_all_calls(self, store: ReplyStore) -> None:
+class TestRateLimits:
+    def test_retry_after_pauses_all_calls(self, store: ReplyStore) -> None:
         failed = []
 
         def answer(asked: Request) -> str:
@@ -367,7 +367,7 @@ class TestPace:
         assert model.times[0] == 0
         assert min(model.times[1:]) == pytest.approx(40)
 
-    def test_a_longer_retry_after_is_cut_and_counted(self, store: ReplyStore) -> None:
+    def test_too_long_retry_after_is_cut_and_counted(self, store: ReplyStore) -> None:
         waits = iter([1e9, float("inf"), float("nan"), -5.0])
 
         def answer(asked: Request) -> str:
@@ -382,14 +382,14 @@ class TestPace:
         assert 7 <= model.times[1] <= 8
         assert model.times[-1] < 2 * 8 + 4 + 8
 
-    def test_calls_a_minute(self, store: ReplyStore) -> None:
+    def test_calls_per_minute(self, store: ReplyStore) -> None:
         model = Model(lambda asked: "fine", concurrency=16)
         run(tasks(100), model, store, requests_per_minute=30)
         assert len(model.times) == 100
         assert all(later - earlier >= 2 - 1e-6 for earlier, later in zip(model.times, model.times[1:], strict=False))
         assert model.times[-1] == pytest.approx(198)
 
-    def test_tokens_a_minute_are_settled_by_what_was_used(self, store: ReplyStore) -> None:
+    def test_tokens_per_minute_are_settled_by_usage(self, store: ReplyStore) -> None:
         """Two words of prompt and five of answer are set aside; the answer has one."""
         model = Model(lambda asked: "fine", concurrency=1)
         run(tasks(61), model, store, tokens_per_minute=60)
@@ -403,13 +403,13 @@ class TestBudget:
         assert len(echo.requests) == len(store) == 7
         assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "goes on where it stopped"
 
-    def test_what_came_before_the_end_is_answered(self, store: ReplyStore, echo: Model) -> None:
+    def test_rows_before_the_stop_are_answered(self, store: ReplyStore, echo: Model) -> None:
         found: list[TaskAnswer[Any]] = []
         with pytest.raises(BudgetReached, match="at least 13 rows"):
             found.extend(given_run(iter(tasks(20)), echo, store, budget_calls=7))
         assert len(found) == 7
 
-    def test_no_budget_for_what_is_in_the_store(self, store: ReplyStore, echo: Model) -> None:
+    def test_stored_replies_need_no_budget(self, store: ReplyStore, echo: Model) -> None:
         run(tasks(20), echo, store)
         assert len(run(tasks(20), echo, store, budget_calls=0, budget_tokens=0)) == 20
 
@@ -419,7 +419,7 @@ class TestBudget:
             run(tasks(9), echo, store, budget_tokens=20)
         assert len(echo.requests) == 3
 
-    def test_money_needs_a_price_and_says_so_at_once(self, store: ReplyStore, echo: Model) -> None:
+    def test_money_needs_a_price(self, store: ReplyStore, echo: Model) -> None:
         with pytest.raises(ConfigError, match=r"5 dollars.*price of function"):
             run_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
 
@@ -429,19 +429,19 @@ class TestBudget:
             run(tasks(9), echo, store, budget_money=11, prices=price)
         assert len(run(tasks(9), echo, store, budget_money=0, prices=Price(prompt=0))) == 9
 
-    def test_a_call_that_was_given_up_counts_as_the_worst(self, store: ReplyStore) -> None:
+    def test_timed_out_call_counts_as_the_worst_case(self, store: ReplyStore) -> None:
         model = Model(lambda asked: asyncio.sleep(100, "fine"), concurrency=1)
         with pytest.raises(BudgetReached, match="14 of 20 tokens"):
             run(tasks(1), model, store, budget_tokens=20, timeout=1)
 
-    def test_prompts_that_take_more_than_we_count_raise_what_is_set_aside(self, store: ReplyStore) -> None:
+    def test_reported_prompt_tokens_raise_later_reservations(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Reply("fine", Usage(20, 1)), concurrency=1)
         with pytest.raises(BudgetReached, match="84 of 100 tokens"):
             run(tasks(20), model, store, budget_tokens=100)
 
     @settings(max_examples=20, deadline=None)
     @given(budget=st.integers(0, 120), concurrency=st.integers(1, 9), seed=st.integers(0, 99))
-    def test_it_is_never_passed(self, tmp_path_factory: Any, budget: int, concurrency: int, seed: int) -> None:
+    def test_budget_is_never_exceeded(self, tmp_path_factory: Any, budget: int, concurrency: int, seed: int) -> None:
         rng = Random(seed)
 
         def answer(asked: Request) -> str:
@@ -462,7 +462,7 @@ class TestBudget:
 
 
 class TestBreaker:
-    def test_a_model_that_is_gone_stops_the_run_and_marks_nothing(self, store: ReplyStore) -> None:
+    def test_model_that_goes_down_stops_the_run_without_failures(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             if number(asked) >= 30:
                 raise CallFailed("status 503")
@@ -480,7 +480,7 @@ class TestBreaker:
         model._answer = lambda asked: "fine"
         assert len(run(tasks(1000), model, store)) == 1000
 
-    def test_rows_that_were_repeated_often_enough_before_are_not_marked_either(self, store: ReplyStore) -> None:
+    def test_exhausted_rows_are_not_saved_as_failures(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             raise CallFailed("status 503")
 
@@ -488,7 +488,7 @@ class TestBreaker:
             run(tasks(9), Model(answer, concurrency=1), store, breaker_failures=5, retries=0, total=9)
         assert store.failures() == {}
 
-    def test_a_model_that_comes_back_is_asked_on(self, store: ReplyStore) -> None:
+    def test_run_continues_when_the_model_recovers(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             if 1 < asyncio.get_running_loop().time() < 90:
                 raise CallFailed("status 503")
@@ -502,7 +502,7 @@ class TestBreaker:
         assert len([time for time in model.times if 1 < time < 90]) < 40
         assert all(answer.value == "fine" for answer in answers.values()), "no row pays for it, even without retries"
 
-    def test_nothing_that_answers_is_said_at_once(self, store: ReplyStore) -> None:
+    def test_unreachable_model_stops_the_run_at_once(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             raise CallFailed("no connection", reached=False)
 
@@ -514,7 +514,7 @@ class TestBreaker:
             run(tasks(1), model, store)
         assert store.failures() == {}
 
-    def test_a_model_that_refuses_everything_is_said_at_once(self, store: ReplyStore) -> None:
+    def test_model_that_refuses_everything_stops_the_run(self, store: ReplyStore) -> None:
         model = Model(lambda asked: Refusal("no such model"))
         with pytest.raises(LlmError, match=r"refused.* 20 requests.*no such model.* 100 rows"):
             run(tasks(100), model, store, total=100)
@@ -522,7 +522,7 @@ class TestBreaker:
         few = run(tasks(3), model, store)
         assert {answer.reason for answer in few.values()} == {"no such model"}
 
-    def test_random_failures_do_not_open_it(self, store: ReplyStore) -> None:
+    def test_random_failures_do_not_open_the_breaker(self, store: ReplyStore) -> None:
         rng = Random(1)
 
         def answer(asked: Request) -> str:
@@ -534,7 +534,7 @@ class TestBreaker:
 
 
 class TestEnding:
-    def test_closing_early_ends_the_thread_and_frees_the_claims(self, store: ReplyStore) -> None:
+    def test_closing_early_ends_the_thread_and_releases_claims(self, store: ReplyStore) -> None:
         model = Model(lambda asked: asyncio.sleep(1 if number(asked) < 10 else 1e5, "fine"), concurrency=16)
         answers = given_run(tasks(100), model, store, timeout=1e6)
         found = [next(answers) for _ in range(10)]
@@ -548,17 +548,17 @@ class TestEnding:
         assert Counter(map(number, model.requests)).most_common(1)[0][1] <= 2
         assert all(count == 1 for row, count in Counter(map(number, model.requests)).items() if row < 10)
 
-    def test_leaving_the_loop_ends_the_thread(self, store: ReplyStore, echo: Model) -> None:
+    def test_leaving_a_for_loop_ends_the_thread(self, store: ReplyStore, echo: Model) -> None:
         for answer in given_run(tasks(100), echo, store):
             assert answer.value
             break
         assert no_thread_is_left()
 
-    def test_an_iterator_that_was_never_started_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
+    def test_unused_iterator_sends_nothing(self, store: ReplyStore, echo: Model) -> None:
         given_run(tasks(100), echo, store)
         assert echo.requests == []
 
-    def test_ctrl_c_comes_out_and_what_was_done_is_kept(self, store: ReplyStore) -> None:
+    def test_ctrl_c_is_raised_and_replies_are_stored(self, store: ReplyStore) -> None:
         main = threading.main_thread().ident
         assert main is not None
 
@@ -578,7 +578,7 @@ class TestEnding:
         assert no_thread_is_left()
         assert len(store) == 20
 
-    def test_ctrl_c_inside_the_model_comes_out(self, store: ReplyStore) -> None:
+    def test_ctrl_c_inside_the_model_is_raised(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             raise KeyboardInterrupt
 
@@ -593,7 +593,7 @@ class TestSecrets:
     def _canary(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SOME_API_KEY", self.KEY)
 
-    def test_what_is_echoed_is_cut_out(self, store: ReplyStore) -> None:
+    def test_echoed_keys_are_removed(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str | Refusal:
             match number(asked) % 3:
                 case 0:
@@ -609,7 +609,7 @@ class TestSecrets:
         assert self.KEY.encode() not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
         assert answers[0].value == "you are [a key was here]"
 
-    def test_no_exception_carries_it(self, store: ReplyStore) -> None:
+    def test_exceptions_hold_no_key(self, store: ReplyStore) -> None:
         def answer(asked: Request) -> str:
             raise RuntimeError(f"header Bearer {self.KEY}")
 
@@ -624,7 +624,7 @@ class TestSecrets:
     batch_size=st.integers(1, 3),
     concurrency=st.integers(1, 5),
 )
-def test_whatever_happens_every_row_is_answered_or_listed_once(
+def test_every_row_is_answered_once_under_random_faults(
     tmp_path_factory: Any, fates: list[list[str]], refused: set[int], batch_size: int, concurrency: int
 ) -> None:
     left = [list(fate) for fate in fates]

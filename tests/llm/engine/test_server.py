@@ -54,10 +54,10 @@ def meet(model: Any, row: int = 1, timeout: float = 20) -> Reply | Refusal:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-class TestTheServer:
+class TestServer:
     """It does what the tests below rely on."""
 
-    def test_a_whole_answer_is_a_function_of_the_prompt(self, serve: Serve, kind: Any) -> None:
+    def test_answer_is_a_function_of_the_prompt(self, serve: Serve, kind: Any) -> None:
         server = serve()
         replies = [meet(kind(server.url), row) for row in (1, 2, 1)]
         assert [reply.text for reply in replies] == [answer_of(texts(row)) for row in (1, 2, 1)]
@@ -75,7 +75,7 @@ class TestTheServer:
         assert meet(kind(server.url)).text == answer_of(texts(1)), "its next arrival does better"
         assert [words[2] for words in server.lines() if words[0] == "arrived"] == [fault, "-"]
 
-    def test_prompts_may_always_be_refused_or_answered_badly(self, serve: Serve, kind: Any) -> None:
+    def test_refused_and_unusable_prompts(self, serve: Serve, kind: Any) -> None:
         model = kind(serve(refused=0.3, bad=0.4).url)
         found = [meet(model, row) for row in range(30)]
         assert [meet(model, row) == found[row] for row in range(3)] == [True] * 3
@@ -83,12 +83,12 @@ class TestTheServer:
         texts = [reply.text for reply in found if isinstance(reply, Reply)]
         assert {text[:2] for text in texts} == {"I ", '{"'}
 
-    def test_nobody_there_is_a_failure_too(self, kind: Any) -> None:
+    def test_refused_connection_is_a_failed_call(self, kind: Any) -> None:
         with pytest.raises(CallFailed):
             meet(kind("http://127.0.0.1:9/v1"))
 
 
-def test_embeddings_are_numbers_of_the_text(serve: Serve) -> None:
+def test_embeddings_are_a_function_of_the_text(serve: Serve) -> None:
     import openai
 
     with openai.OpenAI(base_url=serve().url, api_key="none", max_retries=0) as client:
@@ -101,7 +101,7 @@ def test_embeddings_are_numbers_of_the_text(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_asked_again(
+def test_every_row_is_answered_with_a_third_of_faults_and_nothing_is_sent_again(
     serve: Serve, kind: Any, tmp_path: Path
 ) -> None:
     server = serve(faults=0.3, bad=0.05, refused=0.03, drip_seconds=30)
@@ -126,14 +126,14 @@ def test_with_a_third_of_faults_every_row_is_answered_or_listed_and_nothing_is_a
     }
 
 
-def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+def test_unreachable_server_is_an_llm_error(tmp_path: Path) -> None:
     with pytest.raises(LlmError, match=r"^faulty: cannot be reached \(no connection.*\b50 rows"):
         run(Plain("http://127.0.0.1:9/v1"), tmp_path / "s", rows=50)
     with ReplyStore(tmp_path / "s") as store:
         assert store.failures() == {}
 
 
-def test_a_server_that_is_broken_is_one_clear_error(serve: Serve, tmp_path: Path) -> None:
+def test_broken_server_is_an_llm_error(serve: Serve, tmp_path: Path) -> None:
     config = EngineConfig(first_wait=0.01, breaker_seconds=0.5)
     server = serve(dead=True)
     with pytest.raises(LlmError, match=r"^faulty: .*\b20 calls.*status 503"):
@@ -144,7 +144,7 @@ def test_a_server_that_is_broken_is_one_clear_error(serve: Serve, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_key_in_the_environment_gets_nowhere(
+def test_api_key_is_never_stored_or_shown(
     serve: Serve,
     kind: Any,
     tmp_path: Path,
@@ -185,7 +185,7 @@ class _Talkative(Plain):
         raise RuntimeError(self._asked(request, "").decode())
 
 
-def test_parse_tells_what_is_wrong() -> None:
+def test_parse_names_the_problem() -> None:
     assert isinstance(request(3).messages[0], Message)
     with pytest.raises(Exception, match="expected JSON"):
         parse(Reply("I would rather not say", usage=None))  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def test_by_hand() -> None:
     assert (way.answer, way.next_tokens().tolist()) == (3, [])
 
 
-def test_what_is_not_allowed_closes_its_branch_alone() -> None:
+def test_excluded_answer_closes_only_its_branch() -> None:
     way = walk([(5, 6), (5,), (7, 8), (5, 6, 7)], excluded=[0, 2])
     assert way.next_tokens().tolist() == [5]
     way.take(5)
@@ -37,12 +37,12 @@ def test_what_is_not_allowed_closes_its_branch_alone() -> None:
     assert way.next_tokens().tolist() == [7]
 
 
-def test_long_answers_are_not_begun() -> None:
+def test_too_long_answers_are_not_started() -> None:
     assert walk([(5, 6, 7), (8,)], longest=2).next_tokens().tolist() == [8]
     assert walk([(5, 6, 7)], longest=2).empty
 
 
-def test_answers_of_the_same_tokens_stand_in_for_each_other() -> None:
+def test_answers_with_the_same_tokens() -> None:
     way = walk([(5,), (5,)], excluded=[0])
     way.take(5)
     assert way.answer == 1

@@ -28,7 +28,7 @@ def batch(model: Any, jobs: list[DecodingJob]) -> list[list[int]]:
     return [made.ids for made in decode(model, jobs, ends=ENDS, pad=0)]
 
 
-def test_greedy_answers_are_the_library_s_whatever_the_batch(model: Any) -> None:
+def test_greedy_answers_equal_transformers(model: Any) -> None:
     expected = []
     for prompt in PROMPTS:
         made = model.generate(
@@ -39,7 +39,7 @@ def test_greedy_answers_are_the_library_s_whatever_the_batch(model: Any) -> None
     assert len({tuple(ids) for ids in expected}) > 1
 
 
-def test_every_answer_keeps_its_own_limit(model: Any) -> None:
+def test_every_answer_has_its_own_limit(model: Any) -> None:
     made = decode(
         model,
         [DecodingJob(prompt, limit) for prompt, limit in zip(PROMPTS, (3, 12, 1, 7), strict=True)],
@@ -51,7 +51,7 @@ def test_every_answer_keeps_its_own_limit(model: Any) -> None:
     assert not any(answer.ended for answer in made)
 
 
-def test_an_end_token_ends_and_is_left_out(model: Any) -> None:
+def test_end_token_ends_and_is_left_out(model: Any) -> None:
     [whole] = batch(model, [DecodingJob(PROMPTS[0], 12)])
     [made] = decode(model, [DecodingJob(PROMPTS[0], 12)], ends=[3, whole[4]], pad=0)
     place = whole.index(whole[4])
@@ -65,7 +65,7 @@ def test_samples_depend_on_their_seed_and_not_on_their_batch(model: Any) -> None
     assert batch(model, [DecodingJob(PROMPTS[0], 10, temperature=1.0, seed=99)])[0] != together[0]
 
 
-def test_samples_follow_the_temperature_s_distribution(model: Any) -> None:
+def test_samples_follow_the_distribution_at_a_temperature(model: Any) -> None:
     temperature, n = 2.0, 600
     prompt = PROMPTS[0]
     jobs = [DecodingJob(prompt, 1, temperature=temperature, seed=seed) for seed in range(n)]
@@ -98,7 +98,7 @@ class Only:
         self.taken.append(token)
 
 
-def test_constraints_hold_beside_free_answers_and_hear_every_token(model: Any) -> None:
+def test_constrained_and_free_answers_in_one_batch(model: Any) -> None:
     held = [Only([11], [12, 13], [14]), Only([21])]
     jobs = [
         DecodingJob(PROMPTS[0], 9, constraint=held[0]),
@@ -114,7 +114,7 @@ def test_constraints_hold_beside_free_answers_and_hear_every_token(model: Any) -
     assert (made[2].ids, made[2].ended) == ([21], True)
 
 
-def test_a_token_that_leaves_no_room_is_passed_over_and_where_none_fits_it_closes(model: Any) -> None:
+def test_tokens_that_do_not_fit_are_skipped(model: Any) -> None:
     [free] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=Only([40, 41, 42]))])
     other = Only([40, 41, 42], unfit=free[0])
     [ids] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=other)])

@@ -63,7 +63,7 @@ def written(held: SchemaConstraint, limit: int, rng: np.random.Generator) -> tup
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(45, 200))
-def test_whatever_is_chosen_becomes_a_whole_answer(grammars: Grammars, seed: int, limit: int) -> None:
+def test_random_choices_give_a_valid_answer(grammars: Grammars, seed: int, limit: int) -> None:
     held = grammars.constraint(SCHEMA, limit)
     tokens, ended = written(held, limit, np.random.default_rng(seed))
     assert ended
@@ -71,7 +71,7 @@ def test_whatever_is_chosen_becomes_a_whole_answer(grammars: Grammars, seed: int
     Whole.model_validate(json.loads(text))
 
 
-def test_room_is_kept_to_finish_in(grammars: Grammars) -> None:
+def test_answer_is_complete_within_its_limit(grammars: Grammars) -> None:
     shortest = grammars.automaton(SCHEMA).distances[grammars.automaton(SCHEMA).start]
     assert shortest == len('{"sure":"no","why":"x","parts":[]}')
     for limit in (shortest + 1, shortest + 2, shortest + 7):
@@ -81,7 +81,7 @@ def test_room_is_kept_to_finish_in(grammars: Grammars) -> None:
     assert not written(grammars.constraint(SCHEMA, shortest // 3), shortest // 3, np.random.default_rng(0))[1]
 
 
-def test_an_answer_that_was_closed_for_it_is_marked(grammars: Grammars) -> None:
+def test_closed_answer_is_marked(grammars: Grammars) -> None:
     held = grammars.constraint(SCHEMA, 60)
     assert written(held, 60, np.random.default_rng(0))[1]
     assert held.closed, "a random name of up to 200 characters does not end by itself"
@@ -90,7 +90,7 @@ def test_an_answer_that_was_closed_for_it_is_marked(grammars: Grammars) -> None:
     assert not free.closed
 
 
-def test_large_vocabularies_keep_the_shape_and_leave_lengths_to_validation(
+def test_length_bounds_are_dropped_for_large_vocabularies(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class One(Structured):
@@ -115,7 +115,7 @@ def test_large_vocabularies_keep_the_shape_and_leave_lengths_to_validation(
     assert longest(Grammars(tokenizer, END)) == 300
 
 
-def test_no_added_token_can_be_written(grammars: Grammars) -> None:
+def test_added_tokens_are_never_allowed(grammars: Grammars) -> None:
     held = grammars.constraint(SCHEMA, 100)
     for char in b'{"sure":"no","why":"':
         held.take(grammars.automaton(SCHEMA).byte_tokens[char])
@@ -125,11 +125,11 @@ def test_no_added_token_can_be_written(grammars: Grammars) -> None:
     assert not allowed[:4].any()
 
 
-def test_automata_are_made_once(grammars: Grammars) -> None:
+def test_automata_are_cached(grammars: Grammars) -> None:
     assert grammars.automaton(SCHEMA) is grammars.automaton(SCHEMA)
 
 
-def test_a_schema_that_no_automaton_holds_is_an_error(grammars: Grammars) -> None:
+def test_unsupported_schema_is_an_error(grammars: Grammars) -> None:
     with pytest.raises(LlmError, match="no automaton for the schema"):
         grammars.constraint('{"type": "object", "patternProperties": {"a": 7}, "allOf": "x"}', 10)
 
@@ -163,18 +163,18 @@ def test_bytes_of_sentencepiece_tokens() -> None:
     assert found == {b" tent": [1], b"s": [2], b"\n": [3], b"\xe9": [4], "長".encode(): [5]}
 
 
-def test_other_tokenizers_are_named() -> None:
+def test_other_tokenizers_are_an_error() -> None:
     with pytest.raises(LlmError, match="neither byte-level nor SentencePiece"):
         token_bytes(_wrapped(["</s>", "tent"], decoders.WordPiece()))
 
 
-def test_a_missing_library_says_what_to_install(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_extra(grammars: Grammars, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "outlines_core", None)
     with pytest.raises(Exception, match=r"need outlines-core; run pip install 'hardneg\[local\]'"):
         grammars.constraint(strict_schema(Part), 10)
 
 
-def test_lists_of_anything_are_constraint(grammars: Grammars) -> None:
+def test_lists_of_strings(grammars: Grammars) -> None:
     class Words(BaseModel):
         words: list[ShortText]
 

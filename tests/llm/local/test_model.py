@@ -68,7 +68,7 @@ def test_replies_with_exact_usage(model: LocalModel) -> None:
     assert ask(model) == []
 
 
-def test_a_reply_does_not_depend_on_its_batch(model: LocalModel, shop: LocalModel) -> None:
+def test_reply_does_not_depend_on_its_batch(model: LocalModel, shop: LocalModel) -> None:
     mixed = [
         request("one"),
         request("a much longer question about tents and guitars", max_tokens=3),
@@ -81,14 +81,14 @@ def test_a_reply_does_not_depend_on_its_batch(model: LocalModel, shop: LocalMode
     assert [texts(shop, one)[0] for one in mixed] == together
 
 
-def test_draws_differ_where_it_samples_and_only_there(model: LocalModel) -> None:
+def test_draws_differ_only_if_sampled(model: LocalModel) -> None:
     sampled = texts(model, *(request(temperature=1.0, draw=draw) for draw in (0, 1, 2)))
     assert len(set(sampled)) == 3
     assert texts(model, *(request(temperature=1.0, draw=draw) for draw in (0, 1, 2))) == sampled
     assert len(set(texts(model, request(draw=0), request(draw=1)))) == 1
 
 
-def test_a_prompt_that_is_too_long_is_refused_alone(model: LocalModel) -> None:
+def test_too_long_prompt_is_refused_alone(model: LocalModel) -> None:
     replies = ask(model, request("word " * 3000), request(), request(max_tokens=2040))
     assert [type(reply) for reply in replies] == [Refusal, Reply, Refusal]
     assert isinstance(replies[0], Refusal)
@@ -113,7 +113,7 @@ def test_replies_satisfy_their_schema(model: LocalModel) -> None:
         assert set(json.loads(reply.text)) == {"sure", "name"}
 
 
-def test_too_small_a_limit_cuts_and_says_so(model: LocalModel) -> None:
+def test_too_small_limit_cuts_the_reply(model: LocalModel) -> None:
     [reply] = ask(model, request(schema=SCHEMA, max_tokens=3))
     assert isinstance(reply, Reply)
     assert reply.finish == "length"
@@ -138,12 +138,12 @@ def test_every_answer_is_in_the_list_and_allowed(shop: LocalModel, excluded: lis
         assert reply.usage.answer_tokens <= limit
 
 
-def test_all_titles_come_up(shop: LocalModel) -> None:
+def test_all_titles_are_sampled(shop: LocalModel) -> None:
     asked = [request(closed_list="titles", temperature=5.0, draw=draw, max_tokens=20) for draw in range(120)]
     assert set(texts(shop, *asked)) == set(TITLES)
 
 
-def test_a_list_must_be_known_and_hold_something(model: LocalModel, shop: LocalModel) -> None:
+def test_unknown_and_empty_lists(model: LocalModel, shop: LocalModel) -> None:
     with pytest.raises(LlmError, match=r"tiny-llama.*'titles'"):
         ask(model, request(closed_list="titles"))
     with pytest.raises(ConfigError, match="answer 1 without any token"):
@@ -152,7 +152,7 @@ def test_a_list_must_be_known_and_hold_something(model: LocalModel, shop: LocalM
     assert isinstance(refused, Refusal)
 
 
-def test_a_list_belongs_to_the_identity(model: LocalModel, shop: LocalModel) -> None:
+def test_closed_list_is_part_of_the_identity(model: LocalModel, shop: LocalModel) -> None:
     assert model.identity != shop.identity
     assert shop.identity == model.with_closed_list("titles", TITLES).identity
     assert shop.identity != model.with_closed_list("titles", TITLES[1:]).identity
@@ -179,7 +179,7 @@ def test_probabilities_of_choices_are_exact(model: LocalModel) -> None:
     assert reply.text == ("yes", "no", "a garden hose")[sums.index(max(sums))]
 
 
-def test_a_choice_that_begins_another_has_to_end(model: LocalModel) -> None:
+def test_choice_that_begins_another_needs_the_end_token(model: LocalModel) -> None:
     [reply] = ask(model, request(choices=("1", "1 2")))
     [alone] = ask(model, request(choices=("1", "2")))
     assert isinstance(reply, Reply)
@@ -193,7 +193,7 @@ def test_a_choice_that_begins_another_has_to_end(model: LocalModel) -> None:
 # ---------------------------------------------------------------------------------------------------- the model itself
 
 
-def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: Path, tmp_path: Path) -> None:
+def test_identity_depends_on_content_not_location(tiny_llama: Path, tiny_qwen: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_llama, tmp_path / "tiny-llama")
     first, second = LocalModel(ModelSource(str(tiny_llama))), LocalModel(ModelSource(str(tmp_path / "tiny-llama")))
     assert first.identity == second.identity
@@ -201,7 +201,7 @@ def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: 
     assert first.describe() == "tiny-llama on cpu, weights as float32, messages by chat template"
 
 
-def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
+def test_another_architecture(tiny_qwen: Path) -> None:
     made = LocalModel(ModelSource(str(tiny_qwen))).with_closed_list("titles", TITLES)
     found = ask(
         made,
@@ -213,7 +213,7 @@ def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
     assert all(isinstance(reply, Reply) for reply in found)
 
 
-def test_a_model_without_a_chat_template_answers_and_says_how(tiny_llama: Path, tmp_path: Path) -> None:
+def test_model_without_a_chat_template(tiny_llama: Path, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     shutil.copytree(tiny_llama, folder)
     (folder / "chat_template.jinja").unlink()
@@ -222,7 +222,7 @@ def test_a_model_without_a_chat_template_answers_and_says_how(tiny_llama: Path, 
     assert isinstance(ask(made, request())[0], Reply)
 
 
-def test_a_batch_that_passes_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_that_exceeds_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, sizes = local.decode, []
 
     def scarce(network: Any, jobs: Any, **more: Any) -> Any:
@@ -240,7 +240,7 @@ def test_a_batch_that_passes_the_memory_is_halved(model: LocalModel, monkeypatch
     assert "the device's memory" in replies[4].reason
 
 
-def test_the_event_loop_is_free_while_it_writes(model: LocalModel) -> None:
+def test_event_loop_is_free_while_decoding(model: LocalModel) -> None:
     async def go() -> int:
         task, turns = asyncio.create_task(model.complete([request(max_tokens=100)])), 0
         while not task.done():
@@ -255,7 +255,7 @@ def test_the_event_loop_is_free_while_it_writes(model: LocalModel) -> None:
 # ------------------------------------------------------------------------------------------------------- injections
 
 
-def test_whatever_strangers_write_schema_and_list_hold(shop: LocalModel) -> None:
+def test_schema_and_closed_list_hold_under_injections(shop: LocalModel) -> None:
     asked = []
     for text in ATTEMPTS.values():
         said = data_block("item", {"title": clean(text, chat_markers=shop.chat_markers, max_length=200)})

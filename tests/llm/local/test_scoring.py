@@ -39,7 +39,7 @@ def reference(model: Any, prompt: list[int], label: list[int]) -> float:
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:1], [LABELS[0], LABELS[3]]])
-def test_they_are_sums_over_the_label_s_tokens(model: Any, labels: list[list[int]]) -> None:
+def test_scores_are_sums_over_label_tokens(model: Any, labels: list[list[int]]) -> None:
     found = log_probabilities(model, PROMPTS, labels, pad=0)
     expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in PROMPTS])
     assert found.shape == (len(PROMPTS), len(labels))
@@ -47,7 +47,7 @@ def test_they_are_sums_over_the_label_s_tokens(model: Any, labels: list[list[int
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:1]])
-def test_what_all_prompts_begin_with_is_computed_once(
+def test_shared_prefix_is_computed_once(
     model: Any, labels: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = [1, *range(100, 145)]
@@ -66,7 +66,7 @@ def test_what_all_prompts_begin_with_is_computed_once(
     assert passed[:2] == [len(start), 3 * 21]
 
 
-def test_a_start_is_shared_where_it_is_worth_it_and_leaves_every_prompt_a_token() -> None:
+def test_length_of_the_shared_prefix() -> None:
     long = list(range(40))
     assert shared_prefix([long, long]) == 39
     assert shared_prefix([long, [*long, 5]]) == 39

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from tests.llm.faulty import completion
+from tests.llm.scripted_server import completion
 
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
 from hardneg.llm.remote.probe import WORD, Capabilities, probe
@@ -42,25 +42,25 @@ def probed(answer: Callable[[Body], dict[str, Any] | Refusal]) -> tuple[Capabili
     return asyncio.run(probe(send, seconds_of_patience=0.0)), asked
 
 
-def test_an_endpoint_that_does_all() -> None:
+def test_endpoint_with_all_capabilities() -> None:
     found, asked = probed(able)
     assert found == Capabilities(schema=True, top_logprobs=20, n=True, usage=True)
     assert len(asked) == 4
 
 
-def test_an_endpoint_that_accepts_and_ignores() -> None:
+def test_endpoint_that_ignores_options() -> None:
     found, _ = probed(ignorant)
     assert found == Capabilities(usage=True)
     assert "schema enforced: no" in found.describe()
 
 
-def test_one_without_usage() -> None:
+def test_endpoint_without_usage() -> None:
     found, _ = probed(lambda body: {"choices": able(body)["choices"]})
     assert not found.usage
     assert "tokens are estimated" in found.describe()
 
 
-def test_refused_options_are_no_abilities_and_are_noted() -> None:
+def test_refused_options_are_noted() -> None:
     def picky(body: Body) -> dict[str, Any] | Refusal:
         option = {"response_format", "n", "logprobs"} & set(body)
         return Refusal(f"400 unknown {option.pop()}") if option else able(body)
@@ -71,12 +71,12 @@ def test_refused_options_are_no_abilities_and_are_noted() -> None:
     assert "400 unknown n" in found.describe()
 
 
-def test_fewer_log_probabilities_where_many_are_refused() -> None:
+def test_fewer_logprobs_if_many_are_refused() -> None:
     found, _ = probed(lambda body: Refusal("at most 5") if body.get("top_logprobs", 0) > 5 else able(body))
     assert found.top_logprobs == 5
 
 
-def test_newer_names_and_fixed_temperatures_are_found_out() -> None:
+def test_newer_limit_name_and_fixed_temperature() -> None:
     def reasoning(body: Body) -> dict[str, Any] | Refusal:
         if "max_tokens" in body:
             return Refusal("400 use 'max_completion_tokens' instead")
@@ -87,7 +87,7 @@ def test_newer_names_and_fixed_temperatures_are_found_out() -> None:
     assert all("max_tokens" not in body and "temperature" not in body for body in asked[2:])
 
 
-def test_calls_that_fail_are_sent_again() -> None:
+def test_failed_calls_are_retried() -> None:
     times = 0
 
     def shaky(body: Body) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_calls_that_fail_are_sent_again() -> None:
     assert probed(shaky)[0] == Capabilities(schema=True, top_logprobs=20, n=True, usage=True)
 
 
-def test_an_option_under_which_every_call_fails_is_no_ability() -> None:
+def test_option_under_which_every_call_fails() -> None:
     def broken(body: Body) -> dict[str, Any]:
         if "response_format" in body:
             raise CallFailed("500 grammar crashed")
@@ -111,7 +111,7 @@ def test_an_option_under_which_every_call_fails_is_no_ability() -> None:
     assert found.notes == ("500 grammar crashed",)
 
 
-def test_an_endpoint_that_is_gone_is_a_failed_call() -> None:
+def test_unreachable_endpoint_is_a_failed_call() -> None:
     def gone(_: Body) -> dict[str, Any]:
         raise CallFailed("refused", reached=False)
 
@@ -119,11 +119,11 @@ def test_an_endpoint_that_is_gone_is_a_failed_call() -> None:
         probed(gone)
 
 
-def test_one_that_refuses_a_plain_request_is_an_error() -> None:
+def test_refused_plain_request_is_an_error() -> None:
     with pytest.raises(LlmError, match="400 no such model"):
         probed(lambda _: Refusal("400 no such model"))
 
 
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": None}]}])
-def test_odd_answers_are_no_abilities(answer: dict[str, Any]) -> None:
+def test_malformed_answers(answer: dict[str, Any]) -> None:
     assert probed(lambda _: answer)[0] == Capabilities()

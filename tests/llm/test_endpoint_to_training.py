@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.llm.served import installed, serving
+from tests.llm.transformers_server import installed, serving
 from tests.llm.tiny import make_tiny, teach
 from typer.testing import CliRunner
 
@@ -93,7 +93,7 @@ def test_from_a_real_server_to_recommendations(
 
 
 @pytest.mark.slow
-def test_a_second_process_asks_a_real_server_nothing(split: Path, taught: str, tmp_path: Path) -> None:
+def test_second_run_sends_nothing_to_a_real_server(split: Path, taught: str, tmp_path: Path) -> None:
     llm = ("--llm", taught, "--store", tmp_path / "replies.sqlite", "--set", "most_items=3")
     first = hardneg("profiles", "write", split, *llm, "--out", tmp_path / "one")
     second = hardneg("profiles", "write", split, *llm, "--out", tmp_path / "two")

@@ -31,13 +31,13 @@ def ask(name: str, *requests: Request) -> list[Reply | Refusal]:
     return asyncio.run(go())
 
 
-def test_the_probe_is_not_deceived(served: str) -> None:
+def test_probe_detects_ignored_options(served: str) -> None:
     model = open_model(served)
     assert isinstance(model, Endpoint)
     assert asyncio.run(model.probe()) == Capabilities(schema=False, top_logprobs=0, n=False, usage=True)
 
 
-def test_it_says_what_the_same_model_says_here_and_counts_as_we_do(served: str, tiny_llama: Path) -> None:
+def test_replies_and_counts_equal_those_of_the_local_model(served: str, tiny_llama: Path) -> None:
     plain = Request((Message("system", "be brief"), Message("user", "a tent?")), max_tokens=12)
     [there] = ask(served, plain)
     [here] = asyncio.run(LocalModel(ModelSource(str(tiny_llama))).complete([plain]))
@@ -47,7 +47,7 @@ def test_it_says_what_the_same_model_says_here_and_counts_as_we_do(served: str, 
     assert open_model(served).count_tokens(plain) == there.usage.prompt_tokens
 
 
-def test_replies_to_a_schema_are_not_held_to_it(served: str) -> None:
+def test_schema_is_not_enforced(served: str) -> None:
     schema = '{"type":"object","properties":{},"required":[],"additionalProperties":false}'
     [reply] = ask(served, Request(ASKED.messages, 12, schema=schema))
     assert isinstance(reply, Reply)
@@ -55,7 +55,7 @@ def test_replies_to_a_schema_are_not_held_to_it(served: str) -> None:
         ask(served, Request(ASKED.messages, 1, choices=("yes", "no")))
 
 
-def test_another_model_s_name_is_refused(served: str) -> None:
+def test_unknown_model_is_refused(served: str) -> None:
     [refused] = ask(served.partition("#")[0] + "#other", ASKED)
     assert isinstance(refused, Refusal)
     assert "other" in refused.reason

@@ -14,7 +14,7 @@ from typing import Any
 
 
 @dataclass
-class Said:
+class ScriptedAnswer:
     """One answer. body: bytes as they are, anything else as JSON. announced: bytes that the header promises."""
 
     body: Any = b""
@@ -26,7 +26,7 @@ class Said:
 
 
 @dataclass
-class Heard:
+class ReceivedRequest:
     """One request."""
 
     path: str
@@ -39,7 +39,7 @@ class Server:
     """Where it is, and what it heard."""
 
     base: str
-    heard: list[Heard] = field(repr=False)
+    received: list[ReceivedRequest] = field(repr=False)
 
 
 def completion(text: str | None = "fine", **more: Any) -> dict[str, Any]:
@@ -50,9 +50,9 @@ def completion(text: str | None = "fine", **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def answering(script: Callable[[Heard], Said]) -> Iterator[Server]:
+def scripted_server(script: Callable[[ReceivedRequest], ScriptedAnswer]) -> Iterator[Server]:
     """Serve on a free port; `script` turns requests into answers."""
-    heard: list[Heard] = []
+    received: list[ReceivedRequest] = []
     released = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,15 +60,15 @@ def answering(script: Callable[[Heard], Said]) -> Iterator[Server]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            heard.append(Heard(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            said = script(heard[-1])
+            received.append(ReceivedRequest(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            said = script(received[-1])
             released.wait(said.hang)
             if said.reset:
                 self._reset()
             else:
                 self._send(said)
 
-        def _send(self, said: Said) -> None:
+        def _send(self, said: ScriptedAnswer) -> None:
             content = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
             self.send_response(said.status)
             for name, value in {"content-type": "application/json", **said.headers}.items():
@@ -96,7 +96,7 @@ def answering(script: Callable[[Heard], Said]) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield Server(f"http://127.0.0.1:{server.server_port}/v1", heard)
+        yield Server(f"http://127.0.0.1:{server.server_port}/v1", received)
     finally:
         released.set()
         server.shutdown()
