@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.llm.transformers_server import installed, serving
 from tests.llm.tiny import make_tiny
+from tests.llm.transformers_server import installed, serving
 
 
 @pytest.fixture(scope="session")

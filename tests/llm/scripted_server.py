@@ -60,23 +60,25 @@ def scripted_server(script: Callable[[ReceivedRequest], ScriptedAnswer]) -> Iter
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            received.append(ReceivedRequest(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            said = script(received[-1])
-            released.wait(said.hang)
-            if said.reset:
+            received.append(
+                ReceivedRequest(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            )
+            answer = script(received[-1])
+            released.wait(answer.hang)
+            if answer.reset:
                 self._reset()
             else:
-                self._send(said)
+                self._send(answer)
 
-        def _send(self, said: ScriptedAnswer) -> None:
-            content = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
-            self.send_response(said.status)
-            for name, value in {"content-type": "application/json", **said.headers}.items():
+        def _send(self, answer: ScriptedAnswer) -> None:
+            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            self.send_response(answer.status)
+            for name, value in {"content-type": "application/json", **answer.headers}.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(said.announced or len(content)))
+            self.send_header("content-length", str(answer.announced or len(content)))
             self.end_headers()
             self.wfile.write(content)
-            self.close_connection = said.announced is not None
+            self.close_connection = answer.announced is not None
 
         def _reset(self) -> None:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

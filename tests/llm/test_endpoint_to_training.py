@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.llm.transformers_server import installed, serving
 from tests.llm.tiny import make_tiny, teach
+from tests.llm.transformers_server import installed, serving
 from typer.testing import CliRunner
 
 from hardneg.cli.main import app

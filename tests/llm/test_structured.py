@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
+from tests.llm.bounded_text import ShortText
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Reply, Usage
-from hardneg.llm.structured import SafeText, ShortText, Structured, reply_parser, safe_pattern, strict_schema
+from hardneg.llm.structured import Structured, reply_parser, safe_pattern, strict_schema
 from hardneg.llm.tasks import BadReply
 
 
@@ -22,7 +23,7 @@ class Part(Structured):
 
 
 class Whole(Structured):
-    why: SafeText
+    why: ShortText
     parts: list[Part]
     sure: Literal["yes", "no"] = "no"
 
@@ -102,7 +103,7 @@ def test_control_characters_become_spaces() -> None:
         (json.dumps({"why": "x"}), "stop", "field parts: field required"),
         (json.dumps(GOOD | {"sure": "maybe"}), "stop", "field sure: input should be 'yes' or 'no'"),
         (json.dumps(GOOD | {"parts": [{"item": 9, "name": ""}]}), "stop", r"field parts.0.item: .* \(and 1 more\)"),
-        (json.dumps(GOOD | {"why": "x" * 1201}), "stop", "field why: string should have at most 1200 characters"),
+        (json.dumps(GOOD | {"why": "x" * 201}), "stop", "field why: string should have at most 200 characters"),
         ("{" * 5000, "stop", "expected a JSON object"),
         ('{"a":' * 5000, "stop", "expected a JSON object"),
     ],

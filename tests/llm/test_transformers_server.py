@@ -34,7 +34,7 @@ def ask(name: str, *requests: Request) -> list[Reply | Refusal]:
 def test_probe_detects_ignored_options(served: str) -> None:
     model = open_model(served)
     assert isinstance(model, Endpoint)
-    assert asyncio.run(model.probe()) == Capabilities(schema=False, top_logprobs=0, n=False, usage=True)
+    assert asyncio.run(model.probe()) == Capabilities(schema=False, top_logprobs=0, usage=True)
 
 
 def test_replies_and_counts_equal_those_of_the_local_model(served: str, tiny_llama: Path) -> None:

@@ -27,8 +27,8 @@ def test_hopeless_after_its_seconds() -> None:
         breaker.failed(call, "status 503", 100, reached=True)
     breaker.probes = 4
     assert breaker.hopeless(160) == ""
-    said = "failed 2 calls in a row and each of 4 more within 60 s, the last: status 503"
-    assert breaker.hopeless(161) == said
+    reason = "failed 2 calls in a row and each of 4 more within 60 s, the last: status 503"
+    assert breaker.hopeless(161) == reason
     breaker.succeeded()
     assert breaker.hopeless(161) == ""
 

@@ -23,7 +23,7 @@ def test_calls_in_flight_are_reserved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "said"),
+    ("limit", "expected"),
     [
         ({"budget_calls": 2}, "2 of 2 calls"),
         ({"budget_tokens": 20}, "20 of 20 tokens"),
@@ -31,14 +31,14 @@ def test_calls_in_flight_are_reserved() -> None:
         ({"budget_calls": 2, "budget_money": 3.0}, "2 of 2 calls, 3.0000 of 3.0 dollars"),
     ],
 )
-def test_each_limit_applies(limit: dict[str, float], said: str) -> None:
+def test_each_limit_applies(limit: dict[str, float], expected: str) -> None:
     budget = Budget(EngineConfig(**limit))
     cost = Cost(1, 10, 1.5)
     for _ in range(2):
         assert budget.reserve(cost)
         budget.settle(cost, cost)
     assert not budget.reserve(cost)
-    assert str(budget) == said
+    assert str(budget) == expected
 
 
 def test_without_limits_everything_fits() -> None:

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 from tests.llm.engine.faulty_server import FAULTS, FaultyServer, Serve, digest_of, servers
+from tests.llm.engine.stored import stored_failures, stored_replies
 
 from hardneg.llm.engine.store import ReplyStore
 
@@ -67,8 +68,8 @@ def stored(path: Path) -> set[str]:
 def content(path: Path) -> dict[str, str]:
     """Key -> reply or reason, of all there is."""
     with ReplyStore(path) as store:
-        return {key: reply.text for key, reply in store.replies()} | {
-            k: str(why) for k, why in store.failures().items()
+        return {key: reply.text for key, reply in stored_replies(store).items()} | {
+            k: str(why) for k, why in stored_failures(store).items()
         }
 
 

@@ -89,8 +89,8 @@ def test_backoff_uses_its_whole_range() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "made"),
+    ("asked_seconds", "expected"),
     [(None, (0, False)), (0, (0, False)), (-3, (0, False)), (math.nan, (0, False)), (5, (5, False)), (61, (60, True))],
 )
-def test_pause_is_bounded(wanted: float | None, made: tuple[float, bool]) -> None:
-    assert bounded_pause(wanted, 60) == made
+def test_pause_is_bounded(asked_seconds: float | None, expected: tuple[float, bool]) -> None:
+    assert bounded_pause(asked_seconds, 60) == expected

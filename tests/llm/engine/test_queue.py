@@ -16,7 +16,7 @@ MODEL = FunctionModel(lambda asked: "unused")
 FINE = Reply("fine", Usage(1, 1))
 
 
-def board(store: ReplyStore) -> tuple[TaskQueue, list[TaskAnswer[Any]]]:
+def new_queue(store: ReplyStore) -> tuple[TaskQueue, list[TaskAnswer[Any]]]:
     answers: list[TaskAnswer[Any]] = []
     return TaskQueue(MODEL, store, 2, UsageStats(), answers.append), answers
 
@@ -27,18 +27,18 @@ def tasks(*rows: int) -> list[Task[str]]:
 
 def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
-        (first, answers), (second, others) = board(first_store), board(second_store)
+        (first, answers), (second, others) = new_queue(first_store), new_queue(second_store)
         first.add(tasks(*range(6)))
         second.add(tasks(*range(6)))
-        ours = first.take(4)
-        theirs = second.take(4)
-        assert (len(ours), len(theirs)) == (4, 2), "the second goes past what the first has"
+        taken = first.take(4)
+        others_taken = second.take(4)
+        assert (len(taken), len(others_taken)) == (4, 2), "the second goes past what the first has"
         assert second.waits_for_others
         second.recheck_claimed()
         assert second.take(9) == []
         assert second.waits_for_others
-        first.save([(job, FINE) for job in ours])
-        second.save([(job, Failure("failed", "gone")) for job in theirs])
+        first.save([(attempt, FINE) for attempt in taken])
+        second.save([(attempt, Failure("failed", "gone")) for attempt in others_taken])
         second.recheck_claimed()
         assert second.take(9) == []
         assert not second.waits_for_others
@@ -53,37 +53,37 @@ def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
 
 def test_released_claims_are_taken_over(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
-        (first, _), (second, others) = board(first_store), board(second_store)
+        (first, _), (second, others) = new_queue(first_store), new_queue(second_store)
         first.add(tasks(1, 2))
         second.add(tasks(1, 2))
         first.take(2)
         assert second.take(2) == []
         first.release_claims()
         second.recheck_claimed()
-        jobs = second.take(2)
-        assert len(jobs) == 2
-        second.save([(job, FINE) for job in jobs])
+        attempts = second.take(2)
+        assert len(attempts) == 2
+        second.save([(attempt, FINE) for attempt in attempts])
         assert len(others) == 2
 
 
 def test_task_joins_an_equal_request_in_flight(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as store:
-        first, answers = board(store)
+        first, answers = new_queue(store)
         first.add(tasks(1))
-        (job,) = first.take(5)
-        job.calls = 1
-        first.add([Task(7, job.request, lambda reply: reply.text.upper())])
+        (attempt,) = first.take(5)
+        attempt.calls = 1
+        first.add([Task(7, attempt.request, lambda reply: reply.text.upper())])
         assert first.take(5) == []
-        first.save([(job, FINE)])
+        first.save([(attempt, FINE)])
         assert [(answer.row, answer.value, answer.calls) for answer in answers] == [(1, "fine", 1), (7, "FINE", 0)]
 
 
 def test_take_skips_requests_claimed_by_others(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
-        (first, _), (second, _) = board(first_store), board(second_store)
+        (first, _), (second, _) = new_queue(first_store), new_queue(second_store)
         first.add(tasks(*range(50)))
         first.take(50)
         second.add(tasks(*range(51)))
-        (job,) = second.take(4)
-        assert isinstance(job, Attempt)
-        assert job.request.messages[0].content == "row 50"
+        (attempt,) = second.take(4)
+        assert isinstance(attempt, Attempt)
+        assert attempt.request.messages[0].content == "row 50"

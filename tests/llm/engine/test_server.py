@@ -14,6 +14,7 @@ import pytest
 from tests.llm.engine.child_process import request, tasks
 from tests.llm.engine.clients import Official, Plain, parse
 from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serve, answer_of, digest_of, servers
+from tests.llm.engine.stored import stored_failures
 
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.scheduler import run_tasks
@@ -130,7 +131,7 @@ def test_unreachable_server_is_an_llm_error(tmp_path: Path) -> None:
     with pytest.raises(LlmError, match=r"^faulty: cannot be reached \(no connection.*\b50 rows"):
         run(Plain("http://127.0.0.1:9/v1"), tmp_path / "s", rows=50)
     with ReplyStore(tmp_path / "s") as store:
-        assert store.failures() == {}
+        assert stored_failures(store) == {}
 
 
 def test_broken_server_is_an_llm_error(serve: Serve, tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_broken_server_is_an_llm_error(serve: Serve, tmp_path: Path) -> None:
         run(Plain(server.url), tmp_path / "s", rows=500, config=config)
     assert len(server.arrived()) < 100
     with ReplyStore(tmp_path / "s") as store:
-        assert store.failures() == {}
+        assert stored_failures(store) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

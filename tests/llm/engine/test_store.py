@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.engine.stored import stored_failures, stored_replies
 
 from hardneg.llm.engine import store as stores
 from hardneg.llm.engine.claims import Owner
@@ -56,7 +57,7 @@ class TestReplies:
         save(store, key)
         with ReplyStore(path) as other:
             assert other.known([key, "x/0"]) == {key: REPLY}
-            assert list(other.replies()) == [(key, REPLY)]
+            assert list(stored_replies(other).items()) == [(key, REPLY)]
             assert len(other) == 1
 
     def test_the_key_is_digest_and_draw(self) -> None:
@@ -82,7 +83,7 @@ class TestReplies:
                 [StoredReply("a/0", asked, reply), StoredReply("b/0", asked, Failure("failed", values["reason"]))], "m"
             )
             assert fresh.known(["a/0", "b/0"]) == {"a/0": reply, "b/0": Failure("failed", values["reason"])}
-            assert list(fresh.replies()) == [("a/0", reply)]
+            assert list(stored_replies(fresh).items()) == [("a/0", reply)]
 
     def test_killed_process_loses_no_saved_reply(self, path: Path) -> None:
         code = """
@@ -97,7 +98,7 @@ os.kill(os.getpid(), 9)
 """
         assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
         with ReplyStore(path) as left:
-            assert [reply.text for _, reply in left.replies()] == [f"reply {row}" for row in range(100)]
+            assert [reply.text for reply in stored_replies(left).values()] == [f"reply {row}" for row in range(100)]
 
     def test_the_first_reply_stays(self, store: ReplyStore) -> None:
         save(store, "a/0")
@@ -107,7 +108,7 @@ os.kill(os.getpid(), 9)
     def test_failures_stay_until_deleted(self, store: ReplyStore) -> None:
         save(store, "a/0", Failure("refused", "too long"))
         save(store, "b/0")
-        assert store.known(["a/0"]) == store.failures() == {"a/0": Failure("refused", "too long")}
+        assert store.known(["a/0"]) == stored_failures(store) == {"a/0": Failure("refused", "too long")}
         assert store.forget_failures() == 1
         assert store.known(["a/0", "b/0"]) == {"b/0": REPLY}
 
@@ -118,7 +119,7 @@ os.kill(os.getpid(), 9)
 
     def test_all_outcomes_come_in_order(self, store: ReplyStore) -> None:
         store.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(2500)], "m")
-        assert [key for key, _ in store.replies()] == [f"{row}/0" for row in range(2500)]
+        assert list(stored_replies(store)) == [f"{row}/0" for row in range(2500)]
 
     def test_requests_are_stored_without_escapes(self, store: ReplyStore, path: Path) -> None:
         save(store, "a/0")

@@ -28,9 +28,9 @@ def test_stored_rows_do_not_change_the_remaining_time() -> None:
     assert UsageStats(rows=900, stored=900, total=1000, seconds=50).rate == 18
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(5, "5 s"), (89, "89 s"), (125, "2 min"), (7500, "2 h 05 min")])
-def test_time_left(seconds: int, said: str) -> None:
-    assert str(UsageStats(rows=1, total=1 + seconds, seconds=1)).endswith(f" {said} left")
+@pytest.mark.parametrize(("seconds", "expected"), [(5, "5 s"), (89, "89 s"), (125, "2 min"), (7500, "2 h 05 min")])
+def test_time_left(seconds: int, expected: str) -> None:
+    assert str(UsageStats(rows=1, total=1 + seconds, seconds=1)).endswith(f" {expected} left")
 
 
 def test_counting() -> None:

@@ -29,7 +29,9 @@ def vectors(model: PooledModel, *texts: str) -> Floats:
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_qwen"])
-def test_vectors_equal_the_pooled_last_layer(request: pytest.FixtureRequest, kind: str, pooling: HiddenStatePooling) -> None:
+def test_vectors_equal_the_pooled_last_layer(
+    request: pytest.FixtureRequest, kind: str, pooling: HiddenStatePooling
+) -> None:
     folder: Path = request.getfixturevalue(kind)
     model = PooledModel(ModelSource(str(folder)), pooling=pooling)
     network, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
@@ -40,10 +42,10 @@ def test_vectors_equal_the_pooled_last_layer(request: pytest.FixtureRequest, kin
             states = network(ids).last_hidden_state[0]
         state = states[-1] if pooling == "last" else states.mean(0)
         expected.append((state / state.norm()).numpy())
-    found = vectors(model, *TEXTS)
-    assert found.shape == (4, 64)
-    np.testing.assert_allclose(found, np.stack(expected), atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    embedded = vectors(model, *TEXTS)
+    assert embedded.shape == (4, 64)
+    np.testing.assert_allclose(embedded, np.stack(expected), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
 
 
 def test_long_texts_are_cut_and_blank_texts_refused(tiny_llama: Path) -> None:

@@ -35,9 +35,9 @@ def test_weights_have_32_bits_on_the_cpu(tiny_llama: Path) -> None:
 def test_sampling_settings_are_dropped_and_end_tokens_kept(copy: Path) -> None:
     settings = {"eos_token_id": [3, 2], "do_sample": True, "repetition_penalty": 2.0, "top_k": 1}
     (copy / "generation_config.json").write_text(json.dumps(settings))
-    kept = ModelSource(str(copy)).model().generation_config
-    assert kept.eos_token_id == [3, 2]
-    assert (kept.do_sample, kept.repetition_penalty, kept.top_k) == (None, None, None)
+    config = ModelSource(str(copy)).model().generation_config
+    assert config.eos_token_id == [3, 2]
+    assert (config.do_sample, config.repetition_penalty, config.top_k) == (None, None, None)
 
 
 def test_pickled_weights_are_not_loaded(copy: Path) -> None:
@@ -93,16 +93,16 @@ def test_broken_files_are_a_one_line_error(copy: Path, name: str) -> None:
 
 def test_hub_files_come_from_one_commit(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is loaded after the configuration is loaded from the commit that it came from."""
-    asked: list[tuple[str, Any]] = []
+    loaded: list[tuple[str, Any]] = []
     real = AutoConfig.from_pretrained(tiny_llama)
 
     def configured(location: str, **options: Any) -> Any:
-        asked.append((location, options.get("revision")))
+        loaded.append((location, options.get("revision")))
         real._commit_hash = "0123abcd"
         return real
 
     def tokenised(location: str, **options: Any) -> Any:
-        asked.append((location, options.get("revision")))
+        loaded.append((location, options.get("revision")))
         assert options["trust_remote_code"] is False
         return tokenizer
 
@@ -112,7 +112,7 @@ def test_hub_files_come_from_one_commit(tiny_llama: Path, monkeypatch: pytest.Mo
     source = ModelSource("org/model")
     assert source.identity() == "org/model@0123abcd:float32"
     assert source.tokenizer() is tokenizer
-    assert asked == [("org/model", None), ("org/model", "0123abcd")]
+    assert loaded == [("org/model", None), ("org/model", "0123abcd")]
 
 
 def test_model_without_a_fast_tokenizer_is_an_error(copy: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, scripted_server, completion
+from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, completion, scripted_server
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
@@ -18,21 +18,23 @@ from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address, Client, retry
 CANARY = "sk-canary-0123456789"
 
 
-def send(said: ScriptedAnswer, *, variable: str = "", seconds: float = 5.0) -> Any:
+def send(answer: ScriptedAnswer, *, variable: str = "", seconds: float = 5.0) -> Any:
     """What the client makes of one answer."""
-    with scripted_server(lambda _: said) as server:
-        return asked(Client(Address(server.base, "m", variable), seconds=seconds))
+    with scripted_server(lambda _: answer) as server:
+        return send_with(Client(Address(server.base, "m", variable), seconds=seconds))
 
 
-def asked(client: Client) -> Any:
-    def call(official: Any) -> Awaitable[Any]:
-        return official.chat.completions.with_raw_response.create(
-            model="m", messages=[{"role": "user", "content": "hello"}]
-        )
+BODY = {"messages": [{"role": "user", "content": "hello"}]}
 
+
+def create(official: Any) -> Any:
+    return official.chat.completions.with_raw_response.create
+
+
+def send_with(client: Client) -> Any:
     async def go() -> Any:
         try:
-            return await client.send(call)
+            return await client.send(create, BODY)
         finally:
             await client.aclose()
 
@@ -44,7 +46,7 @@ def test_answer_is_parsed_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason", "wait"),
+    ("answer", "reason", "wait"),
     [
         (ScriptedAnswer({"error": {"message": "slow down"}}, 429, {"retry-after": "7"}), "429 .*slow down", 7.0),
         (ScriptedAnswer({"error": {"message": "busy"}}, 429), "429 .*busy", None),
@@ -59,9 +61,9 @@ def test_answer_is_parsed_json() -> None:
         (ScriptedAnswer(reset=True), "the connection failed .ReadError|RemoteProtocolError", None),
     ],
 )
-def test_transient_failures(said: ScriptedAnswer, reason: str, wait: float | None) -> None:
+def test_transient_failures(answer: ScriptedAnswer, reason: str, wait: float | None) -> None:
     with pytest.raises(CallFailed, match=reason) as failed:
-        send(said)
+        send(answer)
     assert failed.value.retry_after == wait
     assert failed.value.reached
     assert "\n" not in failed.value.reason
@@ -77,7 +79,7 @@ def test_refused_connection_is_not_reached() -> None:
     with scripted_server(lambda _: ScriptedAnswer()) as server:
         gone = Address(server.base, "m")
     with pytest.raises(CallFailed, match="ConnectError") as failed:
-        asked(Client(gone))
+        send_with(Client(gone))
     assert not failed.value.reached
 
 
@@ -91,27 +93,26 @@ def test_body_of_another_form_is_quoted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "remedy"),
+    ("answer", "remedy"),
     [
         (ScriptedAnswer({"error": {"message": "who?"}}, 401), "401 who.; check the key"),
         (ScriptedAnswer({"error": {"message": "no"}}, 403), "403 no; check the key's rights"),
         (ScriptedAnswer({"error": {"message": "unknown model"}}, 404), "404 unknown model; check address and model"),
-        (ScriptedAnswer({"error": {"message": "empty", "code": "insufficient_quota"}}, 429), "429 empty; check the account"),
+        (
+            ScriptedAnswer({"error": {"message": "empty", "code": "insufficient_quota"}}, 429),
+            "429 empty; check the account",
+        ),
     ],
 )
-def test_errors_of_every_request_are_llm_errors(said: ScriptedAnswer, remedy: str) -> None:
+def test_errors_of_every_request_are_llm_errors(answer: ScriptedAnswer, remedy: str) -> None:
     with pytest.raises(LlmError, match=f"m answers {remedy}"):
-        send(said)
+        send(answer)
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    def call(official: Any) -> Awaitable[Any]:
-        return official.chat.completions.with_raw_response.create(
-            model="m", messages=[{"role": "user", "content": "a\ud800b"}]
-        )
-
+    body = {"messages": [{"role": "user", "content": "a\ud800b"}]}
     with scripted_server(lambda _: ScriptedAnswer(completion())) as server:
-        assert "surrogate" in asyncio.run(Client(Address(server.base, "m")).send(call)).reason
+        assert "surrogate" in asyncio.run(Client(Address(server.base, "m")).send(create, body)).reason
 
 
 @pytest.mark.parametrize(
@@ -143,9 +144,11 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", f" {CANARY}\n")
 
 
-def received(script: Callable[[ReceivedRequest], ScriptedAnswer] = lambda _: ScriptedAnswer(completion()), variable: str = "") -> ReceivedRequest:
+def received(
+    script: Callable[[ReceivedRequest], ScriptedAnswer] = lambda _: ScriptedAnswer(completion()), variable: str = ""
+) -> ReceivedRequest:
     with scripted_server(script) as server:
-        asked(Client(Address(server.base, "m", variable)))
+        send_with(Client(Address(server.base, "m", variable)))
         return server.received[0]
 
 
@@ -157,11 +160,11 @@ def test_key_is_sent_and_never_stored_or_shown() -> None:
     with scripted_server(echo) as server:
         client = Client(Address(server.base, "m", "MY_KEY"))
         with pytest.raises(LlmError) as error:
-            asked(client)
+            send_with(client)
         assert server.received[0].headers["authorization"] == f"Bearer {CANARY}"
-    told = "".join(traceback.TracebackException.from_exception(error.value, capture_locals=True).format())
-    assert "***" in told
-    assert CANARY not in told + repr(client) + repr(client.address) + client.address.identity
+    trace = "".join(traceback.TracebackException.from_exception(error.value, capture_locals=True).format())
+    assert "***" in trace
+    assert CANARY not in trace + repr(client) + repr(client.address) + client.address.identity
 
 
 @pytest.mark.usefixtures("_key")
@@ -209,14 +212,14 @@ def test_an_address_needs_a_host_and_a_model(base: str, model: str) -> None:
 def test_sdk_does_not_retry() -> None:
     with scripted_server(lambda _: ScriptedAnswer({}, 500)) as server:
         with pytest.raises(CallFailed):
-            asked(Client(Address(server.base, "m")))
+            send_with(Client(Address(server.base, "m")))
         assert len(server.received) == 1
 
 
 def test_client_works_in_several_event_loops() -> None:
     with scripted_server(lambda _: ScriptedAnswer(completion("again"))) as server:
         client = Client(Address(server.base, "m"))
-        assert asked(client) == asked(client)
+        assert send_with(client) == send_with(client)
 
 
 def test_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

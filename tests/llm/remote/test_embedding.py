@@ -22,7 +22,7 @@ def vector(text: str) -> list[float]:
 
 def embeddings(received: ReceivedRequest) -> dict[str, Any]:
     texts = received.body["input"]
-    data = [{"index": place, "embedding": vector(text)} for place, text in enumerate(texts)]
+    data = [{"index": index, "embedding": vector(text)} for index, text in enumerate(texts)]
     return {"data": data[::-1], "usage": {"prompt_tokens": 10 * len(texts) + 1}}
 
 
@@ -40,7 +40,9 @@ def ask(script: Callable[[ReceivedRequest], ScriptedAnswer], *texts: str) -> tup
 
 
 def test_vectors_are_ordered_by_index() -> None:
-    replies, server = ask(lambda received: ScriptedAnswer(embeddings(received)), "tent", "guitar", "a long description of a saucepan")
+    replies, server = ask(
+        lambda received: ScriptedAnswer(embeddings(received)), "tent", "guitar", "a long description of a saucepan"
+    )
     assert [unpack_vector(reply.text).tolist() for reply in replies if isinstance(reply, Reply)] == [
         vector("tent"),
         vector("guitar"),
@@ -52,14 +54,18 @@ def test_vectors_are_ordered_by_index() -> None:
 
 
 def test_tokens_of_a_call_are_divided_among_texts() -> None:
-    replies, _ = ask(lambda received: ScriptedAnswer(embeddings(received)), "tent", "guitar", "a long description of a saucepan")
+    replies, _ = ask(
+        lambda received: ScriptedAnswer(embeddings(received)), "tent", "guitar", "a long description of a saucepan"
+    )
     tokens = [reply.usage.prompt_tokens for reply in replies if isinstance(reply, Reply)]
     assert sum(tokens) == 31
     assert max(tokens) == tokens[2]
 
 
 def test_base64_and_missing_usage() -> None:
-    [reply], _ = ask(lambda _: ScriptedAnswer({"data": [{"index": 0, "embedding": pack_vector(np.array([1.0, 2.0]))}]}), "tent")
+    [reply], _ = ask(
+        lambda _: ScriptedAnswer({"data": [{"index": 0, "embedding": pack_vector(np.array([1.0, 2.0]))}]}), "tent"
+    )
     assert isinstance(reply, Reply)
     assert unpack_vector(reply.text).tolist() == [1.0, 2.0]
     assert reply.usage.estimated

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, scripted_server, completion
+from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, completion, scripted_server
 
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.client import Address
@@ -17,7 +17,7 @@ from hardneg.llm.remote.endpoint import Endpoint
 from hardneg.llm.remote.probe import WORD, Capabilities
 from hardneg.llm.untrusted import KNOWN_MARKERS
 
-ALL = Capabilities(schema=True, top_logprobs=5, n=True, usage=True)
+ALL = Capabilities(schema=True, top_logprobs=5, usage=True)
 SCHEMA = json.dumps({"type": "object", "properties": {}, "required": [], "additionalProperties": False})
 
 
@@ -41,7 +41,9 @@ def ask(
 
 
 def test_request_and_reply() -> None:
-    [reply], server = ask(lambda _: ScriptedAnswer(completion("fine", finish_reason="length")), request(temperature=0.5))
+    [reply], server = ask(
+        lambda _: ScriptedAnswer(completion("fine", finish_reason="length")), request(temperature=0.5)
+    )
     assert isinstance(reply, Reply)
     assert reply == Reply("fine", Usage(11, 3, 8), "length", reply.seconds)
     assert 0 < reply.seconds < 5
@@ -55,8 +57,8 @@ def test_request_and_reply() -> None:
 
 
 def test_other_limits_and_temperatures_as_probed() -> None:
-    able = Capabilities(limit="max_completion_tokens", temperature=False)
-    _, server = ask(lambda _: ScriptedAnswer(completion()), request(), capabilities=able)
+    limited = Capabilities(limit="max_completion_tokens", temperature=False)
+    _, server = ask(lambda _: ScriptedAnswer(completion()), request(), capabilities=limited)
     body = server.received[0].body
     assert body["max_completion_tokens"] == 9
     assert not {"temperature", "max_tokens"} & set(body)
@@ -73,14 +75,14 @@ def test_schema_is_sent_only_if_enforced() -> None:
 
 
 def test_probes_once_and_only_if_needed() -> None:
-    def held(asked: ReceivedRequest) -> ScriptedAnswer:
-        return ScriptedAnswer(completion(json.dumps({"word": WORD}) if "response_format" in asked.body else "hi"))
+    def enforcing(call: ReceivedRequest) -> ScriptedAnswer:
+        return ScriptedAnswer(completion(json.dumps({"word": WORD}) if "response_format" in call.body else "hi"))
 
-    _, server = ask(held, request(), capabilities=None)
+    _, server = ask(enforcing, request(), capabilities=None)
     assert len(server.received) == 1
-    _, server = ask(held, request(schema=SCHEMA), request(schema=SCHEMA), capabilities=None)
-    assert len(server.received) == 4 + 2
-    assert all("response_format" in asked.body for asked in server.received[-2:])
+    _, server = ask(enforcing, request(schema=SCHEMA), request(schema=SCHEMA), capabilities=None)
+    assert len(server.received) == 3 + 2
+    assert all("response_format" in call.body for call in server.received[-2:])
 
 
 def test_waiting_calls_share_one_probe() -> None:
@@ -92,16 +94,18 @@ def test_waiting_calls_share_one_probe() -> None:
             await endpoint.aclose()
 
         asyncio.run(go())
-        assert len(server.received) == 4 + 5
+        assert len(server.received) == 3 + 5
 
 
-def likeliest(*tokens: tuple[str, float]) -> dict[str, Any]:
+def with_logprobs(*tokens: tuple[str, float]) -> dict[str, Any]:
     entries = [{"token": token, "logprob": math.log(mass)} for token, mass in tokens]
     return completion("yes", logprobs={"content": [{"top_logprobs": entries}]})
 
 
 def test_probabilities_of_choices() -> None:
-    [reply], server = ask(lambda _: ScriptedAnswer(likeliest(("no", 0.6), ("yes", 0.2))), request(choices=("yes", "no")))
+    [reply], server = ask(
+        lambda _: ScriptedAnswer(with_logprobs(("no", 0.6), ("yes", 0.2))), request(choices=("yes", "no"))
+    )
     assert isinstance(reply, Reply)
     assert reply.probabilities == pytest.approx((0.25, 0.75))
     assert reply.text == "no"
@@ -158,15 +162,14 @@ def test_name_and_identity() -> None:
     path = Endpoint(Address("http://localhost:8000/v1", "/home/me/models/tiny"))
     assert path.name == "tiny"
     assert path.identity == "http://localhost:8000/v1#/home/me/models/tiny"
-    assert repr(path) == "Endpoint('http://localhost:8000/v1#/home/me/models/tiny')"
     assert Endpoint(Address("http://localhost:8000/v1/", "org/name")).name == "org/name"
     assert path.chat_markers == KNOWN_MARKERS
     assert path.batch_size == 1
 
 
 def test_refusal_concerns_one_request() -> None:
-    def picky(asked: ReceivedRequest) -> ScriptedAnswer:
-        long = asked.body["max_tokens"] > 9
+    def picky(call: ReceivedRequest) -> ScriptedAnswer:
+        long = call.body["max_tokens"] > 9
         return ScriptedAnswer({"error": {"message": "too long"}}, 400) if long else ScriptedAnswer(completion())
 
     replies, _ = ask(picky, request(), request(max_tokens=10), request())

@@ -21,8 +21,8 @@ def test_by_hand() -> None:
 
 
 def test_space_case_and_beginnings() -> None:
-    seen = [(" Yes", math.log(0.3)), ("ye", math.log(0.1)), ("No", math.log(0.2)), ("yesterday", math.log(0.4))]
-    assert label_probabilities(("yes", "no"), seen) == pytest.approx((0.4 / 0.6, 0.2 / 0.6))
+    shown = [(" Yes", math.log(0.3)), ("ye", math.log(0.1)), ("No", math.log(0.2)), ("yesterday", math.log(0.4))]
+    assert label_probabilities(("yes", "no"), shown) == pytest.approx((0.4 / 0.6, 0.2 / 0.6))
 
 
 def test_case_matters_if_choices_differ_by_it_alone() -> None:
@@ -32,8 +32,8 @@ def test_case_matters_if_choices_differ_by_it_alone() -> None:
 
 
 def test_token_that_begins_two_choices_counts_for_none() -> None:
-    seen = [("un", math.log(0.5)), ("unlik", math.log(0.2)), ("unsure", math.log(0.2))]
-    assert label_probabilities(("unlikely", "unsure"), seen) == pytest.approx((0.5, 0.5))
+    shown = [("un", math.log(0.5)), ("unlik", math.log(0.2)), ("unsure", math.log(0.2))]
+    assert label_probabilities(("unlikely", "unsure"), shown) == pytest.approx((0.5, 0.5))
 
 
 def test_choice_not_shown_gets_its_upper_bound() -> None:
@@ -48,11 +48,11 @@ def test_choices_with_a_common_beginning_are_refused(choices: tuple[str, ...]) -
     assert isinstance(label_probabilities(choices, top(yes=0.9)), Refusal)
 
 
-@pytest.mark.parametrize("seen", [[], top(well=0.5)])
-def test_no_choice_among_the_tokens_is_refused(seen: list[tuple[str, float]]) -> None:
-    found = label_probabilities(("yes", "no"), seen)
-    assert isinstance(found, Refusal)
-    assert f"among the {len(seen)} most likely" in found.reason
+@pytest.mark.parametrize("shown", [[], top(well=0.5)])
+def test_no_choice_among_the_tokens_is_refused(shown: list[tuple[str, float]]) -> None:
+    probabilities = label_probabilities(("yes", "no"), shown)
+    assert isinstance(probabilities, Refusal)
+    assert f"among the {len(shown)} most likely" in probabilities.reason
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=8), st.data())
@@ -60,10 +60,10 @@ def test_probabilities_sum_to_one(weights: list[float], data: st.DataObject) -> 
     tokens = data.draw(
         st.lists(st.sampled_from(["a", "b", "c", "x", " A"]), min_size=len(weights), max_size=len(weights))
     )
-    seen = [(token, math.log(weight / sum(weights))) for token, weight in zip(tokens, weights, strict=True)]
-    found = label_probabilities(("a", "b", "c"), seen)
-    if isinstance(found, Refusal):
+    shown = [(token, math.log(weight / sum(weights))) for token, weight in zip(tokens, weights, strict=True)]
+    probabilities = label_probabilities(("a", "b", "c"), shown)
+    if isinstance(probabilities, Refusal):
         assert set(tokens) == {"x"}
     else:
-        assert sum(found) == pytest.approx(1)
-        assert min(found) >= 0
+        assert sum(probabilities) == pytest.approx(1)
+        assert min(probabilities) >= 0

@@ -124,7 +124,9 @@ class ReplyStore:
     def known(self, keys: Sequence[str] | None = None) -> dict[str, ReplyOutcome]:
         """Return the outcomes of those keys that have one; None for all keys, failures first, then replies by age."""
         with self._lock, self._errors():
-            return self._known("ORDER BY rowid") if keys is None else self._known(f"WHERE {KEY_IN_JSON}", json.dumps(keys))
+            return (
+                self._known("ORDER BY rowid") if keys is None else self._known(f"WHERE {KEY_IN_JSON}", json.dumps(keys))
+            )
 
     def claim(self, keys: Sequence[str], owner: str) -> ClaimResult:
         """Claim the keys that have no outcome and no other living owner. owner: str of an Owner, with an optional suffix."""
