@@ -1,4 +1,4 @@
-"""A small server on loopback that answers what a test tells it to, faults included."""
+"""A small server on loopback that sends the answers of a script, faults included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class ScriptedAnswer:
-    """One answer. body: bytes as they are, anything else as JSON. announced: bytes that the header promises."""
+    """One answer. body: raw bytes, anything else as JSON. announced: number of bytes in the header."""
 
     body: Any = b""
     status: int = 200
@@ -27,7 +27,7 @@ class ScriptedAnswer:
 
 @dataclass
 class ReceivedRequest:
-    """One request."""
+    """One received request."""
 
     path: str
     headers: dict[str, str]
@@ -36,7 +36,7 @@ class ReceivedRequest:
 
 @dataclass
 class Server:
-    """Where it is, and what it heard."""
+    """Address and received requests."""
 
     base: str
     received: list[ReceivedRequest] = field(repr=False)

@@ -1,4 +1,4 @@
-"""One name chooses a model."""
+"""Models by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hardneg.llm.protocol import Message, Request
 from hardneg.llm.remote.client import OPENAI
 from hardneg.llm.remote.endpoint import Endpoint
 
-ASKED = Request((Message("user", "hello there"),), max_tokens=5)
+REQUEST = Request((Message("user", "hello there"),), max_tokens=5)
 
 
 def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_hub_model_is_loaded_on_first_use() -> None:
     assert isinstance(model, LocalModel)
     assert model.name == "Qwen/Qwen2.5-7B-Instruct"
     with pytest.raises(ConfigError, match=r"model 'Qwen/Qwen2.5-7B-Instruct' cannot be loaded \(.*\); give a folder"):
-        model.count_tokens(ASKED)
+        model.count_tokens(REQUEST)
 
 
 @pytest.mark.parametrize("name", ["", "gpt-4o-mini", "hf:", "openai", "/nowhere/at/all", "localhost:8000/v1#m"])
@@ -70,8 +70,8 @@ def test_address_without_model_is_an_error(name: str, monkeypatch: pytest.Monkey
 
 def test_endpoint_with_tokenizer_counts_exactly(tiny_llama: Path) -> None:
     local = open_model(str(tiny_llama))
-    named = open_model("http://localhost:1/v1#served", tokenizer=str(tiny_llama))
-    served = open_model(f"http://localhost:1/v1#{tiny_llama}")
-    assert local.count_tokens(ASKED) == named.count_tokens(ASKED) == served.count_tokens(ASKED) > 10
-    assert named.chat_markers == served.chat_markers == local.chat_markers
-    assert open_model("http://localhost:1/v1#served").count_tokens(ASKED) == 3 + 4
+    with_tokenizer = open_model("http://localhost:1/v1#model", tokenizer=str(tiny_llama))
+    with_folder = open_model(f"http://localhost:1/v1#{tiny_llama}")
+    assert local.count_tokens(REQUEST) == with_tokenizer.count_tokens(REQUEST) == with_folder.count_tokens(REQUEST) > 10
+    assert with_tokenizer.chat_markers == with_folder.chat_markers == local.chat_markers
+    assert open_model("http://localhost:1/v1#model").count_tokens(REQUEST) == 3 + 4

@@ -1,4 +1,4 @@
-"""Prices: ours with their date, the user's before them, and nothing guessed."""
+"""Prices: the packaged list, a user's list, unknown models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ def test_cost_of_tokens() -> None:
     price = Price(prompt=2, cached=0.5, answer=10)
     assert price.cost(1_000_000, 100_000) == pytest.approx(3)
     assert price.cost(1_000_000, 0, 400_000) == pytest.approx(1.2 + 0.2)
-    assert Price(prompt=2).cost(1_000_000, 5, 400_000) == pytest.approx(2), (
-        "cached costs the same where nothing is said"
-    )
+    assert Price(prompt=2).cost(1_000_000, 5, 400_000) == pytest.approx(2), "cached tokens cost the same by default"
 
 
 def test_packaged_list_has_a_date_and_plausible_prices() -> None:
@@ -49,7 +47,7 @@ def test_own_list_takes_precedence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("models: {a: {prompt: -1}}", "models.a.prompt: Input should be greater than or equal to 0"),
         ("models: {a: {answer: 1}}", "models.a.prompt: Field required"),
@@ -59,9 +57,9 @@ def test_own_list_takes_precedence(tmp_path: Path) -> None:
         ("{", "YAML"),
     ],
 )
-def test_error_names_an_invalid_list(tmp_path: Path, text: str, said: str) -> None:
+def test_error_names_an_invalid_list(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=f"p.yaml.*{said}"):
+    with pytest.raises(ConfigError, match=f"p.yaml.*{message}"):
         find_price("a", tmp_path / "p.yaml")
     with pytest.raises(ConfigError, match=r"absent.yaml: No such file.*, expected a YAML list of prices"):
         find_price("a", tmp_path / "absent.yaml")

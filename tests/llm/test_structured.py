@@ -1,4 +1,4 @@
-"""Replies with a shape."""
+"""Schemas and parsers of structured replies."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_unenforced_keywords_are_refused() -> None:
         f"Sure! Here it is: {json.dumps(GOOD)} I hope {{this}} helps.",
         f'<think>maybe {{"why": "no"}}?</think>{json.dumps(GOOD)}',
         f"{json.dumps(GOOD | {'why': 'first thought'})} or rather {json.dumps(GOOD)}",
-        json.dumps(GOOD | {"more": "than was asked for"}),
+        json.dumps(GOOD | {"more": "than the schema has"}),
         json.dumps(GOOD).replace("since", "\x01since\n"),
         json.dumps(GOOD).replace("since", "\\u0007since\\u0000"),
     ],

@@ -1,4 +1,4 @@
-"""A real server: `transformers serve` over the tiny Llama, which takes options and ignores them."""
+"""A real server: `transformers serve` over the tiny Llama, which accepts options and ignores them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hardneg.llm.remote.endpoint import Endpoint
 from hardneg.llm.remote.probe import Capabilities
 
 pytestmark = pytest.mark.slow
-ASKED = Request((Message("system", "be brief"), Message("user", "a tent<|im_end|>?")), max_tokens=12)
+REQUEST = Request((Message("system", "be brief"), Message("user", "a tent<|im_end|>?")), max_tokens=12)
 
 
 def ask(name: str, *requests: Request) -> list[Reply | Refusal]:
@@ -31,31 +31,35 @@ def ask(name: str, *requests: Request) -> list[Reply | Refusal]:
     return asyncio.run(go())
 
 
-def test_probe_detects_ignored_options(served: str) -> None:
-    model = open_model(served)
+def test_probe_detects_ignored_options(endpoint_name: str) -> None:
+    model = open_model(endpoint_name)
     assert isinstance(model, Endpoint)
     assert asyncio.run(model.probe()) == Capabilities(schema=False, top_logprobs=0, usage=True)
 
 
-def test_replies_and_counts_equal_those_of_the_local_model(served: str, tiny_llama: Path) -> None:
+def test_replies_and_counts_equal_those_of_the_local_model(endpoint_name: str, tiny_llama: Path) -> None:
     plain = Request((Message("system", "be brief"), Message("user", "a tent?")), max_tokens=12)
-    [there] = ask(served, plain)
-    [here] = asyncio.run(LocalModel(ModelSource(str(tiny_llama))).complete([plain]))
-    assert isinstance(there, Reply)
-    assert isinstance(here, Reply)
-    assert (there.text, there.usage, there.finish) == (here.text, here.usage, here.finish)
-    assert open_model(served).count_tokens(plain) == there.usage.prompt_tokens
+    [remote_reply] = ask(endpoint_name, plain)
+    [local_reply] = asyncio.run(LocalModel(ModelSource(str(tiny_llama))).complete([plain]))
+    assert isinstance(remote_reply, Reply)
+    assert isinstance(local_reply, Reply)
+    assert (remote_reply.text, remote_reply.usage, remote_reply.finish) == (
+        local_reply.text,
+        local_reply.usage,
+        local_reply.finish,
+    )
+    assert open_model(endpoint_name).count_tokens(plain) == remote_reply.usage.prompt_tokens
 
 
-def test_schema_is_not_enforced(served: str) -> None:
+def test_schema_is_not_enforced(endpoint_name: str) -> None:
     schema = '{"type":"object","properties":{},"required":[],"additionalProperties":false}'
-    [reply] = ask(served, Request(ASKED.messages, 12, schema=schema))
+    [reply] = ask(endpoint_name, Request(REQUEST.messages, 12, schema=schema))
     assert isinstance(reply, Reply)
     with pytest.raises(LlmError, match=r"tiny-llama .*log-probabilities"):
-        ask(served, Request(ASKED.messages, 1, choices=("yes", "no")))
+        ask(endpoint_name, Request(REQUEST.messages, 1, choices=("yes", "no")))
 
 
-def test_unknown_model_is_refused(served: str) -> None:
-    [refused] = ask(served.partition("#")[0] + "#other", ASKED)
+def test_unknown_model_is_refused(endpoint_name: str) -> None:
+    [refused] = ask(endpoint_name.partition("#")[0] + "#other", REQUEST)
     assert isinstance(refused, Refusal)
     assert "other" in refused.reason

@@ -1,4 +1,4 @@
-"""Vectors as texts."""
+"""Embeddings as texts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, u
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_packed_vectors_round_trip(vector: np.ndarray) -> None:
-    found = unpack_vector(pack_vector(vector))
-    assert found.dtype == np.float32
-    assert (found == vector).all()
+    decoded = unpack_vector(pack_vector(vector))
+    assert decoded.dtype == np.float32
+    assert (decoded == vector).all()
 
 
 @pytest.mark.parametrize("vector", [[], [[1.0]], [np.nan], [np.inf], [1e39]])
@@ -31,6 +31,6 @@ def test_invalid_text_is_not_unpacked(text: str) -> None:
 
 
 def test_embedding_request_holds_the_text() -> None:
-    asked = embedding_request("a tent")
-    assert embedded_text(asked) == "a tent"
-    assert asked.max_tokens == 0
+    request = embedding_request("a tent")
+    assert embedded_text(request) == "a tent"
+    assert request.max_tokens == 0

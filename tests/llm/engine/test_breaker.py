@@ -9,11 +9,11 @@ def test_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:
     breaker = Breaker(3, 60)
     for call in (1, 2, 2, 1):
         breaker.failed(call, "500", 0, reached=True)
-    assert not breaker.open, "two calls, however often"
+    assert not breaker.open, "only two different calls"
     breaker.succeeded()
     for call in (3, 4):
         breaker.failed(call, "500", 1, reached=True)
-    assert not breaker.open, "the reply began a new row"
+    assert not breaker.open, "the reply reset the count"
     breaker.failed(5, "500", 2, reached=True)
     assert breaker.open
     breaker.succeeded()

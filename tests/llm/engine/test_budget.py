@@ -1,4 +1,4 @@
-"""What calls may cost, and when no more fits."""
+"""Cost bounds and the budget."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_without_limits_everything_fits() -> None:
 
 
 def test_bound_is_the_prompt_and_the_longest_answer() -> None:
-    model = FunctionModel(lambda asked: "")
+    model = FunctionModel(lambda request: "")
     bound = CostBound(model, Price(prompt=1e6, cached=0, answer=2e6))
     assert bound.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
     assert bound.cost(4, 8) == Cost(1, 12, 20)
     bound.calibrate(10, 15)
-    assert bound.cost(4, 8) == Cost(1, 14, 22), "prompts turn out half as long again"
+    assert bound.cost(4, 8) == Cost(1, 14, 22), "prompts are 1.5 times as long as counted"
     bound.calibrate(100, 10)
-    assert bound.cost(4, 8) == Cost(1, 12, 20), "never less than we count"
+    assert bound.cost(4, 8) == Cost(1, 12, 20), "never less than counted"

@@ -1,4 +1,4 @@
-"""Owners: the dead are told from the living, and strangers are left alone."""
+"""Owners of claims: ended processes are recognised; those of other machines count as running."""
 
 from __future__ import annotations
 

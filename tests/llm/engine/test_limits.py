@@ -1,4 +1,4 @@
-"""Limits a minute, pauses, and the waits before retrys."""
+"""Rate limits, pauses, and waits before retries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hardneg.llm.engine.limits import RateLimits, TokenBucket, backoff, bounded_
     amounts=st.lists(st.tuples(st.floats(0.1, 300), st.floats(0, 100)), min_size=1, max_size=40),
 )
 def test_rate_holds_over_every_interval(per_minute: float, amounts: list[tuple[float, float]]) -> None:
-    """Between two moments at most the rate times the time went out, a second's worth and the last call apart."""
+    """Between two times at most rate * time was sent, plus one second's worth and the last call."""
     bucket, now, sent = TokenBucket(per_minute, 0.0), 0.0, []
     for amount, idle in amounts:
         now += idle
@@ -40,7 +40,7 @@ def test_unused_tokens_are_returned() -> None:
     bucket.take(-20)
     assert bucket.wait(1, 0.0) == pytest.approx(11)
     bucket.take(-1000)
-    assert bucket.wait(1, 0.0) == 0, "and no more than is full"
+    assert bucket.wait(1, 0.0) == 0, "not above the capacity"
     bucket.take(1)
     assert bucket.wait(1, 0.0) == pytest.approx(1)
 

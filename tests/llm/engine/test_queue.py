@@ -1,4 +1,4 @@
-"""Two boards on one store, as two processes have them."""
+"""Queues of two processes on one store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Message, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
 
-MODEL = FunctionModel(lambda asked: "unused")
+MODEL = FunctionModel(lambda request: "unused")
 FINE = Reply("fine", Usage(1, 1))
 
 
@@ -32,7 +32,7 @@ def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
         second.add(tasks(*range(6)))
         taken = first.take(4)
         others_taken = second.take(4)
-        assert (len(taken), len(others_taken)) == (4, 2), "the second goes past what the first has"
+        assert (len(taken), len(others_taken)) == (4, 2), "the second skips what the first has claimed"
         assert second.waits_for_others
         second.recheck_claimed()
         assert second.take(9) == []
@@ -42,8 +42,10 @@ def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
         second.recheck_claimed()
         assert second.take(9) == []
         assert not second.waits_for_others
-        assert first.take(9) == [], "failed elsewhere: not asked again"
-        assert [(answer.row, answer.value, answer.reason) for answer in sorted(answers, key=lambda one: one.row)] == [
+        assert first.take(9) == [], "failed in the other process: not sent again"
+        assert [
+            (answer.row, answer.value, answer.reason) for answer in sorted(answers, key=lambda answer: answer.row)
+        ] == [
             *((row, "fine", "") for row in range(4)),
             *((row, None, "gone") for row in (4, 5)),
         ]

@@ -1,4 +1,4 @@
-"""Keys of the environment are cut out."""
+"""API keys of the environment are removed."""
 
 from __future__ import annotations
 

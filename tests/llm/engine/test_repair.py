@@ -1,4 +1,4 @@
-"""The second question."""
+"""Repair requests."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from hardneg.llm.tasks import BadReply, Task, TaskAnswer
 
 
 class Model(FunctionModel):
-    """Like FunctionModel; answers may be awaited, and the clock of every call is kept: (seconds, number of requests)."""
+    """Like FunctionModel, with awaitable answers; `calls` holds (seconds, number of requests) of every call."""
 
     def __init__(self, answer: Callable[[Request], Any], **settings: Any) -> None:
         super().__init__(answer, **settings)
@@ -72,17 +72,17 @@ def tasks(n: int, parse: Callable[[Reply], Any] = lambda reply: reply.text, firs
 
 
 def number(request: Request) -> int:
-    """The row that a request was made for."""
+    """Return the row of a request."""
     return int(request.messages[-1].content.split()[1])
 
 
-def again(request: Request) -> int:
-    """0, or which answer the request complains of."""
+def repair_number(request: Request) -> int:
+    """Return the number of the repair, 0 for an original request."""
     return int(request.messages[-1].content.partition("Answer number ")[2].partition(" ")[0] or 0)
 
 
 def run(task_list: Any, model: Any, store: ReplyStore, **settings: Any) -> dict[int, TaskAnswer[Any]]:
-    """All answers by row, each row once."""
+    """Return all answers by row."""
     answers = list(start(task_list, model, store, **settings))
     assert len({answer.row for answer in answers}) == len(answers)
     return {answer.row: answer for answer in answers}
@@ -188,10 +188,10 @@ class TestRunTasks:
         assert len(store) == 80
 
     def test_watch_gets_the_final_usage(self, store: ReplyStore) -> None:
-        seen: list[UsageStats] = []
+        snapshots: list[UsageStats] = []
         model = Model(lambda request: "a b" if number(request) else Refusal("too long"))
-        run(tasks(10), model, store, prices=Price(prompt=1, answer=2), total=10, watch=seen.append)
-        last = seen[-1]
+        run(tasks(10), model, store, prices=Price(prompt=1, answer=2), total=10, watch=snapshots.append)
+        last = snapshots[-1]
         assert (last.rows, last.failed, last.calls, last.total) == (10, 1, 10, 10)
         assert (last.prompt_tokens, last.answer_tokens) == (18, 18)
         assert last.money == pytest.approx((18 + 36) / 1e6)
@@ -215,9 +215,9 @@ class TestBadReplies:
         return reply.text
 
     def test_unusable_reply_leads_to_a_repair_request(self, store: ReplyStore) -> None:
-        model = Model(lambda request: "fine" if again(request) == 2 else f"bad {again(request)}")
-        seen: list[UsageStats] = []
-        answer = run(tasks(1, self.parse), model, store, watch=seen.append)[0]
+        model = Model(lambda request: "fine" if repair_number(request) == 2 else f"bad {repair_number(request)}")
+        snapshots: list[UsageStats] = []
+        answer = run(tasks(1, self.parse), model, store, watch=snapshots.append)[0]
         assert (answer.value, answer.calls) == ("fine", 3)
         assert [request.messages[-1].content for request in model.requests[1:]] == [
             "row 0\n\n(Answer number 1 could not be used: found 'bad 0'. "
@@ -226,12 +226,12 @@ class TestBadReplies:
             "Answer what is asked above again, exactly in the form asked for.)",
         ]
         assert [reply.text for reply in stored_replies(store).values()] == ["bad 0", "bad 1", "fine"]
-        assert (seen[-1].bad, seen[-1].repairs) == (2, 2)
+        assert (snapshots[-1].bad, snapshots[-1].repairs) == (2, 2)
         answer = run(tasks(1, self.parse), model, store)[0]
         assert (answer.value, answer.calls, len(model.requests)) == ("fine", 0, 3)
 
     def test_row_fails_after_the_last_repair(self, store: ReplyStore) -> None:
-        model = Model(lambda request: f"bad {again(request)}")
+        model = Model(lambda request: f"bad {repair_number(request)}")
         for request in (3, 0):
             answer = run(tasks(1, self.parse), model, store)[0]
             assert (answer.value, answer.calls) == (None, request)
@@ -249,13 +249,13 @@ class TestBadReplies:
         assert len(model.requests) == calls
 
     def test_failure_after_an_unusable_reply_keeps_the_reply(self, store: ReplyStore) -> None:
-        model = Model(lambda request: Refusal("too long") if again(request) else "bad")
+        model = Model(lambda request: Refusal("too long") if repair_number(request) else "bad")
         answer = run(tasks(1, self.parse), model, store)[0]
         assert (answer.value, answer.reason) == (None, "after 1 bad: too long")
         assert answer.reply is not None
 
     def test_rows_with_equal_requests_share_repair_requests(self, store: ReplyStore) -> None:
-        model = Model(lambda request: "fine" if again(request) else "bad")
+        model = Model(lambda request: "fine" if repair_number(request) else "bad")
         equal = [Task(row, make_request("row 1"), self.parse) for row in range(4)]
         assert {answer.value for answer in run(equal, model, store).values()} == {"fine"}
         assert len(model.requests) == 2
@@ -288,7 +288,7 @@ class TestFailures:
         answers = run(tasks(4), model, store, first_wait=10)
         assert {result.value for result in answers.values()} == {"fine"}
         assert [size for _, size in model.calls] == [4, 4, 4]
-        assert model.times == sorted(set(model.times)), "each repetition came later"
+        assert model.times == sorted(set(model.times)), "each retry came later"
 
     def test_failing_row_is_isolated_from_its_batch(self, store: ReplyStore) -> None:
         def answer(request: Request) -> str:
@@ -376,10 +376,10 @@ class TestRateLimits:
                 raise CallFailed("status 429", retry_after=wait)
             return "fine"
 
-        seen: list[UsageStats] = []
+        snapshots: list[UsageStats] = []
         model = Model(answer, concurrency=1)
-        run(tasks(1), model, store, longest_wait=7, first_wait=1, watch=seen.append)
-        assert seen[-1].waits_cut == 2
+        run(tasks(1), model, store, longest_wait=7, first_wait=1, watch=snapshots.append)
+        assert snapshots[-1].waits_cut == 2
         assert 7 <= model.times[1] <= 8
         assert model.times[-1] < 2 * 8 + 4 + 8
 
@@ -391,7 +391,7 @@ class TestRateLimits:
         assert model.times[-1] == pytest.approx(198)
 
     def test_tokens_per_minute_are_settled_by_usage(self, store: ReplyStore) -> None:
-        """Two words of prompt and five of answer are set aside; the answer has one."""
+        """Two words of prompt and five of answer are reserved; the answer has one."""
         model = Model(lambda request: "fine", concurrency=1)
         run(tasks(61), model, store, tokens_per_minute=60)
         assert model.times[-1] == pytest.approx(60 * 3, rel=0.1)
@@ -402,7 +402,7 @@ class TestBudget:
         with pytest.raises(BudgetReached, match=r"^function: .*\b7 of 7 calls.*\b13 rows"):
             run(tasks(20), echo, store, budget_calls=7, total=20)
         assert len(echo.requests) == len(store) == 7
-        assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "goes on where it stopped"
+        assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "continues where it stopped"
 
     def test_rows_before_the_stop_are_answered(self, store: ReplyStore, echo: Model) -> None:
         results: list[TaskAnswer[Any]] = []
@@ -415,7 +415,7 @@ class TestBudget:
         assert len(run(tasks(20), echo, store, budget_calls=0, budget_tokens=0)) == 20
 
     def test_the_worst_case_must_fit(self, store: ReplyStore, echo: Model) -> None:
-        """2 + 5 tokens are set aside for a call that takes 2 + 3: 20 allow three calls, not four."""
+        """2 + 5 tokens are reserved for a call that uses 2 + 3: 20 allow three calls, not four."""
         with pytest.raises(BudgetReached, match="15 of 20 tokens"):
             run(tasks(9), echo, store, budget_tokens=20)
         assert len(echo.requests) == 3
@@ -425,7 +425,7 @@ class TestBudget:
             run_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
 
     def test_money(self, store: ReplyStore, echo: Model) -> None:
-        price = Price(prompt=1e6, answer=1e5)  # a dollar a prompt token; a call takes 2.3 and at worst 2.5
+        price = Price(prompt=1e6, answer=1e5)  # a dollar per prompt token; a call costs 2.3 and at most 2.5
         with pytest.raises(BudgetReached, match=r"9\.2000 of 11\.0 dollars"):
             run(tasks(9), echo, store, budget_money=11, prices=price)
         assert len(run(tasks(9), echo, store, budget_money=0, prices=Price(prompt=0))) == 9
@@ -450,16 +450,16 @@ class TestBudget:
                 raise CallFailed("status 500")
             return "word " * rng.randint(1, 5)
 
-        seen: list[UsageStats] = []
+        snapshots: list[UsageStats] = []
         with ReplyStore(tmp_path_factory.mktemp("b") / "s") as fresh:
             model = Model(answer, concurrency=concurrency)
             results = []
             try:
-                results += start(tasks(30), model, fresh, budget_tokens=budget, watch=seen.append)
+                results += start(tasks(30), model, fresh, budget_tokens=budget, watch=snapshots.append)
             except BudgetReached:
                 assert len(results) < 30
-            assert seen[-1].prompt_tokens + seen[-1].answer_tokens <= budget or len(results) == 30
-            assert seen[-1].prompt_tokens + seen[-1].answer_tokens <= budget
+            assert snapshots[-1].prompt_tokens + snapshots[-1].answer_tokens <= budget or len(results) == 30
+            assert snapshots[-1].prompt_tokens + snapshots[-1].answer_tokens <= budget
 
 
 class TestBreaker:
@@ -476,7 +476,7 @@ class TestBreaker:
         assert len(store) == 30
         assert all(answer.reason == "" for answer in results)
         assert stored_failures(store) == {}
-        assert len(model.requests) < 30 + 5 * 3 + 40, "it is asked now and then, not always"
+        assert len(model.requests) < 30 + 5 * 3 + 40, "it is probed at intervals"
         assert model.times[-1] > 60
         model._answer = lambda request: "fine"
         assert len(run(tasks(1000), model, store)) == 1000
@@ -501,7 +501,7 @@ class TestBreaker:
         )
         assert len(answers) == 400
         assert len([time for time in model.times if 1 < time < 90]) < 40
-        assert all(answer.value == "fine" for answer in answers.values()), "no row pays for it, even without retries"
+        assert all(answer.value == "fine" for answer in answers.values()), "no row fails, even without retries"
 
     def test_unreachable_model_stops_the_run_at_once(self, store: ReplyStore) -> None:
         def answer(request: Request) -> str:
@@ -543,7 +543,7 @@ class TestEnding:
         assert no_thread_is_left()
         assert claims(store) == 0
         assert len(results) == len(store) == 10
-        assert model.at_once == 0, "calls under way were cancelled"
+        assert model.at_once == 0, "calls in flight were cancelled"
         model._answer = lambda request: "fine"
         run(tasks(100), model, store)
         assert Counter(map(number, model.requests)).most_common(1)[0][1] <= 2
@@ -604,9 +604,9 @@ class TestSecrets:
                 case _:
                     raise CallFailed(f"wrong key {self.KEY}")
 
-        seen: list[UsageStats] = []
-        answers = run(tasks(6), Model(answer), store, retries=1, watch=seen.append)
-        assert self.KEY not in repr(answers) + repr(seen) + repr(stored_failures(store)) + repr(
+        snapshots: list[UsageStats] = []
+        answers = run(tasks(6), Model(answer), store, retries=1, watch=snapshots.append)
+        assert self.KEY not in repr(answers) + repr(snapshots) + repr(stored_failures(store)) + repr(
             list(stored_replies(store).items())
         )
         assert self.KEY.encode() not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
@@ -622,34 +622,34 @@ class TestSecrets:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    fates=st.lists(st.lists(st.sampled_from(["fail", "bad", "hang", "429"]), max_size=5), min_size=1, max_size=12),
+    outcomes=st.lists(st.lists(st.sampled_from(["fail", "bad", "hang", "429"]), max_size=5), min_size=1, max_size=12),
     refused=st.sets(st.integers(0, 11)),
     batch_size=st.integers(1, 3),
     concurrency=st.integers(1, 5),
 )
 def test_every_row_is_answered_once_under_random_faults(
-    tmp_path_factory: Any, fates: list[list[str]], refused: set[int], batch_size: int, concurrency: int
+    tmp_path_factory: Any, outcomes: list[list[str]], refused: set[int], batch_size: int, concurrency: int
 ) -> None:
-    left = [list(fate) for fate in fates]
+    left = [list(outcome) for outcome in outcomes]
 
     async def answer(request: Request) -> str | Refusal:
         row = number(request)
         if row in refused:
             return Refusal("never")
-        fate = left[row].pop() if left[row] else "fine"
-        if fate == "hang":
+        outcome = left[row].pop() if left[row] else "fine"
+        if outcome == "hang":
             await asyncio.sleep(1e5)
-        if fate in {"fail", "429"}:
-            raise CallFailed(fate, retry_after=3 if fate == "429" else None)
-        return fate
+        if outcome in {"fail", "429"}:
+            raise CallFailed(outcome, retry_after=3 if outcome == "429" else None)
+        return outcome
 
     with ReplyStore(tmp_path_factory.mktemp("w") / "s") as fresh:
         model = Model(answer, batch_size=batch_size, concurrency=concurrency)
-        task_list = tasks(len(fates), TestBadReplies.parse)
+        task_list = tasks(len(outcomes), TestBadReplies.parse)
         first = run(task_list, model, fresh, retries=3, repairs=2)
-        assert first.keys() == set(range(len(fates)))
+        assert first.keys() == set(range(len(outcomes)))
         assert all((result.value == "fine") == (not result.reason) for result in first.values())
-        assert all(first[row].reason for row in refused if row < len(fates))
+        assert all(first[row].reason for row in refused if row < len(outcomes))
         calls = len(model.requests)
         second = run(task_list, model, fresh, retries=3, repairs=2)
         assert len(model.requests) == calls

@@ -1,4 +1,4 @@
-"""The store: what was paid for is found again, claims keep others from asking, and nothing else is taken for a store."""
+"""The store: replies persist, claims exclude other processes, and other files are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hardneg.llm.engine.claims import Owner
 from hardneg.llm.engine.store import Failure, ReplyStore, StoredReply, request_key
 from hardneg.llm.protocol import LlmError, Message, Reply, Request, Usage
 
-ASKED = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
+REQUEST = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
 REPLY = Reply("those who dance", Usage(12, 3, 8, True), "length", 0.25, (0.25, 0.75))
 ME = f"{Owner.here()}|0"
 OTHER = f"{Owner.here()}|1"
@@ -42,18 +42,18 @@ def store(path: Path) -> Iterator[ReplyStore]:  # type: ignore[override]
 
 
 def save(store: ReplyStore, key: str, outcome: Reply | Failure = REPLY) -> None:
-    store.save([StoredReply(key, ASKED, outcome)], "some model")
+    store.save([StoredReply(key, REQUEST, outcome)], "some model")
 
 
 def dead_owner() -> str:
-    """A process that has ended."""
+    """Return the owner string of an ended process."""
     code = "from hardneg.llm.engine.claims import Owner; print(Owner.here())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class TestReplies:
     def test_reply_is_read_by_another_connection(self, store: ReplyStore, path: Path) -> None:
-        key = request_key(ASKED, "model at address")
+        key = request_key(REQUEST, "model at address")
         save(store, key)
         with ReplyStore(path) as other:
             assert other.known([key, "x/0"]) == {key: REPLY}
@@ -61,9 +61,9 @@ class TestReplies:
             assert len(other) == 1
 
     def test_the_key_is_digest_and_draw(self) -> None:
-        key = request_key(ASKED, "m")
-        assert key == f"{ASKED.digest('m')}/0"
-        assert request_key(ASKED, "n") != key
+        key = request_key(REQUEST, "m")
+        assert key == f"{REQUEST.digest('m')}/0"
+        assert request_key(REQUEST, "n") != key
 
     @settings(max_examples=50, deadline=None)
     @given(
@@ -77,10 +77,11 @@ class TestReplies:
     def test_any_reply_and_reason_round_trip(self, tmp_path_factory: Any, **values: Any) -> None:
         usage = Usage(*values["counts"])
         reply = Reply(values["text"], usage, values["finish"], values["seconds"], tuple(values["probabilities"]))
-        asked = Request((Message("user", values["text"]),), 1)
+        request = Request((Message("user", values["text"]),), 1)
         with ReplyStore(tmp_path_factory.mktemp("s") / "s") as fresh:
             fresh.save(
-                [StoredReply("a/0", asked, reply), StoredReply("b/0", asked, Failure("failed", values["reason"]))], "m"
+                [StoredReply("a/0", request, reply), StoredReply("b/0", request, Failure("failed", values["reason"]))],
+                "m",
             )
             assert fresh.known(["a/0", "b/0"]) == {"a/0": reply, "b/0": Failure("failed", values["reason"])}
             assert list(stored_replies(fresh).items()) == [("a/0", reply)]
@@ -118,14 +119,14 @@ os.kill(os.getpid(), 9)
         assert store.known(["a/0"]) == {"a/0": REPLY}
 
     def test_all_outcomes_come_in_order(self, store: ReplyStore) -> None:
-        store.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(2500)], "m")
+        store.save([StoredReply(f"{row}/0", REQUEST, REPLY) for row in range(2500)], "m")
         assert list(stored_replies(store)) == [f"{row}/0" for row in range(2500)]
 
     def test_requests_are_stored_without_escapes(self, store: ReplyStore, path: Path) -> None:
         save(store, "a/0")
         (text,) = sqlite3.connect(path).execute("SELECT request FROM replies").fetchone()
         assert "Wer möchte das? 楽しい" in text
-        assert json.loads(text) == json.loads(ASKED.canonical)
+        assert json.loads(text) == json.loads(REQUEST.canonical)
 
     def test_requests_can_be_omitted(self, path: Path) -> None:
         with ReplyStore(path, keep_requests=False) as opened:
@@ -140,7 +141,7 @@ class TestClaims:
         assert (first.outcomes, first.granted, first.denied) == ({"a/0": REPLY}, {"b/0", "c/0"}, set())
         second = store.claim(["a/0", "b/0", "d/0"], OTHER)
         assert (second.outcomes, second.granted, second.denied) == ({"a/0": REPLY}, {"d/0"}, {"b/0"})
-        assert store.claim(["b/0"], ME).granted == {"b/0"}, "one's own may be claimed again"
+        assert store.claim(["b/0"], ME).granted == {"b/0"}, "an owner may claim its own keys again"
 
     def test_saving_and_releasing_free_a_claim(self, store: ReplyStore) -> None:
         store.claim(["a/0", "b/0", "c/0"], ME)
@@ -186,10 +187,10 @@ with ReplyStore(Path(sys.argv[1])) as store:
         command = [sys.executable, "-c", code, str(path)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
-        found = [json.loads(process.stdout.readline()) for process in processes]
+        granted_keys = [json.loads(process.stdout.readline()) for process in processes]
         for process in processes:
             process.communicate("")
-        assert sorted(found[0] + found[1]) == sorted(f"{key}/0" for key in range(300))
+        assert sorted(granted_keys[0] + granted_keys[1]) == sorted(f"{key}/0" for key in range(300))
 
 
 class TestFile:
@@ -236,7 +237,7 @@ class TestFile:
 
     def test_damaged_file_is_an_llm_error(self, path: Path) -> None:
         with ReplyStore(path) as opened:
-            opened.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(500)], "m")
+            opened.save([StoredReply(f"{row}/0", REQUEST, REPLY) for row in range(500)], "m")
         data = bytearray(path.read_bytes())
         data[8192:-4096] = os.urandom(len(data) - 12288)
         path.write_bytes(data)

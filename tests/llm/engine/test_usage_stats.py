@@ -1,4 +1,4 @@
-"""How far a run is, in numbers and in one line."""
+"""Usage statistics in numbers and in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks through a closed list end in an allowed answer, whatever is chosen on the way."""
+"""Closed lists: every path ends in an allowed answer."""
 
 from __future__ import annotations
 

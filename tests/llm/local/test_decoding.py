@@ -1,4 +1,4 @@
-"""Batched writing against the library's own, one prompt at a time."""
+"""Batched decoding against transformers' own, one prompt at a time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_samples_follow_the_distribution_at_a_temperature(model: Any) -> None:
 
 
 class AllowedTokens:
-    """Allows listed tokens, in turn, then the end; remembers what it was told."""
+    """Allows listed tokens, in turn, then the end token; records the tokens taken."""
 
     def __init__(self, *allowed: list[int], unfit: int = -1) -> None:
         self.allowed, self.unfit, self.taken = allowed, unfit, list[int]()

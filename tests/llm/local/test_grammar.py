@@ -1,4 +1,4 @@
-"""Answers held to a schema, token by token, with a model that knows nothing."""
+"""Answers constrained to a schema, decoded with random preferences."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def grammars(tiny_llama: Path) -> Grammars:
 
 
 def decode_randomly(constraint: SchemaConstraint, limit: int, rng: np.random.Generator) -> tuple[list[int], bool]:
-    """Tokens that a model without any preference writes, as decoding would have it."""
+    """Return random allowed tokens, chosen as by `decode`, and whether the answer ended."""
     tokens: list[int] = []
     for left in range(limit, 0, -1):
         allowed = np.zeros(700, np.bool_)
@@ -97,7 +97,7 @@ def test_length_bounds_are_dropped_for_large_vocabularies(tiny_llama: Path, monk
         name: ShortText
 
     def longest(built: Grammars) -> int:
-        """Letters that a name may have, up to 300."""
+        """Return the maximum length of a name, up to 300."""
         byte_tokens, constraint = (
             built.automaton(strict_schema(One)).byte_tokens,
             built.constraint(strict_schema(One), 400),

@@ -252,7 +252,7 @@ def test_event_loop_is_free_while_decoding(model: LocalModel) -> None:
         await task
         return turns
 
-    assert asyncio.run(go()) > 2, "a call in the loop's own thread leaves it one turn"
+    assert asyncio.run(go()) > 2, "a call in the thread of the loop would block it"
 
 
 # ------------------------------------------------------------------------------------------------------- injections

@@ -18,7 +18,7 @@ LABELS = [[60], [60, 61], [200, 201, 202], [9]]
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen", "gpt2"])
 def model(request: pytest.FixtureRequest) -> Any:
-    """The last one has learnt absolute positions, so that padding must not count."""
+    """The last one has absolute positions, so padding must not count."""
     if request.param == "gpt2":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -29,7 +29,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def reference(model: Any, prompt: list[int], label: list[int]) -> float:
-    """Sum of log-probabilities, one token at a time, nothing shared."""
+    """Sum of log-probabilities, one token at a time, without a cache."""
     total = 0.0
     for index, token in enumerate(label):
         with torch.no_grad():

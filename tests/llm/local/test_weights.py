@@ -1,4 +1,4 @@
-"""Where weights come from, and what is never loaded."""
+"""Sources of weights, and files that are never loaded."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_broken_files_are_a_one_line_error(copy: Path, name: str) -> None:
 
 
 def test_hub_files_come_from_one_commit(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is loaded after the configuration is loaded from the commit that it came from."""
+    """All files come from the commit of the configuration."""
     loaded: list[tuple[str, Any]] = []
     real = AutoConfig.from_pretrained(tiny_llama)
 

@@ -1,4 +1,4 @@
-"""The client: keys stay where they are, failures are told apart."""
+"""The client: keys stay private, failures are classified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CANARY = "sk-canary-0123456789"
 
 
 def send(answer: ScriptedAnswer, *, variable: str = "", seconds: float = 5.0) -> Any:
-    """What the client makes of one answer."""
+    """Return the client's result for one answer."""
     with scripted_server(lambda _: answer) as server:
         return send_with(Client(Address(server.base, "m", variable), seconds=seconds))
 

@@ -1,4 +1,4 @@
-"""/v1/embeddings against a small server."""
+"""/v1/embeddings against a scripted server."""
 
 from __future__ import annotations
 

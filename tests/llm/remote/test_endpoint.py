@@ -1,4 +1,4 @@
-"""Endpoints as language models, against a small server that answers what a test says."""
+"""Endpoints as language models, against a scripted server."""
 
 from __future__ import annotations
 

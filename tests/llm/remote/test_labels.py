@@ -1,4 +1,4 @@
-"""Label probabilities from the likeliest first tokens."""
+"""Label probabilities from the most likely first tokens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_token_that_begins_two_choices_counts_for_none() -> None:
 def test_choice_not_shown_gets_its_upper_bound() -> None:
     by_mass = label_probabilities(("yes", "no"), top(yes=0.95, well=0.03))  # 0.02 was not shown
     assert by_mass == pytest.approx((0.95 / 0.97, 0.02 / 0.97))
-    by_rank = label_probabilities(("yes", "no"), top(yes=0.5, well=0.01))  # nothing unseen is likelier than 0.01
+    by_rank = label_probabilities(("yes", "no"), top(yes=0.5, well=0.01))  # nothing unseen is more likely than 0.01
     assert by_rank == pytest.approx((0.5 / 0.51, 0.01 / 0.51))
 
 

@@ -1,4 +1,4 @@
-"""The probe believes what an endpoint does, not what it accepts."""
+"""The probe reports what an endpoint does, not what it accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Body = Mapping[str, Any]
 
 
 def capable(body: Body) -> dict[str, Any]:
-    """An endpoint that does all."""
+    """An endpoint with all capabilities."""
     enforced = "response_format" in body
     answer = completion(json.dumps({"word": WORD}) if enforced else "Hello!")
     if body.get("logprobs"):
@@ -27,7 +27,7 @@ def capable(body: Body) -> dict[str, Any]:
 
 
 def ignorant(_: Body) -> dict[str, Any]:
-    """One that takes every option and answers as if there were none."""
+    """An endpoint that accepts and ignores every option."""
     return completion("Hello!")
 
 
