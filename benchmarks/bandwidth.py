@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from contest import EMBEDDING_SIZE, Answers, Entry, export, take_turns
+from peer_processes import EMBEDDING_SIZE, Answers, Entry, export, take_turns
 from scipy.sparse import block_array
 
 from hardneg.data import split as splits

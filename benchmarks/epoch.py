@@ -2,7 +2,7 @@
 
     python benchmarks/epoch.py [SPLIT] [--repeats N] [--out benchmarks/results/epoch.md]
 
-The rival is LightGCN as it is mostly written: the graph in coordinate format, autograd through it, hops stacked,
+The peer is LightGCN as it is mostly written: the graph in coordinate format, autograd through it, hops stacked,
 uniform negatives in arrays. All train on the same pairs with the same sizes, one thread, in turn; ratios are taken
 within a turn, of processor seconds. Multi-view reads made-up path codes. Without SPLIT, random pairs of 30,000 users is used.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from contest import spread
+from peer_processes import spread
 from machine import machine
 from scipy.sparse import block_array
 
@@ -112,12 +112,12 @@ def main() -> None:
     train = a_store() if arguments.split is None else splits.read_split(arguments.split).train
     samplers = Uniform(), DNS(candidates=10), AHNS(candidates=10), MixGCF(candidates=10), MultiView(candidates=10)
     ours = {s.kind: our_epoch(train, s) for s in samplers}
-    rival = plain_epoch(train)
-    for epoch in (rival, *ours.values()):
+    peer = plain_epoch(train)
+    for epoch in (peer, *ours.values()):
         epoch()
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in ours}
     for _ in range(arguments.repeats):
-        base = seconds(rival)
+        base = seconds(peer)
         for name, epoch in ours.items():
             measured[name].append((base, seconds(epoch)))
     text = table(measured)

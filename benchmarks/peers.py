@@ -2,7 +2,7 @@
 
     python benchmarks/peers.py data/sports-split [--repeats 5] [--only lightgcn|mf|evaluation] [--out benchmarks/results/peers.md]
 
-Every contestant is a process of its own with its own interpreter: rivals run in .venv-rivals (make .venv-rivals/done).
+Every peer is a process of its own with its own interpreter: peers run in .venv-peers (make .venv-peers/done).
 Each does its work once unmeasured; then all take turns, and a ratio is taken within each turn.
 """
 
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contest import Answers, Entry, export, ratio_table, require_rivals, seconds_table, take_turns
+from peer_processes import Answers, Entry, export, ratio_table, require_peers, seconds_table, take_turns
 from machine import load, machine
 
 from hardneg.data import Split
 from hardneg.data import split as splits
 
 OVERSHOOT = 1.1
-"""CPU seconds over wall seconds from which on a contestant cannot have kept to one thread."""
+"""CPU seconds over wall seconds from which on a peer cannot have kept to one thread."""
 SAME_METRIC = 1e-5
 """Scores that are equal but for rounding may change places; more than that is another measure."""
 
 
 def recbole(name: str, *arguments: str) -> Entry:
-    return Entry(f"RecBole {name}", "recbole_contestant.py", arguments)
+    return Entry(f"RecBole {name}", "recbole_peer.py", arguments)
 
 
 def ours(name: str, *arguments: str) -> Entry:
@@ -52,7 +52,7 @@ def lightgcn() -> Task:
         for sampler, kind in (("uniform", "uniform"), ("DNS(10)", "dns"), ("MixGCF(10)", "mixgcf"))
         for bits, storage in ((32, "float32"), (16, "float16"))
     ]
-    rivals = [recbole("uniform", "LightGCN", "uniform"), recbole("DNS(10)", "LightGCN", "dns")]
+    peers = [recbole("uniform", "LightGCN", "uniform"), recbole("DNS(10)", "LightGCN", "dns")]
     pairs = [("RecBole uniform", entry.name) for entry in own]
     pairs += [("RecBole DNS(10)", entry.name) for entry in own if entry.arguments[1] != "uniform"]
     pairs += [(f"ours MixGCF(10), {bits} bits", f"ours uniform, {bits} bits") for bits in (32, 16)]
@@ -61,12 +61,12 @@ def lightgcn() -> Task:
         "so it holds a new Adam and one more propagation for a look at validation. RecBole has no MixGCF: ours stands "
         "beside its uniform and its DNS epoch."
     )
-    return Task("LightGCN, one epoch", note, "epoch", [*rivals, *own], pairs)
+    return Task("LightGCN, one epoch", note, "epoch", [*peers, *own], pairs)
 
 
 def mf() -> Task:
     own = ours("MF, uniform", "mf", "uniform")
-    rivals = [
+    peers = [
         recbole("BPR", "BPR", "uniform"),
         Entry("cornac BPR", "cornac_bpr.py", ()),
         Entry("implicit BPR", "implicit_bpr.py", ()),
@@ -76,13 +76,13 @@ def mf() -> Task:
         "pair by pair, compiled (10 passes a turn, seconds per pass). So this is the speed of one pass over the pairs, "
         "not of equal work: Adam moves every row of both tables in every step."
     )
-    return Task("MF-BPR, one pass", note, "epoch", [*rivals, own], [(rival.name, own.name) for rival in rivals])
+    return Task("MF-BPR, one pass", note, "epoch", [*peers, own], [(peer.name, own.name) for peer in peers])
 
 
 def evaluation(n_items: int) -> Task:
     own, short = ours("evaluation", "mf", "uniform"), ours("evaluation, 16-bit shortlist", "mf", "uniform", "shortlist")
     at_once = max(4096 // (n_items + 1), 1)
-    rivals = [
+    peers = [
         recbole(f"evaluation, default ({at_once} user{'s' * (at_once > 1)} a batch)", "LightGCN", "uniform"),
         recbole("evaluation, 512 users a batch", "LightGCN", "uniform", str(512 * (n_items + 1))),
         Entry("cornac ranking_eval", "cornac_bpr.py", ()),
@@ -93,8 +93,8 @@ def evaluation(n_items: int) -> Task:
         "tables of size 64 for everybody. implicit measures no recall. RecBole counts eval_batch_size in scores, not "
         "users: its default is 4096."
     )
-    pairs = [(r.name, own.name) for r in rivals] + [(own.name, short.name), (rivals[0].name, short.name)]
-    return Task("Evaluation, top 20, full ranking", note, "evaluate", [*rivals, own, short], pairs)
+    pairs = [(r.name, own.name) for r in peers] + [(own.name, short.name), (peers[0].name, short.name)]
+    return Task("Evaluation, top 20, full ranking", note, "evaluate", [*peers, own, short], pairs)
 
 
 def report(task: Task, data: Path, repeats: int, clock: str) -> str:
@@ -114,7 +114,7 @@ def report(task: Task, data: Path, repeats: int, clock: str) -> str:
 
 
 def disagreements(found: Answers) -> list[str]:
-    """How far the contestants' metrics lie apart: only who measures the same does the same work."""
+    """How far the peers' metrics lie apart: only who measures the same does the same work."""
     measured = [answers[0] for answers in found.values()]
     apart = {}
     for metric in sorted({name for answer in measured for name in answer} - {"wall", "cpu"}):
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what ratios are taken of")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()
-    require_rivals()
+    require_peers()
     split = splits.read_split(arguments.split)
     tasks = {"lightgcn": lightgcn(), "evaluation": evaluation(split.train.n_items), "mf": mf()}
     chosen = [arguments.only] if arguments.only else list(tasks)

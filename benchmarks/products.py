@@ -40,7 +40,7 @@ def plain_numba(starts, neighbours, weights, table, out):
     return out
 
 
-def contestants(folder: Path) -> dict[str, Product]:
+def peers(folder: Path) -> dict[str, Product]:
     """Name -> a call that returns (users + items, SIZE), in one part or two."""
     train = splits.read_split(folder).train
     above = normalised_adjacency(train)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    products = contestants(arguments.split)
+    products = peers(arguments.split)
     require_the_same(products)
     turns = [{name: seconds(product) for name, product in products.items()} for _ in range(arguments.repeats)]
     rows = []

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import EMBEDDING_SIZE, export, require_rivals, run_rival
+from peer_processes import EMBEDDING_SIZE, export, require_peers, run_peer
 
 from hardneg.data import Interactions
 from hardneg.data import split as splits
@@ -80,7 +80,7 @@ def rows_of_steps(pairs: int, batch_size: int) -> np.ndarray:
 
 
 def their_losses(folder: Path, served: Path) -> np.ndarray:
-    return np.array(run_rival("recbole_replay.py", str(folder), str(served), folder=folder)["losses"])
+    return np.array(run_peer("recbole_replay.py", str(folder), str(served), folder=folder)["losses"])
 
 
 def with_other_negatives(served: Path, control: Path) -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()
-    require_rivals()
+    require_peers()
     torch.set_num_threads(1)
     split = splits.read_split(arguments.split)
     variants: dict[str, dict[str, Any]] = {"32 bits": {}}

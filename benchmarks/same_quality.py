@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import EMBEDDING_SIZE, export, require_rivals, run_rival
+from peer_processes import EMBEDDING_SIZE, export, require_peers, run_peer
 
 from hardneg import api, artifacts
 from hardneg.data import Split
@@ -50,7 +50,7 @@ def their_tables(split: Split, settings: dict[str, Any]) -> tuple[Embeddings, di
         folder = Path(name)
         export(split, folder)
         out = folder / "tables.npz"
-        said = run_rival("recbole_train.py", name, str(out), json.dumps(settings), folder=folder)
+        said = run_peer("recbole_train.py", name, str(out), json.dumps(settings), folder=folder)
         with np.load(out) as tables:
             users, items = (torch.from_numpy(tables[part]) for part in ("users", "items"))
     embeddings = Embeddings((users,), (items,), "mean")
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--l2", type=float, default=1e-2)
     parser.add_argument("--out", type=Path, default=Path("out/same-quality"), help="finished trainings and the table")
     arguments = parser.parse_args()
-    require_rivals()
+    require_peers()
     torch.set_num_threads(1)
     split, inputs = splits.read_split(arguments.split), artifacts.folder_hash(arguments.split, PARTS)
     arguments.out.mkdir(parents=True, exist_ok=True)

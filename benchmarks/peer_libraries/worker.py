@@ -1,4 +1,4 @@
-"""What all contestants share: read the exported data, obey lines on standard input, answer each with one line of JSON.
+"""What all peers share: read the exported data, obey lines on standard input, answer each with one line of JSON.
 
 Importing this moves standard output to standard error, so that a library's prints cannot get between the answers.
 It needs numpy and nothing of hardneg.
@@ -52,7 +52,7 @@ class Data:
 
     @property
     def seen(self) -> np.ndarray:
-        """What every contestant masks when it ranks for the test pairs: train and validation."""
+        """What every peer masks when it ranks for the test pairs: train and validation."""
         return np.concatenate([self.train, self.valid])
 
 
@@ -76,6 +76,6 @@ def serve(actions: Mapping[str, Action], **about: Any) -> None:
 
 
 def skip(reason: str) -> None:
-    """Tell the driver that this contestant cannot take part, and why."""
+    """Tell the driver that this peer cannot take part, and why."""
     answer(skip=reason)
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""implicit's BPR as a contestant: sequential SGD, one pair at a time.
+"""implicit's BPR as a peer: sequential SGD, one pair at a time.
 
 python implicit_bpr.py DATA
 """

@@ -1,6 +1,6 @@
-"""RecBole's LightGCN or BPR as a contestant, through its own Trainer and loaders.
+"""RecBole's LightGCN or BPR as a peer, through its own Trainer and loaders.
 
-python recbole_contestant.py DATA LightGCN|BPR uniform|dns [EVAL_BATCH_SIZE]
+python recbole_peer.py DATA LightGCN|BPR uniform|dns [EVAL_BATCH_SIZE]
 """
 
 from __future__ import annotations

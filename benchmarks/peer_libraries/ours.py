@@ -1,4 +1,4 @@
-"""hardneg as a contestant, through its public functions.
+"""hardneg as a peer, through its public functions.
 
 python ours.py DATA mf|lightgcn uniform|dns|mixgcf [float32|float16|shortlist]
 

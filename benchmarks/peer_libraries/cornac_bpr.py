@@ -1,4 +1,4 @@
-"""cornac's BPR as a contestant: sequential SGD, one pair at a time.
+"""cornac's BPR as a peer: sequential SGD, one pair at a time.
 
 python cornac_bpr.py DATA
 """
