@@ -4,7 +4,7 @@ BIN := .venv/bin
 CORE := .venv/core.done
 DEV := .venv/dev.done
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-RIVALS := .venv-rivals/done
+PEERS := .venv-peers/done
 # The split that `make bench` trains on; docs/results/baselines.md makes the ones of docs/performance.md.
 SPLIT ?= data/bench-split
 REPEATS ?= 5
@@ -27,7 +27,7 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV) $(RIVALS) $(SPLIT)
+bench: $(DEV) $(PEERS) $(SPLIT)
 	$(BIN)/python benchmarks/epoch.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/epoch.md
 	$(BIN)/python benchmarks/bandwidth.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/bandwidth.md
 	$(BIN)/python benchmarks/same_curve.py $(SPLIT) --out $(TABLES)/same_curve.md
@@ -47,7 +47,7 @@ bench-judging: $(DEV)
 	$(BIN)/python benchmarks/judge_tokens.py $(SPLIT) $(RELEASE)
 
 # Ten trainings to their ends; goes on where it was stopped.
-bench-quality: $(DEV) $(RIVALS) $(SPLIT)
+bench-quality: $(DEV) $(PEERS) $(SPLIT)
 	$(BIN)/python benchmarks/same_quality.py $(SPLIT)
 
 # Only where no other SPLIT is given: a simulated store.
@@ -56,7 +56,7 @@ data/bench-split: | $(DEV)
 	$(BIN)/hardneg data split data/bench-store --out $@
 
 clean:
-	rm -rf .venv .venv-rivals build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache out
+	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache out
 
 $(CORE): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -67,8 +67,8 @@ $(DEV): $(CORE)
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-$(RIVALS): benchmarks/rivals/requirements.txt benchmarks/rivals/patch_recbole.py
-	test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
-	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
-	.venv-rivals/bin/python benchmarks/rivals/patch_recbole.py
+$(PEERS): benchmarks/peer_libraries/requirements.txt benchmarks/peer_libraries/patch_recbole.py
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-peers/bin/python benchmarks/peer_libraries/patch_recbole.py
 	touch $@

@@ -1,11 +1,11 @@
-"""How fast could an epoch of LightGCN be on this machine? What must be moved, over how fast one thread moves it.
+"""Lower bound of an epoch of LightGCN on this machine: bytes moved over the rate at which one thread moves them.
 
     python benchmarks/bandwidth.py data/sports-split [--repeats 5] [--out benchmarks/results/bandwidth.md]
 
-A product of the graph with a table reads one row of the table for every stored number of the graph, and arithmetic is
-small beside that; everything else streams. So the bound is gathered bytes over the best gather rate plus streamed bytes
-over the best copy rate. Rates are the best of all repeats, times the median: both make the distance larger, not smaller.
-The gather rate is one that a compiled kernel reaches here, its sums included: a mark to reach, not a law of the machine.
+A product of the graph with a table reads one row of the table for every stored number of the graph. Arithmetic is small in
+comparison; all other accesses are sequential. The bound is gathered bytes / best gather rate + streamed bytes / best copy
+rate. Rates are the best of all repeats, times are medians; both increase the distance to the bound. The gather rate is
+one that a compiled kernel reaches here, sums included, so it is a target rather than a physical limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from contest import EMBEDDING_SIZE, Answers, Entry, export, take_turns
+from peer_processes import EMBEDDING_SIZE, Answers, Entry, export, take_turns
 from scipy.sparse import block_array
 
 from hardneg.data import split as splits
@@ -30,26 +30,26 @@ from hardneg.models.graph import normalised_adjacency
 HOPS, BATCH = 3, 2048
 OUT_OF_CACHE = 256 * 2**20
 ADAM_PASSES = 7
-"""Over the parameters in 32 bits: read gradient, parameter, both moments; write parameter, both moments."""
+"""Passes over the 32-bit parameters: read gradient, parameter, both moments; write parameter, both moments."""
 ENTRIES = ("ours 32 bits", "float32", 4), ("ours 16 bits", "float16", 2)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes of one epoch: rows gathered by the graph's products, and all that streams."""
+    """Bytes of one epoch: rows gathered by products of the graph, and sequential accesses."""
 
     gathered: float
     streamed: float
 
     def seconds(self, gather_rate: float, stream_rate: float) -> float:
-        """Rates in bytes a second."""
+        """Return the seconds at rates in bytes per second."""
         return self.gathered / gather_rate + self.streamed / stream_rate
 
 
 def epoch_traffic(
     *, nnz: int, nodes: int, size: int, hops: int, number_bytes: int, steps: int, batch: int, index_bytes: int = 4
 ) -> Traffic:
-    """The least that `steps` steps must move; number_bytes is that of hop tables and graph values (4 or 2).
+    """Return the minimum traffic of `steps` steps; number_bytes: of hop tables and graph values (4 or 2).
 
     Per step: hops products forward and hops backward, each nnz gathered rows, nnz indices and values, one written
     table; the pooled table forward (each hop read, one written), its gradient added in the backward products (read once
@@ -66,16 +66,16 @@ def epoch_traffic(
 
 def best_seconds(work: Callable[[], object], repeats: int) -> float:
     work()
-    taken = []
+    times = []
     for _ in range(repeats):
         start = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def copy_rate(n_bytes: int, repeats: int) -> float:
-    """Bytes read plus bytes written a second."""
+    """Return bytes read plus bytes written per second."""
     source, target = (torch.ones(n_bytes // 8, dtype=torch.float32) for _ in range(2))
     times = max(1, OUT_OF_CACHE // n_bytes)
 
@@ -87,7 +87,7 @@ def copy_rate(n_bytes: int, repeats: int) -> float:
 
 
 def gather_rate(indices: np.ndarray, starts: np.ndarray, nodes: int, dtype: torch.dtype, repeats: int) -> float:
-    """Bytes of rows read and summed a second: torch's embedding_bag, compiled for the row's width, writes sums alone."""
+    """Return bytes of rows read and summed per second, by torch's embedding_bag, which writes only the sums."""
     table = torch.ones(nodes, EMBEDDING_SIZE).to(dtype)
     rows, bags = torch.from_numpy(indices.astype(np.int32)), torch.from_numpy(starts.astype(np.int32))
     seconds = best_seconds(lambda: F.embedding_bag(rows, table, bags, mode="sum"), repeats)
@@ -109,13 +109,13 @@ def main() -> None:
     above = normalised_adjacency(split.train)
     graph = block_array([[None, above], [above.T, None]], format="csr")
     nodes, steps = graph.shape[0], -(-len(split.train) // BATCH)
-    chance = np.random.default_rng(0).integers(nodes, size=graph.nnz)
+    random_rows = np.random.default_rng(0).integers(nodes, size=graph.nnz)
     entries = [Entry(name, "ours.py", ("lightgcn", "uniform", storage)) for name, storage, _ in ENTRIES]
     with tempfile.TemporaryDirectory() as name:
         export(split, Path(name))
-        found, about = take_turns(entries, "epoch", Path(name), arguments.repeats)
+        answers, about = take_turns(entries, "epoch", Path(name), arguments.repeats)
     streams = {n: copy_rate(n, 3 * arguments.repeats) for n in (2 * nodes * EMBEDDING_SIZE * 4, OUT_OF_CACHE)}
-    parts = [f"# How far from the memory's speed\n\n{arguments.split.name}, one thread; gigabytes a second."]
+    parts = [f"# Distance from the memory's speed\n\n{arguments.split.name}, one thread; gigabytes per second."]
     parts.append(
         table_of(
             ["copied at once, read + written", "GB/s"],
@@ -127,18 +127,18 @@ def main() -> None:
         dtype = getattr(torch, storage)
         own, random = (
             gather_rate(order, graph.indptr[:-1], nodes, dtype, 3 * arguments.repeats)
-            for order in (graph.indices, chance)
+            for order in (graph.indices, random_rows)
         )
         rates.append([f"{EMBEDDING_SIZE * width} bytes", f"{own / 1e9:.1f}", f"{random / 1e9:.1f}"])
         traffic = epoch_traffic(
             nnz=graph.nnz, nodes=nodes, size=EMBEDDING_SIZE, hops=HOPS, number_bytes=width, steps=steps, batch=BATCH
         )
-        bounds.append(bound_row(name, traffic, traffic.seconds(max(own, random), max(streams.values())), found))
+        bounds.append(bound_row(name, traffic, traffic.seconds(max(own, random), max(streams.values())), answers))
     parts.append(table_of(["row gathered and summed", "GB/s, the graph's own order", "GB/s, random rows"], rates))
     parts.append(
         table_of(["epoch", "gathered GB", "streamed GB", "bound, s", "measured, s", "measured / bound"], bounds)
     )
-    parts += [f"Left out: {name} ({said['skip']})." for name, said in about.items() if "skip" in said]
+    parts += [f"Left out: {name} ({info['skip']})." for name, info in about.items() if "skip" in info]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if arguments.out is not None:
@@ -146,11 +146,11 @@ def main() -> None:
         arguments.out.write_text(text)
 
 
-def bound_row(name: str, traffic: Traffic, bound: float, found: Answers) -> list[str]:
+def bound_row(name: str, traffic: Traffic, bound: float, answers: Answers) -> list[str]:
     row = [name, f"{traffic.gathered / 1e9:.1f}", f"{traffic.streamed / 1e9:.1f}", f"{bound:.2f}"]
-    if name not in found:
+    if name not in answers:
         return [*row, "–", "–"]
-    seconds = statistics.median(answer["wall"] for answer in found[name])
+    seconds = statistics.median(answer["wall"] for answer in answers[name])
     return [*row, f"{seconds:.2f}", f"{seconds / bound:.2f}"]
 
 

@@ -1,11 +1,11 @@
-"""What the batch engine withstands, and what it costs beside a bare loop on the official client.
+"""Robustness of the batch engine, and its CPU cost compared with a bare loop on the official client.
 
     python benchmarks/engine.py [--rows 100000] [--turns 20] [--out benchmarks/results/engine.md]
 
-First: many requests to a server of which 30 % go wrong (tests/llm/engine/faulty_server.py), each run in a process of its own;
-and once more, which must ask nothing. Then: requests to the same server without faults, through the engine with its
-store and through the bare client with as many workers, in turn, many short turns in one process, so that whatever else
-the machine does meets all of them. Only the client's CPU time is counted, of both its threads.
+First: many requests to a server with 30 % faults (tests/llm/engine/faulty_server.py), each run in a process of its own,
+and once more on the same store, which must send nothing. Then: requests to the same server without faults, through the
+engine with its store and through the bare client with equal concurrency. Clients alternate in many short turns within
+one process, so other load on the machine affects all of them. Only the client's CPU time counts, of both its threads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CLIENTS = ("bare official client", "engine with store", "engine, requests not ke
 
 
 def request(row: int) -> Request:
-    """About 1,200 characters, as a profile's prompt may have."""
+    """Return a request of about 1,200 characters, as a profile's prompt may have."""
     return Request((Message("system", RULES), Message("user", f"Item {row}: " + f"word{row} " * 60)), 50)
 
 
@@ -58,29 +58,28 @@ def tasks(rows: int, first: int = 0) -> Iterator[Task[str]]:
 # --- in a process of its own
 
 
-def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
-    """Ask everything; what became of it."""
-    seen: list[UsageStats] = [UsageStats()]
-    rows_seen, reasons = Counter[int](), Counter[str]()
+def run_with_faults(url: str, rows: int, folder: Path) -> dict[str, Any]:
+    """Run all tasks and return what became of them."""
+    usage, answers_per_row, reasons = UsageStats(), Counter[int](), Counter[str]()
 
-    def watch(tally: UsageStats) -> None:
-        seen[0] = tally
-        sys.stderr.write(f"\r{tally}   ")
+    def watch(snapshot: UsageStats) -> None:
+        nonlocal usage
+        usage = snapshot
+        sys.stderr.write(f"\r{usage}   ")
 
     with ReplyStore(folder / "replies.sqlite") as store:
         for answer in run_tasks(tasks(rows), Official(url), store, CONFIG, total=rows, watch=watch):
-            rows_seen[answer.row] += 1
+            answers_per_row[answer.row] += 1
             reasons[answer.reason.partition(":")[0]] += bool(answer.reason)
-    tally = seen[0]
     return {
-        "answered": tally.rows - tally.failed,
-        "listed": tally.failed,
-        "twice": sum(times > 1 for times in rows_seen.values()),
-        "missing": rows - len(rows_seen),
-        "calls": tally.calls,
-        "retries": tally.retries,
-        "repairs": tally.repairs,
-        "seconds": tally.seconds,
+        "answered": usage.rows - usage.failed,
+        "failed": usage.failed,
+        "twice": sum(times > 1 for times in answers_per_row.values()),
+        "missing": rows - len(answers_per_row),
+        "calls": usage.calls,
+        "retries": usage.retries,
+        "repairs": usage.repairs,
+        "seconds": usage.seconds,
         "cpu": time.process_time(),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "store": (folder / "replies.sqlite").stat().st_size / 2**20,
@@ -88,135 +87,137 @@ def withstand(url: str, rows: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def cost_of_engine(url: str, rows: int, first: int, store: ReplyStore) -> float:
-    """CPU milliseconds a request."""
+def engine_cost(url: str, rows: int, first: int, store: ReplyStore) -> float:
+    """Return the engine's CPU milliseconds per request."""
     start = time.process_time()
     answers = list(run_tasks(tasks(rows, first), Official(url), store, PATIENT))
-    taken = time.process_time() - start
+    seconds = time.process_time() - start
     assert sum(answer.value is not None for answer in answers) == rows
-    return taken / rows * 1e3
+    return seconds / rows * 1e3
 
 
-def cost_of_bare_client(url: str, rows: int, first: int) -> float:
-    """CPU milliseconds a request of what anybody would write."""
+def bare_client_cost(url: str, rows: int, first: int) -> float:
+    """Return the CPU milliseconds per request of a plain loop on the official client."""
     model = Official(url)
-    found: list[str] = []
+    values: list[str] = []
 
     async def work(source: Iterator[Task[str]]) -> None:
         for task in source:
             completion = await bare(model.client(), task.request)
-            found.append(json.loads(completion.choices[0].message.content)["answer"])
+            values.append(json.loads(completion.choices[0].message.content)["answer"])
 
-    async def everything() -> None:
+    async def run_all() -> None:
         source = tasks(rows, first)
         await asyncio.gather(*(work(source) for _ in range(CONCURRENCY)))
         await model.aclose()
 
     start = time.process_time()
-    asyncio.run(everything())
-    taken = time.process_time() - start
-    assert len(found) == rows
-    return taken / rows * 1e3
+    asyncio.run(run_all())
+    seconds = time.process_time() - start
+    assert len(values) == rows
+    return seconds / rows * 1e3
 
 
 def costs(url: str, rows: int, turns: int, folder: Path) -> list[dict[str, float]]:
-    """What each client took in each turn; a first turn warms up."""
-    taken = []
+    """Return the cost of each client in each turn, after a warm-up turn."""
+    measured = []
     with (
         ReplyStore(folder / "whole.sqlite") as whole,
         ReplyStore(folder / "lean.sqlite", keep_requests=False) as lean,
     ):
         for turn in range(turns + 1):
             first = turn * rows
-            each = (
-                cost_of_bare_client(url, rows, first),
-                cost_of_engine(url, rows, first, whole),
-                cost_of_engine(url, rows, first, lean),
+            milliseconds = (
+                bare_client_cost(url, rows, first),
+                engine_cost(url, rows, first, whole),
+                engine_cost(url, rows, first, lean),
             )
-            taken.append(dict(zip(CLIENTS, each, strict=True)))
-            print(*(f"{one:.2f}" for one in each), file=sys.stderr)
-    return taken[1:]
+            measured.append(dict(zip(CLIENTS, milliseconds, strict=True)))
+            print(*(f"{value:.2f}" for value in milliseconds), file=sys.stderr)
+    return measured[1:]
 
 
-def child(what: str, url: str, rows: int, turns: int, folder: Path) -> None:
-    found = withstand(url, rows, folder) if what == "withstand" else costs(url, rows, turns, folder)
-    print(json.dumps(found))
+def child(benchmark: str, url: str, rows: int, turns: int, folder: Path) -> None:
+    result = run_with_faults(url, rows, folder) if benchmark == "faults" else costs(url, rows, turns, folder)
+    print(json.dumps(result))
 
 
 # --- in the first process
 
 
-def in_process(what: str, url: str, rows: int, turns: int, folder: Path) -> Any:
+def in_process(benchmark: str, url: str, rows: int, turns: int, folder: Path) -> Any:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, __file__, "--child", what, url, str(rows), str(turns), str(folder)]
+    command = [sys.executable, __file__, "--child", benchmark, url, str(rows), str(turns), str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ)
     return json.loads(done.stdout)
 
 
-def endurance(rows: int, folder: Path) -> list[str]:
-    """Two runs over one store."""
+def fault_table(rows: int, folder: Path) -> list[str]:
+    """Run twice on one store and return the report."""
     with FaultyServer(folder / "log", FAULTY) as server:
-        runs = [in_process("withstand", server.url, rows, 1, folder / "store") for _ in range(2)]
-        fates = Counter(words[2] for words in server.lines() if words[0] == "arrived")
-    named = [
+        runs = [in_process("faults", server.url, rows, 1, folder / "store") for _ in range(2)]
+        outcomes = Counter(words[2] for words in server.lines() if words[0] == "arrived")
+    titles = [
         ("rows answered", "answered"),
-        ("rows listed with their reason", "listed"),
-        ("rows that came twice", "twice"),
+        ("rows failed, with a reason", "failed"),
+        ("rows answered twice", "twice"),
         ("rows missing", "missing"),
         ("calls", "calls"),
-        ("of them repeated", "retries"),
-        ("asked again after a bad reply", "repairs"),
+        ("retries", "retries"),
+        ("repair requests", "repairs"),
         ("seconds", "seconds"),
-        ("seconds of the client's CPU", "cpu"),
+        ("CPU seconds of the client", "cpu"),
         ("peak memory of the client, MiB", "peak"),
         ("store, MiB", "store"),
     ]
     lines = ["| | first run | second run |", "| --- | --- | --- |"]
-    lines += [f"| {title} | {runs[0][key]:,.0f} | {runs[1][key]:,.0f} |" for title, key in named]
-    met = ", ".join(f"{kind} {count:,}" for kind, count in sorted(fates.items()) if kind != "-")
-    listed = ", ".join(f"{reason} {count:,}" for reason, count in runs[0]["reasons"].items() if reason) or "none"
-    return [*lines, "", f"The server did: nothing wrong {fates['-']:,}, {met}.", "", f"Listed: {listed}."]
+    lines += [f"| {title} | {runs[0][key]:,.0f} | {runs[1][key]:,.0f} |" for title, key in titles]
+    faults = ", ".join(f"{kind} {count:,}" for kind, count in sorted(outcomes.items()) if kind != "-")
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in runs[0]["reasons"].items() if reason) or "none"
+    return [*lines, "", f"Requests without a fault: {outcomes['-']:,}. Faults: {faults}.", "", f"Failed: {reasons}."]
 
 
-def cost(rows: int, turns: int, folder: Path) -> list[str]:
-    """Each client in turn, on one server."""
+def cost_table(rows: int, turns: int, folder: Path) -> list[str]:
+    """Measure each client in turn on one server and return the report."""
     with FaultyServer(folder / "log.cost", Behaviour()) as server:
-        taken = in_process("costs", server.url, rows, turns, folder / "costs")
-    lines = ["| CPU ms a request | median | lowest to highest | above the bare client: median | lowest to lowest |"]
+        measured = in_process("costs", server.url, rows, turns, folder / "costs")
+    lines = ["| CPU ms per request | median | range | overhead: median | overhead: of the minima |"]
     lines += ["| --- | --- | --- | --- | --- |"]
-    theirs = [turn[CLIENTS[0]] for turn in taken]
+    baseline = [turn[CLIENTS[0]] for turn in measured]
     for name in CLIENTS:
-        ours = [turn[name] for turn in taken]
-        above = statistics.median(one - bare for one, bare in zip(ours, theirs, strict=True))
-        said = "| |" if ours == theirs else f"{above:.2f} | {min(ours) - min(theirs):.2f} |"
-        lines.append(f"| {name} | {statistics.median(ours):.2f} | {min(ours):.2f} to {max(ours):.2f} | {said}")
+        values = [turn[name] for turn in measured]
+        median = statistics.median(value - bare for value, bare in zip(values, baseline, strict=True))
+        overhead = "| |" if values == baseline else f"{median:.2f} | {min(values) - min(baseline):.2f} |"
+        lines.append(
+            f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f} | {overhead}"
+        )
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000, help="of the run with faults; 0 leaves it out")
-    parser.add_argument("--turns", type=int, default=20, help="of each client; 0 leaves them out")
-    parser.add_argument("--turn-rows", type=int, default=500)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of the run with faults; 0 to skip it")
+    parser.add_argument("--turns", type=int, default=20, help="turns of each client; 0 to skip them")
+    parser.add_argument("--turn-rows", type=int, default=500, help="requests per turn")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        what, url, rows, turns, folder = given.child
-        child(what, url, int(rows), int(turns), Path(folder))
+    options = parser.parse_args()
+    if options.child:
+        benchmark, url, rows, turns, folder = options.child
+        child(benchmark, url, int(rows), int(turns), Path(folder))
         return
     lines = ["# The batch engine", ""]
     with tempfile.TemporaryDirectory() as folder:
-        if given.turns:
-            lines += [f"{given.turns} turns of {given.turn_rows:,} requests each, {CONCURRENCY} at a time.", ""]
-            lines += [*cost(given.turn_rows, given.turns, Path(folder)), ""]
-        if given.rows:
-            lines += [f"{given.rows:,} requests, of which 30 % meet a fault, {CONCURRENCY} at a time.", ""]
-            lines += endurance(given.rows, Path(folder))
+        if options.turns:
+            lines += [f"{options.turns} turns of {options.turn_rows:,} requests each, {CONCURRENCY} concurrent.", ""]
+            lines += [*cost_table(options.turn_rows, options.turns, Path(folder)), ""]
+        if options.rows:
+            lines += [f"{options.rows:,} requests, 30 % of them with a fault, {CONCURRENCY} concurrent.", ""]
+            lines += fault_table(options.rows, Path(folder))
     text = "\n".join(lines).rstrip() + "\n"
     print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

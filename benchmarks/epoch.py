@@ -1,10 +1,10 @@
-"""One training epoch of LightGCN: ours against a plain torch version, side by side in one run.
+"""Time of one training epoch of LightGCN: ours and a plain torch implementation, side by side in one run.
 
     python benchmarks/epoch.py [SPLIT] [--repeats N] [--out benchmarks/results/epoch.md]
 
-The rival is LightGCN as it is mostly written: the graph in coordinate format, autograd through it, hops stacked,
-uniform negatives in arrays. All train on the same pairs with the same sizes, one thread, in turn; ratios are taken
-within a turn, of processor seconds. Multi-view reads made-up path codes. Without SPLIT, random pairs of 30,000 users is used.
+The peer is a common implementation of LightGCN: the graph in coordinate format, autograd through it, hops stacked, uniform
+negatives drawn as arrays. All train on the same pairs with the same sizes and one thread, in turn. Ratios are of processor
+seconds within a turn. Multi-view reads random path codes. Without SPLIT, 200,000 random pairs of 30,000 users are used.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from contest import spread
 from machine import machine
+from peer_processes import spread
 from scipy.sparse import block_array
 
 from hardneg.data import Interactions
@@ -71,8 +71,8 @@ def plain_epoch(train: Interactions) -> Callable[[], None]:
 def our_epoch(train: Interactions, sampler: SamplerConfig) -> Callable[[], None]:
     model = LightGCNModel(train, embedding_size=SIZE, hops=HOPS)
     config = FitConfig(epochs=1, batch_size=BATCH, check_every=1)
-    ingredients = SamplerInputs(SIZE, None, 0, trees=made_up_trees(train.n_items))
-    built, candidates = sampler.build(ingredients), UniformCandidates(train)
+    inputs = SamplerInputs(SIZE, None, 0, trees=random_trees(train.n_items))
+    built, candidates = sampler.build(inputs), UniformCandidates(train)
 
     def epoch() -> None:
         fit(model, train, built, candidates, config, validate=lambda _: {"recall@20": 0.0})
@@ -80,12 +80,12 @@ def our_epoch(train: Interactions, sampler: SamplerConfig) -> Callable[[], None]
     return epoch
 
 
-def made_up_trees(n_items: int) -> Trees:
-    """Codes of 3 to 7 levels of 4 children, the depths of the released trees."""
+def random_trees(n_items: int) -> Trees:
+    """Draw codes of 3 to 7 levels with 4 children, the depths of the released trees."""
     rng = np.random.default_rng(0)
-    there = np.arange(7) < rng.integers(3, 8, n_items)[:, None]
+    present = np.arange(7) < rng.integers(3, 8, n_items)[:, None]
     structural, semantic = (
-        PathCodes(np.where(there, rng.integers(4, size=(n_items, 7)), -1).astype(np.int16)) for _ in range(2)
+        PathCodes(np.where(present, rng.integers(4, size=(n_items, 7)), -1).astype(np.int16)) for _ in range(2)
     )
     return Trees(structural, semantic, "made up")
 
@@ -96,7 +96,7 @@ def seconds(epoch: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def a_store() -> Interactions:
+def random_pairs() -> Interactions:
     rng = np.random.default_rng(0)
     users, items = rng.integers(30_000, size=200_000), (rng.random(200_000) ** 2 * 10_000).astype(int)
     return Interactions.of(users, items, n_users=30_000, n_items=10_000)
@@ -109,15 +109,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    train = a_store() if arguments.split is None else splits.read_split(arguments.split).train
+    train = random_pairs() if arguments.split is None else splits.read_split(arguments.split).train
     samplers = Uniform(), DNS(candidates=10), AHNS(candidates=10), MixGCF(candidates=10), MultiView(candidates=10)
     ours = {s.kind: our_epoch(train, s) for s in samplers}
-    rival = plain_epoch(train)
-    for epoch in (rival, *ours.values()):
+    peer = plain_epoch(train)
+    for epoch in (peer, *ours.values()):
         epoch()
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in ours}
     for _ in range(arguments.repeats):
-        base = seconds(rival)
+        base = seconds(peer)
         for name, epoch in ours.items():
             measured[name].append((base, seconds(epoch)))
     text = table(measured)
@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def table(measured: dict[str, list[tuple[float, float]]]) -> str:
-    """A line a sampler; ratios are taken within a turn."""
+    """Return a table with a row per sampler; ratios are taken within a turn."""
     base_median = statistics.median(base for base, _ in measured["uniform"])
     lines = [["plain torch, coordinate format, uniform", f"{base_median:.2f}", "1", ""]]
     for name, pairs in measured.items():

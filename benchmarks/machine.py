@@ -1,4 +1,4 @@
-"""What a table says of the machine that it was measured on."""
+"""Description of the machine, for the tables."""
 
 from __future__ import annotations
 

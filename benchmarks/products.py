@@ -1,9 +1,9 @@
-"""One product of the graph with a table, by everybody who can: where a step of LightGCN spends most of its time.
+"""Time of one product of the graph with a table, the largest part of a step of LightGCN, by several implementations.
 
     python benchmarks/products.py data/sports-split [--repeats 15] [--out benchmarks/results/products.md]
 
-Both sides of the graph once, one thread, alone in a loop, so with warm caches. All take turns; a cell is the median over the
-turns, and a ratio is taken within each turn. All but the 16-bit product must give the same sums.
+Both sides of the graph once, one thread, in a loop, so with warm caches. All take turns: a cell is the median over turns,
+and a ratio is taken within each turn. All but the 16-bit product must give the same sums.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hardneg.models.graph import Graph, normalised_adjacency
 SIZE = 64
 OURS = "ours, 32 bits"
 Product = Callable[[], tuple[np.ndarray, ...]]
-"""Returns the sums in one part, or those of users and those of items."""
+"""Return all sums in one array, or those of users and of items."""
 
 
 @numba.njit(fastmath=True)
@@ -40,8 +40,8 @@ def plain_numba(starts, neighbours, weights, table, out):
     return out
 
 
-def contestants(folder: Path) -> dict[str, Product]:
-    """Name -> a call that returns (users + items, SIZE), in one part or two."""
+def implementations(folder: Path) -> dict[str, Product]:
+    """Return name -> a call that returns (users + items, SIZE), in one part or two."""
     train = splits.read_split(folder).train
     above = normalised_adjacency(train)
     whole = block_array([[None, above], [above.T, None]], format="csr")
@@ -56,7 +56,7 @@ def contestants(folder: Path) -> dict[str, Product]:
     return {
         OURS: own(Graph(train), table),
         "ours, 16 bits (table in 32, converted)": own(Graph(train, storage="float16"), table),
-        "ours, 16 bits (table in 16 already)": own(Graph(train, storage="float16"), table, stored=True),
+        "ours, 16 bits (table in 16)": own(Graph(train, storage="float16"), table, stored=True),
         "plain numba": lambda: (plain_numba(whole.indptr, whole.indices, whole.data, table, out),),
         "torch, compressed rows (MKL)": lambda: ((compressed @ tensor).numpy(),),
         "torch, coordinates": lambda: ((coordinates @ tensor).numpy(),),
@@ -67,23 +67,23 @@ def contestants(folder: Path) -> dict[str, Product]:
 
 
 def own(graph: Graph, table: np.ndarray, *, stored: bool = False) -> Product:
-    """Our product, with or without making the table ready for it."""
+    """Return our product, with or without the conversion of the table."""
     users, items = np.split(table, [graph.users.shape[0]])
     if stored:
-        ready = graph.store(users), graph.store(items)
-        return lambda: (graph.users.product(ready[1]).numbers, graph.items.product(ready[0]).numbers)
+        stored_users, stored_items = graph.store(users), graph.store(items)
+        return lambda: (graph.users.product(stored_items).numbers, graph.items.product(stored_users).numbers)
     return lambda: (
         graph.users.product(graph.store(items)).numbers,
         graph.items.product(graph.store(users)).numbers,
     )
 
 
-def require_the_same(products: dict[str, Product]) -> None:
-    """Equal work only where the sums are equal; 16 bits to their own precision."""
-    wanted = np.concatenate(products["torch, compressed rows (MKL)"]())
+def require_equal_sums(products: dict[str, Product]) -> None:
+    """Check that all products give the same sums; 16 bits within their precision."""
+    expected = np.concatenate(products["torch, compressed rows (MKL)"]())
     for name, product in products.items():
         tolerance = 2e-2 if "16 bits" in name else 1e-4
-        np.testing.assert_allclose(np.concatenate(product()), wanted, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(np.concatenate(product()), expected, atol=tolerance, err_msg=name)
 
 
 def seconds(product: Product) -> float:
@@ -99,14 +99,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    products = contestants(arguments.split)
-    require_the_same(products)
+    products = implementations(arguments.split)
+    require_equal_sums(products)
     turns = [{name: seconds(product) for name, product in products.items()} for _ in range(arguments.repeats)]
     rows = []
     for name in products:
         ratios = sorted(turn[name] / turn[OURS] for turn in turns)
-        taken = 1000 * statistics.median(turn[name] for turn in turns)
-        rows.append(f"| {name} | {taken:.2f} | {statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] |")
+        milliseconds = 1000 * statistics.median(turn[name] for turn in turns)
+        rows.append(
+            f"| {name} | {milliseconds:.2f} | {statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] |"
+        )
     text = "\n".join(
         [
             f"# One product of the graph with a table of {SIZE} columns\n",

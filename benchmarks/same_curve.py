@@ -1,11 +1,11 @@
-"""Speed does not change the method: RecBole's LightGCN, fed with what we served, loses what we lose.
+"""Loss curves of RecBole's LightGCN and ours on the same batches and negatives: speed must not change the method.
 
     python benchmarks/same_curve.py data/sports-split [--epochs 10] [--out benchmarks/results/same_curve.md]
 
-Our training notes every batch, every negative and every step's loss. RecBole's model starts from the same tables and
-gets the same rows in the same order; graph, propagation, loss and autograd are its own. Means of epochs stand side by
-side, but what is judged is the largest difference of any step, since in a mean differences can cancel. A control gives
-RecBole the first epoch's negatives in another order: how large a difference looks like when the method does differ.
+Our training records every batch, every negative and the loss of every step. RecBole's model starts from the same tables and
+gets the same pairs in the same order; graph, propagation, loss and autograd are its own. The table shows means of epochs
+and the largest difference of any step, since differences can cancel in a mean. In a control, RecBole gets the first
+epoch's negatives in another order, which shows how large the difference is if the method differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest import EMBEDDING_SIZE, export, require_rivals, run_rival
+from peer_processes import EMBEDDING_SIZE, export, require_peers, run_peer
 
 from hardneg.data import Interactions
 from hardneg.data import split as splits
@@ -33,7 +33,7 @@ HOPS = 3
 
 @dataclass
 class Recorder:
-    """An observer that keeps (user, positive, negative) of every pair in the order served."""
+    """An observer that records (user, positive, negative) of every pair in training order."""
 
     parts: list[np.ndarray] = field(default_factory=list)
 
@@ -49,11 +49,11 @@ class Recorder:
         return []
 
     def restore(self, state: list[list[Any]]) -> None:
-        """Nothing is kept in checkpoints: this run writes none."""
+        """Do nothing: this run writes no checkpoints."""
 
 
-def our_losses(train: Interactions, epochs: int, served: Path, **options: Any) -> np.ndarray:
-    """Train, write what was served to `served`, return the losses (epochs, steps)."""
+def our_losses(train: Interactions, epochs: int, triples_file: Path, **options: Any) -> np.ndarray:
+    """Train, write the sampled triples to a file, return the losses (epochs, steps)."""
     model = LightGCNModel(train, embedding_size=EMBEDDING_SIZE, hops=HOPS, **options)
     tables = {name: getattr(model, name).detach().float().numpy().copy() for name in ("users", "items")}
     config = FitConfig(epochs=epochs, check_every=epochs)
@@ -69,9 +69,9 @@ def our_losses(train: Interactions, epochs: int, served: Path, **options: Any) -
         watch=lambda _epoch, _step, _steps, mean, _best: means.append(mean),
     )
     triples = np.concatenate(recorder.parts).reshape(epochs, len(train), 3)
-    np.savez(served, triples=triples, batch_size=config.batch_size, **tables)
+    np.savez(triples_file, triples=triples, batch_size=config.batch_size, **tables)
     weights = rows_of_steps(len(train), config.batch_size)
-    totals = np.reshape(means, (epochs, -1)) * np.cumsum(weights)  # the loop tells the mean of the epoch so far
+    totals = np.reshape(means, (epochs, -1)) * np.cumsum(weights)  # watch gets the mean of the epoch so far
     return np.diff(totals, axis=1, prepend=0.0) / weights
 
 
@@ -79,13 +79,13 @@ def rows_of_steps(pairs: int, batch_size: int) -> np.ndarray:
     return np.diff([*range(0, pairs, batch_size), pairs])
 
 
-def their_losses(folder: Path, served: Path) -> np.ndarray:
-    return np.array(run_rival("recbole_replay.py", str(folder), str(served), folder=folder)["losses"])
+def their_losses(folder: Path, triples_file: Path) -> np.ndarray:
+    return np.array(run_peer("recbole_replay.py", str(folder), str(triples_file), folder=folder)["losses"])
 
 
-def with_other_negatives(served: Path, control: Path) -> None:
-    """The first two epochs, the negatives of the first one in another order."""
-    parts = dict(np.load(served))
+def with_other_negatives(triples_file: Path, control: Path) -> None:
+    """Write the first two epochs, with the negatives of the first one in another order."""
+    parts = dict(np.load(triples_file))
     parts["triples"] = parts["triples"][:2]
     parts["triples"][0, :, 2] = np.random.default_rng(0).permutation(parts["triples"][0, :, 2])
     np.savez(control, **parts)
@@ -104,13 +104,13 @@ def side_by_side(name: str, own: np.ndarray, theirs: np.ndarray, control: np.nda
     ]
     for number, (a, b, largest) in enumerate(zip(*means, steps.max(axis=1), strict=True), 1):
         rows.append(f"| {number} | {a:.6f} | {b:.6f} | {relative(a, b):.1e} | {largest:.1e} |")
-    apart = relative(own[: len(control)], control).max(axis=1)
-    said = (
+    control_steps = relative(own[: len(control)], control).max(axis=1)
+    summary = (
         f"Largest relative difference of any of {steps.size:,} steps, {name}: {steps.max():.1e}; {(steps > 0).mean():.0%} of "
         f"the steps differ at all. Control, negatives of epoch 1 in another order: largest of a step "
-        f"{', '.join(f'{value:.1e} in epoch {number}' for number, value in enumerate(apart, 1))}."
+        f"{', '.join(f'{value:.1e} in epoch {number}' for number, value in enumerate(control_steps, 1))}."
     )
-    return "\n".join([*rows, "", said])
+    return "\n".join([*rows, "", summary])
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()
-    require_rivals()
+    require_peers()
     torch.set_num_threads(1)
     split = splits.read_split(arguments.split)
     variants: dict[str, dict[str, Any]] = {"32 bits": {}}
@@ -132,9 +132,9 @@ def main() -> None:
         folder = Path(name)
         export(split, folder)
         for variant, options in variants.items():
-            own = our_losses(split.train, arguments.epochs, folder / "served.npz", **options)
-            theirs = their_losses(folder, folder / "served.npz")
-            with_other_negatives(folder / "served.npz", folder / "control.npz")
+            own = our_losses(split.train, arguments.epochs, folder / "triples.npz", **options)
+            theirs = their_losses(folder, folder / "triples.npz")
+            with_other_negatives(folder / "triples.npz", folder / "control.npz")
             control = their_losses(folder, folder / "control.npz")
             weights = rows_of_steps(len(split.train), FitConfig().batch_size)
             parts.append(side_by_side(variant, own, theirs, control, weights))

@@ -1,14 +1,13 @@
-"""What a million pairs' vectors take, ours beside the pickle that HNLMRec released: on disk, and in memory when they serve.
+"""Disk and memory of a million pairs' vectors: ours and the pickle that HNLMRec released.
 
     python benchmarks/storage.py [--pairs 10000] [--width 384 --width 4096] [--out benchmarks/results/storage.md]
 
 The released code (negative_samples_with_fn.py) pickles a dict, user -> item -> the vector as a list of one list of Python
-floats, and training loads the whole. Ours is a float16 matrix by pair row, opened memory-mapped, of which a batch of rows is
-read at a time. Both hold the same random unit vectors (the released numbers come from float16 weights, so
-they are float16 values). Memory is what a fresh process grows by, in resident bytes: from before the file is opened to
-after `--batches` batches of 2,048 random pairs were read as float32. Once with all pages that ours touched counted
-(they are the file's, shared with other processes and given back whenever memory is short), once with its own alone.
-Fewer pairs than a million are measured, and the figures scaled.
+floats, and training loads all of it. Ours is a memory-mapped float16 matrix by pair index, of which rows of a batch are
+read. Both hold the same random unit vectors (the released numbers come from float16 weights, so they are float16 values).
+Memory is the growth of a fresh process in resident bytes, from before the file is opened until `--batches` batches of
+2,048 random pairs were read as float32. It is given with and without the mapped pages of our file, which processes share
+and the system can reclaim. Fewer pairs than a million are measured, and the figures scaled.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ import numpy as np
 MILLION = 1_000_000
 BATCH = 2048
 PER_USER = 10
-"""Pairs of a user, about as many as the paper's data has."""
+"""Pairs per user, about as many as in the paper's data."""
 
 
-# --- made beforehand
+# --- preparation
 
 
 def make(folder: Path, pairs: int, width: int) -> None:
-    """The same vectors as we keep them and as the release does."""
+    """Write the same vectors in our format and in the released one."""
     rng = np.random.default_rng(0)
     ours = np.lib.format.open_memmap(folder / "embeddings.npy", "w+", np.float16, (pairs, width))
     released: dict[int, dict[int, list[list[float]]]] = {}
@@ -50,27 +49,27 @@ def make(folder: Path, pairs: int, width: int) -> None:
         pickle.dump(released, file)
 
 
-# --- in a process of its own
+# --- in a separate process
 
 
 def resident() -> dict[str, int]:
-    """Resident bytes of this process: of its own, and of files that it has mapped."""
+    """Return resident bytes of this process: its own, and those of mapped files."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    said = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss")}
-    return {"own": said["RssAnon"], "mapped": said["RssFile"]}
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss")}
+    return {"own": sizes["RssAnon"], "mapped": sizes["RssFile"]}
 
 
-def serve_ours(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+def open_ours(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     vectors = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
     return lambda rows: vectors[rows].astype(np.float32)
 
 
-def serve_released(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+def open_released(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     with (folder / "embeddings.pkl").open("rb") as file:
-        held = pickle.load(file)  # noqa: S301 - written by this program
+        vectors = pickle.load(file)  # noqa: S301 - written by this program
 
     def read(rows: np.ndarray) -> np.ndarray:
-        return np.array([held[row // PER_USER][row % PER_USER][0] for row in rows.tolist()], np.float32)
+        return np.array([vectors[row // PER_USER][row % PER_USER][0] for row in rows.tolist()], np.float32)
 
     return read
 
@@ -78,7 +77,7 @@ def serve_released(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
 def child(which: str, folder: Path, pairs: int, batches: int) -> None:
     rng = np.random.default_rng(1)
     before, total = resident(), 0.0
-    read = (serve_ours if which == "ours" else serve_released)(folder)
+    read = (open_ours if which == "ours" else open_released)(folder)
     for _ in range(batches):
         total += float(read(rng.integers(pairs, size=BATCH)).sum())
     after = resident()
@@ -96,23 +95,23 @@ def measured(which: str, folder: Path, pairs: int, batches: int) -> dict[str, An
 
 
 def compare(pairs: int, width: int, batches: int) -> list[list[str]]:
-    """Rows of the table: disk, memory with mapped pages, memory of its own."""
+    """Return rows of the table: disk, memory with mapped pages, own memory."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, pairs, width)
         disk = [(folder / f"embeddings.{ending}").stat().st_size for ending in ("npy", "pkl")]
         ours, released = (measured(which, folder, pairs, batches) for which in ("ours", "released"))
-    assert np.isclose(ours["sum"], released["sum"]), "the two hold other vectors"
+    assert np.isclose(ours["sum"], released["sum"]), "the two files hold different vectors"
     theirs = released["own"] + released["mapped"]
-    # A batch is as large whatever the number of pairs; pages of the map grow with the file, as the pickle does.
+    # The size of a batch does not depend on the number of pairs; mapped pages and the pickle grow with it.
     scale = MILLION / pairs
     own = max(ours["own"], 0)
     lines = [
         ("on disk", disk[0] * scale, disk[1] * scale, 4),
-        ("in memory, every page of the map touched and kept", own + ours["mapped"] * scale, theirs * scale, 16),
-        ("in memory, the process's own", own, theirs * scale, 16),
+        ("in memory, with all mapped pages", own + ours["mapped"] * scale, theirs * scale, 16),
+        ("in memory, without mapped pages", own, theirs * scale, 16),
     ]
-    return [[str(width), what, gib(a), gib(b), ratio(b, a), str(wish)] for what, a, b, wish in lines]
+    return [[str(width), place, gib(a), gib(b), ratio(b, a), str(target)] for place, a, b, target in lines]
 
 
 def gib(size: float) -> str:
@@ -135,7 +134,7 @@ def main() -> None:
         which, folder, pairs, batches = given.child
         child(which, Path(folder), int(pairs), int(batches))
         return
-    lines = ["| width | a million pairs, GiB | ours | released pickle | times smaller | wished for |"]
+    lines = ["| width | a million pairs, GiB | ours | released pickle | times smaller | target |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for width in given.width or (384, 4096):
         lines += ["| " + " | ".join(cells) + " |" for cells in compare(given.pairs, width, given.batches)]

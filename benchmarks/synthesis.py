@@ -1,17 +1,17 @@
-"""Pairs a second through a tuned model: ours, the released way of one prompt at a time, and what the machine allows.
+"""Pairs per second through a tuned model: ours, the release's one prompt at a time, and the machine's bound.
 
     python benchmarks/synthesis.py SPLIT PROFILES LABELS TUNED [--base minilm] [--pairs 2000] [--threads 2] [--out benchmarks/results/synthesis.md]
 
-Both read the same prompts through the same weights (float32, the adapter folded in for both) and pool as the folder says.
-Ours is `hardneg.finetuning.synthesise`, from profiles to the file, so with tokenising and writing. The released way
-(negative_samples_with_fn.py) tokenises, reads and pools one prompt after another and keeps the vector as a list; it gets
-torch.no_grad here, which the release forgets. It is measured on `--alone` of the pairs, drawn from all of them: one
-prompt costs the same among however many. All take turns; a ratio is taken within each turn.
+Both read the same prompts through the same weights (float32, adapter merged) with the same pooling. Ours is
+`hardneg.finetuning.synthesize`, from profiles to the file, including tokenization. The release
+(negative_samples_with_fn.py) tokenizes, reads and pools one prompt after another and keeps vectors as lists; here it gets
+torch.no_grad, which the release lacks. It is measured on `--alone` random pairs, since the cost of a prompt does not
+depend on their number. Both take turns; ratios are taken within each turn.
 
-The bound: the rate of torch's matrix product at the shapes of the model's layers, measured in the same turn on batches
-as ours, and the floating-point operations of reading every prompt whole (linear layers and attention, no padding). What is
-read once for several pairs lets ours go beyond that bound. Take all pairs (`--pairs 0`) for a figure to report: in the first
-pairs fewer users and items come again.
+The bound: the rate of torch's matrix product at the shapes of the model's layers, measured in the same turn on batches of
+our size, and the floating-point operations of reading every prompt whole (linear layers and attention, no padding). Ours
+can exceed it by reading once what several pairs share. Use all pairs (`--pairs 0`) for a figure to report: among the
+first pairs fewer users and items repeat.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from hardneg.mining import labels
 from hardneg.text import profiles
 
 TOLERANCE = 2.0**-11
-"""Distance of neighbouring float16 numbers below 1: twice the rounding of a stored vector."""
+"""Distance of adjacent float16 numbers below 1: twice the rounding of a stored vector."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Pairs a second, and the rate of matrix products in operations a second."""
+    """Pairs per second, and the rate of matrix products in operations per second."""
 
     ours: float
     alone: float
@@ -56,7 +56,7 @@ class Turn:
 
 
 def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int) -> PairInputs:
-    """The first pairs of a split; profiles of users and items that are not among them are blank, and cost nothing."""
+    """Return the first pairs of a split; profiles of other users and items are blank, so that they cost nothing."""
     train = splits.read_split(split).train
     written, given = profiles.read_profiles(profile_folder), labels.read_labels(label_folder, train)
     if pairs:
@@ -72,8 +72,8 @@ def inputs_of(split: Path, profile_folder: Path, label_folder: Path, pairs: int)
 
 
 def one_by_one(encoder: HardNegativeEncoder, template: Template, inputs: PairInputs, rows: np.ndarray) -> np.ndarray:
-    """The released way, unit vectors."""
-    kept = []
+    """Return unit vectors, computed as in the release."""
+    vectors = []
     for row in rows.tolist():
         user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
         prefix = template.prefix(inputs.user_profiles[user])
@@ -86,19 +86,19 @@ def one_by_one(encoder: HardNegativeEncoder, template: Template, inputs: PairInp
             float_tensor(inputs.items[[item]], encoder.device),
         )
         with torch.no_grad():
-            kept.append(torch.nn.functional.normalize(encoder(batch), dim=1)[0].tolist())
-    return np.array(kept, np.float32)
+            vectors.append(torch.nn.functional.normalize(encoder(batch), dim=1)[0].tolist())
+    return np.array(vectors, np.float32)
 
 
 def layers_of(encoder: HardNegativeEncoder) -> list[tuple[int, int]]:
-    """(in, out) of every linear layer that each token passes; adapters are folded in, a pooler is not used."""
+    """Return (in, out) of every linear layer that each token passes, without adapters and pooler."""
     named = encoder.inner.named_modules()
     found = [(n, m) for n, m in named if isinstance(m, torch.nn.Linear) and "lora_" not in n and "pooler" not in n]
     return [(module.in_features, module.out_features) for _, module in found]
 
 
 def operations(encoder: HardNegativeEncoder, lengths: np.ndarray) -> float:
-    """Floating-point operations of reading prompts whole: two a weight and token, and attention's two products."""
+    """Return the operations of reading prompts whole: two per weight and token, and attention's two products."""
     config = encoder.inner.config.get_text_config()
     linear = 2 * sum(a * b for a, b in layers_of(encoder)) * int(lengths.sum())
     width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
@@ -106,7 +106,7 @@ def operations(encoder: HardNegativeEncoder, lengths: np.ndarray) -> float:
 
 
 def matrix_rate(encoder: HardNegativeEncoder, tokens: int) -> float:
-    """Operations a second of the products of all layers with a batch of so many tokens; the best of three rounds."""
+    """Return operations per second of the products of all layers with a batch of tokens; the best of three rounds."""
     shapes, best = layers_of(encoder), 0.0
     rows = {size: torch.randn(tokens, size, device=encoder.device) for size, _ in shapes}
     weights = {shape: torch.randn(shape, device=encoder.device) for shape in set(shapes)}
@@ -131,7 +131,7 @@ def turns(
     alone: int,
     repeats: int,
 ) -> tuple[list[Turn], float]:
-    """Every turn's rates, and the largest difference between the two ways' vectors; a short round warms up."""
+    """Return the rates of every turn, and the largest difference between both methods' vectors."""
     rows = np.sort(np.random.default_rng(0).permutation(len(inputs.pairs))[:alone])
     batch_tokens = int(config.batch_size * prompt_lengths(template, inputs).mean())
     one_by_one(encoder, template, inputs, rows[:8])
@@ -157,15 +157,15 @@ def spread(values: list[float], form: str = ",.1f") -> str:
 
 
 def report(found: list[Turn], difference: float, per_pair: float) -> list[str]:
-    """per_pair: operations of a whole prompt, the mean."""
+    """Return the lines of the table. per_pair: mean operations of a whole prompt."""
     bounds = [turn.rate / per_pair for turn in found]
     rows = [
-        ("ours, pairs a second", spread([turn.ours for turn in found])),
-        ("one prompt at a time, pairs a second", spread([turn.alone for turn in found])),
+        ("ours, pairs per second", spread([turn.ours for turn in found])),
+        ("one prompt at a time, pairs per second", spread([turn.alone for turn in found])),
         ("ours / one at a time", spread([turn.ours / turn.alone for turn in found], ".2f")),
-        ("torch's matrix product at the layers' shapes, GFLOP a second", spread([turn.rate / 1e9 for turn in found])),
+        ("torch's matrix product at the layers' shapes, GFLOP per second", spread([turn.rate / 1e9 for turn in found])),
         ("operations of a whole prompt, GFLOP", f"{per_pair / 1e9:.2f}"),
-        ("bound for prompts that are read whole, pairs a second", spread(bounds)),
+        ("bound for prompts that are read whole, pairs per second", spread(bounds)),
         ("ours / that bound", spread([turn.ours / b for turn, b in zip(found, bounds, strict=True)], ".2f")),
         ("that bound / one at a time", spread([b / turn.alone for turn, b in zip(found, bounds, strict=True)], ".2f")),
         ("largest difference of the vectors' numbers", f"{difference:.1e} (float16: {TOLERANCE:.1e})"),
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pairs", type=int, default=2000, help="the first of the split; 0: all")
-    parser.add_argument("--alone", type=int, default=200, help="pairs for the released way")
+    parser.add_argument("--alone", type=int, default=200, help="pairs for the released method")
     parser.add_argument("--batch-size", type=int, default=SynthesisConfig().batch_size)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -205,7 +205,7 @@ def main() -> None:
     if given.out:
         given.out.write_text(text, encoding="utf-8")
     if not difference <= TOLERANCE:
-        sys.exit("the two ways write other vectors")
+        sys.exit("the vectors of the two methods differ")
 
 
 if __name__ == "__main__":

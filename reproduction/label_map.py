@@ -29,7 +29,7 @@ from hardneg.cli.progress import show_progress
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import DataError
-from hardneg.finetuning.folder import HELD_OUT, TUNED_ON, read_pair_indices
+from hardneg.finetuning.folder import HELD_OUT, TUNED_ON
 from hardneg.mining import labels
 from hardneg.pipeline.labels import read_label_origin
 from hardneg.pipeline.provenance import hash_of_same_split
@@ -63,7 +63,7 @@ def held_out(folders: list[Path], split_folder: Path) -> tuple[Indices, Indices]
     found = []
     for folder in folders:
         hash_of_same_split(folder, TUNED, split_folder)
-        found.append(read_pair_indices(folder / HELD_OUT))
+        found.append(pl.read_parquet(folder / HELD_OUT)["pair_row"].to_numpy())
     rows, times = np.unique(np.concatenate(found), return_counts=True)
     if not (times == len(found)).any():
         raise DataError("no pair was held out by all tuned folders; tune them with the same settings of held-out pairs")
@@ -79,7 +79,7 @@ def fit_on(arguments: argparse.Namespace, given: labels.LabelVectors, any_held: 
     seen = np.zeros(len(free), bool)
     folders = [arguments.tuned] if arguments.fit_on == "tuned" else [arguments.tuned, *arguments.also]
     for folder in folders:
-        seen[read_pair_indices(folder / TUNED_ON)] = True
+        seen[pl.read_parquet(folder / TUNED_ON)["pair_row"].to_numpy()] = True
     return np.flatnonzero(free & (seen if arguments.fit_on == "tuned" else ~seen))
 
 

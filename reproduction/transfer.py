@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from diagnostics.held_out_score import HeldOutScore, encode_for_scoring, score_held_out
 from sklearn.linear_model import RidgeCV
 
 from hardneg import artifacts, pipeline
@@ -43,14 +44,11 @@ from hardneg.finetuning import (
     EmbeddingSpace,
     EmbeddingSpaces,
     HardNegativeEncoder,
-    HeldOutScore,
     SynthesisConfig,
     Template,
     base_model,
-    encode_for_scoring,
     load_tuned,
     open_encoder_model,
-    score_held_out,
 )
 from hardneg.finetuning.pooling import draw_pairs
 from hardneg.mining import LabelOptions, labels

@@ -5,15 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from hardneg.errors import ConfigError
 
@@ -22,6 +27,24 @@ class Config(BaseModel):
     """Base of every configuration object."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Replace pydantic's messages by ones that name what was expected."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            names = list(cls.model_fields)
+            details = [
+                InitErrorDetails(
+                    type=PydanticCustomError("config", "{message}", {"message": _message(problem, names)}),
+                    loc=problem["loc"],
+                    input=problem["input"],
+                )
+                for problem in error.errors()
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, details) from None
 
 
 FieldPath = tuple[int | str, ...]
@@ -42,80 +65,24 @@ def validate_config(kind: Any, values: object) -> tuple[Any, list[tuple[FieldPat
     try:
         return TypeAdapter(kind).validate_python(values), []
     except ValidationError as error:
-        return None, [(problem["loc"], _message(kind, problem)) for problem in error.errors()]
+        return None, [(_path(problem), _message(problem)) for problem in error.errors()]
 
 
-def _message(kind: Any, problem: ErrorDetails) -> str:
-    """Return pydantic's message, or a better one that names what was expected."""
-    path = problem["loc"]
-    if problem["type"] == "extra_forbidden" and (names := _field_names(_types_at([(kind, None)], path[:-1]))):
-        nearest = difflib.get_close_matches(str(path[-1]), names, n=1)
+def _path(problem: ErrorDetails) -> FieldPath:
+    """Return the path without the name that pydantic gives to `Config._explain`."""
+    return tuple(part for part in problem["loc"] if not str(part).startswith("function-wrap["))
+
+
+def _message(problem: ErrorDetails, names: Sequence[str] = ()) -> str:
+    """Return the message of a problem in a class with the given field names."""
+    if problem["type"] == "extra_forbidden" and names:
+        nearest = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
         return f"unknown; did you mean {nearest[0]}?" if nearest else f"unknown, expected one of {', '.join(names)}"
     if problem["type"] == "union_tag_not_found":
         return f"found no {problem['ctx']['discriminator']}, expected one; add it"
     if problem["type"] in ("model_attributes_type", "model_type"):
-        tag = next((tag for _, tag in _types_at([(kind, None)], path) if tag is not None), None)
-        example = "" if tag is None else f", such as {{{tag}: ...}}"
-        return f"found {reprlib.repr(problem['input'])}, expected a mapping of names to values{example}"
+        return f"found {reprlib.repr(problem['input'])}, expected a mapping of names to values"
     return problem["msg"]
-
-
-TaggedType = tuple[Any, str | None]
-"""A type that a value may have, and the discriminator of the union that it belongs to."""
-
-
-def _types_at(types: Iterable[TaggedType], path: FieldPath) -> list[TaggedType]:
-    """Return the types that a value at a path may have.
-
-    A path holds names of fields, keys, positions and, where pydantic adds them, tags of union members.
-    """
-    members = [member for kind, tag in types for member in _union_members(kind, tag)]
-    if not path:
-        return members
-    if tagged := [(member, None) for member, tag in members if _has_tag(member, tag, path[0])]:
-        return _types_at(tagged, path[1:])
-    inner: list[TaggedType] = []
-    for member, _ in members:
-        if _is_config(member) and path[0] in member.model_fields:
-            field = member.model_fields[path[0]]
-            inner.append((field.annotation, _discriminator(field)))
-        elif get_origin(member) is not None:
-            inner += [(element, None) for element in get_args(member)[-2:] if element is not ...]
-    return _types_at(inner, path[1:]) if inner else []
-
-
-def _union_members(kind: Any, tag: str | None) -> Iterator[TaggedType]:
-    """Yield the members of a union, or the type itself, without Annotated."""
-    if get_origin(kind) is Annotated:
-        inner, *annotations = get_args(kind)
-        tags = [_discriminator(field) for field in annotations if isinstance(field, FieldInfo)]
-        yield from _union_members(inner, next((found for found in tags if found), tag))
-    elif get_origin(kind) in (Union, UnionType):
-        for member in get_args(kind):
-            yield from _union_members(member, tag)
-    else:
-        yield kind, tag
-
-
-def _has_tag(member: Any, tag: str | None, part: int | str) -> bool:
-    """Return True if pydantic's path names the member so: by its tag, or by its class in a union without tags."""
-    if not _is_config(member):
-        return False
-    return (
-        part in get_args(member.model_fields[tag].annotation) if tag in member.model_fields else part == member.__name__
-    )
-
-
-def _discriminator(field: FieldInfo) -> str | None:
-    return field.discriminator if isinstance(field.discriminator, str) else None
-
-
-def _is_config(member: Any) -> bool:
-    return isinstance(member, type) and issubclass(member, Config)
-
-
-def _field_names(members: Iterable[TaggedType]) -> list[str]:
-    return list(dict.fromkeys(name for member, _ in members if _is_config(member) for name in member.model_fields))
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:

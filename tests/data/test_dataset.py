@@ -1,4 +1,4 @@
-"""Dataset folders and the ledger."""
+"""Dataset folders and row reports."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def small() -> Dataset:
     return Dataset(interactions, pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]}), (ENTRY,))
 
 
-def test_an_entry_is_one_line_for_people() -> None:
+def test_an_issue_prints_as_one_line() -> None:
     assert str(ENTRY) == "a.csv: 1,200 rows without an id (first: row 3); they were left out"
     assert ": 1 row " in str(RowIssue("a.csv", "x", 1, "row 3", "y"))
     assert RowIssue(**report_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
 
 
-def test_a_tally_counts_a_reason_once_and_keeps_its_first_row() -> None:
+def test_a_counter_merges_issues_and_keeps_the_first_row() -> None:
     counter = RowCounter()
     assert counter.row_report == ()
     other = RowIssue("b.csv", "without an id", 1, "row 9", "they were left out")
@@ -38,7 +38,7 @@ def test_a_tally_counts_a_reason_once_and_keeps_its_first_row() -> None:
     assert counter.row_report == (RowIssue("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
 
 
-def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_ledger(small: Dataset, tmp_path: Path) -> None:
+def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_row_report(small: Dataset, tmp_path: Path) -> None:
     Stage(datasets.KIND, {"source": "table"}, {"a": "b"}, lambda draft: datasets.write_dataset(draft, small)).run(
         tmp_path / "d"
     )
@@ -61,7 +61,7 @@ def test_of_a_repeated_item_the_first_row_is_kept() -> None:
     assert nothing == ()
 
 
-def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no manifest\.json, expected a finished dataset folder"):
         datasets.read_dataset(tmp_path)
 

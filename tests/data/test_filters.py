@@ -41,7 +41,7 @@ def slow_core(pairs: set[Pair], k: int) -> set[Pair]:
     st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("123456")), min_size=1, max_size=40),
     st.integers(0, 4),
 )
-def test_kcore_equals_a_slow_loop_and_counts_what_it_drops(pairs: list[Pair], k: int) -> None:
+def test_kcore_equals_a_slow_loop_and_counts_dropped_rows(pairs: list[Pair], k: int) -> None:
     expected = slow_core(set(pairs), k)
     if not expected:
         with pytest.raises(DataError, match=r"the filters leave no interactions; relax --min-rating.*--kcore"):
@@ -71,7 +71,7 @@ def test_kcore_equals_a_slow_loop_and_counts_what_it_drops(pairs: list[Pair], k:
     ),
     st.integers(0, 3),
 )
-def test_one_row_a_pair_and_the_core_equal_a_slow_loop(rows: list[tuple[str, str, int | None, str]], k: int) -> None:
+def test_one_row_per_pair_and_the_core_equal_a_slow_loop(rows: list[tuple[str, str, int | None, str]], k: int) -> None:
     """Of a pair: the first part, then the earliest time, then the first in the file; ids of any type, in any order."""
     best: dict[Pair, tuple[int, float, int]] = {}
     for row, (user, item, time, part) in enumerate(rows):
@@ -89,20 +89,20 @@ def test_one_row_a_pair_and_the_core_equal_a_slow_loop(rows: list[tuple[str, str
         assert [entry.count for entry in row_report] == [count for count in (repeated, outside) if count]
 
 
-def test_ratings_below_and_missing_ratings_are_left_out_and_named() -> None:
+def test_low_and_missing_ratings_are_left_out_and_reported() -> None:
     rows = [("a", "1", 5.0), ("a", "2", 3.0), ("b", "1", None), ("b", "2", 4.0)]
     kept, (entry,) = filter_interactions(frame(rows, "rating"), FilterConfig(min_rating=4))
     assert kept.rows() == [("a", "1", 5.0), ("b", "2", 4.0)]
     assert (entry.where, entry.count, entry.first) == (("filters", 2, "user 'a', item '2'"))
 
 
-def test_a_rating_filter_without_ratings_says_what_to_do() -> None:
+def test_a_rating_filter_without_ratings_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--min-rating needs a rating column, found user_id, item_id"):
         filter_interactions(frame([("a", "1")]), FilterConfig(min_rating=4))
 
 
 @pytest.mark.parametrize("config", [FilterConfig(since=date(2020, 1, 1)), FilterConfig(until=date(2020, 1, 1))])
-def test_a_date_filter_without_timestamps_says_what_to_do(config: FilterConfig) -> None:
+def test_a_date_filter_without_timestamps_is_refused(config: FilterConfig) -> None:
     with pytest.raises(ConfigError, match=r"--since and --until needs a timestamp column, found user_id, item_id"):
         filter_interactions(frame([("a", "1")]), config)
 

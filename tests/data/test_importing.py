@@ -60,7 +60,7 @@ META = [{"asin": name, "title": title} for name, title in (("1", "one"), ("9", "
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, min_size=1, max_size=25), st.one_of(st.none(), chosen), st.integers(20, 500), st.integers(1, 9))
-def test_the_folder_holds_what_reading_into_memory_gives(
+def test_the_folder_equals_reading_into_memory(
     tmp_path_factory: pytest.TempPathFactory, some: list[Any], config: FilterConfig | None, size: int, part: int
 ) -> None:
     folder = tmp_path_factory.mktemp("import")
@@ -94,7 +94,7 @@ def test_the_folder_holds_what_reading_into_memory_gives(
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, min_size=1, max_size=25), chosen)
-def test_filters_while_reading_keep_what_filters_on_the_whole_keep(
+def test_filters_while_reading_equal_filters_on_the_whole_table(
     tmp_path: Path, some: list[Any], config: FilterConfig
 ) -> None:
     """The rows are those that `data split` would keep of an unfiltered import."""
@@ -112,7 +112,7 @@ def test_filters_while_reading_keep_what_filters_on_the_whole_keep(
     assert len(again) == len(found)
 
 
-def test_every_row_is_kept_or_in_the_ledger(tmp_path: Path) -> None:
+def test_every_row_is_kept_or_reported(tmp_path: Path) -> None:
     some = [review(f"u{n % 7}", f"i{n % 11}", n % 5 + 1, n % 13, "x") for n in range(300)] + [
         "junk",
         review("", "1", 1, 1, ""),
@@ -150,7 +150,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     assert artifacts.folder_hash(tmp_path / "one") == artifacts.folder_hash(tmp_path / "two")
 
 
-def test_what_a_killed_import_left_is_not_mixed_in(tmp_path: Path) -> None:
+def test_files_of_a_killed_import_are_not_mixed_in(tmp_path: Path) -> None:
     source = open_amazon(2018, put(tmp_path, [review("a", "1", 5, 1, "")]))
     growing = artifacts.partial_folder(tmp_path / "out", artifacts.artifact_key("dataset", {}, {}))
     stale = growing / "parts" / "interactions" / "00000.parquet"
@@ -174,7 +174,7 @@ def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"r.json.gz"}
 
 
-def test_texts_wait_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_kept_on_disk_and_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never more rows than a block and a part at once, and the filters that need all rows see ids and times alone."""
     monkeypatch.setattr(blocks_module, "BLOCK_BYTES", 2_000)
     monkeypatch.setattr(importing, "ROWS_PER_CHUNK", 50)

@@ -1,4 +1,4 @@
-"""Noise in train: as much as asked for, never at the cost of held-out pairs, and recorded."""
+"""Noise in train: the configured amount, without changes of held-out pairs, and recorded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pairs(found: Interactions) -> set[tuple[int, int]]:
 
 
 @given(PARTS, RATES, RATES, st.sampled_from(["uniform", "popularity"]), st.integers(0, 3))
-def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_added(
+def test_train_loses_the_hidden_and_gains_the_added_pairs(
     parts: dict[tuple[int, int], str], false_positives: float, hidden: float, by: str, seed: int
 ) -> None:
     split = of(parts)
@@ -63,7 +63,7 @@ def test_whatever_the_split_train_is_what_it_was_less_the_hidden_and_with_the_ad
     assert pairs(again.split.train) == after
 
 
-def test_draws_that_met_held_out_pairs_are_counted(store: tuple[Split, Truth]) -> None:
+def test_draws_of_held_out_pairs_are_counted(store: tuple[Split, Truth]) -> None:
     """As many as chance foretells; without held-out pairs none."""
     split, rate = store[0], 0.5
     held_out = union(split.valid, split.test)
@@ -82,7 +82,7 @@ def test_draws_that_met_held_out_pairs_are_counted(store: tuple[Split, Truth]) -
     assert counted[1] == 0
 
 
-def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(store: tuple[Split, Truth]) -> None:
+def test_users_get_equal_shares_and_popular_items_more_by_popularity(store: tuple[Split, Truth]) -> None:
     train = store[0].train
     rates, popularity = {}, {}
     for by in ("uniform", "popularity"):
@@ -99,7 +99,7 @@ def test_every_user_gets_the_same_share_and_popular_items_more_where_it_is_said(
     assert pairs(one.hidden) != pairs(other.hidden)
 
 
-def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folders: Path, tmp_path: Path) -> None:
+def test_a_noisy_split_is_a_split_and_its_record_is_no_training_data(folders: Path, tmp_path: Path) -> None:
     given = folders / "split"
     config = NoiseConfig(false_positives=0.2, hidden=0.1)
     made = make_noisy_split(splits.read_split(given), config)
@@ -120,7 +120,7 @@ def test_a_noisy_split_is_a_split_and_its_record_is_nothing_to_learn_from(folder
         noises.read_noise(given)
 
 
-def test_noise_upon_noise_is_refused_since_the_first_record_would_be_lost(folders: Path, tmp_path: Path) -> None:
+def test_noise_is_added_only_once(folders: Path, tmp_path: Path) -> None:
     pipeline.noise_stage(folders / "split", NoiseConfig()).run(tmp_path / "noisy")
     with pytest.raises(ConfigError, match="has noise already"):
         pipeline.noise_stage(tmp_path / "noisy", NoiseConfig()).run(tmp_path / "noisier")

@@ -1,4 +1,4 @@
-"""The presets: what they keep, and what is said of the paper's counts."""
+"""Presets: their filters, and notes on the published counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated store: what the presets share, what its truth says, and where its truth does not go."""
+"""Simulated data: the presets, the ground truth, and its absence from splits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_shapes(made: dict[str, Made]) -> None:
     assert len(dataset.interactions) > N_USERS
 
 
-def test_the_same_seed_gives_the_same_store_and_another_another(made: dict[str, Made]) -> None:
+def test_the_same_seed_gives_the_same_data_and_another_seed_other_data(made: dict[str, Made]) -> None:
     dataset, truth = made["informative"]
     again, same = simulate_store(SMALL)
     assert again.interactions.equals(dataset.interactions)
@@ -60,7 +60,7 @@ def test_no_pair_is_observed_twice(made: dict[str, Made]) -> None:
         assert not dataset.interactions.select("user_id", "item_id").is_duplicated().any()
 
 
-def test_a_user_likes_the_wanted_share_of_the_catalogue(made: dict[str, Made]) -> None:
+def test_a_user_likes_the_configured_share_of_the_catalogue(made: dict[str, Made]) -> None:
     likes = made["informative"][1].like_probabilities(np.arange(N_USERS))
     assert likes.shape == (N_USERS, N_ITEMS)
     np.testing.assert_allclose(likes.mean(axis=1), SMALL.like_rate, rtol=1e-4)
@@ -77,7 +77,7 @@ def test_the_presets_differ_in_text_only(made: dict[str, Made]) -> None:
     assert [PRESETS[name].model_copy(update={"text": "weak"}) for name in PRESETS] == [PRESETS["weak"]] * 3
 
 
-def told(dataset: Dataset) -> list[tuple[str, ...]]:
+def named_traits(dataset: Dataset) -> list[tuple[str, ...]]:
     """Department and features that each text names."""
     items = dataset.items
     departments = items["categories"].str.split(", ").list.get(0).to_list()
@@ -98,19 +98,19 @@ def true_traits(truth: Truth) -> list[tuple[str, ...]]:
 
 def test_misleading_texts_are_those_of_other_items(made: dict[str, Made]) -> None:
     dataset, truth = made["misleading"]
-    said = [(d, *sorted(features)) for d, *features in told(dataset)]
+    named = [(d, *sorted(features)) for d, *features in named_traits(dataset)]
     real = true_traits(truth)
-    assert sorted(said) == sorted(real), "a permutation of the traits"
-    assert np.mean([s == r for s, r in zip(said, real, strict=True)]) < 0.2
+    assert sorted(named) == sorted(real), "a permutation of the traits"
+    assert np.mean([s == r for s, r in zip(named, real, strict=True)]) < 0.2
 
 
-def test_texts_tell_as_much_as_the_preset_says() -> None:
-    """Share of departments told truly: 1 - noise, and a tenth of the noise by chance."""
+def test_texts_name_the_configured_share_of_traits() -> None:
+    """Share of correct departments: 1 - noise, and a tenth of the noise by chance."""
     shares = {}
     for name in PRESETS:
         dataset, truth = simulate_store(SMALL.model_copy(update={"text": name, "n_items": 1000, "n_users": 10}))
-        pairs = zip(told(dataset), true_traits(truth), strict=True)
-        shares[name] = np.mean([said[0] == real[0] for said, real in pairs])
+        pairs = zip(named_traits(dataset), true_traits(truth), strict=True)
+        shares[name] = np.mean([named[0] == real[0] for named, real in pairs])
     assert shares["informative"] == pytest.approx(0.8 + 0.2 / 10, abs=0.05)
     assert shares["weak"] == pytest.approx(0.4 + 0.6 / 10, abs=0.05)
     assert shares["misleading"] == pytest.approx(1 / 10, abs=0.05)
@@ -118,19 +118,19 @@ def test_texts_tell_as_much_as_the_preset_says() -> None:
 
 def test_a_review_names_a_feature_that_the_item_s_text_names(made: dict[str, Made]) -> None:
     for dataset, _ in made.values():
-        named = dict(zip(dataset.items["item_id"], told(dataset), strict=True))
+        named = dict(zip(dataset.items["item_id"], named_traits(dataset), strict=True))
         for item, review in dataset.interactions.select("item_id", "review").rows():
             assert any(f" {feature}. " in review for feature in named[item][1:]), (item, review)
 
 
-def test_what_is_observed_is_liked_more_than_what_is_not(made: dict[str, Made]) -> None:
+def test_observed_items_are_liked_more_than_others(made: dict[str, Made]) -> None:
     dataset, truth = made["informative"]
     users, items = (dataset.interactions[c].str.slice(1).cast(pl.Int64).to_numpy() for c in ("user_id", "item_id"))
     assert truth.like_probability(users, items).mean() > 2 * SMALL.like_rate
 
 
 @pytest.mark.parametrize("change", [{"n_users": 9}, {"n_items": 49}, {"shown": 4}, {"like_rate": 0.5}, {"text": "x"}])
-def test_sizes_that_make_no_store_are_refused(change: dict[str, object]) -> None:
+def test_invalid_sizes_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(change))):
         SimulationConfig(**change)  # type: ignore[arg-type]
 
@@ -160,7 +160,7 @@ def test_sigmoid_does_not_overflow() -> None:
     assert found.tolist() == pytest.approx([0, 1 / (1 + np.e), 0.5, 1])
 
 
-def test_truth_follows_the_numbers_of_a_split(made: dict[str, Made]) -> None:
+def test_truth_is_reindexed_to_a_split(made: dict[str, Made]) -> None:
     dataset, truth = made["informative"]
     split = make_split(dataset, SplitConfig())
     numbered = truth.reindex(split.vocabulary)
@@ -180,12 +180,12 @@ def test_truth_follows_the_numbers_of_a_split(made: dict[str, Made]) -> None:
         (Vocabulary(["u-1"], ["i0"]), "u-1"),
     ],
 )
-def test_the_truth_of_another_store_is_refused(made: dict[str, Made], ids: Vocabulary, first: str) -> None:
+def test_the_truth_of_another_dataset_is_refused(made: dict[str, Made], ids: Vocabulary, first: str) -> None:
     with pytest.raises(DataError, match=rf"1 ids in the split that the simulated dataset lacks \(first: '{first}'\)"):
         made["weak"][1].reindex(ids)
 
 
-def test_a_written_store_reads_back_with_its_truth(made: dict[str, Made], tmp_path: Path) -> None:
+def test_simulated_data_read_back_with_their_truth(made: dict[str, Made], tmp_path: Path) -> None:
     simulate_stage(SMALL).run(tmp_path / "store")
     dataset, truth = made["informative"]
     again, same = datasets.read_dataset(tmp_path / "store"), truths.read_truth(tmp_path / "store")
@@ -195,7 +195,7 @@ def test_a_written_store_reads_back_with_its_truth(made: dict[str, Made], tmp_pa
     assert artifacts.is_finished(tmp_path / "store", artifacts.artifact_key("dataset", SMALL.model_dump(), {}))
 
 
-def test_a_split_folder_holds_nothing_of_the_truth(tmp_path: Path) -> None:
+def test_a_split_folder_contains_no_truth(tmp_path: Path) -> None:
     simulate_stage(SMALL).run(tmp_path / "store")
     assert (tmp_path / "store" / "truth" / "factors.safetensors").is_file()
     pipeline.split_stage(tmp_path / "store", SplitConfig()).run(tmp_path / "split")

@@ -44,17 +44,17 @@ def test_pairs_are_numbered_by_the_vocabulary(split: Split) -> None:
     assert VOCABULARY.items["4"] == 3
 
 
-def test_texts_stand_in_the_order_of_the_item_numbers(split: Split) -> None:
+def test_texts_are_in_order_of_item_index(split: Split) -> None:
     assert split.texts.rows() == [("1", ""), ("2", ""), ("3", "Three"), ("4", "")]
 
 
-def test_an_item_twice_in_the_text_table_is_counted_and_named(split: Split) -> None:
+def test_a_repeated_item_in_the_text_table_is_reported(split: Split) -> None:
     (entry,) = split.row_report
     assert (entry.count, entry.first) == (1, "row 4, item '3'")
     assert "the first row of an item is kept" in str(entry)
 
 
-def test_only_train_reviews_that_say_something_are_kept(split: Split) -> None:
+def test_only_train_reviews_with_text_are_kept(split: Split) -> None:
     assert split.reviews.columns == ["user", "item", "review"]
     assert split.reviews.rows() == [(0, 0, "good"), (1, 2, "fine")]
 
@@ -90,7 +90,7 @@ def test_a_written_split_reads_back(split: Split, tmp_path: Path) -> None:
     assert notes["rows left out"][0]["first"] == "row 4, item '3'"
 
 
-def test_no_file_but_the_test_and_valid_pairs_holds_a_held_out_word(split: Split, tmp_path: Path) -> None:
+def test_training_files_contain_no_held_out_review(split: Split, tmp_path: Path) -> None:
     Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(tmp_path / "s")
     for file in (tmp_path / "s").glob("*.parquet"):
         text = str(pl.read_parquet(file).rows())
@@ -98,7 +98,7 @@ def test_no_file_but_the_test_and_valid_pairs_holds_a_held_out_word(split: Split
     assert "good" in str(pl.read_parquet(tmp_path / "s" / "train_reviews.parquet").rows())
 
 
-def test_the_hash_of_what_is_learnt_from_sees_no_held_out_pair(split: Split, tmp_path: Path) -> None:
+def test_the_training_data_hash_ignores_held_out_pairs(split: Split, tmp_path: Path) -> None:
     Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(tmp_path / "a")
     moved = split.with_part("test", np.array([2]), np.array([0])).with_part("valid", np.array([2]), np.array([1]))
     assert (moved.test.users.tolist(), moved.valid.items.tolist()) == ([2], [1])
@@ -111,7 +111,7 @@ def test_the_hash_of_what_is_learnt_from_sees_no_held_out_pair(split: Split, tmp
         (tmp_path / "kept").rename(tmp_path / "b" / file)
 
 
-def test_a_dataset_folder_is_no_split_folder(tmp_path: Path) -> None:
+def test_a_dataset_folder_is_not_a_split_folder(tmp_path: Path) -> None:
     frame = pl.DataFrame({"user_id": ["a"], "item_id": ["1"]})
     Stage(
         datasets.KIND, {}, {}, lambda draft: datasets.write_dataset(draft, Dataset(frame, datasets.empty_items()))

@@ -65,9 +65,7 @@ configs = st.sampled_from(
 
 @settings(deadline=None, max_examples=60)
 @given(pair_sets, configs, st.randoms(use_true_random=False))
-def test_each_pair_is_in_one_part_or_in_the_ledger_in_any_row_order(
-    pairs: set[Pair], config: SplitConfig, random
-) -> None:
+def test_each_pair_is_in_one_part_or_reported_in_any_row_order(pairs: set[Pair], config: SplitConfig, random) -> None:
     ordered = sorted(pairs)
     random.shuffle(ordered)
     rows = [
@@ -110,7 +108,7 @@ def test_ratio_keeps_a_train_pair_of_every_user_and_the_shares(pairs: set[Pair],
             assert abs(found[2] - 0.3 * size) <= 0.5
 
 
-def test_ratio_depends_on_the_seed_alone() -> None:
+def test_ratio_depends_only_on_the_seed() -> None:
     rows = [(f"u{u}", f"i{i}") for u in range(10) for i in range(u % 3, 30, 2)]
     one, same, other = (parts(make_split(dataset(rows), SplitConfig(seed=seed))) for seed in (0, 0, 1))
     assert one == same
@@ -127,7 +125,7 @@ def test_leave_one_out_holds_out_the_last_two() -> None:
     assert ("b", "2") in train, "two pairs are too few to hold two out"
 
 
-def test_time_divides_at_two_moments_for_everybody() -> None:
+def test_time_splits_at_two_timestamps_for_all_users() -> None:
     rows = [(f"u{n % 3}", f"i{n}", n) for n in range(10)] + [(f"u{n % 3}", f"i{n - 20}", n) for n in range(20, 30)]
     config = SplitConfig(by="time", train=0.5, valid=0.25, test=0.25)
     split = make_split(dataset(rows, "timestamp"), config)
@@ -138,7 +136,7 @@ def test_time_divides_at_two_moments_for_everybody() -> None:
     assert max(times[p] for p in valid) < min(times[p] for p in test)
 
 
-def test_pairs_of_one_moment_are_not_torn_apart() -> None:
+def test_pairs_of_one_timestamp_are_in_one_part() -> None:
     rows = [("a", "1", 1), ("b", "2", 1), ("a", "3", 5), ("b", "1", 5), ("c", "2", 5), ("a", "2", 9)]
     split = make_split(dataset(rows, "timestamp"), SplitConfig(by="time", train=0.5, valid=0.25, test=0.25))
     moments = [{t for u, i, t in rows if (u, i) in part} for part in parts(split)]
@@ -147,19 +145,19 @@ def test_pairs_of_one_moment_are_not_torn_apart() -> None:
 
 
 @pytest.mark.parametrize("way", ["leave-one-out", "time"])
-def test_without_timestamps_the_message_says_what_to_map(way: str) -> None:
+def test_missing_timestamps_are_refused(way: str) -> None:
     with pytest.raises(ConfigError, match=f"--by {way} needs a timestamp column, found user_id, item_id"):
         make_split(dataset([("a", "1")]), SplitConfig(by=way))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("way", ["leave-one-out", "time"])
-def test_a_pair_without_a_timestamp_is_named(way: str) -> None:
+def test_a_pair_without_a_timestamp_is_reported(way: str) -> None:
     rows = [("a", "1", 1), ("b", "2", None), ("b", "3", None)]
     with pytest.raises(DataError, match=r"2 pairs have no timestamp \(first: user 'b', item '2'\)"):
         make_split(dataset(rows, "timestamp"), SplitConfig(by=way))  # type: ignore[arg-type]
 
 
-def test_given_without_a_split_column_says_so() -> None:
+def test_given_without_a_split_column_is_refused() -> None:
     with pytest.raises(ConfigError, match="--by given needs a split column"):
         make_split(dataset([("a", "1")]), SplitConfig(by="given"))
 
@@ -178,25 +176,25 @@ def test_given_parts_stay_as_they_are() -> None:
     assert parts(split) == [{("a", "1"), ("b", "2"), ("c", "1")}, {("b", "1")}, {("a", "2")}]
 
 
-def test_given_without_valid_takes_it_from_train() -> None:
+def test_given_without_valid_draws_it_from_train() -> None:
     rows = [(f"u{u}", f"i{i}", "train" if (u + i) % 5 else "test") for u in range(5) for i in range(30) if (u + i) % 3]
     split = make_split(dataset(rows, "split"), SplitConfig(by="given", valid=0.2))
     train, valid, test = parts(split)
-    said = {name: {(u, i) for u, i, part in rows if part == name} for name in ("train", "test")}
-    assert test == said["test"]
-    assert train | valid == said["train"]
-    assert len(valid) == sum(round(0.2 * sum(u == f"u{n}" for u, _ in said["train"])) for n in range(5))
+    by_part = {name: {(u, i) for u, i, part in rows if part == name} for name in ("train", "test")}
+    assert test == by_part["test"]
+    assert train | valid == by_part["train"]
+    assert len(valid) == sum(round(0.2 * sum(u == f"u{n}" for u, _ in by_part["train"])) for n in range(5))
     untouched = make_split(dataset(rows, "split"), SplitConfig(by="given", valid=0))
     assert len(untouched.valid) == 0
 
 
-def test_other_ways_pass_over_a_split_column() -> None:
+def test_other_methods_ignore_a_split_column() -> None:
     rows = [("a", "1", 5, "train"), ("a", "1", 1, "test"), ("b", "2", 2, "nonsense"), ("b", "3", 3, "x")]
     split = make_split(dataset(rows, "timestamp", "split"), ALL_TRAIN)
     assert parts(split) == [{("a", "1"), ("b", "2"), ("b", "3")}, set(), set()]
 
 
-def test_a_user_with_every_item_is_left_out_and_named() -> None:
+def test_a_user_with_every_item_is_left_out_and_reported() -> None:
     rows = [("all", "1"), ("all", "2"), ("all", "3"), ("b", "1"), ("c", "2"), ("c", "3")]
     split = make_split(dataset(rows), ALL_TRAIN)
     assert split.vocabulary.user_ids == ["b", "c"]
@@ -214,13 +212,13 @@ def test_a_user_who_has_every_item_that_remains_is_left_out_too() -> None:
     assert "2 such user(s)" in entry.remedy
 
 
-def test_nobody_left_says_why() -> None:
+def test_an_empty_split_reports_the_reason() -> None:
     rows = [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
     with pytest.raises(DataError, match=r"leaves no train pairs \(split: 4 rows of users with every item"):
         make_split(dataset(rows), ALL_TRAIN)
 
 
-def test_test_ids_that_train_lacks_are_counted_and_named() -> None:
+def test_test_ids_that_train_lacks_are_reported() -> None:
     rows = [("a", "1", "train"), ("b", "2", "train"), ("a", "9", "test"), ("z", "1", "test"), ("b", "1", "test")]
     split = make_split(dataset(rows, "split"), SplitConfig(by="given", valid=0))
     assert pairs_of(split, "test") == {("b", "1")}
@@ -247,12 +245,12 @@ def test_whole_numbers_are_ordered_by_value_and_names_by_spelling() -> None:
 
 
 @pytest.mark.parametrize("by", ["ratio", "time"])
-def test_shares_that_make_no_whole_are_refused(by: str) -> None:
+def test_shares_that_do_not_sum_to_one_are_refused(by: str) -> None:
     with pytest.raises(ValidationError, match=r"train \+ valid \+ test is 0\.9, expected 1"):
         SplitConfig(by=by, train=0.7)  # type: ignore[arg-type]
 
 
-def test_the_whole_ledger_is_kept() -> None:
+def test_the_row_report_of_all_steps_is_kept() -> None:
     rows = [("a", "1", 5), ("a", "2", 1), ("b", "2", 5)]
     split = make_split(dataset(rows, "rating"), SplitConfig(train=1, valid=0, test=0, filters={"min_rating": 3}))  # type: ignore[arg-type]
     assert [entry.where for entry in split.row_report] == ["filters"]
@@ -321,7 +319,7 @@ def written(folder: Path, frame: pl.DataFrame, texts: pl.DataFrame) -> Split:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_is_learnt_from_does_not_depend_on_test_rows(name: str, tmp_path: Path) -> None:
+def test_training_data_do_not_depend_on_test_rows(name: str, tmp_path: Path) -> None:
     frame, texts = given_world()
     changed = CHANGES[name](frame)
     assert not changed.equals(frame)
@@ -338,7 +336,7 @@ def test_what_is_learnt_from_does_not_depend_on_test_rows(name: str, tmp_path: P
         assert hashes["test.parquet"] == others["test.parquet"]
 
 
-def test_what_is_learnt_from_does_depend_on_train_rows(tmp_path: Path) -> None:
+def test_training_data_depend_on_train_rows(tmp_path: Path) -> None:
     """The test above could not fail otherwise."""
     frame, texts = given_world()
     written(tmp_path / "a", frame, texts)
@@ -356,7 +354,7 @@ def test_no_held_out_review_is_in_the_split() -> None:
     frame, texts = given_world()
     split = make_split(Dataset(frame, texts), SplitConfig(by="given", valid=0.2))
     ids = split.vocabulary
-    said = {(ids.user_ids[u], ids.item_ids[i], review) for u, i, review in split.reviews.rows()}
+    reviews = {(ids.user_ids[u], ids.item_ids[i], review) for u, i, review in split.reviews.rows()}
     train = pairs_of(split, "train")
-    assert len(said) == len(train)
-    assert said == {(u, i, r) for u, i, r in frame.select("user_id", "item_id", "review").rows() if (u, i) in train}
+    assert len(reviews) == len(train)
+    assert reviews == {(u, i, r) for u, i, r in frame.select("user_id", "item_id", "review").rows() if (u, i) in train}

@@ -1,4 +1,4 @@
-"""The audit on suspects: the released protocol is found, honest judges pass, whatever they call liked."""
+"""Leak checks of suspects: the released protocol is detected, and judges without leaks pass."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_our_suspects_pass_with_every_judge(world: Path, tmp_path: Path, judge: 
     assert all(check.passed for check in checks), checks
 
 
-def test_each_fault_is_found_alone(world: Path) -> None:
+def test_each_leak_is_detected_separately(world: Path) -> None:
     data = splits.read_split(world / "split")
     found = by_question(check_candidates(released(world, users_only=True), data))
     assert (found[USERS], found[LIKED]) == (False, True)
@@ -98,7 +98,7 @@ def candidates_of_all(split: Split, seed: int = 1) -> tuple[Suspects, Floats]:
 
 @pytest.mark.parametrize("part", ["test", "valid"])
 @pytest.mark.parametrize("share", [0.7, 1.0])
-def test_taking_out_one_part_or_most_of_it_is_found(store: tuple[Split, Truth], part: str, share: float) -> None:
+def test_removing_held_out_pairs_is_detected(store: tuple[Split, Truth], part: str, share: float) -> None:
     split = store[0]
     judged, _ = candidates_of_all(split)
     assert all(by_question(check_candidates(judged, split)).values())
@@ -111,7 +111,7 @@ def test_taking_out_one_part_or_most_of_it_is_found(store: tuple[Split, Truth], 
         assert not check_held_out_suspects(judged.where(~chosen), split).passed
 
 
-def test_calling_liked_what_is_held_out_is_found(store: tuple[Split, Truth]) -> None:
+def test_held_out_pairs_as_suspects_are_detected(store: tuple[Split, Truth]) -> None:
     split = store[0]
     judged, _ = candidates_of_all(split)
     held_out = split.test.contains(judged.users, judged.items)
@@ -120,7 +120,7 @@ def test_calling_liked_what_is_held_out_is_found(store: tuple[Split, Truth]) -> 
         assert (found[USERS], found[LIKED]) == (True, False)
 
 
-def test_an_able_judge_is_no_leak(store: tuple[Split, Truth]) -> None:
+def test_an_accurate_judge_passes(store: tuple[Split, Truth]) -> None:
     """It calls a third liked, and four fifths of what is held out."""
     split = store[0]
     judged, dice = candidates_of_all(split)
@@ -130,7 +130,7 @@ def test_an_able_judge_is_no_leak(store: tuple[Split, Truth]) -> None:
 
 
 @pytest.mark.parametrize("of", ["users", "items"])
-def test_a_judge_that_prefers_users_or_items_is_no_leak(store: tuple[Split, Truth], of: str) -> None:
+def test_a_judge_that_prefers_users_or_items_passes(store: tuple[Split, Truth], of: str) -> None:
     """Held-out pairs belong to the users, or the items, of which it likes least, or most; within them they are as others."""
     split = store[0]
     judged, dice = candidates_of_all(split)
@@ -146,7 +146,7 @@ def test_a_judge_that_prefers_users_or_items_is_no_leak(store: tuple[Split, Trut
         assert check_held_out_suspects(replace(judged, probability=probability), split).passed
 
 
-def test_a_handful_of_candidates_proves_nothing(store: tuple[Split, Truth]) -> None:
+def test_few_candidates_pass(store: tuple[Split, Truth]) -> None:
     """Two of seven users with candidates have test pairs, of 20 in 2,000; and the one user with candidates has the one pair."""
     n = 2000
     train = Interactions.of(np.repeat(np.arange(n), 2), np.tile([0, 1], n), n_users=n, n_items=50)
@@ -158,7 +158,7 @@ def test_a_handful_of_candidates_proves_nothing(store: tuple[Split, Truth]) -> N
         assert check_candidate_users(judged, split, "test").passed
 
 
-def test_exactly_the_test_users_are_found_though_histories_foretell_them(store: tuple[Split, Truth]) -> None:
+def test_exactly_the_test_users_are_detected_even_if_histories_predict_them(store: tuple[Split, Truth]) -> None:
     """Where whoever has many train pairs has test pairs, no users of equally many differ; no candidates are no fault."""
     split = store[0]
     busy = split.train.counts > np.median(split.train.counts)
@@ -173,7 +173,7 @@ def test_exactly_the_test_users_are_found_though_histories_foretell_them(store: 
     assert check_candidate_users(judged.where(np.zeros(len(judged), bool)), nobody, "test").passed
 
 
-def test_candidates_cleaned_before_the_judge_saw_them_are_found_too(world: Path) -> None:
+def test_candidates_without_held_out_pairs_are_detected(world: Path) -> None:
     """Then the candidates say nothing, but chance would have given some."""
     data, judged = splits.read_split(world / "split"), released(world, users_only=True)
     held_out = union(data.valid, data.test)
@@ -181,7 +181,7 @@ def test_candidates_cleaned_before_the_judge_saw_them_are_found_too(world: Path)
     assert not check_held_out_suspects(cleaned, data).passed
 
 
-def test_candidates_of_most_test_users_and_few_others_are_found(world: Path) -> None:
+def test_candidates_of_most_test_users_and_few_others_are_detected(world: Path) -> None:
     data, everybody = splits.read_split(world / "split"), released(world, clean_only=True)
     rng = np.random.default_rng(3)
     holds = data.test.counts > 0
@@ -191,8 +191,8 @@ def test_candidates_of_most_test_users_and_few_others_are_found(world: Path) -> 
     assert check_candidate_users(everybody.where(by_chance[everybody.users]), data, "test").passed
 
 
-def test_candidates_of_the_busy_are_no_leak_though_the_busy_have_test_pairs(store: tuple[Split, Truth]) -> None:
-    """Who has many train pairs has test pairs more often; within equal histories nothing is told."""
+def test_candidates_of_active_users_pass(store: tuple[Split, Truth]) -> None:
+    """Users with many train pairs have test pairs more often; among equal histories there is no dependence."""
     data = store[0]
     busy = data.train.counts >= np.median(data.train.counts)
     rng = np.random.default_rng(0)
@@ -208,7 +208,7 @@ def test_candidates_of_the_busy_are_no_leak_though_the_busy_have_test_pairs(stor
     assert check_candidate_users(judged, data, "test").passed
 
 
-def test_few_suspects_are_no_proof(store: tuple[Split, Truth]) -> None:
+def test_few_suspects_pass(store: tuple[Split, Truth]) -> None:
     """None of ten is held out, which chance explains."""
     data = store[0]
     held_out = union(data.valid, data.test)
@@ -219,7 +219,7 @@ def test_few_suspects_are_no_proof(store: tuple[Split, Truth]) -> None:
     assert not check_held_out_suspects(many, data).passed
 
 
-def test_the_null_is_what_random_draws_show(store: tuple[Split, Truth]) -> None:
+def test_the_expectation_equals_random_draws(store: tuple[Split, Truth]) -> None:
     """Suspects drawn at random from unobserved items: as many held-out ones as foretold."""
     data, rng = store[0], np.random.default_rng(5)
     held_out = union(data.valid, data.test)
@@ -249,17 +249,17 @@ def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagg
     assert "evaluation-released-dtl/" in failed[0].detail
 
 
-def test_the_command_exits_with_1_and_says_why(world: Path, tmp_path: Path) -> None:
+def test_the_command_exits_with_1_and_the_failed_checks(world: Path, tmp_path: Path) -> None:
     folder = written(tmp_path / "suspects", world / "split", released(world))
     words = ["audit", "suspects", str(folder), "--split", str(world / "split")]
-    said = CliRunner().invoke(app, [*words, "--json"])
-    assert said.exit_code == 1
-    failed = [check["question"] for check in json.loads(said.stdout) if not check["passed"]]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    assert result.exit_code == 1
+    failed = [check["question"] for check in json.loads(result.stdout) if not check["passed"]]
     assert failed == [USERS, LIKED]
     assert CliRunner().invoke(app, words[:3]).exit_code == 2
 
 
-def test_suspects_of_another_split_say_so(world: Path, tmp_path: Path, folders: Path) -> None:
+def test_suspects_of_another_split_are_refused(world: Path, tmp_path: Path, folders: Path) -> None:
     data = splits.read_split(world / "split")
     fewer = Interactions(data.train.users[:-1], data.train.items[:-1], data.train.n_users, data.train.n_items)
     Stage(splits.KIND, {"fewer": 1}, {}, lambda draft: splits.write_split(draft, replace(data, train=fewer))).run(

@@ -62,15 +62,15 @@ def test_our_stages_pass(folders: Path) -> None:
     assert "labels, tuning and synthesis without a language model" in checks[-1].detail
 
 
-def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, honest, current = splits.read_split, labels.draw_label_vectors, list[Split]()
+def test_labels_that_read_test_pairs_are_detected(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, original, current = splits.read_split, labels.draw_label_vectors, list[Split]()
 
     def reading(folder: Path) -> Split:
         current[:] = [read(folder)]
         return current[0]
 
     def leaky(*given: Any, **more: Any) -> labels.LabelDraws:
-        drawn = honest(*given, **more)
+        drawn = original(*given, **more)
         drawn.vectors[:50] += current[0].test.items[:50, None] % 7
         return drawn
 
@@ -87,7 +87,7 @@ def test_labels_that_read_test_pairs_are_found(folders: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("stage", "file"), [("trees", "trees/codes.parquet"), ("suspects", "suspects/suspects.parquet")]
 )
-def test_trees_and_judges_that_read_test_pairs_are_found(
+def test_trees_and_judges_that_read_test_pairs_are_detected(
     folders: Path, monkeypatch: pytest.MonkeyPatch, stage: str, file: str
 ) -> None:
     """The stage reads a split whose train pairs hold the test pairs as well."""
@@ -107,11 +107,11 @@ def test_trees_and_judges_that_read_test_pairs_are_found(
     assert file in found.detail
 
 
-def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = extract_profiles
+def test_a_stage_that_reads_test_pairs_is_detected(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = extract_profiles
 
     def leaky(split: Split) -> Profiles:
-        profiles = honest(split)
+        profiles = original(split)
         names = split.texts["title"].to_list()
         users = [
             f"{text} {names[split.test.items_of(u)[0]]}" if split.test.counts[u] else text
@@ -128,17 +128,17 @@ def test_a_stage_that_reads_test_pairs_is_found(folders: Path, monkeypatch: pyte
     assert checks["valid pairs, drawn anew, change nothing that was made"].passed
 
 
-def test_training_that_reads_validation_pairs_is_found(
+def test_training_that_reads_validation_pairs_is_detected(
     folders: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = RunConfig(fit=FitConfig(epochs=2))
     pipeline.train_stage(folders / "split", config).run(tmp_path / "run")
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
-    honest = fitting.UniformCandidates
+    original = fitting.UniformCandidates
     read = splits.read_split
 
     def leaky(excluded: Interactions) -> object:
-        return honest(excluded if current[0] is None else union(excluded, current[0].valid))
+        return original(excluded if current[0] is None else union(excluded, current[0].valid))
 
     current: list[Split | None] = [None]
 
@@ -152,7 +152,7 @@ def test_training_that_reads_validation_pairs_is_found(
     assert failed == ["valid pairs, drawn anew, change nothing that was made"]
 
 
-def test_a_whole_run_is_the_same_whatever_the_test_pairs_are(folders: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_depend_on_test_pairs(folders: Path, tmp_path: Path) -> None:
     """With early stopping, mined negatives and all: nothing changes but the test metrics."""
     other = tmp_path / "other-split"
     split = splits.read_split(folders / "split")
@@ -250,22 +250,22 @@ def test_test_rows_redrawn_with_ratings_times_and_reviews_change_nothing_from_th
     assert scores[0][1] != scores[1][1]
 
 
-def test_what_was_made_from_another_split_is_refused(folders: Path, tmp_path: Path) -> None:
+def test_artifacts_of_another_split_are_refused(folders: Path, tmp_path: Path) -> None:
     """Two seeds give as many train pairs; the other's negatives belong to other pairs and have learnt from test pairs."""
     other = tmp_path / "split"
     pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1)).run(other)
     assert len(splits.read_split(other).train) == len(splits.read_split(folders / "split").train)
     pipeline.extract_profiles_stage(other).run(tmp_path / "profiles")
     pipeline.retrieve_stage(other, tmp_path / "profiles", RetrievalConfig(), WordCounts()).run(tmp_path / "negatives")
-    said = r"was made from another split than .*; make these (profiles|negatives) from this split"
-    with pytest.raises(ConfigError, match=said):
+    message = r"was made from another split than .*; make these (profiles|negatives) from this split"
+    with pytest.raises(ConfigError, match=message):
         pipeline.retrieve_stage(folders / "split", tmp_path / "profiles", RetrievalConfig(), WordCounts()).run(
             tmp_path / "n"
         )
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         pipeline.random_negatives_stage(folders / "split", tmp_path / "negatives", seed=0).run(tmp_path / "r")
     config = RunConfig(sampler=Semantic(), fit=FitConfig(epochs=1))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         pipeline.train_stage(folders / "split", config, negatives=tmp_path / "negatives").run(tmp_path / "run")
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -279,14 +279,14 @@ def test_a_run_is_not_scored_on_the_pairs_that_chose_its_epoch(folders: Path, tm
         pipeline.evaluate_run(tmp_path / "run", tmp_path / "split")
 
 
-def test_overlapping_parts_are_found(store: tuple[Split, Truth]) -> None:
+def test_overlapping_parts_are_detected(store: tuple[Split, Truth]) -> None:
     split, _ = store
     broken = split.with_part("test", split.train.users[:4], split.train.items[:4])
     failed = [check.question for check in check_split(broken) if not check.passed]
     assert "train and test share no pair" in failed
 
 
-def test_a_mask_that_a_method_widened_is_found(seen: Interactions) -> None:
+def test_a_mask_with_added_pairs_is_detected(seen: Interactions) -> None:
     wider = union(seen, Interactions.of(np.array([4]), np.array([2]), n_users=6, n_items=12))
     assert check_mask(seen, seen).passed
     found = check_mask(wider, seen)

@@ -1,4 +1,4 @@
-"""The true false-negative rate: derived by hand, and found again by sampling."""
+"""The true false-negative rate: derived by hand, and reproduced by sampling."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_uniform_rate_equals_the_slow_loop(store: tuple[Split, Truth]) -> None:
     assert uniform_false_negative_rate(truth, train) == pytest.approx(np.mean(rates), rel=1e-6)
 
 
-def test_sampling_finds_the_derived_rate(store: tuple[Split, Truth]) -> None:
+def test_sampling_reproduces_the_expected_rate(store: tuple[Split, Truth]) -> None:
     split, truth = store
-    served = SampledFalseNegatives(truth, split.train)
+    observer = SampledFalseNegatives(truth, split.train)
     model = MFModel(split.train, embedding_size=4)
-    fit_backbone(model, split, config=FitConfig(epochs=40, check_every=40), observers=[served])
-    table = served.table()
+    fit_backbone(model, split, config=FitConfig(epochs=40, check_every=40), observers=[observer])
+    table = observer.table()
     assert table.columns == ["epoch", "part", "like_probability", "count"]
     assert (table["count"] == len(split.train)).all()
     assert (table["part"] == "item").all()
@@ -51,28 +51,28 @@ def test_sampling_finds_the_derived_rate(store: tuple[Split, Truth]) -> None:
     assert abs(table["like_probability"].mean() - uniform_false_negative_rate(truth, split.train)) < 4 * error
 
 
-def test_harder_negatives_are_falser(store: tuple[Split, Truth]) -> None:
+def test_harder_negatives_are_false_more_often(store: tuple[Split, Truth]) -> None:
     split, truth = store
     rates = []
     for sampler in (Uniform(), DNS(candidates=10)):
-        served = SampledFalseNegatives(truth, split.train)
+        observer = SampledFalseNegatives(truth, split.train)
         model = LightGCNModel(split.train, embedding_size=16, hops=2)
         config = FitConfig(epochs=40, check_every=40, learning_rate=0.02)
-        fit_backbone(model, split, sampler=sampler, config=config, observers=[served])
-        rates.append(served.table()["like_probability"][-10:].mean())
+        fit_backbone(model, split, sampler=sampler, config=config, observers=[observer])
+        rates.append(observer.table()["like_probability"][-10:].mean())
     assert rates[1] > 1.5 * rates[0]
 
 
-def test_vectors_are_measured_by_part_and_by_the_nearest_free_item(tiny: tuple[Truth, Interactions]) -> None:
+def test_vectors_are_measured_by_part_and_by_the_nearest_unobserved_item(tiny: tuple[Truth, Interactions]) -> None:
     truth, train = tiny
-    served = SampledFalseNegatives(truth, train)
+    observer = SampledFalseNegatives(truth, train)
     users, items = torch.eye(2), torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     batch = Batch(torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([0, 2]), epoch=1, step=0)
     vectors = torch.tensor([[[1.0, 0.1]], [[0.9, 0.2]]])  # nearest of all is item 0, which user 0 has
     sources = torch.tensor([[[1, -1]], [[0, 1]]])
     negatives = Vectors(vectors, vectors, sources, ("a", "b"))
-    served.see(batch, negatives, Embeddings((users,), (items,), "mean"))
-    found = {part: (rate, count) for _, part, rate, count in served.table().iter_rows()}
+    observer.see(batch, negatives, Embeddings((users,), (items,), "mean"))
+    found = {part: (rate, count) for _, part, rate, count in observer.table().iter_rows()}
     low = 1 / (1 + np.exp(2.0))
     assert found["a"] == (pytest.approx((0.5 + low) / 2), 2)
     assert found["b"] == (pytest.approx(0.5), 1)

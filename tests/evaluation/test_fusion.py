@@ -52,7 +52,7 @@ def test_the_score_is_the_models_plus_weight_times_the_cosine(
             assert found[user, item] == pytest.approx(expected, abs=1e-5)
 
 
-def test_text_only_is_the_cosine_and_what_fusion_ranks_by_at_last(
+def test_text_embeddings_give_the_cosine_and_the_limit_of_fusion(
     model: Embeddings, texts: tuple[Floats, Floats], seen: Interactions
 ) -> None:
     alone = inner_product(text_embeddings(*texts))
@@ -64,7 +64,7 @@ def test_text_only_is_the_cosine_and_what_fusion_ranks_by_at_last(
     assert (of_much_weight == top_items(alone, known, seen, 4)).all()
 
 
-def test_without_weight_the_model_is_left_alone(model: Embeddings, texts: tuple[Floats, Floats]) -> None:
+def test_weight_zero_returns_the_model(model: Embeddings, texts: tuple[Floats, Floats]) -> None:
     assert fuse_scores(model, *texts, 0.0) is model
 
 
@@ -74,7 +74,7 @@ def test_a_user_or_item_without_text_keeps_the_models_scores(model: Embeddings, 
     torch.testing.assert_close(found[:, 3], before[:, 3])
 
 
-def test_every_weight_is_measured_and_the_best_taken_of_equals_the_smallest(
+def test_the_best_weight_is_the_smallest_of_equals(
     model: Embeddings, texts: tuple[Floats, Floats], seen: Interactions
 ) -> None:
     held_out = Interactions.of(np.array([0, 1, 3]), np.array([0, 1, 2]), n_users=N_USERS, n_items=N_ITEMS)
@@ -87,13 +87,13 @@ def test_every_weight_is_measured_and_the_best_taken_of_equals_the_smallest(
     assert best_weight({8.0: 0.2, 4.0: 0.3, 1.0: 0.3, 0.0: 0.1}) == 1.0
 
 
-def test_centred_vectors_lack_their_mean_and_keep_their_gaps(texts: tuple[Floats, Floats]) -> None:
+def test_centred_vectors_have_no_mean_and_keep_missing_rows(texts: tuple[Floats, Floats]) -> None:
     shifted = texts[1] + 3.0
     shifted /= np.linalg.norm(shifted, axis=1, keepdims=True)
     found = center_rows(shifted)
     there = np.arange(N_ITEMS) != 3
-    apart = shifted[there] - shifted[there].mean(axis=0)
-    np.testing.assert_allclose(found[there], apart / np.linalg.norm(apart, axis=1, keepdims=True), atol=1e-5)
+    expected = shifted[there] - shifted[there].mean(axis=0)
+    np.testing.assert_allclose(found[there], expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
     assert np.isnan(found[3]).all()
     assert not center_rows(np.full((2, 3), 0.5, np.float32)).any()  # all alike: nothing is left, and no NaN
     assert np.isnan(center_rows(np.full((2, 3), np.nan, np.float32))).all()
@@ -107,7 +107,7 @@ def test_bad_weights_and_other_splits_are_named(model: Embeddings, texts: tuple[
         fuse_scores(model, texts[0][:5], texts[1], 1.0)
 
 
-def test_a_profile_of_items_is_the_direction_of_their_mean(texts: tuple[Floats, Floats], seen: Interactions) -> None:
+def test_mean_profiles_are_normalised_means_of_item_vectors(texts: tuple[Floats, Floats], seen: Interactions) -> None:
     found = mean_of_items(seen, texts[1])
     for user in range(N_USERS):
         vectors = [texts[1][item] for item in seen.items_of(user) if item != 3]

@@ -78,7 +78,7 @@ def test_the_result_does_not_depend_on_the_block() -> None:
     assert all((one[name] == other[name]).all() for name in NAMES)
 
 
-def test_only_what_was_seen_is_masked() -> None:
+def test_only_seen_items_are_masked() -> None:
     """An added pseudo-positive stays rankable: only observed train pairs leave the ranking."""
     seen = Interactions.of(np.array([0]), np.array([0]), n_users=1, n_items=4)
     held_out = Interactions.of(np.array([0]), np.array([3]), n_users=1, n_items=4)

@@ -45,14 +45,14 @@ def test_the_best_equal_those_of_sorting(scores: np.ndarray, pairs: set[tuple[in
     assert (scores == before).all(), "the caller's scores are left as they are"
 
 
-def test_no_number_is_never_ranked() -> None:
+def test_nan_is_never_ranked() -> None:
     nobody = Interactions.of(np.array([], int), np.array([], int), n_users=1, n_items=3)
     score = torch.tensor([[float("nan"), 1.0, -float("inf")]])
     assert top_items(lambda users: score[users], np.array([0]), nobody, 3).tolist() == [[1, -1, -1]]
 
 
 def tables(seed: int, size: int, scale: float, close: float) -> tuple[Embeddings, Interactions]:
-    """Items that lie close together are hard to tell apart in 16 bits."""
+    """Items that lie close together are hard to distinguish in 16 bits."""
     rng = np.random.default_rng(seed)
     users = rng.normal(size=(20, size)) * scale
     items = rng.normal(size=size) + close * rng.normal(size=(150, size))

@@ -1,4 +1,4 @@
-"""The test of "no difference": a method against itself, a method that is better, Holm by hand."""
+"""Significance of differences: equal methods, a better method, Holm by hand."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_better_method_is_called_better() -> None:
     assert found.relative == pytest.approx(found.mean / b.mean())
 
 
-def test_few_users_are_not_made_up_for_by_seeds() -> None:
+def test_more_seeds_do_not_replace_users() -> None:
     """Ten users with large differences of both signs: no number of seeds makes this certain."""
     difference = np.array([1.0, -0.8, 1.2, -0.9, 0.9, -0.7, 0.8, -1.1, 1.0, -0.6])
     found = compare_methods(np.tile(difference, (50, 1)), np.zeros((50, 10)))

@@ -17,8 +17,7 @@ from tests.finetuning.tiny import FAMILIES, opened
 
 from hardneg.checkpoint import TrainingState
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning import EncoderConfig, TunedEncoder, base_of, load_tuned, save_tuned
-from hardneg.finetuning.folder import read_pair_indices
+from hardneg.finetuning import EncoderConfig, TunedEncoder, load_tuned, save_tuned
 from hardneg.llm.local.weights import ModelSource
 
 CURVE = {"step": 0, "loss": float("nan"), "held_out_loss": 2.0, "information": 0.5}
@@ -52,13 +51,13 @@ def test_it_comes_back(bases: Bases, tmp_path: Path, family: str, adapt: str) ->
         assert torch.equal(written(encoder, template, inputs), expected)
     curves = pl.read_parquet(tmp_path / "tuned" / "metrics.parquet")
     assert curves.rows() == [(0, None, 2.0, 0.5)]
-    assert read_pair_indices(tmp_path / "tuned" / "held_out.parquet").tolist() == [2, 5]
-    assert read_pair_indices(tmp_path / "tuned" / "tuned_on.parquet").tolist() == [1, 3]
+    assert pl.read_parquet(tmp_path / "tuned" / "held_out.parquet")["pair_row"].to_list() == [2, 5]
+    assert pl.read_parquet(tmp_path / "tuned" / "tuned_on.parquet")["pair_row"].to_list() == [1, 3]
 
 
 def test_it_names_its_base_and_no_path_and_holds_no_pickle(bases: Bases, tmp_path: Path) -> None:
     saved(bases("llama"), tmp_path / "tuned")
-    assert base_of(tmp_path / "tuned") == "tiny-llama"
+    assert json.loads((tmp_path / "tuned" / "tuned.json").read_text())["base"]["name"] == "tiny-llama"
     adapter = json.loads((tmp_path / "tuned" / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == "tiny-llama"
     assert (adapter["r"], adapter["lora_alpha"]) == (4, 12)

@@ -1,4 +1,4 @@
-"""Small language models that tests make, and a real server over one of them."""
+"""Tiny language models for tests, and a real server for one of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.llm.served import installed, serving
 from tests.llm.tiny import make_tiny
+from tests.llm.transformers_server import installed, serving
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,8 @@ def tiny_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of an endpoint: `transformers serve` over the tiny Llama."""
+def endpoint_name(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name of an endpoint: `transformers serve` with the tiny Llama."""
     if not installed():
         pytest.skip("transformers[serving] is not installed")
     with serving(tiny_llama, tmp_path_factory.mktemp("hub")) as name:

@@ -1,4 +1,4 @@
-"""One name chooses a model."""
+"""Models by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hardneg.llm.protocol import Message, Request
 from hardneg.llm.remote.client import OPENAI
 from hardneg.llm.remote.endpoint import Endpoint
 
-ASKED = Request((Message("user", "hello there"),), max_tokens=5)
+REQUEST = Request((Message("user", "hello there"),), max_tokens=5)
 
 
 def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,20 +26,20 @@ def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_model(f"{OPENAI}/#gpt-4o-mini").identity == model.identity
 
 
-def test_an_address_with_a_model() -> None:
+def test_address_with_a_model() -> None:
     model = open_model("http://localhost:8000/v1#Qwen/Qwen2.5-7B-Instruct", concurrency=3)
     assert isinstance(model, Endpoint)
     assert model.identity == "http://localhost:8000/v1#Qwen/Qwen2.5-7B-Instruct"
     assert model.concurrency == 3
 
 
-def test_another_host_s_key_is_in_a_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_variable_of_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("THEIR_KEY", raising=False)
     with pytest.raises(ConfigError, match="environment variable THEIR_KEY"):
         open_model("https://their.host/v1#m", key_variable="THEIR_KEY")
 
 
-def test_a_folder_is_a_model_by_its_content(tiny_llama: Path) -> None:
+def test_folder_is_identified_by_its_content(tiny_llama: Path) -> None:
     model = open_model(str(tiny_llama), batch_size=3)
     assert isinstance(model, LocalModel)
     assert model.name == "tiny-llama"
@@ -47,31 +47,31 @@ def test_a_folder_is_a_model_by_its_content(tiny_llama: Path) -> None:
     assert (model.batch_size, model.concurrency) == (3, 1)
 
 
-def test_a_hub_name_is_opened_when_it_is_needed() -> None:
+def test_hub_model_is_loaded_on_first_use() -> None:
     model = open_model("hf:Qwen/Qwen2.5-7B-Instruct")
     assert isinstance(model, LocalModel)
     assert model.name == "Qwen/Qwen2.5-7B-Instruct"
     with pytest.raises(ConfigError, match=r"model 'Qwen/Qwen2.5-7B-Instruct' cannot be loaded \(.*\); give a folder"):
-        model.count_tokens(ASKED)
+        model.count_tokens(REQUEST)
 
 
 @pytest.mark.parametrize("name", ["", "gpt-4o-mini", "hf:", "openai", "/nowhere/at/all", "localhost:8000/v1#m"])
-def test_other_names_are_answered_by_the_forms_that_there_are(name: str) -> None:
+def test_error_for_other_names_lists_the_forms(name: str) -> None:
     with pytest.raises(ConfigError, match="expected the name of a language model: openai:gpt-4o-mini, http://"):
         open_model(name)
 
 
 @pytest.mark.parametrize("name", ["openai:", "http://localhost:8000/v1", "http://localhost:8000/v1#"])
-def test_a_model_is_to_be_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_without_model_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
     with pytest.raises(ConfigError, match="found no model name for"):
         open_model(name)
 
 
-def test_endpoints_count_exactly_where_the_tokenizer_is_here(tiny_llama: Path) -> None:
+def test_endpoint_with_tokenizer_counts_exactly(tiny_llama: Path) -> None:
     local = open_model(str(tiny_llama))
-    named = open_model("http://localhost:1/v1#served", tokenizer=str(tiny_llama))
-    served = open_model(f"http://localhost:1/v1#{tiny_llama}")
-    assert local.count_tokens(ASKED) == named.count_tokens(ASKED) == served.count_tokens(ASKED) > 10
-    assert named.chat_markers == served.chat_markers == local.chat_markers
-    assert open_model("http://localhost:1/v1#served").count_tokens(ASKED) == 3 + 4
+    with_tokenizer = open_model("http://localhost:1/v1#model", tokenizer=str(tiny_llama))
+    with_folder = open_model(f"http://localhost:1/v1#{tiny_llama}")
+    assert local.count_tokens(REQUEST) == with_tokenizer.count_tokens(REQUEST) == with_folder.count_tokens(REQUEST) > 10
+    assert with_tokenizer.chat_markers == with_folder.chat_markers == local.chat_markers
+    assert open_model("http://localhost:1/v1#model").count_tokens(REQUEST) == 3 + 4

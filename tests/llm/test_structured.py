@@ -1,4 +1,4 @@
-"""Replies with a shape."""
+"""Schemas and parsers of structured replies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
+from tests.llm.bounded_text import ShortText
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Reply, Usage
-from hardneg.llm.structured import SafeText, ShortText, Structured, reply_parser, safe_pattern, strict_schema
+from hardneg.llm.structured import Structured, reply_parser, safe_pattern, strict_schema
 from hardneg.llm.tasks import BadReply
 
 
@@ -22,7 +23,7 @@ class Part(Structured):
 
 
 class Whole(Structured):
-    why: SafeText
+    why: ShortText
     parts: list[Part]
     sure: Literal["yes", "no"] = "no"
 
@@ -34,7 +35,7 @@ def reply(text: str, finish: str = "stop") -> Reply:
     return Reply(text, Usage(10, 20), finish)
 
 
-def test_a_schema_allows_no_other_keys_and_requires_all() -> None:
+def test_schema_requires_all_keys_and_no_others() -> None:
     schema = json.loads(strict_schema(Whole))
     assert schema["required"] == ["why", "parts", "sure"]
     assert schema["additionalProperties"] is False
@@ -45,7 +46,7 @@ def test_a_schema_allows_no_other_keys_and_requires_all() -> None:
     assert strict_schema(Whole) == strict_schema(Whole)
 
 
-def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
+def test_fields_named_like_schema_keywords() -> None:
     class Odd(Structured):
         title: ShortText
         default: ShortText
@@ -54,7 +55,7 @@ def test_a_field_may_be_called_as_the_schema_language_calls_things() -> None:
     assert set(json.loads(strict_schema(Odd))["properties"]) == {"title", "default"}
 
 
-def test_what_back_ends_accept_and_ignore_is_refused() -> None:
+def test_unenforced_keywords_are_refused() -> None:
     class Bounded(BaseModel):
         score: int = Field(ge=1, le=5)
 
@@ -78,16 +79,16 @@ def test_what_back_ends_accept_and_ignore_is_refused() -> None:
         f"Sure! Here it is: {json.dumps(GOOD)} I hope {{this}} helps.",
         f'<think>maybe {{"why": "no"}}?</think>{json.dumps(GOOD)}',
         f"{json.dumps(GOOD | {'why': 'first thought'})} or rather {json.dumps(GOOD)}",
-        json.dumps(GOOD | {"more": "than was asked for"}),
+        json.dumps(GOOD | {"more": "than the schema has"}),
         json.dumps(GOOD).replace("since", "\x01since\n"),
         json.dumps(GOOD).replace("since", "\\u0007since\\u0000"),
     ],
 )
-def test_the_object_is_found(text: str) -> None:
+def test_object_is_extracted(text: str) -> None:
     assert reply_parser(Whole)(reply(text)) == Whole.model_validate(GOOD)
 
 
-def test_control_characters_within_become_spaces() -> None:
+def test_control_characters_become_spaces() -> None:
     assert reply_parser(Whole)(reply(json.dumps(GOOD | {"why": "one\x00two\tthree "}))).why == "one two three"
 
 
@@ -102,23 +103,23 @@ def test_control_characters_within_become_spaces() -> None:
         (json.dumps({"why": "x"}), "stop", "field parts: field required"),
         (json.dumps(GOOD | {"sure": "maybe"}), "stop", "field sure: input should be 'yes' or 'no'"),
         (json.dumps(GOOD | {"parts": [{"item": 9, "name": ""}]}), "stop", r"field parts.0.item: .* \(and 1 more\)"),
-        (json.dumps(GOOD | {"why": "x" * 1201}), "stop", "field why: string should have at most 1200 characters"),
+        (json.dumps(GOOD | {"why": "x" * 201}), "stop", "field why: string should have at most 200 characters"),
         ("{" * 5000, "stop", "expected a JSON object"),
         ('{"a":' * 5000, "stop", "expected a JSON object"),
     ],
 )
-def test_a_bad_reply_says_in_one_line_what_is_wrong(text: str, finish: str, reason: str) -> None:
+def test_unusable_reply_has_a_one_line_reason(text: str, finish: str, reason: str) -> None:
     with pytest.raises(BadReply, match=reason) as bad:
         reply_parser(Whole)(reply(text, finish))
     assert "\n" not in bad.value.reason
     assert len(bad.value.reason) < 200
 
 
-def test_a_whole_object_is_taken_also_from_a_reply_that_was_cut_after_it() -> None:
+def test_complete_object_in_a_cut_reply() -> None:
     assert reply_parser(Whole)(reply(f"{json.dumps(GOOD)} and so on and on", "length")).why == "since"
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(max_size=5), st.lists).map(json.dumps))
-def test_whatever_comes_is_a_value_or_a_bad_reply(text: str) -> None:
+def test_any_reply_is_a_value_or_unusable(text: str) -> None:
     with pytest.raises(BadReply):
         reply_parser(Whole)(reply(text))

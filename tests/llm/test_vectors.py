@@ -1,4 +1,4 @@
-"""Vectors as texts."""
+"""Embeddings as texts."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, u
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
-def test_what_is_packed_comes_out_as_it_was(vector: np.ndarray) -> None:
-    found = unpack_vector(pack_vector(vector))
-    assert found.dtype == np.float32
-    assert (found == vector).all()
+def test_packed_vectors_round_trip(vector: np.ndarray) -> None:
+    decoded = unpack_vector(pack_vector(vector))
+    assert decoded.dtype == np.float32
+    assert (decoded == vector).all()
 
 
 @pytest.mark.parametrize("vector", [[], [[1.0]], [np.nan], [np.inf], [1e39]])
-def test_what_is_no_vector_is_not_packed(vector: list[float]) -> None:
+def test_invalid_vector_is_not_packed(vector: list[float]) -> None:
     with pytest.raises(ValueError, match="vector"):
         pack_vector(np.array(vector))
 
 
 @pytest.mark.parametrize("text", ["", "hello!", "AAA", "AAAA", "AAAAAAA="])
-def test_what_is_no_vector_is_not_unpacked(text: str) -> None:
+def test_invalid_text_is_not_unpacked(text: str) -> None:
     with pytest.raises(ValueError, match=r"base64|bytes"):
         unpack_vector(text)
 
 
-def test_a_text_goes_as_it_is() -> None:
-    asked = embedding_request("a tent")
-    assert embedded_text(asked) == "a tent"
-    assert asked.max_tokens == 0
+def test_embedding_request_holds_the_text() -> None:
+    request = embedding_request("a tent")
+    assert embedded_text(request) == "a tent"
+    assert request.max_tokens == 0

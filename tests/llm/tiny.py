@@ -1,6 +1,6 @@
-"""A causal language model small enough to make in a test: random weights, a real tokenizer, a ChatML template.
+"""A tiny causal language model for tests: random weights, a real tokenizer, a ChatML template.
 
-It proves the path and says nothing of quality.
+Its replies have no meaning.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ def make_tiny(
 
 
 def make_tokenizer(template: str | None = TEMPLATE):
-    """A byte-level tokenizer with the markers of ChatML."""
+    """Return a byte-level tokenizer with the markers of ChatML."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         special_tokens=list(MARKERS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    made.train_from_iterator([WORDS] * 3, trainer)
+    backend.train_from_iterator([WORDS] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<|pad|>", bos_token="<|bos|>", eos_token="<|im_end|>"
+        tokenizer_object=backend, pad_token="<|pad|>", bos_token="<|bos|>", eos_token="<|im_end|>"
     )
     tokenizer.chat_template = template
     return tokenizer
 
 
 def teach(folder: Path, answer: str, *, steps: int = 40, seed: int = 0) -> Path:
-    """Train the model of a folder until it answers whatever it is asked with `answer`, which becomes a token.
+    """Train the model of a folder until it answers every prompt with `answer`, which becomes a token.
 
     Random weights write no JSON, and a server that ignores schemas would get no further than bad replies.
     """
@@ -74,17 +74,17 @@ def teach(folder: Path, answer: str, *, steps: int = 40, seed: int = 0) -> Path:
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     tokenizer.add_tokens([answer])
-    with torch.random.fork_rng():  # the new token starts from torch's own generator
+    with torch.random.fork_rng():  # the new token is initialised from torch's generator
         torch.manual_seed(seed)
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    said = tokenizer(f"<|im_start|>assistant\n{answer}<|im_end|>", return_tensors="pt")["input_ids"][0]
+    target = tokenizer(f"<|im_start|>assistant\n{answer}<|im_end|>", return_tensors="pt")["input_ids"][0]
     rng = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(steps):
         before = torch.randint(len(MARKERS), len(tokenizer) - 1, (8, 40), generator=rng)
-        ids = torch.cat([before, said.expand(8, -1)], dim=1)
+        ids = torch.cat([before, target.expand(8, -1)], dim=1)
         labels = ids.clone()
-        labels[:, :-2] = -100  # what comes before the answer is not to be learnt
+        labels[:, :-2] = -100  # no loss before the answer
         optimiser.zero_grad()
         model(input_ids=ids, labels=labels).loss.backward()
         optimiser.step()
@@ -96,4 +96,4 @@ def teach(folder: Path, answer: str, *, steps: int = 40, seed: int = 0) -> Path:
 if __name__ == "__main__":
     import sys
 
-    print(make_tiny(Path(sys.argv[1])))  # noqa: T201 - said to whoever makes one by hand
+    print(make_tiny(Path(sys.argv[1])))  # noqa: T201 - a script

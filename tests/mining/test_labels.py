@@ -101,7 +101,7 @@ def test_likeness_by_hand() -> None:
 
 def test_tables_that_hold_no_numbers_are_refused(seen: Interactions) -> None:
     embeddings = Embeddings((torch.zeros(6, 2),), (torch.full((12, 2), torch.nan),), "mean")
-    with pytest.raises(DataError, match="not finite; train the run again"):
+    with pytest.raises(DataError, match="not finite"):
         draw_label_vectors(embeddings, seen, MIXGCF, EXACT)
 
 
@@ -142,8 +142,8 @@ def test_sources_can_be_read(seen: Interactions) -> None:
 def test_a_folder_of_other_pairs_or_that_is_broken_is_refused(seen: Interactions, tmp_path: Path) -> None:
     written(seen, tmp_path / "labels")
     fewer = Interactions(seen.users[1:], seen.items[1:], 6, 12)
-    with pytest.raises(DataError, match="make labels from this split"):
+    with pytest.raises(DataError, match="as in the split"):
         labels.read_labels(tmp_path / "labels", fewer)
     (tmp_path / "labels" / "items.npy").write_bytes(b"no array")
-    with pytest.raises(DataError, match=r"cannot be read .*make the labels again"):
+    with pytest.raises(DataError, match="cannot be read"):
         labels.read_labels(tmp_path / "labels", seen)

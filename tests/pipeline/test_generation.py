@@ -97,11 +97,11 @@ def test_made_again_elsewhere_it_asks_nothing_and_is_the_same(
     assert artifacts.content_hashes(tmp_path / "again") == artifacts.content_hashes(written)
 
 
-@pytest.mark.parametrize("way", ["raw", "grounded"])
+@pytest.mark.parametrize("naming", ["raw", "grounded"])
 def test_negatives_train_a_model_and_their_cost_follows_them(
-    way: str, folders: Path, written: Path, session: Session, tmp_path: Path
+    naming: str, folders: Path, written: Path, session: Session, tmp_path: Path
 ) -> None:
-    options = GenerationConfig.model_validate({"use": {"way": way}})
+    options = GenerationConfig.model_validate({"use": {"naming": naming}})
     pipeline.generate_stage(folders / "split", written, session, Letters(), options).run(tmp_path / "named")
     data = splits.read_split(folders / "split")
     made = mined.read_negatives(tmp_path / "named", data.vocabulary, len(data.train))
@@ -109,8 +109,8 @@ def test_negatives_train_a_model_and_their_cost_follows_them(
     assert len(told) == len(data.train)
     outside = told.filter(pl.col("negative_text") == "a thing that nobody sells")
     assert 0 < len(outside) < len(told)
-    assert made.present.mean() == (1.0 if way == "raw" else told["used"].mean())
-    if way == "grounded":
+    assert made.present.mean() == (1.0 if naming == "raw" else told["used"].mean())
+    if naming == "grounded":
         assert not outside["used"].any()
         users = data.train.users[np.nonzero(made.items[:, 0] >= 0)[0]]
         assert not data.train.contains(users, made.items[made.items[:, 0] >= 0, 0]).any()
@@ -129,8 +129,8 @@ def test_negatives_train_a_model_and_their_cost_follows_them(
 def test_a_model_behind_an_endpoint_takes_no_closed_list(
     folders: Path, written: Path, session: Session, tmp_path: Path
 ) -> None:
-    options = GenerationConfig.model_validate({"use": {"way": "constrained"}})
-    with pytest.raises(ConfigError, match="cannot be constrained to a list of titles; choose way grounded"):
+    options = GenerationConfig.model_validate({"use": {"naming": "constrained"}})
+    with pytest.raises(ConfigError, match=r"list of titles.* naming grounded"):
         pipeline.generate_stage(folders / "split", written, session, sentence_encoder(), options).run(
             tmp_path / "named"
         )

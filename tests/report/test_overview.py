@@ -11,7 +11,7 @@ def table(*rows: tuple[str, float, str]) -> pl.DataFrame:
     return pl.DataFrame([BASE, *({"row": name, "ndcg@20": mean, "verdict": verdict} for name, mean, verdict in rows)])
 
 
-def test_means_stand_side_by_side_with_their_verdicts() -> None:
+def test_means_are_side_by_side_with_their_verdicts() -> None:
     first = table(("DNS", 0.12, "better"), ("text", 0.05, "worse"))
     second = table(("text", 0.1, "not distinguishable"), ("random", 0.2, "control"))
     headers, cells = side_by_side({"a, MF": first, "b, MF": second}, "ndcg@20")

@@ -50,7 +50,7 @@ def test_the_frame_holds_means_spreads_and_adjusted_differences(rows: list[Metho
     assert better["seconds"] == 2.0
 
 
-def test_false_negatives_of_vectors_are_those_of_their_parts_and_the_nearest_item_stands_apart(
+def test_false_negatives_of_vectors_are_means_over_parts_without_the_nearest_item(
     rows: list[MethodScores],
 ) -> None:
     uniform, better, same = tables.comparison_table(rows, "uniform", ("ndcg@20",)).iter_rows(named=True)
@@ -64,7 +64,7 @@ def test_a_missing_baseline_is_named(rows: list[MethodScores]) -> None:
         tables.comparison_table(rows, "random", ("ndcg@20",))
 
 
-def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
+def test_markdown_has_one_line_per_row(rows: list[MethodScores]) -> None:
     frame = tables.comparison_table(rows, "uniform", ("ndcg@20",))
     headers, cells = tables.comparison_text(frame, ("ndcg@20",), "uniform")
     lines = tables.markdown(headers, cells).splitlines()
@@ -74,7 +74,7 @@ def test_markdown_has_one_line_a_row(rows: list[MethodScores]) -> None:
     assert "20.0% | 50.0%" in lines[3]
 
 
-def test_columns_that_need_the_truth_are_left_out_where_it_is_unknown(rows: list[MethodScores]) -> None:
+def test_columns_that_need_the_truth_are_left_out_without_it(rows: list[MethodScores]) -> None:
     unknown = [replace(row, false_negatives={}) for row in rows]
     headers, cells = tables.comparison_text(
         tables.comparison_table(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform"
@@ -108,7 +108,7 @@ def test_means_sds_and_relative_sizes_are_those_of_scipy(rows: list[MethodScores
                 assert shares == pytest.approx([difference / base, low / base, high / base])
 
 
-def test_every_metric_is_a_family_of_its_own(rows: list[MethodScores]) -> None:
+def test_every_metric_is_a_separate_family(rows: list[MethodScores]) -> None:
     frame = tables.comparison_table(rows, "uniform", METRICS)
     for metric in METRICS:
         p, adjusted = (frame[tables.column(name, metric, METRICS)].to_list() for name in ("p", "p_holm"))
@@ -179,7 +179,7 @@ def test_the_summary_counts_groups_and_averages_relative_differences() -> None:
     assert found["relative"].to_list() == pytest.approx([0.05, -0.05, 0.3])
 
 
-def test_the_summary_of_real_tables_takes_the_metric_that_is_asked_for(rows: list[MethodScores]) -> None:
+def test_the_summary_uses_the_requested_metric(rows: list[MethodScores]) -> None:
     frame = tables.comparison_table(rows, "uniform", METRICS)
     for metric in (None, "recall@20"):
         found = tables.summary_table({"one": frame, "two": frame}, metric)
@@ -244,7 +244,7 @@ def test_plots_draw_on_the_axes_given_and_state_units() -> None:
     assert figure.axes == [left, right]
 
 
-def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[MethodScores]) -> None:
+def test_controls_are_outside_the_family_and_not_counted(rows: list[MethodScores]) -> None:
     last = rows[-1].name
     frame = tables.comparison_table(rows, "uniform", METRICS, controls=[last])
     whole = tables.comparison_table(rows, "uniform", METRICS)
@@ -258,7 +258,7 @@ def test_controls_stand_outside_the_family_and_are_not_counted(rows: list[Method
     assert "without controls" in tables.latex(frame, METRICS, "uniform")
 
 
-def test_pairs_are_held_against_each_other_in_a_family_of_their_own(rows: list[MethodScores]) -> None:
+def test_pairs_are_compared_in_a_separate_family(rows: list[MethodScores]) -> None:
     base, one, *_ = rows
     pairs = [(one, base), (base, one)]
     frame = tables.pairwise_table(pairs, METRICS)

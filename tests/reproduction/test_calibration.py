@@ -35,14 +35,14 @@ def test_equal_methods_of_unequal_spread_are_rarely_called_different(name: str, 
     assert share_called_different(replace(UNLIKE[name], seeds=seeds), REPETITIONS) <= tolerated(stated)
 
 
-def test_over_all_that_may_vary_the_share_is_the_one_stated() -> None:
+def test_the_mean_error_rate_is_the_stated_one() -> None:
     """Neither more nor much less, over 1,800 repetitions: an interval that is too wide would pass the tests above."""
     shares = [share_called_different(replace(setting, seeds=(5, 5)), REPETITIONS) for setting in ALIKE.values()]
     assert 0.03 <= np.mean(shares) <= tolerated(0.05, REPETITIONS * len(shares))
 
 
 @pytest.mark.parametrize(("sd", "noise", "users_sd"), [(0.02, 0.0, 0.1), (0.0, 0.3, 0.0), (0.01, 0.2, 0.1)])
-def test_a_difference_of_four_standard_errors_is_mostly_found(sd: float, noise: float, users_sd: float) -> None:
+def test_a_difference_of_four_standard_errors_is_mostly_detected(sd: float, noise: float, users_sd: float) -> None:
     """A test that never says "different" would pass all the bounds from above."""
     error = np.sqrt(2 * sd**2 / 5 + users_sd**2 / 150 + 2 * noise**2 / (5 * 150))
     setting = Setting((5, 5), (sd, sd), (noise, noise), users_sd)
@@ -54,7 +54,7 @@ def test_another_level_is_another_share() -> None:
     assert 0.13 <= found <= 0.25
 
 
-def test_p_is_below_five_percent_where_the_interval_leaves_zero_out() -> None:
+def test_p_is_below_five_percent_if_the_interval_excludes_zero() -> None:
     setting = Setting((3, 5), (0.1, 0.1), (1.0, 1.0), 1.0)
     found = [compare_methods(*setting.draw(generator(seed, "test"), lift=0.2), resamples=400) for seed in range(60)]
     different = [not one.low <= 0 <= one.high for one in found]
@@ -62,7 +62,7 @@ def test_p_is_below_five_percent_where_the_interval_leaves_zero_out() -> None:
     assert 0 < sum(different) < len(different)
 
 
-def test_a_setting_draws_what_it_says() -> None:
+def test_a_setting_draws_its_variances() -> None:
     setting = Setting((4000, 3), (0.5, 0.0), (0.2, 0.0), user_sd=2.0, n_users=400, touched=0.25)
     a, b = setting.draw(generator(0, "test"), lift=3.0)
     assert (a.shape, b.shape) == ((4000, 400), (3, 400))

@@ -13,7 +13,7 @@ from hardneg.errors import DataError
 from hardneg.judging.suspects import Suspects
 
 
-def test_against_hidden_pairs_by_hand() -> None:
+def test_comparison_with_pairs_by_hand() -> None:
     """Six candidates, one without a label; of four positives two are candidates with a label."""
     judged = Suspects(
         np.array([0, 0, 0, 1, 1, 2]),
@@ -43,7 +43,7 @@ def everything(split: Split, probability: np.ndarray | None = None, truth: Truth
     return Suspects(users, items, given if probability is None else probability, "made up")
 
 
-def test_against_the_truth_a_judge_that_knows_it_is_best(store: tuple[Split, Truth]) -> None:
+def test_a_judge_that_knows_the_truth_is_best(store: tuple[Split, Truth]) -> None:
     split, truth = store
     best = compare_with_truth(everything(split, truth=truth), truth, split.train)
     alike = compare_with_truth(everything(split), truth, split.train)
@@ -65,7 +65,7 @@ def test_against_the_truth_a_judge_that_knows_it_is_best(store: tuple[Split, Tru
     assert best.precision == pytest.approx(slow / hits)
 
 
-def test_hidden_positives_are_found_by_the_truth_and_not_by_chance(store: tuple[Split, Truth]) -> None:
+def test_hidden_positives_are_identified_by_the_truth_and_not_by_chance(store: tuple[Split, Truth]) -> None:
     made = make_noisy_split(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
     knowing = compare_with_pairs(everything(made.split, truth=store[1]), made.noise.hidden)
     chance = np.random.default_rng(0).random(len(everything(made.split)))

@@ -1,4 +1,4 @@
-"""Labels to be ranked among: of the same positive, of other pairs, as many as are wanted."""
+"""Alternative labels: of the same positive, of other pairs, up to the maximum number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tables(seen: Interactions) -> Embeddings:
     return made
 
 
-def test_rivals_are_other_pairs_of_the_same_positive(rng: np.random.Generator) -> None:
+def test_alternatives_are_labels_of_other_pairs_of_the_same_positive(rng: np.random.Generator) -> None:
     positives = rng.integers(8, size=60)
     positives[7] = 99  # an item with this pair alone
     pool = DrawnLabels(rng.normal(size=(180, 2)), np.tile(np.arange(60), 3))
@@ -37,7 +37,7 @@ def test_rivals_are_other_pairs_of_the_same_positive(rng: np.random.Generator) -
     assert found.counts.max() == 12
 
 
-def test_every_held_out_pair_with_another_of_its_item_gets_as_many_further_labels_as_wanted(seen: Interactions) -> None:
+def test_every_held_out_pair_with_another_of_its_item_gets_enough_labels(seen: Interactions) -> None:
     held_out = np.arange(0, len(seen), 3)
     pool = draw_more_labels(tables(seen), seen, MIXGCF, OPTIONS, held_out, most=40)
     assert set(seen.items[pool.pairs].tolist()) <= set(seen.items[held_out].tolist())
@@ -47,7 +47,7 @@ def test_every_held_out_pair_with_another_of_its_item_gets_as_many_further_label
     assert expected.any()
 
 
-def test_further_labels_are_mixgcf_s_of_their_pairs_and_none_is_a_label_again(seen: Interactions) -> None:
+def test_further_labels_are_new_mixgcf_draws(seen: Interactions) -> None:
     embeddings = tables(seen)
     pool = draw_more_labels(embeddings, seen, MIXGCF, OPTIONS, np.arange(len(seen)), most=6)
     stored = labels.draw_label_vectors(embeddings, seen, MIXGCF, OPTIONS).vectors
@@ -64,7 +64,7 @@ def test_further_labels_are_mixgcf_s_of_their_pairs_and_none_is_a_label_again(se
         assert 0 <= shares[rests.argmin()] < 1
 
 
-def test_nothing_to_draw_for_leaves_no_label(seen: Interactions) -> None:
+def test_items_with_one_pair_get_no_labels(seen: Interactions) -> None:
     pairs = Interactions.of(np.arange(3), np.arange(3), n_users=3, n_items=5)
     pool = draw_more_labels(tables(pairs), pairs, MIXGCF, OPTIONS, np.arange(3))
     assert pool.labels.shape == (0, 8)

@@ -1,4 +1,4 @@
-"""Maps to label space: slow loops as references, and what knows the positive alone ranks by chance."""
+"""Ridge maps to labels: slow loops as references; knowing only the positive ranks by chance."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_r2_cosine_and_ranks_equal_the_slow_loop(world: World, monkeypatch: pyte
     assert found.reciprocal_rank == pytest.approx(np.mean(reciprocals))
 
 
-def test_who_knows_the_positive_alone_ranks_by_chance_however_much_it_explains(world: World) -> None:
+def test_knowing_only_the_positive_ranks_by_chance(world: World) -> None:
     positive, both = world.judged(world.of_item), world.judged(np.hstack([world.of_item, world.of_pair]))
     assert positive.r2 == pytest.approx(1 / 3, abs=0.07)
     assert both.r2 == pytest.approx(2 / 3, abs=0.07)
@@ -129,7 +129,7 @@ def test_the_mean_label_explains_nothing(world: World) -> None:
     assert found.rank == pytest.approx(0.5, abs=0.06)
 
 
-def test_noise_gets_a_strong_ridge_and_its_labels_never_choose_it(world: World, rng: np.random.Generator) -> None:
+def test_noise_gets_a_strong_ridge_selected_without_held_out_labels(world: World, rng: np.random.Generator) -> None:
     noise = rng.normal(size=(len(world.labels), 300))
     found = world.judged(noise)
     assert found.strength >= 1
@@ -145,7 +145,7 @@ def test_the_vectors_scale_and_place_change_nothing(world: World) -> None:
     np.testing.assert_allclose(one.errors, other.errors, rtol=1e-6)
 
 
-def test_a_pair_without_rivals_counts_in_r2_and_in_no_rank(world: World) -> None:
+def test_a_pair_without_alternatives_counts_only_in_r2(world: World) -> None:
     labels, held_out = world.labels, world.held_out
     pool = DrawnLabels(labels, np.arange(len(labels)))
     alone = world.positives.copy()
@@ -180,7 +180,7 @@ def test_equal_labels_share_a_rank(rng: np.random.Generator) -> None:
     assert found.reciprocals.tolist() == [1 / 5.5]
 
 
-def test_intervals_hold_the_difference_and_a_map_against_itself_differs_by_nothing(world: World) -> None:
+def test_intervals_contain_the_difference_and_equal_maps_differ_by_nothing(world: World) -> None:
     one, other = world.judged(np.hstack([world.of_item, world.of_pair])), world.judged(world.of_item)
     found = compare_maps(one, other)
     assert found["r2"].difference == pytest.approx(one.r2 - other.r2)
@@ -209,7 +209,7 @@ def test_the_interval_is_that_of_a_slow_bootstrap(world: World, rng: np.random.G
         assert found[name].high == pytest.approx(high[place], abs=0.1 * width)
 
 
-def test_what_cannot_be_judged_is_said(world: World) -> None:
+def test_unusable_rows_are_refused(world: World) -> None:
     vectors, labels, alternatives = world.of_pair, world.labels, world.alternatives
     with pytest.raises(DataError, match="1 rows in both"):
         fit_label_map(vectors, labels, fit=np.arange(10), held_out=np.arange(9, 12), alternatives=alternatives)

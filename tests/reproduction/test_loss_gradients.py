@@ -92,7 +92,7 @@ def test_terms_add_up_to_the_training_objective(
             assert expected.norm() > 0
 
 
-def test_what_reaches_what(seen: Interactions, batch: Batch) -> None:
+def test_which_parameters_each_term_reaches(seen: Interactions, batch: Batch) -> None:
     """MF: e_hard meets users alone, and the positive's and uniform items' terms never meet the projector."""
     model = MFModel(seen, embedding_size=8, seed=1)
     for detach in (False, True):

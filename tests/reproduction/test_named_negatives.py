@@ -1,4 +1,4 @@
-"""True false negatives among named items, by hand and by loop."""
+"""False negatives among named items, by hand and by a slow loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_texts_outside_the_catalogue_are_not_measured(store: tuple[Split, Truth]
     assert named_false_negatives(np.array([0, 1]), np.array([-1, -1]), split, truth) == FalseNegatives(None, 0)
 
 
-def test_by_way_what_serves_alone_counts(store: tuple[Split, Truth]) -> None:
+def test_only_used_texts_count(store: tuple[Split, Truth]) -> None:
     split, truth = store
     train, ids = split.train, split.vocabulary.item_ids
     own = ids[train.items[3]]

@@ -74,7 +74,7 @@ def test_percentiles_of_equals_are_a_half(seen: Interactions) -> None:
     assert popularity_percentiles(seen).mean() == pytest.approx(0.5)
 
 
-def test_what_does_not_fit_is_refused(seen: Interactions, held_out: Interactions) -> None:
+def test_wrong_sizes_are_refused(seen: Interactions, held_out: Interactions) -> None:
     with pytest.raises(DataError, match=r"found vectors \(3, 4\)"):
         nearest_catalogue_items(np.ones((3, 4)), seen, held_out, np.ones((12, 4)))
     with pytest.raises(DataError, match="no pair has a vector"):

@@ -84,7 +84,7 @@ def test_a_language_model_judges_under_noise_as_well(folders: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_remedies_are_tried_with_three_kinds_of_vectors(folders: Path, vectors: Path) -> None:
+def test_variants_are_trained_with_three_kinds_of_vectors(folders: Path, vectors: Path) -> None:
     printed = called(
         "semantic_variants.py", folders / "split", vectors, "--epochs", 1, "--seeds", 1, "--alphas", 0, 0.3
     )
@@ -96,7 +96,7 @@ def test_remedies_are_tried_with_three_kinds_of_vectors(folders: Path, vectors: 
 
 
 @pytest.mark.slow
-def test_why_takes_the_loss_apart(folders: Path, vectors: Path) -> None:
+def test_gradients_of_the_semantic_loss_are_tabulated(folders: Path, vectors: Path) -> None:
     given = ["--forms", "literal", "both", "--alphas", "0", "--set", "fit.epochs=2", "model.embedding_size=8"]
     printed = called("semantic_loss.py", folders / "split", f"made up={vectors}", *given)
     parts = {part.splitlines()[0]: part for part in printed.split("## ")[1:]}
@@ -111,7 +111,7 @@ def test_why_takes_the_loss_apart(folders: Path, vectors: Path) -> None:
 
 
 @pytest.mark.slow
-def test_transfer_judges_ways_on_the_target(folders: Path, tmp_path: Path) -> None:
+def test_transfer_scores_methods_on_the_target(folders: Path, tmp_path: Path) -> None:
     make_base(tmp_path / "base", "bert")
     sizes = ["--tuning-pairs", 64, "--fitted", 64, "--judged", 64, "--batch-size", 32, "--train-epochs", 2]
     given = ["--sources", folders / "split", "--base", tmp_path / "base", "--work", tmp_path / "work", *sizes]
@@ -125,11 +125,11 @@ def test_transfer_judges_ways_on_the_target(folders: Path, tmp_path: Path) -> No
         assert float(one["information"]) == pytest.approx(np.log(32) - float(one["loss"]), abs=2e-3)
     assert table["texts-raw"]["turned"] == "–", "a prompt without e_u and e_v has nothing to turn"
     assert table["untuned"]["information"] != table["untuned"]["turned"]
-    assert called(*command) == printed, "what stands in --work is read again"
+    assert called(*command) == printed, "the folders in --work are reused"
 
 
 @pytest.mark.slow
-def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None:
+def test_suspects_in_top_items_are_counted(folders: Path, tmp_path: Path) -> None:
     split, runs = folders / "split", [tmp_path / f"mf-seed{seed}" for seed in (0, 1)]
     for seed, run in enumerate(runs):
         pipeline.train_stage(split, RunConfig(model=MF(), fit=FitConfig(epochs=1, check_every=1, seed=seed))).run(run)
@@ -143,7 +143,7 @@ def test_how_much_of_the_top_are_suspects(folders: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
+def test_suspect_weights_are_compared(folders: Path, tmp_path: Path) -> None:
     split, run = folders / "split", tmp_path / "mf-seed0"
     pipeline.train_stage(split, RunConfig(model=MF(), fit=FitConfig(epochs=2, check_every=1))).run(run)
     pipeline.suspects_stage(
@@ -159,12 +159,12 @@ def test_how_much_suspects_should_weigh(folders: Path, tmp_path: Path) -> None:
         "every, weight 0.5",
     ]
     assert lines[0][1:] == lines[2][1:], "suspects that weigh nothing are none"
-    assert len({line[1] for line in lines}) == 3, "batches and weights change what is learnt"
+    assert len({line[1] for line in lines}) == 3, "batches and weights change the result"
     assert "every, weight 0.5" in printed
 
 
 @pytest.mark.slow
-def test_a_brief_table_has_the_studys_numbers_rounded(tmp_path: Path) -> None:
+def test_the_compact_table_has_rounded_numbers_of_the_study(tmp_path: Path) -> None:
     def sizes(relative: float | None, p: float | None) -> dict[str, float | None]:
         ends = (None, None) if relative is None else (relative - 0.05, relative + 0.05)
         return dict(zip(("relative", "relative_low", "relative_high", "p_holm"), (relative, *ends, p), strict=True))

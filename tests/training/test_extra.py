@@ -16,7 +16,7 @@ from hardneg.random import Stream
 from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerInputs, Semantic, Uniform, UniformCandidates
 from hardneg.training import ExtraPositives, FitConfig, Fitted, fit
 from hardneg.training.extra import Positives
-from hardneg.training.objective import objective, weighted_objective
+from hardneg.training.objective import objective
 from hardneg.types import Batch, Embeddings
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)
@@ -96,7 +96,7 @@ def test_the_weighted_loss_is_the_weighted_mean_of_the_pairs_losses(
     stream = Stream(0, "sampler", 1)
     whole = batch(rows)
     negatives = sampler.sample(whole, embeddings, candidates, stream)
-    found = weighted_objective(whole, embeddings, negatives, 0.1, n_train, weight)
+    found = objective(whole, embeddings, negatives, 0.1, n_train=n_train, extra_weight=weight)
     total = 0.0
     for place in range(len(rows)):
         one = batch(rows[place : place + 1])

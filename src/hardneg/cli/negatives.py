@@ -128,7 +128,7 @@ def generate_negatives_command(
 
     configure_torch(threads, device)
     config: GenerationConfig = parse_settings(
-        GenerationConfig, [*(settings or []), *([f"use.way={naming}"] if naming else [])]
+        GenerationConfig, [*(settings or []), *([f"use.naming={naming}"] if naming else [])]
     )
     with show_progress() as progress, open_session(llm, device, progress, activity="naming negatives with") as session:
         pipeline.generate_stage(

@@ -107,16 +107,16 @@ def _mark_first_of_pairs(index: pl.DataFrame, users: Indices, items: Indices) ->
     return first
 
 
-def _mark_core(users: Indices, items: Indices, kept: Flags, k: int) -> Flags:
-    """Return (rows,) flags of the k-core of the kept rows. kept: one row per pair."""
+def _mark_core(users: Indices, items: Indices, core: Flags, k: int) -> Flags:
+    """Return (rows,) flags of the k-core. core: flags of one row per pair."""
     while k > 1:
-        enough = kept
+        enough = core
         for side in (users, items):
-            enough = enough & (np.bincount(side[kept], minlength=side.max(initial=0) + 1) >= k)[side]
-        if enough.sum() == kept.sum():
+            enough = enough & (np.bincount(side[core], minlength=side.max(initial=0) + 1) >= k)[side]
+        if enough.sum() == core.sum():
             break
-        kept = enough
-    return kept
+        core = enough
+    return core
 
 
 def _require(frame: pl.DataFrame, column: str, option: str) -> None:

@@ -138,15 +138,15 @@ def _drop_saturated_users(frame: pl.DataFrame) -> tuple[pl.DataFrame, RowReport]
     Dropping them can remove items and thereby saturate further users, so this repeats until no user is saturated.
     """
     left_out: list[str] = []
-    kept = frame
-    while saturated := _find_saturated_users(kept):
+    remaining = frame
+    while saturated := _find_saturated_users(remaining):
         left_out += saturated
-        kept = kept.filter(~pl.col(c.USER_ID).is_in(saturated))
+        remaining = remaining.filter(~pl.col(c.USER_ID).is_in(saturated))
     if not left_out:
         return frame, ()
     remedy = f"{len(left_out):,} such user(s) were left out, since they have no negatives"
     reason = "of users with every item in train"
-    return kept, (RowIssue("split", reason, len(frame) - len(kept), f"user {left_out[0]!r}", remedy),)
+    return remaining, (RowIssue("split", reason, len(frame) - len(remaining), f"user {left_out[0]!r}", remedy),)
 
 
 def _find_saturated_users(frame: pl.DataFrame) -> list[str]:

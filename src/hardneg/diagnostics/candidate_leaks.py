@@ -94,12 +94,12 @@ def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float 
 
     The check runs for test pairs, validation pairs and both. It fails with too few held-out pairs in either of two
     senses. First, the suspects contain less than half of the expected number, with a probability below SURPRISING. The
-    expectation is over as many suspects drawn from the candidates of each user, and likewise of each item, since a
-    judge may prefer users with long histories or rare items. Second, the candidates contain less than a tenth of what
-    as many unobserved items of their users would (nearly Poisson); a model's candidates contain more.
+    expectation is over random suspects within the candidates of each user, and also of each item, since a judge may
+    prefer users with long histories or rare items. Second, the candidates contain less than a tenth of what as many
+    unobserved items of their users would (nearly Poisson); a model's candidates contain more.
 
-    It fails with too many if nearly all held-out candidates are suspects although fewer than half of the candidates
-    are, with a probability below SURPRISING in both draws. Leaks that change fewer labels are not detected;
+    It fails with too many if nearly all held-out candidates but fewer than half of all candidates are suspects, with a
+    probability below SURPRISING in both draws. Leaks that change fewer labels are not detected;
     `hardneg audit split` detects them in this package's stages by comparing hashes.
     """
     flags = judged.is_above(threshold)

@@ -27,19 +27,19 @@ def top_k(begin: int, end: int, scores: Floats, users: Indices, starts: Indices,
     items of every user. Items with score -inf or NaN are never ranked. best: (block, k).
     """
     k = best.shape[1]
-    kept = np.empty(k, np.float32)
+    best_scores = np.empty(k, np.float32)
     for b in range(begin, end):
         for place in range(starts[users[b]], starts[users[b] + 1]):
             scores[b, seen[place]] = -np.inf
         row = scores[b]
-        kept[:] = -np.inf
+        best_scores[:] = -np.inf
         best[b, :] = -1
         for first in range(0, len(row), CHUNK):
             stop = min(first + CHUNK, len(row))
-            if _any_above(row, first, stop, kept[k - 1]):
+            if _any_above(row, first, stop, best_scores[k - 1]):
                 for item in range(first, stop):
-                    if row[item] > kept[k - 1]:
-                        _insert(kept, best[b], row[item], item)
+                    if row[item] > best_scores[k - 1]:
+                        _insert(best_scores, best[b], row[item], item)
 
 
 @compiled
@@ -52,13 +52,13 @@ def _any_above(row: Numbers, first: int, stop: int, bound: Any) -> bool:
 
 
 @compiled
-def _insert(kept: Numbers, items: Indices, score: Any, item: int) -> None:
-    """Insert a score that exceeds the last of the descending `kept`, behind its equals."""
-    place = len(kept) - 1
-    while place > 0 and kept[place - 1] < score:
-        kept[place], items[place] = kept[place - 1], items[place - 1]
+def _insert(best_scores: Numbers, items: Indices, score: Any, item: int) -> None:
+    """Insert a score that exceeds the last of the descending `best_scores`, behind its equals."""
+    place = len(best_scores) - 1
+    while place > 0 and best_scores[place - 1] < score:
+        best_scores[place], items[place] = best_scores[place - 1], items[place - 1]
         place -= 1
-    kept[place], items[place] = score, item
+    best_scores[place], items[place] = score, item
 
 
 @compiled
@@ -74,19 +74,19 @@ def last_kept(
     begin: int, end: int, keys: Numbers, users: Indices, starts: Indices, seen: Indices, k: int, last: Numbers
 ) -> None:
     """Write the k-th highest of keys[b] (block, n_items) int16 to last[b]; seen items of users[b] are set to LOWEST."""
-    kept, items = np.empty(k, np.int16), np.empty(k, np.int64)
+    best_scores, items = np.empty(k, np.int16), np.empty(k, np.int64)
     for b in range(begin, end):
         for place in range(starts[users[b]], starts[users[b] + 1]):
             keys[b, seen[place]] = LOWEST
         row = keys[b]
-        kept[:] = LOWEST
+        best_scores[:] = LOWEST
         for first in range(0, len(row), CHUNK):
             stop = min(first + CHUNK, len(row))
-            if _any_above(row, first, stop, kept[k - 1]):
+            if _any_above(row, first, stop, best_scores[k - 1]):
                 for item in range(first, stop):
-                    if row[item] > kept[k - 1]:
-                        _insert(kept, items, row[item], item)
-        last[b] = kept[k - 1]
+                    if row[item] > best_scores[k - 1]:
+                        _insert(best_scores, items, row[item], item)
+        last[b] = best_scores[k - 1]
 
 
 @reordering
@@ -97,10 +97,10 @@ def rescore(
 
     queries: (block, size). table: (n_items, size). best: (block, k), -1 past the last.
     """
-    kept = np.empty(best.shape[1], np.float32)
+    best_scores = np.empty(best.shape[1], np.float32)
     for b in range(begin, end):
         row = keys[b]
-        kept[:] = -np.inf
+        best_scores[:] = -np.inf
         best[b, :] = -1
         for first in range(0, len(row), CHUNK):
             stop = min(first + CHUNK, len(row))
@@ -110,5 +110,5 @@ def rescore(
                         total = np.float32(0.0)
                         for d in range(queries.shape[1]):
                             total += queries[b, d] * table[item, d]
-                        if total > kept[-1]:
-                            _insert(kept, best[b], total, item)
+                        if total > best_scores[-1]:
+                            _insert(best_scores, best[b], total, item)

@@ -1,9 +1,9 @@
 """Exact ranking with preselection: bfloat16 products select the items that may be among the best, float32 ranks them.
 
-Let T be a user's k-th best 16-bit score. Rounding a sum to bfloat16 keeps the order and changes it by at most 2^-8 of
-itself, so k items have a sum of at least T - 2^-8 |T| before rounding. A sum differs from the 32-bit score by at most
-`error_bound`. The k-th best 32-bit score is therefore at least T - 2^-8 |T| - error_bound, and any item that reaches it
-has a 16-bit score of at least T - 2^-8 |T| - 2 error_bound, rounded down. Exactly these items are scored again.
+Let T be a user's k-th best 16-bit score. Rounding to bfloat16 keeps the order of sums and changes each by at most 2^-8
+of itself. Hence k items have a sum of at least T - 2^-8 |T| before rounding. A sum differs from the 32-bit score by at
+most `error_bound`. The k-th best 32-bit score is therefore at least T - 2^-8 |T| - error_bound. Any item that reaches
+it has a 16-bit score of at least T - 2^-8 |T| - 2 error_bound, rounded down. Exactly these items are scored again.
 """
 
 from __future__ import annotations

@@ -62,18 +62,18 @@ def compare_methods(
     Every resample draws users once for both methods, and seeds separately for each method. It resamples the main
     effects of a two-way random-effects model, value = mean + seed + user + noise: the means of the seeds and the mean
     differences of the users. The latter are shrunk by the noise left in means over few seeds. Resampling n values
-    reproduces (n - 1) / n of their variance, so effects of S seeds are scaled by sqrt(S / (S - 1)) and of U users by
-    sqrt(U / (U - 1)). Resampling the raw table (the pigeonhole bootstrap; Owen, 2007) would count the noise three
-    times. The interval is the difference +- t standard errors, and p follows from the same t. Its degrees of freedom
+    reproduces only (n - 1) / n of their variance. Effects of S seeds are therefore scaled by sqrt(S / (S - 1)), and
+    those of U users by sqrt(U / (U - 1)). Resampling the raw table (the pigeonhole bootstrap; Owen, 2007) would count
+    the noise three times. The interval is the difference +- t standard errors, and p follows from the same t. Its degrees of freedom
     are those of Welch and Satterthwaite for A's seeds, B's seeds and the users.
 
     If only seeds vary, this is Welch's t-test over the runs; if only users vary, the paired t-test over the users. The
     bootstrap adds an error of 1 / sqrt(2 x resamples), 1.6 % of the interval's width with 2,000 resamples. If nothing
     varies, p is 0, or 1 if the difference is a rounding error.
 
-    At a level of 95 %, equal methods are called different in 3 to 6 % of simulated cases. With a standard deviation of
-    A's runs ten times that of B's, it is 4 to 7 % with at least five seeds, and up to 8 % with three. Welch's test
-    with three and ten seeds has 6.6 %. Source: reproduction/calibration.py, 4,000 repetitions of each setting.
+    At a level of 95 %, equal methods are called different in 3 to 6 % of simulated cases. If A's runs
+    have ten times the standard deviation of B's, it is 4 to 7 % with at least five seeds, and up to 8 % with three.
+    Welch's test with three and ten seeds has 6.6 %. Source: reproduction/calibration.py, 4,000 repetitions of each setting.
     """
     _require_comparable(a, b)
     observed, base = float(a.mean() - b.mean()), float(b.mean())

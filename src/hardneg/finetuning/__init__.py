@@ -8,8 +8,7 @@ synthesize(tuned.encoder, template, inputs, folder)
 """
 
 from hardneg.finetuning.alignment import procrustes, random_rotation, rotated
-from hardneg.finetuning.evaluation import HeldOutScore, encode_for_scoring, score_held_out
-from hardneg.finetuning.folder import NO_BASE, base_of, load_tuned, save_tuned
+from hardneg.finetuning.folder import NO_BASE, load_tuned, save_tuned
 from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PairInputs
 from hardneg.finetuning.model import EncoderConfig, HardNegativeEncoder, base_model, open_encoder_model
 from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, PerceptronConfig
@@ -26,7 +25,6 @@ __all__ = [
     "EmbeddingSpaces",
     "EncoderConfig",
     "HardNegativeEncoder",
-    "HeldOutScore",
     "NoTemplate",
     "PairInputs",
     "Perceptron",
@@ -38,8 +36,6 @@ __all__ = [
     "TunedEncoder",
     "TuningConfig",
     "base_model",
-    "base_of",
-    "encode_for_scoring",
     "load_tuned",
     "open_encoder_model",
     "pool_sets",
@@ -48,7 +44,6 @@ __all__ = [
     "rescaled",
     "rotated",
     "save_tuned",
-    "score_held_out",
     "synthesize",
     "tune",
 ]

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,7 +22,6 @@ from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, Pe
 from hardneg.finetuning.template import Template, TemplateConfig
 from hardneg.finetuning.tuning import TunedEncoder
 from hardneg.llm.local.weights import ModelSource
-from hardneg.types import Indices
 
 SETTINGS = "tuned.json"
 ADAPTER = "adapter_model.safetensors"
@@ -65,11 +63,6 @@ def save_tuned(folder: Path, tuned: TunedEncoder, template: Template, source: Mo
     pl.DataFrame({"pair_row": tuned.tuned_on}).write_parquet(folder / TUNED_ON)
 
 
-def read_pair_indices(path: Path) -> Indices:
-    """Read the pair indices of held_out.parquet or tuned_on.parquet, ascending."""
-    return np.asarray(pl.read_parquet(path)["pair_row"].to_numpy())
-
-
 def load_tuned(folder: Path, source: ModelSource | None) -> tuple[AnyEncoder, Template]:
     """Open a tuned model over its base, which `source` locates (None: no language model).
 
@@ -85,11 +78,6 @@ def load_tuned(folder: Path, source: ModelSource | None) -> tuple[AnyEncoder, Te
     if source is None:
         return _load_perceptron(folder, settings["model"], spaces), NoTemplate()
     return _load_encoder(folder, settings, source, spaces)
-
-
-def base_of(folder: Path) -> str:
-    """Return the name of the base that a folder was tuned on."""
-    return str(_read_settings(folder)["base"]["name"])
 
 
 def _sizes(encoder: AnyEncoder) -> list[int]:

@@ -8,7 +8,6 @@ from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.local.prompting import PromptTokens
 from hardneg.llm.local.weights import ModelSource
-from hardneg.llm.protocol import Refusal, Request
 from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address
 from hardneg.llm.remote.endpoint import Endpoint
 from hardneg.llm.remote.probe import Capabilities
@@ -42,17 +41,8 @@ def open_model(
     if address is None:
         return LocalModel(model_source(name, device=device, four_bit=four_bit), batch_size=batch_size)
     tokenizer = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
-    if not tokenizer:
-        return Endpoint(address, capabilities=capabilities, concurrency=concurrency)
-    prompts = PromptTokens(ModelSource(tokenizer).tokenizer())
-
-    def count(request: Request) -> int:
-        ids = prompts.encode_chat(request.messages)
-        return 0 if isinstance(ids, Refusal) else len(ids)
-
-    return Endpoint(
-        address, capabilities=capabilities, concurrency=concurrency, count=count, chat_markers=prompts.chat_markers
-    )
+    prompts = PromptTokens(ModelSource(tokenizer).tokenizer()) if tokenizer else None
+    return Endpoint(address, capabilities=capabilities, concurrency=concurrency, prompts=prompts)
 
 
 def address_of(name: str, key_variable: str = "") -> Address | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Reply
@@ -29,16 +29,6 @@ def safe_pattern(max_length: int) -> str:
     Some decoders match the pattern against raw JSON, so it excludes quotes, backslashes and control characters.
     """
     return f'^[^"\\\\\\x00-\\x1f]{{1,{max_length}}}$'
-
-
-def _bounded(max_length: int) -> Any:
-    return Field(min_length=1, max_length=max_length, json_schema_extra={"pattern": safe_pattern(max_length)})
-
-
-ShortText = Annotated[str, _bounded(200)]
-"""A name or a title: 1 to 200 characters."""
-SafeText = Annotated[str, _bounded(1200)]
-"""A paragraph: 1 to 1,200 characters."""
 
 
 class Structured(BaseModel):
@@ -64,9 +54,7 @@ def _strict(node: Any, where: str) -> Any:
     if bounds := [name for name in UNENFORCED if name in node]:
         raise ConfigError(f"{where} has {bounds[0]}, which back ends accept and ignore; list the numbers as a Literal")
     if "maxLength" in node and "pattern" not in node:
-        raise ConfigError(
-            f"{where} has a length without a pattern, which back ends ignore; use SafeText or safe_pattern"
-        )
+        raise ConfigError(f"{where} has a length without a pattern, which back ends ignore; use safe_pattern")
     strict = {
         key: {name: _strict(part, f"{where}.{name}") for name, part in value.items()}
         if key in ("properties", "$defs")

@@ -1,4 +1,4 @@
-"""Artifacts with negatives: retrieved, generated, drawn from a trained model, and their controls."""
+"""Semantic negatives: retrieved, generated, drawn from a trained model, and their controls."""
 
 from hardneg.mining.generated import GeneratedConfig, GeneratedNegatives, ground_texts, tabulate_generated
 from hardneg.mining.labels import LabelOptions, LabelVectors, draw_label_vectors

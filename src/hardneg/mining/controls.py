@@ -1,4 +1,4 @@
-"""Controls: vectors that a method which learnt to write hard negatives has to beat, in the form it writes them."""
+"""Controls: negatives that lack one ingredient of semantic or synthesized negatives."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BLOCK = 8192
 
 
 def random_control(mined: MinedNegatives, rng: np.random.Generator) -> MinedNegatives:
-    """The control: every distinct vector becomes a Gaussian one of its norm; missing stays missing.
+    """Replace every distinct vector by a Gaussian vector of the same norm. Missing vectors stay missing.
 
-    Pairs that shared a vector share its replacement, so that what the control lacks is the text and nothing else.
+    Pairs with equal vectors get equal replacements, so that the control lacks only the text.
     """
     raw = np.ascontiguousarray(mined.vectors)
-    # Rows compared as bytes: sorting 384 columns would take far longer.
+    # Rows are compared as bytes, which is much faster than sorting 384 columns.
     as_bytes = raw.view(np.dtype((np.void, raw.dtype.itemsize * raw.shape[1]))).ravel()
     _, firsts, which = np.unique(as_bytes, return_index=True, return_inverse=True)
     distinct = raw[firsts].astype(np.float32)
@@ -33,40 +33,39 @@ def random_control(mined: MinedNegatives, rng: np.random.Generator) -> MinedNega
 
 
 def shuffled_control(mined: MinedNegatives, order: Indices) -> MinedNegatives:
-    """Every pair row gets the vector and the items of another one: row r those of row order[r], missing ones included.
+    """Assign the vector and the items of pair order[r] to pair r, also where they are missing.
 
-    order: (pairs,) a permutation. The vectors are the same ones; what is lost is whose they are. An item may have come
-    to a user who has it.
+    order: (pairs,), a permutation. The control lacks the relation of vectors and pairs. A user may get an item of their
+    own history.
     """
     return MinedNegatives(mined.items[order], mined.vectors[order], f"{mined.source}, shuffled among pairs")
 
 
 def shuffle_table(table: pl.DataFrame, order: Indices, train: Interactions, vocabulary: Vocabulary) -> pl.DataFrame:
-    """The table of a negatives folder after `shuffled_control`: text and item at their new pair, without the old likeness."""
+    """Return the table of a negatives folder after `shuffled_control`, without the similarities."""
     rows = np.argsort(order)[table["row"].to_numpy()]
     user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
-    moved = table.with_columns(
+    shuffled = table.with_columns(
         pl.Series("row", rows, dtype=pl.Int64),
         user_ids.gather(train.users[rows]).alias(c.USER_ID),
         item_ids.gather(train.items[rows]).alias("positive_item_id"),
         similarity=pl.lit(None, dtype=pl.Float64),
-        reasoning=pl.lit("written for another pair"),
+        reasoning=pl.lit("generated for another pair"),
     )
-    return moved.sort("row", maintain_order=True)
+    return shuffled.sort("row", maintain_order=True)
 
 
-def positives_control(given: LabelVectors, train: Interactions) -> MinedNegatives:
-    """e_hard is the embedding of the pair's own positive item, by the MixGCF behind the labels."""
-    return _without_items(
-        unit_rows(given.items.astype(np.float32))[train.items].astype(np.float16), "the positive's embedding"
-    )
+def positives_control(labels: LabelVectors, train: Interactions) -> MinedNegatives:
+    """Use the embedding of the positive item as e_hard, from the MixGCF run of the labels."""
+    embeddings = unit_rows(labels.items.astype(np.float32))
+    return _without_items(embeddings[train.items].astype(np.float16), "the positive's embedding")
 
 
-def labels_control(given: LabelVectors) -> MinedNegatives:
-    """e_hard is the label itself: what a model would write that had learnt everything."""
-    vectors = np.empty(given.vectors.shape, np.float16)
+def labels_control(labels: LabelVectors) -> MinedNegatives:
+    """Use the label itself as e_hard, the upper bound of a model that is trained on labels."""
+    vectors = np.empty(labels.vectors.shape, np.float16)
     for start in range(0, len(vectors), BLOCK):
-        vectors[start : start + BLOCK] = unit_rows(np.asarray(given.vectors[start : start + BLOCK], np.float32))
+        vectors[start : start + BLOCK] = unit_rows(np.asarray(labels.vectors[start : start + BLOCK], np.float32))
     return _without_items(vectors, "MixGCF's hard negatives, the labels")
 
 

@@ -1,6 +1,6 @@
-"""What a language model is tuned towards: the hard negative that a trained MixGCF would make for every train pair.
+"""Labels of fine-tuning: the hard negative vectors of a trained MixGCF for every training pair (HNLMRec).
 
-On disk a `labels/` folder.
+They are the target vectors of the hard negative encoder, stored in a `labels/` folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors
 
 KIND = "labels"
 BLOCK = 8192
-"""Pairs handled at once; changes nothing but memory and speed."""
+"""Pairs per block; affects memory and speed only."""
 VECTORS, DRAWS, USERS, ITEMS = "labels.npy", "draws.npy", "users.npy", "items.npy"
 SOURCES = "sources.parquet"
 
@@ -35,23 +35,25 @@ Precision = Literal["float16", "float32"]
 
 
 class LabelOptions(Config):
-    """How often MixGCF is asked for a pair's negative, and how labels are stored."""
+    """Settings of labels."""
 
     draws: PositiveInt = 1
-    """1 is the paper's. Several are averaged. The mixing share of the positive is uniform on (0, 1), so the more
-    draws, the nearer the label comes to half the positive plus half the mean of the chosen candidates: less noise,
-    and less of what tells one pair of the same positive from another."""
+    """Number of MixGCF negatives that are averaged; 1 in the paper.
+
+    The share of the positive is uniform on (0, 1). With more draws, labels approach half the positive plus half the mean
+    chosen candidate: they have less noise, and differ less between pairs of the same positive."""
     seed: int = 0
-    """Decides candidates and mixing; not the seed of the run."""
+    """Seed of candidates and mixing, independent of that of the run."""
     precision: Precision = "float16"
+    """Type of the stored vectors."""
 
 
 @dataclass(frozen=True)
 class LabelDraws:
-    """Labels of some pair rows, and how each came about.
+    """Labels of some pairs, and their components.
 
-    vectors: (rows, final size), the mean over draws. each: (rows, draws, final size). sources: (rows, draws, hops + 1)
-    int32, the item chosen in each hop. shares: (rows, draws, hops + 1) float32, the share of the positive in each hop.
+    vectors: (rows, final size), mean over draws. each: (rows, draws, final size). sources: (rows, draws, hops + 1) int32,
+    the item chosen in each hop. shares: (rows, draws, hops + 1) float32, the share of the positive in each hop.
     """
 
     vectors: Floats
@@ -62,10 +64,10 @@ class LabelDraws:
 
 @dataclass(frozen=True)
 class LabelVectors:
-    """A labels folder as tuning reads it.
+    """Contents of a labels folder.
 
-    vectors: (pairs, final size), by pair row, memory-mapped. users: (n_users, final size), items: (n_items, final
-    size): MixGCF's pooled embeddings e_u and e_v, float32. run: hash of the run that they come from.
+    vectors: (pairs, final size), memory-mapped. users: (n_users, final size) and items: (n_items, final size), the
+    pooled embeddings e_u and e_v of MixGCF, float32. run: hash of the MixGCF run.
     """
 
     vectors: Floats
@@ -84,18 +86,18 @@ def draw_label_vectors(
     block: int = BLOCK,
     progress: Progress | None = None,
 ) -> LabelDraws:
-    """MixGCF's synthesised negative (Huang et al., 2021, eq. 5 to 7) of every train pair, from trained tables.
+    """Draw the synthesized negative of MixGCF (Huang et al., 2021, eq. 5 to 7) for training pairs.
 
-    As in training: `mixgcf.candidates` uniform items outside the user's train pairs, per hop the one with the largest
-    inner product, mixed with the positive, pooled over hops. rows: the pair rows wanted, all if None. A pair's label
-    follows from the tables, the options and its pair row alone, whatever the block or the other rows.
-    Raises DataError where a table holds numbers that are not finite.
+    As in training, `mixgcf.candidates` uniform candidates are drawn; the one with the largest inner product in each hop
+    is mixed with the positive, and the result is pooled over hops. rows: pair indices, by default all. A label is a
+    function of the tables, the options and the pair index, independent of the other pairs.
+    Raises DataError where a table is not finite.
     """
     if not all(bool(table.isfinite().all()) for table in (*embeddings.users, *embeddings.items)):
-        raise DataError("the trained tables hold numbers that are not finite; train the run again")
+        raise DataError("found embeddings that are not finite, expected trained tables; train the run again")
     rows = np.arange(len(train)) if rows is None else rows
     n_hops, size = len(embeddings.items), embeddings.final_items.shape[1]
-    drawn = LabelDraws(
+    labels = LabelDraws(
         np.empty((len(rows), size), options.precision),
         np.empty((len(rows), options.draws, size), options.precision),
         np.empty((len(rows), options.draws, n_hops), np.int32),
@@ -105,40 +107,40 @@ def draw_label_vectors(
         here = slice(start, start + block)
         total = np.zeros((len(rows[here]), size), np.float32)
         for draw in range(options.draws):
-            made, shares = _draw(embeddings, train, mixgcf, rows[here], options.seed, draw)
-            vectors = made.vectors[:, 0].numpy()
+            negatives, shares = _draw(embeddings, train, mixgcf, rows[here], options.seed, draw)
+            vectors = negatives.vectors[:, 0].numpy()
             total += vectors
-            drawn.each[here, draw] = vectors
-            drawn.sources[here, draw] = made.sources[:, 0].numpy()
-            drawn.shares[here, draw] = shares
-        drawn.vectors[here] = total / options.draws
+            labels.each[here, draw] = vectors
+            labels.sources[here, draw] = negatives.sources[:, 0].numpy()
+            labels.shares[here, draw] = shares
+        labels.vectors[here] = total / options.draws
         if progress is not None:
             progress("labels", min(start + block, len(rows)), len(rows))
-    return drawn
+    return labels
 
 
 def _draw(
     embeddings: Embeddings, train: Interactions, mixgcf: MixGCF, rows: Indices, seed: int, draw: int
 ) -> tuple[Vectors, Floats]:
-    """One draw for some pairs, and the shares of the positives in it; the stream's epoch is the number of the draw."""
+    """Return one negative for each of some pairs, and the shares of the positive. The epoch of the stream is the draw."""
     users = train.users[rows]
     stream = Stream(seed, "labels", draw)
-    found = UniformCandidates(train).draw(
+    candidates = UniformCandidates(train).draw(
         rows, users, n=mixgcf.n_candidates, stream=Stream(seed, "candidates of labels", draw)
     )
-    here, of_users, positives = (torch.from_numpy(array) for array in (rows, users, train.items[rows]))
+    indices, user_indices, positives = (torch.from_numpy(array) for array in (rows, users, train.items[rows]))
+    batch = Batch(indices, user_indices, positives, epoch=draw, step=0)
     with torch.no_grad():
-        batch = Batch(here, of_users, positives, epoch=draw, step=0)
-        made = mixgcf.sample(batch, embeddings, torch.from_numpy(found), stream)
-    return made, stream.uniform(rows, len(embeddings.items))
+        negatives = mixgcf.sample(batch, embeddings, torch.from_numpy(candidates), stream)
+    return negatives, stream.uniform(rows, len(embeddings.items))
 
 
 def compare_with_positives(
     vectors: Floats, items: Floats, train: Interactions, *, block: int = BLOCK
 ) -> dict[str, float]:
-    """How labels lie to their positives, means over pairs: cosine, norm of the labels, norm of the positives.
+    """Return means over pairs: cosine of label and positive, norm of labels, norm of positives.
 
-    vectors: (pairs, size) by pair row. items: (n_items, size).
+    vectors: (pairs, size), labels. items: (n_items, size).
     """
     totals = np.zeros(3)
     for start in range(0, len(train), block):
@@ -153,10 +155,7 @@ def compare_with_positives(
 
 
 def tabulate_sources(drawn: LabelDraws, train: Interactions, vocabulary: Vocabulary) -> pl.DataFrame:
-    """What each label was made of, for people: row, user_id, positive_item_id, draw, hop, item_id, share_of_positive.
-
-    drawn: of all pair rows.
-    """
+    """Return the components of the labels of all pairs, one row per pair, draw and hop, with original ids."""
     pairs, draws, hops = drawn.sources.shape
     rows = np.repeat(np.arange(pairs), draws * hops)
     user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
@@ -174,7 +173,7 @@ def tabulate_sources(drawn: LabelDraws, train: Interactions, vocabulary: Vocabul
 
 
 def write_labels(draft: Draft, drawn: LabelDraws, embeddings: Embeddings, sources: pl.DataFrame) -> None:
-    """Write labels.npy, users.npy, items.npy and sources.parquet; draws.npy too where there are several draws."""
+    """Write labels.npy, users.npy, items.npy and sources.parquet, and draws.npy where there are several draws."""
     out = draft.folder
     np.save(out / VECTORS, drawn.vectors)
     if drawn.each.shape[1] > 1:
@@ -185,15 +184,15 @@ def write_labels(draft: Draft, drawn: LabelDraws, embeddings: Embeddings, source
 
 
 def read_labels(folder: Path, train: Interactions) -> LabelVectors:
-    """Read a labels folder; the labels stay on disk, memory-mapped. Raises DataError where sizes do not fit `train`."""
+    """Read a labels folder with memory-mapped labels. Raises DataError where the sizes do not match `train`."""
     manifest = artifacts.read_manifest(folder, KIND)
     try:
         vectors, users, items = (np.load(folder / name, mmap_mode="r") for name in (VECTORS, USERS, ITEMS))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} cannot be read ({error}); make the labels again") from None
+        raise DataError(f"{folder} cannot be read ({error}); build the folder again") from None
     found, expected = tuple(map(len, (vectors, users, items))), (len(train), train.n_users, train.n_items)
     if found != expected:
         raise DataError(
-            f"{folder} is of {found} pairs, users and items, the split of {expected}; make labels from this split"
+            f"found {found} pairs, users and items in {folder}, expected {expected} as in the split; build it from this split"
         )
     return LabelVectors(vectors, np.asarray(users), np.asarray(items), manifest["inputs"]["run"])

@@ -1,4 +1,4 @@
-"""Nearest neighbours of every item: by text, by co-occurrence or, as a control, at random."""
+"""Nearest neighbours of every item, by text, by co-occurrence or, as a control, at random."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ BLOCK = 1024
 
 
 def find_by_text(vectors: Floats, k: int, source: str) -> ItemNeighbours:
-    """The k items of the largest cosine. vectors: (n_items, size), unit length, NaN without a text."""
+    """Return the k items with the largest cosine. vectors: (n_items, size), unit length, NaN without a text."""
     return ItemNeighbours(text_neighbours(vectors, k)[0], f"text, {source}")
 
 
 def find_by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:
-    """The k items that share most users with an item: cosine of the columns of the train matrix, above 0."""
+    """Return the k items with the largest positive cosine of columns of the training matrix."""
     sizes = np.sqrt(np.maximum(train.item_counts, 1)).astype(np.float32)
     rows = csr_array(diags_array(1 / sizes) @ train.matrix().T)
     k = min(k, train.n_items - 1)
-    found = np.full((train.n_items, k), -1, np.int64)
+    neighbours = np.full((train.n_items, k), -1, np.int64)
     for start in range(0, train.n_items, BLOCK):
         cosines = (rows[start : start + BLOCK] @ rows.T).toarray()
         places = np.arange(len(cosines))
         cosines[places, start + places] = 0
         best = (-cosines).argsort(axis=1, kind="stable")[:, :k]
-        found[start : start + BLOCK] = np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1)
-    return ItemNeighbours(found, "co-occurrence")
+        neighbours[start : start + BLOCK] = np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1)
+    return ItemNeighbours(neighbours, "co-occurrence")
 
 
 def draw_at_random(n_items: int, k: int, rng: Generator) -> ItemNeighbours:
-    """The control: k other items each, all different."""
+    """Draw k distinct other items for each item, as a control."""
     k = min(k, n_items - 1)
-    found = np.stack([rng.choice(n_items - 1, size=k, replace=False) for _ in range(n_items)])
-    return ItemNeighbours(found + (found >= np.arange(n_items)[:, None]), "random")
+    others = np.stack([rng.choice(n_items - 1, size=k, replace=False) for _ in range(n_items)])
+    return ItemNeighbours(others + (others >= np.arange(n_items)[:, None]), "random")

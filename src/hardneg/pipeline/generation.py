@@ -56,8 +56,8 @@ class GenerationConfig(Config):
 
     @property
     def texts(self) -> NegativesConfig:
-        """The requests; replies come from the closed list of titles where the mode is "constrained"."""
-        values = self.ask.model_dump() | {"constrained": self.use.way == "constrained"}
+        """The requests; replies come from the closed list of titles where naming is "constrained"."""
+        values = self.ask.model_dump() | {"constrained": self.use.naming == "constrained"}
         config: NegativesConfig = parse_config(NegativesConfig, values, where="ask")
         return config
 
@@ -144,8 +144,8 @@ def _write_grounded(
     """Match the named texts with catalogue items, encode them, and write both."""
     names = shown_titles(split, session.model, config.texts)
     grounded = ground_texts(texts, names, split, encoder, config.use.grounding, progress)
-    item_vectors = None if config.use.way == "raw" else encoder.encode(item_texts(split.texts), progress)
-    source = f"{config.use.way}, written by {session.model.name}, {encoder.name}"
+    item_vectors = None if config.use.naming == "raw" else encoder.encode(item_texts(split.texts), progress)
+    source = f"{config.use.naming}, written by {session.model.name}, {encoder.name}"
     generated = tabulate_generated(texts, grounded, split, config.use, source, item_vectors)
     mined.write_negatives(draft, generated.mined, generated.table, generated.rejected)
     generated.grounding.write_parquet(draft.folder / GROUNDING)
@@ -161,7 +161,7 @@ def with_titles(session: Session, split: Split, requests: NegativesConfig) -> Se
     if not isinstance(session.model, LocalModel):
         raise ConfigError(
             f"{session.model.name} runs behind an endpoint and cannot be constrained to a list of titles; "
-            "choose way grounded, or a local model (hf:NAME or a folder)"
+            "choose naming grounded, or a local model (hf:NAME or a folder)"
         )
     titles = closed_list(shown_titles(split, session.model, requests))
     return replace(session, model=session.model.with_closed_list(*titles))

@@ -23,7 +23,7 @@ from hardneg.sampling.sampler import items_read
 from hardneg.training.config import FitConfig
 from hardneg.training.extra import Positives
 from hardneg.training.memory import keep_freed_memory
-from hardneg.training.objective import weighted_objective
+from hardneg.training.objective import objective
 from hardneg.types import Batch, Embeddings, Indices, Negatives, Observer, RequiredRows
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -160,7 +160,8 @@ class _Loop:
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         embeddings: Embeddings = self.model(self._required_rows(batch, candidates, stream))
         negatives = self.sampler.sample(batch, embeddings, candidates, stream)
-        loss = weighted_objective(batch, embeddings, negatives, self.config.l2, n_train, self.positives.weight)
+        l2_weight, extra_weight = self.config.l2, self.positives.weight
+        loss = objective(batch, embeddings, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight)
         if self.anchor is not None:
             loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
         shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]

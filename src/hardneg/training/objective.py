@@ -12,29 +12,31 @@ from hardneg.sampling.sampler import gather_rows
 from hardneg.types import Batch, Embeddings, Items, Negatives
 
 
-def objective(batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float) -> Tensor:
-    """Return BPR on the pooled embeddings + l2_weight x L2 of the hop-0 rows + the sampler's auxiliary loss."""
-    loss = _pair_loss(batch, embeddings, negatives, l2_weight)
-    return loss if negatives.auxiliary is None else loss + negatives.auxiliary
-
-
-def weighted_objective(
-    batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float, n_train: int, weight: float
+def objective(
+    batch: Batch,
+    embeddings: Embeddings,
+    negatives: Negatives,
+    l2_weight: float,
+    *,
+    n_train: int | None = None,
+    extra_weight: float = 1.0,
 ) -> Tensor:
-    """Return `objective` as a weighted mean over pairs: pairs after the first n_train have `weight`, the others 1.
+    """Return BPR on the pooled embeddings + l2_weight x L2 of the hop-0 rows + the sampler's auxiliary loss.
 
-    The weights apply to BPR and L2; the sampler's auxiliary loss is unchanged.
+    BPR and L2 are means over pairs; pairs after the first n_train have weight extra_weight, the others 1.
     """
+    n_train = len(batch.rows) if n_train is None else n_train
     n_extra = len(batch.rows) - n_train
-    if n_extra == 0 or weight == 1:
-        return objective(batch, embeddings, negatives, l2_weight)
-    parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), weight * n_extra))
-    losses = [
-        part_weight * _pair_loss(_select_pairs(batch, part), embeddings, _select_negatives(negatives, part), l2_weight)
-        for part, part_weight in parts
-        if part_weight
-    ]
-    loss: Tensor = torch.stack(losses).sum() / (n_train + weight * n_extra)
+    if n_extra == 0 or extra_weight == 1:
+        loss = _pair_loss(batch, embeddings, negatives, l2_weight)
+    else:
+        parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), extra_weight * n_extra))
+        losses = [
+            weight * _pair_loss(_select_pairs(batch, part), embeddings, _select_negatives(negatives, part), l2_weight)
+            for part, weight in parts
+            if weight
+        ]
+        loss = torch.stack(losses).sum() / (n_train + extra_weight * n_extra)
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 

@@ -91,13 +91,13 @@ def test_new_reviews_have_milliseconds_and_the_parent_item(tmp_path: Path) -> No
     ]
 
 
-def test_reviews_can_be_left_where_they_are(tmp_path: Path) -> None:
+def test_review_texts_are_optional(tmp_path: Path) -> None:
     path = put(tmp_path, [OLD], "reviews.json")
     with_them, without = open_amazon(2018, path).read(), open_amazon(2018, path, with_reviews=False).read()
     assert without.interactions.equals(with_them.interactions.drop("review"))
 
 
-def test_bad_rows_cost_themselves_and_are_named(tmp_path: Path) -> None:
+def test_only_bad_rows_are_left_out_and_reported(tmp_path: Path) -> None:
     rows: list[dict[str, Any] | str] = [
         OLD,
         "{'reviewerID': 'A', 'asin': '1'}",
@@ -131,7 +131,7 @@ def test_another_release_is_recognised(tmp_path: Path) -> None:
         open_amazon(2023, put(tmp_path, [OLD, OLD], "r.json")).read()
 
 
-def test_python_literals_are_no_reviews(tmp_path: Path) -> None:
+def test_python_literals_are_not_read_as_reviews(tmp_path: Path) -> None:
     """Only the metadata of 2014 were released so."""
     with pytest.raises(DataError, match=r"found no usable row, expected at least one .*1 row without a JSON object"):
         open_amazon(2014, put(tmp_path, [repr(OLD)], "r.json")).read()

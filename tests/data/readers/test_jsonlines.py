@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str]]]
     return frame.rows(), [(entry.where, entry.count, entry.first) for entry in counter.row_report]
 
 
-def test_fields_are_text_and_null_where_they_lack(tmp_path: Path) -> None:
+def test_fields_are_strings_and_null_if_missing(tmp_path: Path) -> None:
     lines = [
         {"user": "a", "stars": 5.0, "other": [1, {"x": None}]},
         {"stars": "five", "user": 7},
@@ -79,7 +79,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
-def test_a_bad_line_costs_that_line_and_is_named(tmp_path: Path, bad: bytes) -> None:
+def test_only_a_bad_line_is_left_out_and_reported(tmp_path: Path, bad: bytes) -> None:
     good = b'{"user": "a", "stars": 1}\n'
     path = put(tmp_path, good + b"\r\n" + good + bad + b"\n" + good + bad + b"\n")
     rows, ((where, count, first),) = read(path)
@@ -129,7 +129,7 @@ def slow(line: bytes) -> tuple[str | None, str | None] | None:
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(lines, max_size=12), st.integers(1, 200))
-def test_any_garbage_costs_only_its_line_wherever_blocks_end(tmp_path: Path, some: list[bytes], size: int) -> None:
+def test_only_garbage_lines_are_left_out_for_any_block_size(tmp_path: Path, some: list[bytes], size: int) -> None:
     some = [b'{"user": "first"}', *some]  # what begins like gzip is gzip
     path = put(tmp_path, b"\n".join(some) + b"\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -155,7 +155,7 @@ def test_objects_come_with_their_lines(tmp_path: Path) -> None:
     assert entry.first == "line 3: '[]'"
 
 
-def test_python_literals_are_read_only_where_they_are_expected_and_counted(tmp_path: Path) -> None:
+def test_python_literals_are_read_only_on_request_and_reported(tmp_path: Path) -> None:
     path = put(
         tmp_path,
         b"{'a': u'it\\'s', 'b': [['x', 'y']], 'c': None}\n"

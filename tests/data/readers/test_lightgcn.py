@@ -31,7 +31,7 @@ def test_adjacency_lists_become_pairs(tmp_path: Path) -> None:
     assert data.row_report == ()
 
 
-def test_what_is_no_number_costs_the_pair(tmp_path: Path) -> None:
+def test_a_pair_that_is_not_a_number_is_left_out(tmp_path: Path) -> None:
     data = read_lightgcn({"train": put(tmp_path, "0 5 x 6\n\nyou 1 2\n3 -4\n")})
     assert data.interactions.rows() == [("0", "5", "train"), ("0", "6", "train")]
     (entry,) = data.row_report

@@ -47,13 +47,13 @@ def test_blocks_hold_every_line_once_under_its_number(
     assert numbered == [(n, line) for n, line in expected if line.strip()]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_removed(tmp_path: Path) -> None:
     one, two = read_line_blocks(put(tmp_path, b"\xef\xbb\xbfone\r\n\ntwo"))
     assert one.lines() + two.lines() == [(1, b"one"), (3, b"two")]
     assert (one.n_lines, two.n_lines) == (2, 1)
 
 
-def test_gzip_is_known_by_its_bytes_whatever_the_name(tmp_path: Path) -> None:
+def test_gzip_is_recognised_by_its_bytes(tmp_path: Path) -> None:
     for name, data in (("a.json", gzip.compress(b"x\n")), ("a.json.gz", b"x\n"), ("b.gz", gzip.compress(b"x\n"))):
         assert [block.data for block in read_line_blocks(put(tmp_path, data, name))] == [b"x\n"]
 
@@ -63,7 +63,7 @@ def test_members_of_gzip_are_read_one_after_the_other(tmp_path: Path) -> None:
     assert block.lines() == [(1, b"x"), (2, b"y")]
 
 
-def test_a_file_that_breaks_off_is_named_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_file_is_reported_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK_BYTES", 100)
     lines = "".join(f"{n * n * 7919 % 100003:09d}\n" for n in range(2000)).encode()
     whole = gzip.compress(lines)
@@ -82,7 +82,7 @@ def test_an_empty_file_is_an_error(tmp_path: Path, data: bytes) -> None:
         list(read_line_blocks(put(tmp_path, data)))
 
 
-def test_a_file_without_lines_is_not_taken_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_line_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK_BYTES", 2**20)
     monkeypatch.setattr(module, "MAX_LINE_BYTES", 2**21)
     path = put(tmp_path, gzip.compress(b"[" + b"{}," * 2**21))
@@ -90,7 +90,7 @@ def test_a_file_without_lines_is_not_taken_into_memory(tmp_path: Path, monkeypat
         list(read_line_blocks(path))
 
 
-def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.gz does not exist"):
         list(read_line_blocks(tmp_path / "nowhere.gz"))
 
@@ -107,7 +107,7 @@ def test_progress_counts_lines_and_its_estimate_ends_at_their_number(
     assert seen[-1][1:] == (1000, 1000)
 
 
-def test_a_line_that_is_no_utf8_is_left_out_or_read_as_latin(tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf8_is_left_out_or_read_as_latin(tmp_path: Path) -> None:
     block = Block(7, "é\n".encode() + b"caf\xe9\nx\n")
     counter = RowCounter()
     assert decode_lines(block, Path("a.txt"), counter) == ([7, 9], ["é", "x"])

@@ -33,7 +33,7 @@ def put(folder: Path, text: str, name: str, encoding: str = "utf-8") -> Path:
 
 
 @pytest.mark.parametrize("name", [*RATINGS, "u.data.gz"])
-def test_every_shape_of_ratings_reads_the_same(tmp_path: Path, name: str) -> None:
+def test_every_format_of_ratings_reads_the_same(tmp_path: Path, name: str) -> None:
     data = open_movielens(put(tmp_path, RATINGS[name.removesuffix(".gz")], name)).read()
     assert data.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
     assert data.interactions.rows() == [("196", "242", 3.0, 881250949), ("186", "302", 3.0, 891717742)]
@@ -42,7 +42,7 @@ def test_every_shape_of_ratings_reads_the_same(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 @pytest.mark.parametrize("name", FILMS)
-def test_every_shape_of_films_reads_the_same(tmp_path: Path, name: str, encoding: str) -> None:
+def test_every_format_of_films_reads_the_same(tmp_path: Path, name: str, encoding: str) -> None:
     ratings = put(tmp_path, RATINGS["u.data"], "u.data")
     data = open_movielens(ratings, put(tmp_path, FILMS[name], name, encoding)).read()
     assert data.items.select("item_id", "title", "categories").rows() == [
@@ -52,7 +52,7 @@ def test_every_shape_of_films_reads_the_same(tmp_path: Path, name: str, encoding
     assert [entry.reason for entry in data.row_report] == ["of items without interactions"]
 
 
-def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
+def test_only_bad_lines_are_left_out_and_reported(tmp_path: Path) -> None:
     text = "1::2::3::4\n1::2::3\n1,2,3,4\n\n1::2::x::4\n::2::3::4\n1::2::3::4::5\n1::3::5::x\n1::4::5::\n"
     films = "2::A::B\n2::A\n4::B::C::D\n4::E::F\n"
     data = open_movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")).read()
@@ -67,14 +67,14 @@ def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_strange_quotes_cost_the_film(tmp_path: Path) -> None:
+def test_a_film_with_malformed_quotes_is_left_out(tmp_path: Path) -> None:
     films = "movieId,title,genres\n242,a\rb,c\n302,Good,Drama\n"
     data = open_movielens(put(tmp_path, RATINGS["u.data"], "u.data"), put(tmp_path, films, "movies.csv")).read()
     assert data.items["title"].to_list() == ["Good"]
     assert data.row_report[0].first == "line 2: '242,a\\rb,c'"
 
 
-def test_a_first_row_in_place_of_the_header_is_not_lost(tmp_path: Path) -> None:
+def test_a_file_without_its_header_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"ratings\.csv begins with '1,2,3,4', expected 'userId,movieId,rating,timestamp'"
     ):
@@ -84,7 +84,7 @@ def test_a_first_row_in_place_of_the_header_is_not_lost(tmp_path: Path) -> None:
         open_movielens(ratings, put(tmp_path, "242,Kolya,x\n", "movies.csv")).read()
 
 
-def test_a_name_of_no_release_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_file_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ratings\.txt.*\.data, \.dat, \.csv"):
         open_movielens(tmp_path / "ratings.txt")
     with pytest.raises(DataError, match=r"u\.genre.*\.item, \.dat, \.csv"):

@@ -19,7 +19,7 @@ def put(folder: Path, text: str | bytes, name: str = "train.txt") -> Path:
     return path
 
 
-def test_parts_come_from_files_of_their_own(tmp_path: Path) -> None:
+def test_parts_come_from_separate_files(tmp_path: Path) -> None:
     files = {
         "train": put(tmp_path, "0 10\n 1\t11 \r\n\n"),
         "valid": put(tmp_path, gzip.compress(b"0 12\n"), "v.txt.gz"),
@@ -37,7 +37,7 @@ def test_parts_come_from_files_of_their_own(tmp_path: Path) -> None:
     assert data.row_report == ()
 
 
-def test_lines_that_are_no_pairs_are_left_out_and_named(tmp_path: Path) -> None:
+def test_lines_that_are_not_pairs_are_left_out_and_reported(tmp_path: Path) -> None:
     data = read_pairs({"train": put(tmp_path, "\n0 1\n0 1 2\n7\n0 x\n-1 2\n1.5 2\n3 4\n")})
     assert data.interactions.select("user_id", "item_id").rows() == [("0", "1"), ("3", "4")]
     long, strange = data.row_report
@@ -45,14 +45,14 @@ def test_lines_that_are_no_pairs_are_left_out_and_named(tmp_path: Path) -> None:
     assert (strange.where, strange.count, strange.first) == (("train.txt", 3, "line 5: '0 x'"))
 
 
-def test_items_below_the_offset_are_left_out_and_named(tmp_path: Path) -> None:
+def test_items_below_the_offset_are_left_out_and_reported(tmp_path: Path) -> None:
     data = read_pairs({"train": put(tmp_path, "0 10\n0 9\n1 3\n")}, item_offset=10)
     assert data.interactions.rows() == [("0", "0", "train")]
     (entry,) = data.row_report
     assert (entry.where, entry.count, entry.first) == (("train.txt", 2, "line 2: 9"))
 
 
-def test_a_wrong_item_offset_says_what_to_check(tmp_path: Path) -> None:
+def test_a_wrong_item_offset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train\.txt: every item is below the item offset 500; check --item-offset"):
         read_pairs({"train": put(tmp_path, "0 10\n1 11\n")}, item_offset=500)
 
@@ -85,7 +85,7 @@ def test_an_unusable_file_is_named_in_one_line(tmp_path: Path, data: bytes, name
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.txt does not exist"):
         read_pairs({"train": put(tmp_path, "0 1\n"), "test": tmp_path / "nowhere.txt"})
 

@@ -52,7 +52,7 @@ def test_only_ids_are_needed_in_any_order(tmp_path: Path) -> None:
     assert data.interactions.rows(named=True) == [{"user_id": "a", "item_id": "1"}, {"user_id": "b", "item_id": "2"}]
 
 
-def test_a_split_made_beforehand_is_kept(tmp_path: Path) -> None:
+def test_a_given_split_is_kept(tmp_path: Path) -> None:
     files = {part: put(tmp_path, INTER, f"a.{part}.inter") for part in ("train", "valid", "test")}
     data = open_recbole(files).read()
     assert data.interactions["split"].to_list() == ["train", "train", "valid", "valid", "test", "test"]
@@ -89,7 +89,7 @@ def test_another_header_is_refused(tmp_path: Path, header: str, message: str) ->
         open_recbole({"train": put(tmp_path, header + "\n1\t2\n")}).read()
 
 
-def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
+def test_only_bad_lines_are_left_out_and_reported(tmp_path: Path) -> None:
     text = INTER + "\n1\t2\t3\n1\t\t3\t4\n1\t2\tx\t4\n\t\t\t\n1\t2\t\t\n"
     data = open_recbole({"train": put(tmp_path, text)}).read()
     assert data.interactions.rows()[2:] == [("1", "2", None, None)]

@@ -25,7 +25,7 @@ def test_triples_in_parts(tmp_path: Path) -> None:
     assert data.row_report == ()
 
 
-def test_bad_lines_cost_themselves_and_are_named(tmp_path: Path) -> None:
+def test_only_bad_lines_are_left_out_and_reported(tmp_path: Path) -> None:
     data = open_selfrec({"train": put(tmp_path, "0 1 1\n0 1\n0 1 x\n0 1 2 3\n")}).read()
     assert len(data.interactions) == 1
     assert [(entry.where, entry.count, entry.first) for entry in data.row_report] == [

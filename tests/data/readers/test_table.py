@@ -1,4 +1,4 @@
-"""Tables from anywhere: what is read, what a bad row costs, and what is said of it."""
+"""Tables in all formats: mapped columns, and reports of bad rows."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_times_of_any_type_become_seconds_in_utc(tmp_path: Path, value: object) 
     assert read_table(tmp_path / "a.parquet").interactions["timestamp"].to_list() == [NOON]
 
 
-def test_times_elsewhere_and_days_are_read(tmp_path: Path) -> None:
+def test_times_of_other_zones_and_days_are_read(tmp_path: Path) -> None:
     times = pl.Series([NOON * 1000]).cast(pl.Datetime("ms", "UTC")).dt.convert_time_zone("Asia/Tokyo")
     frame = pl.DataFrame({"user": ["a"], "item": ["1"], "timestamp": times})
     frame.write_parquet(tmp_path / "a.parquet")
@@ -99,7 +99,7 @@ def test_times_elsewhere_and_days_are_read(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------- a row costs the row
 
 
-def test_rows_without_an_id_are_left_out_and_named(tmp_path: Path) -> None:
+def test_rows_without_an_id_are_left_out_and_reported(tmp_path: Path) -> None:
     path = put(tmp_path, 'user,item\na,1\n,2\n"  ",3\nb,\nc,4\n')
     data = read_table(path)
     assert data.interactions.rows() == [("a", "1"), ("c", "4")]
@@ -108,7 +108,7 @@ def test_rows_without_an_id_are_left_out_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", ["five", "nan", "inf", "1e300", "4,5"])
-def test_text_in_a_number_costs_the_row_named_as_in_the_file(tmp_path: Path, bad: str) -> None:
+def test_a_row_with_text_in_a_number_is_left_out_and_reported(tmp_path: Path, bad: str) -> None:
     """Also where earlier rows were left out for other reasons."""
     path = put(tmp_path, f'user,item,rating\n,0,1\na,1,4\n,9,1\nb,2,"{bad}"\nc,3,\nd,4,5\n')
     data = read_table(path)
@@ -118,7 +118,7 @@ def test_text_in_a_number_costs_the_row_named_as_in_the_file(tmp_path: Path, bad
 
 
 @pytest.mark.parametrize("bad", ["yesterday", "1e300", "2020-13-45"])
-def test_text_in_a_time_costs_the_row(tmp_path: Path, bad: str) -> None:
+def test_a_row_with_text_in_a_timestamp_is_left_out(tmp_path: Path, bad: str) -> None:
     path = put(tmp_path, f"user,item,timestamp\na,1,{bad}\nb,2,7\nc,3,\n")
     data = read_table(path)
     assert data.interactions.rows() == [("b", "2", 7), ("c", "3", None)]
@@ -136,7 +136,7 @@ def test_a_whole_column_of_text_is_an_error(tmp_path: Path) -> None:
     assert "expected numbers; map another column" in str(caught.value)
 
 
-def test_an_item_twice_in_the_text_table_is_named_as_in_the_file(tmp_path: Path) -> None:
+def test_a_repeated_item_is_reported_with_its_row(tmp_path: Path) -> None:
     items = put(tmp_path, "item,title\n,Nothing\n1,One\n2,Two\n1,Uno\n", "items.csv")
     data = read_table(put(tmp_path, "user,item\na,1\n"), items)
     assert data.items.rows() == [("1", "One"), ("2", "Two")]
@@ -168,7 +168,7 @@ def test_a_mapped_column_that_is_missing_is_named(tmp_path: Path) -> None:
         read_table(path, items)
 
 
-def test_a_name_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_column_name_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "user,item\na,1\n")
     with pytest.raises(ConfigError, match=r"found column name 'stars', expected one of user_id, item_id, rating"):
         read_table(path, columns={"stars": "rating"})
@@ -188,13 +188,13 @@ def test_a_header_without_rows_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", ["", ",rating,timestamp"])
-def test_a_table_of_blank_ids_says_why_nothing_is_left(tmp_path: Path, more: str) -> None:
+def test_a_table_of_blank_ids_is_refused_with_the_reason(tmp_path: Path, more: str) -> None:
     path = put(tmp_path, f"user,item{more}\n" + (",,4,5\n" if more else ",\n"))
     with pytest.raises(DataError, match=r"shop\.csv holds no usable row; the reasons: shop\.csv: 1 row without an id"):
         read_table(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
         read_table(tmp_path / "nowhere.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -232,14 +232,14 @@ def test_a_broken_table_is_named_in_one_line(tmp_path: Path, name: str, data: by
 @pytest.mark.parametrize(
     ("column", "value"), [("user", [1]), ("rating", [1.0]), ("rating", {"stars": 3}), ("item", b"\xff")]
 )
-def test_a_column_that_is_no_plain_value_is_named(tmp_path: Path, column: str, value: object) -> None:
+def test_a_nested_column_is_refused(tmp_path: Path, column: str, value: object) -> None:
     frame = {"user": ["a"], "item": ["1"], "rating": [3.0]} | {column: [value]}
     pl.DataFrame(frame).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=rf"a\.parquet: column {column}.* holds .*, expected text or numbers"):
         read_table(tmp_path / "a.parquet")
 
 
-def test_an_item_column_that_has_no_spelling_is_named(tmp_path: Path) -> None:
+def test_an_item_column_of_binary_values_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"item": ["1"], "picture": [b"\xff"]}).write_parquet(tmp_path / "items.parquet")
     with pytest.raises(DataError, match=r"items\.parquet: column picture holds Binary"):
         read_table(put(tmp_path, "user,item\na,1\n"), tmp_path / "items.parquet")

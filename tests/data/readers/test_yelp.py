@@ -56,7 +56,7 @@ def test_reviews(tmp_path: Path) -> None:
     assert without.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
 
 
-def test_bad_rows_cost_themselves_and_are_named(tmp_path: Path) -> None:
+def test_only_bad_rows_are_left_out_and_reported(tmp_path: Path) -> None:
     rows = [
         REVIEW,
         {**REVIEW, "date": "7 July 2018"},

@@ -1,4 +1,4 @@
-"""A process that asks the faulty server, for tests that kill it: python -m tests.llm.engine.child_process STORE URL ROWS [first row].
+"""A process that sends tasks to the faulty server, for tests that kill it: python -m tests.llm.engine.child_process STORE URL ROWS [first row].
 
 Ends with a line of JSON: row -> [value, reason].
 """
@@ -23,12 +23,12 @@ RULES = "Answer with a JSON object whose key is answer."
 
 
 def request(row: int) -> Request:
-    """Every tenth row asks what another asks."""
+    """Return the request of a row; every tenth row repeats another's."""
     return Request((Message("system", RULES), Message("user", f"row {row - 1 if row % 10 == 9 else row}")), 20)
 
 
 def tasks(rows: int, first: int = 0) -> Iterator[Task[str]]:
-    """Rows from `first` on, then those before it."""
+    """Return tasks from row `first` on, then those before it."""
     return (Task(row, request(row), parse) for row in (*range(first, rows), *range(first)))
 
 

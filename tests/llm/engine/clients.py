@@ -16,18 +16,18 @@ PASSING = {408, 409, 429, 500, 502, 503, 504}
 
 
 def parse(reply: Reply) -> str:
-    """The answer of the faulty server."""
+    """Return the answer of the faulty server."""
     try:
-        found = json.loads(reply.text)
+        content = json.loads(reply.text)
     except ValueError:
         raise BadReply(f"found {reply.text[:40]!r}, expected JSON") from None
-    if not isinstance(found, dict) or "answer" not in found:
+    if not isinstance(content, dict) or "answer" not in content:
         raise BadReply('found no key "answer"')
-    return str(found["answer"])
+    return str(content["answer"])
 
 
 def reply_of(body: dict[str, Any]) -> Reply:
-    """Read a chat completion; whatever is missing in it fails the call."""
+    """Parse a chat completion. Raises CallFailed for missing parts."""
     try:
         used, choice = body["usage"], body["choices"][0]
         usage = Usage(used["prompt_tokens"], used["completion_tokens"])
@@ -38,7 +38,7 @@ def reply_of(body: dict[str, Any]) -> Reply:
 
 @dataclass
 class Plain:
-    """A connection for each request."""
+    """A model with one connection per request."""
 
     url: str
     concurrency: int = 16
@@ -92,12 +92,12 @@ class Plain:
 
 @dataclass
 class Official(Plain):
-    """`openai.AsyncOpenAI`, which keeps its connections; a client belongs to the event loop of its first call."""
+    """A model on `openai.AsyncOpenAI` with persistent connections, one client per event loop."""
 
     clients: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        import openai  # now, and not within the first call's time
+        import openai  # imported before the first call is timed
 
         assert openai.AsyncOpenAI
 
@@ -117,7 +117,7 @@ class Official(Plain):
         import openai
 
         try:
-            found = await bare(self.client(), request)
+            content = await bare(self.client(), request)
         except openai.APIStatusError as error:
             if error.status_code not in PASSING:
                 return Refusal(f"status {error.status_code}: {error.message}")
@@ -128,15 +128,15 @@ class Official(Plain):
             raise CallFailed(f"broken off ({type(error).__name__})") from None
         except ValueError:
             raise CallFailed("an answer that is no JSON") from None
-        if not found.choices or found.usage is None:
+        if not content.choices or content.usage is None:
             raise CallFailed("an answer without what it should hold")
-        choice, used = found.choices[0], found.usage
+        choice, used = content.choices[0], content.usage
         usage = Usage(used.prompt_tokens, used.completion_tokens)
         return Reply(choice.message.content or "", usage, choice.finish_reason)
 
 
 async def bare(client: Any, request: Request) -> Any:
-    """The call itself, as anybody would write it."""
+    """Send the request without any engine."""
     return await client.chat.completions.create(
         model="faulty",
         messages=[{"role": message.role, "content": message.content} for message in request.messages],

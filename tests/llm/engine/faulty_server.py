@@ -1,10 +1,10 @@
-"""An OpenAI-compatible server on loopback that fails as real ones do, on purpose and reproducibly.
+"""An OpenAI-compatible server on loopback that fails like real servers, reproducibly.
 
     python tests/llm/engine/faulty_server.py --faults .3 --log requests.log     # prints its address, ends with SIGTERM
 
-The answer is a function of the prompt: {"answer": ...}. What goes wrong with a request is a function of the seed, the
-prompt and how often that prompt has arrived (FAULTS), or of seed and prompt alone (what the prompt always meets). Every
-arrival and every whole answer is a line of the log, with the prompt's digest. Standard library alone, no threads.
+The answer is a function of the prompt: {"answer": ...}. Faults are a function of the seed, the prompt and the number of
+its arrivals (FAULTS), or of seed and prompt alone (refused, poisoned and unusable answers). Every arrival and every
+complete answer is a line of the log, with the prompt's digest. Standard library only, no threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 
 FAULTS = ("limit", "limit_after", "error", "hang", "half", "garbage", "shape", "empty", "reset", "drip")
 """429 without and with Retry-After, 500, no answer, half a body, no JSON, JSON of another shape, no choices, a reset
-connection, an answer that drips in. They happen to one arrival of a prompt; the next may do better."""
+connection, an answer that drips in. Each concerns one arrival of a prompt; the next may succeed."""
 PIECES = 20
 
 
@@ -55,32 +55,32 @@ class Behaviour:
 
 
 def digest_of(texts: Iterable[str]) -> str:
-    """Names a prompt in the log."""
+    """Return the name of a prompt in the log."""
     return hashlib.sha256("\x00".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def answer_of(texts: Iterable[str]) -> str:
-    """What the server says to a prompt, when all goes well."""
+    """Return the server's answer to a prompt without faults."""
     return json.dumps({"answer": f"number {int(digest_of(texts)[:8], 16) % 9973}"})
 
 
 def units(*what: object) -> tuple[float, float]:
-    """Two numbers of [0, 1) that belong to these words."""
+    """Return two pseudo-random numbers in [0, 1) that depend on the values."""
     first, second = struct.unpack("<2Q", hashlib.blake2b(repr(what).encode(), digest_size=16).digest())
     return first / 2**64, second / 2**64
 
 
 @dataclass
 class State:
-    """What the server knows."""
+    """State of the server."""
 
     behaviour: Behaviour
     log: int
     arrivals: Counter[str] = field(default_factory=Counter)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def fate(self, digest: str) -> str:
-        """What happens to this arrival: a fault, "refused", "bad", or "" for nothing."""
+    def outcome(self, digest: str) -> str:
+        """Return the outcome of this arrival: a fault, "refused", "babble", "schema", or "" for none."""
         now = self.behaviour
         number = self.arrivals[digest]
         self.arrivals[digest] += 1
@@ -98,7 +98,7 @@ class State:
             return "babble" if what < 0.5 else "schema"
         return ""
 
-    def note(self, *words: str) -> None:
+    def write_log(self, *words: str) -> None:
         os.write(self.log, (" ".join(words) + "\n").encode())
 
 
@@ -145,19 +145,19 @@ class Connection(asyncio.Protocol):
         elif path.endswith("/embeddings"):
             self.embed(json.loads(body))
         elif path.endswith("/models"):
-            self.say({"object": "list", "data": [{"id": "faulty", "object": "model"}]})
+            self.send({"object": "list", "data": [{"id": "faulty", "object": "model"}]})
         else:
-            self.say({"status": "ok"})
+            self.send({"status": "ok"})
 
-    def chat(self, asked: dict[str, Any]) -> None:
-        texts = [message["content"] for message in asked["messages"]]
+    def chat(self, body_json: dict[str, Any]) -> None:
+        texts = [message["content"] for message in body_json["messages"]]
         words = answer_of(texts)
         digest = digest_of(texts)
-        fate = self.state.fate(digest)
-        self.state.note("arrived", digest, fate or "-")
-        if fate == "babble":
+        outcome = self.state.outcome(digest)
+        self.state.write_log("arrived", digest, outcome or "-")
+        if outcome == "babble":
             words = "I would rather not say"
-        if fate == "schema":
+        if outcome == "schema":
             words = json.dumps({"reply": words})
         if self.state.behaviour.echo:
             words = json.dumps({"answer": self.authorization})
@@ -167,62 +167,64 @@ class Connection(asyncio.Protocol):
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 0,
-            "model": asked["model"],
+            "model": body_json["model"],
             "choices": [message],
             "usage": dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*used, sum(used)), strict=True)),
         }
-        self.meet(fate, digest, reply)
+        self.respond(outcome, digest, reply)
 
-    def embed(self, asked: dict[str, Any]) -> None:
-        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    def embed(self, body_json: dict[str, Any]) -> None:
+        texts = [body_json["input"]] if isinstance(body_json["input"], str) else body_json["input"]
         digest = digest_of(texts)
-        fate = self.state.fate(digest)
-        self.state.note("arrived", digest, fate or "-")
-        data = [{"object": "embedding", "index": i, "embedding": _vector(asked, text)} for i, text in enumerate(texts)]
+        outcome = self.state.outcome(digest)
+        self.state.write_log("arrived", digest, outcome or "-")
+        data = [
+            {"object": "embedding", "index": i, "embedding": _vector(body_json, text)} for i, text in enumerate(texts)
+        ]
         words = sum(len(text.split()) for text in texts)
         usage = {"prompt_tokens": words, "total_tokens": words}
-        self.meet(fate, digest, {"object": "list", "model": asked["model"], "data": data, "usage": usage})
+        self.respond(outcome, digest, {"object": "list", "model": body_json["model"], "data": data, "usage": usage})
 
-    def meet(self, fate: str, digest: str, reply: dict[str, Any]) -> None:
-        """Let the request have its fate."""
+    def respond(self, outcome: str, digest: str, reply: dict[str, Any]) -> None:
+        """Respond with the outcome, after the delay."""
         now = self.state.behaviour
-        task = asyncio.get_running_loop().create_task(self.slowly(fate, digest, reply)) if now.delay else None
-        if task is None and not self.fail(fate, reply):
+        task = asyncio.get_running_loop().create_task(self.respond_later(outcome, digest, reply)) if now.delay else None
+        if task is None and not self.fail(outcome, reply):
             self.answer(digest, reply)
         elif task is not None:
-            self.keep(task)
+            self.hold_task(task)
 
-    async def slowly(self, fate: str, digest: str, reply: dict[str, Any]) -> None:
+    async def respond_later(self, outcome: str, digest: str, reply: dict[str, Any]) -> None:
         await asyncio.sleep(self.state.behaviour.delay)
-        if not self.transport.is_closing() and not self.fail(fate, reply):
+        if not self.transport.is_closing() and not self.fail(outcome, reply):
             self.answer(digest, reply)
 
     def answer(self, digest: str, reply: dict[str, Any]) -> None:
-        self.state.note("answered", digest)
-        self.say(reply)
+        self.state.write_log("answered", digest)
+        self.send(reply)
 
-    def fail(self, fate: str, reply: dict[str, Any]) -> bool:
-        """Do what goes wrong, and say whether anything did."""
+    def fail(self, outcome: str, reply: dict[str, Any]) -> bool:
+        """Apply a fault; returns whether there was one."""
         quoted = f" (you sent {self.authorization})" if self.state.behaviour.echo else ""
         statuses = {"limit": 429, "limit_after": 429, "error": 500, "refused": 400, "dead": 503}
-        if fate in statuses:
-            header = f"retry-after: {self.state.behaviour.retry_after}\r\n" if fate == "limit_after" else ""
-            self.say({"error": {"message": f"fault {fate}{quoted}", "type": fate}}, statuses[fate], header)
-        elif fate == "half":
+        if outcome in statuses:
+            header = f"retry-after: {self.state.behaviour.retry_after}\r\n" if outcome == "limit_after" else ""
+            self.send({"error": {"message": f"fault {outcome}{quoted}", "type": outcome}}, statuses[outcome], header)
+        elif outcome == "half":
             whole = framed(json.dumps(reply).encode())
             self.transport.write(whole[: -len(whole) // 4])
             self.transport.close()
-        elif fate == "garbage":
+        elif outcome == "garbage":
             self.transport.write(framed(b'{"choices": [{"message'))
-        elif fate in {"shape", "empty"}:
-            self.say({"object": "chat.completion"} if fate == "shape" else reply | {"choices": [], "data": []})
-        elif fate == "reset":
+        elif outcome in {"shape", "empty"}:
+            self.send({"object": "chat.completion"} if outcome == "shape" else reply | {"choices": [], "data": []})
+        elif outcome == "reset":
             connection = self.transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
-        elif fate == "drip":
-            self.keep(asyncio.get_running_loop().create_task(self.drip(framed(json.dumps(reply).encode()))))
-        return fate in FAULTS or fate in statuses
+        elif outcome == "drip":
+            self.hold_task(asyncio.get_running_loop().create_task(self.drip(framed(json.dumps(reply).encode()))))
+        return outcome in FAULTS or outcome in statuses
 
     async def drip(self, data: bytes) -> None:
         piece = len(data) // PIECES + 1
@@ -232,11 +234,11 @@ class Connection(asyncio.Protocol):
             self.transport.write(data[start : start + piece])
             await asyncio.sleep(self.state.behaviour.drip_seconds / PIECES)
 
-    def keep(self, task: asyncio.Task[None]) -> None:
+    def hold_task(self, task: asyncio.Task[None]) -> None:
         self.state.tasks.add(task)
         task.add_done_callback(self.state.tasks.discard)
 
-    def say(self, values: dict[str, Any], status: int = 200, header: str = "") -> None:
+    def send(self, values: dict[str, Any], status: int = 200, header: str = "") -> None:
         self.transport.write(framed(json.dumps(values).encode(), status, header))
 
 
@@ -245,15 +247,15 @@ def framed(body: bytes, status: int = 200, header: str = "") -> bytes:
     return head.encode() + body
 
 
-def _vector(asked: dict[str, Any], text: str) -> list[float] | str:
+def _vector(body_json: dict[str, Any], text: str) -> list[float] | str:
     numbers = [byte / 255 - 0.5 for byte in hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]]
-    if asked.get("encoding_format") == "base64":
+    if body_json.get("encoding_format") == "base64":
         return base64.b64encode(struct.pack("<8f", *numbers)).decode()
     return numbers
 
 
 class FaultyServer:
-    """The server in a process of its own, as long as the context lasts."""
+    """The server in a process of its own while the context lasts."""
 
     def __init__(self, log: Path, behaviour: Behaviour | None = None) -> None:
         self.log = log
@@ -275,16 +277,16 @@ class FaultyServer:
         self._process.stdout.close()
 
     def cpu_seconds(self) -> float:
-        """What the server itself has used."""
+        """Return the CPU time of the server."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def lines(self) -> list[list[str]]:
-        """The whole log, split into words."""
+        """Return the log, split into words."""
         return [line.split() for line in self.log.read_text().splitlines()]
 
     def arrived(self) -> list[str]:
-        """Digests of all arrivals, in order."""
+        """Return the digests of all arrivals, in order."""
         return [words[1] for words in self.lines() if words[0] == "arrived"]
 
 
@@ -293,7 +295,7 @@ Serve = Callable[..., FaultyServer]
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Serve]:
-    """A function that starts a server of a behaviour (`serve(faults=.3)`), logging in the folder; all end with the context."""
+    """Yield a function that starts a server (`serve(faults=.3)`) with its log in the folder; all end with the context."""
     with ExitStack() as stack:
         yield lambda **behaviour: stack.enter_context(FaultyServer(folder / "server.log", Behaviour(**behaviour)))
 
@@ -306,7 +308,7 @@ async def serve(behaviour: Behaviour, log: int, port: int) -> None:
     sys.stdout.flush()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for whoever started it
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the parent process
     await ended.wait()
 
 
@@ -316,10 +318,10 @@ def main() -> None:
     parser.add_argument("--behaviour", type=json.loads, default={}, help="JSON: every other setting of Behaviour")
     parser.add_argument("--log", type=Path, default=Path(os.devnull))
     parser.add_argument("--port", type=int, default=0)
-    given = parser.parse_args()
-    log = os.open(given.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    options = parser.parse_args()
+    log = os.open(options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(Behaviour(**({"faults": given.faults} | given.behaviour)), log, given.port))
+        asyncio.run(serve(Behaviour(**({"faults": options.faults} | options.behaviour)), log, options.port))
 
 
 if __name__ == "__main__":

@@ -5,35 +5,35 @@ from __future__ import annotations
 from hardneg.llm.engine.breaker import Breaker
 
 
-def test_it_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:
+def test_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:
     breaker = Breaker(3, 60)
     for call in (1, 2, 2, 1):
         breaker.failed(call, "500", 0, reached=True)
-    assert not breaker.open, "two calls, however often"
+    assert not breaker.open, "only two different calls"
     breaker.succeeded()
     for call in (3, 4):
         breaker.failed(call, "500", 1, reached=True)
-    assert not breaker.open, "the reply began a new row"
+    assert not breaker.open, "the reply reset the count"
     breaker.failed(5, "500", 2, reached=True)
     assert breaker.open
     breaker.succeeded()
     assert not breaker.open
 
 
-def test_it_gives_up_after_its_seconds() -> None:
+def test_hopeless_after_its_seconds() -> None:
     breaker = Breaker(2, 60)
     breaker.succeeded()
     for call in range(2):
         breaker.failed(call, "status 503", 100, reached=True)
     breaker.probes = 4
     assert breaker.hopeless(160) == ""
-    said = "failed 2 calls in a row and each of 4 more within 60 s, the last: status 503"
-    assert breaker.hopeless(161) == said
+    reason = "failed 2 calls in a row and each of 4 more within 60 s, the last: status 503"
+    assert breaker.hopeless(161) == reason
     breaker.succeeded()
     assert breaker.hopeless(161) == ""
 
 
-def test_silence_from_the_start_is_hopeless_at_once() -> None:
+def test_unreachable_from_the_start_is_hopeless_at_once() -> None:
     breaker = Breaker(2, 60)
     for call in range(2):
         assert breaker.hopeless(0) == ""
@@ -41,7 +41,7 @@ def test_silence_from_the_start_is_hopeless_at_once() -> None:
     assert breaker.hopeless(0) == "cannot be reached (refused connection); start it, or check its address"
 
 
-def test_silence_later_may_be_a_restart() -> None:
+def test_unreachable_later_may_be_a_restart() -> None:
     breaker = Breaker(1, 60)
     breaker.succeeded()
     breaker.failed(0, "refused connection", 0, reached=False)

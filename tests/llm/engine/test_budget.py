@@ -1,4 +1,4 @@
-"""What calls may cost, and when no more fits."""
+"""Cost bounds and the budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Message, Request
 
 
-def test_calls_in_flight_are_set_aside() -> None:
+def test_calls_in_flight_are_reserved() -> None:
     budget = Budget(EngineConfig(budget_tokens=100))
     assert budget.reserve(Cost(1, 60))
     assert not budget.reserve(Cost(1, 60))
@@ -23,7 +23,7 @@ def test_calls_in_flight_are_set_aside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "said"),
+    ("limit", "expected"),
     [
         ({"budget_calls": 2}, "2 of 2 calls"),
         ({"budget_tokens": 20}, "20 of 20 tokens"),
@@ -31,14 +31,14 @@ def test_calls_in_flight_are_set_aside() -> None:
         ({"budget_calls": 2, "budget_money": 3.0}, "2 of 2 calls, 3.0000 of 3.0 dollars"),
     ],
 )
-def test_each_limit_holds_alone(limit: dict[str, float], said: str) -> None:
+def test_each_limit_applies(limit: dict[str, float], expected: str) -> None:
     budget = Budget(EngineConfig(**limit))
     cost = Cost(1, 10, 1.5)
     for _ in range(2):
         assert budget.reserve(cost)
         budget.settle(cost, cost)
     assert not budget.reserve(cost)
-    assert str(budget) == said
+    assert str(budget) == expected
 
 
 def test_without_limits_everything_fits() -> None:
@@ -46,12 +46,12 @@ def test_without_limits_everything_fits() -> None:
     assert budget.reserve(Cost(10**9, 1e12, 1e9))
 
 
-def test_the_worst_is_the_prompt_and_the_longest_answer() -> None:
-    model = FunctionModel(lambda asked: "")
+def test_bound_is_the_prompt_and_the_longest_answer() -> None:
+    model = FunctionModel(lambda request: "")
     bound = CostBound(model, Price(prompt=1e6, cached=0, answer=2e6))
     assert bound.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
     assert bound.cost(4, 8) == Cost(1, 12, 20)
     bound.calibrate(10, 15)
-    assert bound.cost(4, 8) == Cost(1, 14, 22), "prompts turn out half as long again"
+    assert bound.cost(4, 8) == Cost(1, 14, 22), "prompts are 1.5 times as long as counted"
     bound.calibrate(100, 10)
-    assert bound.cost(4, 8) == Cost(1, 12, 20), "never less than we count"
+    assert bound.cost(4, 8) == Cost(1, 12, 20), "never less than counted"

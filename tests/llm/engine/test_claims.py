@@ -1,4 +1,4 @@
-"""Owners: the dead are told from the living, and strangers are left alone."""
+"""Owners of claims: ended processes are recognised; those of other machines count as running."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hardneg.llm.engine import claims
 from hardneg.llm.engine.claims import Owner
 
 
-def test_this_process_lives_and_can_be_read_back() -> None:
+def test_this_process_runs_and_is_parsed_back() -> None:
     here = Owner.here()
     assert here.pid == os.getpid()
     assert not here.gone()
@@ -23,11 +23,11 @@ def test_this_process_lives_and_can_be_read_back() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "host|boot|pid|1"])
-def test_something_else_is_no_owner(text: str) -> None:
+def test_other_text_is_not_an_owner(text: str) -> None:
     assert Owner.read(text) is None
 
 
-def test_a_process_that_ended_is_gone_even_before_it_is_collected() -> None:
+def test_ended_process_is_gone_even_as_a_zombie() -> None:
     code = "from hardneg.llm.engine.claims import Owner; print(Owner.here(), flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)  # type: ignore[call-overload]
@@ -41,19 +41,19 @@ def test_a_process_that_ended_is_gone_even_before_it_is_collected() -> None:
     assert owner.gone()
 
 
-def test_the_number_of_a_dead_process_may_be_anothers_now() -> None:
+def test_reused_process_id_is_recognised() -> None:
     assert replace(Owner.here(), started="1").gone()
 
 
-def test_a_process_before_the_last_start_of_the_machine_is_gone() -> None:
+def test_process_before_a_reboot_is_gone() -> None:
     assert replace(Owner.here(), boot="another").gone()
 
 
-def test_nothing_is_known_of_another_machine() -> None:
+def test_processes_of_other_machines_count_as_running() -> None:
     assert not replace(Owner.here(), host="elsewhere", boot="another", started="1").gone()
 
 
-def test_without_proc_the_number_must_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_the_process_id_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "PROC", Path("/nowhere"))
     here = Owner.here()
     assert (here.boot, here.started) == ("", "")

@@ -1,4 +1,4 @@
-"""Killed at any moment, it goes on and pays for nothing twice; two at once share the work."""
+"""Killed runs continue without sending stored requests again; concurrent runs share the work."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 from tests.llm.engine.faulty_server import FAULTS, FaultyServer, Serve, digest_of, servers
+from tests.llm.engine.stored import stored_failures, stored_replies
 
 from hardneg.llm.engine.store import ReplyStore
 
@@ -20,8 +21,8 @@ ROWS, KILLS, CONCURRENCY = 600, 10, 16
 ROOT = Path(__file__).parents[3]
 SWIFT = [fault for fault in FAULTS if fault not in {"hang", "drip"}]
 FATES = {"faults": 0.3, "kinds": SWIFT, "faulty_arrivals": 3, "bad": 0.1, "refused": 0.02, "delay": 0.01}
-"""What a prompt meets first may differ between runs; how it ends must not: from its fourth arrival on, all goes well.
-And nothing is given up for lack of time, so what was answered and not stored was in flight when a process was killed."""
+"""The first faults of a prompt may differ between runs, its result may not: from the fourth arrival on there are none.
+No call times out, so an answer that was not stored was in flight when a process was killed."""
 
 
 @pytest.fixture
@@ -36,16 +37,16 @@ def start(store: Path, server: FaultyServer, first: int = 0) -> subprocess.Popen
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, list[str]]:
-    """Every row's value and reason."""
+    """Return every row's value and reason."""
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    found: dict[str, list[str]] = json.loads(out)
-    assert len(found) == ROWS
-    return found
+    rows: dict[str, list[str]] = json.loads(out)
+    assert len(rows) == ROWS
+    return rows
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    assert process.poll() is None, "it must be at work when it is killed"
+    assert process.poll() is None, "it must be running when it is killed"
     process.kill()
     process.communicate()
 
@@ -53,46 +54,46 @@ def kill(process: subprocess.Popen[str]) -> None:
 def wait_for(arrivals: float, server: FaultyServer) -> None:
     deadline = time.monotonic() + 60
     while len(server.arrived()) < arrivals:
-        assert time.monotonic() < deadline, "the work does not go on"
+        assert time.monotonic() < deadline, "no progress"
         time.sleep(0.01)
 
 
 def stored(path: Path) -> set[str]:
-    """Prompts with an outcome in the store, named as in the server's log."""
+    """Return the prompts with an outcome in the store, by their digest in the server's log."""
     with ReplyStore(path) as store:
         rows = store._db.execute("SELECT request FROM replies UNION ALL SELECT request FROM failures").fetchall()
     return {digest_of(text for _, text in json.loads(row[0])["messages"]) for row in rows}
 
 
 def content(path: Path) -> dict[str, str]:
-    """Key -> reply or reason, of all there is."""
+    """Return every key with its reply or reason."""
     with ReplyStore(path) as store:
-        return {key: reply.text for key, reply in store.replies()} | {
-            k: str(why) for k, why in store.failures().items()
+        return {key: reply.text for key, reply in stored_replies(store).items()} | {
+            k: str(why) for k, why in stored_failures(store).items()
         }
 
 
 def answered(server: FaultyServer) -> Counter[str]:
-    """How often each prompt was answered to the end."""
+    """Return how often each prompt was answered completely."""
     return Counter(words[1] for words in server.lines() if words[0] == "answered")
 
 
 @pytest.mark.slow
-def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: Serve, tmp_path: Path) -> None:
-    """A kill costs what was in flight, at most a call a worker; nothing that was stored is asked again."""
+def test_run_killed_ten_times_ends_like_an_unbroken_one(serve: Serve, tmp_path: Path) -> None:
+    """A kill loses the calls in flight, at most one per sender; no stored request is sent again."""
     server, rng, path = serve(**FATES), Random(4), tmp_path / "killed"
-    kept: set[str] = set()
-    seen = 0
+    stored_before: set[str] = set()
+    n_arrived = 0
     for number in range(KILLS):
         process = start(path, server)
-        wait_for(max(seen + 1, (number + rng.random()) * ROWS / KILLS), server)
+        wait_for(max(n_arrived + 1, (number + rng.random()) * ROWS / KILLS), server)
         time.sleep(rng.random() * 0.05)
         kill(process)
-        time.sleep(0.1)  # what it had sent arrives
-        assert not kept & set(server.arrived()[seen:]), "asked again though it was stored"
-        kept, seen = stored(path), len(server.arrived())
+        time.sleep(0.1)  # requests in flight arrive
+        assert not stored_before & set(server.arrived()[n_arrived:]), "a stored request was sent again"
+        stored_before, n_arrived = stored(path), len(server.arrived())
     broken = finish(start(path, server))
-    assert not kept & set(server.arrived()[seen:])
+    assert not stored_before & set(server.arrived()[n_arrived:])
     twice = sum(times - 1 for times in answered(server).values())
     assert twice <= KILLS * CONCURRENCY, "each was in flight at a kill"
 
@@ -101,7 +102,7 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_nothing_had_happened(serve: 
     assert content(path) == content(tmp_path / "unbroken")
 
 
-def test_two_processes_on_one_store_ask_nothing_twice(serve: Serve, tmp_path: Path) -> None:
+def test_processes_on_one_store_send_nothing_twice(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(**FATES | {"kinds": ["limit", "error", "half", "reset"]}), tmp_path / "shared"
     processes = [start(path, server, first) for first in (0, 0, ROWS // 3)]
     first, second, third = (finish(process) for process in processes)
@@ -110,7 +111,7 @@ def test_two_processes_on_one_store_ask_nothing_twice(serve: Serve, tmp_path: Pa
     assert stored(path) >= answered(server).keys()
 
 
-def test_a_process_goes_on_with_what_another_had_when_it_was_killed(serve: Serve, tmp_path: Path) -> None:
+def test_process_takes_over_the_claims_of_a_killed_one(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(delay=0.02), tmp_path / "shared"
     first, second = start(path, server), start(path, server)
     wait_for(ROWS / 4, server)

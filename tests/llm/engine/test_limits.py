@@ -1,4 +1,4 @@
-"""Limits a minute, pauses, and the waits before retrys."""
+"""Rate limits, pauses, and waits before retries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hardneg.llm.engine.limits import RateLimits, TokenBucket, backoff, bounded_
     per_minute=st.floats(0.5, 6000),
     amounts=st.lists(st.tuples(st.floats(0.1, 300), st.floats(0, 100)), min_size=1, max_size=40),
 )
-def test_no_stretch_of_time_gets_more_than_its_share(per_minute: float, amounts: list[tuple[float, float]]) -> None:
-    """Between two moments at most the rate times the time went out, a second's worth and the last call apart."""
+def test_rate_holds_over_every_interval(per_minute: float, amounts: list[tuple[float, float]]) -> None:
+    """Between two times at most rate * time was sent, plus one second's worth and the last call."""
     bucket, now, sent = TokenBucket(per_minute, 0.0), 0.0, []
     for amount, idle in amounts:
         now += idle
@@ -33,26 +33,26 @@ def test_no_stretch_of_time_gets_more_than_its_share(per_minute: float, amounts:
             assert before <= allowed * (1 + 1e-6) + 1e-6
 
 
-def test_what_was_not_needed_comes_back() -> None:
+def test_unused_tokens_are_returned() -> None:
     bucket = TokenBucket(60, 0.0)
     bucket.take(31)
     assert bucket.wait(1, 0.0) == pytest.approx(31)
     bucket.take(-20)
     assert bucket.wait(1, 0.0) == pytest.approx(11)
     bucket.take(-1000)
-    assert bucket.wait(1, 0.0) == 0, "and no more than is full"
+    assert bucket.wait(1, 0.0) == 0, "not above the capacity"
     bucket.take(1)
     assert bucket.wait(1, 0.0) == pytest.approx(1)
 
 
-def test_an_amount_above_the_limit_goes_out_when_the_bucket_is_full() -> None:
+def test_amount_above_the_capacity_waits_for_a_full_bucket() -> None:
     bucket = TokenBucket(60, 0.0)
     assert bucket.wait(500, 0.0) == 0
     bucket.take(500)
     assert bucket.wait(1, 0.0) == pytest.approx(500)
 
 
-def test_the_longest_of_pause_calls_and_tokens_counts() -> None:
+def test_longest_wait_counts() -> None:
     limits = RateLimits(60, 600, 0.0)
     assert limits.limited
     assert limits.wait(10, 0.0) == 0
@@ -65,7 +65,7 @@ def test_the_longest_of_pause_calls_and_tokens_counts() -> None:
     assert limits.wait(10, 9.0) == 0
 
 
-def test_without_limits_only_pauses_hold() -> None:
+def test_without_limits_only_pauses_apply() -> None:
     limits = RateLimits(None, None, 0.0)
     assert not limits.limited
     assert limits.wait(1e9, 0.0) == 0
@@ -89,8 +89,8 @@ def test_backoff_uses_its_whole_range() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "made"),
+    ("asked_seconds", "expected"),
     [(None, (0, False)), (0, (0, False)), (-3, (0, False)), (math.nan, (0, False)), (5, (5, False)), (61, (60, True))],
 )
-def test_a_server_gets_its_pause_up_to_the_longest(wanted: float | None, made: tuple[float, bool]) -> None:
-    assert bounded_pause(wanted, 60) == made
+def test_pause_is_bounded(asked_seconds: float | None, expected: tuple[float, bool]) -> None:
+    assert bounded_pause(asked_seconds, 60) == expected

@@ -1,4 +1,4 @@
-"""Two boards on one store, as two processes have them."""
+"""Queues of two processes on one store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Message, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
 
-MODEL = FunctionModel(lambda asked: "unused")
+MODEL = FunctionModel(lambda request: "unused")
 FINE = Reply("fine", Usage(1, 1))
 
 
-def board(store: ReplyStore) -> tuple[TaskQueue, list[TaskAnswer[Any]]]:
+def new_queue(store: ReplyStore) -> tuple[TaskQueue, list[TaskAnswer[Any]]]:
     answers: list[TaskAnswer[Any]] = []
     return TaskQueue(MODEL, store, 2, UsageStats(), answers.append), answers
 
@@ -25,25 +25,27 @@ def tasks(*rows: int) -> list[Task[str]]:
     return [Task(row, Request((Message("user", f"row {row}"),), 5), lambda reply: reply.text) for row in rows]
 
 
-def test_what_one_took_the_other_waits_for(tmp_path: Path) -> None:
+def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
-        (first, answers), (second, others) = board(first_store), board(second_store)
+        (first, answers), (second, others) = new_queue(first_store), new_queue(second_store)
         first.add(tasks(*range(6)))
         second.add(tasks(*range(6)))
-        ours = first.take(4)
-        theirs = second.take(4)
-        assert (len(ours), len(theirs)) == (4, 2), "the second goes past what the first has"
+        taken = first.take(4)
+        others_taken = second.take(4)
+        assert (len(taken), len(others_taken)) == (4, 2), "the second skips what the first has claimed"
         assert second.waits_for_others
         second.recheck_claimed()
         assert second.take(9) == []
         assert second.waits_for_others
-        first.save([(job, FINE) for job in ours])
-        second.save([(job, Failure("failed", "gone")) for job in theirs])
+        first.save([(attempt, FINE) for attempt in taken])
+        second.save([(attempt, Failure("failed", "gone")) for attempt in others_taken])
         second.recheck_claimed()
         assert second.take(9) == []
         assert not second.waits_for_others
-        assert first.take(9) == [], "failed elsewhere: not asked again"
-        assert [(answer.row, answer.value, answer.reason) for answer in sorted(answers, key=lambda one: one.row)] == [
+        assert first.take(9) == [], "failed in the other process: not sent again"
+        assert [
+            (answer.row, answer.value, answer.reason) for answer in sorted(answers, key=lambda answer: answer.row)
+        ] == [
             *((row, "fine", "") for row in range(4)),
             *((row, None, "gone") for row in (4, 5)),
         ]
@@ -51,39 +53,39 @@ def test_what_one_took_the_other_waits_for(tmp_path: Path) -> None:
         assert len(first) == len(second) == 0
 
 
-def test_what_the_other_gives_up_is_taken_over(tmp_path: Path) -> None:
+def test_released_claims_are_taken_over(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
-        (first, _), (second, others) = board(first_store), board(second_store)
+        (first, _), (second, others) = new_queue(first_store), new_queue(second_store)
         first.add(tasks(1, 2))
         second.add(tasks(1, 2))
         first.take(2)
         assert second.take(2) == []
         first.release_claims()
         second.recheck_claimed()
-        jobs = second.take(2)
-        assert len(jobs) == 2
-        second.save([(job, FINE) for job in jobs])
+        attempts = second.take(2)
+        assert len(attempts) == 2
+        second.save([(attempt, FINE) for attempt in attempts])
         assert len(others) == 2
 
 
-def test_rows_that_come_while_a_job_is_out_join_it(tmp_path: Path) -> None:
+def test_task_joins_an_equal_request_in_flight(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as store:
-        first, answers = board(store)
+        first, answers = new_queue(store)
         first.add(tasks(1))
-        (job,) = first.take(5)
-        job.calls = 1
-        first.add([Task(7, job.request, lambda reply: reply.text.upper())])
+        (attempt,) = first.take(5)
+        attempt.calls = 1
+        first.add([Task(7, attempt.request, lambda reply: reply.text.upper())])
         assert first.take(5) == []
-        first.save([(job, FINE)])
+        first.save([(attempt, FINE)])
         assert [(answer.row, answer.value, answer.calls) for answer in answers] == [(1, "fine", 1), (7, "FINE", 0)]
 
 
-def test_many_claims_of_others_do_not_hide_what_is_free(tmp_path: Path) -> None:
+def test_take_skips_requests_claimed_by_others(tmp_path: Path) -> None:
     with ReplyStore(tmp_path / "s") as first_store, ReplyStore(tmp_path / "s") as second_store:
-        (first, _), (second, _) = board(first_store), board(second_store)
+        (first, _), (second, _) = new_queue(first_store), new_queue(second_store)
         first.add(tasks(*range(50)))
         first.take(50)
         second.add(tasks(*range(51)))
-        (job,) = second.take(4)
-        assert isinstance(job, Attempt)
-        assert job.request.messages[0].content == "row 50"
+        (attempt,) = second.take(4)
+        assert isinstance(attempt, Attempt)
+        assert attempt.request.messages[0].content == "row 50"

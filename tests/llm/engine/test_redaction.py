@@ -1,4 +1,4 @@
-"""Keys of the environment are cut out."""
+"""API keys of the environment are removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_only_long_values_of_variables_named_like_keys() -> None:
     assert secrets(environment) == ("sk-1234567890", "hf_abcdefgh")
 
 
-def test_the_longer_of_two_goes_first() -> None:
+def test_longer_key_is_replaced_first() -> None:
     keys = secrets({"A_KEY": "12345678", "B_KEY": "1234567890"})
     assert redact("x 1234567890 y 12345678", keys) == f"x {REPLACEMENT} y {REPLACEMENT}"
 

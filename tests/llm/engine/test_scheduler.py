@@ -1,4 +1,4 @@
-"""The engine over models made of functions, with a clock that jumps: what is asked, when, how often, and what is kept."""
+"""Runs over models defined by functions, with a virtual clock: what is sent, when, how often, and what is stored."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.engine.stored import stored_failures, stored_replies
 from tests.llm.engine.virtual_loop import VirtualLoop
 
 from hardneg.errors import ConfigError
@@ -31,7 +32,7 @@ from hardneg.llm.tasks import BadReply, Task, TaskAnswer
 
 
 class Model(FunctionModel):
-    """Like FunctionModel; answers may be awaited, and the clock of every call is kept: (seconds, number of requests)."""
+    """Like FunctionModel, with awaitable answers; `calls` holds (seconds, number of requests) of every call."""
 
     def __init__(self, answer: Callable[[Request], Any], **settings: Any) -> None:
         super().__init__(answer, **settings)
@@ -45,16 +46,16 @@ class Model(FunctionModel):
         self.requests += requests
         try:
             await asyncio.sleep(0)
-            return [await self._answer_to(request) for request in requests]
+            return [await self._answer_to(make_request) for make_request in requests]
         finally:
             self.at_once -= 1
 
-    async def _answer_to(self, request: Request) -> Reply | Refusal:
-        answer: Any = self._answer(request)
+    async def _answer_to(self, make_request: Request) -> Reply | Refusal:
+        answer: Any = self._answer(make_request)
         if inspect.isawaitable(answer):
             answer = await answer
         if isinstance(answer, str):
-            return Reply(answer, Usage(self.count_tokens(request), len(answer.split())))
+            return Reply(answer, Usage(self.count_tokens(make_request), len(answer.split())))
         return answer
 
     @property
@@ -62,34 +63,36 @@ class Model(FunctionModel):
         return [time for time, _ in self.calls]
 
 
-def request(text: str, **settings: Any) -> Request:
+def make_request(text: str, **settings: Any) -> Request:
     return Request((Message("user", text),), **({"max_tokens": 5} | settings))
 
 
 def tasks(n: int, parse: Callable[[Reply], Any] = lambda reply: reply.text, first: int = 0) -> list[Task[Any]]:
-    return [Task(row, request(f"row {row}"), parse) for row in range(first, first + n)]
+    return [Task(row, make_request(f"row {row}"), parse) for row in range(first, first + n)]
 
 
-def number(asked: Request) -> int:
-    """The row that a request was made for."""
-    return int(asked.messages[-1].content.split()[1])
+def number(request: Request) -> int:
+    """Return the row of a request."""
+    return int(request.messages[-1].content.split()[1])
 
 
-def again(asked: Request) -> int:
-    """0, or which answer the request complains of."""
-    return int(asked.messages[-1].content.partition("Answer number ")[2].partition(" ")[0] or 0)
+def repair_number(request: Request) -> int:
+    """Return the number of the repair, 0 for an original request."""
+    return int(request.messages[-1].content.partition("Answer number ")[2].partition(" ")[0] or 0)
 
 
-def run(given: Any, model: Any, store: ReplyStore, **settings: Any) -> dict[int, TaskAnswer[Any]]:
-    """All answers by row, each row once."""
-    answers = list(given_run(given, model, store, **settings))
+def run(task_list: Any, model: Any, store: ReplyStore, **settings: Any) -> dict[int, TaskAnswer[Any]]:
+    """Return all answers by row."""
+    answers = list(start(task_list, model, store, **settings))
     assert len({answer.row for answer in answers}) == len(answers)
     return {answer.row: answer for answer in answers}
 
 
-def given_run(given: Any, model: Any, store: ReplyStore, **settings: Any) -> Iterator[TaskAnswer[Any]]:
+def start(task_list: Any, model: Any, store: ReplyStore, **settings: Any) -> Iterator[TaskAnswer[Any]]:
     config = {name: settings.pop(name) for name in list(settings) if name in EngineConfig.model_fields}
-    return run_tasks(given, model, store, EngineConfig(**config), rng=Random(0), loop_factory=VirtualLoop, **settings)
+    return run_tasks(
+        task_list, model, store, EngineConfig(**config), rng=Random(0), loop_factory=VirtualLoop, **settings
+    )
 
 
 def no_thread_is_left() -> bool:
@@ -110,44 +113,42 @@ def store(tmp_path: Path) -> Iterator[ReplyStore]:  # type: ignore[override]
 
 @pytest.fixture
 def echo() -> Model:
-    return Model(lambda asked: f"says {asked.messages[-1].content}")
+    return Model(lambda request: f"says {request.messages[-1].content}")
 
 
-class TestAsking:
-    def test_every_row_is_answered_once_and_the_second_run_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
-        tallies: list[UsageStats] = []
-        first = run(tasks(50), echo, store, total=50, watch=tallies.append)
+class TestRunTasks:
+    def test_every_row_is_answered_once_and_a_second_run_sends_nothing(self, store: ReplyStore, echo: Model) -> None:
+        usages: list[UsageStats] = []
+        first = run(tasks(50), echo, store, total=50, watch=usages.append)
         assert {row: answer.value for row, answer in first.items()} == {row: f"says row {row}" for row in range(50)}
         assert all(answer.calls == 1 and answer.reply is not None and not answer.reason for answer in first.values())
-        assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls) == (50, 0, 50)
-        second = run(tasks(50), echo, store, total=50, watch=tallies.append)
+        assert (usages[-1].rows, usages[-1].stored, usages[-1].calls) == (50, 0, 50)
+        second = run(tasks(50), echo, store, total=50, watch=usages.append)
         assert len(echo.requests) == 50
         assert all(answer.calls == 0 for answer in second.values())
         assert {row: answer.reply for row, answer in second.items()} == {r: a.reply for r, a in first.items()}
-        assert (tallies[-1].rows, tallies[-1].stored, tallies[-1].calls, tallies[-1].total) == (50, 50, 0, 50)
+        assert (usages[-1].rows, usages[-1].stored, usages[-1].calls, usages[-1].total) == (50, 50, 0, 50)
 
-    def test_nothing_to_ask_is_no_problem(self, store: ReplyStore, echo: Model) -> None:
+    def test_no_tasks(self, store: ReplyStore, echo: Model) -> None:
         assert run([], echo, store) == {}
 
-    def test_equal_requests_are_asked_once_and_each_row_reads_for_itself(self, store: ReplyStore, echo: Model) -> None:
-        equal = [Task(row, request("row 7"), lambda reply, row=row: (row, reply.text)) for row in range(5)]
+    def test_equal_requests_are_sent_once_and_parsed_per_row(self, store: ReplyStore, echo: Model) -> None:
+        equal = [Task(row, make_request("row 7"), lambda reply, row=row: (row, reply.text)) for row in range(5)]
         answers = run(equal, echo, store)
         assert [answers[row].value for row in range(5)] == [(row, "says row 7") for row in range(5)]
         assert len(echo.requests) == 1
         assert sum(answer.calls for answer in answers.values()) == 1
 
-    def test_draws_of_one_request_are_asked_apart(self, store: ReplyStore, echo: Model) -> None:
-        run([Task(row, request("row 7", draw=row), str) for row in range(3)], echo, store)
+    def test_draws_of_one_request_are_sent_separately(self, store: ReplyStore, echo: Model) -> None:
+        run([Task(row, make_request("row 7", draw=row), str) for row in range(3)], echo, store)
         assert len(echo.requests) == len(store) == 3
 
-    def test_another_model_is_asked_anew(self, store: ReplyStore, echo: Model) -> None:
+    def test_replies_are_stored_per_model(self, store: ReplyStore, echo: Model) -> None:
         run(tasks(3), echo, store)
-        other = Model(lambda asked: "other", name="other")
+        other = Model(lambda request: "other", name="other")
         assert run(tasks(3), other, store)[0].value == "other"
 
-    def test_tasks_are_taken_as_they_are_needed(
-        self, store: ReplyStore, echo: Model, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_tasks_are_taken_as_needed(self, store: ReplyStore, echo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "CHUNK", 8)
         monkeypatch.setattr(engine, "WINDOW", 32)
         taken = answered = furthest = 0
@@ -159,43 +160,43 @@ class TestAsking:
                 furthest = max(furthest, taken - answered)
                 yield task
 
-        for _ in given_run(source(), echo, store, concurrency=2):
+        for _ in start(source(), echo, store, concurrency=2):
             answered += 1
         assert answered == 400
         assert furthest <= 32 + 8
 
     def test_batches_are_filled_and_concurrency_is_bounded(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: "fine", batch_size=8, concurrency=3)
+        model = Model(lambda request: "fine", batch_size=8, concurrency=3)
         run(tasks(100), model, store)
         assert max(size for _, size in model.calls) == 8
         assert len(model.calls) <= 100 / 8 + 3
         assert model.most_at_once == 3
-        alone = Model(lambda asked: "fine", name="alone")
+        alone = Model(lambda request: "fine", name="alone")
         run(tasks(20), alone, store, concurrency=1)
         assert alone.most_at_once == 1
 
-    def test_it_works_where_an_event_loop_runs_already(self, store: ReplyStore, echo: Model) -> None:
+    def test_works_within_a_running_event_loop(self, store: ReplyStore, echo: Model) -> None:
         async def notebook() -> int:
             return len(run(tasks(5), echo, store))
 
         assert asyncio.run(notebook()) == 5
 
-    def test_one_run_may_feed_another_on_one_store(self, store: ReplyStore, echo: Model) -> None:
-        inner = given_run(tasks(40), echo, store)
-        outer = (Task(answer.row, request(f"row {answer.row} then {answer.value}"), str) for answer in inner)
+    def test_one_run_feeds_another_on_one_store(self, store: ReplyStore, echo: Model) -> None:
+        inner = start(tasks(40), echo, store)
+        outer = (Task(answer.row, make_request(f"row {answer.row} then {answer.value}"), str) for answer in inner)
         assert len(run(outer, echo, store)) == 40
         assert len(store) == 80
 
-    def test_the_tally_is_shown_at_the_end(self, store: ReplyStore) -> None:
-        seen: list[UsageStats] = []
-        model = Model(lambda asked: "a b" if number(asked) else Refusal("too long"))
-        run(tasks(10), model, store, prices=Price(prompt=1, answer=2), total=10, watch=seen.append)
-        last = seen[-1]
+    def test_watch_gets_the_final_usage(self, store: ReplyStore) -> None:
+        snapshots: list[UsageStats] = []
+        model = Model(lambda request: "a b" if number(request) else Refusal("too long"))
+        run(tasks(10), model, store, prices=Price(prompt=1, answer=2), total=10, watch=snapshots.append)
+        last = snapshots[-1]
         assert (last.rows, last.failed, last.calls, last.total) == (10, 1, 10, 10)
         assert (last.prompt_tokens, last.answer_tokens) == (18, 18)
         assert last.money == pytest.approx((18 + 36) / 1e6)
 
-    def test_a_model_that_can_be_closed_is_closed_in_its_loop(self, store: ReplyStore, echo: Model) -> None:
+    def test_aclose_runs_in_the_model_s_loop(self, store: ReplyStore, echo: Model) -> None:
         closed = []
 
         async def aclose() -> None:
@@ -213,97 +214,97 @@ class TestBadReplies:
             raise BadReply(f"found {reply.text!r}")
         return reply.text
 
-    def test_a_bad_reply_is_asked_again_with_its_fault_named(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: "fine" if again(asked) == 2 else f"bad {again(asked)}")
-        seen: list[UsageStats] = []
-        answer = run(tasks(1, self.parse), model, store, watch=seen.append)[0]
+    def test_unusable_reply_leads_to_a_repair_request(self, store: ReplyStore) -> None:
+        model = Model(lambda request: "fine" if repair_number(request) == 2 else f"bad {repair_number(request)}")
+        snapshots: list[UsageStats] = []
+        answer = run(tasks(1, self.parse), model, store, watch=snapshots.append)[0]
         assert (answer.value, answer.calls) == ("fine", 3)
-        assert [asked.messages[-1].content for asked in model.requests[1:]] == [
+        assert [request.messages[-1].content for request in model.requests[1:]] == [
             "row 0\n\n(Answer number 1 could not be used: found 'bad 0'. "
             "Answer what is asked above again, exactly in the form asked for.)",
             "row 0\n\n(Answer number 2 could not be used: found 'bad 1'. "
             "Answer what is asked above again, exactly in the form asked for.)",
         ]
-        assert [reply.text for _, reply in store.replies()] == ["bad 0", "bad 1", "fine"]
-        assert (seen[-1].bad, seen[-1].repairs) == (2, 2)
+        assert [reply.text for reply in stored_replies(store).values()] == ["bad 0", "bad 1", "fine"]
+        assert (snapshots[-1].bad, snapshots[-1].repairs) == (2, 2)
         answer = run(tasks(1, self.parse), model, store)[0]
         assert (answer.value, answer.calls, len(model.requests)) == ("fine", 0, 3)
 
-    def test_what_stays_bad_is_listed_with_its_reply_and_not_asked_again(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: f"bad {again(asked)}")
-        for asked in (3, 0):
+    def test_row_fails_after_the_last_repair(self, store: ReplyStore) -> None:
+        model = Model(lambda request: f"bad {repair_number(request)}")
+        for request in (3, 0):
             answer = run(tasks(1, self.parse), model, store)[0]
-            assert (answer.value, answer.calls) == (None, asked)
+            assert (answer.value, answer.calls) == (None, request)
             assert answer.reason == "3 bad replies, the last: found 'bad 2'"
             assert answer.reply is not None
             assert answer.reply.text == "bad 2"
         assert run(tasks(1, self.parse), model, store, repairs=3)[0].calls == 1
         assert run(tasks(1, self.parse), model, store, repairs=0)[0].reason == "bad reply: found 'bad 0'"
 
-    def test_a_better_parser_needs_no_call(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: "bad")
+    def test_other_parser_needs_no_call(self, store: ReplyStore) -> None:
+        model = Model(lambda request: "bad")
         run(tasks(3, self.parse), model, store)
         calls = len(model.requests)
         assert run(tasks(3), model, store)[1].value == "bad"
         assert len(model.requests) == calls
 
-    def test_a_failure_after_a_bad_reply_keeps_the_reply(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: Refusal("too long") if again(asked) else "bad")
+    def test_failure_after_an_unusable_reply_keeps_the_reply(self, store: ReplyStore) -> None:
+        model = Model(lambda request: Refusal("too long") if repair_number(request) else "bad")
         answer = run(tasks(1, self.parse), model, store)[0]
         assert (answer.value, answer.reason) == (None, "after 1 bad: too long")
         assert answer.reply is not None
 
-    def test_rows_with_equal_requests_share_the_second_question_too(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: "fine" if again(asked) else "bad")
-        equal = [Task(row, request("row 1"), self.parse) for row in range(4)]
+    def test_rows_with_equal_requests_share_repair_requests(self, store: ReplyStore) -> None:
+        model = Model(lambda request: "fine" if repair_number(request) else "bad")
+        equal = [Task(row, make_request("row 1"), self.parse) for row in range(4)]
         assert {answer.value for answer in run(equal, model, store).values()} == {"fine"}
         assert len(model.requests) == 2
 
-    def test_a_fault_in_a_parser_comes_out_and_the_reply_is_kept(self, store: ReplyStore) -> None:
+    def test_error_in_a_parser_is_raised_and_the_reply_stored(self, store: ReplyStore) -> None:
         with pytest.raises(ZeroDivisionError):
-            run(tasks(1, lambda reply: 1 / 0), Model(lambda asked: "fine"), store)
+            run(tasks(1, lambda reply: 1 / 0), Model(lambda request: "fine"), store)
         assert len(store) == 1
 
 
 class TestFailures:
-    def test_a_refusal_costs_its_row_and_is_asked_once(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: Refusal("too long") if number(asked) == 3 else "fine", batch_size=4)
+    def test_refusal_fails_its_row_and_is_sent_once(self, store: ReplyStore) -> None:
+        model = Model(lambda request: Refusal("too long") if number(request) == 3 else "fine", batch_size=4)
         answers = run(tasks(10), model, store)
         assert [row for row, answer in answers.items() if answer.value is None] == [3]
         assert (answers[3].reason, answers[3].calls) == ("too long", 1)
         assert run(tasks(10), model, store)[3].reason == "too long"
         assert len(model.requests) == 10
-        model._answer = lambda asked: "fine"
+        model._answer = lambda request: "fine"
         assert run(tasks(10), model, store, retry_failed=True)[3].value == "fine"
         assert len(model.requests) == 11
 
-    def test_a_failed_call_is_repeated_as_it_was_after_a_wait(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_failed_call_is_retried_unchanged_after_a_wait(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             if len(model.calls) <= 2:
                 raise CallFailed("status 500")
             return "fine"
 
         model = Model(answer, batch_size=4, concurrency=1)
         answers = run(tasks(4), model, store, first_wait=10)
-        assert {found.value for found in answers.values()} == {"fine"}
+        assert {result.value for result in answers.values()} == {"fine"}
         assert [size for _, size in model.calls] == [4, 4, 4]
-        assert model.times == sorted(set(model.times)), "each repetition came later"
+        assert model.times == sorted(set(model.times)), "each retry came later"
 
-    def test_a_row_that_fails_its_calls_does_not_take_the_others_along(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
-            if number(asked) in {3, 21}:
+    def test_failing_row_is_isolated_from_its_batch(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
+            if number(request) in {3, 21}:
                 raise CallFailed("out of memory")
             return "fine"
 
         model = Model(answer, batch_size=8, concurrency=1)
         answers = run(tasks(32), model, store, retries=2)
-        assert [row for row, found in answers.items() if found.value is None] == [3, 21]
+        assert [row for row, result in answers.items() if result.value is None] == [3, 21]
         assert answers[3].reason == f"failed {answers[3].calls} times, the last: out of memory"
         assert len(model.calls) == 4 + 2 * (2 + 6)
 
-    def test_what_fails_for_good_is_listed_and_not_asked_again(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
-            if number(asked) == 5:
+    def test_permanent_failure_is_not_sent_again(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
+            if number(request) == 5:
                 raise CallFailed("status\n500")
             return "fine"
 
@@ -311,39 +312,39 @@ class TestFailures:
         answers = run(tasks(10), model, store, retries=3)
         assert answers[5].reason == "failed 4 times, the last: status 500"
         assert answers[5].calls == 4
-        assert sum(found.value is None for found in answers.values()) == 1
+        assert sum(result.value is None for result in answers.values()) == 1
         assert run(tasks(10), model, store)[5].calls == 0
         assert Counter(map(number, model.requests)) == Counter(range(10)) + Counter({5: 3})
         assert store.forget_failures() == 1
         assert run(tasks(10), model, store, retries=0)[5].reason == "failed: status 500"
 
-    def test_a_few_rows_that_always_fail_do_not_look_like_a_model_that_is_gone(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_few_failing_rows_do_not_open_the_breaker(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             raise CallFailed("status 500")
 
         answers = run(tasks(4), Model(answer), store, retries=9, breaker_failures=5)
-        assert {found.calls for found in answers.values()} == {10}
+        assert {result.calls for result in answers.values()} == {10}
 
-    def test_a_call_that_hangs_is_given_up(self, store: ReplyStore) -> None:
-        async def answer(asked: Request) -> str:
-            await asyncio.sleep(1e4 if number(asked) == 2 else 1)
+    def test_hanging_call_times_out(self, store: ReplyStore) -> None:
+        async def answer(request: Request) -> str:
+            await asyncio.sleep(1e4 if number(request) == 2 else 1)
             return "fine"
 
         answers = run(tasks(4), Model(answer), store, timeout=30, retries=1)
         assert answers[2].reason == "failed 2 times, the last: no answer within 30 s"
-        assert sum(found.value == "fine" for found in answers.values()) == 3
+        assert sum(result.value == "fine" for result in answers.values()) == 3
 
-    def test_an_adapter_that_brings_too_few_replies_is_named(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: "fine", batch_size=2)
+    def test_too_few_replies_are_an_error(self, store: ReplyStore) -> None:
+        model = Model(lambda request: "fine", batch_size=2)
         model.complete = lambda requests: asyncio.sleep(0, [])  # type: ignore[assignment,return-value]
         with pytest.raises(LlmError, match=r"function.* 0 replies to 2 requests"):
             run(tasks(2), model, store)
 
-    def test_a_fault_in_an_adapter_comes_out(self, store: ReplyStore) -> None:
+    def test_error_in_an_adapter_is_raised(self, store: ReplyStore) -> None:
         with pytest.raises(KeyError, match="choices"):
-            run(tasks(5), Model(lambda asked: {}["choices"]), store)
+            run(tasks(5), Model(lambda request: {}["choices"]), store)
 
-    def test_a_fault_in_the_tasks_comes_out(self, store: ReplyStore, echo: Model) -> None:
+    def test_error_in_the_task_iterator_is_raised(self, store: ReplyStore, echo: Model) -> None:
         def source() -> Iterator[Task[Any]]:
             yield from tasks(3)
             raise OSError("the file ended")
@@ -352,13 +353,13 @@ class TestFailures:
             run(source(), echo, store)
 
 
-class TestPace:
-    def test_one_retry_after_holds_all_calls(self, store: ReplyStore) -> None:
+class TestRateLimits:
+    def test_retry_after_pauses_all_calls(self, store: ReplyStore) -> None:
         failed = []
 
-        def answer(asked: Request) -> str:
+        def answer(request: Request) -> str:
             if len(failed) < 1:
-                failed.append(asked)
+                failed.append(request)
                 raise CallFailed("status 429", retry_after=40)
             return "fine"
 
@@ -367,31 +368,31 @@ class TestPace:
         assert model.times[0] == 0
         assert min(model.times[1:]) == pytest.approx(40)
 
-    def test_a_longer_retry_after_is_cut_and_counted(self, store: ReplyStore) -> None:
+    def test_too_long_retry_after_is_cut_and_counted(self, store: ReplyStore) -> None:
         waits = iter([1e9, float("inf"), float("nan"), -5.0])
 
-        def answer(asked: Request) -> str:
+        def answer(request: Request) -> str:
             for wait in waits:
                 raise CallFailed("status 429", retry_after=wait)
             return "fine"
 
-        seen: list[UsageStats] = []
+        snapshots: list[UsageStats] = []
         model = Model(answer, concurrency=1)
-        run(tasks(1), model, store, longest_wait=7, first_wait=1, watch=seen.append)
-        assert seen[-1].waits_cut == 2
+        run(tasks(1), model, store, longest_wait=7, first_wait=1, watch=snapshots.append)
+        assert snapshots[-1].waits_cut == 2
         assert 7 <= model.times[1] <= 8
         assert model.times[-1] < 2 * 8 + 4 + 8
 
-    def test_calls_a_minute(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: "fine", concurrency=16)
+    def test_calls_per_minute(self, store: ReplyStore) -> None:
+        model = Model(lambda request: "fine", concurrency=16)
         run(tasks(100), model, store, requests_per_minute=30)
         assert len(model.times) == 100
         assert all(later - earlier >= 2 - 1e-6 for earlier, later in zip(model.times, model.times[1:], strict=False))
         assert model.times[-1] == pytest.approx(198)
 
-    def test_tokens_a_minute_are_settled_by_what_was_used(self, store: ReplyStore) -> None:
-        """Two words of prompt and five of answer are set aside; the answer has one."""
-        model = Model(lambda asked: "fine", concurrency=1)
+    def test_tokens_per_minute_are_settled_by_usage(self, store: ReplyStore) -> None:
+        """Two words of prompt and five of answer are reserved; the answer has one."""
+        model = Model(lambda request: "fine", concurrency=1)
         run(tasks(61), model, store, tokens_per_minute=60)
         assert model.times[-1] == pytest.approx(60 * 3, rel=0.1)
 
@@ -401,95 +402,95 @@ class TestBudget:
         with pytest.raises(BudgetReached, match=r"^function: .*\b7 of 7 calls.*\b13 rows"):
             run(tasks(20), echo, store, budget_calls=7, total=20)
         assert len(echo.requests) == len(store) == 7
-        assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "goes on where it stopped"
+        assert len(run(tasks(20), echo, store, budget_calls=13)) == 20, "continues where it stopped"
 
-    def test_what_came_before_the_end_is_answered(self, store: ReplyStore, echo: Model) -> None:
-        found: list[TaskAnswer[Any]] = []
+    def test_rows_before_the_stop_are_answered(self, store: ReplyStore, echo: Model) -> None:
+        results: list[TaskAnswer[Any]] = []
         with pytest.raises(BudgetReached, match="at least 13 rows"):
-            found.extend(given_run(iter(tasks(20)), echo, store, budget_calls=7))
-        assert len(found) == 7
+            results.extend(start(iter(tasks(20)), echo, store, budget_calls=7))
+        assert len(results) == 7
 
-    def test_no_budget_for_what_is_in_the_store(self, store: ReplyStore, echo: Model) -> None:
+    def test_stored_replies_need_no_budget(self, store: ReplyStore, echo: Model) -> None:
         run(tasks(20), echo, store)
         assert len(run(tasks(20), echo, store, budget_calls=0, budget_tokens=0)) == 20
 
     def test_the_worst_case_must_fit(self, store: ReplyStore, echo: Model) -> None:
-        """2 + 5 tokens are set aside for a call that takes 2 + 3: 20 allow three calls, not four."""
+        """2 + 5 tokens are reserved for a call that uses 2 + 3: 20 allow three calls, not four."""
         with pytest.raises(BudgetReached, match="15 of 20 tokens"):
             run(tasks(9), echo, store, budget_tokens=20)
         assert len(echo.requests) == 3
 
-    def test_money_needs_a_price_and_says_so_at_once(self, store: ReplyStore, echo: Model) -> None:
+    def test_money_needs_a_price(self, store: ReplyStore, echo: Model) -> None:
         with pytest.raises(ConfigError, match=r"5 dollars.*price of function"):
             run_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
 
     def test_money(self, store: ReplyStore, echo: Model) -> None:
-        price = Price(prompt=1e6, answer=1e5)  # a dollar a prompt token; a call takes 2.3 and at worst 2.5
+        price = Price(prompt=1e6, answer=1e5)  # a dollar per prompt token; a call costs 2.3 and at most 2.5
         with pytest.raises(BudgetReached, match=r"9\.2000 of 11\.0 dollars"):
             run(tasks(9), echo, store, budget_money=11, prices=price)
         assert len(run(tasks(9), echo, store, budget_money=0, prices=Price(prompt=0))) == 9
 
-    def test_a_call_that_was_given_up_counts_as_the_worst(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: asyncio.sleep(100, "fine"), concurrency=1)
+    def test_timed_out_call_counts_as_the_worst_case(self, store: ReplyStore) -> None:
+        model = Model(lambda request: asyncio.sleep(100, "fine"), concurrency=1)
         with pytest.raises(BudgetReached, match="14 of 20 tokens"):
             run(tasks(1), model, store, budget_tokens=20, timeout=1)
 
-    def test_prompts_that_take_more_than_we_count_raise_what_is_set_aside(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: Reply("fine", Usage(20, 1)), concurrency=1)
+    def test_reported_prompt_tokens_raise_later_reservations(self, store: ReplyStore) -> None:
+        model = Model(lambda request: Reply("fine", Usage(20, 1)), concurrency=1)
         with pytest.raises(BudgetReached, match="84 of 100 tokens"):
             run(tasks(20), model, store, budget_tokens=100)
 
     @settings(max_examples=20, deadline=None)
     @given(budget=st.integers(0, 120), concurrency=st.integers(1, 9), seed=st.integers(0, 99))
-    def test_it_is_never_passed(self, tmp_path_factory: Any, budget: int, concurrency: int, seed: int) -> None:
+    def test_budget_is_never_exceeded(self, tmp_path_factory: Any, budget: int, concurrency: int, seed: int) -> None:
         rng = Random(seed)
 
-        def answer(asked: Request) -> str:
+        def answer(request: Request) -> str:
             if rng.random() < 0.3:
                 raise CallFailed("status 500")
             return "word " * rng.randint(1, 5)
 
-        seen: list[UsageStats] = []
+        snapshots: list[UsageStats] = []
         with ReplyStore(tmp_path_factory.mktemp("b") / "s") as fresh:
             model = Model(answer, concurrency=concurrency)
-            found = []
+            results = []
             try:
-                found += given_run(tasks(30), model, fresh, budget_tokens=budget, watch=seen.append)
+                results += start(tasks(30), model, fresh, budget_tokens=budget, watch=snapshots.append)
             except BudgetReached:
-                assert len(found) < 30
-            assert seen[-1].prompt_tokens + seen[-1].answer_tokens <= budget or len(found) == 30
-            assert seen[-1].prompt_tokens + seen[-1].answer_tokens <= budget
+                assert len(results) < 30
+            assert snapshots[-1].prompt_tokens + snapshots[-1].answer_tokens <= budget or len(results) == 30
+            assert snapshots[-1].prompt_tokens + snapshots[-1].answer_tokens <= budget
 
 
 class TestBreaker:
-    def test_a_model_that_is_gone_stops_the_run_and_marks_nothing(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
-            if number(asked) >= 30:
+    def test_model_that_goes_down_stops_the_run_without_failures(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
+            if number(request) >= 30:
                 raise CallFailed("status 503")
             return "fine"
 
         model = Model(answer)
-        found: list[TaskAnswer[Any]] = []
+        results: list[TaskAnswer[Any]] = []
         with pytest.raises(LlmError, match=r"^function: .*\b5 calls.*\b120 s.*status 503.*\b970 rows"):
-            found += given_run(tasks(1000), model, store, breaker_failures=5, retries=2, total=1000)
+            results += start(tasks(1000), model, store, breaker_failures=5, retries=2, total=1000)
         assert len(store) == 30
-        assert all(answer.reason == "" for answer in found)
-        assert store.failures() == {}
-        assert len(model.requests) < 30 + 5 * 3 + 40, "it is asked now and then, not always"
+        assert all(answer.reason == "" for answer in results)
+        assert stored_failures(store) == {}
+        assert len(model.requests) < 30 + 5 * 3 + 40, "it is probed at intervals"
         assert model.times[-1] > 60
-        model._answer = lambda asked: "fine"
+        model._answer = lambda request: "fine"
         assert len(run(tasks(1000), model, store)) == 1000
 
-    def test_rows_that_were_repeated_often_enough_before_are_not_marked_either(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_exhausted_rows_are_not_saved_as_failures(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             raise CallFailed("status 503")
 
         with pytest.raises(LlmError, match=r"status 503.*\b9 rows"):
             run(tasks(9), Model(answer, concurrency=1), store, breaker_failures=5, retries=0, total=9)
-        assert store.failures() == {}
+        assert stored_failures(store) == {}
 
-    def test_a_model_that_comes_back_is_asked_on(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_run_continues_when_the_model_recovers(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             if 1 < asyncio.get_running_loop().time() < 90:
                 raise CallFailed("status 503")
             return "fine"
@@ -500,10 +501,10 @@ class TestBreaker:
         )
         assert len(answers) == 400
         assert len([time for time in model.times if 1 < time < 90]) < 40
-        assert all(answer.value == "fine" for answer in answers.values()), "no row pays for it, even without retries"
+        assert all(answer.value == "fine" for answer in answers.values()), "no row fails, even without retries"
 
-    def test_nothing_that_answers_is_said_at_once(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_unreachable_model_stops_the_run_at_once(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             raise CallFailed("no connection", reached=False)
 
         model = Model(answer)
@@ -512,20 +513,20 @@ class TestBreaker:
         assert len(model.requests) < 20
         with pytest.raises(LlmError, match="cannot be reached"):
             run(tasks(1), model, store)
-        assert store.failures() == {}
+        assert stored_failures(store) == {}
 
-    def test_a_model_that_refuses_everything_is_said_at_once(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: Refusal("no such model"))
+    def test_model_that_refuses_everything_stops_the_run(self, store: ReplyStore) -> None:
+        model = Model(lambda request: Refusal("no such model"))
         with pytest.raises(LlmError, match=r"refused.* 20 requests.*no such model.* 100 rows"):
             run(tasks(100), model, store, total=100)
-        assert store.failures() == {}
+        assert stored_failures(store) == {}
         few = run(tasks(3), model, store)
         assert {answer.reason for answer in few.values()} == {"no such model"}
 
-    def test_random_failures_do_not_open_it(self, store: ReplyStore) -> None:
+    def test_random_failures_do_not_open_the_breaker(self, store: ReplyStore) -> None:
         rng = Random(1)
 
-        def answer(asked: Request) -> str:
+        def answer(request: Request) -> str:
             if rng.random() < 0.5:
                 raise CallFailed("status 500")
             return "fine"
@@ -534,38 +535,38 @@ class TestBreaker:
 
 
 class TestEnding:
-    def test_closing_early_ends_the_thread_and_frees_the_claims(self, store: ReplyStore) -> None:
-        model = Model(lambda asked: asyncio.sleep(1 if number(asked) < 10 else 1e5, "fine"), concurrency=16)
-        answers = given_run(tasks(100), model, store, timeout=1e6)
-        found = [next(answers) for _ in range(10)]
+    def test_closing_early_ends_the_thread_and_releases_claims(self, store: ReplyStore) -> None:
+        model = Model(lambda request: asyncio.sleep(1 if number(request) < 10 else 1e5, "fine"), concurrency=16)
+        answers = start(tasks(100), model, store, timeout=1e6)
+        results = [next(answers) for _ in range(10)]
         answers.close()  # type: ignore[attr-defined]
         assert no_thread_is_left()
         assert claims(store) == 0
-        assert len(found) == len(store) == 10
-        assert model.at_once == 0, "calls under way were cancelled"
-        model._answer = lambda asked: "fine"
+        assert len(results) == len(store) == 10
+        assert model.at_once == 0, "calls in flight were cancelled"
+        model._answer = lambda request: "fine"
         run(tasks(100), model, store)
         assert Counter(map(number, model.requests)).most_common(1)[0][1] <= 2
         assert all(count == 1 for row, count in Counter(map(number, model.requests)).items() if row < 10)
 
-    def test_leaving_the_loop_ends_the_thread(self, store: ReplyStore, echo: Model) -> None:
-        for answer in given_run(tasks(100), echo, store):
+    def test_leaving_a_for_loop_ends_the_thread(self, store: ReplyStore, echo: Model) -> None:
+        for answer in start(tasks(100), echo, store):
             assert answer.value
             break
         assert no_thread_is_left()
 
-    def test_an_iterator_that_was_never_started_asks_nothing(self, store: ReplyStore, echo: Model) -> None:
-        given_run(tasks(100), echo, store)
+    def test_unused_iterator_sends_nothing(self, store: ReplyStore, echo: Model) -> None:
+        start(tasks(100), echo, store)
         assert echo.requests == []
 
-    def test_ctrl_c_comes_out_and_what_was_done_is_kept(self, store: ReplyStore) -> None:
+    def test_ctrl_c_is_raised_and_replies_are_stored(self, store: ReplyStore) -> None:
         main = threading.main_thread().ident
         assert main is not None
 
-        async def answer(asked: Request) -> str:
-            if number(asked) == 20:
+        async def answer(request: Request) -> str:
+            if number(request) == 20:
                 signal.pthread_kill(main, signal.SIGINT)
-            await asyncio.sleep(1e5 if number(asked) >= 20 else 0)
+            await asyncio.sleep(1e5 if number(request) >= 20 else 0)
             return "fine"
 
         model = Model(answer, concurrency=1)
@@ -578,8 +579,8 @@ class TestEnding:
         assert no_thread_is_left()
         assert len(store) == 20
 
-    def test_ctrl_c_inside_the_model_comes_out(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_ctrl_c_inside_the_model_is_raised(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -593,9 +594,9 @@ class TestSecrets:
     def _canary(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SOME_API_KEY", self.KEY)
 
-    def test_what_is_echoed_is_cut_out(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str | Refusal:
-            match number(asked) % 3:
+    def test_echoed_keys_are_removed(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str | Refusal:
+            match number(request) % 3:
                 case 0:
                     return f"you are {self.KEY}"
                 case 1:
@@ -603,14 +604,16 @@ class TestSecrets:
                 case _:
                     raise CallFailed(f"wrong key {self.KEY}")
 
-        seen: list[UsageStats] = []
-        answers = run(tasks(6), Model(answer), store, retries=1, watch=seen.append)
-        assert self.KEY not in repr(answers) + repr(seen) + repr(store.failures()) + repr(list(store.replies()))
+        snapshots: list[UsageStats] = []
+        answers = run(tasks(6), Model(answer), store, retries=1, watch=snapshots.append)
+        assert self.KEY not in repr(answers) + repr(snapshots) + repr(stored_failures(store)) + repr(
+            list(stored_replies(store).items())
+        )
         assert self.KEY.encode() not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
         assert answers[0].value == "you are [a key was here]"
 
-    def test_no_exception_carries_it(self, store: ReplyStore) -> None:
-        def answer(asked: Request) -> str:
+    def test_exceptions_hold_no_key(self, store: ReplyStore) -> None:
+        def answer(request: Request) -> str:
             raise RuntimeError(f"header Bearer {self.KEY}")
 
         with pytest.raises(LlmError, match=r"function: RuntimeError: .*\[a key was here\]"):
@@ -619,36 +622,40 @@ class TestSecrets:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    fates=st.lists(st.lists(st.sampled_from(["fail", "bad", "hang", "429"]), max_size=5), min_size=1, max_size=12),
+    outcomes=st.lists(st.lists(st.sampled_from(["fail", "bad", "hang", "429"]), max_size=5), min_size=1, max_size=12),
     refused=st.sets(st.integers(0, 11)),
     batch_size=st.integers(1, 3),
     concurrency=st.integers(1, 5),
 )
-def test_whatever_happens_every_row_is_answered_or_listed_once(
-    tmp_path_factory: Any, fates: list[list[str]], refused: set[int], batch_size: int, concurrency: int
+def test_every_row_is_answered_once_under_random_faults(
+    tmp_path_factory: Any, outcomes: list[list[str]], refused: set[int], batch_size: int, concurrency: int
 ) -> None:
-    left = [list(fate) for fate in fates]
+    left = [list(outcome) for outcome in outcomes]
 
-    async def answer(asked: Request) -> str | Refusal:
-        row = number(asked)
+    async def answer(request: Request) -> str | Refusal:
+        row = number(request)
         if row in refused:
             return Refusal("never")
-        fate = left[row].pop() if left[row] else "fine"
-        if fate == "hang":
+        outcome = left[row].pop() if left[row] else "fine"
+        if outcome == "hang":
             await asyncio.sleep(1e5)
-        if fate in {"fail", "429"}:
-            raise CallFailed(fate, retry_after=3 if fate == "429" else None)
-        return fate
+        if outcome in {"fail", "429"}:
+            raise CallFailed(outcome, retry_after=3 if outcome == "429" else None)
+        return outcome
 
     with ReplyStore(tmp_path_factory.mktemp("w") / "s") as fresh:
         model = Model(answer, batch_size=batch_size, concurrency=concurrency)
-        given = tasks(len(fates), TestBadReplies.parse)
-        first = run(given, model, fresh, retries=3, repairs=2)
-        assert first.keys() == set(range(len(fates)))
-        assert all((found.value == "fine") == (not found.reason) for found in first.values())
-        assert all(first[row].reason for row in refused if row < len(fates))
+        task_list = tasks(len(outcomes), TestBadReplies.parse)
+        first = run(task_list, model, fresh, retries=3, repairs=2)
+        assert first.keys() == set(range(len(outcomes)))
+        assert all((result.value == "fine") == (not result.reason) for result in first.values())
+        assert all(first[row].reason for row in refused if row < len(outcomes))
         calls = len(model.requests)
-        second = run(given, model, fresh, retries=3, repairs=2)
+        second = run(task_list, model, fresh, retries=3, repairs=2)
         assert len(model.requests) == calls
-        assert {row: found.value for row, found in second.items()} == {row: found.value for row, found in first.items()}
-        assert {row: found.reason for row, found in second.items()} == {r: found.reason for r, found in first.items()}
+        assert {row: result.value for row, result in second.items()} == {
+            row: result.value for row, result in first.items()
+        }
+        assert {row: result.reason for row, result in second.items()} == {
+            r: result.reason for r, result in first.items()
+        }

@@ -1,4 +1,4 @@
-"""The store: what was paid for is found again, claims keep others from asking, and nothing else is taken for a store."""
+"""The store: replies persist, claims exclude other processes, and other files are refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.engine.stored import stored_failures, stored_replies
 
 from hardneg.llm.engine import store as stores
 from hardneg.llm.engine.claims import Owner
 from hardneg.llm.engine.store import Failure, ReplyStore, StoredReply, request_key
 from hardneg.llm.protocol import LlmError, Message, Reply, Request, Usage
 
-ASKED = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
+REQUEST = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
 REPLY = Reply("those who dance", Usage(12, 3, 8, True), "length", 0.25, (0.25, 0.75))
 ME = f"{Owner.here()}|0"
 OTHER = f"{Owner.here()}|1"
@@ -41,28 +42,28 @@ def store(path: Path) -> Iterator[ReplyStore]:  # type: ignore[override]
 
 
 def save(store: ReplyStore, key: str, outcome: Reply | Failure = REPLY) -> None:
-    store.save([StoredReply(key, ASKED, outcome)], "some model")
+    store.save([StoredReply(key, REQUEST, outcome)], "some model")
 
 
 def dead_owner() -> str:
-    """A process that has ended."""
+    """Return the owner string of an ended process."""
     code = "from hardneg.llm.engine.claims import Owner; print(Owner.here())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class TestReplies:
-    def test_a_reply_is_found_again_by_another_process(self, store: ReplyStore, path: Path) -> None:
-        key = request_key(ASKED, "model at address")
+    def test_reply_is_read_by_another_connection(self, store: ReplyStore, path: Path) -> None:
+        key = request_key(REQUEST, "model at address")
         save(store, key)
         with ReplyStore(path) as other:
             assert other.known([key, "x/0"]) == {key: REPLY}
-            assert list(other.replies()) == [(key, REPLY)]
+            assert list(stored_replies(other).items()) == [(key, REPLY)]
             assert len(other) == 1
 
     def test_the_key_is_digest_and_draw(self) -> None:
-        key = request_key(ASKED, "m")
-        assert key == f"{ASKED.digest('m')}/0"
-        assert request_key(ASKED, "n") != key
+        key = request_key(REQUEST, "m")
+        assert key == f"{REQUEST.digest('m')}/0"
+        assert request_key(REQUEST, "n") != key
 
     @settings(max_examples=50, deadline=None)
     @given(
@@ -73,18 +74,19 @@ class TestReplies:
         probabilities=st.lists(st.floats(0, 1), max_size=3),
         seconds=st.floats(0, 1e6),
     )
-    def test_any_reply_and_reason_survive(self, tmp_path_factory: Any, **values: Any) -> None:
+    def test_any_reply_and_reason_round_trip(self, tmp_path_factory: Any, **values: Any) -> None:
         usage = Usage(*values["counts"])
         reply = Reply(values["text"], usage, values["finish"], values["seconds"], tuple(values["probabilities"]))
-        asked = Request((Message("user", values["text"]),), 1)
+        request = Request((Message("user", values["text"]),), 1)
         with ReplyStore(tmp_path_factory.mktemp("s") / "s") as fresh:
             fresh.save(
-                [StoredReply("a/0", asked, reply), StoredReply("b/0", asked, Failure("failed", values["reason"]))], "m"
+                [StoredReply("a/0", request, reply), StoredReply("b/0", request, Failure("failed", values["reason"]))],
+                "m",
             )
             assert fresh.known(["a/0", "b/0"]) == {"a/0": reply, "b/0": Failure("failed", values["reason"])}
-            assert list(fresh.replies()) == [("a/0", reply)]
+            assert list(stored_replies(fresh).items()) == [("a/0", reply)]
 
-    def test_a_killed_process_loses_nothing_that_was_saved(self, path: Path) -> None:
+    def test_killed_process_loses_no_saved_reply(self, path: Path) -> None:
         code = """
 import os, sys
 from pathlib import Path
@@ -97,51 +99,51 @@ os.kill(os.getpid(), 9)
 """
         assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
         with ReplyStore(path) as left:
-            assert [reply.text for _, reply in left.replies()] == [f"reply {row}" for row in range(100)]
+            assert [reply.text for reply in stored_replies(left).values()] == [f"reply {row}" for row in range(100)]
 
     def test_the_first_reply_stays(self, store: ReplyStore) -> None:
         save(store, "a/0")
         save(store, "a/0", Reply("another", Usage(1, 1)))
         assert store.known(["a/0"]) == {"a/0": REPLY}
 
-    def test_failures_are_kept_until_they_are_forgotten(self, store: ReplyStore) -> None:
+    def test_failures_stay_until_deleted(self, store: ReplyStore) -> None:
         save(store, "a/0", Failure("refused", "too long"))
         save(store, "b/0")
-        assert store.known(["a/0"]) == store.failures() == {"a/0": Failure("refused", "too long")}
+        assert store.known(["a/0"]) == stored_failures(store) == {"a/0": Failure("refused", "too long")}
         assert store.forget_failures() == 1
         assert store.known(["a/0", "b/0"]) == {"b/0": REPLY}
 
-    def test_a_reply_counts_for_more_than_a_failure(self, store: ReplyStore) -> None:
+    def test_reply_takes_precedence_over_a_failure(self, store: ReplyStore) -> None:
         save(store, "a/0", Failure("failed", "gone"))
         save(store, "a/0")
         assert store.known(["a/0"]) == {"a/0": REPLY}
 
-    def test_more_replies_than_a_page_come_in_order(self, store: ReplyStore) -> None:
-        store.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(2500)], "m")
-        assert [key for key, _ in store.replies()] == [f"{row}/0" for row in range(2500)]
+    def test_all_outcomes_come_in_order(self, store: ReplyStore) -> None:
+        store.save([StoredReply(f"{row}/0", REQUEST, REPLY) for row in range(2500)], "m")
+        assert list(stored_replies(store)) == [f"{row}/0" for row in range(2500)]
 
-    def test_what_was_asked_can_be_read_by_a_person(self, store: ReplyStore, path: Path) -> None:
+    def test_requests_are_stored_without_escapes(self, store: ReplyStore, path: Path) -> None:
         save(store, "a/0")
         (text,) = sqlite3.connect(path).execute("SELECT request FROM replies").fetchone()
         assert "Wer möchte das? 楽しい" in text
-        assert json.loads(text) == json.loads(ASKED.canonical)
+        assert json.loads(text) == json.loads(REQUEST.canonical)
 
-    def test_what_was_asked_may_be_left_out(self, path: Path) -> None:
+    def test_requests_can_be_omitted(self, path: Path) -> None:
         with ReplyStore(path, keep_requests=False) as opened:
             save(opened, "a/0")
         assert b"Be kind" not in path.read_bytes()
 
 
 class TestClaims:
-    def test_what_is_claimed_is_not_anothers(self, store: ReplyStore) -> None:
+    def test_claimed_keys_are_denied_to_others(self, store: ReplyStore) -> None:
         save(store, "a/0")
         first = store.claim(["a/0", "b/0", "c/0"], ME)
         assert (first.outcomes, first.granted, first.denied) == ({"a/0": REPLY}, {"b/0", "c/0"}, set())
         second = store.claim(["a/0", "b/0", "d/0"], OTHER)
         assert (second.outcomes, second.granted, second.denied) == ({"a/0": REPLY}, {"d/0"}, {"b/0"})
-        assert store.claim(["b/0"], ME).granted == {"b/0"}, "one's own may be claimed again"
+        assert store.claim(["b/0"], ME).granted == {"b/0"}, "an owner may claim its own keys again"
 
-    def test_saving_and_releasing_free_it(self, store: ReplyStore) -> None:
+    def test_saving_and_releasing_free_a_claim(self, store: ReplyStore) -> None:
         store.claim(["a/0", "b/0", "c/0"], ME)
         save(store, "a/0")
         save(store, "b/0", Failure("failed", "x"))
@@ -150,12 +152,12 @@ class TestClaims:
         store.release(ME)
         assert store.claim(["c/0"], OTHER).granted == {"c/0"}
 
-    def test_the_claim_of_a_dead_process_is_free_at_once(self, store: ReplyStore) -> None:
+    def test_claim_of_an_ended_process_is_free_at_once(self, store: ReplyStore) -> None:
         owner = dead_owner()
         assert store.claim(["a/0"], owner).granted == {"a/0"}
         assert store.claim(["a/0"], ME).granted == {"a/0"}
 
-    def test_a_claim_of_another_machine_expires_unless_renewed(
+    def test_claim_of_another_machine_expires_unless_renewed(
         self, store: ReplyStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         far = "elsewhere|boot|1|1|0"
@@ -169,7 +171,7 @@ class TestClaims:
         monkeypatch.setattr(stores.time, "time", lambda: now + 2 * stores.CLAIM_SECONDS)
         assert store.claim(["a/0"], ME).granted == {"a/0"}
 
-    def test_two_processes_never_hold_the_same(self, path: Path) -> None:
+    def test_two_processes_never_claim_the_same_key(self, path: Path) -> None:
         code = """
 import json, sys
 from pathlib import Path
@@ -185,14 +187,14 @@ with ReplyStore(Path(sys.argv[1])) as store:
         command = [sys.executable, "-c", code, str(path)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
-        found = [json.loads(process.stdout.readline()) for process in processes]
+        granted_keys = [json.loads(process.stdout.readline()) for process in processes]
         for process in processes:
             process.communicate("")
-        assert sorted(found[0] + found[1]) == sorted(f"{key}/0" for key in range(300))
+        assert sorted(granted_keys[0] + granted_keys[1]) == sorted(f"{key}/0" for key in range(300))
 
 
-class TestTheFile:
-    def test_threads_may_share_it(self, store: ReplyStore) -> None:
+class TestFile:
+    def test_threads_share_a_store(self, store: ReplyStore) -> None:
         def work(first: int) -> None:
             for row in range(first, 200, 4):
                 save(store, f"{row}/0")
@@ -205,20 +207,20 @@ class TestTheFile:
         assert len(store) == 200
 
     @pytest.mark.parametrize("content", [b"hello, this is no database" * 100, b"SQLite format 3\x00" + b"x" * 5000])
-    def test_another_file_is_refused_and_left_alone(self, tmp_path: Path, content: bytes) -> None:
+    def test_other_file_is_refused_and_unchanged(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "s").write_bytes(content)
         with pytest.raises(LlmError, match=r"/s: .*store of replies"):
             ReplyStore(tmp_path / "s")
         assert (tmp_path / "s").read_bytes() == content
 
-    def test_a_database_of_something_else_is_refused(self, tmp_path: Path) -> None:
+    def test_other_database_is_refused(self, tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "s") as db:
             db.execute("CREATE TABLE replies (x)")
         db.close()
         with pytest.raises(LlmError, match=r"/s is a database.*store of replies"):
             ReplyStore(tmp_path / "s")
 
-    def test_another_layout_is_refused(self, path: Path) -> None:
+    def test_other_layout_is_refused(self, path: Path) -> None:
         ReplyStore(path).close()
         db = sqlite3.connect(path)
         db.execute("PRAGMA user_version = 7")
@@ -226,23 +228,23 @@ class TestTheFile:
         with pytest.raises(LlmError, match=r"sqlite.* layout 7\b.* 1\b"):
             ReplyStore(path)
 
-    def test_a_folder_or_a_place_that_cannot_be_is_refused(self, tmp_path: Path) -> None:
+    def test_invalid_path_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(LlmError, match="unable to open"):
             ReplyStore(tmp_path)
         (tmp_path / "file").write_text("x")
         with pytest.raises(LlmError, match=r"file/s: .*store of replies"):
             ReplyStore(tmp_path / "file" / "s")
 
-    def test_damage_that_shows_later_is_one_clear_error(self, path: Path) -> None:
+    def test_damaged_file_is_an_llm_error(self, path: Path) -> None:
         with ReplyStore(path) as opened:
-            opened.save([StoredReply(f"{row}/0", ASKED, REPLY) for row in range(500)], "m")
+            opened.save([StoredReply(f"{row}/0", REQUEST, REPLY) for row in range(500)], "m")
         data = bytearray(path.read_bytes())
         data[8192:-4096] = os.urandom(len(data) - 12288)
         path.write_bytes(data)
         with ReplyStore(path) as opened, pytest.raises(LlmError, match=r"sqlite.*damaged"):
             opened.known([f"{row}/0" for row in range(500)])
 
-    def test_a_lock_that_stays_is_named(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_permanent_lock_is_an_llm_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(stores, "BUSY_SECONDS", 0.05)
         with ReplyStore(path) as opened:
             other = sqlite3.connect(path, isolation_level=None)
@@ -252,7 +254,7 @@ class TestTheFile:
             other.close()
             save(opened, "a/0")
 
-    def test_a_closed_store_says_so(self, store: ReplyStore) -> None:
+    def test_closed_store_is_an_llm_error(self, store: ReplyStore) -> None:
         store.close()
         with pytest.raises(LlmError, match=r"sqlite.*closed"):
             store.known(["a/0"])

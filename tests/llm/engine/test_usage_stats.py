@@ -1,4 +1,4 @@
-"""How far a run is, in numbers and in one line."""
+"""Usage statistics in numbers and in one line."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def test_one_line() -> None:
     assert str(usage) == "12,345/100,000 rows, 210/s, 1.2M tokens, $0.41, 7 min left"
 
 
-def test_what_is_unknown_is_left_out() -> None:
+def test_unknown_values_are_omitted() -> None:
     assert str(UsageStats(rows=3, failed=1, prompt_tokens=900, seconds=6.0)) == "3 rows, 1 failed, 0.5/s, 900 tokens"
     assert str(UsageStats(total=9)) == "0/9 rows, 0/s, 0 tokens"
 
 
-def test_stored_rows_do_not_speed_up_the_forecast() -> None:
+def test_stored_rows_do_not_change_the_remaining_time() -> None:
     usage = UsageStats(rows=900, stored=800, total=1000, seconds=50)
     assert usage.rate == 2
     assert usage.seconds_left == 50
     assert UsageStats(rows=900, stored=900, total=1000, seconds=50).rate == 18
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(5, "5 s"), (89, "89 s"), (125, "2 min"), (7500, "2 h 05 min")])
-def test_time_left(seconds: int, said: str) -> None:
-    assert str(UsageStats(rows=1, total=1 + seconds, seconds=1)).endswith(f" {said} left")
+@pytest.mark.parametrize(("seconds", "expected"), [(5, "5 s"), (89, "89 s"), (125, "2 min"), (7500, "2 h 05 min")])
+def test_time_left(seconds: int, expected: str) -> None:
+    assert str(UsageStats(rows=1, total=1 + seconds, seconds=1)).endswith(f" {expected} left")
 
 
 def test_counting() -> None:

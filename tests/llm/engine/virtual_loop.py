@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps: whoever sleeps an hour wakes at once, and in order."""
+"""An event loop with a virtual clock: sleeping takes no time and keeps its order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Jump(selectors.DefaultSelector):
-    """Instead of waiting for a time, lets it pass; waits for other threads as ever."""
+    """Advances the clock instead of waiting for a timeout; still waits for other threads."""
 
     passed = 0.0
 
@@ -22,7 +22,7 @@ class _Jump(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For `ask(..., loop_factory=VirtualLoop)`, with models that open no connection."""
+    """For `run_tasks(..., loop_factory=VirtualLoop)`, with models that open no connection."""
 
     def __init__(self) -> None:
         self._jump = _Jump()

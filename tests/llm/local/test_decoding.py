@@ -1,4 +1,4 @@
-"""Batched writing against the library's own, one prompt at a time."""
+"""Batched decoding against transformers' own, one prompt at a time."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def batch(model: Any, jobs: list[DecodingJob]) -> list[list[int]]:
-    return [made.ids for made in decode(model, jobs, ends=ENDS, pad=0)]
+    return [decoded.ids for decoded in decode(model, jobs, ends=ENDS, pad=0)]
 
 
-def test_greedy_answers_are_the_library_s_whatever_the_batch(model: Any) -> None:
+def test_greedy_answers_equal_transformers(model: Any) -> None:
     expected = []
     for prompt in PROMPTS:
-        made = model.generate(
+        output = model.generate(
             torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=12, do_sample=False
         )
-        expected.append(made[0, len(prompt) :].tolist())
+        expected.append(output[0, len(prompt) :].tolist())
     assert batch(model, [DecodingJob(prompt, 12) for prompt in PROMPTS]) == expected
     assert len({tuple(ids) for ids in expected}) > 1
 
 
-def test_every_answer_keeps_its_own_limit(model: Any) -> None:
-    made = decode(
+def test_every_answer_has_its_own_limit(model: Any) -> None:
+    decoded = decode(
         model,
         [DecodingJob(prompt, limit) for prompt, limit in zip(PROMPTS, (3, 12, 1, 7), strict=True)],
         ends=ENDS,
         pad=0,
     )
     whole = batch(model, [DecodingJob(prompt, 12) for prompt in PROMPTS])
-    assert [answer.ids for answer in made] == [ids[:limit] for ids, limit in zip(whole, (3, 12, 1, 7), strict=True)]
-    assert not any(answer.ended for answer in made)
+    assert [answer.ids for answer in decoded] == [ids[:limit] for ids, limit in zip(whole, (3, 12, 1, 7), strict=True)]
+    assert not any(answer.ended for answer in decoded)
 
 
-def test_an_end_token_ends_and_is_left_out(model: Any) -> None:
+def test_end_token_ends_and_is_left_out(model: Any) -> None:
     [whole] = batch(model, [DecodingJob(PROMPTS[0], 12)])
-    [made] = decode(model, [DecodingJob(PROMPTS[0], 12)], ends=[3, whole[4]], pad=0)
-    place = whole.index(whole[4])
-    assert (made.ids, made.ended) == (whole[:place], True)
+    [decoded] = decode(model, [DecodingJob(PROMPTS[0], 12)], ends=[3, whole[4]], pad=0)
+    index = whole.index(whole[4])
+    assert (decoded.ids, decoded.ended) == (whole[:index], True)
 
 
 def test_samples_depend_on_their_seed_and_not_on_their_batch(model: Any) -> None:
@@ -65,7 +65,7 @@ def test_samples_depend_on_their_seed_and_not_on_their_batch(model: Any) -> None
     assert batch(model, [DecodingJob(PROMPTS[0], 10, temperature=1.0, seed=99)])[0] != together[0]
 
 
-def test_samples_follow_the_temperature_s_distribution(model: Any) -> None:
+def test_samples_follow_the_distribution_at_a_temperature(model: Any) -> None:
     temperature, n = 2.0, 600
     prompt = PROMPTS[0]
     jobs = [DecodingJob(prompt, 1, temperature=temperature, seed=seed) for seed in range(n)]
@@ -79,8 +79,8 @@ def test_samples_follow_the_temperature_s_distribution(model: Any) -> None:
     assert len(counts) > 100
 
 
-class Only:
-    """Allows listed tokens, in turn, then the end; remembers what it was told."""
+class AllowedTokens:
+    """Allows listed tokens, in turn, then the end token; records the tokens taken."""
 
     def __init__(self, *allowed: list[int], unfit: int = -1) -> None:
         self.allowed, self.unfit, self.taken = allowed, unfit, list[int]()
@@ -98,27 +98,27 @@ class Only:
         self.taken.append(token)
 
 
-def test_constraints_hold_beside_free_answers_and_hear_every_token(model: Any) -> None:
-    held = [Only([11], [12, 13], [14]), Only([21])]
+def test_constrained_and_free_answers_in_one_batch(model: Any) -> None:
+    constraints = [AllowedTokens([11], [12, 13], [14]), AllowedTokens([21])]
     jobs = [
-        DecodingJob(PROMPTS[0], 9, constraint=held[0]),
+        DecodingJob(PROMPTS[0], 9, constraint=constraints[0]),
         DecodingJob(PROMPTS[1], 9),
-        DecodingJob(PROMPTS[2], 9, 1.0, 7, held[1]),
+        DecodingJob(PROMPTS[2], 9, 1.0, 7, constraints[1]),
     ]
-    made = decode(model, jobs, ends=ENDS, pad=0)
-    assert made[0].ids == held[0].taken
-    assert made[0].ids[0] == 11
-    assert made[0].ids[1] in (12, 13)
-    assert made[0].ended
-    assert made[1].ids == batch(model, [DecodingJob(PROMPTS[1], 9)])[0]
-    assert (made[2].ids, made[2].ended) == ([21], True)
+    decoded = decode(model, jobs, ends=ENDS, pad=0)
+    assert decoded[0].ids == constraints[0].taken
+    assert decoded[0].ids[0] == 11
+    assert decoded[0].ids[1] in (12, 13)
+    assert decoded[0].ended
+    assert decoded[1].ids == batch(model, [DecodingJob(PROMPTS[1], 9)])[0]
+    assert (decoded[2].ids, decoded[2].ended) == ([21], True)
 
 
-def test_a_token_that_leaves_no_room_is_passed_over_and_where_none_fits_it_closes(model: Any) -> None:
-    [free] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=Only([40, 41, 42]))])
-    other = Only([40, 41, 42], unfit=free[0])
+def test_tokens_that_do_not_fit_are_skipped(model: Any) -> None:
+    [free] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=AllowedTokens([40, 41, 42]))])
+    other = AllowedTokens([40, 41, 42], unfit=free[0])
     [ids] = batch(model, [DecodingJob(PROMPTS[0], 1, constraint=other)])
     assert ids[0] in {40, 41, 42} - set(free)
-    closed = Only([41], unfit=41)
+    closed = AllowedTokens([41], unfit=41)
     closed.fits = lambda *_: False  # type: ignore[method-assign]
     assert batch(model, [DecodingJob(PROMPTS[0], 1, constraint=closed)]) == [[5]]

@@ -1,4 +1,4 @@
-"""A causal language model in this process, whole: a tiny random one, which proves the path and says nothing of quality."""
+"""A local causal language model end to end: tiny and random, so replies have no meaning."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.bounded_text import ShortText
 from tests.llm.injections import ATTEMPTS
 
 from hardneg.errors import ConfigError
@@ -19,7 +20,7 @@ from hardneg.llm.local import model as local
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
-from hardneg.llm.structured import ShortText, Structured, reply_parser, strict_schema
+from hardneg.llm.structured import Structured, reply_parser, strict_schema
 from hardneg.llm.untrusted import clean, data_block
 
 TITLES = ("a tent", "a tent for two", "guitar", "iron saucepan", "iron", "長い tent", "a  tent")
@@ -39,7 +40,7 @@ def model(tiny_llama: Path) -> LocalModel:
 
 
 @pytest.fixture(scope="module")
-def shop(model: LocalModel) -> LocalModel:
+def listed(model: LocalModel) -> LocalModel:
     return model.with_closed_list("titles", TITLES)
 
 
@@ -68,27 +69,27 @@ def test_replies_with_exact_usage(model: LocalModel) -> None:
     assert ask(model) == []
 
 
-def test_a_reply_does_not_depend_on_its_batch(model: LocalModel, shop: LocalModel) -> None:
+def test_reply_does_not_depend_on_its_batch(model: LocalModel, listed: LocalModel) -> None:
     mixed = [
         request("one"),
         request("a much longer question about tents and guitars", max_tokens=3),
         request("sampled", temperature=1.0),
-        request("held", schema=SCHEMA, max_tokens=60, temperature=0.7),
+        request("constrained", schema=SCHEMA, max_tokens=60, temperature=0.7),
         request("a choice", choices=("yes", "no")),
         request("a title", closed_list="titles", temperature=1.0),
     ]
-    together = texts(shop, *mixed)
-    assert [texts(shop, one)[0] for one in mixed] == together
+    together = texts(listed, *mixed)
+    assert [texts(listed, one)[0] for one in mixed] == together
 
 
-def test_draws_differ_where_it_samples_and_only_there(model: LocalModel) -> None:
+def test_draws_differ_only_if_sampled(model: LocalModel) -> None:
     sampled = texts(model, *(request(temperature=1.0, draw=draw) for draw in (0, 1, 2)))
     assert len(set(sampled)) == 3
     assert texts(model, *(request(temperature=1.0, draw=draw) for draw in (0, 1, 2))) == sampled
     assert len(set(texts(model, request(draw=0), request(draw=1)))) == 1
 
 
-def test_a_prompt_that_is_too_long_is_refused_alone(model: LocalModel) -> None:
+def test_too_long_prompt_is_refused_alone(model: LocalModel) -> None:
     replies = ask(model, request("word " * 3000), request(), request(max_tokens=2040))
     assert [type(reply) for reply in replies] == [Refusal, Reply, Refusal]
     assert isinstance(replies[0], Refusal)
@@ -105,30 +106,32 @@ def test_half_a_surrogate_pair_is_refused_alone(model: LocalModel) -> None:
 
 
 def test_replies_satisfy_their_schema(model: LocalModel) -> None:
-    asked = [request(str(n), schema=SCHEMA, max_tokens=40 + n, temperature=1.5) for n in range(12)]
-    for reply in ask(model, *asked):
+    requests = [request(str(n), schema=SCHEMA, max_tokens=40 + n, temperature=1.5) for n in range(12)]
+    for reply in ask(model, *requests):
         assert isinstance(reply, Reply)
         reply_parser(Kind)(reply)
         assert reply.finish in ("stop", "closed")
         assert set(json.loads(reply.text)) == {"sure", "name"}
 
 
-def test_too_small_a_limit_cuts_and_says_so(model: LocalModel) -> None:
+def test_too_small_limit_cuts_the_reply(model: LocalModel) -> None:
     [reply] = ask(model, request(schema=SCHEMA, max_tokens=3))
     assert isinstance(reply, Reply)
     assert reply.finish == "length"
 
 
-# -------------------------------------------------------------------------------------------------------- catalogue
+# ----------------------------------------------------------------------------------------------------- closed list
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from([*TITLES, "no title"]), unique=True), st.integers(0, 10**6), st.integers(2, 20))
-def test_every_answer_is_in_the_list_and_allowed(shop: LocalModel, excluded: list[str], seed: int, limit: int) -> None:
-    asked = request(
+def test_every_answer_is_in_the_list_and_allowed(
+    listed: LocalModel, excluded: list[str], seed: int, limit: int
+) -> None:
+    single = request(
         "a title", closed_list="titles", excluded=tuple(excluded), temperature=3.0, draw=seed, max_tokens=limit
     )
-    [reply] = ask(shop, asked)
+    [reply] = ask(listed, single)
     if isinstance(reply, Refusal):
         assert f"no answer of the list 'titles' is allowed within {limit} tokens" in reply.reason
         assert limit < 16 or set(TITLES) <= set(excluded)
@@ -138,25 +141,25 @@ def test_every_answer_is_in_the_list_and_allowed(shop: LocalModel, excluded: lis
         assert reply.usage.answer_tokens <= limit
 
 
-def test_all_titles_come_up(shop: LocalModel) -> None:
-    asked = [request(closed_list="titles", temperature=5.0, draw=draw, max_tokens=20) for draw in range(120)]
-    assert set(texts(shop, *asked)) == set(TITLES)
+def test_all_titles_are_sampled(listed: LocalModel) -> None:
+    requests = [request(closed_list="titles", temperature=5.0, draw=draw, max_tokens=20) for draw in range(120)]
+    assert set(texts(listed, *requests)) == set(TITLES)
 
 
-def test_a_list_must_be_known_and_hold_something(model: LocalModel, shop: LocalModel) -> None:
+def test_unknown_and_empty_lists(model: LocalModel, listed: LocalModel) -> None:
     with pytest.raises(LlmError, match=r"tiny-llama.*'titles'"):
         ask(model, request(closed_list="titles"))
     with pytest.raises(ConfigError, match="answer 1 without any token"):
         model.with_closed_list("titles", ["a tent", ""])
-    [refused] = ask(shop, request(closed_list="titles", excluded=TITLES))
+    [refused] = ask(listed, request(closed_list="titles", excluded=TITLES))
     assert isinstance(refused, Refusal)
 
 
-def test_a_list_belongs_to_the_identity(model: LocalModel, shop: LocalModel) -> None:
-    assert model.identity != shop.identity
-    assert shop.identity == model.with_closed_list("titles", TITLES).identity
-    assert shop.identity != model.with_closed_list("titles", TITLES[1:]).identity
-    assert shop.with_closed_list("brands", ["x"]).identity.startswith(model.identity + "+brands=")
+def test_closed_list_is_part_of_the_identity(model: LocalModel, listed: LocalModel) -> None:
+    assert model.identity != listed.identity
+    assert listed.identity == model.with_closed_list("titles", TITLES).identity
+    assert listed.identity != model.with_closed_list("titles", TITLES[1:]).identity
+    assert listed.with_closed_list("brands", ["x"]).identity.startswith(model.identity + "+brands=")
 
 
 # ---------------------------------------------------------------------------------------------------------- choices
@@ -174,12 +177,12 @@ def test_probabilities_of_choices_are_exact(model: LocalModel) -> None:
         label = loaded.prompts.encode_text(choice)
         with torch.no_grad():
             logs = loaded.model(torch.tensor([prompt + label])).logits[0].double().log_softmax(1)
-        sums.append(float(sum(logs[len(prompt) - 1 + place, token] for place, token in enumerate(label))))
+        sums.append(float(sum(logs[len(prompt) - 1 + index, token] for index, token in enumerate(label))))
     assert reply.probabilities == pytest.approx(torch.tensor(sums).softmax(0).tolist(), abs=1e-5)
     assert reply.text == ("yes", "no", "a garden hose")[sums.index(max(sums))]
 
 
-def test_a_choice_that_begins_another_has_to_end(model: LocalModel) -> None:
+def test_choice_that_begins_another_needs_the_end_token(model: LocalModel) -> None:
     [reply] = ask(model, request(choices=("1", "1 2")))
     [alone] = ask(model, request(choices=("1", "2")))
     assert isinstance(reply, Reply)
@@ -193,7 +196,7 @@ def test_a_choice_that_begins_another_has_to_end(model: LocalModel) -> None:
 # ---------------------------------------------------------------------------------------------------- the model itself
 
 
-def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: Path, tmp_path: Path) -> None:
+def test_identity_depends_on_content_not_location(tiny_llama: Path, tiny_qwen: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_llama, tmp_path / "tiny-llama")
     first, second = LocalModel(ModelSource(str(tiny_llama))), LocalModel(ModelSource(str(tmp_path / "tiny-llama")))
     assert first.identity == second.identity
@@ -201,46 +204,46 @@ def test_identity_is_the_content_and_not_the_place(tiny_llama: Path, tiny_qwen: 
     assert first.describe() == "tiny-llama on cpu, weights as float32, messages by chat template"
 
 
-def test_another_architecture_answers_as_well(tiny_qwen: Path) -> None:
-    made = LocalModel(ModelSource(str(tiny_qwen))).with_closed_list("titles", TITLES)
-    found = ask(
-        made,
+def test_another_architecture(tiny_qwen: Path) -> None:
+    other = LocalModel(ModelSource(str(tiny_qwen))).with_closed_list("titles", TITLES)
+    replies = ask(
+        other,
         request(),
         request(schema=SCHEMA, max_tokens=50),
         request(closed_list="titles"),
         request(choices=("a", "b")),
     )
-    assert all(isinstance(reply, Reply) for reply in found)
+    assert all(isinstance(reply, Reply) for reply in replies)
 
 
-def test_a_model_without_a_chat_template_answers_and_says_how(tiny_llama: Path, tmp_path: Path) -> None:
+def test_model_without_a_chat_template(tiny_llama: Path, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     shutil.copytree(tiny_llama, folder)
     (folder / "chat_template.jinja").unlink()
-    made = LocalModel(ModelSource(str(folder)))
-    assert made.describe().endswith("messages by plain")
-    assert isinstance(ask(made, request())[0], Reply)
+    other = LocalModel(ModelSource(str(folder)))
+    assert other.describe().endswith("messages by plain")
+    assert isinstance(ask(other, request())[0], Reply)
 
 
-def test_a_batch_that_passes_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, sizes = local.decode, []
+def test_batch_that_exceeds_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_decode, sizes = local.decode, []
 
     def scarce(network: Any, jobs: Any, **more: Any) -> Any:
         sizes.append(len(jobs))
         if len(jobs) > 2 or any(len(job.ids) > 200 for job in jobs):
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(network, jobs, **more)
+        return whole_decode(network, jobs, **more)
 
     monkeypatch.setattr(local, "decode", scarce)
-    asked = [request(str(n), schema=SCHEMA, max_tokens=45) for n in range(4)] + [request("long " * 200)]
-    replies = ask(model, *asked)
+    requests = [request(str(n), schema=SCHEMA, max_tokens=45) for n in range(4)] + [request("long " * 200)]
+    replies = ask(model, *requests)
     assert [type(reply) for reply in replies] == [Reply] * 4 + [Refusal]
     assert sizes == [5, 2, 3, 1, 2, 1, 1]
     assert isinstance(replies[4], Refusal)
     assert "the device's memory" in replies[4].reason
 
 
-def test_the_event_loop_is_free_while_it_writes(model: LocalModel) -> None:
+def test_event_loop_is_free_while_decoding(model: LocalModel) -> None:
     async def go() -> int:
         task, turns = asyncio.create_task(model.complete([request(max_tokens=100)])), 0
         while not task.done():
@@ -249,22 +252,22 @@ def test_the_event_loop_is_free_while_it_writes(model: LocalModel) -> None:
         await task
         return turns
 
-    assert asyncio.run(go()) > 2, "a call in the loop's own thread leaves it one turn"
+    assert asyncio.run(go()) > 2, "a call in the thread of the loop would block it"
 
 
 # ------------------------------------------------------------------------------------------------------- injections
 
 
-def test_whatever_strangers_write_schema_and_list_hold(shop: LocalModel) -> None:
-    asked = []
+def test_schema_and_closed_list_hold_under_injections(listed: LocalModel) -> None:
+    requests = []
     for text in ATTEMPTS.values():
-        said = data_block("item", {"title": clean(text, chat_markers=shop.chat_markers, max_length=200)})
-        asked.append(request(said, schema=SCHEMA, max_tokens=50, temperature=1.0))
-        asked.append(request(said, closed_list="titles", excluded=("guitar",), temperature=1.0))
-    replies = [reply for start in range(0, len(asked), 16) for reply in ask(shop, *asked[start : start + 16])]
-    for sent, reply in zip(asked, replies, strict=True):
+        block = data_block("item", {"title": clean(text, chat_markers=listed.chat_markers, max_length=200)})
+        requests.append(request(block, schema=SCHEMA, max_tokens=50, temperature=1.0))
+        requests.append(request(block, closed_list="titles", excluded=("guitar",), temperature=1.0))
+    replies = [reply for start in range(0, len(requests), 16) for reply in ask(listed, *requests[start : start + 16])]
+    for request_sent, reply in zip(requests, replies, strict=True):
         assert isinstance(reply, Reply)
-        if sent.closed_list:
+        if request_sent.closed_list:
             assert reply.text in set(TITLES) - {"guitar"}
         else:
             reply_parser(Kind)(reply)

@@ -29,7 +29,9 @@ def vectors(model: PooledModel, *texts: str) -> Floats:
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_qwen"])
-def test_they_are_the_last_layer_s(request: pytest.FixtureRequest, kind: str, pooling: HiddenStatePooling) -> None:
+def test_vectors_equal_the_pooled_last_layer(
+    request: pytest.FixtureRequest, kind: str, pooling: HiddenStatePooling
+) -> None:
     folder: Path = request.getfixturevalue(kind)
     model = PooledModel(ModelSource(str(folder)), pooling=pooling)
     network, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
@@ -40,13 +42,13 @@ def test_they_are_the_last_layer_s(request: pytest.FixtureRequest, kind: str, po
             states = network(ids).last_hidden_state[0]
         state = states[-1] if pooling == "last" else states.mean(0)
         expected.append((state / state.norm()).numpy())
-    found = vectors(model, *TEXTS)
-    assert found.shape == (4, 64)
-    np.testing.assert_allclose(found, np.stack(expected), atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    embedded = vectors(model, *TEXTS)
+    assert embedded.shape == (4, 64)
+    np.testing.assert_allclose(embedded, np.stack(expected), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
 
 
-def test_long_texts_are_cut_and_blank_ones_refused(tiny_llama: Path) -> None:
+def test_long_texts_are_cut_and_blank_texts_refused(tiny_llama: Path) -> None:
     model = PooledModel(ModelSource(str(tiny_llama)), longest=8)
     text = "one two three four five six seven eight nine ten"
     first, blank, surrogate = ask(model, text, "", "a\ud800")
@@ -56,7 +58,7 @@ def test_long_texts_are_cut_and_blank_ones_refused(tiny_llama: Path) -> None:
     assert isinstance(surrogate, Reply)
 
 
-def test_what_it_is_called(tiny_llama: Path) -> None:
+def test_name_and_identity(tiny_llama: Path) -> None:
     source = ModelSource(str(tiny_llama))
     last, mean = PooledModel(source), PooledModel(source, pooling="mean")
     assert last.name == "tiny-llama (last)"

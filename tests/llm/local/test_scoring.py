@@ -18,7 +18,7 @@ LABELS = [[60], [60, 61], [200, 201, 202], [9]]
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen", "gpt2"])
 def model(request: pytest.FixtureRequest) -> Any:
-    """The last one has learnt absolute positions, so that padding must not count."""
+    """The last one has absolute positions, so padding must not count."""
     if request.param == "gpt2":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -29,44 +29,42 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def reference(model: Any, prompt: list[int], label: list[int]) -> float:
-    """Sum of log-probabilities, one token at a time, nothing shared."""
+    """Sum of log-probabilities, one token at a time, without a cache."""
     total = 0.0
-    for place, token in enumerate(label):
+    for index, token in enumerate(label):
         with torch.no_grad():
-            logits = model(torch.tensor([[*prompt, *label[:place]]])).logits[0, -1]
+            logits = model(torch.tensor([[*prompt, *label[:index]]])).logits[0, -1]
         total += float(logits.log_softmax(0)[token])
     return total
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:1], [LABELS[0], LABELS[3]]])
-def test_they_are_sums_over_the_label_s_tokens(model: Any, labels: list[list[int]]) -> None:
-    found = log_probabilities(model, PROMPTS, labels, pad=0)
+def test_scores_are_sums_over_label_tokens(model: Any, labels: list[list[int]]) -> None:
+    scores = log_probabilities(model, PROMPTS, labels, pad=0)
     expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in PROMPTS])
-    assert found.shape == (len(PROMPTS), len(labels))
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert scores.shape == (len(PROMPTS), len(labels))
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:1]])
-def test_what_all_prompts_begin_with_is_computed_once(
-    model: Any, labels: list[list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = [1, *range(100, 145)]
-    prompts = [[*start, 20, 30, 40], [*start, 7], [*start, 20, *range(50, 70)]]
+def test_shared_prefix_is_computed_once(model: Any, labels: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix = [1, *range(100, 145)]
+    prompts = [[*prefix, 20, 30, 40], [*prefix, 7], [*prefix, 20, *range(50, 70)]]
     expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in prompts])
-    passed: list[int] = []
+    n_tokens: list[int] = []
     forward = scoring._forward
 
     def counting(model: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
-        passed.append(ids.numel())
+        n_tokens.append(ids.numel())
         return forward(model, ids, mask, **options)
 
     monkeypatch.setattr(scoring, "_forward", counting)
-    found = log_probabilities(model, prompts, labels, pad=0)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    assert passed[:2] == [len(start), 3 * 21]
+    scores = log_probabilities(model, prompts, labels, pad=0)
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
+    assert n_tokens[:2] == [len(prefix), 3 * 21]
 
 
-def test_a_start_is_shared_where_it_is_worth_it_and_leaves_every_prompt_a_token() -> None:
+def test_length_of_the_shared_prefix() -> None:
     long = list(range(40))
     assert shared_prefix([long, long]) == 39
     assert shared_prefix([long, [*long, 5]]) == 39

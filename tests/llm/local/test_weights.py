@@ -1,4 +1,4 @@
-"""Where weights come from, and what is never loaded."""
+"""Sources of weights, and files that are never loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def copy(tiny_llama: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_llama, tmp_path / "copy"))
 
 
-def test_a_folder_is_loaded_as_32_bits_on_the_cpu(tiny_llama: Path) -> None:
+def test_weights_have_32_bits_on_the_cpu(tiny_llama: Path) -> None:
     source = ModelSource(str(tiny_llama))
     model = source.model()
     assert not model.training
@@ -32,12 +32,12 @@ def test_a_folder_is_loaded_as_32_bits_on_the_cpu(tiny_llama: Path) -> None:
     assert states.shape == (1, 3, 64)
 
 
-def test_a_folder_s_settings_of_sampling_do_not_matter_and_its_ends_do(copy: Path) -> None:
+def test_sampling_settings_are_dropped_and_end_tokens_kept(copy: Path) -> None:
     settings = {"eos_token_id": [3, 2], "do_sample": True, "repetition_penalty": 2.0, "top_k": 1}
     (copy / "generation_config.json").write_text(json.dumps(settings))
-    kept = ModelSource(str(copy)).model().generation_config
-    assert kept.eos_token_id == [3, 2]
-    assert (kept.do_sample, kept.repetition_penalty, kept.top_k) == (None, None, None)
+    config = ModelSource(str(copy)).model().generation_config
+    assert config.eos_token_id == [3, 2]
+    assert (config.do_sample, config.repetition_penalty, config.top_k) == (None, None, None)
 
 
 def test_pickled_weights_are_not_loaded(copy: Path) -> None:
@@ -47,7 +47,7 @@ def test_pickled_weights_are_not_loaded(copy: Path) -> None:
         ModelSource(str(copy)).model()
 
 
-def test_weights_that_are_missing_are_not_made_up(copy: Path) -> None:
+def test_missing_weights_are_an_error(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
     weights.pop("model.layers.1.mlp.up_proj.weight")
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
@@ -75,7 +75,7 @@ def test_remote_code_is_not_run(copy: Path) -> None:
     assert not (copy / "ran").exists()
 
 
-def test_a_message_shows_no_path_and_has_one_line(copy: Path) -> None:
+def test_message_has_one_line_and_no_path(copy: Path) -> None:
     (copy / "config.json").write_text("junk")
     with pytest.raises(ConfigError) as error:
         ModelSource(str(copy)).model()
@@ -84,25 +84,25 @@ def test_a_message_shows_no_path_and_has_one_line(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_broken_files_are_an_error_of_one_line(copy: Path, name: str) -> None:
+def test_broken_files_are_a_one_line_error(copy: Path, name: str) -> None:
     (copy / name).write_bytes((copy / name).read_bytes()[:50])
     with pytest.raises(ConfigError, match="model 'copy' cannot be loaded") as error:
         _ = ModelSource(str(copy)).model(), ModelSource(str(copy)).tokenizer()
     assert "\n" not in str(error.value)
 
 
-def test_a_hub_name_is_taken_from_one_commit(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is loaded after the configuration is loaded from the commit that it came from."""
-    asked: list[tuple[str, Any]] = []
+def test_hub_files_come_from_one_commit(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files come from the commit of the configuration."""
+    loaded: list[tuple[str, Any]] = []
     real = AutoConfig.from_pretrained(tiny_llama)
 
     def configured(location: str, **options: Any) -> Any:
-        asked.append((location, options.get("revision")))
+        loaded.append((location, options.get("revision")))
         real._commit_hash = "0123abcd"
         return real
 
     def tokenised(location: str, **options: Any) -> Any:
-        asked.append((location, options.get("revision")))
+        loaded.append((location, options.get("revision")))
         assert options["trust_remote_code"] is False
         return tokenizer
 
@@ -112,17 +112,17 @@ def test_a_hub_name_is_taken_from_one_commit(tiny_llama: Path, monkeypatch: pyte
     source = ModelSource("org/model")
     assert source.identity() == "org/model@0123abcd:float32"
     assert source.tokenizer() is tokenizer
-    assert asked == [("org/model", None), ("org/model", "0123abcd")]
+    assert loaded == [("org/model", None), ("org/model", "0123abcd")]
 
 
-def test_a_model_without_a_fast_tokenizer_says_so(copy: Path) -> None:
+def test_model_without_a_fast_tokenizer_is_an_error(copy: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (copy / name).unlink()
     with pytest.raises(ConfigError, match="copy'"):
         ModelSource(str(copy)).tokenizer()
 
 
-def test_four_bits_say_what_they_need(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_bits_name_the_extra(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardneg.llm.local.weights.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"run pip install 'hardneg\[four-bit\]'"):
         ModelSource(str(tiny_llama), four_bit=True).model()

@@ -1,15 +1,15 @@
-"""The client: keys stay where they are, failures are told apart."""
+"""The client: keys stay private, failures are classified."""
 
 from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.llm.faulty import Heard, Said, answering, completion
+from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, completion, scripted_server
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
@@ -18,100 +18,101 @@ from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address, Client, retry
 CANARY = "sk-canary-0123456789"
 
 
-def send(said: Said, *, variable: str = "", seconds: float = 5.0) -> Any:
-    """What the client makes of one answer."""
-    with answering(lambda _: said) as server:
-        return asked(Client(Address(server.base, "m", variable), seconds=seconds))
+def send(answer: ScriptedAnswer, *, variable: str = "", seconds: float = 5.0) -> Any:
+    """Return the client's result for one answer."""
+    with scripted_server(lambda _: answer) as server:
+        return send_with(Client(Address(server.base, "m", variable), seconds=seconds))
 
 
-def asked(client: Client) -> Any:
-    def call(official: Any) -> Awaitable[Any]:
-        return official.chat.completions.with_raw_response.create(
-            model="m", messages=[{"role": "user", "content": "hello"}]
-        )
+BODY = {"messages": [{"role": "user", "content": "hello"}]}
 
+
+def create(official: Any) -> Any:
+    return official.chat.completions.with_raw_response.create
+
+
+def send_with(client: Client) -> Any:
     async def go() -> Any:
         try:
-            return await client.send(call)
+            return await client.send(create, BODY)
         finally:
             await client.aclose()
 
     return asyncio.run(go())
 
 
-def test_a_good_answer_is_its_json() -> None:
-    assert send(Said(completion("fine"))) == completion("fine")
+def test_answer_is_parsed_json() -> None:
+    assert send(ScriptedAnswer(completion("fine"))) == completion("fine")
 
 
 @pytest.mark.parametrize(
-    ("said", "reason", "wait"),
+    ("answer", "reason", "wait"),
     [
-        (Said({"error": {"message": "slow down"}}, 429, {"retry-after": "7"}), "429 .*slow down", 7.0),
-        (Said({"error": {"message": "busy"}}, 429), "429 .*busy", None),
-        (Said({}, 408), "408", None),
-        (Said({}, 409), "409", None),
-        (Said(b"<html>oops</html>", 500), "500 <html>oops", None),
-        (Said(b"", 503, {"retry-after": "0.5"}), "503", 0.5),
-        (Said(b'{"choices": [{"mess'), "JSON .19 bytes", None),
-        (Said(b"[1]"), "JSON list", None),
-        (Said({"error": {"message": "model crashed"}}), "model crashed", None),
-        (Said(b'{"choices": [', announced=400), "the connection failed .RemoteProtocolError", None),
-        (Said(reset=True), "the connection failed .ReadError|RemoteProtocolError", None),
+        (ScriptedAnswer({"error": {"message": "slow down"}}, 429, {"retry-after": "7"}), "429 .*slow down", 7.0),
+        (ScriptedAnswer({"error": {"message": "busy"}}, 429), "429 .*busy", None),
+        (ScriptedAnswer({}, 408), "408", None),
+        (ScriptedAnswer({}, 409), "409", None),
+        (ScriptedAnswer(b"<html>oops</html>", 500), "500 <html>oops", None),
+        (ScriptedAnswer(b"", 503, {"retry-after": "0.5"}), "503", 0.5),
+        (ScriptedAnswer(b'{"choices": [{"mess'), "JSON .19 bytes", None),
+        (ScriptedAnswer(b"[1]"), "JSON list", None),
+        (ScriptedAnswer({"error": {"message": "model crashed"}}), "model crashed", None),
+        (ScriptedAnswer(b'{"choices": [', announced=400), "the connection failed .RemoteProtocolError", None),
+        (ScriptedAnswer(reset=True), "the connection failed .ReadError|RemoteProtocolError", None),
     ],
 )
-def test_what_may_pass_is_a_failed_call(said: Said, reason: str, wait: float | None) -> None:
+def test_transient_failures(answer: ScriptedAnswer, reason: str, wait: float | None) -> None:
     with pytest.raises(CallFailed, match=reason) as failed:
-        send(said)
+        send(answer)
     assert failed.value.retry_after == wait
     assert failed.value.reached
     assert "\n" not in failed.value.reason
 
 
-def test_a_silent_server_is_given_up() -> None:
+def test_silent_server_times_out() -> None:
     with pytest.raises(CallFailed, match=r"the connection failed .ReadTimeout") as failed:
-        send(Said(hang=5.0), seconds=0.2)
+        send(ScriptedAnswer(hang=5.0), seconds=0.2)
     assert failed.value.reached
 
 
-def test_nobody_there_is_told_from_a_server_that_fails() -> None:
-    with answering(lambda _: Said()) as server:
+def test_refused_connection_is_not_reached() -> None:
+    with scripted_server(lambda _: ScriptedAnswer()) as server:
         gone = Address(server.base, "m")
     with pytest.raises(CallFailed, match="ConnectError") as failed:
-        asked(Client(gone))
+        send_with(Client(gone))
     assert not failed.value.reached
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_what_concerns_one_request_is_a_refusal(status: int) -> None:
-    assert send(Said({"error": {"message": "too long"}}, status)) == Refusal(f"{status} too long")
+def test_client_errors_are_refusals(status: int) -> None:
+    assert send(ScriptedAnswer({"error": {"message": "too long"}}, status)) == Refusal(f"{status} too long")
 
 
-def test_a_body_of_another_form_is_quoted() -> None:
-    assert send(Said({"detail": "no such\nmodel"}, 400)) == Refusal('400 {"detail": "no such\\nmodel"}')
+def test_body_of_another_form_is_quoted() -> None:
+    assert send(ScriptedAnswer({"detail": "no such\nmodel"}, 400)) == Refusal('400 {"detail": "no such\\nmodel"}')
 
 
 @pytest.mark.parametrize(
-    ("said", "remedy"),
+    ("answer", "remedy"),
     [
-        (Said({"error": {"message": "who?"}}, 401), "401 who.; check the key"),
-        (Said({"error": {"message": "no"}}, 403), "403 no; check the key's rights"),
-        (Said({"error": {"message": "unknown model"}}, 404), "404 unknown model; check address and model"),
-        (Said({"error": {"message": "empty", "code": "insufficient_quota"}}, 429), "429 empty; check the account"),
+        (ScriptedAnswer({"error": {"message": "who?"}}, 401), "401 who.; check the key"),
+        (ScriptedAnswer({"error": {"message": "no"}}, 403), "403 no; check the key's rights"),
+        (ScriptedAnswer({"error": {"message": "unknown model"}}, 404), "404 unknown model; check address and model"),
+        (
+            ScriptedAnswer({"error": {"message": "empty", "code": "insufficient_quota"}}, 429),
+            "429 empty; check the account",
+        ),
     ],
 )
-def test_what_concerns_every_request_stops_everything(said: Said, remedy: str) -> None:
+def test_errors_of_every_request_are_llm_errors(answer: ScriptedAnswer, remedy: str) -> None:
     with pytest.raises(LlmError, match=f"m answers {remedy}"):
-        send(said)
+        send(answer)
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    def call(official: Any) -> Awaitable[Any]:
-        return official.chat.completions.with_raw_response.create(
-            model="m", messages=[{"role": "user", "content": "a\ud800b"}]
-        )
-
-    with answering(lambda _: Said(completion())) as server:
-        assert "surrogate" in asyncio.run(Client(Address(server.base, "m")).send(call)).reason
+    body = {"messages": [{"role": "user", "content": "a\ud800b"}]}
+    with scripted_server(lambda _: ScriptedAnswer(completion())) as server:
+        assert "surrogate" in asyncio.run(Client(Address(server.base, "m")).send(create, body)).reason
 
 
 @pytest.mark.parametrize(
@@ -143,50 +144,52 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", f" {CANARY}\n")
 
 
-def heard(script: Callable[[Heard], Said] = lambda _: Said(completion()), variable: str = "") -> Heard:
-    with answering(script) as server:
-        asked(Client(Address(server.base, "m", variable)))
-        return server.heard[0]
+def received(
+    script: Callable[[ReceivedRequest], ScriptedAnswer] = lambda _: ScriptedAnswer(completion()), variable: str = ""
+) -> ReceivedRequest:
+    with scripted_server(script) as server:
+        send_with(Client(Address(server.base, "m", variable)))
+        return server.received[0]
 
 
 @pytest.mark.usefixtures("_key")
-def test_the_key_is_sent_and_stands_nowhere_else() -> None:
-    def echo(request: Heard) -> Said:
-        return Said({"error": {"message": f"bad key {request.headers['authorization']}"}}, 401)
+def test_key_is_sent_and_never_stored_or_shown() -> None:
+    def echo(request: ReceivedRequest) -> ScriptedAnswer:
+        return ScriptedAnswer({"error": {"message": f"bad key {request.headers['authorization']}"}}, 401)
 
-    with answering(echo) as server:
+    with scripted_server(echo) as server:
         client = Client(Address(server.base, "m", "MY_KEY"))
         with pytest.raises(LlmError) as error:
-            asked(client)
-        assert server.heard[0].headers["authorization"] == f"Bearer {CANARY}"
-    told = "".join(traceback.TracebackException.from_exception(error.value, capture_locals=True).format())
-    assert "***" in told
-    assert CANARY not in told + repr(client) + repr(client.address) + client.address.identity
+            send_with(client)
+        assert server.received[0].headers["authorization"] == f"Bearer {CANARY}"
+    trace = "".join(traceback.TracebackException.from_exception(error.value, capture_locals=True).format())
+    assert "***" in trace
+    assert CANARY not in trace + repr(client) + repr(client.address) + client.address.identity
 
 
 @pytest.mark.usefixtures("_key")
-def test_a_key_echoed_under_status_200_is_cut_out() -> None:
+def test_key_echoed_under_status_200_is_removed() -> None:
     with pytest.raises(CallFailed) as failed:
-        send(Said({"error": f"key {CANARY}"}), variable="MY_KEY")
+        send(ScriptedAnswer({"error": f"key {CANARY}"}), variable="MY_KEY")
     assert failed.value.reason == "an error in the reply: key ***"
 
 
-def test_openai_s_keys_and_headers_go_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_keys_and_headers_are_sent_to_openai_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, CANARY)
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Mine: {CANARY}\nauthorization: Bearer {CANARY}")
-    headers = heard().headers
+    headers = received().headers
     assert CANARY not in str(headers)
     assert headers["authorization"] == "Bearer none"
 
 
-def test_a_missing_key_says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(OPENAI_KEY, raising=False)
     with pytest.raises(ConfigError, match=r"gpt .*OPENAI_API_KEY"):
         Client(Address(OPENAI, "gpt", OPENAI_KEY))
 
 
-def test_a_key_that_no_header_takes_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-käse")
     with pytest.raises(ConfigError, match="MY_KEY") as error:
         Client(Address("http://localhost/v1", "m", "MY_KEY"))
@@ -194,7 +197,7 @@ def test_a_key_that_no_header_takes_is_not_repeated(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("base", ["http://me:secret@host/v1", "http://host/v1?api-key=secret"])
-def test_credentials_in_an_address_are_refused_and_not_repeated(base: str) -> None:
+def test_credentials_in_an_address_are_refused_and_not_quoted(base: str) -> None:
     with pytest.raises(ConfigError, match="the address of host") as error:
         Address(base, "m")
     assert "secret" not in str(error.value)
@@ -206,20 +209,20 @@ def test_an_address_needs_a_host_and_a_model(base: str, model: str) -> None:
         Address(base, model)
 
 
-def test_no_retry_of_the_sdk_s_own() -> None:
-    with answering(lambda _: Said({}, 500)) as server:
+def test_sdk_does_not_retry() -> None:
+    with scripted_server(lambda _: ScriptedAnswer({}, 500)) as server:
         with pytest.raises(CallFailed):
-            asked(Client(Address(server.base, "m")))
-        assert len(server.heard) == 1
+            send_with(Client(Address(server.base, "m")))
+        assert len(server.received) == 1
 
 
-def test_one_client_serves_several_event_loops() -> None:
-    with answering(lambda _: Said(completion("again"))) as server:
+def test_client_works_in_several_event_loops() -> None:
+    with scripted_server(lambda _: ScriptedAnswer(completion("again"))) as server:
         client = Client(Address(server.base, "m"))
-        assert asked(client) == asked(client)
+        assert send_with(client) == send_with(client)
 
 
-def test_a_missing_sdk_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
     with pytest.raises(ConfigError, match=r"pip install 'hardneg\[llm\]'"):
         Client(Address("http://localhost/v1", "m"))

@@ -1,4 +1,4 @@
-"""/v1/embeddings against a small server."""
+"""/v1/embeddings against a scripted server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.llm.faulty import Heard, Said, Server, answering
+from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, scripted_server
 
 from hardneg.llm.protocol import CallFailed, Refusal, Reply
 from hardneg.llm.remote.client import Address
@@ -20,14 +20,14 @@ def vector(text: str) -> list[float]:
     return [float(len(text)), 1.0, -0.5]
 
 
-def embeddings(heard: Heard) -> dict[str, Any]:
-    texts = heard.body["input"]
-    data = [{"index": place, "embedding": vector(text)} for place, text in enumerate(texts)]
+def embeddings(received: ReceivedRequest) -> dict[str, Any]:
+    texts = received.body["input"]
+    data = [{"index": index, "embedding": vector(text)} for index, text in enumerate(texts)]
     return {"data": data[::-1], "usage": {"prompt_tokens": 10 * len(texts) + 1}}
 
 
-def ask(script: Callable[[Heard], Said], *texts: str) -> tuple[list[Reply | Refusal], Server]:
-    with answering(script) as server:
+def ask(script: Callable[[ReceivedRequest], ScriptedAnswer], *texts: str) -> tuple[list[Reply | Refusal], Server]:
+    with scripted_server(script) as server:
         model = EmbeddingEndpoint(Address(server.base, "m"))
 
         async def go() -> list[Reply | Refusal]:
@@ -39,40 +39,46 @@ def ask(script: Callable[[Heard], Said], *texts: str) -> tuple[list[Reply | Refu
         return asyncio.run(go()), server
 
 
-def test_a_call_takes_many_texts_and_order_is_by_index() -> None:
-    replies, server = ask(lambda heard: Said(embeddings(heard)), "tent", "guitar", "a long description of a saucepan")
+def test_vectors_are_ordered_by_index() -> None:
+    replies, server = ask(
+        lambda received: ScriptedAnswer(embeddings(received)), "tent", "guitar", "a long description of a saucepan"
+    )
     assert [unpack_vector(reply.text).tolist() for reply in replies if isinstance(reply, Reply)] == [
         vector("tent"),
         vector("guitar"),
         vector("a long description of a saucepan"),
     ]
-    [heard] = server.heard
-    assert heard.path == "/v1/embeddings"
-    assert (heard.body["model"], heard.body["encoding_format"]) == ("m", "float")
+    [received] = server.received
+    assert received.path == "/v1/embeddings"
+    assert (received.body["model"], received.body["encoding_format"]) == ("m", "float")
 
 
-def test_the_call_s_tokens_are_shared_out_whole() -> None:
-    replies, _ = ask(lambda heard: Said(embeddings(heard)), "tent", "guitar", "a long description of a saucepan")
+def test_tokens_of_a_call_are_divided_among_texts() -> None:
+    replies, _ = ask(
+        lambda received: ScriptedAnswer(embeddings(received)), "tent", "guitar", "a long description of a saucepan"
+    )
     tokens = [reply.usage.prompt_tokens for reply in replies if isinstance(reply, Reply)]
     assert sum(tokens) == 31
     assert max(tokens) == tokens[2]
 
 
-def test_base64_is_read_as_well_and_missing_usage_is_estimated() -> None:
-    [reply], _ = ask(lambda _: Said({"data": [{"index": 0, "embedding": pack_vector(np.array([1.0, 2.0]))}]}), "tent")
+def test_base64_and_missing_usage() -> None:
+    [reply], _ = ask(
+        lambda _: ScriptedAnswer({"data": [{"index": 0, "embedding": pack_vector(np.array([1.0, 2.0]))}]}), "tent"
+    )
     assert isinstance(reply, Reply)
     assert unpack_vector(reply.text).tolist() == [1.0, 2.0]
     assert reply.usage.estimated
 
 
-def test_a_text_that_is_refused_costs_itself_alone() -> None:
-    def picky(heard: Heard) -> Said:
-        long = any(len(text) > 100 for text in heard.body["input"])
-        return Said({"error": {"message": "too long"}}, 400) if long else Said(embeddings(heard))
+def test_refused_text_is_isolated_from_its_batch() -> None:
+    def picky(received: ReceivedRequest) -> ScriptedAnswer:
+        long = any(len(text) > 100 for text in received.body["input"])
+        return ScriptedAnswer({"error": {"message": "too long"}}, 400) if long else ScriptedAnswer(embeddings(received))
 
     replies, server = ask(picky, "a", "b", "x" * 101, "c", "d")
     assert [type(reply) for reply in replies] == [Reply, Reply, Refusal, Reply, Reply]
-    assert len(server.heard) == 5  # 5 refused, 2, 3 refused, 1 refused, 2
+    assert len(server.received) == 5  # 5 refused, 2, 3 refused, 1 refused, 2
 
 
 @pytest.mark.parametrize(
@@ -89,12 +95,12 @@ def test_a_text_that_is_refused_costs_itself_alone() -> None:
         {"data": ["x"]},
     ],
 )
-def test_answers_without_vectors_are_failed_calls(answer: dict[str, Any]) -> None:
+def test_reply_without_vectors_is_a_failed_call(answer: dict[str, Any]) -> None:
     with pytest.raises(CallFailed, match=r"\bvectors?\b"):
-        ask(lambda _: Said(answer), "tent")
+        ask(lambda _: ScriptedAnswer(answer), "tent")
 
 
-def test_nothing_to_ask_asks_nothing() -> None:
-    replies, server = ask(lambda _: Said({}))
+def test_no_texts_send_nothing() -> None:
+    replies, server = ask(lambda _: ScriptedAnswer({}))
     assert replies == []
-    assert not server.heard
+    assert not server.received

@@ -1,4 +1,4 @@
-"""Endpoints as language models, against a small server that answers what a test says."""
+"""Endpoints as language models, against a scripted server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.llm.faulty import Heard, Said, Server, answering, completion
+from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, completion, scripted_server
 
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.client import Address
@@ -17,7 +17,7 @@ from hardneg.llm.remote.endpoint import Endpoint
 from hardneg.llm.remote.probe import WORD, Capabilities
 from hardneg.llm.untrusted import KNOWN_MARKERS
 
-ALL = Capabilities(schema=True, top_logprobs=5, n=True, usage=True)
+ALL = Capabilities(schema=True, top_logprobs=5, usage=True)
 SCHEMA = json.dumps({"type": "object", "properties": {}, "required": [], "additionalProperties": False})
 
 
@@ -26,9 +26,9 @@ def request(**more: Any) -> Request:
 
 
 def ask(
-    script: Callable[[Heard], Said], *requests: Request, capabilities: Capabilities | None = ALL
+    script: Callable[[ReceivedRequest], ScriptedAnswer], *requests: Request, capabilities: Capabilities | None = ALL
 ) -> tuple[list[Reply | Refusal], Server]:
-    with answering(script) as server:
+    with scripted_server(script) as server:
         endpoint = Endpoint(Address(server.base, "m"), capabilities=capabilities)
 
         async def go() -> list[Reply | Refusal]:
@@ -40,13 +40,15 @@ def ask(
         return asyncio.run(go()), server
 
 
-def test_what_is_sent_and_what_comes_back() -> None:
-    [reply], server = ask(lambda _: Said(completion("fine", finish_reason="length")), request(temperature=0.5))
+def test_request_and_reply() -> None:
+    [reply], server = ask(
+        lambda _: ScriptedAnswer(completion("fine", finish_reason="length")), request(temperature=0.5)
+    )
     assert isinstance(reply, Reply)
     assert reply == Reply("fine", Usage(11, 3, 8), "length", reply.seconds)
     assert 0 < reply.seconds < 5
-    assert server.heard[0].path == "/v1/chat/completions"
-    assert server.heard[0].body == {
+    assert server.received[0].path == "/v1/chat/completions"
+    assert server.received[0].body == {
         "model": "m",
         "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}],
         "max_tokens": 9,
@@ -55,36 +57,36 @@ def test_what_is_sent_and_what_comes_back() -> None:
 
 
 def test_other_limits_and_temperatures_as_probed() -> None:
-    able = Capabilities(limit="max_completion_tokens", temperature=False)
-    _, server = ask(lambda _: Said(completion()), request(), capabilities=able)
-    body = server.heard[0].body
+    limited = Capabilities(limit="max_completion_tokens", temperature=False)
+    _, server = ask(lambda _: ScriptedAnswer(completion()), request(), capabilities=limited)
+    body = server.received[0].body
     assert body["max_completion_tokens"] == 9
     assert not {"temperature", "max_tokens"} & set(body)
 
 
-def test_a_schema_goes_where_it_is_enforced_and_nowhere_else() -> None:
-    _, server = ask(lambda _: Said(completion()), request(schema=SCHEMA))
-    sent = server.heard[0].body["response_format"]
+def test_schema_is_sent_only_if_enforced() -> None:
+    _, server = ask(lambda _: ScriptedAnswer(completion()), request(schema=SCHEMA))
+    sent = server.received[0].body["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["strict"] is True
     assert sent["json_schema"]["schema"] == json.loads(SCHEMA)
-    _, server = ask(lambda _: Said(completion()), request(schema=SCHEMA), capabilities=Capabilities())
-    assert "response_format" not in server.heard[0].body
+    _, server = ask(lambda _: ScriptedAnswer(completion()), request(schema=SCHEMA), capabilities=Capabilities())
+    assert "response_format" not in server.received[0].body
 
 
-def test_without_capabilities_it_probes_once_and_only_when_it_matters() -> None:
-    def held(asked: Heard) -> Said:
-        return Said(completion(json.dumps({"word": WORD}) if "response_format" in asked.body else "hi"))
+def test_probes_once_and_only_if_needed() -> None:
+    def enforcing(call: ReceivedRequest) -> ScriptedAnswer:
+        return ScriptedAnswer(completion(json.dumps({"word": WORD}) if "response_format" in call.body else "hi"))
 
-    _, server = ask(held, request(), capabilities=None)
-    assert len(server.heard) == 1
-    _, server = ask(held, request(schema=SCHEMA), request(schema=SCHEMA), capabilities=None)
-    assert len(server.heard) == 4 + 2
-    assert all("response_format" in asked.body for asked in server.heard[-2:])
+    _, server = ask(enforcing, request(), capabilities=None)
+    assert len(server.received) == 1
+    _, server = ask(enforcing, request(schema=SCHEMA), request(schema=SCHEMA), capabilities=None)
+    assert len(server.received) == 3 + 2
+    assert all("response_format" in call.body for call in server.received[-2:])
 
 
 def test_waiting_calls_share_one_probe() -> None:
-    with answering(lambda _: Said(completion())) as server:
+    with scripted_server(lambda _: ScriptedAnswer(completion())) as server:
         endpoint = Endpoint(Address(server.base, "m"))
 
         async def go() -> None:
@@ -92,36 +94,38 @@ def test_waiting_calls_share_one_probe() -> None:
             await endpoint.aclose()
 
         asyncio.run(go())
-        assert len(server.heard) == 4 + 5
+        assert len(server.received) == 3 + 5
 
 
-def likeliest(*tokens: tuple[str, float]) -> dict[str, Any]:
+def with_logprobs(*tokens: tuple[str, float]) -> dict[str, Any]:
     entries = [{"token": token, "logprob": math.log(mass)} for token, mass in tokens]
     return completion("yes", logprobs={"content": [{"top_logprobs": entries}]})
 
 
 def test_probabilities_of_choices() -> None:
-    [reply], server = ask(lambda _: Said(likeliest(("no", 0.6), ("yes", 0.2))), request(choices=("yes", "no")))
+    [reply], server = ask(
+        lambda _: ScriptedAnswer(with_logprobs(("no", 0.6), ("yes", 0.2))), request(choices=("yes", "no"))
+    )
     assert isinstance(reply, Reply)
     assert reply.probabilities == pytest.approx((0.25, 0.75))
     assert reply.text == "no"
-    body = server.heard[0].body
+    body = server.received[0].body
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 5)
 
 
-def test_choices_that_the_reply_does_not_tell_are_refused() -> None:
-    [reply], _ = ask(lambda _: Said(completion("yes")), request(choices=("yes", "no")))
+def test_choices_without_logprobs_in_the_reply_are_refused() -> None:
+    [reply], _ = ask(lambda _: ScriptedAnswer(completion("yes")), request(choices=("yes", "no")))
     assert isinstance(reply, Refusal)
 
 
-def test_choices_where_the_endpoint_cannot() -> None:
+def test_choices_on_an_endpoint_without_logprobs() -> None:
     with pytest.raises(LlmError, match=r"^m .*log-probabilities"):
-        ask(lambda _: Said(completion()), request(choices=("yes", "no")), capabilities=Capabilities())
+        ask(lambda _: ScriptedAnswer(completion()), request(choices=("yes", "no")), capabilities=Capabilities())
 
 
 def test_closed_lists_are_for_local_models() -> None:
     with pytest.raises(LlmError, match=r"^m .*closed list"):
-        ask(lambda _: Said(completion()), request(closed_list="titles"))
+        ask(lambda _: ScriptedAnswer(completion()), request(closed_list="titles"))
 
 
 @pytest.mark.parametrize(
@@ -136,38 +140,37 @@ def test_closed_lists_are_for_local_models() -> None:
         (completion([{"type": "text"}]), "text is a list"),  # type: ignore[arg-type]
     ],
 )
-def test_answers_without_a_text_are_failed_calls(answer: Any, reason: str) -> None:
+def test_reply_without_text_is_a_failed_call(answer: Any, reason: str) -> None:
     with pytest.raises(CallFailed, match=reason):
-        ask(lambda _: Said(answer), request())
+        ask(lambda _: ScriptedAnswer(answer), request())
 
 
-def test_a_withheld_text_is_blank() -> None:
-    [reply], _ = ask(lambda _: Said(completion(None, finish_reason="content_filter")), request())
+def test_withheld_text_is_blank() -> None:
+    [reply], _ = ask(lambda _: ScriptedAnswer(completion(None, finish_reason="content_filter")), request())
     assert isinstance(reply, Reply)
     assert (reply.text, reply.finish) == ("", "content_filter")
 
 
 @pytest.mark.parametrize("usage", [None, {}, "much", {"prompt_tokens": "x", "completion_tokens": 1}])
-def test_what_is_not_counted_is_estimated(usage: Any) -> None:
-    [reply], _ = ask(lambda _: Said(completion("four bytes, twice") | {"usage": usage}), request())
+def test_missing_usage_is_estimated(usage: Any) -> None:
+    [reply], _ = ask(lambda _: ScriptedAnswer(completion("four bytes, twice") | {"usage": usage}), request())
     assert isinstance(reply, Reply)
     assert reply.usage == Usage(prompt_tokens=2 + 4 + 2 + 4, answer_tokens=5, estimated=True)
 
 
-def test_what_it_is_called() -> None:
+def test_name_and_identity() -> None:
     path = Endpoint(Address("http://localhost:8000/v1", "/home/me/models/tiny"))
     assert path.name == "tiny"
     assert path.identity == "http://localhost:8000/v1#/home/me/models/tiny"
-    assert repr(path) == "Endpoint('http://localhost:8000/v1#/home/me/models/tiny')"
     assert Endpoint(Address("http://localhost:8000/v1/", "org/name")).name == "org/name"
     assert path.chat_markers == KNOWN_MARKERS
     assert path.batch_size == 1
 
 
-def test_a_refusal_costs_one_row() -> None:
-    def picky(asked: Heard) -> Said:
-        long = asked.body["max_tokens"] > 9
-        return Said({"error": {"message": "too long"}}, 400) if long else Said(completion())
+def test_refusal_concerns_one_request() -> None:
+    def picky(call: ReceivedRequest) -> ScriptedAnswer:
+        long = call.body["max_tokens"] > 9
+        return ScriptedAnswer({"error": {"message": "too long"}}, 400) if long else ScriptedAnswer(completion())
 
     replies, _ = ask(picky, request(), request(max_tokens=10), request())
     assert [type(reply) for reply in replies] == [Reply, Refusal, Reply]

@@ -1,4 +1,4 @@
-"""The probe believes what an endpoint does, not what it accepts."""
+"""The probe reports what an endpoint does, not what it accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from tests.llm.faulty import completion
+from tests.llm.scripted_server import completion
 
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
 from hardneg.llm.remote.probe import WORD, Capabilities, probe
@@ -16,78 +16,77 @@ from hardneg.llm.remote.probe import WORD, Capabilities, probe
 Body = Mapping[str, Any]
 
 
-def able(body: Body) -> dict[str, Any]:
-    """An endpoint that does all."""
-    held = "response_format" in body
-    answer = completion(json.dumps({"word": WORD}) if held else "Hello!")
-    answer["choices"] = answer["choices"] * body.get("n", 1)
+def capable(body: Body) -> dict[str, Any]:
+    """An endpoint with all capabilities."""
+    enforced = "response_format" in body
+    answer = completion(json.dumps({"word": WORD}) if enforced else "Hello!")
     if body.get("logprobs"):
-        likeliest = [{"token": f"t{place}", "logprob": -1.0 - place} for place in range(body["top_logprobs"])]
+        likeliest = [{"token": f"t{index}", "logprob": -1.0 - index} for index in range(body["top_logprobs"])]
         answer["choices"][0]["logprobs"] = {"content": [{"top_logprobs": likeliest}]}
     return answer
 
 
 def ignorant(_: Body) -> dict[str, Any]:
-    """One that takes every option and answers as if there were none."""
+    """An endpoint that accepts and ignores every option."""
     return completion("Hello!")
 
 
-def probed(answer: Callable[[Body], dict[str, Any] | Refusal]) -> tuple[Capabilities, list[Body]]:
-    asked: list[Body] = []
+def run_probe(answer: Callable[[Body], dict[str, Any] | Refusal]) -> tuple[Capabilities, list[Body]]:
+    bodies: list[Body] = []
 
     async def send(body: Body) -> dict[str, Any] | Refusal:
-        asked.append(body)
+        bodies.append(body)
         return answer(body)
 
-    return asyncio.run(probe(send, seconds_of_patience=0.0)), asked
+    return asyncio.run(probe(send, seconds_of_patience=0.0)), bodies
 
 
-def test_an_endpoint_that_does_all() -> None:
-    found, asked = probed(able)
-    assert found == Capabilities(schema=True, top_logprobs=20, n=True, usage=True)
-    assert len(asked) == 4
+def test_endpoint_with_all_capabilities() -> None:
+    capabilities, bodies = run_probe(capable)
+    assert capabilities == Capabilities(schema=True, top_logprobs=20, usage=True)
+    assert len(bodies) == 3
 
 
-def test_an_endpoint_that_accepts_and_ignores() -> None:
-    found, _ = probed(ignorant)
-    assert found == Capabilities(usage=True)
-    assert "schema enforced: no" in found.describe()
+def test_endpoint_that_ignores_options() -> None:
+    capabilities, _ = run_probe(ignorant)
+    assert capabilities == Capabilities(usage=True)
+    assert "schema enforced: no" in capabilities.describe()
 
 
-def test_one_without_usage() -> None:
-    found, _ = probed(lambda body: {"choices": able(body)["choices"]})
-    assert not found.usage
-    assert "tokens are estimated" in found.describe()
+def test_endpoint_without_usage() -> None:
+    capabilities, _ = run_probe(lambda body: {"choices": capable(body)["choices"]})
+    assert not capabilities.usage
+    assert "tokens are estimated" in capabilities.describe()
 
 
-def test_refused_options_are_no_abilities_and_are_noted() -> None:
+def test_refused_options_are_noted() -> None:
     def picky(body: Body) -> dict[str, Any] | Refusal:
-        option = {"response_format", "n", "logprobs"} & set(body)
-        return Refusal(f"400 unknown {option.pop()}") if option else able(body)
+        option = {"response_format", "logprobs"} & set(body)
+        return Refusal(f"400 unknown {option.pop()}") if option else capable(body)
 
-    found, _ = probed(picky)
-    assert found == Capabilities(usage=True, notes=found.notes)
-    assert found.notes == ("400 unknown response_format", "400 unknown n", *["400 unknown logprobs"] * 2)
-    assert "400 unknown n" in found.describe()
-
-
-def test_fewer_log_probabilities_where_many_are_refused() -> None:
-    found, _ = probed(lambda body: Refusal("at most 5") if body.get("top_logprobs", 0) > 5 else able(body))
-    assert found.top_logprobs == 5
+    capabilities, _ = run_probe(picky)
+    assert capabilities == Capabilities(usage=True, notes=capabilities.notes)
+    assert capabilities.notes == ("400 unknown response_format", *["400 unknown logprobs"] * 2)
+    assert "400 unknown logprobs" in capabilities.describe()
 
 
-def test_newer_names_and_fixed_temperatures_are_found_out() -> None:
+def test_fewer_logprobs_if_many_are_refused() -> None:
+    capabilities, _ = run_probe(lambda body: Refusal("at most 5") if body.get("top_logprobs", 0) > 5 else capable(body))
+    assert capabilities.top_logprobs == 5
+
+
+def test_newer_limit_name_and_fixed_temperature() -> None:
     def reasoning(body: Body) -> dict[str, Any] | Refusal:
         if "max_tokens" in body:
             return Refusal("400 use 'max_completion_tokens' instead")
-        return Refusal("400 'temperature' does not support 0") if "temperature" in body else able(body)
+        return Refusal("400 'temperature' does not support 0") if "temperature" in body else capable(body)
 
-    found, asked = probed(reasoning)
-    assert (found.limit, found.temperature) == ("max_completion_tokens", False)
-    assert all("max_tokens" not in body and "temperature" not in body for body in asked[2:])
+    capabilities, bodies = run_probe(reasoning)
+    assert (capabilities.limit, capabilities.temperature) == ("max_completion_tokens", False)
+    assert all("max_tokens" not in body and "temperature" not in body for body in bodies[2:])
 
 
-def test_calls_that_fail_are_sent_again() -> None:
+def test_failed_calls_are_retried() -> None:
     times = 0
 
     def shaky(body: Body) -> dict[str, Any]:
@@ -95,35 +94,35 @@ def test_calls_that_fail_are_sent_again() -> None:
         times += 1
         if times % 3:
             raise CallFailed("500")
-        return able(body)
+        return capable(body)
 
-    assert probed(shaky)[0] == Capabilities(schema=True, top_logprobs=20, n=True, usage=True)
+    assert run_probe(shaky)[0] == Capabilities(schema=True, top_logprobs=20, usage=True)
 
 
-def test_an_option_under_which_every_call_fails_is_no_ability() -> None:
+def test_option_under_which_every_call_fails() -> None:
     def broken(body: Body) -> dict[str, Any]:
         if "response_format" in body:
             raise CallFailed("500 grammar crashed")
-        return able(body)
+        return capable(body)
 
-    found, _ = probed(broken)
-    assert not found.schema
-    assert found.notes == ("500 grammar crashed",)
+    capabilities, _ = run_probe(broken)
+    assert not capabilities.schema
+    assert capabilities.notes == ("500 grammar crashed",)
 
 
-def test_an_endpoint_that_is_gone_is_a_failed_call() -> None:
+def test_unreachable_endpoint_is_a_failed_call() -> None:
     def gone(_: Body) -> dict[str, Any]:
         raise CallFailed("refused", reached=False)
 
     with pytest.raises(CallFailed):
-        probed(gone)
+        run_probe(gone)
 
 
-def test_one_that_refuses_a_plain_request_is_an_error() -> None:
+def test_refused_plain_request_is_an_error() -> None:
     with pytest.raises(LlmError, match="400 no such model"):
-        probed(lambda _: Refusal("400 no such model"))
+        run_probe(lambda _: Refusal("400 no such model"))
 
 
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": None}]}])
-def test_odd_answers_are_no_abilities(answer: dict[str, Any]) -> None:
-    assert probed(lambda _: answer)[0] == Capabilities()
+def test_malformed_answers(answer: dict[str, Any]) -> None:
+    assert run_probe(lambda _: answer)[0] == Capabilities()

@@ -121,16 +121,18 @@ class ReplyStore:
         with self._lock, self._errors():
             return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])
 
-    def known(self, keys: Sequence[str]) -> dict[str, ReplyOutcome]:
-        """Return the outcomes of those keys that have one."""
+    def known(self, keys: Sequence[str] | None = None) -> dict[str, ReplyOutcome]:
+        """Return the outcomes of those keys that have one; None for all keys, failures first, then replies by age."""
         with self._lock, self._errors():
-            return self._known(json.dumps(keys))
+            return (
+                self._known("ORDER BY rowid") if keys is None else self._known(f"WHERE {KEY_IN_JSON}", json.dumps(keys))
+            )
 
     def claim(self, keys: Sequence[str], owner: str) -> ClaimResult:
         """Claim the keys that have no outcome and no other living owner. owner: str of an Owner, with an optional suffix."""
         keys_json, now = json.dumps(keys), time.time()
         with self._transaction() as db:
-            outcomes = self._known(keys_json)
+            outcomes = self._known(f"WHERE {KEY_IN_JSON}", keys_json)
             query = f"SELECT key, owner FROM claims WHERE expires > ? AND {KEY_IN_JSON}"
             claims = db.execute(query, (now, keys_json)).fetchall()
             alive = {other for other in {other for _, other in claims} if other != owner and not _is_gone(other)}
@@ -169,29 +171,11 @@ class ReplyStore:
         with self._transaction() as db:
             return db.execute("DELETE FROM failures").rowcount
 
-    def replies(self) -> Iterator[tuple[str, Reply]]:
-        """Yield every key with its reply, oldest first."""
-        last = 0
-        while rows := self._page(last):
-            last = rows[-1][0]
-            yield from ((row[1], _reply(row[2:])) for row in rows)
-
-    def failures(self) -> dict[str, Failure]:
-        """Return every key that was refused or failed for good."""
-        with self._lock, self._errors():
-            rows = self._db.execute("SELECT key, kind, reason FROM failures ORDER BY rowid").fetchall()
-        return {key: Failure(kind, _text(reason)) for key, kind, reason in rows}
-
-    def _page(self, after: int) -> list[Any]:
-        with self._lock, self._errors():
-            query = f"SELECT rowid, key, {REPLY} FROM replies WHERE rowid > ? ORDER BY rowid LIMIT 1000"
-            return self._db.execute(query, (after,)).fetchall()
-
-    def _known(self, keys_json: str) -> dict[str, ReplyOutcome]:
-        failures = self._db.execute(f"SELECT key, kind, reason FROM failures WHERE {KEY_IN_JSON}", (keys_json,))
+    def _known(self, clause: str, *values: str) -> dict[str, ReplyOutcome]:
+        failures = self._db.execute(f"SELECT key, kind, reason FROM failures {clause}", values)
         known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
-        for row in self._db.execute(f"SELECT key, {REPLY} FROM replies WHERE {KEY_IN_JSON}", (keys_json,)):
-            known[row[0]] = _reply(row[1:])
+        for key, *columns in self._db.execute(f"SELECT key, {REPLY} FROM replies {clause}", values):
+            known[key] = _reply(columns)
         return known
 
     def _prepare(self) -> None:

@@ -42,9 +42,6 @@ class LocalModel:
         self._closed_lists: dict[str, ClosedList] = {}
         self._loaded = LoadedModel(source)
 
-    def __repr__(self) -> str:
-        return f"LocalModel({self.name!r})"
-
     @property
     def name(self) -> str:
         """Name of the folder, or the name on the hub."""
@@ -85,8 +82,7 @@ class LocalModel:
 
     def count_tokens(self, request: Request) -> int:
         """Return the exact number of prompt tokens; 0 for a prompt that will be refused."""
-        ids = self._loaded.prompts.encode_chat(request.messages)
-        return 0 if isinstance(ids, Refusal) else len(ids)
+        return self._loaded.prompts.count(request.messages)
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Answer a batch in another thread; a request that cannot be answered is refused on its own.

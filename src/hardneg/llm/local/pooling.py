@@ -34,9 +34,6 @@ class PooledModel:
         self.name = f"{source.name} ({pooling})"
         self._loaded = LoadedModel(source, "hidden states")
 
-    def __repr__(self) -> str:
-        return f"PooledModel({self.name!r})"
-
     @cached_property
     def identity(self) -> str:
         """Identity of the source, the pooling and the maximum number of tokens."""

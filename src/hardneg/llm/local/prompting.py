@@ -67,6 +67,11 @@ class PromptTokens:
             return Refusal("a message holds chat markers of the model, which could open a turn; clean it first")
         return ids
 
+    def count(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of a prompt; 0 if it is refused."""
+        ids = self.encode_chat(messages)
+        return 0 if isinstance(ids, Refusal) else len(ids)
+
     def encode_text(self, text: str) -> list[int]:
         """Return the token ids of a plain text, in which added tokens are not recognised."""
         backend = self.tokenizer.backend_tokenizer

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,7 @@ FATAL = {401: "check the key", 402: "check the account", 403: "check the key's r
 """Client errors that concern every request, and what to do."""
 MAX_MESSAGE = 200
 """Characters of a server's message that are quoted."""
+Method = Callable[["AsyncOpenAI"], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,6 @@ class Client:
         self.address, self._seconds = address, seconds
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
-    def __repr__(self) -> str:
-        return f"Client({self.address.identity!r})"
-
     def official(self) -> AsyncOpenAI:
         """Return the client of the running loop."""
         loop = asyncio.get_running_loop()
@@ -106,24 +104,24 @@ class Client:
         if (client := self._clients.pop(asyncio.get_running_loop(), None)) is not None:
             await client.close()
 
-    async def send(self, call: Callable[[AsyncOpenAI], Awaitable[Any]]) -> dict[str, Any] | Refusal:
-        """Return the JSON object that the server answers to `call`, which must request a raw response.
+    async def send(self, method: Method, body: Mapping[str, Any]) -> dict[str, Any] | Refusal:
+        """Return the JSON object that the server answers. method: the client's method for a raw response.
 
         Returns a Refusal if the server rejects this particular request. Raises CallFailed for failures that may pass,
         LlmError for those that concern every request, such as a wrong key or an unknown model.
         """
-        outcome = await self._outcome(call)
+        outcome = await self._outcome(method, body)
         if isinstance(outcome, Exception):  # raised here, where no frame holds the SDK's error and its headers
             raise outcome
         return outcome
 
     async def _outcome(
-        self, call: Callable[[AsyncOpenAI], Awaitable[Any]]
+        self, method: Method, body: Mapping[str, Any]
     ) -> dict[str, Any] | Refusal | CallFailed | LlmError:
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
         try:
-            response = await call(self.official())
+            response = await method(self.official())(model=self.address.model, **body)
             return _parse(response.content, self.address)
         except APIStatusError as error:
             return _classify(error, self.address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,7 @@ class EmbeddingEndpoint:
     def __init__(self, address: Address, *, batch_size: int = 64, concurrency: int = 4, seconds: float = 600.0) -> None:
         self.name, self.identity, self.chat_markers = address.name, address.identity, KNOWN_MARKERS
         self.batch_size, self.concurrency = batch_size, concurrency
-        self._client, self._model = Client(address, seconds=seconds), address.model
-
-    def __repr__(self) -> str:
-        return f"EmbeddingEndpoint({self.identity!r})"
+        self._client = Client(address, seconds=seconds)
 
     def count_tokens(self, request: Request) -> int:
         """Return an estimate."""
@@ -41,15 +38,8 @@ class EmbeddingEndpoint:
         if not requests:
             return []
         started = time.perf_counter()
-        texts = [embedded_text(request) for request in requests]
-
-        def call(client: Any) -> Awaitable[Any]:
-            raw: Awaitable[Any] = client.embeddings.with_raw_response.create(
-                model=self._model, input=texts, encoding_format="float"
-            )
-            return raw
-
-        answer = await self._client.send(call)
+        body = {"input": [embedded_text(request) for request in requests], "encoding_format": "float"}
+        answer = await self._client.send(lambda client: client.embeddings.with_raw_response.create, body)
         if not isinstance(answer, Refusal):
             return _replies(requests, answer, (time.perf_counter() - started) / len(requests))
         if len(requests) == 1:

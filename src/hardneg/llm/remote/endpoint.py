@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from hardneg.llm.local.prompting import PromptTokens
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.client import OPENAI, Address, Client
 from hardneg.llm.remote.labels import label_probabilities
@@ -24,9 +25,8 @@ class Endpoint:
 
     capabilities: result of an earlier probe. Otherwise the endpoint is probed before the first request that needs a
     schema or label probabilities, or by `await endpoint.probe()`. A schema is sent only if the endpoint enforces it;
-    replies are validated in any case. count: exact number of prompt tokens, and chat_markers: special tokens, if the
-    model's tokenizer is at hand (see `open_model`); by default tokens are estimated and the known chat markers are
-    used. seconds: time limit for a silent connection.
+    replies are validated in any case. seconds: time limit for a silent connection. prompts: the model's tokenizer, for
+    exact token counts and its own chat markers.
     """
 
     batch_size = 1
@@ -39,25 +39,21 @@ class Endpoint:
         capabilities: Capabilities | None = None,
         concurrency: int = 16,
         seconds: float = 600.0,
-        count: Callable[[Request], int] = estimate_prompt_tokens,
-        chat_markers: tuple[str, ...] = KNOWN_MARKERS,
+        prompts: PromptTokens | None = None,
     ) -> None:
-        self.capabilities, self.concurrency, self.chat_markers = capabilities, concurrency, chat_markers
+        self.capabilities, self.concurrency, self._prompts = capabilities, concurrency, prompts
         self.name, self.identity = address.name, address.identity
+        self.chat_markers = prompts.chat_markers if prompts else KNOWN_MARKERS
         self._client = Client(address, seconds=seconds)
-        self._model, self._count = address.model, count
         self._assumed = Capabilities(limit="max_completion_tokens" if address.base == OPENAI else "max_tokens")
         self._probing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
-    def __repr__(self) -> str:
-        return f"Endpoint({self.identity!r})"
-
     def count_tokens(self, request: Request) -> int:
         """Return the prompt tokens: exact with the model's tokenizer, otherwise a quarter of the bytes."""
-        return self._count(request)
+        return self._prompts.count(request.messages) if self._prompts else estimate_prompt_tokens(request)
 
     async def probe(self) -> Capabilities:
-        """Return what the endpoint really does, probing it once by four to eight small requests that are not stored."""
+        """Return what the endpoint really does, probing it once by three to seven small requests that are not stored."""
         lock = self._probing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with lock:
             if self.capabilities is None:
@@ -94,11 +90,7 @@ class Endpoint:
         return Reply(request.choices[shares.index(max(shares))], usage, finish, seconds, shares)
 
     async def _send(self, body: Mapping[str, Any]) -> dict[str, Any] | Refusal:
-        def call(client: Any) -> Awaitable[Any]:
-            raw: Awaitable[Any] = client.chat.completions.with_raw_response.create(model=self._model, **body)
-            return raw
-
-        return await self._client.send(call)
+        return await self._client.send(lambda client: client.chat.completions.with_raw_response.create, body)
 
 
 def _body(request: Request, known: Capabilities) -> dict[str, Any]:

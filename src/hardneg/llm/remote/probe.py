@@ -35,14 +35,13 @@ LONGEST_WAIT = 5.0
 class Capabilities:
     """Observed behaviour of an endpoint.
 
-    schema: answers follow a JSON schema. top_logprobs: number of most likely tokens that it returns, 0 for none. n: it
-    returns several answers to one request. usage: it reports tokens. temperature: it accepts one. limit: its name for
-    the maximum number of answer tokens. notes: its messages where it refused something.
+    schema: answers follow a JSON schema. top_logprobs: number of most likely tokens that it returns, 0 for none. usage: it
+    reports tokens. temperature: it accepts one. limit: its name for the maximum number of answer tokens. notes: its
+    messages where it refused something.
     """
 
     schema: bool = False
     top_logprobs: int = 0
-    n: bool = False
     usage: bool = False
     temperature: bool = True
     limit: TokenLimit = "max_tokens"
@@ -53,7 +52,6 @@ class Capabilities:
         lines = [
             f"schema enforced: {'yes' if self.schema else 'no'}",
             f"log-probabilities: {f'of the {self.top_logprobs} most likely tokens' if self.top_logprobs else 'no'}",
-            f"several answers per request: {'yes' if self.n else 'no'}",
             f"usage reported: {'yes' if self.usage else 'no, tokens are estimated'}",
             f"temperature: {'yes' if self.temperature else 'fixed by the server'}",
             f"name of the answer limit: {self.limit}",
@@ -62,7 +60,7 @@ class Capabilities:
 
 
 async def probe(send: Send, *, seconds_of_patience: float = 1.0) -> Capabilities:
-    """Test an endpoint by four to eight small requests, sent one after the other.
+    """Test an endpoint by three to seven small requests, sent one after the other.
 
     send: sends a body without the model's name; like `Client.send` it returns a Refusal for a refused request. A failed
     call is sent up to five times; seconds_of_patience: the first wait. Raises CallFailed if even the plain request
@@ -83,14 +81,13 @@ async def probe(send: Send, *, seconds_of_patience: float = 1.0) -> Capabilities
 
     plain, temperature, limit = await _probe_plain(send, seconds_of_patience)
     schema = _follows_schema(await try_option(response_format=response_format(SCHEMA)))
-    n = len(_choices(await try_option(n=2))) == 2
     tops = 0
     for top in TOP_LOGPROBS:
         if answer := await try_option(logprobs=True, top_logprobs=top):
             tops = min(len(top_logprobs(answer)), top)
             break
     usage = isinstance(plain.get("usage"), dict) and bool(plain["usage"].get("prompt_tokens"))
-    return Capabilities(schema, tops, n, usage, temperature, limit, tuple(notes))
+    return Capabilities(schema, tops, usage, temperature, limit, tuple(notes))
 
 
 def response_format(schema: str) -> Body:
@@ -133,13 +130,8 @@ async def _send_patiently(send: Send, body: Body, patience: float) -> Body | Ref
     return await send(body)
 
 
-def _choices(answer: Body) -> list[Any]:
-    choices = answer.get("choices")
-    return choices if isinstance(choices, list) else []
-
-
 def _follows_schema(answer: Body) -> bool:
     try:
-        return bool(json.loads(_choices(answer)[0]["message"]["content"]) == {"word": WORD})
+        return bool(json.loads(answer["choices"][0]["message"]["content"]) == {"word": WORD})
     except (IndexError, KeyError, TypeError, ValueError):
         return False

@@ -19,9 +19,9 @@ NAME = "pairs"
 
 @dataclass(frozen=True)
 class Recbole:
-    """What a user of RecBole holds in hand, and where our numbers lie among its own.
+    """Objects of a RecBole training, and its indices of our users and items.
 
-    users, items: (n_users,), (n_items,) RecBole's number of each of ours, 0 (its padding) where it has none.
+    users, items: (n_users,), (n_items,) RecBole's index of each of ours, 0 (its padding) if it has none.
     """
 
     model: torch.nn.Module
@@ -32,19 +32,19 @@ class Recbole:
 
 
 def write_atomic(folder: Path, data: Data) -> None:
-    """The three parts in RecBole's own format, once."""
+    """Write the three parts in RecBole's format, once."""
     target = folder / NAME
     target.mkdir(exist_ok=True)
     for part in ("train", "valid", "test"):
         path = target / f"{NAME}.{part}.inter"
         if not path.exists():
             lines = "".join(f"{user}\t{item}\n" for user, item in getattr(data, part))
-            beside = path.with_suffix(f".{id(lines)}")
-            beside.write_text("user_id:token\titem_id:token\n" + lines)
-            beside.rename(path)
+            temporary = path.with_suffix(f".{id(lines)}")
+            temporary.write_text("user_id:token\titem_id:token\n" + lines)
+            temporary.rename(path)
 
 
-def settings(folder: Path, **changed: Any) -> dict[str, Any]:
+def settings(folder: Path, **overrides: Any) -> dict[str, Any]:
     return {
         "data_path": str(folder),
         "benchmark_filename": ["train", "valid", "test"],
@@ -65,40 +65,40 @@ def settings(folder: Path, **changed: Any) -> dict[str, Any]:
         "show_progress": False,
         "state": "ERROR",
         "checkpoint_dir": str(folder / "saved"),
-    } | changed
+    } | overrides
 
 
-def prepare(folder: Path, data: Data, model_name: str, **changed: Any) -> Recbole:
+def prepare(folder: Path, data: Data, model_name: str, **overrides: Any) -> Recbole:
     torch.set_num_threads(1)
     write_atomic(folder, data)
-    sys.argv = sys.argv[:1]  # RecBole would read ours as its own
-    config = Config(model=model_name, dataset=NAME, config_dict=settings(folder, **changed))
+    sys.argv = sys.argv[:1]  # RecBole reads the command line too
+    config = Config(model=model_name, dataset=NAME, config_dict=settings(folder, **overrides))
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
     model = get_model(config["model"])(config, loaders[0].dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     users, items = (
-        _numbers(dataset.field2id_token[field], n)
+        _indices(dataset.field2id_token[field], n)
         for field, n in (("user_id", data.n_users), ("item_id", data.n_items))
     )
     return Recbole(model, trainer, loaders, users, items)
 
 
-def _numbers(tokens: np.ndarray, n: int) -> np.ndarray:
-    found = np.zeros(n, np.int64)
-    found[[int(token) for token in tokens[1:]]] = np.arange(1, len(tokens))
-    return found
+def _indices(tokens: np.ndarray, n: int) -> np.ndarray:
+    indices = np.zeros(n, np.int64)
+    indices[[int(token) for token in tokens[1:]]] = np.arange(1, len(tokens))
+    return indices
 
 
 def set_rows(table: torch.Tensor, numbers: np.ndarray, rows: np.ndarray) -> None:
-    """Write our rows into RecBole's table, where RecBole knows them."""
+    """Copy our rows into RecBole's table, if RecBole knows them."""
     known = numbers > 0
     with torch.no_grad():
         table[torch.from_numpy(numbers[known])] = torch.from_numpy(rows[known]).to(table.dtype)
 
 
 def our_rows(table: torch.Tensor, numbers: np.ndarray) -> np.ndarray:
-    """RecBole's table in our order; zeros for what it does not know."""
+    """Return RecBole's table in our order; zeros for unknown rows."""
     rows = table.detach()[torch.from_numpy(numbers)].numpy()
     return np.where((numbers > 0)[:, None], rows, 0).astype(np.float32)

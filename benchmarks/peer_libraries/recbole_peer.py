@@ -1,6 +1,6 @@
-"""RecBole's LightGCN or BPR as a contestant, through its own Trainer and loaders.
+"""RecBole's LightGCN or BPR as one of the processes, through its own Trainer and loaders.
 
-python recbole_contestant.py DATA LightGCN|BPR uniform|dns [EVAL_BATCH_SIZE]
+python recbole_peer.py DATA LightGCN|BPR uniform|dns [EVAL_BATCH_SIZE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import recbole
 import torch
 from recbole_setup import prepare, set_rows
-from worker import CANDIDATES, Data, K, serve
+from worker import CANDIDATES, Data, K, run_actions
 
 NEGATIVES: dict[str, dict[str, Any]] = {
     "uniform": {"distribution": "uniform", "sample_num": 1, "dynamic": False, "candidate_num": 0},
@@ -23,8 +23,8 @@ NEGATIVES: dict[str, dict[str, Any]] = {
 
 def main(folder: str, model_name: str, sampler: str, eval_batch_size: str = "4096") -> None:
     data = Data.read(Path(folder))
-    changed = {"train_neg_sample_args": NEGATIVES[sampler], "eval_batch_size": int(eval_batch_size)}
-    ready = prepare(Path(folder), data, model_name, **changed)
+    overrides = {"train_neg_sample_args": NEGATIVES[sampler], "eval_batch_size": int(eval_batch_size)}
+    ready = prepare(Path(folder), data, model_name, **overrides)
     train, _, test = ready.loaders
 
     def epoch() -> Mapping[str, float]:
@@ -32,15 +32,15 @@ def main(folder: str, model_name: str, sampler: str, eval_batch_size: str = "409
         return {}
 
     def evaluation() -> Mapping[str, float]:
-        _give_tables(ready, data)
-        found = ready.trainer.evaluate(test, load_best_model=False)
-        return {name: float(found[name]) for name in (f"recall@{K}", f"ndcg@{K}")}
+        _set_tables(ready, data)
+        metrics = ready.trainer.evaluate(test, load_best_model=False)
+        return {name: float(metrics[name]) for name in (f"recall@{K}", f"ndcg@{K}")}
 
-    serve({"epoch": epoch, "evaluate": evaluation}, version=recbole.__version__)
+    run_actions({"epoch": epoch, "evaluate": evaluation}, version=recbole.__version__)
 
 
-def _give_tables(ready: Any, data: Data) -> None:
-    """RecBole keeps LightGCN's final tables between batches of an evaluation; these are put in their place."""
+def _set_tables(ready: Any, data: Data) -> None:
+    """Replace the final tables of LightGCN, which RecBole keeps between batches of an evaluation."""
     model = ready.model
     model.restore_user_e, model.restore_item_e = (
         torch.zeros(n, data.users.shape[1]) for n in (model.n_users, model.n_items)

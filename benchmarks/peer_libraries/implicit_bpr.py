@@ -1,4 +1,4 @@
-"""implicit's BPR as a contestant: sequential SGD, one pair at a time.
+"""implicit's BPR as one of the processes: sequential SGD, one pair at a time.
 
 python implicit_bpr.py DATA
 """
@@ -14,7 +14,7 @@ import numpy as np
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.evaluation import ranking_metrics_at_k
 from scipy.sparse import csr_matrix
-from worker import EMBEDDING_SIZE, L2, PASSES, Data, K, serve
+from worker import EMBEDDING_SIZE, L2, PASSES, Data, K, run_actions
 
 
 def matrix(data: Data, pairs: np.ndarray) -> csr_matrix:
@@ -31,18 +31,18 @@ def model(**options: int) -> BayesianPersonalizedRanking:
 def main(folder: str) -> None:
     data = Data.read(Path(folder))
     train, seen, test = (matrix(data, pairs) for pairs in (data.train, data.seen, data.test))
-    given = model()
-    given.user_factors, given.item_factors = data.users, data.items
+    random_model = model()
+    random_model.user_factors, random_model.item_factors = data.users, data.items
 
     def epoch() -> Mapping[str, float]:
         model(iterations=PASSES).fit(train, show_progress=False)
         return {"passes": PASSES}
 
     def evaluation() -> Mapping[str, float]:
-        found = ranking_metrics_at_k(given, seen, test, K=K, show_progress=False, num_threads=1)
-        return {f"ndcg@{K}": float(found["ndcg"])}
+        metrics = ranking_metrics_at_k(random_model, seen, test, K=K, show_progress=False, num_threads=1)
+        return {f"ndcg@{K}": float(metrics["ndcg"])}
 
-    serve({"epoch": epoch, "evaluate": evaluation}, version=implicit.__version__)
+    run_actions({"epoch": epoch, "evaluate": evaluation}, version=implicit.__version__)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Two lines of RecBole 1.2.1 that do not work with numpy 2 and scipy 1.17, mended where it is installed.
+"""Patch RecBole 1.2.1 where it is installed, so that it runs with numpy 2 and scipy 1.17.
 
-    .venv-rivals/bin/python benchmarks/rivals/patch_recbole.py
+    .venv-peers/bin/python benchmarks/peer_libraries/patch_recbole.py
 
-Names that numpy 2 dropped, and a private method that scipy dropped. The work done is the same. Run again, it changes
-nothing; where neither the old nor the new text is found, it stops.
+It replaces names that numpy 2 removed, and a private method that scipy removed. The computation is unchanged. A second
+run changes nothing; if neither the old nor the new text is present, it stops.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATCHES = {
 def main() -> int:
     found = importlib.util.find_spec("recbole")
     if found is None or found.origin is None:
-        print("RecBole is not installed here; run this with the rivals' interpreter (make .venv-rivals/done)")
+        print("RecBole is not installed here; run this with the interpreter of .venv-peers (make .venv-peers/done)")
         return 2
     package = Path(found.origin).parent
     for name, changes in PATCHES.items():

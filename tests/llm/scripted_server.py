@@ -1,4 +1,4 @@
-"""A small server on loopback that answers what a test tells it to, faults included."""
+"""A small server on loopback that sends the answers of a script, faults included."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 
 @dataclass
-class Said:
-    """One answer. body: bytes as they are, anything else as JSON. announced: bytes that the header promises."""
+class ScriptedAnswer:
+    """One answer. body: raw bytes, anything else as JSON. announced: number of bytes in the header."""
 
     body: Any = b""
     status: int = 200
@@ -26,8 +26,8 @@ class Said:
 
 
 @dataclass
-class Heard:
-    """One request."""
+class ReceivedRequest:
+    """One received request."""
 
     path: str
     headers: dict[str, str]
@@ -36,10 +36,10 @@ class Heard:
 
 @dataclass
 class Server:
-    """Where it is, and what it heard."""
+    """Address and received requests."""
 
     base: str
-    heard: list[Heard] = field(repr=False)
+    received: list[ReceivedRequest] = field(repr=False)
 
 
 def completion(text: str | None = "fine", **more: Any) -> dict[str, Any]:
@@ -50,9 +50,9 @@ def completion(text: str | None = "fine", **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def answering(script: Callable[[Heard], Said]) -> Iterator[Server]:
+def scripted_server(script: Callable[[ReceivedRequest], ScriptedAnswer]) -> Iterator[Server]:
     """Serve on a free port; `script` turns requests into answers."""
-    heard: list[Heard] = []
+    received: list[ReceivedRequest] = []
     released = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,23 +60,25 @@ def answering(script: Callable[[Heard], Said]) -> Iterator[Server]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            heard.append(Heard(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            said = script(heard[-1])
-            released.wait(said.hang)
-            if said.reset:
+            received.append(
+                ReceivedRequest(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            )
+            answer = script(received[-1])
+            released.wait(answer.hang)
+            if answer.reset:
                 self._reset()
             else:
-                self._send(said)
+                self._send(answer)
 
-        def _send(self, said: Said) -> None:
-            content = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
-            self.send_response(said.status)
-            for name, value in {"content-type": "application/json", **said.headers}.items():
+        def _send(self, answer: ScriptedAnswer) -> None:
+            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            self.send_response(answer.status)
+            for name, value in {"content-type": "application/json", **answer.headers}.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(said.announced or len(content)))
+            self.send_header("content-length", str(answer.announced or len(content)))
             self.end_headers()
             self.wfile.write(content)
-            self.close_connection = said.announced is not None
+            self.close_connection = answer.announced is not None
 
         def _reset(self) -> None:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -96,7 +98,7 @@ def answering(script: Callable[[Heard], Said]) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield Server(f"http://127.0.0.1:{server.server_port}/v1", heard)
+        yield Server(f"http://127.0.0.1:{server.server_port}/v1", received)
     finally:
         released.set()
         server.shutdown()

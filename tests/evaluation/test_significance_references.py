@@ -25,7 +25,7 @@ SMALL = st.integers(0, 2**32 - 1)
 
 @pytest.fixture(scope="module")
 def quick_collection() -> Iterator[None]:
-    """statsmodels collects garbage in every call; what stands already need not be looked through each time."""
+    """statsmodels collects garbage in every call; freezing existing objects makes that fast."""
     gc.collect()
     gc.freeze()
     yield
@@ -51,7 +51,7 @@ def agree(found: Difference, t: float, freedom: float, interval: tuple[float, fl
 
 @given(SMALL, st.integers(3, 12), st.integers(3, 12), st.sampled_from([0.3, 1.0, 3.0]), st.floats(0, 3))
 @settings(max_examples=40, deadline=None)
-def test_where_seeds_alone_vary_it_is_welchs_test(seed: int, n_a: int, n_b: int, spread: float, lift: float) -> None:
+def test_if_only_seeds_vary_it_is_welchs_test(seed: int, n_a: int, n_b: int, spread: float, lift: float) -> None:
     """Users' common level cancels, as it must: the same users are under both methods."""
     rng = np.random.default_rng(seed)
     level = rng.normal(size=15)
@@ -64,7 +64,7 @@ def test_where_seeds_alone_vary_it_is_welchs_test(seed: int, n_a: int, n_b: int,
 
 @given(SMALL, st.integers(2, 60), st.integers(3, 6), st.floats(0, 1), st.sampled_from([0.9, 0.95, 0.99]))
 @settings(max_examples=40, deadline=None)
-def test_where_users_alone_vary_it_is_the_paired_test(
+def test_if_only_users_vary_it_is_the_paired_test(
     seed: int, n_users: int, n_seeds: int, lift: float, level: float
 ) -> None:
     """Seeds that repeat each other add nothing, however many; two users are two users."""
@@ -98,7 +98,7 @@ def test_the_standard_error_is_that_of_the_two_way_analysis_of_variance(
 
 
 @pytest.mark.parametrize("seeds", [(3, 3), (3, 4), (5, 7)])
-def test_methods_that_differ_by_rounding_alone_are_equal(seeds: tuple[int, int]) -> None:
+def test_methods_that_differ_only_by_rounding_are_equal(seeds: tuple[int, int]) -> None:
     """A method without chance, under other numbers of seeds: its means differ in the last bit."""
     users = np.random.default_rng(0).random(50)
     for values in (users, np.full(5, 0.1)):
@@ -107,13 +107,13 @@ def test_methods_that_differ_by_rounding_alone_are_equal(seeds: tuple[int, int])
         assert abs(found.mean) < 1e-12
 
 
-def test_a_difference_without_any_chance_is_certain() -> None:
+def test_a_difference_without_variation_has_p_zero() -> None:
     found = compare_methods(np.full((3, 5), 0.2), np.full((4, 5), 0.1))
     assert found.p == 0.0
     assert found.low == found.high == pytest.approx(0.1)
 
 
-def test_one_user_leaves_the_seeds_to_decide() -> None:
+def test_with_one_user_only_the_seeds_count() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(4, 1)), rng.normal(size=(5, 1))
     welch = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False)

@@ -1,9 +1,9 @@
-"""Train RecBole's LightGCN to its end with its own Trainer; write the best epoch's final tables in our order.
+"""Train RecBole's LightGCN to the end with its own Trainer; write the best epoch's final tables in our order.
 
 python recbole_train.py DATA OUT.npz SETTINGS-AS-JSON
 
-SETTINGS: seed, epochs, learning_rate, l2, check_every, patience. The epoch is chosen on RecBole's own validation
-Recall@20. RecBole ends after stopping_step + 1 looks without gain, so it is told patience - 1.
+SETTINGS: seed, epochs, learning_rate, l2, check_every, patience. The epoch is selected on RecBole's own validation
+Recall@20. RecBole stops after stopping_step + 1 checks without improvement, so it gets patience - 1.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ USERS_AT_ONCE = 512
 
 
 def main(folder: str, out: str, text: str) -> None:
-    given = json.loads(text)
+    settings = json.loads(text)
     data = Data.read(Path(folder))
     ready = prepare(
         Path(folder),
         data,
         "LightGCN",
-        seed=given["seed"],
-        epochs=given["epochs"],
-        learning_rate=given["learning_rate"],
-        reg_weight=given["l2"],
-        eval_step=given["check_every"],
-        stopping_step=given["patience"] - 1,
+        seed=settings["seed"],
+        epochs=settings["epochs"],
+        learning_rate=settings["learning_rate"],
+        reg_weight=settings["l2"],
+        eval_step=settings["check_every"],
+        stopping_step=settings["patience"] - 1,
         eval_batch_size=USERS_AT_ONCE * (data.n_items + 1),
     )
     best: dict[str, Any] = {"score": -np.inf}

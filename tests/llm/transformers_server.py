@@ -18,7 +18,7 @@ START_SECONDS = 120
 
 
 def installed() -> bool:
-    """Whether all that `transformers serve` needs is here (the extra transformers[serving])."""
+    """Return whether the requirements of `transformers serve` are installed (transformers[serving])."""
     return all(map(find_spec, ("fastapi", "uvicorn", "accelerate")))
 
 
@@ -44,10 +44,10 @@ def serving(folder: Path, home: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """Return a free port on loopback."""
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        return int(probe_socket.getsockname()[1])
 
 
 def _wait(server: subprocess.Popen[bytes], health: str, log: Path) -> None:

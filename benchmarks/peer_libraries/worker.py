@@ -1,4 +1,4 @@
-"""What all contestants share: read the exported data, obey lines on standard input, answer each with one line of JSON.
+"""Shared by all processes: read the exported data, run the action of each input line, answer with one line of JSON.
 
 Importing this moves standard output to standard error, so that a library's prints cannot get between the answers.
 It needs numpy and nothing of hardneg.
@@ -22,10 +22,10 @@ os.dup2(2, 1)
 
 EMBEDDING_SIZE, HOPS, BATCH, LEARNING_RATE, L2, CANDIDATES, K = 64, 3, 2048, 3e-3, 1e-4, 10, 20
 PASSES = 10
-"""Passes over the pairs in one "epoch" of cornac and implicit, whose start-up would otherwise weigh on one short pass."""
+"""Passes over the pairs in one "epoch" of cornac and implicit, so that their start-up counts less."""
 
 Action = Callable[[], Mapping[str, Any]]
-"""Does the work to be timed; returns what to say of it: "passes" where it was more than one, or metrics."""
+"""Do the work to be timed; return metrics, or "passes" if there was more than one."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Data:
 
     @property
     def seen(self) -> np.ndarray:
-        """What every contestant masks when it ranks for the test pairs: train and validation."""
+        """Pairs that are masked when ranking for the test pairs: train and validation."""
         return np.concatenate([self.train, self.valid])
 
 
@@ -61,21 +61,21 @@ def answer(**values: Any) -> None:
     ANSWERS.flush()
 
 
-def serve(actions: Mapping[str, Action], **about: Any) -> None:
-    """Say what this is, then do what each line says until "quit"; seconds are of this process alone."""
+def run_actions(actions: Mapping[str, Action], **about: Any) -> None:
+    """Describe this process, then run the action of each line until "quit"; seconds are of this process alone."""
     answer(ready=True, **about)
     for line in sys.stdin:
         name = line.strip()
         if name == "quit":
             return
         wall, cpu = time.perf_counter(), time.process_time()
-        said = dict(actions[name]())
+        values = dict(actions[name]())
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        passes = said.pop("passes", 1)
-        answer(wall=wall / passes, cpu=cpu / passes, **said)
+        passes = values.pop("passes", 1)
+        answer(wall=wall / passes, cpu=cpu / passes, **values)
 
 
 def skip(reason: str) -> None:
-    """Tell the driver that this contestant cannot take part, and why."""
+    """Report that this process cannot take part, and why; exit."""
     answer(skip=reason)
     sys.exit(0)

@@ -1,8 +1,8 @@
-"""hardneg as a contestant, through its public functions.
+"""hardneg as one of the processes, through its public functions.
 
 python ours.py DATA mf|lightgcn uniform|dns|mixgcf [float32|float16|shortlist]
 
-shortlist: evaluate by way of 16 bits.
+shortlist: evaluate with a 16-bit shortlist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from worker import BATCH, CANDIDATES, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K, serve, skip
+from worker import BATCH, CANDIDATES, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K, run_actions, skip
 
 from hardneg.data import Interactions
 from hardneg.evaluation import evaluate_scores, inner_product
@@ -63,7 +63,7 @@ def main(folder: str, model_name: str, sampler_name: str, storage: str = "float3
         score = inner_product(tables, shortlist=storage == "shortlist")
         return evaluate_scores(score, test, seen, metrics=metrics).means()
 
-    serve({"epoch": epoch, "evaluate": evaluation}, version=metadata.version("hardneg"))
+    run_actions({"epoch": epoch, "evaluate": evaluation}, version=metadata.version("hardneg"))
 
 
 if __name__ == "__main__":

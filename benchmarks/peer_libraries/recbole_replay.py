@@ -1,8 +1,8 @@
-"""RecBole's LightGCN fed with given tables, batches and negatives; prints the loss of every step as JSON.
+"""RecBole's LightGCN with given tables, batches and negatives; prints the loss of every step as JSON.
 
-python recbole_replay.py DATA SERVED.npz
+python recbole_replay.py DATA TRIPLES.npz
 
-SERVED holds users, items (the start tables), triples (epochs, pairs, 3) in the order served, and batch_size. The loss,
+TRIPLES holds users, items (the start tables), triples (epochs, pairs, 3) in training order, and batch_size. The loss,
 the graph, propagation and autograd are RecBole's, the optimiser is torch's Adam as in RecBole's Trainer.
 """
 
@@ -32,16 +32,16 @@ def step_losses(ready: Recbole, adam: torch.optim.Optimizer, triples: np.ndarray
     return losses
 
 
-def main(folder: str, served_path: str) -> None:
-    served = np.load(served_path)
+def main(folder: str, path: str) -> None:
+    arrays = np.load(path)
     ready = prepare(Path(folder), Data.read(Path(folder)), "LightGCN")
-    if not ready.items[served["triples"][:, :, 1:]].all():
-        raise SystemExit("an item was served that no part of the split holds, so RecBole does not know it")
-    set_rows(ready.model.user_embedding.weight, ready.users, served["users"])
-    set_rows(ready.model.item_embedding.weight, ready.items, served["items"])
+    if not ready.items[arrays["triples"][:, :, 1:]].all():
+        raise SystemExit("found an item that is in no part of the split, so RecBole has no row for it")
+    set_rows(ready.model.user_embedding.weight, ready.users, arrays["users"])
+    set_rows(ready.model.item_embedding.weight, ready.items, arrays["items"])
     adam = torch.optim.Adam(ready.model.parameters(), lr=LEARNING_RATE)
-    batch_size = int(served["batch_size"])
-    answer(losses=[step_losses(ready, adam, triples, batch_size) for triples in served["triples"]])
+    batch_size = int(arrays["batch_size"])
+    answer(losses=[step_losses(ready, adam, triples, batch_size) for triples in arrays["triples"]])
 
 
 if __name__ == "__main__":

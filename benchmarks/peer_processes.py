@@ -1,4 +1,4 @@
-"""Contestants as processes of their own, in turn, and tables of what they took."""
+"""Libraries as separate processes that take turns, and tables of their times."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import hardneg
 from hardneg.data import Split
 
 HERE = Path(__file__).resolve().parent
-RIVALS = HERE / "rivals"
-RIVALS_PYTHON = HERE.parent / ".venv-rivals" / "bin" / "python"
+PEERS = HERE / "peer_libraries"
+PEER_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 EMBEDDING_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant: its name in the tables, and the script with its arguments."""
+    """A process: its name in the tables, and the script with its arguments."""
 
     name: str
     script: str
@@ -34,11 +34,11 @@ class Entry:
 
     @property
     def python(self) -> str:
-        return sys.executable if self.script == "ours.py" else str(RIVALS_PYTHON)
+        return sys.executable if self.script == "ours.py" else str(PEER_PYTHON)
 
 
 def export(split: Split, folder: Path) -> None:
-    """Write what every contestant reads: pairs (n, 2) by part, and random tables for the evaluation."""
+    """Write the input of every process: pairs (n, 2) by part, and random tables for the evaluation."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("train", "valid", "test"):
         pairs = getattr(split, name)
@@ -49,31 +49,31 @@ def export(split: Split, folder: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """One thread everywhere; our process imports the hardneg that this one imports."""
+    """Return an environment with one thread, in which our process imports the same hardneg as this one."""
     return os.environ | ONE_THREAD | {"PYTHONPATH": str(Path(str(hardneg.__file__)).parents[1])}
 
 
-def run_rival(script: str, *arguments: str, folder: Path) -> dict[str, Any]:
-    """Run a rival's script to its end in `folder`; its answer, one line of JSON."""
-    command = [str(RIVALS_PYTHON), str(RIVALS / script), *arguments]
+def run_peer(script: str, *arguments: str, folder: Path) -> dict[str, Any]:
+    """Run a peer's script in `folder`; return its answer, one line of JSON."""
+    command = [str(PEER_PYTHON), str(PEERS / script), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment(), check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{script} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout)
 
 
-def require_rivals() -> None:
-    if not RIVALS_PYTHON.exists():
-        raise SystemExit("found no .venv-rivals; make it with: make .venv-rivals/done")
+def require_peers() -> None:
+    if not PEER_PYTHON.exists():
+        raise SystemExit("found no .venv-peers; make it with: make .venv-peers/done")
 
 
-class Contestant:
-    """One process that waits for a line, works, and answers with a line of JSON."""
+class PeerProcess:
+    """A process that waits for a line, works, and answers with a line of JSON."""
 
     def __init__(self, entry: Entry, data: Path) -> None:
         self.entry = entry
         self.log = data / f"{entry.script}-{'-'.join(entry.arguments)}.log"
-        command = [entry.python, str(RIVALS / entry.script), str(data), *entry.arguments]
+        command = [entry.python, str(PEERS / entry.script), str(data), *entry.arguments]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command,
@@ -86,8 +86,8 @@ class Contestant:
             )
         self.about = self._answer()
 
-    def ask(self, line: str) -> dict[str, Any]:
-        """Have it do one thing; wall and CPU seconds, and what it measured."""
+    def run(self, line: str) -> dict[str, Any]:
+        """Run an action; return wall and CPU seconds, and metrics."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
@@ -105,55 +105,55 @@ class Contestant:
 
 
 Answers = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Contestant -> its answers, one a repeat."""
+"""PeerProcess -> its answers, one a repeat."""
 
 
 def take_turns(
     entries: Sequence[Entry], line: str, data: Path, repeats: int
 ) -> tuple[Answers, dict[str, dict[str, Any]]]:
-    """Each does it once unmeasured, then all in turn, `repeats` times. Also what each said of itself."""
-    started: list[Contestant] = []
+    """Run an action once unmeasured, then in turn `repeats` times; return answers, and information on each process."""
+    started: list[PeerProcess] = []
     try:
         for entry in entries:
-            started.append(Contestant(entry, data))
-        about = {one.entry.name: one.about for one in started}
-        ready = [one for one in started if "skip" not in one.about]
-        for one in ready:
-            one.ask(line)
-        found: dict[str, list[Mapping[str, Any]]] = {one.entry.name: [] for one in ready}
+            started.append(PeerProcess(entry, data))
+        about = {process.entry.name: process.about for process in started}
+        ready = [process for process in started if "skip" not in process.about]
+        for process in ready:
+            process.run(line)
+        answers: dict[str, list[Mapping[str, Any]]] = {process.entry.name: [] for process in ready}
         for repeat in range(repeats):
-            for one in ready[repeat % len(ready) :] + ready[: repeat % len(ready)]:  # nobody is always first
-                found[one.entry.name].append(one.ask(line))
-        return found, about
+            for process in ready[repeat % len(ready) :] + ready[: repeat % len(ready)]:  # rotate the order
+                answers[process.entry.name].append(process.run(line))
+        return answers, about
     finally:
-        for one in started:
-            one.stop()
+        for process in started:
+            process.stop()
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median [min, max]."""
+    """Format as median [min, max]."""
     return " ".join(
         [f"{statistics.median(values):.{digits}f}", f"[{min(values):.{digits}f}, {max(values):.{digits}f}]"]
     )
 
 
-def seconds_table(found: Answers) -> str:
-    """A row a contestant: seconds, and the metrics that it measured on the way."""
-    metrics = sorted({name for answers in found.values() for name in answers[0]} - {"wall", "cpu"})
+def seconds_table(answers_of: Answers) -> str:
+    """Return a table with a row per process: seconds and metrics."""
+    metrics = sorted({name for answers in answers_of.values() for name in answers[0]} - {"wall", "cpu"})
     head = ["", "wall seconds, median [min, max]", "CPU seconds, median", *metrics]
     rows = [head, ["---"] * len(head)]
-    for name, answers in found.items():
+    for name, answers in answers_of.items():
         wall, cpu = ([answer[clock] for answer in answers] for clock in ("wall", "cpu"))
         values = [f"{answers[0][metric]:.6f}" if metric in answers[0] else "–" for metric in metrics]
         rows.append([name, spread(wall, 3), f"{statistics.median(cpu):.3f}", *values])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def ratio_table(found: Answers, pairs: Sequence[tuple[str, str]], clock: str) -> str:
-    """Rival's seconds over ours within each repeat; pairs of names, those that did not take part left out."""
+def ratio_table(answers_of: Answers, pairs: Sequence[tuple[str, str]], clock: str) -> str:
+    """Return a table of the peer's seconds / ours within each repeat, for pairs of names that both took part."""
     rows = ["| compared | times as fast, median [min, max] |", "| --- | --- |"]
-    for rival, own in pairs:
-        if rival in found and own in found:
-            ratios = [a[clock] / b[clock] for a, b in zip(found[rival], found[own], strict=True)]
-            rows.append(f"| {rival} / {own} | {spread(ratios)} |")
+    for peer, own in pairs:
+        if peer in answers_of and own in answers_of:
+            ratios = [a[clock] / b[clock] for a, b in zip(answers_of[peer], answers_of[own], strict=True)]
+            rows.append(f"| {peer} / {own} | {spread(ratios)} |")
     return "\n".join(rows)
