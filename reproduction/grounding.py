@@ -2,9 +2,7 @@
 
     python reproduction/grounding.py data/store-split out/written/store --truth data/store
 
-FOLDER has the negatives folders raw, grounded, constrained (any of them), by `hardneg negatives generate --naming
-NAMING`.
-With --truth (the simulated dataset) the table also has the share of named items that are false negatives, and that of
+FOLDER has the negatives folders raw, grounded, constrained (any of them), made by `hardneg negatives generate`. With --truth (the simulated dataset) the table also has the share of named items that are false negatives, and that of
 uniform items.
 """
 
