@@ -1,4 +1,4 @@
-"""The shares in the docstring of `hardneg.evaluation.compare_methods`: how often equal methods are called different.
+"""Measure how often equal methods are called different: the shares in the docstring of `hardneg.evaluation.compare_methods`.
 
     python reproduction/calibration.py [--repetitions 4000]
 

@@ -2,8 +2,8 @@
 
     python reproduction/compact_table.py studies/results/dtlns/toys-tables/toys-lightgcn --rows uniform DNS MixGCF "DTL-NS, all"
 
-Given is the path of the table without its ending; NAME-released-mask.parquet has to stand beside NAME.parquet. Every row is shown
-where none is named. Nothing is computed here: the numbers are the study's own, rounded.
+The argument is the path of the table without its extension; NAME-released-mask.parquet must be beside NAME.parquet. All rows
+are printed by default. Nothing is computed here: the numbers are those of the study, rounded.
 """
 
 from __future__ import annotations
@@ -22,60 +22,62 @@ from hardneg.report.printers import p_text
 METRICS = ("ndcg@20", "recall@20")
 
 
-def bare(value: float) -> str:
-    """A score without the nought before the point."""
+def score_text(value: float) -> str:
+    """Return a score without the zero before the point."""
     return f"{value:.4f}".removeprefix("0")
 
 
-def p_value(p: float | None) -> str:
-    """A p after Holm; a dash for a control, which has none."""
+def p_value_text(p: float | None) -> str:
+    """Return a p-value after Holm; a dash for a control, which has none."""
     return "–" if p is None else p_text(p).replace("0.", ".", 1).replace("1.000", "1")
 
 
-def share(value: float) -> str:
-    """A signed percentage."""
+def percent_text(value: float) -> str:
+    """Return a signed percentage."""
     return f"{100 * value:+.1f}"
 
 
-def line(row: Mapping[str, Any], released: float, seeds: int) -> list[str]:
-    """The cells of one row of `tables.comparison`."""
-    spread = [f"{bare(row[metric])} ± {bare(row[f'{metric} sd'])}" for metric in METRICS]
+def table_line(row: Mapping[str, Any], released: float, seeds: int) -> list[str]:
+    """Return the cells of one row of `tables.comparison_table`."""
+    spread = [f"{score_text(row[metric])} ± {score_text(row[f'{metric} sd'])}" for metric in METRICS]
     if row["relative"] is None:
-        return [row["row"], str(seeds), *spread, "–", "–", "–", bare(released)]
-    low, high = share(row["relative_low"]), share(row["relative_high"])
+        return [row["row"], str(seeds), *spread, "–", "–", "–", score_text(released)]
+    low, high = percent_text(row["relative_low"]), percent_text(row["relative_high"])
     relative, p = (row[tables.column(name, METRICS[1], METRICS)] for name in ("relative", "p_holm"))
-    beside = f"{share(relative)} %" + ("" if p is None else f", {p_value(p)}")
-    told = [f"{share(row['relative'])} % [{low}, {high}]", p_value(row["p_holm"]), beside]
-    return [row["row"], str(seeds), *spread, *told, bare(released)]
+    second = f"{percent_text(relative)} %" + ("" if p is None else f", {p_value_text(p)}")
+    first = [f"{percent_text(row['relative'])} % [{low}, {high}]", p_value_text(row["p_holm"]), second]
+    return [row["row"], str(seeds), *spread, *first, score_text(released)]
 
 
-def brief(frame: pl.DataFrame, masked: pl.DataFrame, rows: Sequence[str]) -> str:
-    """The Markdown table. frame: by `tables.comparison`; masked: by `studies.released`. ConfigError for a row that is not
-    there."""
+def compact_table(frame: pl.DataFrame, masked: pl.DataFrame, rows: Sequence[str]) -> str:
+    """Return the Markdown table.
+
+    frame: by `tables.comparison_table`. masked: by `studies.released`. Raises ConfigError for a row that is not there.
+    """
     metric = METRICS[0]
     both = masked.filter(pl.col("metric") == metric)
     released = {row: (value, seeds) for row, value, seeds in both.select("row", "released_mask", "seeds").iter_rows()}
     known = {row["row"]: row for row in frame.iter_rows(named=True)}
-    lacking = [row for row in rows if row not in known]
-    if lacking:
-        raise ConfigError(f"--rows: found {', '.join(lacking)}, expected some of {'; '.join(known)}")
+    missing = [row for row in rows if row not in known]
+    if missing:
+        raise ConfigError(f"--rows: found {', '.join(missing)}, expected some of {'; '.join(known)}")
     base = next(row for row, values in known.items() if values["relative"] is None)
     labels = [tables.metric_label(name) for name in METRICS]
     versus = [f"{labels[0]} vs {base} [95 %]", "p (Holm)", f"{labels[1]} vs {base}, p (Holm)"]
-    headers = ["row", "seeds", *labels, *versus, f"{labels[0]} under the RELEASED MASK (not honest)"]
-    return tables.markdown(headers, [line(known[row], *released[row]) for row in rows or known])
+    headers = ["row", "seeds", *labels, *versus, f"{labels[0]} under the RELEASED MASK (not valid)"]
+    return tables.markdown(headers, [table_line(known[row], *released[row]) for row in rows or known])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path, help="OUT/tables/SPLIT-MODEL, without an ending.")
-    parser.add_argument("--rows", nargs="+", default=[], help="Rows to show, in this order.")
-    given = parser.parse_args()
+    parser.add_argument("table", type=Path, help="OUT/tables/SPLIT-MODEL, without an extension.")
+    parser.add_argument("--rows", nargs="+", default=[], help="Rows to print, in this order; all by default.")
+    arguments = parser.parse_args()
     frame, masked = (
-        pl.read_parquet(given.table.with_name(f"{given.table.name}{ending}"))
-        for ending in (".parquet", "-released-mask.parquet")
+        pl.read_parquet(arguments.table.with_name(f"{arguments.table.name}{suffix}"))
+        for suffix in (".parquet", "-released-mask.parquet")
     )
-    print(brief(frame, masked, given.rows), end="")
+    print(compact_table(frame, masked, arguments.rows), end="")
 
 
 if __name__ == "__main__":

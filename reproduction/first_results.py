@@ -1,11 +1,11 @@
-"""The tables of docs/results/tables/untuned.md: every sampler, untuned, on one real split.
+"""Make the tables of docs/results/tables/untuned.md: every sampler, untuned, on one real split.
 
     python reproduction/first_results.py scientific data/scientific-split
     python reproduction/first_results.py sports data/sports-split
 
-docs/results/baselines.md has the commands that make the two splits. Runs go to out/NAME; a run that stands is not repeated. The
-finished rows are written to studies/results/NAME.parquet and NAME.md. No row is tuned: every row of a table has the
-same settings, fixed beforehand, and the samplers their defaults.
+docs/results/baselines.md has the commands that make the two splits. Runs are written to out/NAME; finished ones are not
+repeated. The table is written to studies/results/NAME.parquet and NAME.md. Nothing is tuned: all rows of a table have the same
+settings, fixed beforehand, and the samplers have their defaults.
 """
 
 from __future__ import annotations
@@ -35,35 +35,38 @@ def progress(what: str, done: int, total: int) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}: {done}/{total}", flush=True)
 
 
-def rows(name: str, split: Path, out: Path) -> list[studies.Row]:
+def make_rows(name: str, split: Path, out: Path) -> list[studies.Row]:
     fit = FitConfig(learning_rate=3e-3, l2=L2[name])
-    retrieved, noise = out / "retrieved", out / "random"
+    retrieved, random = out / "retrieved", out / "random"
 
     def row(label: str, sampler: SamplerConfig, negatives: Path | None = None) -> studies.Row:
         config = pipeline.RunConfig(model=LightGCN(), sampler=sampler, fit=fit)
-        return studies.Row(label, config, negatives)
+        return studies.Row(label, config, {} if negatives is None else {"negatives": negatives})
 
-    found = [row("uniform", Uniform()), row("DNS", DNS(candidates=10)), row("MixGCF", MixGCF(candidates=16))]
+    rows = [row("uniform", Uniform()), row("DNS", DNS(candidates=10)), row("MixGCF", MixGCF(candidates=16))]
     if name == "sports":  # no item texts
-        return found
+        return rows
     pipeline.extract_profiles_stage(split).run(out / "profiles")
     pipeline.retrieve_stage(split, out / "profiles", RetrievalConfig(), sentence_encoder(), progress).run(retrieved)
-    pipeline.random_negatives_stage(split, retrieved, seed=0).run(noise)
+    pipeline.random_negatives_stage(split, retrieved, seed=0).run(random)
     for suffix, match in (("", False), (", norms matched", True)):
         sampler = Semantic(match_norm=match)
-        found.append(row(f"semantic (retrieved, MiniLM){suffix}", sampler, retrieved))
-        found.append(row(f"semantic (random vectors, control){suffix}", sampler, noise))
-    return found
+        rows.append(row(f"semantic (retrieved, MiniLM){suffix}", sampler, retrieved))
+        rows.append(row(f"semantic (random vectors, control){suffix}", sampler, random))
+    return rows
 
 
-def against_controls(measured: list[tables.MethodScores]) -> str:
-    """Each text row against its random-vector control, Holm over these comparisons."""
-    found = {row.name: row for row in measured}
-    pairs = [(name, name.replace("retrieved, MiniLM", "random vectors, control")) for name in found if "MiniLM" in name]
+def compare_with_controls(scores: list[tables.MethodScores]) -> str:
+    """Return a table of every text row against its control with random vectors, Holm over these comparisons."""
+    by_name = {row.name: row for row in scores}
+    pairs = [
+        (name, name.replace("retrieved, MiniLM", "random vectors, control")) for name in by_name if "MiniLM" in name
+    ]
     if not pairs:
         return ""
     gains = [
-        compare_methods(found[text].values[METRICS[0]], found[control].values[METRICS[0]]) for text, control in pairs
+        compare_methods(by_name[text].values[METRICS[0]], by_name[control].values[METRICS[0]])
+        for text, control in pairs
     ]
     adjusted = holm([gain.p for gain in gains])
     cells = [
@@ -84,20 +87,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = Path("out") / arguments.name
-    table = rows(arguments.name, arguments.split, out)
-    measured = studies.run_rows(
+    rows = make_rows(arguments.name, arguments.split, out)
+    scores = studies.run_rows(
         arguments.split,
-        table,
+        rows,
         range(arguments.seeds),
         out / "runs",
         workers=arguments.workers,
-        finished=lambda done, total, run: progress(run, done, total),
+        ended=lambda done, total, run: progress(run, done, total),
     )
-    frame = tables.comparison_table(measured, "uniform", METRICS)
+    frame = tables.comparison_table(scores, "uniform", METRICS)
     RESULTS.mkdir(exist_ok=True)
     frame.write_parquet(RESULTS / f"{arguments.name}.parquet")
     headers, cells = tables.comparison_text(frame, METRICS, "uniform")
-    text = tables.markdown(headers, cells) + against_controls(measured)
+    text = tables.markdown(headers, cells) + compare_with_controls(scores)
     (RESULTS / f"{arguments.name}.md").write_text(text, encoding="utf-8")
     print(text)
 

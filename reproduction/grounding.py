@@ -1,9 +1,9 @@
-"""Raw, grounded and constrained negatives side by side: how many are in the catalogue, suspect, and truly liked.
+"""Compare raw, grounded and constrained negatives: shares in the catalogue, of suspects, and of false negatives.
 
     python reproduction/grounding.py data/store-split out/written/store --truth data/store
 
-FOLDER holds the negatives folders raw, grounded, constrained (those that are there), by `hardneg negatives generate --naming NAMING`.
-With --truth (the simulated dataset) also the share of named items that their user would like; uniform items beside them.
+FOLDER has the negatives folders raw, grounded, constrained (any of them), made by `hardneg negatives generate`. With --truth (the simulated dataset) the table also has the share of named items that are false negatives, and that of
+uniform items.
 """
 
 from __future__ import annotations
@@ -21,23 +21,26 @@ from hardneg.data import truth as truths
 from hardneg.mining.generated import GROUNDING
 from hardneg.random import generator
 
-WAYS = ("raw", "grounded", "constrained")
+GROUNDINGS = ("raw", "grounded", "constrained")
 SHARES = ("in_catalogue", "already_chosen", "suspect", "coverage", "false_negatives")
 
 
-def table(split_folder: Path, folder: Path, truth_folder: Path | None) -> pl.DataFrame:
-    split = splits.read_split(split_folder)
-    groundings = {way: pl.read_parquet(folder / way / GROUNDING) for way in WAYS if (folder / way).is_dir()}
-    found = compare_grounding(groundings, len(split.train))
-    if truth_folder is None:
-        return found
-    truth = truths.read_truth(truth_folder).reindex(split.vocabulary)
-    liked = false_negatives_by_way(groundings, split, truth)
+def make_table(split_dir: Path, folder: Path, truth_dir: Path | None) -> pl.DataFrame:
+    """Return a row for each grounding."""
+    split = splits.read_split(split_dir)
+    groundings = {way: pl.read_parquet(folder / way / GROUNDING) for way in GROUNDINGS if (folder / way).is_dir()}
+    comparison = compare_grounding(groundings, len(split.train))
+    if truth_dir is None:
+        return comparison
+    truth = truths.read_truth(truth_dir).reindex(split.vocabulary)
+    false_negatives = false_negatives_by_way(groundings, split, truth)
     items = generator(0, "uniform items beside named ones").integers(split.train.n_items, size=len(split.train))
-    fresh = ~split.train.contains(split.train.users, items)
-    chance = named_false_negatives(split.train.users, np.where(fresh, items, -1), split, truth)
+    unobserved = ~split.train.contains(split.train.users, items)
+    chance = named_false_negatives(split.train.users, np.where(unobserved, items, -1), split, truth)
     uniform = pl.DataFrame({"way": ["uniform items"], "false_negatives": [chance.share], "measured": [chance.count]})
-    return pl.concat([found.join(liked, on="way", how="left", maintain_order="left"), uniform], how="diagonal_relaxed")
+    return pl.concat(
+        [comparison.join(false_negatives, on="way", how="left", maintain_order="left"), uniform], how="diagonal_relaxed"
+    )
 
 
 def main() -> None:
@@ -46,7 +49,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--truth", type=Path)
     arguments = parser.parse_args()
-    rows = table(arguments.split, arguments.folder, arguments.truth)
+    rows = make_table(arguments.split, arguments.folder, arguments.truth)
     print("| " + " | ".join(name.replace("_", " ") for name in rows.columns) + " |")
     print("|" + " --- |" * len(rows.columns))
     for row in rows.to_dicts():

@@ -1,15 +1,18 @@
-"""What judges of false negatives are worth under noise that is known: on the simulated store, whose truth is known, too.
+"""Evaluate judges of false negatives under known noise, on the simulated store, whose ground truth is known as well.
 
     python reproduction/noise.py data/store-split data/store [--rates 0 0.1 0.2] [--models LightGCN MF] [--seeds 3]
         [--llm openai:gpt-4o-mini --ask llm titles --engine budget_money=5]
 
-At each rate false positives are injected into train, or true positives hidden from it (`hardneg data add-noise`), one at a time.
-A backbone with uniform negatives is trained on what is left, its 20 best unobserved items of every user are judged, and runs
-with MixGCF leave the suspects out of candidates, or train on them. First table: precision, recall and accuracy of the
-labels, against the hidden pairs (what is not among these counts as not liked) and against the like-probabilities of the
-store (expectations); judge `random` has the rate of `rule`. Second table: Recall@20 on the test pairs, which the noise
-does not touch. The truth reaches no judge and no training. What stands in --work is not made again. With --llm, named as
-for `hardneg suspects identify`, a language model judges as well: every candidate in every condition, within one budget.
+At each rate, false positives are injected into train, or true positives are hidden from it (`hardneg data add-noise`), one kind
+at a time. A backbone with uniform negatives is trained on the result. Judges label the 20 unobserved items of every user that it
+scores highest. Runs with MixGCF then exclude the suspects from candidates, or train on them as positives.
+
+The first table has precision, recall and accuracy of the labels, compared with the hidden pairs (all other candidates count as
+not liked) and with the like-probabilities of the store (expectations). Judge `random` has the rate of `rule`. The second table has
+Recall@20 on the test pairs, which contain no noise. The ground truth reaches no judge and no training.
+
+Finished folders in --work are reused. With --llm, named as for `hardneg suspects identify`, a language model judges as well: every
+candidate in every condition, within one budget.
 """
 
 from __future__ import annotations
@@ -41,18 +44,27 @@ from hardneg.trees import TreesConfig
 
 MODELS: dict[str, ModelConfig] = {"LightGCN": LightGCN(hops=3), "MF": MF()}
 JUDGES = ("rule", "random", "all")
-ASKING = ("llm", "llm-logprob", "titles")
-SEES_CODES = ("rule", "llm", "llm-logprob")
+LLM_JUDGES = ("llm", "llm-logprob", "titles")
+READ_CODES = ("rule", "llm", "llm-logprob")
 USES = ("exclude", "positives")
 METRIC = "recall@20"
 NOISE = ["false positives", "hidden positives", "model", "judge"]
-IDENTIFIED = [*NOISE, "against", "base rate", "suspects", "precision", "recall", "of candidates", "accuracy"]
-RECALLED = [*NOISE, *(f"Recall@20, {use}" for use in USES)]
+IDENTIFICATION_HEADERS = [
+    *NOISE,
+    "against",
+    "base rate",
+    "suspects",
+    "precision",
+    "recall",
+    "of candidates",
+    "accuracy",
+]
+RECALL_HEADERS = [*NOISE, *(f"Recall@20, {use}" for use in USES)]
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A language model at work, and the judges that ask it."""
+class LlmJudges:
+    """An open language model, and the judges that query it."""
 
     session: Session
     judges: tuple[str, ...]
@@ -68,49 +80,49 @@ class Condition:
     model: str
     epochs: int
     seeds: int
-    asking: Asking | None
+    llm: LlmJudges | None
 
     @property
     def cells(self) -> list[str]:
-        """First cells of a line."""
+        """The first cells of a line."""
         return [f"{self.noise.false_positives:.0%}", f"{self.noise.hidden:.0%}", self.model]
 
     @property
     def split(self) -> Path:
-        """Without noise the split as it is."""
+        """Folder of the split with noise; without noise the clean split."""
         if not self.noise.false_positives and not self.noise.hidden:
             return self.clean
         return self.work / f"added{self.noise.false_positives:g}-hidden{self.noise.hidden:g}" / "split"
 
     @property
     def folder(self) -> Path:
-        """Of runs, trees and suspects."""
+        """Folder of runs, trees and suspects."""
         return self.work / f"added{self.noise.false_positives:g}-hidden{self.noise.hidden:g}" / self.model.lower()
 
-    def judged(self) -> dict[str, Path]:
-        """Judge -> suspects folder; all judge the same candidates."""
+    def identify_suspects(self) -> dict[str, Path]:
+        """Make suspects with every judge, from the same candidates, and return judge -> suspects folder."""
         run, trees = self.folder / "uniform-seed0", self.folder / "trees"
         pipeline.train_stage(self.split, self.config(sampler=Uniform())).run(run)
         pipeline.trees_stage(self.split, TreesConfig(), run=run).run(trees)
-        asked = () if self.asking is None else self.asking.judges
-        folders = {judge: self.folder / f"suspects-{judge}" for judge in (*JUDGES, *asked)}
+        llm_judges = () if self.llm is None else self.llm.judges
+        folders = {judge: self.folder / f"suspects-{judge}" for judge in (*JUDGES, *llm_judges)}
         for judge, out in folders.items():
-            model = self.asking.session if self.asking is not None and judge in asked else None
-            sources = SuspectInputs(run, trees if judge in SEES_CODES else None, model)
+            model = self.llm.session if self.llm is not None and judge in llm_judges else None
+            inputs = SuspectInputs(run, trees if judge in READ_CODES else None, model)
             rate = {"rate": pipeline.suspect_rate(folders["rule"], self.split)} if judge == "random" else {}
-            mining = SuspectsConfig.model_validate({"judge": {"kind": judge, **rate}})
-            pipeline.suspects_stage(self.split, sources, mining).run(out)
+            options = SuspectsConfig.model_validate({"judge": {"kind": judge, **rate}})
+            pipeline.suspects_stage(self.split, inputs, options).run(out)
         return folders
 
     def config(self, **more: object) -> RunConfig:
-        """Of a run, under seed 0."""
+        """Return the settings of a run under seed 0."""
         fit = FitConfig(epochs=self.epochs, check_every=min(5, self.epochs), patience=3, learning_rate=5e-3, l2=1e-4)
         return RunConfig.model_validate({"model": MODELS[self.model], "fit": fit, **more})
 
     def recall(self, name: str, use: str | None = None, folder: Path | None = None) -> str:
-        """Recall@20 of MixGCF, mean and standard deviation over seeds; with suspects, or without."""
-        used = None if use is None else SuspectsUse.model_validate({"use": use})
-        config = self.config(sampler=MixGCF(), suspects=used)
+        """Return Recall@20 of MixGCF with or without suspects, mean and standard deviation over seeds."""
+        suspects_use = None if use is None else SuspectsUse.model_validate({"use": use})
+        config = self.config(sampler=MixGCF(), suspects=suspects_use)
         values = np.array([self._recall(f"{name}-seed{seed}", config, folder, seed) for seed in range(self.seeds)])
         return f"{values.mean():.4f}" + (f" ± {values.std(ddof=1):.4f}" if self.seeds > 1 else "")
 
@@ -121,40 +133,40 @@ class Condition:
         return float(read_parquet(run / EVALUATION / "metrics.parquet")["value"].item())
 
 
-def identified(condition: Condition, truth: Path, folders: dict[str, Path]) -> Iterator[list[str]]:
-    """Lines of the first table."""
+def identification_lines(condition: Condition, truth: Path, folders: dict[str, Path]) -> Iterator[list[str]]:
+    """Yield the lines of the first table. folders: judge -> suspects."""
     data, likes = splits.read_split(condition.split), pipeline.truth_of(truth, condition.split)
     hidden = noises.read_noise(condition.split).hidden if condition.noise.hidden else None
     for judge, folder in folders.items():
         judged = suspects.read_suspects(folder, data)
         if hidden is not None:
-            yield [*condition.cells, judge, "hidden pairs", *figures(compare_with_pairs(judged, hidden))]
-        yield [*condition.cells, judge, "truth", *figures(compare_with_truth(judged, likes, data.train))]
+            yield [*condition.cells, judge, "hidden pairs", *identification_cells(compare_with_pairs(judged, hidden))]
+        yield [*condition.cells, judge, "truth", *identification_cells(compare_with_truth(judged, likes, data.train))]
 
 
-def figures(found: Identification) -> list[str]:
-    """Cells of one line."""
-    shares = found.precision, found.recall, found.recall_of_candidates, found.accuracy
+def identification_cells(result: Identification) -> list[str]:
+    """Return the cells of one line."""
+    shares = result.precision, result.recall, result.recall_of_candidates, result.accuracy
     texts = ["–" if share is None else f"{share:.1%}" for share in shares]
-    return [f"{found.base_rate:.1%}", f"{found.suspects:,}", *texts]
+    return [f"{result.base_rate:.1%}", f"{result.suspects:,}", *texts]
 
 
-def recalled(condition: Condition, folders: dict[str, Path]) -> Iterator[list[str]]:
-    """Lines of the second table."""
+def recall_lines(condition: Condition, folders: dict[str, Path]) -> Iterator[list[str]]:
+    """Yield the lines of the second table."""
     yield [*condition.cells, "none", *[condition.recall("plain")] * len(USES)]
     for judge, folder in folders.items():
         yield [*condition.cells, judge, *(condition.recall(f"{judge}-{use}", use, folder) for use in USES)]
 
 
-def conditions(given: argparse.Namespace, asking: Asking | None) -> Iterator[Condition]:
-    """No noise once, then each kind at each rate above 0."""
-    kinds = [(rate, 0.0) for rate in given.rates] + [(0.0, rate) for rate in given.rates if rate]
+def make_conditions(arguments: argparse.Namespace, llm: LlmJudges | None) -> Iterator[Condition]:
+    """Yield the condition without noise, then each kind of noise at each rate above 0, and make their splits."""
+    kinds = [(rate, 0.0) for rate in arguments.rates] + [(0.0, rate) for rate in arguments.rates if rate]
     for added, hidden in kinds:
-        for model in given.models:
+        for model in arguments.models:
             noise = NoiseConfig(false_positives=added, hidden=hidden)
-            condition = Condition(given.split, given.work, noise, model, given.epochs, given.seeds, asking)
-            if condition.split != given.split:
-                pipeline.noise_stage(given.split, noise).run(condition.split)
+            condition = Condition(arguments.split, arguments.work, noise, model, arguments.epochs, arguments.seeds, llm)
+            if condition.split != arguments.split:
+                pipeline.noise_stage(arguments.split, noise).run(condition.split)
             yield condition
 
 
@@ -164,35 +176,36 @@ def main() -> None:
     parser.add_argument("truth", type=Path, help="Its dataset folder.")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.0, 0.1, 0.2])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["LightGCN"])
-    parser.add_argument("--seeds", type=int, default=1, help="Runs of each line of the second table.")
-    parser.add_argument("--epochs", type=int, default=40, help="At most so many a run.")
-    parser.add_argument("--llm", help="A language model that judges, too: openai:NAME, http://HOST/v1#MODEL, hf:NAME.")
-    parser.add_argument("--ask", nargs="+", choices=ASKING, default=["llm", "titles"], help="The judges that ask it.")
+    parser.add_argument("--seeds", type=int, default=1, help="Number of seeds in the second table.")
+    parser.add_argument("--epochs", type=int, default=40, help="Maximum number of epochs.")
+    parser.add_argument("--llm", help="Language model: openai:NAME, http://HOST/v1#MODEL, hf:NAME.")
     parser.add_argument(
-        "--engine", nargs="+", help="NAME=VALUE, as for `hardneg suspects identify`: budget_money=5 is for all of it."
+        "--ask", nargs="+", choices=LLM_JUDGES, default=["llm", "titles"], help="Judges that query the language model."
     )
-    parser.add_argument("--prices", type=Path, help="YAML list of prices that goes before the one shipped.")
+    parser.add_argument("--engine", nargs="+", help="NAME=VALUE, such as budget_money=5, for all conditions together.")
+    parser.add_argument("--prices", type=Path, help="YAML list of prices that replaces the packaged one.")
     parser.add_argument("--work", type=Path, default=Path("out/noise"))
     parser.add_argument("--out", type=Path, help="Also write the tables here.")
-    given = parser.parse_args()
-    found: list[list[str]] = []
+    arguments = parser.parse_args()
+    lines: list[list[str]] = []
     recalls: list[list[str]] = []
     with ExitStack() as stack:
-        asking = None
-        if given.llm is not None:
-            options = LlmOptions(given.llm, None, given.work / "replies.sqlite", given.engine, given.prices)
+        llm = None
+        if arguments.llm is not None:
+            store = arguments.work / "replies.sqlite"
+            options = LlmOptions(arguments.llm, None, store, arguments.engine, arguments.prices)
             progress = stack.enter_context(show_progress())
             opened = stack.enter_context(open_session(options.parse(), "cpu", progress, activity="judging with"))
-            asking = Asking(opened, tuple(given.ask))
-        for condition in conditions(given, asking):
-            folders = condition.judged()
-            found += identified(condition, given.truth, folders)
-            recalls += recalled(condition, folders)
+            llm = LlmJudges(opened, tuple(arguments.ask))
+        for condition in make_conditions(arguments, llm):
+            folders = condition.identify_suspects()
+            lines += identification_lines(condition, arguments.truth, folders)
+            recalls += recall_lines(condition, folders)
             print(" ".join(condition.cells), "done", flush=True)
-    text = f"{tables.markdown(IDENTIFIED, found)}\n{tables.markdown(RECALLED, recalls)}"
+    text = f"{tables.markdown(IDENTIFICATION_HEADERS, lines)}\n{tables.markdown(RECALL_HEADERS, recalls)}"
     print(text)
-    if given.out is not None:
-        given.out.write_text(text, encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What DTL-NS's released mask is worth by itself: trained runs under the honest and under the released mask.
+"""Measure the gain by DTL-NS's released mask alone: trained runs under the train mask and under the released mask.
 
     python reproduction/released_mask.py SPLIT ENHANCED RUN [RUN ...] [--item-offset N] [--out FILE.md]
 
-ENHANCED: the release's train_enhance_dtl_fni.txt, or its .gz. Nothing is trained, and nothing is written into the runs.
+ENHANCED: train_enhance_dtl_fni.txt of the release, or its .gz. Nothing is trained, and the runs are not changed.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--item-offset", type=int, help="Number of the first item [the number of users].")
     parser.add_argument("--out", type=Path, help="Also write the table here.")
-    given = parser.parse_args()
-    for run in given.runs:
-        require_split_of(run, given.split)
-    data = splits.read_split(given.split)
-    offset = data.train.n_users if given.item_offset is None else given.item_offset
-    added, row_report = added_pairs(given.enhanced, data, item_offset=offset)
+    arguments = parser.parse_args()
+    for run in arguments.runs:
+        require_split_of(run, arguments.split)
+    data = splits.read_split(arguments.split)
+    offset = data.train.n_users if arguments.item_offset is None else arguments.item_offset
+    added, row_report = added_pairs(arguments.enhanced, data, item_offset=offset)
     mask = released_mask(data.train, added, data.valid, data.test)
-    values = np.zeros((2, len(given.runs), len(METRICS)))
-    for number, folder in enumerate(given.runs):
+    values = np.zeros((2, len(arguments.runs), len(METRICS)))
+    for number, folder in enumerate(arguments.runs):
         score = inner_product(read_run(folder).embeddings)
         for row, masked in enumerate((data.train, mask.pairs)):
             means = evaluate_scores(score, data.test, masked, metrics=METRICS).means()
@@ -56,12 +56,14 @@ def main() -> None:
         ]
         for k, name in enumerate(METRICS)
     ]
-    headers = ["", "honest mask", "RELEASED MASK (not honest)", "the mask alone adds", "by run"]
-    counted = f"{mask.added:,} added positives are masked, {mask.spared:,} were held out and are not; {len(given.runs)} run(s)."
-    text = f"**{WARNING}.**\n\n{tables.markdown(headers, cells)}\n{counted}\n" + "".join(f"\n{e}\n" for e in row_report)
+    headers = ["", "train mask", "RELEASED MASK (not valid)", "the mask alone adds", "by run"]
+    counts = f"{mask.added:,} added positives are masked, {mask.spared:,} were held out and are not; {len(arguments.runs)} run(s)."
+    text = f"**{WARNING}.**\n\n{tables.markdown(headers, cells)}\n{counts}\n" + "".join(
+        f"\n{issue}\n" for issue in row_report
+    )
     print(text)
-    if given.out is not None:
-        given.out.write_text(text, encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

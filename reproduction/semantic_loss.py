@@ -1,12 +1,11 @@
-"""Why text negatives do not beat their controls: gradients of the loss terms, nearest items of e_hard, an alpha sweep.
+"""Examine the loss of sampler `semantic`: gradients of its terms, catalogue items nearest to e_hard, and a sweep of alpha.
 
     python reproduction/semantic_loss.py data/store-split retrieved=out/retrieved random=out/retrieved-random \\
-        --set fit.epochs=60 sampler.alpha=0.1 --out why.md
+        --set fit.epochs=60 sampler.alpha=0.1 --out semantic-loss.md
 
-Trains LightGCN with the sampler `semantic` on every negatives folder in every form, all epochs (patience is not
-asked), and measures at the end of the first, the middle and the last. Then sweeps alpha in one form (--form), choosing
-the epoch on validation as every run does. One seed (fit.seed). Held-out pairs, test pairs among them, are read for the
-table of nearest items alone, where nothing is chosen by them.
+LightGCN is trained on every negatives folder in every form, for all epochs (without early stopping), and measured at the end of
+the first, the middle and the last. Then alpha is swept in one form (--form), with the epoch chosen on validation pairs. There is
+one seed (fit.seed). Validation and test pairs are read for the table of nearest items alone, where nothing is chosen by them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -51,15 +50,15 @@ FORMS: dict[str, dict[str, bool]] = {
 }
 ALPHAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 BATCHES = 4
-"""Batches, the same at every look, over which gradients are meaned."""
-AT_ONCE = 8192
-"""Text vectors that are projected at once."""
+"""Number of batches, the same for every measurement, over which gradients are averaged."""
+CHUNK = 8192
+"""Number of text vectors that are projected in one call."""
 PARTS = ("items", "users", PROJECTOR)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was measured at the end of an epoch."""
+class Measurement:
+    """Quantities at the end of an epoch."""
 
     gradients: LossGradients
     nearest: NearestItems
@@ -67,38 +66,38 @@ class Look:
 
 
 @dataclass
-class Looking:
-    """Measures at the end of chosen epochs (a training observer that is given the model and the sampler)."""
+class MeasuringObserver:
+    """An observer that measures model and sampler at the end of chosen epochs."""
 
     model: nn.Module
     sampler: SemanticSampler
     split: Split
     config: RunConfig
     epochs: Sequence[int]
-    looks: dict[int, Look] = field(default_factory=dict)
+    measurements: dict[int, Measurement] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         train, size, seed = self.split.train, self.config.fit.batch_size, self.config.fit.seed
         self.steps = -(-len(train) // size)
         order = generator(seed, "batches to look at").permutation(len(train))
-        chosen = [order[start : start + size] for start in range(0, len(order), size)][:BATCHES]
-        self.given = [self._with_candidates(rows, Stream(seed, "candidates to look at", 0)) for rows in chosen]
+        batches = [order[start : start + size] for start in range(0, len(order), size)][:BATCHES]
+        self.batches = [self._with_candidates(rows, Stream(seed, "candidates to look at", 0)) for rows in batches]
 
-    def reads_tables(self, step: int) -> bool:  # noqa: ARG002 - it computes them anew, after the update
+    def reads_tables(self, step: int) -> bool:  # noqa: ARG002 - tables are computed again after the update
         return False
 
     def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:  # noqa: ARG002
         if batch.step + 1 == self.steps and batch.epoch in self.epochs:
             fit_config = self.config.fit
             stream = Stream(fit_config.seed, "sampler to look at", 0)
-            taken = compute_loss_gradients(self.model, self.sampler, self.given, stream, l2_weight=fit_config.l2)
-            self.looks[batch.epoch] = Look(taken, *self._nearest())
+            gradients = compute_loss_gradients(self.model, self.sampler, self.batches, stream, l2_weight=fit_config.l2)
+            self.measurements[batch.epoch] = Measurement(gradients, *self._nearest())
 
     def state(self) -> list[list[Any]]:
         return []
 
     def restore(self, state: list[list[Any]]) -> None:
-        """Nothing is resumed here."""
+        """Restore nothing: these trainings are not resumed."""
 
     def _with_candidates(self, rows: np.ndarray, stream: Stream) -> tuple[Batch, Tensor]:
         train = self.split.train
@@ -110,30 +109,29 @@ class Looking:
     def _nearest(self) -> tuple[NearestItems, float]:
         items = self.model().final_items.numpy()
         held_out = union(self.split.valid, self.split.test)
-        return nearest_catalogue_items(projected(self.sampler), self.split.train, held_out, items), embedding_spread(
-            items
-        )
+        nearest = nearest_catalogue_items(project_all(self.sampler), self.split.train, held_out, items)
+        return nearest, embedding_spread(items)
 
 
-def projected(sampler: SemanticSampler) -> Floats:
-    """(pairs, final size) e_hard of every pair, before norms are matched, which no cosine sees; NaN without a vector."""
+def project_all(sampler: SemanticSampler) -> Floats:
+    """Return e_hard of every pair, (pairs, final size), before norms are matched; NaN without a vector."""
     n = len(sampler.mined.vectors)
-    starts = range(0, n, AT_ONCE)
-    texts = (torch.from_numpy(sampler.mined.vectors_of(np.arange(s, min(s + AT_ONCE, n)))) for s in starts)
+    starts = range(0, n, CHUNK)
+    texts = (torch.from_numpy(sampler.mined.vectors_of(np.arange(s, min(s + CHUNK, n)))) for s in starts)
     return torch.cat([sampler.project(text) for text in texts]).numpy()
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One run that was looked at: a negatives folder in a form."""
+class MeasuredRun:
+    """One run: a negatives folder in a form, with its measurements by epoch."""
 
     name: str
     form: str
     fitted: Fitted
-    looks: dict[int, Look]
+    measurements: dict[int, Measurement]
 
     def metric(self, name: str, epoch: int) -> float:
-        """What the sampler measured, the mean over an epoch."""
+        """Return the mean of a metric of the sampler over an epoch."""
         curves = self.fitted.state.curves
         return next(float(p["value"]) for p in curves if p["metric"] == name and p["epoch"] == epoch)
 
@@ -141,28 +139,24 @@ class Trained:
         return [self.name, self.form, str(epoch)]
 
 
-def looked_at(split: Split, mined: MinedNegatives, name: str, form: str, config: RunConfig) -> Trained:
-    """Train all epochs, with a look at the end of the first, middle and last."""
+def train_and_measure(split: Split, mined: MinedNegatives, name: str, form: str, config: RunConfig) -> MeasuredRun:
+    """Train all epochs, and measure at the end of the first, middle and last."""
     settings = config.fit.model_copy(update={"patience": config.fit.epochs})
     model = config.model.build(split.train, seed=settings.seed)
-    sampler = config.sampler.build(SamplerInputs(_size(model), mined, settings.seed))
+    sampler = config.sampler.build(SamplerInputs(cast(Backbone, model).final_size, mined, settings.seed))
     epochs = sorted({1, (settings.epochs + 1) // 2, settings.epochs})
-    looking = Looking(model, sampler, split, config, epochs)
+    observer = MeasuringObserver(model, sampler, split, config, epochs)
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=(RECALL, "ndcg@20")).means()
 
     source = UniformCandidates(split.train)
-    fitted = fit(model, split.train, sampler, source, settings, validate=validate, observers=[looking])
-    return Trained(name, form, fitted, looking.looks)
+    fitted = fit(model, split.train, sampler, source, settings, validate=validate, observers=[observer])
+    return MeasuredRun(name, form, fitted, observer.measurements)
 
 
-def _size(model: Backbone) -> int:
-    return model.final_size
-
-
-def swept(split: Split, config: RunConfig, mined: MinedNegatives | None = None) -> list[str]:
-    """Validation Recall@20 and the spread of the item table, both at the best epoch of a run."""
+def sweep_cells(split: Split, config: RunConfig, mined: MinedNegatives | None = None) -> list[str]:
+    """Train a run, and return validation Recall@20 and the spread of the item table, both at the best epoch."""
     model = config.model.build(split.train, seed=config.fit.seed)
     fitted = fit_backbone(model, split, sampler=config.sampler, config=config.fit, inputs=FitInputs(mined=mined))
     return [f"{_best(fitted):.4f}", f"{embedding_spread(fitted.embeddings.final_items.numpy()):.2f}"]
@@ -172,37 +166,37 @@ def _best(fitted: Fitted) -> float:
     return max(float(p["value"]) for p in fitted.state.curves if (p["split"], p["metric"]) == ("valid", RECALL))
 
 
-def vectors_table(runs: list[Trained]) -> str:
-    names = [*MEASURED, "Recall@20 on validation, best look"]
+def vectors_table(runs: list[MeasuredRun]) -> str:
+    names = [*MEASURED, "Recall@20 on validation, best epoch"]
     lines = [
         [*run.line(epoch), *(f"{run.metric(name, epoch):.3g}" for name in MEASURED), f"{_best(run.fitted):.4f}"]
         for run in runs
-        for epoch in run.looks
+        for epoch in run.measurements
     ]
     return markdown(["negatives", "form", "epoch", *names], lines)
 
 
-def gradients_table(runs: list[Trained], part: str) -> str:
-    """Norms of every term on a part, and the cosine of BPR through e_hard and the alignment."""
+def gradients_table(runs: list[MeasuredRun], part: str) -> str:
+    """Return the norm of every term on a part, and the cosine of BPR through e_hard and the alignment."""
     lines = []
     for run in runs:
-        for epoch, look in run.looks.items():
-            norms = [f"{look.gradients.norms[term][part]:.2e}" for term in (BPR, *TERMS)]
-            cosine = look.gradients.cosines[part]
+        for epoch, measurement in run.measurements.items():
+            norms = [f"{measurement.gradients.norms[term][part]:.2e}" for term in (BPR, *TERMS)]
+            cosine = measurement.gradients.cosines[part]
             lines.append([*run.line(epoch), *norms, NO_VALUE if cosine is None else f"{cosine:+.2f}"])
     return markdown(["negatives", "form", "epoch", BPR, *TERMS, "cosine of e_hard and alignment"], lines)
 
 
-def nearest_table(runs: list[Trained]) -> str:
+def nearest_table(runs: list[MeasuredRun]) -> str:
     headers = ["its positive", "another train item", "a held-out item", "other", "popularity", "distinct"]
     headers += ["spread of directions", "spread of the item table", "pairs"]
     lines = []
     for run in runs:
-        for epoch, look in run.looks.items():
-            near = look.nearest
+        for epoch, measurement in run.measurements.items():
+            near = measurement.nearest
             shares = [f"{share:.2%}" for share in (near.positive, near.train, near.held_out, near.other)]
             counts = [f"{near.popularity:.0%}", f"{near.distinct:,}", f"{near.directions:.3g}"]
-            counts += [f"{look.item_spread:.3g}", f"{near.pairs:,}"]
+            counts += [f"{measurement.item_spread:.3g}", f"{near.pairs:,}"]
             lines.append([*run.line(epoch), *shares, *counts])
     return markdown(["negatives", "form", "epoch", *headers], lines)
 
@@ -210,12 +204,12 @@ def nearest_table(runs: list[Trained]) -> str:
 def sweep_table(split: Split, folders: Mapping[str, MinedNegatives], config: RunConfig, alphas: Sequence[float]) -> str:
     lines = []
     for alpha in alphas:
-        here, cells = with_sampler(config, alpha=alpha), list[str]()
+        with_alpha, cells = with_sampler(config, alpha=alpha), list[str]()
         for name, mined in folders.items():
-            cells += swept(split, here, mined)
-            say(f"alpha {alpha:g}, {name}: {RECALL} {cells[-2]}")
+            cells += sweep_cells(split, with_alpha, mined)
+            log(f"alpha {alpha:g}, {name}: {RECALL} {cells[-2]}")
         lines.append([f"{alpha:g}", *cells])
-    plain = swept(split, config.model_copy(update={"sampler": Uniform()}))
+    plain = sweep_cells(split, config.model_copy(update={"sampler": Uniform()}))
     headers = [text for name in folders for text in (name, "spread of the item table")]
     return markdown(["alpha", *headers], [*lines, ["sampler uniform", *(plain * len(folders))]])
 
@@ -225,7 +219,7 @@ def with_sampler(config: RunConfig, **options: object) -> RunConfig:
     return config.model_copy(update={"sampler": sampler})
 
 
-def tables(runs: list[Trained]) -> list[str]:
+def make_tables(runs: list[MeasuredRun]) -> list[str]:
     texts = ["## e_hard beside items\n\nMeans over the epoch named.", vectors_table(runs)]
     texts.append(
         f"## Gradient norms\n\nAt the end of the epoch, mean of {BATCHES} batches, weights of the terms included."
@@ -235,44 +229,48 @@ def tables(runs: list[Trained]) -> list[str]:
     return [*texts, nearest_table(runs)]
 
 
-def report(
+def make_report(
     split: Split, folders: Mapping[str, MinedNegatives], config: RunConfig, arguments: argparse.Namespace
 ) -> str:
     runs = []
     for name, mined in folders.items():
         for form in arguments.forms:
-            runs.append(looked_at(split, mined, name, form, with_sampler(config, **FORMS[form])))
-            say(f"{name}, {form}: best {RECALL} {_best(runs[-1].fitted):.4f}")
-    texts = tables(runs) if runs else []
+            runs.append(train_and_measure(split, mined, name, form, with_sampler(config, **FORMS[form])))
+            log(f"{name}, {form}: best {RECALL} {_best(runs[-1].fitted):.4f}")
+    texts = make_tables(runs) if runs else []
     if arguments.alphas:
-        chosen = with_sampler(config, **FORMS[arguments.form])
+        in_form = with_sampler(config, **FORMS[arguments.form])
         texts.append(f"## Alpha, form {arguments.form}\n\nRecall@20 on validation, best epoch, seed {config.fit.seed}.")
-        texts.append(sweep_table(split, folders, chosen, arguments.alphas))
+        texts.append(sweep_table(split, folders, in_form, arguments.alphas))
     return "\n\n".join(text.strip() for text in texts) + "\n"
 
 
-def mined_from(split_folder: Path, split: Split, folder: Path) -> MinedNegatives:
-    """Read a negatives folder; refuse another split's, and neighbours."""
-    run_inputs(split_folder, folder)
-    found = sampler_inputs.read_sampler_input(folder, split)
-    if not isinstance(found, MinedNegatives):
+def read_vectors(split_dir: Path, split: Split, folder: Path) -> MinedNegatives:
+    """Read a negatives folder. Raises an error for one of another split, and for neighbours."""
+    run_inputs(split_dir, negatives=folder)
+    negatives = sampler_inputs.read_sampler_input(folder, split)
+    if not isinstance(negatives, MinedNegatives):
         raise DataError(f"{folder} holds neighbours, expected negatives; make them with `hardneg negatives retrieve`")
-    return found
+    return negatives
 
 
-def say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+def log(message: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path)
-    parser.add_argument("negatives", nargs="+", metavar="NAME=FOLDER", help="the text negatives, then their controls")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="of fit, sampler or model")
+    parser.add_argument("negatives", nargs="+", metavar="NAME=FOLDER", help="Text negatives, and their controls.")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="A setting of fit, sampler or model."
+    )
     parser.add_argument("--forms", nargs="*", default=list(FORMS), choices=list(FORMS))
-    parser.add_argument("--alphas", nargs="*", type=float, default=list(ALPHAS), help="none: no sweep")
-    parser.add_argument("--form", default="both", choices=list(FORMS), help="of the sweep")
-    parser.add_argument("--out", type=Path, help="Markdown goes here, too")
+    parser.add_argument(
+        "--alphas", nargs="*", type=float, default=list(ALPHAS), help="Values of alpha to sweep; none for no sweep."
+    )
+    parser.add_argument("--form", default="both", choices=list(FORMS), help="Form of the sweep.")
+    parser.add_argument("--out", type=Path, help="Also write the tables here.")
     arguments = parser.parse_args()
     named = [entry.partition("=") for entry in arguments.negatives]
     if any(not (name and equals and folder) for name, equals, folder in named):
@@ -280,8 +278,8 @@ def main() -> None:
     values = overrides(["model.kind=lightgcn", "sampler.kind=semantic", "fit.epochs=60", *arguments.set])
     torch.set_num_threads(1)
     split = splits.read_split(arguments.split)
-    folders = {name: mined_from(arguments.split, split, Path(folder)) for name, _, folder in named}
-    text = report(split, folders, parse_config(RunConfig, values, where="--set"), arguments)
+    folders = {name: read_vectors(arguments.split, split, Path(folder)) for name, _, folder in named}
+    text = make_report(split, folders, parse_config(RunConfig, values, where="--set"), arguments)
     print(text)
     if arguments.out:
         arguments.out.write_text(text, encoding="utf-8")

@@ -1,8 +1,9 @@
-"""Remedies of eq. 6 to 10, each with written vectors, with random ones and with those of other pairs: validation Recall@20.
+"""Compare variants of eq. 6 to 10, each with synthesized vectors, random ones, and those of other pairs: validation Recall@20.
 
     python reproduction/semantic_variants.py data/store-split out/hnlmrec-search/shared/informative/negatives-full --l2 1e-2 --seeds 2
 
-NEGATIVES: a negatives folder of SPLIT with vectors. LightGCN with 3 hops, at most 150 epochs; nothing is tuned, and no test pair is read.
+NEGATIVES: a negatives folder of SPLIT with vectors. LightGCN with 3 hops, at most 150 epochs. Nothing is tuned, and no test
+pair is read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerConfig, Semanti
 from hardneg.training import FitConfig
 
 FROZEN = {"without_alignment": True, "detach_projector": True}
-REMEDIES: dict[str, dict[str, object]] = {
+VARIANTS: dict[str, dict[str, object]] = {
     "norm matched": {},
     "without alignment": {"without_alignment": True},
     "frozen projector": FROZEN,
@@ -34,16 +35,16 @@ REMEDIES: dict[str, dict[str, object]] = {
 }
 
 
-def values(data: Split, sampler: SamplerConfig, vectors: MinedNegatives | None, fit: FitConfig, seeds: int) -> str:
-    """Mean and standard deviation of the best look at the validation pairs."""
-    found = []
+def train_seeds(data: Split, sampler: SamplerConfig, vectors: MinedNegatives | None, fit: FitConfig, seeds: int) -> str:
+    """Return mean and standard deviation over seeds of the best value on validation pairs."""
+    values = []
     for seed in range(seeds):
         model = LightGCN(hops=3).build(data.train, seed=seed)
         trained = fit_backbone(
             model, data, sampler=sampler, config=fit.model_copy(update={"seed": seed}), inputs=FitInputs(mined=vectors)
         )
-        found.append(trained.state.best_value)
-    return f"{np.mean(found):.4f} ± {np.std(found):.4f}"
+        values.append(trained.state.best_value)
+    return f"{np.mean(values):.4f} ± {np.std(values):.4f}"
 
 
 def main() -> None:
@@ -58,23 +59,23 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = splits.read_split(arguments.split)
-    written = mined.read_negatives(arguments.negatives, data.vocabulary, len(data.train))
+    synthesized = mined.read_negatives(arguments.negatives, data.vocabulary, len(data.train))
     order = generator(0, "shuffled pairs").permutation(len(data.train))
     kinds = {
-        "written": written,
-        "random": controls.random_control(written, generator(0, "random vectors")),
-        "shuffled": controls.shuffled_control(written, order),
+        "written": synthesized,
+        "random": controls.random_control(synthesized, generator(0, "random vectors")),
+        "shuffled": controls.shuffled_control(synthesized, order),
     }
     fit = FitConfig(
         learning_rate=arguments.learning_rate, l2=arguments.l2, epochs=arguments.epochs, check_every=5, patience=4
     )
     for sampler in (Uniform(), MixGCF(), DNS()):
-        print(f"{sampler.kind}: {values(data, sampler, None, fit, arguments.seeds)}\n", flush=True)
+        print(f"{sampler.kind}: {train_seeds(data, sampler, None, fit, arguments.seeds)}\n", flush=True)
     print("| alpha | remedy | " + " | ".join(kinds) + " |\n|" + " --- |" * (2 + len(kinds)))
     for alpha in arguments.alphas:
-        for name, options in REMEDIES.items():
+        for name, options in VARIANTS.items():
             sampler = Semantic(alpha=alpha, match_norm=True, **options)  # type: ignore[arg-type]
-            cells = (values(data, sampler, vectors, fit, arguments.seeds) for vectors in kinds.values())
+            cells = (train_seeds(data, sampler, vectors, fit, arguments.seeds) for vectors in kinds.values())
             print(f"| {alpha:g} | {name} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -1,9 +1,9 @@
-"""How much of what runs recommend are the suspects that they were trained on: mean share of users' top unobserved items.
+"""Measure the share of suspects among the unobserved items that runs rank highest.
 
     python reproduction/suspects_in_top_items.py data/sports-split out/dtlns/shared/sports/suspects-rule out/dtlns/runs/sports/mf/*-seed[0-2]
 
-Observed train pairs are masked, as in every honest evaluation; users are those with train pairs. Runs of several seeds are a
-line: mean and standard deviation.
+Observed train pairs are masked, as in every valid evaluation; users are those with train pairs. Runs that differ only in the
+seed are one line, with mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from hardneg.pipeline.suspects import top_candidates
 from hardneg.report import tables
 
 
-def share(run: Path, train: Interactions, pairs: Interactions, k: int) -> float:
-    """Share of suspects among the k unobserved items of each user that a run ranks highest, of all users' together."""
+def suspect_share(run: Path, train: Interactions, pairs: Interactions, k: int) -> float:
+    """Return the share of suspects among the k unobserved items of each user that a run ranks highest, over all users."""
     top = top_candidates(pipeline.read_run(run).embeddings, train, k)
     users = np.broadcast_to(top.users[:, None], top.items.shape)
     return float(pairs.contains(users[top.present], top.items[top.present]).mean())
@@ -37,26 +37,26 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, NAME-seedN.")
     parser.add_argument("-k", type=int, default=20)
     parser.add_argument("--out", type=Path, help="Also write the table here.")
-    given = parser.parse_args()
-    data = splits.read_split(given.split)
-    pairs = suspects.read_suspects(given.suspects, data).above().pairs(data.train)
-    found: dict[str, list[float]] = {}
-    for run in given.runs:
-        require_split_of(run, given.split)
+    arguments = parser.parse_args()
+    data = splits.read_split(arguments.split)
+    pairs = suspects.read_suspects(arguments.suspects, data).above().pairs(data.train)
+    shares_by_name: dict[str, list[float]] = {}
+    for run in arguments.runs:
+        require_split_of(run, arguments.split)
         name = re.sub(r"-seed\d+$", "", f"{run.parent.name}/{run.name}")
-        found.setdefault(name, []).append(share(run, data.train, pairs, given.k))
+        shares_by_name.setdefault(name, []).append(suspect_share(run, data.train, pairs, arguments.k))
     cells = [
         [
             name,
             str(len(shares)),
             f"{np.mean(shares):.1%}" + (f" ± {np.std(shares, ddof=1):.1%}" if len(shares) > 1 else ""),
         ]
-        for name, shares in found.items()
+        for name, shares in shares_by_name.items()
     ]
-    text = tables.markdown(["runs", "seeds", f"suspects among the top {given.k}"], cells)
+    text = tables.markdown(["runs", "seeds", f"suspects among the top {arguments.k}"], cells)
     print(text)
-    if given.out is not None:
-        given.out.write_text(text, encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
         sampler=Semantic(hidden_size=demo.PROJECTOR, match_norm=match_norm),
         fit=fit,
     )
-    rows = [studies.Row(f"{name} {match_norm}", config, out / name) for name in ("text", "random")]
+    rows = [studies.Row(f"{name} {match_norm}", config, {"negatives": out / name}) for name in ("text", "random")]
     text, control = studies.run_rows(out / "split", rows, range(3), out / "runs")
     for metric in demo.METRICS:
         assert text.values[metric].shape == control.values[metric].shape

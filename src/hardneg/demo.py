@@ -25,7 +25,7 @@ from hardneg.report import tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
 from hardneg.report.tables import MethodScores, find_row
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
-from hardneg.studies import Finished, Row
+from hardneg.studies import Row, RunEnded
 from hardneg.text import sentence_encoder, titles
 from hardneg.text.profiles import Profiles, read_profiles
 from hardneg.training import FitConfig
@@ -78,7 +78,7 @@ def run_demo(
     seeds: int = 3,
     workers: int = 2,
     progress: Progress | None = None,
-    finished: Finished | None = None,
+    finished: RunEnded | None = None,
 ) -> Demo:
     """Simulate, split, profile, mine, train, evaluate, report; what stands in `out` already is not made again."""
     settings = simulate.PRESETS[text]
@@ -94,7 +94,7 @@ def run_demo(
     )
     rows, chosen = demo_rows(out / "negatives"), range(seeds)
     runs = out / "runs"
-    measured = studies.run_rows(split_folder, rows, chosen, runs, truth=dataset, workers=workers, finished=finished)
+    measured = studies.run_rows(split_folder, rows, chosen, runs, truth=dataset, workers=workers, ended=finished)
     frame = tables.comparison_table(measured, BASELINE, METRICS)
     headers, cells = tables.comparison_text(frame, METRICS, BASELINE)
     truth = pipeline.truth_of(dataset, split_folder)
@@ -105,7 +105,7 @@ def run_demo(
         headers=headers,
         cells=cells,
         notes=NOTES,
-        curves=pl.concat([studies.curves(row, chosen, runs) for row in rows]),
+        curves=pl.concat([studies.read_curves(row, chosen, runs) for row in rows]),
         metric=METRICS[0],
         false_negatives=_served_by_epoch(rows, chosen, runs),
         users=shown_users(data, written, truth, [row for row in rows if row.name in SHOWN_ROWS], runs),
@@ -122,7 +122,7 @@ def demo_rows(negatives: Path) -> list[Row]:
 
     def row(name: str, sampler: SamplerConfig, folder: str | None = None) -> Row:
         config = RunConfig(model=LightGCN(), sampler=sampler, fit=FIT)
-        return Row(name, config, None if folder is None else negatives / folder)
+        return Row(name, config, {} if folder is None else {"negatives": negatives / folder})
 
     return [
         row(BASELINE, Uniform()),
@@ -180,7 +180,7 @@ def _in_words(relative: float, p: float) -> str:
 
 def _served_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:
     """Mean over parts, weighted alike, without the nearest item: row, seed, epoch, like_probability."""
-    frames = [studies.served(row, seeds, runs) for row in rows]
+    frames = [studies.read_sampled(row, seeds, runs) for row in rows]
     sources = pl.concat(frames).filter(pl.col("part") != NEAREST_ITEM)
     keys = ["row", "seed", "epoch"]
     return sources.group_by(keys, maintain_order=True).agg(pl.col("like_probability").mean())

@@ -85,23 +85,20 @@ def _target_of(point: EntryPoint) -> str:
     return f"{point.module}:{point.attr}"
 
 
-class PluginConfig(Config):
-    """Base of configurations whose class is chosen by their `kind`.
+class PluginFamily(Config):
+    """Base of families of configurations whose class is chosen by the value of one field.
 
-    A family is a direct subclass with a `registry` (SamplerConfig, ModelConfig, JudgeConfig). A field of the family's
-    type accepts a mapping with the `kind` of any member and the options of that member, and keeps them when it is
-    written. A built-in member declares its `kind`; a class from outside the package leaves it out.
+    A family is a direct subclass with a `registry`. A field of the family's type accepts a mapping with the name of any
+    member and the options of that member, and keeps them when it is written.
     """
 
     registry: ClassVar[Registry]
-    kind: str = ""
-    """Name by which the class is found; by default its `module:Class`."""
+    tag: ClassVar[str] = "kind"
+    """The field with the name of the class."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _fill_kind(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "kind" not in values and not cls.model_fields["kind"].default:
-            return {"kind": f"{cls.__module__}:{cls.__qualname__}", **values}
+    def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the mapping of a field with what may be left out of it."""
         return values
 
     @classmethod
@@ -113,12 +110,12 @@ class PluginConfig(Config):
         return core_schema.no_info_plain_validator_function(cls._member, serialization=written_by_its_class)
 
     @classmethod
-    def find_class(cls, kind: object) -> type[Self]:
-        """Return the member called `kind` of this family. Raises ConfigError where there is none."""
-        member = cls.registry.find(kind)
+    def find_class(cls, name: object) -> type[Self]:
+        """Return the member of this family with a name. Raises ConfigError where there is none."""
+        member = cls.registry.find(name)
         if not (isinstance(member, type) and issubclass(member, cls)):
             raise ConfigError(
-                f"found {cls.registry.noun} {kind!r}, which is no subclass of {cls.__name__}; derive it from that class"
+                f"found {cls.registry.noun} {name!r}, which is no subclass of {cls.__name__}; derive it from that class"
             )
         return member
 
@@ -127,15 +124,16 @@ class PluginConfig(Config):
         """Return the member that `values` describe; every problem goes into one ValidationError."""
         if isinstance(values, cls):
             return values
-        noun = cls.registry.noun
+        noun, tag = cls.registry.noun, cls.tag
         if not isinstance(values, dict):
             raise _problem(
-                f"found {reprlib.repr(values)}, expected a mapping of names to values, such as {{kind: ...}}"
+                f"found {reprlib.repr(values)}, expected a mapping of names to values, such as {{{tag}: ...}}"
             )
-        if "kind" not in values:
-            raise _problem(f"found no kind, expected that of a {noun}: one of {', '.join(cls.registry.names)}")
+        values = cls.complete(values)
+        if tag not in values:
+            raise _problem(f"found no {tag}, expected that of a {noun}: one of {', '.join(cls.registry.names)}")
         try:
-            member = cls.find_class(values["kind"])
+            member = cls.find_class(values[tag])
         except ConfigError as error:
             raise _problem(str(error)) from None
         config, problems = validate_config(member, values)
@@ -143,6 +141,24 @@ class PluginConfig(Config):
             details = [InitErrorDetails(type=_problem(message), loc=path, input=None) for path, message in problems]
             raise ValidationError.from_exception_data(member.__name__, details)
         return config  # type: ignore[no-any-return]
+
+
+class PluginConfig(PluginFamily):
+    """Base of configurations whose class is chosen by their `kind`.
+
+    Its families are SamplerConfig, ModelConfig and JudgeConfig. A built-in member declares its `kind`; a class from outside
+    the package leaves it out.
+    """
+
+    kind: str = ""
+    """Name by which the class is found; by default its `module:Class`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_kind(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "kind" not in values and not cls.model_fields["kind"].default:
+            return {"kind": f"{cls.__module__}:{cls.__qualname__}", **values}
+        return values
 
 
 def _problem(message: str) -> PydanticCustomError:

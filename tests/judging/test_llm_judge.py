@@ -17,7 +17,7 @@ from hardneg.judging import JudgeInputs, JudgementIssue, LlmOnCodes, LlmOnTitles
 from hardneg.judging.cost_estimate import estimate_judging
 from hardneg.judging.llm_judge import NO_CANDIDATE
 from hardneg.judging.replies import verdict_parser, verdict_schema
-from hardneg.judging.user_candidates import UserCandidates
+from hardneg.judging.suspects import UserCandidates
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.names import open_model

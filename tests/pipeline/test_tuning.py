@@ -240,7 +240,7 @@ def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
 ) -> None:
     script = Path(__file__).parents[2] / "reproduction" / "label_map.py"
     words = [folders / "split", made / "labels", made / "tuned", f"tuned={made / 'written'}", "--out", tmp_path / "map"]
-    words += ["--rivals", 50, *(["--run", made / "run"] if fresh else [])]
+    words += ["--alternatives", 50, *(["--run", made / "run"] if fresh else [])]
     words += [] if fit_on == "tuned" else ["--fit-on", fit_on]
     monkeypatch.setattr(sys, "argv", [str(script), *map(str, words)])
     runpy.run_path(str(script), run_name="__main__")

@@ -113,9 +113,19 @@ def test_gradients_of_the_semantic_loss_are_tabulated(folders: Path, vectors: Pa
 @pytest.mark.slow
 def test_transfer_scores_methods_on_the_target(folders: Path, tmp_path: Path) -> None:
     make_base(tmp_path / "base", "bert")
-    sizes = ["--tuning-pairs", 64, "--fitted", 64, "--judged", 64, "--batch-size", 32, "--train-epochs", 2]
+    sizes = ["--tuning-pairs", 64, "--fitted", 64, "--scored", 64, "--batch-size", 32, "--train-epochs", 2]
     given = ["--sources", folders / "split", "--base", tmp_path / "base", "--work", tmp_path / "work", *sizes]
-    command = ["transfer.py", folders / "split", *given, "--embedding-size", 8, "--ways", "raw", "texts-raw", "untuned"]
+    command = [
+        "transfer.py",
+        folders / "split",
+        *given,
+        "--embedding-size",
+        8,
+        "--methods",
+        "raw",
+        "texts-raw",
+        "untuned",
+    ]
     printed = called(*command)
     names, _, *lines = cells(printed.splitlines())
     table = {line[0]: dict(zip(names, line, strict=True)) for line in lines}
@@ -184,7 +194,7 @@ def test_the_compact_table_has_rounded_numbers_of_the_study(tmp_path: Path) -> N
     pl.DataFrame(masked).write_parquet(tmp_path / "shop-mf-released-mask.parquet")
     whole = called("compact_table.py", tmp_path / "shop-mf").splitlines()
     assert whole[0].startswith("| row | seeds | nDCG@20 | Recall@20 | nDCG@20 vs MixGCF [95 %] |")
-    assert "RELEASED MASK (not honest)" in whole[0]
+    assert "RELEASED MASK (not valid)" in whole[0]
     assert cells(whole[2:]) == [
         ["MixGCF", "5", ".0600 ± .0013", ".1000 ± .0000", "–", "–", "–", ".0912"],
         [

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from hardneg.studies import Study
+from hardneg.studies.results import Results
+
 STUDY: dict[str, Any] = {
     "name": "small",
     "splits": {"store": "SPLIT"},
@@ -36,6 +39,17 @@ SEARCH: dict[str, Any] = {key: STUDY[key] for key in ("splits", "models", "rows"
     },
 }
 Write = Callable[..., Path]
+
+
+def results_of(study: Study, workers: int = 0) -> Results:
+    """The results of a study after it is run, in this process by default."""
+    study.run(workers)
+    return study.results()
+
+
+def run_study(file: Path, out: Path, workers: int = 0) -> Results:
+    """The results of a study file."""
+    return results_of(Study.load(file, out), workers)
 
 
 @pytest.fixture

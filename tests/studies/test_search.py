@@ -17,27 +17,28 @@ from hardneg import pipeline
 from hardneg.cli.main import app
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
-from hardneg.studies import Search, Study, estimate, write_results
-from hardneg.studies.search_sampler import RANDOM_TRIALS, Tried, spread, suggest
+from hardneg.stage import Stage
+from hardneg.studies import Search, Study, estimate
+from hardneg.studies.search_sampler import RANDOM_TRIALS, TriedSettings, spread, suggest
 from hardneg.studies.spec import Choices, Range
 from hardneg.studies.trials import Trial
-from hardneg.studies.tuned_settings import NAME, read_best
+from hardneg.studies.tuned_settings import NAME, read_tuned_settings
 
-from .conftest import SEARCH, STUDY, Write
+from .conftest import SEARCH, STUDY, Write, results_of
 
 SPACE = {"fit.l2": Range(low=1e-6, high=1e-1, log=True), "sampler.candidates": Choices(choices=(4, 8, 16))}
 GIVEN = {"fit.l2": 1e-4, "sampler.candidates": 10}
 
 
-def replayed(n: int, tried: list[Tried]) -> dict[str, object]:
+def replayed(n: int, tried: list[TriedSettings]) -> dict[str, object]:
     return dict(suggest(SPACE, GIVEN, tried[:n], seed=3, purpose="a"))
 
 
 def test_a_replay_suggests_what_the_unbroken_search_did() -> None:
-    tried = [Tried(GIVEN, 0.1)]  # 10 candidates lie outside the space
+    tried = [TriedSettings(GIVEN, 0.1)]  # 10 candidates lie outside the space
     for n in range(1, 12):
         settings = suggest(SPACE, GIVEN, tried, seed=3, purpose="a")
-        tried.append(Tried(settings, None if n == 6 else 1 / (1 + n)))
+        tried.append(TriedSettings(settings, None if n == 6 else 1 / (1 + n)))
     assert [replayed(n, tried) for n in range(1, 12)] == [dict(one.settings) for one in tried[1:]]
     assert len({tuple(one.settings.values()) for one in tried}) == 12
     assert all(1e-6 <= float(one.settings["fit.l2"]) <= 0.1 for one in tried)
@@ -46,8 +47,8 @@ def test_a_replay_suggests_what_the_unbroken_search_did() -> None:
 
 
 def test_suggestions_follow_results_after_the_first_trials() -> None:
-    rising = [Tried({"fit.l2": 10**-e, "sampler.candidates": 8}, float(-e)) for e in (1, 2, 3, 4, 5, 6)]
-    falling = [Tried(one.settings, -float(one.value or 0)) for one in rising]
+    rising = [TriedSettings({"fit.l2": 10**-e, "sampler.candidates": 8}, float(-e)) for e in (1, 2, 3, 4, 5, 6)]
+    falling = [TriedSettings(one.settings, -float(one.value or 0)) for one in rising]
     high, low = (
         [float(suggest(SPACE, GIVEN, tried, seed=s, purpose="a")["fit.l2"]) for s in range(10)]
         for tried in (rising, falling)
@@ -94,7 +95,7 @@ def test_drawn_apart_a_finished_search_is_drawn_again(row: str) -> None:
     stored = Path(__file__).parents[2] / "studies" / "results" / "main-search" / "trials.parquet"
     cell = (pl.col("split") == "sports") & (pl.col("model") == "MF") & (pl.col("row") == row)
     trials = list(pl.read_parquet(stored).filter(cell).sort("trial").iter_rows(named=True))
-    tried = [Tried(json.loads(trial["settings"]), trial["value"]) for trial in trials]
+    tried = [TriedSettings(json.loads(trial["settings"]), trial["value"]) for trial in trials]
     space = {
         "fit.learning_rate": Range(low=2e-3, high=1e-2, log=True),
         "fit.l2": Range(low=1e-5, high=1e-1, log=True),
@@ -110,8 +111,8 @@ def test_drawn_apart_a_finished_search_is_drawn_again(row: str) -> None:
 def test_rows_try_the_same_values_first_unless_they_are_drawn_apart(write_search: Write, tmp_path: Path) -> None:
     first = {}
     for how in ("alike", "apart"):
-        tasks = Search.read(write_search(first_trials=how), tmp_path / how).tasks()
-        given = [Tried(task.settings_of(0, []), 0.1) for task in tasks]
+        tasks = Search.load(write_search(first_trials=how), tmp_path / how).tasks()
+        given = [TriedSettings(task.settings_of(0, []), 0.1) for task in tasks]
         assert len(given) == 3
         first[how] = [
             task.settings_of(1, [_as_trial(one)])["fit.learning_rate"] for task, one in zip(tasks, given, strict=True)
@@ -120,14 +121,14 @@ def test_rows_try_the_same_values_first_unless_they_are_drawn_apart(write_search
     assert len(set(first["apart"])) == 3
 
 
-def _as_trial(one: Tried) -> Trial:
+def _as_trial(one: TriedSettings) -> Trial:
     return Trial(0, json.dumps(dict(one.settings)), "recall@20", one.value, 1, 1, None, "", None)
 
 
 def searched(file: Path, out: Path, workers: int = 0) -> Search:
-    search = Search.read(file, out)
+    search = Search.load(file, out)
     assert [outcome.reason for outcome in search.run(workers)] == [None, None, None]
-    search.write()
+    search.results()
     return search
 
 
@@ -138,7 +139,6 @@ def test_equal_budgets_validation_alone_and_resumed_anywhere(
         raise AssertionError("no test pair may be scored")
 
     monkeypatch.setattr(pipeline, "evaluate_run", forbidden)
-    monkeypatch.setattr("hardneg.studies.runs.evaluate_run", forbidden)
     monkeypatch.setattr("hardneg.pipeline.inference.evaluate_scores", forbidden)
     file, whole, broken = write_search(), tmp_path / "whole", tmp_path / "broken"
     searched(file, whole)
@@ -148,30 +148,30 @@ def test_equal_budgets_validation_alone_and_resumed_anywhere(
     assert not list(whole.rglob("evaluation"))
     first = trials.filter(pl.col("trial") == 0)
     assert first["settings"].str.contains('"fit.learning_rate": 0.01').all()  # as given
-    for found in read_best(whole).each.values():
+    for found in read_tuned_settings(whole).by_row.values():
         assert found.default_value is not None
         assert found.value >= found.default_value
         assert (found.trials, found.failed) == (7, 0)
         assert set(found.settings) == set(found.space)
 
-    honest, calls = pipeline.train_stage, []
+    run_stage, calls = Stage.run, []
 
-    def killed(*given: object, **named: object) -> None:
-        calls.append(given)
+    def killed(stage: Stage, folder: Path) -> Path:
+        calls.append(folder)
         if len(calls) == 10:  # in the middle of the second row
             raise KeyboardInterrupt
-        honest(*given, **named)  # type: ignore[arg-type]
+        return run_stage(stage, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train_stage", killed)
+        patch.setattr(Stage, "run", killed)
         with pytest.raises(KeyboardInterrupt):
-            Search.read(file, broken).run(0)
+            Search.load(file, broken).run(0)
         searched(file, broken)
     assert len(calls) == 21 + 1  # the trial in flight is repeated, no other
     assert_frame_equal(pl.read_parquet(broken / "trials.parquet").drop("seconds"), trials.drop("seconds"))
     assert (broken / NAME).read_text() == (whole / NAME).read_text()
-    assert len(searched(write_search(trials=8), broken).tasks()[0].ended()) == 8  # a budget may be raised
-    other = Search.read(write_search(space={"fit.l2": {"low": 0.1, "high": 1}}), broken)
+    assert len(searched(write_search(trials=8), broken).tasks()[0].finished()) == 8  # a budget may be raised
+    other = Search.load(write_search(space={"fit.l2": {"low": 0.1, "high": 1}}), broken)
     assert all("holds another search" in str(outcome.reason) for outcome in other.run(0))
 
 
@@ -181,33 +181,33 @@ def test_rows_side_by_side_find_the_same_and_a_study_takes_it(
     small = {"rows": {name: SEARCH["rows"][name] for name in ("uniform", "DNS")}, "trials": 3}
     file = write_search(**small)
     for workers, out in ((0, "one"), (2, "two")):
-        search = Search.read(file, tmp_path / out)
+        search = Search.load(file, tmp_path / out)
         assert [outcome.reason for outcome in search.run(workers)] == [None, None]
-        search.write()
+        search.results()
     one, two = (pl.read_parquet(tmp_path / out / "trials.parquet").drop("seconds") for out in ("one", "two"))
     assert_frame_equal(one, two)
-    best = read_best(tmp_path / "one")
+    best = read_tuned_settings(tmp_path / "one")
     models = {"MF": STUDY["models"]["MF"]}
     study_file = write_study(rows=small["rows"], models=models, seeds=3, tuned=str(tmp_path / "one"))
-    study = Study.read(study_file, tmp_path / "study")
+    study = Study.load(study_file, tmp_path / "study")
     for cell in study.cells:
         found = best.best["store"]["MF"][cell.row].settings
         assert cell.config.fit.learning_rate == found["fit.learning_rate"]
-    results = write_results(study, study.run(0))
+    results = results_of(study)
     assert results.settings is not None
     assert "Found by search 'small-search'" in (tmp_path / "study" / "tables.md").read_text(encoding="utf-8")
     said = write_study(
         rows=STUDY["rows"], models=models, tuned=str(tmp_path / "one"), options={"fit.learning_rate": [1]}
     )
     with pytest.raises(ConfigError) as caught:
-        Study.read(said)
+        Study.load(said)
     assert "has nothing for store / MF / MixGCF" in str(caught.value)
     assert "fit.learning_rate was tuned by" in str(caught.value)
     elsewhere = write_study(
         rows=STUDY["rows"], tuned=str(tmp_path / "one"), models=models | {"another": {"kind": "mf"}}
     )
     with pytest.raises(ConfigError, match="has nothing for store / another; search that, too"):
-        Study.read(elsewhere)
+        Study.load(elsewhere)
 
 
 def test_a_trial_that_diverges_counts_and_one_row_of_such_trials_fails(write_search: Write, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_trial_that_diverges_counts_and_one_row_of_such_trials_fails(write_sea
     result = CliRunner().invoke(app, ["study", "search", str(file), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1, result.output
     assert "store / MF / wild: all 3 trials failed, the first because the embeddings" in result.output
-    found = read_best(tmp_path / "out").each
+    found = read_tuned_settings(tmp_path / "out").by_row
     assert list(found) == [("store", "MF", "uniform")]
     assert (found["store", "MF", "uniform"].trial, found["store", "MF", "uniform"].failed) == (0, 2)
     trials = pl.read_parquet(tmp_path / "out" / "trials.parquet")
@@ -255,9 +255,9 @@ def test_best_is_readable_yaml(write_search: Write, tmp_path: Path) -> None:
     file = write_search(
         trials=1, rows={"uniform": SEARCH["rows"]["uniform"]}, space={"fit.l2": {"low": 0.1, "high": 1.0}}
     )
-    search = Search.read(file, tmp_path / "out")
+    search = Search.load(file, tmp_path / "out")
     search.run(0)
-    search.write()
+    search.results()
     found = yaml.safe_load((tmp_path / "out" / NAME).read_text())
     assert found["best"]["store"]["MF"]["uniform"]["settings"] == {"fit.l2": 1e-4}
 
@@ -271,23 +271,23 @@ def test_settings_of_another_split_are_refused(
     other = tmp_path / "other"
     pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1)).run(other)
     space = {"fit.learning_rate": {"low": 1e-3, "high": 1e-1}}
-    search = Search.read(write_search(rows=rows, trials=1, space=space), tmp_path / "found")
+    search = Search.load(write_search(rows=rows, trials=1, space=space), tmp_path / "found")
     search.run(0)
-    search.write()
+    search.results()
     tuned = {"rows": rows, "models": models, "seeds": 3, "tuned": str(tmp_path / "found")}
-    Study.read(write_study(**tuned))
+    Study.load(write_study(**tuned))
     control = {"sampler": {"kind": "dns"}, "tuned_as": "uniform"}
-    cells = Study.read(write_study(**(tuned | {"rows": rows | {"control": control}}))).cells
+    cells = Study.load(write_study(**(tuned | {"rows": rows | {"control": control}}))).cells
     assert len({cell.config.fit.learning_rate for cell in cells}) == 1
     lacking = {"other": {"sampler": {"kind": "dns"}}, "its control": {"sampler": {"kind": "dns"}, "tuned_as": "other"}}
     with pytest.raises(ConfigError) as caught:
-        Study.read(write_study(**(tuned | {"rows": rows | lacking})))
+        Study.load(write_study(**(tuned | {"rows": rows | lacking})))
     assert str(caught.value).count("has nothing for") == 1
     assert "has nothing for store / MF / other; search that, too" in str(caught.value)
     with pytest.raises(ConfigError, match="found the settings of store / MF / uniform on another split"):
-        Study.read(write_study(**tuned, splits={"store": str(other)}))
+        Study.load(write_study(**tuned, splits={"store": str(other)}))
     with pytest.raises(ConfigError, match="seeds: 100 is that of search 'small-search'"):
-        Study.read(write_study(**(tuned | {"seeds": [1, 2, 100]})))
+        Study.load(write_study(**(tuned | {"seeds": [1, 2, 100]})))
 
 
 def test_a_part_of_a_search_keeps_what_was_found_elsewhere(write_search: Write, folders: Path, tmp_path: Path) -> None:
@@ -296,10 +296,10 @@ def test_a_part_of_a_search_keeps_what_was_found_elsewhere(write_search: Write, 
     space = {"fit.learning_rate": {"low": 1e-3, "high": 1e-1}}
     file = write_search(splits=splits, rows=rows, trials=1, space=space)
     for name in splits:
-        part = Search.read(file, tmp_path / "out", only=[name])
+        part = Search.load(file, tmp_path / "out", only=[name])
         assert len(part.run(0)) == 1
-        part.write()
-    assert set(read_best(tmp_path / "out").best) == {"store", "again"}
+        part.results()
+    assert set(read_tuned_settings(tmp_path / "out").best) == {"store", "again"}
 
 
 def test_trials_of_another_search_are_left_out_and_named(write_search: Write, tmp_path: Path) -> None:
@@ -311,22 +311,22 @@ def test_trials_of_another_search_are_left_out_and_named(write_search: Write, tm
     out, space = tmp_path / "out", {"fit.l2": {"low": 1e-5, "high": 1e-3}}
 
     def written(**changes: Any) -> tuple[list[str], dict[str, str], set[str]]:
-        made = Search.read(write_search(**{"rows": rows, "trials": 2, "space": space} | changes), out).write()
-        found = [row for _, _, row in read_best(out).each]
+        made = Search.load(write_search(**{"rows": rows, "trials": 2, "space": space} | changes), out).results()
+        found = [row for _, _, row in read_tuned_settings(out).by_row]
         return found, made.left_out, set(pl.read_parquet(out / "trials.parquet")["row"])
 
-    first = Search.read(write_search(rows=rows, trials=2, space=space, negatives={"n": near}), out)
+    first = Search.load(write_search(rows=rows, trials=2, space=space, negatives={"n": near}), out)
     assert [outcome.reason for outcome in first.run(0)] == [None] * 3
     assert written(negatives={"n": near}) == (["uniform", "dns", "semantic-mixing"], {}, set(rows))
-    assert set(read_best(out).best["store"]["MF"]["semantic-mixing"].made_with) == {"neighbours"}
+    assert set(read_tuned_settings(out).best["store"]["MF"]["semantic-mixing"].made_with) == {"neighbours"}
     other = {"negatives": {"n": near | {"seed": 7}}}
     found, left_out, tried = written(**other)
     assert (found, tried) == (["uniform", "dns"], {"uniform", "dns"})
-    assert "negatives 'n' stand as an earlier file asked" in left_out["store / MF / semantic-mixing"]
+    assert "negatives 'n' differ from what this file asks for" in left_out["store / MF / semantic-mixing"]
     result = CliRunner().invoke(app, ["study", "search", str(tmp_path / "search.yaml"), "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert "store / MF / semantic-mixing: negatives 'n' could not be made" in result.output
-    assert list(read_best(out).best["store"]["MF"]) == ["uniform", "dns"]
+    assert list(read_tuned_settings(out).best["store"]["MF"]) == ["uniform", "dns"]
     moved = rows | {"dns": {"sampler": {"kind": "dns"}, "space": {"fit.l2": {"low": 0.1, "high": 1.0}}}}
     found, left_out, _ = written(rows=moved, negatives={"n": near})
     assert found == ["uniform", "semantic-mixing"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from hardneg import pipeline
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.studies import Study, write_results
+from hardneg.studies import Study
 from hardneg.studies.results import Results
 
 from ..judged import judged, written
-from .conftest import STUDY, Write
+from .conftest import STUDY, Write, run_study
 
 MF = {"MF": STUDY["models"]["MF"]}
 NEAR: dict[str, Any] = {"method": "neighbours", "by": "random", "k": 12}
@@ -27,11 +26,6 @@ ROWS: dict[str, Any] = {
     "uniform": STUDY["rows"]["uniform"],
     "semantic-mixing": {"sampler": SEMANTIC_MIXING, "negatives": "n"},
 }
-
-
-def carried_out(file: Path, out: Path) -> Results:
-    study = Study.read(file, out)
-    return write_results(study, study.run(0))
 
 
 def rows_of(results: Results) -> list[str]:
@@ -43,11 +37,13 @@ def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: W
     small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 3}
     out = tmp_path / "out"
     before = write_study(**small, negatives={"n": NEAR}).read_text()
-    assert rows_of(carried_out(tmp_path / "study.yaml", out)) == ["uniform", "semantic-mixing"]
+    assert rows_of(run_study(tmp_path / "study.yaml", out)) == ["uniform", "semantic-mixing"]
     file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
-    collected = write_results(Study.read(file, out))
+    collected = Study.load(file, out).results()
     assert rows_of(collected) == ["uniform"], "noticed by what is noted, before anything is run"
-    assert "negatives 'n' stand as an earlier file asked" in collected.failed["store / MF / semantic-mixing, seed 0"]
+    assert (
+        "negatives 'n' differ from what this file asks for" in collected.failed["store / MF / semantic-mixing, seed 0"]
+    )
     result = CliRunner().invoke(app, ["study", "run", str(file), "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert "store / MF / semantic-mixing, seed 2: negatives 'n' could not be made" in result.output
@@ -56,28 +52,26 @@ def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: W
     assert runs.filter(pl.col("status") == "done")["row"].unique().to_list() == ["uniform"]
     assert "semantic-mixing: 0 of 3 seeds finished; left out." in (out / "tables.md").read_text()
     file.write_text(before)
-    again = write_results(Study.read(file, out))
+    again = Study.load(file, out).results()
     assert (again.failed, rows_of(again)) == ({}, ["uniform", "semantic-mixing"]), "the first file's own runs stand"
 
 
-def test_where_nothing_is_noted_that_is_said_and_a_reason_stays(write_study: Write, tmp_path: Path) -> None:
+def test_a_reason_of_the_last_call_stays_until_the_run_is_made_from_what_the_file_asks(
+    write_study: Write, tmp_path: Path
+) -> None:
     small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 3}
     out = tmp_path / "out"
-    carried_out(write_study(**small, negatives={"n": NEAR}), out)
-    shutil.rmtree(out / "asked")  # as an earlier version left it
+    run_study(write_study(**small, negatives={"n": NEAR}), out)
     file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
-    collected = write_results(Study.read(file, out))
-    assert "Made on store before it was noted what was asked: negatives 'n'." in (out / "tables.md").read_text()
-    assert collected.remarks
-    assert len(carried_out(file, out).failed) == 3, "a reason of this call wins over what stands"
-    assert len(write_results(Study.read(file, out)).failed) == 3, "and stays"
-    healed = carried_out(write_study(**small, negatives={"n": NEAR}), out)
+    assert len(run_study(file, out).failed) == 3
+    assert len(Study.load(file, out).results().failed) == 3
+    healed = run_study(write_study(**small, negatives={"n": NEAR}), out)
     assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "semantic-mixing"])
 
 
 def test_a_row_with_few_seeds_does_not_disappear_without_a_word(write_study: Write, tmp_path: Path) -> None:
     rows = {"uniform": STUDY["rows"]["uniform"], "twice": {"sampler": {"kind": "uniform"}, "seeds": 2}}
-    results = carried_out(write_study(models=MF, rows=rows, seeds=3), tmp_path / "out")
+    results = run_study(write_study(models=MF, rows=rows, seeds=3), tmp_path / "out")
     assert results.tables[0].remarks == ["twice: 2 of 2 seeds finished, expected 3 at least; left out."]
 
 
@@ -94,16 +88,16 @@ def test_a_released_mask_that_cannot_be_made_costs_its_own_table_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "suspects_stage", fails)
-        results = carried_out(file, out)
+        results = run_study(file, out)
     assert (results.failed, rows_of(results)) == ({}, ["uniform"])
     assert results.tables[0].released is None
     assert results.tables[0].remarks == [
         "No table under the released mask: suspects 'all' could not be made: no candidates."
     ]
-    [table] = write_results(Study.read(file, out)).tables
+    [table] = Study.load(file, out).results().tables
     assert table.frame is not None
     assert table.remarks == ["No table under the released mask: suspects 'all' are not made yet."]
-    [table] = carried_out(file, out).tables
+    [table] = run_study(file, out).tables
     assert table.released is not None, "scored once the mask is there"
     assert table.remarks == []
 
@@ -113,7 +107,7 @@ def test_a_run_apart_under_a_seed_of_the_study_is_remarked(write_study: Write, f
         own = {"run": {"model": "MF", "row": "uniform", **seed}}
         rows = {"uniform": STUDY["rows"]["uniform"], "views": {"sampler": {"kind": "multi-view"}, "trees": "own"}}
         file = write_study(models=MF, rows=rows, trees={"own": own}, seeds=3)
-        return write_results(Study.read(file, tmp_path / "out")).remarks
+        return Study.load(file, tmp_path / "out").results().remarks
 
     assert remarks() == []
     [said] = remarks(seed=2)
@@ -121,7 +115,7 @@ def test_a_run_apart_under_a_seed_of_the_study_is_remarked(write_study: Write, f
     assert said in (tmp_path / "out" / "tables.md").read_text()
     given = {"all": {"folders": {"store": str(_suspects(folders, tmp_path))}}}
     file = write_study(models=MF, rows={"uniform": STUDY["rows"]["uniform"]}, suspects=given, released_mask="all")
-    assert write_results(Study.read(file, tmp_path / "out")).remarks == [], "what is given is nobody's twin"
+    assert Study.load(file, tmp_path / "out").results().remarks == [], "what is given is nobody's twin"
 
 
 def _suspects(folders: Path, tmp_path: Path) -> Path:

@@ -21,15 +21,10 @@ from typer.testing import CliRunner
 from hardneg import pipeline, text
 from hardneg.cli.main import app
 from hardneg.errors import ConfigError
-from hardneg.studies import Study, estimate, write_results
+from hardneg.studies import Study, estimate
 from hardneg.studies.results import CLOCKS, RUNS, TABLES, Results
 
-from .conftest import STUDY, Write
-
-
-def carried_out(file: Path, out: Path, workers: int = 0) -> Results:
-    study = Study.read(file, out)
-    return write_results(study, study.run(workers))
+from .conftest import STUDY, Write, results_of, run_study
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -48,7 +43,7 @@ def whole(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     (out / "study.yaml").write_text(
         yaml.safe_dump(STUDY | {"splits": {"store": str(folders / "split")}}, sort_keys=False)
     )
-    return out / "out", carried_out(out / "study.yaml", out / "out")
+    return out / "out", run_study(out / "study.yaml", out / "out")
 
 
 def test_one_table_of_runs_and_a_comparison_for_every_split_and_model(whole: tuple[Path, Results]) -> None:
@@ -86,7 +81,7 @@ def test_one_table_of_runs_and_a_comparison_for_every_split_and_model(whole: tup
 def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
     whole: tuple[Path, Results], write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carried_out(write_study(), tmp_path / "out", workers=2)
+    run_study(write_study(), tmp_path / "out", workers=2)
     assert_same(whole[0], tmp_path / "out")
 
     def forbidden(*_: object, **__: object) -> None:
@@ -94,11 +89,11 @@ def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
 
     monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
     monkeypatch.setattr("hardneg.pipeline.inference.evaluate_scores", forbidden)
-    again = carried_out(tmp_path / "study.yaml", tmp_path / "out")
+    again = run_study(tmp_path / "study.yaml", tmp_path / "out")
     assert again.failed == {}
     assert_same(whole[0], tmp_path / "out")
-    said = Study.read(tmp_path / "out" / "study.yaml", tmp_path / "out").runs()
-    assert all(run.stands for run in said)  # what is kept beside the results is the study
+    said = Study.load(tmp_path / "out" / "study.yaml", tmp_path / "out").runs()
+    assert all(run.finished for run in said)  # what is kept beside the results is the study
 
 
 def test_killed_in_the_middle_and_called_again_it_is_the_unbroken_one(
@@ -120,7 +115,7 @@ def test_killed_in_the_middle_and_called_again_it_is_the_unbroken_one(
     process.wait()
     assert 5 <= len(finished(out)) < 24
     assert not (out / RUNS).exists()
-    assert carried_out(tmp_path / "study.yaml", out).failed == {}
+    assert run_study(tmp_path / "study.yaml", out).failed == {}
     assert_same(whole[0], out)
 
 
@@ -132,7 +127,7 @@ def test_a_run_that_fails_is_listed_and_the_others_finish(write_study: Write, tm
     rows = STUDY["rows"] | {"wild": {"sampler": {"kind": "uniform"}, "fit": {"learning_rate": 1e38}}}
     file = write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}, seeds=3)
     words = ["study", "run", str(file), "--out", str(tmp_path / "out")]
-    assert len(carried_out(file, tmp_path / "out").failed) == 3
+    assert len(run_study(file, tmp_path / "out").failed) == 3
     result = CliRunner().invoke(app, words)  # tried again, in a process of its own, with the same end
     assert result.exit_code == 1, result.output
     assert "3 failed" in result.output
@@ -178,12 +173,12 @@ def test_negatives_are_made_once_and_their_failure_costs_the_rows_that_need_them
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "retrieve_stage", broken)
-        results = carried_out(file, tmp_path / "out")
+        results = run_study(file, tmp_path / "out")
     assert len(results.failed) == 6
     assert "negatives 'retrieved' could not be made: no encoder" in results.failed["store / MF / text, seed 0"]
     assert "negatives 'noise' could not be made" in results.failed["store / MF / noise, seed 2"]
     assert results.runs.filter(pl.col("status") == "done")["row"].unique().to_list() == ["uniform"]
-    assert carried_out(file, tmp_path / "out").failed == {}
+    assert run_study(file, tmp_path / "out").failed == {}
     assert (tmp_path / "out" / "shared" / "store" / "negatives-retrieved" / "negatives.parquet").is_file()
 
 
@@ -193,7 +188,7 @@ def test_a_dry_run_trains_nothing_counts_what_stands_and_says_what_it_assumes(
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
     out = tmp_path / "out"
     small = {"models": {"MF": STUDY["models"]["MF"]}, "rows": {"uniform": STUDY["rows"]["uniform"]}}
-    carried_out(write_study(seeds=3, **small), out)
+    run_study(write_study(seeds=3, **small), out)
     rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
     before = sorted(out.rglob("*"))
     file = write_study(models=small["models"], rows=rows)
@@ -220,8 +215,8 @@ def test_collect_writes_what_stands(write_study: Write, tmp_path: Path) -> None:
 
 def test_runs_of_other_settings_are_in_the_way(write_study: Write, tmp_path: Path) -> None:
     small = {"models": {"MF": STUDY["models"]["MF"]}, "rows": {"uniform": STUDY["rows"]["uniform"]}, "seeds": 3}
-    carried_out(write_study(**small), tmp_path / "out")
-    study = Study.read(write_study(**small, fit={"epochs": 3}), tmp_path / "out")
+    run_study(write_study(**small), tmp_path / "out")
+    study = Study.load(write_study(**small, fit={"epochs": 3}), tmp_path / "out")
     with pytest.raises(ConfigError, match="3 run\\(s\\) are in the way"):
         study.run(0)
 
@@ -229,11 +224,11 @@ def test_runs_of_other_settings_are_in_the_way(write_study: Write, tmp_path: Pat
 def test_a_part_leaves_the_tables_of_the_whole_alone(write_study: Write, folders: Path, tmp_path: Path) -> None:
     splits = {"store": str(folders / "split"), "again": str(folders / "split")}
     file, out = write_study(splits=splits, models={"MF": STUDY["models"]["MF"]}, seeds=3), tmp_path / "out"
-    carried_out(file, out)
+    run_study(file, out)
     before = (out / "tables.md").read_text(encoding="utf-8")
-    part = Study.read(file, out, only=["again"])
-    assert all(run.stands for run in part.runs()), "the runs are the same"
-    results = write_results(part)
+    part = Study.load(file, out, only=["again"])
+    assert all(run.finished for run in part.runs()), "the runs are the same"
+    results = part.results()
     assert [table.split for table in results.tables] == ["again"]
     assert (out / "tables.md").read_text(encoding="utf-8") == before
     assert (out / "parts" / "again" / "tables.md").is_file()
@@ -253,11 +248,11 @@ def test_neighbours_are_shared_like_negatives(
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
     dry = CliRunner().invoke(app, ["study", "estimate", str(file), "--out", str(tmp_path / "out")])
     assert dry.exit_code == 0, dry.output
-    results = carried_out(file, tmp_path / "out")
+    results = run_study(file, tmp_path / "out")
     assert results.failed == {}
     assert results.runs["row"].unique(maintain_order=True).to_list() == list(rows)
     assert (tmp_path / "out" / "shared" / "store" / "negatives-co-occurrence" / "neighbours.npy").is_file()
-    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
+    assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
 
 
 def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Write) -> None:
@@ -272,7 +267,7 @@ def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Writ
         "noise": {"method": "random", "like": "near"},
     }
     with pytest.raises(ConfigError) as caught:
-        Study.read(write_study(rows=rows, negatives=negatives))
+        Study.load(write_study(rows=rows, negatives=negatives))
     assert "rows.one: sampler 'semantic' uses no neighbours" in str(caught.value)
     assert "rows.two: sampler 'semantic-mixing' needs neighbours" in str(caught.value)
     assert "negatives.noise: like 'near' is neighbours" in str(caught.value)
@@ -294,31 +289,31 @@ def test_a_row_is_fused_with_text_without_being_trained_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "encode_texts_stage", broken)
-        results = carried_out(file, tmp_path / "out")
+        results = run_study(file, tmp_path / "out")
     assert len(results.failed) == 3
-    assert "texts could not be encoded with 'minilm': no encoder" in results.failed["store / MF / DNS + text, seed 0"]
+    assert "vectors 'minilm' could not be made: no encoder" in results.failed["store / MF / DNS + text, seed 0"]
 
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be trained again")
 
     monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
-    results = carried_out(file, tmp_path / "out")
+    results = run_study(file, tmp_path / "out")
     assert results.failed == {}
     assert results.runs["line"].unique(maintain_order=True).to_list() == ["uniform", "DNS", "DNS + text"]
     done = results.runs.filter(pl.col("line").is_in(["DNS", "DNS + text"]), metric="recall", k=20)
     values = {line: frame["valid_value"].to_list() for (line,), frame in done.group_by("line")}
     assert all(fused >= plain for fused, plain in zip(values["DNS + text"], values["DNS"], strict=True))
     assert "DNS + text" in (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
-    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
+    assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
 
 
 def test_a_control_may_have_fewer_seeds(write_study: Write, tmp_path: Path) -> None:
     rows = {"uniform": {"sampler": {"kind": "uniform"}}, "control": {"sampler": {"kind": "uniform"}, "seeds": 3}}
-    study = Study.read(write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}), tmp_path / "out")
-    assert [(run.cell.row, run.job.seed) for run in study.runs() if run.cell.row == "control"] == [
+    study = Study.load(write_study(rows=rows, models={"MF": STUDY["models"]["MF"]}), tmp_path / "out")
+    assert [(run.cell.row, run.task.seed) for run in study.runs() if run.cell.row == "control"] == [
         ("control", seed) for seed in range(3)
     ]
-    results = write_results(study, study.run(0))
+    results = results_of(study)
     assert results.tables[0].remarks == []
     assert results.tables[0].frame is not None
     assert results.tables[0].frame["row"].to_list() == ["uniform", "control"]

@@ -12,11 +12,14 @@ from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.pipeline.released import KIND, MASKED, RELEASED
-from hardneg.studies import Search, Study, write_results
-from hardneg.studies.estimate import Wanted, estimates
+from hardneg.studies import Search, Study
+from hardneg.studies.estimate import CellToTime, estimate_cells
+from hardneg.studies.plan import Artifact
+from hardneg.studies.recipes import Entry
+from hardneg.studies.recipes.given import GivenSuspects
 
 from ..judged import judged, written
-from .conftest import STUDY, Write
+from .conftest import STUDY, Write, results_of
 
 MF = {"MF": STUDY["models"]["MF"]}
 
@@ -35,8 +38,8 @@ def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write
         options={"suspects.weight": [0.5, 1.0]},
         seeds=3,
     )
-    study = Study.read(file, tmp_path / "out")
-    results = write_results(study, study.run(0))
+    study = Study.load(file, tmp_path / "out")
+    results = results_of(study)
     assert not results.failed
     lines = results.tables[0].frame
     assert lines is not None
@@ -45,7 +48,7 @@ def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write
     manifest = artifacts.read_manifest(tmp_path / "out" / of_row, pipeline.RUN)
     assert manifest["config"]["suspects"] == {"use": "both", "threshold": 0.5, "weight": 0.5, "graph": False}
     assert manifest["inputs"]["suspects"] == artifacts.folder_hash(folder)
-    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
+    assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
 
 
 def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
@@ -55,7 +58,7 @@ def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
         row = {"sampler": {"kind": "uniform"}, "suspects": {"name": name, "use": "exclude"}}
         given_as = {"rule": {"folders": {split: str(path) for split, path in given.items()}}}
         with pytest.raises(ConfigError) as error:
-            Study.read(write_study(rows={"uniform": STUDY["rows"]["uniform"], "S": row}, suspects=given_as))
+            Study.load(write_study(rows={"uniform": STUDY["rows"]["uniform"], "S": row}, suspects=given_as))
         return str(error.value)
 
     assert "found suspects 'llm', expected a name under `suspects` (rule)" in said("llm", {"store": folder})
@@ -75,16 +78,15 @@ def test_what_only_positives_have_is_varied_where_suspects_are_positives(write_s
         suspects={"made up": {"folders": {"store": str(folder)}}},
         options={"suspects.weight": [0.5, 1.0]},
     )
-    lines = [cell.line for cell in Study.read(file).cells]
+    lines = [cell.line for cell in Study.load(file).cells]
     assert lines == ["uniform", "exclude", "both, weight 0.5", "both, weight 1.0"]
 
 
 def test_folders_of_another_split_are_refused_with_the_file(
     write_study: Write, folders: Path, folder: Path, tmp_path: Path
 ) -> None:
-    pipeline.split_stage(folders / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)).run(
-        tmp_path / "other"
-    )
+    other = SplitConfig(train=0.7, valid=0.1, test=0.2, seed=9)
+    pipeline.split_stage(folders / "dataset", other).run(tmp_path / "other")
     file = write_study(
         models=MF,
         splits={"store": {"folder": str(tmp_path / "other")}},
@@ -92,7 +94,7 @@ def test_folders_of_another_split_are_refused_with_the_file(
         suspects={"made up": {"folders": {"store": str(folder)}}},
     )
     with pytest.raises(ConfigError, match=r"suspects\.made up: .* was made from another split than"):
-        Study.read(file)
+        Study.load(file)
 
 
 def test_all_rows_have_one_released_mask_and_a_row_without_suspects_is_remarked(
@@ -104,9 +106,9 @@ def test_all_rows_have_one_released_mask_and_a_row_without_suspects_is_remarked(
     }
     given = {"rule": {"folders": {"store": str(folder)}}}
     file = write_study(models=MF, rows=rows, seeds=1, suspects=given, released_mask="rule")
-    study = Study.read(file, tmp_path / "out")
-    results = write_results(study, study.run(0))
-    masked = [artifacts.read_manifest(run.job.folder / RELEASED, KIND)["notes"][MASKED] for run in study.runs()]
+    study = Study.load(file, tmp_path / "out")
+    results = results_of(study)
+    masked = [artifacts.read_manifest(run.task.folder / RELEASED, KIND)["notes"][MASKED] for run in study.runs()]
     assert masked[0] == masked[1] > 0
     assert any("strict: none of" in remark and "reaches 1" in remark for remark in results.tables[0].remarks)
 
@@ -117,12 +119,12 @@ def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
     given = {"made up": {"folders": {"store": str(folder)}}}
     rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
     plain = write_study(models=MF, rows=rows, seeds=3)
-    without = write_results(study := Study.read(plain, tmp_path / "out"), study.run(0))
+    without = results_of(study := Study.load(plain, tmp_path / "out"))
     file = write_study(models=MF, rows=rows, seeds=3, suspects=given, released_mask="made up")
-    study = Study.read(file, tmp_path / "out")
-    assert not any(run.stands for run in study.runs())  # trained, but not scored under the other mask
-    results = write_results(study, study.run(0))
-    assert all(run.stands for run in study.runs())
+    study = Study.load(file, tmp_path / "out")
+    assert not any(run.finished for run in study.runs())  # trained, but not scored under the other mask
+    results = results_of(study)
+    assert all(run.finished for run in study.runs())
     [table], [before] = results.tables, without.tables
     assert table.cells == before.cells
     assert results.runs["value"].to_list() == without.runs["value"].to_list()
@@ -135,13 +137,13 @@ def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
     assert (frame["released_mask"] > frame["honest"]).all()
     page = (tmp_path / "out" / "tables.md").read_text()
     assert page.count("NOT A VALID EVALUATION") == 1
-    assert "RELEASED MASK (not honest)" in page
+    assert "RELEASED MASK (not valid)" in page
     assert (tmp_path / "out" / "tables" / "store-mf-released-mask.parquet").is_file()
     picture = (tmp_path / "out" / "tables" / "store-mf-released-mask.svg").read_text()
     assert "released mask (not valid)" in picture
     assert all(f">{row}<" in picture for row in rows)
     with pytest.raises(ConfigError, match="released_mask: found suspects 'llm', expected a name under `suspects`"):
-        Study.read(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))
+        Study.load(write_study(models=MF, rows=rows, suspects=given, released_mask="llm"))
 
 
 def test_a_search_trains_with_suspects_and_may_tune_their_use(
@@ -154,10 +156,10 @@ def test_a_search_trains_with_suspects_and_may_tune_their_use(
         trials=2,
         space={"suspects.weight": {"low": 0.1, "high": 1.0}},
     )
-    search = Search.read(file, tmp_path / "out")
+    search = Search.load(file, tmp_path / "out")
     assert [outcome.reason for outcome in search.run(0)] == [None]
     [task] = search.tasks()
-    assert [list(trial.chosen) for trial in task.ended()] == [["suspects.weight"]] * 2
+    assert [list(trial.chosen) for trial in task.finished()] == [["suspects.weight"]] * 2
 
 
 def test_the_time_of_a_row_with_suspects_is_foretold_with_them(
@@ -165,5 +167,7 @@ def test_the_time_of_a_row_with_suspects_is_foretold_with_them(
 ) -> None:
     monkeypatch.setattr("hardneg.studies.estimate.SECONDS", 0.0)
     config = pipeline.RunConfig(suspects=pipeline.SuspectsUse(use="both"))
-    [found] = estimates([Wanted("S", folders / "split", None, config, 1, suspects=folder)])
+    given = GivenSuspects(folders={"store": folder})
+    shared = {"suspects": Artifact("store", Entry(given, "rule"), folder)}
+    [found] = estimate_cells([CellToTime("S", folders / "split", config, 1, shared)])
     assert found.seconds_per_epoch > 0

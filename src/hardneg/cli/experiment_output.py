@@ -11,7 +11,7 @@ from hardneg.cli.common import console, emit, emit_following, table
 from hardneg.cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from hardneg.studies.estimate import Estimate
+    from hardneg.studies.estimate import CellEstimate
     from hardneg.studies.process_pool import Outcome
 
 HEADERS = ["cell", "to run", "s / epoch", "epochs a run", "hours"]
@@ -40,7 +40,7 @@ def print_failures(failed: Mapping[str, str | None]) -> None:
 
 def emit_estimate(
     head: str,
-    estimates: Sequence[Estimate],
+    estimates: Sequence[CellEstimate],
     workers: int,
     counts: Mapping[str, object],
     *,
@@ -49,7 +49,7 @@ def emit_estimate(
 ) -> None:
     """Print the number of runs and the estimated hours, of every cell and in total."""
     hours = sum(cell.hours for cell in estimates)
-    sequential = sum(cell.hours for cell in estimates if cell.apart)
+    sequential = sum(cell.hours for cell in estimates if cell.sequential)
     parallel = sequential + (hours - sequential) / workers
     values = {
         **counts,
@@ -69,7 +69,7 @@ def emit_estimate(
         ],
     }
     cells = [
-        [cell.name, str(cell.left), f"{cell.seconds_per_epoch:.3g}", cell.assumed, f"{cell.hours:.2f}"]
+        [cell.name, str(cell.left), f"{cell.seconds_per_epoch:.3g}", cell.epochs_text, f"{cell.hours:.2f}"]
         for cell in estimates
     ]
     if as_json:

@@ -23,7 +23,7 @@ from hardneg.cli.experiment_output import emit_estimate, print_failures, watch_r
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from hardneg.studies.results import Results, Table
+    from hardneg.studies.results import ComparisonTable, Results
     from hardneg.studies.search import Search
     from hardneg.studies.study import Study
 
@@ -59,16 +59,14 @@ def run_study_command(
 
     Example: `hardneg study run studies/main.yaml --workers 2`
     """
-    from hardneg.studies.results import write_results
     from hardneg.studies.study import Study
 
     configure_torch(1, device)
-    study = Study.read(file, out, only=splits or (), device=device)
-    outcomes = []
+    study = Study.load(file, out, only=splits or (), device=device)
     if not collect:
         with show_progress() as progress:
-            outcomes = study.run(workers, ended=watch_runs(progress, "runs"), progress=progress)
-    results = write_results(study, outcomes)
+            study.run(workers, ended=watch_runs(progress, "runs"), progress=progress)
+    results = study.results()
     _emit_results(study, results, as_json=as_json)
     if results.failed:
         print_failures(results.failed)
@@ -92,14 +90,13 @@ def search_command(
     Example: `hardneg study search studies/main-search.yaml --workers 2`
     """
     from hardneg.studies.search import Search
-    from hardneg.studies.search_tables import found_cells
 
     configure_torch(1, device)
-    search = Search.read(file, out, only=splits or (), device=device)
+    search = Search.load(file, out, only=splits or (), device=device)
     with show_progress() as progress:
         outcomes = search.run(workers, ended=watch_runs(progress, "searches"), progress=progress)
-    written = search.write()
-    headers, cells, spaces = found_cells(written.best)
+    written = search.results()
+    headers, cells, spaces = written.best.table()
     failed = written.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
     values = {**written.best.model_dump(mode="json"), "failed": failed, "out": str(search.out)}
     emit(values, as_json=as_json, text=table(headers, cells))
@@ -134,10 +131,10 @@ def estimate_study_command(
     configure_torch(1, device)
     values = read_yaml(file)[0] if file.is_file() else {}
     if isinstance(values, dict) and "trials" in values:
-        search = Search.read(file, out, only=splits or (), device=device)
+        search = Search.load(file, out, only=splits or (), device=device)
         _estimate_search(search, file, workers, as_json=as_json)
     else:
-        _estimate_study(Study.read(file, out, only=splits or (), device=device), file, workers, as_json=as_json)
+        _estimate_study(Study.load(file, out, only=splits or (), device=device), file, workers, as_json=as_json)
 
 
 def _emit_results(study: Study, results: Results, *, as_json: bool) -> None:
@@ -149,7 +146,7 @@ def _emit_results(study: Study, results: Results, *, as_json: bool) -> None:
     if results.settings is not None:
         console().print(table(results.settings.headers, results.settings.cells))
     notes = [] if results.settings is None else results.settings.notes
-    for note in (*notes, *results.remarks, f"Written: {study.results}"):
+    for note in (*notes, *results.remarks, f"Written: {study.results_dir}"):
         console().print(note, markup=False)
     if not results.failed:
         emit_following(("recommend", "RUN", "--user", "USER_ID"))
@@ -161,7 +158,7 @@ def _values(study: Study, results: Results) -> dict[str, Any]:
             "split": one.split,
             "model": one.model,
             "rows": one.frame.to_dicts() if one.frame is not None else [],
-            "against": {comparison.title: comparison.frame.to_dicts() for comparison in one.against},
+            "against": {comparison.title: comparison.frame.to_dicts() for comparison in one.pairs},
             **_released_values(one),
         }
         for one in results.tables
@@ -169,7 +166,7 @@ def _values(study: Study, results: Results) -> dict[str, Any]:
     return {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(study.out)}
 
 
-def _released_values(one: Table) -> dict[str, Any]:
+def _released_values(one: ComparisonTable) -> dict[str, Any]:
     from hardneg.evaluation.released import WARNING
 
     if one.released is None:
@@ -177,7 +174,7 @@ def _released_values(one: Table) -> dict[str, Any]:
     return {"released mask": {"honest": False, "warning": WARNING, "rows": one.released.frame.to_dicts()}}
 
 
-def _print_table(one: Table) -> None:
+def _print_table(one: ComparisonTable) -> None:
     from hardneg.evaluation.released import WARNING
 
     console().print(one.title, style="bold", markup=False)
@@ -185,7 +182,7 @@ def _print_table(one: Table) -> None:
         console().print(table(one.headers, one.cells))
     for remark in one.remarks:
         console().print(remark, markup=False)
-    for comparison in one.against:
+    for comparison in one.pairs:
         console().print(comparison.title, style="bold", markup=False)
         console().print(table(comparison.headers, comparison.cells))
     if one.released is not None:
@@ -195,45 +192,23 @@ def _print_table(one: Table) -> None:
 
 def _estimate_study(study: Study, file: Path, workers: int, *, as_json: bool) -> None:
     from hardneg.evaluation.significance import MIN_SEEDS
-    from hardneg.studies.estimate import Wanted, estimates, wanted_apart
 
-    runs = study.runs()
-    wanted = wanted_apart(study.stages, study.cells)
-    for cell in study.cells:
-        if cell.fusion is not None:
-            continue  # trains nothing, takes seconds
-        own = [run for run in runs if run.cell is cell]
-        finished = tuple(run.job.folder for run in own if run.stands)
-        job, row = own[0].job, own[0].job.row
-        inputs = job.split, row.negatives, cell.config
-        wanted.append(Wanted(cell.name, *inputs, len(own) - len(finished), finished, row.suspects, row.trees))
     with show_progress() as progress:
-        found = estimates(wanted, device=study.device, told=progress)
-    n_finished = sum(run.stands for run in runs)
-    head = f"{len(runs)} runs, {n_finished} finished, {len(runs) - n_finished} to run"
+        estimate = study.estimate(progress)
+    head = f"{estimate.total} runs, {estimate.finished} finished, {estimate.total - estimate.finished} to run"
     few = dict.fromkeys(cell.row for cell in study.cells if len(study.seeds(cell)) < MIN_SEEDS)
     if few:
         head += f"; fewer than {MIN_SEEDS} seeds, hence in no comparison: {', '.join(map(repr, few))}"
-    counts = {"runs": len(runs), "finished": n_finished}
-    emit_estimate(head, found, workers, counts, as_json=as_json, following=("study", "run", file))
+    counts = {"runs": estimate.total, "finished": estimate.finished}
+    emit_estimate(head, estimate.cells, workers, counts, as_json=as_json, following=("study", "run", file))
 
 
 def _estimate_search(search: Search, file: Path, workers: int, *, as_json: bool) -> None:
-    from hardneg.studies.estimate import Wanted, estimates, wanted_apart
-    from hardneg.studies.search_tables import space_text
+    from hardneg.studies.tuned_settings import space_text
 
-    tasks = search.tasks_now()
-    wanted = wanted_apart(search.stages, [task.cell for task in tasks])
-    for task in tasks:
-        ended = task.ended()
-        folders = [task.folder / f"trial-{trial.trial:03}" for trial in ended if trial.value is not None]
-        finished = tuple(folder for folder in folders if folder.is_dir())  # trials may be known without their runs
-        inputs = task.split, task.negatives, task.cell.config
-        wanted.append(Wanted(task.name, *inputs, task.budget - len(ended), finished, task.suspects, task.trees))
     with show_progress() as progress:
-        found = estimates(wanted, device=search.device, told=progress)
-    trials, n_finished = sum(task.budget for task in tasks), sum(len(task.ended()) for task in tasks)
-    head = f"{trials} trials, {n_finished} finished, {trials - n_finished} to run"
-    spaces = {task.name: space_text(task.space) for task in tasks}
-    counts = {"trials": trials, "finished": n_finished, "spaces": spaces}
-    emit_estimate(head, found, workers, counts, as_json=as_json, following=("study", "search", file))
+        estimate = search.estimate(progress)
+    head = f"{estimate.total} trials, {estimate.finished} finished, {estimate.total - estimate.finished} to run"
+    spaces = {task.name: space_text(task.space) for task in search.tasks_now()}
+    counts = {"trials": estimate.total, "finished": estimate.finished, "spaces": spaces}
+    emit_estimate(head, estimate.cells, workers, counts, as_json=as_json, following=("study", "search", file))

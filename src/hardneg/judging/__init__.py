@@ -6,7 +6,7 @@ from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
 from hardneg.judging.llm_judge import LlmJudge, LlmOnCodes, LlmOnTitles, LlmProbabilities
 from hardneg.judging.recorded import RecordedJudge, RecordedJudgements, RecordedLabels, read_judgements
 from hardneg.judging.rule import Calibration, PrefixRule, RuleJudge, calibrate_rule
-from hardneg.judging.user_candidates import UserCandidates
+from hardneg.judging.suspects import UserCandidates
 
 __all__ = [
     "JUDGES",

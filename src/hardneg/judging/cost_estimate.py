@@ -6,7 +6,7 @@ import numpy as np
 
 from hardneg.judging.judge_prompts import TOKENS_PER_NUMBER
 from hardneg.judging.llm_judge import LlmJudge
-from hardneg.judging.user_candidates import UserCandidates
+from hardneg.judging.suspects import UserCandidates
 from hardneg.llm.protocol import ChatModel
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
 

@@ -19,7 +19,7 @@ from hardneg.data.split import Split
 from hardneg.errors import DataError
 from hardneg.judging.config import JudgeConfig
 from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
-from hardneg.judging.user_candidates import UserCandidates
+from hardneg.judging.suspects import UserCandidates
 from hardneg.types import Flags, Floats, Indices
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, LABEL)

@@ -6,11 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hardneg.data import columns as c
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.mining.labels import LabelVectors
-from hardneg.sampling.mined import MinedNegatives
+from hardneg.sampling.mined import MinedNegatives, id_columns
 from hardneg.types import Indices, unit_rows
 
 BLOCK = 8192
@@ -44,11 +43,9 @@ def shuffled_control(mined: MinedNegatives, order: Indices) -> MinedNegatives:
 def shuffle_table(table: pl.DataFrame, order: Indices, train: Interactions, vocabulary: Vocabulary) -> pl.DataFrame:
     """Return the table of a negatives folder after `shuffled_control`, without the similarities."""
     rows = np.argsort(order)[table["row"].to_numpy()]
-    user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
     shuffled = table.with_columns(
         pl.Series("row", rows, dtype=pl.Int64),
-        user_ids.gather(train.users[rows]).alias(c.USER_ID),
-        item_ids.gather(train.items[rows]).alias("positive_item_id"),
+        **id_columns(train, vocabulary, rows),
         similarity=pl.lit(None, dtype=pl.Float64),
         reasoning=pl.lit("generated for another pair"),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.errors import DataError
-from hardneg.sampling.mined import SCHEMA, MinedNegatives, mean_vectors
+from hardneg.sampling.mined import SCHEMA, MinedNegatives, id_columns, mean_vectors
 from hardneg.text.encoders import TextEncoder
 from hardneg.text.grounding import (
     FLAGS,
@@ -196,7 +196,7 @@ def _describe_texts(texts: pl.DataFrame, grounded: GroundedTexts, used: Flags, s
         {
             "row": grounded.rows,
             "draw": grounded.draws,
-            **_ids(grounded.rows, split),
+            **id_columns(split.train, split.vocabulary, grounded.rows),
             "negative_text": present["text"],
             "item_id": pl.Series(item_ids[grounded.items].tolist(), dtype=pl.String),
             "how": np.array(MATCH_TYPES)[grounded.matches.how[grounded.which]],
@@ -219,9 +219,7 @@ def _tabulate_rejected(described: pl.DataFrame, texts: pl.DataFrame, split: Spli
     columns = ("user_id", "positive_item_id", "negative_text", "item_id", "similarity", "reason")
     unused = described.filter(~pl.col("used")).select(columns)
     missing = texts.filter(pl.col("text") == "")
-    ids = pl.DataFrame(
-        _ids(missing["row"].to_numpy(), split), schema={"user_id": pl.String, "positive_item_id": pl.String}
-    )
+    ids = pl.DataFrame(id_columns(split.train, split.vocabulary, missing["row"].to_numpy()))
     blank = ids.with_columns(
         negative_text=pl.lit(""),
         item_id=pl.lit(None, pl.String),
@@ -229,16 +227,6 @@ def _tabulate_rejected(described: pl.DataFrame, texts: pl.DataFrame, split: Spli
         reason=missing["reason"],
     )
     return pl.concat([unused, blank])
-
-
-def _ids(rows: Indices, split: Split) -> dict[str, pl.Series]:
-    """Return the ids of the user and the positive of pairs."""
-    user_ids = np.array(split.vocabulary.user_ids, dtype=object)[split.train.users[rows]]
-    item_ids = np.array(split.vocabulary.item_ids, dtype=object)[split.train.items[rows]]
-    return {
-        "user_id": pl.Series(user_ids.tolist(), dtype=pl.String),
-        "positive_item_id": pl.Series(item_ids.tolist(), dtype=pl.String),
-    }
 
 
 def _most_frequent_reason(texts: pl.DataFrame) -> str:

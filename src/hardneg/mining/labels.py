@@ -21,6 +21,7 @@ from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
 from hardneg.random import Stream
 from hardneg.sampling.candidates import UniformCandidates
+from hardneg.sampling.mined import id_columns
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.stage import Draft
 from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors
@@ -158,15 +159,13 @@ def tabulate_sources(drawn: LabelDraws, train: Interactions, vocabulary: Vocabul
     """Return the components of the labels of all pairs, one row per pair, draw and hop, with original ids."""
     pairs, draws, hops = drawn.sources.shape
     rows = np.repeat(np.arange(pairs), draws * hops)
-    user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
     return pl.DataFrame(
         {
             "row": rows,
-            "user_id": user_ids.gather(train.users[rows]),
-            "positive_item_id": item_ids.gather(train.items[rows]),
+            **id_columns(train, vocabulary, rows),
             "draw": np.tile(np.repeat(np.arange(draws), hops), pairs),
             "hop": np.tile(np.arange(hops), pairs * draws),
-            "item_id": item_ids.gather(drawn.sources.ravel()),
+            "item_id": pl.Series(vocabulary.item_ids, dtype=pl.String).gather(drawn.sources.ravel()),
             "share_of_positive": drawn.shares.ravel(),
         }
     )

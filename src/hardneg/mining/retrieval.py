@@ -12,8 +12,8 @@ from pydantic import Field, PositiveInt
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
-from hardneg.sampling.mined import SCHEMA, MinedNegatives, mean_vectors
-from hardneg.types import Flags, Floats, Indices, Progress, block_slices
+from hardneg.sampling.mined import SCHEMA, MinedNegatives, id_columns, mean_vectors
+from hardneg.types import Floats, Indices, Progress, block_slices
 
 BLOCK = 1024
 REASONS = ("", "the user has it", "text as good as the positive's")
@@ -37,8 +37,8 @@ class RetrievalConfig(Config):
 class Retrieval:
     """Retrieved items of every pair.
 
-    items: (pairs, n), padded with -1. similarity: (pairs, n) scores. rejected: items that ranked higher but are no
-    negatives, with the reason.
+    items: (pairs, n), padded with -1. similarity: (pairs, n) scores. rejected: row, item, similarity and reason of
+    items that ranked higher but are no negatives.
     """
 
     items: Indices
@@ -75,12 +75,12 @@ def retrieve_items(
         pool, near, score = (np.take_along_axis(x, order, axis=1) for x in (pool, near, score))
         reason = _rejection_reasons(train, users, pool, near, options)
         place = np.cumsum(reason == 0, axis=1)
-        chosen = (reason == 0) & (place <= options.n)
-        pair, column = np.nonzero(chosen)
-        cells = (rows.start + pair, place[pair, column] - 1)
-        items[cells], similarity[cells] = pool[pair, column], score[pair, column]
-        above = (reason > 0) & (place < options.n) & (pool >= 0)
-        rejected.append(_tabulate_rejected(users, positives, pool=pool, score=score, reason=reason, above=above))
+        chosen = np.nonzero((reason == 0) & (place <= options.n))
+        cells = (rows.start + chosen[0], place[chosen] - 1)
+        items[cells], similarity[cells] = pool[chosen], score[chosen]
+        above = np.nonzero((reason > 0) & (place < options.n) & (pool >= 0))
+        columns = {"row": rows.start + above[0], "item": pool[above], "similarity": score[above].astype(float)}
+        rejected.append(pl.DataFrame(columns | {"reason": np.array(REASONS)[reason[above]]}))
         if progress is not None:
             progress("retrieving negatives", min(rows.stop, len(train)), len(train))
     return Retrieval(items, similarity, pl.concat(rejected))
@@ -118,14 +118,13 @@ def tabulate_retrieval(
     """Return the contents of a negatives folder: negatives, their table, and the table of rejected items."""
     rows, places = np.nonzero(retrieval.items >= 0)
     chosen = retrieval.items[rows, places]
-    user_ids, item_ids = np.array(vocabulary.user_ids), np.array(vocabulary.item_ids)
+    item_ids = pl.Series(vocabulary.item_ids, dtype=pl.String)
     table = pl.DataFrame(
         {
             "row": rows,
-            "user_id": user_ids[train.users[rows]],
-            "positive_item_id": item_ids[train.items[rows]],
+            **id_columns(train, vocabulary, rows),
             "negative_text": np.array(texts, dtype=object)[chosen],
-            "item_id": item_ids[chosen],
+            "item_id": item_ids.gather(chosen),
             "similarity": retrieval.similarity[rows, places].astype(float),
             "reasoning": "near the positive and the profile in text, not among the user's train items",
             "source": source,
@@ -133,11 +132,10 @@ def tabulate_retrieval(
         schema_overrides=SCHEMA,
     )
     rejected = retrieval.rejected.select(
-        pl.Series("user_id", user_ids[retrieval.rejected["user"].to_numpy()]),
-        pl.Series("positive_item_id", item_ids[retrieval.rejected["positive"].to_numpy()]),
-        pl.Series("item_id", item_ids[retrieval.rejected["item"].to_numpy()]),
-        "similarity",
-        "reason",
+        **id_columns(train, vocabulary, retrieval.rejected["row"].to_numpy()),
+        item_id=item_ids.gather(retrieval.rejected["item"].to_numpy()),
+        similarity="similarity",
+        reason="reason",
     )
     return MinedNegatives(retrieval.items, mean_vectors(retrieval.items, item_vectors), source), table, rejected
 
@@ -149,18 +147,3 @@ def _rejection_reasons(
     reason = np.where(near >= options.duplicate, 2, 0)
     reason = np.where(train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)
     return np.where(pool < 0, 3, reason)
-
-
-def _tabulate_rejected(
-    users: Indices, positives: Indices, *, pool: Indices, score: Floats, reason: Indices, above: Flags
-) -> pl.DataFrame:
-    pair, column = np.nonzero(above)
-    return pl.DataFrame(
-        {
-            "user": users[pair],
-            "positive": positives[pair],
-            "item": pool[pair, column],
-            "similarity": score[pair, column].astype(float),
-            "reason": np.array(REASONS)[reason[pair, column]],
-        }
-    )

@@ -1,10 +1,9 @@
 """Candidate sources and negative samplers, as the training loop calls them."""
 
 from hardneg.sampling.ahns import AHNS
-from hardneg.sampling.candidates import CandidateSource, UniformCandidates
+from hardneg.sampling.candidates import CandidateSource, Exclusion, UniformCandidates, exclude_suspects
 from hardneg.sampling.config import SAMPLERS, SamplerConfig, StatelessSampler
 from hardneg.sampling.dns import DNS
-from hardneg.sampling.exclusion import Exclusion, exclude_suspects
 from hardneg.sampling.item_neighbours import ItemNeighbours
 from hardneg.sampling.mined import MinedNegatives
 from hardneg.sampling.mixgcf import MixGCF

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hardneg.random import Stream
 from hardneg.sampling.ranking import score_all
-from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, gather_rows
-from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
+from hardneg.sampling.sampler import SamplerInputs, gather_rows
+from hardneg.sampling.tree_similarity import TreeSampler, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, Items
 
 LEAST = 1e-6
@@ -45,16 +45,10 @@ class AHNS(TreeWeights):
 
 
 @dataclass(frozen=True)
-class AHNSSampler(NegativeSampler):
+class AHNSSampler(TreeSampler):
     """Chooses catalogue items by their pooled embeddings."""
 
     options: AHNS
-    views: TreeViews | None
-
-    @property
-    def n_candidates(self) -> int:
-        """Number of candidates, as configured."""
-        return self.options.candidates
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
         """Return items (batch, 1); the first of equal candidates wins. The choice carries no gradient."""

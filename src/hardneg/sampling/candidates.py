@@ -1,4 +1,4 @@
-"""Candidate sources: items with which a user has not interacted."""
+"""Candidate sources, and the exclusion set outside which they draw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from hardneg.compiled import in_chunks
-from hardneg.data.interactions import Interactions
+from hardneg.data.interactions import Interactions, union
 from hardneg.errors import DataError
 from hardneg.random import Stream
 from hardneg.sampling.kernels import draw_outside
@@ -47,6 +47,27 @@ class UniformCandidates:
         """Draw with rejection; after ROUNDS rejections draw from the exact complement."""
         items = np.empty((len(users), n), np.int64)
         excluded = self.excluded
-        arguments = stream.key, stream.epoch, rows, users, excluded.n_items, excluded.starts, excluded.items
+        arguments = stream.key, stream.epoch, rows, users, excluded.n_items, (excluded.starts, excluded.items)
         in_chunks(draw_outside, len(users), *arguments, ROUNDS, items)
         return items
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Pairs that are never drawn as candidates.
+
+    unrestricted_users: number of users whose suspects are not excluded, because no candidate would remain.
+    """
+
+    pairs: Interactions
+    unrestricted_users: int
+
+
+def exclude_suspects(train: Interactions, suspects: Interactions) -> Exclusion:
+    """Exclude training pairs and suspects, but no suspects of users who would have no candidate left."""
+    both = union(train, suspects)
+    full = both.counts >= train.n_items
+    excluded = ~full[suspects.users]
+    excluded_suspects = Interactions(suspects.users[excluded], suspects.items[excluded], train.n_users, train.n_items)
+    unrestricted_users = int(np.count_nonzero(full & (train.counts < train.n_items)))
+    return Exclusion(both if excluded.all() else union(train, excluded_suspects), unrestricted_users)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hardneg.random import Stream
 from hardneg.sampling.ranking import score_all
-from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, gather_rows, hardest
-from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
+from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest
+from hardneg.sampling.tree_similarity import TreeSampler, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, Items
 
 
@@ -43,16 +43,10 @@ class DNS(TreeWeights):
 
 
 @dataclass(frozen=True)
-class DNSSampler(NegativeSampler):
+class DNSSampler(TreeSampler):
     """Chooses catalogue items by their pooled embeddings."""
 
     options: DNS
-    views: TreeViews | None
-
-    @property
-    def n_candidates(self) -> int:
-        """Number of candidates, as configured."""
-        return self.options.candidates
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:
         """Return items (batch, 1). The first of equal candidates ranks higher. The choice carries no gradient."""

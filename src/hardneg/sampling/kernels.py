@@ -25,16 +25,16 @@ def draw_outside(
     rows: Indices,
     users: Indices,
     n_items: int,
-    starts: Indices,
-    taken: Indices,
+    excluded: tuple[Indices, Indices],
     rounds: int,
     out: Indices,
 ) -> None:
     """Set out[b, place] to an item outside the exclusion set of users[b], uniformly, for b in begin..end.
 
-    starts: (n_users + 1,). taken: excluded items of every user, ascending. A draw is a function of (key, epoch, rows[b],
-    place) only. Two places share one call of the generator. After `rounds` rejections the exact complement is used.
+    excluded: starts (n_users + 1,), and the excluded items of every user, ascending. A draw is a function of (key,
+    epoch, rows[b], place) only. Two places share one call of the generator. After `rounds` rejections the exact complement is used.
     """
+    starts, taken = excluded
     for b in range(begin, end):
         prefetch(starts, users[min(b + 2 * SOON, end - 1)])
         prefetch(taken, starts[users[min(b + SOON, end - 1)]])

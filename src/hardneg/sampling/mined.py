@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
+from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
 from hardneg.stage import Draft
@@ -79,6 +80,12 @@ def mean_vectors(which: Indices, table: Floats) -> NDArray[np.float16]:
         mean = np.einsum("bn,bnd->bd", weight, np.nan_to_num(table[rows]))
         vectors[start : start + BLOCK] = np.where(present.any(axis=1, keepdims=True), mean, np.nan)
     return vectors
+
+
+def id_columns(train: Interactions, vocabulary: Vocabulary, rows: Indices) -> dict[str, pl.Series]:
+    """Return the columns user_id and positive_item_id of pairs (rows,)."""
+    user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
+    return {"user_id": user_ids.gather(train.users[rows]), "positive_item_id": item_ids.gather(train.items[rows])}
 
 
 def write_negatives(

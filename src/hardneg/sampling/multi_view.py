@@ -12,7 +12,14 @@ from torch import Tensor
 from hardneg.random import Stream
 from hardneg.sampling.mixgcf import MixGCF, mixed_negatives, positive_shares, queries
 from hardneg.sampling.sampler import NegativeSampler, SamplerInputs
-from hardneg.sampling.tree_similarity import EPSILON, TreeViews, TreeWeights, best_with_bonus, similarity_totals
+from hardneg.sampling.tree_similarity import (
+    EPSILON,
+    TreeSampler,
+    TreeViews,
+    TreeWeights,
+    best_with_bonus,
+    similarity_totals,
+)
 from hardneg.types import Batch, Embeddings, HopsRead, Vectors
 
 
@@ -38,7 +45,7 @@ class MultiView(TreeWeights):
 
 
 @dataclass(frozen=True)
-class MultiViewSampler(NegativeSampler):
+class MultiViewSampler(TreeSampler):
     """Scales the scores of unmixed candidates, which is equivalent and cheaper.
 
     p_m = a q . e_i + (1 - a) q . e_m, so the min-max scaling of p equals that of q . e_m with 1e-8 / (1 - a) in place of
@@ -47,11 +54,6 @@ class MultiViewSampler(NegativeSampler):
 
     options: MultiView
     views: TreeViews
-
-    @property
-    def n_candidates(self) -> int:
-        """Number of candidates, as configured."""
-        return self.options.candidates
 
     @property
     def hops_read(self) -> HopsRead:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
@@ -19,7 +19,7 @@ from hardneg.errors import ConfigError
 from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.kernels import argmax_with_bonus, scale_and_add
 from hardneg.sampling.ranking import pick_by_rank, score_all
-from hardneg.sampling.sampler import SamplerInputs, require_known_rows
+from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, require_known_rows
 from hardneg.trees import PathCodes, prefix_similarity
 from hardneg.types import Batch, Items
 
@@ -33,6 +33,8 @@ Similarities = dict[str, NDArray[np.float32]]
 class TreeWeights(SamplerConfig):
     """Weights of the two trees, for a sampler that can use them. With both at 0 the trees are not read."""
 
+    candidates: PositiveInt
+    """Number of candidates per pair."""
     alpha_c: NonNegativeFloat = 0.0
     """Weight of the similarity in the structural tree; scores are scaled to [0, 1]."""
     alpha_s: NonNegativeFloat = 0.0
@@ -90,6 +92,19 @@ class TreeViews:
         """Return the weighted sum of the similarities, (batch, n)."""
         weighted = [np.float32(view.weight) * similarities[view.name] for view in self.views]
         return weighted[0] if len(weighted) == 1 else weighted[0] + weighted[1]
+
+
+@dataclass(frozen=True)
+class TreeSampler(NegativeSampler):
+    """Base of samplers that prefer candidates near the positive in the item trees."""
+
+    options: TreeWeights
+    views: TreeViews | None
+
+    @property
+    def n_candidates(self) -> int:
+        """Number of candidates, as configured."""
+        return self.options.candidates
 
 
 def similarity_totals(similarities: Similarities, places: Tensor) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Tasks side by side in processes of their own: one that fails or dies is an outcome, not the end of the others."""
+"""Tasks side by side in separate processes: a task that fails, or whose process dies, is an outcome and stops no other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hardneg.errors import HardnegError
 from hardneg.types import Progress
 
 REPORT_SECONDS = 0.5
-"""A task's progress is told no more often, and no less often than its steps allow."""
+"""Least time between two reports of a task's progress."""
 
 
 class Task(Protocol):
@@ -24,122 +24,123 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for people."""
         ...
 
-    def do(self, progress: Progress) -> None:
-        """Do the work; what it makes lies in folders."""
+    def run(self, progress: Progress) -> None:
+        """Do the work; its results are folders."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. reason: None where it was done, else why it was not."""
+    """The end of a task. reason: None where it succeeded, else why it failed."""
 
     name: str
     reason: str | None = None
 
 
 Ended = Callable[[int, int, Outcome], None]
-"""Called with (tasks ended, tasks in all, how the last one ended)."""
+"""Called with (tasks ended, tasks in all, outcome of the last one)."""
 
 
-def run(
+def run_tasks(
     tasks: Sequence[Task], workers: int, *, ended: Ended | None = None, progress: Progress | None = None
 ) -> list[Outcome]:
-    """Do all tasks, and return how each ended, in the order of the tasks.
+    """Run all tasks, and return their outcomes in the order of the tasks.
 
-    workers: processes; 0 does everything in this process, one after another. torch runs on one thread either way.
+    workers: number of processes; 0 runs everything in this process. torch runs on one thread either way.
     """
     outcomes: dict[int, Outcome] = {}
-    for number, outcome in _here(tasks, progress) if workers == 0 else _side_by_side(tasks, workers, progress):
+    run_each = _run_here(tasks, progress) if workers == 0 else _run_side_by_side(tasks, workers, progress)
+    for number, outcome in run_each:
         outcomes[number] = outcome
         if ended is not None:
             ended(len(outcomes), len(tasks), outcome)
     return [outcomes[number] for number in range(len(tasks))]
 
 
-def seldom(progress: Progress) -> Progress:
-    """Pass on what is said, the last word always and others now and then."""
-    told = 0.0
+def throttled(progress: Progress) -> Progress:
+    """Return a progress callback that passes on the last report of a piece of work, and few of the others."""
+    last_report = 0.0
 
-    def say(what: str, done: int, total: int) -> None:
-        nonlocal told
-        if done == total or time.monotonic() - told > REPORT_SECONDS:
-            told = time.monotonic()
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal last_report
+        if done == total or time.monotonic() - last_report > REPORT_SECONDS:
+            last_report = time.monotonic()
             progress(what, done, total)
 
-    return say
+    return report
 
 
-def _here(tasks: Sequence[Task], progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
+def _run_here(tasks: Sequence[Task], progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
     for number, task in enumerate(tasks):
-        yield number, _outcome(task, progress or _silent)
+        yield number, _outcome_of(task, progress or _ignore)
 
 
-def _outcome(task: Task, progress: Progress) -> Outcome:
+def _outcome_of(task: Task, progress: Progress) -> Outcome:
     import torch
 
     torch.set_num_threads(1)  # the same bits, however many workers
     try:
-        task.do(progress)
+        task.run(progress)
     except HardnegError as error:
         return Outcome(task.name, " ".join(str(error).split()))
-    except Exception as error:  # noqa: BLE001 - whatever one task met must not stop the others; it is told in full
+    except Exception as error:  # noqa: BLE001 - no failure of one task may stop the others; it is reported in full
         return Outcome(task.name, f"{type(error).__name__}: {' '.join(str(error).split())}")
     return Outcome(task.name)
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """Say nothing."""
+def _ignore(what: str, done: int, total: int) -> None:
+    """Ignore a report."""
 
 
 class _Worker:
-    """A process that does one task after another, and the pipe to it."""
+    """A process that runs one task after another, and the pipe to it."""
 
     def __init__(self) -> None:
         context = get_context("spawn")  # fresh: torch's threads do not survive a fork
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.pipe, far_end = context.Pipe()
+        self.process = context.Process(target=_run_tasks_from, args=(far_end,), daemon=True)
         self.process.start()
-        theirs.close()  # so that its death ends the pipe
+        far_end.close()  # so that the pipe ends with the process
         self.number, self.name = -1, ""
 
-    def give(self, number: int, task: Task) -> None:
-        """Hand over the next task; a process that died meanwhile is noticed by `hear`."""
+    def send(self, number: int, task: Task) -> None:
+        """Send the next task; `receive` notices a process that died meanwhile."""
         self.number, self.name = number, task.name
         with suppress(OSError):
             self.pipe.send(task)
 
-    def hear(self) -> Outcome | tuple[str, int, int]:
-        """The next word: progress or an outcome; the outcome is a failure where the process died."""
+    def receive(self) -> Outcome | tuple[str, int, int]:
+        """Return the next message: progress or an outcome, a failure where the process died."""
         try:
-            word: Outcome | tuple[str, int, int] = self.pipe.recv()
+            message: Outcome | tuple[str, int, int] = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Outcome(self.name, f"its process died ({_cause(self.process.exitcode)})")
-        return word
+            return Outcome(self.name, f"its process died ({_cause_of_death(self.process.exitcode)})")
+        return message
 
-    def end(self) -> None:
-        """Stop the process, whatever it does."""
+    def stop(self) -> None:
+        """Stop the process, whatever it is doing."""
         self.pipe.close()
         self.process.terminate()
         self.process.join()
 
 
-def _cause(code: int | None) -> str:
+def _cause_of_death(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit code {code}"
     hint = "; out of memory, perhaps" if -code == signal.SIGKILL else ""
     return f"{signal.Signals(-code).name}{hint}"
 
 
-def _side_by_side(tasks: Sequence[Task], workers: int, progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
+def _run_side_by_side(tasks: Sequence[Task], workers: int, progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
     waiting = deque(enumerate(tasks))
     busy: dict[Connection, _Worker] = {}
 
     def start(worker: _Worker) -> None:
-        worker.give(*waiting.popleft())
+        worker.send(*waiting.popleft())
         busy[worker.pipe] = worker
 
     try:
@@ -148,31 +149,31 @@ def _side_by_side(tasks: Sequence[Task], workers: int, progress: Progress | None
         while busy:
             ready = wait(list(busy))
             for worker in [worker for pipe, worker in busy.items() if pipe in ready]:
-                number, word = worker.number, worker.hear()
-                if not isinstance(word, Outcome):
-                    (progress or _silent)(*word)
+                number, message = worker.number, worker.receive()
+                if not isinstance(message, Outcome):
+                    (progress or _ignore)(*message)
                     continue
                 del busy[worker.pipe]
                 if (successor := _successor(worker, more=bool(waiting))) is not None:
                     start(successor)
-                yield number, word
+                yield number, message
     finally:
         for worker in busy.values():
-            worker.end()
+            worker.stop()
 
 
 def _successor(worker: _Worker, *, more: bool) -> _Worker | None:
-    """Who does the next task, if there is one: the same process while it lives."""
+    """Return the worker for the next task, if there is one: the same process while it lives."""
     if more and worker.process.is_alive():
         return worker
-    worker.end()
+    worker.stop()
     return _Worker() if more else None
 
 
-def _serve(pipe: Connection) -> None:
-    """The life of a worker process. It ends with the pipe: nothing goes on training for a parent that is gone."""
+def _run_tasks_from(pipe: Connection) -> None:
+    """Run tasks in a worker process until the pipe ends, so that nothing goes on training without its parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; checkpoints stay
     with suppress(EOFError, OSError):
         while True:
             task: Task = pipe.recv()
-            pipe.send(_outcome(task, seldom(lambda *said: pipe.send(said))))
+            pipe.send(_outcome_of(task, throttled(lambda *report: pipe.send(report))))

@@ -1,4 +1,4 @@
-"""Beside a study's tables: the same runs under DTL-NS's released mask, in a table of its own, marked."""
+"""A separate table of the same runs under DTL-NS's released mask, marked as such."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hardneg.evaluation.released import WARNING
 from hardneg.pipeline import EVALUATION, RELEASED
 from hardneg.report import plots, tables
 
+HEADERS = ["row", "metric", "train mask", "RELEASED MASK (not valid)", "the mask alone adds"]
 SCHEMA = {
     "row": pl.String,
     "metric": pl.String,
@@ -24,29 +25,38 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Released:
-    """frame: row, metric, seeds, the means over seeds under the honest and the released mask, and what the mask adds
-    as a share of the honest mean (null where that is 0)."""
+class ReleasedTable:
+    """Means under both masks.
+
+    frame: row, metric, seeds, mean over seeds under the train mask (honest) and under the released mask, and the gain by the
+    released mask as a share of the former (null where that is 0).
+    """
 
     frame: pl.DataFrame
 
     @classmethod
-    def of(cls, runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -> Released:
-        """Read the runs that stand. runs: line -> folders of its seeds."""
+    def read(cls, runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -> ReleasedTable:
+        """Read finished runs. runs: line -> folders of its seeds."""
         lines = [_line(line, folders, metric) for line, folders in runs.items() if folders for metric in metrics]
         return cls(pl.DataFrame(lines, schema=SCHEMA))
 
     @property
     def headers(self) -> list[str]:
-        """For people."""
-        return ["row", "metric", "honest mask", "RELEASED MASK (not honest)", "the mask alone adds"]
+        """Headers of the printed table."""
+        return HEADERS
 
     @property
     def cells(self) -> list[list[str]]:
-        """For people."""
+        """Cells of the printed table."""
         return [
-            [row, tables.metric_label(metric), f"{one:.4f}", f"{other:.4f}", "–" if lift is None else f"{lift:+.1%}"]
-            for row, metric, _, one, other, lift in self.frame.iter_rows()
+            [
+                row,
+                tables.metric_label(metric),
+                f"{honest:.4f}",
+                f"{released:.4f}",
+                "–" if lift is None else f"{lift:+.1%}",
+            ]
+            for row, metric, _, honest, released, lift in self.frame.iter_rows()
         ]
 
     @property
@@ -64,15 +74,13 @@ class Released:
 
 def _line(line: str, folders: Sequence[Path], metric: str) -> dict[str, object]:
     honest, released = (_mean(folders, evaluation, metric) for evaluation in (EVALUATION, RELEASED))
-    lift = released / honest - 1 if honest else None
-    values = {"honest": honest, "released_mask": released, "lift": lift}
+    values = {"honest": honest, "released_mask": released, "lift": released / honest - 1 if honest else None}
     return {"row": line, "metric": metric, "seeds": len(folders), **values}
 
 
 def _mean(folders: Sequence[Path], evaluation: str, metric: str) -> float:
     name, _, k = metric.partition("@")
-    wanted = pl.col("metric") == name, pl.col("k") == int(k)
-    values = [
-        read_parquet(folder / evaluation / "metrics.parquet").filter(*wanted)["value"].item() for folder in folders
-    ]
+    is_metric = pl.col("metric") == name, pl.col("k") == int(k)
+    frames = [read_parquet(folder / evaluation / "metrics.parquet") for folder in folders]
+    values = [frame.filter(*is_metric)["value"].item() for frame in frames]
     return float(sum(values)) / len(values)

@@ -1,199 +1,182 @@
-"""Several samplers under several seeds on one split; a run that stands is not run again."""
+"""Training runs: rows x seeds on one split. A finished run is not repeated."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from hardneg import artifacts
+from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
 from hardneg.judging.suspects import THRESHOLD
-from hardneg.pipeline import (
-    EVALUATION,
-    METRICS,
-    RELEASED,
-    RUN,
-    FusionConfig,
-    RunConfig,
-    evaluate_released,
-    evaluate_run,
-    evaluation_stage,
-    fuse_stage,
-    released_stage,
-    text_only_stage,
-    train_stage,
-)
+from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, RunConfig
 from hardneg.report.tables import MethodScores
-from hardneg.studies import process_pool
+from hardneg.stage import Stage
+from hardneg.studies.naming import slug
+from hardneg.studies.process_pool import Outcome, run_tasks
 from hardneg.training import Watch
 from hardneg.types import Progress
 
-Finished = Callable[[int, int, str], None]
-"""Called with (runs done, runs in all, the run that ended)."""
+RunEnded = Callable[[int, int, str], None]
+"""Called with (runs ended, runs in all, name of the last one)."""
 
 
 class RunFailedError(HardnegError, RuntimeError):
-    """Runs of a grid failed; the others stand."""
-
-
-def slug(name: str) -> str:
-    """A name as a folder's name."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
+    """Runs of a grid failed; the others are finished."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """The line whose runs are fused (None: text alone), with which encoded texts, and how."""
+    """Late fusion of finished runs with the row's vectors. line: whose runs are fused; None for text alone."""
 
-    of: str | None
-    vectors: Path
+    line: str | None
     config: FusionConfig
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table to be: a name, a run (its seed is replaced), and the folders it needs, if any.
+    """A line of a table: a name, and the settings of its runs but for the seed.
 
-    fusion: where nothing is trained and finished runs are fused with text.
+    folders: the artifacts that runs read, by argument of `train_stage`: negatives, suspects, trees; vectors for a fusion.
+    fusion: set where nothing is trained and finished runs are fused with text.
     """
 
     name: str
     config: RunConfig
-    negatives: Path | None = None
+    folders: Mapping[str, Path] = field(default_factory=dict)
     fusion: Fusion | None = None
-    suspects: Path | None = None
-    trees: Path | None = None
 
-    def folder(self, runs: Path, seed: int) -> Path:
-        """Where the run of one seed lies."""
-        return runs / f"{slug(self.name)}-seed{seed}"
+    def folder(self, runs_dir: Path, seed: int) -> Path:
+        """Return the folder of the run of one seed."""
+        return _run_folder(runs_dir, self.name, seed)
 
-    def fused_from(self, runs: Path, seed: int) -> Path:
-        """Where the run lies that is fused, or the run itself where none is."""
-        of = None if self.fusion is None else self.fusion.of
-        return runs / f"{slug(of or self.name)}-seed{seed}"
+    def fused_folder(self, runs_dir: Path, seed: int) -> Path | None:
+        """Return the folder of the run that is fused; None for text alone or a trained run."""
+        line = None if self.fusion is None else self.fusion.line
+        return None if line is None else _run_folder(runs_dir, line, seed)
+
+
+def _run_folder(runs_dir: Path, line: str, seed: int) -> Path:
+    return runs_dir / f"{slug(line)}-seed{seed}"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run, as it is handed to a worker."""
+class RunTask:
+    """One run, as it is sent to a worker."""
 
-    split: Path
+    split_dir: Path
     row: Row
     seed: int
-    runs: Path
+    runs_dir: Path
     truth: Path | None = None
     metrics: tuple[str, ...] = METRICS
     device: str = "cpu"
     label: str = ""
     released: Path | None = None
-    """Suspects whose released mask it is scored under as well: one mask for all rows, whatever threshold a row has."""
+    """Suspects under whose released mask it is scored as well: one mask for all rows, whatever the threshold of a row."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for people."""
         return self.label or self.folder.name
 
     @property
     def folder(self) -> Path:
-        """Where the run lies."""
-        return self.row.folder(self.runs, self.seed)
+        """Folder of the run."""
+        return self.row.folder(self.runs_dir, self.seed)
 
     @property
     def config(self) -> RunConfig:
-        """The row's settings under this seed."""
+        """Settings of the row under this seed."""
         fit = self.row.config.fit.model_copy(update={"seed": self.seed})
         return self.row.config.model_copy(update={"fit": fit})
 
-    def do(self, progress: Progress) -> None:
-        """Train, or fuse what was trained, or take text alone, and evaluate."""
-        given = self.row.fusion
-        if given is not None and given.of is None:
-            text_only_stage(self.split, given.vectors, given.config).run(self.folder)
-        elif given is not None:
-            fuse_stage(self.row.fused_from(self.runs, self.seed), self.split, given.vectors, given.config).run(
-                self.folder
-            )
-        else:
-            train_stage(
-                self.split,
-                self.config,
-                negatives=self.row.negatives,
-                suspects=self.row.suspects,
-                trees=self.row.trees,
-                truth=self.truth,
-                device=self.device,
-                watch=by_epoch(self.name, self.config.fit.epochs, progress),
-            ).run(self.folder)
-        evaluate_run(self.folder, self.split, self.metrics)
+    def run(self, progress: Progress) -> None:
+        """Train, fuse a trained run, or take text alone, and evaluate."""
+        self.stage(progress).run(self.folder)
+        pipeline.evaluate_run(self.folder, self.split_dir, self.metrics)
         if self.released is not None:
-            evaluate_released(self.folder, self.split, self.released, self.metrics, threshold=THRESHOLD)
+            pipeline.evaluate_released(self.folder, self.split_dir, self.released, self.metrics, threshold=THRESHOLD)
 
-    @property
-    def scored(self) -> bool:
-        """Does every evaluation of the finished run stand that can be made now?"""
-        stage = evaluation_stage(self.folder, self.split, self.metrics)
-        return stage.is_finished(self.folder / EVALUATION) and (self.mask is None or self._scored_released)
+    def stage(self, progress: Progress | None = None) -> Stage:
+        """Return the stage that makes the run, once everything that it reads is finished."""
+        row, fused = self.row, self.row.fused_folder(self.runs_dir, self.seed)
+        if row.fusion is not None and fused is not None:
+            return pipeline.fuse_stage(fused, self.split_dir, row.folders["vectors"], row.fusion.config)
+        if row.fusion is not None:
+            return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.fusion.config)
+        watch = None if progress is None else by_epoch(self.name, self.config.fit.epochs, progress)
+        return pipeline.train_stage(
+            self.split_dir, self.config, **row.folders, truth=self.truth, device=self.device, watch=watch
+        )
 
-    @property
-    def mask(self) -> Path | None:
-        """The suspects behind the released mask, once they are made."""
-        made = self.released is not None and artifacts.is_artifact(self.released)
-        return self.released if made else None
+    def is_finished(self) -> bool:
+        """Return True where the run is made and scored. Raises ConfigError where its folder holds another run."""
+        fused = self.row.fused_folder(self.runs_dir, self.seed)
+        inputs = [*self.row.folders.values(), *([] if fused is None else [fused])]
+        if not self.folder.exists() or not all(map(artifacts.is_artifact, inputs)):
+            return False
+        return artifacts.is_finished(self.folder, self.stage().key()) and self.is_scored()
 
-    @property
-    def _scored_released(self) -> bool:
-        assert self.mask is not None
-        stage = released_stage(self.folder, self.split, self.mask, self.metrics, threshold=THRESHOLD)
-        return stage.is_finished(self.folder / RELEASED)
+    def is_scored(self) -> bool:
+        """Return True where every evaluation of the finished run exists that can be made now."""
+        honest = pipeline.evaluation_stage(self.folder, self.split_dir, self.metrics)
+        if not honest.is_finished(self.folder / EVALUATION):
+            return False
+        if (mask := self.available_mask()) is None:
+            return True
+        released = pipeline.released_stage(self.folder, self.split_dir, mask, self.metrics, threshold=THRESHOLD)
+        return released.is_finished(self.folder / RELEASED)
+
+    def available_mask(self) -> Path | None:
+        """Return the suspects of the released mask, once they are made."""
+        return self.released if self.released is not None and artifacts.is_artifact(self.released) else None
 
 
 def by_epoch(name: str, epochs: int, progress: Progress) -> Watch:
-    """Tell the epoch after every step, so that a worker whose study is gone notices soon."""
+    """Return a watch that reports the epoch after every step, so that a worker soon notices a pipe that has ended."""
 
-    def see(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
+    def report(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
         progress(name, epoch if step == steps else epoch - 1, epochs)
 
-    return see
+    return report
 
 
 def run_rows(
-    split: Path,
+    split_dir: Path,
     rows: list[Row],
     seeds: range,
-    runs: Path,
+    runs_dir: Path,
     *,
     truth: Path | None = None,
     workers: int = 1,
-    finished: Finished | None = None,
+    ended: RunEnded | None = None,
 ) -> list[MethodScores]:
     """Train and evaluate every row under every seed, in this process or in several, and collect the results.
 
-    The first failure is raised, after the other runs have ended; `hardneg study` lists failures and goes on.
+    Raises RunFailedError after all runs have ended; `hardneg study run` lists failures instead.
     """
-    jobs = [Job(split, row, seed, runs, truth) for seed in seeds for row in rows]
+    tasks = [RunTask(split_dir, row, seed, runs_dir, truth) for seed in seeds for row in rows]
 
-    def ended(done: int, total: int, outcome: process_pool.Outcome) -> None:
-        if finished is not None:
-            finished(done, total, outcome.name)
+    def report(done: int, total: int, outcome: Outcome) -> None:
+        if ended is not None:
+            ended(done, total, outcome.name)
 
-    outcomes = process_pool.run(jobs, 0 if workers == 1 else workers, ended=ended)
-    failed = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
-    if failed:
-        raise RunFailedError(f"{len(failed)} of {len(jobs)} runs failed; {'; '.join(failed)}")
-    return [collect(row, seeds, runs) for row in rows]
+    outcomes = run_tasks(tasks, 0 if workers == 1 else workers, ended=report)
+    failures = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
+    if failures:
+        raise RunFailedError(f"{len(failures)} of {len(tasks)} runs failed; {'; '.join(failures)}")
+    return [collect_scores(row, seeds, runs_dir) for row in rows]
 
 
-def collect(row: Row, seeds: Iterable[int], runs: Path) -> MethodScores:
+def collect_scores(row: Row, seeds: Iterable[int], runs_dir: Path) -> MethodScores:
     """Read the finished runs of a row."""
-    folders = [row.folder(runs, seed) for seed in seeds]
+    folders = [row.folder(runs_dir, seed) for seed in seeds]
     per_user = [read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
     metrics = [name for name in per_user[0].columns if "@" in name]
     costs = [json.loads((folder / "costs.json").read_text(encoding="utf-8")) for folder in folders]
@@ -203,35 +186,34 @@ def collect(row: Row, seeds: Iterable[int], runs: Path) -> MethodScores:
         row.name,
         {name: np.stack([frame[name].to_numpy() for frame in per_user]) for name in metrics},
         np.array([cost["seconds"] for cost in costs]),
-        _served_by_part(row, seeds, runs),
+        _false_negative_rates(row, seeds, runs_dir),
         None if not pairs else notes["pairs without a vector"] / pairs,
     )
 
 
-def _served_by_part(row: Row, seeds: Iterable[int], runs: Path) -> dict[str, float]:
-    """Part -> mean like-probability over all epochs and seeds."""
-    frame = served(row, seeds, runs)
+def _false_negative_rates(row: Row, seeds: Iterable[int], runs_dir: Path) -> dict[str, float]:
+    """Return part -> mean like-probability over all epochs and seeds."""
+    frame = read_sampled(row, seeds, runs_dir)
     if frame.is_empty():
         return {}
-    total = (pl.col("like_probability") * pl.col("count")).sum() / pl.col("count").sum()
-    means = frame.group_by("part", maintain_order=True).agg(total.alias("rate"))
-    return dict(means.iter_rows())
+    mean = (pl.col("like_probability") * pl.col("count")).sum() / pl.col("count").sum()
+    return dict(frame.group_by("part", maintain_order=True).agg(mean.alias("rate")).iter_rows())
 
 
-def served(row: Row, seeds: Iterable[int], runs: Path) -> pl.DataFrame:
-    """row, seed, epoch, part, like_probability, count; empty where the truth is unknown."""
-    return _stacked(row, seeds, runs, "served.parquet")
+def read_sampled(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
+    """Return row, seed, epoch, part, like_probability, count of sampled negatives; empty without ground truth."""
+    return _read_stacked(row, seeds, runs_dir, "served.parquet")
 
 
-def curves(row: Row, seeds: Iterable[int], runs: Path) -> pl.DataFrame:
-    """row, seed, epoch, split, metric, value."""
-    return _stacked(row, seeds, runs, "metrics.parquet")
+def read_curves(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
+    """Return row, seed, epoch, split, metric, value."""
+    return _read_stacked(row, seeds, runs_dir, "metrics.parquet")
 
 
-def _stacked(row: Row, seeds: Iterable[int], runs: Path, file: str) -> pl.DataFrame:
+def _read_stacked(row: Row, seeds: Iterable[int], runs_dir: Path, file: str) -> pl.DataFrame:
     frames = [
         read_parquet(path).select(pl.lit(row.name).alias("row"), pl.lit(seed).alias("seed"), pl.all())
         for seed in seeds
-        if (path := row.folder(runs, seed) / file).is_file()
+        if (path := row.folder(runs_dir, seed) / file).is_file()
     ]
     return pl.concat(frames) if frames else pl.DataFrame()

@@ -1,4 +1,4 @@
-"""What a study or a search is, as its YAML file says it."""
+"""The contents of a study file or a search file; `recipes` has the kinds of artifact that one can ask for."""
 
 from __future__ import annotations
 
@@ -16,133 +16,76 @@ from pydantic import (
 )
 
 from hardneg.config import Config
-from hardneg.mining import RetrievalConfig
 from hardneg.models import ModelConfig
 from hardneg.pipeline import FusionConfig, SuspectsUse
 from hardneg.sampling import SamplerConfig
-from hardneg.sampling.item_neighbours import NeighbourSource
-from hardneg.studies.dual_tree import SuspectsSpec, TreesSpec
-from hardneg.studies.synthesized_spec import FromLabelsSpec, SynthesisedSpec
+from hardneg.studies.recipes import Entry, NegativesRecipe, Recipe, SuspectsRecipe, TreesRecipe
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
-"""A value of one field."""
+"""The value of one field."""
 Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
-"""What a line of a table, a split or a model is called; its letters and digits name folders."""
+"""Name of a table line, a split or a model; its letters and digits name folders."""
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Metric = Annotated[str, StringConstraints(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")]
 Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)\.[a-z0-9_]+$")]
-"""A setting of a run by its place: fit.l2, sampler.candidates, model.hops, suspects.weight."""
+"""A setting of a run by its path: fit.l2, sampler.candidates, model.hops, suspects.weight."""
+RECIPE_SECTIONS = ("negatives", "trees", "suspects")
+"""Sections whose entries are recipes."""
 
 
-def _folder_alone(value: object) -> object:
-    return {"folder": value} if isinstance(value, str) else value
+def _split_from_folder(value: object) -> object:
+    return {"folder": value} if isinstance(value, str | Path) else value
 
 
-def _counted(value: object) -> object:
+def _seeds_from_count(value: object) -> object:
     if isinstance(value, list | tuple):
         return value
     if type(value) is int and value > 0:
         return tuple(range(value))
-    raise ValueError(f"found {value!r}, expected how many, as 5, or a list of seeds")
+    raise ValueError(f"found {value!r}, expected a number of seeds such as 5, or a list of seeds")
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def _require_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("a value stands twice")
+        raise ValueError("a value occurs twice")
     return values
 
 
-Values = Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(_distinct)]
-"""Some values of one setting."""
+Values = Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(_require_distinct)]
+"""Values of one setting."""
 
 
 class SplitSpec(Config):
-    """A split folder; a path alone says the same. Paths count from the working directory."""
+    """A split folder; a path alone means the same. Relative paths start at the working directory."""
 
     folder: Path
     fit: FitConfig = FitConfig()
-    """Training settings of this split; they go before those of the whole file."""
+    """Training settings of this split; they take precedence over those of the whole file."""
     truth: Path | None = None
-    """The simulated dataset behind it, if any: what is served is then measured against its truth."""
-
-
-class RetrievedSpec(Config):
-    """Negatives by `hardneg mine --method retrieved`, profiles included."""
-
-    method: Literal["retrieved"]
-    options: RetrievalConfig = RetrievalConfig()
-    encoder: str = "minilm"
-
-
-class RandomSpec(Config):
-    """The control: random vectors of the norms of other negatives."""
-
-    method: Literal["random"]
-    like: str
-    """A name under `negatives`."""
-    seed: int = 0
-
-
-class ShuffledSpec(Config):
-    """The control: other negatives, their pair rows permuted."""
-
-    method: Literal["shuffled"]
-    like: str
-    """A name under `negatives`."""
-    seed: int = 0
-
-
-LikeSpec = RandomSpec | ShuffledSpec
-"""Made from other negatives of the file."""
-
-
-class NeighboursSpec(Config):
-    """Neighbours of items by `hardneg neighbours`, for the sampler "semantic-mixing"."""
-
-    method: Literal["neighbours"]
-    by: NeighbourSource = "text"
-    k: PositiveInt = 10
-    encoder: str = "minilm"
-    """Of text alone."""
-    seed: NonNegativeInt = 0
-    """Of random alone."""
-
-
-class GivenSpec(Config):
-    """Negatives, or neighbours, that stand already."""
-
-    method: Literal["given"]
-    folders: dict[str, Path]
-    """Split -> folder."""
-
-
-NegativesSpec = Annotated[
-    RetrievedSpec | RandomSpec | ShuffledSpec | NeighboursSpec | SynthesisedSpec | FromLabelsSpec | GivenSpec,
-    Field(discriminator="method"),
-]
+    """Simulated dataset of the split, if any: sampled negatives are then compared with its ground truth."""
 
 
 class RowSuspects(SuspectsUse):
-    """Which suspects a row uses, and how."""
+    """The suspects that a row uses, and how."""
 
     name: str
     """A name under `suspects`."""
 
     @property
-    def config(self) -> SuspectsUse:
-        """As a run takes it."""
+    def use_config(self) -> SuspectsUse:
+        """The settings of a run."""
         return SuspectsUse.model_validate(self.model_dump(exclude={"name"}))
 
 
 class Choices(Config):
-    """One of these values."""
+    """One of several values."""
 
     choices: Values
 
 
 class Range(Config):
-    """Any value between two, evenly or evenly in its logarithm; whole numbers where the field is one."""
+    """Any value between two, uniform or log-uniform; integers where the field is an integer."""
 
     low: float
     high: float
@@ -153,102 +96,134 @@ Space = dict[Setting, Choices | Range]
 
 
 class FusionSpec(Config):
-    """A second line of a row, "ROW + text": each of its runs fused with text, as `hardneg fuse` does with extractive
-    profiles. The weight is chosen by the metric that chose the epoch."""
+    """Late fusion as a second line of a row, "ROW + text": each of its runs fused with text, as `hardneg fuse` does.
+
+    Profiles are extractive. The weight is chosen by the metric that chose the epoch.
+    """
 
     encoder: str = "minilm"
     weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = FusionConfig().weights
     profile: Literal["profiles", "items"] = "profiles"
     centred: bool = True
     alone: bool = False
-    """A third line, "text only": the cosine without the model. It trains nothing; every seed gives the same run."""
+    """A third line, "text only": the cosine without the model. It trains nothing, so every seed gives the same run."""
 
     def config(self, select: str) -> FusionConfig:
-        """As the stage takes it."""
+        """Return the settings of the stage."""
         return FusionConfig(weights=self.weights, profile=self.profile, centred=self.centred, select=select)
 
 
 class RowSpec(Config):
-    """A line of the tables to be."""
+    """A method, and so a line of the tables."""
 
     sampler: SamplerConfig
     negatives: str | None = None
     """A name under `negatives`."""
     suspects: RowSuspects | None = None
-    """As {name: rule, use: both}."""
+    """Such as {name: rule, use: both}."""
     trees: str | None = None
-    """A name under `trees`, for the sampler multi-view and for alpha_c and alpha_s of others."""
+    """A name under `trees`, for sampler multi-view and for alpha_c and alpha_s of others."""
     tuned_as: Name | None = None
-    """Study: take the settings that the search found for this row. A control has those of the row that it controls, so
+    """Study: take the settings that the search found for this row. A control takes those of the row that it controls, so
     that it differs from it in one thing."""
     against: Name | None = None
-    """Study: the row that it is held against as a control, where that is not the one that it is tuned as."""
+    """Study: the row that this one is a control of, where that is not `tuned_as`."""
     seeds: PositiveInt | None = None
-    """Study: so many of the study's seeds, from the first on, where not all; controls may have fewer."""
+    """Study: number of the study's seeds to use, from the first on; all by default. Controls may have fewer."""
     fit: FitConfig = FitConfig()
-    """Training settings of this row; they go before those of the split and of the file."""
+    """Training settings of this row; they take precedence over those of the split and of the file."""
     splits: tuple[str, ...] | None = None
-    """Only on these."""
+    """Only on these splits."""
     models: tuple[str, ...] | None = None
-    """Only with these."""
+    """Only with these models."""
     fusion: FusionSpec | None = None
-    """Study: a second line, the runs of this one fused with text."""
+    """Study: a second line, the runs of this row fused with text."""
     space: Space = Field(default_factory=dict)
-    """Search: entries of this row alone, in place of those of the file."""
+    """Search: entries for this row alone, in place of those of the file."""
+
+    def is_on(self, split: str) -> bool:
+        """Return True where the row has a line on a split."""
+        return self.splits is None or split in self.splits
+
+    def is_with(self, model: str) -> bool:
+        """Return True where the row has a line with a model."""
+        return self.models is None or model in self.models
 
 
 class Grid(Config):
-    """Splits x models x rows: what a study and a search share."""
+    """Splits x models x rows: the part that a study and a search share."""
 
     name: FolderName
-    splits: Annotated[dict[Name, Annotated[SplitSpec, BeforeValidator(_folder_alone)]], Field(min_length=1)]
+    splits: Annotated[dict[Name, Annotated[SplitSpec, BeforeValidator(_split_from_folder)]], Field(min_length=1)]
     models: Annotated[dict[Name, ModelConfig], Field(min_length=1)]
-    negatives: dict[Name, NegativesSpec] = Field(default_factory=dict)
-    trees: dict[Name, TreesSpec] = Field(default_factory=dict)
-    suspects: dict[Name, SuspectsSpec] = Field(default_factory=dict)
+    negatives: dict[Name, NegativesRecipe] = Field(default_factory=dict)
+    trees: dict[Name, TreesRecipe] = Field(default_factory=dict)
+    suspects: dict[Name, SuspectsRecipe] = Field(default_factory=dict)
     rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
     fit: FitConfig = FitConfig()
 
+    def recipes(self, section: str) -> dict[str, Recipe]:
+        """Return name -> recipe of a section."""
+        recipes: dict[str, Recipe] = getattr(self, section)
+        return recipes
+
+    def entry(self, section: str, name: str | None) -> Entry | None:
+        """Return an entry by its name; None without a name, or where the section lacks it."""
+        recipe = None if name is None else self.recipes(section).get(name)
+        return None if recipe is None or name is None else Entry(recipe, name)
+
+    def row_entries(self, row: RowSpec) -> dict[str, Entry]:
+        """Return section -> entry that a row names."""
+        suspects = None if row.suspects is None else row.suspects.name
+        names = {"negatives": row.negatives, "trees": row.trees, "suspects": suspects}
+        entries = {section: self.entry(section, name) for section, name in names.items()}
+        return {section: entry for section, entry in entries.items() if entry is not None}
+
 
 class StudySpec(Grid):
-    """What `hardneg study` runs."""
+    """What `hardneg study run` runs."""
 
     options: dict[Setting, Values] = Field(default_factory=dict)
-    """A grid over settings; every combination is a line of its own, named by it."""
+    """Setting -> values; every combination is a line of its own, named by it."""
     tuned: Path | None = None
-    """A folder made by `hardneg search`: its best settings of each split x model x row are taken."""
+    """A folder made by `hardneg study search`; the best settings of each split x model x row are used."""
     seeds: Annotated[
-        tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_counted), AfterValidator(_distinct)
+        tuple[NonNegativeInt, ...],
+        Field(min_length=1),
+        BeforeValidator(_seeds_from_count),
+        AfterValidator(_require_distinct),
     ] = tuple(range(5))
-    """How many (5 means 0 to 4), or which. Differences are tested from three seeds on."""
+    """Number of seeds (5 means 0 to 4), or a list. Differences are tested from three seeds on."""
     released_mask: str | None = None
-    """A name under `suspects`: where it has a folder on the split, every run is scored a second time under the mask of DTL-NS's
-    released code, for a table of its own that says so: all of them under that of the suspects from probability .5 on, whatever
-    threshold a row has. Nothing is compared or chosen by it."""
+    """A name under `suspects`: every run is scored a second time under the mask of DTL-NS's released code, for a separate
+    table. The mask has the suspects of probability .5 or more, whatever the threshold of a row. Nothing is compared or
+    chosen by it. Splits without such suspects have no such table."""
     baseline: str
-    """The row, or the line, that others are compared with. Of a row with several lines it is the first."""
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] = ("ndcg@20", "recall@20")
+    """The row, or the line, that others are compared with. For a row with several lines it is the first."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_require_distinct)] = (
+        "ndcg@20",
+        "recall@20",
+    )
     """Columns of the tables; the first is tested."""
     comparisons: tuple[tuple[str, str], ...] = ()
-    """Pairs of lines, or of rows, of which the first is held against the second, in one more table beside each, with a
-    family of its own for Holm: [[semantic mixing + text, MixGCF + text]]."""
+    """Pairs of lines, or of rows, to compare in one more table, whose Holm correction is its own:
+    [[semantic mixing + text, MixGCF + text]]."""
 
 
 class SearchSpec(Grid):
-    """What `hardneg search` runs."""
+    """What `hardneg study search` runs."""
 
     trials: PositiveInt
-    """For every split x model x row; the first is the settings as given."""
+    """Trials of every split x model x row; the first is the settings as given."""
     space: Space = Field(default_factory=dict)
-    """Setting -> where to look; each entry goes to the runs that have the setting."""
+    """Setting -> where to search; an entry applies to the runs that have the setting."""
     first_trials: Literal["alike", "apart"] = "alike"
-    """Of the trials before suggestions follow results, the first one apart: "alike" spreads the values of a setting evenly
-    over its range, the same values for every row that has it in the same range; "apart" draws each row's by chance."""
+    """How trials are chosen before suggestions follow results, the first one excepted. "alike" spreads the values of a
+    setting evenly over its range, the same values for all rows; "apart" draws them for each row at random."""
     seed: NonNegativeInt = 100
-    """Of every trial's run, and of the suggestions. A study's seeds are 0, 1, ..., so that none of its runs was itself
-    chosen by its validation value."""
+    """Seed of every trial's run and of the suggestions. The seeds of a study are 0, 1, ..., so that none of its runs was
+    chosen by its own validation value."""
 
-
-def applied(spec: Space, row: RowSpec) -> Space:
-    """The space of one row: the file's, with the row's own entries in its place."""
-    return {**spec, **row.space}
+    def space_of(self, row: RowSpec) -> Space:
+        """Return the space of a row: that of the file, with the row's own entries in its place."""
+        return {**self.space, **row.space}

@@ -1,171 +1,165 @@
-"""A study: cells x seeds, run once each, whatever fails."""
+"""A study: cells x seeds, each run once; a run that fails stops no other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from hardneg import artifacts, pipeline
+from hardneg import pipeline
 from hardneg.config import write_yaml
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.studies import process_pool
-from hardneg.studies.experiment_cells import Cell
+from hardneg.studies.cells import Cell
+from hardneg.studies.estimate import CellToTime, Estimate, auxiliary_cells_to_time, estimate_cells
 from hardneg.studies.load import read_study
-from hardneg.studies.runs import Fusion, Job, Row, slug
+from hardneg.studies.naming import slug
+from hardneg.studies.plan import Plan
+from hardneg.studies.process_pool import Ended, Outcome, run_tasks
+from hardneg.studies.results import Results, write_results
+from hardneg.studies.runs import Fusion, Row, RunTask
 from hardneg.studies.spec import StudySpec
-from hardneg.studies.stages import Stages
 from hardneg.types import Progress
 
 
 @dataclass(frozen=True)
-class Run:
-    """One cell under one seed. stands: it is trained and scored already."""
+class PlannedRun:
+    """One cell under one seed. finished: trained and scored, from artifacts that the file asks for."""
 
     cell: Cell
-    job: Job
-    stands: bool
+    task: RunTask
+    finished: bool
 
 
-@dataclass(frozen=True)
 class Study:
-    """A study as it was read and laid out."""
+    """A checked study file with its folder.
 
-    spec: StudySpec
-    cells: list[Cell]
-    out: Path
-    device: str = "cpu"
-    only: tuple[str, ...] = ()
-    """Splits that the cells are of; empty for all."""
+    only: splits that the cells are of; empty for all. outcomes: ends of the runs of the last `run`.
+    """
+
+    def __init__(
+        self, spec: StudySpec, cells: list[Cell], out: Path, device: str = "cpu", only: Sequence[str] = ()
+    ) -> None:
+        self.spec, self.cells, self.out, self.device, self.only = spec, cells, out, device, tuple(only)
+        self.outcomes: list[Outcome] = []
 
     @classmethod
-    def read(cls, path: Path, out: Path | None = None, *, only: Sequence[str] = (), device: str = "cpu") -> Study:
-        """Read and check a file; out: the study folder, out/NAME if not given; only: some splits of it."""
-        spec, cells = read_study(path, only)
-        return cls(spec, cells, out or Path("out") / spec.name, device, tuple(only))
+    def load(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        out: str | Path | None = None,
+        *,
+        only: Sequence[str] = (),
+        device: str = "cpu",
+    ) -> Study:
+        """Read and check a study, from a YAML file or from its contents as a mapping.
+
+        out: the study folder, out/NAME by default. only: some splits of the file; the folders of others need not exist.
+        Raises ConfigError with every problem of the file.
+        """
+        spec, cells = read_study(Path(source) if isinstance(source, str) else source, only)
+        return cls(spec, cells, Path(out or Path("out") / spec.name), device, only)
 
     @cached_property
-    def stages(self) -> Stages:
-        """The shared folders."""
-        return Stages(self.spec, self.cells, self.out, self.device, self.spec.released_mask)
+    def plan(self) -> Plan:
+        """The artifacts that runs share."""
+        return Plan(self.spec, self.cells, self.out, self.device, self.spec.released_mask)
 
     @property
-    def results(self) -> Path:
-        """Where tables go: the study folder, or, for a part of the splits, a folder of that part."""
+    def results_dir(self) -> Path:
+        """Folder of the tables: the study folder, or a separate one for some of the splits."""
         return self.out / "parts" / "-".join(map(slug, self.only)) if self.only else self.out
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Everything a run is scored by."""
+        """All metrics that a run is scored by."""
         return tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics]))
 
     def seeds(self, cell: Cell) -> tuple[int, ...]:
-        """Those that a cell is run under."""
+        """Return the seeds of a cell."""
         return self.spec.seeds[: self.spec.rows[cell.row].seeds]
 
-    def job(self, cell: Cell, seed: int) -> Job:
-        """The run of one cell under one seed."""
-        split = self.spec.splits[cell.split]
-        runs = self.out / "runs" / slug(cell.split) / slug(cell.model)
-        negatives = self.stages.negatives(cell.split, cell.negatives)
-        suspects = self.stages.suspects(cell.split, cell.suspects)
-        trees = self.stages.trees(cell.split, cell.trees)
-        row = Row(cell.line, cell.config, negatives, self._fusion(cell), suspects, trees)
-        label = f"{cell.name}, seed {seed}"
-        released = self.stages.released(cell.split)
-        return Job(split.folder, row, seed, runs, split.truth, self.metrics, self.device, label, released)
+    def task(self, cell: Cell, seed: int) -> RunTask:
+        """Return the run of a cell under a seed."""
+        split, mask, fusion = self.spec.splits[cell.split], self.plan.mask_on(cell.split), None
+        folders = {section: artifact.folder for section, artifact in self.plan.artifacts_of(cell).items()}
+        if cell.fusion is not None:
+            line, config = None if cell.alone else cell.trained_line, cell.fusion.config(cell.config.fit.select)
+            fusion = Fusion(line, config)
+        return RunTask(
+            split.folder,
+            Row(cell.line, cell.config, folders, fusion),
+            seed,
+            self.out / "runs" / slug(cell.split) / slug(cell.model),
+            split.truth,
+            self.metrics,
+            self.device,
+            f"{cell.name}, seed {seed}",
+            None if mask is None or self.plan.problem(mask) is not None else mask.folder,
+        )
 
-    def _fusion(self, cell: Cell) -> Fusion | None:
-        if cell.fusion is None:
-            return None
-        vectors = self.stages.vectors(cell.split, cell.fusion.encoder)
-        return Fusion(None if cell.alone else cell.trained, vectors, cell.fusion.config(cell.config.fit.select))
-
-    def runs(self) -> list[Run]:
-        """Every run, seed after seed, and whether it stands: made from what the file asks, as far as that is known.
-        ConfigError where folders hold something else."""
-        inputs = _Inputs()
-        found, others = [], []
+    def runs(self) -> list[PlannedRun]:
+        """Return every run, seed after seed. Raises ConfigError where run folders hold something else."""
+        runs, conflicts = [], []
         for seed in self.spec.seeds:
             for cell in (cell for cell in self.cells if seed in self.seeds(cell)):
-                job = self.job(cell, seed)
+                task, finished = self.task(cell, seed), False
                 try:
-                    stands = inputs.stands(job)
+                    finished = task.is_finished() and self.plan.problem_of(cell) is None
                 except HardnegError as error:
-                    others.append(str(error))
-                    stands = False
-                found.append(Run(cell, job, stands and self.stages.reason(cell) is None))
-        if others:
-            raise ConfigError(f"{len(others)} run(s) are in the way: {others[0]}")
-        return found
+                    conflicts.append(str(error))
+                runs.append(PlannedRun(cell, task, finished))
+        if conflicts:
+            raise ConfigError(f"{len(conflicts)} run(s) are in the way: {conflicts[0]}")
+        return runs
 
-    def run(
-        self, workers: int = 1, *, ended: process_pool.Ended | None = None, progress: Progress | None = None
-    ) -> list[process_pool.Outcome]:
-        """Make what is shared, then every run that does not stand; how each of these ended.
+    def run(self, workers: int = 1, *, ended: Ended | None = None, progress: Progress | None = None) -> list[Outcome]:
+        """Make the shared artifacts, then every run that is not finished, and return how each of these ended.
 
-        workers: processes; 0 runs everything in this one.
+        workers: processes; 0 runs everything in this one. ended: called after every run. Killed at any moment, the same
+        call continues.
         """
         runs = self.runs()
         self.out.mkdir(parents=True, exist_ok=True)
         write_yaml(self.out / "study.yaml", self.spec, only_given=True)
-        self.stages.make(self.cells, progress)
-        runs = [replace(run, job=self.job(run.cell, run.job.seed)) for run in runs]  # now that it is known what failed
-        blocked = [outcome for run in runs if (outcome := self._blocked(run)) is not None]
-        jobs = [run.job for run in runs if not (run.stands and run.job.scored) and self._blocked(run) is None]
-        trained, fused = ([job for job in jobs if (job.row.fusion is None) is first] for first in (True, False))
-        total = len(blocked) + len(jobs)
-
-        def tell(done: int, outcome: process_pool.Outcome) -> None:
-            if ended is not None:
+        self.plan.build(self.cells, progress)
+        problems = {run.task.name: self.plan.problem_of(run.cell) for run in runs}
+        outcomes = [Outcome(name, problem) for name, problem in problems.items() if problem is not None]
+        # Only now is it known which masks could be made.
+        tasks = [self.task(run.cell, run.task.seed) for run in runs if problems[run.task.name] is None]
+        finished = {run.task.name for run in runs if run.finished}
+        tasks = [task for task in tasks if not (task.name in finished and task.is_scored())]
+        total = len(outcomes) + len(tasks)
+        if ended is not None:
+            for done, outcome in enumerate(outcomes, start=1):
                 ended(done, total, outcome)
-
-        for done, outcome in enumerate(blocked, start=1):
-            tell(done, outcome)
-        outcomes = list(blocked)
-        for part in (trained, fused):  # what is fused must be trained before
+        for is_fusion in (False, True):  # runs that are fused must be trained before
             before = len(outcomes)
-            outcomes += process_pool.run(
-                part,
-                workers,
-                ended=lambda done, _, outcome, before=before: tell(before + done, outcome),  # type: ignore[misc]
-                progress=progress,
-            )
+
+            def report(done: int, _: int, outcome: Outcome, before: int = before) -> None:
+                if ended is not None:
+                    ended(before + done, total, outcome)
+
+            part = [task for task in tasks if (task.row.fusion is not None) is is_fusion]
+            outcomes += run_tasks(part, workers, ended=report, progress=progress)
+        self.outcomes = outcomes
         return outcomes
 
-    def _blocked(self, run: Run) -> process_pool.Outcome | None:
-        """The failure of a run for which something shared could not be made."""
-        reason = self.stages.reason(run.cell)
-        return None if reason is None else process_pool.Outcome(run.job.name, reason)
+    def results(self) -> Results:
+        """Read the finished runs, write tables, and return them."""
+        return write_results(self)
 
-
-class _Inputs:
-    """Hashes of what runs are made from, each computed once."""
-
-    def stands(self, job: Job) -> bool:
-        """True where the run is trained and scored; ConfigError where its folder holds something else."""
-        if not job.folder.exists():
-            return False
-        if job.row.fusion is not None:
-            return self._fused_stands(job, job.row.fusion)
-        stage = pipeline.train_stage(
-            job.split,
-            job.config,
-            negatives=job.row.negatives,
-            suspects=job.row.suspects,
-            trees=job.row.trees,
-            truth=job.truth,
-        )
-        return artifacts.is_finished(job.folder, stage.key()) and job.scored
-
-    def _fused_stands(self, job: Job, fusion: Fusion) -> bool:
-        base = None if fusion.of is None else job.row.fused_from(job.runs, job.seed)
-        needed = [fusion.vectors, *([] if base is None else [base])]
-        if any(not artifacts.is_artifact(folder) for folder in needed):
-            return False
-        if base is None:
-            key = pipeline.text_only_stage(job.split, fusion.vectors, fusion.config).key()
-        else:
-            key = pipeline.fuse_stage(base, job.split, fusion.vectors, fusion.config).key()
-        return artifacts.is_finished(job.folder, key) and job.scored
+    def estimate(self, progress: Progress | None = None) -> Estimate:
+        """Estimate the time of all runs that are left, by training each cell for a moment."""
+        runs = self.runs()
+        cells = auxiliary_cells_to_time(self.plan, self.cells)
+        for cell in self.cells:
+            if cell.fusion is not None:
+                continue  # it trains nothing: seconds
+            own = [run for run in runs if run.cell is cell]
+            finished = tuple(run.task.folder for run in own if run.finished)
+            split_dir, shared = self.spec.splits[cell.split].folder, self.plan.artifacts_of(cell)
+            cells.append(CellToTime(cell.name, split_dir, cell.config, len(own) - len(finished), shared, finished))
+        estimates = estimate_cells(cells, device=self.device, progress=progress)
+        return Estimate(estimates, len(runs), sum(run.finished for run in runs))

@@ -1,7 +1,7 @@
 """The trials of one cell of a search, one after another.
 
-Nothing here uses a test pair. Trials are runs like any other; the optuna study lives in memory and is built again from
-the trials that ended, so that a search killed anywhere goes on with the suggestions that the unbroken one makes.
+No test pair is read here. Trials are ordinary runs. The optuna study is in memory, and is built again from the finished
+trials, so that a search killed anywhere continues with the suggestions of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import ConfigError, DataError, TrainingDivergedError
 from hardneg.stage import Stage
-from hardneg.studies.experiment_cells import Cell, changed, setting
-from hardneg.studies.results import best_on_validation
+from hardneg.studies.cells import Cell, get_setting, with_settings
+from hardneg.studies.results import best_validation_value
 from hardneg.studies.runs import by_epoch
-from hardneg.studies.search_sampler import RANDOM_TRIALS, Tried, spread, suggest
+from hardneg.studies.search_sampler import RANDOM_TRIALS, TriedSettings, spread, suggest
 from hardneg.studies.spec import Scalar, Space
+from hardneg.studies.tuned_settings import BestTrial
+from hardneg.training import Watch
 from hardneg.types import Progress
 
 TRIALS = "trials.parquet"
@@ -41,7 +43,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial that ended. settings: as JSON. value: None where it failed, for the reason given. key: of its run."""
+    """A finished trial. settings: as JSON. value: None where it failed, for the reason given. key: of its run."""
 
     trial: int
     settings: str
@@ -56,116 +58,116 @@ class Trial:
     @property
     def chosen(self) -> dict[str, Scalar]:
         """The settings."""
-        chosen: dict[str, Scalar] = json.loads(self.settings)
-        return chosen
+        settings: dict[str, Scalar] = json.loads(self.settings)
+        return settings
 
 
 @dataclass(frozen=True)
 class CellSearch:
-    """All trials of one cell, one after another; a task for a worker."""
+    """All trials of one cell, one after another; a task for a worker.
+
+    folders: section -> folder that its runs read. alike: first trials take the same values in all rows.
+    """
 
     cell: Cell
-    split: Path
-    negatives: Path | None
+    split_dir: Path
+    folders: Mapping[str, Path]
     space: Space
     trials: int
     seed: int
     folder: Path
     device: str = "cpu"
-    suspects: Path | None = None
-    trees: Path | None = None
     alike: bool = True
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for people."""
         return self.cell.name
 
     @property
     def budget(self) -> int:
-        """Trials that can differ: one where there is nothing to search."""
+        """Number of trials that can differ: one where there is nothing to search."""
         return self.trials if self.space else 1
 
-    def ended(self) -> list[Trial]:
-        """The trials that ended so far, at most as many as the budget."""
+    def finished(self) -> list[Trial]:
+        """Read the finished trials, at most as many as the budget."""
         path = self.folder / TRIALS
         if not path.is_file():
             return []
         return [Trial(**row) for row in read_parquet(path).head(self.budget).iter_rows(named=True)]
 
-    def do(self, progress: Progress) -> None:
-        """Go through the trials; what ended is checked against the replay and not repeated."""
+    def run(self, progress: Progress) -> None:
+        """Run the trials that are left; finished ones are checked against their replay."""
         trials = self.replayed()
         for number in range(len(trials), self.budget):
-            settings = self.settings_of(number, trials)
-            config = changed(self.cell.config, settings)
-            trials.append(self._try(number, settings, config, self._stage(config).key(), progress))
+            trials.append(self._run_trial(number, self.settings_of(number, trials), progress))
             self._write(trials)
         if all(trial.value is None for trial in trials):
             raise DataError(f"all {len(trials)} trials failed, the first because {trials[0].reason}")
 
-    def inputs(self) -> dict[str, str]:
-        """Hashes of what its trials are made from."""
-        return pipeline.run_inputs(self.split, negatives=self.negatives, suspects=self.suspects, trees=self.trees)
-
-    def _stage(self, config: pipeline.RunConfig) -> Stage:
-        return pipeline.train_stage(
-            self.split, config, negatives=self.negatives, suspects=self.suspects, trees=self.trees, device=self.device
-        )
-
     def replayed(self) -> list[Trial]:
-        """The trials that ended, once it is sure that each is the one that this search would make. Raises ConfigError."""
-        before, trials = self.ended(), list[Trial]()
-        for number, trial in enumerate(before):
-            settings = self.settings_of(number, trials)
-            key = self._stage(changed(self.cell.config, settings)).key()
-            trials.append(self._as_replayed(trial, settings, key))
+        """Return the finished trials. Raises ConfigError unless each is the one that this search would make."""
+        trials = list[Trial]()
+        for trial in self.finished():
+            settings = self.settings_of(trial.trial, trials)
+            if (trial.chosen, trial.key) != (settings, self._stage(settings).key()):
+                raise ConfigError(
+                    f"{self.folder / TRIALS} holds another search (trial {trial.trial} differs in settings, space, seed, "
+                    "first_trials, inputs or versions); choose another --out or remove the folder first"
+                )
+            trials.append(trial)
         return trials
 
     def settings_of(self, number: int, earlier: Sequence[Trial]) -> dict[str, Scalar]:
-        """Settings of a trial, from the seed and the earlier trials alone; the first are those given."""
-        given = {field: setting(self.cell.config, field) for field in sorted(self.space)}
+        """Return the settings of a trial, from the seed and the earlier trials alone; the first are those given."""
+        defaults = {field: get_setting(self.cell.config, field) for field in sorted(self.space)}
         if number == 0:
-            return given
+            return defaults
         if self.alike and number < RANDOM_TRIALS:
-            return spread(self.space, given, number, seed=self.seed)
-        tried = [Tried(trial.chosen, trial.value) for trial in earlier]
-        return suggest(self.space, given, tried, seed=self.seed, purpose=f"search {self.cell.name}")
+            return spread(self.space, defaults, number, seed=self.seed)
+        tried = [TriedSettings(trial.chosen, trial.value) for trial in earlier]
+        return suggest(self.space, defaults, tried, seed=self.seed, purpose=f"search {self.cell.name}")
 
-    def _as_replayed(self, trial: Trial, settings: Mapping[str, Scalar], key: str) -> Trial:
-        if (trial.chosen, trial.key) != (settings, key):
-            raise ConfigError(
-                f"{self.folder / TRIALS} holds another search (trial {trial.trial} differs in settings, space, seed, "
-                "first_trials, inputs or versions); choose another --out or remove the folder first"
-            )
-        return trial
+    def best(self, trials: Sequence[Trial]) -> BestTrial | None:
+        """Return the best trial, the first of equals; None where trials are missing or all failed."""
+        values = [(trial.value, trial) for trial in trials if trial.value is not None]
+        if len(trials) < self.budget or not values:
+            return None
+        value, best = max(values, key=lambda pair: pair[0])
+        split_inputs, inputs = pipeline.run_inputs(self.split_dir), self._stage({}).inputs
+        return BestTrial(
+            settings=best.chosen,
+            metric=best.metric,
+            value=value,
+            default_value=trials[0].value,
+            trial=best.trial,
+            trials=self.trials,
+            failed=len(trials) - len(values),
+            made_from=split_inputs,
+            made_with={name: digest for name, digest in inputs.items() if name not in split_inputs},
+            space=self.space,
+        )
 
-    def _try(
-        self, number: int, settings: Mapping[str, Scalar], config: pipeline.RunConfig, key: str, progress: Progress
-    ) -> Trial:
-        """Train one trial; a divergence is a trial without value."""
-        folder, fit = self.folder / f"trial-{number:03}", config.fit
-        said = json.dumps(dict(settings))
+    def _stage(self, settings: Mapping[str, Scalar], watch: Watch | None = None) -> Stage:
+        config = with_settings(self.cell.config, settings)
+        return pipeline.train_stage(self.split_dir, config, **self.folders, device=self.device, watch=watch)
 
-        def of_all(what: str, epoch: int, epochs: int) -> None:
-            progress(what, number * epochs + epoch, self.budget * epochs)
+    def _run_trial(self, number: int, settings: Mapping[str, Scalar], progress: Progress) -> Trial:
+        """Train one trial; one that diverges has no value."""
+        folder, fit = self.folder / f"trial-{number:03}", with_settings(self.cell.config, settings).fit
 
+        def report(name: str, epoch: int, epochs: int) -> None:
+            progress(name, number * epochs + epoch, self.budget * epochs)
+
+        stage, text = self._stage(settings, by_epoch(self.name, fit.epochs, report)), json.dumps(dict(settings))
         try:
-            pipeline.train_stage(
-                self.split,
-                config,
-                negatives=self.negatives,
-                suspects=self.suspects,
-                trees=self.trees,
-                device=self.device,
-                watch=by_epoch(self.name, fit.epochs, of_all),
-            ).run(folder)
+            stage.run(folder)
         except TrainingDivergedError as error:
-            return Trial(number, said, fit.select, None, None, None, str(error), key, None)
+            return Trial(number, text, fit.select, None, None, None, str(error), stage.key(), None)
         notes = artifacts.read_manifest(folder, pipeline.RUN)["notes"]
         seconds = json.loads((folder / "costs.json").read_text(encoding="utf-8"))["seconds"]
-        value = best_on_validation(folder, fit.select)
-        return Trial(number, said, fit.select, value, notes["epochs"], notes["best epoch"], None, key, seconds)
+        value, epochs = best_validation_value(folder, fit.select), (notes["epochs"], notes["best epoch"])
+        return Trial(number, text, fit.select, value, *epochs, None, stage.key(), seconds)
 
     def _write(self, trials: Sequence[Trial]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +175,7 @@ class CellSearch:
 
 
 def replace_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write a frame so that nobody ever sees half of it."""
-    held = BytesIO()
-    frame.write_parquet(held)
-    artifacts.replace_file(path, held.getvalue())
+    """Write a frame beside and rename, so that no reader sees half of it."""
+    content = BytesIO()
+    frame.write_parquet(content)
+    artifacts.replace_file(path, content.getvalue())

@@ -1,8 +1,8 @@
-"""What a search found, as `best.yaml`: for every split, model and row the settings, the value and the budget."""
+"""The settings that a search found, as `best.yaml`: settings, value and budget of every split, model and row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,121 +12,157 @@ from pydantic import Field
 from hardneg import artifacts, pipeline
 from hardneg.config import Config, parse_config, read_yaml
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.studies.experiment_cells import Cell, changed
-from hardneg.studies.spec import Scalar, Space
+from hardneg.studies.cells import Cell, with_settings
+from hardneg.studies.spec import Choices, Range, Scalar, Space
 
 NAME = "best.yaml"
+HEADERS = ["split", "model", "row", "trials", "failed", "validation", "as given", "settings found"]
 
 
-class Found(Config):
+class BestTrial(Config):
     """The best trial of one split x model x row."""
 
     settings: dict[str, Scalar]
     metric: str
     value: float
-    """On validation pairs."""
+    """Value on validation pairs."""
     default_value: float | None
-    """Of the settings as given, the first trial; None where that failed."""
+    """Value of the settings as given, the first trial; None where that failed."""
     trial: int
     """Its number, from 0."""
     trials: int
     """The budget."""
     failed: int
-    """Trials without a value."""
+    """Number of trials without a value."""
     made_from: dict[str, str]
-    """Hashes of the train and validation pairs that it was found on."""
+    """Hashes of the train and validation pairs."""
     made_with: dict[str, str] = Field(default_factory=dict)
     """Hashes of the search's own negatives, suspects and trees, for the record: a study has its own."""
     space: Space
 
+    @property
+    def cells(self) -> list[str]:
+        """Cells of its table line after split, model and row."""
+        default = "–" if self.default_value is None else f"{self.default_value:.4f}"
+        settings = settings_text(self.settings) + ("" if self.trial else " (as given)")
+        return [str(self.trials), str(self.failed), f"{self.metric} {self.value:.4f}", default, settings]
 
-class Best(Config):
+
+class TunedSettings(Config):
     """The whole file."""
 
     search: str
     seed: int
-    best: dict[str, dict[str, dict[str, Found]]]
+    best: dict[str, dict[str, dict[str, BestTrial]]]
     """Split -> model -> row."""
 
     @property
     def fields(self) -> set[str]:
         """Every setting that was searched."""
-        return {field for found in self.each.values() for field in found.settings}
+        return {field for trial in self.by_row.values() for field in trial.settings}
 
     @property
-    def each(self) -> dict[tuple[str, str, str], Found]:
-        """(split, model, row) -> what was found."""
+    def by_row(self) -> dict[tuple[str, str, str], BestTrial]:
+        """(split, model, row) -> best trial."""
         return {
-            (split, model, row): found
+            (split, model, row): trial
             for split, models in self.best.items()
             for model, rows in models.items()
-            for row, found in rows.items()
+            for row, trial in rows.items()
         }
 
     def applied(self, cells: list[Cell], folders: Mapping[str, Path]) -> tuple[list[Cell], list[str]]:
-        """The cells with the settings found for them; problems: cells without any, unequal budgets, and settings found
-        on another split than the folder of that name, whose validation pairs may be this one's test pairs."""
-        made, each = [], self.each
-        problems = self._elsewhere(cells, folders) + self._missing(cells)
+        """Return the cells with the settings found for them, and the problems.
+
+        Problems: cells without any, unequal budgets, and settings found on another split than the folder of that name,
+        whose validation pairs may be test pairs here.
+        """
+        tuned, by_row = [], self.by_row
+        problems = self._other_split_problems(cells, folders) + self._missing_problems(cells)
         for cell in cells:
-            found = each.get(cell.searched)
-            made.append(cell)
-            if found is None:
-                continue
+            trial, config = by_row.get(cell.searched), cell.config
             try:
-                made[-1] = replace(cell, config=changed(cell.config, found.settings))
+                config = config if trial is None else with_settings(config, trial.settings)
             except (ConfigError, KeyError) as error:
                 problems.append(f"tuned: what search {self.search!r} found for {cell.name} does not fit it ({error})")
-        return made, problems + self._unequal(cells)
+            tuned.append(replace(cell, config=config))
+        return tuned, problems + self._budget_problems(cells)
 
-    def _missing(self, cells: list[Cell]) -> list[str]:
-        """Where it has nothing: whole tables in a word, single rows by name."""
-        there = set(self.each)
-        tables = {place[:2] for place in there}
-        lacking = dict.fromkeys(cell.searched for cell in cells if cell.searched not in there)
-        named = dict.fromkeys(place if place[:2] in tables else place[:2] for place in lacking)
-        return [
-            f"tuned: search {self.search!r} has nothing for {' / '.join(place)}; search that, too" for place in named
-        ]
+    def _missing_problems(self, cells: list[Cell]) -> list[str]:
+        """Name what was not searched: tables as a whole, or single rows."""
+        searched = set(self.by_row)
+        tables = {path[:2] for path in searched}
+        missing = dict.fromkeys(cell.searched for cell in cells if cell.searched not in searched)
+        named = dict.fromkeys(path if path[:2] in tables else path[:2] for path in missing)
+        return [f"tuned: search {self.search!r} has nothing for {' / '.join(path)}; search that, too" for path in named]
 
-    def _elsewhere(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
-        problems, hashes = [], dict[str, dict[str, str]]()
+    def _other_split_problems(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
+        problems = []
         for cell in cells:
-            found = self.each.get(cell.searched)
+            trial = self.by_row.get(cell.searched)
             try:
-                inputs = hashes.setdefault(cell.split, {}) or pipeline.run_inputs(folders[cell.split])
+                inputs = pipeline.run_inputs(folders[cell.split])
             except HardnegError:
-                continue  # no split folder: said elsewhere
-            hashes[cell.split] = inputs
-            if found is not None and found.made_from != inputs:
+                continue  # no split folder: another problem
+            if trial is not None and trial.made_from != inputs:
                 problems.append(
                     f"tuned: search {self.search!r} found the settings of {cell.name} on another split than "
                     f"{folders[cell.split]}; search on this one"
                 )
         return problems
 
-    def _unequal(self, cells: list[Cell]) -> list[str]:
+    def _budget_problems(self, cells: list[Cell]) -> list[str]:
         budgets: dict[tuple[str, str], set[int]] = {}
-        for (split, model, row), found in self.each.items():
+        for (split, model, row), trial in self.by_row.items():
             if any(cell.searched == (split, model, row) for cell in cells):
-                budgets.setdefault((split, model), set()).add(found.trials)
+                budgets.setdefault((split, model), set()).add(trial.trials)
         return [
-            f"tuned: rows of {split} / {model} had {' and '.join(map(str, sorted(found)))} trials, expected as many each"
-            for (split, model), found in budgets.items()
-            if len(found) > 1
+            f"tuned: rows of {split} / {model} had {' and '.join(map(str, sorted(trials)))} trials, expected as many each"
+            for (split, model), trials in budgets.items()
+            if len(trials) > 1
         ]
 
+    def table(
+        self, wanted: Collection[tuple[str, str, str]] | None = None
+    ) -> tuple[list[str], list[list[str]], list[str]]:
+        """Return headers, cells, and one line for every space that was searched. wanted: places, all by default."""
+        trials = {path: trial for path, trial in self.by_row.items() if wanted is None or path in wanted}
+        rows_by_space: dict[str, list[str]] = {}
+        for (_, _, row), trial in trials.items():
+            rows_by_space.setdefault(space_text(trial.space), []).append(row)
+        spaces = [f"Space of {', '.join(dict.fromkeys(rows))}: {text}." for text, rows in rows_by_space.items()]
+        return HEADERS, [[*path, *trial.cells] for path, trial in trials.items()], spaces
 
-def write_best(folder: Path, best: Best) -> None:
-    """Write best.yaml so that a person can read it."""
-    text = yaml.safe_dump(best.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+def write_tuned_settings(folder: Path, tuned: TunedSettings) -> None:
+    """Write best.yaml."""
+    text = yaml.safe_dump(tuned.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     artifacts.replace_file(folder / NAME, text.encode())
 
 
-def read_best(folder: Path) -> Best:
-    """Read what `hardneg search` wrote into its folder."""
+def read_tuned_settings(folder: Path) -> TunedSettings:
+    """Read best.yaml of a search folder."""
     path = folder / NAME
     if not path.is_file():
-        raise ConfigError(f"{folder} holds no {NAME}, expected a folder made by `hardneg search`; search first")
-    best: Best = parse_config(Best, read_yaml(path)[0], where=str(path))
-    return best
+        raise ConfigError(f"{folder} holds no {NAME}, expected a folder made by `hardneg study search`; search first")
+    tuned: TunedSettings = parse_config(TunedSettings, read_yaml(path)[0], where=str(path))
+    return tuned
+
+
+def settings_text(settings: Mapping[str, Scalar]) -> str:
+    """Return settings in one line."""
+    texts = (
+        f"{field} {value:.3g}" if isinstance(value, float) else f"{field} {value}" for field, value in settings.items()
+    )
+    return ", ".join(texts) or "nothing to search"
+
+
+def space_text(space: Space) -> str:
+    """Return a space in one line."""
+    return "; ".join(f"{field} {_entry_text(entry)}" for field, entry in space.items()) or "nothing to search"
+
+
+def _entry_text(entry: Choices | Range) -> str:
+    if isinstance(entry, Choices):
+        return "one of " + ", ".join(map(str, entry.choices))
+    return f"{entry.low:g} to {entry.high:g}" + (", log" if entry.log else "")

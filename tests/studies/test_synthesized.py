@@ -12,13 +12,12 @@ import pytest
 from tests.finetuning.tiny import make_base
 from typer.testing import CliRunner
 
-from hardneg import pipeline, text
+from hardneg import text
 from hardneg.cli.main import app
 from hardneg.errors import ConfigError
-from hardneg.studies import Search, Study, estimate, write_results
-from hardneg.studies.results import Results
+from hardneg.studies import Search, Study, estimate
 
-from .conftest import STUDY, Write
+from .conftest import STUDY, Write, run_study
 from .test_study import LengthEncoder
 
 LABELS = {"model": "MF", "row": "MixGCF"}
@@ -58,11 +57,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("bases") / "base", "bert")
 
 
-def carried_out(file: Path, out: Path) -> Results:
-    study = Study.read(file, out)
-    return write_results(study, study.run(0))
-
-
 @pytest.mark.slow
 def test_the_whole_comparison_from_one_file(
     write_study: Write, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,16 +66,17 @@ def test_the_whole_comparison_from_one_file(
     dry = CliRunner().invoke(app, ["study", "estimate", str(file), "--out", str(out)])
     assert dry.exit_code == 0, dry.output
     assert "27 runs, 0 finished" in dry.output
-    assert "MF / MixGCF, trained apart" in " ".join(dry.output.split())
+    assert "MF / MixGCF, auxiliary run" in " ".join(dry.output.split())
     said: list[str] = []
-    study = Study.read(file, out)
-    results = write_results(study, study.run(0, progress=lambda what, *_: said.append(what)))
+    study = Study.load(file, out)
+    study.run(0, progress=lambda what, *_: said.append(what))
+    results = study.results()
     assert results.failed == {}
     assert {"labels", "writing vectors"} <= set(said)
     assert results.tables[0].frame is not None
     assert results.tables[0].frame["row"].to_list() == ["MixGCF", *NEGATIVES]
     shared = out / "shared" / "store"
-    made = {path.name for path in shared.iterdir() if not path.name.startswith(".")}
+    made = {path.name for path in shared.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert {"run-mf-mixgcf-seed1000", "labels-mf-mixgcf-seed1000-draws1", "profiles", "profiles-shuffled-7"} <= made
     assert len(made) == 4 + len(NEGATIVES) + 4, "profiles, run and labels are shared; four are tuned"
     vectors = {n: np.load(shared / f"negatives-{n}" / "embeddings.npy").astype(float) for n in ("full", "shuffled")}
@@ -89,7 +84,7 @@ def test_the_whole_comparison_from_one_file(
     np.testing.assert_array_equal(np.sort(vectors["full"], axis=0), np.sort(vectors["shuffled"], axis=0))
     notes = json.loads((shared / "tuned-untuned" / "manifest.json").read_text())["notes"]
     assert notes["steps"] == 0
-    assert all(run.stands for run in Study.read(file, out).runs())
+    assert all(run.finished for run in Study.load(file, out).runs())
 
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be made again")
@@ -97,7 +92,7 @@ def test_the_whole_comparison_from_one_file(
     monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
     monkeypatch.setattr("hardneg.pipeline.tuning.tune", forbidden)
     monkeypatch.setattr("hardneg.pipeline.tuning.synthesize", forbidden)
-    assert carried_out(file, out).failed == {}
+    assert run_study(file, out).failed == {}
 
 
 def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
@@ -105,7 +100,7 @@ def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
 ) -> None:
     names = ["full", "shuffled", "no LM", "positive"]
     file = write_study(**small(tmp_path / "nowhere", names, seeds=3))
-    results = carried_out(file, tmp_path / "out")
+    results = run_study(file, tmp_path / "out")
     assert {name.split(" / ")[2].split(",")[0] for name in results.failed} == {"full", "shuffled"}
     assert "negatives 'full' could not be made" in results.failed["store / MF / full, seed 0"]
     done = results.runs.filter(pl.col("status") == "done")["row"].unique(maintain_order=True).to_list()
@@ -115,9 +110,9 @@ def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
 def test_labels_come_from_the_settings_that_the_row_has_on_the_split(write_study: Write, tmp_path: Path) -> None:
     rows = small(tmp_path, ["positive"])["rows"]
     rows["MixGCF"] = rows["MixGCF"] | {"fit": {"learning_rate": 0.02}}
-    study = Study.read(write_study(**small(tmp_path, ["positive"], rows=rows, seeds=3)), tmp_path / "out")
-    study.stages.make(study.cells)
-    assert study.stages.failed == {}
+    study = Study.load(write_study(**small(tmp_path, ["positive"], rows=rows, seeds=3)), tmp_path / "out")
+    study.plan.build(study.cells)
+    assert study.plan.failures == {}
     run = tmp_path / "out" / "shared" / "store" / "run-mf-mixgcf-seed1000"
     config = json.loads((run / "manifest.json").read_text())["config"]
     assert (config["fit"]["learning_rate"], config["sampler"]["candidates"], config["fit"]["seed"]) == (0.02, 4, 1000)
@@ -127,7 +122,7 @@ def test_a_search_makes_them_too(write_search: Write, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     entries = small(tmp_path, ["no LM"])
     del entries["baseline"]
-    search = Search.read(write_search(**entries, trials=1), tmp_path / "out")
+    search = Search.load(write_search(**entries, trials=1), tmp_path / "out")
     assert [outcome.reason for outcome in search.run(0)] == [None, None]
 
 
@@ -143,13 +138,13 @@ def test_what_is_wrong_with_such_negatives_is_said_at_once(write_study: Write, t
     rows = {name: STUDY["rows"][name] for name in ("uniform", "MixGCF")}
     rows |= {"part": rows["MixGCF"] | {"models": ["LightGCN"]}, "six": {"sampler": SEMANTIC, "negatives": "six"}}
     with pytest.raises(ConfigError) as caught:
-        Study.read(write_study(negatives=negatives, rows=rows))
+        Study.load(write_study(negatives=negatives, rows=rows))
     for text_ in (
         "negatives.one: labels: found model 'GCN', expected one of LightGCN, MF",
         "negatives.two: labels: row 'uniform' has sampler 'uniform', expected 'mixgcf'",
-        "negatives.three: template is set, but does not apply to base 'none'",
+        "negatives.three: template is set",
         "negatives.four: like 'five' is random itself",
-        "rows.six: labels come from row 'part' with 'MF', which is left out on split 'store'",
+        "rows.six: a run of row 'part' with 'MF' is needed, which is left out on split 'store'",
     ):
         assert text_ in str(caught.value)
 
@@ -160,7 +155,7 @@ def test_text_alone_is_a_line_of_its_own(write_study: Write, tmp_path: Path, mon
     changes = {"models": {"MF": STUDY["models"]["MF"]}, "seeds": 3, "options": {"sampler.candidates": [2, 4]}}
     file = write_study(rows=rows, **changes)
     monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
-    results = carried_out(file, tmp_path / "out")
+    results = run_study(file, tmp_path / "out")
     assert results.failed == {}
     lines = results.runs["line"].unique(maintain_order=True).to_list()
     assert lines.count("text only") == 1
@@ -174,9 +169,8 @@ def test_text_alone_is_a_line_of_its_own(write_study: Write, tmp_path: Path, mon
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("nothing should be made again")
 
-    monkeypatch.setattr(pipeline, "text_only_stage", forbidden)
-    monkeypatch.setattr("hardneg.studies.runs.text_only_stage", forbidden)
-    assert all(run.stands for run in Study.read(file, tmp_path / "out").runs())
-    assert carried_out(file, tmp_path / "out").failed == {}
+    monkeypatch.setattr("hardneg.stage.Stage.run", forbidden)
+    assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
+    assert run_study(file, tmp_path / "out").failed == {}
     with pytest.raises(ConfigError, match="two lines are called 'text only'"):
-        Study.read(write_study(rows={name: row | {"fusion": fusion} for name, row in rows.items()}, **changes))
+        Study.load(write_study(rows={name: row | {"fusion": fusion} for name, row in rows.items()}, **changes))

@@ -11,11 +11,11 @@ import pytest
 from hardneg import text
 from hardneg.errors import ConfigError
 from hardneg.evaluation import compare_methods, holm
-from hardneg.studies import Study, write_results
-from hardneg.studies.control_comparisons import controlled
-from hardneg.studies.runs import collect
+from hardneg.studies import Study
+from hardneg.studies.comparisons import pairs_with_controls
+from hardneg.studies.runs import collect_scores
 
-from .conftest import STUDY, Write
+from .conftest import STUDY, Write, results_of
 from .test_study import LengthEncoder
 
 DNS = STUDY["rows"]["DNS"]
@@ -35,11 +35,11 @@ def test_a_row_is_held_against_the_one_that_it_names(write_study: Write) -> None
         "one of two": ROWS["one of two"] | {"against": "uniform"},
         "one of one": ROWS["one of one"] | {"against": "one of two"},
     }
-    cells = Study.read(write_study(**SMALL | {"rows": rows})).cells
-    assert controlled(cells, "uniform") == {"one of two": [("one of two", "one of one")]}
+    cells = Study.load(write_study(**SMALL | {"rows": rows})).cells
+    assert pairs_with_controls(cells, "uniform") == {"one of two": [("one of two", "one of one")]}
     assert {cell.searched[2] for cell in cells if cell.row == "one of one"} == {"DNS"}
     with pytest.raises(ConfigError, match=r"rows\.one of one: found rows 'three', expected a name under `rows`"):
-        Study.read(write_study(**SMALL | {"rows": rows | {"one of one": rows["one of one"] | {"against": "three"}}}))
+        Study.load(write_study(**SMALL | {"rows": rows | {"one of one": rows["one of one"] | {"against": "three"}}}))
 
 
 def test_every_row_is_held_against_its_controls(
@@ -48,16 +48,16 @@ def test_every_row_is_held_against_its_controls(
     monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
     asked = [["DNS + text", "MixGCF + text"], ["MixGCF", "DNS"]]
     out = tmp_path / "out"
-    study = Study.read(write_study(**SMALL, comparisons=asked), out)
-    results = write_results(study, study.run(0))
+    study = Study.load(write_study(**SMALL, comparisons=asked), out)
+    results = results_of(study)
     [table] = results.tables
-    own, further = table.against
+    own, further = table.pairs
     assert own.title == "DNS against its controls"
     assert own.frame.select("row", "against").rows() == [("DNS", "one of two"), ("DNS", "one of one")]
     measured = {}
     for row in ("DNS", "one of two", "one of one"):
-        jobs = [run.job for run in study.runs() if run.cell.line == row]
-        measured[row] = collect(jobs[0].row, [job.seed for job in jobs], jobs[0].runs).values["ndcg@20"]
+        jobs = [run.task for run in study.runs() if run.cell.line == row]
+        measured[row] = collect_scores(jobs[0].row, [job.seed for job in jobs], jobs[0].runs_dir).values["ndcg@20"]
     found = [compare_methods(measured["DNS"], measured[name]) for name in ("one of two", "one of one")]
     assert own.frame["difference"].to_list() == [one.mean for one in found]
     assert own.frame["p_holm"].to_list() == pytest.approx(holm([one.p for one in found]))
@@ -77,8 +77,8 @@ def test_every_row_is_held_against_its_controls(
 
 
 def test_of_lines_with_options_those_alike_are_held_against_each_other(write_study: Write) -> None:
-    cells = Study.read(write_study(**SMALL, options={"fit.l2": [0.1, 0.2]})).cells
-    assert controlled(cells, "uniform, l2 0.1") == {
+    cells = Study.load(write_study(**SMALL, options={"fit.l2": [0.1, 0.2]})).cells
+    assert pairs_with_controls(cells, "uniform, l2 0.1") == {
         "DNS": [
             (f"DNS, l2 {value}", f"{name}, l2 {value}") for name in ("one of two", "one of one") for value in (0.1, 0.2)
         ],
@@ -88,6 +88,6 @@ def test_of_lines_with_options_those_alike_are_held_against_each_other(write_stu
 
 def test_comparisons_name_lines(write_study: Write) -> None:
     with pytest.raises(ConfigError) as caught:
-        Study.read(write_study(**SMALL, comparisons=[["DNS", "BPR"], ["DNS", "DNS"]]))
+        Study.load(write_study(**SMALL, comparisons=[["DNS", "BPR"], ["DNS", "DNS"]]))
     assert "comparisons: found 'BPR', expected one of the lines (uniform, MixGCF" in str(caught.value)
-    assert "comparisons: 'DNS' is held against itself" in str(caught.value)
+    assert "comparisons: 'DNS' is compared with itself" in str(caught.value)

@@ -16,12 +16,12 @@ from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.judging import suspects
-from hardneg.studies import Search, Study, estimate, write_results
-from hardneg.studies.estimate import Wanted, estimates, wanted_apart
+from hardneg.studies import Search, Study, estimate
+from hardneg.studies.estimate import CellToTime, auxiliary_cells_to_time, estimate_cells
 from hardneg.studies.load import read_search, read_study
 from hardneg.trees import trees_folder
 
-from .conftest import STUDY, Write
+from .conftest import STUDY, Write, results_of
 
 ROOT = Path(__file__).parents[2]
 MF = {"MF": STUDY["models"]["MF"]}
@@ -52,11 +52,11 @@ SMALL: dict[str, Any] = {"models": MF, "trees": TREES, "suspects": SUSPECTS, "ro
 
 
 def test_the_comparison_from_one_file(write_study: Write, tmp_path: Path, folders: Path) -> None:
-    study = Study.read(write_study(**SMALL, seeds=1, released_mask="rule"), tmp_path / "out")
-    assert write_results(study, study.run(0)).failed == {}
-    assert all(run.stands for run in Study.read(tmp_path / "study.yaml", tmp_path / "out").runs())
+    study = Study.load(write_study(**SMALL, seeds=1, released_mask="rule"), tmp_path / "out")
+    assert results_of(study).failed == {}
+    assert all(run.finished for run in Study.load(tmp_path / "study.yaml", tmp_path / "out").runs())
     shared, data = tmp_path / "out" / "shared" / "store", splits.read_split(folders / "split")
-    made = {path.name for path in shared.iterdir() if not path.name.startswith(".")}
+    made = {path.name for path in shared.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert made == {
         "run-mf-uniform-seed1000",
         *(f"trees-{name}" for name in TREES),
@@ -71,10 +71,10 @@ def test_the_comparison_from_one_file(write_study: Write, tmp_path: Path, folder
     assert chance.judge == f"random {len(rule.above()) / len(rule):.4g}"
     assert len(every.above()) == len(every)
     [run] = [run for run in study.runs() if run.cell.row == "all"]
-    made_from = artifacts.read_manifest(run.job.folder, pipeline.RUN)["inputs"]
+    made_from = artifacts.read_manifest(run.task.folder, pipeline.RUN)["inputs"]
     assert made_from["trees"] == artifacts.folder_hash(shared / "trees-own")
     assert made_from["suspects"] == artifacts.folder_hash(shared / "suspects-rule")
-    page, before = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8"), study.stages.took()
+    page, before = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8"), study.plan.build_times()
     assert "## Before the runs" in page
     assert all(f"| store | {row['folder']} | {row['seconds']:,.1f} |" in page for row in before.to_dicts())
     assert set(before["folder"]) == made
@@ -87,8 +87,8 @@ def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
         raise ConfigError("no wood")
 
     monkeypatch.setattr(pipeline, "trees_stage", fails)
-    study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
-    results = write_results(study, study.run(0))
+    study = Study.load(write_study(**SMALL, seeds=1), tmp_path / "out")
+    results = results_of(study)
     done = results.runs.filter(pl.col("status") == "done")["row"].unique(maintain_order=True).to_list()
     assert done == ["uniform", "judge all"]
     assert results.failed["store / MF / sampler, seed 0"] == "trees 'own' could not be made: no wood"
@@ -98,20 +98,20 @@ def test_what_cannot_be_made_costs_only_the_rows_that_need_it(
 
 
 def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folders: Path) -> None:
-    first = Study.read(write_study(**SMALL, seeds=1), tmp_path / "first")
-    first.stages.make([cell for cell in first.cells if cell.row == "sampler"])
+    first = Study.load(write_study(**SMALL, seeds=1), tmp_path / "first")
+    first.plan.build([cell for cell in first.cells if cell.row == "sampler"])
     given = {"folders": {"store": str(tmp_path / "first" / "shared" / "store" / "trees-own")}}
     rows = {name: ROWS[name] for name in ("uniform", "sampler", "codes shuffled")}
     trees = {"own": given, "shuffled": TREES["shuffled"]}
-    study = Study.read(write_study(models=MF, trees=trees, rows=rows, seeds=1), tmp_path / "out")
-    study.stages.make(study.cells)
-    assert study.stages.failed == {}
+    study = Study.load(write_study(models=MF, trees=trees, rows=rows, seeds=1), tmp_path / "out")
+    study.plan.build(study.cells)
+    assert study.plan.failures == {}
     made = sorted(path.name for path in (tmp_path / "out" / "shared" / "store").iterdir())
-    assert made == [".trees-shuffled.took.json", "trees-shuffled"]
-    assert study.stages.took()["seconds"].null_count() == 0
+    assert made == ["build_times.json", "trees-shuffled"]
+    assert study.plan.build_times()["seconds"].null_count() == 0
     elsewhere = {"own": {"folders": {}}, "shuffled": TREES["shuffled"]}
     with pytest.raises(ConfigError, match=r"rows\.codes shuffled: no trees folder is given for split 'store'"):
-        Study.read(write_study(models=MF, trees=elsewhere, rows=rows))
+        Study.load(write_study(models=MF, trees=elsewhere, rows=rows))
     assert folders.is_dir()
 
 
@@ -120,9 +120,9 @@ def test_a_semantic_mixing_row_looks_at_trees_by_the_sampler_inside(write_study:
     row = {"sampler": {"kind": "semantic-mixing", "sampler": inside}, "negatives": "n"}
     given: dict[str, Any] = {"models": MF, "trees": TREES, "negatives": {"n": {"method": "neighbours", "by": "random"}}}
     rows = {"uniform": ROWS["uniform"], "semantic-mixing": row | {"trees": "own"}}
-    assert Study.read(write_study(**given, rows=rows)).cells[1].trees == "own"
+    assert Study.load(write_study(**given, rows=rows)).cells[1].entries["trees"].name == "own"
     with pytest.raises(ConfigError, match=r"1 problem.*rows\.semantic-mixing: sampler 'semantic-mixing' needs trees"):
-        Study.read(write_study(**given, rows=rows | {"semantic-mixing": row}))
+        Study.load(write_study(**given, rows=rows | {"semantic-mixing": row}))
 
 
 def test_a_control_may_have_the_rate_of_another_threshold(write_study: Write, tmp_path: Path, folders: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_control_may_have_the_rate_of_another_threshold(write_study: Write, tm
     row = {"sampler": MIXGCF, "suspects": {"name": "random", "use": "exclude"}}
     rows = {"uniform": ROWS["uniform"], "judge random": row}
     file = write_study(models=MF, trees=TREES, suspects=SUSPECTS | {"random": other}, rows=rows, seeds=1)
-    study = Study.read(file, tmp_path / "out")
-    study.stages.make(study.cells)
+    study = Study.load(file, tmp_path / "out")
+    study.plan.build(study.cells)
     shared, data = tmp_path / "out" / "shared" / "store", splits.read_split(folders / "split")
     rule, chance = (suspects.read_suspects(shared / f"suspects-{n}", data) for n in ("rule", "random"))
     assert 0 < len(rule.above()) < len(rule.above(0.4))
@@ -142,12 +142,12 @@ def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write,
     pytest.importorskip("optuna")
     row = ROWS["all"] | {"space": {"sampler.alpha_c": {"choices": [0.0, 0.1]}}}
     rows = {"uniform": ROWS["uniform"], "all": row}
-    search = Search.read(write_search(**SMALL | {"rows": rows}, trials=2, space={}), tmp_path / "out")
+    search = Search.load(write_search(**SMALL | {"rows": rows}, trials=2, space={}), tmp_path / "out")
     assert [outcome.reason for outcome in search.run(0)] == [None, None]
-    [trial, _] = search.tasks()[1].ended()
+    [trial, _] = search.tasks()[1].finished()
     assert trial.chosen == {"sampler.alpha_c": 0.1}
     with pytest.raises(ConfigError, match=r"sampler\.alpha_c is searched for row 'DNS', which has no trees"):
-        Search.read(
+        Search.load(
             write_search(
                 models=MF,
                 rows={"DNS": STUDY["rows"]["DNS"]},
@@ -157,24 +157,24 @@ def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write,
 
 
 def test_the_time_is_foretold_before_anything_is_made(
-    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_study: Write, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
-    study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
-    jobs = [run.job for run in study.runs() if run.cell.row == "all"]
-    wanted = [Wanted("all", j.split, None, j.row.config, 1, (), j.row.suspects, j.row.trees) for j in jobs]
+    study = Study.load(write_study(**SMALL, seeds=1), tmp_path / "out")
+    cells = [cell for cell in study.cells if cell.row == "all"]
+    to_time = [CellToTime("all", folders / "split", c.config, 1, study.plan.artifacts_of(c)) for c in cells]
     assert not (tmp_path / "out").exists()
-    assert estimates(wanted)[0].seconds_per_epoch > 0
+    assert estimate_cells(to_time)[0].seconds_per_epoch > 0
 
 
 def test_what_is_trained_apart_is_foretold_once_and_no_more_when_it_stands(write_study: Write, tmp_path: Path) -> None:
-    study = Study.read(write_study(**SMALL, seeds=1), tmp_path / "out")
+    study = Study.load(write_study(**SMALL, seeds=1), tmp_path / "out")
     uniform = [cell for cell in study.cells if cell.row == "uniform"]
-    assert wanted_apart(study.stages, uniform) == []  # it needs neither trees nor suspects
-    [apart] = wanted_apart(study.stages, study.cells)
-    assert (apart.name, apart.left, apart.config) == ("store / MF / uniform, trained apart", 1, uniform[0].config)
-    study.stages.make([cell for cell in study.cells if cell.row == "sampler"])  # the trees, and so their run
-    assert wanted_apart(study.stages, study.cells) == [], "candidates come from a run that stands"
+    assert auxiliary_cells_to_time(study.plan, uniform) == []  # it needs neither trees nor suspects
+    [run] = auxiliary_cells_to_time(study.plan, study.cells)
+    assert (run.name, run.left, run.config) == ("store / MF / uniform, auxiliary run", 1, uniform[0].config)
+    study.plan.build([cell for cell in study.cells if cell.row == "sampler"])  # the trees, and so their run
+    assert auxiliary_cells_to_time(study.plan, study.cells) == [], "candidates come from a run that stands"
 
 
 def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
@@ -193,7 +193,7 @@ def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
         assert result.exit_code == 0, result.output
         found = json.loads(result.stdout)
         hours = {cell["cell"]: cell["hours"] for cell in found["cells"]}
-        assert list(hours) == ["store / MF / uniform, trained apart", "store / MF / uniform", "store / MF / sampler"]
+        assert list(hours) == ["store / MF / uniform, auxiliary run", "store / MF / uniform", "store / MF / sampler"]
         apart, *others = hours.values()
         assert found["hours_in_parallel"] == pytest.approx(apart + sum(others) / 2)
 
@@ -208,7 +208,7 @@ def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
         ("suspects", JUDGED, "suspects.rule: judge 'rule' needs trees; name some"),
         ("suspects", JUDGED | {"trees": "oak"}, "suspects.rule: found trees 'oak', expected a name under `trees`"),
         ("suspects", JUDGED | {"trees": "own", "judge": {"kind": "all"}}, "judge 'all' uses no trees"),
-        ("suspects", JUDGED | {"trees": "own", "like": "all"}, "like is of judge 'random' alone, found 'rule'"),
+        ("suspects", JUDGED | {"trees": "own", "like": "all"}, "like is for judge 'random' alone, found 'rule'"),
         ("suspects", JUDGED | {"judge": {"kind": "random"}, "like": "random"}, "has the rate of others itself"),
         ("suspects", JUDGED | {"trees": "own", "like_threshold": 0.7}, "found like_threshold without like"),
         (
@@ -222,7 +222,7 @@ def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
         (
             "rows",
             {"sampler": {"kind": "uniform"}, "models": []},
-            "trees grow from row 'uniform' with 'MF', which is left out on split 'store'",
+            "a run of row 'uniform' with 'MF' is needed, which is left out on split 'store'",
         ),
     ],
 )
@@ -231,14 +231,14 @@ def test_what_is_wrong_is_said_before_anything_runs(
 ) -> None:
     name = {"trees": "own", "suspects": "rule", "rows": "uniform"}[section]
     with pytest.raises(ConfigError) as error:
-        Study.read(write_study(**SMALL | {section: SMALL[section] | {name: entry}}))
+        Study.load(write_study(**SMALL | {section: SMALL[section] | {name: entry}}))
     assert said in str(error.value)
 
 
 def test_options_give_no_weight_where_there_are_no_trees(write_study: Write) -> None:
     rows = {name: STUDY["rows"][name] for name in ("uniform", "DNS")}
-    with pytest.raises(ConfigError, match="options: 'DNS' gets a weight of views, but needs trees"):
-        Study.read(write_study(models=MF, rows=rows, options={"sampler.alpha_s": [0.0, 0.1]}))
+    with pytest.raises(ConfigError, match="options: 'DNS' gets a weight of trees, but needs trees"):
+        Study.load(write_study(models=MF, rows=rows, options={"sampler.alpha_s": [0.0, 0.1]}))
 
 
 @pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-light", "dtlns-search"])

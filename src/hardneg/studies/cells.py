@@ -1,0 +1,166 @@
+"""Cells of a grid: one split, one model, one line of its table, and the settings of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from hardneg.config import validate_config
+from hardneg.errors import ConfigError
+from hardneg.pipeline import RunConfig, SuspectsUse
+from hardneg.pipeline.suspect_use import POSITIVES_ONLY
+from hardneg.studies.recipes import Entry
+from hardneg.studies.recipes.text_vectors import TextVectors
+from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
+from hardneg.training import FitConfig
+
+TEXT_ONLY = "text only"
+"""Name of the line of a row's texts without its model."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of one table, before seeds.
+
+    entries: section -> artifact that its runs read. options: settings that distinguish it from other lines of its row.
+    fusion: set where its runs are those of another cell of the row, fused with text; alone: or text without them.
+    tuned_as: the row whose settings it takes from a search, its own by default. against: the row that it controls.
+    """
+
+    split: str
+    model: str
+    row: str
+    config: RunConfig
+    entries: Mapping[str, Entry]
+    fusion: FusionSpec | None = None
+    options: tuple[tuple[str, Scalar], ...] = ()
+    alone: bool = False
+    tuned_as: str | None = None
+    against: str | None = None
+
+    @property
+    def table(self) -> tuple[str, str]:
+        """Its split and model."""
+        return self.split, self.model
+
+    @property
+    def searched(self) -> tuple[str, str, str]:
+        """Split, model and row under which a search stores its settings."""
+        return self.split, self.model, self.tuned_as or self.row
+
+    @property
+    def line(self) -> str:
+        """Its name in the table: "DNS, l2 0.01"."""
+        if self.alone:
+            return TEXT_ONLY
+        return self.trained_line if self.fusion is None else f"{self.trained_line} + text"
+
+    @property
+    def trained_line(self) -> str:
+        """The line whose runs are trained: its own, or the one that is fused."""
+        return ", ".join([self.row, *(f"{field.partition('.')[2]} {value}" for field, value in self.options)])
+
+    @property
+    def name(self) -> str:
+        """Its name in the study."""
+        return f"{self.split} / {self.model} / {self.line}"
+
+
+def make_cells(grid: Grid) -> list[Cell]:
+    """Return a cell for every split x model x row that the file asks for, in its order."""
+    return [
+        Cell(
+            split,
+            model,
+            name,
+            RunConfig(
+                model=backbone,
+                sampler=row.sampler,
+                fit=merge_fit(grid, split_spec, row),
+                suspects=None if row.suspects is None else row.suspects.use_config,
+            ),
+            grid.row_entries(row),
+            tuned_as=row.tuned_as,
+            against=row.against or row.tuned_as,
+        )
+        for (split, split_spec), (model, backbone), (name, row) in product(
+            grid.splits.items(), grid.models.items(), grid.rows.items()
+        )
+        if row.is_on(split) and row.is_with(model)
+    ]
+
+
+def merge_fit(grid: Grid, split: SplitSpec, row: RowSpec) -> FitConfig:
+    """Return the training settings: those of the file, replaced by those of the split, then by those of the row."""
+    values: dict[str, object] = {}
+    for fit in (grid.fit, split.fit, row.fit):
+        values |= fit.model_dump(exclude_unset=True)
+    return FitConfig.model_validate(values)
+
+
+def with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -> list[Cell]:
+    """Return every cell once for each combination of the options that it has."""
+    varied = []
+    for cell in cells:
+        own = [
+            [(field, value) for value in values] for field, values in options.items() if has_setting(cell.config, field)
+        ]
+        for combination in product(*own):
+            config = with_settings(cell.config, dict(combination))
+            varied.append(replace(cell, options=combination, config=config))
+    return varied
+
+
+def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
+    """Return the cells, each followed by its fusion with text where its row asks for it, and once by text alone."""
+    extended, with_text_only = [], set[tuple[str, str, str]]()
+    for cell in cells:
+        extended.append(cell)
+        fusion, place = grid.rows[cell.row].fusion, (*cell.table, cell.row)
+        if fusion is None:
+            continue
+        texts = {"vectors": TextVectors(encoder=fusion.encoder).implied}
+        extended.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
+        if fusion.alone and place not in with_text_only:
+            extended.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))
+            with_text_only.add(place)
+    return extended
+
+
+def has_setting(config: RunConfig, field: str) -> bool:
+    """Return True where a run has a setting such as "fit.l2" or "sampler.candidates".
+
+    The kind of a part and its seed are no settings; neither is what only suspects used as positives have, of others.
+    """
+    part_name, _, name = field.partition(".")
+    part = getattr(config, part_name)
+    if isinstance(part, SuspectsUse) and not part.trains and name in POSITIVES_ONLY:
+        return False
+    return part is not None and name not in ("kind", "seed") and name in type(part).model_fields
+
+
+def get_setting(config: RunConfig, field: str) -> Scalar:
+    """Return the value of a setting."""
+    part, _, name = field.partition(".")
+    value: Scalar = getattr(getattr(config, part), name)
+    return value
+
+
+def with_settings(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:
+    """Return the settings of the run with some replaced. Raises ConfigError where a value is invalid."""
+    values = config.model_dump()
+    for field, value in settings.items():
+        part, _, name = field.partition(".")
+        values[part][name] = value
+    changed: RunConfig
+    changed, problems = validate_config(RunConfig, values)
+    if problems:
+        raise ConfigError("; ".join(f"{_setting_at(values, path)}: {message}" for path, message in problems))
+    return changed
+
+
+def _setting_at(values: dict[str, dict[str, object]], path: tuple[int | str, ...]) -> str:
+    """Return a setting with its value, or the name of a part that is invalid as a whole."""
+    part, name = str(path[0]), str(path[-1])
+    return part if len(path) == 1 else f"{part}.{name} {values[part].get(name)!r}"

@@ -1,0 +1,240 @@
+"""The artifacts that the runs of a grid share: their order, their folders, and which are finished, stale or blocked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from hardneg import artifacts
+from hardneg.errors import ConfigError, HardnegError
+from hardneg.pipeline import RunConfig
+from hardneg.stage import Stage
+from hardneg.studies.cells import Cell
+from hardneg.studies.naming import slug
+from hardneg.studies.recipes import Entry, StageContext
+from hardneg.studies.recipes.auxiliary_run import AuxiliaryRun
+from hardneg.studies.spec import Grid
+from hardneg.text import TextEncoder
+from hardneg.types import Progress
+
+BUILD_TIMES = "build_times.json"
+"""File of a split's folder: name of an artifact -> its key, and the seconds that it took to make."""
+BUILD_SCHEMA = {"split": pl.String, "folder": pl.String, "seconds": pl.Float64, "mib": pl.Float64}
+"""seconds: wall time; null where it was not measured, or where work of an earlier call was continued."""
+STALE = "differ from what this file asks for; run the study again, and remove the folder first if that is intended"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder that the runs of one split share."""
+
+    split: str
+    entry: Entry
+    folder: Path
+
+    @property
+    def is_given(self) -> bool:
+        """True where the folder exists already and is never made."""
+        return self.entry.recipe.exists
+
+    def failure(self, reason: str) -> str:
+        """Return the message that it could not be made."""
+        return f"{self.entry.title} could not be made: {' '.join(reason.split())}"
+
+
+class Plan:
+    """Shared artifacts of a grid.
+
+    cells: those of the grid, with the settings of their runs. released_mask: name of the suspects under whose mask all
+    runs are scored.
+    """
+
+    def __init__(
+        self, grid: Grid, cells: Sequence[Cell], out: Path, device: str = "cpu", released_mask: str | None = None
+    ) -> None:
+        self.grid, self.cells, self.out, self.device = grid, cells, out, device
+        self._released_mask = grid.entry("suspects", released_mask)
+        self._encoders: dict[str, TextEncoder] = {}
+        self.failures: dict[Path, str] = {}
+        self._problems: dict[Path, str | None] = {}
+        self._unverified: dict[Path, str] = {}
+
+    def artifact(self, split: str, entry: Entry) -> Artifact:
+        """Return the artifact of an entry on a split."""
+        folder = entry.recipe.existing_folder(split) or self._shared_dir(split) / entry.folder_name
+        return Artifact(split, entry, folder)
+
+    def artifacts_of(self, cell: Cell) -> dict[str, Artifact]:
+        """Return section -> artifact that the runs of a cell read."""
+        return {section: self.artifact(cell.split, entry) for section, entry in cell.entries.items()}
+
+    def folder_of(self, cell: Cell, section: str) -> Path | None:
+        """Return the folder of the artifact of a section that the runs of a cell read, if they read one."""
+        entry = cell.entries.get(section)
+        return None if entry is None else self.artifact(cell.split, entry).folder
+
+    def mask_on(self, split: str) -> Artifact | None:
+        """Return the suspects of the released mask; None where no mask is asked for, or the split has none."""
+        entry = self._released_mask
+        if entry is None or (entry.recipe.exists and entry.recipe.existing_folder(split) is None):
+            return None
+        return self.artifact(split, entry)
+
+    def needed(self, cells: Sequence[Cell]) -> list[Artifact]:
+        """Return everything that cells need, dependencies first and released masks last."""
+        read = [(cell.split, entry) for cell in cells for entry in cell.entries.values()]
+        masks = [(mask.split, mask.entry) for cell in cells if (mask := self.mask_on(cell.split)) is not None]
+        parts = [(split, part) for split, entry in read + masks for part in entry.with_dependencies(self.grid)]
+        return list({item.folder: item for item in (self.artifact(*part) for part in parts)}.values())
+
+    def auxiliary_runs(self, cells: Sequence[Cell]) -> list[tuple[Artifact, AuxiliaryRun]]:
+        """Return the runs that artifacts for these cells are made from, finished or not."""
+        needed = ((artifact, artifact.entry.recipe) for artifact in self.needed(cells))
+        return [(artifact, recipe) for artifact, recipe in needed if type(recipe) is AuxiliaryRun]
+
+    def auxiliary_cells_to_train(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return the cell of every auxiliary run that is not finished yet."""
+        return [
+            self._cell(artifact.split, recipe.model, recipe.row)
+            for artifact, recipe in self.auxiliary_runs(cells)
+            if not artifacts.is_artifact(artifact.folder)
+        ]
+
+    def build(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
+        """Make what cells need; a failure blocks the cells that need the artifact, and nothing else."""
+        self.failures.clear()
+        for artifact in self.needed(cells):
+            if artifact.is_given:
+                continue
+            folders = (dependency.folder for dependency in self._dependencies(artifact).values())
+            reason = next((self.failures[folder] for folder in folders if folder in self.failures), None)
+            try:
+                if reason is None:
+                    self._make(artifact, progress)
+            except (HardnegError, OSError) as error:
+                reason = str(error)
+            if reason is not None:
+                self.failures[artifact.folder] = artifact.failure(reason)
+        self._problems.clear()
+        self._unverified.clear()
+
+    def problem_of(self, cell: Cell) -> str | None:
+        """Return why the runs of a cell cannot be used or made; None where nothing is known to be in their way."""
+        problems = map(self.problem, self.artifacts_of(cell).values())
+        return next((problem for problem in problems if problem is not None), None)
+
+    def problem(self, artifact: Artifact) -> str | None:
+        """Return why an artifact cannot be used: it failed, or is stale; None where it is finished or not made yet."""
+        folder = artifact.folder
+        if folder not in self._problems:
+            self._problems[folder] = self.failures.get(folder) or self._staleness(artifact)
+        return self._problems[folder]
+
+    def unverified(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Return title -> reason of finished artifacts whose settings cannot be compared with those of the file."""
+        needed = [artifact for artifact in self.needed(cells) if self.problem(artifact) is None]
+        return {
+            f"{artifact.entry.title} on {artifact.split}": self._unverified[artifact.folder]
+            for artifact in needed
+            if artifact.folder in self._unverified
+        }
+
+    def mask_problem(self, split: str) -> str | None:
+        """Return why nothing is scored under the released mask that the file asks for; None where it is, or none is."""
+        mask = self.mask_on(split)
+        if mask is None:
+            return None
+        missing = None if artifacts.is_artifact(mask.folder) else f"{mask.entry.title} are not made yet"
+        return self.problem(mask) or missing
+
+    def build_times(self) -> pl.DataFrame:
+        """Return the finished artifacts of all splits with seconds and size (BUILD_SCHEMA)."""
+        rows = []
+        for split in dict.fromkeys(cell.split for cell in self.cells):
+            times = _read_times(self._shared_dir(split))
+            folders = (path.parent for path in self._shared_dir(split).glob(f"*/{artifacts.MANIFEST}"))
+            for folder in sorted(folder for folder in folders if not folder.name.startswith(".")):
+                mib = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+                rows.append({"split": split, "folder": folder.name, "seconds": _seconds(times, folder), "mib": mib})
+        return pl.DataFrame(rows, schema=BUILD_SCHEMA)
+
+    def _staleness(self, artifact: Artifact) -> str | None:
+        dependencies = self._dependencies(artifact).values()
+        inherited = next((problem for problem in map(self.problem, dependencies) if problem is not None), None)
+        if inherited is not None or artifact.is_given or not artifacts.is_artifact(artifact.folder):
+            return inherited
+        try:
+            stage = self._stage(artifact)
+        except (HardnegError, OSError) as error:
+            self._unverified[artifact.folder] = " ".join(str(error).split())
+            return None
+        return None if stage.is_finished(artifact.folder) else f"{artifact.entry.title} {STALE}"
+
+    def _make(self, artifact: Artifact, progress: Progress | None) -> None:
+        stage = self._stage(artifact, progress)
+        if stage.is_finished(artifact.folder):
+            return
+        continued = artifacts.partial_folder(artifact.folder, stage.key()).exists()
+        started = time.perf_counter()
+        stage.run(artifact.folder)
+        seconds = None if continued else time.perf_counter() - started
+        folder = self._shared_dir(artifact.split)
+        times = _read_times(folder) | {artifact.folder.name: {"key": stage.key(), "seconds": seconds}}
+        artifacts.replace_file(folder / BUILD_TIMES, json.dumps(times, indent=2).encode() + b"\n")
+
+    def _stage(self, artifact: Artifact, progress: Progress | None = None) -> Stage:
+        """Return the stage of an artifact whose dependencies are finished."""
+        context = StageContext(
+            self.grid.splits[artifact.split].folder,
+            {role: dependency.folder for role, dependency in self._dependencies(artifact).items()},
+            partial(self._run_config, artifact.split),
+            self._open_encoder,
+            self.device,
+            progress,
+        )
+        return artifact.entry.recipe.stage(context)
+
+    def _dependencies(self, artifact: Artifact) -> dict[str, Artifact]:
+        entries = artifact.entry.dependencies(self.grid)
+        return {role: self.artifact(artifact.split, entry) for role, entry in entries.items()}
+
+    def _run_config(self, split: str, model: str, row: str) -> RunConfig:
+        return self._cell(split, model, row).config
+
+    def _open_encoder(self, name: str) -> TextEncoder:
+        from hardneg import text
+
+        if name not in self._encoders:
+            self._encoders[name] = text.sentence_encoder(name, device=self.device)
+        return self._encoders[name]
+
+    def _cell(self, split: str, model: str, row: str) -> Cell:
+        for cell in self.cells:
+            if (cell.split, cell.model, cell.row) == (split, model, row):
+                return cell
+        raise ConfigError(f"found no line {split} / {model} / {row}, expected one to train an auxiliary run of")
+
+    def _shared_dir(self, split: str) -> Path:
+        return self.out / "shared" / slug(split)
+
+
+def _read_times(folder: Path) -> dict[str, Mapping[str, object]]:
+    """Return folder name -> key and seconds; empty where nothing readable is noted."""
+    try:
+        times = json.loads((folder / BUILD_TIMES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: note for name, note in times.items() if isinstance(note, dict)} if isinstance(times, dict) else {}
+
+
+def _seconds(times: Mapping[str, Mapping[str, object]], folder: Path) -> float | None:
+    """Return the seconds that an artifact took, if they are noted for the one that is there now."""
+    note = times.get(folder.name, {})
+    seconds = note.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) and note.get("key") == artifacts.key_at(folder) else None

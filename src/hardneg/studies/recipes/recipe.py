@@ -1,0 +1,174 @@
+"""The base of recipes.
+
+A recipe is an entry of a study file that asks for an artifact which runs share on a split: negatives, trees, suspects. It
+holds the settings of the entry, names what the artifact is made from, and returns the stage that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hardneg.plugins import PluginFamily
+from hardneg.stage import Stage
+from hardneg.studies.naming import slug
+from hardneg.types import Progress
+
+if TYPE_CHECKING:
+    from hardneg.data import Split
+    from hardneg.pipeline import RunConfig
+    from hardneg.studies.spec import Grid
+    from hardneg.text import TextEncoder
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Marks a field that names an entry of a section, from which the artifact is made.
+
+    not_own_kind: the entry may not come from the same recipe, as a control of a control would.
+    """
+
+    section: str
+    not_own_kind: bool = False
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study or search file while it is checked.
+
+    grid: what could be parsed. names: section -> its names, those of entries with problems included. required_splits:
+    splits whose folders must exist.
+    """
+
+    grid: Grid
+    names: Mapping[str, frozenset[str]]
+    required_splits: frozenset[str]
+
+    def reference_problems(self, section: str, name: str | None) -> list[str]:
+        """Return a problem if `name` is given and is no name of the section."""
+        if name is None or name in self.names[section]:
+            return []
+        known = ", ".join(sorted(self.names[section])) or "none is named"
+        return [f"found {section} {name!r}, expected a name under `{section}` ({known})"]
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage is made from on one split.
+
+    folders: role of a dependency -> its finished folder. run_config: settings of a run of (model, row) on the split.
+    open_encoder: opens an encoder by name.
+    """
+
+    split_dir: Path
+    folders: Mapping[str, Path]
+    run_config: Callable[[str, str], RunConfig]
+    open_encoder: Callable[[str], TextEncoder]
+    device: str = "cpu"
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe under its name in a study; implied entries (profiles, labels, a run) are in no section of the file."""
+
+    recipe: Recipe
+    name: str = ""
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder among those that a split shares."""
+        return f"{self.recipe.section}-{slug(self.name)}" if self.name else self.recipe.section
+
+    @property
+    def title(self) -> str:
+        """Name in messages."""
+        return f"{self.recipe.section} {self.name!r}" if self.name else self.recipe.section
+
+    def dependencies(self, grid: Grid) -> dict[str, Entry]:
+        """Return role -> entry of everything that the artifact is made from."""
+        return self.recipe.dependencies(self.name, grid)
+
+    def with_dependencies(self, grid: Grid) -> Iterator[Entry]:
+        """Yield the entries that this one is made from, directly or not, each before those made from it, and this one."""
+        yield from self._walk(grid, set())
+
+    def _walk(self, grid: Grid, visited: set[str]) -> Iterator[Entry]:
+        if self.folder_name in visited:  # entries may name each other in a circle, which is a problem of the file
+            return
+        visited.add(self.folder_name)
+        for dependency in self.dependencies(grid).values():
+            yield from dependency._walk(grid, visited)
+        yield self
+
+
+class Recipe(PluginFamily):
+    """Base of recipes: settings of one kind of artifact, and how it is made.
+
+    An artifact is made from the entries that its fields name (`NameIn`) and from the recipes that its fields hold; the
+    role of such a dependency is the name of the field. Families are found by `method`. Only `stage` has to be defined.
+    """
+
+    tag: ClassVar[str] = "method"
+    section: ClassVar[str]
+    """The section of the file, or, for an implied entry, the word that its folder begins with."""
+    makes: ClassVar[str | None] = None
+    """Kind of the artifact, where that follows from the recipe."""
+    exists: ClassVar[bool] = False
+    """True where the artifact exists already, and is never made."""
+
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the mapping of an entry with its method, which existing folders may leave out."""
+        return {"method": "given", **values} if "folders" in values else values
+
+    @property
+    def implied(self) -> Entry:
+        """The entry of a recipe that another one holds."""
+        return Entry(self)
+
+    def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
+        """Return role -> entry of everything that the artifact is made from. name: that of this entry."""
+        found = {field: grid.entry(reference.section, value) for field, reference, value in self._references()}
+        found |= {field: recipe.implied for field, recipe in self._parts()}
+        return {role: entry for role, entry in found.items() if entry is not None}
+
+    def problems(self, where: str, file: StudyFile) -> list[str]:
+        """Return what is wrong with the settings, one sentence each. where: the place of the entry in the file."""
+        problems = []
+        for field, reference, name in self._references():
+            problems += [f"{where}: {text}" for text in file.reference_problems(reference.section, name)]
+            entry = file.grid.entry(reference.section, name)
+            if reference.not_own_kind and entry is not None and isinstance(entry.recipe, type(self)):
+                own = f"{where}: {field} {name!r} is {getattr(entry.recipe, self.tag)} itself"
+                problems.append(f"{own}; name what that is like")
+        return problems + [text for field, part in self._parts() for text in part.problems(f"{where}: {field}", file)]
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        """Return why the artifact cannot be made on a split; dependencies have problems of their own."""
+        return []
+
+    def existing_folder(self, split: str) -> Path | None:
+        """Return the folder of an artifact that exists already."""
+        return None
+
+    def stage(self, context: StageContext) -> Stage:
+        """Return the stage that makes the artifact; its dependencies are finished by then."""
+        raise NotImplementedError
+
+    def stand_in(self, split: Split, config: RunConfig) -> Any:
+        """Return an object as costly to train with as the artifact, for estimates before that is made."""
+        raise NotImplementedError
+
+    def _references(self) -> Iterator[tuple[str, NameIn, str | None]]:
+        for field, info in type(self).model_fields.items():
+            for mark in info.metadata:
+                if isinstance(mark, NameIn):
+                    yield field, mark, getattr(self, field)
+
+    def _parts(self) -> Iterator[tuple[str, Recipe]]:
+        for field in type(self).model_fields:
+            if isinstance(part := getattr(self, field), Recipe):
+                yield field, part
