@@ -83,4 +83,4 @@ def study(spec: str | Path | Mapping[str, Any], out: str | Path | None = None, *
     """
     from hardneg.studies.study import Study
 
-    return Study.load(spec if isinstance(spec, Mapping) else Path(spec), None if out is None else Path(out), **settings)
+    return Study.load(spec, out, **settings)
