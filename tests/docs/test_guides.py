@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +109,6 @@ def run_block(block: Block, scope: dict[str, Any], base: Path) -> None:
     if block.action == "file":
         Path(block.name).parent.mkdir(parents=True, exist_ok=True)
         Path(block.name).write_text(block.text, encoding="utf-8")
-    elif block.name == "artifact" and find_spec("hardneg.studies.recipes") is None:
-        return  # until studies are made of recipes
     elif block.language == "python" and not hasattr(hardneg, "datasets"):
         return  # until the Python API has landed
     elif block.language == "python":
