@@ -27,7 +27,7 @@ from hardneg.data import split as splits
 from hardneg.models import LightGCNModel
 from hardneg.models.graph import normalised_adjacency
 from hardneg.random import Stream
-from hardneg.report import tables
+from hardneg.report import printers
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import FitConfig, fit
 from hardneg.trees import PathCodes, Trees
@@ -140,7 +140,7 @@ def table(measured: dict[str, list[tuple[float, float]]]) -> str:
         slower = [own / uniform for (_, own), (_, uniform) in zip(pairs, measured["uniform"], strict=True)]
         own = statistics.median(own for _, own in pairs)
         lines.append([f"ours, {name}", f"{own:.2f}", spread(faster), spread(slower)])
-    return tables.markdown(HEADS, lines)
+    return printers.markdown(HEADS, lines)
 
 
 if __name__ == "__main__":

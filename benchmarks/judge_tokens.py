@@ -26,7 +26,7 @@ from hardneg.data import split as splits
 from hardneg.judging import RecordedJudgements, UserCandidates, read_judgements
 from hardneg.judging.judge_prompts import CodePrompts
 from hardneg.llm.protocol import Request
-from hardneg.report import tables
+from hardneg.report import printers
 from hardneg.text.encoders import packaged_minilm
 from hardneg.trees import Trees, read_released_codes
 from hardneg.types import Indices
@@ -125,7 +125,7 @@ def main() -> None:
         f"# Prompt tokens of judging\n\nDTL-NS candidates of {name}: {calls:,} candidates of {len(found):,} users, all counted. "
         f"The release asks {calls:,} times, ours {len(found):,} times, with the same path codes shown. MiniLM tokens a user, "
         "instructions included, answers and chat marks not; no prefix is taken to be cached.\n\n"
-        + tables.markdown(header, rows)
+        + printers.markdown(header, rows)
     )
     RESULTS.write_text(text, encoding="utf-8")
     print(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from diagnostics import calibration
-from hardneg.report import tables
+from hardneg.report import printers
 
 RESULTS = Path(__file__).parents[1] / "studies" / "results"
 
@@ -36,7 +36,7 @@ def main() -> None:
     frame = pl.DataFrame(lines)
     frame.write_parquet(RESULTS / "calibration.parquet")
     cells = [[f"{cell:.1%}" if isinstance(cell, float) else cell for cell in row] for row in frame.iter_rows()]
-    (RESULTS / "calibration.md").write_text(tables.markdown(frame.columns, cells), encoding="utf-8")
+    (RESULTS / "calibration.md").write_text(printers.markdown(frame.columns, cells), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from hardneg.errors import ConfigError
-from hardneg.report import tables
+from hardneg.report import printers, tables
 from hardneg.report.printers import p_text
 
 METRICS = ("ndcg@20", "recall@20")
@@ -62,10 +62,10 @@ def compact_table(frame: pl.DataFrame, masked: pl.DataFrame, rows: Sequence[str]
     if missing:
         raise ConfigError(f"--rows: found {', '.join(missing)}, expected some of {'; '.join(known)}")
     base = next(row for row, values in known.items() if values["relative"] is None)
-    labels = [tables.metric_label(name) for name in METRICS]
+    labels = [printers.metric_label(name) for name in METRICS]
     versus = [f"{labels[0]} vs {base} [95 %]", "p (Holm)", f"{labels[1]} vs {base}, p (Holm)"]
     headers = ["row", "seeds", *labels, *versus, f"{labels[0]} under the RELEASED MASK (not valid)"]
-    return tables.markdown(headers, [table_line(known[row], *released[row]) for row in rows or known])
+    return printers.markdown(headers, [table_line(known[row], *released[row]) for row in rows or known])
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from hardneg import pipeline, studies
 from hardneg.evaluation import compare_methods, holm
 from hardneg.mining import RetrievalConfig
 from hardneg.models import LightGCN
-from hardneg.report import tables
+from hardneg.report import printers, tables
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
 from hardneg.text import sentence_encoder
 from hardneg.training import FitConfig
@@ -70,11 +70,11 @@ def compare_with_controls(scores: list[tables.MethodScores]) -> str:
     ]
     adjusted = holm([gain.p for gain in gains])
     cells = [
-        [text, f"{g.relative:+.1%} [{g.relative_low:+.1%}, {g.relative_high:+.1%}]", tables.p_text(p)]
+        [text, f"{g.relative:+.1%} [{g.relative_low:+.1%}, {g.relative_high:+.1%}]", printers.p_text(p)]
         for (text, _), g, p in zip(pairs, gains, adjusted, strict=True)
     ]
-    return "\n" + tables.markdown(
-        ["row", f"{tables.metric_label(METRICS[0])} vs its control [95 %]", "p (Holm)"], cells
+    return "\n" + printers.markdown(
+        ["row", f"{printers.metric_label(METRICS[0])} vs its control [95 %]", "p (Holm)"], cells
     )
 
 
@@ -99,8 +99,8 @@ def main() -> None:
     frame = tables.comparison_table(scores, "uniform", METRICS)
     RESULTS.mkdir(exist_ok=True)
     frame.write_parquet(RESULTS / f"{arguments.name}.parquet")
-    headers, cells = tables.comparison_text(frame, METRICS, "uniform")
-    text = tables.markdown(headers, cells) + compare_with_controls(scores)
+    headers, cells = printers.comparison_text(frame, METRICS, "uniform")
+    text = printers.markdown(headers, cells) + compare_with_controls(scores)
     (RESULTS / f"{arguments.name}.md").write_text(text, encoding="utf-8")
     print(text)
 

@@ -32,7 +32,7 @@ from hardneg.judging import (
     read_judgements,
 )
 from hardneg.random import generator
-from hardneg.report import tables
+from hardneg.report import printers
 from hardneg.trees import Trees, read_released_codes, trees_folder
 from hardneg.types import Flags, Floats
 
@@ -118,7 +118,7 @@ def main() -> None:
         f"# The rule beside the recorded labels of {arguments.release.name}\n\n"
         "Llama-3.1-8B as DTL-NS released it, **built with held-out data**: the users are the test users, and "
         f"{unlabelled:,} candidates that are held out have no label and are left out. Thresholds come from hidden train "
-        'items; "best kappa" is that of the threshold that suits the labels best.\n\n' + tables.markdown(HEADER, rows)
+        'items; "best kappa" is that of the threshold that suits the labels best.\n\n' + printers.markdown(HEADER, rows)
     )
     RESULTS.write_text(text, encoding="utf-8")
 

@@ -37,7 +37,7 @@ from hardneg.judging import suspects
 from hardneg.llm.session import Session
 from hardneg.models import MF, LightGCN, ModelConfig
 from hardneg.pipeline import EVALUATION, RunConfig, SuspectInputs, SuspectsConfig, SuspectsUse
-from hardneg.report import tables
+from hardneg.report import printers
 from hardneg.sampling import MixGCF, Uniform
 from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
@@ -202,7 +202,7 @@ def main() -> None:
             lines += identification_lines(condition, arguments.truth, folders)
             recalls += recall_lines(condition, folders)
             print(" ".join(condition.cells), "done", flush=True)
-    text = f"{tables.markdown(IDENTIFICATION_HEADERS, lines)}\n{tables.markdown(RECALL_HEADERS, recalls)}"
+    text = f"{printers.markdown(IDENTIFICATION_HEADERS, lines)}\n{printers.markdown(RECALL_HEADERS, recalls)}"
     print(text)
     if arguments.out is not None:
         arguments.out.write_text(text, encoding="utf-8")

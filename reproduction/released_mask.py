@@ -18,7 +18,7 @@ from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.evaluation.released import WARNING, released_mask
 from hardneg.pipeline import read_run
 from hardneg.pipeline.inference import require_split_of
-from hardneg.report import tables
+from hardneg.report import printers
 
 METRICS = ("ndcg@20", "recall@20", "ndcg@10", "recall@10")
 
@@ -48,7 +48,7 @@ def main() -> None:
     lifts = values[1] / values[0] - 1
     cells = [
         [
-            tables.metric_label(name),
+            printers.metric_label(name),
             f"{honest[k]:.4f}",
             f"{released[k]:.4f}",
             f"{released[k] / honest[k] - 1:+.1%}",
@@ -58,7 +58,7 @@ def main() -> None:
     ]
     headers = ["", "train mask", "RELEASED MASK (not valid)", "the mask alone adds", "by run"]
     counts = f"{mask.added:,} added positives are masked, {mask.spared:,} were held out and are not; {len(arguments.runs)} run(s)."
-    text = f"**{WARNING}.**\n\n{tables.markdown(headers, cells)}\n{counts}\n" + "".join(
+    text = f"**{WARNING}.**\n\n{printers.markdown(headers, cells)}\n{counts}\n" + "".join(
         f"\n{issue}\n" for issue in row_report
     )
     print(text)

@@ -20,7 +20,7 @@ import torch
 from hardneg import pipeline
 from hardneg.config import read_yaml
 from hardneg.pipeline import RunConfig
-from hardneg.report import tables
+from hardneg.report import printers
 
 METRICS = ("recall@20", "ndcg@20")
 
@@ -67,7 +67,7 @@ def main() -> None:
             [name, *(f"{mean:.4f}{deviation}" for mean, deviation in zip(values.mean(0), spread, strict=True))]
         )
         print(" | ".join(cells[-1]), flush=True)
-    text = tables.markdown(["suspects", *(f"validation {metric}" for metric in METRICS)], cells)
+    text = printers.markdown(["suspects", *(f"validation {metric}" for metric in METRICS)], cells)
     print("\n" + text)
     if arguments.out is not None:
         arguments.out.write_text(text, encoding="utf-8")

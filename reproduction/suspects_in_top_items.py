@@ -20,7 +20,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.judging import suspects
 from hardneg.pipeline.inference import require_split_of
 from hardneg.pipeline.suspects import top_candidates
-from hardneg.report import tables
+from hardneg.report import printers
 
 
 def suspect_share(run: Path, train: Interactions, pairs: Interactions, k: int) -> float:
@@ -53,7 +53,7 @@ def main() -> None:
         ]
         for name, shares in shares_by_name.items()
     ]
-    text = tables.markdown(["runs", "seeds", f"suspects among the top {arguments.k}"], cells)
+    text = printers.markdown(["runs", "seeds", f"suspects among the top {arguments.k}"], cells)
     print(text)
     if arguments.out is not None:
         arguments.out.write_text(text, encoding="utf-8")

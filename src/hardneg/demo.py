@@ -21,7 +21,7 @@ from hardneg.evaluation import compare_methods, holm
 from hardneg.mining import RetrievalConfig
 from hardneg.models import LightGCN
 from hardneg.pipeline import RunConfig
-from hardneg.report import tables
+from hardneg.report import printers, tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
 from hardneg.report.tables import MethodScores, find_row
 from hardneg.sampling import DNS, MixGCF, SamplerConfig, Semantic, Uniform
@@ -96,7 +96,7 @@ def run_demo(
     runs = out / "runs"
     measured = studies.run_rows(split_folder, rows, chosen, runs, truth=dataset, workers=workers, ended=finished)
     frame = tables.comparison_table(measured, BASELINE, METRICS)
-    headers, cells = tables.comparison_text(frame, METRICS, BASELINE)
+    headers, cells = printers.comparison_text(frame, METRICS, BASELINE)
     truth = pipeline.truth_of(dataset, split_folder)
     page = Page(
         title="Do hard negatives help, and do negatives chosen by text?",
@@ -112,7 +112,7 @@ def run_demo(
         facts=_facts(data, settings, seeds),
     )
     frame.write_parquet(out / "table.parquet")
-    (out / "table.md").write_text(tables.markdown(headers, cells), encoding="utf-8")
+    (out / "table.md").write_text(printers.markdown(headers, cells), encoding="utf-8")
     (out / "report.html").write_text(render(page), encoding="utf-8")
     return Demo(headers, cells, page.answers, frame, out / "report.html")
 
@@ -175,7 +175,7 @@ def _of_sources(row: MethodScores) -> float:
 
 def _in_words(relative: float, p: float) -> str:
     verdict = "no difference shown" if p >= SIGNIFICANT else "better" if relative > 0 else "worse"
-    return f"{verdict} ({tables.metric_label(METRICS[0])} {relative:+.1%}, p {tables.p_text(p)})"
+    return f"{verdict} ({printers.metric_label(METRICS[0])} {relative:+.1%}, p {printers.p_text(p)})"
 
 
 def _served_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import compare_methods, holm
-from hardneg.report import plots, tables
+from hardneg.report import plots, printers, tables
 from hardneg.report.page import Page, ShownPair, ShownUser, render
 from hardneg.report.tables import MethodScores
 
@@ -66,8 +66,8 @@ def test_a_missing_baseline_is_named(rows: list[MethodScores]) -> None:
 
 def test_markdown_has_one_line_per_row(rows: list[MethodScores]) -> None:
     frame = tables.comparison_table(rows, "uniform", ("ndcg@20",))
-    headers, cells = tables.comparison_text(frame, ("ndcg@20",), "uniform")
-    lines = tables.markdown(headers, cells).splitlines()
+    headers, cells = printers.comparison_text(frame, ("ndcg@20",), "uniform")
+    lines = printers.markdown(headers, cells).splitlines()
     assert len(lines) == 5
     assert {line.count("|") for line in lines} == {len(headers) + 1}
     assert "nDCG@20" in lines[0]
@@ -76,7 +76,7 @@ def test_markdown_has_one_line_per_row(rows: list[MethodScores]) -> None:
 
 def test_columns_that_need_the_truth_are_left_out_without_it(rows: list[MethodScores]) -> None:
     unknown = [replace(row, false_negatives={}) for row in rows]
-    headers, cells = tables.comparison_text(
+    headers, cells = printers.comparison_text(
         tables.comparison_table(unknown, "uniform", ("ndcg@20",)), ("ndcg@20",), "uniform"
     )
     assert headers == [
@@ -254,8 +254,8 @@ def test_controls_are_outside_the_family_and_not_counted(rows: list[MethodScores
     kept = frame.filter(pl.col("p_holm").is_not_null())
     assert kept["p_holm"].to_list() == pytest.approx(holm(kept["p"].to_list()))
     assert last not in tables.summary_table({"one": frame})["row"].to_list()
-    assert tables.comparison_text(frame, METRICS, "uniform")[1][-1][len(METRICS) + 2] == "–"
-    assert "without controls" in tables.latex(frame, METRICS, "uniform")
+    assert printers.comparison_text(frame, METRICS, "uniform")[1][-1][len(METRICS) + 2] == "–"
+    assert "without controls" in printers.latex(frame, METRICS, "uniform")
 
 
 def test_pairs_are_compared_in_a_separate_family(rows: list[MethodScores]) -> None:
@@ -269,10 +269,10 @@ def test_pairs_are_compared_in_a_separate_family(rows: list[MethodScores]) -> No
         assert frame[column["low"]].to_list() == [difference.low for difference in found]
         assert frame[column["p_holm"]].to_list() == pytest.approx(holm([difference.p for difference in found]))
         assert frame[metric].to_list() == frame[f"{metric} against"].to_list()[::-1]
-    headers, cells = tables.pairwise_text(frame, METRICS)
+    headers, cells = printers.pairwise_text(frame, METRICS)
     assert all(len(line) == len(headers) for line in cells)
     assert [line[:2] for line in cells] == [[a.name, b.name] for a, b in pairs]
     second = METRICS[1]
-    assert headers[-1] == f"{tables.metric_label(second)}, p (Holm)"
+    assert headers[-1] == f"{printers.metric_label(second)}, p (Holm)"
     shown = frame[f"{second} relative"][0], frame[f"{second} p_holm"][0]
-    assert cells[0][-1] == f"{shown[0]:+.1%}, {tables.p_text(shown[1])}"
+    assert cells[0][-1] == f"{shown[0]:+.1%}, {printers.p_text(shown[1])}"

@@ -11,35 +11,8 @@ import polars as pl
 from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Difference, compare_methods, holm
-from hardneg.report.printers import (
-    CONTROL,
-    comparison_text,
-    latex,
-    markdown,
-    metric_label,
-    p_text,
-    pairwise_text,
-    plain_latex,
-    summary_text,
-)
+from hardneg.report.printers import CONTROL
 from hardneg.types import Floats
-
-__all__ = [
-    "SIGNIFICANT",
-    "MethodScores",
-    "comparison_table",
-    "comparison_text",
-    "find_row",
-    "latex",
-    "markdown",
-    "metric_label",
-    "p_text",
-    "pairwise_table",
-    "pairwise_text",
-    "plain_latex",
-    "summary_table",
-    "summary_text",
-]
 
 SIGNIFICANT = 0.05
 """Level below which a p-value adjusted by Holm is significant."""

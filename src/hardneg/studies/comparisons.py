@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from hardneg.report import tables
+from hardneg.report import printers, tables
 from hardneg.studies.cells import Cell
 from hardneg.studies.naming import slug
 from hardneg.studies.spec import StudySpec
@@ -29,7 +29,7 @@ class PairTable:
     @property
     def markdown(self) -> str:
         """The table under a heading."""
-        return f"\n### {self.title}\n\n{tables.markdown(self.headers, self.cells)}"
+        return f"\n### {self.title}\n\n{printers.markdown(self.headers, self.cells)}"
 
 
 def pair_tables(
@@ -46,7 +46,7 @@ def pair_tables(
         known = [(scores[line], scores[other]) for line, other in pairs if line in scores and other in scores]
         if known:
             frame = tables.pairwise_table(known, spec.metrics)
-            made.append(PairTable(title, file, frame, *tables.pairwise_text(frame, spec.metrics)))
+            made.append(PairTable(title, file, frame, *printers.pairwise_text(frame, spec.metrics)))
     return made
 
 

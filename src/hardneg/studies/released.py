@@ -11,7 +11,7 @@ import polars as pl
 from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.released import WARNING
 from hardneg.pipeline import EVALUATION, RELEASED
-from hardneg.report import plots, tables
+from hardneg.report import plots, printers
 
 HEADERS = ["row", "metric", "train mask", "RELEASED MASK (not valid)", "the mask alone adds"]
 SCHEMA = {
@@ -51,7 +51,7 @@ class ReleasedTable:
         return [
             [
                 row,
-                tables.metric_label(metric),
+                printers.metric_label(metric),
                 f"{honest:.4f}",
                 f"{released:.4f}",
                 "–" if lift is None else f"{lift:+.1%}",
@@ -62,7 +62,7 @@ class ReleasedTable:
     @property
     def markdown(self) -> str:
         """The warning and the table."""
-        return f"\n**{WARNING}.**\n\n{tables.markdown(self.headers, self.cells)}"
+        return f"\n**{WARNING}.**\n\n{printers.markdown(self.headers, self.cells)}"
 
     @property
     def svg(self) -> str:

@@ -16,7 +16,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.pipeline import EVALUATION, RUN
 from hardneg.pipeline.suspect_use import no_suspects_warning
-from hardneg.report import overview, tables
+from hardneg.report import overview, printers, tables
 from hardneg.studies.cells import Cell
 from hardneg.studies.comparisons import PairTable, control_lines, find_line, pair_tables
 from hardneg.studies.naming import slug
@@ -80,7 +80,7 @@ class ComparisonTable:
     @property
     def markdown(self) -> str:
         """The table, its remarks, and the tables beside it."""
-        table = tables.markdown(self.headers, self.cells) if self.frame is not None else ""
+        table = printers.markdown(self.headers, self.cells) if self.frame is not None else ""
         masked = "" if self.released is None else self.released.markdown
         pairs = "".join(pair_table.markdown for pair_table in self.pairs)
         return table + "".join(f"\n{remark}\n" for remark in self.remarks) + pairs + masked
@@ -110,7 +110,7 @@ class SettingsTable:
     @property
     def markdown(self) -> str:
         """The table and its notes."""
-        return tables.markdown(self.headers, self.cells) + "".join(f"\n{note}\n" for note in self.notes)
+        return printers.markdown(self.headers, self.cells) + "".join(f"\n{note}\n" for note in self.notes)
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ def _compare(study: Study, split: str, model: str, finished: Sequence[PlannedRun
     scores = [_collect(runs[line]) for line in enough]
     controls = [line for line in control_lines(cells, base) if line in enough]
     frame = tables.comparison_table(scores, base, study.spec.metrics, controls=controls)
-    headers, text = tables.comparison_text(frame, study.spec.metrics, base)
-    latex = tables.latex(frame, study.spec.metrics, base)
+    headers, text = printers.comparison_text(frame, study.spec.metrics, base)
+    latex = printers.latex(frame, study.spec.metrics, base)
     pairs = pair_tables(study.spec, cells, {row.name: row for row in scores}, base)
     remarks += [f"Controls, outside the family of Holm here: {'; '.join(controls)}."] if controls else []
     return ComparisonTable(split, model, frame, headers, text, remarks, latex, released, pairs)
@@ -314,7 +314,7 @@ def _page(study: Study, results: Results) -> str:
 
 def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]) -> str:
     first = study.spec.metrics[0]
-    label = tables.metric_label(first)
+    label = printers.metric_label(first)
     signs = (
         f"{label}; ▲ better, ▼ worse than {study.spec.baseline} (with its own options) at 5 % after Holm within a table; "
         "controls have no sign.\n"
@@ -323,13 +323,13 @@ def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]
         f"Better, worse: at 5 % after Holm within a family of one table, by {label}. Counts and means over tables are no "
         "test: tables may share data, and one in twenty would differ by chance.\n"
     )
-    parts = [tables.markdown(*overview.side_by_side(groups, first)), signs]
+    parts = [printers.markdown(*overview.side_by_side(groups, first)), signs]
     if not study.spec.options:  # with options, tables may have baselines of different names
-        parts.append(tables.markdown(*tables.summary_text(tables.summary_table(groups))))
+        parts.append(printers.markdown(*printers.summary_text(tables.summary_table(groups))))
     pairs = [pl.concat([pair_table.frame for pair_table in table.pairs]) for table in results.tables if table.pairs]
     if pairs:
-        headers, cells = tables.summary_text(overview.pairs_summary(pairs))
-        parts.append(tables.markdown(["pair", *headers[1:]], cells))
+        headers, cells = printers.summary_text(overview.pairs_summary(pairs))
+        parts.append(printers.markdown(["pair", *headers[1:]], cells))
     return "\n".join([*parts, counts])
 
 
@@ -339,7 +339,7 @@ def _shared_table(shared: pl.DataFrame) -> str:
         for split, folder, seconds, mib in shared.iter_rows()
     ]
     note = "Made once for each split and shared by its runs; not in `s / run`. –: not measured, or continued after a break."
-    return f"{tables.markdown(['split', 'folder', 's', 'MiB'], cells)}\n{note}\n"
+    return f"{printers.markdown(['split', 'folder', 's', 'MiB'], cells)}\n{note}\n"
 
 
 def _settings(study: Study) -> SettingsTable | None:
