@@ -120,37 +120,29 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str:
         """Name for tables and manifests, without address and key."""
-        ...
 
     @property
     def identity(self) -> str:
         """Identifies the model among all others, in the store's keys and in manifests."""
-        ...
 
     @property
     def batch_size(self) -> int:
         """Maximum number of requests per call; 1 for endpoints."""
-        ...
 
     @property
     def concurrency(self) -> int:
         """Recommended number of concurrent calls; 1 for a local model."""
-        ...
 
     @property
     def context_length(self) -> int | None:
         """Maximum number of tokens of a prompt and its answer; None if unknown."""
-        ...
 
     @property
     def chat_markers(self) -> tuple[str, ...]:
         """Strings to remove from untrusted text: the tokenizer's added tokens, or the known chat markers."""
-        ...
 
     def count_tokens(self, request: Request) -> int:
         """Return the tokens of the request's prompt: exact with the tokenizer, otherwise estimated."""
-        ...
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Answer up to `batch_size` requests, in their order. Raises CallFailed if the whole call failed."""
-        ...

@@ -86,9 +86,7 @@ class _Markers:
         return spans
 
 
-@lru_cache(maxsize=8)
-def _markers(chat_markers: tuple[str, ...]) -> _Markers:
-    return _Markers(chat_markers)
+_markers = lru_cache(maxsize=8)(_Markers)
 
 
 def _clean_once(text: str, markers: _Markers, max_length: int) -> str:

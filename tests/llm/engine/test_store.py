@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from tests.llm.engine.stored import stored_failures, stored_replies
 
 from hardneg.llm.engine import store as stores
-from hardneg.llm.engine.claims import Owner
+from hardneg.llm.engine.claims import this_process
 from hardneg.llm.engine.store import Failure, ReplyStore, StoredReply, request_key
 from hardneg.llm.protocol import LlmError, Message, Reply, Request, Usage
 
 REQUEST = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
 REPLY = Reply("those who dance", Usage(12, 3, 8, True), "length", 0.25, (0.25, 0.75))
-ME = f"{Owner.here()}|0"
-OTHER = f"{Owner.here()}|1"
+ME = f"{this_process()}|0"
+OTHER = f"{this_process()}|1"
 texts = st.text(st.characters(exclude_categories=()), max_size=20)  # with half surrogate pairs and NUL
 
 
@@ -47,7 +47,7 @@ def save(store: ReplyStore, key: str, outcome: Reply | Failure = REPLY) -> None:
 
 def dead_owner() -> str:
     """Return the owner string of an ended process."""
-    code = "from hardneg.llm.engine.claims import Owner; print(Owner.here())"
+    code = "from hardneg.llm.engine.claims import this_process; print(this_process())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -175,12 +175,12 @@ class TestClaims:
         code = """
 import json, sys
 from pathlib import Path
-from hardneg.llm.engine.claims import Owner
+from hardneg.llm.engine.claims import this_process
 from hardneg.llm.engine.store import ReplyStore
 ours = []
 with ReplyStore(Path(sys.argv[1])) as store:
     for start in range(0, 300, 3):
-        ours += store.claim([f"{key}/0" for key in range(start, start + 3)], f"{Owner.here()}|0").granted
+        ours += store.claim([f"{key}/0" for key in range(start, start + 3)], f"{this_process()}|0").granted
     print(json.dumps(ours), flush=True)
     sys.stdin.read()
 """

@@ -44,6 +44,6 @@ def test_counting() -> None:
 
 
 def test_sum_of_two_runs() -> None:
-    both = UsageStats(rows=2, calls=1, money=0.5, total=9, seconds=1) + UsageStats(rows=3, waits_cut=1, seconds=2)
-    assert both == UsageStats(rows=5, calls=1, waits_cut=1, money=0.5, seconds=3)
+    both = UsageStats(rows=2, calls=1, money=0.5, total=9, seconds=1) + UsageStats(rows=3, repairs=1, seconds=2)
+    assert both == UsageStats(rows=5, calls=1, repairs=1, money=0.5, seconds=3)
     assert (UsageStats() + UsageStats()).money is None

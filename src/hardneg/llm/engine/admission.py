@@ -55,7 +55,7 @@ class Admission:
             async with self._probing:
                 if self.breaker.open:
                     wait = self.backoff(self.breaker.probes)
-                    self.require_hope(wait)
+                    self.raise_if_down(wait)
                     self.breaker.probes += 1
                     await asyncio.sleep(wait)
                     yield await self._reserve(requests)
@@ -81,9 +81,7 @@ class Admission:
     def failed(self, reservation: Reservation, call: Hashable, failure: CallFailed) -> float:
         """Settle a call that failed; returns the seconds that the server asked all calls to wait, bounded."""
         self._settle(reservation, reservation.cost if isinstance(failure, CallTimedOut) else Cost(1))
-        pause, was_cut = bounded_pause(failure.retry_after, self._config.longest_wait)
-        self._usage.waits_cut += was_cut
-        if pause:
+        if pause := bounded_pause(failure.retry_after, self._config.longest_wait):
             self._limits.pause(self._now() + pause)
         self.breaker.failed(call, failure.reason, self._now(), reached=failure.reached)
         return pause
@@ -93,15 +91,15 @@ class Admission:
         config = self._config
         return backoff(retry, first=config.first_wait, longest=config.longest_wait, rng=self._rng)
 
-    def require_hope(self, wait: float = 0.0) -> None:
+    def raise_if_down(self, wait: float = 0.0) -> None:
         """Raise Stop if a call sent after `wait` seconds has no prospect of a reply."""
-        if reason := self.breaker.hopeless(self._now() + wait):
+        if reason := self.breaker.stop_reason(self._now() + wait):
             raise Stop(LlmError, reason)
 
-    def require_contact(self) -> None:
+    def raise_if_unreachable(self) -> None:
         """Raise Stop if no call since the last reply reached the model."""
         if not self.breaker.reached:
-            raise Stop(LlmError, self.breaker.unreachable())
+            raise Stop(LlmError, self.breaker.unreachable_reason())
 
     async def _reserve(self, requests: Sequence[Request]) -> Reservation:
         """Wait for the rate limits, then reserve the call's worst case from the budget."""

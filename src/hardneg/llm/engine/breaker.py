@@ -9,7 +9,7 @@ class Breaker:
     """Closed while calls succeed; opens after `failures` different calls failed in a row; a success closes it.
 
     A call that is retried and fails each time counts once: the call itself may be at fault. While the breaker is open,
-    calls are sent one at a time with growing waits, for at most `seconds`. `hopeless` tells when to stop, and why.
+    calls are sent one at a time with growing waits, for at most `seconds`. `stop_reason` tells when to stop, and why.
 
     probes: calls sent since it opened. replied: any call has succeeded. reached: the model reacted in some form since
     the last reply, or since the start.
@@ -48,14 +48,14 @@ class Breaker:
             self._failed_in_row.add(call)
             self._opened = now if len(self._failed_in_row) >= self._max_failures else None
 
-    def hopeless(self, now: float) -> str:
+    def stop_reason(self, now: float) -> str:
         """Return why to stop, or "" to continue. now: when the next call would be sent."""
         if not self.replied and self._refusals >= self._max_failures:
             return f"refused the first {self._refusals:,} requests, the last: {self._last_reason}"
         if self._opened is None:
             return ""
         if not self.replied and not self.reached:
-            return self.unreachable()
+            return self.unreachable_reason()
         if now - self._opened > self._max_seconds:
             return (
                 f"failed {len(self._failed_in_row):,} calls in a row and each of {self.probes} more within "
@@ -63,6 +63,6 @@ class Breaker:
             )
         return ""
 
-    def unreachable(self) -> str:
+    def unreachable_reason(self) -> str:
         """Return the reason to report where nothing reacts."""
         return f"cannot be reached ({self._last_reason}); start it, or check its address"

@@ -1,10 +1,14 @@
-"""Owners of claims: processes, identified so that other processes can tell whether they still run."""
+"""Owners of claims: processes, identified so that other processes can tell whether they still run.
+
+An owner is the text "host|boot|pid|started", with an optional suffix after another "|". host: host name and PID
+namespace (containers have their own). boot: identifies the machine's start, "" if unknown. started: start time of the
+process in the machine's own clock ticks, "" if unknown.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -12,42 +16,21 @@ ENDED_STATES = "ZX"
 """States of a process that has ended but is still listed."""
 
 
-@dataclass(frozen=True)
-class Owner:
-    """A process on some machine.
+def this_process() -> str:
+    """Return the owner for this process."""
+    return "|".join((_host(), _boot(), str(os.getpid()), _started(os.getpid())))
 
-    host: host name and PID namespace (containers have their own). boot: identifies the machine's start, "" if unknown.
-    started: start time of the process in the machine's own clock ticks.
-    """
 
-    host: str
-    boot: str
-    pid: int
-    started: str
-
-    @classmethod
-    def here(cls) -> Owner:
-        """Return the owner for this process."""
-        return cls(_host(), _boot(), os.getpid(), _started(os.getpid()))
-
-    @classmethod
-    def read(cls, text: str) -> Owner | None:
-        """Parse the output of `str`, ignoring fields after it; None if it is something else."""
-        host, boot, pid, started, *_ = (*text.split("|"), "", "", "", "")
-        return cls(host, boot, int(pid), started) if pid.isdecimal() else None
-
-    def __str__(self) -> str:
-        return f"{self.host}|{self.boot}|{self.pid}|{self.started}"
-
-    def gone(self) -> bool:
-        """True if the process is known to have ended; False for running processes and for other machines."""
-        if self.host != _host():
-            return False
-        if self.boot != _boot():
-            return True
-        if PROC.is_dir():
-            return _started(self.pid) != self.started
-        return os.name == "posix" and not _is_running(self.pid)
+def is_gone(owner: str) -> bool:
+    """Return True if an owner is known to have ended; False for running processes and for other machines."""
+    host, boot, pid, started, *_ = (*owner.split("|"), "", "", "", "")
+    if host != _host() or not pid.isdecimal():
+        return False
+    if boot != _boot():
+        return True
+    if PROC.is_dir():
+        return _started(int(pid)) != started
+    return os.name == "posix" and not _is_running(int(pid))
 
 
 def _host() -> str:
@@ -66,7 +49,6 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return the clock ticks from boot to the start of the process; "" if there is no such process or no /proc."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -74,8 +74,6 @@ def backoff(retry: int, *, first: float, longest: float, rng: Random) -> float:
     return rng.uniform(0.0, min(longest, first * 2.0 ** min(retry - 1, 60)))
 
 
-def bounded_pause(retry_after: float | None, longest: float) -> tuple[float, bool]:
-    """Return the pause for a server's Retry-After and whether `longest` cut it; (0, False) without a usable value."""
-    if retry_after is None or not retry_after > 0:  # also NaN
-        return 0.0, False
-    return min(retry_after, longest), retry_after > longest
+def bounded_pause(retry_after: float | None, longest: float) -> float:
+    """Return the pause for a server's Retry-After, at most `longest`; 0 without a usable value."""
+    return min(retry_after, longest) if retry_after is not None and retry_after > 0 else 0.0  # NaN is not above 0

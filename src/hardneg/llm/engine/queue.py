@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hardneg.llm.engine.claims import Owner
+from hardneg.llm.engine.claims import this_process
 from hardneg.llm.engine.repair import repair_request
 from hardneg.llm.engine.store import Failure, ReplyOutcome, ReplyStore, StoredReply, request_key
 from hardneg.llm.engine.usage_stats import UsageStats
@@ -55,7 +55,7 @@ class TaskQueue:
     ) -> None:
         self._model, self._store, self._usage, self._emit = model, store, usage, emit
         self._max_repairs, self._identity, self._chat_markers = repairs, model.identity, model.chat_markers
-        self.owner = f"{Owner.here()}|{next(_run_numbers)}"
+        self.owner = f"{this_process()}|{next(_run_numbers)}"
         self._waiting: dict[str, list[Attempt]] = {}
         self._pending: deque[Attempt] = deque()
         self._claimed_elsewhere: list[Attempt] = []

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hardneg.llm.engine.claims import Owner
+from hardneg.llm.engine.claims import is_gone
 from hardneg.llm.protocol import LlmError, Reply, Request, Usage
 
 BUSY_SECONDS = 30.0
@@ -129,13 +129,13 @@ class ReplyStore:
             )
 
     def claim(self, keys: Sequence[str], owner: str) -> ClaimResult:
-        """Claim the keys that have no outcome and no other living owner. owner: str of an Owner, with an optional suffix."""
+        """Claim the keys that have no outcome and no other living owner. owner: see `claims`."""
         keys_json, now = json.dumps(keys), time.time()
         with self._transaction() as db:
             outcomes = self._known(f"WHERE {KEY_IN_JSON}", keys_json)
             query = f"SELECT key, owner FROM claims WHERE expires > ? AND {KEY_IN_JSON}"
             claims = db.execute(query, (now, keys_json)).fetchall()
-            alive = {other for other in {other for _, other in claims} if other != owner and not _is_gone(other)}
+            alive = {other for other in {other for _, other in claims} if other != owner and not is_gone(other)}
             denied = frozenset(key for key, other in claims if other in alive and key not in outcomes)
             granted = frozenset(keys) - outcomes.keys() - denied
             rows = [(key, owner, now + CLAIM_SECONDS) for key in granted]
@@ -244,11 +244,6 @@ def _write_ahead(db: sqlite3.Connection) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _is_gone(owner: str) -> bool:
-    process = Owner.read(owner)
-    return process is not None and process.gone()
 
 
 def _columns(reply: Reply) -> tuple[Any, ...]:

@@ -14,9 +14,8 @@ class UsageStats:
 
     rows: finished rows, of which `failed` have no value and `stored` needed no call of this process. total: number of
     rows, None if unknown. calls: calls sent, of which `retries` repeated a failed call. repairs: repair requests sent
-    after unusable replies. bad: unusable replies, stored ones included. waits_cut: pauses asked for by a server that
-    exceeded the longest wait. Tokens are as reported by the model. money: US dollars, None without a price. seconds:
-    since the start.
+    after unusable replies. bad: unusable replies, stored ones included. Tokens are as reported by the
+    model. money: US dollars, None without a price. seconds: since the start.
     """
 
     rows: int = 0
@@ -27,7 +26,6 @@ class UsageStats:
     retries: int = 0
     repairs: int = 0
     bad: int = 0
-    waits_cut: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
     cached_tokens: int = 0

@@ -154,7 +154,7 @@ class Worker:
         if self._queue.waits_for_others:
             self._call_later(POLL_SECONDS, self._poll_claimed)
         if self._all_submitted and 0 < len(self._held) + len(self._exhausted) == len(self._queue):
-            self._admission.require_contact()
+            self._admission.raise_if_unreachable()
             self._save_held()
 
     def _poll_claimed(self) -> None:
@@ -212,11 +212,11 @@ class Worker:
             self._held.append((attempt, reply if isinstance(reply, Reply) else Failure("refused", reply.reason)))
         if self._admission.breaker.replied or len(self._held) + len(self._exhausted) >= MAX_HELD:
             self._save_held()
-        self._admission.require_hope()
+        self._admission.raise_if_down()
 
     def _retry(self, batch: list[Attempt], reason: str, pause: float) -> None:
         """Send a failed batch again later. If its retries are used up, halve it to isolate the request at fault."""
-        self._admission.require_hope()
+        self._admission.raise_if_down()
         may_be_down = self._admission.breaker.open  # then failures need not be the requests' fault
         for attempt in batch:
             attempt.reason = reason

@@ -22,19 +22,15 @@ class Constraint(Protocol):
 
     def allow(self, tokens: Flags, left: int, /) -> None:
         """Set the allowed next tokens in `tokens` (vocabulary,), all False before; `left` tokens may still follow."""
-        ...
 
     def fits(self, token: int, left: int, /) -> bool:
         """Return whether the answer can still be finished after this token."""
-        ...
 
     def closing(self) -> int:
         """Return the next token on a shortest path to the end."""
-        ...
 
     def take(self, token: int, /) -> None:
         """Follow a chosen token."""
-        ...
 
 
 @dataclass(frozen=True)
