@@ -24,7 +24,7 @@ class Attempt:
 
     repair: number of unusable replies so far. reply: the last of them. earlier_calls: calls made for the task's earlier
     requests. fresh: some reply to the task was requested in this run. calls: calls made for this request. failures: how
-    many of them failed and count towards the retries; reason: why the last one failed.
+    many of them failed and count towards the retries.
     """
 
     task: Task[Any]
@@ -36,7 +36,6 @@ class Attempt:
     fresh: bool = False
     calls: int = 0
     failures: int = 0
-    reason: str = ""
 
 
 class TaskQueue:

@@ -84,7 +84,6 @@ class Worker:
         self._batches_ahead = max(2 * self._concurrency, MIN_AHEAD // model.batch_size)
         self._batches: asyncio.Queue[list[Attempt]] = asyncio.Queue()
         self._held: list[tuple[Attempt, ReplyOutcome]] = []
-        self._exhausted: list[Attempt] = []
         self._submitted, self._all_submitted = 0, False
         self._senders: list[asyncio.Task[None]] = []
         self._in_flight: set[asyncio.Task[Any] | None] = set()
@@ -153,7 +152,7 @@ class Worker:
             self._put(*(attempts[start : start + size] for start in range(0, len(attempts), size)))
         if self._queue.waits_for_others:
             self._call_later(POLL_SECONDS, self._poll_claimed)
-        if self._all_submitted and 0 < len(self._held) + len(self._exhausted) == len(self._queue):
+        if self._all_submitted and 0 < len(self._held) == len(self._queue):
             self._admission.raise_if_unreachable()
             self._save_held()
 
@@ -207,44 +206,46 @@ class Worker:
                 self._in_flight.discard(sender)
 
     def _hold(self, batch: list[Attempt], replies: Sequence[Reply | Refusal]) -> None:
-        """Save the outcomes once the model has replied at all: then earlier failures were the requests' own."""
+        """Hold the outcomes of a call; save them once the model has replied: earlier failures were the requests' own."""
         for attempt, reply in zip(batch, replies, strict=True):
             self._held.append((attempt, reply if isinstance(reply, Reply) else Failure("refused", reply.reason)))
-        if self._admission.breaker.replied or len(self._held) + len(self._exhausted) >= MAX_HELD:
+        if self._admission.breaker.replied or len(self._held) >= MAX_HELD:
             self._save_held()
         self._admission.raise_if_down()
 
     def _retry(self, batch: list[Attempt], reason: str, pause: float) -> None:
         """Send a failed batch again later. If its retries are used up, halve it to isolate the request at fault."""
         self._admission.raise_if_down()
-        may_be_down = self._admission.breaker.open  # then failures need not be the requests' fault
+        if self._admission.breaker.open:  # neither this failure nor those held need be the requests' fault
+            self._put(*self._take_back_failures(), batch)
+            return
         for attempt in batch:
-            attempt.reason = reason
-            attempt.failures += not may_be_down
+            attempt.failures += 1
         failures = batch[0].failures
-        if may_be_down:
-            self._put(*([attempt] for attempt in self._exhausted), batch)
-            self._exhausted.clear()
-        elif failures <= self._config.retries:
+        if failures <= self._config.retries:
             self._loop.call_later(pause + self._admission.backoff(failures), self._put, batch)
         elif len(batch) > 1:
             for attempt in batch:
                 attempt.failures = self._config.retries  # each half gets one more call
             self._put(batch[: len(batch) // 2], batch[len(batch) // 2 :])
         else:
-            self._exhausted += batch
-            if len(self._held) + len(self._exhausted) >= MAX_HELD:
+            times = f"failed {batch[0].calls} times, the last: " if batch[0].calls > 1 else "failed: "
+            self._held.append((batch[0], Failure("failed", times + reason)))
+            if len(self._held) >= MAX_HELD:
                 self._save_held()
+
+    def _take_back_failures(self) -> list[list[Attempt]]:
+        """Remove the failures from the outcomes held back and return their attempts as batches."""
+        failed = [
+            attempt for attempt, outcome in self._held if isinstance(outcome, Failure) and outcome.kind == "failed"
+        ]
+        self._held = [(attempt, outcome) for attempt, outcome in self._held if attempt not in failed]
+        return [[attempt] for attempt in failed]
 
     def _put(self, *batches: list[Attempt]) -> None:
         for batch in batches:
             self._batches.put_nowait(batch)
 
     def _save_held(self) -> None:
-        """Save the outcomes held back, and the requests whose retries are used up as failures."""
-        outcomes = self._held
-        for attempt in self._exhausted:
-            times = f"failed {attempt.calls} times, the last: " if attempt.calls > 1 else "failed: "
-            outcomes.append((attempt, Failure("failed", times + attempt.reason)))
-        self._held, self._exhausted = [], []
+        outcomes, self._held = self._held, []
         self._queue.save(outcomes)
