@@ -29,7 +29,7 @@ from hardneg.models.graph import normalised_adjacency
 from hardneg.random import Stream
 from hardneg.report import printers
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
-from hardneg.training import FitConfig, fit
+from hardneg.training import FitConfig, fit_model
 from hardneg.trees import PathCodes, Trees
 
 SIZE, HOPS, BATCH = 64, 3, 2048
@@ -75,7 +75,7 @@ def our_epoch(train: Interactions, sampler: SamplerConfig) -> Callable[[], None]
     built, candidates = sampler.build(inputs), UniformCandidates(train)
 
     def epoch() -> None:
-        fit(model, train, built, candidates, config, validate=lambda _: {"recall@20": 0.0})
+        fit_model(model, train, built, candidates, config, validate=lambda _: {"recall@20": 0.0})
 
     return epoch
 

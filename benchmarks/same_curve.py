@@ -25,7 +25,7 @@ from hardneg.data import Interactions
 from hardneg.data import split as splits
 from hardneg.models import LightGCNModel
 from hardneg.sampling import SamplerInputs, Uniform, UniformCandidates
-from hardneg.training import FitConfig, fit
+from hardneg.training import FitConfig, fit_model
 from hardneg.types import Batch, Embeddings, Items, Negatives
 
 HOPS = 3
@@ -58,7 +58,7 @@ def our_losses(train: Interactions, epochs: int, triples_file: Path, **options: 
     tables = {name: getattr(model, name).detach().float().numpy().copy() for name in ("users", "items")}
     config = FitConfig(epochs=epochs, check_every=epochs)
     recorder, means = Recorder(), list[float]()
-    fit(
+    fit_model(
         model,
         train,
         Uniform().build(SamplerInputs(EMBEDDING_SIZE, None, 0)),

@@ -38,7 +38,7 @@ from hardneg.random import Stream, generator
 from hardneg.report.printers import NO_VALUE, markdown
 from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates, sampler_inputs
 from hardneg.sampling.semantic import MEASURED, SemanticSampler
-from hardneg.training import Fitted, fit
+from hardneg.training import Fitted, fit_model
 from hardneg.types import Batch, Embeddings, Floats, Negatives
 
 RECALL = "recall@20"
@@ -151,7 +151,7 @@ def train_and_measure(split: Split, mined: MinedNegatives, name: str, form: str,
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=(RECALL, "ndcg@20")).means()
 
     source = UniformCandidates(split.train)
-    fitted = fit(model, split.train, sampler, source, settings, validate=validate, observers=[observer])
+    fitted = fit_model(model, split.train, sampler, source, settings, validate=validate, observers=[observer])
     return MeasuredRun(name, form, fitted, observer.measurements)
 
 

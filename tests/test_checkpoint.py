@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hardneg.checkpoint import CHECKPOINT_FILE, CheckpointFile, TrainingState
+from hardneg.artifacts import CHECKPOINT
+from hardneg.checkpoint import CheckpointFile, TrainingState
 from hardneg.errors import DataError
 
 
@@ -64,7 +65,7 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         layer, adam = trained(2)
         CheckpointFile(tmp_path / name, "key").save(made_state(), layer.state_dict(), adam)
-        contents.add((tmp_path / name / CHECKPOINT_FILE).read_bytes())
+        contents.add((tmp_path / name / CHECKPOINT).read_bytes())
     assert len(contents) == 1
 
 

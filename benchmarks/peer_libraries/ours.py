@@ -22,7 +22,7 @@ from hardneg.data import Interactions
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import LightGCNModel, MFModel
 from hardneg.sampling import DNS, MixGCF, SamplerInputs, Uniform, UniformCandidates
-from hardneg.training import FitConfig, fit
+from hardneg.training import FitConfig, fit_model
 from hardneg.types import Embeddings
 
 SAMPLERS = {"uniform": Uniform(), "dns": DNS(candidates=CANDIDATES), "mixgcf": MixGCF(candidates=CANDIDATES)}
@@ -55,7 +55,7 @@ def main(folder: str, model_name: str, sampler_name: str, storage: str = "float3
     tables = Embeddings((torch.from_numpy(data.users),), (torch.from_numpy(data.items),), "mean")
 
     def epoch() -> Mapping[str, float]:
-        fit(model, train, sampler, candidates, config, validate=lambda _: {"recall@20": 0.0})
+        fit_model(model, train, sampler, candidates, config, validate=lambda _: {"recall@20": 0.0})
         return {}
 
     def evaluation() -> Mapping[str, float]:

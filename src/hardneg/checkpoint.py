@@ -21,8 +21,6 @@ from hardneg import artifacts
 from hardneg.errors import DataError
 from hardneg.types import Observer
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
-
 Tensors = Mapping[str, Tensor]
 """Name -> tensor."""
 
@@ -77,7 +75,7 @@ class CheckpointFile:
     @property
     def path(self) -> Path:
         """Path of the file."""
-        return self.folder / CHECKPOINT_FILE
+        return self.folder / artifacts.CHECKPOINT
 
     def save(self, state: TrainingState, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> None:
         """Replace the file; equal states give equal bytes. current: all trained tensors."""

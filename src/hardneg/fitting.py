@@ -15,9 +15,7 @@ from hardneg.errors import DataError, TrainingDivergedError
 from hardneg.evaluation import Evaluation, evaluate_scores, inner_product
 from hardneg.models import Anchor, Backbone
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
-from hardneg.training import ExtraPositives, FitConfig, Fitted, Watch
-from hardneg.training import fit as train_loop
-from hardneg.training.extra import Positives
+from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch, fit_model
 from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
@@ -81,7 +79,7 @@ def fit_backbone(
         metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
 
-    return train_loop(
+    return fit_model(
         model,
         Positives(split.train, inputs.extra),
         (sampler or Uniform()).build(sampler_inputs),

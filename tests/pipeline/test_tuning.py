@@ -20,13 +20,11 @@ from tests.finetuning.tiny import make_base
 from typer.testing import CliRunner
 
 from hardneg import pipeline
-from hardneg.artifacts import content_hashes
-from hardneg.checkpoint import CHECKPOINT_FILE
+from hardneg.artifacts import CHECKPOINT, content_hashes
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.finetuning import SynthesisConfig, base_model
-from hardneg.finetuning.synthesis import FINISHED_SHARDS
 
 SMALL = ("tuning.epochs=1", "tuning.batch_size=64", "tuning.pairs=256", "model.rank=4", "template.profile_tokens=24")
 
@@ -124,8 +122,8 @@ def test_tuning_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unbrok
     given = ("--profiles", made / "profiles", "--labels", made / "labels", "--base", made / "base", *options)
     words = ("finetune", "train", folders / "split", *given)
     whole = hardneg(*words, "--out", tmp_path / "whole")
-    growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / CHECKPOINT_FILE).is_file())
-    with safe_open(growing / CHECKPOINT_FILE, framework="pt") as file:
+    growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / CHECKPOINT).is_file())
+    with safe_open(growing / CHECKPOINT, framework="pt") as file:
         step = json.loads(file.metadata()["saved"])["state"]["iteration"]
     assert 0 < step < whole["steps"]
     hardneg(*words, "--out", tmp_path / "killed")
@@ -142,10 +140,8 @@ def test_synthesis_killed_by_sigkill_and_called_again_leaves_the_files_of_an_unb
     words = ("finetune", "synthesize", folders / "split", *given, "--tuned", made / "tuned")
     words += ("--set", "shard_rows=20")
     hardneg(*words, "--out", tmp_path / "whole")
-    growing = kill_in_the_middle(
-        words, tmp_path / "killed", lambda folder: (folder / "shards" / FINISHED_SHARDS).is_file()
-    )
-    done = json.loads((growing / "shards" / FINISHED_SHARDS).read_text())["shards"]
+    growing = kill_in_the_middle(words, tmp_path / "killed", lambda folder: (folder / "shards/000000.npy").is_file())
+    done = list((growing / "shards").glob("[0-9]*.npy"))
     assert 0 < len(done) * 20 < len(splits.read_split(folders / "split").train) / 2
     hardneg(*words, "--out", tmp_path / "killed")
     assert content_hashes(tmp_path / "killed") == content_hashes(tmp_path / "whole")

@@ -37,7 +37,7 @@ from hardneg.sampling.mixgcf import mix
 from hardneg.sampling.sampler import gather_rows, hardest, items_read
 from hardneg.sampling.semantic import SemanticSampler, alignment
 from hardneg.sampling.semantic_mixing import PARTNER
-from hardneg.training import FitConfig, fit, objective
+from hardneg.training import FitConfig, fit_model, objective
 from hardneg.trees import Trees
 from hardneg.types import Batch, Embeddings, Items, Negatives, RequiredRows, Vectors
 
@@ -506,7 +506,7 @@ def test_semantic_mixing_without_alpha_is_the_sampler_inside_to_the_bit(
         model = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)
         built = sampler.build(SamplerInputs(8, None, 0, some_neighbours()))
         settings = FitConfig(epochs=3, batch_size=8, check_every=3)
-        fit(model, seen, built, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
+        fit_model(model, seen, built, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
         tables.append((model.users.detach(), model.items.detach()))
     assert all(torch.equal(one, other) for one, other in zip(*tables, strict=True))
 

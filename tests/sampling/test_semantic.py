@@ -12,7 +12,7 @@ from hardneg.models import LightGCNModel
 from hardneg.random import Stream
 from hardneg.sampling import DNS, MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates
 from hardneg.sampling.semantic import MEASURED, SemanticSampler
-from hardneg.training import FitConfig, Fitted, fit, objective
+from hardneg.training import FitConfig, Fitted, fit_model, objective
 from hardneg.types import Batch, Embeddings, Items, Vectors
 
 STREAM = Stream(2, "sampler", 1)
@@ -132,7 +132,7 @@ def trained(seen: Interactions, sampler: object) -> Fitted:
     def validate(found: Embeddings) -> dict[str, float]:
         return {"recall@20": float(found.final_users.square().mean())}
 
-    return fit(model, seen, sampler, UniformCandidates(seen), FIT, validate=validate)
+    return fit_model(model, seen, sampler, UniformCandidates(seen), FIT, validate=validate)
 
 
 @pytest.mark.parametrize("options", [{"without_text": True, "alpha": 0.7}, {"alpha": 0, "align_weight": 0}])
@@ -215,7 +215,7 @@ def test_a_run_keeps_their_means_of_every_epoch(mined: MinedNegatives, seen: Int
     assert [(row["epoch"], row["metric"]) for row in curves] == [(e, name) for e in (1, 2, 3) for name in MEASURED]
     still = FIT.model_copy(update={"learning_rate": 1e-12, "epochs": 1, "check_every": 1})
     model = LightGCNModel(seen, embedding_size=8, hops=2, seed=3)
-    fitted = fit(model, seen, made(mined), UniformCandidates(seen), still, validate=lambda _: {"recall@20": 0.0})
+    fitted = fit_model(model, seen, made(mined), UniformCandidates(seen), still, validate=lambda _: {"recall@20": 0.0})
     found = {row["metric"]: row["value"] for row in fitted.state.curves}
     items = fitted.embeddings.final_items[torch.from_numpy(seen.items[mined.present])]
     assert found["norm of positives"] == pytest.approx(items.norm(dim=1).mean().item(), rel=1e-5)

@@ -19,7 +19,7 @@ from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerInputs, Semant
 from hardneg.sampling.ranking import pick_by_rank, score_all
 from hardneg.sampling.sampler import hardest
 from hardneg.sampling.tree_similarity import add_tree_bonus, best_with_bonus
-from hardneg.training import FitConfig, fit, objective
+from hardneg.training import FitConfig, fit_model, objective
 from hardneg.trees import PathCodes, Trees
 from hardneg.types import Batch, Embeddings, Items, Vectors
 
@@ -251,7 +251,7 @@ def test_the_choice_is_the_same_in_any_batch_and_with_any_threads(
 def test_a_run_keeps_the_means_of_every_epoch(seen: Interactions, with_trees: SamplerInputs) -> None:
     model, sampler = LightGCNModel(seen, embedding_size=8, hops=2, seed=1), MultiView(candidates=4).build(with_trees)
     settings = FitConfig(epochs=2, batch_size=8, check_every=2)
-    fitted = fit(model, seen, sampler, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
+    fitted = fit_model(model, seen, sampler, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
     curves = [row for row in fitted.state.curves if row["split"] == "negatives"]
     names = [
         f"{view} similarity of {whose}" for view in ("structural", "semantic") for whose in ("chosen", "candidates")

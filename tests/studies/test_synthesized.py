@@ -72,7 +72,7 @@ def test_the_whole_comparison_from_one_file(
     study.run(0, progress=lambda what, *_: said.append(what))
     results = study.results()
     assert results.failed == {}
-    assert {"labels", "writing vectors"} <= set(said)
+    assert {"labels", "synthesizing vectors"} <= set(said)
     assert results.tables[0].frame is not None
     assert results.tables[0].frame["row"].to_list() == ["MixGCF", *NEGATIVES]
     shared = out / "shared" / "store"

@@ -14,7 +14,7 @@ from hardneg.errors import DataError
 from hardneg.models import LightGCNModel, MFModel
 from hardneg.random import Stream
 from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerInputs, Semantic, Uniform, UniformCandidates
-from hardneg.training import ExtraPositives, FitConfig, Fitted, fit
+from hardneg.training import ExtraPositives, FitConfig, Fitted, fit_model
 from hardneg.training.extra import Positives
 from hardneg.training.objective import objective
 from hardneg.types import Batch, Embeddings
@@ -46,7 +46,7 @@ def train(seen: Interactions, name: str, extra: ExtraPositives | None, model: ty
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         return {"recall@20": float(embeddings.final_users.detach().square().mean())}
 
-    return fit(backbone, Positives(seen, extra), sampler, UniformCandidates(seen), CONFIG, validate=validate)
+    return fit_model(backbone, Positives(seen, extra), sampler, UniformCandidates(seen), CONFIG, validate=validate)
 
 
 def same(one: Fitted, other: Fitted) -> bool:
@@ -115,7 +115,7 @@ def test_a_weight_of_1_equals_a_train_pair(seen: Interactions, extra: Interactio
         model = MFModel(train, embedding_size=8, seed=3)
         options = {"validate": lambda _: {"recall@20": 0.0}}
         settings = config.model_copy(update={"patience": 9})
-        fitted = fit(model, Positives(train, more), Uniform(), candidates, settings, **options)
+        fitted = fit_model(model, Positives(train, more), Uniform(), candidates, settings, **options)
         return fitted.embeddings.final_items
 
     apart, together = trained(seen, ExtraPositives(extra)), trained(both, None)

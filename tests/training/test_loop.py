@@ -30,7 +30,7 @@ from hardneg.sampling import (
     Uniform,
     UniformCandidates,
 )
-from hardneg.training import FitConfig, Fitted, fit
+from hardneg.training import FitConfig, Fitted, fit_model
 from hardneg.types import Batch, Embeddings, Negatives, Observer
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)
@@ -56,7 +56,7 @@ def made(seen: Interactions, name: str) -> tuple[nn.Module, NegativeSampler]:
 def train(seen: Interactions, name: str = "mixgcf", config: FitConfig = CONFIG, **more: object) -> Fitted:
     model, sampler = made(seen, name)
     options = {"validate": by_norm, **more}
-    return fit(model, seen, sampler, UniformCandidates(seen), config, **options)
+    return fit_model(model, seen, sampler, UniformCandidates(seen), config, **options)
 
 
 def state(fitted: Fitted) -> dict[str, torch.Tensor]:
@@ -74,7 +74,7 @@ def test_one_step_equals_a_hand_written_one(seen: Interactions, choose: str) -> 
     config = CONFIG.model_copy(update={"epochs": 1, "batch_size": 1024, "check_every": 1})
     model, sampler = made(seen, choose)
     start = {name: value.double().numpy().copy() for name, value in model.state_dict().items()}
-    fitted = fit(model, seen, sampler, UniformCandidates(seen), config, validate=constant)
+    fitted = fit_model(model, seen, sampler, UniformCandidates(seen), config, validate=constant)
     users, items = (torch.tensor(start[name], requires_grad=True) for name in ("users", "items"))
     adjacency = torch.zeros(18, 18, dtype=torch.float64)
     for u, i in zip(seen.users, seen.items, strict=True):
@@ -195,13 +195,13 @@ def test_a_loss_that_is_no_number_ends_training_at_once(seen: Interactions) -> N
     with torch.no_grad():
         model.users.fill_(float("nan"))
     with pytest.raises(TrainingDivergedError, match="nan in epoch 1, step 0"):
-        fit(model, seen, Uniform(), UniformCandidates(seen), CONFIG, validate=constant)
+        fit_model(model, seen, Uniform(), UniformCandidates(seen), CONFIG, validate=constant)
 
 
 def test_pairs_without_a_vector_are_counted(seen: Interactions) -> None:
     model, sampler = made(seen, "semantic")
     sampler.mined.vectors[:7] = np.nan
-    fitted = fit(model, seen, sampler, UniformCandidates(seen), CONFIG, validate=constant)
+    fitted = fit_model(model, seen, sampler, UniformCandidates(seen), CONFIG, validate=constant)
     assert fitted.state.counters == {"pairs": 4 * len(seen), "pairs without a vector": 4 * 7}
 
 
@@ -237,7 +237,7 @@ def test_16_bits_give_the_same_loss_curve(seen: Interactions) -> None:
     curves = []
     for storage in ("float32", "float16"):
         model = LightGCNModel(seen, embedding_size=64, hops=3, storage=storage, seed=3)
-        fitted = fit(model, seen, Uniform(), UniformCandidates(seen), config, validate=constant)
+        fitted = fit_model(model, seen, Uniform(), UniformCandidates(seen), config, validate=constant)
         curves.append(losses(fitted))
     np.testing.assert_allclose(*curves, rtol=1e-4)
     assert curves[0] != curves[1], "16 bits were really used"

@@ -43,11 +43,11 @@ def save_tuned(folder: Path, tuned: TunedEncoder, template: Template, source: Mo
     metrics.parquet: step, loss, held_out_loss, information (nats). held_out.parquet: pair indices used for early stopping
     only. tuned_on.parquet: pair indices trained on. source: None for a perceptron, stored as perceptron.safetensors.
     """
-    encoder, state = tuned.encoder, tuned.state
+    encoder, state, spaces = tuned.encoder, tuned.state, tuned.encoder.spaces
     settings = {
         "template": template.config.model_dump(),
         "model": encoder.config.model_dump(),
-        "sizes": _sizes(encoder),
+        "sizes": [space.size for space in (spaces.users, spaces.items, spaces.labels)],
         "base": {"name": NO_BASE if source is None else source.name, "identity": _identity(source)},
         "best_step": state.best_iteration,
     }
@@ -78,13 +78,6 @@ def load_tuned(folder: Path, source: ModelSource | None) -> tuple[AnyEncoder, Te
     if source is None:
         return _load_perceptron(folder, settings["model"], spaces), NoTemplate()
     return _load_encoder(folder, settings, source, spaces)
-
-
-def _sizes(encoder: AnyEncoder) -> list[int]:
-    """Return the sizes of e_u, e_v and labels."""
-    if isinstance(encoder, Perceptron):
-        return list(encoder.sizes)
-    return [head.inner.in_features for head in (encoder.user_head, encoder.item_head, encoder.label_head)]
 
 
 def _identity(source: ModelSource | None) -> str:

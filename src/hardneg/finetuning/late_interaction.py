@@ -9,13 +9,16 @@ from the first layer on. It has the same weights; tuning and synthesis both use 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hardneg.errors import ConfigError
 from hardneg.finetuning.inputs import PromptBatch
+
+if TYPE_CHECKING:
+    from hardneg.finetuning.model import HardNegativeEncoder
 
 TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
 """Model types whose layers have the names used here."""
@@ -39,17 +42,6 @@ class EncodedSide:
         return EncodedSide(self.keys[index], self.values[index], self.present[index], self.ends[index])
 
 
-class SideEncoder(Protocol):
-    """A network with input embeddings that contain e_u and e_v."""
-
-    @property
-    def inner(self) -> Any:
-        """The network, including its adapters."""
-
-    def embed(self, ids: Tensor, users: Tensor | None, items: Tensor | None) -> Tensor:
-        """Return input embeddings (rows, longest, token size)."""
-
-
 def require_late_interaction(config: Any) -> None:
     """Raise ConfigError for a model type that is not supported."""
     if config.model_type not in TYPES or getattr(config, "is_decoder", False):
@@ -59,7 +51,7 @@ def require_late_interaction(config: Any) -> None:
         )
 
 
-def pair_vectors(encoder: SideEncoder, batch: PromptBatch) -> Tensor:
+def pair_vectors(encoder: HardNegativeEncoder, batch: PromptBatch) -> Tensor:
     """Return (batch, width): the state of the end token of each prompt."""
     prefix_ids = _cut(batch.ids, torch.zeros_like(batch.prefixes), batch.prefixes)
     suffix_ids = _cut(batch.ids, batch.prefixes, batch.lengths - batch.prefixes)
@@ -68,7 +60,7 @@ def pair_vectors(encoder: SideEncoder, batch: PromptBatch) -> Tensor:
 
 
 def encode_side(
-    encoder: SideEncoder, ids: Tensor, lengths: Tensor, users: Tensor | None, items: Tensor | None
+    encoder: HardNegativeEncoder, ids: Tensor, lengths: Tensor, users: Tensor | None, items: Tensor | None
 ) -> EncodedSide:
     """Pass ids (rows, longest) through all layers but the last, and into the keys and values of the last."""
     inner = encoder.inner
@@ -82,7 +74,7 @@ def encode_side(
     return EncodedSide(attention.key(states), attention.value(states), present, ends)
 
 
-def join_sides(encoder: SideEncoder, prefixes: EncodedSide, suffixes: EncodedSide) -> Tensor:
+def join_sides(encoder: HardNegativeEncoder, prefixes: EncodedSide, suffixes: EncodedSide) -> Tensor:
     """Return (pairs, width): the last layer for the end token of each suffix, which attends to both sides."""
     layer: Any = encoder.inner.encoder.layer[-1]
     attention = layer.attention.self

@@ -103,7 +103,7 @@ class HardNegativeEncoder(nn.Module):
     def __init__(self, network: Any, config: EncoderConfig, *, spaces: EmbeddingSpaces) -> None:
         """network: a plain or a peft model that returns hidden states; its weights are kept, heads are initialized."""
         super().__init__()
-        self.network, self.config = network, config
+        self.network, self.config, self.spaces = network, config, spaces
         self.decoder = is_decoder(self.inner.config)
         self.pooling = self._pooling()
         table = self.inner.get_input_embeddings()

@@ -53,21 +53,13 @@ class Perceptron(nn.Module):
 
     def __init__(self, config: PerceptronConfig, *, spaces: EmbeddingSpaces) -> None:
         super().__init__()
-        self.config, self.width = config, config.size
+        self.config, self.spaces, self.width = config, spaces, config.size
         rng = torch.Generator().manual_seed(config.seed)
         hidden = [config.hidden_size] * config.hidden_layers
         sizes = [spaces.users.size + spaces.items.size, *hidden, config.size]
         self.layers = nn.ModuleList(_linear(*pair, rng=rng) for pair in pairwise(sizes))
         self.label_head = ProjectionHead(spaces.labels, config.size, scale_out=1.0, rng=rng)
         self.register_buffer("scales_in", torch.tensor([spaces.users.rms, spaces.items.rms]))
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Sizes of e_u, e_v and labels; the last two are equal."""
-        items = int(self.label_head.inner.in_features)
-        first: nn.Module = self.layers[0]
-        assert isinstance(first, nn.Linear)
-        return first.in_features - items, items, items
 
     @property
     def device(self) -> torch.device:

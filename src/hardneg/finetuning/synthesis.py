@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 from itertools import pairwise
@@ -28,7 +27,7 @@ from hardneg.types import Floats, Indices, Progress
 VECTORS = "embeddings.npy"
 PROJECTION = "projection.safetensors"
 SHARDS = "shards"
-FINISHED_SHARDS = "done.json"
+SHARDS_KEY = "key.txt"
 
 
 class SynthesisConfig(Config):
@@ -57,23 +56,24 @@ def synthesize(
     """Write embeddings.npy, (pairs, width) float16, into `folder` and return its path; open it with mmap_mode="r".
 
     Rows have unit norm (Eq. 12 does not constrain it) unless projected. A pair without profiles has a vector from its
-    embeddings; a pair with an empty prompt has a row of NaN (`PairInputs.row_report` counts both). Finished shards are
-    listed in shards/done.json; another call with the same key makes only missing shards. On one CPU thread the file is
-    then identical to that of an uninterrupted run. Raises DataError if the folder holds shards of another key.
+    embeddings; a pair with an empty prompt has a row of NaN (`PairInputs.row_report` counts both). After an interruption,
+    another call with the same key makes only missing shards. On one CPU thread the file is then identical to that of an
+    uninterrupted run. Raises DataError if the folder holds shards of another key.
     """
     config = config or SynthesisConfig()
     if (folder / VECTORS).is_file():
         return folder / VECTORS
     synthesis = _Synthesis(encoder.eval(), template, inputs, folder, config)
     edges = _shard_edges(inputs, config.shard_rows)
-    shards = _Shards.read(folder / SHARDS, key)
+    shards = _open_shards(folder / SHARDS, key)
     synthesis.prepare_projection()
-    for number, (start, end) in enumerate(pairwise(edges)):
-        if not shards.has(number):
-            shards.add(number, synthesis.vectors(np.arange(start, end)))
+    paths = [shards / f"{number:06d}.npy" for number in range(len(edges) - 1)]
+    for path, (start, end) in zip(paths, pairwise(edges), strict=True):
+        if not path.is_file():
+            _write_shard(path, synthesis.vectors(np.arange(start, end)))
         if progress is not None:
-            progress("writing vectors", int(end), len(inputs.pairs))
-    return _concatenate(folder, [shards.path(number) for number in range(len(edges) - 1)])
+            progress("synthesizing vectors", int(end), len(inputs.pairs))
+    return _concatenate(folder, paths)
 
 
 class _Synthesis:
@@ -129,44 +129,21 @@ class _Synthesis:
         return pca(self._encode(np.sort(sample)), config.size)
 
 
-class _Shards:
-    """The finished shards of a key."""
+def _open_shards(folder: Path, key: str) -> Path:
+    """Create the folder of shards; raise DataError if it belongs to another key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SHARDS_KEY
+    if not path.is_file():
+        artifacts.replace_file(path, key.encode())
+    elif path.read_bytes() != key.encode():
+        raise DataError(f"{folder} holds shards of another model or of other settings; remove it to start again")
+    return folder
 
-    def __init__(self, folder: Path, key: str, numbers: set[int]) -> None:
-        self._folder, self._key, self._numbers = folder, key, numbers
 
-    @classmethod
-    def read(cls, folder: Path, key: str) -> _Shards:
-        """Read the list of an interrupted run, or start an empty one."""
-        path = folder / FINISHED_SHARDS
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
-            return cls(folder, key, set())
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            saved_key, numbers = content["key"], {int(number) for number in content["shards"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} cannot be read ({error}); remove {folder} to start again") from None
-        if saved_key != key:
-            raise DataError(f"{folder} holds shards of another model or of other settings; remove it to start again")
-        return cls(folder, key, numbers)
-
-    def path(self, number: int) -> Path:
-        """Path of a shard."""
-        return self._folder / f"{number:06d}.npy"
-
-    def has(self, number: int) -> bool:
-        """Return True if a shard is finished."""
-        return number in self._numbers and self.path(number).is_file()
-
-    def add(self, number: int, vectors: Floats) -> None:
-        """Write a shard, then list it."""
-        buffer = io.BytesIO()
-        np.save(buffer, vectors, allow_pickle=False)
-        artifacts.replace_file(self.path(number), buffer.getvalue())
-        self._numbers.add(number)
-        content = {"key": self._key, "shards": sorted(self._numbers)}
-        artifacts.replace_file(self._folder / FINISHED_SHARDS, (json.dumps(content) + "\n").encode())
+def _write_shard(path: Path, vectors: Floats) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, vectors, allow_pickle=False)
+    artifacts.replace_file(path, buffer.getvalue())
 
 
 def _shard_edges(inputs: PairInputs, shard_rows: int) -> list[int]:

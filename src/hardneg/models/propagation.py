@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,12 +56,20 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        hops, gradients = ctx.hops, tuple(map(_contiguous_rows, gradients))
-        per_hop = [
-            _HopGradients(hop, hops, ctx.pooling, gradients[hop], gradients[hops + 1 + hop], *gradients[-2:])
-            for hop in range(hops + 1)
-        ]
-        return None, None, None, None, *_propagate_back(ctx.graph, per_hop, *ctx.tables)
+        hops, size = ctx.hops, ctx.tables[0].shape[1]
+        *of_hops, pooled_users, pooled_items = map(_contiguous_rows, gradients)
+        users, items = map(torch.zeros_like, ctx.tables)
+        for hop in range(hops, -1, -1):
+            if hop < hops:
+                users, items = ctx.graph.hop(users, items)
+            columns = slice(hop * size, (hop + 1) * size) if ctx.pooling == "concat" else slice(None)
+            for table, own, pooled in (
+                (users, of_hops[hop], pooled_users),
+                (items, of_hops[hops + 1 + hop], pooled_items),
+            ):
+                _add_gradient(table, own)
+                _add_gradient(table, pooled, columns, _hop_weight(ctx.pooling, hops))
+        return None, None, None, None, users, items
 
 
 Hops = tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor]]
@@ -132,45 +139,12 @@ def _outputs(read: bool, last: bool) -> Keep:
     return "both" if read else "stored"
 
 
-@dataclass(frozen=True)
-class _HopGradients:
-    """Gradients of the loss with respect to one hop: of its tables, and of the pooled tables."""
-
-    hop: int
-    hops: int
-    pooling: Pooling
-    users: Tensor | None
-    items: Tensor | None
-    pooled_users: Tensor | None
-    pooled_items: Tensor | None
-
-    def add_to(self, users: Tensor, items: Tensor) -> None:
-        """Add to (n_users, size) and (n_items, size)."""
-        self._add(users, self.users, self.pooled_users)
-        self._add(items, self.items, self.pooled_items)
-
-    def _add(self, into: Tensor, own: Tensor | None, pooled: Tensor | None) -> None:
-        size = into.shape[1]
-        columns = slice(self.hop * size, (self.hop + 1) * size) if self.pooling == "concat" else slice(None)
-        _add_gradient(into, own, slice(None), 1.0)
-        _add_gradient(into, pooled, columns, _hop_weight(self.pooling, self.hops))
-
-
-def _propagate_back(graph: Graph, per_hop: list[_HopGradients], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    users, items = torch.zeros_like(users), torch.zeros_like(items)
-    for gradients in reversed(per_hop):
-        if gradients is not per_hop[-1]:
-            users, items = graph.hop(users, items)
-        gradients.add_to(users, items)
-    return users, items
-
-
 def dense(gradient: Tensor) -> Tensor:
     """Return a gradient of sparse rows as a table; any other unchanged."""
     if gradient.layout != torch.sparse_coo:
         return gradient
     table = torch.zeros(gradient.shape, device=gradient.device)
-    _add_gradient(table, gradient, slice(None), 1.0)
+    _add_gradient(table, gradient)
     return table
 
 
@@ -186,7 +160,7 @@ def _hop_weight(pooling: Pooling, hops: int) -> float:
     return 1 / (hops + 1) if pooling == "mean" else 1.0
 
 
-def _add_gradient(into: Tensor, gradient: Tensor | None, columns: slice, weight: float) -> None:
+def _add_gradient(into: Tensor, gradient: Tensor | None, columns: slice = slice(None), weight: float = 1.0) -> None:
     """Add weight x some columns of a gradient, which has sparse rows or is dense."""
     if gradient is None:
         return

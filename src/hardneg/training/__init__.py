@@ -2,7 +2,7 @@
 
 from hardneg.training.config import FitConfig
 from hardneg.training.extra import ExtraPositives, Positives
-from hardneg.training.loop import Fitted, Watch, fit
+from hardneg.training.loop import Fitted, Watch, fit_model
 from hardneg.training.objective import objective
 
-__all__ = ["ExtraPositives", "FitConfig", "Fitted", "Positives", "Watch", "fit", "objective"]
+__all__ = ["ExtraPositives", "FitConfig", "Fitted", "Positives", "Watch", "fit_model", "objective"]

@@ -50,7 +50,7 @@ class Fitted:
         return embeddings
 
 
-def fit(
+def fit_model(
     model: nn.Module,
     train: Interactions | Positives,
     sampler: NegativeSampler,
