@@ -22,7 +22,7 @@ from hardneg.models import ModelConfig
 from hardneg.pipeline import RunConfig
 from hardneg.plugins import Registry
 from hardneg.sampling import DNS, SamplerConfig, SamplerInputs
-from hardneg.studies import Study, write_results
+from hardneg.studies import Study
 
 MODULE = """
 from pathlib import Path
@@ -232,8 +232,9 @@ def test_a_study_of_both(sampler: str, judge: str, workers: int, folders: Path, 
         "baseline": "uniform",
     }
     file.write_text(yaml.safe_dump(values))
-    study = Study.read(file, tmp_path / "out")
-    assert write_results(study, study.run(workers)).failed == {}
+    study = Study.load(file, tmp_path / "out")
+    study.run(workers)
+    assert study.results().failed == {}
     (table,) = (tmp_path / "out").rglob(suspects.TABLE)
     assert set(pl.read_parquet(table)["probability"]) == {0.0, 0.9}
 

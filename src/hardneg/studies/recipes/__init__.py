@@ -15,7 +15,7 @@ from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RunConfig, SuspectsConfig
 from hardneg.plugins import Registry
 from hardneg.random import generator
-from hardneg.sampling import ItemNeighbours, MinedNegatives, mined
+from hardneg.sampling import ItemNeighbours, MinedNegatives, SemanticMixing, mined
 from hardneg.studies.recipes.recipe import Entry, NameIn, Recipe, StageContext, StudyFile
 from hardneg.trees import PathCodes, Trees, trees_folder
 
@@ -47,6 +47,9 @@ class NegativesRecipe(Recipe):
     method: str = ""
 
     def stand_in(self, split: Split, config: RunConfig) -> MinedNegatives | ItemNeighbours:
+        if isinstance(config.sampler, SemanticMixing):
+            shape = split.train.n_items, config.sampler.neighbours
+            return ItemNeighbours(generator(0, "stand-in").integers(shape[0], size=shape), "stand-in")
         vectors = np.broadcast_to(np.float16(1.0), (len(split.train), VECTOR_SIZE))
         return MinedNegatives(np.full((len(split.train), 1), -1), vectors, "stand-in")
 

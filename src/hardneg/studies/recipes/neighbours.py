@@ -7,10 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
-from hardneg.data import Split
-from hardneg.pipeline import RunConfig
-from hardneg.random import generator
-from hardneg.sampling import ItemNeighbours, SemanticMixing, item_neighbours
+from hardneg.sampling import item_neighbours
 from hardneg.sampling.item_neighbours import NeighbourSource
 from hardneg.stage import Stage
 from hardneg.studies.recipes import NegativesRecipe, StageContext
@@ -39,8 +36,3 @@ class Neighbours(NegativesRecipe):
         return pipeline.neighbours_stage(
             context.split_dir, self.by, k=self.k, encoder=encoder, seed=self.seed, progress=context.progress
         )
-
-    def stand_in(self, split: Split, config: RunConfig) -> ItemNeighbours:
-        k = config.sampler.neighbours if isinstance(config.sampler, SemanticMixing) else self.k
-        shape = split.train.n_items, k
-        return ItemNeighbours(generator(0, "stand-in").integers(shape[0], size=shape), "stand-in")
