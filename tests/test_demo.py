@@ -45,7 +45,7 @@ def test_the_page_shows_table_users_profiles_and_who_wrote_what(made: tuple[Path
     text = (out / "report.html").read_text(encoding="utf-8")
     for word in (
         "semantic (retrieved, MiniLM)",
-        "No language model wrote anything",
+        "No language model is used",
         "Likes: ",
         "false negatives",
         "<svg",

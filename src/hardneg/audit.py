@@ -58,7 +58,7 @@ Rebuild = Callable[[Path, Path], dict[str, str]]
 """(split folder, empty folder to work in) -> file -> hash of every artifact built."""
 
 
-class CachedEncoder:
+class MemoizingEncoder:
     """A text encoder that encodes each text once, since the audit builds everything several times."""
 
     def __init__(self, inner: TextEncoder) -> None:
@@ -92,7 +92,7 @@ def audit_split(
     semantic sampler is left out; the checks say so.
     """
     split = splits.read_split(split_dir)
-    cached, with_text = CachedEncoder(encoder), any(item_texts(split.texts))
+    cached, with_text = MemoizingEncoder(encoder), any(item_texts(split.texts))
     samplers: list[SamplerConfig] = [Uniform(), DNS(), AHNS(), MixGCF(), *([Semantic()] if with_text else [])]
     trainings = itertools.count(1)
     suspect_checks: list[Check] = []

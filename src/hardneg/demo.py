@@ -1,4 +1,4 @@
-"""The whole story on the embedded default: a simulated store, every sampler, three seeds, a table and a page."""
+"""The demo: simulated data, every sampler, three seeds, a table and an HTML page."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ MATCHED = ", norms matched"
 SIGNIFICANT = 0.05
 FIT = FitConfig(epochs=150, batch_size=1024, learning_rate=5e-3, l2=1e-2, check_every=3, patience=8, select="ndcg@20")
 SPLIT = SplitConfig(by="ratio", train=0.7, valid=0.1, test=0.2)
-"""A fifth of the pairs for the test: a small store needs them to tell methods apart."""
+"""A fifth of the pairs is for the test, since a small dataset needs them to distinguish methods."""
 PROJECTOR = 64
-"""Hidden size of the semantic rows: as wide as the embeddings."""
-SHOWN_PAIRS = 3
-SHOWN_ROWS = (BASELINE, "DNS", "MixGCF", SEMANTIC)
+"""Hidden size of the projector of the semantic rows, equal to the embedding size."""
+EXAMPLE_PAIRS = 3
+EXAMPLE_ROWS = (BASELINE, "DNS", "MixGCF", SEMANTIC)
 LEAD = (
-    "LightGCN is trained on a simulated store with one negative sampler after another, all else equal. Every number "
+    "LightGCN is trained on simulated data with each negative sampler in turn, all else equal. Every number "
     "comes from test pairs that nothing else has read; the epoch is chosen on validation pairs."
 )
 NOTES = [
@@ -52,17 +52,17 @@ NOTES = [
     "“false negatives” is the mean probability that a user likes a sampled negative, which is known for simulated data. "
     "For vectors it is that of the items they are mixed from, and “nearest item is a false negative” is that of the "
     "unobserved item nearest to the vector.",
-    "No language model wrote anything here: text negatives are retrieved with the packaged MiniLM sentence encoder, and "
+    "No language model is used: text negatives are retrieved with the packaged MiniLM sentence encoder, and "
     "profiles are extracts of train data.",
     "The control has Gaussian noise in place of the text vectors: the same lengths, and the same vector wherever the text "
     "row has the same. It is drawn once for all seeds. What the text row gains over it is what text contributes.",
-    "A simulated store shows how the tools work. No claim about real shops rests on it; see docs/results.md for those.",
+    "Simulated data show how the tools work and support no claim about real shops; docs/results has those.",
 ]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made: the table and where everything lies."""
+    """Results of the demo: the table, the answers and the page."""
 
     headers: list[str]
     cells: list[list[str]]
@@ -80,7 +80,10 @@ def run_demo(
     progress: Progress | None = None,
     finished: RunEnded | None = None,
 ) -> Demo:
-    """Simulate, split, profile, mine, train, evaluate, report; what stands in `out` already is not made again."""
+    """Simulate, split, extract profiles, retrieve negatives, train, evaluate and report.
+
+    Artifacts that are finished in `out` are not made again.
+    """
     settings = simulate.PRESETS[text]
     dataset, split_folder = out / "dataset", out / "split"
     pipeline.simulate_stage(settings).run(dataset)
@@ -107,8 +110,8 @@ def run_demo(
         notes=NOTES,
         curves=pl.concat([studies.read_curves(row, chosen, runs) for row in rows]),
         metric=METRICS[0],
-        false_negatives=_served_by_epoch(rows, chosen, runs),
-        users=shown_users(data, written, truth, [row for row in rows if row.name in SHOWN_ROWS], runs),
+        false_negatives=_false_negatives_by_epoch(rows, chosen, runs),
+        users=example_users(data, written, truth, [row for row in rows if row.name in EXAMPLE_ROWS], runs),
         facts=_facts(data, settings, seeds),
     )
     frame.write_parquet(out / "table.parquet")
@@ -118,7 +121,7 @@ def run_demo(
 
 
 def demo_rows(negatives: Path) -> list[Row]:
-    """Every sampler, and the control of the semantic one."""
+    """Return the rows of the table: every sampler, and the control of the semantic one."""
 
     def row(name: str, sampler: SamplerConfig, folder: str | None = None) -> Row:
         config = RunConfig(model=LightGCN(), sampler=sampler, fit=FIT)
@@ -136,20 +139,22 @@ def demo_rows(negatives: Path) -> list[Row]:
 
 
 def answers(rows: list[MethodScores], frame: pl.DataFrame, uniform_rate: float) -> list[tuple[str, str]]:
-    """The three questions of the page, answered from the numbers alone.
+    """Return the three questions of the page with answers computed from the results.
 
-    frame: the table of the page. A verdict is "better" or "worse" where p is below 0.05: against uniform the table's
-    own p, against the controls adjusted (Holm) over these two.
+    frame: the table of the page. A verdict is "better" or "worse" where p is below 0.05. Against uniform, p is that of
+    the table; against the controls it is adjusted (Holm) over the two comparisons.
     """
     metric = METRICS[0]
     against = {
-        r["row"]: _in_words(r["relative"], r["p_holm"]) for r in frame.iter_rows(named=True) if r["row"] != BASELINE
+        r["row"]: _describe_difference(r["relative"], r["p_holm"])
+        for r in frame.iter_rows(named=True)
+        if r["row"] != BASELINE
     }
     values = {row.name: row.values[metric] for row in rows}
     gains = [compare_methods(values[SEMANTIC + form], values[CONTROL + form]) for form in ("", MATCHED)]
     adjusted = holm([gain.p for gain in gains])
-    literal, matched = (_in_words(gain.relative, p) for gain, p in zip(gains, adjusted, strict=True))
-    served = {row.name: _of_sources(row) for row in rows}
+    literal, matched = (_describe_difference(gain.relative, p) for gain, p in zip(gains, adjusted, strict=True))
+    rates = {row.name: _mean_rate(row) for row in rows}
     return [
         (
             "Do hard negatives help here?",
@@ -162,54 +167,56 @@ def answers(rows: list[MethodScores], frame: pl.DataFrame, uniform_rate: float) 
         ),
         (
             "How many sampled negatives are false negatives?",
-            f"{served[BASELINE]:.1%} of the uniform ones ({uniform_rate:.1%} by calculation), {served['DNS']:.1%} of what "
-            f"DNS chose, {served['MixGCF']:.1%} of what MixGCF mixed, "
+            f"{rates[BASELINE]:.1%} of the uniform ones ({uniform_rate:.1%} by calculation), {rates['DNS']:.1%} of what "
+            f"DNS chose, {rates['MixGCF']:.1%} of what MixGCF mixed, "
             f"{find_row(rows, SEMANTIC).false_negatives['text item']:.1%} of the items that text retrieval named.",
         ),
     ]
 
 
-def _of_sources(row: MethodScores) -> float:
+def _mean_rate(row: MethodScores) -> float:
     return float(np.mean([rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]))
 
 
-def _in_words(relative: float, p: float) -> str:
+def _describe_difference(relative: float, p: float) -> str:
     verdict = "no difference shown" if p >= SIGNIFICANT else "better" if relative > 0 else "worse"
     return f"{verdict} ({printers.metric_label(METRICS[0])} {relative:+.1%}, p {printers.p_text(p)})"
 
 
-def _served_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:
-    """Mean over parts, weighted alike, without the nearest item: row, seed, epoch, like_probability."""
+def _false_negatives_by_epoch(rows: list[Row], seeds: range, runs: Path) -> pl.DataFrame:
+    """Return row, seed, epoch, like_probability: the mean over parts with equal weights, without the nearest item."""
     frames = [studies.read_sampled(row, seeds, runs) for row in rows]
     sources = pl.concat(frames).filter(pl.col("part") != NEAREST_ITEM)
     keys = ["row", "seed", "epoch"]
     return sources.group_by(keys, maintain_order=True).agg(pl.col("like_probability").mean())
 
 
-def shown_users(data: Split, written: Profiles, truth: Truth, rows: list[Row], runs: Path) -> list[ShownUser]:
-    """History, profile and served negatives of a few users, from the runs of seed 0."""
+def example_users(data: Split, written: Profiles, truth: Truth, rows: list[Row], runs: Path) -> list[ShownUser]:
+    """Return history, profile and sampled negatives of a few users, from the runs of seed 0."""
     examples = {row.name: read_parquet(row.folder(runs, 0) / "examples.parquet") for row in rows}
     names = titles(data.texts)
-    return [_shown_user(int(user), data, written, truth, examples, names) for user in pipeline.shown_users(data.train)]
+    return [
+        _example_user(int(user), data, written, truth, examples, names) for user in pipeline.shown_users(data.train)
+    ]
 
 
-def _shown_user(
+def _example_user(
     user: int, data: Split, written: Profiles, truth: Truth, examples: dict[str, pl.DataFrame], names: list[str]
 ) -> ShownUser:
     history = data.train.items_of(user)
-    shown = (pl.col("user") == user) & (pl.col("part") != "uniform item")  # of text rows, the item that text named
-    theirs = {row: frame.filter(shown) for row, frame in examples.items()}
-    served = {
-        row: frame.group_by("positive").agg(pl.col("item").unique(maintain_order=True)) for row, frame in theirs.items()
+    own = (pl.col("user") == user) & (pl.col("part") != "uniform item")  # in text rows, only the item named by text
+    sampled_items = pl.col("item").unique(maintain_order=True)
+    by_positive = {
+        row: dict(frame.filter(own).group_by("positive").agg(sampled_items).iter_rows())
+        for row, frame in examples.items()
     }
-    by_positive = {row: dict(frame.iter_rows()) for row, frame in served.items()}
-    items = {item for pairs in by_positive.values() for served_items in pairs.values() for item in served_items}
+    items = {item for negatives in by_positive.values() for sampled in negatives.values() for item in sampled}
     liked = {names[item]: float(truth.like_probability(np.array(user), np.array(item))) for item in items}
     pairs = [
         ShownPair(
             names[positive], {row: [names[i] for i in pairs.get(positive, [])] for row, pairs in by_positive.items()}
         )
-        for positive in history[:SHOWN_PAIRS]
+        for positive in history[:EXAMPLE_PAIRS]
     ]
     history_titles = [names[item] for item in history]
     return ShownUser(data.vocabulary.user_ids[user], history_titles, written.users[user], pairs, liked)
@@ -218,12 +225,12 @@ def _shown_user(
 def _facts(data: Split, settings: simulate.SimulationConfig, seeds: int) -> list[tuple[str, str]]:
     train = data.train
     return [
-        ("data", f"simulated store, text {settings.text}: {train.n_users:,} users, {train.n_items:,} items"),
+        ("data", f"simulated, {settings.text} item texts: {train.n_users:,} users, {train.n_items:,} items"),
         (
             "pairs",
             f"{len(train):,} train, {len(data.valid):,} valid, {len(data.test):,} test (ratio split, seed {SPLIT.seed})",
         ),
-        ("model", f"LightGCN, size 64, 3 hops, mean pooling; projector of the semantic rows {PROJECTOR} wide"),
+        ("model", f"LightGCN, size 64, 3 hops, mean pooling; projector size {PROJECTOR}"),
         (
             "training",
             ", ".join(
@@ -231,9 +238,9 @@ def _facts(data: Split, settings: simulate.SimulationConfig, seeds: int) -> list
             ),
         ),
         ("seeds", f"{seeds} (0 to {seeds - 1})"),
-        ("protocol", "all items ranked, observed train pairs masked and nothing else, test scored once a run"),
-        ("text negatives", "retrieved with MiniLM; no language model wrote anything; extractive profiles"),
+        ("protocol", "all items ranked, observed train pairs masked and nothing else, test pairs scored once a run"),
+        ("text negatives", "retrieved with MiniLM; extractive profiles; no language model"),
         ("language model cost", "0 calls, 0 tokens, 0 money"),
         ("made with", f"hardneg {version('hardneg')}, torch {version('torch')}, Python {platform.python_version()}"),
-        ("again", "hardneg demo"),
+        ("command", "hardneg demo"),
     ]

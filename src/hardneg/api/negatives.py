@@ -37,14 +37,14 @@ __all__ = [
     "find_neighbours",
     "generate",
     "identify_suspects",
+    "make_profiles",
     "random_vectors",
     "retrieve",
     "shuffle",
-    "write_profiles",
 ]
 
 
-def write_profiles(
+def make_profiles(
     split: SplitFolder, session: Session | None = None, config: ProfilesConfig | None = None
 ) -> ProfilesFolder:
     """Return profiles of users and items: extracts, or written by the language model of a session."""
@@ -68,7 +68,7 @@ def retrieve(
     settings: n, pool, profile_share, duplicate of `RetrievalConfig`.
     """
     config: RetrievalConfig = parse_config(RetrievalConfig, settings, where="retrieve")
-    used = profiles or write_profiles(split)
+    used = profiles or make_profiles(split)
     stage = pipeline.retrieve_stage(split.folder, used.folder, config, _encoder(encoder))
     return NegativesFolder(split.workspace.run(stage), split.workspace)
 
@@ -82,7 +82,7 @@ def generate(
     config: GenerationConfig | None = None,
 ) -> NegativesFolder:
     """Let a language model name a hard negative for every train pair; profiles: written by the model by default."""
-    used = profiles or write_profiles(split, session)
+    used = profiles or make_profiles(split, session)
     stage = pipeline.generate_stage(split.folder, used.folder, session, _encoder(encoder), config or GenerationConfig())
     return NegativesFolder(split.workspace.run(stage), split.workspace)
 

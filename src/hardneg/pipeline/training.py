@@ -110,7 +110,7 @@ def train_stage(
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
         examples.table().write_parquet(draft.folder / "examples.parquet")
         if measured is not None:
-            measured.table().write_parquet(draft.folder / "served.parquet")
+            measured.table().write_parquet(draft.folder / "sampled.parquet")
 
     return Stage(RUN, settings, inputs, build)
 

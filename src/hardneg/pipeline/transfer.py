@@ -18,7 +18,7 @@ from hardneg.finetuning.pooling import LabelledPairs, draw_pairs, pool_sets, res
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.provenance import POOLED, dataset_of, inherited_note, split_inputs
-from hardneg.pipeline.tuning import TUNED, FinetuneConfig, Material, read_pairs, tune_from, tuning_inputs
+from hardneg.pipeline.tuning import TUNED, FinetuneConfig, Material, read_pair_inputs, tune_from, tuning_inputs
 from hardneg.stage import Draft, Stage
 from hardneg.types import Progress
 
@@ -72,7 +72,7 @@ def tune_pooled_stage(
 
 def read_rescaled_pairs(dataset: TuningSet) -> LabelledPairs:
     """Return what a pooled model is shown of a dataset, and its labels."""
-    pairs, targets = read_pairs(splits.read_split(dataset.split), dataset.profiles, dataset.labels)
+    pairs, targets = read_pair_inputs(splits.read_split(dataset.split), dataset.profiles, dataset.labels)
     return rescaled(pairs, targets.vectors)
 
 

@@ -97,7 +97,7 @@ def tune_stage(
     inputs["base"] = NO_BASE if source is None else source.identity()
 
     def read() -> Material:
-        pairs, targets = read_pairs(splits.read_split(split_dir), texts_dir, labels_dir)
+        pairs, targets = read_pair_inputs(splits.read_split(split_dir), texts_dir, labels_dir)
         return pairs, targets.vectors, None
 
     build = partial(tune_from, source=source, config=config, read=read, origin=(labels_dir,), progress=progress)
@@ -153,7 +153,7 @@ def synthesize_stage(
     settings = {"method": "synthesized", **config.model_dump(mode="json", exclude={"batch_size", "share_prefix"})}
 
     def build(draft: Draft) -> None:
-        pairs, targets = read_pairs(splits.read_split(split_dir), texts_dir, labels_dir)
+        pairs, targets = read_pair_inputs(splits.read_split(split_dir), texts_dir, labels_dir)
         pairs = rescaled(pairs, targets.vectors)[0] if pooled else pairs
         encoder, template = load_tuned(tuned_dir, source)
         if isinstance(encoder, HardNegativeEncoder):
@@ -174,7 +174,9 @@ def tuning_inputs(split_dir: Path, profiles_dir: Path | None, labels_dir: Path) 
     return split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND), labels=(labels_dir, labels.KIND))
 
 
-def read_pairs(split: Split, profiles_dir: Path | None, labels_dir: Path) -> tuple[PairInputs, labels.LabelVectors]:
+def read_pair_inputs(
+    split: Split, profiles_dir: Path | None, labels_dir: Path
+) -> tuple[PairInputs, labels.LabelVectors]:
     """Return what the model is shown of each train pair, and the labels."""
     targets, train = labels.read_labels(labels_dir, split.train), split.train
     if profiles_dir is None:

@@ -202,7 +202,7 @@ def _false_negative_rates(row: Row, seeds: Iterable[int], runs_dir: Path) -> dic
 
 def read_sampled(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
     """Return row, seed, epoch, part, like_probability, count of sampled negatives; empty without ground truth."""
-    return _read_stacked(row, seeds, runs_dir, "served.parquet")
+    return _read_stacked(row, seeds, runs_dir, "sampled.parquet")
 
 
 def read_curves(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
