@@ -63,9 +63,9 @@ class Shortlist:
         order_keys(keys)
         last, best = np.empty(len(block), np.int16), np.empty((len(block), k), np.int64)
         in_chunks(kth_best, len(block), keys, block, seen.starts, seen.items, k, last)
-        kth_best = _key_values(last)
+        kth_value = _key_values(last)
         slack = 2 * error_bound(self.users, self.items)[block]
-        bounds = _keys_at_or_below(kth_best - UNIT_16 * abs(kth_best) - slack)
+        bounds = _keys_at_or_below(kth_value - UNIT_16 * abs(kth_value) - slack)
         bounds[last == LOWEST] = LOWEST
         queries, table = self.users.table[chosen].numpy(), self.items.table.numpy()
         in_chunks(rescore, len(block), keys, bounds, queries, table, best)
