@@ -1,15 +1,15 @@
-"""Prompt tokens of judging the candidates that DTL-NS published: one call a user, against the release's call a candidate.
+"""Prompt tokens of judging the candidates that DTL-NS published: one call per user, or per candidate as in its code.
 
     python benchmarks/judge_tokens.py data/sports-split ../shared/data/dtlns/Sports
 
-Both prompts show the two path codes of each item of the history and of each candidate, and state the same rule. The
-release (github.com/w158937299/DTL-NS, commit bd99a43) sends its instructions, the whole history and one candidate in every
-call, each item as {"item_id", "co_path", "emb_path"} in JSON; it tells the model not to use the item_id, and ours leaves it
-out. Of its instructions and of the words around its data only the number of tokens is used here, counted from its files.
-Ours is the prompt of `hardneg suspects identify --judge llm`; it knows equal history items as a count.
+Both prompts contain the two path codes of every item of the history and of every candidate, and state the same rule. The
+released code (github.com/w158937299/DTL-NS, commit bd99a43) sends its instructions, the whole history and one candidate in
+every call. Each item is {"item_id", "co_path", "emb_path"} in JSON. It instructs the model to ignore the item_id, which our
+prompt omits. The token counts of its instructions and of the text around its data were taken from its files.
+Our prompt is that of `hardneg suspects identify --judge llm`. It contains equal history items once, with their count.
 
-Tokens are those of the packaged MiniLM tokenizer, over every user and candidate. Chat marks and answers are left out; no
-prefix is taken to be cached. Writes benchmarks/results/judge_tokens.md.
+Tokens are counted with the packaged MiniLM tokenizer, for every user and candidate. Chat markers and answers are excluded,
+and no prefix is assumed to be cached. Writes benchmarks/results/judge_tokens.md.
 """
 
 from __future__ import annotations
@@ -32,53 +32,53 @@ from hardneg.trees import Trees, read_released_codes
 from hardneg.types import Indices
 
 RELEASED_INSTRUCTIONS, RELEASED_FRAME = 312, 112
-"""MiniLM tokens of data/prompt_classify.txt, and of what LLM_reasoning.py writes around its two lists."""
+"""MiniLM tokens of data/prompt_classify.txt, and of the text that LLM_reasoning.py adds around its two lists."""
 LISTS = 4
-"""Brackets of the two lists."""
+"""Tokens of the brackets of the two lists."""
 LENGTHS = ((1, 5), (6, 10), (11, 20), (21, 50), (51, 10**6))
 RESULTS = Path(__file__).parent / "results" / "judge_tokens.md"
 
 
-def counter() -> Callable[[list[str]], Indices]:
-    """Tokens of texts, without those that a model would add."""
+def token_counter() -> Callable[[list[str]], Indices]:
+    """Return a function that counts the tokens of texts, without special tokens."""
     tokenizer = Tokenizer.from_file(str(packaged_minilm() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
 
     def count(texts: list[str]) -> Indices:
-        return np.array([len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False)])
+        return np.array([len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)])
 
     return count
 
 
-def released(
+def count_released(
     codes: Trees, histories: list[Indices], candidates: Indices, offset: int, count: Callable[[list[str]], Indices]
 ) -> Indices:
-    """(users,) tokens of all calls about a user, summed. MiniLM splits at punctuation, so that parts add up."""
+    """Return the tokens (users,) of all calls about a user. MiniLM splits at punctuation, so token counts add up."""
     texts = zip(codes.structural.texts(), codes.semantic.texts(), strict=True)
     items = [
-        json.dumps({"item_id": item + offset, "co_path": one or "None", "emb_path": other or "None"})
-        for item, (one, other) in enumerate(texts)
+        json.dumps({"item_id": item + offset, "co_path": structural or "None", "emb_path": semantic or "None"})
+        for item, (structural, semantic) in enumerate(texts)
     ]
-    each = count(items)
-    assert count([", ".join(items[:5])])[0] == each[:5].sum() + 4
-    history = np.array([each[items].sum() + len(items) - 1 for items in histories])
+    item_tokens = count(items)
+    assert count([", ".join(items[:5])])[0] == item_tokens[:5].sum() + 4
+    history = np.array([item_tokens[items].sum() + len(items) - 1 for items in histories])
     calls = (candidates >= 0).sum(axis=1)
-    shown = np.where(candidates >= 0, each[candidates], 0).sum(axis=1)
-    return np.asarray(calls * (RELEASED_INSTRUCTIONS + RELEASED_FRAME + LISTS + history) + shown)
+    candidate_tokens = np.where(candidates >= 0, item_tokens[candidates], 0).sum(axis=1)
+    return np.asarray(calls * (RELEASED_INSTRUCTIONS + RELEASED_FRAME + LISTS + history) + candidate_tokens)
 
 
-def ours(prompts: CodePrompts, found: UserCandidates, count: Callable[[list[str]], Indices]) -> Indices:
-    """(users,) tokens of the one call about a user."""
+def count_ours(prompts: CodePrompts, candidates: UserCandidates, count: Callable[[list[str]], Indices]) -> Indices:
+    """Return the tokens (users,) of the single call about a user."""
 
     def request(row: int) -> Request:
-        return prompts.request(int(found.users[row]), found.items[row][found.items[row] >= 0])
+        return prompts.request(int(candidates.users[row]), candidates.items[row][candidates.items[row] >= 0])
 
-    asked = [request(row) for row in range(len(found))]
-    return np.asarray(sum(count([one.messages[part].content for one in asked]) for part in (0, 1)))
+    requests = [request(row) for row in range(len(candidates))]
+    return np.asarray(sum(count([r.messages[part].content for r in requests]) for part in (0, 1)))
 
 
-def line(name: str, theirs: Indices, own: Indices) -> list[str]:
+def table_row(name: str, theirs: Indices, own: Indices) -> list[str]:
     return [
         name,
         f"{len(own):,}",
@@ -95,21 +95,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path)
     parser.add_argument("release", type=Path, help="the folder with candidate_items.txt and the path encodings")
-    given = parser.parse_args()
-    data, name = splits.read_split(given.split), given.release.name
+    arguments = parser.parse_args()
+    data, name = splits.read_split(arguments.split), arguments.release.name
     offset = data.train.n_users
-    paths = [given.release / f"{name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
+    paths = [arguments.release / f"{name}_{kind}_path_encoding.txt.gz" for kind in ("struct", "semantic")]
     codes = Trees(*(read_released_codes(path, data.train.n_items, item_offset=offset)[0] for path in paths), "released")
-    found = RecordedJudgements.from_table(read_judgements(given.release), data, []).candidates()
-    histories = [data.train.items_of(user) for user in found.users.tolist()]
-    count, lengths = counter(), data.train.counts[found.users]
-    theirs = released(codes, histories, found.items, offset, count)
-    own = ours(CodePrompts(data.train, codes), found, count)
-    rows = [line("all", theirs, own)]
+    candidates = RecordedJudgements.from_table(read_judgements(arguments.release), data, []).candidates()
+    histories = [data.train.items_of(user) for user in candidates.users.tolist()]
+    count, lengths = token_counter(), data.train.counts[candidates.users]
+    theirs = count_released(codes, histories, candidates.items, offset, count)
+    own = count_ours(CodePrompts(data.train, codes), candidates, count)
+    rows = [table_row("all", theirs, own)]
     for least, most in LENGTHS:
         chosen = (lengths >= least) & (lengths <= most)
         if chosen.any():
-            rows.append(line(f"{least} to {min(most, int(lengths.max()))}", theirs[chosen], own[chosen]))
+            rows.append(table_row(f"{least} to {min(most, int(lengths.max()))}", theirs[chosen], own[chosen]))
     header = [
         "train items",
         "users",
@@ -120,11 +120,11 @@ def main() -> None:
         "ours, all",
         "ratio",
     ]
-    calls = int((found.items >= 0).sum())
+    calls = int((candidates.items >= 0).sum())
     text = (
-        f"# Prompt tokens of judging\n\nDTL-NS candidates of {name}: {calls:,} candidates of {len(found):,} users, all counted. "
-        f"The release asks {calls:,} times, ours {len(found):,} times, with the same path codes shown. MiniLM tokens a user, "
-        "instructions included, answers and chat marks not; no prefix is taken to be cached.\n\n"
+        f"# Prompt tokens of judging\n\nDTL-NS candidates of {name}: {calls:,} candidates of {len(candidates):,} users, all counted. "
+        f"The released code needs {calls:,} calls, ours {len(candidates):,}, with the same path codes. MiniLM tokens per user, with "
+        "instructions, without answers and chat markers; no prefix is assumed to be cached.\n\n"
         + printers.markdown(header, rows)
     )
     RESULTS.write_text(text, encoding="utf-8")

@@ -195,7 +195,7 @@ def main() -> None:
             store = arguments.work / "replies.sqlite"
             options = LlmOptions(arguments.llm, None, store, arguments.engine, arguments.prices)
             progress = stack.enter_context(show_progress())
-            opened = stack.enter_context(open_session(options.parse(), "cpu", progress, activity="judging with"))
+            opened = stack.enter_context(open_session(options.config, "cpu", progress, activity="judging with"))
             llm = LlmJudges(opened, tuple(arguments.ask))
         for condition in make_conditions(arguments, llm):
             folders = condition.identify_suspects()

@@ -1,4 +1,4 @@
-"""Chunks in threads give what one call gives."""
+"""Chunks in threads give the result of a single call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hardneg.compiled import in_chunks
 
 
 @pytest.mark.parametrize(("n", "threads"), [(0, 1), (1, 4), (10, 1), (10, 3), (11, 4)])
-def test_every_place_is_visited_once(n: int, threads: int) -> None:
+def test_every_index_is_visited_once(n: int, threads: int) -> None:
     out = np.zeros(n, int)
 
     def kernel(begin: int, end: int, values: np.ndarray) -> None:

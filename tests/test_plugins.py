@@ -136,7 +136,7 @@ def test_a_run_with_a_sampler_from_outside_reads_back(kind: str) -> None:
     assert config.sampler.build(SamplerInputs(1, None, 0)) is config.sampler
 
 
-def test_an_object_made_in_python_names_its_own_class() -> None:
+def test_an_object_created_in_python_names_its_class() -> None:
     sampler = SamplerConfig.find_class("top-of-two")()
     assert sampler.kind == "plugin_of_a_test:TopOfTwo"
     assert (
@@ -144,7 +144,7 @@ def test_an_object_made_in_python_names_its_own_class() -> None:
     )
 
 
-def test_a_built_in_kind_goes_before_an_entry_point_and_is_named_first() -> None:
+def test_a_built_in_kind_takes_precedence() -> None:
     assert SamplerConfig.find_class("dns") is DNS
     assert SamplerConfig.registry.names[0] == "uniform"
     assert SamplerConfig.registry.names[-1] == "top-of-two"
@@ -170,14 +170,14 @@ def test_a_built_in_kind_goes_before_an_entry_point_and_is_named_first() -> None
         ({"kind": "dns", "candidates": 2, "top": 3}, ["sampler: ", "found top 3 of 2 candidates"]),
     ],
 )
-def test_what_is_wrong_is_named_beside_every_other_problem(sampler: Any, parts: list[str]) -> None:
+def test_all_problems_are_reported_at_once(sampler: Any, parts: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(RunConfig, {"sampler": sampler, "fit": {"epochs": 0}}, where="run.yaml")
     assert all(part in str(caught.value) for part in [*parts, "fit.epochs"]), caught.value
     assert "\n" not in str(caught.value)
 
 
-def test_two_packages_of_one_name_are_refused(plugin: Path) -> None:
+def test_an_ambiguous_entry_point_is_refused(plugin: Path) -> None:
     other = plugin / "another-1.0.dist-info"
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
@@ -239,7 +239,7 @@ def test_a_study_of_both(sampler: str, judge: str, workers: int, folders: Path, 
     assert set(pl.read_parquet(table)["probability"]) == {0.0, 0.9}
 
 
-def test_a_judge_that_prompts_a_language_model_has_no_place_in_a_study_file(folders: Path) -> None:
+def test_an_llm_judge_is_refused_in_a_study_file(folders: Path) -> None:
     from hardneg.studies.spec import StudySpec
 
     judged = {"method": "dual-tree", "run": {"model": "MF", "row": "u"}, "judge": {"kind": "titles"}}
@@ -258,7 +258,7 @@ def test_a_reader_from_outside(tmp_path: Path) -> None:
         readers.find_reader("movielen")
 
 
-def test_nothing_from_outside_is_imported_before_it_is_named(plugin: Path) -> None:
+def test_a_plugin_is_imported_only_when_named(plugin: Path) -> None:
     code = (
         "import sys; from hardneg.config import parse_config; from hardneg.pipeline import RunConfig;"
         "parse_config(RunConfig, {'sampler': {'kind': 'dns'}}, where='x');"

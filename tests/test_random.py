@@ -1,4 +1,4 @@
-"""The same asker gets the same numbers; the order of asking decides nothing."""
+"""Numbers depend on seed, purpose and index, not on the order of calls."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_every_argument_matters(other: tuple[int, str, int]) -> None:
     assert abs(np.corrcoef(numbers, others)[0, 1]) < 0.02
 
 
-def test_numbers_hold_still_over_versions() -> None:
-    """A change here changes every result that was ever made with a seed."""
+def test_numbers_are_the_same_in_every_version() -> None:
+    """A change here would change all seeded results."""
     assert generator(0, "split").integers(1000, size=5).tolist() == [42, 48, 998, 144, 585]
     assert (Stream(0, "sampler", 1).uniform(np.arange(2), 3) * 1000).astype(int).tolist() == [
         [221, 408, 317],
@@ -38,7 +38,7 @@ def test_an_epoch_does_not_run_into_the_next() -> None:
     assert not np.isin(following, long).any()
 
 
-def test_numbers_of_pairs_are_uniform_and_apart() -> None:
+def test_numbers_of_pairs_are_uniform_and_independent() -> None:
     drawn = Stream(1, "mixing", 2).uniform(np.arange(5000), 6)
     assert drawn.shape == (5000, 6)
     assert drawn.dtype == np.float32
@@ -49,7 +49,7 @@ def test_numbers_of_pairs_are_uniform_and_apart() -> None:
     assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.07
 
 
-def test_a_pair_has_its_numbers_in_whatever_company() -> None:
+def test_numbers_of_a_pair_do_not_depend_on_the_batch() -> None:
     stream, rows = Stream(1, "mixing", 2), np.array([7, 3, 9000])
     assert (stream.uniform(rows, 5)[1] == stream.uniform(np.array([3]), 5)[0]).all()
     assert (stream.uniform(rows, 5)[:, :2] == stream.uniform(rows, 2)).all()

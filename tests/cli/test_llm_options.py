@@ -25,12 +25,12 @@ key_variable: SHOP_KEY
 
 def test_options_replace_the_values_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "llm.yaml").write_text(FILE, encoding="utf-8")
-    config = LlmOptions(llm_config=tmp_path / "llm.yaml").parse()
+    config = LlmOptions(llm_config=tmp_path / "llm.yaml").config
     assert (config.required_model, config.key_variable) == ("hf:tiny", "SHOP_KEY")
     assert config.store == Path("replies/all.sqlite")
     assert (config.engine.concurrency, config.engine.budget_money, config.prices) == (4, 5, None)
     options = LlmOptions("hf:other", tmp_path / "llm.yaml", engine=["concurrency=8"], prices=Path("prices.yaml"))
-    replaced = options.parse()
+    replaced = options.config
     assert (replaced.model, replaced.prices, replaced.store) == ("hf:other", Path("prices.yaml"), config.store)
     assert (replaced.engine.concurrency, replaced.engine.budget_money) == (8, 5)
 
@@ -42,20 +42,20 @@ def test_options_replace_the_values_of_the_file(tmp_path: Path) -> None:
 def test_a_wrong_file_is_named(text: str, part: str, tmp_path: Path) -> None:
     (tmp_path / "llm.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        LlmOptions(llm_config=tmp_path / "llm.yaml").parse()
+        _ = LlmOptions(llm_config=tmp_path / "llm.yaml").config
     assert "llm.yaml" in str(caught.value)
     assert part in str(caught.value)
 
 
 def test_a_missing_model_and_a_missing_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--llm"):
-        LlmOptions().parse().required_model  # noqa: B018
+        _ = LlmOptions().config.required_model
     with pytest.raises(ConfigError, match=r"none\.yaml"):
-        LlmOptions(llm_config=tmp_path / "none.yaml").parse()
+        _ = LlmOptions(llm_config=tmp_path / "none.yaml").config
     with pytest.raises(ConfigError, match="budget_calls"):
-        LlmOptions("hf:x", engine=["budget_calls=-1"]).parse()
+        _ = LlmOptions("hf:x", engine=["budget_calls=-1"]).config
     with pytest.raises(ConfigError, match="--llm"):
-        LlmOptions(engine=["budget_calls=1"]).parse()
+        _ = LlmOptions(engine=["budget_calls=1"]).config
 
 
 def test_limits_and_budget_of_the_language_model_do_not_bind_an_encoder_in_this_process(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from hardneg.training import FitConfig
 from hardneg.trees import TreesConfig
 from hardneg.types import Floats
 
-from ..judged import written
+from ..suspect_folders import write_folder
 
 SHORT = FitConfig(epochs=6, check_every=6, learning_rate=0.02)
 USERS, LIKED = (
@@ -65,7 +65,7 @@ def by_question(checks: list[Check]) -> dict[str, bool]:
 
 
 def test_the_released_protocol_is_flagged(world: Path, tmp_path: Path) -> None:
-    folder = written(tmp_path / "suspects", world / "split", released(world))
+    folder = write_folder(tmp_path / "suspects", world / "split", released(world))
     found = by_question(audit_suspects(folder, world / "split"))
     assert (found[USERS], found[LIKED]) == (False, False)
     assert found["the suspects were judged from this split"]
@@ -250,7 +250,7 @@ def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagg
 
 
 def test_the_command_exits_with_1_and_the_failed_checks(world: Path, tmp_path: Path) -> None:
-    folder = written(tmp_path / "suspects", world / "split", released(world))
+    folder = write_folder(tmp_path / "suspects", world / "split", released(world))
     words = ["audit", "suspects", str(folder), "--split", str(world / "split")]
     result = CliRunner().invoke(app, [*words, "--json"])
     assert result.exit_code == 1
@@ -265,7 +265,7 @@ def test_suspects_of_another_split_are_refused(world: Path, tmp_path: Path, fold
     Stage(splits.KIND, {"fewer": 1}, {}, lambda draft: splits.write_split(draft, replace(data, train=fewer))).run(
         tmp_path / "split"
     )
-    folder = written(tmp_path / "suspects", world / "split", released(world))
+    folder = write_folder(tmp_path / "suspects", world / "split", released(world))
     checks = audit_suspects(folder, tmp_path / "split")
     assert [check.passed for check in checks] == [False]
 

@@ -1,4 +1,4 @@
-"""One tiny base of every family a session."""
+"""One tiny base of every family per session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bases = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
-    """Folder of a family's tiny base, made when first asked for."""
+    """Folder of a family's tiny base, made at the first use."""
     root, made = tmp_path_factory.mktemp("bases"), dict[str, Path]()
 
     def base(family: str) -> Path:

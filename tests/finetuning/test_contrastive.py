@@ -1,4 +1,4 @@
-"""Eq. 12 against a loop, and gradients in pieces against gradients of the whole."""
+"""Eq. 12 compared with a loop, and cached gradients with plain ones."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def slow(queries: np.ndarray, labels: np.ndarray, positives: np.ndarray, tempera
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_it_is_eq_12(batch: int, rng: np.random.Generator) -> None:
     queries, labels, positives = rng.normal(size=(3, batch, 5)) * 3
-    found = info_nce(*map(torch.from_numpy, (queries, labels, positives)), temperature=0.3)
-    assert float(found) == pytest.approx(slow(queries, labels, positives, 0.3), rel=1e-10)
+    result = info_nce(*map(torch.from_numpy, (queries, labels, positives)), temperature=0.3)
+    assert float(result) == pytest.approx(slow(queries, labels, positives, 0.3), rel=1e-10)
 
 
-def test_what_knows_nothing_gets_no_information() -> None:
+def test_random_vectors_have_no_information() -> None:
     same = torch.ones(4, 3)
     assert float(info_nce(same, same, same, temperature=0.05)) == pytest.approx(math.log(5))
     assert information(math.log(5), 4) < 0
@@ -44,14 +44,14 @@ def test_what_knows_nothing_gets_no_information() -> None:
 
 
 @pytest.mark.parametrize("micro", [1, 3, 8, 50])
-def test_gradients_in_pieces_are_those_of_the_whole(micro: int, rng: np.random.Generator) -> None:
+def test_cached_gradients_equal_those_of_the_whole_batch(micro: int, rng: np.random.Generator) -> None:
     inputs, labels, positives = (torch.from_numpy(x).float() for x in rng.normal(size=(3, 8, 6)))
     torch.manual_seed(0)
     model, head = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5)), nn.Linear(6, 5)
     parameters = [*model.parameters(), *head.parameters()]
 
-    def loss_of(found: torch.Tensor) -> torch.Tensor:
-        return info_nce(found, head(labels), head(positives), temperature=0.1)
+    def loss_of(result: torch.Tensor) -> torch.Tensor:
+        return info_nce(result, head(labels), head(positives), temperature=0.1)
 
     whole = loss_of(model(inputs))
     expected = torch.autograd.grad(whole * 0.5, parameters)
@@ -64,7 +64,7 @@ def test_gradients_in_pieces_are_those_of_the_whole(micro: int, rng: np.random.G
 
 @pytest.mark.parametrize("family", ["llama", "bert"])
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_a_language_model_s_too_with_its_dropout_replayed(bases: Bases, family: str, checkpointed: bool) -> None:
+def test_cached_gradients_of_a_language_model_with_dropout(bases: Bases, family: str, checkpointed: bool) -> None:
     _, template, encoder, inputs, labels = opened(bases(family), EncoderConfig(rank=4, alpha=8, dropout=0.3))
     encoder.train()
     with torch.no_grad():  # LoRA starts as nothing, whatever its dropout
@@ -82,8 +82,8 @@ def test_a_language_model_s_too_with_its_dropout_replayed(bases: Bases, family: 
         with seeded(chunk, encoder.device):
             return encoder(prompt_batch(inputs, tokens, chunks[chunk], encoder.device))
 
-    def loss_of(found: torch.Tensor) -> torch.Tensor:
-        return info_nce(found, encoder.label_head(targets), encoder.label_head(positives), temperature=0.05)
+    def loss_of(result: torch.Tensor) -> torch.Tensor:
+        return info_nce(result, encoder.label_head(targets), encoder.label_head(positives), temperature=0.05)
 
     parameters = encoder.trained_parameters()
     expected = torch.autograd.grad(loss_of(torch.cat([forward(chunk) for chunk in range(3)])), parameters.values())

@@ -1,4 +1,4 @@
-"""A tuned model comes back as it was saved, over its own base alone, and names no path."""
+"""A saved model can be loaded over its own base only, and contains no path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CURVE = {"step": 0, "loss": float("nan"), "held_out_loss": 2.0, "information": 0
 
 
 def saved(folder: Path, out: Path, adapt: str = "lora") -> torch.Tensor:
-    """Save a writer whose every trained number was moved; return what it writes."""
+    """Save an encoder with changed weights; return its vectors."""
     source, template, encoder, inputs, _ = opened(folder, EncoderConfig(adapt=adapt, rank=4, alpha=12))
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def saved(folder: Path, out: Path, adapt: str = "lora") -> torch.Tensor:
 @pytest.mark.parametrize(
     ("family", "adapt"), [*((family, "lora") for family in FAMILIES), ("bert", "frozen"), ("llama", "full")]
 )
-def test_it_comes_back(bases: Bases, tmp_path: Path, family: str, adapt: str) -> None:
+def test_a_loaded_model_gives_the_same_vectors(bases: Bases, tmp_path: Path, family: str, adapt: str) -> None:
     expected = saved(bases(family), tmp_path / "tuned", adapt)
     encoder, template = load_tuned(tmp_path / "tuned", ModelSource(str(bases(family))))
     inputs = opened(bases(family))[3]
@@ -66,7 +66,7 @@ def test_it_names_its_base_and_no_path_and_holds_no_pickle(bases: Bases, tmp_pat
         assert str(bases("llama").parent).encode() not in path.read_bytes()
 
 
-def test_a_folded_adapter_writes_the_same(bases: Bases, tmp_path: Path) -> None:
+def test_a_merged_adapter_gives_the_same_vectors(bases: Bases, tmp_path: Path) -> None:
     expected = saved(bases("llama"), tmp_path / "tuned")
     encoder, template = load_tuned(tmp_path / "tuned", ModelSource(str(bases("llama"))))
     before = encoder.inner.layers[0].self_attn.q_proj.base_layer.weight.clone()

@@ -1,4 +1,4 @@
-"""What is shown of the pairs."""
+"""Inputs of the language model per pair."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_missing_profiles_are_counted(bases: Bases) -> None:
     assert [entry.count for entry in inputs.row_report(blind)] == [(users & items).sum(), (users ^ items).sum()]
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_inputs_of_other_shapes_are_refused() -> None:
     inputs, _ = make_inputs()
     with pytest.raises(DataError, match=r"8 item profiles.* 9"):
         replace(inputs, item_profiles=inputs.item_profiles[1:])

@@ -1,4 +1,4 @@
-"""What is computed once a user and once an item is what whole prompts under a mask would give, in tuning and in writing."""
+"""Late interaction equals whole prompts under a mask, in tuning and in synthesis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ APART = EncoderConfig(rank=4, alpha=8, reading="apart")
 
 
 def masked(encoder: HardNegativeEncoder, template: Template, inputs: PairInputs, row: int) -> torch.Tensor:
-    """The slow way: the whole prompt through every layer, user and item hidden from each other but in the last."""
+    """Pass the whole prompt through every layer; mask user and item from each other except in the last."""
     user, item = int(inputs.pairs.users[row]), int(inputs.pairs.items[row])
     prefix = template.prefix(inputs.user_profiles[user])
     ids = torch.tensor([*prefix, *template.suffix(inputs.item_profiles[item])])
@@ -63,13 +63,13 @@ def test_it_is_the_masked_prompt_s_end_token(bases: Bases, adapt: str) -> None:
     _, template, encoder, inputs, _ = opened(bases("bert"), APART.model_copy(update={"adapt": adapt}))
     tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     with torch.no_grad():
-        found = encoder(prompt_batch(inputs, tokens, np.arange(len(inputs.pairs)), encoder.device))
-    torch.testing.assert_close(found, one_by_one(encoder, template, inputs), rtol=1e-4, atol=1e-5)
+        result = encoder(prompt_batch(inputs, tokens, np.arange(len(inputs.pairs)), encoder.device))
+    torch.testing.assert_close(result, one_by_one(encoder, template, inputs), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_writing_gives_the_vectors_that_tuning_saw(
+def test_synthesis_gives_the_vectors_of_tuning(
     bases: Bases, monkeypatch: pytest.MonkeyPatch, batch_size: int, kept: bool
 ) -> None:
     if not kept:
@@ -80,8 +80,8 @@ def test_writing_gives_the_vectors_that_tuning_saw(
     rows = np.random.default_rng(1).permutation(len(inputs.pairs))[:17]
     expected = torch.nn.functional.normalize(one_by_one(encoder, template, inputs), dim=1).numpy()[rows]
     for share_prefixes, bound in ((True, 1e-3), (False, 1e-5)):
-        found = encode_pairs(encoder, inputs, tokens, rows, batch_size=batch_size, share_prefixes=share_prefixes)
-        np.testing.assert_allclose(found, expected, atol=bound)
+        result = encode_pairs(encoder, inputs, tokens, rows, batch_size=batch_size, share_prefixes=share_prefixes)
+        np.testing.assert_allclose(result, expected, atol=bound)
 
 
 def test_items_are_computed_once_for_all_shards(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_items_are_computed_once_for_all_shards(bases: Bases, tmp_path: Path, mo
     np.testing.assert_allclose(np.load(path).astype(np.float32), expected, atol=2e-3)
 
 
-def test_it_learns_and_all_that_should_learn_does(bases: Bases) -> None:
+def test_it_learns_and_every_trained_parameter_changes(bases: Bases) -> None:
     _, template, encoder, inputs, labels = opened(bases("bert"), APART.model_copy(update={"dropout": 0.0}))
     before = {name: value.clone() for name, value in encoder.trained_parameters().items()}
     config = TuningConfig(epochs=6, batch_size=8, micro_batch=4, held_out=0.2, look_every=2, learning_rate=1e-3)

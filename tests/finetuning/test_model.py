@@ -1,4 +1,4 @@
-"""Every family reads hybrid prompts, is pooled where it says, and learns where it should."""
+"""Hybrid prompts, pooling and trained parameters of every model family."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_it_is_the_network_s_own_state_of_the_overwritten_prompt(bases: Bases, f
             embed[ids.index(ITEM)] = encoder.item_head(torch.from_numpy(inputs.items[item]))
             states = network(inputs_embeds=embed[None]).last_hidden_state[0]
             expected.append(states.mean(0) if family == "bert" else states[-1])
-        found = written(encoder, template, inputs)
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+        result = written(encoder, template, inputs)
+    torch.testing.assert_close(result, torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_all_that_should_learn_does_and_nothing_else(bases: Bases, family: str) -> None:
+def test_exactly_the_trained_parameters_change(bases: Bases, family: str) -> None:
     _, template, encoder, inputs, labels = opened(bases(family))
     before = {name: value.clone() for name, value in encoder.named_parameters()}
     trained_parameters = encoder.trained_parameters()
@@ -74,7 +74,7 @@ def test_all_that_should_learn_does_and_nothing_else(bases: Bases, family: str) 
 
 
 @pytest.mark.parametrize(("adapt", "learns"), [("frozen", False), ("full", True)])
-def test_the_base_may_stay_or_learn_whole(bases: Bases, adapt: str, learns: bool) -> None:
+def test_the_base_is_frozen_or_fully_trained(bases: Bases, adapt: str, learns: bool) -> None:
     _, template, encoder, inputs, _ = opened(bases("llama"), EncoderConfig(adapt=adapt))
     assert any(name.startswith("network.") for name in encoder.trained_parameters()) is learns
     assert written(encoder, template, inputs).shape == (4, 32)
@@ -89,12 +89,12 @@ def test_a_batch_changes_no_vector(bases: Bases, family: str) -> None:
 
 
 def test_embeddings_reach_the_vector_unless_left_out(bases: Bases) -> None:
-    for config, told in ((None, True), (TemplateConfig(embeddings=False), False)):
+    for config, uses_embeddings in ((None, True), (TemplateConfig(embeddings=False), False)):
         _, template, encoder, inputs, _ = opened(bases("llama"), template=config)
         other = PairInputs(inputs.pairs, inputs.user_profiles, inputs.item_profiles, -inputs.users, inputs.items)
         with torch.no_grad():
-            found, turned = (written(encoder, template, shown) for shown in (inputs, other))
-        assert torch.equal(found, turned) is not told
+            result, negated = (written(encoder, template, shown) for shown in (inputs, other))
+        assert torch.equal(result, negated) is not uses_embeddings
 
 
 @torch.no_grad()
@@ -116,19 +116,19 @@ def test_the_same_seed_starts_the_same_and_touches_no_other(bases: Bases) -> Non
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_unknown_targets_are_said(bases: Bases) -> None:
+def test_unknown_targets_are_refused(bases: Bases) -> None:
     with pytest.raises(ConfigError, match="up_down"):
         opened(bases("llama"), EncoderConfig(targets=("up_down",)))
 
 
-def test_without_peft_it_says_what_to_install(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_peft_the_error_names_the_extra(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardneg.finetuning.model.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"hardneg\[finetune\]"):
         opened(bases("llama"))
     opened(bases("llama"), EncoderConfig(adapt="frozen"))
 
 
-def test_a_type_without_known_targets_is_said(tmp_path: Path, bases: Bases) -> None:
+def test_a_type_without_known_targets_is_refused(tmp_path: Path, bases: Bases) -> None:
     from transformers import GPT2Config, GPT2Model
 
     folder = tmp_path / "tiny-gpt2"

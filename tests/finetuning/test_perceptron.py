@@ -1,4 +1,4 @@
-"""The control without a language model is tuned, kept and asked like one."""
+"""The control without a language model is tuned, saved and used like one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_it_is_the_formula() -> None:
     encoder, template = Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate()
     tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     rows = np.array([3, 0, 5])
-    found = encoder(prompt_batch(inputs, tokens, rows, encoder.device)).detach().numpy()
+    result = encoder(prompt_batch(inputs, tokens, rows, encoder.device)).detach().numpy()
     for place, row in enumerate(rows):
         u, i = inputs.pairs.users[row], inputs.pairs.items[row]
         state = np.concatenate(
@@ -67,14 +67,14 @@ def test_it_is_the_formula() -> None:
         for number, layer in enumerate(encoder.layers):
             state = layer.weight.detach().numpy() @ state + layer.bias.detach().numpy()
             state = np.maximum(state, 0) if number < 2 else state
-        np.testing.assert_allclose(found[place], state, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(result[place], state, rtol=1e-4, atol=1e-5)
 
 
 def test_it_learns_and_no_profile_matters() -> None:
-    found, inputs = tuned()
-    curves = found.state.curves
+    result, inputs = tuned()
+    curves = result.state.curves
     assert curves[-1]["loss"] < curves[1]["loss"] - 0.2
-    assert -found.state.best_value < curves[0]["held_out_loss"]
+    assert -result.state.best_value < curves[0]["held_out_loss"]
     labels = make_inputs()[1]
     blank = replace(inputs, user_profiles=[""] * 6, item_profiles=[""] * 9)
     again = tune(Perceptron(SMALL, spaces=spaces_of(inputs, labels)), NoTemplate(), blank, labels, CONFIG)
@@ -100,13 +100,13 @@ def test_killed_and_resumed_it_leaves_the_same_files(tmp_path: Path) -> None:
     assert content_hashes(tmp_path / "whole", leave_out=()) == content_hashes(tmp_path / "broken", leave_out=())
 
 
-def test_it_comes_back_and_writes_every_pair(tmp_path: Path, bases: Bases) -> None:
-    found, inputs = tuned(CONFIG.model_copy(update={"epochs": 2}))
+def test_a_loaded_perceptron_gives_the_same_vectors(tmp_path: Path, bases: Bases) -> None:
+    result, inputs = tuned(CONFIG.model_copy(update={"epochs": 2}))
     for name in ("tuned", "one", "other"):
         (tmp_path / name).mkdir()
-    save_tuned(tmp_path / "tuned", found, NoTemplate(), None)
+    save_tuned(tmp_path / "tuned", result, NoTemplate(), None)
     encoder, template = load_tuned(tmp_path / "tuned", None)
-    paths = [synthesize(w, template, inputs, tmp_path / n) for w, n in ((found.encoder, "one"), (encoder, "other"))]
+    paths = [synthesize(w, template, inputs, tmp_path / n) for w, n in ((result.encoder, "one"), (encoder, "other"))]
     vectors, again = (np.load(path) for path in paths)
     np.testing.assert_array_equal(vectors, again)
     assert vectors.shape == (len(inputs.pairs), 12)
@@ -117,8 +117,8 @@ def test_it_comes_back_and_writes_every_pair(tmp_path: Path, bases: Bases) -> No
 
 def test_untuned_is_the_start() -> None:
     inputs, labels = make_inputs()
-    found, _ = tuned(CONFIG.model_copy(update={"epochs": 0}))
+    result, _ = tuned(CONFIG.model_copy(update={"epochs": 0}))
     start = Perceptron(SMALL, spaces=spaces_of(inputs, labels)).state_dict()
-    assert all(torch.equal(value, start[name]) for name, value in found.encoder.state_dict().items())
-    assert (found.state.iteration, found.state.best_iteration) == (0, 0)
-    assert len(found.state.curves) == 1
+    assert all(torch.equal(value, start[name]) for name, value in result.encoder.state_dict().items())
+    assert (result.state.iteration, result.state.best_iteration) == (0, 0)
+    assert len(result.state.curves) == 1

@@ -1,4 +1,4 @@
-"""Every pair gets its own vector, the one that tuning saw, in whatever batches; killed and resumed alike."""
+"""Vectors equal those of single prompts in any batches, also after an interruption."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class KilledError(Exception):
 
 
 def one_by_one(encoder: HardNegativeEncoder, template: Template, inputs: PairInputs) -> Floats:
-    """The slow way: a prompt at a time, as in the release."""
+    """Encode one prompt at a time, as in the release."""
     tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
-    found = []
+    result = []
     with torch.no_grad():
         for row in range(len(inputs.pairs)):
             vector = encoder(prompt_batch(inputs, tokens, np.array([row]), encoder.device))[0].numpy()
-            found.append(vector / np.linalg.norm(vector))
-    return np.stack(found)
+            result.append(vector / np.linalg.norm(vector))
+    return np.stack(result)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -53,9 +53,9 @@ def test_it_writes_the_vectors_of_single_prompts(
     _, template, encoder, inputs, _ = opened(bases(family))
     config = SynthesisConfig(batch_size=4, shard_rows=7, share_prefix=share_prefixes)
     path = write(encoder, template, inputs, tmp_path, config)
-    found = np.load(path, mmap_mode="r", allow_pickle=False)
-    assert (found.dtype, found.shape) == (np.float16, (len(inputs.pairs), 32))
-    np.testing.assert_allclose(found.astype(np.float32), one_by_one(encoder, template, inputs), atol=1e-3)
+    result = np.load(path, mmap_mode="r", allow_pickle=False)
+    assert (result.dtype, result.shape) == (np.float16, (len(inputs.pairs), 32))
+    np.testing.assert_allclose(result.astype(np.float32), one_by_one(encoder, template, inputs), atol=1e-3)
     assert [entry.name for entry in tmp_path.iterdir()] == ["embeddings.npy"]
 
 
@@ -153,12 +153,12 @@ def test_killed_and_resumed_it_leaves_the_same_file(bases: Bases, tmp_path: Path
     assert not (tmp_path / "broken" / "shards").exists()
 
 
-def test_shards_that_stand_are_not_made_again(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_shards_are_not_computed_again(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, template, encoder, inputs, _ = opened(bases("bert"))
-    asked: list[int] = []
+    encoded_counts: list[int] = []
 
     def counted(*given: object, **options: object) -> Floats:
-        asked.append(len(given[3]))
+        encoded_counts.append(len(given[3]))
         return encode_pairs(*given, **options)
 
     monkeypatch.setattr("hardneg.finetuning.synthesis.encode_pairs", counted)
@@ -172,8 +172,8 @@ def test_shards_that_stand_are_not_made_again(bases: Bases, tmp_path: Path, monk
         write(encoder, template, inputs, tmp_path, config, progress=kill)
     write(encoder, template, inputs, tmp_path, config)
     write(encoder, template, inputs, tmp_path, config)  # finished: nothing is made
-    assert sum(asked) == len(inputs.pairs)
-    assert len(asked) > 3
+    assert sum(encoded_counts) == len(inputs.pairs)
+    assert len(encoded_counts) > 3
 
 
 def test_shards_of_another_model_are_refused(bases: Bases, tmp_path: Path) -> None:
@@ -188,16 +188,16 @@ def test_shards_of_another_model_are_refused(bases: Bases, tmp_path: Path) -> No
         write(encoder, template, inputs, tmp_path, SynthesisConfig(shard_rows=5), key="two")
 
 
-def test_embeddings_alone_suffice_but_nothing_at_all_is_nan(bases: Bases, tmp_path: Path) -> None:
+def test_empty_prompts_give_rows_of_nan(bases: Bases, tmp_path: Path) -> None:
     inputs, _ = make_inputs()
     blank = replace(inputs, user_profiles=[""] * 6, item_profiles=[*[""] * 4, *inputs.item_profiles[4:]])
     for name, config, has_empty_prompt in (("with", None, False), ("without", TemplateConfig(embeddings=False), True)):
         _, template, encoder, _, _ = opened(bases("bert"), template=config)
         (tmp_path / name).mkdir()
-        found = np.load(write(encoder, template, blank, tmp_path / name))
+        result = np.load(write(encoder, template, blank, tmp_path / name))
         expected = np.array([not blank.item_profiles[item].strip() for item in blank.pairs.items]) & has_empty_prompt
-        assert (np.isnan(found).all(axis=1) == expected).all()
-        assert (np.isnan(found).any(axis=1) == expected).all()
+        assert (np.isnan(result).all(axis=1) == expected).all()
+        assert (np.isnan(result).any(axis=1) == expected).all()
         assert sum(entry.count for entry in blank.row_report(template) if "no vector" in entry.reason) == expected.sum()
 
 
@@ -208,30 +208,30 @@ def test_projected_vectors_are_the_projection_of_whole_ones(bases: Bases, tmp_pa
         out = tmp_path / kind
         out.mkdir()
         config = SynthesisConfig(projection=ProjectionConfig(kind=kind, size=7, sample=1000))
-        found = np.load(write(encoder, template, inputs, out, config)).astype(np.float32)
-        assert found.shape == (len(whole), 7)
-        np.testing.assert_allclose(found, Projection.read(out / "projection.safetensors")(whole), atol=2e-3)
+        result = np.load(write(encoder, template, inputs, out, config)).astype(np.float32)
+        assert result.shape == (len(whole), 7)
+        np.testing.assert_allclose(result, Projection.read(out / "projection.safetensors")(whole), atol=2e-3)
 
 
 def test_random_directions_keep_lengths_on_average(rng: np.random.Generator) -> None:
-    found = orthogonal(64, 16, seed=0)
-    np.testing.assert_allclose(found.matrix.T @ found.matrix, np.eye(16) * 4, atol=1e-5)
+    result = orthogonal(64, 16, seed=0)
+    np.testing.assert_allclose(result.matrix.T @ result.matrix, np.eye(16) * 4, atol=1e-5)
     vectors = rng.normal(size=(500, 64))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert np.mean(np.linalg.norm(found(vectors), axis=1) ** 2) == pytest.approx(1, abs=0.05)
-    assert (orthogonal(64, 16, seed=0).matrix == found.matrix).all()
-    assert (orthogonal(64, 16, seed=1).matrix != found.matrix).any()
+    assert np.mean(np.linalg.norm(result(vectors), axis=1) ** 2) == pytest.approx(1, abs=0.05)
+    assert (orthogonal(64, 16, seed=0).matrix == result.matrix).all()
+    assert (orthogonal(64, 16, seed=1).matrix != result.matrix).any()
 
 
 def test_main_axes_are_scikit_learn_s(rng: np.random.Generator) -> None:
     from sklearn.decomposition import PCA
 
     vectors = rng.normal(size=(80, 10)) @ rng.normal(size=(10, 10)) + 3
-    found, expected = pca(vectors, 3)(vectors), PCA(3).fit_transform(vectors)
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-3, atol=1e-3)
+    result, expected = pca(vectors, 3)(vectors), PCA(3).fit_transform(vectors)
+    np.testing.assert_allclose(np.abs(result), np.abs(expected), rtol=1e-3, atol=1e-3)
 
 
-def test_what_cannot_be_projected_is_said(rng: np.random.Generator) -> None:
+def test_projections_to_more_dimensions_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ConfigError, match=r"8.*9"):
         orthogonal(8, 9, seed=0)
     with pytest.raises(ConfigError, match=r"3 vectors .* 4"):

@@ -1,4 +1,4 @@
-"""One template for tuning and synthesis, which no profile can bend."""
+"""Prompts of the template; profiles cannot change their structure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def template(folder: Path, **settings: object) -> Template:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_says_instruction_user_item_end(bases: Bases, family: str) -> None:
+def test_the_order_is_instruction_user_item_end(bases: Bases, family: str) -> None:
     made = template(bases(family), instruction="a tent")
     tokenizer = ModelSource(str(bases(family))).tokenizer()
     ids = [*made.prefix("camping"), *made.suffix("guitar")]
@@ -39,7 +39,7 @@ def test_it_says_instruction_user_item_end(bases: Bases, family: str) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "bert"])
 @pytest.mark.parametrize("text", FORGED)
-def test_a_profile_cannot_forge_a_place_or_a_marker(bases: Bases, family: str, text: str) -> None:
+def test_a_profile_cannot_contain_marks_or_special_tokens(bases: Bases, family: str, text: str) -> None:
     made = template(bases(family))
     added = set(ModelSource(str(bases(family))).tokenizer().added_tokens_decoder)
     plain = [*made.prefix(""), *made.suffix("")]
@@ -70,7 +70,7 @@ def test_texts_or_embeddings_can_be_left_out(bases: Bases) -> None:
     assert min([*blind.prefix("camping"), *blind.suffix("tent")]) >= 0
 
 
-def test_a_model_that_looks_at_too_little_is_refused(bases: Bases) -> None:
+def test_a_short_context_is_refused(bases: Bases) -> None:
     made = template(bases("llama"), profile_tokens=400)
     made.require_context_length(None)
     with pytest.raises(ConfigError, match="lower profile_tokens"):

@@ -1,4 +1,4 @@
-"""Tuning learns, stops by held-out train pairs, and goes on after a kill as if nothing had been."""
+"""Tuning learns, stops on held-out training pairs, and resumes after an interruption with the same bits."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def tuned(
         if step == kill_at:
             raise KilledError
 
-    found = tune(
+    result = tune(
         encoder, template, inputs, labels, config, resume=CheckpointFile(out, "k") if out else None, progress=watch
     )
     if out:
-        save_tuned(out, found, template, source)
-    return found
+        save_tuned(out, result, template, source)
+    return result
 
 
 @pytest.mark.parametrize("family", ["llama", "bert"])
 def test_it_learns(bases: Bases, family: str) -> None:
-    found = tuned(bases(family), CONFIG.model_copy(update={"epochs": 12}))
-    curves = found.state.curves
+    result = tuned(bases(family), CONFIG.model_copy(update={"epochs": 12}))
+    curves = result.state.curves
     assert curves[0]["step"] == 0
     assert curves[-1]["loss"] < curves[1]["loss"] - 0.2
-    assert -found.state.best_value < curves[0]["held_out_loss"]
-    held = len(found.held_out)
+    assert -result.state.best_value < curves[0]["held_out_loss"]
+    held = len(result.held_out)
     assert curves[0]["information"] == pytest.approx(np.log(held) - curves[0]["held_out_loss"])
 
 
-def test_one_small_set_does_not_shrink_the_batches_of_a_pool_unsaid(bases: Bases) -> None:
+def test_a_pool_with_a_small_set_is_refused(bases: Bases) -> None:
     _, template, encoder, inputs, labels = opened(bases("bert"))
     sets = np.zeros(len(labels), np.int64)
     sets[:9] = 1
@@ -78,13 +78,13 @@ def test_killed_and_resumed_it_leaves_the_same_files(bases: Bases, tmp_path: Pat
     assert whole == broken
 
 
-def test_it_does_not_depend_on_micro_batches_or_on_held_memory(bases: Bases) -> None:
-    found = []
+def test_micro_batches_and_gradient_checkpointing_change_only_rounding(bases: Bases) -> None:
+    result = []
     for update in ({"micro_batch": 12}, {"micro_batch": 3}, {"micro_batch": 3, "gradient_checkpointing": True}):
         made = opened(bases("llama"), EncoderConfig(rank=4, dropout=0))
         config = CONFIG.model_copy(update={"epochs": 4, **update})
-        found.append([row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).state.curves])
-    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-3)
+        result.append([row["held_out_loss"] for row in tune(*made[2:1:-1], made[1], *made[3:], config).state.curves])
+    np.testing.assert_allclose(result[1:], [result[0]] * 2, rtol=1e-3)
 
 
 def test_many_negatives_need_no_more_memory(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,25 +101,25 @@ def test_many_negatives_need_no_more_memory(bases: Bases, monkeypatch: pytest.Mo
     assert sum(size for size, graph in held if graph) == 12  # a batch, once with its graph
 
 
-def test_it_stops_when_held_out_pairs_no_longer_gain_and_keeps_the_best(bases: Bases) -> None:
+def test_it_stops_early_and_restores_the_best_weights(bases: Bases) -> None:
     config = CONFIG.model_copy(update={"patience": 2, "look_every": 1, "epochs": 200, "lift_learning_rate": 0.05})
-    found = tuned(bases("bert"), config).state
-    losses = [row["held_out_loss"] for row in found.curves]
-    assert found.iteration == found.best_iteration + 2 < 200
-    assert min(losses) == -found.best_value == losses[found.best_iteration]
+    result = tuned(bases("bert"), config).state
+    losses = [row["held_out_loss"] for row in result.curves]
+    assert result.iteration == result.best_iteration + 2 < 200
+    assert min(losses) == -result.best_value == losses[result.best_iteration]
 
 
 def test_pairs_without_labels_are_left_out_and_counted(bases: Bases) -> None:
     _, template, encoder, inputs, labels = opened(bases("bert"))
     labels[::2] = np.nan
-    found = tune(encoder, template, inputs, labels, CONFIG.model_copy(update={"epochs": 1}))
-    assert found.row_report[0].count == len(labels[::2])
-    assert not np.isin(found.held_out, np.arange(0, len(labels), 2)).any()
-    assert np.isfinite([row["held_out_loss"] for row in found.state.curves]).all()
+    result = tune(encoder, template, inputs, labels, CONFIG.model_copy(update={"epochs": 1}))
+    assert result.row_report[0].count == len(labels[::2])
+    assert not np.isin(result.held_out, np.arange(0, len(labels), 2)).any()
+    assert np.isfinite([row["held_out_loss"] for row in result.state.curves]).all()
 
 
 def test_only_so_many_pairs_are_used_and_held_out_ones_are_not_tuned_on(bases: Bases) -> None:
-    """Labels of pairs that are held out change nothing of what is learnt."""
+    """Labels of held-out pairs do not change the weights."""
     weights = []
     for change in (0.0, 1.0):
         _, template, encoder, inputs, labels = opened(bases("bert"))
@@ -133,7 +133,7 @@ def test_only_so_many_pairs_are_used_and_held_out_ones_are_not_tuned_on(bases: B
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_what_cannot_be_tuned_is_said(bases: Bases) -> None:
+def test_unusable_labels_and_diverged_losses_are_errors(bases: Bases) -> None:
     _, template, encoder, inputs, labels = opened(bases("bert"))
     with pytest.raises(DataError, match=r"labels of shape \(\d+, 8\)"):
         tune(encoder, template, inputs, labels[1:], CONFIG)
@@ -145,7 +145,7 @@ def test_what_cannot_be_tuned_is_said(bases: Bases) -> None:
         tune(encoder, template, inputs, labels, CONFIG)
 
 
-def test_a_checkpoint_of_something_else_is_refused(bases: Bases, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_key_is_refused(bases: Bases, tmp_path: Path) -> None:
     _, template, encoder, inputs, labels = opened(bases("bert"))
     config = CONFIG.model_copy(update={"epochs": 2})
     tune(encoder, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
@@ -156,10 +156,10 @@ def test_a_checkpoint_of_something_else_is_refused(bases: Bases, tmp_path: Path)
         tune(encoder, template, inputs, labels, config, resume=CheckpointFile(tmp_path, "one"))
 
 
-def test_replacing_profiles_changes_what_is_learnt(bases: Bases) -> None:
+def test_profiles_change_the_result(bases: Bases) -> None:
     losses = []
     for texts in (False, True):
         _, template, encoder, inputs, labels = opened(bases("bert"))
-        shown = replace(inputs, item_profiles=["novel"] * 9) if texts else inputs
-        losses.append(tune(encoder, template, shown, labels, CONFIG.model_copy(update={"epochs": 2})).state)
+        changed_inputs = replace(inputs, item_profiles=["novel"] * 9) if texts else inputs
+        losses.append(tune(encoder, template, changed_inputs, labels, CONFIG.model_copy(update={"epochs": 2})).state)
     assert losses[0].curves != losses[1].curves

@@ -1,4 +1,4 @@
-"""Language models of every family that is claimed, small enough to tune in a test, and pairs to show them."""
+"""Tiny language models of every supported family, and pairs to tune them on."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ def make_inputs(*, users: int = 6, items: int = 9, seed: int = 0) -> tuple[PairI
     rng = np.random.default_rng(seed)
     u, i = np.nonzero(rng.random((users, items)) < 0.6)
     pairs = Interactions.of(u, i, n_users=users, n_items=items)
-    said = ("likes a tent", "camping and music, who people", "a warm jacket for the user", "novel")
+    texts = ("likes a tent", "camping and music, who people", "a warm jacket for the user", "novel")
     inputs = PairInputs(
         pairs,
-        [" ".join(said[: user % 4]) for user in range(users)],
-        [said[item % 4] * (item % 3) for item in range(items)],
+        [" ".join(texts[: user % 4]) for user in range(users)],
+        [texts[item % 4] * (item % 3) for item in range(items)],
         rng.normal(size=(users, SIZE)).astype(np.float32) * 0.1,
         rng.normal(size=(items, SIZE)).astype(np.float32) * 0.1,
     )
@@ -125,7 +125,7 @@ def spaces_of(inputs: PairInputs, labels: Floats) -> EmbeddingSpaces:
 def opened(
     folder: Path, config: EncoderConfig | None = None, template: TemplateConfig | None = None
 ) -> tuple[ModelSource, Template, HardNegativeEncoder, PairInputs, Floats]:
-    """A base, its template, its writer, and what to show it."""
+    """Return a base, its template, its encoder, and inputs."""
     inputs, labels = make_inputs()
     source = ModelSource(str(folder))
     made = Template(source.tokenizer(), template)

@@ -1,4 +1,4 @@
-"""A catalogue with two small trees, a split over it, and a language model made of a function."""
+"""A catalogue with two small trees, a split over it, and a language model that is a function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_ITEMS = 40
 
 
 def codes_of(rng: np.random.Generator, n_items: int = N_ITEMS) -> PathCodes:
-    """Ways of two to four levels; one item in ten has none."""
+    """Path codes of two to four levels; one item in ten has none."""
     lengths = rng.integers(2, 5, n_items) * (rng.random(n_items) > 0.1)
     return PathCodes.of_texts(["-".join(map(str, rng.integers(0, 3, n).tolist())) or None for n in lengths.tolist()])
 
@@ -61,15 +61,15 @@ def candidates(split: Split, users: np.ndarray) -> np.ndarray:
     for user in users.tolist():
         free = np.setdiff1d(np.arange(N_ITEMS), split.train.items_of(user))
         rows.append(rng.choice(free, 5, replace=False))
-    found = np.array(rows)
-    found[3, 3:] = -1
-    found[4] = -1
-    return found
+    result = np.array(rows)
+    result[3, 3:] = -1
+    result[4] = -1
+    return result
 
 
 @pytest.fixture
 def answering(tmp_path: Path) -> Iterator[Answering]:
-    """Builds a session over a function; a bad reply is asked again once."""
+    """Builds a session over a function; a bad reply is retried once."""
     numbers = count()
     with ExitStack() as stack:
 

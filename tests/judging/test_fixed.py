@@ -1,4 +1,4 @@
-"""Labels that look at nothing: all, or a share of them."""
+"""Judges that ignore the candidates."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from hardneg.data import Split
 from hardneg.judging import AllPositive, JudgeInputs, RandomLabels
 
 
-def test_all_are_liked(split: Split) -> None:
-    found = AllPositive().build(JudgeInputs(split)).probabilities(np.arange(3), np.array([[1, 2], [3, -1], [4, 5]]))
-    np.testing.assert_array_equal(found, [[1, 1], [1, np.nan], [1, 1]])
+def test_all_candidates_are_positive(split: Split) -> None:
+    result = AllPositive().build(JudgeInputs(split)).probabilities(np.arange(3), np.array([[1, 2], [3, -1], [4, 5]]))
+    np.testing.assert_array_equal(result, [[1, 1], [1, np.nan], [1, 1]])
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.938, 1.0])
 def test_random_has_its_rate(split: Split, rate: float) -> None:
     items = np.zeros((2000, 20), np.int64)
-    found = RandomLabels(rate=rate).build(JudgeInputs(split)).probabilities(np.arange(2000), items)
-    assert set(np.unique(found).tolist()) <= {0.0, 1.0}
-    assert abs(found.mean() - rate) < 4 * (rate * (1 - rate) / items.size) ** 0.5 + 1e-12
+    result = RandomLabels(rate=rate).build(JudgeInputs(split)).probabilities(np.arange(2000), items)
+    assert set(np.unique(result).tolist()) <= {0.0, 1.0}
+    assert abs(result.mean() - rate) < 4 * (rate * (1 - rate) / items.size) ** 0.5 + 1e-12
 
 
 def test_another_seed_gives_other_labels(split: Split) -> None:

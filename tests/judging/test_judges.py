@@ -1,4 +1,4 @@
-"""What every judge promises, whoever it is."""
+"""The contract of judges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hardneg.trees import Trees
 
 
 def obedient(request: Request) -> Reply | str:
-    """Calls every second candidate positive; 0.7 where a probability is wanted."""
+    """Label every second candidate as positive; return 0.7 for choices."""
     if request.choices:
         return Reply(request.choices[0], Usage(1, 1), probabilities=(0.7, 0.3))
     numbers = re.findall(r'^(\d+)\. |"number": (\d+)', request.messages[-1].content, re.MULTILINE)
@@ -36,7 +36,7 @@ def judge(
     answering: Any,
     tmp_path: Path,
 ) -> Judge:
-    """One of each, built from its name as the command line does."""
+    """Every built-in judge, by name."""
     values: dict[str, Any] = {"kind": request.param}
     if request.param == "recorded":
         rows, places = np.nonzero(candidates >= 0)
@@ -54,17 +54,17 @@ def judge(
     return parse_config(JudgeConfig, values, where="test").build(JudgeInputs(split, codes, session, session.model))
 
 
-def test_one_probability_a_candidate_and_none_for_what_is_none(judge: Judge, users: Any, candidates: Any) -> None:
-    found = judge.probabilities(users, candidates)
-    assert found.shape == candidates.shape
-    assert np.isnan(found[candidates < 0]).all()
-    given = found[~np.isnan(found)]
+def test_one_probability_per_candidate_and_nan_for_padding(judge: Judge, users: Any, candidates: Any) -> None:
+    result = judge.probabilities(users, candidates)
+    assert result.shape == candidates.shape
+    assert np.isnan(result[candidates < 0]).all()
+    given = result[~np.isnan(result)]
     assert len(given) > 20
     assert ((given >= 0) & (given <= 1)).all()
     assert judge.name
 
 
-def test_the_same_again_and_the_same_for_some_of_the_users(judge: Judge, users: Any, candidates: Any) -> None:
+def test_probabilities_do_not_depend_on_the_other_users(judge: Judge, users: Any, candidates: Any) -> None:
     whole = judge.probabilities(users, candidates)
     np.testing.assert_array_equal(judge.probabilities(users, candidates), whole)
     np.testing.assert_array_equal(judge.probabilities(users[2:5], candidates[2:5]), whole[2:5])
@@ -76,11 +76,11 @@ def test_no_candidates_no_probabilities(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [("rule", "--trees"), ("llm", "--trees"), ("llm-logprob", "--trees"), ("titles", "--llm")],
 )
-def test_a_judge_says_what_it_lacks(kind: str, said: str, split: Split) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_missing_inputs_are_named(kind: str, message: str, split: Split) -> None:
+    with pytest.raises(ConfigError, match=message):
         parse_config(JudgeConfig, {"kind": kind}, where="test").build(JudgeInputs(split))
 
 

@@ -18,7 +18,7 @@ from hardneg.trees import PathCodes, Trees
 
 
 def slow_prefix(one: str | None, other: str | None) -> tuple[int, float]:
-    """Levels in common, and their share of the shorter way."""
+    """Common levels, and their share of the shorter code."""
     if not one or not other:
         return 0, 0.0
     ways = one.split("-"), other.split("-")
@@ -40,12 +40,12 @@ def slow_score(codes: Trees, history: list[int], item: int, by: str) -> float:
 
 @pytest.mark.parametrize("by", ["levels", "share"])
 def test_scores_are_those_of_the_slow_loop(split: Split, codes: Trees, users: Any, candidates: Any, by: Any) -> None:
-    found = best_prefix_scores(codes, *gather_histories(split.train, users), candidates, by)
+    result = best_prefix_scores(codes, *gather_histories(split.train, users), candidates, by)
     for row, user in enumerate(users.tolist()):
         history = split.train.items_of(user).tolist()
         for place, item in enumerate(candidates[row].tolist()):
             expected = slow_score(codes, history, item, by) if item >= 0 else 0.0
-            assert found[row, place] == pytest.approx(expected)
+            assert result[row, place] == pytest.approx(expected)
 
 
 def test_histories_are_those_of_the_users_in_their_order(split: Split) -> None:
@@ -75,7 +75,7 @@ def clustered() -> tuple[Interactions, Trees]:
         pairs += [(user, item) for item in {*own.tolist(), int(rng.integers(n_items))}]
     users, items = np.array(pairs).T
     train = Interactions.of(users, items, n_users=300, n_items=n_items)
-    flat = PathCodes.of_texts(["0"] * n_items)  # says nothing: one level for all
+    flat = PathCodes.of_texts(["0"] * n_items)  # uninformative: one level for all
     return train, Trees(PathCodes.of_texts(codes), flat, "made up")
 
 
@@ -83,7 +83,7 @@ def clustered() -> tuple[Interactions, Trees]:
 def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any, by: Any) -> None:
     train, codes = clustered
     codes = Trees(codes.structural, PathCodes.of_texts([None] * train.n_items), "made up")
-    found = calibrate_rule(train, codes, by, against=5, seed=3)
+    result = calibrate_rule(train, codes, by, against=5, seed=3)
     users = np.arange(300)
     hidden, starts, rest = hide_one_item(train, users, generator(3, "hidden items"))
     drawn = UniformCandidates(train).draw(users, users, n=5, stream=Stream(3, "beside hidden items", 0))
@@ -91,21 +91,21 @@ def test_half_begins_where_hidden_items_separate_best_from_others(clustered: Any
     others = best_prefix_scores(codes, starts, rest, drawn, by).ravel()
     thresholds = np.unique(np.concatenate([liked, others]))
     youden = [(liked >= t).mean() - (others >= t).mean() for t in thresholds]
-    assert found.threshold == thresholds[int(np.argmax(youden))]
-    assert (np.diff(found.probability) >= 0).all()
-    assert found(np.array([0.0]))[0] < 0.5 <= found(np.array([found.threshold]))[0]
+    assert result.threshold == thresholds[int(np.argmax(youden))]
+    assert (np.diff(result.probability) >= 0).all()
+    assert result(np.array([0.0]))[0] < 0.5 <= result(np.array([result.threshold]))[0]
 
 
 @pytest.mark.parametrize("n_users", [10, 11, 49, 93])
 @pytest.mark.parametrize("against", [3, 5, 7])
-def test_codes_that_say_nothing_call_nobody_liked_however_numbers_round(n_users: int, against: int) -> None:
-    """All scores equal, and two scores that hidden and random items have equally often: one half but for rounding."""
+def test_uninformative_codes_give_no_suspects(n_users: int, against: int) -> None:
+    """Equal scores, and two scores that are equally frequent in hidden and random items."""
     flat = PathCodes.of_texts(["0"] * 40)
     pairs = np.array([(user, (user + k) % 40) for user in range(n_users) for k in range(3)]).T
     train = Interactions.of(*pairs, n_users=n_users, n_items=40)
-    found = calibrate_rule(train, Trees(flat, flat, "made up"), against=against)
-    assert found.is_flat
-    assert found(np.array([0.0, 1.0, 5.0])).max() < 0.5
+    result = calibrate_rule(train, Trees(flat, flat, "made up"), against=against)
+    assert result.is_flat
+    assert result(np.array([0.0, 1.0, 5.0])).max() < 0.5
     rng = np.random.default_rng(n_users)
     liked = rng.integers(5, size=n_users).astype(float)
     pooled = _isotonic(liked + 1, np.repeat(liked, against))
@@ -116,19 +116,19 @@ def test_codes_that_say_nothing_call_nobody_liked_however_numbers_round(n_users:
     assert same.threshold == np.inf
 
 
-def test_a_threshold_that_is_given_is_where_half_is(split: Split, codes: Trees, users: Any, candidates: Any) -> None:
+def test_a_given_threshold_has_probability_one_half(split: Split, codes: Trees, users: Any, candidates: Any) -> None:
     judge = PrefixRule(threshold=2).build(JudgeInputs(split, codes))
-    found = judge.probabilities(users, candidates)
+    result = judge.probabilities(users, candidates)
     scores = best_prefix_scores(codes, *gather_histories(split.train, users), candidates, "levels")
     there = candidates >= 0
-    np.testing.assert_array_equal(found[there] >= 0.5, scores[there] >= 2)
+    np.testing.assert_array_equal(result[there] >= 0.5, scores[there] >= 2)
     assert judge.name == "rule 2 levels"
     with pytest.raises(ConfigError, match=r"threshold 9.* 4"):
         PrefixRule(threshold=9).build(JudgeInputs(split, codes))
     assert Calibration.from_threshold(1.0, 1.0)(np.array([0.5, 1.0])).tolist() == [0.25, 0.5]
 
 
-def test_nobody_with_two_items_needs_a_threshold(codes: Trees) -> None:
+def test_without_two_items_per_user_a_threshold_is_required(codes: Trees) -> None:
     train = Interactions.of(np.arange(3), np.arange(3), n_users=3, n_items=40)
     with pytest.raises(DataError, match="threshold"):
         calibrate_rule(train, codes)

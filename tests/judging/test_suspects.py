@@ -1,4 +1,4 @@
-"""Suspects go to a folder and come back; what does not fit the split is an error, what has no label stays without."""
+"""Suspects folders: reading, writing and validation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def split(store: tuple[Split, Truth]) -> Split:
 
 
 @pytest.fixture
-def found(split: Split) -> Suspects:
+def result(split: Split) -> Suspects:
     """Three unobserved items each of the first four users; the second of each has no label."""
     users = np.repeat(np.arange(4), 3)
     items = np.concatenate(
@@ -33,47 +33,47 @@ def found(split: Split) -> Suspects:
     return Suspects(users, items, np.tile([0.2, np.nan, 0.9], 4), "rule")
 
 
-def _write(folder: Path, found: Suspects, split: Split) -> Path:
+def _write(folder: Path, result: Suspects, split: Split) -> Path:
     rejected = pl.DataFrame([("u", "i", "left out")], schema=REJECTED_SCHEMA, orient="row")
     entry = RowIssue("judge", "left out", 1, "user u", "nothing")
     Stage(
         suspects.KIND,
         {"a": 1},
         {},
-        lambda draft: suspects.write_suspects(draft, found, split.vocabulary, rejected, row_report=(entry,)),
+        lambda draft: suspects.write_suspects(draft, result, split.vocabulary, rejected, row_report=(entry,)),
     ).run(folder)
     return folder
 
 
-def test_what_is_written_is_read_again(split: Split, found: Suspects, tmp_path: Path) -> None:
-    folder = _write(tmp_path / "suspects", found, split)
+def test_suspects_are_read_back(split: Split, result: Suspects, tmp_path: Path) -> None:
+    folder = _write(tmp_path / "suspects", result, split)
     back = suspects.read_suspects(folder, split)
-    assert back.users.tolist() == found.users.tolist()
-    assert back.items.tolist() == found.items.tolist()
-    np.testing.assert_array_equal(back.probability, found.probability)
+    assert back.users.tolist() == result.users.tolist()
+    assert back.items.tolist() == result.items.tolist()
+    np.testing.assert_array_equal(back.probability, result.probability)
     notes = read_manifest(folder, suspects.KIND)["notes"]
     assert (back.judge, notes["candidates"], notes["unlabelled"], notes["at least 0.5"]) == ("rule", 12, 4, 4)
     assert notes["rows left out"][0]["reason"] == "left out"
     assert pl.read_parquet(folder / "rejected.parquet").rows() == [("u", "i", "left out")]
 
 
-def test_above_takes_the_threshold_itself_and_never_what_has_no_label(found: Suspects) -> None:
-    assert found.above(0.9).probability.tolist() == [0.9] * 4
-    assert len(found.above(0.1)) == 8
-    assert len(found.above(1.0)) == 0
+def test_above_includes_the_threshold_and_excludes_missing_labels(result: Suspects) -> None:
+    assert result.above(0.9).probability.tolist() == [0.9] * 4
+    assert len(result.above(0.1)) == 8
+    assert len(result.above(1.0)) == 0
     for threshold in (0.0, 1.5):
         with pytest.raises(ConfigError, match="expected one above 0"):
-            found.above(threshold)
+            result.above(threshold)
 
 
-def test_pairs_are_those_of_the_suspects(split: Split, found: Suspects) -> None:
-    pairs = found.above().pairs(split.train)
+def test_pairs_are_those_of_the_suspects(split: Split, result: Suspects) -> None:
+    pairs = result.above().pairs(split.train)
     assert (len(pairs), pairs.n_items) == (4, split.train.n_items)
-    assert pairs.contains(found.users[2::3], found.items[2::3]).all()
+    assert pairs.contains(result.users[2::3], result.items[2::3]).all()
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (lambda t, _: t.with_columns(pl.lit("nobody").alias("user_id")), "user_id 'nobody'"),
         (lambda t, _: t.with_columns(pl.lit(None, pl.String).alias("item_id")), "item_id None"),
@@ -85,16 +85,18 @@ def test_pairs_are_those_of_the_suspects(split: Split, found: Suspects) -> None:
         (lambda t, observed: t.head(1).with_columns(pl.lit(observed).alias("item_id")), "1 training pairs"),
     ],
 )
-def test_what_does_not_fit_is_an_error(split: Split, found: Suspects, tmp_path: Path, table: object, said: str) -> None:
-    folder = _write(tmp_path / "suspects", found, split)
+def test_a_table_that_does_not_fit_is_refused(
+    split: Split, result: Suspects, tmp_path: Path, table: object, message: str
+) -> None:
+    folder = _write(tmp_path / "suspects", result, split)
     observed = split.vocabulary.item_ids[int(split.train.items_of(0)[0])]
     path = folder / suspects.TABLE
     table(pl.read_parquet(path), observed).write_parquet(path)  # type: ignore[operator]
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         suspects.read_suspects(folder, split)
 
 
-def test_what_is_no_probability_or_does_not_fit_is_refused_before_it_is_written() -> None:
+def test_invalid_probabilities_and_shapes_are_refused() -> None:
     pairs = np.arange(2), np.arange(2)
     for probability in ([0.5, 3.0], [-0.1, 0.5]):
         with pytest.raises(DataError, match="expected 0 to 1"):

@@ -1,4 +1,4 @@
-"""Controls keep the vectors, or take them from the labels, and lose what they are meant to lose."""
+"""Controls lack exactly one ingredient."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hardneg.sampling.mined import SCHEMA
 
 def given_labels(split: Split, rng: np.random.Generator) -> LabelVectors:
     train = split.train
-    made = [rng.normal(size=(n, 5)).astype(np.float32) for n in (len(train), train.n_users, train.n_items)]
-    return LabelVectors(made[0].astype(np.float16), made[1], made[2], "run")
+    arrays = [rng.normal(size=(n, 5)).astype(np.float32) for n in (len(train), train.n_users, train.n_items)]
+    return LabelVectors(arrays[0].astype(np.float16), arrays[1], arrays[2], "run")
 
 
 @pytest.fixture
@@ -46,51 +46,51 @@ def test_pairs_that_share_a_vector_share_its_replacement(mined: MinedNegatives, 
     assert (vectors[1] != vectors[2]).any()
 
 
-def test_shuffled_moves_whole_rows_and_loses_none() -> None:
+def test_shuffled_permutes_whole_rows() -> None:
     vectors = np.arange(12, dtype=np.float16).reshape(4, 3)
     vectors[2] = np.nan
-    found = controls.shuffled_control(
+    result = controls.shuffled_control(
         MinedNegatives(np.array([[4], [5], [-1], [7]]), vectors, "text"), np.array([2, 0, 3, 1])
     )
-    np.testing.assert_array_equal(found.vectors, vectors[[2, 0, 3, 1]])
-    np.testing.assert_array_equal(found.items[:, 0], [-1, 4, 7, 5])
-    np.testing.assert_array_equal(found.present, [False, True, True, True])
-    assert found.source == "text, shuffled among pairs"
+    np.testing.assert_array_equal(result.vectors, vectors[[2, 0, 3, 1]])
+    np.testing.assert_array_equal(result.items[:, 0], [-1, 4, 7, 5])
+    np.testing.assert_array_equal(result.present, [False, True, True, True])
+    assert result.source == "text, shuffled among pairs"
 
 
-def test_the_shuffled_table_says_whose_pair_it_is_now(store: tuple[Split, Truth]) -> None:
+def test_the_shuffled_table_has_the_new_pairs(store: tuple[Split, Truth]) -> None:
     split, _ = store
     users, items = split.vocabulary.user_ids, split.vocabulary.item_ids
     row = {"row": 1, "user_id": "old", "positive_item_id": "old", "negative_text": "tent", "item_id": items[3]}
     table = pl.DataFrame([row | {"similarity": 0.5, "reasoning": "near", "source": "x"}], schema=SCHEMA)
-    order = np.roll(np.arange(len(split.train)), 2)  # row 3 gets what row 1 had
-    found = controls.shuffle_table(table, order, split.train, split.vocabulary).row(0, named=True)
+    order = np.roll(np.arange(len(split.train)), 2)  # row 3 gets the negatives of row 1
+    result = controls.shuffle_table(table, order, split.train, split.vocabulary).row(0, named=True)
     assert order[3] == 1
-    assert found["row"] == 3
-    assert found["user_id"] == users[split.train.users[3]]
-    assert found["positive_item_id"] == items[split.train.items[3]]
-    assert (found["negative_text"], found["item_id"], found["similarity"]) == ("tent", items[3], None)
+    assert result["row"] == 3
+    assert result["user_id"] == users[split.train.users[3]]
+    assert result["positive_item_id"] == items[split.train.items[3]]
+    assert (result["negative_text"], result["item_id"], result["similarity"]) == ("tent", items[3], None)
 
 
-def test_positives_are_the_pair_s_own_item_at_length_one(store: tuple[Split, Truth], rng: np.random.Generator) -> None:
+def test_the_positives_control_has_unit_length(store: tuple[Split, Truth], rng: np.random.Generator) -> None:
     split, _ = store
     labels = given_labels(split, rng)
-    found = controls.positives_control(labels, split.train)
-    assert found.vectors.dtype == np.float16
-    assert found.vectors.shape == (len(split.train), 5)
+    result = controls.positives_control(labels, split.train)
+    assert result.vectors.dtype == np.float16
+    assert result.vectors.shape == (len(split.train), 5)
     for row in (0, 7, len(split.train) - 1):
         own = labels.items[split.train.items[row]]
-        np.testing.assert_allclose(found.vectors[row], own / np.linalg.norm(own), atol=1e-3)
-    assert (found.items == -1).all()
+        np.testing.assert_allclose(result.vectors[row], own / np.linalg.norm(own), atol=1e-3)
+    assert (result.items == -1).all()
 
 
-def test_labels_are_the_labels_at_length_one(store: tuple[Split, Truth], rng: np.random.Generator) -> None:
+def test_the_labels_control_has_unit_length(store: tuple[Split, Truth], rng: np.random.Generator) -> None:
     split, _ = store
     labels = given_labels(split, rng)
     labels.vectors[3] = 0
-    found = controls.labels_control(labels)
+    result = controls.labels_control(labels)
     own = labels.vectors.astype(np.float32)
     own[0] /= np.linalg.norm(own[0])
-    np.testing.assert_allclose(found.vectors[0], own[0], atol=1e-3)
-    assert not found.vectors[3].any()
-    assert found.present.all()
+    np.testing.assert_allclose(result.vectors[0], own[0], atol=1e-3)
+    assert not result.vectors[3].any()
+    assert result.present.all()

@@ -1,4 +1,4 @@
-"""Written texts as a negatives folder: raw, grounded, constrained."""
+"""Generated texts as negatives: raw, grounded, constrained."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ WORDS = ("red", "kettle", "pan", "green", "tent", "stove", "blue", "mat", "far",
 
 
 class Words:
-    """An encoder: words counted, to unit length. Keeps what it was asked."""
+    """Encodes counts of words, at unit length, and records the texts."""
 
     name = identity = "words"
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.encoded: list[str] = []
 
     def encode(self, texts: Sequence[str], progress: object = None) -> np.ndarray:
-        self.asked += texts
+        self.encoded += texts
         rows = np.array([[text.lower().split().count(word) for word in WORDS] for text in texts], np.float32)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.where(lengths > 0, rows / np.maximum(lengths, 1e-9), np.nan)
@@ -55,121 +55,128 @@ def split() -> Split:
 
 
 def texts_of(*draws: Sequence[str | None]) -> pl.DataFrame:
-    """Texts by pair row, a sequence a draw; None where there is none."""
+    """Texts of pairs, one sequence per draw, None where there is none."""
     rows = [
         (row, draw, text or "", "because", "" if text else "the model found none")
-        for row, said in enumerate(zip(*draws, strict=True))
-        for draw, text in enumerate(said)
+        for row, message in enumerate(zip(*draws, strict=True))
+        for draw, text in enumerate(message)
     ]
     return pl.DataFrame(rows, schema=negative_generation.SCHEMA, orient="row")
 
 
 ONE = texts_of(["green stove", "Red Pan", "far far", "blue mat", None, "green stove"])
-"""By pair row: a fine one; one that user 0 has; outside; fine; none; fine."""
+"""By pair: usable, an item of user 0, out of the catalogue, usable, none, usable."""
 LIMITS = GroundingConfig(nearest=0.9, history=1)
 
 
 def test_each_distinct_text_is_encoded_once(split: Split) -> None:
     encoder = Words()
     grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, encoder, LIMITS)
-    assert encoder.asked == [*TITLES, "green stove", "Red Pan", "far far", "blue mat"]
+    assert encoder.encoded == [*TITLES, "green stove", "Red Pan", "far far", "blue mat"]
     assert grounded.vectors.dtype == np.float16
     assert grounded.vectors.shape == (4, len(WORDS))
     assert grounded.which.tolist() == [0, 1, 2, 3, 0]
     assert grounded.items.tolist() == [3, 1, -1, 4, 3]
 
 
-def test_raw_takes_every_text_as_it_stands(split: Split, tmp_path: Path) -> None:
+def test_raw_uses_every_text(split: Split, tmp_path: Path) -> None:
     encoder = Words()
     grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, encoder, LIMITS)
-    made = tabulate_generated(ONE, grounded, split, GeneratedConfig(), "rules, raw, words")
-    assert made.mined.items.tolist() == [[3], [1], [-1], [4], [-1], [3]]
-    assert made.mined.present.tolist() == [True, True, True, True, False, True]
-    wanted = encoder.encode(["green stove", "Red Pan", "far far", "blue mat", "", "green stove"])
-    np.testing.assert_allclose(made.mined.vectors, wanted, atol=1e-3)
-    assert made.rejected["reason"].to_list() == ["the model found none"]
-    assert made.rejected.select("user_id", "positive_item_id", "negative_text").rows() == [("b", "4", "")]
-    assert made.grounding["flag"].to_list() == ["", "already chosen", "out of catalogue", "", ""]
-    assert made.grounding["how"].to_list() == ["exact", "normalised", "none", "exact", "exact"]
+    generated = tabulate_generated(ONE, grounded, split, GeneratedConfig(), "rules, raw, words")
+    assert generated.mined.items.tolist() == [[3], [1], [-1], [4], [-1], [3]]
+    assert generated.mined.present.tolist() == [True, True, True, True, False, True]
+    expected = encoder.encode(["green stove", "Red Pan", "far far", "blue mat", "", "green stove"])
+    np.testing.assert_allclose(generated.mined.vectors, expected, atol=1e-3)
+    assert generated.rejected["reason"].to_list() == ["the model found none"]
+    assert generated.rejected.select("user_id", "positive_item_id", "negative_text").rows() == [("b", "4", "")]
+    assert generated.grounding["flag"].to_list() == ["", "already chosen", "out of catalogue", "", ""]
+    assert generated.grounding["how"].to_list() == ["exact", "normalised", "none", "exact", "exact"]
 
     folder = tmp_path / "negatives"
-    Stage(mined.KIND, {}, {}, lambda draft: mined.write_negatives(draft, made.mined, made.table, made.rejected)).run(
-        folder
-    )
+    Stage(
+        mined.KIND,
+        {},
+        {},
+        lambda draft: mined.write_negatives(draft, generated.mined, generated.table, generated.rejected),
+    ).run(folder)
     read = mined.read_negatives(folder, split.vocabulary, len(split.train))
-    assert read.items.tolist() == made.mined.items.tolist()
+    assert read.items.tolist() == generated.mined.items.tolist()
     assert read.source == "rules, raw, words"
-    np.testing.assert_array_equal(read.vectors, made.mined.vectors)
+    np.testing.assert_array_equal(read.vectors, generated.mined.vectors)
     table = pl.read_parquet(folder / "negatives.parquet")
     assert table["negative_text"].to_list() == ["green stove", "Red Pan", "far far", "blue mat", "green stove"]
     assert table["item_id"].to_list() == ["4", "2", None, "5", "4"]
     assert table["reasoning"].to_list() == ["because"] * 5
 
 
-def test_grounded_takes_the_meant_item_and_leaves_out_what_is_flagged(split: Split) -> None:
+def test_grounded_uses_the_named_item_and_leaves_out_flagged_texts(split: Split) -> None:
     encoder = Words()
     grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, encoder, LIMITS)
     with pytest.raises(DataError, match=r"no item vectors .*'grounded'"):
         tabulate_generated(ONE, grounded, split, GeneratedConfig(naming="grounded"), "x")
     item_vectors = encoder.encode([f"{title} near" for title in TITLES])
-    made = tabulate_generated(ONE, grounded, split, GeneratedConfig(naming="grounded"), "x", item_vectors)
-    assert made.mined.items.tolist() == [[3], [-1], [-1], [4], [-1], [3]]
-    np.testing.assert_allclose(made.mined.vectors[[0, 3, 5]], item_vectors[[3, 4, 3]], atol=1e-3)
-    assert made.mined.present.tolist() == [True, False, False, True, False, True]
-    assert made.rejected.select("negative_text", "item_id", "reason").rows() == [
+    generated = tabulate_generated(ONE, grounded, split, GeneratedConfig(naming="grounded"), "x", item_vectors)
+    assert generated.mined.items.tolist() == [[3], [-1], [-1], [4], [-1], [3]]
+    np.testing.assert_allclose(generated.mined.vectors[[0, 3, 5]], item_vectors[[3, 4, 3]], atol=1e-3)
+    assert generated.mined.present.tolist() == [True, False, False, True, False, True]
+    assert generated.rejected.select("negative_text", "item_id", "reason").rows() == [
         ("Red Pan", "2", "the user has it"),
         ("far far", None, "out of the catalogue"),
         ("", None, "the model found none"),
     ]
 
 
-def test_what_is_left_out_can_be_chosen_but_no_item_is_never_served(split: Split) -> None:
+def test_flags_that_are_left_out_can_be_configured(split: Split) -> None:
     grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
-    kept = select_texts(grounded, GeneratedConfig(naming="constrained", leave_out=()))
-    assert kept.tolist() == [True, True, False, True, True]
-    assert select_texts(grounded, GeneratedConfig(naming="grounded", leave_out=("suspect",))).tolist() == kept.tolist()
+    selected = select_texts(grounded, GeneratedConfig(naming="constrained", leave_out=()))
+    assert selected.tolist() == [True, True, False, True, True]
+    assert (
+        select_texts(grounded, GeneratedConfig(naming="grounded", leave_out=("suspect",))).tolist() == selected.tolist()
+    )
 
 
 def test_several_negatives_are_pooled(split: Split) -> None:
-    """Eq. 5: the mean of those that are there."""
+    """Eq. 5: the mean of the existing texts."""
     texts = texts_of(
         ["green stove", None, "far", "red pan", None, "red pan"],
         ["blue mat", "blue mat", None, "blue mat", None, "far"],
     )
     encoder = Words()
     grounded = ground_texts(texts, TitleIndex.of(TITLES), split, encoder, LIMITS)
-    made = tabulate_generated(texts, grounded, split, GeneratedConfig(), "x")
+    generated = tabulate_generated(texts, grounded, split, GeneratedConfig(), "x")
     stove, mat, far, pan = encoder.encode(["green stove", "blue mat", "far", "red pan"])
-    wanted = np.stack([(stove + mat) / 2, mat, far, (pan + mat) / 2, np.full(len(WORDS), np.nan), (pan + far) / 2])
-    np.testing.assert_allclose(made.mined.vectors, wanted, atol=1e-3)
-    assert made.mined.items.tolist() == [[3, 4], [-1, 4], [-1, -1], [1, 4], [-1, -1], [1, -1]]
+    expected = np.stack([(stove + mat) / 2, mat, far, (pan + mat) / 2, np.full(len(WORDS), np.nan), (pan + far) / 2])
+    np.testing.assert_allclose(generated.mined.vectors, expected, atol=1e-3)
+    assert generated.mined.items.tolist() == [[3, 4], [-1, 4], [-1, -1], [1, 4], [-1, -1], [1, -1]]
     again = tabulate_generated(texts, grounded, split, GeneratedConfig(naming="grounded"), "x", encoder.encode(TITLES))
     assert again.mined.items.tolist() == [[3, 4], [-1, 4], [-1, -1], [1, 4], [-1, -1], [1, -1]]
     np.testing.assert_allclose(again.mined.vectors[5], pan, atol=1e-3)
 
 
-def test_no_text_at_all_is_an_error_that_names_the_reason(split: Split) -> None:
+def test_without_any_text_the_error_names_the_reason(split: Split) -> None:
     with pytest.raises(DataError, match=r"6 negatives \(6 times: the model found none\)"):
         ground_texts(texts_of([None] * 6), TitleIndex.of(TITLES), split, Words(), LIMITS)
 
 
-def test_the_sampler_falls_back_and_counts(split: Split) -> None:
+def test_the_sampler_counts_pairs_without_a_vector(split: Split) -> None:
     grounded = ground_texts(ONE, TitleIndex.of(TITLES), split, Words(), LIMITS)
-    made = tabulate_generated(ONE, grounded, split, GeneratedConfig(), "x")
-    sampler = Semantic(alpha=0.5, hidden_size=4).build(SamplerInputs(4, made.mined, 0))
+    generated = tabulate_generated(ONE, grounded, split, GeneratedConfig(), "x")
+    sampler = Semantic(alpha=0.5, hidden_size=4).build(SamplerInputs(4, generated.mined, 0))
     tables = Embeddings((torch.randn(3, 4),), (torch.randn(5, 4),), "mean")
     batch = Batch(
         torch.arange(6), torch.from_numpy(split.train.users), torch.from_numpy(split.train.items), epoch=1, step=0
     )
     candidates = torch.tensor([[3], [3], [4], [0], [0], [1]])
-    served = sampler.sample(batch, tables, candidates, Stream(0, "x", 1))
-    assert served.counters == {"pairs": 6, "pairs without a vector": 1.0}
-    torch.testing.assert_close(served.vectors[4, 0], tables.items[0][0])
+    negatives = sampler.sample(batch, tables, candidates, Stream(0, "x", 1))
+    assert negatives.counters == {"pairs": 6, "pairs without a vector": 1.0}
+    torch.testing.assert_close(negatives.vectors[4, 0], tables.items[0][0])
 
 
 def test_without_a_text_of_the_catalogue_no_pair_has_a_vector(split: Split) -> None:
     far = texts_of(["far"] * 6)
     grounded = ground_texts(far, TitleIndex.of(TITLES), split, Words(), LIMITS)
-    made = tabulate_generated(far, grounded, split, GeneratedConfig(naming="grounded"), "x", Words().encode(TITLES))
-    assert not made.grounding["used"].any()
-    assert not made.mined.present.any()
+    generated = tabulate_generated(
+        far, grounded, split, GeneratedConfig(naming="grounded"), "x", Words().encode(TITLES)
+    )
+    assert not generated.grounding["used"].any()
+    assert not generated.mined.present.any()

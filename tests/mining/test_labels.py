@@ -1,4 +1,4 @@
-"""Labels: MixGCF's negative of every pair, the same whatever the block, and what averaging does to it."""
+"""Labels of every pair, their independence of the block, and the effect of averaging."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def tables(seen: Interactions, pooling: Pooling = "mean") -> Embeddings:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "concat"])
-def test_a_label_is_the_slow_loops(seen: Interactions, pooling: Pooling) -> None:
+def test_a_label_equals_the_slow_loop(seen: Interactions, pooling: Pooling) -> None:
     """Candidates, choice, mixing and pooling, one pair and hop at a time."""
     embeddings = tables(seen, pooling)
-    found = draw_label_vectors(embeddings, seen, MIXGCF, EXACT)
+    result = draw_label_vectors(embeddings, seen, MIXGCF, EXACT)
     rows = np.arange(len(seen))
     shares = Stream(4, "labels", 0).uniform(rows, 3)
     candidates = UniformCandidates(seen).draw(rows, seen.users, n=5, stream=Stream(4, "candidates of labels", 0))
@@ -43,15 +43,15 @@ def test_a_label_is_the_slow_loops(seen: Interactions, pooling: Pooling) -> None
         for hop, items in enumerate(embeddings.items):
             query = embeddings.users[hop][user] if pooling == "concat" else embeddings.final_users[user]
             best = max(candidates[row], key=lambda item: float(query @ items[item]))
-            assert found.sources[row, 0, hop] == best
+            assert result.sources[row, 0, hop] == best
             parts.append(float(shares[row, hop]) * items[positive] + (1 - float(shares[row, hop])) * items[best])
         expected = torch.cat(parts) if pooling == "concat" else torch.stack(parts).mean(dim=0)
-        np.testing.assert_allclose(found.vectors[row], expected.numpy(), atol=1e-6)
-    np.testing.assert_array_equal(found.shares[:, 0], shares)
+        np.testing.assert_allclose(result.vectors[row], expected.numpy(), atol=1e-6)
+    np.testing.assert_array_equal(result.shares[:, 0], shares)
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
-def test_a_label_is_its_pair_rows_whatever_the_block_and_the_other_rows(seen: Interactions, block: int) -> None:
+def test_a_label_does_not_depend_on_the_block_or_the_other_pairs(seen: Interactions, block: int) -> None:
     options = EXACT.model_copy(update={"draws": 3})
     whole = draw_label_vectors(tables(seen), seen, MIXGCF, options)
     rows = np.array([7, 2, 19, 3])
@@ -61,29 +61,29 @@ def test_a_label_is_its_pair_rows_whatever_the_block_and_the_other_rows(seen: In
 
 
 def test_draws_are_distinct_and_the_label_is_their_mean(seen: Interactions) -> None:
-    found = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 4}))
-    assert found.each.shape == (len(seen), 4, 8)
-    np.testing.assert_allclose(found.vectors, found.each.mean(axis=1), atol=1e-7)
-    assert len(np.unique(found.shares)) == found.shares.size
-    assert (found.sources[:, 0] != found.sources[:, 1]).any(), "other candidates in every draw"
+    result = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 4}))
+    assert result.each.shape == (len(seen), 4, 8)
+    np.testing.assert_allclose(result.vectors, result.each.mean(axis=1), atol=1e-7)
+    assert len(np.unique(result.shares)) == result.shares.size
+    assert (result.sources[:, 0] != result.sources[:, 1]).any(), "other candidates in every draw"
     one = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT)
-    np.testing.assert_array_equal(one.vectors, found.each[:, 0])
+    np.testing.assert_array_equal(one.vectors, result.each[:, 0])
     other = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"seed": 5}))
     assert not np.array_equal(one.vectors, other.vectors)
 
 
 def test_averaging_pulls_a_label_towards_half_the_positive(seen: Interactions) -> None:
-    """The rest is half of what was chosen: with one candidate left, nothing else can be chosen."""
+    """The rest is half of the chosen item; with one free item, that is the only choice."""
     model = MFModel(seen, embedding_size=8, seed=2)
     with torch.no_grad():
         embeddings = model()
     row = int(np.flatnonzero(seen.users == 5)[0])  # user 5 lacks item 3 alone
     options = EXACT.model_copy(update={"draws": 4000})
-    found = draw_label_vectors(embeddings, seen, MIXGCF, options, rows=np.array([row]))
+    result = draw_label_vectors(embeddings, seen, MIXGCF, options, rows=np.array([row]))
     items = embeddings.items[0].detach().numpy()
     expected = (items[seen.items[row]] + items[3]) / 2
     spread = np.abs(items[seen.items[row]] - items[3]) / np.sqrt(12 * 4000)
-    assert (np.abs(found.vectors[0] - expected) < 5 * spread + 1e-6).all()
+    assert (np.abs(result.vectors[0] - expected) < 5 * spread + 1e-6).all()
 
 
 def test_16_bits_are_the_same_rounded(seen: Interactions) -> None:
@@ -92,14 +92,14 @@ def test_16_bits_are_the_same_rounded(seen: Interactions) -> None:
     np.testing.assert_array_equal(rounded.vectors, exact.vectors.astype(np.float16))
 
 
-def test_likeness_by_hand() -> None:
+def test_comparison_with_positives_by_hand() -> None:
     train = Interactions.of(np.array([0, 0]), np.array([0, 1]), n_users=1, n_items=2)
     items = np.array([[2.0, 0.0], [0.0, 1.0]])
-    found = labels.compare_with_positives(np.array([[3.0, 0.0], [1.0, 0.0]]), items, train, block=1)
-    assert found == {"cosine with the positive": 0.5, "norm of labels": 2.0, "norm of positives": 1.5}
+    result = labels.compare_with_positives(np.array([[3.0, 0.0], [1.0, 0.0]]), items, train, block=1)
+    assert result == {"cosine with the positive": 0.5, "norm of labels": 2.0, "norm of positives": 1.5}
 
 
-def test_tables_that_hold_no_numbers_are_refused(seen: Interactions) -> None:
+def test_tables_that_are_not_finite_are_refused(seen: Interactions) -> None:
     embeddings = Embeddings((torch.zeros(6, 2),), (torch.full((12, 2), torch.nan),), "mean")
     with pytest.raises(DataError, match="not finite"):
         draw_label_vectors(embeddings, seen, MIXGCF, EXACT)
@@ -116,17 +116,17 @@ def written(seen: Interactions, folder: Path, draws: int = 1) -> LabelDraws:
     return drawn
 
 
-def test_a_folder_gives_back_what_was_written(seen: Interactions, tmp_path: Path) -> None:
+def test_a_folder_is_read_back(seen: Interactions, tmp_path: Path) -> None:
     drawn = written(seen, tmp_path / "labels", draws=2)
-    found = labels.read_labels(tmp_path / "labels", seen)
-    np.testing.assert_array_equal(found.vectors, drawn.vectors)
-    np.testing.assert_array_equal(found.users, tables(seen).final_users)
-    np.testing.assert_array_equal(found.items, tables(seen).final_items)
+    result = labels.read_labels(tmp_path / "labels", seen)
+    np.testing.assert_array_equal(result.vectors, drawn.vectors)
+    np.testing.assert_array_equal(result.users, tables(seen).final_users)
+    np.testing.assert_array_equal(result.items, tables(seen).final_items)
     np.testing.assert_array_equal(np.load(tmp_path / "labels" / "draws.npy"), drawn.each)
-    assert found.run == "of this"
+    assert result.run == "of this"
 
 
-def test_sources_can_be_read(seen: Interactions) -> None:
+def test_sources_have_original_ids(seen: Interactions) -> None:
     drawn = draw_label_vectors(tables(seen), seen, MIXGCF, EXACT.model_copy(update={"draws": 2}))
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
     table = labels.tabulate_sources(drawn, seen, vocabulary)

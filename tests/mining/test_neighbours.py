@@ -1,4 +1,4 @@
-"""Neighbours of items against slow loops; draws are even, repeatable, and never a gap."""
+"""Neighbours of items against slow loops; draws are uniform and repeatable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hardneg.stage import Stage
 
 def test_by_co_occurrence_equals_the_slow_loop(seen: Interactions) -> None:
     users = [set(seen.users[seen.items == item].tolist()) for item in range(seen.n_items)]
-    found = find_by_co_occurrence(seen, 5).items
+    result = find_by_co_occurrence(seen, 5).items
     for item in range(seen.n_items):
         cosines = {
             other: len(users[item] & users[other]) / np.sqrt(len(users[item]) * len(users[other]))
@@ -24,31 +24,31 @@ def test_by_co_occurrence_equals_the_slow_loop(seen: Interactions) -> None:
             if other != item and users[item] & users[other]
         }
         expected = sorted((round(value, 5) for value in cosines.values()), reverse=True)[:5]
-        taken = [other for other in found[item].tolist() if other >= 0]
+        taken = [other for other in result[item].tolist() if other >= 0]
         assert [round(cosines[other], 5) for other in taken] == expected
-        assert (found[item, len(taken) :] == -1).all()
+        assert (result[item, len(taken) :] == -1).all()
 
 
-def test_co_occurrence_of_an_item_that_nobody_has_is_none() -> None:
+def test_an_item_without_interactions_has_no_neighbour_by_co_occurrence() -> None:
     train = Interactions.of(np.array([0, 0, 1]), np.array([0, 1, 1]), n_users=2, n_items=4)
     assert find_by_co_occurrence(train, 2).items.tolist() == [[1, -1], [0, -1], [-1, -1], [-1, -1]]
 
 
-def test_by_text_takes_the_nearest_and_leaves_out_what_has_no_text(rng: np.random.Generator) -> None:
+def test_by_text_leaves_out_items_without_text(rng: np.random.Generator) -> None:
     vectors = rng.normal(size=(20, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[7] = np.nan
-    found = find_by_text(vectors, 3, "made up")
-    assert found.source == "text, made up"
-    assert (found.items[7] == -1).all()
-    assert not (found.items == 7).any()
+    result = find_by_text(vectors, 3, "made up")
+    assert result.source == "text, made up"
+    assert (result.items[7] == -1).all()
+    assert not (result.items == 7).any()
     for item in set(range(20)) - {7}:
         others = [other for other in range(20) if other not in (item, 7)]
         best = sorted(others, key=lambda other: -float(vectors[item] @ vectors[other]))[:3]
-        assert found.items[item].tolist() == best
+        assert result.items[item].tolist() == best
 
 
-def test_random_ones_are_others_all_different_and_all_are_met(rng: np.random.Generator) -> None:
+def test_random_neighbours_are_distinct_other_items(rng: np.random.Generator) -> None:
     items = draw_at_random(30, 8, rng).items
     assert items.shape == (30, 8)
     assert not (items == np.arange(30)[:, None]).any()
@@ -57,7 +57,7 @@ def test_random_ones_are_others_all_different_and_all_are_met(rng: np.random.Gen
     assert draw_at_random(3, 8, rng).items.shape == (3, 2)
 
 
-def test_draws_are_even_over_what_an_item_has() -> None:
+def test_draws_are_uniform_over_the_neighbours() -> None:
     near = ItemNeighbours(np.array([[1, 2, 3], [0, -1, -1], [-1, -1, -1], [2, 1, -1]]), "made up")
     units = (np.arange(6000) + 0.5) / 6000
     counted = {item: np.bincount(near.draw(np.full(6000, item), units), minlength=4).tolist() for item in range(4)}
@@ -66,21 +66,21 @@ def test_draws_are_even_over_what_an_item_has() -> None:
     assert near.draw(np.array([0, 3]), np.full(2, largest, np.float32)).tolist() == [3, 1]
 
 
-def test_the_nearest_few_of_many() -> None:
+def test_fewer_neighbours_are_the_nearest() -> None:
     near = ItemNeighbours(np.array([[1, 2], [0, 2], [0, 1]]), "made up")
     assert near.nearest(1).items.tolist() == [[1], [0], [0]]
     with pytest.raises(ConfigError, match=r"2 .*5"):
         near.nearest(5)
 
 
-def test_a_folder_gives_back_what_was_written_and_refuses_another_catalogue(tmp_path: Path) -> None:
+def test_a_folder_is_read_back_and_another_catalogue_is_refused(tmp_path: Path) -> None:
     near = ItemNeighbours(np.array([[1, 2], [0, -1], [-1, -1]]), "made up")
     Stage(item_neighbours.KIND, {}, {}, lambda draft: item_neighbours.write_neighbours(draft, near)).run(
         tmp_path / "near"
     )
-    found = item_neighbours.read_neighbours(tmp_path / "near", 3)
-    assert found.source == near.source
-    np.testing.assert_array_equal(found.items, near.items)
+    result = item_neighbours.read_neighbours(tmp_path / "near", 3)
+    assert result.source == near.source
+    np.testing.assert_array_equal(result.items, near.items)
     for n_items in (2, 4):
         with pytest.raises(DataError, match=rf"3 .* {n_items}"):
             item_neighbours.read_neighbours(tmp_path / "near", n_items)

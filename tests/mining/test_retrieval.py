@@ -1,4 +1,4 @@
-"""Retrieval against a slow loop, and what is refused."""
+"""Retrieval against a slow loop, with rejected items."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
 def loop_retrieve(
     seen: Interactions, items: np.ndarray, users: np.ndarray, options: RetrievalConfig
 ) -> tuple[dict, set]:
-    """One pair at a time; returns chosen items by pair row, and refused (row, item, reason)."""
+    """One pair at a time; returns the items of each pair, and rejected (row, item, reason)."""
     chosen, refused = {}, set()
     for row, (user, positive) in enumerate(zip(seen.users, seen.items, strict=True)):
         others = [i for i in range(12) if i != positive and not np.isnan(items[i, 0])]
@@ -61,12 +61,12 @@ def loop_retrieve(
 def test_retrieval_equals_the_slow_loop(
     seen: Interactions, vectors: tuple[np.ndarray, np.ndarray], options: RetrievalConfig
 ) -> None:
-    found = retrieve_items(seen, *vectors, options)
-    assert found.items.shape == (len(seen), options.n)
+    result = retrieve_items(seen, *vectors, options)
+    assert result.items.shape == (len(seen), options.n)
     chosen, refused = loop_retrieve(seen, *vectors, options)
     for row, items in chosen.items():
-        assert [i for i in found.items[row] if i >= 0] == items
-    assert {(row, item, reason) for row, item, _, reason in found.rejected.iter_rows()} == refused
+        assert [i for i in result.items[row] if i >= 0] == items
+    assert {(row, item, reason) for row, item, _, reason in result.rejected.iter_rows()} == refused
     assert refused
 
 
@@ -80,27 +80,27 @@ def test_neighbours_are_the_nearest_others(vectors: tuple[np.ndarray, np.ndarray
     assert (np.diff(nearness[:11], axis=1) <= 0).all()
 
 
-def test_a_pair_without_text_has_no_vector_and_says_so(
+def test_a_pair_without_text_has_no_vector(
     seen: Interactions, vectors: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     items, users = vectors
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
-    found = retrieve_items(seen, items, users, RetrievalConfig(n=2))
+    result = retrieve_items(seen, items, users, RetrievalConfig(n=2))
     made, table, refused = tabulate_retrieval(
-        found, seen, vocabulary, [f"text {n}" for n in range(12)], items, "made up"
+        result, seen, vocabulary, [f"text {n}" for n in range(12)], items, "made up"
     )
     assert made.vectors.shape == (len(seen), 6)
-    without = (found.items < 0).all(axis=1)
+    without = (result.items < 0).all(axis=1)
     assert without.any()
     assert (made.present == ~without).all()
-    both = np.flatnonzero((found.items >= 0).all(axis=1))[0]
-    np.testing.assert_allclose(made.vectors[both], items[found.items[both]].mean(axis=0), atol=1e-3)
+    both = np.flatnonzero((result.items >= 0).all(axis=1))[0]
+    np.testing.assert_allclose(made.vectors[both], items[result.items[both]].mean(axis=0), atol=1e-3)
     Stage(mined.KIND, {}, {}, lambda draft: mined.write_negatives(draft, made, table, refused)).run(
         tmp_path / "negatives"
     )
     read = mined.read_negatives(tmp_path / "negatives", vocabulary, len(seen))
     assert read.source == "made up"
-    assert (read.items == found.items).all()
+    assert (read.items == result.items).all()
     np.testing.assert_array_equal(read.vectors, made.vectors)
     assert isinstance(read.vectors, np.memmap)
     assert not np.isnan(read.vectors_of(np.array([both]))).any()

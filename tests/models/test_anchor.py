@@ -1,4 +1,4 @@
-"""Tables that start from texts and stay near them."""
+"""Item tables that are initialized from texts and anchored to them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SIZE = 4
 
 @pytest.fixture
 def texts(rng: np.random.Generator) -> Floats:
-    found = rng.normal(size=(12, SIZE)).astype(np.float32)
-    found[[3, 7]] = np.nan
-    return found
+    result = rng.normal(size=(12, SIZE)).astype(np.float32)
+    result[[3, 7]] = np.nan
+    return result
 
 
-def test_places_are_the_texts_made_as_long_as_a_usual_start(texts: Floats, seen: Interactions) -> None:
+def test_anchors_are_texts_with_the_scale_of_the_initialization(texts: Floats, seen: Interactions) -> None:
     anchor = anchor_at(texts, AnchorConfig())
     known = anchor.known
     assert known.tolist() == [item not in (3, 7) for item in range(12)]
@@ -37,7 +37,7 @@ def test_places_are_the_texts_made_as_long_as_a_usual_start(texts: Floats, seen:
     assert [entry.count for entry in anchor.row_report] == [2]
 
 
-def test_without_any_text_there_is_nothing_to_anchor_to(texts: Floats) -> None:
+def test_a_catalogue_without_texts_is_refused(texts: Floats) -> None:
     with pytest.raises(DataError, match="item table"):
         anchor_at(np.full_like(texts, np.nan), AnchorConfig())
 
@@ -72,11 +72,11 @@ def test_places_of_another_catalogue_are_refused(texts: Floats, seen: Interactio
         start_at(MFModel(seen, embedding_size=8), anchor_at(texts, AnchorConfig()), seen)
 
 
-def test_the_pull_is_half_the_mean_squared_distance(texts: Floats, rng: np.random.Generator) -> None:
+def test_the_loss_is_half_the_mean_squared_distance(texts: Floats, rng: np.random.Generator) -> None:
     anchor, table = Anchor(texts, 1.0), torch.tensor(rng.normal(size=(12, SIZE)).astype(np.float32), requires_grad=True)
-    found = anchor_loss(table, anchor)
+    result = anchor_loss(table, anchor)
     apart = [0.5 * ((table[i].detach().numpy() - texts[i]) ** 2).sum() for i in range(12) if i not in (3, 7)]
-    assert found.item() == pytest.approx(np.mean(apart), rel=1e-5)
-    found.backward()
+    assert result.item() == pytest.approx(np.mean(apart), rel=1e-5)
+    result.backward()
     wanted = np.nan_to_num(table.detach().numpy() - texts) / 10
     np.testing.assert_allclose(table.grad.numpy(), wanted, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Every backbone keeps the contract; each is checked against a slow, hand-written version."""
+"""Contract tests of all backbones, and comparisons with slow reference implementations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plain_rows(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 class BackboneContract:
-    """What every backbone promises; a subclass says only how to build one."""
+    """Tests of every backbone; a subclass builds one."""
 
     hops = 0
 
@@ -147,17 +147,17 @@ def test_gradients_of_every_table_equal_those_of_dense_products(
     torch.testing.assert_close(own.double(), start.grad, atol=1e-5, rtol=1e-5)
 
 
-def test_wanted_rows_are_those_of_the_whole_and_no_others(seen: Interactions) -> None:
+def test_required_rows_are_computed_and_no_others(seen: Interactions) -> None:
     model = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)
     full, some = model(), model(RequiredRows(np.array([0, 4]), np.array([2, 3, 11])))
-    for name, wanted in (("users", [0, 4]), ("items", [2, 3, 11])):
+    for name, required in (("users", [0, 4]), ("items", [2, 3, 11])):
         for one, other in (
             (getattr(full, name)[2], getattr(some, name)[2]),
             (getattr(full, f"final_{name}"), getattr(some, f"final_{name}")),
         ):
-            assert torch.equal(one[wanted], other[wanted])
-            unwanted = [row for row in range(len(one)) if row not in wanted]
-            assert other[unwanted, 0].isnan().all(), "whoever reads what was not computed finds out"
+            assert torch.equal(one[required], other[required])
+            others = [row for row in range(len(one)) if row not in required]
+            assert other[others, 0].isnan().all(), "rows that are not computed start with NaN"
         assert all(torch.equal(getattr(full, name)[hop], getattr(some, name)[hop]) for hop in (0, 1))
 
 
@@ -200,7 +200,7 @@ def test_pooling(pooling: str, shape: tuple[int, int]) -> None:
         assert torch.equal(pooled, torch.cat(hops, dim=1))
 
 
-def test_pooled_embeddings_carry_gradients_even_when_first_asked_for_without(seen: Interactions) -> None:
+def test_pooled_embeddings_have_gradients_even_if_first_read_without(seen: Interactions) -> None:
     embeddings = LightGCNModel(seen, embedding_size=8, hops=1)()
     with torch.no_grad():
         first = embeddings.final_users

@@ -56,7 +56,7 @@ def to_items(graph: Graph, users: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("size", [1, 8, 16, 20, 64, 100, 144])
 @pytest.mark.usefixtures("kernel")
 def test_products_equal_dense_ones_at_any_size(size: int) -> None:
-    """Sizes that fill vectors of 64, of 16, and leave a rest."""
+    """Sizes with whole vectors of 64 and 16, and a remainder."""
     train = pairs()
     dense = torch.from_numpy(normalised_adjacency(train).toarray())
     users, items = table(70, size), table(50, size)
@@ -68,10 +68,10 @@ def test_16_bits_round_each_number_once_and_sum_in_32() -> None:
     """The error of a sum stays below that of rounding its terms: 2^-11 of each."""
     train, items = pairs(), table(50, 64)
     dense = torch.from_numpy(normalised_adjacency(train).toarray())
-    found = to_users(Graph(train, storage="float16"), items)
+    result = to_users(Graph(train, storage="float16"), items)
     bound = dense @ items.abs() * 2**-11 * 1.001 + 1e-6
-    assert ((found - dense @ items).abs() <= bound).all()
-    assert not torch.equal(found, to_users(Graph(train), items))
+    assert ((result - dense @ items).abs() <= bound).all()
+    assert not torch.equal(result, to_users(Graph(train), items))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-9, 1.0, 1e9, 1e30])
@@ -91,12 +91,12 @@ def test_16_bits_of_nothing_but_zeros() -> None:
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
-def test_some_rows_are_the_same_bits_as_among_all(storage: str) -> None:
+def test_selected_rows_have_the_same_bits(storage: str) -> None:
     train, items = pairs(), table(50, 64)
     graph, rows = Graph(train, storage=storage), np.array([0, 3, 69])
-    found, full = (graph.users.product(graph.store(items.numpy()), r).numbers for r in (rows, None))
-    assert (found[rows] == full[rows]).all()
-    assert np.isnan(np.delete(found[:, 0], rows)).all()
+    result, full = (graph.users.product(graph.store(items.numpy()), r).numbers for r in (rows, None))
+    assert (result[rows] == full[rows]).all()
+    assert np.isnan(np.delete(result[:, 0], rows)).all()
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
@@ -109,7 +109,7 @@ def test_threads_change_no_bit_of_our_own_kernel(storage: str, monkeypatch: pyte
     assert torch.equal(several, to_items(Graph(train, storage=storage), users))
 
 
-def test_who_has_no_pairs_gets_zeros() -> None:
+def test_rows_without_pairs_are_zero() -> None:
     graph = Graph(pairs())
     assert not to_users(graph, table(50, 16))[69].any()
     assert not to_items(graph, table(70, 16))[49].any()
@@ -126,20 +126,18 @@ def test_rows_are_added_where_they_belong(index: list[int], weight: float) -> No
     np.testing.assert_allclose(into, expected, rtol=1e-6)
 
 
-def test_what_is_kept_in_16_bits_is_the_result_and_within_range() -> None:
-    """The scale is lowered beforehand by the most that a product can grow."""
+def test_16_bit_results_stay_within_range() -> None:
+    """The scale is divided in advance by the maximum growth of a product."""
     graph = Graph(pairs(), storage="float16")
-    kept = graph.users.product(
-        graph.store(np.ones((50, 64), np.float32)), keep="both"
-    )  # all equal: as large as it can grow
-    halves = kept.halves.view(np.float16).astype(float)
+    product = graph.users.product(graph.store(np.ones((50, 64), np.float32)), keep="both")  # equal numbers grow most
+    halves = product.halves.view(np.float16).astype(float)
     assert np.isfinite(halves).all()
-    np.testing.assert_allclose(halves / kept.scale, kept.numbers, rtol=2**-10)
+    np.testing.assert_allclose(halves / product.scale, product.numbers, rtol=2**-10)
 
 
 @pytest.mark.parametrize("size", [20, 64])
 def test_the_next_product_needs_no_numbers(size: int) -> None:
-    """What is stored in 16 bits is the same with the numbers kept and without."""
+    """The 16-bit form is the same with and without the 32-bit numbers."""
     graph = Graph(pairs(), storage="float16")
     both, stored = (graph.users.product(graph.store(table(50, size).numpy()), keep=keep) for keep in ("both", "stored"))
     assert (both.halves == stored.halves).all()
@@ -150,24 +148,24 @@ def test_the_next_product_needs_no_numbers(size: int) -> None:
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
 def test_torch_rounds_to_16_bits_at_any_scale_too(scale: float) -> None:
-    """Off the CPU, gradients of a mean are as tiny as here."""
+    """Gradients of a mean are tiny on other devices too."""
     graph, items, users = Graph(pairs(), storage="float16"), table(50, 16) * scale, table(70, 16) * scale
     exact = Graph(pairs()).torch_hop(users, items)
-    for found, expected in zip(graph.torch_hop(users, items), exact, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3 * scale)
-        assert not torch.equal(found, expected)
+    for result, expected in zip(graph.torch_hop(users, items), exact, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-2, atol=1e-3 * scale)
+        assert not torch.equal(result, expected)
 
 
 @pytest.mark.parametrize("hops", [3, 12])
 def test_16_bits_keep_their_range_over_many_hops(hops: int) -> None:
-    """One item that everybody has makes the scale fall by much a hop, though the numbers hardly grow."""
+    """An item that all users have reduces the scale at every hop, although the numbers hardly grow."""
     users = np.concatenate([np.arange(400), np.arange(400)])
     items = np.concatenate([np.zeros(400, int), np.arange(1, 401)])
     train = Interactions.of(users, items, n_users=400, n_items=401)
-    exact, found = (
+    exact, result = (
         LightGCNModel(train, embedding_size=16, hops=hops, storage=storage)() for storage in ("float32", "float16")
     )
-    error = (found.items[hops] - exact.items[hops]).norm() / exact.items[hops].norm()
+    error = (result.items[hops] - exact.items[hops]).norm() / exact.items[hops].norm()
     assert error < 5e-3
 
 

@@ -1,4 +1,4 @@
-"""The kernel is measured once, kept, and can be chosen by hand."""
+"""The kernel is measured once and cached; an environment variable overrides it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return kernel_selection.cache_file()
 
 
-def test_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_is_measured_once_and_cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([{"numba": 2.0, "mkl": 1.0}])
     monkeypatch.setattr(kernel_selection, "measure", lambda: next(seconds))
     assert kernel_selection.kernel() == "mkl"
@@ -31,20 +31,20 @@ def test_measured_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("broken", ["not json", "[]", '{"x": 3}'])
-def test_a_broken_file_is_measured_over(cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+def test_a_broken_cache_is_replaced(cache: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     cache.parent.mkdir()
     cache.write_text(broken)
     monkeypatch.setattr(kernel_selection, "measure", lambda: {"numba": 1.0, "mkl": 2.0})
     assert kernel_selection.kernel() == "numba"
 
 
-def test_where_nothing_can_be_kept_it_still_runs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_is_no_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.parent.write_text("a file where the folder should be")
     monkeypatch.setattr(kernel_selection, "measure", lambda: {"numba": 1.0, "mkl": 2.0})
     assert kernel_selection.kernel() == "numba"
 
 
-def test_chosen_by_hand(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_overrides_the_choice(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(kernel_selection.VARIABLE, "mkl")
     assert kernel_selection.kernel() == "mkl"
     assert not cache.exists()
@@ -53,14 +53,14 @@ def test_chosen_by_hand(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kernel_selection.kernel()
 
 
-def test_both_are_really_timed() -> None:
+def test_both_kernels_are_timed() -> None:
     seconds = kernel_selection.measure()
     assert set(seconds) == {"numba", "mkl"}
     assert all(0 < value < 5 for value in seconds.values())
 
 
 def test_processes_that_start_together_agree(cache: Path) -> None:
-    """Each would measure the other's kernel as the quicker one; the first to hold the lock decides for both."""
+    """Each would choose another kernel; the first to hold the lock decides for both."""
     code = (
         "import sys; from hardneg.models import kernel_selection\n"
         "kernel_selection.measure = lambda: {'numba': float(sys.argv[1]), 'mkl': 1.5}\n"
@@ -70,7 +70,7 @@ def test_processes_that_start_together_agree(cache: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code, seconds], stdout=subprocess.PIPE, text=True)
         for seconds in ("1", "2")
     ]
-    said = {process.communicate(timeout=60)[0].strip() for process in running}
-    assert len(said) == 1
-    assert said <= {"numba", "mkl"}
+    choices = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert len(choices) == 1
+    assert choices <= {"numba", "mkl"}
     assert cache.is_file()

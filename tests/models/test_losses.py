@@ -1,4 +1,4 @@
-"""Losses against slow loops and known values."""
+"""Losses compared with slow loops and known values."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def test_bpr_equals_the_slow_loop() -> None:
     total = 0.0
     for p, row in zip(positive, negatives, strict=True):
         total += math.log(1 + sum(math.exp(n - p) for n in row))
-    found = bpr(torch.from_numpy(positive), torch.from_numpy(negatives))
-    assert found.shape == ()
-    assert math.isclose(found.item(), total / 5, rel_tol=1e-12)
+    result = bpr(torch.from_numpy(positive), torch.from_numpy(negatives))
+    assert result.shape == ()
+    assert math.isclose(result.item(), total / 5, rel_tol=1e-12)
 
 
 def test_one_negative_is_minus_log_sigmoid() -> None:
-    found = bpr(torch.tensor([2.0]), torch.tensor([[0.5]]))
-    assert math.isclose(found.item(), -math.log(1 / (1 + math.exp(-1.5))), rel_tol=1e-6)
+    result = bpr(torch.tensor([2.0]), torch.tensor([[0.5]]))
+    assert math.isclose(result.item(), -math.log(1 / (1 + math.exp(-1.5))), rel_tol=1e-6)
 
 
 def test_bpr_neither_overflows_nor_is_unbounded_below() -> None:
@@ -57,11 +57,11 @@ def test_bpr_of_rows_is_bpr_of_their_scores_with_its_gradients(n: int, scale: fl
     loss = 3 * bpr(scores[:, 0], scores[:, 1:])
     loss.backward()
     assert bpr_of_rows(users, items).item() * 3 == pytest.approx(loss.item(), rel=1e-5)
-    for found, expected in zip((users, items), exact, strict=True):
-        torch.testing.assert_close(found.grad.double(), expected.grad, atol=1e-6 * scale, rtol=1e-4)
+    for result, expected in zip((users, items), exact, strict=True):
+        torch.testing.assert_close(result.grad.double(), expected.grad, atol=1e-6 * scale, rtol=1e-4)
 
 
-def test_bpr_of_rows_neither_overflows_nor_hides_what_is_no_number() -> None:
+def test_bpr_of_rows_neither_overflows_nor_hides_nan() -> None:
     far = torch.tensor([[[-1e4], [1e4], [1e4]]])
     assert bpr_of_rows(torch.ones(1, 1), far).item() == pytest.approx(2e4 + math.log(2))
     assert bpr_of_rows(torch.ones(1, 1), -far).item() == 0.0

@@ -23,7 +23,7 @@ from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.training import FitConfig
 
-from ..judged import written
+from ..suspect_folders import write_folder
 
 PAIRS = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 5)))
 
@@ -57,7 +57,7 @@ def world(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     users = np.flatnonzero(data.test.counts)
     best = top_items(inner_product(run.embeddings), users, data.train, 20)
     judged = Suspects(np.repeat(users, 20), best.ravel(), np.ones(best.size), "made up")
-    return split, root / "run", written(root / "suspects", split, judged)
+    return split, root / "run", write_folder(root / "suspects", split, judged)
 
 
 def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world: tuple[Path, Path, Path]) -> None:

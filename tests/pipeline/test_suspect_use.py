@@ -26,7 +26,7 @@ from hardneg.sampling import DNS
 from hardneg.stage import Stage
 from hardneg.training import FitConfig
 
-from ..judged import judged, written
+from ..suspect_folders import make_suspects, write_folder
 
 CONFIG = RunConfig(
     sampler=DNS(candidates=30), fit=FitConfig(epochs=4, check_every=4, learning_rate=0.05, batch_size=256)
@@ -41,7 +41,7 @@ def split(folders: Path) -> Split:
 
 @pytest.fixture(scope="module")
 def folder(folders: Path, split: Split, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("judged") / "suspects", folders / "split", judged(split))
+    return write_folder(tmp_path_factory.mktemp("judged") / "suspects", folders / "split", make_suspects(split))
 
 
 def using(**values: Any) -> RunConfig:
@@ -77,7 +77,7 @@ def test_an_added_positive_stays_rankable(folders: Path, folder: Path, split: Sp
         tmp_path / "run"
     )
     run = pipeline.read_run(tmp_path / "run")
-    added = judged(split).above(0.5).pairs(split.train)
+    added = make_suspects(split).above(0.5).pairs(split.train)
     users = np.arange(split.train.n_users)
     best = top_items(inner_product(run.embeddings), users, run.seen, 3)
     assert added.contains(users[:, None], best).mean() > 0.3  # chance is 3 of about 60 items
@@ -94,7 +94,7 @@ def test_no_suspect_is_served_where_they_are_excluded(
         pipeline.train_stage(folders / "split", using(use=name), suspects=folder).run(tmp_path / name)
         shown = pl.read_parquet(tmp_path / name / "examples.parquet")
         users, items = shown["user"].to_numpy(), shown["item"].to_numpy()
-        served[name] = int(judged(split).above(0.5).pairs(split.train).contains(users, items).sum())
+        served[name] = int(make_suspects(split).above(0.5).pairs(split.train).contains(users, items).sum())
     assert served["exclude"] == 0
     assert served["positives"] > 0
 
@@ -122,9 +122,9 @@ def test_what_is_of_positives_is_refused_where_they_are_none(idle: dict[str, obj
 
 
 def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split, tmp_path: Path) -> None:
-    low = judged(split)
+    low = make_suspects(split)
     low.probability[:] = 0.6
-    folder = written(tmp_path / "low", folders / "split", low)
+    folder = write_folder(tmp_path / "low", folders / "split", low)
     config = using(use="exclude", threshold=0.7)
     pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / "run")
     notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
@@ -144,9 +144,9 @@ def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, spli
     config = using(use="exclude")
     pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / "run")
     pipeline.train_stage(folders / "split", config, suspects=folder).run(tmp_path / "run")  # stands
-    other = judged(split)
+    other = make_suspects(split)
     other.probability[0] = 0.1
-    others = written(tmp_path / "other", folders / "split", other)
+    others = write_folder(tmp_path / "other", folders / "split", other)
     with pytest.raises(ConfigError, match="already holds something else"):
         pipeline.train_stage(folders / "split", config, suspects=others).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="already holds something else"):
@@ -154,9 +154,9 @@ def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, spli
 
 
 def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_path: Path) -> None:
-    data, found = folders / "split", judged(split)
+    data, found = folders / "split", make_suspects(split)
     notes = {"warning": "built with held-out data", "filled": {"candidates": 1234, "with": 1.0}}
-    folder = written(tmp_path / "suspects", data, found, notes)
+    folder = write_folder(tmp_path / "suspects", data, found, notes)
     for use in ("exclude", "both"):
         pipeline.train_stage(data, using(use=use), suspects=folder).run(tmp_path / use)
         said = artifacts.read_manifest(tmp_path / use, pipeline.RUN)["notes"]["suspects warning"]
@@ -165,7 +165,7 @@ def test_a_run_says_what_its_suspects_warn_of(folders: Path, split: Split, tmp_p
     ran = CliRunner().invoke(app, [*map(str, words), "--out", str(tmp_path / "command")])
     assert "WARNING" in ran.stderr
     assert "built with held-out data" in ran.stderr
-    clean = written(tmp_path / "clean", data, found)
+    clean = write_folder(tmp_path / "clean", data, found)
     pipeline.train_stage(data, using(use="both"), suspects=clean).run(tmp_path / "run")
     assert "suspects warning" not in artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
 
@@ -174,7 +174,7 @@ def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Spl
     items = np.arange(split.train.n_items)
     free = items[~split.train.contains(np.zeros(len(items), np.int64), items)]
     everything = Suspects(np.zeros(len(free), np.int64), free, np.ones(len(free)), "made up")
-    folder = written(tmp_path / "suspects", folders / "split", everything)
+    folder = write_folder(tmp_path / "suspects", folders / "split", everything)
     pipeline.train_stage(folders / "split", using(use="exclude"), suspects=folder).run(tmp_path / "run")
     notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
     assert notes["users whose suspects stay candidates, because no other would be left"] == 1

@@ -31,7 +31,7 @@ from hardneg.stage import Stage
 from hardneg.training import FitConfig
 from hardneg.trees import PathCodes, Trees, TreesConfig, trees_folder
 
-from ..judged import written
+from ..suspect_folders import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_what_has_no_label_has_none_in_the_control_at_random(folders: Path, run:
     pipeline.suspects_stage(split, SuspectInputs(run), mining(judge={"kind": "all"})).run(tmp_path / "all")
     whole = suspects.read_suspects(tmp_path / "all", data)
     probability = np.random.default_rng(0).choice([0.2, 0.6, 0.9, np.nan], size=len(whole))
-    like = written(tmp_path / "like", split, replace(whole, probability=probability))
+    like = write_folder(tmp_path / "like", split, replace(whole, probability=probability))
     here = probability[~np.isnan(probability)]
     for threshold in (0.5, 0.7):
         assert pipeline.suspect_rate(like, split, threshold) == pytest.approx((here >= threshold).mean())

@@ -25,7 +25,7 @@ def embeddings(seen: Interactions) -> Embeddings:
 
 @pytest.fixture
 def trees() -> Trees:
-    """Of the twelve items; items 3 and 8 lack a code in one of them."""
+    """Codes of twelve items; items 3 and 8 lack a code in one of the trees."""
     return Trees(
         PathCodes.of_texts(["0-0", "0-1", "0-2-1", None, "0-2-0", "1-0", "1-0", "1-1", "1-1-3", "2", "2", "2-1"]),
         PathCodes.of_texts(["3-0", "1", "0-0-0-0-1", "0-0-0-0-2", "0-0", "1-1", "2", "2-0", "", "3-1", "3-0", "1-1-0"]),

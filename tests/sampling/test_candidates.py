@@ -1,4 +1,4 @@
-"""Every candidate source keeps the contract; uniform is uniform."""
+"""The contract of candidate sources; uniform draws are uniform."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STREAM = Stream(3, "draw", 1)
 
 
 class CandidateContract:
-    """What every source promises; a subclass says only how to build one."""
+    """Contract of every source; a subclass defines how to build one."""
 
     make = UniformCandidates
 
@@ -34,7 +34,7 @@ class CandidateContract:
         draw = [self.make(seen).draw(np.arange(6), np.arange(6), n=9, stream=STREAM) for _ in range(2)]
         assert (draw[0] == draw[1]).all()
 
-    def test_a_pair_draws_the_same_in_whatever_company(self, seen: Interactions) -> None:
+    def test_draws_of_a_pair_do_not_depend_on_the_batch(self, seen: Interactions) -> None:
         """Batches, threads, processes and interruptions change nothing."""
         rows, users = np.arange(60), np.arange(60) % 6
         whole = self.make(seen).draw(rows, users, n=5, stream=STREAM)
@@ -72,14 +72,14 @@ class TestUniformCandidates(CandidateContract):
             assert counts.sum() == 12_000
             assert stats.chisquare(counts).pvalue > 1e-4
 
-    def test_a_user_with_every_item_is_an_error_with_a_remedy(self) -> None:
+    def test_a_user_with_every_item_is_refused(self) -> None:
         full = Interactions.of(np.array([0, 0, 1]), np.array([0, 1, 0]), n_users=2, n_items=2)
         with pytest.raises(DataError, match=r"1 user\(s\).* 2 items.*user 0"):
             UniformCandidates(full)
 
     @settings(max_examples=40, deadline=None)
     @given(st.sets(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1), st.integers(0, 99))
-    def test_nothing_seen_whatever_was_seen(self, pairs: set[tuple[int, int]], seed: int) -> None:
+    def test_no_seen_item_for_any_history(self, pairs: set[tuple[int, int]], seed: int) -> None:
         kept = np.array(sorted((u, i) for u, i in pairs if i != u))  # everybody lacks an item
         if not len(kept):
             return
@@ -88,7 +88,7 @@ class TestUniformCandidates(CandidateContract):
         assert drawn.shape == (5, 20)
         assert not seen.contains(np.arange(5)[:, None], drawn).any()
 
-    def test_a_popular_user_ends_in_the_complement(self) -> None:
+    def test_a_long_history_uses_the_complement(self) -> None:
         """2,999 of 3,000 items taken: rejection alone would need thousands of draws."""
         taken = np.setdiff1d(np.arange(3000), [1234])
         seen = Interactions.of(np.zeros(2999, int), taken, n_users=1, n_items=3000)

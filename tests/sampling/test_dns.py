@@ -24,23 +24,23 @@ def candidates_of(seen: Interactions, batch: Batch, n: int) -> torch.Tensor:
 
 def test_one_of_the_top_equals_the_slow_loop(seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
     candidates = candidates_of(seen, batch, 6)
-    found = DNS(candidates=6, top=3).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
+    result = DNS(candidates=6, top=3).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
     units = STREAM.uniform(batch.rows.numpy(), 1)
     users, items = embeddings.final_users.detach().numpy(), embeddings.final_items.detach().numpy()
     for row, user in enumerate(batch.users.tolist()):
         best_first = sorted(candidates[row].tolist(), key=lambda item: -float(users[user] @ items[item]))
-        assert found[row].item() == best_first[int(units[row, 0] * 3)]
+        assert result[row].item() == best_first[int(units[row, 0] * 3)]
 
 
-def test_the_top_one_draws_no_number(seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
-    """M = 1 is DNS to the bit: whatever the stream, the hardest."""
+def test_top_1_is_independent_of_the_stream(seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
+    """M = 1 is DNS: the hardest candidate, independent of the stream."""
     candidates = candidates_of(seen, batch, 6)
-    found = [
+    result = [
         DNS(candidates=6, top=1).build(NOTHING).sample(batch, embeddings, candidates, Stream(seed, "sampler", 1)).items
         for seed in range(3)
     ]
     plain = DNS(candidates=6).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
-    assert all(torch.equal(one, plain) for one in found)
+    assert all(torch.equal(one, plain) for one in result)
 
 
 @pytest.mark.parametrize(("top", "expected"), [(5, [0.2] * 5), (2, [0, 0, 0, 0.5, 0.5])])
@@ -50,8 +50,8 @@ def test_shares_of_the_candidates(top: int, expected: list[float]) -> None:
     pairs = Batch(torch.arange(n), torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64), 1, 0)
     tables = Embeddings((torch.ones(1, 1),), (torch.arange(5.0).unsqueeze(1),), "mean")
     candidates = torch.arange(5).expand(n, 5)
-    found = DNS(candidates=5, top=top).build(NOTHING).sample(pairs, tables, candidates, STREAM).items
-    shares = np.bincount(found[:, 0].numpy(), minlength=5) / n
+    result = DNS(candidates=5, top=top).build(NOTHING).sample(pairs, tables, candidates, STREAM).items
+    shares = np.bincount(result[:, 0].numpy(), minlength=5) / n
     np.testing.assert_allclose(shares, expected, atol=0.015)
     assert (shares[np.array(expected) == 0] == 0).all()
 
@@ -65,6 +65,6 @@ def test_the_choice_is_the_same_in_any_batch(seen: Interactions, batch: Batch, e
         assert torch.equal(sampler.sample(few, embeddings, candidates[part], STREAM).items, whole[part])
 
 
-def test_more_at_the_top_than_candidates_is_refused() -> None:
+def test_top_above_candidates_is_refused() -> None:
     with pytest.raises(ConfigError, match="found top 6 of 5 candidates"):
         parse_config(SamplerConfig, {"kind": "dns", "candidates": 5, "top": 6}, where="--sampler dns")

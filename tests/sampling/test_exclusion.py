@@ -1,4 +1,4 @@
-"""Candidates are drawn outside train pairs and suspects."""
+"""Candidates are drawn outside training pairs and suspects."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def of(pairs: set[tuple[int, int]]) -> Interactions:
 
 
 @given(PAIRS, PAIRS)
-def test_nobody_is_left_without_a_candidate(observed: set[tuple[int, int]], judged: set[tuple[int, int]]) -> None:
+def test_every_user_keeps_a_candidate(observed: set[tuple[int, int]], judged: set[tuple[int, int]]) -> None:
     train, suspects = of({(u, i) for u, i in observed if i < 5}), of(judged - observed)
-    found = exclude_suspects(train, suspects)
-    wanted = {(u, i) for u, i in observed if i < 5}
+    result = exclude_suspects(train, suspects)
+    target = {(u, i) for u, i in observed if i < 5}
     unrestricted_users = 0
     for user in range(5):
-        own = {(u, i) for u, i in wanted | (judged - observed) if u == user}
+        own = {(u, i) for u, i in target | (judged - observed) if u == user}
         unrestricted_users += len(own) == 6
-        wanted |= own if len(own) < 6 else set()
-    assert set(zip(found.pairs.users.tolist(), found.pairs.items.tolist(), strict=True)) == wanted
-    assert found.unrestricted_users == unrestricted_users
+        target |= own if len(own) < 6 else set()
+    assert set(zip(result.pairs.users.tolist(), result.pairs.items.tolist(), strict=True)) == target
+    assert result.unrestricted_users == unrestricted_users
 
 
 def test_no_suspect_is_drawn(seen: Interactions) -> None:

@@ -1,4 +1,4 @@
-"""Every sampler keeps the contract; each formula is checked against a slow loop."""
+"""The contract of samplers, and each formula against a slow loop."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def drawn(seen: Interactions, batch: Batch, n: int, seed: int = 0) -> Tensor:
 
 
 class SamplerContract:
-    """What every sampler promises; a subclass says only how to build one."""
+    """Contract of every sampler; a subclass defines how to build one."""
 
     n = 1
 
@@ -84,7 +84,7 @@ class SamplerContract:
             assert negatives.ego.shape == (size, self.n, 8)
             assert negatives.sources.shape == (size, self.n, len(negatives.parts))
 
-    def test_nothing_observed_is_served(
+    def test_no_observed_item_is_sampled(
         self, mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
     ) -> None:
         negatives = self.sampled(mined, seen, batch, embeddings)
@@ -117,13 +117,13 @@ class SamplerContract:
         moved = [not torch.equal(b, p) for b, p in zip(before, [*model.parameters(), *own], strict=True)]
         assert all(moved)
 
-    def test_it_reads_only_what_it_says_it_reads(self, mined: MinedNegatives, seen: Interactions, batch: Batch) -> None:
-        """A step's tables lack whatever nobody asked for: the same negatives all the same, and no NaN among them."""
+    def test_it_reads_only_the_declared_tables(self, mined: MinedNegatives, seen: Interactions, batch: Batch) -> None:
+        """A step's tables lack rows that are not required: the negatives are the same, and none is NaN."""
         model, sampler = LightGCNModel(seen, embedding_size=8, hops=2, seed=1), self.make(mined)
         candidates = drawn(seen, batch, sampler.n_candidates)
         items = np.unique(items_read(sampler, batch, candidates, STREAM).numpy())
-        wanted = RequiredRows(np.unique(batch.users.numpy()), items, sampler.hops_read)
-        one, two = (sampler.sample(batch, model(what), candidates, STREAM) for what in (None, wanted))
+        target = RequiredRows(np.unique(batch.users.numpy()), items, sampler.hops_read)
+        one, two = (sampler.sample(batch, model(what), candidates, STREAM) for what in (None, target))
         if isinstance(one, Items):
             assert torch.equal(one.items, two.items)
         else:
@@ -133,7 +133,7 @@ class SamplerContract:
             if one.positives is not None:
                 assert torch.equal(one.positives, two.positives)
 
-    def test_choosing_leaves_the_embeddings_as_they_are(
+    def test_sampling_does_not_change_the_embeddings(
         self, mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
     ) -> None:
         before = [table.detach().clone() for table in (*embeddings.users, *embeddings.items)]
@@ -203,39 +203,39 @@ class TestSemanticWithNormsMatched(SamplerContract):
 
 
 class SemanticMixingContract(SamplerContract):
-    """Neighbours apart, which may be the user's own items: what the sampler inside serves is unobserved."""
+    """The items of the inner sampler are unobserved; neighbours may be items of the user."""
 
-    inside: NegativeSampler
+    inner: NegativeSampler
 
     def make(self, mined: MinedNegatives) -> NegativeSampler:
-        return SemanticMixing(sampler=self.inside, alpha=0.3, neighbours=3).build(
+        return SemanticMixing(sampler=self.inner, alpha=0.3, neighbours=3).build(
             SamplerInputs(8, None, 0, some_neighbours())
         )
 
-    def test_nothing_observed_is_served(
+    def test_no_observed_item_is_sampled(
         self, mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
     ) -> None:
-        found = self.sampled(mined, seen, batch, embeddings)
-        assert isinstance(found, Vectors)
-        assert found.parts[-1] == PARTNER
-        served = found.sources[:, :, :-1].flatten(1).numpy()
+        result = self.sampled(mined, seen, batch, embeddings)
+        assert isinstance(result, Vectors)
+        assert result.parts[-1] == PARTNER
+        served = result.sources[:, :, :-1].flatten(1).numpy()
         assert not seen.contains(np.broadcast_to(batch.users.numpy()[:, None], served.shape), served).any()
 
 
 class TestSemanticMixing(SemanticMixingContract):
-    inside = Uniform()
+    inner = Uniform()
 
 
 class TestSemanticMixingDNS(SemanticMixingContract):
-    inside = DNS(candidates=4)
+    inner = DNS(candidates=4)
 
 
 class TestSemanticMixingMixGCF(SemanticMixingContract):
-    inside = MixGCF(candidates=4)
+    inner = MixGCF(candidates=4)
 
 
 def some_neighbours() -> ItemNeighbours:
-    """Four each, of twelve items; item 2 has none, item 5 a single one."""
+    """Four neighbours of each of twelve items; item 2 has none, item 5 a single one."""
     items = draw_at_random(12, 4, np.random.default_rng(8)).items
     items[2], items[5, 1:] = -1, -1
     return ItemNeighbours(items, "made up")
@@ -260,19 +260,19 @@ def test_dns_with_one_candidate_is_uniform(
 
 def test_dns_equals_the_slow_loop(seen: Interactions, batch: Batch, embeddings: Embeddings) -> None:
     candidates = drawn(seen, batch, 6)
-    found = DNS(candidates=6).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
+    result = DNS(candidates=6).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
     users, items = embeddings.final_users.detach().numpy(), embeddings.final_items.detach().numpy()
     for row, user in enumerate(batch.users.tolist()):
         best = max(candidates[row].tolist(), key=lambda item: float(users[user] @ items[item]))
-        assert found[row].item() == best
+        assert result[row].item() == best
 
 
 @pytest.mark.parametrize("pooling", ["mean", "concat"])
 def test_mixgcf_equals_the_slow_loop(seen: Interactions, batch: Batch, pooling: str) -> None:
-    """All candidates are mixed first and compared then, as the paper says; ours compares them unmixed."""
+    """Mix all candidates first and compare them afterwards, as in the paper."""
     embeddings = LightGCNModel(seen, embedding_size=8, hops=2, pooling=pooling, seed=1)()
     candidates = drawn(seen, batch, 5)
-    found = MixGCF(candidates=5).sample(batch, embeddings, candidates, STREAM)
+    result = MixGCF(candidates=5).sample(batch, embeddings, candidates, STREAM)
     embeddings = Embeddings(
         *(tuple(t.detach() for t in side) for side in (embeddings.users, embeddings.items)), pooling
     )
@@ -284,11 +284,11 @@ def test_mixgcf_equals_the_slow_loop(seen: Interactions, batch: Batch, pooling: 
             query = embeddings.users[hop][user] if pooling == "concat" else embeddings.final_users[user]
             mixed = [a * items[positive] + (1 - a) * items[item] for item in candidates[row]]
             best = max(range(5), key=lambda m: float(query @ mixed[m]))
-            assert found.sources[row, 0, hop] == candidates[row, best]
+            assert result.sources[row, 0, hop] == candidates[row, best]
             parts.append(mixed[best])
         expected = torch.cat(parts) if pooling == "concat" else torch.stack(parts).mean(dim=0)
-        torch.testing.assert_close(found.vectors[row, 0].detach(), expected)
-        torch.testing.assert_close(found.ego[row, 0].detach(), parts[0])
+        torch.testing.assert_close(result.vectors[row, 0].detach(), expected)
+        torch.testing.assert_close(result.ego[row, 0].detach(), parts[0])
 
 
 def test_mixgcf_without_hops_is_dns_mixed_with_the_positive(seen: Interactions, batch: Batch) -> None:
@@ -311,7 +311,7 @@ def test_semantic_equals_the_slow_loop(
     """Eq. 6, 7, 9 and the two weights of eq. 10, one pair at a time."""
     sampler = semantic(mined, alpha=0.3, align_weight=0.5, temperature=0.2, projector_l2=0.01)
     candidates = drawn(seen, batch, 1)
-    found = sampler.sample(batch, embeddings, candidates, STREAM)
+    result = sampler.sample(batch, embeddings, candidates, STREAM)
     w1, b1, w2, b2 = (
         p.detach().double().numpy() for p in (sampler.weight_1, sampler.bias_1, sampler.weight_2, sampler.bias_2)
     )
@@ -322,20 +322,20 @@ def test_semantic_equals_the_slow_loop(
         vector = mined.vectors[row].astype(float)
         if np.isnan(vector).any():
             missing += 1
-            np.testing.assert_allclose(found.vectors[place, 0].detach(), uniform, atol=1e-6)
+            np.testing.assert_allclose(result.vectors[place, 0].detach(), uniform, atol=1e-6)
             continue
         hidden = [max(0.0, float(sum(vector[k] * w1[k, j] for k in range(TEXT_SIZE)) + b1[j])) for j in range(16)]
         hard = np.array([sum(hidden[j] * w2[j, d] for j in range(16)) + b2[d] for d in range(8)])
-        np.testing.assert_allclose(found.vectors[place, 0].detach(), 0.7 * uniform + 0.3 * hard, atol=1e-6)
+        np.testing.assert_allclose(result.vectors[place, 0].detach(), 0.7 * uniform + 0.3 * hard, atol=1e-6)
         user, positive = users[batch.users[place]], items[batch.positives[place]]
         near = math.exp(user @ positive / np.linalg.norm(user) / np.linalg.norm(positive) / 0.2)
         far = math.exp(user @ hard / np.linalg.norm(user) / np.linalg.norm(hard) / 0.2)
         losses.append(-math.log(near / (near + far)))
-    assert found.counters == {"pairs": len(batch.rows), "pairs without a vector": missing}
+    assert result.counters == {"pairs": len(batch.rows), "pairs without a vector": missing}
     assert missing > 0
     weights = 0.01 / 2 * (np.square(w1).sum() + np.square(w2).sum())
-    assert found.auxiliary.item() == pytest.approx(0.5 * np.mean(losses) + weights, rel=1e-5)
-    torch.testing.assert_close(found.ego[:, 0], embeddings.items[0][candidates[:, 0]])
+    assert result.auxiliary.item() == pytest.approx(0.5 * np.mean(losses) + weights, rel=1e-5)
+    torch.testing.assert_close(result.ego[:, 0], embeddings.items[0][candidates[:, 0]])
 
 
 def test_semantic_without_alpha_and_lambda_is_the_plain_backbone(
@@ -370,7 +370,7 @@ def test_alignment_is_zero_without_any_vector_and_finite_in_its_gradient() -> No
     assert users.grad.isfinite().all()
 
 
-def test_semantic_without_mined_negatives_says_what_to_do() -> None:
+def test_semantic_without_mined_negatives_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'semantic'.*--negatives"):
         Semantic().build(SamplerInputs(8, None, 0))
 
@@ -383,10 +383,10 @@ def test_unknown_options_are_refused() -> None:
 def test_vectors_name_their_parts(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
-    found = semantic(mined).sample(batch, embeddings, drawn(seen, batch, 1), STREAM)
-    assert isinstance(found, Vectors)
-    assert found.parts == ("uniform item", "text item")
-    assert (found.sources[:, 0, 1].numpy() == mined.items[batch.rows.numpy(), 0]).all()
+    result = semantic(mined).sample(batch, embeddings, drawn(seen, batch, 1), STREAM)
+    assert isinstance(result, Vectors)
+    assert result.parts == ("uniform item", "text item")
+    assert (result.sources[:, 0, 1].numpy() == mined.items[batch.rows.numpy(), 0]).all()
 
 
 def test_the_hardest_candidate_is_the_argmax_and_of_equals_the_first() -> None:
@@ -409,8 +409,8 @@ def test_the_hardest_candidate_equals_that_of_plain_torch(threads: int) -> None:
         torch.set_num_threads(1)
 
 
-def test_what_was_left_out_is_found_out() -> None:
-    """A row of NaN is taken at once and shows in the loss; a table that is not there is an error."""
+def test_rows_that_were_not_computed_are_detected() -> None:
+    """A row of NaN is returned first and shows in the loss; a missing table is an error."""
     table = torch.tensor([[1.0], [float("nan")], [2.0]])
     assert hardest(torch.ones(2, 1), table, torch.tensor([[0, 1, 2], [0, 2, 0]])).tolist() == [1, 2]
     with pytest.raises(DataError, match=r"row 3.* 0.*hops_read"):
@@ -419,7 +419,7 @@ def test_what_was_left_out_is_found_out() -> None:
         mix((table,), torch.tensor([0]), [torch.tensor([-1])], torch.ones(1, 1), "mean")
 
 
-def test_rows_give_sparse_gradients_where_they_are_taken_and_dense_ones_elsewhere(seen: Interactions) -> None:
+def test_gradients_are_sparse_where_the_table_accepts_them(seen: Interactions) -> None:
     index = torch.tensor([1, 1, 3])
     leaf = torch.zeros(5, 2, requires_grad=True)
     gather_rows(leaf, index).sum().backward()
@@ -445,19 +445,19 @@ def test_mixing_in_one_pass_is_mixing_by_torch_with_its_gradients(pooling: str) 
 
     one = [table.clone().requires_grad_() for table in start]
     other = [table.clone().requires_grad_() for table in start]
-    for found, expected in zip(gradients(one, one), gradients([t * 1.0 for t in other], other), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for result, expected in zip(gradients(one, one), gradients([t * 1.0 for t in other], other), strict=True):
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("inside", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
+@pytest.mark.parametrize("inner", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
 def test_semantic_mixing_equals_the_slow_loop(
-    seen: Interactions, batch: Batch, embeddings: Embeddings, inside: Uniform | DNS | MixGCF
+    seen: Interactions, batch: Batch, embeddings: Embeddings, inner: Uniform | DNS | MixGCF
 ) -> None:
     near = some_neighbours()
-    sampler = SemanticMixing(sampler=inside, alpha=0.3, neighbours=3).build(SamplerInputs(8, None, 0, near))
-    plainly = inside.build(NOTHING)
+    sampler = SemanticMixing(sampler=inner, alpha=0.3, neighbours=3).build(SamplerInputs(8, None, 0, near))
+    plainly = inner.build(NOTHING)
     candidates = drawn(seen, batch, plainly.n_candidates)
-    found = sampler.sample(batch, embeddings, candidates, STREAM)
+    result = sampler.sample(batch, embeddings, candidates, STREAM)
     plain = plainly.sample(batch, embeddings, candidates, STREAM)
     units = Stream(STREAM.seed, "sampler, neighbours", STREAM.epoch).uniform(batch.rows.numpy(), 3)
     table, lonely = embeddings.final_items.detach(), 0
@@ -469,16 +469,16 @@ def test_semantic_mixing_equals_the_slow_loop(
         for item, unit in ((positive, units[place, 0]), (j, units[place, 1])):
             known = [n for n in near.items[item, :3].tolist() if n >= 0]
             partners.append(known[int(unit * len(known))] if known else item)
-        torch.testing.assert_close(found.positives[place].detach(), 0.7 * table[positive] + 0.3 * table[partners[0]])
-        torch.testing.assert_close(found.vectors[place, 0].detach(), 0.7 * vector + 0.3 * table[partners[1]])
-        assert found.sources[place, 0, -1] == (-1 if partners[1] == j else partners[1])
+        torch.testing.assert_close(result.positives[place].detach(), 0.7 * table[positive] + 0.3 * table[partners[0]])
+        torch.testing.assert_close(result.vectors[place, 0].detach(), 0.7 * vector + 0.3 * table[partners[1]])
+        assert result.sources[place, 0, -1] == (-1 if partners[1] == j else partners[1])
         lonely += partners[0] == positive
     ego = plain.ego if isinstance(plain, Vectors) else gather_rows(embeddings.items[0], plain.items)
-    assert torch.equal(found.ego, ego)
-    assert found.counters == {"pairs mixed with a neighbour": len(batch.rows), "positives without a neighbour": lonely}
+    assert torch.equal(result.ego, ego)
+    assert result.counters == {"pairs mixed with a neighbour": len(batch.rows), "positives without a neighbour": lonely}
 
 
-def test_the_loss_reads_the_semantic_mixing_positive_and_moves_its_neighbour(seen: Interactions, batch: Batch) -> None:
+def test_the_loss_uses_the_mixed_positive_and_updates_its_neighbour(seen: Interactions, batch: Batch) -> None:
     near = ItemNeighbours(((np.arange(12) + 6) % 12)[:, None], "half way round")
     sampler = SemanticMixing(sampler=Uniform(), alpha=0.3, neighbours=1).build(SamplerInputs(8, None, 0, near))
     model = LightGCNModel(seen, embedding_size=8, hops=0, seed=1)
@@ -497,12 +497,10 @@ def test_the_loss_reads_the_semantic_mixing_positive_and_moves_its_neighbour(see
     assert moved == {i, j, (i + 6) % 12, (j + 6) % 12}
 
 
-@pytest.mark.parametrize("inside", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
-def test_semantic_mixing_without_alpha_is_the_sampler_inside_to_the_bit(
-    seen: Interactions, inside: Uniform | DNS | MixGCF
-) -> None:
+@pytest.mark.parametrize("inner", [Uniform(), DNS(candidates=4), MixGCF(candidates=4)])
+def test_semantic_mixing_without_alpha_is_the_inner_sampler(seen: Interactions, inner: Uniform | DNS | MixGCF) -> None:
     tables = []
-    for sampler in (inside, SemanticMixing(sampler=inside, alpha=0, neighbours=3)):
+    for sampler in (inner, SemanticMixing(sampler=inner, alpha=0, neighbours=3)):
         model = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)
         built = sampler.build(SamplerInputs(8, None, 0, some_neighbours()))
         settings = FitConfig(epochs=3, batch_size=8, check_every=3)
@@ -511,7 +509,7 @@ def test_semantic_mixing_without_alpha_is_the_sampler_inside_to_the_bit(
     assert all(torch.equal(one, other) for one, other in zip(*tables, strict=True))
 
 
-def test_semantic_mixing_says_what_it_lacks() -> None:
+def test_semantic_mixing_without_neighbours_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'semantic-mixing'.*--negatives"):
         SemanticMixing().build(SamplerInputs(8, None, 0))
     with pytest.raises(ConfigError, match=r"4 .*10"):

@@ -1,4 +1,4 @@
-"""The text negatives' remedies, ablations and measurements; eq. 6 to 10 themselves stand in test_samplers."""
+"""Remedies, ablations and metrics of semantic negatives; test_samplers tests eq. 6 to 10."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def mined(seen: Interactions) -> MinedNegatives:
     return MinedNegatives(np.full((len(seen), 2), -1), vectors, "made up")
 
 
-def made(mined: MinedNegatives, **options: object) -> SemanticSampler:
+def build_sampler(mined: MinedNegatives, **options: object) -> SemanticSampler:
     return Semantic(hidden_size=16, **options).build(SamplerInputs(8, mined, 3))
 
 
 def sampled(sampler: SemanticSampler, seen: Interactions, batch: Batch, embeddings: Embeddings) -> Vectors:
-    found = sampler.sample(batch, embeddings, drawn(sampler, seen, batch), STREAM)
-    assert isinstance(found, Vectors)
-    return found
+    result = sampler.sample(batch, embeddings, drawn(sampler, seen, batch), STREAM)
+    assert isinstance(result, Vectors)
+    return result
 
 
 def drawn(sampler: SemanticSampler, seen: Interactions, batch: Batch) -> Tensor:
@@ -53,11 +53,11 @@ def test_detached_the_projector_learns_from_the_alignment_alone(
 ) -> None:
     options = {"alpha": 0.3, "align_weight": 0.5, "match_norm": match_norm}
     for detached in (True, False):
-        sampler = made(mined, detach_projector=detached, **options)
+        sampler = build_sampler(mined, detach_projector=detached, **options)
         embeddings = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)()
-        found = sampled(sampler, seen, batch, embeddings)
-        whole = projector_gradients(sampler, objective(batch, embeddings, found, 0.0))
-        own = projector_gradients(sampler, found.auxiliary)
+        result = sampled(sampler, seen, batch, embeddings)
+        whole = projector_gradients(sampler, objective(batch, embeddings, result, 0.0))
+        own = projector_gradients(sampler, result.auxiliary)
         assert all(gradient.abs().max() > 0 for gradient in own)
         same = [torch.equal(one, other) for one, other in zip(whole, own, strict=True)]
         assert all(same) if detached else not any(same)
@@ -66,20 +66,18 @@ def test_detached_the_projector_learns_from_the_alignment_alone(
 def test_detaching_changes_no_vector_and_no_gradient_of_the_backbone(
     mined: MinedNegatives, seen: Interactions, batch: Batch
 ) -> None:
-    found = []
+    result = []
     for detached in (True, False):
         model = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)
         embeddings = model()
-        negatives = sampled(made(mined, alpha=0.3, detach_projector=detached), seen, batch, embeddings)
+        negatives = sampled(build_sampler(mined, alpha=0.3, detach_projector=detached), seen, batch, embeddings)
         objective(batch, embeddings, negatives, 1e-2).backward()
-        found.append((negatives.vectors.detach(), negatives.auxiliary.detach(), model.users.grad, model.items.grad))
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+        result.append((negatives.vectors.detach(), negatives.auxiliary.detach(), model.users.grad, model.items.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*result, strict=True))
 
 
-def test_detached_without_alignment_the_projector_stays_as_it_started(
-    mined: MinedNegatives, seen: Interactions
-) -> None:
-    sampler = made(mined, alpha=0.3, detach_projector=True, without_alignment=True, projector_l2=0.1)
+def test_detached_without_alignment_the_projector_is_not_trained(mined: MinedNegatives, seen: Interactions) -> None:
+    sampler = build_sampler(mined, alpha=0.3, detach_projector=True, without_alignment=True, projector_l2=0.1)
     before = [parameter.detach().clone() for parameter in sampler.parameters()]
     trained(seen, sampler)
     assert all(torch.equal(one, other) for one, other in zip(before, sampler.parameters(), strict=True))
@@ -89,35 +87,35 @@ def test_detached_without_alignment_the_projector_stays_as_it_started(
 def test_with_norms_matched_every_vector_has_its_uniform_negatives_norm(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings, detached: bool
 ) -> None:
-    sampler = made(mined, alpha=1, match_norm=True, detach_projector=detached, negatives=3)
-    found = sampled(sampler, seen, batch, embeddings)
+    sampler = build_sampler(mined, alpha=1, match_norm=True, detach_projector=detached, negatives=3)
+    result = sampled(sampler, seen, batch, embeddings)
     norms = embeddings.final_items[drawn(sampler, seen, batch)].norm(dim=2)
-    torch.testing.assert_close(found.vectors.norm(dim=2), norms)
-    assert found.totals["norm of e_hard"][0] == pytest.approx(found.totals["norm of uniform negatives"][0], rel=1e-5)
+    torch.testing.assert_close(result.vectors.norm(dim=2), norms)
+    assert result.totals["norm of e_hard"][0] == pytest.approx(result.totals["norm of uniform negatives"][0], rel=1e-5)
 
 
 def test_several_negatives_equal_the_slow_loop(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
-    sampler = made(mined, alpha=0.3, negatives=3)
-    found, candidates = sampled(sampler, seen, batch, embeddings), drawn(sampler, seen, batch)
-    assert found.vectors.shape == found.ego.shape == (len(batch.rows), 3, 8)
-    assert found.sources.shape == (len(batch.rows), 3, 3)
+    sampler = build_sampler(mined, alpha=0.3, negatives=3)
+    result, candidates = sampled(sampler, seen, batch, embeddings), drawn(sampler, seen, batch)
+    assert result.vectors.shape == result.ego.shape == (len(batch.rows), 3, 8)
+    assert result.sources.shape == (len(batch.rows), 3, 3)
     for place, row in enumerate(batch.rows.tolist()):
         vector = torch.from_numpy(mined.vectors[row].astype(np.float32))
         for k in range(3):
             expected = embeddings.final_items[candidates[place, k]]
             if not vector.isnan().any():
                 expected = 0.7 * expected + 0.3 * sampler.project(vector.unsqueeze(0))[0]
-            torch.testing.assert_close(found.vectors[place, k], expected)
-            torch.testing.assert_close(found.ego[place, k], embeddings.items[0][candidates[place, k]])
-            assert found.sources[place, k].tolist() == [candidates[place, k].item(), -1, -1]
+            torch.testing.assert_close(result.vectors[place, k], expected)
+            torch.testing.assert_close(result.ego[place, k], embeddings.items[0][candidates[place, k]])
+            assert result.sources[place, k].tolist() == [candidates[place, k].item(), -1, -1]
 
 
-def test_what_was_hardsis_shown_to_observers_without_gradients(
+def test_observers_get_e_hard_without_gradients(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
-    sampler = made(mined, alpha=0.3)
+    sampler = build_sampler(mined, alpha=0.3)
     hard = sampled(sampler, seen, batch, embeddings).hard
     present = torch.from_numpy(mined.present[batch.rows.numpy()])
     text = torch.from_numpy(mined.vectors_of(batch.rows.numpy()))[present]
@@ -129,17 +127,17 @@ def test_what_was_hardsis_shown_to_observers_without_gradients(
 def trained(seen: Interactions, sampler: object) -> Fitted:
     model = LightGCNModel(seen, embedding_size=8, hops=2, seed=3)
 
-    def validate(found: Embeddings) -> dict[str, float]:
-        return {"recall@20": float(found.final_users.square().mean())}
+    def validate(result: Embeddings) -> dict[str, float]:
+        return {"recall@20": float(result.final_users.square().mean())}
 
     return fit_model(model, seen, sampler, UniformCandidates(seen), FIT, validate=validate)
 
 
 @pytest.mark.parametrize("options", [{"without_text": True, "alpha": 0.7}, {"alpha": 0, "align_weight": 0}])
-def test_without_text_training_is_the_plain_backbones_to_the_bit(
+def test_without_text_training_equals_that_of_uniform(
     mined: MinedNegatives, seen: Interactions, options: dict[str, float]
 ) -> None:
-    sampler = made(mined, projector_l2=0.1, **options)
+    sampler = build_sampler(mined, projector_l2=0.1, **options)
     before = [parameter.detach().clone() for parameter in sampler.parameters()]
     one, plain = trained(seen, sampler), trained(seen, Uniform())
     assert one.state.curves == plain.state.curves
@@ -152,17 +150,17 @@ def test_without_text_training_is_the_plain_backbones_to_the_bit(
 def test_without_alpha_the_alignment_still_trains(mined: MinedNegatives, seen: Interactions, batch: Batch) -> None:
     """The literal form with alpha 0: uniform negatives, and eq. 9."""
     embeddings = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)()
-    sampler = made(mined, alpha=0, align_weight=0.5)
-    found = sampled(sampler, seen, batch, embeddings)
-    assert torch.equal(found.vectors[:, 0], embeddings.final_items[drawn(sampler, seen, batch)[:, 0]])
-    assert found.auxiliary.item() > 0
+    sampler = build_sampler(mined, alpha=0, align_weight=0.5)
+    result = sampled(sampler, seen, batch, embeddings)
+    assert torch.equal(result.vectors[:, 0], embeddings.final_items[drawn(sampler, seen, batch)[:, 0]])
+    assert result.auxiliary.item() > 0
 
 
 def test_the_ablation_of_the_alignment_is_a_weight_of_0(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
     one, other = (
-        sampled(made(mined, alpha=0.3, **options), seen, batch, embeddings)
+        sampled(build_sampler(mined, alpha=0.3, **options), seen, batch, embeddings)
         for options in ({"without_alignment": True, "align_weight": 0.5}, {"align_weight": 0})
     )
     assert torch.equal(one.vectors, other.vectors)
@@ -179,8 +177,8 @@ def test_the_literal_form_is_the_default(mined: MinedNegatives) -> None:
 def test_norms_and_scores_equal_the_slow_loop(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
-    sampler = made(mined, alpha=0.3, negatives=2)
-    found, candidates = sampled(sampler, seen, batch, embeddings), drawn(sampler, seen, batch)
+    sampler = build_sampler(mined, alpha=0.3, negatives=2)
+    result, candidates = sampled(sampler, seen, batch, embeddings), drawn(sampler, seen, batch)
     users, items = (table.detach().double().numpy() for table in (embeddings.final_users, embeddings.final_items))
     sums, hards = dict.fromkeys(MEASURED, 0.0), []
     count = 0
@@ -203,69 +201,71 @@ def test_norms_and_scores_equal_the_slow_loop(
     squares = np.mean([hard @ hard for hard in hards])
     sums["spread of e_hard"] = count * (1 - np.square(np.mean(hards, axis=0)).sum() / squares)
     assert 0.1 < sums["spread of e_hard"] / count < 1
-    assert set(found.totals) == set(MEASURED)
-    for name, (total, pairs) in found.totals.items():
+    assert set(result.totals) == set(MEASURED)
+    for name, (total, pairs) in result.totals.items():
         assert pairs == count > 0
         assert total == pytest.approx(sums[name], rel=1e-4)
 
 
-def test_a_run_keeps_their_means_of_every_epoch(mined: MinedNegatives, seen: Interactions) -> None:
+def test_metrics_hold_the_means_of_every_epoch(mined: MinedNegatives, seen: Interactions) -> None:
     """Steps of unequal size and with unequal gaps: means are over pairs, not over steps."""
-    curves = [row for row in trained(seen, made(mined)).state.curves if row["split"] == "negatives"]
+    curves = [row for row in trained(seen, build_sampler(mined)).state.curves if row["split"] == "negatives"]
     assert [(row["epoch"], row["metric"]) for row in curves] == [(e, name) for e in (1, 2, 3) for name in MEASURED]
     still = FIT.model_copy(update={"learning_rate": 1e-12, "epochs": 1, "check_every": 1})
     model = LightGCNModel(seen, embedding_size=8, hops=2, seed=3)
-    fitted = fit_model(model, seen, made(mined), UniformCandidates(seen), still, validate=lambda _: {"recall@20": 0.0})
-    found = {row["metric"]: row["value"] for row in fitted.state.curves}
+    fitted = fit_model(
+        model, seen, build_sampler(mined), UniformCandidates(seen), still, validate=lambda _: {"recall@20": 0.0}
+    )
+    result = {row["metric"]: row["value"] for row in fitted.state.curves}
     items = fitted.embeddings.final_items[torch.from_numpy(seen.items[mined.present])]
-    assert found["norm of positives"] == pytest.approx(items.norm(dim=1).mean().item(), rel=1e-5)
+    assert result["norm of positives"] == pytest.approx(items.norm(dim=1).mean().item(), rel=1e-5)
 
 
-def test_one_vector_for_all_has_no_spread(
+def test_equal_vectors_have_no_spread(
     mined: MinedNegatives, seen: Interactions, batch: Batch, embeddings: Embeddings
 ) -> None:
-    sampler = made(mined)
+    sampler = build_sampler(mined)
     torch.nn.init.zeros_(sampler.weight_2)
     torch.nn.init.ones_(sampler.bias_2)
     assert sampled(sampler, seen, batch, embeddings).totals["spread of e_hard"][0] == 0.0
 
 
-def test_without_any_vector_nothing_is_measured(mined: MinedNegatives, seen: Interactions) -> None:
+def test_without_vectors_there_are_no_metrics(mined: MinedNegatives, seen: Interactions) -> None:
     mined.vectors[:] = np.nan
-    curves = trained(seen, made(mined)).state.curves
+    curves = trained(seen, build_sampler(mined)).state.curves
     assert {row["split"] for row in curves} == {"train", "valid"}
     assert Items(torch.zeros(1, 1)).totals == {}
 
 
 @pytest.mark.parametrize("negatives", [1, 3])
-def test_of_several_items_it_mixes_with_the_one_that_dns_would_choose(
+def test_several_candidates_are_chosen_as_in_dns(
     mined: MinedNegatives, seen: Interactions, batch: Batch, negatives: int
 ) -> None:
     embeddings = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)()
-    sampler = made(mined, candidates=4, negatives=negatives, alpha=0.3)
+    sampler = build_sampler(mined, candidates=4, negatives=negatives, alpha=0.3)
     candidates = drawn(sampler, seen, batch)
-    found = sampler.sample(batch, embeddings, candidates, STREAM)
-    assert isinstance(found, Vectors)
+    result = sampler.sample(batch, embeddings, candidates, STREAM)
+    assert isinstance(result, Vectors)
     for row, user in enumerate(batch.users.tolist()):
         for negative in range(negatives):
             group = candidates[row, 4 * negative : 4 * negative + 4].tolist()
             best = max(group, key=lambda item: float(embeddings.final_users[user] @ embeddings.final_items[item]))
-            assert found.sources[row, negative, 0] == best
-    plain = made(mined, candidates=4, without_text=True).sample(batch, embeddings, candidates[:, :4], STREAM)
+            assert result.sources[row, negative, 0] == best
+    plain = build_sampler(mined, candidates=4, without_text=True).sample(batch, embeddings, candidates[:, :4], STREAM)
     dns = DNS(candidates=4).build(SamplerInputs(8, None, 0)).sample(batch, embeddings, candidates[:, :4], STREAM)
     assert isinstance(plain, Items)
     assert torch.equal(plain.items, dns.items)
 
 
 @pytest.mark.parametrize("match_norm", [False, True])
-def test_centred_what_all_pairs_share_is_taken_off_and_the_uniform_negative_kept_whole(
+def test_centred_removes_the_mean_and_keeps_the_uniform_negative(
     mined: MinedNegatives, seen: Interactions, batch: Batch, match_norm: bool
 ) -> None:
     embeddings = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)()
-    sampler = made(mined, centred=True, match_norm=match_norm, alpha=0.3)
+    sampler = build_sampler(mined, centred=True, match_norm=match_norm, alpha=0.3)
     candidates = drawn(sampler, seen, batch)
-    found = sampler.sample(batch, embeddings, candidates, STREAM)
-    assert isinstance(found, Vectors)
+    result = sampler.sample(batch, embeddings, candidates, STREAM)
+    assert isinstance(result, Vectors)
     text = torch.from_numpy(mined.vectors_of(batch.rows.numpy()))
     projected = {row: sampler.project(text[row]) for row in range(len(text)) if not text[row].isnan().any()}
     mean = torch.stack(list(projected.values())).mean(dim=0)
@@ -275,4 +275,4 @@ def test_centred_what_all_pairs_share_is_taken_off_and_the_uniform_negative_kept
             hard = projected[row] - mean
             hard = hard / hard.norm() * expected.norm() if match_norm else hard
             expected = expected + 0.3 * hard
-        torch.testing.assert_close(found.vectors[row, 0], expected)
+        torch.testing.assert_close(result.vectors[row, 0], expected)

@@ -1,4 +1,4 @@
-"""Multi-view negatives, and the two views beside DNS and AHNS, against slow loops."""
+"""Multi-view negatives, and DNS and AHNS with tree weights, against slow loops."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_multi_view_equals_the_slow_loop(
             table.mul_(scale)
     embeddings, candidates, weights = model(), drawn(seen, batch, 6), {"alpha_c": 0.3, "alpha_s": 0.5}
     sampler = MultiView(candidates=6, **weights).build(SamplerInputs(8, None, 0, trees=trees))
-    found = sampler.sample(batch, embeddings, candidates, STREAM)
-    assert isinstance(found, Vectors)
+    result = sampler.sample(batch, embeddings, candidates, STREAM)
+    assert isinstance(result, Vectors)
     slow, mixing = detached(embeddings), STREAM.uniform(batch.rows.numpy(), hops + 1)
     differs = 0
     for row, (user, positive) in enumerate(zip(batch.users.tolist(), batch.positives.tolist(), strict=True)):
@@ -90,31 +90,31 @@ def test_multi_view_equals_the_slow_loop(
             totals = slow_totals(preferences, trees, positive, candidates[row].tolist(), **weights)
             best = int(np.argmax(totals))
             differs += best != int(np.argmax(preferences))
-            assert found.sources[row, 0, hop] == candidates[row, best]
+            assert result.sources[row, 0, hop] == candidates[row, best]
             parts.append(mixed[best])
         pooled = {"concat": torch.cat(parts), "mean": torch.stack(parts).mean(0), "sum": torch.stack(parts).sum(0)}
-        torch.testing.assert_close(found.vectors[row, 0].detach().double(), pooled[pooling], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(found.ego[row, 0].detach().double(), parts[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(result.vectors[row, 0].detach().double(), pooled[pooling], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(result.ego[row, 0].detach().double(), parts[0], rtol=1e-5, atol=1e-6)
     assert differs > 0
 
 
 @pytest.mark.parametrize("pooling", ["mean", "concat"])
 @pytest.mark.parametrize("hops", [0, 2])
 @pytest.mark.parametrize("no_weight", [True, False])
-def test_without_views_it_is_mixgcf_to_the_bit(
+def test_without_weights_it_equals_mixgcf(
     seen: Interactions, batch: Batch, hops: int, pooling: str, no_weight: bool
 ) -> None:
-    """Whether the weights are 0 or no item has a code: nothing but the scaled preference is left."""
+    """With weights of 0 or without codes, only the scaled preference remains."""
     none = PathCodes(np.full((12, 3), -1, np.int16))
     weights = {"alpha_c": 0.0, "alpha_s": 0.0} if no_weight else {}
     ingredients = NOTHING if no_weight else SamplerInputs(8, None, 0, trees=Trees(none, none, "nothing"))
-    found = []
+    result = []
     for options in (MultiView(candidates=6, **weights), MixGCF(candidates=6)):
         model = LightGCNModel(seen, embedding_size=8, hops=hops, pooling=pooling, seed=1)
         negatives = options.build(ingredients).sample(batch, model(), drawn(seen, batch, 6), STREAM)
         objective(batch, model(), negatives, 1e-2).backward()
-        found.append((negatives.vectors, negatives.ego, negatives.sources, dense(model.items.grad)))
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+        result.append((negatives.vectors, negatives.ego, negatives.sources, dense(model.items.grad)))
+    assert all(torch.equal(one, other) for one, other in zip(*result, strict=True))
 
 
 def test_scaling_does_not_change_the_order() -> None:
@@ -128,7 +128,7 @@ def test_scaling_does_not_change_the_order() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_one_pass_is_scoring_then_scaling_then_choosing(threads: int) -> None:
+def test_one_pass_equals_scoring_scaling_and_choosing(threads: int) -> None:
     generator = torch.Generator().manual_seed(6)
     queries, table = torch.randn(500, 19, generator=generator), torch.randn(60, 19, generator=generator)
     candidates = torch.randint(60, (500, 7), generator=generator)
@@ -143,7 +143,7 @@ def test_one_pass_is_scoring_then_scaling_then_choosing(threads: int) -> None:
     assert torch.equal(one_pass, totals.argmax(dim=1))
 
 
-def test_equal_preferences_are_scaled_to_0_and_what_is_no_number_is_taken_at_once() -> None:
+def test_equal_preferences_are_scaled_to_0_and_nan_is_returned_first() -> None:
     table = torch.tensor([[1.0], [float("nan")], [2.0]])
     bonus, spare = np.array([[0.1, 0.3, 0.2]], np.float32), torch.full((1,), 1e-8)
     equal, odd = torch.tensor([[0, 0, 0]]), torch.tensor([[2, 1, 0]])
@@ -155,33 +155,33 @@ def test_equal_preferences_are_scaled_to_0_and_what_is_no_number_is_taken_at_onc
 
 @pytest.mark.parametrize("top", [1, 3])
 @pytest.mark.parametrize(("alpha_c", "alpha_s"), [(0.3, 0.5), (0.6, 0.0), (0.0, 0.6)])
-def test_dns_in_views_equals_the_slow_loop(
+def test_dns_with_trees_equals_the_slow_loop(
     seen: Interactions, batch: Batch, embeddings: Embeddings, trees: Trees, top: int, alpha_c: float, alpha_s: float
 ) -> None:
     candidates, weights = drawn(seen, batch, 6), {"alpha_c": alpha_c, "alpha_s": alpha_s}
     sampler = DNS(candidates=6, top=top, **weights).build(SamplerInputs(8, None, 0, trees=trees))
-    found, slow = sampler.sample(batch, embeddings, candidates, STREAM), detached(embeddings)
+    result, slow = sampler.sample(batch, embeddings, candidates, STREAM), detached(embeddings)
     units = STREAM.uniform(batch.rows.numpy(), 1)
     for row, (user, positive) in enumerate(zip(batch.users.tolist(), batch.positives.tolist(), strict=True)):
         items = candidates[row].tolist()
         preferences = [float(slow.final_users[user] @ slow.final_items[item]) for item in items]
         totals = slow_totals(preferences, trees, positive, items, **weights)
         order = sorted(range(6), key=lambda place: -totals[place])
-        assert found.items[row].item() == items[order[int(units[row, 0] * top)]]
+        assert result.items[row].item() == items[order[int(units[row, 0] * top)]]
 
 
-def test_ahns_in_views_scales_the_negated_distance(
+def test_ahns_with_trees_scales_the_negated_distance(
     seen: Interactions, batch: Batch, embeddings: Embeddings, with_trees: SamplerInputs, trees: Trees
 ) -> None:
     candidates, weights = drawn(seen, batch, 6), {"alpha_c": 0.3, "alpha_s": 0.5}
     sampler = AHNS(candidates=6, alpha=0.5, beta=0.4, **weights).build(with_trees)
-    found, slow = sampler.sample(batch, embeddings, candidates, STREAM), detached(embeddings)
+    result, slow = sampler.sample(batch, embeddings, candidates, STREAM), detached(embeddings)
     for row, (user, positive) in enumerate(zip(batch.users.tolist(), batch.positives.tolist(), strict=True)):
         items, users = candidates[row].tolist(), slow.final_users[user]
-        wanted = 0.4 / (float(users @ slow.final_items[positive]) + 0.5)
-        preferences = [-abs(float(users @ slow.final_items[item]) - wanted) for item in items]
+        target = 0.4 / (float(users @ slow.final_items[positive]) + 0.5)
+        preferences = [-abs(float(users @ slow.final_items[item]) - target) for item in items]
         best = int(np.argmax(slow_totals(preferences, trees, positive, items, **weights)))
-        assert found.items[row].item() == items[best]
+        assert result.items[row].item() == items[best]
 
 
 def test_totals_are_mean_similarities_of_chosen_and_of_all(
@@ -189,12 +189,12 @@ def test_totals_are_mean_similarities_of_chosen_and_of_all(
 ) -> None:
     candidates = drawn(seen, batch, 5)
     for options in (MultiView(candidates=5, alpha_c=0.3, alpha_s=0.5), DNS(candidates=5, top=2, alpha_s=0.5)):
-        found = options.build(with_trees).sample(batch, embeddings, candidates, STREAM)
-        chosen = found.items if isinstance(found, Items) else found.sources[:, 0]
+        result = options.build(with_trees).sample(batch, embeddings, candidates, STREAM)
+        chosen = result.items if isinstance(result, Items) else result.sources[:, 0]
         expected = {}
         for name, codes in (("structural", trees.structural), ("semantic", trees.semantic)):
             if name == "structural" and isinstance(options, DNS):
-                continue  # it has no weight, so nobody looks
+                continue  # a tree without a weight is not read
             for whose, items in (("chosen", chosen), ("candidates", candidates)):
                 values = [
                     slow_similarity(codes, positive, item)
@@ -202,10 +202,10 @@ def test_totals_are_mean_similarities_of_chosen_and_of_all(
                     for item in row
                 ]
                 expected[f"{name} similarity of {whose}"] = (pytest.approx(sum(values), rel=1e-5), len(values))
-        assert found.totals == expected
+        assert result.totals == expected
 
 
-def test_the_gradient_reaches_what_was_chosen_and_no_other_candidate(
+def test_the_gradient_reaches_only_the_chosen_candidates(
     seen: Interactions, batch: Batch, with_trees: SamplerInputs
 ) -> None:
     model = LightGCNModel(seen, embedding_size=8, hops=0, seed=1)
@@ -213,10 +213,10 @@ def test_the_gradient_reaches_what_was_chosen_and_no_other_candidate(
     positive = int(one.positives)
     candidates = torch.tensor([[item for item in range(12) if item != positive][:6]])
     embeddings = model()
-    found = MultiView(candidates=6).build(with_trees).sample(one, embeddings, candidates, STREAM)
-    objective(one, embeddings, found, 0.0).backward()
+    result = MultiView(candidates=6).build(with_trees).sample(one, embeddings, candidates, STREAM)
+    objective(one, embeddings, result, 0.0).backward()
     moved = set(dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
-    assert moved == {positive, int(found.sources)}
+    assert moved == {positive, int(result.sources)}
 
 
 MADE: dict[str, Callable[[], DNS | AHNS | MultiView]] = {
@@ -238,17 +238,17 @@ def test_the_choice_is_the_same_in_any_batch_and_with_any_threads(
     try:
         for part in torch.randperm(len(batch.rows), generator=torch.Generator().manual_seed(4)).split(4):
             few = Batch(batch.rows[part], batch.users[part], batch.positives[part], 1, 0)
-            found = sampler.sample(few, embeddings, candidates[part], STREAM)
-            if isinstance(found, Items):
-                assert torch.equal(found.items, whole.items[part])
+            result = sampler.sample(few, embeddings, candidates[part], STREAM)
+            if isinstance(result, Items):
+                assert torch.equal(result.items, whole.items[part])
             else:
-                assert torch.equal(found.vectors, whole.vectors[part])
-                assert torch.equal(found.sources, whole.sources[part])
+                assert torch.equal(result.vectors, whole.vectors[part])
+                assert torch.equal(result.sources, whole.sources[part])
     finally:
         torch.set_num_threads(1)
 
 
-def test_a_run_keeps_the_means_of_every_epoch(seen: Interactions, with_trees: SamplerInputs) -> None:
+def test_metrics_hold_similarities_of_every_epoch(seen: Interactions, with_trees: SamplerInputs) -> None:
     model, sampler = LightGCNModel(seen, embedding_size=8, hops=2, seed=1), MultiView(candidates=4).build(with_trees)
     settings = FitConfig(epochs=2, batch_size=8, check_every=2)
     fitted = fit_model(model, seen, sampler, UniformCandidates(seen), settings, validate=lambda _: {"recall@20": 0.0})
@@ -266,19 +266,19 @@ def test_a_run_keeps_the_means_of_every_epoch(seen: Interactions, with_trees: Sa
 
 
 @pytest.mark.parametrize("options", [MultiView(), MultiView(alpha_c=0), DNS(alpha_c=0.1), AHNS(alpha_s=0.1)])
-def test_views_without_trees_say_what_to_do(options: MultiView | DNS | AHNS) -> None:
+def test_weights_without_trees_are_refused(options: MultiView | DNS | AHNS) -> None:
     assert options.reads_trees
     with pytest.raises(ConfigError, match=rf"{options.kind}.*hardneg trees.*--trees"):
         options.build(NOTHING)
 
 
-def test_semantic_mixing_hands_the_trees_to_the_sampler_inside(seen: Interactions, batch: Batch, trees: Trees) -> None:
+def test_semantic_mixing_passes_the_trees_to_the_inner_sampler(seen: Interactions, batch: Batch, trees: Trees) -> None:
     near, inside = draw_at_random(12, 4, np.random.default_rng(8)), DNS(candidates=5, alpha_c=1.0)
     ingredients = SamplerInputs(8, None, 0, near, trees)
     embeddings, candidates = LightGCNModel(seen, embedding_size=8, hops=2, seed=1)(), drawn(seen, batch, 5)
-    found = (
+    result = (
         SemanticMixing(sampler=inside, neighbours=3).build(ingredients).sample(batch, embeddings, candidates, STREAM)
     )
     plain = inside.build(ingredients).sample(batch, embeddings, candidates, STREAM)
-    assert torch.equal(found.sources[:, :, 0], plain.items)
-    assert found.totals == plain.totals
+    assert torch.equal(result.sources[:, :, 0], plain.items)
+    assert result.totals == plain.totals

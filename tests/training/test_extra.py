@@ -1,4 +1,4 @@
-"""Extra positives: rows after the train pairs, a weight in the loss, nothing at weight 0."""
+"""Extra positives: pair indices, weights in the loss, and no effect at weight 0."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def test_the_weighted_loss_is_the_weighted_mean_of_the_pairs_losses(
     stream = Stream(0, "sampler", 1)
     whole = batch(rows)
     negatives = sampler.sample(whole, embeddings, candidates, stream)
-    found = objective(whole, embeddings, negatives, 0.1, n_train=n_train, extra_weight=weight)
+    result = objective(whole, embeddings, negatives, 0.1, n_train=n_train, extra_weight=weight)
     total = 0.0
     for place in range(len(rows)):
         one = batch(rows[place : place + 1])
         loss = objective(one, embeddings, sampler.sample(one, embeddings, candidates[place : place + 1], stream), 0.1)
         total += (1.0 if place < n_train else weight) * float(loss.detach())
-    assert float(found.detach()) == pytest.approx(total / (n_train + weight * (len(rows) - n_train)), rel=1e-5)
+    assert float(result.detach()) == pytest.approx(total / (n_train + weight * (len(rows) - n_train)), rel=1e-5)
 
 
 def test_a_weight_of_1_equals_a_train_pair(seen: Interactions, extra: Interactions) -> None:
@@ -118,8 +118,8 @@ def test_a_weight_of_1_equals_a_train_pair(seen: Interactions, extra: Interactio
         fitted = fit_model(model, Positives(train, more), Uniform(), candidates, settings, **options)
         return fitted.embeddings.final_items
 
-    apart, together = trained(seen, ExtraPositives(extra)), trained(both, None)
-    torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5)
+    separate, together = trained(seen, ExtraPositives(extra)), trained(both, None)
+    torch.testing.assert_close(separate, together, rtol=1e-4, atol=1e-5)
 
 
 class _Fixed:
@@ -136,7 +136,7 @@ def test_an_extra_pair_has_no_mined_vector(seen: Interactions, extra: Interactio
     assert counters["pairs without a vector"] == 4 * len(extra)
 
 
-def test_what_is_no_extra_positive_is_refused(seen: Interactions, extra: Interactions) -> None:
+def test_invalid_extra_positives_are_refused(seen: Interactions, extra: Interactions) -> None:
     with pytest.raises(DataError, match="weight -1"):
         ExtraPositives(extra, -1)
     with pytest.raises(DataError, match="weight nan"):

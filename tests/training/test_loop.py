@@ -1,4 +1,4 @@
-"""The loop: one step by hand, same seed same bits, interrupted and resumed, early stopping."""
+"""The training loop: a hand-written step, seeds, resume, early stopping."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_same_seed_same_bits_other_seed_others(seen: Interactions, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["uniform", "mixgcf", "semantic", "semantic-mixing"])
-def test_interrupted_anywhere_and_resumed_is_the_unbroken_run(seen: Interactions, name: str, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(seen: Interactions, name: str, tmp_path: Path) -> None:
     whole = train(seen, name)
     for stop_at in (0, 3, 5, 7):
         folder = tmp_path / str(stop_at)
@@ -123,7 +123,7 @@ def test_interrupted_anywhere_and_resumed_is_the_unbroken_run(seen: Interactions
         assert same(whole, train(seen, name, resume=CheckpointFile(folder, "key")))
 
 
-def test_observers_go_on_where_they_were(seen: Interactions, tmp_path: Path) -> None:
+def test_observers_resume(seen: Interactions, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = Truth(rng.normal(size=(6, 3)), rng.normal(size=(12, 3)), np.zeros(12), np.zeros(6))
 
@@ -158,24 +158,24 @@ def test_a_checkpoint_of_other_settings_is_refused(seen: Interactions, tmp_path:
         train(seen, resume=CheckpointFile(tmp_path, "another key"))
 
 
-def test_a_broken_checkpoint_says_what_to_do(seen: Interactions, tmp_path: Path) -> None:
+def test_a_broken_checkpoint_is_refused(seen: Interactions, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 50)
     with pytest.raises(DataError, match=r"checkpoint.safetensors"):
         train(seen, resume=CheckpointFile(tmp_path, "key"))
 
 
-def test_training_ends_after_patience_and_the_best_epoch_is_put_back(seen: Interactions) -> None:
-    values, kept = iter([0.1, 0.3, 0.2, 0.2, 0.9]), []
+def test_training_stops_after_patience_and_restores_the_best_epoch(seen: Interactions) -> None:
+    values, user_tables = iter([0.1, 0.3, 0.2, 0.2, 0.9]), []
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
-        kept.append(embeddings.users[0].detach().clone())
+        user_tables.append(embeddings.users[0].detach().clone())
         return {"recall@20": next(values)}
 
     config = CONFIG.model_copy(update={"epochs": 50, "check_every": 3, "patience": 2})
     fitted = train(seen, config=config, validate=validate)
     assert (fitted.state.best_iteration, fitted.state.iteration) == (6, 12)
-    assert torch.equal(fitted.model.users, kept[1])
-    assert not torch.equal(kept[1], kept[3])
+    assert torch.equal(fitted.model.users, user_tables[1])
+    assert not torch.equal(user_tables[1], user_tables[3])
 
 
 def test_the_loss_falls(seen: Interactions) -> None:
@@ -190,7 +190,7 @@ def test_a_selection_that_is_not_measured_is_refused(seen: Interactions) -> None
         train(seen, config=CONFIG.model_copy(update={"select": "ndcg@5"}))
 
 
-def test_a_loss_that_is_no_number_ends_training_at_once(seen: Interactions) -> None:
+def test_a_diverged_loss_is_an_error(seen: Interactions) -> None:
     model = MFModel(seen, embedding_size=8)
     with torch.no_grad():
         model.users.fill_(float("nan"))
@@ -244,27 +244,27 @@ def test_16_bits_give_the_same_loss_curve(seen: Interactions) -> None:
 
 
 def test_candidates_do_not_depend_on_the_batch_size(seen: Interactions) -> None:
-    """A pair's numbers are its own: other batches, the same candidates."""
-    served: list[dict[int, int]] = []
+    """Random numbers belong to pairs, so other batches have the same candidates."""
+    drawn_negatives: list[dict[int, int]] = []
 
     class Recorder(ExampleRecorder):
         def see(self, batch: Batch, negatives: Negatives, embeddings: Embeddings | None) -> None:
-            served[-1] |= dict(zip(batch.rows.tolist(), negatives.items[:, 0].tolist(), strict=True))
+            drawn_negatives[-1] |= dict(zip(batch.rows.tolist(), negatives.items[:, 0].tolist(), strict=True))
 
     for size in (7, 64):
-        served.append({})
+        drawn_negatives.append({})
         config = CONFIG.model_copy(update={"epochs": 1, "batch_size": size, "check_every": 1})
         train(seen, "uniform", config, observers=[Recorder(np.arange(0))])
-    assert served[0] == served[1]
-    assert len(served[0]) == len(seen)
+    assert drawn_negatives[0] == drawn_negatives[1]
+    assert len(drawn_negatives[0]) == len(seen)
 
 
 def test_an_anchor_of_weight_0_changes_no_bit_and_one_with_weight_holds_items(seen: Interactions) -> None:
     places = np.random.default_rng(7).normal(size=(12, 8)).astype(np.float32)
     free = train(seen)
     assert same(free, train(seen, anchor=Anchor(places, 0.0)))
-    apart = [
-        float((found.model.items.detach() - torch.from_numpy(places)).norm())
-        for found in (free, train(seen, anchor=Anchor(places, 1.0)), train(seen, anchor=Anchor(places, 100.0)))
+    distances = [
+        float((result.model.items.detach() - torch.from_numpy(places)).norm())
+        for result in (free, train(seen, anchor=Anchor(places, 1.0)), train(seen, anchor=Anchor(places, 100.0)))
     ]
-    assert apart[0] > apart[1] > apart[2]
+    assert distances[0] > distances[1] > distances[2]

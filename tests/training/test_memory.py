@@ -1,4 +1,4 @@
-"""The C library is asked once, and nothing breaks where it cannot be."""
+"""Memory settings are optional: other systems are no error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def afresh() -> None:
     memory.keep_freed_memory.cache_clear()
 
 
-def test_asked_where_it_can_be() -> None:
+def test_the_c_library_accepts_or_refuses() -> None:
     assert memory.keep_freed_memory() in (True, False)
 
 
-def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert memory.keep_freed_memory() is False
 

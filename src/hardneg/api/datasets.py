@@ -9,10 +9,9 @@ from typing import Any, Literal
 from hardneg import pipeline
 from hardneg.api.folders import DatasetFolder, Workspace
 from hardneg.config import parse_config
-from hardneg.data import readers
 from hardneg.data.presets import DatasetPresetName
 from hardneg.data.simulate import PRESETS, SimulationConfig, TextQuality
-from hardneg.pipeline.data_import import ImportRequest, Opener
+from hardneg.pipeline.data_import import ImportRequest
 
 AnyPath = str | Path
 
@@ -31,19 +30,9 @@ def table(
     columns: our name (user_id, item_id, rating, timestamp, review, split) -> column of the interactions. item_columns:
     item_id, title, ... -> column of the items. split_values: value of the split column -> train, valid or test.
     """
-    options = {"column": dict(columns or {}), "item_column": dict(item_columns or {})}
-    options["split_value"] = dict(split_values or {})
-    return _import(
-        ImportRequest("table", _files(interactions, items), options),
-        lambda request: readers.read_table(
-            request.paths["interactions"],
-            request.paths.get("items"),
-            columns=options["column"],
-            item_columns=options["item_column"],
-            split_values=options["split_value"],
-        ),
-        workspace,
-    )
+    options = {"columns": dict(columns or {}), "item_columns": dict(item_columns or {})}
+    options["split_values"] = dict(split_values or {})
+    return _import(ImportRequest("table", _files(interactions, items), options), workspace)
 
 
 def amazon(
@@ -57,14 +46,7 @@ def amazon(
 ) -> DatasetFolder:
     """Import Amazon reviews and product metadata of one release. preset: filters of a dataset of HNLMRec."""
     options = {} if with_reviews else {"without_reviews": True}
-    request = ImportRequest(f"amazon-{year}", _files(reviews, items), options, preset)
-    return _import(
-        request,
-        lambda request: readers.open_amazon(
-            year, request.paths["interactions"], request.paths.get("items"), with_reviews=with_reviews
-        ),
-        workspace,
-    )
+    return _import(ImportRequest(f"amazon-{year}", _files(reviews, items), options, preset), workspace)
 
 
 def yelp(
@@ -77,22 +59,12 @@ def yelp(
 ) -> DatasetFolder:
     """Import reviews and businesses of the Yelp Open Dataset. preset: filters of a dataset of HNLMRec."""
     options = {} if with_reviews else {"without_reviews": True}
-    return _import(
-        ImportRequest("yelp", _files(reviews, items), options, preset),
-        lambda request: readers.open_yelp(
-            request.paths["interactions"], request.paths.get("items"), with_reviews=with_reviews
-        ),
-        workspace,
-    )
+    return _import(ImportRequest("yelp", _files(reviews, items), options, preset), workspace)
 
 
 def movielens(ratings: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None) -> DatasetFolder:
     """Import MovieLens ratings and films, of any of its releases."""
-    return _import(
-        ImportRequest("movielens", _files(ratings, items)),
-        lambda request: readers.open_movielens(request.paths["interactions"], request.paths.get("items")),
-        workspace,
-    )
+    return _import(ImportRequest("movielens", _files(ratings, items)), workspace)
 
 
 def pairs(
@@ -104,11 +76,7 @@ def pairs(
     workspace: Workspace | None = None,
 ) -> DatasetFolder:
     """Import files of user and item numbers, a pair on a line. item_offset: number of the first item."""
-    return _import(
-        ImportRequest("pairs", _parts(train, valid, test), {"item_offset": item_offset}),
-        lambda request: readers.read_pairs(request.parts, item_offset=item_offset),
-        workspace,
-    )
+    return _import(ImportRequest("pairs", _parts(train, valid, test), {"item_offset": item_offset}), workspace)
 
 
 def lightgcn(
@@ -119,33 +87,21 @@ def lightgcn(
     workspace: Workspace | None = None,
 ) -> DatasetFolder:
     """Import the list files of LightGCN: a user and all items of that user on a line."""
-    return _import(
-        ImportRequest("lightgcn", _parts(train, valid, test)),
-        lambda request: readers.read_lightgcn(request.parts),
-        workspace,
-    )
+    return _import(ImportRequest("lightgcn", _parts(train, valid, test)), workspace)
 
 
 def recbole(
     interactions: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None
 ) -> DatasetFolder:
     """Import RecBole's atomic files."""
-    return _import(
-        ImportRequest("recbole", _files(interactions, items)),
-        lambda request: readers.open_recbole(request.parts, request.paths.get("items")),
-        workspace,
-    )
+    return _import(ImportRequest("recbole", _files(interactions, items)), workspace)
 
 
 def read(
     reader: str, interactions: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None
 ) -> DatasetFolder:
     """Import files with a reader from outside the package: module:function, or an entry point of hardneg.readers."""
-    return _import(
-        ImportRequest(reader, _files(interactions, items)),
-        lambda request: readers.find_reader(reader)(request.paths["interactions"], request.paths.get("items")),
-        workspace,
-    )
+    return _import(ImportRequest(reader, _files(interactions, items)), workspace)
 
 
 def simulate(
@@ -158,9 +114,9 @@ def simulate(
     return DatasetFolder(place.run(pipeline.simulate_stage(config)), place)
 
 
-def _import(request: ImportRequest, read: Opener, workspace: Workspace | None) -> DatasetFolder:
+def _import(request: ImportRequest, workspace: Workspace | None) -> DatasetFolder:
     place = workspace or Workspace()
-    return DatasetFolder(place.run(pipeline.import_stage(request, read)), place)
+    return DatasetFolder(place.run(pipeline.import_stage(request)), place)
 
 
 def _files(interactions: AnyPath, items: AnyPath | None) -> dict[str, Path | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import FAILED, JsonOption, add_command, configure_torch, emit, new_group
+from hardneg.cli.common import FAILED, OutputOptions, add_command, configure_torch, new_group
 from hardneg.cli.options import EncoderOption, SplitArgument
 from hardneg.cli.progress import show_progress
 
@@ -23,9 +23,9 @@ SplitOption = Annotated[Path, typer.Option(help="Split folder that it was made f
 
 @add_command(app, "split")
 def audit_split_command(
+    shared: OutputOptions,
     split: SplitArgument,
     encoder: EncoderOption = "minilm",
-    as_json: JsonOption = False,
 ) -> None:
     """Redraw the test and validation pairs, repeat every stage, and compare the hashes of all files.
 
@@ -40,18 +40,18 @@ def audit_split_command(
     configure_torch(1)
     with show_progress() as progress:
         checks = audit_split(split, open_text_encoder(encoder, "cpu"), progress=progress)
-    _emit_checks(checks, ["train", split], as_json=as_json)
+    _emit_checks(shared, checks, ["train", split])
 
 
 @add_command(app, "run")
 def audit_run_command(
+    shared: OutputOptions,
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     split: SplitOption,
     negatives: Annotated[Path | None, typer.Option(help="Negatives folder that the run was trained with.")] = None,
     suspects: Annotated[Path | None, typer.Option(help="Suspects folder that the run was trained with.")] = None,
     trees: Annotated[Path | None, typer.Option(help="Trees folder that the run was trained with.")] = None,
     anchor: Annotated[Path | None, typer.Option(help="Vectors folder that the run was anchored to.")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Check a finished run against its split and the folders that it was trained with.
 
@@ -61,14 +61,14 @@ def audit_run_command(
 
     configure_torch(1)
     checks = audit_run(run, split, negatives, suspects, trees=trees, anchor=anchor)
-    _emit_checks(checks, ["evaluate", run, "--split", split], as_json=as_json)
+    _emit_checks(shared, checks, ["evaluate", run, "--split", split])
 
 
 @add_command(app, "suspects")
 def audit_suspects_command(
+    shared: OutputOptions,
     suspects: Annotated[Path, typer.Argument(help="Suspects folder.")],
     split: SplitOption,
-    as_json: JsonOption = False,
 ) -> None:
     """Check whether held-out pairs decided which users have candidates, or which labels they got.
 
@@ -79,19 +79,14 @@ def audit_suspects_command(
     configure_torch(1)
     checks = audit_suspects(suspects, split)
     following = ["train", split, "--suspects", suspects, "--use-suspects", "exclude"]
-    _emit_checks(checks, following, as_json=as_json)
+    _emit_checks(shared, checks, following)
 
 
-def _emit_checks(checks: Sequence[Check], following: Sequence[object], *, as_json: bool) -> None:
+def _emit_checks(shared: OutputOptions, checks: Sequence[Check], following: Sequence[object]) -> None:
     """Print the checks. Raises Exit with code 1 where one failed."""
     failed = sum(not check.passed for check in checks)
     lines = [f"{'pass' if check.passed else 'FAIL'}  {check.question} ({check.detail})" for check in checks]
     lines.append(f"{len(checks) - failed} of {len(checks)} checks passed")
-    emit(
-        [asdict(check) for check in checks],
-        as_json=as_json,
-        text="\n".join(lines),
-        following=() if failed else following,
-    )
+    shared.emit([asdict(check) for check in checks], "\n".join(lines), () if failed else following)
     if failed:
         raise typer.Exit(FAILED)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich import box
@@ -25,7 +27,6 @@ DeviceOption = Annotated[str, typer.Option(help="Device of tensors: cpu, cuda or
 ThreadsOption = Annotated[
     int, typer.Option(min=1, help="CPU threads of torch; results are the same on every machine with 1.")
 ]
-SHARED_OPTIONS = ("as_json", "device", "threads")
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -35,17 +36,61 @@ def new_group(summary: str) -> typer.Typer:
     return typer.Typer(help=summary, no_args_is_help=True, rich_markup_mode="markdown")
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """Options of every command. The subclasses add those of commands that compute."""
+
+    as_json: JsonOption = False
+
+    def emit(self, values: Any, text: str | Table, following: Sequence[object] = ()) -> None:
+        """Print a result as JSON or as text. following: words of the next command, printed after the text."""
+        emit(values, as_json=self.as_json, text=text, following=following)
+
+    def prepare(self) -> None:
+        """Set the process up before the command runs."""
+
+
+@dataclass(frozen=True)
+class CpuOptions(OutputOptions):
+    """Options of a command that computes on the CPU."""
+
+    threads: ThreadsOption = 1
+
+    def prepare(self) -> None:
+        """Set torch's threads."""
+        configure_torch(self.threads)
+
+
+@dataclass(frozen=True)
+class DeviceOptions(CpuOptions):
+    """Options of a command that computes on any device."""
+
+    device: DeviceOption = "cpu"
+
+    def prepare(self) -> None:
+        """Set torch's threads and test the device."""
+        configure_torch(self.threads, self.device)
+
+
 def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> Callable[[F], F]:
     """Return a decorator that registers a function as a command, with the package's exit codes.
 
-    A HardnegError or OSError ends with exit code 2 and one line, Ctrl-C with 130; neither prints a traceback.
+    A parameter whose type is a dataclass becomes the options of its fields. A HardnegError or OSError ends with exit
+    code 2 and one line, Ctrl-C with 130; neither prints a traceback.
     """
 
     def register(function: F) -> F:
+        hints = get_type_hints(function, include_extras=True)
+        option_groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
         @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> None:
+        def run(**values: Any) -> None:
             try:
-                function(*args, **kwargs)
+                for parameter, kind in option_groups.items():
+                    values[parameter] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+                    if isinstance(values[parameter], OutputOptions):
+                        values[parameter].prepare()
+                function(**values)
             except HardnegError as error:
                 _fail(" ".join(str(error).split()), BAD_INPUT)
             except OSError as error:
@@ -54,10 +99,36 @@ def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> C
             except KeyboardInterrupt:
                 _fail("interrupted; finished work is kept, run the same command again to continue", INTERRUPTED)
 
+        parameters = _flat_parameters(function, hints, option_groups)
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         group.command(name, rich_help_panel=panel)(run)
         return function
 
     return register
+
+
+def _flat_parameters(
+    function: Callable[..., None], hints: Mapping[str, Any], option_groups: Mapping[str, Any]
+) -> list[inspect.Parameter]:
+    """Return a command's own parameters, followed by the fields of its option groups, the last group first."""
+    named = [
+        (name, parameter.default, hints[name])
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in option_groups
+    ]
+    for kind in reversed(list(option_groups.values())):
+        field_hints = get_type_hints(kind, include_extras=True)
+        named += [
+            (
+                field.name,
+                inspect.Parameter.empty if field.default is MISSING else field.default,
+                field_hints[field.name],
+            )
+            for field in fields(kind)
+        ]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword, default=default, annotation=hint) for name, default, hint in named]
 
 
 def _fail(message: str, code: int) -> None:
@@ -103,13 +174,12 @@ def emit_following(words: Sequence[object]) -> None:
 
 
 def emit_counts(
+    shared: OutputOptions,
     counts: Mapping[str, int],
     out: Path,
     kind: str,
-    *,
-    as_json: bool,
+    following: Sequence[object],
     more: Mapping[str, Any] | None = None,
-    following: Sequence[object] = (),
 ) -> None:
     """Print the counts of an artifact, and every entry of its row report as a line.
 
@@ -118,7 +188,7 @@ def emit_counts(
     notes = read_notes(out, kind)
     text = f"{out}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}{row_report_text(notes)}"
     values = {**counts, "rows left out": notes["rows left out"], "out": str(out), **(more or {})}
-    emit(values, as_json=as_json, text=text, following=following)
+    shared.emit(values, text, following)
 
 
 def read_notes(folder: Path, kind: str) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hardneg.cli import data_import
-from hardneg.cli.common import JsonOption, add_command, emit, emit_counts, new_group, table
-from hardneg.cli.options import SplitArgument
+from hardneg.cli.common import OutputOptions, add_command, emit_counts, new_group, table
+from hardneg.cli.options import SeedOption, SplitArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,12 +26,12 @@ PARTS = ("train", "valid", "test")
 
 @add_command(app, "simulate")
 def simulate_command(
+    shared: OutputOptions,
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")] = Path("data/simulated"),
     text: Annotated[
         Literal["informative", "weak", "misleading"], typer.Option(help="How item texts relate to user preferences.")
     ] = "informative",
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    as_json: JsonOption = False,
+    seed: SeedOption = 0,
 ) -> None:
     """Simulate a store with known user preferences, and compare it with two real datasets.
 
@@ -45,11 +45,12 @@ def simulate_command(
 
     pipeline.simulate_stage(simulation.PRESETS[text].model_copy(update={"seed": seed})).run(out)
     rows = [_describe(out), *REFERENCE_DATASETS]
-    emit([asdict(row) for row in rows], as_json=as_json, text=_table(rows), following=("data", "split", out))
+    shared.emit([asdict(row) for row in rows], _table(rows), ("data", "split", out))
 
 
 @add_command(app, "split")
 def split_command(
+    shared: OutputOptions,
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     out: Annotated[Path, typer.Option(help="Split folder to write.")] = Path("data/split"),
     by: Annotated[
@@ -67,7 +68,6 @@ def split_command(
     since: Annotated[str | None, typer.Option(help="First day to keep, UTC, for example 2015-01-01.")] = None,
     until: Annotated[str | None, typer.Option(help="First day to leave out, UTC.")] = None,
     kcore: Annotated[int, typer.Option(min=0, help="Smallest number of pairs of every user and item.")] = 0,
-    as_json: JsonOption = False,
 ) -> None:
     """Filter a dataset and split it into train, validation and test pairs.
 
@@ -90,13 +90,13 @@ def split_command(
     split = read_split(pipeline.split_stage(dataset, config).run(out))
     counts = {name: len(getattr(split, name)) for name in PARTS}
     counts |= {"users": split.train.n_users, "items": split.train.n_items}
-    emit_counts(counts, out, "split", as_json=as_json, following=("train", out))
+    emit_counts(shared, counts, out, "split", ("train", out))
 
 
 @add_command(app, "describe")
 def describe_command(
+    shared: OutputOptions,
     folders: Annotated[list[Path], typer.Argument(help="Dataset or split folders.")],
-    as_json: JsonOption = False,
 ) -> None:
     """Print sizes, density, popularity Gini, and the correlation of text similarity with preference.
 
@@ -107,11 +107,12 @@ def describe_command(
     rows = [_describe(folder) for folder in folders]
     split = (folders[0] / "train.parquet").is_file()
     following = ("train" if split else "data split").split()
-    emit([asdict(row) for row in rows], as_json=as_json, text=_table(rows), following=(*following, folders[0]))
+    shared.emit([asdict(row) for row in rows], _table(rows), (*following, folders[0]))
 
 
 @add_command(app, "add-noise")
 def add_noise_command(
+    shared: OutputOptions,
     split: SplitArgument,
     out: Annotated[Path, typer.Option(help="Split folder to write.")] = Path("data/noisy-split"),
     false_positives: Annotated[
@@ -121,8 +122,7 @@ def add_noise_command(
     by: Annotated[
         Literal["uniform", "popularity"], typer.Option(help="Distribution of the items of false positives.")
     ] = "uniform",
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    as_json: JsonOption = False,
+    seed: SeedOption = 0,
 ) -> None:
     """Add false positives to the train pairs and remove true ones; validation and test pairs stay.
 
@@ -140,7 +140,7 @@ def add_noise_command(
     record, noisy = read_noise(out), read_split(out)
     counts = {"false positives added": len(record.added), "true positives removed": len(record.hidden)}
     counts |= {name: len(getattr(noisy, name)) for name in PARTS}
-    emit_counts(counts, out, "split", as_json=as_json, following=("train", out))
+    emit_counts(shared, counts, out, "split", ("train", out))
 
 
 def _describe(folder: Path) -> Description:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hardneg.cli.common import JsonOption, configure_torch, console, emit, emit_following, table
+from hardneg.cli.common import OutputOptions, configure_torch, console, emit_following, table
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ WIDE = 150
 
 
 def demo_command(
+    shared: OutputOptions,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("out/demo"),
     text: Annotated[
         Literal["informative", "weak", "misleading"], typer.Option(help="How item texts relate to user preferences.")
     ] = "informative",
     seeds: Annotated[int, typer.Option(min=3, help="Number of runs of every row, with seeds 0, 1, ...")] = 3,
     workers: Annotated[int, typer.Option(min=1, help="Number of training processes, one thread each.")] = 2,
-    as_json: JsonOption = False,
 ) -> None:
     """Compare samplers on a simulated store.
 
@@ -45,8 +45,8 @@ def demo_command(
             finished=lambda done, total, _: progress("training runs", done, total),
         )
     values = {"rows": result.frame.to_dicts(), "metrics": METRICS, "page": str(result.page)}
-    emit(values, as_json=as_json, text=_table(result.headers, result.cells))
-    if as_json:
+    shared.emit(values, _table(result.headers, result.cells))
+    if shared.as_json:
         return
     for question, answer in result.answers:
         console().print(f"[bold]{question}[/bold] {answer}")

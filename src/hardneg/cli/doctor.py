@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from hardneg.cli.common import JsonOption, configure_torch, emit, table
+from hardneg.cli.common import OutputOptions, configure_torch, table
 
 PACKAGES = (
     "hardneg",
@@ -22,7 +22,7 @@ PACKAGES = (
 )
 
 
-def doctor_command(as_json: JsonOption = False) -> None:
+def doctor_command(shared: OutputOptions) -> None:
     """Print cores, memory, GPU, graph kernel and package versions.
 
     The graph kernels are timed with one thread. HARDNEG_KERNEL=numba or HARDNEG_KERNEL=mkl selects one by hand.
@@ -43,7 +43,7 @@ def doctor_command(as_json: JsonOption = False) -> None:
         **{name: _version(name) for name in PACKAGES},
     }
     cells = [[name, fact] for name, fact in facts.items()]
-    emit(facts, as_json=as_json, text=table(["what", "found"], cells), following=("demo",))
+    shared.emit(facts, table(["property", "value"], cells), ("demo",))
 
 
 def _kernel() -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.common import JsonOption, ThreadsOption, configure_torch, console, emit, table
+from hardneg.cli.common import CpuOptions, OutputOptions, console, table
 from hardneg.errors import ConfigError
 
 
@@ -16,11 +16,29 @@ from hardneg.errors import ConfigError
 class ScoringOptions:
     """A run, its split, and how it is scored."""
 
-    run: Path
-    split: Path
-    depths: list[int]
-    mask_valid: bool
-    shortlist: bool
+    run: Annotated[Path, typer.Argument(help="Run folder.")]
+    split: Annotated[Path, typer.Option(help="Split folder that the run was trained on.")]
+    k: Annotated[
+        list[int] | None, typer.Option("-k", show_default="10 20", help="Depth of the ranking. Repeatable.")
+    ] = None
+    mask_valid: Annotated[bool, typer.Option("--mask-valid", help="Mask validation pairs as well as train pairs.")] = (
+        False
+    )
+    shortlist: Annotated[
+        bool,
+        typer.Option(
+            "--shortlist",
+            help="Rank in 16 bits first: faster with bfloat16 hardware, equal but for ties within rounding.",
+        ),
+    ] = False
+
+    @property
+    def depths(self) -> list[int]:
+        """Depths of the ranking. Raises ConfigError where one is below 1."""
+        depths = self.k or [10, 20]
+        if min(depths) < 1:
+            raise ConfigError(f"found -k {min(depths)}, expected 1 or more")
+        return depths
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -31,21 +49,8 @@ class ScoringOptions:
 
 
 def evaluate_command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    split: Annotated[Path, typer.Option(help="Split folder that the run was trained on.")],
-    k: Annotated[
-        list[int] | None, typer.Option("-k", show_default="10 20", help="Depth of the ranking. Repeatable.")
-    ] = None,
-    mask_valid: Annotated[
-        bool, typer.Option("--mask-valid", help="Mask validation pairs as well as train pairs.")
-    ] = False,
-    shortlist: Annotated[
-        bool,
-        typer.Option(
-            "--shortlist",
-            help="Rank in 16 bits first: faster with bfloat16 hardware, equal but for ties within rounding.",
-        ),
-    ] = False,
+    shared: CpuOptions,
+    scoring: ScoringOptions,
     released_mask: Annotated[
         Path | None,
         typer.Option(
@@ -60,8 +65,6 @@ def evaluate_command(
             help="Probability from which --released-mask masks a suspect, above 0 and at most 1.",
         ),
     ] = None,
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Score a run on the test pairs.
 
@@ -73,70 +76,58 @@ def evaluate_command(
 
     `hardneg evaluate runs/mixgcf --split data/shop-split --released-mask out/suspects`
     """
-    configure_torch(threads)
-    options = ScoringOptions(run, split, k or [10, 20], mask_valid, shortlist)
-    if min(options.depths) < 1:
-        raise ConfigError(f"found -k {min(options.depths)}, expected 1 or more")
-    if released_mask is not None:
-        if mask_valid:
-            raise ConfigError("found --mask-valid with --released-mask, expected one of them")
-        _evaluate_both(options, released_mask, mask_threshold, as_json=as_json)
-    elif mask_threshold is not None:
-        raise ConfigError("found --mask-threshold without --released-mask; give both, or leave it out")
-    else:
-        _evaluate(options, as_json=as_json)
-
-
-def _evaluate(options: ScoringOptions, *, as_json: bool) -> None:
     from hardneg import pipeline
+
+    if released_mask is None and mask_threshold is not None:
+        raise ConfigError("found --mask-threshold without --released-mask; give both, or leave it out")
+    if released_mask is not None and scoring.mask_valid:
+        raise ConfigError("found --mask-valid with --released-mask, expected one of them")
+    folder = pipeline.evaluate_run(
+        scoring.run, scoring.split, scoring.metrics, mask_valid=scoring.mask_valid, shortlist=scoring.shortlist
+    )
+    if released_mask is None:
+        _emit_evaluation(shared, scoring, folder)
+        return
+    released = pipeline.evaluate_released(
+        scoring.run,
+        scoring.split,
+        released_mask,
+        scoring.metrics,
+        threshold=mask_threshold,
+        shortlist=scoring.shortlist,
+    )
+    _emit_both(shared, scoring, folder, released)
+
+
+def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Path) -> None:
     from hardneg.data.dataset import read_parquet
     from hardneg.fitting import METRIC_NAMES
 
-    folder = pipeline.evaluate_run(
-        options.run, options.split, options.metrics, mask_valid=options.mask_valid, shortlist=options.shortlist
-    )
-    frame = read_parquet(folder / "metrics.parquet")
-    per_user = read_parquet(folder / "per_user.parquet")
+    frame, per_user = (read_parquet(folder / f"{name}.parquet") for name in ("metrics", "per_user"))
     cells = [
-        [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in options.depths)]
+        [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in scoring.depths)]
         for metric in METRIC_NAMES
     ]
-    headers = [f"{len(per_user):,} test users", *(f"@{depth}" for depth in options.depths)]
+    headers = [f"{len(per_user):,} test users", *(f"@{depth}" for depth in scoring.depths)]
     values = {"users": len(per_user), "metrics": frame.to_dicts(), "out": str(folder)}
-    emit(values, as_json=as_json, text=table(headers, cells))
-    _emit_end(folder, per_user["user_id"][0], options.run, as_json=as_json)
+    shared.emit(values, table(headers, cells), ("recommend", scoring.run, "--user", per_user["user_id"][0]))
 
 
-def _evaluate_both(options: ScoringOptions, suspects: Path, threshold: float | None, *, as_json: bool) -> None:
+def _emit_both(shared: OutputOptions, scoring: ScoringOptions, folder: Path, released: Path) -> None:
     """Print the evaluation beside that under the released mask."""
-    from hardneg import pipeline
-    from hardneg.artifacts import read_manifest
+    from hardneg.cli.common import read_notes
     from hardneg.data.dataset import read_parquet
     from hardneg.pipeline.released import KIND
 
-    run, split, metrics = options.run, options.split, options.metrics
-    standard = pipeline.evaluate_run(run, split, metrics, shortlist=options.shortlist)
-    released = pipeline.evaluate_released(
-        run, split, suspects, metrics, threshold=threshold, shortlist=options.shortlist
-    )
-    notes = read_manifest(released, KIND)["notes"]
-    frames = [read_parquet(folder / "metrics.parquet") for folder in (standard, released)]
+    notes = read_notes(released, KIND)
+    frames = [read_parquet(path / "metrics.parquet") for path in (folder, released)]
     cells = [
         [name, f"{value:.4f}", f"{masked:.4f}", f"{masked / value - 1:+.1%}" if value else "–"]
-        for name, value, masked in zip(metrics, *(frame["value"] for frame in frames), strict=True)
+        for name, value, masked in zip(scoring.metrics, *(frame["value"] for frame in frames), strict=True)
     ]
-    if not as_json:
+    if not shared.as_json:
         console().print(notes["warning"], style="bold red", markup=False)
-    values = {"protocol": "released-dtl", "honest": False, **notes, "metrics": frames[1].to_dicts()}
+    values = {"protocol": "released-dtl", "honest": False, **notes, "out": str(released)}
+    values |= {"metrics": frames[1].to_dicts(), "honest metrics": frames[0].to_dicts()}
     headers = ["", "train mask", "RELEASED MASK (not valid)", "effect of the mask"]
-    emit(
-        values | {"honest metrics": frames[0].to_dicts(), "out": str(released)},
-        as_json=as_json,
-        text=table(headers, cells),
-    )
-    _emit_end(released, read_parquet(standard / "per_user.parquet")["user_id"][0], run, as_json=as_json)
-
-
-def _emit_end(folder: Path, user_id: str, run: Path, *, as_json: bool) -> None:
-    if not as_json:
-        emit({}, as_json=False, text=f"Written: {folder}", following=("recommend", run, "--user", user_id))
+    shared.emit(values, table(headers, cells), ("evaluate", scoring.run, "--split", scoring.split))

@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import (
-    DeviceOption,
-    JsonOption,
-    ThreadsOption,
-    add_command,
-    configure_torch,
-    emit,
-    new_group,
-    read_notes,
-)
+from hardneg.cli.common import CpuOptions, DeviceOptions, OutputOptions, add_command, new_group, read_notes
 from hardneg.cli.negatives import emit_negatives
-from hardneg.cli.options import SplitArgument, parse_settings
+from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
 from hardneg.errors import ConfigError
 
@@ -42,12 +33,10 @@ BaseOption = Annotated[
 TunedOption = Annotated[Path, typer.Option(help="Folder of the fine-tuned model to write.")]
 TUNED = Path("out/tuned")
 SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Setting of the fine-tuning: tuning.epochs, tuning.batch_size, model.rank, template.texts, "
-        "perceptron.hidden_size, ... Repeatable.",
+    Pairs,
+    pairs_option(
+        "Setting of the fine-tuning: tuning.epochs, tuning.batch_size, model.rank, template.texts, "
+        "perceptron.hidden_size, ..."
     ),
 ]
 FourBitOption = Annotated[
@@ -57,6 +46,7 @@ FourBitOption = Annotated[
 
 @add_command(app, "label")
 def label_command(
+    shared: CpuOptions,
     split: SplitArgument,
     run: Annotated[Path, typer.Argument(help="Run folder of a model trained on the split with --sampler mixgcf.")],
     out: Annotated[Path, typer.Option(help="Labels folder to write.")] = Path("out/labels"),
@@ -68,8 +58,6 @@ def label_command(
             help="Vectors folder of the split: rotate labels and embeddings towards the item texts (Procrustes)."
         ),
     ] = None,
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Compute labels: for every train pair the hard negative that a trained MixGCF mixes.
 
@@ -82,18 +70,18 @@ def label_command(
     from hardneg.config import parse_config
     from hardneg.mining import LabelOptions, labels
 
-    configure_torch(threads)
     options: LabelOptions = parse_config(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg finetune label")
     with show_progress() as progress:
         pipeline.labels_stage(split, run, options, progress, onto=onto).run(out)
     notes = read_notes(out, labels.KIND)
     text = f"{out}: labels of {notes['pairs']:,} train pairs"
     following = ("finetune", "train", split, "--labels", out, "--profiles", "out/profiles")
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=following)
+    shared.emit({**notes, "out": str(out)}, text, following)
 
 
 @add_command(app, "train")
 def finetune_command(
+    shared: DeviceOptions,
     split: SplitArgument,
     labels: LabelsOption,
     profiles: ProfilesOption = None,
@@ -104,9 +92,6 @@ def finetune_command(
         bool, typer.Option("--untuned", help="Ablation: update nothing, keep the initial weights.")
     ] = False,
     four_bit: FourBitOption = False,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Fine-tune a language model towards the labels with LoRA, a hybrid prompt and InfoNCE.
 
@@ -118,18 +103,18 @@ def finetune_command(
     from hardneg import pipeline
     from hardneg.pipeline import FinetuneConfig
 
-    configure_torch(threads, device)
     pairs = [*(settings or []), *(["tuning.epochs=0"] if untuned else [])]
     config: FinetuneConfig = parse_settings(FinetuneConfig, pairs)
     with show_progress() as progress:
-        pipeline.tune_stage(split, profiles, labels, _open_base(base, device, four_bit=four_bit), config, progress).run(
-            out
-        )
-    _emit_tuned(out, ["finetune", "synthesize", split, "--labels", labels, *_profile_words(profiles)], as_json=as_json)
+        pipeline.tune_stage(
+            split, profiles, labels, _open_base(base, shared.device, four_bit=four_bit), config, progress
+        ).run(out)
+    _emit_tuned(shared, out, ["finetune", "synthesize", split, "--labels", labels, *_profile_words(profiles)])
 
 
 @add_command(app, "train-pooled")
 def finetune_pooled_command(
+    shared: DeviceOptions,
     data: Annotated[
         list[str],
         typer.Option(
@@ -144,9 +129,6 @@ def finetune_pooled_command(
         int | None, typer.Option(min=1, help="Maximum number of train pairs of each dataset.", show_default="all")
     ] = None,
     four_bit: FourBitOption = False,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Fine-tune one language model on several datasets, to synthesize negatives for these and other datasets.
 
@@ -157,21 +139,21 @@ def finetune_pooled_command(
     from hardneg import pipeline
     from hardneg.pipeline import FinetuneConfig
 
-    configure_torch(threads, device)
     sets = [_parse_set(text) for text in data]
     config: FinetuneConfig = parse_settings(FinetuneConfig, settings)
-    source = _open_base(base, device, four_bit=four_bit)
+    source = _open_base(base, shared.device, four_bit=four_bit)
     if source is None:
         raise ConfigError("found --base none, expected a language model; a perceptron cannot be pooled")
     with show_progress() as progress:
         pipeline.tune_pooled_stage(sets, source, config, progress, pairs_each=pairs_each).run(out)
     first = sets[0]
     words = ["finetune", "synthesize", first.split, "--labels", first.labels, "--profiles", first.profiles]
-    _emit_tuned(out, words, as_json=as_json)
+    _emit_tuned(shared, out, words)
 
 
 @add_command(app, "synthesize")
 def synthesize_command(
+    shared: DeviceOptions,
     split: SplitArgument,
     labels: Annotated[Path, typer.Option(help="Labels folder of the split, whose embeddings the model reads.")],
     profiles: ProfilesOption = None,
@@ -181,16 +163,9 @@ def synthesize_command(
     ] = "minilm",
     out: Annotated[Path, typer.Option(help="Negatives folder to write.")] = Path("out/negatives"),
     settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Setting of the synthesis: batch_size, shard_rows, projection.size, ... Repeatable.",
-        ),
+        Pairs,
+        pairs_option("Setting of the synthesis: batch_size, shard_rows, projection.size, ..."),
     ] = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Synthesize a hard negative's embedding for every train pair with a fine-tuned model.
 
@@ -199,11 +174,12 @@ def synthesize_command(
     from hardneg import pipeline
     from hardneg.finetuning import SynthesisConfig
 
-    configure_torch(threads, device)
     config: SynthesisConfig = parse_settings(SynthesisConfig, settings)
     with show_progress() as progress:
-        pipeline.synthesize_stage(split, profiles, labels, tuned, _open_base(base, device), config, progress).run(out)
-    emit_negatives(out, split, as_json=as_json)
+        pipeline.synthesize_stage(
+            split, profiles, labels, tuned, _open_base(base, shared.device), config, progress
+        ).run(out)
+    emit_negatives(shared, out, split)
 
 
 def _open_base(name: str, device: str, *, four_bit: bool = False) -> ModelSource | None:
@@ -225,9 +201,9 @@ def _profile_words(profiles: Path | None) -> list[object]:
     return [] if profiles is None else ["--profiles", profiles]
 
 
-def _emit_tuned(out: Path, following: list[object], *, as_json: bool) -> None:
+def _emit_tuned(shared: OutputOptions, out: Path, following: list[object]) -> None:
     from hardneg.pipeline.tuning import TUNED as KIND
 
     notes = read_notes(out, KIND)
     text = f"{out}: best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=[*following, "--tuned", out])
+    shared.emit({**notes, "out": str(out)}, text, [*following, "--tuned", out])

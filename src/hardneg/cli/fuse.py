@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import JsonOption, ThreadsOption, configure_torch, emit, read_notes
+from hardneg.cli.common import CpuOptions, read_notes
 from hardneg.errors import ConfigError
 
 
 def fuse_command(
+    shared: CpuOptions,
     split: Annotated[Path, typer.Option(help="Split folder that the run was trained on.")],
     run: Annotated[Path | None, typer.Argument(help="Run folder of a trained model; none with --text-only.")] = None,
     vectors: Annotated[Path, typer.Option(help="Vectors folder of the split.")] = Path("out/vectors"),
@@ -31,8 +32,6 @@ def fuse_command(
         bool, typer.Option("--center/--no-center", help="Subtract the mean of profiles and of item texts.")
     ] = True,
     out: Annotated[Path, typer.Option(help="Run folder to write.")] = Path("runs/fused"),
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Add text to a trained model without training (late fusion).
 
@@ -50,7 +49,6 @@ def fuse_command(
     if (run is None) != text_only or (text_only and weight):
         found = "neither RUN nor" if run is None and not text_only else "RUN or --weight with"
         raise ConfigError(f"found {found} --text-only, expected a run, or --text-only without run and weight")
-    configure_torch(threads)
     weights = {"weights": weight} if weight else {}
     values: dict[str, Any] = {"select": select, "profile": profile, "centred": center, **weights}
     config: pipeline.FusionConfig = parse_config(pipeline.FusionConfig, values, where="hardneg fuse")
@@ -62,4 +60,4 @@ def fuse_command(
     tried = ", ".join(f"{value:.4f}" + (f" at {g}" if run else "") for g, value in notes["on validation"].items())
     method = "text alone" if run is None else f"weight {notes['weight']:g}"
     text = f"{out}: {method} (validation {select}: {tried})"
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=("evaluate", out, "--split", split))
+    shared.emit({**notes, "out": str(out)}, text, ("evaluate", out, "--split", split))

@@ -6,35 +6,15 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import (
-    DeviceOption,
-    JsonOption,
-    ThreadsOption,
-    add_command,
-    configure_torch,
-    emit,
-    new_group,
-    table,
-)
-from hardneg.cli.llm_options import accept_llm, open_session
-from hardneg.cli.options import SplitArgument, parse_settings
+from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, table
+from hardneg.cli.llm_options import LlmOptions, open_session
+from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
-from hardneg.cli.suspects import (
-    CandidatesOption,
-    CodesOption,
-    CodesSeedOption,
-    JudgeOption,
-    JudgeSettingsOption,
-    JudgingOptions,
-    RunOption,
-    TreesOption,
-    judging_text,
-    open_judging_session,
-)
+from hardneg.cli.suspects import JudgingOptions, judging_text, open_judging_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
 
-    from hardneg.cli.llm_config import LlmConfig
     from hardneg.llm.session import Session
     from hardneg.text import CostEstimate, Rate
 
@@ -50,20 +29,7 @@ app = new_group("Check a language model, and estimate calls, tokens and money.")
 estimate = new_group("Estimate calls, tokens and money from the real prompts.")
 app.add_typer(estimate, name="estimate")
 
-ProfileSettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--profile-set", metavar="NAME=VALUE", help="Setting, as for `hardneg profiles write --set`. Repeatable."
-    ),
-]
-GenerationSettingsOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Setting, as for `hardneg negatives generate --set`. Repeatable."),
-]
-CallRateOption = Annotated[float | None, typer.Option(min=1e-9, help="Rate limit in calls per minute, for the hours.")]
-TokenRateOption = Annotated[
-    float | None, typer.Option(min=1e-9, help="Rate limit in tokens per minute, for the hours.")
-]
+Rates = Annotated[float | None, typer.Option(min=1e-9, help="Rate limit of the provider, for the hours.")]
 STAGE_NAMES = {
     "items": "item profiles",
     "users": "user profiles",
@@ -73,22 +39,16 @@ STAGE_NAMES = {
 
 
 @add_command(app, "check")
-@accept_llm
-def check_command(llm: LlmConfig, as_json: JsonOption = False) -> None:
+def check_command(shared: OutputOptions, llm: LlmOptions) -> None:
     """Probe a language model and print what it supports: schemas, choices, log probabilities, seeds.
 
     An endpoint receives five to eight short requests, since some accept options and ignore them.
 
     Example: `hardneg llm check --llm http://localhost:8000/v1#qwen`
     """
-    name = llm.required_model
-    text = _capabilities(name, llm.key_variable)
-    emit(
-        {name: text},
-        as_json=as_json,
-        text=f"{name}: {text}",
-        following=("llm", "estimate", "writing", "data/split", "--llm", name),
-    )
+    name = llm.config.required_model
+    text = _capabilities(name, llm.config.key_variable)
+    shared.emit({name: text}, f"{name}: {text}", ("llm", "estimate", "writing", "SPLIT", "--llm", name))
 
 
 def _capabilities(name: str, key_variable: str) -> str:
@@ -119,10 +79,10 @@ def _capabilities(name: str, key_variable: str) -> str:
 
 
 @add_command(estimate, "writing")
-@accept_llm
 def estimate_writing_command(
+    shared: DeviceOptions,
     split: SplitArgument,
-    llm: LlmConfig,
+    llm: LlmOptions,
     profiles: Annotated[
         Path | None, typer.Option(help="Finished profiles folder; without it, writing profiles is estimated as well.")
     ] = None,
@@ -131,17 +91,16 @@ def estimate_writing_command(
         int,
         typer.Option(min=0, help="Number of items, users and pairs to send first; their replies stay in the store."),
     ] = 0,
-    profile_settings: ProfileSettingsOption = None,
-    settings: GenerationSettingsOption = None,
-    calls_per_minute: CallRateOption = None,
-    tokens_per_minute: TokenRateOption = None,
+    profile_settings: Annotated[
+        Pairs, pairs_option("Setting, as for `hardneg profiles write --set`.", "--profile-set")
+    ] = None,
+    settings: Annotated[Pairs, pairs_option("Setting, as for `hardneg negatives generate --set`.")] = None,
+    calls_per_minute: Rates = None,
+    tokens_per_minute: Rates = None,
     out: Annotated[
         Path | None,
         typer.Option(help="JSON file to write, for --estimate of `profiles write` and `negatives generate`."),
     ] = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Estimate what writing profiles and negatives costs: calls, tokens, money, hours.
 
@@ -155,10 +114,12 @@ def estimate_writing_command(
     from hardneg.pipeline import GenerationConfig
     from hardneg.text import EstimateConfig, ProfilesConfig, Rate
 
-    configure_torch(threads, device)
     writing: ProfilesConfig = parse_settings(ProfilesConfig, profile_settings)
     mining: GenerationConfig = parse_settings(GenerationConfig, settings)
-    with show_progress() as progress, open_session(llm, device, progress, activity="sampling replies of") as session:
+    with (
+        show_progress() as progress,
+        open_session(llm.config, shared.device, progress, activity="sampling replies of") as session,
+    ):
         costs = pipeline.estimate_llm_cost(
             split,
             session,
@@ -171,13 +132,13 @@ def estimate_writing_command(
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, json.dumps(asdict(costs), indent=2).encode() + b"\n")
     rate = Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
-    following = ["profiles", "write", split, "--llm", llm.required_model]
+    following = ["profiles", "write", split, "--llm", llm.config.required_model]
     following += [] if out is None else ["--estimate", out]
-    _emit_costs(costs, session, rate if calls_per_minute or tokens_per_minute else None, following, as_json=as_json)
+    _emit_costs(shared, costs, session, rate if calls_per_minute or tokens_per_minute else None, following)
 
 
 def _emit_costs(
-    costs: CostEstimate, session: Session, rate: Rate | None, following: Sequence[object], *, as_json: bool
+    shared: OutputOptions, costs: CostEstimate, session: Session, rate: Rate | None, following: Sequence[object]
 ) -> None:
     from hardneg.llm.prices import packaged_prices
 
@@ -193,9 +154,9 @@ def _emit_costs(
     else:
         priced = f"Money: list prices of {packaged_prices().date}, nothing cached; --prices FILE precedes them."
     values = {"model": model, "sampled": costs.sampled, "stages": rows.to_dicts()}
-    emit(values, as_json=as_json, text=_cost_table(rows))
-    if not as_json:
-        emit({}, as_json=False, text=f"{sampled}\n{priced}", following=following)
+    shared.emit(values, _cost_table(rows))
+    if not shared.as_json:
+        shared.emit({}, f"{sampled}\n{priced}", following)
 
 
 def _cost_table(rows: pl.DataFrame) -> Table:
@@ -220,40 +181,23 @@ def _with_error(tokens: float, error: float | None) -> str:
 
 
 @add_command(estimate, "judging")
-@accept_llm
-def estimate_judging_command(
-    split: SplitArgument,
-    llm: LlmConfig,
-    run: RunOption = None,
-    trees: TreesOption = None,
-    judge: JudgeOption = "llm",
-    settings: JudgeSettingsOption = None,
-    candidates: CandidatesOption = None,
-    codes: CodesOption = "given",
-    codes_seed: CodesSeedOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
-) -> None:
+def estimate_judging_command(shared: DeviceOptions, judging: JudgingOptions, llm: LlmOptions) -> None:
     """Estimate what judging the candidates of every train user costs: calls, tokens, money. Nothing is sent.
 
     Example: `hardneg llm estimate judging data/shop-split --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini`
     """
     from hardneg import pipeline
 
-    configure_torch(threads, device)
-    options = JudgingOptions(split, judge, run, trees, settings, candidates, codes, codes_seed)
-    config, like = options.parse(llm)
-    memory = llm.model_copy(update={"store": Path(":memory:")})
+    config, like = judging.parse(llm.config)
+    in_memory = llm.config.model_copy(update={"store": Path(":memory:")})
     with show_progress() as progress, ExitStack() as stack:
-        session = open_judging_session(memory, device, progress, stack)
-        inputs = replace(options.inputs(session, like), show_estimate=None)
-        costs = pipeline.estimate_suspects(split, inputs, config, progress)
+        session = open_judging_session(in_memory, shared.device, progress, stack)
+        inputs = replace(judging.inputs(session, like), show_estimate=None)
+        costs = pipeline.estimate_suspects(judging.split, inputs, config, progress)
     price = None if session is None else session.price
-    following = ["suspects", "identify", split, "--judge", judge, *_given(run=run, trees=trees, llm=llm.model)]
-    values: dict[str, Any] = costs.table(price).row(-1, named=True)
+    given = _given(run=judging.run, trees=judging.trees, judge=judging.judge, llm=llm.llm)
     text = f"{judging_text(costs, price)}\nNothing was sent."
-    emit(values, as_json=as_json, text=text, following=following)
+    shared.emit(costs.table(price).row(-1, named=True), text, ("suspects", "identify", judging.split, *given))
 
 
 def _given(**options: object) -> list[object]:

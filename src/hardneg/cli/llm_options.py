@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from hardneg.llm.session import Session
     from hardneg.text import CostEstimate, TextEncoder
 
-R = TypeVar("R")
 PANEL = "Language model"
 
 EstimateOption = Annotated[
@@ -31,92 +29,39 @@ EstimateOption = Annotated[
 ]
 
 
+def _option(name: str, help_text: str, **more: Any) -> Any:
+    return typer.Option(name, rich_help_panel=PANEL, help=help_text, **more)
+
+
+FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder."
+FILE = "YAML file with model, store, engine, prices and key_variable; the options below replace its values."
+STORE = "File that keeps every reply, so that a repeated command sends no request twice."
+ENGINE = (
+    "Limit or budget: concurrency, requests_per_minute, tokens_per_minute, timeout (seconds), retries, budget_calls, "
+    "budget_tokens, budget_money (US dollars), and others. Repeatable."
+)
+PRICES = "YAML list of prices, which precedes the packaged one."
+KEY = "Name of the environment variable that holds the endpoint's key."
+
+
 @dataclass(frozen=True)
 class LlmOptions:
     """The options of the group, as given."""
 
-    llm: Annotated[
-        str | None,
-        typer.Option(
-            "--llm",
-            rich_help_panel=PANEL,
-            metavar="NAME",
-            help="openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder.",
-        ),
-    ] = None
-    llm_config: Annotated[
-        Path | None,
-        typer.Option(
-            "--llm-config",
-            rich_help_panel=PANEL,
-            help="YAML file with model, store, engine, prices and key_variable; the options below replace its values.",
-        ),
-    ] = None
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            "--store",
-            rich_help_panel=PANEL,
-            show_default="out/replies.sqlite",
-            help="File that keeps every reply, so that a repeated command sends no request twice.",
-        ),
-    ] = None
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--engine",
-            rich_help_panel=PANEL,
-            metavar="NAME=VALUE",
-            help="Limit or budget: concurrency, requests_per_minute, tokens_per_minute, timeout (seconds), retries, "
-            "budget_calls, budget_tokens, budget_money (US dollars), and others. Repeatable.",
-        ),
-    ] = None
-    prices: Annotated[
-        Path | None,
-        typer.Option("--prices", rich_help_panel=PANEL, help="YAML list of prices, which precedes the packaged one."),
-    ] = None
-    key_variable: Annotated[
-        str | None,
-        typer.Option(
-            "--key-variable",
-            rich_help_panel=PANEL,
-            help="Name of the environment variable that holds the endpoint's key.",
-        ),
-    ] = None
+    llm: Annotated[str | None, _option("--llm", FORMS, metavar="NAME")] = None
+    llm_config: Annotated[Path | None, _option("--llm-config", FILE)] = None
+    store: Annotated[Path | None, _option("--store", STORE, show_default="out/replies.sqlite")] = None
+    engine: Annotated[list[str] | None, _option("--engine", ENGINE, metavar="NAME=VALUE")] = None
+    prices: Annotated[Path | None, _option("--prices", PRICES)] = None
+    key_variable: Annotated[str | None, _option("--key-variable", KEY)] = None
 
-    def parse(self) -> LlmConfig:
-        """Return the settings of the file, with single options in place of its values."""
+    @cached_property
+    def config(self) -> LlmConfig:
+        """The settings of the file, with single options in place of its values. Raises ConfigError."""
         from hardneg.cli.llm_config import read_llm_config
 
         given = {"model": self.llm, "store": self.store, "prices": self.prices, "key_variable": self.key_variable}
         return read_llm_config(self.llm_config, given, self.engine or [])
-
-
-GROUP = tuple(field.name for field in fields(LlmOptions))
-"""Parameters of the group."""
-
-
-def accept_llm(command: Callable[..., R]) -> Callable[..., R]:
-    """Replace a command's parameter `llm: LlmConfig` by the options of the group."""
-    hints = get_type_hints(command, localns={"LlmConfig": LlmOptions}, include_extras=True)
-    group_hints = get_type_hints(LlmOptions, include_extras=True)
-    group = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=group_hints[name])
-        for name in GROUP
-    ]
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        own = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        parameters += group if name == "llm" else [own]
-
-    @functools.wraps(command)
-    def run(**values: Any) -> R:
-        options = LlmOptions(**{name: values.pop(name) for name in GROUP})
-        return command(**values, llm=options.parse())
-
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
 
 
 @contextmanager

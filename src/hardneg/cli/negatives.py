@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from hardneg.cli.common import (
-    DeviceOption,
-    JsonOption,
-    ThreadsOption,
-    add_command,
-    configure_torch,
-    emit,
-    new_group,
-    read_notes,
-)
+from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, read_notes
 from hardneg.cli.llm_options import (
     EstimateOption,
-    accept_llm,
+    LlmOptions,
     costs_text,
     open_session,
     open_text_encoder,
     read_costs,
     read_estimate,
 )
-from hardneg.cli.options import EncoderOption, SplitArgument, parse_settings
+from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
-
-if TYPE_CHECKING:
-    from hardneg.cli.llm_config import LlmConfig
 
 app = new_group("Retrieve or generate hard negatives, or make controls.")
 control = new_group("Make a control: vectors that lack one ingredient of other negatives.")
@@ -41,7 +29,6 @@ OUT = Path("out/negatives")
 ProfilesOption = Annotated[Path, typer.Option(help="Profiles folder of the split.")]
 LikeOption = Annotated[Path, typer.Option(help="Negatives folder to imitate.")]
 LabelsOption = Annotated[Path, typer.Option(help="Labels folder of the split, by `hardneg finetune label`.")]
-SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 NamingOption = Annotated[
     Literal["raw", "grounded", "constrained"] | None,
     typer.Option(
@@ -61,22 +48,18 @@ AnyEncoderOption = Annotated[
 
 @add_command(app, "retrieve")
 def retrieve_negatives_command(
+    shared: DeviceOptions,
     split: SplitArgument,
     profiles: ProfilesOption = Path("out/profiles"),
     encoder: EncoderOption = "minilm",
     out: OutOption = OUT,
     settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Setting of the retrieval: n, negatives for each pair; pool, text neighbours to consider; "
-            "profile_share, from 0 to 1; duplicate, cosine of an equal item. Repeatable.",
+        Pairs,
+        pairs_option(
+            "Setting of the retrieval: n, negatives for each pair; pool, text neighbours to consider; "
+            "profile_share, from 0 to 1; duplicate, cosine of an equal item.",
         ),
     ] = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Retrieve the catalogue items whose texts are nearest to the positive and to the user's profile.
 
@@ -87,35 +70,28 @@ def retrieve_negatives_command(
     from hardneg import pipeline
     from hardneg.mining import RetrievalConfig
 
-    configure_torch(threads, device)
     config: RetrievalConfig = parse_settings(RetrievalConfig, settings)
     with show_progress() as progress:
-        pipeline.retrieve_stage(split, profiles, config, open_text_encoder(encoder, device), progress).run(out)
-    emit_negatives(out, split, as_json=as_json)
+        pipeline.retrieve_stage(split, profiles, config, open_text_encoder(encoder, shared.device), progress).run(out)
+    emit_negatives(shared, out, split)
 
 
 @add_command(app, "generate")
-@accept_llm
 def generate_negatives_command(
+    shared: DeviceOptions,
     split: SplitArgument,
-    llm: LlmConfig,
+    llm: LlmOptions,
     profiles: ProfilesOption = Path("out/profiles"),
     naming: NamingOption = None,
     encoder: AnyEncoderOption = "minilm",
     out: OutOption = OUT,
     settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, use.grounding.nearest, ... "
-            "Repeatable.",
+        Pairs,
+        pairs_option(
+            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, use.grounding.nearest, ... ",
         ),
     ] = None,
     estimate: EstimateOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Prompt a language model to name a hard negative for every train pair, and encode the answers.
 
@@ -126,26 +102,28 @@ def generate_negatives_command(
     from hardneg import pipeline
     from hardneg.pipeline import GenerationConfig
 
-    configure_torch(threads, device)
     config: GenerationConfig = parse_settings(
         GenerationConfig, [*(settings or []), *([f"use.naming={naming}"] if naming else [])]
     )
-    with show_progress() as progress, open_session(llm, device, progress, activity="naming negatives with") as session:
+    with (
+        show_progress() as progress,
+        open_session(llm.config, shared.device, progress, activity="naming negatives with") as session,
+    ):
         pipeline.generate_stage(
             split,
             profiles,
             session,
-            open_text_encoder(encoder, device, session, llm.prices),
+            open_text_encoder(encoder, shared.device, session, llm.config.prices),
             config,
             estimate=read_estimate(estimate),
             progress=progress,
         ).run(out)
-    emit_negatives(out, split, as_json=as_json)
+    emit_negatives(shared, out, split)
 
 
 @add_command(control, "random")
 def random_negatives_command(
-    split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0, as_json: JsonOption = False
+    shared: OutputOptions, split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0
 ) -> None:
     """Draw random vectors with the norms of other negatives, missing where those are missing.
 
@@ -154,12 +132,12 @@ def random_negatives_command(
     from hardneg import pipeline
 
     pipeline.random_negatives_stage(split, like, seed).run(out)
-    emit_negatives(out, split, as_json=as_json)
+    emit_negatives(shared, out, split)
 
 
 @add_command(control, "shuffled")
 def shuffled_negatives_command(
-    split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0, as_json: JsonOption = False
+    shared: OutputOptions, split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0
 ) -> None:
     """Permute other negatives among the train pairs.
 
@@ -168,12 +146,12 @@ def shuffled_negatives_command(
     from hardneg import pipeline
 
     pipeline.shuffled_negatives_stage(split, like, seed).run(out)
-    emit_negatives(out, split, as_json=as_json)
+    emit_negatives(shared, out, split)
 
 
 @add_command(control, "positive")
 def positive_negatives_command(
-    split: SplitArgument, labels: LabelsOption, out: OutOption = OUT, as_json: JsonOption = False
+    shared: OutputOptions, split: SplitArgument, labels: LabelsOption, out: OutOption = OUT
 ) -> None:
     """Take the embedding of each pair's own positive, by the model behind the labels.
 
@@ -182,12 +160,12 @@ def positive_negatives_command(
     from hardneg import pipeline
 
     pipeline.labels_control_stage(split, labels, "positive").run(out)
-    emit_negatives(out, split, as_json=as_json)
+    emit_negatives(shared, out, split)
 
 
 @add_command(control, "labels")
 def label_negatives_command(
-    split: SplitArgument, labels: LabelsOption, out: OutOption = OUT, as_json: JsonOption = False
+    shared: OutputOptions, split: SplitArgument, labels: LabelsOption, out: OutOption = OUT
 ) -> None:
     """Take the labels themselves: the vectors that a perfectly fine-tuned model would synthesize.
 
@@ -196,18 +174,14 @@ def label_negatives_command(
     from hardneg import pipeline
 
     pipeline.labels_control_stage(split, labels, "labels").run(out)
-    emit_negatives(out, split, as_json=as_json)
+    emit_negatives(shared, out, split)
 
 
-def emit_negatives(out: Path, split: Path, *, as_json: bool) -> None:
+def emit_negatives(shared: OutputOptions, out: Path, split: Path) -> None:
     """Print counts and costs of a negatives folder."""
     from hardneg.sampling import mined
 
     notes, costs = read_notes(out, mined.KIND), read_costs(out)
     text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
-    emit(
-        {**notes, "out": str(out), "costs": costs},
-        as_json=as_json,
-        text=text + costs_text(costs),
-        following=("train", split, "--sampler", "semantic", "--negatives", out),
-    )
+    following = ("train", split, "--sampler", "semantic", "--negatives", out)
+    shared.emit({**notes, "out": str(out), "costs": costs}, text + costs_text(costs), following)

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import (
-    DeviceOption,
-    JsonOption,
-    ThreadsOption,
-    add_command,
-    configure_torch,
-    emit,
-    new_group,
-    read_notes,
-)
-from hardneg.cli.options import EncoderOption, SplitArgument
+from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, read_notes
+from hardneg.cli.options import EncoderOption, SeedOption, SplitArgument
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -35,13 +26,11 @@ KOption = Annotated[int, typer.Option("-k", min=1, help="Number of neighbours of
 
 @add_command(find, "text")
 def text_neighbours_command(
+    shared: DeviceOptions,
     split: SplitArgument,
     k: KOption = 10,
     out: OutOption = OUT,
     encoder: EncoderOption = "minilm",
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Find neighbours by the cosine of encoded item texts.
 
@@ -49,37 +38,33 @@ def text_neighbours_command(
     """
     from hardneg.cli.llm_options import open_text_encoder
 
-    configure_torch(threads, device)
-    _find(split, out, "text", k, encoder=open_text_encoder(encoder, device), as_json=as_json)
+    _find(shared, split, out, "text", k, encoder=open_text_encoder(encoder, shared.device))
 
 
 @add_command(find, "co-occurrence")
 def co_occurrence_neighbours_command(
-    split: SplitArgument, k: KOption = 10, out: OutOption = OUT, as_json: JsonOption = False
+    shared: OutputOptions, split: SplitArgument, k: KOption = 10, out: OutOption = OUT
 ) -> None:
     """Find neighbours by common users in the train pairs.
 
     Example: `hardneg neighbours find co-occurrence data/shop-split -k 10 --out out/neighbours`
     """
-    _find(split, out, "co-occurrence", k, as_json=as_json)
+    _find(shared, split, out, "co-occurrence", k)
 
 
 @add_command(find, "random")
 def random_neighbours_command(
-    split: SplitArgument,
-    k: KOption = 10,
-    out: OutOption = OUT,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    as_json: JsonOption = False,
+    shared: OutputOptions, split: SplitArgument, k: KOption = 10, out: OutOption = OUT, seed: SeedOption = 0
 ) -> None:
     """Draw random neighbours, as a control.
 
     Example: `hardneg neighbours find random data/shop-split -k 10 --out out/random-neighbours`
     """
-    _find(split, out, "random", k, seed=seed, as_json=as_json)
+    _find(shared, split, out, "random", k, seed=seed)
 
 
 def _find(
+    shared: OutputOptions,
     split: Path,
     out: Path,
     by: NeighbourSource,
@@ -87,7 +72,6 @@ def _find(
     *,
     encoder: TextEncoder | None = None,
     seed: int = 0,
-    as_json: bool,
 ) -> None:
     from hardneg import pipeline
     from hardneg.sampling.item_neighbours import KIND
@@ -98,4 +82,4 @@ def _find(
     text = f"{out}: {k} neighbours of {notes['items']:,} items by {notes['source']}; "
     text += f"{notes['items without a neighbour']:,} items without one"
     following = ("train", split, "--sampler", "semantic-mixing", "--negatives", out)
-    emit({**notes, "out": str(out)}, as_json=as_json, text=text, following=following)
+    shared.emit({**notes, "out": str(out)}, text, following)

@@ -1,4 +1,4 @@
-"""NAME=VALUE options as configuration objects."""
+"""Options of several commands, and NAME=VALUE pairs as configuration objects."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from hardneg.errors import ConfigError
 
 SplitArgument = Annotated[Path, typer.Argument(help="Split folder.")]
 EncoderOption = Annotated[str, typer.Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+Pairs = list[str] | None
+"""NAME=VALUE pairs, as given."""
 
 
-def parse_mapping(pairs: Sequence[str], option: str) -> dict[str, str]:
+def pairs_option(help_text: str, name: str = "--set", metavar: str = "NAME=VALUE") -> Any:
+    """Return a repeatable option of pairs."""
+    return typer.Option(name, metavar=metavar, help=f"{help_text} Repeatable.")
+
+
+def parse_mapping(pairs: Sequence[str] | None, option: str) -> dict[str, str]:
     """Return `{"title": "name"}` for `["title=name"]`."""
-    parts = [pair.partition("=") for pair in pairs]
+    parts = [pair.partition("=") for pair in pairs or []]
     wrong = [name + equals + value for name, equals, value in parts if not (name and equals and value)]
     if wrong:
         raise ConfigError(f"found {option} {wrong[0]!r}, expected OURS=THEIRS, for example {option} title=name")

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.common import JsonOption, emit, table
+from hardneg.cli.common import OutputOptions, table
 
 
 def recommend_command(
+    shared: OutputOptions,
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     user: Annotated[str, typer.Option(help="user_id of the source file.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Number of items.")] = 20,
-    as_json: JsonOption = False,
 ) -> None:
     """Print the best items that a user does not have.
 
@@ -26,9 +26,5 @@ def recommend_command(
 
     best = pipeline.recommend(run, user, k)
     cells = [[str(rank), item, f"{score:.4f}"] for rank, item, score in best.iter_rows()]
-    emit(
-        best.to_dicts(),
-        as_json=as_json,
-        text=table(["rank", "item_id", "score"], cells),
-        following=("audit", "run", run, "--split", "SPLIT"),
-    )
+    following = ("audit", "run", run, "--split", "SPLIT")
+    shared.emit(best.to_dicts(), table(["rank", "item_id", "score"], cells), following)

@@ -10,19 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import (
-    DeviceOption,
-    JsonOption,
-    ThreadsOption,
-    add_command,
-    configure_torch,
-    emit,
-    new_group,
-    read_notes,
-    row_report_text,
-)
-from hardneg.cli.llm_options import accept_llm, costs_text, open_session, read_costs
-from hardneg.cli.options import SplitArgument
+from hardneg.cli.common import DeviceOptions, add_command, new_group, read_notes, row_report_text
+from hardneg.cli.llm_options import LlmOptions, costs_text, open_session, read_costs
+from hardneg.cli.options import Pairs, SplitArgument, pairs_option
 from hardneg.cli.progress import ProgressDisplay, show_progress
 from hardneg.errors import ConfigError
 
@@ -35,56 +25,44 @@ if TYPE_CHECKING:
 
 app = new_group("Identify false negatives among the candidates (DTL-NS).")
 
-CANDIDATES = 20
-
-JudgeOption = Annotated[
-    str,
-    typer.Option(
-        help="Judge: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on titles; "
-        "recorded, from a file of labels; controls: random, all; or an entry point or module:Class."
-    ),
-]
-RunOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Run folder of a model trained on the split, whose highest-scored items are the candidates; "
-        "required unless --judge is recorded."
-    ),
-]
-TreesOption = Annotated[Path | None, typer.Option(help="Trees folder of the split, for judges that read path codes.")]
-JudgeSettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Setting of the judge: threshold, by (rule); per_call, reverse (llm, titles); labels=FILE (recorded); rate, "
-        "seed, or like=SUSPECTS and like_threshold for the same rate (random). Repeatable.",
-    ),
-]
-CandidatesOption = Annotated[
-    int | None, typer.Option(min=1, show_default=str(CANDIDATES), help="Number of candidates of each user.")
-]
-CodesOption = Annotated[
-    Literal["given", "shuffled", "random"],
-    typer.Option(help="Path codes: as in the trees folder, or, as controls, shuffled among the items, or random."),
-]
-CodesSeedOption = Annotated[
-    int | None, typer.Option(show_default="0", help="Random seed of shuffled and random path codes.")
-]
-
 
 @dataclass(frozen=True)
 class JudgingOptions:
-    """The options that `suspects identify` and `llm estimate judging` share."""
+    """A split, the candidates of its users, and their judge: options of judging and of estimating its cost."""
 
-    split: Path
-    judge: str
-    run: Path | None
-    trees: Path | None
-    settings: list[str] | None
-    candidates: int | None
-    codes: Literal["given", "shuffled", "random"]
-    codes_seed: int | None
+    split: SplitArgument
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder of a model trained on the split, whose highest-scored items are the candidates; required "
+            "unless --judge is recorded."
+        ),
+    ] = None
+    trees: Annotated[Path | None, typer.Option(help="Trees folder of the split, for judges of path codes.")] = None
+    judge: Annotated[
+        str,
+        typer.Option(
+            help="Judge: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on "
+            "titles; recorded, from a file of labels; controls: random, all; or an entry point or module:Class."
+        ),
+    ] = "rule"
+    settings: Annotated[
+        Pairs,
+        pairs_option(
+            "Setting of the judge: threshold, by (rule); per_call, reverse (llm, titles); labels=FILE (recorded); rate, "
+            "seed, or like=SUSPECTS and like_threshold for the same rate (random)."
+        ),
+    ] = None
+    candidates: Annotated[
+        int | None, typer.Option(min=1, show_default="20", help="Number of candidates of each user.")
+    ] = None
+    codes: Annotated[
+        Literal["given", "shuffled", "random"],
+        typer.Option(help="Path codes: as in the trees folder, or, as controls, shuffled among the items, or random."),
+    ] = "given"
+    codes_seed: Annotated[
+        int | None, typer.Option(show_default="0", help="Random seed of shuffled and random path codes.")
+    ] = None
 
     def parse(self, llm: LlmConfig) -> tuple[SuspectsConfig, Path | None]:
         """Return the configuration, and the suspects folder whose rate the judge random copies.
@@ -153,21 +131,11 @@ class JudgingOptions:
 
 
 @add_command(app, "identify")
-@accept_llm
 def identify_suspects_command(
-    split: SplitArgument,
-    llm: LlmConfig,
-    run: RunOption = None,
-    trees: TreesOption = None,
-    judge: JudgeOption = "rule",
-    settings: JudgeSettingsOption = None,
-    candidates: CandidatesOption = None,
-    codes: CodesOption = "given",
-    codes_seed: CodesSeedOption = None,
+    shared: DeviceOptions,
+    judging: JudgingOptions,
+    llm: LlmOptions,
     out: Annotated[Path, typer.Option(help="Suspects folder to write.")] = Path("out/suspects"),
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Judge the candidates of every train user: which of them are false negatives?
 
@@ -182,16 +150,14 @@ def identify_suspects_command(
     from hardneg import pipeline
     from hardneg.judging import suspects
 
-    configure_torch(threads, device)
-    options = JudgingOptions(split, judge, run, trees, settings, candidates, codes, codes_seed)
-    config, like = options.parse(llm)
+    config, like = judging.parse(llm.config)
     with show_progress() as progress, ExitStack() as stack:
-        session = open_judging_session(llm, device, progress, stack)
-        pipeline.suspects_stage(split, options.inputs(session, like), config, progress).run(out)
+        session = open_judging_session(llm.config, shared.device, progress, stack)
+        pipeline.suspects_stage(judging.split, judging.inputs(session, like), config, progress).run(out)
     notes, costs = read_notes(out, suspects.KIND), read_costs(out)
-    following = ("train", split, "--suspects", out, "--use-suspects", "exclude")
+    following = ("train", judging.split, "--suspects", out, "--use-suspects", "exclude")
     text = _text(out, notes) + costs_text(costs)
-    emit({**notes, "out": str(out), "costs": costs}, as_json=as_json, text=text, following=following)
+    shared.emit({**notes, "out": str(out), "costs": costs}, text, following)
 
 
 def open_judging_session(llm: LlmConfig, device: str, progress: ProgressDisplay, stack: ExitStack) -> Session | None:

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import (
-    DeviceOption,
-    JsonOption,
-    ThreadsOption,
-    configure_torch,
-    emit,
-    read_notes,
-)
-from hardneg.cli.options import SplitArgument
+from hardneg.cli.common import DeviceOptions, OutputOptions, read_notes
+from hardneg.cli.options import Pairs, SplitArgument, pairs_option
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -42,12 +35,10 @@ SamplerOption = Annotated[
     ),
 ]
 SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
-        "anchor.weight, ... Repeatable.",
+    Pairs,
+    pairs_option(
+        "Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
+        "anchor.weight, ..."
     ),
 ]
 NegativesOption = Annotated[
@@ -75,6 +66,7 @@ OutOption = Annotated[
 
 
 def train_command(
+    shared: DeviceOptions,
     split: SplitArgument,
     config: ConfigOption = None,
     model: ModelOption = None,
@@ -89,9 +81,6 @@ def train_command(
     epochs: EpochsOption = None,
     seed: SeedOption = None,
     out: OutOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Train a backbone with a negative sampler.
 
@@ -110,7 +99,6 @@ def train_command(
     from hardneg.cli.run_config import read_run_file
     from hardneg.config import overrides
 
-    configure_torch(threads, device)
     given = {"negatives": negatives, "suspects": suspects, "trees": trees, "anchor": anchor, "truth": truth}
     fit = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     file = read_run_file(
@@ -123,8 +111,8 @@ def train_command(
     folder = out or Path("runs") / _run_name(file.config)
     _warn_about_suspects(file)
     with show_progress(count=False) as progress:
-        _train(split, folder, file, device, progress.watch_training(file.config.fit.epochs))
-    _emit_run(folder, split, file.config, as_json=as_json)
+        _train(split, folder, file, shared.device, progress.watch_training(file.config.fit.epochs))
+    _emit_run(shared, folder, split, file.config)
 
 
 def _train(split: Path, out: Path, file: RunFile, device: str, watch: Any) -> None:
@@ -147,7 +135,7 @@ def _warn_about_suspects(file: RunFile) -> None:
         typer.echo(f"WARNING: {folder}: {warning}", err=True)
 
 
-def _emit_run(folder: Path, split: Path, config: RunConfig, *, as_json: bool) -> None:
+def _emit_run(shared: OutputOptions, folder: Path, split: Path, config: RunConfig) -> None:
     from hardneg.pipeline import RUN
     from hardneg.pipeline.suspect_use import UNCHANGED_USERS
 
@@ -158,4 +146,4 @@ def _emit_run(folder: Path, split: Path, config: RunConfig, *, as_json: bool) ->
     if unchanged := notes.get(UNCHANGED_USERS):
         text += f"; {unchanged:,} users keep their suspects as candidates, since they have no other"
     following = ("evaluate", folder, "--split", split)
-    emit({**notes, "out": str(folder)}, as_json=as_json, text=text, following=following)
+    shared.emit({**notes, "out": str(folder)}, text, following)

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardneg.cli.common import (
-    JsonOption,
-    ThreadsOption,
-    add_command,
-    configure_torch,
-    emit,
-    new_group,
-    read_notes,
-    table,
-)
-from hardneg.cli.options import SplitArgument, parse_settings
+from hardneg.cli.common import CpuOptions, add_command, new_group, read_notes, table
+from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -28,6 +19,7 @@ app = new_group("Build item trees (DTL-NS).")
 
 @add_command(app, "build")
 def build_trees_command(
+    shared: CpuOptions,
     split: SplitArgument,
     run: Annotated[
         Path | None,
@@ -41,16 +33,10 @@ def build_trees_command(
     ] = None,
     out: Annotated[Path, typer.Option(help="Trees folder to write.")] = Path("out/trees"),
     settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Setting of the trees: embedding_size, tree.children, tree.leaf_items, graph.most_edges, ... Repeatable.",
-        ),
+        Pairs,
+        pairs_option("Setting of the trees: embedding_size, tree.children, tree.leaf_items, graph.most_edges, ..."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of eigenvectors and k-means.")] = 0,
-    threads: ThreadsOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Build two trees over the items: a structural one from co-occurrence, and a semantic one from vectors.
 
@@ -61,13 +47,12 @@ def build_trees_command(
     from hardneg import pipeline
     from hardneg.trees import TreesConfig, trees_folder
 
-    configure_torch(threads)
     config: TreesConfig = parse_settings(TreesConfig, settings, seed=seed)
     with show_progress() as progress:
         pipeline.trees_stage(split, config, run=run, vectors=vectors, progress=progress).run(out)
     notes = read_notes(out, trees_folder.KIND)
     following = ("train", split, "--sampler", "multi-view", "--trees", out)
-    emit({**notes, "out": str(out)}, as_json=as_json, text=_shape_table(notes), following=following)
+    shared.emit({**notes, "out": str(out)}, _shape_table(notes), following)
 
 
 def _shape_table(notes: dict[str, Any]) -> Table:

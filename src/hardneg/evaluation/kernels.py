@@ -26,20 +26,24 @@ def top_k(begin: int, end: int, scores: Floats, users: Indices, starts: Indices,
     scores: (block, n_items) float32, overwritten with -inf for items that users[b] has seen. starts, seen: offsets and
     items of every user. Items with score -inf or NaN are never ranked. best: (block, k).
     """
-    k = best.shape[1]
-    best_scores = np.empty(k, np.float32)
+    best_scores = np.empty(best.shape[1], np.float32)
     for b in range(begin, end):
-        for place in range(starts[users[b]], starts[users[b] + 1]):
-            scores[b, seen[place]] = -np.inf
-        row = scores[b]
-        best_scores[:] = -np.inf
         best[b, :] = -1
-        for first in range(0, len(row), CHUNK):
-            stop = min(first + CHUNK, len(row))
-            if _any_above(row, first, stop, best_scores[k - 1]):
-                for item in range(first, stop):
-                    if row[item] > best_scores[k - 1]:
-                        _insert(best_scores, best[b], row[item], item)
+        _select_unseen(scores[b], seen[starts[users[b]] : starts[users[b] + 1]], -np.inf, best_scores, best[b])
+
+
+@compiled
+def _select_unseen(row: Numbers, seen: Indices, lowest: Any, best_scores: Numbers, items: Indices) -> None:
+    """Set the seen items of a row to `lowest`, then find its best scores above `lowest` and their items."""
+    for item in seen:
+        row[item] = lowest
+    best_scores[:] = lowest
+    for first in range(0, len(row), CHUNK):
+        stop = min(first + CHUNK, len(row))
+        if _any_above(row, first, stop, best_scores[-1]):
+            for item in range(first, stop):
+                if row[item] > best_scores[-1]:
+                    _insert(best_scores, items, row[item], item)
 
 
 @compiled
@@ -70,23 +74,14 @@ def order_keys(bits: Numbers) -> None:
 
 
 @compiled
-def last_kept(
+def kth_best(
     begin: int, end: int, keys: Numbers, users: Indices, starts: Indices, seen: Indices, k: int, last: Numbers
 ) -> None:
     """Write the k-th highest of keys[b] (block, n_items) int16 to last[b]; seen items of users[b] are set to LOWEST."""
     best_scores, items = np.empty(k, np.int16), np.empty(k, np.int64)
     for b in range(begin, end):
-        for place in range(starts[users[b]], starts[users[b] + 1]):
-            keys[b, seen[place]] = LOWEST
-        row = keys[b]
-        best_scores[:] = LOWEST
-        for first in range(0, len(row), CHUNK):
-            stop = min(first + CHUNK, len(row))
-            if _any_above(row, first, stop, best_scores[k - 1]):
-                for item in range(first, stop):
-                    if row[item] > best_scores[k - 1]:
-                        _insert(best_scores, items, row[item], item)
-        last[b] = best_scores[k - 1]
+        _select_unseen(keys[b], seen[starts[users[b]] : starts[users[b] + 1]], LOWEST, best_scores, items)
+        last[b] = best_scores[-1]
 
 
 @reordering

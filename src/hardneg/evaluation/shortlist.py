@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
-from hardneg.evaluation.kernels import LOWEST, last_kept, order_keys, rescore
+from hardneg.evaluation.kernels import LOWEST, kth_best, order_keys, rescore
 from hardneg.types import Floats, Indices
 
 UNIT_16, UNIT_32 = 2.0**-8, 2.0**-24
@@ -62,10 +62,10 @@ class Shortlist:
         keys = (self.users.table_16[chosen] @ self.columns).view(torch.int16).numpy()
         order_keys(keys)
         last, best = np.empty(len(block), np.int16), np.empty((len(block), k), np.int64)
-        in_chunks(last_kept, len(block), keys, block, seen.starts, seen.items, k, last)
-        kth_best = _key_values(last)
+        in_chunks(kth_best, len(block), keys, block, seen.starts, seen.items, k, last)
+        kth_value = _key_values(last)
         slack = 2 * error_bound(self.users, self.items)[block]
-        bounds = _keys_at_or_below(kth_best - UNIT_16 * abs(kth_best) - slack)
+        bounds = _keys_at_or_below(kth_value - UNIT_16 * abs(kth_value) - slack)
         bounds[last == LOWEST] = LOWEST
         queries, table = self.users.table[chosen].numpy(), self.items.table.numpy()
         in_chunks(rescore, len(block), keys, bounds, queries, table, best)

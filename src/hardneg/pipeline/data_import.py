@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hardneg import artifacts
-from hardneg.data import Dataset
+from hardneg.data import Dataset, readers
 from hardneg.data.dataset import KIND, write_dataset
 from hardneg.data.importing import write_streamed
 from hardneg.data.presets import PRESETS, DatasetPresetName
 from hardneg.data.readers import StreamedDataset
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 from hardneg.stage import Draft, Stage
 from hardneg.types import Progress
 
@@ -22,14 +22,22 @@ from hardneg.types import Progress
 class ImportRequest:
     """Files to read, and the settings that determine the dataset.
 
-    source: name of the format. files: "interactions", "items", "valid", "test" -> path, None if not given. options:
-    settings of the format; empty ones are left out of the key. preset: filters of a published dataset.
+    source: name of the format, or a reader from outside the package. files: "interactions", "items", "valid", "test" ->
+    path, None if not given. options: settings of the format; empty ones are left out of the key. preset: filters of a
+    published dataset.
     """
 
     source: str
     files: Mapping[str, Path | None]
     options: Mapping[str, Any] = field(default_factory=dict)
     preset: DatasetPresetName | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError where the preset is one of another source."""
+        if self.preset is not None and not self.source.startswith(expected := PRESETS[self.preset].sources):
+            raise ConfigError(
+                f"preset {self.preset} is for sources {expected}..., found {self.source}; choose another preset"
+            )
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -45,12 +53,29 @@ class ImportRequest:
         names = {"train": "interactions", "valid": "valid", "test": "test"}
         return {part: self.paths[name] for part, name in names.items() if name in self.paths}
 
+    def read(self) -> Dataset | StreamedDataset:
+        """Read the files, or open them to be read in chunks."""
+        file, items, options = self.paths["interactions"], self.paths.get("items"), self.options
+        with_reviews = "without_reviews" not in options
+        columns = {name: options.get(name, {}) for name in ("columns", "item_columns")}
+        by_source: dict[str, Callable[[], Dataset | StreamedDataset]] = {
+            "table": lambda: readers.read_table(file, items, **columns, split_values=options.get("split_values", {})),
+            "amazon-2014": lambda: readers.open_amazon(2014, file, items, with_reviews=with_reviews),
+            "amazon-2018": lambda: readers.open_amazon(2018, file, items, with_reviews=with_reviews),
+            "amazon-2023": lambda: readers.open_amazon(2023, file, items, with_reviews=with_reviews),
+            "yelp": lambda: readers.open_yelp(file, items, with_reviews=with_reviews),
+            "movielens": lambda: readers.open_movielens(file, items),
+            "recbole": lambda: readers.open_recbole(self.parts, items, **columns),
+            "selfrec": lambda: readers.open_selfrec(self.parts),
+            "lightgcn": lambda: readers.read_lightgcn(self.parts),
+            "pairs": lambda: readers.read_pairs(self.parts, item_offset=options.get("item_offset", 0)),
+        }
+        if self.source in by_source:
+            return by_source[self.source]()
+        return readers.find_reader(self.source)(file, items)
 
-Opener = Callable[[ImportRequest], Dataset | StreamedDataset]
-"""Reads the files of a request, or opens them to be read in chunks."""
 
-
-def import_stage(request: ImportRequest, read: Opener, progress: Progress | None = None) -> Stage:
+def import_stage(request: ImportRequest, progress: Progress | None = None) -> Stage:
     """Return the stage that imports files into a dataset; large files are read in bounded memory."""
     preset = None if request.preset is None else PRESETS[request.preset]
     settings: dict[str, Any] = {"source": request.source}
@@ -60,7 +85,7 @@ def import_stage(request: ImportRequest, read: Opener, progress: Progress | None
     inputs = {name: artifacts.file_hash(path) for name, path in request.paths.items()}
 
     def build(draft: Draft) -> None:
-        data = read(request)
+        data = request.read()
         if isinstance(data, Dataset):
             write_dataset(draft, data)
         else:

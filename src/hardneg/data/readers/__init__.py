@@ -32,10 +32,10 @@ __all__ = [
 
 
 class DatasetReader(Protocol):
-    """Reads a dataset from a file of interactions and, where given, a file of item texts."""
+    """Reader of a file of interactions and, optionally, a file of item texts."""
 
     def __call__(self, interactions: Path, items: Path | None = None, /) -> Dataset | StreamedDataset:
-        """Return the dataset, or a description of how to read it where the files may be larger than memory."""
+        """Return the dataset, or a StreamedDataset for files that may exceed memory."""
         ...
 
 
@@ -48,10 +48,10 @@ READERS = Registry(
         "yelp": "hardneg.data.readers.yelp:open_yelp",
     },
 )
-"""Readers that need no more than two files."""
+"""Readers that need at most two files."""
 
 
 def find_reader(name: str) -> DatasetReader:
-    """Return the reader called `name`: built in, an entry point of the group hardneg.readers, or `module:function`."""
+    """Return a reader by name: built in, an entry point of the group hardneg.readers, or `module:function`."""
     reader: DatasetReader = READERS.find(name)
     return reader

@@ -1,4 +1,4 @@
-"""Suspects that no judge named, for tests of what is done with them."""
+"""Suspects without a judge, for tests of their use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hardneg.judging.suspects import Suspects
 from hardneg.stage import Draft, Stage
 
 
-def judged(split: Split, *, per_user: int = 6) -> Suspects:
-    """Some popular unobserved items of every user; the first half of them liked."""
+def make_suspects(split: Split, *, per_user: int = 6) -> Suspects:
+    """Return popular unobserved items of every user; the first half has probability 0.9, the others 0.2."""
     order = np.argsort(-split.train.item_counts, kind="stable")
     free = ~split.train.contains(np.arange(split.train.n_users)[:, None], order[None, :])
     users, places = np.nonzero(free & (free.cumsum(axis=1) <= per_user))
@@ -24,19 +24,13 @@ def judged(split: Split, *, per_user: int = 6) -> Suspects:
     return Suspects(users, order[places], probability, "made up")
 
 
-def written(out: Path, split_folder: Path, found: Suspects, notes: dict[str, Any] | None = None) -> Path:
-    data = splits.read_split(split_folder)
-    inputs = {"training data": splits.training_data_hash(split_folder)}
-    nothing = pl.DataFrame(schema=suspects.REJECTED_SCHEMA)
+def write_folder(out: Path, split_dir: Path, rows: Suspects, notes: dict[str, Any] | None = None) -> Path:
+    """Write a suspects folder of a split, and return it."""
+    vocabulary = splits.read_split(split_dir).vocabulary
 
     def build(draft: Draft) -> None:
-        suspects.write_suspects(draft, found, data.vocabulary, nothing)
+        suspects.write_suspects(draft, rows, vocabulary, pl.DataFrame(schema=suspects.REJECTED_SCHEMA))
         draft.notes |= notes or {}
 
-    Stage(
-        suspects.KIND,
-        {"judge": found.judge},
-        inputs,
-        build,
-    ).run(out)
-    return out
+    inputs = {"training data": splits.training_data_hash(split_dir)}
+    return Stage(suspects.KIND, {"judge": rows.judge}, inputs, build).run(out)
