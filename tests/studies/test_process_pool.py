@@ -45,7 +45,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_killed_process_and_a_failure_cost_their_own_task_alone(tasks: Any) -> None:
     ended: list[tuple[int, int]] = []
     told: set[tuple[str, int, int]] = set()
-    outcomes = process_pool.run_tasks(
+    outcomes = process_pool.run_pool(
         [tasks(name) for name in NAMES],
         2,
         ended=lambda done, total, _: ended.append((done, total)),
@@ -62,7 +62,7 @@ def test_a_killed_process_and_a_failure_cost_their_own_task_alone(tasks: Any) ->
 
 
 def test_this_process_does_the_same_with_what_does_not_kill_it(tasks: Any) -> None:
-    outcomes = process_pool.run_tasks([tasks(name) for name in ("one", "fails", "bug")], 0)
+    outcomes = process_pool.run_pool([tasks(name) for name in ("one", "fails", "bug")], 0)
     assert [outcome.reason is None for outcome in outcomes] == [True, False, False]
 
 
@@ -71,9 +71,9 @@ def test_ctrl_c_ends_the_workers(tasks: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        process_pool.run_tasks([tasks("one"), tasks("two")], 1, ended=interrupt)
+        process_pool.run_pool([tasks("one"), tasks("two")], 1, ended=interrupt)
     assert not multiprocessing.active_children()
 
 
 def test_nothing_to_do_is_no_error() -> None:
-    assert process_pool.run_tasks([], 3) == []
+    assert process_pool.run_pool([], 3) == []

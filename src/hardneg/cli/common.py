@@ -206,7 +206,7 @@ def row_report_text(notes: Mapping[str, Any]) -> str:
     return "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
 
 
-def table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
     """Return a table for the terminal: first column left-aligned, the others right-aligned."""
     drawn = Table(*headers[:1], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers[1:]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hardneg.cli import data_import
-from hardneg.cli.common import OutputOptions, add_command, emit_counts, new_group, table
+from hardneg.cli.common import OutputOptions, add_command, emit_counts, new_group, render_table
 from hardneg.cli.options import SeedOption, SplitArgument
 
 if TYPE_CHECKING:
@@ -173,4 +173,4 @@ def _table(rows: Sequence[Description]) -> Table:
         ]
         for row in rows
     ]
-    return table(headers, cells)
+    return render_table(headers, cells)

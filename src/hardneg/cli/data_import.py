@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hardneg.cli.common import OutputOptions, add_command, console, emit_counts, emit_following, new_group, table
+from hardneg.cli.common import OutputOptions, add_command, console, emit_counts, emit_following, new_group, render_table
 from hardneg.cli.options import Pairs, pairs_option, parse_mapping
 from hardneg.cli.progress import show_progress
 
@@ -215,7 +215,7 @@ def _emit_dataset(shared: ImportOptions, preset: DatasetPreset | None) -> None:
         emit_counts(shared, counts, out, KIND, following, paper)
         return
     emit_counts(shared, counts, out, KIND, ())
-    console().print(table(["", "found", "paper"], [list(row) for row in preset.compare(counted)]))
+    console().print(render_table(["", "found", "paper"], [list(row) for row in preset.compare(counted)]))
     for note in preset.notes:
         console().print(note, markup=False)
     emit_following(following)

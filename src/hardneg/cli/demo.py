@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hardneg.cli.common import OutputOptions, configure_torch, console, emit_following, table
+from hardneg.cli.common import OutputOptions, configure_torch, console, emit_following, render_table
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def demo_command(
 def _table(headers: list[str], cells: list[list[str]]) -> Table:
     """Return all columns on a wide terminal, else the most important ones."""
     if console().width >= WIDE:
-        return table(headers, cells)
+        return render_table(headers, cells)
     narrow = [
         column for column, header in enumerate(headers) if not header.startswith(("Recall", "users", "nearest", "s /"))
     ]
-    return table([headers[i] for i in narrow], [[row[i] for i in narrow] for row in cells])
+    return render_table([headers[i] for i in narrow], [[row[i] for i in narrow] for row in cells])

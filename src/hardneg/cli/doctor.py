@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from hardneg.cli.common import OutputOptions, configure_torch, table
+from hardneg.cli.common import OutputOptions, configure_torch, render_table
 
 PACKAGES = (
     "hardneg",
@@ -43,7 +43,7 @@ def doctor_command(shared: OutputOptions) -> None:
         **{name: _version(name) for name in PACKAGES},
     }
     cells = [[name, fact] for name, fact in facts.items()]
-    shared.emit(facts, table(["property", "value"], cells), ("demo",))
+    shared.emit(facts, render_table(["property", "value"], cells), ("demo",))
 
 
 def _kernel() -> str:

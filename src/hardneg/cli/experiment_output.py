@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hardneg.cli.common import console, emit, emit_following, table
+from hardneg.cli.common import console, emit, emit_following, render_table
 from hardneg.cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def emit_estimate(
         emit(values, as_json=True, text="")
         return
     if estimates:
-        console().print(table(HEADERS, cells))
+        console().print(render_table(HEADERS, cells))
     parallel_text = "" if workers == 1 else f", {parallel:.2f} with {workers} workers that do not slow each other"
     console().print(f"{head}: {hours:.2f} hours{parallel_text}.", markup=False)
     console().print(EXPLANATION, markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, table
+from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, render_table
 from hardneg.cli.llm_options import LlmOptions, open_session
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
@@ -173,7 +173,7 @@ def _cost_table(rows: pl.DataFrame) -> Table:
         ]
         for row in rows.to_dicts()
     ]
-    return table(headers, cells)
+    return render_table(headers, cells)
 
 
 def _with_error(tokens: float, error: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hardneg.cli.common import OutputOptions, table
+from hardneg.cli.common import OutputOptions, render_table
 
 
 def recommend_command(
@@ -27,4 +27,4 @@ def recommend_command(
     best = pipeline.recommend(run, user, k)
     cells = [[str(rank), item, f"{score:.4f}"] for rank, item, score in best.iter_rows()]
     following = ("audit", "run", run, "--split", "SPLIT")
-    shared.emit(best.to_dicts(), table(["rank", "item_id", "score"], cells), following)
+    shared.emit(best.to_dicts(), render_table(["rank", "item_id", "score"], cells), following)

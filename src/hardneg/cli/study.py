@@ -17,7 +17,7 @@ from hardneg.cli.common import (
     emit,
     emit_following,
     new_group,
-    table,
+    render_table,
 )
 from hardneg.cli.experiment_output import emit_estimate, print_failures, watch_runs
 from hardneg.cli.progress import show_progress
@@ -99,7 +99,7 @@ def search_command(
     headers, cells, spaces = written.best.table()
     failed = written.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
     values = {**written.best.model_dump(mode="json"), "failed": failed, "out": str(search.out)}
-    emit(values, as_json=as_json, text=table(headers, cells))
+    emit(values, as_json=as_json, text=render_table(headers, cells))
     if not as_json:
         for line in (*spaces, f"Written: {search.out}; a study reads it with `tuned: {search.out}`"):
             console().print(line, markup=False)
@@ -144,7 +144,7 @@ def _emit_results(study: Study, results: Results, *, as_json: bool) -> None:
     for one in results.tables:
         _print_table(one)
     if results.settings is not None:
-        console().print(table(results.settings.headers, results.settings.cells))
+        console().print(render_table(results.settings.headers, results.settings.cells))
     notes = [] if results.settings is None else results.settings.notes
     for note in (*notes, *results.remarks, f"Written: {study.results_dir}"):
         console().print(note, markup=False)
@@ -179,15 +179,15 @@ def _print_table(one: ComparisonTable) -> None:
 
     console().print(one.title, style="bold", markup=False)
     if one.frame is not None:
-        console().print(table(one.headers, one.cells))
+        console().print(render_table(one.headers, one.cells))
     for remark in one.remarks:
         console().print(remark, markup=False)
     for comparison in one.pairs:
         console().print(comparison.title, style="bold", markup=False)
-        console().print(table(comparison.headers, comparison.cells))
+        console().print(render_table(comparison.headers, comparison.cells))
     if one.released is not None:
         console().print(WARNING, style="bold red", markup=False)
-        console().print(table(one.released.headers, one.released.cells))
+        console().print(render_table(one.released.headers, one.released.cells))
 
 
 def _estimate_study(study: Study, file: Path, workers: int, *, as_json: bool) -> None:

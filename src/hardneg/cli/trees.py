@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hardneg.cli.common import CpuOptions, add_command, new_group, read_notes, table
+from hardneg.cli.common import CpuOptions, add_command, new_group, read_notes, render_table
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
 
@@ -57,4 +57,6 @@ def build_trees_command(
 
 def _shape_table(notes: dict[str, Any]) -> Table:
     kinds = ("structural", "semantic")
-    return table(["", *kinds], [[what, *(f"{notes[kind][what]:,}" for kind in kinds)] for what in notes[kinds[0]]])
+    return render_table(
+        ["", *kinds], [[what, *(f"{notes[kind][what]:,}" for kind in kinds)] for what in notes[kinds[0]]]
+    )

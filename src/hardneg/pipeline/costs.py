@@ -12,7 +12,7 @@ from hardneg.artifacts import COSTS
 
 @dataclass(frozen=True)
 class LlmNeeds:
-    """Replies, tokens and dollars (None where a price is unknown), whoever paid for them and when."""
+    """Replies, tokens and dollars (None where a price is unknown), paid by this or by earlier runs."""
 
     calls: int = 0
     tokens: int = 0

@@ -188,7 +188,7 @@ def estimate_llm_cost(
 def summarize_costs(
     session: Session, usage: Mapping[str, TokenUsage], estimate: CostEstimate, earlier: LlmNeeds
 ) -> dict[str, Any]:
-    """Return what was paid now, what was needed in all whoever paid for it, and the error of the estimate.
+    """Return what was paid now, what was needed in all including replies paid for earlier, and the error of the estimate.
 
     earlier: what earlier stages needed.
     """

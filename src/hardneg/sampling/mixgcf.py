@@ -63,7 +63,7 @@ def positive_shares(batch: Batch, embeddings: Embeddings, stream: Stream) -> Ten
 
 
 def mixed_negatives(batch: Batch, embeddings: Embeddings, chosen: list[Tensor], mixing: Tensor) -> Vectors:
-    """Return the chosen items, mixed with the positives, as negatives."""
+    """Return the selected candidates, mixed with the positives, as negatives."""
     vectors, ego = mix(embeddings.items, batch.positives, chosen, mixing, embeddings.pooling)
     return Vectors(
         vectors=vectors.unsqueeze(1),
@@ -94,7 +94,7 @@ def mix(
 
 
 class _Mix(torch.autograd.Function):
-    """index: (1 + hops, batch), the positives and the chosen items of each hop."""
+    """index: (1 + hops, batch), the positives and the selected candidates of each hop."""
 
     @staticmethod
     def forward(ctx: Any, index: Tensor, mixing: Tensor, pooling: Pooling, *tables: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,7 @@ class MultiViewSampler(TreeSampler):
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
         """Return vectors (batch, 1, final size) with gradients through the chosen rows, but not through the choice.
 
-        totals: similarities of the chosen items, over hops, and of all candidates.
+        totals: similarities of the selected candidates, over hops, and of all candidates.
         """
         mixing = positive_shares(batch, embeddings, stream)
         similarities = self.views.similarities(batch.positives, candidates)

@@ -11,7 +11,7 @@ from hardneg.errors import ConfigError
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.pipeline.suspect_use import POSITIVES_ONLY
 from hardneg.studies.recipes import Entry
-from hardneg.studies.recipes.text_vectors import TextVectors
+from hardneg.studies.recipes.text_vectors import TextVectorsRecipe
 from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
 from hardneg.training import FitConfig
 
@@ -120,7 +120,7 @@ def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
         fusion, place = grid.rows[cell.row].fusion, (*cell.table, cell.row)
         if fusion is None:
             continue
-        texts = {"vectors": TextVectors(encoder=fusion.encoder).implied}
+        texts = {"vectors": TextVectorsRecipe(encoder=fusion.encoder).implied}
         extended.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
         if fusion.alone and place not in with_text_only:
             extended.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))

@@ -19,7 +19,7 @@ REPORT_SECONDS = 0.5
 """Least time between two reports of a task's progress."""
 
 
-class Task(Protocol):
+class PoolTask(Protocol):
     """Work that can be sent to another process."""
 
     @property
@@ -44,8 +44,8 @@ Ended = Callable[[int, int, Outcome], None]
 """Called with (tasks ended, tasks in all, outcome of the last one)."""
 
 
-def run_tasks(
-    tasks: Sequence[Task], workers: int, *, ended: Ended | None = None, progress: Progress | None = None
+def run_pool(
+    tasks: Sequence[PoolTask], workers: int, *, ended: Ended | None = None, progress: Progress | None = None
 ) -> list[Outcome]:
     """Run all tasks, and return their outcomes in the order of the tasks.
 
@@ -73,12 +73,12 @@ def throttled(progress: Progress) -> Progress:
     return report
 
 
-def _run_here(tasks: Sequence[Task], progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
+def _run_here(tasks: Sequence[PoolTask], progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
     for number, task in enumerate(tasks):
         yield number, _outcome_of(task, progress or _ignore)
 
 
-def _outcome_of(task: Task, progress: Progress) -> Outcome:
+def _outcome_of(task: PoolTask, progress: Progress) -> Outcome:
     import torch
 
     torch.set_num_threads(1)  # the same bits, however many workers
@@ -106,7 +106,7 @@ class _Worker:
         far_end.close()  # so that the pipe ends with the process
         self.number, self.name = -1, ""
 
-    def send(self, number: int, task: Task) -> None:
+    def send(self, number: int, task: PoolTask) -> None:
         """Send the next task; `receive` notices a process that died meanwhile."""
         self.number, self.name = number, task.name
         with suppress(OSError):
@@ -135,7 +135,9 @@ def _cause_of_death(code: int | None) -> str:
     return f"{signal.Signals(-code).name}{hint}"
 
 
-def _run_side_by_side(tasks: Sequence[Task], workers: int, progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
+def _run_side_by_side(
+    tasks: Sequence[PoolTask], workers: int, progress: Progress | None
+) -> Iterator[tuple[int, Outcome]]:
     waiting = deque(enumerate(tasks))
     busy: dict[Connection, _Worker] = {}
 
@@ -175,5 +177,5 @@ def _run_tasks_from(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; checkpoints stay
     with suppress(EOFError, OSError):
         while True:
-            task: Task = pipe.recv()
+            task: PoolTask = pipe.recv()
             pipe.send(_outcome_of(task, throttled(lambda *report: pipe.send(report))))

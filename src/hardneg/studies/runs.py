@@ -18,7 +18,7 @@ from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, R
 from hardneg.report.tables import MethodScores
 from hardneg.stage import Stage
 from hardneg.studies.naming import slug
-from hardneg.studies.process_pool import Outcome, run_tasks
+from hardneg.studies.process_pool import Outcome, run_pool
 from hardneg.training import Watch
 from hardneg.types import Progress
 
@@ -167,7 +167,7 @@ def run_rows(
         if ended is not None:
             ended(done, total, outcome.name)
 
-    outcomes = run_tasks(tasks, 0 if workers == 1 else workers, ended=report)
+    outcomes = run_pool(tasks, 0 if workers == 1 else workers, ended=report)
     failures = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if outcome.reason is not None]
     if failures:
         raise RunFailedError(f"{len(failures)} of {len(tasks)} runs failed; {'; '.join(failures)}")

@@ -17,7 +17,7 @@ from hardneg.studies.estimate import CellToTime, Estimate, auxiliary_cells_to_ti
 from hardneg.studies.load import read_search
 from hardneg.studies.naming import slug
 from hardneg.studies.plan import Plan
-from hardneg.studies.process_pool import Ended, Outcome, run_tasks
+from hardneg.studies.process_pool import Ended, Outcome, run_pool
 from hardneg.studies.search_sampler import require_optuna
 from hardneg.studies.spec import SearchSpec
 from hardneg.studies.trials import SCHEMA, TRIALS, CellSearch, Trial, replace_parquet
@@ -97,7 +97,7 @@ class Search:
         problems = {task.name: self.plan.problem_of(task.cell) for task in tasks}
         blocked = [Outcome(name, problem) for name, problem in problems.items() if problem is not None]
         free = [task for task in tasks if problems[task.name] is None]
-        return blocked + run_tasks(free, workers, ended=ended, progress=progress)
+        return blocked + run_pool(free, workers, ended=ended, progress=progress)
 
     def results(self) -> SearchResults:
         """Write best.yaml, for cells whose trials are all finished, and trials.parquet, with all trials, and return both.

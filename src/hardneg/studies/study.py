@@ -16,7 +16,7 @@ from hardneg.studies.estimate import CellToTime, Estimate, auxiliary_cells_to_ti
 from hardneg.studies.load import read_study
 from hardneg.studies.naming import slug
 from hardneg.studies.plan import Plan
-from hardneg.studies.process_pool import Ended, Outcome, run_tasks
+from hardneg.studies.process_pool import Ended, Outcome, run_pool
 from hardneg.studies.results import Results, write_results
 from hardneg.studies.runs import Fusion, Row, RunTask
 from hardneg.studies.spec import StudySpec
@@ -142,7 +142,7 @@ class Study:
                     ended(before + done, total, outcome)
 
             part = [task for task in tasks if (task.row.fusion is not None) is is_fusion]
-            outcomes += run_tasks(part, workers, ended=report, progress=progress)
+            outcomes += run_pool(part, workers, ended=report, progress=progress)
         self.outcomes = outcomes
         return outcomes
 

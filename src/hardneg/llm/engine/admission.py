@@ -108,7 +108,7 @@ class Admission:
             prompt, answer = self._bound.count(requests)
             reservation = Reservation(self._bound.cost(prompt, answer), prompt)
         if self._limits.limited or self._limits.wait(0, self._now()):
-            async with self._line:  # first come, first served
+            async with self._line:  # in order of arrival
                 while (wait := self._limits.wait(reservation.cost.tokens, self._now())) > 0:
                     await asyncio.sleep(wait)
                 self._limits.take(reservation.cost.tokens)

@@ -14,7 +14,7 @@ from hardneg.studies.recipes import Entry, Recipe, StageContext
 from hardneg.studies.spec import Grid
 
 
-class Profiles(Recipe):
+class ProfilesRecipe(Recipe):
     """Extractive profiles of items and users, as they are or with item texts shuffled."""
 
     section: ClassVar[str] = "profiles"

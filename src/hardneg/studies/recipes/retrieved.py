@@ -8,7 +8,7 @@ from hardneg import pipeline
 from hardneg.mining import RetrievalConfig
 from hardneg.stage import Stage
 from hardneg.studies.recipes import Entry, NegativesRecipe, StageContext
-from hardneg.studies.recipes.profiles import Profiles, item_text_problems
+from hardneg.studies.recipes.profiles import ProfilesRecipe, item_text_problems
 from hardneg.studies.spec import Grid
 
 
@@ -20,7 +20,7 @@ class Retrieved(NegativesRecipe):
     encoder: str = "minilm"
 
     def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
-        return {"profiles": Profiles().implied}
+        return {"profiles": ProfilesRecipe().implied}
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
         return item_text_problems(split, grid)

@@ -20,7 +20,7 @@ from hardneg.pipeline import FinetuneConfig
 from hardneg.stage import Stage
 from hardneg.studies.recipes import Entry, NegativesRecipe, Recipe, StageContext, StudyFile
 from hardneg.studies.recipes.labels import Labels
-from hardneg.studies.recipes.profiles import Profiles, item_text_problems
+from hardneg.studies.recipes.profiles import ProfilesRecipe, item_text_problems
 from hardneg.studies.spec import Grid
 
 
@@ -31,7 +31,7 @@ class Synthesized(NegativesRecipe):
     labels: Labels
     base: str = "minilm"
     """Base model, as in `hardneg finetune train`; none is the control without a language model."""
-    profiles: Profiles = Profiles()
+    profiles: ProfilesRecipe = ProfilesRecipe()
     template: TemplateConfig = TemplateConfig()
     model: EncoderConfig = EncoderConfig()
     perceptron: PerceptronConfig = PerceptronConfig()

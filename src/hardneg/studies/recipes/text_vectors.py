@@ -7,15 +7,15 @@ from typing import ClassVar
 from hardneg import pipeline
 from hardneg.stage import Stage
 from hardneg.studies.recipes import Entry, Recipe, StageContext
-from hardneg.studies.recipes.profiles import Profiles
+from hardneg.studies.recipes.profiles import ProfilesRecipe
 
 
-class TextVectors(Recipe):
+class TextVectorsRecipe(Recipe):
     """Item texts and extractive profiles, encoded; the entry is named by the encoder."""
 
     section: ClassVar[str] = "vectors"
     encoder: str
-    profiles: Profiles = Profiles()
+    profiles: ProfilesRecipe = ProfilesRecipe()
 
     @property
     def implied(self) -> Entry:
