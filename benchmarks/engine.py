@@ -32,7 +32,7 @@ from tests.llm.engine.clients import Official, bare, parse  # noqa: E402
 from tests.llm.engine.faulty_server import Behaviour, FaultyServer  # noqa: E402
 
 from hardneg.llm.engine.config import EngineConfig  # noqa: E402
-from hardneg.llm.engine.scheduler import run_tasks  # noqa: E402
+from hardneg.llm.engine.scheduler import answer_tasks  # noqa: E402
 from hardneg.llm.engine.store import ReplyStore  # noqa: E402
 from hardneg.llm.engine.usage_stats import UsageStats  # noqa: E402
 from hardneg.llm.protocol import Message, Request  # noqa: E402
@@ -68,7 +68,7 @@ def run_with_faults(url: str, rows: int, folder: Path) -> dict[str, Any]:
         sys.stderr.write(f"\r{usage}   ")
 
     with ReplyStore(folder / "replies.sqlite") as store:
-        for answer in run_tasks(tasks(rows), Official(url), store, CONFIG, total=rows, watch=watch):
+        for answer in answer_tasks(tasks(rows), Official(url), store, CONFIG, total=rows, watch=watch):
             answers_per_row[answer.row] += 1
             reasons[answer.reason.partition(":")[0]] += bool(answer.reason)
     return {
@@ -90,7 +90,7 @@ def run_with_faults(url: str, rows: int, folder: Path) -> dict[str, Any]:
 def engine_cost(url: str, rows: int, first: int, store: ReplyStore) -> float:
     """Return the engine's CPU milliseconds per request."""
     start = time.process_time()
-    answers = list(run_tasks(tasks(rows, first), Official(url), store, PATIENT))
+    answers = list(answer_tasks(tasks(rows, first), Official(url), store, PATIENT))
     seconds = time.process_time() - start
     assert sum(answer.value is not None for answer in answers) == rows
     return seconds / rows * 1e3

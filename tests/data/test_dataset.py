@@ -1,4 +1,4 @@
-"""Dataset folders and row reports."""
+"""Dataset folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data.dataset import Dataset
-from hardneg.data.row_report import RowCounter, RowIssue, report_notes
+from hardneg.data.row_report import RowIssue
 from hardneg.errors import DataError
 from hardneg.stage import Stage
 
@@ -21,21 +21,6 @@ ENTRY = RowIssue("a.csv", "without an id", 1200, "row 3", "they were left out")
 def small() -> Dataset:
     interactions = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["1", "2"], "review": ["Gräfin", None]})
     return Dataset(interactions, pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]}), (ENTRY,))
-
-
-def test_an_issue_prints_as_one_line() -> None:
-    assert str(ENTRY) == "a.csv: 1,200 rows without an id (first: row 3); they were left out"
-    assert ": 1 row " in str(RowIssue("a.csv", "x", 1, "row 3", "y"))
-    assert RowIssue(**report_notes((ENTRY,))[0]) == ENTRY  # type: ignore[arg-type]
-
-
-def test_a_counter_merges_issues_and_keeps_the_first_row() -> None:
-    counter = RowCounter()
-    assert counter.row_report == ()
-    other = RowIssue("b.csv", "without an id", 1, "row 9", "they were left out")
-    counter.add(ENTRY, other)
-    counter.add(RowIssue("a.csv", "without an id", 5, "row 4", "they were left out"))
-    assert counter.row_report == (RowIssue("a.csv", "without an id", 1205, "row 3", "they were left out"), other)
 
 
 def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_row_report(small: Dataset, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Several tables seen at once."""
+"""Overviews of several tables."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""LaTeX that compiles whatever the names, and Markdown whose cells stay cells."""
+"""LaTeX that compiles for any names, and Markdown with escaped cells."""
 
 from __future__ import annotations
 

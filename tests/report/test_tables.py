@@ -1,4 +1,4 @@
-"""Tables are data first; printers only print."""
+"""Result tables against scipy, statsmodels and slow loops."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import compare_methods, holm
-from hardneg.report import plots, printers, tables
-from hardneg.report.page import Page, ShownPair, ShownUser, render
+from hardneg.report import printers, tables
 from hardneg.report.tables import MethodScores
 
 METRICS = ("ndcg@20", "recall@20")
@@ -196,52 +195,6 @@ def test_groups_with_other_baselines_are_refused() -> None:
         tables.summary_table(groups)
     with pytest.raises(DataError, match="found no group"):
         tables.summary_table({})
-
-
-def page(like_probabilities: dict[str, float]) -> Page:
-    pair = ShownPair("<b>pot</b>", {"uniform": ["tent"], "DNS": []})
-    curves = {"row": ["uniform"] * 2, "seed": [0, 0], "epoch": [1, 2], "split": ["valid"] * 2}
-    return Page(
-        title="A title",
-        lead="",
-        answers=[("Question?", "Answer.")],
-        headers=["sampler", "x"],
-        cells=[["uniform", "1"]],
-        notes=["A note."],
-        curves=pl.DataFrame(curves | {"metric": ["ndcg@20"] * 2, "value": [0.1, 0.2]}),
-        metric="ndcg@20",
-        false_negatives=pl.DataFrame({"row": ["uniform"], "seed": [0], "epoch": [1], "like_probability": [0.1]}),
-        users=[ShownUser("u1", ["pot"], "", [pair], like_probabilities)],
-        facts=[("name", "value")],
-    )
-
-
-def test_the_page_is_one_file_that_needs_no_network() -> None:
-    text = render(page({"tent": 0.7}))
-    assert text.startswith("<!doctype html>")
-    assert "<svg" in text
-    for outside in ('src="http', 'href="http', "@import", "<script", "url(http", "<link"):
-        assert outside not in text
-    assert "Question?" in text
-    assert '<span class="liked">70&nbsp;%</span>' in text
-
-
-def test_texts_from_data_cannot_write_into_the_page() -> None:
-    text = render(page({}))
-    assert "<b>pot</b>" not in text
-    assert "&lt;b&gt;pot&lt;/b&gt;" in text
-    assert "(no texts of train items)" in text
-    assert "no catalogue item" in text
-
-
-def test_plots_draw_on_the_axes_given_and_state_units() -> None:
-    figure, (left, right) = plots.new_figure(2)
-    assert plots.plot_learning_curves(page({}).curves, "ndcg@20", ax=left) is left
-    plots.plot_false_negatives(page({}).false_negatives, ax=right)
-    assert left.get_xlabel() == right.get_xlabel() == "epoch"
-    assert left.get_ylabel() == "validation nDCG@20"
-    assert list(left.lines[0].get_ydata()) == [0.1, 0.2]
-    assert figure.axes == [left, right]
 
 
 def test_controls_are_outside_the_family_and_not_counted(rows: list[MethodScores]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import run_tasks
+from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.prices import Price
@@ -34,7 +34,7 @@ class Session:
     activity: str = "querying"
 
     def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Yield an answer for every task; raises the errors of `run_tasks`."""
+        """Yield an answer for every task; raises the errors of `answer_tasks`."""
         latest = UsageStats()
 
         def record(usage: UsageStats) -> None:
@@ -45,7 +45,7 @@ class Session:
 
         config = self._config_with_remaining_budget()
         try:
-            yield from run_tasks(tasks, self.model, self.store, config, prices=self.price, total=total, watch=record)
+            yield from answer_tasks(tasks, self.model, self.store, config, prices=self.price, total=total, watch=record)
         finally:
             self.usage += latest
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.llm.engine.clients import Plain, parse
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import run_tasks
+from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.protocol import Message, Request
 from hardneg.llm.tasks import Task
@@ -35,7 +35,7 @@ def tasks(rows: int, first: int = 0) -> Iterator[Task[str]]:
 def main() -> None:
     path, url, rows, *first = sys.argv[1:]
     with ReplyStore(Path(path)) as store:
-        answers = list(run_tasks(tasks(int(rows), int(first[0]) if first else 0), Plain(url), store, CONFIG))
+        answers = list(answer_tasks(tasks(int(rows), int(first[0]) if first else 0), Plain(url), store, CONFIG))
     assert len({answer.row for answer in answers}) == len(answers)
     sys.stdout.write(json.dumps({answer.row: [answer.value, answer.reason] for answer in answers}) + "\n")
 

@@ -22,7 +22,7 @@ from hardneg.errors import ConfigError
 from hardneg.llm.engine import scheduler as engine
 from hardneg.llm.engine.budget import BudgetReached
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import run_tasks
+from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.fake import FunctionModel
@@ -90,7 +90,7 @@ def run(task_list: Any, model: Any, store: ReplyStore, **settings: Any) -> dict[
 
 def start(task_list: Any, model: Any, store: ReplyStore, **settings: Any) -> Iterator[TaskAnswer[Any]]:
     config = {name: settings.pop(name) for name in list(settings) if name in EngineConfig.model_fields}
-    return run_tasks(
+    return answer_tasks(
         task_list, model, store, EngineConfig(**config), rng=Random(0), loop_factory=VirtualLoop, **settings
     )
 
@@ -116,7 +116,7 @@ def echo() -> Model:
     return Model(lambda request: f"says {request.messages[-1].content}")
 
 
-class TestRunTasks:
+class TestAnswerTasks:
     def test_every_row_is_answered_once_and_a_second_run_sends_nothing(self, store: ReplyStore, echo: Model) -> None:
         usages: list[UsageStats] = []
         first = run(tasks(50), echo, store, total=50, watch=usages.append)
@@ -420,7 +420,7 @@ class TestBudget:
 
     def test_money_needs_a_price(self, store: ReplyStore, echo: Model) -> None:
         with pytest.raises(ConfigError, match=r"5 dollars.*price of function"):
-            run_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
+            answer_tasks(tasks(1), echo, store, EngineConfig(budget_money=5))
 
     def test_money(self, store: ReplyStore, echo: Model) -> None:
         price = Price(prompt=1e6, answer=1e5)  # a dollar per prompt token; a call costs 2.3 and at most 2.5
@@ -571,7 +571,7 @@ class TestEnding:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
         try:
             with pytest.raises(KeyboardInterrupt):
-                list(run_tasks(tasks(100), model, store, EngineConfig(timeout=1e6)))
+                list(answer_tasks(tasks(100), model, store, EngineConfig(timeout=1e6)))
         finally:
             signal.signal(signal.SIGINT, before)
         assert no_thread_is_left()

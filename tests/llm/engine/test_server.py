@@ -17,7 +17,7 @@ from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serv
 from tests.llm.engine.stored import stored_failures
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import run_tasks
+from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.engine.usage_stats import UsageStats
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request
@@ -41,7 +41,7 @@ def run(
     model: Any, path: Path, rows: int = 200, config: EngineConfig = QUICK, **options: Any
 ) -> dict[int, TaskAnswer[Any]]:
     with ReplyStore(path) as store:
-        answers = list(run_tasks(tasks(rows), model, store, config, **options))
+        answers = list(answer_tasks(tasks(rows), model, store, config, **options))
     assert Counter(answer.row for answer in answers) == Counter(range(rows)), "every row once"
     return {answer.row: answer for answer in answers}
 

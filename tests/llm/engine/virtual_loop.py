@@ -22,7 +22,7 @@ class _Jump(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For `run_tasks(..., loop_factory=VirtualLoop)`, with models that open no connection."""
+    """For `answer_tasks(..., loop_factory=VirtualLoop)`, with models that open no connection."""
 
     def __init__(self) -> None:
         self._jump = _Jump()

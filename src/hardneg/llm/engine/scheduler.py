@@ -36,7 +36,7 @@ WATCH_SECONDS = 0.25
 """Minimum interval between two calls of `watch`."""
 
 
-def run_tasks(
+def answer_tasks(
     tasks: Iterable[Task[T]],
     model: ChatModel,
     store: ReplyStore,

@@ -1,8 +1,8 @@
 """Replies of language models, stored in one SQLite file on a local disk and shared by the processes of a machine.
 
 The key of a reply is the hash of the whole request with the model's identity, plus the number of the draw. Each reply
-is committed as it arrives, so a killed process loses only the calls in flight (a power failure may also lose the last
-seconds). A process claims a key before it sends the request. Claims of ended processes are free at once, others after
+is committed as it arrives, so a killed process loses only the calls in flight; a power failure may also lose the last
+seconds. A process claims a key before it sends the request. Claims of ended processes are free at once, others after
 some minutes.
 """
 
