@@ -33,16 +33,23 @@ def _compile(function: F, **options: Any) -> F:
         return cast(F, njit(**options)(function))
 
 
+BYTES = ir.IntType(8).as_pointer()
+
+
+def emit_prefetch(builder: Any, address: Any) -> None:
+    """Emit LLVM's prefetch of the cache line at a byte pointer."""
+    name, word = "llvm.prefetch.p0", ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [BYTES, word, word, word])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name=name)
+    builder.call(function, [address, word(0), word(3), word(1)])
+
+
 def _prefetch(_: Any, array: Any, index: Any) -> Any:
     """Load the cache line of array[index] (a flat array) without waiting, for rows that are read in random order."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        name, pointer, word = "llvm.prefetch.p0", ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
-        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name=name)
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), pointer)
-        builder.call(function, [address, word(0), word(3), word(1)])
+        emit_prefetch(builder, builder.bitcast(builder.gep(data, [arguments[1]]), BYTES))
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate

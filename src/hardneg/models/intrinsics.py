@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from hardneg.compiled import BYTES, emit_prefetch
+
 LANES = 16
 """Numbers per vector: 64 bytes of float32. On machines with shorter vectors, the compiler uses several."""
 AHEAD, LINE = 16, 64
@@ -55,20 +57,12 @@ class _CodeWriter:
         first = self.builder.insert_element(undefined, number, _INT32(0))
         return self.builder.shuffle_vector(first, undefined, zeros)
 
-    def prefetch(self, address: Any) -> None:
-        """Load a cache line without waiting for it."""
-        pointer = ir.IntType(8).as_pointer()
-        function = self._declare("llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [pointer, _INT32, _INT32, _INT32]))
-        self.builder.call(function, [self.builder.inttoptr(address, pointer), _INT32(0), _INT32(3), _INT32(1)])
-
     def fused(self, a: Any, b: Any, c: Any) -> Any:
         """Return a x b + c, rounded once."""
-        function = self._declare(f"llvm.fma.v{LANES}f32", ir.FunctionType(_VECTOR, [_VECTOR] * 3))
+        module, name = self.builder.module, f"llvm.fma.v{LANES}f32"
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        function = module.globals.get(name) or ir.Function(module, kind, name=name)
         return self.builder.call(function, [a, b, c])
-
-    def _declare(self, name: str, kind: Any) -> Any:
-        module = self.builder.module
-        return module.globals.get(name) or ir.Function(module, kind, name=name)
 
 
 def _row_sum(vectors: int) -> Any:
@@ -138,7 +132,7 @@ def _sum_neighbours(
     weight = code.broadcast(code.load(code.offset(weights, k, 4), _FLOAT, 4))
     start, ahead = row_address(k), row_address(builder.add(k, _INT64(AHEAD)))
     for line in range(0, vectors * LANES * width, LINE):
-        code.prefetch(builder.add(ahead, _INT64(line)))
+        emit_prefetch(builder, builder.inttoptr(builder.add(ahead, _INT64(line)), BYTES))
     for number, total in enumerate(sums):
         numbers = code.load(code.offset(start, _INT64(number * LANES), width), stored, width)
         numbers = builder.fpext(numbers, _VECTOR) if table_bits == 16 else numbers

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import time
-import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +18,7 @@ from filelock import FileLock
 from scipy import sparse
 
 from hardneg import artifacts
-from hardneg.compiled import in_chunks
 from hardneg.errors import ConfigError
-from hardneg.models.intrinsics import AHEAD
-from hardneg.models.kernels import products
-from hardneg.types import Floats
 
 Kernel = Literal["numba", "mkl"]
 KERNELS = ("numba", "mkl")
@@ -67,11 +62,17 @@ def _fastest() -> Kernel:
 
 def measure() -> dict[str, float]:
     """Return kernel -> seconds of one product of a random graph, the best of five alternating rounds."""
+    from hardneg.models.graph import GraphSide, StoredTable
+
     rng = np.random.default_rng(0)
     entries = rng.integers(ROWS, size=(2, ENTRIES))
     matrix = sparse.coo_array((np.ones(ENTRIES, np.float32), tuple(entries)), shape=(ROWS, ROWS)).tocsr()
-    table = rng.standard_normal((ROWS, SIZE), np.float32)
-    calls = {"numba": _numba_product(matrix, table), "mkl": _torch_product(matrix, table)}
+    side, table = GraphSide(matrix), rng.standard_normal((ROWS, SIZE), np.float32)
+    torch_matrix, torch_table = side.torch_matrix(torch.device("cpu")), torch.from_numpy(table)
+    calls: dict[str, Callable[[], object]] = {
+        "numba": lambda: side.product(StoredTable(table)),
+        "mkl": lambda: torch_matrix @ torch_table,
+    }
     for call in calls.values():
         call()  # compile, allocate
     rounds = [{name: _seconds(call) for name, call in calls.items()} for _ in range(ROUNDS)]
@@ -81,24 +82,6 @@ def measure() -> dict[str, float]:
 def cache_file() -> Path:
     """Return the path of the cached choices."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardneg" / "kernels.json"
-
-
-def _numba_product(matrix: sparse.csr_array, table: Floats) -> Callable[[], object]:
-    neighbours = np.append(matrix.indices, np.zeros(AHEAD)).astype(np.int32)
-    sparse_rows = matrix.indptr.astype(np.int64), neighbours, matrix.data
-    nothing = np.empty((0, 0), np.float32)
-    outputs = np.empty_like(table), nothing, 1.0, (nothing, 0.0, np.empty(0, np.int32))
-    rows = np.arange(ROWS)
-    return lambda: in_chunks(products, ROWS, rows, sparse_rows, table, 1.0, *outputs)
-
-
-def _torch_product(matrix: sparse.csr_array, table: Floats) -> Callable[[], object]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Ss]parse.*")
-        starts, neighbours = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-        torch_matrix = torch.sparse_csr_tensor(starts, neighbours, torch.from_numpy(matrix.data), size=matrix.shape)
-    torch_table = torch.from_numpy(table)
-    return lambda: torch_matrix @ torch_table
 
 
 def _seconds(call: Callable[[], object]) -> float:
