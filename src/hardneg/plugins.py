@@ -14,7 +14,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
@@ -44,21 +44,17 @@ class Registry:
 
     def find(self, name: object) -> Any:
         """Import and return the object called `name`. Raises ConfigError where there is none."""
-        target = self._target(name)
-        module, _, attribute = target.partition(":")
+        module_name, _, attribute = self._target(name).partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            module = import_module(module_name)
         except ImportError as error:
             raise ConfigError(
-                f"found {self.noun} {name!r}, but {module} cannot be imported ({error}); install it, or put its folder on "
-                "PYTHONPATH"
+                f"found {self.noun} {name!r}, but {module_name} cannot be imported ({error}); install it, or put its "
+                "folder on PYTHONPATH"
             ) from None
-        except AttributeError:
-            if attribute in getattr(import_module(module), "__dict__", {}):
-                raise
-            raise ConfigError(
-                f"found {self.noun} {name!r}, but module {module} has no {attribute}; check the name"
-            ) from None
+        if not hasattr(module, attribute):
+            raise ConfigError(f"found {self.noun} {name!r}, but {module_name} has no {attribute}; check the name")
+        return getattr(module, attribute)
 
     def _target(self, name: object) -> str:
         """Return "module:Class" for a name."""
@@ -66,14 +62,12 @@ class Registry:
             raise ConfigError(f"found {self.noun} {reprlib.repr(name)}, expected one of {', '.join(self.names)}")
         if name in self.builtin:
             return self.builtin[name]
-        points = {_target_of(point) for point in entry_points(group=self.group, name=name)}
-        if len(points) > 1:
-            listed = ", ".join(sorted(points))
-            raise ConfigError(
-                f"found {self.noun} {name!r} in {len(points)} packages ({listed}), expected one; name it so"
-            )
-        if points:
-            return points.pop()
+        targets = {f"{point.module}:{point.attr}" for point in entry_points(group=self.group, name=name)}
+        if len(targets) > 1:
+            listed = ", ".join(sorted(targets))
+            raise ConfigError(f"found {len(targets)} entry points of {self.noun} {name!r}, expected one of {listed}")
+        if targets:
+            return targets.pop()
         if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
             return name
         near = difflib.get_close_matches(name, self.names, n=1)
@@ -81,12 +75,8 @@ class Registry:
         raise ConfigError(f"found {self.noun} {name!r}, expected one of {', '.join(self.names)}, or module:Class{hint}")
 
 
-def _target_of(point: EntryPoint) -> str:
-    return f"{point.module}:{point.attr}"
-
-
 class PluginFamily(Config):
-    """Base of families of configurations whose class is chosen by the value of one field.
+    """Base of families of configurations whose class is selected by the value of one field.
 
     A family is a direct subclass with a `registry`. A field of the family's type accepts a mapping with the name of any
     member and the options of that member, and keeps them when it is written.
@@ -98,7 +88,7 @@ class PluginFamily(Config):
 
     @classmethod
     def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the mapping of a field with what may be left out of it."""
+        """Return the mapping of a field, with optional entries filled in."""
         return values
 
     @classmethod
@@ -106,8 +96,8 @@ class PluginFamily(Config):
         """Validate a family through its registry, and a member by its fields."""
         if "registry" not in cls.__dict__:
             return handler(source)
-        written_by_its_class = core_schema.simple_ser_schema("any")
-        return core_schema.no_info_plain_validator_function(cls._member, serialization=written_by_its_class)
+        by_member = core_schema.simple_ser_schema("any")  # a member is written with its own fields
+        return core_schema.no_info_plain_validator_function(cls._member, serialization=by_member)
 
     @classmethod
     def find_class(cls, name: object) -> type[Self]:
@@ -121,7 +111,7 @@ class PluginFamily(Config):
 
     @classmethod
     def _member(cls, values: object) -> Self:
-        """Return the member that `values` describe; every problem goes into one ValidationError."""
+        """Return the member that `values` describe. Raises one ValidationError with all problems."""
         if isinstance(values, cls):
             return values
         noun, tag = cls.registry.noun, cls.tag
@@ -144,7 +134,7 @@ class PluginFamily(Config):
 
 
 class PluginConfig(PluginFamily):
-    """Base of configurations whose class is chosen by their `kind`.
+    """Base of configurations whose class is selected by their `kind`.
 
     Its families are SamplerConfig, ModelConfig and JudgeConfig. A built-in member declares its `kind`; a class from outside
     the package leaves it out.

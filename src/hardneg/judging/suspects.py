@@ -131,7 +131,7 @@ def write_suspects(
 ) -> None:
     """Write suspects.parquet (SCHEMA) and rejected.parquet (REJECTED_SCHEMA).
 
-    All candidates are written, those without a label with null. row_report: failed labels, counted by reason.
+    The probability of a candidate without a label is null. row_report: missing labels, counted by reason.
     """
     user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
     columns = {

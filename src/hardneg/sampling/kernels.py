@@ -34,10 +34,10 @@ def draw_outside(
     excluded: starts (n_users + 1,), and the excluded items of every user, ascending. A draw is a function of (key,
     epoch, rows[b], place) only. Two places share one call of the generator. After `rounds` rejections the exact complement is used.
     """
-    starts, taken = excluded
+    starts, excluded_items = excluded
     for b in range(begin, end):
         prefetch(starts, users[min(b + 2 * SOON, end - 1)])
-        prefetch(taken, starts[users[min(b + SOON, end - 1)]])
+        prefetch(excluded_items, starts[users[min(b + SOON, end - 1)]])
         first, stop = starts[users[b]], starts[users[b] + 1]
         row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
         shared = philox(key, row, when, np.uint64(0), np.uint64(0))
@@ -47,43 +47,43 @@ def draw_outside(
                 shared = philox(key, row, when, np.uint64(place >> 1), np.uint64(0))
             item = below(shared[odd], n_items)
             attempt = 0
-            while _among(taken, first, stop, item):
+            while _contains(excluded_items, first, stop, item):
                 attempt += 1
                 words = philox(key, row, when, np.uint64(place >> 1), np.uint64(attempt))
                 if attempt == rounds:
                     free = n_items - (stop - first)
-                    item = _free_item(taken, first, stop, below(words[odd], free))
+                    item = _free_item(excluded_items, first, stop, below(words[odd], free))
                     break
                 item = below(words[odd], n_items)
             out[b, place] = item
 
 
 @compiled
-def _among(taken: Indices, first: int, stop: int, item: int) -> bool:
-    """Return True where the ascending taken[first:stop] contains the item."""
+def _contains(excluded_items: Indices, first: int, stop: int, item: int) -> bool:
+    """Return True where excluded_items[first:stop], in ascending order, contains the item."""
     while stop - first > SHORT:
         middle = (first + stop) >> 1
-        if taken[middle] <= item:
+        if excluded_items[middle] <= item:
             first = middle
         else:
             stop = middle
-    found = 0
+    matches = 0
     for k in range(first, stop):  # without a branch: faster than halving to the end
-        found += taken[k] == item
-    return found > 0
+        matches += excluded_items[k] == item
+    return matches > 0
 
 
 @compiled
-def _free_item(taken: Indices, first: int, stop: int, rank: int) -> int:
+def _free_item(excluded_items: Indices, first: int, stop: int, rank: int) -> int:
     """Return the item with `rank` free items below it.
 
-    taken[j] - j counts the free items below the j-th taken item, so the result is rank + j for the largest j with
-    taken[j - 1] - (j - 1) <= rank.
+    excluded_items[j] - j counts the free items below the j-th excluded item. The result is rank + j for the largest j
+    with excluded_items[j - 1] - (j - 1) <= rank.
     """
     low, high = 0, stop - first
     while low < high:
         middle = (low + high) >> 1
-        if taken[first + middle] - middle <= rank:
+        if excluded_items[first + middle] - middle <= rank:
             low = middle + 1
         else:
             high = middle

@@ -93,8 +93,8 @@ def write_negatives(
 ) -> None:
     """Write negatives.parquet, rejected.parquet and embeddings.npy.
 
-    table: columns of SCHEMA, one row a pair and negative; none where the negatives are no items. rejected: user_id,
-    positive_item_id, item_id, similarity, reason, of candidates that ranked above the chosen ones.
+    table: columns of SCHEMA, one row per pair and negative; None where negatives are no items. rejected: user_id,
+    positive_item_id, item_id, similarity and reason of candidates that ranked higher.
     """
     missing = int((~mined.present).sum())
     draft.notes |= {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
@@ -105,12 +105,12 @@ def write_negatives(
 def write_negatives_tables(
     draft: Draft, table: pl.DataFrame | None = None, rejected: pl.DataFrame | None = None
 ) -> None:
-    """Write negatives.parquet and rejected.parquet, empty where there is no table."""
+    """Write negatives.parquet and rejected.parquet, which are empty without a table."""
     columns = [pl.col(name).cast(kind) for name, kind in SCHEMA.items()]
-    chosen = pl.DataFrame(schema=SCHEMA) if table is None else table.select(columns)
-    chosen.write_parquet(draft.folder / "negatives.parquet")
-    refused = pl.DataFrame(schema={"user_id": pl.String}) if rejected is None else rejected
-    refused.write_parquet(draft.folder / "rejected.parquet")
+    negatives = pl.DataFrame(schema=SCHEMA) if table is None else table.select(columns)
+    negatives.write_parquet(draft.folder / "negatives.parquet")
+    rejected = pl.DataFrame(schema={"user_id": pl.String}) if rejected is None else rejected
+    rejected.write_parquet(draft.folder / "rejected.parquet")
 
 
 def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedNegatives:
@@ -131,7 +131,6 @@ def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedN
 def _items_by_row(table: pl.DataFrame, vocabulary: Vocabulary, n_pairs: int) -> Indices:
     pair_rows = table["row"].to_numpy()
     place = table.select(pl.int_range(pl.len()).over("row").alias("place"))["place"].to_numpy()
-    numbers = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
     items = np.full((n_pairs, int(place.max()) + 1 if len(place) else 1), -1, np.int64)
-    items[pair_rows, place] = numbers
+    items[pair_rows, place] = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
     return items
