@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 TRIES = 16
-"""Number of most likely tokens tried for one that leaves room to finish, before the answer is closed."""
+"""Number of most likely tokens tried for one after which the answer can be finished, before the answer is closed."""
 
 
 class Constraint(Protocol):
@@ -139,7 +139,7 @@ class _TokenChooser:
                 del self._active[index]
 
     def _choose(self, scores: Tensor, constraint: Constraint, token: int, left: int) -> int:
-        """Return the most likely of the first tokens that leave room to finish, otherwise one that closes."""
+        """Return the most likely of the first tokens after which the answer can end in time, otherwise one that closes."""
         import torch
 
         for _ in range(TRIES):

@@ -63,7 +63,7 @@ class Automaton:
     """The parts that constraints of one schema share.
 
     index: outlines-core's automaton over tokens. start, transitions, finals: the same language over bytes, without
-    length bounds; its distances to the end tell how much room an answer needs. texts: the bytes of each token.
+    length bounds; its distances to the end tell how many bytes an answer still needs. texts: the bytes of each token.
     byte_tokens: the token of a byte. end: the end token.
     """
 

@@ -38,14 +38,9 @@ class LocalModel:
     concurrency = 1
 
     def __init__(self, source: ModelSource, *, batch_size: int = 8) -> None:
-        self._source, self.batch_size = source, batch_size
+        self._source, self.name, self.batch_size = source, source.name, batch_size
         self._closed_lists: dict[str, ClosedList] = {}
         self._loaded = LoadedModel(source)
-
-    @property
-    def name(self) -> str:
-        """Name of the folder, or the name on the hub."""
-        return self._source.name
 
     @cached_property
     def identity(self) -> str:
