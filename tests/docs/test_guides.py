@@ -14,7 +14,6 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 from tests.finetuning.tiny import make_base
 from typer.testing import CliRunner
 
-import hardneg
 from hardneg.cli.main import app
 from hardneg.data import simulate
 from hardneg.llm import names
@@ -109,8 +108,6 @@ def run_block(block: Block, scope: dict[str, Any], base: Path) -> None:
     if block.action == "file":
         Path(block.name).parent.mkdir(parents=True, exist_ok=True)
         Path(block.name).write_text(block.text, encoding="utf-8")
-    elif block.language == "python" and not hasattr(hardneg, "datasets"):
-        return  # until the Python API has landed
     elif block.language == "python":
         exec(compile(block.text, f"block {block.name}", "exec"), scope)
     else:
