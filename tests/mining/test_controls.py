@@ -17,7 +17,7 @@ from hardneg.sampling.mined import SCHEMA
 def given_labels(split: Split, rng: np.random.Generator) -> LabelVectors:
     train = split.train
     arrays = [rng.normal(size=(n, 5)).astype(np.float32) for n in (len(train), train.n_users, train.n_items)]
-    return LabelVectors(arrays[0].astype(np.float16), arrays[1], arrays[2], "run")
+    return LabelVectors(arrays[0].astype(np.float16), arrays[1], arrays[2])
 
 
 @pytest.fixture

@@ -123,7 +123,6 @@ def test_a_folder_is_read_back(seen: Interactions, tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.users, tables(seen).final_users)
     np.testing.assert_array_equal(result.items, tables(seen).final_items)
     np.testing.assert_array_equal(np.load(tmp_path / "labels" / "draws.npy"), drawn.each)
-    assert result.run == "of this"
 
 
 def test_sources_have_original_ids(seen: Interactions) -> None:

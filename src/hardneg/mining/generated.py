@@ -67,7 +67,6 @@ class GroundedTexts:
     and index of the distinct text. objections: (texts,) index into grounding.REASONS, 0 for none.
     """
 
-    distinct: list[str]
     vectors: NDArray[np.float16]
     matches: Matches
     rows: Indices
@@ -116,7 +115,7 @@ def ground_texts(
     vectors, matches = _encode_and_match(distinct.to_list(), catalogue, encoder, config, progress)
     rows, draws = present["row"].to_numpy(), present["draw"].to_numpy()
     objections = reasons_against(rows, which, matches, vectors, catalogue, split.train, config)
-    return GroundedTexts(distinct.to_list(), vectors, matches, rows, draws, which, objections)
+    return GroundedTexts(vectors, matches, rows, draws, which, objections)
 
 
 def tabulate_generated(

@@ -68,13 +68,12 @@ class LabelVectors:
     """Contents of a labels folder.
 
     vectors: (pairs, final size), memory-mapped. users: (n_users, final size) and items: (n_items, final size), the
-    pooled embeddings e_u and e_v of MixGCF, float32. run: hash of the MixGCF run.
+    pooled embeddings e_u and e_v of MixGCF, float32.
     """
 
     vectors: Floats
     users: Floats
     items: Floats
-    run: str
 
 
 def draw_label_vectors(
@@ -184,7 +183,7 @@ def write_labels(draft: Draft, drawn: LabelDraws, embeddings: Embeddings, source
 
 def read_labels(folder: Path, train: Interactions) -> LabelVectors:
     """Read a labels folder with memory-mapped labels. Raises DataError where the sizes do not match `train`."""
-    manifest = artifacts.read_manifest(folder, KIND)
+    artifacts.read_manifest(folder, KIND)
     try:
         vectors, users, items = (np.load(folder / name, mmap_mode="r") for name in (VECTORS, USERS, ITEMS))
     except (OSError, ValueError) as error:
@@ -194,4 +193,4 @@ def read_labels(folder: Path, train: Interactions) -> LabelVectors:
         raise DataError(
             f"found {found} pairs, users and items in {folder}, expected {expected} as in the split; build it from this split"
         )
-    return LabelVectors(vectors, np.asarray(users), np.asarray(items), manifest["inputs"]["run"])
+    return LabelVectors(vectors, np.asarray(users), np.asarray(items))
