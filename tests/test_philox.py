@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.philox import below, philox, unit_float
+from hardneg.philox import philox, scale_below, unit_float
 
 ALL = 0xFFFFFFFF
 KNOWN = [
@@ -30,7 +30,7 @@ def test_known_answers(key: int, counter: tuple[int, ...], words: tuple[int, ...
 
 @given(st.integers(0, 2**64 - 1), st.integers(1, 2**32 - 1))
 def test_scaling_equals_the_exact_product(word: int, n: int) -> None:
-    assert below(np.uint64(word), n) == (word * n) >> 64
+    assert scale_below(np.uint64(word), n) == (word * n) >> 64
 
 
 @given(st.integers(0, 2**64 - 1))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hardneg.errors import DataError
 from hardneg.models import bpr, l2
-from hardneg.models.propagation import dense
+from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling.sampler import gather_rows, scores
 from hardneg.sampling.semantic import SemanticSampler, alignment
@@ -123,7 +123,9 @@ def differentiate(terms: Mapping[str, Tensor], groups: Mapping[str, Sequence[Ten
         gradients[term] = {}
         for group, parameters in groups.items():
             computed = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-            filled = [torch.zeros_like(p) if g is None else dense(g) for p, g in zip(parameters, computed, strict=True)]
+            filled = [
+                torch.zeros_like(p) if g is None else to_dense(g) for p, g in zip(parameters, computed, strict=True)
+            ]
             gradients[term][group] = torch.cat([gradient.flatten() for gradient in filled])
     return gradients
 

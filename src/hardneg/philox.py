@@ -26,7 +26,7 @@ def philox(key: np.uint64, c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.u
 
 
 @compiled
-def below(word: np.uint64, n: int) -> int:
+def scale_below(word: np.uint64, n: int) -> int:
     """Scale a 64-bit number to 0..n - 1, n below 2^32; probabilities differ by at most n / 2^64."""
     size = np.uint64(n)
     high = (word >> SHIFT) * size + (((word & LOW) * size) >> SHIFT)
@@ -40,7 +40,7 @@ def unit_float(word: np.uint64) -> np.float32:
 
 
 @compiled
-def units(key: np.uint64, epoch: int, rows: Indices, out: Floats) -> None:
+def fill_uniform(key: np.uint64, epoch: int, rows: Indices, out: Floats) -> None:
     """Set out[b, j] to a number uniform in [0, 1) that depends on (key, epoch, rows[b], j) alone."""
     for b in range(len(rows)):
         row = np.uint64(rows[b]) & LOW

@@ -41,8 +41,8 @@ class Stream:
 
     def uniform(self, rows: Indices, n: int) -> Floats:
         """Draw (len(rows), n) float32 numbers from [0, 1), n for each pair index."""
-        from hardneg.philox import units
+        from hardneg.philox import fill_uniform
 
         out = np.empty((len(rows), n), np.float32)
-        units(self.key, self.epoch, rows, out)
+        fill_uniform(self.key, self.epoch, rows, out)
         return out

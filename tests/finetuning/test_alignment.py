@@ -9,32 +9,32 @@ from hypothesis import strategies as st
 
 from hardneg.diagnostics import mean_cosine
 from hardneg.errors import DataError
-from hardneg.finetuning import procrustes, random_rotation, rotated
+from hardneg.finetuning import procrustes, random_rotation, rotate
 
 
 @given(size=st.integers(1, 12), more=st.integers(0, 40), seed=st.integers(0, 999))
 def test_procrustes_recovers_a_rotation(size: int, more: int, seed: int) -> None:
     places = np.random.default_rng(seed).normal(size=(size + more, size))
     rotation = random_rotation(size, seed=seed)
-    vectors = rotated(places, rotation.T)
-    np.testing.assert_allclose(rotated(vectors, procrustes(vectors, places)), places, atol=1e-6)
+    vectors = rotate(places, rotation.T)
+    np.testing.assert_allclose(rotate(vectors, procrustes(vectors, places)), places, atol=1e-6)
 
 
 def test_aligned_vectors_get_the_identity(rng: np.random.Generator) -> None:
     places = rng.normal(size=(30, 6)).astype(np.float32)
     np.testing.assert_allclose(procrustes(places, places), np.eye(6), atol=1e-6)
-    np.testing.assert_array_equal(rotated(places, np.eye(6)), places)
+    np.testing.assert_array_equal(rotate(places, np.eye(6)), places)
 
 
 def test_procrustes_is_optimal_for_noisy_copies(rng: np.random.Generator) -> None:
     places = rng.normal(size=(50, 6))
-    vectors = 3 * rotated(places, random_rotation(6, seed=1)) + 0.3 * rng.normal(size=(50, 6))
-    result = rotated(vectors, procrustes(vectors, places))
+    vectors = 3 * rotate(places, random_rotation(6, seed=1)) + 0.3 * rng.normal(size=(50, 6))
+    result = rotate(vectors, procrustes(vectors, places))
     assert mean_cosine(result, places) > 0.95
     assert mean_cosine(vectors, places) < 0.5
     off = np.linalg.norm(result - places)
     for seed in range(20):
-        assert np.linalg.norm(rotated(vectors, random_rotation(6, seed=seed)) - places) > off
+        assert np.linalg.norm(rotate(vectors, random_rotation(6, seed=seed)) - places) > off
 
 
 def test_rows_of_nan_are_ignored(rng: np.random.Generator) -> None:
@@ -61,6 +61,6 @@ def test_a_random_rotation_keeps_inner_products_and_follows_its_seed(rng: np.ran
     np.testing.assert_array_equal(rotation, random_rotation(16, seed=3))
     assert abs(rotation - random_rotation(16, seed=4)).max() > 0.1
     users, items = rng.normal(size=(2, 5, 16)).astype(np.float32)
-    result = rotated(users, rotation) @ rotated(items, rotation).T
+    result = rotate(users, rotation) @ rotate(items, rotation).T
     np.testing.assert_allclose(result, users @ items.T, atol=1e-4)
-    assert rotated(users.astype(np.float16), rotation).dtype == np.float16
+    assert rotate(users.astype(np.float16), rotation).dtype == np.float16

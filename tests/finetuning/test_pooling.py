@@ -11,7 +11,7 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import make_inputs, opened
 
 from hardneg.errors import DataError
-from hardneg.finetuning import TuningConfig, pool_sets, rescaled, tune
+from hardneg.finetuning import TuningConfig, pool_sets, rescale_inputs, tune
 from hardneg.finetuning import tuning as module
 from hardneg.finetuning.pooling import draw_pairs, select_pairs, set_numbers
 
@@ -47,12 +47,12 @@ def test_prompts_are_the_same_in_a_pool() -> None:
 
 def test_rescaling_removes_only_the_scale() -> None:
     inputs, labels = make_inputs()
-    result, found_labels = rescaled(inputs, labels)
+    result, found_labels = rescale_inputs(inputs, labels)
     for table in (result.users, result.items):
         assert np.sqrt(np.mean(table.astype(np.float64) ** 2)) == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(found_labels / labels, result.items[0, 0] / inputs.items[0, 0], rtol=1e-4)
     longer = replace(inputs, users=inputs.users * 3, items=inputs.items * 5)
-    again, again_labels = rescaled(longer, labels * 5)
+    again, again_labels = rescale_inputs(longer, labels * 5)
     np.testing.assert_allclose(again.users, result.users, rtol=1e-5)
     np.testing.assert_allclose(again_labels, found_labels, rtol=1e-5)
 

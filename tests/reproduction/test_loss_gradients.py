@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from hardneg.data import Interactions
 from hardneg.errors import DataError
 from hardneg.models import LightGCNModel, MFModel
-from hardneg.models.propagation import dense
+from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, UniformCandidates
 from hardneg.sampling.semantic import SemanticSampler
@@ -84,7 +84,7 @@ def test_terms_add_up_to_the_training_objective(
     whole = objective(batch, embeddings, sampler.sample(batch, embeddings, candidates, STREAM), L2_WEIGHT)
     for part, tensors in parts.items():
         own = torch.autograd.grad(whole, tensors, allow_unused=True, retain_graph=True)
-        flat = [torch.zeros_like(t) if g is None else dense(g) for t, g in zip(tensors, own, strict=True)]
+        flat = [torch.zeros_like(t) if g is None else to_dense(g) for t, g in zip(tensors, own, strict=True)]
         expected = torch.cat([g.flatten() for g in flat])
         total = torch.stack([found[term][part] for term in TERMS]).sum(dim=0)
         torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-7)

@@ -15,7 +15,7 @@ from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.mining.neighbours import draw_at_random
 from hardneg.models import LightGCNModel
-from hardneg.models.propagation import dense
+from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling import (
     AHNS,
@@ -441,7 +441,7 @@ def test_mixing_in_one_pass_is_mixing_by_torch_with_its_gradients(pooling: str) 
     def gradients(tables: list[Tensor], leaves: list[Tensor]) -> tuple[Tensor, ...]:
         vectors, ego = mix(tuple(tables), positives, chosen, mixing, pooling)
         ((vectors * weights).sum() + ego.square().sum()).backward()
-        return vectors.detach(), ego.detach(), *(dense(leaf.grad) for leaf in leaves)
+        return vectors.detach(), ego.detach(), *(to_dense(leaf.grad) for leaf in leaves)
 
     one = [table.clone().requires_grad_() for table in start]
     other = [table.clone().requires_grad_() for table in start]
@@ -493,7 +493,7 @@ def test_the_loss_uses_the_mixed_positive_and_updates_its_neighbour(seen: Intera
     assert loss.item() == pytest.approx(
         math.log1p(math.exp(float(users[one.users[0]] @ (mixed[1] - mixed[0])))), rel=1e-5
     )
-    moved = set(dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
+    moved = set(to_dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
     assert moved == {i, j, (i + 6) % 12, (j + 6) % 12}
 
 

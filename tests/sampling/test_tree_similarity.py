@@ -13,7 +13,7 @@ from hardneg.data import Interactions
 from hardneg.errors import ConfigError
 from hardneg.mining.neighbours import draw_at_random
 from hardneg.models import LightGCNModel
-from hardneg.models.propagation import dense
+from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerInputs, SemanticMixing, UniformCandidates
 from hardneg.sampling.ranking import pick_by_rank, score_all
@@ -113,7 +113,7 @@ def test_without_weights_it_equals_mixgcf(
         model = LightGCNModel(seen, embedding_size=8, hops=hops, pooling=pooling, seed=1)
         negatives = options.build(ingredients).sample(batch, model(), drawn(seen, batch, 6), STREAM)
         objective(batch, model(), negatives, 1e-2).backward()
-        result.append((negatives.vectors, negatives.ego, negatives.sources, dense(model.items.grad)))
+        result.append((negatives.vectors, negatives.ego, negatives.sources, to_dense(model.items.grad)))
     assert all(torch.equal(one, other) for one, other in zip(*result, strict=True))
 
 
@@ -215,7 +215,7 @@ def test_the_gradient_reaches_only_the_chosen_candidates(
     embeddings = model()
     result = MultiView(candidates=6).build(with_trees).sample(one, embeddings, candidates, STREAM)
     objective(one, embeddings, result, 0.0).backward()
-    moved = set(dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
+    moved = set(to_dense(model.items.grad).abs().sum(dim=1).nonzero().flatten().tolist())
     assert moved == {positive, int(result.sources)}
 
 

@@ -7,12 +7,12 @@ tuned = tune(encoder, template, inputs, labels, TuningConfig())
 synthesize(tuned.encoder, template, inputs, folder)
 """
 
-from hardneg.finetuning.alignment import procrustes, random_rotation, rotated
+from hardneg.finetuning.alignment import procrustes, random_rotation, rotate
 from hardneg.finetuning.folder import NO_BASE, load_tuned, save_tuned
 from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PairInputs
 from hardneg.finetuning.model import EncoderConfig, HardNegativeEncoder, base_model, open_encoder_model
 from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, PerceptronConfig
-from hardneg.finetuning.pooling import pool_sets, rescaled
+from hardneg.finetuning.pooling import pool_sets, rescale_inputs
 from hardneg.finetuning.projection import ProjectionConfig
 from hardneg.finetuning.synthesis import SynthesisConfig, synthesize
 from hardneg.finetuning.template import Template, TemplateConfig
@@ -41,8 +41,8 @@ __all__ = [
     "pool_sets",
     "procrustes",
     "random_rotation",
-    "rescaled",
-    "rotated",
+    "rescale_inputs",
+    "rotate",
     "save_tuned",
     "synthesize",
     "tune",

@@ -35,6 +35,6 @@ def random_rotation(size: int, *, seed: int) -> Floats:
     return np.asarray(directions * np.sign(np.diag(signs)))
 
 
-def rotated(vectors: Floats, rotation: Floats) -> Floats:
+def rotate(vectors: Floats, rotation: Floats) -> Floats:
     """Rotate vectors (..., size) by (size, size); keep their precision, sum products in 64 bits."""
     return np.asarray(vectors.astype(np.float64) @ rotation, vectors.dtype)

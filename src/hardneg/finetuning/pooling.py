@@ -18,7 +18,7 @@ LabelledPairs = tuple[PairInputs, Floats]
 """Inputs of a data set's pairs, and their labels (pairs, size)."""
 
 
-def rescaled(inputs: PairInputs, labels: Floats) -> LabelledPairs:
+def rescale_inputs(inputs: PairInputs, labels: Floats) -> LabelledPairs:
     """Divide e_u by the root mean square of the users' table, e_v and labels by that of the items'.
 
     The scale of embeddings depends on a data set's size and training, so it means nothing across data sets. Labels are

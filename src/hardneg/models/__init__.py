@@ -1,6 +1,6 @@
 """Backbones, propagation and losses."""
 
-from hardneg.models.anchor import Anchor, AnchorConfig, anchor_at, start_at
+from hardneg.models.anchor import Anchor, AnchorConfig, build_anchor, initialize_at_anchor
 from hardneg.models.config import MF, MODELS, Backbone, LightGCN, ModelConfig
 from hardneg.models.lightgcn import LightGCNModel
 from hardneg.models.losses import bpr, bpr_of_rows, l2
@@ -16,9 +16,9 @@ __all__ = [
     "LightGCNModel",
     "MFModel",
     "ModelConfig",
-    "anchor_at",
     "bpr",
     "bpr_of_rows",
+    "build_anchor",
+    "initialize_at_anchor",
     "l2",
-    "start_at",
 ]

@@ -33,17 +33,17 @@ class AnchorConfig(Config):
 class Anchor:
     """Target positions of the rows of an item table.
 
-    places: (n_items, size) float32, a linear map of the items' texts; rows of NaN for items without text, which are
+    targets: (n_items, size) float32, a linear map of the items' texts; rows of NaN for items without text, which are
     initialized as usual and not anchored. weight: of `anchor_loss` in the training loss.
     """
 
-    places: Floats
+    targets: Floats
     weight: float
 
     @cached_property
     def known(self) -> Flags:
         """True where an item has an anchor, (n_items,)."""
-        return np.asarray(np.isfinite(self.places).all(axis=1))
+        return np.asarray(np.isfinite(self.targets).all(axis=1))
 
     @property
     def row_report(self) -> RowReport:
@@ -55,7 +55,7 @@ class Anchor:
         return (RowIssue("items", reason, len(rows), f"item {rows[0]}", "import an item table with their texts"),)
 
 
-def anchor_at(texts: Floats, config: AnchorConfig) -> Anchor:
+def build_anchor(texts: Floats, config: AnchorConfig) -> Anchor:
     """Scale mapped texts (n_items, size) to `length` times the root mean square of the default initialization.
 
     The scale is one number, so anchors are still a linear map of the texts. Raises DataError if no item has a text.
@@ -68,7 +68,7 @@ def anchor_at(texts: Floats, config: AnchorConfig) -> Anchor:
     return Anchor((texts * (config.length * initial_rms / text_rms)).astype(np.float32), config.weight)
 
 
-def start_at(model: nn.Module, anchor: Anchor, train: Interactions) -> None:
+def initialize_at_anchor(model: nn.Module, anchor: Anchor, train: Interactions) -> None:
     """Initialize hop-0 tables: items at their anchors, users at the mean anchor of their training items.
 
     Users have no text here, and a random start would add noise outside the shared space. The users' rows are scaled to
@@ -76,15 +76,15 @@ def start_at(model: nn.Module, anchor: Anchor, train: Interactions) -> None:
     keep their initialization. model: has parameters `users` and `items`, such as MF or LightGCN.
     """
     items, users = model.get_parameter("items"), model.get_parameter("users")
-    if tuple(items.shape) != anchor.places.shape:
+    if tuple(items.shape) != anchor.targets.shape:
         raise DataError(
-            f"found anchors of shape {anchor.places.shape}, expected {tuple(items.shape)}; make them from this split"
+            f"found anchors of shape {anchor.targets.shape}, expected {tuple(items.shape)}; make them from this split"
         )
     known = anchor.known
     matrix = train.matrix()
     counts = np.asarray(matrix @ known.astype(np.float64))
-    means = (matrix @ np.where(known[:, None], anchor.places, 0)) / np.maximum(counts, 1)[:, None]
-    _set_rows(items, known, anchor.places[known])
+    means = (matrix @ np.where(known[:, None], anchor.targets, 0)) / np.maximum(counts, 1)[:, None]
+    _set_rows(items, known, anchor.targets[known])
     _set_rows(users, counts > 0, _scale_like(means[counts > 0], users))
 
 
@@ -95,8 +95,8 @@ def anchor_loss(items: Tensor, anchor: Anchor) -> Tensor:
     to the anchor, as BPR's gradient is on average 1 / n_items of a row. So a weight means the same for any catalogue.
     """
     known = torch.from_numpy(anchor.known).to(items.device)
-    places = torch.from_numpy(anchor.places).to(items.device)
-    distances = torch.where(known[:, None], items - places, 0.0)
+    targets = torch.from_numpy(anchor.targets).to(items.device)
+    distances = torch.where(known[:, None], items - targets, 0.0)
     return distances.square().sum() / (2 * known.sum())
 
 

@@ -139,7 +139,7 @@ def _outputs(read: bool, last: bool) -> Keep:
     return "both" if read else "stored"
 
 
-def dense(gradient: Tensor) -> Tensor:
+def to_dense(gradient: Tensor) -> Tensor:
     """Return a gradient of sparse rows as a table; any other unchanged."""
     if gradient.layout != torch.sparse_coo:
         return gradient

@@ -18,7 +18,7 @@ from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
 from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.alignment import procrustes, rotated
+from hardneg.finetuning.alignment import procrustes, rotate
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import LightGCNModel
 from hardneg.pipeline.provenance import split_inputs, validation_note
@@ -150,8 +150,8 @@ def _rebuild_embeddings(model: nn.Module, run_dir: Path) -> Embeddings:
 
 def _rotate(drawn: labels.LabelDraws, embeddings: Embeddings, rotation: Floats) -> tuple[labels.LabelDraws, Embeddings]:
     """Apply one rotation to labels and pooled tables."""
-    made = replace(drawn, vectors=rotated(drawn.vectors, rotation), each=rotated(drawn.each, rotation))
+    made = replace(drawn, vectors=rotate(drawn.vectors, rotation), each=rotate(drawn.each, rotation))
     users, items = (
-        torch.from_numpy(rotated(table.numpy(), rotation)) for table in (embeddings.final_users, embeddings.final_items)
+        torch.from_numpy(rotate(table.numpy(), rotation)) for table in (embeddings.final_users, embeddings.final_items)
     )
     return made, Embeddings((users,), (items,), "mean")

@@ -26,7 +26,15 @@ from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
 from hardneg.errors import ConfigError
 from hardneg.fitting import FitInputs, fit_backbone, require_validation
 from hardneg.judging import suspects as judged_suspects
-from hardneg.models import Anchor, AnchorConfig, LightGCN, LightGCNModel, ModelConfig, anchor_at, start_at
+from hardneg.models import (
+    Anchor,
+    AnchorConfig,
+    LightGCN,
+    LightGCNModel,
+    ModelConfig,
+    build_anchor,
+    initialize_at_anchor,
+)
 from hardneg.pipeline.costs import LlmNeeds, needs_of
 from hardneg.pipeline.provenance import hash_of_same_split, split_inputs
 from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both, use_suspects
@@ -176,8 +184,8 @@ def _anchor_model(model: nn.Module, config: RunConfig, vectors: Path | None, spl
         return None
     size = model.get_parameter("items").shape[1]
     places = text_projection(vectors, split.train.n_items, size, seed=config.anchor.map_seed)
-    tied = anchor_at(places, config.anchor)
-    start_at(model, tied, split.train)
+    tied = build_anchor(places, config.anchor)
+    initialize_at_anchor(model, tied, split.train)
     return tied
 
 

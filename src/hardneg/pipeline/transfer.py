@@ -13,8 +13,8 @@ import numpy as np
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.finetuning.alignment import random_rotation, rotated
-from hardneg.finetuning.pooling import LabelledPairs, draw_pairs, pool_sets, rescaled, select_pairs, set_numbers
+from hardneg.finetuning.alignment import random_rotation, rotate
+from hardneg.finetuning.pooling import LabelledPairs, draw_pairs, pool_sets, rescale_inputs, select_pairs, set_numbers
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.provenance import POOLED, dataset_of, inherited_note, split_inputs
@@ -42,7 +42,7 @@ def tune_pooled_stage(
 ) -> Stage:
     """Return the stage that tunes a base on the train pairs of several datasets, for synthesis on any dataset.
 
-    Embeddings and labels of each dataset are `rescaled`. They are comparable between datasets only where they were
+    Embeddings and labels of each dataset are `rescale_inputs`. They are comparable between datasets only where they were
     brought into one space before: backbones trained with an anchor, or labels made `onto` the texts. This is not checked.
     pairs_each: the largest number of pairs of a dataset, the front of `draw_pairs`. `config.tuning.pairs` counts the pairs
     of the union, in which large datasets weigh more. In-batch negatives come from the same dataset.
@@ -73,7 +73,7 @@ def tune_pooled_stage(
 def read_rescaled_pairs(dataset: TuningSet) -> LabelledPairs:
     """Return what a pooled model is shown of a dataset, and its labels."""
     pairs, targets = read_pair_inputs(splits.read_split(dataset.split), dataset.profiles, dataset.labels)
-    return rescaled(pairs, targets.vectors)
+    return rescale_inputs(pairs, targets.vectors)
 
 
 def rotate_labels_stage(split_dir: Path, labels_dir: Path, *, seed: int = 0) -> Stage:
@@ -90,7 +90,7 @@ def rotate_labels_stage(split_dir: Path, labels_dir: Path, *, seed: int = 0) -> 
         rotation = random_rotation(targets.items.shape[1], seed=seed)
         draft.notes |= {"pairs": len(targets.vectors), **inherited_note(labels_dir)}
         for name in (labels.VECTORS, labels.USERS, labels.ITEMS):
-            np.save(draft.folder / name, rotated(np.load(labels_dir / name, allow_pickle=False), rotation))
+            np.save(draft.folder / name, rotate(np.load(labels_dir / name, allow_pickle=False), rotation))
         shutil.copy(labels_dir / labels.SOURCES, draft.folder / labels.SOURCES)
 
     return Stage(labels.KIND, {"rotated with seed": seed}, inputs, build)

@@ -37,7 +37,7 @@ from hardneg.finetuning import (
     synthesize,
     tune,
 )
-from hardneg.finetuning.pooling import rescaled
+from hardneg.finetuning.pooling import rescale_inputs
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.costs import needs_of
@@ -154,7 +154,7 @@ def synthesize_stage(
 
     def build(draft: Draft) -> None:
         pairs, targets = read_pair_inputs(splits.read_split(split_dir), texts_dir, labels_dir)
-        pairs = rescaled(pairs, targets.vectors)[0] if pooled else pairs
+        pairs = rescale_inputs(pairs, targets.vectors)[0] if pooled else pairs
         encoder, template = load_tuned(tuned_dir, source)
         if isinstance(encoder, HardNegativeEncoder):
             encoder.merge_adapter()

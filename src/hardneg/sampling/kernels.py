@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hardneg.compiled import compiled, prefetch, reordering
-from hardneg.philox import LOW, below, philox
+from hardneg.philox import LOW, philox, scale_below
 from hardneg.types import Floats, Indices
 
 SOON = 8
@@ -45,16 +45,16 @@ def draw_outside(
             odd = place & 1
             if odd == 0 and place > 0:
                 shared = philox(key, row, when, np.uint64(place >> 1), np.uint64(0))
-            item = below(shared[odd], n_items)
+            item = scale_below(shared[odd], n_items)
             attempt = 0
             while _contains(excluded_items, first, stop, item):
                 attempt += 1
                 words = philox(key, row, when, np.uint64(place >> 1), np.uint64(attempt))
                 if attempt == rounds:
                     free = n_items - (stop - first)
-                    item = _free_item(excluded_items, first, stop, below(words[odd], free))
+                    item = _free_item(excluded_items, first, stop, scale_below(words[odd], free))
                     break
-                item = below(words[odd], n_items)
+                item = scale_below(words[odd], n_items)
             out[b, place] = item
 
 

@@ -16,7 +16,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, TrainingDivergedError
 from hardneg.models import Anchor
 from hardneg.models.anchor import anchor_loss
-from hardneg.models.propagation import dense
+from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
 from hardneg.sampling import CandidateSource, NegativeSampler
 from hardneg.sampling.sampler import items_read
@@ -169,7 +169,7 @@ class _Loop:
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.parameters:
-            parameter.grad = None if parameter.grad is None else dense(parameter.grad)
+            parameter.grad = None if parameter.grad is None else to_dense(parameter.grad)
         self.adam.step()
         for observer, tables in shown:
             observer.see(batch, negatives, tables)
