@@ -30,7 +30,7 @@ ROWS: dict[str, Any] = {
 SMALL: dict[str, Any] = {"models": {"MF": STUDY["models"]["MF"]}, "rows": ROWS}
 
 
-def test_a_row_is_held_against_the_one_that_it_names(write_study: Write) -> None:
+def test_a_control_is_compared_with_the_row_that_it_names(write_study: Write) -> None:
     rows = ROWS | {
         "one of two": ROWS["one of two"] | {"against": "uniform"},
         "one of one": ROWS["one of one"] | {"against": "one of two"},
@@ -42,7 +42,7 @@ def test_a_row_is_held_against_the_one_that_it_names(write_study: Write) -> None
         Study.load(write_study(**SMALL | {"rows": rows | {"one of one": rows["one of one"] | {"against": "three"}}}))
 
 
-def test_every_row_is_held_against_its_controls(
+def test_every_row_is_compared_with_its_controls(
     write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
@@ -76,7 +76,7 @@ def test_every_row_is_held_against_its_controls(
     }
 
 
-def test_of_lines_with_options_those_alike_are_held_against_each_other(write_study: Write) -> None:
+def test_lines_are_compared_with_controls_of_the_same_options(write_study: Write) -> None:
     cells = Study.load(write_study(**SMALL, options={"fit.l2": [0.1, 0.2]})).cells
     assert pairs_with_controls(cells, "uniform, l2 0.1") == {
         "DNS": [

@@ -1,4 +1,4 @@
-"""A study's file is checked before anything runs, and everything that is wrong is said at once."""
+"""A study file is checked before anything runs, and all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def refused(file: Path, read: Any = read_study) -> str:
     return str(caught.value)
 
 
-def test_every_problem_is_said_at_once_and_none_that_is_not_there(folders: Path, tmp_path: Path) -> None:
+def test_all_problems_and_no_others_are_reported_at_once(folders: Path, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(WRONG.replace("SPLIT", str(folders / "split")))
     said = refused(file)

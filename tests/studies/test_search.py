@@ -1,4 +1,4 @@
-"""A search: equal budgets, the same suggestions after a kill, validation alone, and a study that takes what it found."""
+"""A search: equal budgets, the same suggestions after a kill, validation alone, and a study with its settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def replayed(n: int, tried: list[TriedSettings]) -> dict[str, object]:
     return dict(suggest(SPACE, GIVEN, tried[:n], seed=3, purpose="a"))
 
 
-def test_a_replay_suggests_what_the_unbroken_search_did() -> None:
+def test_a_replay_repeats_the_suggestions() -> None:
     tried = [TriedSettings(GIVEN, 0.1)]  # 10 candidates lie outside the space
     for n in range(1, 12):
         settings = suggest(SPACE, GIVEN, tried, seed=3, purpose="a")
@@ -91,7 +91,7 @@ def test_first_trials_stay_inside_and_space_choices_evenly() -> None:
 
 
 @pytest.mark.parametrize("row", ["uniform", "DNS", "MixGCF"])
-def test_drawn_apart_a_finished_search_is_drawn_again(row: str) -> None:
+def test_a_finished_search_with_separate_draws_is_drawn_again(row: str) -> None:
     stored = Path(__file__).parents[2] / "studies" / "results" / "main-search" / "trials.parquet"
     cell = (pl.col("split") == "sports") & (pl.col("model") == "MF") & (pl.col("row") == row)
     trials = list(pl.read_parquet(stored).filter(cell).sort("trial").iter_rows(named=True))
@@ -108,7 +108,7 @@ def test_drawn_apart_a_finished_search_is_drawn_again(row: str) -> None:
         assert found == pytest.approx(tried[n].settings)
 
 
-def test_rows_try_the_same_values_first_unless_they_are_drawn_apart(write_search: Write, tmp_path: Path) -> None:
+def test_rows_try_the_same_values_first_unless_they_are_drawn_separately(write_search: Write, tmp_path: Path) -> None:
     first = {}
     for how in ("alike", "apart"):
         tasks = Search.load(write_search(first_trials=how), tmp_path / how).tasks()
@@ -229,7 +229,7 @@ def test_a_trial_that_diverges_counts_and_one_row_of_such_trials_fails(write_sea
     assert "fit.learning_rate 1e+37 to 1e+38" in result.output
 
 
-def test_a_dry_run_counts_the_trials_of_the_splits_that_are_asked_for(
+def test_an_estimate_counts_the_trials_of_the_chosen_splits(
     write_search: Write, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
@@ -243,7 +243,7 @@ def test_a_dry_run_counts_the_trials_of_the_splits_that_are_asked_for(
     assert not (tmp_path / "out").exists()
 
 
-def test_without_optuna_one_line_says_what_to_install(write_search: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_one_line_names_what_to_install(write_search: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     result = CliRunner().invoke(app, ["study", "search", str(write_search())])
     assert result.exit_code == 2

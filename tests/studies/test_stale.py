@@ -1,4 +1,4 @@
-"""What stands from an earlier file is not taken for what the file asks now, and what fails beside the honest runs costs none."""
+"""Artifacts of an earlier file are stale; a failure beside the evaluated runs costs none of them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def rows_of(results: Results) -> list[str]:
     return [] if frame is None else frame["row"].to_list()
 
 
-def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: Write, tmp_path: Path) -> None:
+def test_runs_from_stale_negatives_are_not_in_tables(write_study: Write, tmp_path: Path) -> None:
     small: dict[str, Any] = {"models": MF, "rows": ROWS, "seeds": 3}
     out = tmp_path / "out"
     before = write_study(**small, negatives={"n": NEAR}).read_text()
     assert rows_of(run_study(tmp_path / "study.yaml", out)) == ["uniform", "semantic-mixing"]
     file = write_study(**small, negatives={"n": NEAR | {"seed": 7}})
     collected = Study.load(file, out).results()
-    assert rows_of(collected) == ["uniform"], "noticed by what is noted, before anything is run"
+    assert rows_of(collected) == ["uniform"], "stale before anything is run"
     assert (
         "negatives 'n' differ from what this file asks for" in collected.failed["store / MF / semantic-mixing, seed 0"]
     )
@@ -53,7 +53,9 @@ def test_runs_from_negatives_of_an_earlier_file_are_not_tabulated(write_study: W
     assert "semantic-mixing: 0 of 3 seeds finished; left out." in (out / "tables.md").read_text()
     file.write_text(before)
     again = Study.load(file, out).results()
-    assert (again.failed, rows_of(again)) == ({}, ["uniform", "semantic-mixing"]), "the first file's own runs stand"
+    assert (again.failed, rows_of(again)) == ({}, ["uniform", "semantic-mixing"]), (
+        "the runs of the first file are finished"
+    )
 
 
 def test_a_reason_of_the_last_call_stays_until_the_run_is_made_from_what_the_file_asks(
@@ -69,7 +71,7 @@ def test_a_reason_of_the_last_call_stays_until_the_run_is_made_from_what_the_fil
     assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "semantic-mixing"])
 
 
-def test_a_row_with_few_seeds_does_not_disappear_without_a_word(write_study: Write, tmp_path: Path) -> None:
+def test_a_row_with_few_seeds_is_left_out_with_a_remark(write_study: Write, tmp_path: Path) -> None:
     rows = {"uniform": STUDY["rows"]["uniform"], "twice": {"sampler": {"kind": "uniform"}, "seeds": 2}}
     results = run_study(write_study(models=MF, rows=rows, seeds=3), tmp_path / "out")
     assert results.tables[0].remarks == ["twice: 2 of 2 seeds finished, expected 3 at least; left out."]
@@ -102,7 +104,9 @@ def test_a_released_mask_that_cannot_be_made_costs_its_own_table_alone(
     assert table.remarks == []
 
 
-def test_a_run_apart_under_a_seed_of_the_study_is_remarked(write_study: Write, folders: Path, tmp_path: Path) -> None:
+def test_an_auxiliary_run_with_a_seed_of_the_study_has_a_remark(
+    write_study: Write, folders: Path, tmp_path: Path
+) -> None:
     def remarks(**seed: int) -> list[str]:
         own = {"run": {"model": "MF", "row": "uniform", **seed}}
         rows = {"uniform": STUDY["rows"]["uniform"], "views": {"sampler": {"kind": "multi-view"}, "trees": "own"}}
@@ -115,7 +119,7 @@ def test_a_run_apart_under_a_seed_of_the_study_is_remarked(write_study: Write, f
     assert said in (tmp_path / "out" / "tables.md").read_text()
     given = {"all": {"folders": {"store": str(_suspects(folders, tmp_path))}}}
     file = write_study(models=MF, rows={"uniform": STUDY["rows"]["uniform"]}, suspects=given, released_mask="all")
-    assert Study.load(file, tmp_path / "out").results().remarks == [], "what is given is nobody's twin"
+    assert Study.load(file, tmp_path / "out").results().remarks == [], "a given folder has no seed"
 
 
 def _suspects(folders: Path, tmp_path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A study as a whole: killed and resumed, in processes, with failures, looked at beforehand."""
+"""A study as a whole: killed and resumed, in processes, with failures, estimated beforehand."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_two_workers_give_the_same_tables_and_nothing_is_repeated(
     assert all(run.finished for run in said)  # what is kept beside the results is the study
 
 
-def test_killed_in_the_middle_and_called_again_it_is_the_unbroken_one(
+def test_a_killed_and_resumed_study_equals_an_uninterrupted_one(
     whole: tuple[Path, Results], write_study: Write, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -182,7 +182,7 @@ def test_negatives_are_made_once_and_their_failure_costs_the_rows_that_need_them
     assert (tmp_path / "out" / "shared" / "store" / "negatives-retrieved" / "negatives.parquet").is_file()
 
 
-def test_a_dry_run_trains_nothing_counts_what_stands_and_says_what_it_assumes(
+def test_an_estimate_trains_nothing_and_counts_finished_runs(
     write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.05)
@@ -206,14 +206,14 @@ def test_a_dry_run_trains_nothing_counts_what_stands_and_says_what_it_assumes(
     assert sorted(out.rglob("*")) == before
 
 
-def test_collect_writes_what_stands(write_study: Write, tmp_path: Path) -> None:
+def test_collect_writes_finished_runs(write_study: Write, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["study", "run", str(write_study()), "--out", str(tmp_path / "out"), "--collect"])
     assert result.exit_code == 0, result.output
     assert "No comparison: 'uniform' has 0 finished seeds" in result.output
     assert pl.read_parquet(tmp_path / "out" / RUNS)["status"].unique().to_list() == ["not run"]
 
 
-def test_runs_of_other_settings_are_in_the_way(write_study: Write, tmp_path: Path) -> None:
+def test_runs_of_other_settings_are_not_overwritten(write_study: Write, tmp_path: Path) -> None:
     small = {"models": {"MF": STUDY["models"]["MF"]}, "rows": {"uniform": STUDY["rows"]["uniform"]}, "seeds": 3}
     run_study(write_study(**small), tmp_path / "out")
     study = Study.load(write_study(**small, fit={"epochs": 3}), tmp_path / "out")
@@ -255,7 +255,7 @@ def test_neighbours_are_shared_like_negatives(
     assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
 
 
-def test_neighbours_and_negatives_are_not_taken_for_each_other(write_study: Write) -> None:
+def test_neighbours_and_negatives_are_not_confused(write_study: Write) -> None:
     rows = {
         "uniform": STUDY["rows"]["uniform"],
         "one": {"sampler": {"kind": "semantic"}, "negatives": "near"},

@@ -29,7 +29,7 @@ def folder(folders: Path, tmp_path: Path) -> Path:
     return written(tmp_path / "suspects", folders / "split", judged(splits.read_split(folders / "split")))
 
 
-def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write, folder: Path, tmp_path: Path) -> None:
+def test_rows_name_their_suspects_and_options_vary_their_use(write_study: Write, folder: Path, tmp_path: Path) -> None:
     uses = {"sampler": {"kind": "uniform"}, "suspects": {"name": "made up", "use": "both"}}
     file = write_study(
         models=MF,
@@ -51,7 +51,7 @@ def test_rows_name_their_suspects_and_options_reach_their_use(write_study: Write
     assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
 
 
-def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
+def test_problems_of_suspects_are_reported_before_anything_runs(
     write_study: Write, folders: Path, folder: Path
 ) -> None:
     def said(name: str, given: dict[str, Path]) -> str:
@@ -67,7 +67,7 @@ def test_what_is_wrong_with_suspects_is_said_before_anything_runs(
     assert "is a split folder, expected a suspects folder" in said("rule", {"store": folders / "split"})
 
 
-def test_what_only_positives_have_is_varied_where_suspects_are_positives(write_study: Write, folder: Path) -> None:
+def test_settings_of_positives_are_varied_where_suspects_are_positives(write_study: Write, folder: Path) -> None:
     uses = {
         use: {"sampler": {"kind": "uniform"}, "suspects": {"name": "made up", "use": use}}
         for use in ("exclude", "both")
@@ -97,7 +97,7 @@ def test_folders_of_another_split_are_refused_with_the_file(
         Study.load(file)
 
 
-def test_all_rows_have_one_released_mask_and_a_row_without_suspects_is_remarked(
+def test_all_rows_have_one_released_mask_and_a_row_without_suspects_has_a_remark(
     write_study: Write, folder: Path, tmp_path: Path
 ) -> None:
     rows = {
@@ -113,7 +113,7 @@ def test_all_rows_have_one_released_mask_and_a_row_without_suspects_is_remarked(
     assert any("strict: none of" in remark and "reaches 1" in remark for remark in results.tables[0].remarks)
 
 
-def test_the_released_mask_has_a_table_of_its_own_that_says_what_it_is(
+def test_the_released_mask_has_a_separate_table_with_a_warning(
     write_study: Write, folder: Path, tmp_path: Path
 ) -> None:
     given = {"made up": {"folders": {"store": str(folder)}}}
@@ -162,7 +162,7 @@ def test_a_search_trains_with_suspects_and_may_tune_their_use(
     assert [list(trial.chosen) for trial in task.finished()] == [["suspects.weight"]] * 2
 
 
-def test_the_time_of_a_row_with_suspects_is_foretold_with_them(
+def test_the_time_of_a_row_with_suspects_is_estimated_with_them(
     folders: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hardneg.studies.estimate.SECONDS", 0.0)

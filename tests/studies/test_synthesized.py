@@ -1,4 +1,4 @@
-"""One study file runs a tuned writer of negatives beside its ablations and controls."""
+"""One study file compares synthesized negatives with their ablations and controls."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_labels_come_from_the_settings_that_the_row_has_on_the_split(write_study
     assert (config["fit"]["learning_rate"], config["sampler"]["candidates"], config["fit"]["seed"]) == (0.02, 4, 1000)
 
 
-def test_a_search_makes_them_too(write_search: Write, tmp_path: Path) -> None:
+def test_a_search_makes_negatives_too(write_search: Write, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     entries = small(tmp_path, ["no LM"])
     del entries["baseline"]
@@ -126,7 +126,7 @@ def test_a_search_makes_them_too(write_search: Write, tmp_path: Path) -> None:
     assert [outcome.reason for outcome in search.run(0)] == [None, None]
 
 
-def test_what_is_wrong_with_such_negatives_is_said_at_once(write_study: Write, tmp_path: Path) -> None:
+def test_problems_of_synthesized_negatives_are_reported_at_once(write_study: Write, tmp_path: Path) -> None:
     negatives = {
         "one": SMALL | {"labels": {"model": "GCN", "row": "MixGCF"}},
         "two": SMALL | {"labels": {"model": "MF", "row": "uniform"}},
@@ -149,7 +149,7 @@ def test_what_is_wrong_with_such_negatives_is_said_at_once(write_study: Write, t
         assert text_ in str(caught.value)
 
 
-def test_text_alone_is_a_line_of_its_own(write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_alone_is_a_separate_line(write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fusion = {"weights": [0, 2], "alone": True}
     rows = {"uniform": STUDY["rows"]["uniform"], "DNS": STUDY["rows"]["DNS"] | {"fusion": fusion}}
     changes = {"models": {"MF": STUDY["models"]["MF"]}, "seeds": 3, "options": {"sampler.candidates": [2, 4]}}

@@ -115,7 +115,7 @@ def test_given_trees_need_nothing_made(write_study: Write, tmp_path: Path, folde
     assert folders.is_dir()
 
 
-def test_a_semantic_mixing_row_looks_at_trees_by_the_sampler_inside(write_study: Write) -> None:
+def test_a_semantic_mixing_row_reads_trees_by_the_sampler_inside(write_study: Write) -> None:
     inside = {"kind": "dns", "candidates": 4, "alpha_s": 0.3}
     row = {"sampler": {"kind": "semantic-mixing", "sampler": inside}, "negatives": "n"}
     given: dict[str, Any] = {"models": MF, "trees": TREES, "negatives": {"n": {"method": "neighbours", "by": "random"}}}
@@ -138,7 +138,7 @@ def test_a_control_may_have_the_rate_of_another_threshold(write_study: Write, tm
     assert chance.judge == f"random {len(rule.above(0.4)) / len(rule):.4g}"
 
 
-def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write, tmp_path: Path) -> None:
+def test_a_search_makes_trees_and_tunes_their_weights(write_search: Write, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     row = ROWS["all"] | {"space": {"sampler.alpha_c": {"choices": [0.0, 0.1]}}}
     rows = {"uniform": ROWS["uniform"], "all": row}
@@ -156,7 +156,7 @@ def test_a_search_makes_them_and_tunes_the_weights_of_views(write_search: Write,
         )
 
 
-def test_the_time_is_foretold_before_anything_is_made(
+def test_the_time_is_estimated_before_anything_is_made(
     write_study: Write, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
@@ -167,17 +167,17 @@ def test_the_time_is_foretold_before_anything_is_made(
     assert estimate_cells(to_time)[0].seconds_per_epoch > 0
 
 
-def test_what_is_trained_apart_is_foretold_once_and_no_more_when_it_stands(write_study: Write, tmp_path: Path) -> None:
+def test_an_auxiliary_run_is_estimated_once_and_no_more_when_it_is_finished(write_study: Write, tmp_path: Path) -> None:
     study = Study.load(write_study(**SMALL, seeds=1), tmp_path / "out")
     uniform = [cell for cell in study.cells if cell.row == "uniform"]
     assert auxiliary_cells_to_time(study.plan, uniform) == []  # it needs neither trees nor suspects
     [run] = auxiliary_cells_to_time(study.plan, study.cells)
     assert (run.name, run.left, run.config) == ("store / MF / uniform, auxiliary run", 1, uniform[0].config)
     study.plan.build([cell for cell in study.cells if cell.row == "sampler"])  # the trees, and so their run
-    assert auxiliary_cells_to_time(study.plan, study.cells) == [], "candidates come from a run that stands"
+    assert auxiliary_cells_to_time(study.plan, study.cells) == [], "candidates come from a finished run"
 
 
-def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
+def test_an_estimate_counts_auxiliary_runs_which_no_worker_shares(
     write_study: Write, write_search: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
@@ -226,7 +226,7 @@ def test_a_dry_run_counts_what_is_trained_apart_and_that_no_worker_shares_it(
         ),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(
+def test_problems_are_reported_before_anything_runs(
     write_study: Write, section: str, entry: dict[str, Any], said: str
 ) -> None:
     name = {"trees": "own", "suspects": "rule", "rows": "uniform"}[section]
@@ -242,7 +242,7 @@ def test_options_give_no_weight_where_there_are_no_trees(write_study: Write) -> 
 
 
 @pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-light", "dtlns-search"])
-def test_the_files_that_we_ship_lack_nothing_but_their_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_files_have_no_problem_but_missing_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("optuna")
     monkeypatch.chdir(ROOT / "tests")  # where no data folder is
     read = read_search if name.endswith("search") else read_study

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
 
 from hardneg.config import validate_config
 from hardneg.errors import ConfigError
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.pipeline.suspect_use import POSITIVES_ONLY
 from hardneg.studies.recipes import Entry
-from hardneg.studies.recipes.text_vectors import TextVectorsRecipe
-from hardneg.studies.spec import FusionSpec, Grid, RowSpec, Scalar, SplitSpec
-from hardneg.training import FitConfig
+from hardneg.studies.spec import FusionSpec, Scalar
 
 TEXT_ONLY = "text only"
 """Name of the line of a row's texts without its model."""
@@ -65,67 +62,6 @@ class Cell:
     def name(self) -> str:
         """Its name in the study."""
         return f"{self.split} / {self.model} / {self.line}"
-
-
-def make_cells(grid: Grid) -> list[Cell]:
-    """Return a cell for every split x model x row that the file asks for, in its order."""
-    return [
-        Cell(
-            split,
-            model,
-            name,
-            RunConfig(
-                model=backbone,
-                sampler=row.sampler,
-                fit=merge_fit(grid, split_spec, row),
-                suspects=None if row.suspects is None else row.suspects.use_config,
-            ),
-            grid.row_entries(row),
-            tuned_as=row.tuned_as,
-            against=row.against or row.tuned_as,
-        )
-        for (split, split_spec), (model, backbone), (name, row) in product(
-            grid.splits.items(), grid.models.items(), grid.rows.items()
-        )
-        if row.is_on(split) and row.is_with(model)
-    ]
-
-
-def merge_fit(grid: Grid, split: SplitSpec, row: RowSpec) -> FitConfig:
-    """Return the training settings: those of the file, replaced by those of the split, then by those of the row."""
-    values: dict[str, object] = {}
-    for fit in (grid.fit, split.fit, row.fit):
-        values |= fit.model_dump(exclude_unset=True)
-    return FitConfig.model_validate(values)
-
-
-def with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -> list[Cell]:
-    """Return every cell once for each combination of the options that it has."""
-    varied = []
-    for cell in cells:
-        own = [
-            [(field, value) for value in values] for field, values in options.items() if has_setting(cell.config, field)
-        ]
-        for combination in product(*own):
-            config = with_settings(cell.config, dict(combination))
-            varied.append(replace(cell, options=combination, config=config))
-    return varied
-
-
-def with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
-    """Return the cells, each followed by its fusion with text where its row asks for it, and once by text alone."""
-    extended, with_text_only = [], set[tuple[str, str, str]]()
-    for cell in cells:
-        extended.append(cell)
-        fusion, place = grid.rows[cell.row].fusion, (*cell.table, cell.row)
-        if fusion is None:
-            continue
-        texts = {"vectors": TextVectorsRecipe(encoder=fusion.encoder).implied}
-        extended.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
-        if fusion.alone and place not in with_text_only:
-            extended.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))
-            with_text_only.add(place)
-    return extended
 
 
 def has_setting(config: RunConfig, field: str) -> bool:

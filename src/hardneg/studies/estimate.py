@@ -90,7 +90,7 @@ def auxiliary_cells_to_time(plan: Plan, cells: Sequence[Cell]) -> list[CellToTim
     """Return the auxiliary runs that are still to be trained for what cells need."""
     return [
         CellToTime(f"{cell.name}, auxiliary run", plan.grid.splits[cell.split].folder, cell.config, 1, sequential=True)
-        for cell in plan.auxiliary_cells_to_train(cells)
+        for cell in plan.auxiliary_cells(cells)
     ]
 
 

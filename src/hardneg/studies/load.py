@@ -1,19 +1,24 @@
-"""Reading a study or search file; all of its problems are reported at once, before anything runs."""
+"""Reading a study or search file into cells; all of its problems are reported at once, before anything runs."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hardneg.config import FieldPath, read_yaml, validate_config
 from hardneg.errors import ConfigError
-from hardneg.studies import problems as checks
-from hardneg.studies.cells import Cell, make_cells, with_fusion, with_options
+from hardneg.pipeline import RunConfig
+from hardneg.studies import checks
+from hardneg.studies.cells import Cell, has_setting, with_settings
 from hardneg.studies.recipes import StudyFile
-from hardneg.studies.spec import Grid, SearchSpec, StudySpec
+from hardneg.studies.recipes.text_vectors import TextVectorsRecipe
+from hardneg.studies.spec import Grid, RowSpec, Scalar, SearchSpec, SplitSpec, StudySpec
 from hardneg.studies.tuned_settings import read_tuned_settings
+from hardneg.training import FitConfig
 
 G = TypeVar("G", bound=Grid)
 Source = Path | Mapping[str, Any]
@@ -82,12 +87,12 @@ def _names_in(values: Mapping[str, Any], section: str) -> frozenset[str]:
 
 
 def _study_cells(spec: StudySpec, file: StudyFile, only: Sequence[str]) -> tuple[list[Cell], list[str]]:
-    cells = make_cells(spec)
+    cells = _make_cells(spec)
     option_problems = checks.unused_setting_problems(cells, spec.options, "options")
     cells, problems = _with_tuned_settings(spec, [cell for cell in cells if not only or cell.split in only])
     problems += option_problems
     try:
-        cells = with_fusion(with_options(cells, spec.options), spec)
+        cells = _with_fusion(_with_options(cells, spec.options), spec)
     except ConfigError as error:
         return cells, [*problems, f"options: {error}"]
     problems += checks.released_mask_problems(spec, file) + checks.tree_weight_problems(cells, spec)
@@ -114,8 +119,69 @@ def _with_tuned_settings(spec: StudySpec, cells: list[Cell]) -> tuple[list[Cell]
 
 
 def _search_cells(spec: SearchSpec, file: StudyFile, only: Sequence[str]) -> tuple[list[Cell], list[str]]:  # noqa: ARG001
-    cells = make_cells(spec)
+    cells = _make_cells(spec)
     return cells, checks.space_problems(spec, cells) + checks.line_problems(cells)
+
+
+def _make_cells(grid: Grid) -> list[Cell]:
+    """Return a cell for every split x model x row that the file asks for, in its order."""
+    return [
+        Cell(
+            split,
+            model,
+            name,
+            RunConfig(
+                model=backbone,
+                sampler=row.sampler,
+                fit=_merge_fit(grid, split_spec, row),
+                suspects=None if row.suspects is None else row.suspects.use_config,
+            ),
+            grid.row_entries(row),
+            tuned_as=row.tuned_as,
+            against=row.against or row.tuned_as,
+        )
+        for (split, split_spec), (model, backbone), (name, row) in product(
+            grid.splits.items(), grid.models.items(), grid.rows.items()
+        )
+        if row.is_on(split) and row.is_with(model)
+    ]
+
+
+def _merge_fit(grid: Grid, split: SplitSpec, row: RowSpec) -> FitConfig:
+    """Return the training settings: those of the file, replaced by those of the split, then by those of the row."""
+    values: dict[str, object] = {}
+    for fit in (grid.fit, split.fit, row.fit):
+        values |= fit.model_dump(exclude_unset=True)
+    return FitConfig.model_validate(values)
+
+
+def _with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -> list[Cell]:
+    """Return every cell once for each combination of the options that it has."""
+    varied = []
+    for cell in cells:
+        own = [
+            [(field, value) for value in values] for field, values in options.items() if has_setting(cell.config, field)
+        ]
+        for combination in product(*own):
+            config = with_settings(cell.config, dict(combination))
+            varied.append(replace(cell, options=combination, config=config))
+    return varied
+
+
+def _with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
+    """Return the cells, each followed by its fusion with text where its row asks for it, and once by text alone."""
+    extended, with_text_only = [], set[tuple[str, str, str]]()
+    for cell in cells:
+        extended.append(cell)
+        fusion, place = grid.rows[cell.row].fusion, (*cell.table, cell.row)
+        if fusion is None:
+            continue
+        texts = {"vectors": TextVectorsRecipe(encoder=fusion.encoder).implied}
+        extended.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
+        if fusion.alone and place not in with_text_only:
+            extended.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))
+            with_text_only.add(place)
+    return extended
 
 
 def parse_leniently(kind: type[G], values: Any) -> tuple[G | None, list[str]]:

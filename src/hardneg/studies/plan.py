@@ -98,13 +98,11 @@ class Plan:
         needed = ((artifact, artifact.entry.recipe) for artifact in self.needed(cells))
         return [(artifact, recipe) for artifact, recipe in needed if type(recipe) is AuxiliaryRun]
 
-    def auxiliary_cells_to_train(self, cells: Sequence[Cell]) -> list[Cell]:
+    def auxiliary_cells(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cell of every auxiliary run that is not finished yet."""
-        return [
-            self._cell(artifact.split, recipe.model, recipe.row)
-            for artifact, recipe in self.auxiliary_runs(cells)
-            if not artifacts.is_artifact(artifact.folder)
-        ]
+        runs = self.auxiliary_runs(cells)
+        missing = [(artifact.split, run) for artifact, run in runs if not artifacts.is_artifact(artifact.folder)]
+        return [self._cell(split, run.model, run.row) for split, run in missing]
 
     def build(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
         """Make what cells need; a failure blocks the cells that need the artifact, and nothing else."""

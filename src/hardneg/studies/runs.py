@@ -31,25 +31,18 @@ class RunFailedError(HardnegError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Fusion:
-    """Late fusion of finished runs with the row's vectors. line: whose runs are fused; None for text alone."""
-
-    line: str | None
-    config: FusionConfig
-
-
-@dataclass(frozen=True)
 class Row:
     """A line of a table: a name, and the settings of its runs but for the seed.
 
     folders: the artifacts that runs read, by argument of `train_stage`: negatives, suspects, trees; vectors for a fusion.
-    fusion: set where nothing is trained and finished runs are fused with text.
+    fusion: set where nothing is trained; runs of `fused_line` are fused with text, or text is taken alone.
     """
 
     name: str
     config: RunConfig
     folders: Mapping[str, Path] = field(default_factory=dict)
-    fusion: Fusion | None = None
+    fusion: FusionConfig | None = None
+    fused_line: str | None = None
 
     def folder(self, runs_dir: Path, seed: int) -> Path:
         """Return the folder of the run of one seed."""
@@ -57,8 +50,7 @@ class Row:
 
     def fused_folder(self, runs_dir: Path, seed: int) -> Path | None:
         """Return the folder of the run that is fused; None for text alone or a trained run."""
-        line = None if self.fusion is None else self.fusion.line
-        return None if line is None else _run_folder(runs_dir, line, seed)
+        return None if self.fused_line is None else _run_folder(runs_dir, self.fused_line, seed)
 
 
 def _run_folder(runs_dir: Path, line: str, seed: int) -> Path:
@@ -107,9 +99,9 @@ class RunTask:
         """Return the stage that makes the run, once everything that it reads is finished."""
         row, fused = self.row, self.row.fused_folder(self.runs_dir, self.seed)
         if row.fusion is not None and fused is not None:
-            return pipeline.fuse_stage(fused, self.split_dir, row.folders["vectors"], row.fusion.config)
+            return pipeline.fuse_stage(fused, self.split_dir, row.folders["vectors"], row.fusion)
         if row.fusion is not None:
-            return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.fusion.config)
+            return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.fusion)
         watch = None if progress is None else by_epoch(self.name, self.config.fit.epochs, progress)
         return pipeline.train_stage(
             self.split_dir, self.config, **row.folders, truth=self.truth, device=self.device, watch=watch

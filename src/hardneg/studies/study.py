@@ -18,7 +18,7 @@ from hardneg.studies.naming import slug
 from hardneg.studies.plan import Plan
 from hardneg.studies.process_pool import Ended, Outcome, run_pool
 from hardneg.studies.results import Results, write_results
-from hardneg.studies.runs import Fusion, Row, RunTask
+from hardneg.studies.runs import Row, RunTask
 from hardneg.studies.spec import StudySpec
 from hardneg.types import Progress
 
@@ -82,14 +82,13 @@ class Study:
 
     def task(self, cell: Cell, seed: int) -> RunTask:
         """Return the run of a cell under a seed."""
-        split, mask, fusion = self.spec.splits[cell.split], self.plan.mask_on(cell.split), None
+        split, mask = self.spec.splits[cell.split], self.plan.mask_on(cell.split)
         folders = {section: artifact.folder for section, artifact in self.plan.artifacts_of(cell).items()}
-        if cell.fusion is not None:
-            line, config = None if cell.alone else cell.trained_line, cell.fusion.config(cell.config.fit.select)
-            fusion = Fusion(line, config)
+        fusion = None if cell.fusion is None else cell.fusion.config(cell.config.fit.select)
+        fused_line = None if cell.fusion is None or cell.alone else cell.trained_line
         return RunTask(
             split.folder,
-            Row(cell.line, cell.config, folders, fusion),
+            Row(cell.line, cell.config, folders, fusion, fused_line),
             seed,
             self.out / "runs" / slug(cell.split) / slug(cell.model),
             split.truth,
