@@ -16,7 +16,7 @@ from hardneg.errors import ConfigError
 from hardneg.studies import Study
 from hardneg.studies.results import Results
 
-from ..judged import judged, written
+from ..suspect_folders import make_suspects, write_folder
 from .conftest import STUDY, Write, run_study
 
 MF = {"MF": STUDY["models"]["MF"]}
@@ -123,4 +123,4 @@ def test_an_auxiliary_run_with_a_seed_of_the_study_has_a_remark(
 
 
 def _suspects(folders: Path, tmp_path: Path) -> Path:
-    return written(tmp_path / "suspects", folders / "split", judged(splits.read_split(folders / "split")))
+    return write_folder(tmp_path / "suspects", folders / "split", make_suspects(splits.read_split(folders / "split")))

@@ -18,7 +18,7 @@ from hardneg.studies.plan import Artifact
 from hardneg.studies.recipes import Entry
 from hardneg.studies.recipes.given import GivenSuspects
 
-from ..judged import judged, written
+from ..suspect_folders import make_suspects, write_folder
 from .conftest import STUDY, Write, results_of
 
 MF = {"MF": STUDY["models"]["MF"]}
@@ -26,7 +26,7 @@ MF = {"MF": STUDY["models"]["MF"]}
 
 @pytest.fixture
 def folder(folders: Path, tmp_path: Path) -> Path:
-    return written(tmp_path / "suspects", folders / "split", judged(splits.read_split(folders / "split")))
+    return write_folder(tmp_path / "suspects", folders / "split", make_suspects(splits.read_split(folders / "split")))
 
 
 def test_rows_name_their_suspects_and_options_vary_their_use(write_study: Write, folder: Path, tmp_path: Path) -> None:
