@@ -44,7 +44,11 @@ class OutputOptions:
 
     def emit(self, values: Any, text: str | Table, following: Sequence[object] = ()) -> None:
         """Print a result as JSON or as text. following: words of the next command, printed after the text."""
-        emit(values, as_json=self.as_json, text=text, following=following)
+        if self.as_json:
+            typer.echo(json.dumps(values, indent=2, default=str))
+            return
+        console().print(text, markup=False)
+        emit_following(following)
 
     def prepare(self) -> None:
         """Set the process up before the command runs."""
@@ -153,18 +157,6 @@ def configure_torch(threads: int, device: str = "cpu") -> None:
 def console() -> Console:
     """Return the console for results; lines are not wrapped where the output goes to a file."""
     return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
-
-
-def emit(values: Any, *, as_json: bool, text: str | Table, following: Sequence[object] = ()) -> None:
-    """Print a result as JSON or as text.
-
-    following: words of the next command, printed after the text.
-    """
-    if as_json:
-        typer.echo(json.dumps(values, indent=2, default=str))
-        return
-    console().print(text, markup=False)
-    emit_following(following)
 
 
 def emit_following(words: Sequence[object]) -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hardneg.cli.common import (
-    FAILED,
     DeviceOption,
-    JsonOption,
+    OutputOptions,
     add_command,
     configure_torch,
     console,
-    emit,
     emit_following,
     new_group,
     render_table,
 )
-from hardneg.cli.experiment_output import emit_estimate, print_failures, watch_runs
 from hardneg.cli.progress import show_progress
+from hardneg.cli.study_output import emit_estimate, exit_if_failed, watch_runs
 
 if TYPE_CHECKING:
     from hardneg.studies.results import ComparisonTable, Results
@@ -29,28 +28,45 @@ if TYPE_CHECKING:
 
 app = new_group("Compare methods on datasets and seeds, from a YAML file.")
 
-FileArgument = Annotated[Path, typer.Argument(help="YAML file; its paths start at the working directory.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Number of processes, one thread each.")]
-SplitsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--split", metavar="NAME", help="Split of the file to run; the folders of others may be absent. Repeatable."
-    ),
-]
-OutOption = Annotated[Path | None, typer.Option(show_default="out/NAME", help="Folder to write or to continue.")]
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(OutputOptions):
+    """The file of a study or a search, and how it runs."""
+
+    file: Annotated[Path, typer.Argument(help="YAML file; its paths start at the working directory.")]
+    out: Annotated[Path | None, typer.Option(show_default="out/NAME", help="Folder to write or to continue.")] = None
+    splits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split", metavar="NAME", help="Split of the file to run; the folders of others may be absent. Repeatable."
+        ),
+    ] = None
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes, one thread each.")] = 1
+    device: DeviceOption = "cpu"
+
+    def prepare(self) -> None:
+        """Use one thread, and test the device."""
+        configure_torch(1, self.device)
+
+    def load_study(self) -> Study:
+        """Read the file as a study."""
+        from hardneg.studies.study import Study
+
+        return Study.load(self.file, self.out, only=self.splits or (), device=self.device)
+
+    def load_search(self) -> Search:
+        """Read the file as a search."""
+        from hardneg.studies.search import Search
+
+        return Search.load(self.file, self.out, only=self.splits or (), device=self.device)
 
 
 @add_command(app, "run")
 def run_study_command(
-    file: FileArgument,
-    out: OutOption = None,
-    splits: SplitsOption = None,
+    options: StudyOptions,
     collect: Annotated[
         bool, typer.Option("--collect", help="Run nothing; write the tables of the finished runs.")
     ] = False,
-    workers: WorkersOption = 1,
-    device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
 ) -> None:
     """Run datasets x models x samplers x options x seeds, and compare the results.
 
@@ -59,29 +75,17 @@ def run_study_command(
 
     Example: `hardneg study run studies/main.yaml --workers 2`
     """
-    from hardneg.studies.study import Study
-
-    configure_torch(1, device)
-    study = Study.load(file, out, only=splits or (), device=device)
+    study = options.load_study()
     if not collect:
         with show_progress() as progress:
-            study.run(workers, ended=watch_runs(progress, "runs"), progress=progress)
+            study.run(options.workers, ended=watch_runs(progress, "runs"), progress=progress)
     results = study.results()
-    _emit_results(study, results, as_json=as_json)
-    if results.failed:
-        print_failures(results.failed)
-        raise typer.Exit(FAILED)
+    _emit_results(options, study, results)
+    exit_if_failed(results.failed)
 
 
 @add_command(app, "search")
-def search_command(
-    file: FileArgument,
-    out: OutOption = None,
-    splits: SplitsOption = None,
-    workers: WorkersOption = 1,
-    device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
-) -> None:
+def search_command(options: StudyOptions) -> None:
     """Search the settings of every dataset x model x sampler, with the same number of trials, on validation pairs.
 
     The first trial has the settings of the file. An interrupted search continues with the same suggestions. A study
@@ -89,35 +93,22 @@ def search_command(
 
     Example: `hardneg study search studies/main-search.yaml --workers 2`
     """
-    from hardneg.studies.search import Search
-
-    configure_torch(1, device)
-    search = Search.load(file, out, only=splits or (), device=device)
+    search = options.load_search()
     with show_progress() as progress:
-        outcomes = search.run(workers, ended=watch_runs(progress, "searches"), progress=progress)
-    written = search.results()
-    headers, cells, spaces = written.best.table()
-    failed = written.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
-    values = {**written.best.model_dump(mode="json"), "failed": failed, "out": str(search.out)}
-    emit(values, as_json=as_json, text=render_table(headers, cells))
-    if not as_json:
-        for line in (*spaces, f"Written: {search.out}; a study reads it with `tuned: {search.out}`"):
-            console().print(line, markup=False)
-        emit_following(("study", "run", "STUDY.yaml"))
-    if failed:
-        print_failures(failed)
-        raise typer.Exit(FAILED)
+        outcomes = search.run(options.workers, ended=watch_runs(progress, "searches"), progress=progress)
+    results = search.results()
+    headers, cells, spaces = results.best.table()
+    failed = results.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
+    values = {**results.best.model_dump(mode="json"), "failed": failed, "out": str(search.out)}
+    options.emit(values, render_table(headers, cells))
+    if not options.as_json:
+        written = f"Written: {search.out}; a study reads it with `tuned: {search.out}`"
+        options.emit({}, "\n".join([*spaces, written]), ("study", "run", "STUDY.yaml"))
+    exit_if_failed(failed)
 
 
 @add_command(app, "estimate")
-def estimate_study_command(
-    file: FileArgument,
-    out: OutOption = None,
-    splits: SplitsOption = None,
-    workers: WorkersOption = 1,
-    device: DeviceOption = "cpu",
-    as_json: JsonOption = False,
-) -> None:
+def estimate_study_command(options: StudyOptions) -> None:
     """Count the runs of a study or the trials of a search, time each cell for a moment, and estimate the hours.
 
     Nothing is run to its end. A file with `trials` is a search.
@@ -125,21 +116,17 @@ def estimate_study_command(
     Example: `hardneg study estimate studies/main.yaml --workers 2`
     """
     from hardneg.config import read_yaml
-    from hardneg.studies.search import Search
-    from hardneg.studies.study import Study
 
-    configure_torch(1, device)
-    values = read_yaml(file)[0] if file.is_file() else {}
+    values = read_yaml(options.file)[0] if options.file.is_file() else {}
     if isinstance(values, dict) and "trials" in values:
-        search = Search.load(file, out, only=splits or (), device=device)
-        _estimate_search(search, file, workers, as_json=as_json)
+        _estimate_search(options)
     else:
-        _estimate_study(Study.load(file, out, only=splits or (), device=device), file, workers, as_json=as_json)
+        _estimate_study(options)
 
 
-def _emit_results(study: Study, results: Results, *, as_json: bool) -> None:
-    if as_json:
-        emit(_values(study, results), as_json=True, text="")
+def _emit_results(options: StudyOptions, study: Study, results: Results) -> None:
+    if options.as_json:
+        options.emit(_values(study, results), "")
         return
     for one in results.tables:
         _print_table(one)
@@ -190,9 +177,10 @@ def _print_table(one: ComparisonTable) -> None:
         console().print(render_table(one.released.headers, one.released.cells))
 
 
-def _estimate_study(study: Study, file: Path, workers: int, *, as_json: bool) -> None:
+def _estimate_study(options: StudyOptions) -> None:
     from hardneg.evaluation.significance import MIN_SEEDS
 
+    study = options.load_study()
     with show_progress() as progress:
         estimate = study.estimate(progress)
     head = f"{estimate.total} runs, {estimate.finished} finished, {estimate.total - estimate.finished} to run"
@@ -200,15 +188,16 @@ def _estimate_study(study: Study, file: Path, workers: int, *, as_json: bool) ->
     if few:
         head += f"; fewer than {MIN_SEEDS} seeds, hence in no comparison: {', '.join(map(repr, few))}"
     counts = {"runs": estimate.total, "finished": estimate.finished}
-    emit_estimate(head, estimate.cells, workers, counts, as_json=as_json, following=("study", "run", file))
+    emit_estimate(options, options.workers, head, estimate.cells, counts, ("study", "run", options.file))
 
 
-def _estimate_search(search: Search, file: Path, workers: int, *, as_json: bool) -> None:
+def _estimate_search(options: StudyOptions) -> None:
     from hardneg.studies.tuned_settings import space_text
 
+    search = options.load_search()
     with show_progress() as progress:
         estimate = search.estimate(progress)
     head = f"{estimate.total} trials, {estimate.finished} finished, {estimate.total - estimate.finished} to run"
     spaces = {task.name: space_text(task.space) for task in search.tasks_now()}
     counts = {"trials": estimate.total, "finished": estimate.finished, "spaces": spaces}
-    emit_estimate(head, estimate.cells, workers, counts, as_json=as_json, following=("study", "search", file))
+    emit_estimate(options, options.workers, head, estimate.cells, counts, ("study", "search", options.file))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hardneg.cli.common import console, emit, emit_following, render_table
+from hardneg.cli.common import FAILED, OutputOptions, render_table
 from hardneg.cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -31,20 +31,22 @@ def watch_runs(progress: ProgressDisplay, group: str) -> Callable[[int, int, Out
     return finish
 
 
-def print_failures(failed: Mapping[str, str | None]) -> None:
-    """List failed runs on standard error."""
+def exit_if_failed(failed: Mapping[str, str | None]) -> None:
+    """List failed runs on standard error and exit with code 1, if there are any."""
+    if not failed:
+        return
     typer.echo(f"hardneg: {len(failed)} failed, the others are finished; run the same command again:", err=True)
     for name, reason in failed.items():
         typer.echo(f"  {name}: {reason}", err=True)
+    raise typer.Exit(FAILED)
 
 
 def emit_estimate(
+    shared: OutputOptions,
+    workers: int,
     head: str,
     estimates: Sequence[CellEstimate],
-    workers: int,
     counts: Mapping[str, object],
-    *,
-    as_json: bool,
     following: Sequence[object],
 ) -> None:
     """Print the number of runs and the estimated hours, of every cell and in total."""
@@ -72,12 +74,9 @@ def emit_estimate(
         [cell.name, str(cell.left), f"{cell.seconds_per_epoch:.3g}", cell.epochs_text, f"{cell.hours:.2f}"]
         for cell in estimates
     ]
-    if as_json:
-        emit(values, as_json=True, text="")
+    if estimates or shared.as_json:
+        shared.emit(values, render_table(HEADERS, cells))
+    if shared.as_json:
         return
-    if estimates:
-        console().print(render_table(HEADERS, cells))
     parallel_text = "" if workers == 1 else f", {parallel:.2f} with {workers} workers that do not slow each other"
-    console().print(f"{head}: {hours:.2f} hours{parallel_text}.", markup=False)
-    console().print(EXPLANATION, markup=False)
-    emit_following(following)
+    shared.emit({}, f"{head}: {hours:.2f} hours{parallel_text}.\n{EXPLANATION}", following)
