@@ -92,9 +92,9 @@ def test_on_misleading_text_the_semantic_row_does_not_beat_its_random_control(
             out / "text"
         )
         pipeline.random_negatives_stage(out / "split", out / "text", seed=0).run(out / "random")
-    fit = demo.FIT.model_copy(update={"epochs": 45})
+    fit = demo.FIT.model_copy(update={"epochs": 21})
     config = RunConfig(
-        model=LightGCN(embedding_size=32),
+        model=LightGCN(embedding_size=32, hops=1),
         sampler=Semantic(hidden_size=demo.PROJECTOR, match_norm=match_norm),
         fit=fit,
     )
