@@ -20,7 +20,7 @@ def compiled(function: F) -> F:
 
 
 def reordering(function: F) -> F:
-    """As `compiled`, for inner products: the compiler may sum in vector lanes, in the same order at every call."""
+    """Compile a function of inner products: the compiler may sum in vector lanes, in the same order at every call."""
     return _compile(function, fastmath={"reassoc", "contract"})
 
 

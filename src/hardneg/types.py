@@ -58,8 +58,8 @@ class Embeddings:
     """Embeddings of one step: a table per hop, never stacked, and their pooling.
 
     users: hops + 1 tensors of shape (n_users, size); hop 0 is the trained table. items: the same for items. pooled:
-    pooled tables of users and items, if the backbone computed them. If a step required only some rows, the other rows of
-    the last hop and of the pooled tables start with NaN, and hops that it does not read are empty.
+    pooled tables of users and items, if the backbone computed them. In a step that requires only some rows, the other
+    rows of the last hop and of the pooled tables start with NaN. Hops that it does not read are empty.
     """
 
     users: tuple[Tensor, ...]

@@ -39,8 +39,8 @@ def products(  # noqa: C901 - a function call per row would cost as much as the 
     """Set out[r] = scale x sum of the weighted table rows of r's neighbours, for every r of rows[begin:end].
 
     table: (columns, size). out: (rows, size) float32; other rows are unchanged, and an empty `out` discards results.
-    In the same pass, set halves[r] = half_scale x out[r] in float16, if halves has 16 bits, and add weight x out[r] to
-    the pooled row of r, if it has one.
+    If halves has 16 bits, also set halves[r] = half_scale x out[r] in float16. If r has a pooled row, also add
+    weight x out[r] to it.
     """
     starts, near, weights = matrix
     pooled, share, positions = pool

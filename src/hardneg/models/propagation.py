@@ -34,7 +34,7 @@ def propagate(
 
 
 class _Propagate(torch.autograd.Function):
-    """All hops at once.
+    """Autograd function of all hops.
 
     The graph is symmetric, so backward is the same product: nothing is transposed or saved per hop. Gradients may arrive
     as sparse rows, from `gather_rows`.

@@ -18,14 +18,14 @@ from hardneg.sampling.mined import MinedNegatives
 from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest
 from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
 
-SPREAD = "spread of e_hard"
 MEASURED = (
-    *(
-        f"{what} of {whose}"
-        for whose in ("e_hard", "uniform negatives", "positives")
-        for what in ("norm", "score with the user")
-    ),
-    SPREAD,
+    "norm of e_hard",
+    "score with the user of e_hard",
+    "norm of uniform negatives",
+    "score with the user of uniform negatives",
+    "norm of positives",
+    "score with the user of positives",
+    "spread of e_hard",
 )
 """Metrics of every epoch (split "negatives"): means over the pairs with a vector.
 
