@@ -1,9 +1,9 @@
 """Judges: label candidates as false negatives, that is, unobserved items that the user would like."""
 
 from hardneg.judging.config import JUDGES, JudgeConfig
-from hardneg.judging.fixed import AllPositive, RandomJudge, RandomLabels
+from hardneg.judging.fixed import AllPositive, RandomLabels
 from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
-from hardneg.judging.llm_judge import LlmJudge, LlmOnCodes, LlmOnTitles, LlmProbabilities
+from hardneg.judging.llm_judge import LlmOnCodes, LlmOnTitles, LlmProbabilities
 from hardneg.judging.recorded import RecordedJudge, RecordedJudgements, RecordedLabels, read_judgements
 from hardneg.judging.rule import Calibration, PrefixRule, RuleJudge, calibrate_rule
 from hardneg.judging.suspects import UserCandidates
@@ -16,12 +16,10 @@ __all__ = [
     "JudgeConfig",
     "JudgeInputs",
     "JudgementIssue",
-    "LlmJudge",
     "LlmOnCodes",
     "LlmOnTitles",
     "LlmProbabilities",
     "PrefixRule",
-    "RandomJudge",
     "RandomLabels",
     "RecordedJudge",
     "RecordedJudgements",
