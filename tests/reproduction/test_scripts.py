@@ -27,14 +27,14 @@ SCRIPTS = Path(__file__).parents[2] / "reproduction"
 
 
 def called(script: str, *given: object) -> str:
-    """What a script prints."""
+    """Run a script, and return what it prints."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPTS / script), *map(str, given)]
     return subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300, text=True).stdout
 
 
 def cells(lines: list[str]) -> list[list[str]]:
-    """Of the rows of a Markdown table."""
+    """Return the cells of the rows of a Markdown table."""
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 

@@ -41,13 +41,13 @@ def pair_tables(
         for row, pairs in pairs_with_controls(cells, baseline).items()
     ]
     groups.append(("Further comparisons", "comparisons", _pairs_of_file(spec, cells)))
-    made = []
+    beside = []
     for title, file, pairs in groups:
         known = [(scores[line], scores[other]) for line, other in pairs if line in scores and other in scores]
         if known:
             frame = tables.pairwise_table(known, spec.metrics)
-            made.append(PairTable(title, file, frame, *printers.pairwise_text(frame, spec.metrics)))
-    return made
+            beside.append(PairTable(title, file, frame, *printers.pairwise_text(frame, spec.metrics)))
+    return beside
 
 
 def pairs_with_controls(cells: Sequence[Cell], baseline: str) -> dict[str, list[LinePair]]:

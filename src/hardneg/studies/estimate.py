@@ -26,7 +26,7 @@ from hardneg.trees import Trees, trees_folder
 from hardneg.types import Progress
 
 SECONDS = 1.5
-"""How long the steps of one cell are timed, after a first one that is not counted."""
+"""Time for which the steps of one cell are measured, after a first step that is not counted."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class SettingsTable:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a study has found so far.
+    """Tables and failures of the finished part of a study.
 
     settings: those that a search found for it, if one did. shared: artifacts made before the runs (`BUILD_SCHEMA`).
     failed: run -> reason. remarks: on the study as a whole.

@@ -27,7 +27,7 @@ from hardneg.types import Progress
 
 @dataclass(frozen=True)
 class SearchResults:
-    """What a search wrote. left_out: cell -> why its finished trials are not included."""
+    """The best settings and all trials of a search. left_out: cell -> why its finished trials are not included."""
 
     best: TunedSettings
     trials: pl.DataFrame

@@ -181,7 +181,7 @@ class Grid(Config):
 
 
 class StudySpec(Grid):
-    """What `hardneg study run` runs."""
+    """Contents of a study file, which `hardneg study run` reads."""
 
     options: dict[Setting, Values] = Field(default_factory=dict)
     """Setting -> values; every combination is a line of its own, named by it."""
@@ -211,14 +211,14 @@ class StudySpec(Grid):
 
 
 class SearchSpec(Grid):
-    """What `hardneg study search` runs."""
+    """Contents of a search file, which `hardneg study search` reads."""
 
     trials: PositiveInt
     """Trials of every split x model x row; the first is the settings as given."""
     space: Space = Field(default_factory=dict)
     """Setting -> where to search; an entry applies to the runs that have the setting."""
     first_trials: Literal["alike", "apart"] = "alike"
-    """How trials are chosen before suggestions follow results, the first one excepted. "alike" spreads the values of a
+    """Choice of the trials before suggestions follow results, the first one excepted. "alike" spreads the values of a
     setting evenly over its range, the same values for all rows; "apart" draws them for each row at random."""
     seed: NonNegativeInt = 100
     """Seed of every trial's run and of the suggestions. The seeds of a study are 0, 1, ..., so that none of its runs was

@@ -73,7 +73,7 @@ class Study:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """All metrics that a run is scored by."""
+        """Metrics that a run is scored by."""
         return tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics]))
 
     def seeds(self, cell: Cell) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ class Study:
         self.plan.build(self.cells, progress)
         problems = {run.task.name: self.plan.problem_of(run.cell) for run in runs}
         outcomes = [Outcome(name, problem) for name, problem in problems.items() if problem is not None]
-        # Only now is it known which masks could be made.
+        # Tasks are made again, since some masks may exist only now.
         tasks = [self.task(run.cell, run.task.seed) for run in runs if problems[run.task.name] is None]
         finished = {run.task.name for run in runs if run.finished}
         tasks = [task for task in tasks if not (task.name in finished and task.is_scored())]

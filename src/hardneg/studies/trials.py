@@ -64,7 +64,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class CellSearch:
-    """All trials of one cell, one after another; a task for a worker.
+    """Trials of one cell, one after another; a task for a worker.
 
     folders: section -> folder that its runs read. alike: first trials take the same values in all rows.
     """

@@ -84,7 +84,9 @@ class TunedSettings(Config):
             try:
                 config = config if trial is None else with_settings(config, trial.settings)
             except (ConfigError, KeyError) as error:
-                problems.append(f"tuned: what search {self.search!r} found for {cell.name} does not fit it ({error})")
+                problems.append(
+                    f"tuned: the settings that search {self.search!r} found for {cell.name} do not fit it ({error})"
+                )
             tuned.append(replace(cell, config=config))
         return tuned, problems + self._budget_problems(cells)
 
@@ -123,10 +125,10 @@ class TunedSettings(Config):
         ]
 
     def table(
-        self, wanted: Collection[tuple[str, str, str]] | None = None
+        self, places: Collection[tuple[str, str, str]] | None = None
     ) -> tuple[list[str], list[list[str]], list[str]]:
-        """Return headers, cells, and one line for every space that was searched. wanted: places, all by default."""
-        trials = {path: trial for path, trial in self.by_row.items() if wanted is None or path in wanted}
+        """Return headers, cells, and one line for every space that was searched. places: (split, model, row) to include, all by default."""
+        trials = {path: trial for path, trial in self.by_row.items() if places is None or path in places}
         rows_by_space: dict[str, list[str]] = {}
         for (_, _, row), trial in trials.items():
             rows_by_space.setdefault(space_text(trial.space), []).append(row)

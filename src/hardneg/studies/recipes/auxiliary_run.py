@@ -36,10 +36,10 @@ class AuxiliaryRun(Recipe):
         return Entry(self, self.run_name)
 
     def problems(self, where: str, file: StudyFile) -> list[str]:
-        given = (("model", self.model, "models"), ("row", self.row, "rows"))
+        references = (("model", self.model, "models"), ("row", self.row, "rows"))
         problems = [
             f"{where}: found {noun} {name!r}, expected one of {', '.join(sorted(file.names[section]))}"
-            for noun, name, section in given
+            for noun, name, section in references
             if name not in file.names[section]
         ]
         row = file.grid.rows.get(self.row)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NameIn:
-    """Marks a field that names an entry of a section, from which the artifact is made.
+    """Mark of a field that names an entry of a section, from which the artifact is made.
 
     not_own_kind: the entry may not come from the same recipe, as a control of a control would.
     """
@@ -56,7 +56,7 @@ class StudyFile:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage is made from on one split.
+    """Materials of a stage on one split.
 
     folders: role of a dependency -> its finished folder. run_config: settings of a run of (model, row) on the split.
     open_encoder: opens an encoder by name.
@@ -131,9 +131,9 @@ class Recipe(PluginFamily):
 
     def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
         """Return role -> entry of everything that the artifact is made from. name: that of this entry."""
-        found = {field: grid.entry(reference.section, value) for field, reference, value in self._references()}
-        found |= {field: recipe.implied for field, recipe in self._parts()}
-        return {role: entry for role, entry in found.items() if entry is not None}
+        entries = {field: grid.entry(reference.section, value) for field, reference, value in self._references()}
+        entries |= {field: recipe.implied for field, recipe in self._parts()}
+        return {role: entry for role, entry in entries.items() if entry is not None}
 
     def problems(self, where: str, file: StudyFile) -> list[str]:
         """Return what is wrong with the settings, one sentence each. where: the place of the entry in the file."""
