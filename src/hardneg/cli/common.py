@@ -42,12 +42,19 @@ class OutputOptions:
 
     as_json: JsonOption = False
 
-    def emit(self, values: Any, text: str | Table, following: Sequence[object] = ()) -> None:
-        """Print a result as JSON or as text. following: words of the next command, printed after the text."""
+    def emit(
+        self, values: Any, text: str | Table, following: Sequence[object] = (), *, written: Path | None = None
+    ) -> None:
+        """Print a result as JSON or as text.
+
+        following: words of the next command. written: folder that was written, if the text does not name it.
+        """
         if self.as_json:
             typer.echo(json.dumps(values, indent=2, default=str))
             return
         console().print(text, markup=False)
+        if written is not None:
+            console().print(f"Written: {written}", markup=False)
         emit_following(following)
 
     def prepare(self) -> None:

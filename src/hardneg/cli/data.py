@@ -45,7 +45,7 @@ def simulate_command(
 
     pipeline.simulate_stage(simulation.PRESETS[text].model_copy(update={"seed": seed})).run(out)
     rows = [_describe(out), *REFERENCE_DATASETS]
-    shared.emit([asdict(row) for row in rows], _table(rows), ("data", "split", out))
+    shared.emit([asdict(row) for row in rows], _table(rows), ("data", "split", out), written=out)
 
 
 @add_command(app, "split")

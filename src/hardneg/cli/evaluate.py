@@ -109,8 +109,9 @@ def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Pat
         for metric in METRIC_NAMES
     ]
     headers = [f"{len(per_user):,} test users", *(f"@{depth}" for depth in scoring.depths)]
+    following = ("recommend", scoring.run, "--user", per_user["user_id"][0])
     values = {"users": len(per_user), "metrics": frame.to_dicts(), "out": str(folder)}
-    shared.emit(values, render_table(headers, cells), ("recommend", scoring.run, "--user", per_user["user_id"][0]))
+    shared.emit(values, render_table(headers, cells), following, written=folder)
 
 
 def _emit_both(shared: OutputOptions, scoring: ScoringOptions, folder: Path, released: Path) -> None:
@@ -130,4 +131,6 @@ def _emit_both(shared: OutputOptions, scoring: ScoringOptions, folder: Path, rel
     values = {"protocol": "released-dtl", "honest": False, **notes, "out": str(released)}
     values |= {"metrics": frames[1].to_dicts(), "honest metrics": frames[0].to_dicts()}
     headers = ["", "train mask", "RELEASED MASK (not valid)", "effect of the mask"]
-    shared.emit(values, render_table(headers, cells), ("evaluate", scoring.run, "--split", scoring.split))
+    shared.emit(
+        values, render_table(headers, cells), ("evaluate", scoring.run, "--split", scoring.split), written=released
+    )

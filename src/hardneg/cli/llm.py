@@ -134,11 +134,16 @@ def estimate_writing_command(
     rate = Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
     following = ["profiles", "write", split, "--llm", llm.config.required_model]
     following += [] if out is None else ["--estimate", out]
-    _emit_costs(shared, costs, session, rate if calls_per_minute or tokens_per_minute else None, following)
+    _emit_costs(shared, costs, session, rate if calls_per_minute or tokens_per_minute else None, following, out)
 
 
 def _emit_costs(
-    shared: OutputOptions, costs: CostEstimate, session: Session, rate: Rate | None, following: Sequence[object]
+    shared: OutputOptions,
+    costs: CostEstimate,
+    session: Session,
+    rate: Rate | None,
+    following: Sequence[object],
+    out: Path | None,
 ) -> None:
     from hardneg.llm.prices import packaged_prices
 
@@ -156,7 +161,7 @@ def _emit_costs(
     values = {"model": model, "sampled": costs.sampled, "stages": rows.to_dicts()}
     shared.emit(values, _cost_table(rows))
     if not shared.as_json:
-        shared.emit({}, f"{sampled}\n{priced}", following)
+        shared.emit({}, f"{sampled}\n{priced}", following, written=out)
 
 
 def _cost_table(rows: pl.DataFrame) -> Table:

@@ -52,7 +52,7 @@ def build_trees_command(
         pipeline.trees_stage(split, config, run=run, vectors=vectors, progress=progress).run(out)
     notes = read_notes(out, trees_folder.KIND)
     following = ("train", split, "--sampler", "multi-view", "--trees", out)
-    shared.emit({**notes, "out": str(out)}, _shape_table(notes), following)
+    shared.emit({**notes, "out": str(out)}, _shape_table(notes), following, written=out)
 
 
 def _shape_table(notes: dict[str, Any]) -> Table:
