@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +20,9 @@ from hardneg.cli.llm_options import (
 )
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from hardneg.stage import Stage
 
 app = new_group("Retrieve or generate hard negatives, or make controls.")
 control = new_group("Make a control: vectors that lack one ingredient of other negatives.")
@@ -121,60 +125,61 @@ def generate_negatives_command(
     emit_negatives(shared, out, split)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ControlOptions(OutputOptions):
+    """Options of every control."""
+
+    split: SplitArgument
+    out: OutOption = OUT
+
+    def write(self, stage: Stage) -> None:
+        """Run the stage of a control, and print its counts."""
+        stage.run(self.out)
+        emit_negatives(self, self.out, self.split)
+
+
 @add_command(control, "random")
-def random_negatives_command(
-    shared: OutputOptions, split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0
-) -> None:
+def random_negatives_command(options: ControlOptions, like: LikeOption, seed: SeedOption = 0) -> None:
     """Draw random vectors with the norms of other negatives, missing where those are missing.
 
     Example: `hardneg negatives control random data/shop-split --like out/negatives --out out/random`
     """
-    from hardneg import pipeline
+    from hardneg.pipeline import random_negatives_stage
 
-    pipeline.random_negatives_stage(split, like, seed).run(out)
-    emit_negatives(shared, out, split)
+    options.write(random_negatives_stage(options.split, like, seed))
 
 
 @add_command(control, "shuffled")
-def shuffled_negatives_command(
-    shared: OutputOptions, split: SplitArgument, like: LikeOption, out: OutOption = OUT, seed: SeedOption = 0
-) -> None:
+def shuffled_negatives_command(options: ControlOptions, like: LikeOption, seed: SeedOption = 0) -> None:
     """Permute other negatives among the train pairs.
 
     Example: `hardneg negatives control shuffled data/shop-split --like out/negatives --out out/shuffled`
     """
-    from hardneg import pipeline
+    from hardneg.pipeline import shuffled_negatives_stage
 
-    pipeline.shuffled_negatives_stage(split, like, seed).run(out)
-    emit_negatives(shared, out, split)
+    options.write(shuffled_negatives_stage(options.split, like, seed))
 
 
 @add_command(control, "positive")
-def positive_negatives_command(
-    shared: OutputOptions, split: SplitArgument, labels: LabelsOption, out: OutOption = OUT
-) -> None:
+def positive_negatives_command(options: ControlOptions, labels: LabelsOption) -> None:
     """Take the embedding of each pair's own positive, by the model behind the labels.
 
     Example: `hardneg negatives control positive data/shop-split --labels out/labels --out out/positive`
     """
-    from hardneg import pipeline
+    from hardneg.pipeline import labels_control_stage
 
-    pipeline.labels_control_stage(split, labels, "positive").run(out)
-    emit_negatives(shared, out, split)
+    options.write(labels_control_stage(options.split, labels, "positive"))
 
 
 @add_command(control, "labels")
-def label_negatives_command(
-    shared: OutputOptions, split: SplitArgument, labels: LabelsOption, out: OutOption = OUT
-) -> None:
+def label_negatives_command(options: ControlOptions, labels: LabelsOption) -> None:
     """Take the labels themselves: the vectors that a perfectly fine-tuned model would synthesize.
 
     Example: `hardneg negatives control labels data/shop-split --labels out/labels --out out/labels-control`
     """
-    from hardneg import pipeline
+    from hardneg.pipeline import labels_control_stage
 
-    pipeline.labels_control_stage(split, labels, "labels").run(out)
-    emit_negatives(shared, out, split)
+    options.write(labels_control_stage(options.split, labels, "labels"))
 
 
 def emit_negatives(shared: OutputOptions, out: Path, split: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,67 +20,58 @@ app = new_group("Find neighbours of items, for semantic mixing.")
 find = new_group("Find the k nearest neighbours of every item.")
 app.add_typer(find, name="find")
 
-OutOption = Annotated[Path, typer.Option(help="Neighbours folder to write.")]
-OUT = Path("out/neighbours")
-KOption = Annotated[int, typer.Option("-k", min=1, help="Number of neighbours of an item.")]
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourOptions(OutputOptions):
+    """Options of every source of similarity."""
+
+    split: SplitArgument
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours of an item.")] = 10
+    out: Annotated[Path, typer.Option(help="Neighbours folder to write.")] = Path("out/neighbours")
+
+    def write(self, by: NeighbourSource, *, encoder: TextEncoder | None = None, seed: int = 0) -> None:
+        """Find the neighbours and print their number."""
+        from hardneg.pipeline import neighbours_stage
+        from hardneg.sampling.item_neighbours import KIND
+
+        with show_progress() as progress:
+            neighbours_stage(self.split, by, k=self.k, encoder=encoder, seed=seed, progress=progress).run(self.out)
+        notes = read_notes(self.out, KIND)
+        text = f"{self.out}: {self.k} neighbours of {notes['items']:,} items by {notes['source']}; "
+        text += f"{notes['items without a neighbour']:,} items without one"
+        following = ("train", self.split, "--sampler", "semantic-mixing", "--negatives", self.out)
+        self.emit({**notes, "out": str(self.out)}, text, following)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextNeighbourOptions(NeighbourOptions, DeviceOptions):
+    """Options of a source that encodes texts."""
 
 
 @add_command(find, "text")
-def text_neighbours_command(
-    shared: DeviceOptions,
-    split: SplitArgument,
-    k: KOption = 10,
-    out: OutOption = OUT,
-    encoder: EncoderOption = "minilm",
-) -> None:
+def text_neighbours_command(options: TextNeighbourOptions, encoder: EncoderOption = "minilm") -> None:
     """Find neighbours by the cosine of encoded item texts.
 
     Example: `hardneg neighbours find text data/shop-split -k 10 --out out/neighbours`
     """
     from hardneg.cli.llm_options import open_text_encoder
 
-    _find(shared, split, out, "text", k, encoder=open_text_encoder(encoder, shared.device))
+    options.write("text", encoder=open_text_encoder(encoder, options.device))
 
 
 @add_command(find, "co-occurrence")
-def co_occurrence_neighbours_command(
-    shared: OutputOptions, split: SplitArgument, k: KOption = 10, out: OutOption = OUT
-) -> None:
+def co_occurrence_neighbours_command(options: NeighbourOptions) -> None:
     """Find neighbours by common users in the train pairs.
 
     Example: `hardneg neighbours find co-occurrence data/shop-split -k 10 --out out/neighbours`
     """
-    _find(shared, split, out, "co-occurrence", k)
+    options.write("co-occurrence")
 
 
 @add_command(find, "random")
-def random_neighbours_command(
-    shared: OutputOptions, split: SplitArgument, k: KOption = 10, out: OutOption = OUT, seed: SeedOption = 0
-) -> None:
+def random_neighbours_command(options: NeighbourOptions, seed: SeedOption = 0) -> None:
     """Draw random neighbours, as a control.
 
     Example: `hardneg neighbours find random data/shop-split -k 10 --out out/random-neighbours`
     """
-    _find(shared, split, out, "random", k, seed=seed)
-
-
-def _find(
-    shared: OutputOptions,
-    split: Path,
-    out: Path,
-    by: NeighbourSource,
-    k: int,
-    *,
-    encoder: TextEncoder | None = None,
-    seed: int = 0,
-) -> None:
-    from hardneg import pipeline
-    from hardneg.sampling.item_neighbours import KIND
-
-    with show_progress() as progress:
-        pipeline.neighbours_stage(split, by, k=k, encoder=encoder, seed=seed, progress=progress).run(out)
-    notes = read_notes(out, KIND)
-    text = f"{out}: {k} neighbours of {notes['items']:,} items by {notes['source']}; "
-    text += f"{notes['items without a neighbour']:,} items without one"
-    following = ("train", split, "--sampler", "semantic-mixing", "--negatives", out)
-    shared.emit({**notes, "out": str(out)}, text, following)
+    options.write("random", seed=seed)
