@@ -283,7 +283,7 @@ def test_ctrl_c_ends_with_130(split: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_killed_training_continues_to_the_same_bits(split: Path, tmp_path: Path) -> None:
-    options = ["--sampler", "mixgcf", "--epochs", "60"]
+    options = ["--sampler", "mixgcf", "--epochs", "25"]
     for setting in ("fit.batch_size=64", "fit.check_every=1", "fit.patience=60"):
         options += ["--set", setting]
 
