@@ -13,10 +13,9 @@ from hardneg import artifacts, pipeline
 from hardneg.data import dataset as datasets
 from hardneg.data import truth as truths
 from hardneg.data.dataset import Dataset
-from hardneg.data.simulate import PRESETS, SimulationConfig, simulate_store
+from hardneg.data.simulate import DEPARTMENTS, PRESETS, SimulationConfig, simulate_store
 from hardneg.data.split import Vocabulary
 from hardneg.data.splitters import SplitConfig, make_split
-from hardneg.data.synthetic_vocabulary import DEPARTMENTS
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
 from hardneg.pipeline import simulate_stage

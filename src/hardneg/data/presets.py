@@ -1,18 +1,22 @@
-"""Filters of HNLMRec's datasets, with the counts published for them.
+"""Filters of HNLMRec's datasets, with the counts published for them, read from presets.yaml.
 
-Source: github.com/user683/HNLMRec, README. The data are not released, and some counts contradict the filters; `notes`
-names the contradictions.
+The data are not released, and some counts contradict the filters; `notes` names the contradictions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from importlib.resources import files
 from typing import Literal
+
+import yaml
+from pydantic import TypeAdapter
 
 from hardneg.data.filters import FilterConfig
 
 DatasetPresetName = Literal["hnlmrec-toys", "hnlmrec-cds", "hnlmrec-yelp", "hnlmrec-electronics"]
+TRAIN_SHARE = 0.8
+"""Share of train pairs in the paper's splits."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +27,11 @@ class DatasetCounts:
     items: int
     pairs: int
 
-    @property
-    def per_user(self) -> float:
-        """Mean number of pairs per user."""
-        return self.pairs / self.users
-
-    @property
-    def per_item(self) -> float:
-        """Mean number of pairs per item."""
-        return self.pairs / self.items
-
-    @property
-    def density(self) -> float:
-        """Pairs / (users x items)."""
-        return self.pairs / (self.users * self.items)
+    def quantities(self) -> dict[str, str]:
+        """Return the counts, the pairs per user and item, and the density: name -> text."""
+        texts = {name: f"{count:,}" for name, count in vars(self).items()}
+        texts |= {"pairs per user": f"{self.pairs / self.users:.2f}", "pairs per item": f"{self.pairs / self.items:.2f}"}
+        return texts | {"density": f"{self.pairs / (self.users * self.items):.2e}"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class DatasetPreset:
     @property
     def notes(self) -> list[str]:
         """Notes on how the counts compare with the published ones."""
-        kcore, mean = self.filters.kcore, min(self.paper.per_user, self.paper.per_item)
+        kcore, mean = self.filters.kcore, self.paper.pairs / max(self.paper.users, self.paper.items)
         impossible = (
             f"The paper states a {kcore}-core, which its counts exclude: their mean is {mean:.2f} pairs, below {kcore}"
             + (" (possible only if they are counts of train pairs)." if mean >= TRAIN_SHARE * kcore else ".")
@@ -70,32 +65,10 @@ class DatasetPreset:
 
     def compare(self, counts: DatasetCounts) -> list[tuple[str, str, str]]:
         """Return rows of (quantity, value, published value)."""
-        quantities = [(name, name, ",") for name in vars(counts)]
-        quantities += [("pairs per user", "per_user", ".2f"), ("pairs per item", "per_item", ".2f")]
-        quantities += [("density", "density", ".2e")]
-        return [
-            (label, format(getattr(counts, name), spec), format(getattr(self.paper, name), spec))
-            for label, name, spec in quantities
-        ]
+        published = self.paper.quantities()
+        return [(name, value, published[name]) for name, value in counts.quantities().items()]
 
 
-TRAIN_SHARE = 0.8
-"""Share of train pairs in the paper's splits."""
-
-
-def _filters(since: int, until: int, min_rating: float = 4) -> FilterConfig:
-    return FilterConfig(min_rating=min_rating, since=date(since, 1, 1), until=date(until, 1, 1), kcore=10)
-
-
-PRESETS: dict[DatasetPresetName, DatasetPreset] = {
-    "hnlmrec-toys": DatasetPreset("amazon", _filters(2015, 2018), DatasetCounts(22_338, 9_023, 200_511)),
-    "hnlmrec-cds": DatasetPreset("amazon", _filters(2014, 2016), DatasetCounts(19_385, 8_279, 186_535)),
-    "hnlmrec-yelp": DatasetPreset("yelp", _filters(2015, 2018), DatasetCounts(29_832, 16_781, 513_976)),
-    "hnlmrec-electronics": DatasetPreset(
-        "amazon",
-        _filters(2010, 2018, min_rating=3),
-        DatasetCounts(97_570, 44_669, 178_259),
-        "The paper prints a density of 4.1e-7, but its counts give 4.1e-5. It names the dataset Electronics-2023 in one "
-        "place and Amazon Fashion in another.",
-    ),
-}
+PRESETS = TypeAdapter(dict[DatasetPresetName, DatasetPreset]).validate_python(
+    yaml.safe_load((files("hardneg.data") / "presets.yaml").read_text(encoding="utf-8"))
+)

@@ -8,23 +8,38 @@ like-probability. Most liked items are never shown and stay unobserved, so some 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from importlib.resources import files
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import polars as pl
+import yaml
 from numpy.random import Generator
 from pydantic import Field
 
 from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset, write_dataset
-from hardneg.data.synthetic_vocabulary import CLOSINGS, DEPARTMENTS, MAKERS, OPENERS
 from hardneg.data.truth import Truth, sigmoid, write_truth
 from hardneg.random import generator
 from hardneg.stage import Draft
 from hardneg.types import Floats, Indices
 
 TextQuality = Literal["informative", "weak", "misleading"]
+
+
+class Department(Config):
+    """A department of the simulated catalogue; users have preferences over its eight features."""
+
+    name: str
+    purpose: str
+    kinds: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+_WORDS = yaml.safe_load((files("hardneg.data") / "synthetic_vocabulary.yaml").read_text(encoding="utf-8"))
+DEPARTMENTS = tuple(Department(**values) for values in _WORDS["departments"])
+MAKERS, OPENERS, CLOSINGS = (_WORDS[name] for name in ("makers", "openers", "closings"))
 
 
 class SimulationConfig(Config):
@@ -44,9 +59,7 @@ class SimulationConfig(Config):
     seed: int = 0
 
 
-PRESETS: dict[str, SimulationConfig] = {
-    name: SimulationConfig(text=name) for name in ("informative", "weak", "misleading")
-}
+PRESETS = {name: SimulationConfig(text=name) for name in get_args(TextQuality)}
 NOISE = {"informative": 0.2, "weak": 0.6}
 """Share of traits in texts (department, features) that are replaced at random."""
 FEATURES_PER_ITEM = 3
