@@ -15,6 +15,8 @@ from hardneg.models import LightGCNModel
 from hardneg.text import extract_profiles, item_texts, text_preference_correlation
 from hardneg.training import FitConfig
 
+from .data.streamed import read_all
+
 pytestmark = pytest.mark.real
 
 
@@ -98,7 +100,7 @@ def test_movielens_lists_are_read(real: Path) -> None:
 
 def test_movielens_atomic_files_are_read(real: Path) -> None:
     folder = real / "ml-100k"
-    data = open_recbole({"train": folder / "ml-100k.inter.gz"}, folder / "ml-100k.item.gz").read()
+    data = read_all(open_recbole({"train": folder / "ml-100k.inter.gz"}, folder / "ml-100k.item.gz"))
     assert data.row_report == ()
     assert data.interactions.select("user_id", "item_id").n_unique() == len(data.interactions) == 100_000
     assert data.interactions["rating"].unique().sort().to_list() == [1, 2, 3, 4, 5]

@@ -22,6 +22,8 @@ from hardneg.data.row_report import RowIssue
 from hardneg.errors import DataError
 from hardneg.stage import Stage
 
+from .streamed import read_all
+
 DAY = 86_400
 NONE: dict[str, Any] = {"config": {}, "inputs": {}}
 
@@ -66,7 +68,7 @@ def test_the_folder_equals_reading_into_memory(
     folder = tmp_path_factory.mktemp("import")
     source = open_amazon(2018, put(folder, some), put(folder, META, "meta.json.gz"))
     try:
-        whole = source.read(config)
+        whole = read_all(source, config)
     except DataError as error:
         with pytest.raises(DataError) as caught:
             Stage(datasets.KIND, {}, {}, lambda draft: importing.write_streamed(draft, source, config)).run(
@@ -100,12 +102,12 @@ def test_filters_while_reading_equal_filters_on_the_whole_table(
     """The rows are those that `data split` would keep of an unfiltered import."""
     source = open_amazon(2018, put(tmp_path, some))
     try:
-        expected, _ = filters.filter_interactions(source.read().interactions, config)
+        expected, _ = filters.filter_interactions(read_all(source).interactions, config)
     except DataError:
         with pytest.raises(DataError, match="found no usable row"):
-            source.read(config)
+            read_all(source, config)
         return
-    found = source.read(config).interactions
+    found = read_all(source, config).interactions
     assert len(found) == len(expected)
     assert found.sort(pl.all()).equals(expected.sort(pl.all()))
     again, _ = filters.filter_interactions(found, config)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW, drop_repeated_items, empty_items
-from hardneg.data.filters import FilterConfig, mark_kept_rows
-from hardneg.data.readers.streaming import StreamedDataset, require_some_rows
-from hardneg.data.row_report import RowCounter, report_notes
+from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
+from hardneg.data.row_report import RowCounter, drop_rows, report_notes
+from hardneg.errors import DataError
 from hardneg.stage import Draft
 from hardneg.types import Progress
 
@@ -73,41 +75,51 @@ class ChunkedTable:
         rows.sink_parquet(path, compression="zstd", row_group_size=ROWS_PER_CHUNK, maintain_order=True)
 
 
+class ChunkReader(Protocol):
+    """Reader of a table in frames of one schema."""
+
+    def __call__(self, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows in order; `counter` receives the rows left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamedDataset:
+    """Files that are not read yet; `write_streamed` imports them in bounded memory.
+
+    interactions: reader of frames like `Dataset.interactions`. items: reader of frames with ROW (line in `items_path`),
+    item_id and text columns. Items without kept interactions are left out and reported.
+    """
+
+    interactions: ChunkReader
+    items: ChunkReader | None = None
+    items_path: Path | None = None
+
+
 def write_streamed(
     draft: Draft, source: StreamedDataset, filters: FilterConfig | None = None, progress: Progress | None = None
 ) -> None:
-    """Write the dataset that `source.read(filters)` would return, in the same order, in bounded memory."""
-    counter, out = RowCounter(), draft.folder
-    with _chunk_folder(out) as chunks:
-        interactions = _read_interactions(ChunkedTable(chunks / "interactions"), source, filters, counter, progress)
-        interactions.write(out / "interactions.parquet")
-        n_items = _write_items(chunks, out, source, counter, progress)
+    """Import files in bounded memory; rows keep their order. filters: those that `data split` would apply."""
+    counter = RowCounter()
+    with _chunk_folder(draft.folder) as chunks:
+        interactions = ChunkedTable(chunks / "interactions")
+        for frame in source.interactions(counter, progress):
+            filtered, issues = filter_rows(frame, filters or FilterConfig())
+            counter.add(*issues)
+            interactions.add(filtered)
+        _require_some_rows(interactions.rows, counter)
+        interactions.flush()
+        if filters is not None:
+            # Categorical ids store each spelling once.
+            ids = [pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in (c.USER_ID, c.ITEM_ID)]
+            others = [pl.col(name) for name in (c.TIMESTAMP, c.SPLIT) if name in interactions.columns]
+            kept, row_report = mark_kept_rows(interactions.select(*ids, *others), filters)
+            counter.add(*row_report)
+            _require_some_rows(int(kept.sum()), counter)
+            interactions.filter(kept)
+        interactions.write(draft.folder / "interactions.parquet")
+        n_items = _write_items(chunks, draft.folder, source, counter, progress)
     draft.notes |= {"rows left out": report_notes(counter.row_report), "rows": interactions.rows, "items": n_items}
-
-
-def _read_interactions(
-    table: ChunkedTable,
-    source: StreamedDataset,
-    filters: FilterConfig | None,
-    counter: RowCounter,
-    progress: Progress | None,
-) -> ChunkedTable:
-    for frame in source.filtered_interactions(filters, counter, progress):
-        table.add(frame)
-    require_some_rows(table.rows, counter)
-    table.flush()
-    if filters is not None:
-        kept, row_report = mark_kept_rows(_index(table), filters)
-        counter.add(*row_report)
-        require_some_rows(int(kept.sum()), counter)
-        table.filter(kept)
-    return table
-
-
-def _index(table: ChunkedTable) -> pl.DataFrame:
-    """Return the columns that `mark_kept_rows` reads; categorical ids store each spelling once."""
-    ids = [pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in (c.USER_ID, c.ITEM_ID)]
-    return table.select(*ids, *(pl.col(name) for name in (c.TIMESTAMP, c.SPLIT) if name in table.columns))
 
 
 def _write_items(
@@ -115,20 +127,29 @@ def _write_items(
 ) -> int:
     """Write the first row of each item that has interactions; return their number."""
     path = out / "items.parquet"
-    table = ChunkedTable(chunks / "items")
-    item_ids = pl.scan_parquet(out / "interactions.parquet", glob=False).select(pl.col(c.ITEM_ID).unique()).collect()
-    for frame in source.items_of(item_ids[c.ITEM_ID], counter, progress):
-        table.add(frame)
-    table.flush()
     if source.items is None:
         empty_items().write_parquet(path, compression="zstd")
         return 0
+    table, name = ChunkedTable(chunks / "items"), source.items_path.name if source.items_path else "items"
+    item_ids = pl.scan_parquet(out / "interactions.parquet", glob=False).select(pl.col(c.ITEM_ID).unique()).collect()
+    is_other, first = ~pl.col(c.ITEM_ID).is_in(item_ids[c.ITEM_ID].implode()), f"line {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
+    for frame in source.items(counter, progress):
+        selected, issues = drop_rows(frame, is_other, name, "of items without interactions", first)
+        counter.add(*issues)
+        table.add(selected)
+    table.flush()
     index = table.select(pl.col(ROW), pl.col(c.ITEM_ID)).with_row_index("_place")
-    first, repeated = drop_repeated_items(index, source.items_name)
+    firsts, repeated = drop_repeated_items(index, name)
     counter.add(*repeated)
-    table.filter(index["_place"].is_in(first["_place"].implode()))
+    table.filter(index["_place"].is_in(firsts["_place"].implode()))
     table.write(path)
     return table.rows
+
+
+def _require_some_rows(count: int, counter: RowCounter) -> None:
+    if count == 0:
+        reasons = "; ".join(map(str, counter.row_report)) or "the file is empty"
+        raise DataError(f"found no usable row, expected at least one ({reasons}); is it a file of this source?")
 
 
 @contextmanager

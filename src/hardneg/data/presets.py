@@ -30,7 +30,10 @@ class DatasetCounts:
     def quantities(self) -> dict[str, str]:
         """Return the counts, the pairs per user and item, and the density: name -> text."""
         texts = {name: f"{count:,}" for name, count in vars(self).items()}
-        texts |= {"pairs per user": f"{self.pairs / self.users:.2f}", "pairs per item": f"{self.pairs / self.items:.2f}"}
+        texts |= {
+            "pairs per user": f"{self.pairs / self.users:.2f}",
+            "pairs per item": f"{self.pairs / self.items:.2f}",
+        }
         return texts | {"density": f"{self.pairs / (self.users * self.items):.2e}"}
 
 

@@ -15,6 +15,8 @@ from hardneg.data.readers import open_amazon
 from hardneg.data.readers.amazon import Year
 from hardneg.errors import DataError
 
+from ..streamed import read_all
+
 OLD = {
     "reviewerID": "A2SUAM1J3GNN3B",
     "asin": "0000013714",
@@ -57,7 +59,7 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
         {**OLD, "summary": " "},
         {**OLD, "reviewText": ""},
     ]
-    data = open_amazon(year, put(tmp_path, rows, name)).read()
+    data = read_all(open_amazon(year, put(tmp_path, rows, name)))
     assert data.interactions.schema == {
         "user_id": pl.String,
         "item_id": pl.String,
@@ -79,7 +81,7 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
 
 
 def test_new_reviews_have_milliseconds_and_the_parent_item(tmp_path: Path) -> None:
-    data = open_amazon(2023, put(tmp_path, [NEW], "Beauty.jsonl")).read()
+    data = read_all(open_amazon(2023, put(tmp_path, [NEW], "Beauty.jsonl")))
     assert data.interactions.rows() == [
         (
             "AGKHLEW2SOWHNMFQIJGBECAF7INQ",
@@ -93,7 +95,7 @@ def test_new_reviews_have_milliseconds_and_the_parent_item(tmp_path: Path) -> No
 
 def test_review_texts_are_optional(tmp_path: Path) -> None:
     path = put(tmp_path, [OLD], "reviews.json")
-    with_them, without = open_amazon(2018, path).read(), open_amazon(2018, path, with_reviews=False).read()
+    with_them, without = read_all(open_amazon(2018, path)), read_all(open_amazon(2018, path, with_reviews=False))
     assert without.interactions.equals(with_them.interactions.drop("review"))
 
 
@@ -112,7 +114,7 @@ def test_only_bad_rows_are_left_out_and_reported(tmp_path: Path) -> None:
         {key: value for key, value in OLD.items() if key not in ("overall", "unixReviewTime")},
         '{"reviewerID": "cut',
     ]
-    data = open_amazon(2018, put(tmp_path, rows, "r.json")).read()
+    data = read_all(open_amazon(2018, put(tmp_path, rows, "r.json")))
     assert data.interactions.select("rating", "timestamp").rows() == [
         (5.0, 1252800000),
         (4.0, 1252800000),
@@ -128,13 +130,13 @@ def test_only_bad_rows_are_left_out_and_reported(tmp_path: Path) -> None:
 
 def test_another_release_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"r\.json: 2 rows without user_id or parent_asin"):
-        open_amazon(2023, put(tmp_path, [OLD, OLD], "r.json")).read()
+        read_all(open_amazon(2023, put(tmp_path, [OLD, OLD], "r.json")))
 
 
 def test_python_literals_are_not_read_as_reviews(tmp_path: Path) -> None:
     """Only the metadata of 2014 were released so."""
     with pytest.raises(DataError, match=r"found no usable row, expected at least one .*1 row without a JSON object"):
-        open_amazon(2014, put(tmp_path, [repr(OLD)], "r.json")).read()
+        read_all(open_amazon(2014, put(tmp_path, [repr(OLD)], "r.json")))
 
 
 def test_metadata_of_2014_are_python_literals_or_json(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_metadata_of_2014_are_python_literals_or_json(tmp_path: Path) -> None:
         "{'title': 'no asin'}",
     ]
     reviews = put(tmp_path, [OLD, {**OLD, "asin": "B"}, {**OLD, "asin": "without metadata"}], "r.json")
-    data = open_amazon(2014, reviews, put(tmp_path, items, "meta.json.gz")).read()
+    data = read_all(open_amazon(2014, reviews, put(tmp_path, items, "meta.json.gz")))
     assert data.items.schema == dict.fromkeys(
         ["item_id", "title", "brand", "categories", "attributes", "description"], pl.String
     )
@@ -197,7 +199,9 @@ def test_metadata_of_2018(tmp_path: Path) -> None:
         "also_buy": ["B00JHONN1S"],
         "similar_item": "",
     }
-    data = open_amazon(2018, put(tmp_path, [OLD], "r"), put(tmp_path, [meta, repr({"asin": "0000013714"})], "m")).read()
+    data = read_all(
+        open_amazon(2018, put(tmp_path, [OLD], "r"), put(tmp_path, [meta, repr({"asin": "0000013714"})], "m"))
+    )
     assert data.items.rows() == [
         (
             "0000013714",
@@ -228,7 +232,7 @@ def test_metadata_of_2023(tmp_path: Path) -> None:
         "bought_together": None,
         "half": "\ud800",
     }
-    data = open_amazon(2023, put(tmp_path, [NEW], "r"), put(tmp_path, [{**meta, "title": "x\ud800y"}], "m")).read()
+    data = read_all(open_amazon(2023, put(tmp_path, [NEW], "r"), put(tmp_path, [{**meta, "title": "x\ud800y"}], "m")))
     assert data.items.rows() == [
         (
             "B00YQ6X8EP",
@@ -246,7 +250,7 @@ def test_filters_leave_rows_in_the_order_of_the_file_and_drop_repeats(tmp_path: 
         return {**OLD, "reviewerID": user, "asin": item, "unixReviewTime": time, "overall": stars}
 
     times = [row("b", "2", 9, 5), row("a", "1", 7, 5), row("a", "1", 3, 4), row("a", "2", 1, 3), row("c", "9", 2, 5)]
-    data = open_amazon(2018, put(tmp_path, times, "r")).read(FilterConfig(min_rating=4, kcore=1))
+    data = read_all(open_amazon(2018, put(tmp_path, times, "r")), FilterConfig(min_rating=4, kcore=1))
     assert data.interactions.select("user_id", "item_id", "timestamp").rows() == [
         ("b", "2", 9),
         ("a", "1", 3),

@@ -10,6 +10,8 @@ import pytest
 from hardneg.data.readers import open_movielens
 from hardneg.errors import DataError
 
+from ..streamed import read_all
+
 RATINGS = {
     "u.data": "196\t242\t3\t881250949\n186\t302\t3\t891717742\n",
     "ratings.dat": "196::242::3::881250949\n186::302::3::891717742\n",
@@ -34,7 +36,7 @@ def put(folder: Path, text: str, name: str, encoding: str = "utf-8") -> Path:
 
 @pytest.mark.parametrize("name", [*RATINGS, "u.data.gz"])
 def test_every_format_of_ratings_reads_the_same(tmp_path: Path, name: str) -> None:
-    data = open_movielens(put(tmp_path, RATINGS[name.removesuffix(".gz")], name)).read()
+    data = read_all(open_movielens(put(tmp_path, RATINGS[name.removesuffix(".gz")], name)))
     assert data.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
     assert data.interactions.rows() == [("196", "242", 3.0, 881250949), ("186", "302", 3.0, 891717742)]
     assert data.row_report == ()
@@ -44,7 +46,7 @@ def test_every_format_of_ratings_reads_the_same(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize("name", FILMS)
 def test_every_format_of_films_reads_the_same(tmp_path: Path, name: str, encoding: str) -> None:
     ratings = put(tmp_path, RATINGS["u.data"], "u.data")
-    data = open_movielens(ratings, put(tmp_path, FILMS[name], name, encoding)).read()
+    data = read_all(open_movielens(ratings, put(tmp_path, FILMS[name], name, encoding)))
     assert data.items.select("item_id", "title", "categories").rows() == [
         ("242", "Kolya (1996)", "Children's, Thriller"),
         ("302", "Misérables, Les", ""),
@@ -55,7 +57,7 @@ def test_every_format_of_films_reads_the_same(tmp_path: Path, name: str, encodin
 def test_only_bad_lines_are_left_out_and_reported(tmp_path: Path) -> None:
     text = "1::2::3::4\n1::2::3\n1,2,3,4\n\n1::2::x::4\n::2::3::4\n1::2::3::4::5\n1::3::5::x\n1::4::5::\n"
     films = "2::A::B\n2::A\n4::B::C::D\n4::E::F\n"
-    data = open_movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")).read()
+    data = read_all(open_movielens(put(tmp_path, text, "ratings.dat"), put(tmp_path, films, "movies.dat")))
     assert data.interactions.rows() == [("1", "2", 3.0, 4), ("1", "4", 5.0, None)]
     assert data.items["title"].to_list() == ["A", "E"]
     assert [(entry.where, entry.count, entry.first) for entry in data.row_report] == [
@@ -69,7 +71,7 @@ def test_only_bad_lines_are_left_out_and_reported(tmp_path: Path) -> None:
 
 def test_a_film_with_malformed_quotes_is_left_out(tmp_path: Path) -> None:
     films = "movieId,title,genres\n242,a\rb,c\n302,Good,Drama\n"
-    data = open_movielens(put(tmp_path, RATINGS["u.data"], "u.data"), put(tmp_path, films, "movies.csv")).read()
+    data = read_all(open_movielens(put(tmp_path, RATINGS["u.data"], "u.data"), put(tmp_path, films, "movies.csv")))
     assert data.items["title"].to_list() == ["Good"]
     assert data.row_report[0].first == "line 2: '242,a\\rb,c'"
 
@@ -78,10 +80,10 @@ def test_a_file_without_its_header_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"ratings\.csv begins with '1,2,3,4', expected 'userId,movieId,rating,timestamp'"
     ):
-        open_movielens(put(tmp_path, "1,2,3,4\n", "ratings.csv")).read()
+        read_all(open_movielens(put(tmp_path, "1,2,3,4\n", "ratings.csv")))
     ratings = put(tmp_path, RATINGS["u.data"], "u.data")
     with pytest.raises(DataError, match=r"movies\.csv begins with '242,Kolya,x', expected 'movieId,title,genres'"):
-        open_movielens(ratings, put(tmp_path, "242,Kolya,x\n", "movies.csv")).read()
+        read_all(open_movielens(ratings, put(tmp_path, "242,Kolya,x\n", "movies.csv")))
 
 
 def test_an_unknown_file_name_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hardneg.data.readers import open_recbole
 from hardneg.errors import ConfigError, DataError, HardnegError
 
+from ..streamed import read_all
+
 INTER = (
     "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t242\t3\t881250949\n186\t302\t4.5\t891717742.0\n"
 )
@@ -31,9 +33,9 @@ def put(folder: Path, text: str, name: str = "a.inter") -> Path:
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_interactions_and_items(tmp_path: Path, ending: str) -> None:
-    data = open_recbole(
-        {"train": put(tmp_path, INTER, "a.inter" + ending)}, put(tmp_path, ITEM, "a.item" + ending)
-    ).read()
+    data = read_all(
+        open_recbole({"train": put(tmp_path, INTER, "a.inter" + ending)}, put(tmp_path, ITEM, "a.item" + ending))
+    )
     assert data.interactions.rows(named=True) == [
         {"user_id": "196", "item_id": "242", "rating": 3.0, "timestamp": 881250949},
         {"user_id": "186", "item_id": "302", "rating": 4.5, "timestamp": 891717742},
@@ -46,15 +48,15 @@ def test_interactions_and_items(tmp_path: Path, ending: str) -> None:
 
 
 def test_only_ids_are_needed_in_any_order(tmp_path: Path) -> None:
-    data = open_recbole(
-        {"train": put(tmp_path, "item_id:token\tw:float_seq\tuser_id:token\n1\t.1 .2\ta\n2\t\tb")}
-    ).read()
+    data = read_all(
+        open_recbole({"train": put(tmp_path, "item_id:token\tw:float_seq\tuser_id:token\n1\t.1 .2\ta\n2\t\tb")})
+    )
     assert data.interactions.rows(named=True) == [{"user_id": "a", "item_id": "1"}, {"user_id": "b", "item_id": "2"}]
 
 
 def test_a_given_split_is_kept(tmp_path: Path) -> None:
     files = {part: put(tmp_path, INTER, f"a.{part}.inter") for part in ("train", "valid", "test")}
-    data = open_recbole(files).read()
+    data = read_all(open_recbole(files))
     assert data.interactions["split"].to_list() == ["train", "train", "valid", "valid", "test", "test"]
 
 
@@ -62,17 +64,17 @@ def test_fields_are_mapped(tmp_path: Path) -> None:
     inter = put(tmp_path, "reader:token\tbook:token\tscore:float\n1\t2\t3\n")
     item = put(tmp_path, "book:token\tname:token_seq\ttitle:token_seq\n2\tMoby\tDick\n", "a.item")
     columns = {"user_id": "reader", "item_id": "book", "rating": "score"}
-    data = open_recbole(
-        {"train": inter}, item, columns=columns, item_columns={"item_id": "book", "title": "name"}
-    ).read()
+    data = read_all(
+        open_recbole({"train": inter}, item, columns=columns, item_columns={"item_id": "book", "title": "name"})
+    )
     assert data.interactions.rows() == [("1", "2", 3.0)]
     assert data.items.rows(named=True) == [{"item_id": "2", "title": "Moby"}]
     with pytest.raises(DataError, match=r"a\.inter has no field 'user_id' for user_id, found reader, book, score"):
-        open_recbole({"train": inter}).read()
+        read_all(open_recbole({"train": inter}))
     with pytest.raises(DataError, match=r"has no field 'x' for rating, .*--column rating=THEIRS"):
-        open_recbole({"train": inter}, columns={**columns, "rating": "x"}).read()
+        read_all(open_recbole({"train": inter}, columns={**columns, "rating": "x"}))
     with pytest.raises(ConfigError, match="found --column stars, expected one of user_id"):
-        open_recbole({"train": inter}, columns={**columns, "stars": "x"}).read()
+        read_all(open_recbole({"train": inter}, columns={**columns, "stars": "x"}))
 
 
 @pytest.mark.parametrize(
@@ -86,12 +88,12 @@ def test_fields_are_mapped(tmp_path: Path) -> None:
 )
 def test_another_header_is_refused(tmp_path: Path, header: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        open_recbole({"train": put(tmp_path, header + "\n1\t2\n")}).read()
+        read_all(open_recbole({"train": put(tmp_path, header + "\n1\t2\n")}))
 
 
 def test_only_bad_lines_are_left_out_and_reported(tmp_path: Path) -> None:
     text = INTER + "\n1\t2\t3\n1\t\t3\t4\n1\t2\tx\t4\n\t\t\t\n1\t2\t\t\n"
-    data = open_recbole({"train": put(tmp_path, text)}).read()
+    data = read_all(open_recbole({"train": put(tmp_path, text)}))
     assert data.interactions.rows()[2:] == [("1", "2", None, None)]
     assert [(entry.where, entry.count, entry.first) for entry in data.row_report] == [
         ("a.inter", 1, "line 5: '1\\t2\\t3'"),
@@ -115,9 +117,9 @@ def test_every_line_is_kept_or_counted(tmp_path: Path, rows: list[list[str]]) ->
     ]
     if not good:
         with pytest.raises(DataError, match="found no usable row"):
-            open_recbole({"train": path}).read()
+            read_all(open_recbole({"train": path}))
         return
-    data = open_recbole({"train": path}).read()
+    data = read_all(open_recbole({"train": path}))
     assert data.interactions.rows() == good
     assert len(data.interactions) + sum(entry.count for entry in data.row_report) == len(written)
 
@@ -128,6 +130,6 @@ def test_no_file_raises_anything_but_our_errors(tmp_path: Path, data: bytes, aft
     path = tmp_path / "a.inter"
     path.write_bytes(b"user_id:token\titem_id:token\n" * after_header + data)
     try:
-        assert isinstance(open_recbole({"train": path}).read().interactions, pl.DataFrame)
+        assert isinstance(read_all(open_recbole({"train": path})).interactions, pl.DataFrame)
     except HardnegError as error:
         assert "\n" not in str(error)  # noqa: PT017 - whether it raises depends on the bytes

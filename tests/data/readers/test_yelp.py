@@ -9,6 +9,8 @@ from typing import Any
 
 from hardneg.data.readers import open_yelp
 
+from ..streamed import read_all
+
 REVIEW = {
     "review_id": "KU_O5udG6zpxOg-VcAEodg",
     "user_id": "mh_-eMZ6K5RLWhZyISBhwA",
@@ -43,7 +45,7 @@ def put(folder: Path, rows: list[dict[str, Any]], name: str) -> Path:
 
 def test_reviews(tmp_path: Path) -> None:
     rows = [REVIEW, {**REVIEW, "date": "2011-01-26", "text": " "}, {**REVIEW, "date": None}]
-    data = open_yelp(put(tmp_path, rows, "review.json")).read()
+    data = read_all(open_yelp(put(tmp_path, rows, "review.json")))
     ids = ("mh_-eMZ6K5RLWhZyISBhwA", "XQfwVwDr-v0ZS3_CbbE5Xw", 3.0)
     moments = [datetime(2018, 7, 7, 22, 9, 11, tzinfo=UTC), datetime(2011, 1, 26, tzinfo=UTC)]
     assert data.interactions.rows() == [
@@ -52,7 +54,7 @@ def test_reviews(tmp_path: Path) -> None:
         (*ids, None, "If you decide to eat here,\nbe aware."),
     ]
     assert data.row_report == ()
-    without = open_yelp(put(tmp_path, rows, "review.json"), with_reviews=False).read()
+    without = read_all(open_yelp(put(tmp_path, rows, "review.json"), with_reviews=False))
     assert without.interactions.columns == ["user_id", "item_id", "rating", "timestamp"]
 
 
@@ -65,7 +67,7 @@ def test_only_bad_rows_are_left_out_and_reported(tmp_path: Path) -> None:
         {**REVIEW, "business_id": ""},
         {**REVIEW, "stars": "many"},
     ]
-    data = open_yelp(put(tmp_path, rows, "review.json")).read()
+    data = read_all(open_yelp(put(tmp_path, rows, "review.json")))
     assert len(data.interactions) == 1
     assert [(entry.where, entry.count, entry.first) for entry in data.row_report] == [
         ("review.json", 1, "line 5"),
@@ -77,7 +79,9 @@ def test_only_bad_rows_are_left_out_and_reported(tmp_path: Path) -> None:
 def test_businesses(tmp_path: Path) -> None:
     plain = {"business_id": "b", "name": "Gräfin", "categories": None, "attributes": None}
     reviews = put(tmp_path, [REVIEW, {**REVIEW, "business_id": "b"}], "review.json")
-    data = open_yelp(reviews, put(tmp_path, [BUSINESS, plain, {**plain, "business_id": "c"}], "business.json")).read()
+    data = read_all(
+        open_yelp(reviews, put(tmp_path, [BUSINESS, plain, {**plain, "business_id": "c"}], "business.json"))
+    )
     assert data.items.select("item_id", "title", "categories", "attributes").rows() == [
         (
             "XQfwVwDr-v0ZS3_CbbE5Xw",

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Protocol
 
 from hardneg.data.dataset import Dataset
+from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers.amazon import open_amazon
 from hardneg.data.readers.lightgcn import read_lightgcn
 from hardneg.data.readers.movielens import open_movielens
 from hardneg.data.readers.pairs import read_pairs
 from hardneg.data.readers.recbole import open_recbole
 from hardneg.data.readers.selfrec import open_selfrec
-from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.readers.table import read_table
 from hardneg.data.readers.yelp import open_yelp
 from hardneg.plugins import Registry

@@ -16,9 +16,9 @@ from typing import TypeVar
 import polars as pl
 
 from hardneg.data import columns as c
+from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import delimited, typed_columns
 from hardneg.data.readers.line_blocks import count_lines, decode_lines, read_line_blocks
-from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import DataError
 from hardneg.types import Progress

@@ -14,8 +14,8 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
+from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import delimited, typed_columns
-from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Progress

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from hardneg.data import columns as c
+from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import delimited, typed_columns
-from hardneg.data.readers.streaming import StreamedDataset
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
 
