@@ -46,21 +46,23 @@ def test_train_loses_the_hidden_and_gains_the_added_pairs(
     parts: dict[tuple[int, int], str], false_positives: float, hidden: float, by: str, seed: int
 ) -> None:
     split = of(parts)
-    made = make_noisy_split(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
-    before, after, noise = pairs(split.train), pairs(made.split.train), made.noise
+    noisy, noise = make_noisy_split(
+        split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed)
+    )
+    before, after = pairs(split.train), pairs(noisy.train)
     assert after == before - pairs(noise.hidden) | pairs(noise.added)
     assert pairs(noise.hidden) <= before
     assert not pairs(noise.added) & (before | pairs(split.valid) | pairs(split.test))
-    assert pairs(made.split.valid) == pairs(split.valid)
-    assert pairs(made.split.test) == pairs(split.test)
+    assert pairs(noisy.valid) == pairs(split.valid)
+    assert pairs(noisy.test) == pairs(split.test)
     assert {u for u, _ in before} == {u for u, _ in before - pairs(noise.hidden)}
-    reasons = Counter({entry.reason: entry.count for entry in made.split.row_report})
+    reasons = Counter({entry.reason: entry.count for entry in noisy.row_report})
     n = len(before)
     assert len(noise.hidden) + reasons["that are the only train pair of their user"] == round(hidden * n)
     assert len(noise.added) + reasons["for which no new item was found"] == round(false_positives * n)
-    assert all(check.passed for check in check_split(made.split))  # no review of a hidden pair among them
-    again = make_noisy_split(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
-    assert pairs(again.split.train) == after
+    assert all(check.passed for check in check_split(noisy))  # no review of a hidden pair among them
+    again, _ = make_noisy_split(split, NoiseConfig(false_positives=false_positives, hidden=hidden, by=by, seed=seed))
+    assert pairs(again.train) == after
 
 
 def test_draws_of_held_out_pairs_are_counted(store: tuple[Split, Truth]) -> None:
@@ -71,7 +73,7 @@ def test_draws_of_held_out_pairs_are_counted(store: tuple[Split, Truth]) -> None
     counted = []
     for one in (split, replace(split, valid=nothing, test=nothing)):
         made = [
-            make_noisy_split(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed)).split.row_report
+            make_noisy_split(one, NoiseConfig(false_positives=rate, hidden=0, seed=seed))[0].row_report
             for seed in range(10)
         ]
         found = (entry.count for row_report in made for entry in row_report if "although held out" in entry.reason)
@@ -86,15 +88,15 @@ def test_users_get_equal_shares_and_popular_items_more_by_popularity(store: tupl
     train = store[0].train
     rates, popularity = {}, {}
     for by in ("uniform", "popularity"):
-        made = make_noisy_split(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
-        rates[by] = np.corrcoef(made.noise.added.counts, train.counts)[0, 1]
-        popularity[by] = np.corrcoef(made.noise.added.item_counts, train.item_counts)[0, 1]
-        assert made.noise.hidden.counts.sum() == round(0.3 * len(train))
-        assert np.corrcoef(made.noise.hidden.counts, train.counts)[0, 1] > 0.4
+        _, noise = make_noisy_split(store[0], NoiseConfig(false_positives=0.5, hidden=0.3, by=by))
+        rates[by] = np.corrcoef(noise.added.counts, train.counts)[0, 1]
+        popularity[by] = np.corrcoef(noise.added.item_counts, train.item_counts)[0, 1]
+        assert noise.hidden.counts.sum() == round(0.3 * len(train))
+        assert np.corrcoef(noise.hidden.counts, train.counts)[0, 1] > 0.4
     assert min(rates.values()) > 0.4
     assert popularity["popularity"] > 0.5
     assert popularity["uniform"] < 0.2  # items that many have are fresh for few
-    one, other = (make_noisy_split(store[0], NoiseConfig(seed=seed)).noise for seed in (0, 1))
+    one, other = (make_noisy_split(store[0], NoiseConfig(seed=seed))[1] for seed in (0, 1))
     assert pairs(one.added) != pairs(other.added)
     assert pairs(one.hidden) != pairs(other.hidden)
 
@@ -102,7 +104,7 @@ def test_users_get_equal_shares_and_popular_items_more_by_popularity(store: tupl
 def test_a_noisy_split_is_a_split_and_its_record_is_no_training_data(folders: Path, tmp_path: Path) -> None:
     given = folders / "split"
     config = NoiseConfig(false_positives=0.2, hidden=0.1)
-    made = make_noisy_split(splits.read_split(given), config)
+    noisy, noise = make_noisy_split(splits.read_split(given), config)
     pipeline.noise_stage(given, config).run(tmp_path / "noisy")
     for name in ("valid.parquet", "test.parquet", "users.parquet", "items.parquet"):
         assert artifacts.file_hash(tmp_path / "noisy" / name) == artifacts.file_hash(given / name)
@@ -111,9 +113,9 @@ def test_a_noisy_split_is_a_split_and_its_record_is_no_training_data(folders: Pa
     before = splits.training_data_hash(tmp_path / "noisy")
     pipeline.noise_stage(given, config).run(tmp_path / "noisy")
     record = noises.read_noise(tmp_path / "noisy")
-    assert pairs(record.added) == pairs(made.noise.added)
-    assert pairs(record.hidden) == pairs(made.noise.hidden)
-    assert pairs(splits.read_split(tmp_path / "noisy").train) == pairs(made.split.train)
+    assert pairs(record.added) == pairs(noise.added)
+    assert pairs(record.hidden) == pairs(noise.hidden)
+    assert pairs(splits.read_split(tmp_path / "noisy").train) == pairs(noisy.train)
     pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NOISE_FILE)
     assert splits.training_data_hash(tmp_path / "noisy") == before
     with pytest.raises(DataError, match=r"holds no noise\.parquet"):

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from hardneg.report.overview import pairs_summary, side_by_side
+from hardneg.report.printers import side_by_side
+from hardneg.report.tables import pairs_summary
 
 BASE = {"row": "uniform", "ndcg@20": 0.1, "verdict": None}
 

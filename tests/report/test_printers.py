@@ -134,9 +134,6 @@ def test_the_summary_prints_both_ways() -> None:
     assert cells[0][:5] == ["up_1", "2", "2", "0", "0"]
     assert re.fullmatch(r"\+\d+\.\d%", cells[0][5])
     assert printers.markdown(headers, cells).count("\n") == 5
-    latex = printers.plain_latex(headers, cells)
-    assert r"up\_1 & 2 & 2 & 0 & 0 & $+$" in latex
-    assert latex.startswith(r"\begin{tabular}{lrrrrr}")
 
 
 def test_text_shows_users_won_tied_and_lost() -> None:

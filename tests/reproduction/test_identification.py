@@ -66,10 +66,10 @@ def test_a_judge_that_knows_the_truth_is_best(store: tuple[Split, Truth]) -> Non
 
 
 def test_hidden_positives_are_identified_by_the_truth_and_not_by_chance(store: tuple[Split, Truth]) -> None:
-    made = make_noisy_split(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
-    knowing = compare_with_pairs(everything(made.split, truth=store[1]), made.noise.hidden)
-    chance = np.random.default_rng(0).random(len(everything(made.split)))
-    guessing = compare_with_pairs(everything(made.split, chance), made.noise.hidden)
+    noisy, noise = make_noisy_split(store[0], NoiseConfig(false_positives=0.0, hidden=0.3))
+    knowing = compare_with_pairs(everything(noisy, truth=store[1]), noise.hidden)
+    chance = np.random.default_rng(0).random(len(everything(noisy)))
+    guessing = compare_with_pairs(everything(noisy, chance), noise.hidden)
     assert guessing.precision == pytest.approx(guessing.base_rate, rel=0.2)
     assert knowing.precision is not None
     assert knowing.precision > 1.5 * knowing.base_rate

@@ -61,15 +61,7 @@ class NoiseRecord:
         return pl.concat(frames)
 
 
-@dataclass(frozen=True)
-class NoisySplit:
-    """A split with noisy train pairs, and the record of the noise."""
-
-    split: Split
-    noise: NoiseRecord
-
-
-def make_noisy_split(split: Split, config: NoiseConfig) -> NoisySplit:
+def make_noisy_split(split: Split, config: NoiseConfig) -> tuple[Split, NoiseRecord]:
     """Hide train pairs and add false ones; held-out pairs, vocabulary and texts stay the same.
 
     Hidden pairs are drawn uniformly from train, except that every user keeps one pair; their reviews are removed too.
@@ -86,7 +78,7 @@ def make_noisy_split(split: Split, config: NoiseConfig) -> NoisySplit:
     users, items = (split.reviews[name].to_numpy() for name in (c.USER, c.ITEM))
     reviews = split.reviews.filter(pl.Series(~hidden.contains(users, items), dtype=pl.Boolean))
     noisy = replace(split, train=union(_select(train, ~hide), added), reviews=reviews, row_report=row_report)
-    return NoisySplit(noisy, NoiseRecord(added, hidden))
+    return noisy, NoiseRecord(added, hidden)
 
 
 def read_noise(split_folder: Path) -> NoiseRecord:

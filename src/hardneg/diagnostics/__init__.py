@@ -1,7 +1,15 @@
 """Leak checks of splits and suspects, and false-negative rates on simulated data; nothing feeds back into training."""
 
-from hardneg.diagnostics.candidate_leaks import check_candidate_users, check_candidates, check_held_out_suspects
-from hardneg.diagnostics.leakage import Check, check_mask, check_same, check_split, redraw
+from hardneg.diagnostics.leakage import (
+    Check,
+    check_candidate_users,
+    check_candidates,
+    check_held_out_suspects,
+    check_mask,
+    check_same,
+    check_split,
+    redraw,
+)
 from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
 from hardneg.diagnostics.similarity import mean_cosine
 

@@ -45,9 +45,9 @@ def noise_stage(split_dir: Path, config: NoiseConfig) -> Stage:
     inputs = {"split": artifacts.folder_hash(split_dir), "dataset": dataset_of(split_dir)}
 
     def build(draft: Draft) -> None:
-        noisy = noises.make_noisy_split(splits.read_split(split_dir), config)
-        splits.write_split(draft, noisy.split)
-        noisy.noise.table().write_parquet(draft.folder / noises.NOISE_FILE)
+        noisy, noise = noises.make_noisy_split(splits.read_split(split_dir), config)
+        splits.write_split(draft, noisy)
+        noise.table().write_parquet(draft.folder / noises.NOISE_FILE)
 
     return Stage(splits.KIND, {"noise": config.model_dump(mode="json")}, inputs, build)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,8 @@ CONTROL = "control"
 WIN_TIE_LOSS = "users won / tied / lost"
 MARKS = {"better": r"$^{\ast}$", "worse": r"$^{\dagger}$"}
 """Verdict -> LaTeX mark after a mean; there is none for a difference that is not significant."""
+SIGNS = {"better": " ▲", "worse": " ▼"}
+"""Verdict -> suffix of a mean; there is none for a difference that is not significant, nor for controls."""
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -95,6 +98,21 @@ def summary_text(frame: pl.DataFrame) -> tuple[list[str], list[list[str]]]:
     return headers, cells
 
 
+def side_by_side(groups: Mapping[str, pl.DataFrame], metric: str) -> tuple[list[str], list[list[str]]]:
+    """Return headers and cells with a line per method and a column per table: the mean and a sign for its verdict.
+
+    groups: name of a dataset and backbone -> its `tables.comparison_table`, whose first metric is `metric`. Methods are
+    in order of first appearance, with a dash where a table lacks one.
+    """
+    columns = {
+        name: {row["row"]: f"{row[metric]:.4f}{SIGNS.get(row['verdict'], '')}" for row in frame.iter_rows(named=True)}
+        for name, frame in groups.items()
+    }
+    methods = dict.fromkeys(method for cells in columns.values() for method in cells)
+    lines = [[method, *(cells.get(method, NO_VALUE) for cells in columns.values())] for method in methods]
+    return ["sampler", *groups], lines
+
+
 def markdown(headers: list[str], cells: list[list[str]]) -> str:
     """Return a Markdown table; bars and line breaks in cells are escaped."""
     lines = [headers, ["---"] * len(headers), *cells]
@@ -120,8 +138,10 @@ def latex(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> str:
         for line, mean, sd, verdict in zip(lines, frame[metric], frame[f"{metric} sd"], verdicts, strict=True):
             shown = rf"\textbf{{{mean:.4f}}}" if f"{mean:.4f}" == best else f"{mean:.4f}"
             line[place] = rf"{shown} $\pm$ {sd:.4f}{MARKS.get(verdict, '')}"
-    with_controls = CONTROL in frame["verdict"].to_list()
-    return _tabular([escape(header) for header in headers], lines) + _note(baseline, with_controls=with_controls)
+    head, *body = (" & ".join(line) + r" \\" for line in [map(escape, headers), *lines])
+    start = rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}"
+    table = [start, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(table) + "\n" + _note(baseline, with_controls=CONTROL in frame["verdict"].to_list())
 
 
 def _note(baseline: str, *, with_controls: bool) -> str:
@@ -134,22 +154,10 @@ def _note(baseline: str, *, with_controls: bool) -> str:
     return "\n".join([r"\par\smallskip", r"{\footnotesize", *sentences, r"\par}"]) + "\n"
 
 
-def plain_latex(headers: list[str], cells: list[list[str]]) -> str:
-    """Return any table as a LaTeX tabular without marks; it needs the package booktabs."""
-    return _tabular([escape(header) for header in headers], [_escape_line(line) for line in cells])
-
-
 def _escape_line(line: list[str]) -> list[str]:
     """Escape a name and its values; the sign of a number becomes a mathematical one."""
     name, *rest = map(escape, line)
     return [name, *(re.sub(r"(?<!\w)[+-](?=\d)", r"$\g<0>$", cell) for cell in rest)]
-
-
-def _tabular(headers: list[str], lines: list[list[str]]) -> str:
-    """Return a tabular with the first column left-aligned and the others right-aligned, from escaped cells."""
-    head, *body = (" & ".join(line) + r" \\" for line in [headers, *lines])
-    start = rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}"
-    return "\n".join([start, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def escape(text: str) -> str:

@@ -128,10 +128,24 @@ def summary_table(groups: Mapping[str, pl.DataFrame], metric: str | None = None)
     if len(baselines) != 1:
         raise DataError(f"found baselines {', '.join(baselines)}, expected the same one in every group")
     compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL)
-    return compared.group_by("row", maintain_order=True).agg(*verdict_counts())
+    return compared.group_by("row", maintain_order=True).agg(*_verdict_counts())
 
 
-def verdict_counts() -> list[pl.Expr]:
+def pairs_summary(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Count over several tables how often each pair of methods differs significantly.
+
+    frames: `pairwise_table` of each group; of a pair repeated in one frame the first counts. There is one line
+    per pair in order of first appearance. Columns: pair ("row against other"), groups (tables with the pair), better,
+    not_distinguishable, worse (numbers of tables), and relative (mean over tables). The counts are no test.
+    """
+    pair = pl.concat_str("row", "against", separator=" against ").alias("pair")
+    lines = pl.concat(
+        [frame.select(pair, "verdict", "relative").unique("pair", maintain_order=True) for frame in frames]
+    )
+    return lines.group_by("pair", maintain_order=True).agg(*_verdict_counts())
+
+
+def _verdict_counts() -> list[pl.Expr]:
     """Return aggregations of the columns verdict and relative: groups, counts of each verdict, mean of relative."""
     counts = [
         (pl.col(VERDICT) == name).sum().cast(pl.Int64).alias(name.replace(" ", "_"))

@@ -16,7 +16,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.pipeline import EVALUATION, RUN
 from hardneg.pipeline.suspect_use import no_suspects_warning
-from hardneg.report import overview, printers, tables
+from hardneg.report import printers, tables
 from hardneg.studies.cells import Cell
 from hardneg.studies.comparisons import PairTable, control_lines, find_line, pair_tables
 from hardneg.studies.naming import slug
@@ -323,12 +323,12 @@ def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]
         f"Better, worse: at 5 % after Holm within a family of one table, by {label}. Counts and means over tables are no "
         "test: tables may share data, and one in twenty would differ by chance.\n"
     )
-    parts = [printers.markdown(*overview.side_by_side(groups, first)), signs]
+    parts = [printers.markdown(*printers.side_by_side(groups, first)), signs]
     if not study.spec.options:  # with options, tables may have baselines of different names
         parts.append(printers.markdown(*printers.summary_text(tables.summary_table(groups))))
     pairs = [pl.concat([pair_table.frame for pair_table in table.pairs]) for table in results.tables if table.pairs]
     if pairs:
-        headers, cells = printers.summary_text(overview.pairs_summary(pairs))
+        headers, cells = printers.summary_text(tables.pairs_summary(pairs))
         parts.append(printers.markdown(["pair", *headers[1:]], cells))
     return "\n".join([*parts, counts])
 

@@ -23,7 +23,7 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import jsonlines, typed_columns
-from hardneg.data.readers.json_text import join_texts, json_string, list_values
+from hardneg.data.readers.jsonlines import join_texts, json_string, list_values
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
 

@@ -1,4 +1,4 @@
-"""Large files as blocks of whole lines, plain or gzip, in bounded memory."""
+"""Large files as blocks of whole lines, plain or gzip, in bounded memory, and delimited lines as string columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue
+import polars as pl
+
+from hardneg.data.dataset import ROW
+from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue, drop_rows
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
@@ -21,6 +24,8 @@ MAX_LINE_BYTES = 2**26
 GZIP, BYTE_ORDER_MARK = b"\x1f\x8b\x08", b"\xef\xbb\xbf"
 SHOWN_CHARACTERS = 60
 """Characters of a bad line that the row report shows."""
+WHITESPACE = " "
+"""Separator that stands for any run of white space."""
 
 
 @dataclass(frozen=True)
@@ -122,3 +127,47 @@ def count_lines(
         number, line = bad[0]
         first = f"line {number}: {line[: 4 * SHOWN_CHARACTERS].decode(errors='replace')[:SHOWN_CHARACTERS]!r}"
         counter.add(RowIssue(path.name, reason, len(bad), first, remedy))
+
+
+def delimited_columns(
+    path: Path,
+    names: tuple[str, ...],
+    separator: str,
+    counter: RowCounter,
+    progress: Progress | None = None,
+    *,
+    header: bool = False,
+) -> Iterator[pl.DataFrame]:
+    """Yield one frame per block: the line number (ROW) and one column per name.
+
+    A line with another number of fields is left out. header: skip the first line.
+    """
+    for block in read_line_blocks(path, progress):
+        numbers, lines = decode_lines(block, path, counter)
+        frame = pl.DataFrame({ROW: numbers, "text": lines}, schema={ROW: pl.UInt32, "text": pl.String})
+        if header:
+            frame = frame.filter(pl.col(ROW) > 1)
+        yield _split_fields(frame, names, separator, path, counter)
+
+
+def _split_fields(
+    frame: pl.DataFrame, names: tuple[str, ...], separator: str, path: Path, counter: RowCounter
+) -> pl.DataFrame:
+    text = (
+        pl.col("text").str.replace_all(r"\s+", WHITESPACE).str.strip_chars()
+        if separator == WHITESPACE
+        else pl.col("text")
+    )
+    frame = frame.with_columns(text.str.split(separator).alias("fields"))
+    frame = frame.with_columns(pl.col("text").str.head(SHOWN_CHARACTERS))
+    wrong_number = pl.col("fields").list.len() != len(names)
+    reason, first = f"without exactly {len(names)} fields", f"line {{{ROW}}}: {{text!r}}"
+    frame, issues = drop_rows(frame, wrong_number, path.name, reason, first)
+    counter.add(*issues)
+    return frame.select(ROW, *(pl.col("fields").list.get(place).alias(name) for place, name in enumerate(names)))
+
+
+def read_header_line(path: Path) -> str:
+    """Return the first line of a file."""
+    block = next(read_line_blocks(path))
+    return block.data.split(b"\n", 1)[0].removesuffix(b"\r").decode(errors="replace")

@@ -17,8 +17,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers import delimited, typed_columns
-from hardneg.data.readers.line_blocks import count_lines, decode_lines, read_line_blocks
+from hardneg.data.readers import line_blocks, typed_columns
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import DataError
 from hardneg.types import Progress
@@ -49,7 +48,7 @@ def _read_interactions(
     path: Path, separator: str, counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     header = _has_header(path, "ratings")
-    for frame in delimited.delimited_columns(path, COLUMNS, separator, counter, progress, header=header):
+    for frame in line_blocks.delimited_columns(path, COLUMNS, separator, counter, progress, header=header):
         yield typed_columns.type_interactions(frame, path, counter)
 
 
@@ -57,11 +56,11 @@ def _read_items(
     path: Path, parse: Callable[[str], Film | None], counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     header = _has_header(path, "movies")
-    for block in read_line_blocks(path, progress):
-        numbers, lines = decode_lines(block, path, counter, or_latin=True)
+    for block in line_blocks.read_line_blocks(path, progress):
+        numbers, lines = line_blocks.decode_lines(block, path, counter, or_latin=True)
         films = [(n, parse(line), line) for n, line in zip(numbers, lines, strict=True) if not (header and n == 1)]
         bad = [(number, line.encode()) for number, film, line in films if film is None]
-        count_lines(counter, path, "without the fields of a film", bad)
+        line_blocks.count_lines(counter, path, "without the fields of a film", bad)
         good = [(number, film) for number, film, _ in films if film is not None]
         yield typed_columns.type_items([number for number, _ in good], [film for _, film in good], path, counter)
 
@@ -78,7 +77,7 @@ def _has_header(path: Path, kind: str) -> bool:
     """Return True for a `.csv`; its first line must be the published header, so that no row is lost."""
     if not path.name.removesuffix(".gz").endswith(".csv"):
         return False
-    if (header := delimited.read_header_line(path)) != HEADERS[kind]:
+    if (header := line_blocks.read_header_line(path)) != HEADERS[kind]:
         raise DataError(
             f"{path} begins with {header[:60]!r}, expected {HEADERS[kind]!r}; is it the {kind} of MovieLens?"
         )

@@ -15,7 +15,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers import delimited, typed_columns
+from hardneg.data.readers import line_blocks, typed_columns
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Progress
@@ -62,7 +62,7 @@ def _read_interactions(
         fields = _read_field_names(path)
         mapping = _map_columns(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
         split = [pl.lit(part).alias(c.SPLIT)] if len(files) > 1 else []
-        for frame in delimited.delimited_columns(path, fields, "\t", counter, progress, header=True):
+        for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
             named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *split)
             yield typed_columns.type_interactions(named, path, counter)
 
@@ -73,14 +73,14 @@ def _read_items(
     fields = _read_field_names(path)
     mapping = _map_columns(fields, columns, ITEM_NAMES, (c.ITEM_ID,), path, "--item-column")
     others = [name for name in fields if name not in mapping.values() and name not in mapping]
-    for frame in delimited.delimited_columns(path, fields, "\t", counter, progress, header=True):
+    for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
         named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *others)
         yield typed_columns.drop_missing_ids(named, (c.ITEM_ID,), path, counter)
 
 
 def _read_field_names(path: Path) -> tuple[str, ...]:
     """Return the names of the fields, without types."""
-    header = delimited.read_header_line(path)
+    header = line_blocks.read_header_line(path)
     fields = [field.rpartition(":") for field in header.split("\t")]
     malformed = [name + colon + kind for name, colon, kind in fields if not name or kind not in TYPES]
     if malformed:

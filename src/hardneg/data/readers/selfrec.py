@@ -10,7 +10,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers import delimited, typed_columns
+from hardneg.data.readers import line_blocks, typed_columns
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
 
@@ -24,7 +24,7 @@ def _read_interactions(
     files: Mapping[str, Path], counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
-        for frame in delimited.delimited_columns(
-            path, (c.USER_ID, c.ITEM_ID, c.RATING), delimited.WHITESPACE, counter, progress
+        for frame in line_blocks.delimited_columns(
+            path, (c.USER_ID, c.ITEM_ID, c.RATING), line_blocks.WHITESPACE, counter, progress
         ):
             yield typed_columns.type_interactions(frame.with_columns(pl.lit(part).alias(c.SPLIT)), path, counter)
