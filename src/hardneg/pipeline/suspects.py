@@ -51,7 +51,7 @@ from hardneg.pipeline.provenance import (
 from hardneg.pipeline.trees import control_codes
 from hardneg.stage import Draft, Stage
 from hardneg.text import CostEstimate, LlmExecutor, MeteredExecutor
-from hardneg.trees import Trees, trees_folder
+from hardneg.trees import trees_folder
 from hardneg.types import Embeddings, Floats, Progress, block_slices
 
 RANKED = ("embeddings.safetensors",)
@@ -161,23 +161,23 @@ def top_candidates(
 ) -> UserCandidates:
     """Return the k unobserved items of each user with train pairs that score highest, best first."""
     score, users = inner_product(embeddings), np.flatnonzero(train.counts)
-    found = np.empty((len(users), min(k, train.n_items)), np.int64)
+    items = np.empty((len(users), min(k, train.n_items)), np.int64)
     for block in block_slices(len(users), BLOCK):
-        found[block] = top_items(score, users[block], train, k)
+        items[block] = top_items(score, users[block], train, k)
         if progress is not None:
             progress("candidates", min(block.stop, len(users)), len(users))
-    return UserCandidates(users, found)
+    return UserCandidates(users, items)
 
 
-def report_label_errors(faults: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
+def report_label_errors(issues: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
     """Return failed labels, a row each (suspects.REJECTED_SCHEMA), and their counts by reason, most frequent first.
 
     Rows are sorted by user and item.
     """
-    rows = [_name_ids(fault, vocabulary) for fault in sorted(faults, key=_sort_key)]
+    rows = [_name_ids(issue, vocabulary) for issue in sorted(issues, key=_sort_key)]
     counts = Counter(reason for _, _, reason in rows)
     firsts = {reason: f"user {user} item {item}" for user, item, reason in reversed(rows)}
-    left_out = {fault.reason for fault in faults if fault.ids is not None}
+    left_out = {issue.reason for issue in issues if issue.ids is not None}
     remedies = {True: "left out", False: "candidates without a label are no suspects"}
     row_report = tuple(
         RowIssue("judging", reason, count, firsts[reason], f"{remedies[reason in left_out]}; see rejected.parquet")
@@ -186,16 +186,16 @@ def report_label_errors(faults: list[JudgementIssue], vocabulary: Vocabulary) ->
     return pl.DataFrame(rows, schema=suspects.REJECTED_SCHEMA, orient="row"), row_report
 
 
-def _sort_key(fault: JudgementIssue) -> tuple[int, int, str, str]:
-    return fault.user, -1 if fault.item is None else fault.item, fault.reason, fault.entry or str(fault.ids)
+def _sort_key(issue: JudgementIssue) -> tuple[int, int, str, str]:
+    return issue.user, -1 if issue.item is None else issue.item, issue.reason, issue.entry or str(issue.ids)
 
 
-def _name_ids(fault: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
-    if fault.ids is not None:
-        return *fault.ids, fault.reason
-    user = None if fault.user < 0 else vocabulary.user_ids[fault.user]
-    item = fault.entry or None if fault.item is None else vocabulary.item_ids[fault.item]
-    return user, item, fault.reason
+def _name_ids(issue: JudgementIssue, vocabulary: Vocabulary) -> tuple[str | None, str | None, str]:
+    if issue.ids is not None:
+        return *issue.ids, issue.reason
+    user = None if issue.user < 0 else vocabulary.user_ids[issue.user]
+    item = issue.entry or None if issue.item is None else vocabulary.item_ids[issue.item]
+    return user, item, issue.reason
 
 
 def _describe(
@@ -225,15 +225,15 @@ def _like(folder: Path, split_dir: Path, options: SuspectsConfig) -> dict[str, s
         raise ConfigError(
             f"found suspects {folder} with the rate for judge random, but the judge is {options.judge.kind}; leave it out"
         )
-    found = hash_of_same_split(folder, suspects.KIND, split_dir)
-    return {"like": found} if artifacts.read_manifest(folder, suspects.KIND)["notes"]["unlabelled"] else {}
+    digest = hash_of_same_split(folder, suspects.KIND, split_dir)
+    return {"like": digest} if artifacts.read_manifest(folder, suspects.KIND)["notes"]["unlabelled"] else {}
 
 
 def _without_labels(
-    like: suspects.Suspects, data: Split, candidates: UserCandidates, probabilities: Floats, judge_inputs: JudgeInputs
+    like: suspects.Suspects, split: Split, candidates: UserCandidates, probabilities: Floats, judge_inputs: JudgeInputs
 ) -> Floats:
     """Return the probabilities, NaN for candidates that have no label in `like`."""
-    without = like.where(~like.labelled).pairs(data.train)
+    without = like.where(~like.labelled).pairs(split.train)
     users = np.broadcast_to(candidates.users[:, None], candidates.items.shape)
     lacking = (candidates.items >= 0) & without.contains(users, np.maximum(candidates.items, 0))
     pairs = zip(users[lacking].tolist(), candidates.items[lacking].tolist(), strict=True)
@@ -241,27 +241,20 @@ def _without_labels(
     return np.where(lacking, np.nan, probabilities)
 
 
-def _codes(folder: Path | None, data: Split, options: SuspectsConfig) -> Trees | None:
-    if folder is None:
-        return None
-    given = trees_folder.read_trees(folder, data.train.n_items)
-    if options.codes == "given":
-        return given
-    return control_codes(given, options.codes, options.seed)
-
-
 def _read_judge_inputs(
-    data: Split, sources: SuspectInputs, options: SuspectsConfig, executor: LlmExecutor | None
+    split: Split, sources: SuspectInputs, options: SuspectsConfig, executor: LlmExecutor | None
 ) -> JudgeInputs:
-    view = None if sources.session is None else sources.session.model
-    return JudgeInputs(data, _codes(sources.trees, data, options), executor, view)
+    trees = None if sources.trees is None else trees_folder.read_trees(sources.trees, split.train.n_items)
+    if trees is not None and options.codes != "given":
+        trees = control_codes(trees, options.codes, options.seed)
+    return JudgeInputs(split, trees, executor, None if sources.session is None else sources.session.model)
 
 
 def _list_candidates(
-    data: Split, judge: Judge, run: Path | None, options: SuspectsConfig, progress: Progress | None
+    split: Split, judge: Judge, run: Path | None, options: SuspectsConfig, progress: Progress | None
 ) -> UserCandidates:
     if run is not None:
-        return top_candidates(read_run(run).embeddings, data.train, options.candidates, progress)
+        return top_candidates(read_run(run).embeddings, split.train, options.candidates, progress)
     if isinstance(judge, RecordedJudge):
         return judge.labels.candidates()
     raise ConfigError(
@@ -276,10 +269,10 @@ def _estimate(judge: Judge, candidates: UserCandidates, sources: SuspectInputs) 
 
 
 def _notes(
-    data: Split, like: suspects.Suspects | None, options: SuspectsConfig, judge: Judge, candidates: UserCandidates
+    split: Split, like: suspects.Suspects | None, options: SuspectsConfig, judge: Judge, candidates: UserCandidates
 ) -> dict[str, Any]:
-    notes: dict[str, Any] = {"train users": int((data.train.counts > 0).sum())}
-    if like is not None and not _same_pairs(like, candidates, data.train):
+    notes: dict[str, Any] = {"train users": int((split.train.counts > 0).sum())}
+    if like is not None and not _same_pairs(like, candidates, split.train):
         notes["like"] = (
             f"the candidates differ from those of {like.judge}: the share of suspects is equal, not their number"
         )
