@@ -209,3 +209,16 @@ def test_the_same_result_made_meanwhile_is_kept(tmp_path: Path) -> None:
         (tmp_path / "b" / "evaluation").mkdir()
     assert (tmp_path / "b" / "evaluation").is_dir()
     assert not growing.exists()
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, reads = tmp_path / "a.txt", []
+    path.write_text("one")
+    digest = artifacts.hashlib.file_digest
+    monkeypatch.setattr(artifacts.hashlib, "file_digest", lambda *given: reads.append(1) or digest(*given))
+    first = artifacts.file_hash(path)
+    assert artifacts.file_hash(path) == first
+    assert len(reads) == 1
+    path.write_text("other")
+    assert artifacts.file_hash(path) != first
+    assert len(reads) == 2
