@@ -19,8 +19,7 @@ from hardneg.sampling.sampler import SamplerInputs
 from hardneg.sampling.semantic import Semantic
 from hardneg.stage import Stage
 from hardneg.text.generation import negative_generation
-from hardneg.text.grounding import GroundingConfig
-from hardneg.text.title_index import TitleIndex
+from hardneg.text.grounding import GroundingConfig, TitleIndex
 from hardneg.types import Batch, Embeddings
 
 TITLES = ["red kettle", "red pan", "green tent", "green stove", "blue mat"]

@@ -16,7 +16,7 @@ from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
 from hardneg.llm.tasks import Task, TaskAnswer
 from hardneg.llm.vectors import embedded_text, pack_vector
 from hardneg.text import SentenceEncoder, sentence_encoder
-from hardneg.text.cached_encoders import CachedEncoder, SentenceModel, Vector, open_encoder
+from hardneg.text.encoders import CachedEncoder, SentenceModel, Vector, open_encoder
 from hardneg.text.generation.executor import LlmExecutor
 
 

@@ -20,11 +20,12 @@ from hardneg.text.grounding import (
     EncodedCatalogue,
     GroundingConfig,
     Matches,
+    TitleIndex,
     history_limit,
     match,
+    normalise_title,
     reasons_against,
 )
-from hardneg.text.title_index import TitleIndex, normalise_title
 
 WORDS = ("red", "green", "kettle", "pan", "tent", "The", "mat!", "stove")
 

@@ -9,7 +9,7 @@ from hardneg.data import Split
 from hardneg.data import columns as c
 from hardneg.data.truth import Truth
 from hardneg.text import extract_profiles, item_texts
-from hardneg.text.shuffled_titles import shuffle_item_texts
+from hardneg.text.texts import shuffle_item_texts
 
 
 def test_texts_move_as_a_whole_and_pairs_stay(store: tuple[Split, Truth], rng: np.random.Generator) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.data import Interactions
-from hardneg.text.title_index import TitleIndex, normalise_title
+from hardneg.text.grounding import TitleIndex, normalise_title
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.trees.balance import assign_within_capacity
+from hardneg.trees.clustering import assign_within_capacity
 
 
 def random_costs(seed: int, n: int, k: int, *, ties: bool) -> np.ndarray:

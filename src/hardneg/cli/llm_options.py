@@ -91,7 +91,7 @@ def open_text_encoder(
     from hardneg.llm.engine.config import EngineConfig
     from hardneg.llm.engine.usage_stats import UsageStats
     from hardneg.llm.names import address_of
-    from hardneg.text.cached_encoders import open_encoder
+    from hardneg.text.encoders import open_encoder
 
     if session is None:
         return open_encoder(name, device=device)

@@ -21,10 +21,10 @@ from hardneg.text.grounding import (
     EncodedCatalogue,
     GroundingConfig,
     Matches,
+    TitleIndex,
     match,
     reasons_against,
 )
-from hardneg.text.title_index import TitleIndex
 from hardneg.types import Flags, Floats, Indices, Progress
 
 NamingMode = Literal["raw", "grounded", "constrained"]

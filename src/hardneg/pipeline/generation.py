@@ -38,9 +38,15 @@ from hardneg.text import (
 )
 from hardneg.text.estimates.cost_estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
 from hardneg.text.generation.executor import TokenUsage
-from hardneg.text.generation.negative_generation import report_missing
-from hardneg.text.generation.negative_prompts import ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT, closed_list, shown_titles
-from hardneg.text.generation.profile_prompts import ITEM_PROMPT, USER_PROMPT
+from hardneg.text.generation.negative_generation import (
+    ONE_PROMPT,
+    SEVERAL_PROMPT,
+    TITLE_PROMPT,
+    closed_list,
+    report_missing,
+    shown_titles,
+)
+from hardneg.text.generation.profile_generation import ITEM_PROMPT, USER_PROMPT
 from hardneg.types import Progress
 
 QUICK_ESTIMATE = EstimateConfig(limit=500)

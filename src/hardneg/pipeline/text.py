@@ -13,7 +13,7 @@ from hardneg.pipeline.provenance import split_inputs
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, extract_profiles, profiles, text_vectors
-from hardneg.text.shuffled_titles import shuffle_item_texts
+from hardneg.text.texts import shuffle_item_texts
 from hardneg.types import Progress
 
 

@@ -1,20 +1,16 @@
 """Item texts, profiles, text encoders, generation with a language model, grounding, and cost estimates."""
 
-from hardneg.text.cached_encoders import CachedEncoder, open_encoder
-from hardneg.text.encoders import SentenceEncoder, TextEncoder, sentence_encoder
+from hardneg.text.encoders import CachedEncoder, SentenceEncoder, TextEncoder, open_encoder, sentence_encoder
 from hardneg.text.estimates.cost_estimate import CostEstimate, Rate, compare_with_estimate
 from hardneg.text.estimates.estimator import EstimateConfig, estimate_generation
 from hardneg.text.generation.executor import LlmExecutor, MeteredExecutor
-from hardneg.text.generation.negative_generation import generate_negatives
-from hardneg.text.generation.negative_prompts import NegativesConfig
-from hardneg.text.generation.profile_generation import generate_profiles
-from hardneg.text.generation.profile_prompts import ProfilesConfig
+from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
+from hardneg.text.generation.profile_generation import ProfilesConfig, generate_profiles
 from hardneg.text.generation.prompt_template import prompt_digests
 from hardneg.text.grounding import GroundingConfig
 from hardneg.text.profiles import Profiles, extract_profiles
-from hardneg.text.text_preference_correlation import text_preference_correlation
 from hardneg.text.text_vectors import TextVectors
-from hardneg.text.texts import item_texts, titles
+from hardneg.text.texts import item_texts, text_preference_correlation, titles
 
 __all__ = [
     "CachedEncoder",

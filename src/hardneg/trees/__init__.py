@@ -1,12 +1,17 @@
 """Item trees, path codes, and the prefix similarity of items (DTL-NS)."""
 
 from hardneg.trees.clustering import TreeConfig, build_tree
-from hardneg.trees.codes import PathCodes
+from hardneg.trees.codes import BestInHistory, PathCodes, best_in_history, prefix_similarity
 from hardneg.trees.item_graph import GraphConfig, ItemGraph, jaccard_graph
-from hardneg.trees.item_trees import Trees, TreesConfig, mask_untrained, semantic_codes, structural_codes
-from hardneg.trees.released_codes import read_released_codes
-from hardneg.trees.similarity import BestInHistory, best_in_history, prefix_similarity
 from hardneg.trees.spectral import Spectrum, spectral_embedding
+from hardneg.trees.trees_folder import (
+    Trees,
+    TreesConfig,
+    mask_untrained,
+    read_released_codes,
+    semantic_codes,
+    structural_codes,
+)
 
 __all__ = [
     "BestInHistory",

@@ -1,23 +1,103 @@
-"""The `trees` folder: `codes.parquet` with a row per item: item, item_id, structural, semantic.
-
-A code is a text such as "0-3-1", null where the item has none.
-"""
+"""The two item trees of DTL-NS, and the `trees` folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.random import Generator
+from pydantic import PositiveInt
 
 from hardneg import artifacts
+from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
+from hardneg.data.interactions import Interactions
+from hardneg.data.readers.integer_lines import read_lines
+from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError
+from hardneg.random import generator
 from hardneg.stage import Draft
+from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes
-from hardneg.trees.item_trees import Trees
+from hardneg.trees.item_graph import GraphConfig, jaccard_graph
+from hardneg.trees.spectral import spectral_embedding
+from hardneg.types import Floats, Progress
+
+
+class TreesConfig(Config):
+    """Settings of both trees; the defaults are those of the release, except the seed."""
+
+    graph: GraphConfig = GraphConfig()
+    embedding_size: PositiveInt = 32
+    """Number of eigenvectors of the item graph."""
+    tree: TreeConfig = TreeConfig()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Path codes of one catalogue in both trees. source: origin of the semantic tree's vectors."""
+
+    structural: PathCodes
+    semantic: PathCodes
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.structural.n_items != self.semantic.n_items:
+            raise DataError(
+                f"found {self.structural.n_items:,} structural and {self.semantic.n_items:,} semantic codes, expected "
+                "equal numbers; give trees of one catalogue"
+            )
+
+    def shuffled(self, rng: Generator) -> Trees:
+        """Return a control: each tree with its codes permuted among items."""
+        return self._with(lambda codes: codes.shuffled(rng), "shuffled")
+
+    def random_like(self, rng: Generator) -> Trees:
+        """Return a control: random codes of equal shape in place of each tree."""
+        return self._with(lambda codes: codes.random_like(rng), "random, shaped like")
+
+    def _with(self, change: Callable[[PathCodes], PathCodes], prefix: str) -> Trees:
+        return Trees(change(self.structural), change(self.semantic), f"{prefix} {self.source}")
+
+
+def structural_codes(
+    train: Interactions, config: TreesConfig, progress: Progress | None = None
+) -> tuple[PathCodes, dict[str, Any]]:
+    """Build the structural tree from train pairs; items that share no user with another item get no code.
+
+    Returns the codes, and notes on the graph and its spectrum for a manifest.
+    """
+    graph = jaccard_graph(train, config.graph, generator(config.seed, "histories of the item graph"), progress)
+    spectrum = spectral_embedding(graph.weights, config.embedding_size, seed=config.seed)
+    codes = build_tree(spectrum.points, config.tree, seed=config.seed, progress=_with_prefix(progress, "structural"))
+    largest = float(spectrum.values[0]) if len(spectrum.values) else None
+    notes = {"null vectors dropped": spectrum.components, "eigenvectors": len(spectrum.values)}
+    return codes, {**graph.notes(), **notes, "largest eigenvalue kept": largest}
+
+
+def semantic_codes(vectors: Floats, config: TreesConfig, progress: Progress | None = None) -> PathCodes:
+    """Build the semantic tree from item vectors (n_items, size); items with NaN get no code."""
+    return build_tree(vectors, config.tree, seed=config.seed, progress=_with_prefix(progress, "semantic"))
+
+
+def mask_untrained(vectors: Floats, train: Interactions) -> Floats:
+    """Return a model's item vectors with NaN for items without train pairs, whose vectors are still random."""
+    if len(vectors) != train.n_items:
+        raise DataError(
+            f"found vectors of {len(vectors):,} items, the split has {train.n_items:,}; give a run of this split"
+        )
+    return np.asarray(np.where(train.item_counts[:, None] > 0, vectors, np.nan))
+
+
+def _with_prefix(progress: Progress | None, prefix: str) -> Progress | None:
+    return None if progress is None else lambda label, done, total: progress(f"{prefix} {label}", done, total)
+
 
 KIND = "trees"
 TABLE = "codes.parquet"
@@ -73,3 +153,36 @@ def describe_tree(codes: PathCodes) -> dict[str, Any]:
         "items in the fullest leaf": int(sizes.max(initial=0)),
         "items without a code": int((~codes.coded).sum()),
     }
+
+
+LEFT_OUT = "they were left out"
+
+
+def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, RowReport]:
+    """Read `.txt` or `.txt.gz`, lines in any order; items without a line have no code.
+
+    n_items: of the catalogue, which may be more than the file has. item_offset: subtracted from item numbers, for files
+    that number items after users (Sports 15138, Toys 15306). Malformed lines, lines of items outside 0..n_items - 1 and
+    repeated items are left out and reported.
+    """
+    lines = read_lines(path).with_columns(pl.col("words").list.join(" ").alias("text"))
+    form = lines["text"].str.extract_groups(r"^(\d{1,15}) ?: ?(\d{1,4}(?:-\d{1,4})*)$").struct.unnest()
+    rows = lines.select("line", "text").hstack(form.rename({"1": "item", "2": "code"}))
+    rows = rows.with_columns(pl.col("item").cast(pl.Int64) - item_offset)
+    reasons = {
+        "of another form than `item: 0-3-1`": pl.col("item").is_null(),
+        f"of an item outside {item_offset}..{item_offset + n_items - 1}": ~pl.col("item").is_between(0, n_items - 1),
+        "of an item that had a line already": ~pl.col("item").is_first_distinct(),
+    }
+    row_report: RowReport = ()
+    for reason, bad in reasons.items():
+        left_out = rows.filter(bad)
+        if not left_out.is_empty():
+            first = f"line {left_out['line'][0]}: {left_out['text'][0][:60]!r}"
+            row_report += (RowIssue(path.name, reason, len(left_out), first, LEFT_OUT),)
+            rows = rows.filter(~bad)
+    if rows.is_empty():
+        raise DataError(f"{path} has no usable path code; {row_report[0]}; check the file and the item offset")
+    by_item = pl.DataFrame({"item": range(n_items)}, schema={"item": pl.Int64})
+    by_item = by_item.join(rows, on="item", how="left", maintain_order="left")
+    return PathCodes.of_texts(by_item["code"].to_list()), row_report

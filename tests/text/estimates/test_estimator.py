@@ -36,10 +36,8 @@ from hardneg.text.estimates.estimator import (
     filler_words,
 )
 from hardneg.text.generation.executor import MeteredExecutor, TokenUsage
-from hardneg.text.generation.negative_generation import generate_negatives
-from hardneg.text.generation.negative_prompts import NegativesConfig
-from hardneg.text.generation.profile_generation import generate_profiles
-from hardneg.text.generation.profile_prompts import ProfilesConfig
+from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
+from hardneg.text.generation.profile_generation import ProfilesConfig, generate_profiles
 from hardneg.text.profiles import Profiles
 
 STAGES = (ITEMS, USERS, NEGATIVES, FOLLOW_UPS)

@@ -18,10 +18,8 @@ from hardneg.llm.protocol import Reply, Request, Usage
 from hardneg.text.estimates.cost_estimate import compare_with_estimate
 from hardneg.text.estimates.estimator import EstimateConfig, estimate_generation, filler_words
 from hardneg.text.generation.executor import MeteredExecutor
-from hardneg.text.generation.negative_generation import generate_negatives
-from hardneg.text.generation.negative_prompts import NegativesConfig
-from hardneg.text.generation.profile_generation import generate_profiles
-from hardneg.text.generation.profile_prompts import ProfilesConfig
+from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
+from hardneg.text.generation.profile_generation import ProfilesConfig, generate_profiles
 
 pytestmark = pytest.mark.real
 

@@ -13,8 +13,15 @@ from hardneg.config import parse_config
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
-from hardneg.text.generation.negative_generation import SCHEMA, generate_negatives, report_missing
-from hardneg.text.generation.negative_prompts import NegativesConfig, PairPrompts, closed_list, shown_titles
+from hardneg.text.generation.negative_generation import (
+    SCHEMA,
+    NegativesConfig,
+    PairPrompts,
+    closed_list,
+    generate_negatives,
+    report_missing,
+    shown_titles,
+)
 from hardneg.text.generation.reply_parsers import NONE_FOUND
 from hardneg.text.profiles import Profiles
 

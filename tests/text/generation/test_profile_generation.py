@@ -16,8 +16,7 @@ from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.stage import Stage
 from hardneg.text import profiles
-from hardneg.text.generation.negative_generation import generate_negatives
-from hardneg.text.generation.negative_prompts import NegativesConfig
+from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
 from hardneg.text.generation.profile_generation import NOT_ANSWERED, generate_profiles
 from hardneg.text.generation.reply_parsers import NONE_FOUND
 from hardneg.text.profiles import Missing

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hardneg.data import Split
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Request
-from hardneg.text.generation.profile_prompts import ItemPrompts, ProfilesConfig, UserPrompts, group_texts
+from hardneg.text.generation.profile_generation import ItemPrompts, ProfilesConfig, UserPrompts, group_texts
 
 Toy = Callable[..., Split]
 View = FunctionModel(lambda _: "")

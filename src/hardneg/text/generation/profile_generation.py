@@ -1,24 +1,236 @@
-"""Generation of item and user profiles (HNLMRec eq. 2 and 3)."""
+"""Generation of item and user profiles (HNLMRec eq. 2 and 3): prompts filled with data up to a token budget."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
 
+import numpy as np
+import polars as pl
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from hardneg.config import Config
+from hardneg.data import columns as c
 from hardneg.data.split import Split
-from hardneg.llm.protocol import ChatModel
+from hardneg.llm.protocol import ChatModel, Request
 from hardneg.llm.tasks import Task
+from hardneg.llm.untrusted import clean, data_block
 from hardneg.text.generation.executor import LlmExecutor
-from hardneg.text.generation.profile_prompts import (
-    ITEM_PROMPT,
-    USER_PROMPT,
-    ItemPrompts,
-    ProfilesConfig,
-    UserPrompts,
-)
 from hardneg.text.generation.prompt_template import load_prompt
-from hardneg.text.generation.reply_parsers import ParsedReply, profile_parser
+from hardneg.text.generation.reply_parsers import (
+    MAX_CHARACTERS,
+    ParsedReply,
+    ProfileReply,
+    profile_parser,
+    reply_schema,
+)
 from hardneg.text.profiles import Missing, Profiles, ProfileSide
 from hardneg.types import Indices
+
+ITEM_PROMPT, USER_PROMPT = "item_profile", "user_profile"
+
+
+class ProfilesConfig(Config):
+    """Limits of the data in a prompt, and the sampling temperature.
+
+    An item's reviews are added longest first, as many as fit the token budget, because short ones ("great!") carry
+    little preference. Lengths count up to `longest_review` characters, so that one very long text cannot replace ten
+    reviews; ties keep the order of pair indices. A user's items are added by the length of the user's own review,
+    measured alike, longest first. Items without a review follow, those with the fewest users first, because they are
+    the most specific.
+    """
+
+    item_prompt_tokens: PositiveInt = 2_000
+    """Maximum tokens of an item's prompt, instructions included; also bounded by the model's context, where known."""
+    user_prompt_tokens: PositiveInt = 3_000
+    """Maximum tokens of a user's prompt."""
+    most_reviews: NonNegativeInt = 20
+    """Maximum number of reviews in an item's prompt."""
+    most_items: PositiveInt = 30
+    """Maximum number of items in a user's prompt."""
+    longest_title: PositiveInt = 200
+    """Maximum characters of a title."""
+    longest_text: PositiveInt = 1_000
+    """Maximum characters of each of brand, categories, attributes and description."""
+    longest_review: PositiveInt = 600
+    """Maximum characters of a review."""
+    temperature: Annotated[NonNegativeFloat, Field(le=2)] = 0.0
+    """Sampling temperature."""
+
+
+@dataclass(frozen=True)
+class ItemPrompts:
+    """Prompts with the title, attributes and train reviews of each item (eq. 2)."""
+
+    split: Split
+    model: ChatModel
+    config: ProfilesConfig
+
+    def __len__(self) -> int:
+        return self.split.train.n_items
+
+    def request(self, row: int) -> Request | str:
+        """Return the request for the profile of item `row`, or the reason why it has none."""
+        order, starts = self._review_order
+        texts, review_rows = self._texts(row), order[starts[row] : starts[row + 1]][: self.config.most_reviews]
+        if not texts and not len(review_rows):
+            return "nothing is known of it"
+        reviews = clean_all(self.split.reviews[c.REVIEW][review_rows].to_list(), self.model, self.config.longest_review)
+
+        def build(n: int) -> Request:
+            block = data_block("item", texts | ({"reviews": reviews[:n]} if n else {}))
+            return _profile_request(ITEM_PROMPT, self.config, item=block)
+
+        request = _largest_within(build, 0, len(reviews), self.model, self.config.item_prompt_tokens)
+        return "its texts alone pass the token budget" if request is None else request
+
+    def _texts(self, item: int) -> dict[str, object]:
+        """Return the texts of an item by column, without blank ones."""
+        longest = {c.TITLE: self.config.longest_title}
+        cleaned = {
+            name: clean(
+                values[item],
+                chat_markers=self.model.chat_markers,
+                max_length=longest.get(name, self.config.longest_text),
+            )
+            for name, values in self._columns.items()
+        }
+        return {name: text for name, text in cleaned.items() if text}
+
+    @cached_property
+    def _review_order(self) -> tuple[Indices, Indices]:
+        """Rows of train reviews by item, in the order of ProfilesConfig, and (items + 1,) starts of the items."""
+        reviews = self.split.reviews
+        return group_texts(reviews[c.ITEM].to_numpy(), reviews[c.REVIEW], len(self), self.config.longest_review)
+
+    @cached_property
+    def _columns(self) -> dict[str, list[str]]:
+        return {name: self.split.texts[name].to_list() for name in c.TEXT if name in self.split.texts.columns}
+
+
+@dataclass(frozen=True)
+class UserPrompts:
+    """Prompts with the title, profile and the user's own train review of each train item of a user (eq. 3).
+
+    item_profiles: a text per item, "" where there is none.
+    """
+
+    split: Split
+    item_profiles: Sequence[str]
+    model: ChatModel
+    config: ProfilesConfig
+
+    def __len__(self) -> int:
+        return self.split.train.n_users
+
+    def request(self, row: int) -> Request | str:
+        """Return the request for the profile of user `row`, or the reason why it has none."""
+        entries = [entry for entry in map(self._entry, self.shown_pairs(row)) if entry]
+        if not entries:
+            return "nothing is known of the user's items"
+
+        def build(n: int) -> Request:
+            return _profile_request(USER_PROMPT, self.config, user=data_block("user", {"chosen": entries[:n]}))
+
+        request = _largest_within(build, 1, len(entries), self.model, self.config.user_prompt_tokens)
+        return "the first item alone passes the token budget" if request is None else request
+
+    def shown_pairs(self, user: int) -> Indices:
+        """Return the pair indices that the user's prompt may show, in their order."""
+        first, last = self.split.train.starts[user : user + 2]
+        return self._order[first:last][: self.config.most_items]
+
+    @cached_property
+    def _order(self) -> Indices:
+        """(pairs,) pair indices by user, in the order of ProfilesConfig."""
+        train = self.split.train
+        lengths = np.zeros(len(train), np.int64)
+        reviewed = self._review_rows >= 0
+        review_lengths = _lengths(self.split.reviews[c.REVIEW], self.config.longest_review)
+        lengths[reviewed] = review_lengths[self._review_rows[reviewed]]
+        n_users = np.where(lengths > 0, 0, train.item_counts[train.items])  # orders only pairs without a review
+        return np.lexsort((train.items, n_users, -lengths, train.users))
+
+    @cached_property
+    def _review_rows(self) -> Indices:
+        """(pairs,) row of the pair's review, -1 where there is none."""
+        train, reviews = self.split.train, self.split.reviews
+        users, items = reviews[c.USER].to_numpy(), reviews[c.ITEM].to_numpy()
+        train_rows = np.flatnonzero(train.contains(users, items))
+        rows = np.full(len(train), -1, np.int64)
+        rows[np.searchsorted(train.keys, users[train_rows] * train.n_items + items[train_rows])] = train_rows
+        return rows
+
+    def _entry(self, pair: int) -> dict[str, str]:
+        item, row = self.split.train.items[pair], int(self._review_rows[pair])
+        reviews, longest = self.split.reviews[c.REVIEW], self.config.longest_review
+        review = clean(reviews[row], chat_markers=self.model.chat_markers, max_length=longest) if row >= 0 else ""
+        parts = {"title": self._titles[item], "profile": self._profiles[item], "review": review}
+        return {name: text for name, text in parts.items() if text}
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        return clean_all(titles_or_blank(self.split.texts), self.model, self.config.longest_title)
+
+    @cached_property
+    def _profiles(self) -> list[str]:
+        return clean_all(self.item_profiles, self.model, MAX_CHARACTERS)
+
+
+def clean_all(texts: Sequence[str], model: ChatModel, longest: int) -> list[str]:
+    """Return texts that are safe in a prompt, each cut to `longest` characters."""
+    return [clean(text, chat_markers=model.chat_markers, max_length=longest) for text in texts]
+
+
+def titles_or_blank(items: pl.DataFrame) -> list[str]:
+    """Return the title of each item, "" where it has none."""
+    return items[c.TITLE].to_list() if c.TITLE in items.columns else [""] * len(items)
+
+
+def _profile_request(prompt_name: str, config: ProfilesConfig, **blocks: str) -> Request:
+    prompt = load_prompt(prompt_name)
+    return Request(
+        prompt.render(**blocks),
+        max_tokens=prompt.header.answer_tokens,
+        temperature=config.temperature,
+        schema=reply_schema(ProfileReply),
+    )
+
+
+def group_texts(owners: Indices, texts: pl.Series, n_owners: int, longest: int) -> tuple[Indices, Indices]:
+    """Return the rows of texts by owner, longest first, and (owners + 1,) positions where each owner's rows start.
+
+    owners: (texts,) owner of each text. longest: number of characters that count.
+    """
+    order = np.lexsort((np.arange(len(owners)), -_lengths(texts, longest), owners))
+    return order, np.searchsorted(owners[order], np.arange(n_owners + 1))
+
+
+def _lengths(texts: pl.Series, longest: int) -> Indices:
+    """Return (texts,) lengths in characters, at most `longest`, without surrounding white space."""
+    characters: Indices = texts.str.strip_chars().str.len_chars().cast(pl.Int64).to_numpy()
+    return np.minimum(characters, longest)
+
+
+def _largest_within(
+    build: Callable[[int], Request], least: int, most: int, model: ChatModel, tokens: int
+) -> Request | None:
+    """Return build(n) for the largest n in least..most whose prompt has at most `tokens` tokens, or None.
+
+    Prompt and longest answer also fit the model's context, where it is known. Counts once where everything fits, which
+    is the usual case, else searches by bisection.
+    """
+    request = build(most)
+    if model.context_length is not None:
+        tokens = min(tokens, model.context_length - request.max_tokens)
+    if model.count_tokens(request) <= tokens:
+        return request
+    n_fitting = bisect_left(range(least, most), True, key=lambda n: model.count_tokens(build(n)) > tokens)
+    return build(least + n_fitting - 1) if n_fitting else None
+
 
 NOT_ANSWERED = "not answered"
 DEFAULT = ProfilesConfig()
