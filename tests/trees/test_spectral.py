@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import block_diag, csr_array
 
-from hardneg.trees import spectral, spectral_embedding
+from hardneg.trees import item_graph, spectral_embedding
 
 
 def random_graph(rng: np.random.Generator, n: int, share: float = 0.3) -> np.ndarray:
@@ -36,7 +36,7 @@ def span_distance(one: np.ndarray, other: np.ndarray) -> float:
 def test_it_is_the_smallest_eigenpairs_of_the_laplacian_but_the_first(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, dense: int
 ) -> None:
-    monkeypatch.setattr(spectral, "DENSE", dense)
+    monkeypatch.setattr(item_graph, "DENSE", dense)
     weights = random_graph(rng, 90)
     values, vectors = laplacian_spectrum(weights)
     found = spectral_embedding(of(weights), 6, seed=0)
@@ -50,7 +50,7 @@ def test_every_component_loses_its_null_vector(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, dense: int
 ) -> None:
     """Three components and two isolated items: three eigenvalues of 1 are left out."""
-    monkeypatch.setattr(spectral, "DENSE", dense)
+    monkeypatch.setattr(item_graph, "DENSE", dense)
     components = [random_graph(rng, n) for n in (40, 30, 20)]
     weights = np.zeros((92, 92), np.float32)
     weights[1:91, 1:91] = block_diag(components).toarray()

@@ -2,8 +2,7 @@
 
 from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import BestInHistory, PathCodes, best_in_history, prefix_similarity
-from hardneg.trees.item_graph import GraphConfig, ItemGraph, jaccard_graph
-from hardneg.trees.spectral import Spectrum, spectral_embedding
+from hardneg.trees.item_graph import GraphConfig, ItemGraph, Spectrum, jaccard_graph, spectral_embedding
 from hardneg.trees.trees_folder import (
     Trees,
     TreesConfig,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import numpy as np
@@ -77,12 +75,18 @@ def build_tree(points: Floats, config: TreeConfig, *, seed: int, progress: Progr
     capacity go to the first item. A node of equal points is a leaf of any size. A tree of one leaf has the code 0.
     seed: of k-means.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
     if np.isinf(points).any():
         raise DataError("found infinite coordinates, expected finite points to build a tree; train again")
     coded = np.flatnonzero(~np.isnan(points).any(axis=1))
-    nodes, n_done = [coded[_canonical_order(points[coded])]], 0
+    by_coordinates = np.lexsort(points[coded].T[::-1])  # an order that depends on the points alone
+    nodes, n_done = [coded[by_coordinates]], 0
     levels: list[NDArray[np.int16]] = []
-    with _deterministic_kmeans():
+    # Sums of several threads have no fixed order, and trees would differ.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than children
         while nodes:
             level, children = np.full(len(points), END, np.int16), []
             for node in nodes:
@@ -99,22 +103,6 @@ def build_tree(points: Floats, config: TreeConfig, *, seed: int, progress: Progr
             levels.append(level)
     codes = np.stack(levels, axis=1)
     return PathCodes(np.ascontiguousarray(codes[:, (codes != END).any(axis=0)]))
-
-
-@contextmanager
-def _deterministic_kmeans() -> Iterator[None]:
-    """Limit k-means to one thread: sums of several threads have no fixed order, and trees would differ."""
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than children
-        yield
-
-
-def _canonical_order(points: Floats) -> Indices:
-    """Return an order that depends on the points alone: by the first coordinate, then the second, ..."""
-    return np.asarray(np.lexsort(points.T[::-1]))
 
 
 def _split(points: Floats, config: TreeConfig, seed: int) -> NDArray[np.int64] | None:

@@ -1,6 +1,9 @@
-"""Item graph of the structural tree (DTL-NS): w_ij = |Ui & Uj| / |Ui | Uj|, with Ui the train users of item i.
+"""Item graph of the structural tree (DTL-NS), and its spectral embedding.
 
-A graph larger than `most_edges` keeps only the strongest edges of every item.
+w_ij = |Ui & Uj| / |Ui | Uj|, with Ui the train users of item i. A graph larger than `most_edges` keeps only the
+strongest edges of every item. The embedding is made of the largest eigenpairs of D^-1/2 W D^-1/2, the smallest ones of
+the normalised Laplacian. Every connected component adds an eigenvector of eigenvalue 1 (a null vector of the Laplacian)
+that only identifies the component; all of them are left out.
 """
 
 from __future__ import annotations
@@ -13,10 +16,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from hardneg.compiled import compiled, in_chunks
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
+from hardneg.errors import DataError
+from hardneg.random import generator
 from hardneg.types import Flags, Floats, Indices, Progress, block_slices
 
 BLOCK = 1 << 14
@@ -78,7 +85,7 @@ def _strongest_edges(
     """Return the graph with at most limits[i] neighbours in row i, and a flag for each item that had more."""
     n_items = train.n_items
     starts = np.concatenate([[0], np.cumsum(limits)])
-    neighbours, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    neighbours, weights = np.zeros(starts[-1], np.int32), np.zeros(starts[-1], np.float32)
     counts, cut = np.zeros(n_items, np.int64), np.zeros(n_items, np.bool_)
     items_of_users = train.starts, train.items
     users_of_items = by_item.indptr.astype(np.int64), by_item.indices
@@ -87,7 +94,10 @@ def _strongest_edges(
         in_chunks(_fill_rows, block.stop - block.start, block.start, items_of_users, users_of_items, output)
         if progress:
             progress("item graph", block.stop, n_items)
-    return _compact(starts, counts, neighbours, weights), cut
+    graph = csr_array((weights, neighbours, starts.astype(np.int32)), shape=(n_items, n_items))
+    graph.eliminate_zeros()  # closes the gaps after each row, in place
+    graph.sort_indices()
+    return graph, cut
 
 
 def _sample_histories(train: Interactions, most: int, rng: Generator) -> Interactions:
@@ -108,24 +118,6 @@ def _neighbour_cap(bounds: Indices, most_edges: int) -> int | None:
         return None
     n_with_at_least = np.cumsum(np.bincount(bounds)[::-1])[::-1][1:]  # items with at least 1, 2, ... neighbours
     return max(1, int(np.searchsorted(np.cumsum(n_with_at_least), most_edges, side="right")))
-
-
-def _compact(starts: Indices, counts: Indices, neighbours: NDArray[np.int32], weights: Floats) -> csr_array:
-    """Close the gaps after each row, in place."""
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    _close_gaps(starts, ends, neighbours, weights)
-    total, n = int(ends[-1]), len(counts)
-    graph = csr_array((weights[:total].copy(), neighbours[:total].copy(), ends.astype(np.int32)), shape=(n, n))
-    graph.sort_indices()
-    return graph
-
-
-@compiled
-def _close_gaps(starts: Indices, ends: Indices, neighbours: NDArray[np.int32], weights: Floats) -> None:
-    for row in range(len(ends) - 1):
-        for k in range(ends[row + 1] - ends[row]):
-            neighbours[ends[row] + k] = neighbours[starts[row] + k]
-            weights[ends[row] + k] = weights[starts[row] + k]
 
 
 @compiled
@@ -196,3 +188,103 @@ def _keep_largest(
             out_items[count], out_values[count] = items[k], values[k]
             count += 1
     return count
+
+
+TOLERANCE = 1e-4
+"""Relative accuracy of the eigenvalues, as released."""
+DENSE = 400
+"""Maximum number of items for which the full spectrum is computed."""
+SHIFT = 3.0
+"""Shift of the null vectors' eigenvalue, from 1 to below all others, which lie in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Items as points.
+
+    points: (n_items, size), NaN in rows of items without an edge. values: (size,) eigenvalues of the normalised
+    adjacency, largest first. components: number of connected components of two items or more.
+    """
+
+    points: Floats
+    values: Floats
+    components: int
+
+
+def spectral_embedding(weights: csr_array, size: int, *, seed: int) -> Spectrum:
+    """Embed the items of a symmetric graph; fewer columns than `size` where it has fewer eigenvectors.
+
+    The entry of largest magnitude of each eigenvector is positive; entries of components outside it are exactly 0.
+    seed: of the start vector. Raises DataError where the iteration does not converge.
+    """
+    connected = np.flatnonzero(np.diff(weights.indptr) > 0)
+    if not len(connected):
+        return Spectrum(np.full((weights.shape[0], 1), np.nan), np.empty(0), 0)
+    inner = weights if len(connected) == weights.shape[0] else csr_array(weights[connected][:, connected])
+    part = _NormalisedGraph.of(inner)
+    size = min(size, len(connected) - part.n_components)
+    values, vectors = _dense(part, size) if len(connected) <= DENSE else _iterative(part, size, seed)
+    vectors = _drop_noise(vectors, part.labels, part.n_components)
+    vectors *= np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(size)] < 0, -1.0, 1.0)
+    points = np.full((weights.shape[0], size), np.nan)
+    points[connected] = vectors
+    return Spectrum(points, values, part.n_components)
+
+
+@dataclass(frozen=True)
+class _NormalisedGraph:
+    """D^-1/2 W D^-1/2 of a graph where every item has an edge; its null vectors are D^1/2 on each component."""
+
+    matrix: csr_array
+    null: Floats
+    """(items,) null vectors of all components, each of unit length, in one array because their supports are disjoint."""
+    labels: Indices
+    n_components: int
+
+    @classmethod
+    def of(cls, weights: csr_array) -> _NormalisedGraph:
+        n_components, labels = connected_components(weights, directed=False)
+        degrees = weights.sum(axis=1, dtype=np.float64)
+        scale = (1 / np.sqrt(degrees)).astype(np.float32)
+        data = weights.data * np.repeat(scale, np.diff(weights.indptr))
+        data *= scale[weights.indices]
+        null = np.sqrt(degrees / np.bincount(labels, degrees)[labels])
+        matrix = csr_array((data, weights.indices, weights.indptr), shape=weights.shape)
+        return cls(matrix, null, labels.astype(np.int64), n_components)
+
+    def without_null(self, vector: Floats) -> Floats:
+        """Return a vector without its part in the span of the null vectors."""
+        shares = np.bincount(self.labels, self.null * vector, minlength=self.n_components)
+        return np.asarray(vector - self.null * shares[self.labels])
+
+    def product(self, vector: Floats) -> Floats:
+        """Return matrix times vector, with the null vectors' eigenvalues shifted."""
+        vector = vector.ravel()
+        product = (self.matrix @ vector.astype(np.float32)).astype(np.float64)
+        return np.asarray(product - SHIFT * (vector - self.without_null(vector)))
+
+
+def _dense(part: _NormalisedGraph, size: int) -> tuple[Floats, Floats]:
+    whole = part.matrix.toarray().astype(np.float64)
+    same = part.labels[:, None] == part.labels
+    values, vectors = np.linalg.eigh(whole - SHIFT * same * np.outer(part.null, part.null))
+    return values[::-1][:size], vectors[:, ::-1][:, :size]
+
+
+def _iterative(part: _NormalisedGraph, size: int, seed: int) -> tuple[Floats, Floats]:
+    n = len(part.null)
+    start = part.without_null(generator(seed, "start of the eigenvectors").standard_normal(n))
+    operator = LinearOperator((n, n), matvec=part.product, dtype=np.float64)
+    try:
+        values, vectors = eigsh(operator, k=size, which="LA", v0=start, tol=TOLERANCE)
+    except ArpackNoConvergence as error:
+        raise DataError(
+            f"found {len(error.eigenvalues)} of {size} eigenvectors of the item graph; lower embedding_size"
+        ) from None
+    return values[::-1], vectors[:, ::-1]
+
+
+def _drop_noise(vectors: Floats, labels: Indices, n_components: int) -> Floats:
+    """Set an eigenvector to 0 on components that hold less of its length than the accuracy."""
+    shares = np.stack([np.bincount(labels, column**2, minlength=n_components) for column in vectors.T], axis=1)
+    return np.asarray(np.where(shares[labels] < TOLERANCE**2, 0.0, vectors))

@@ -24,8 +24,7 @@ from hardneg.random import generator
 from hardneg.stage import Draft
 from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes
-from hardneg.trees.item_graph import GraphConfig, jaccard_graph
-from hardneg.trees.spectral import spectral_embedding
+from hardneg.trees.item_graph import GraphConfig, jaccard_graph, spectral_embedding
 from hardneg.types import Floats, Progress
 
 

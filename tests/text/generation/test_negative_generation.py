@@ -188,8 +188,8 @@ def test_profiles_and_titles_stay_in_their_blocks(toy: Toy, good: Any, blocks_of
     plain = PairPrompts(toy(), PROFILES, good.model, NegativesConfig(pairs_per_call=3))
     prompts = PairPrompts(split, hostile, good.model, NegativesConfig(pairs_per_call=3))
     for request, same in (
-        (prompts.request_one(0), plain.request_one(0)),
-        (prompts.request_several([0, 1, 2]), plain.request_several([0, 1, 2])),
+        (prompts.request([0]), plain.request([0])),
+        (prompts.request([0, 1, 2]), plain.request([0, 1, 2])),
     ):
         assert set(blocks_of(request)) == set(blocks_of(same))
         assert request.messages[0] == same.messages[0]

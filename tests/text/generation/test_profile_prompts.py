@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from hardneg.data import Split
 from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Request
-from hardneg.text.generation.profile_generation import ItemPrompts, ProfilesConfig, UserPrompts, group_texts
+from hardneg.text.generation.profile_generation import ItemPrompts, ProfilesConfig, UserPrompts
 
 Toy = Callable[..., Split]
 View = FunctionModel(lambda _: "")
@@ -91,9 +90,9 @@ def test_as_many_as_the_budget_holds(toy: Toy, blocks_of: Any, tokens: int) -> N
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.text("ab ", max_size=6)), max_size=12))
-def test_order_equals_the_slow_loop(rows: list[tuple[int, str]]) -> None:
-    owners, texts = np.array([owner for owner, _ in rows], np.int64), [text for _, text in rows]
-    order, starts = group_texts(owners, pl.Series(texts, dtype=pl.String), 4, longest=3)
+def test_order_equals_the_slow_loop(toy: Callable[..., Split], rows: list[tuple[int, str]]) -> None:
+    texts = [text for _, text in rows]
+    order, starts = ItemPrompts(toy([(0, *row) for row in rows]), View, ProfilesConfig(longest_review=3))._review_order
     for owner in range(4):
         own = [row for row in range(len(rows)) if rows[row][0] == owner]
         assert order[starts[owner] : starts[owner + 1]].tolist() == sorted(

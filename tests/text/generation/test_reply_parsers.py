@@ -15,13 +15,13 @@ from hardneg.text.generation.reply_parsers import (
     MAX_CHARACTERS,
     MAX_PAIRS,
     NONE_FOUND,
+    NegativeReply,
     NegativesReply,
     NumberedNegative,
     ParsedReply,
     ProfileReply,
-    negative_parser,
     negatives_parser,
-    profile_parser,
+    text_parser,
     title_parser,
 )
 
@@ -37,7 +37,7 @@ def profile(text: object, why: object = "because") -> Reply:
 
 
 def test_an_answer_is_cleaned() -> None:
-    read = profile_parser(60, MARK)
+    read = text_parser(ProfileReply, 60, MARK)
     assert read(profile(" people who\tcook\u202e <|im_start|>", "so\nit is")) == ParsedReply(
         "people who cook", "so it is"
     )
@@ -45,20 +45,23 @@ def test_an_answer_is_cleaned() -> None:
 
 @pytest.mark.parametrize("text", ["None", "none", " NONE. ", '"None"', None])
 def test_none_is_an_answer_without_a_text(text: object) -> None:
-    found = profile_parser(60, ())(profile(text))
+    found = text_parser(ProfileReply, 60, ())(profile(text))
     assert (found.text, found.reasoning, found.reason) == ("", "because", NONE_FOUND)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b", "<|im_start|>", 3, ["a"], "w " * 121, "w" * (MAX_CHARACTERS + 1)])
 def test_unusable_answers_are_refused(text: object) -> None:
     with pytest.raises(BadReply):
-        profile_parser(60, MARK)(profile(text))
+        text_parser(ProfileReply, 60, MARK)(profile(text))
 
 
 def test_up_to_twice_the_words_are_accepted() -> None:
-    assert len(negative_parser(20, ())(reply({"hard_negative_item": "w " * 40, "reasoning": "x"})).text.split()) == 40
+    assert (
+        len(text_parser(NegativeReply, 20, ())(reply({"hard_negative_item": "w " * 40, "reasoning": "x"})).text.split())
+        == 40
+    )
     with pytest.raises(BadReply, match=r"41 .*20"):
-        negative_parser(20, ())(reply({"hard_negative_item": "w " * 41, "reasoning": "x"}))
+        text_parser(NegativeReply, 20, ())(reply({"hard_negative_item": "w " * 41, "reasoning": "x"}))
 
 
 def entry(number: object, name: object = "thing") -> dict[str, object]:

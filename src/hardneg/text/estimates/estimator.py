@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import cycle, islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, cycle, islice
 from typing import Annotated, TypeVar
 
 import numpy as np
@@ -18,10 +18,17 @@ from hardneg.errors import ConfigError
 from hardneg.llm.protocol import ChatModel, Message, Reply, Request
 from hardneg.llm.tasks import Task, TaskAnswer
 from hardneg.random import generator
-from hardneg.text.estimates import cost_estimate
-from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
+from hardneg.text.estimates.cost_estimate import (
+    FOLLOW_UPS,
+    ITEMS,
+    NEGATIVES,
+    USERS,
+    CostEstimate,
+    StageEstimate,
+    combine_errors,
+)
 from hardneg.text.generation.executor import LlmExecutor, observe_replies
-from hardneg.text.generation.negative_generation import ONE_PROMPT, NegativeRequests, NegativesConfig, PairPrompts
+from hardneg.text.generation.negative_generation import ONE_PROMPT, NegativesConfig, PairPrompts, answer_calls
 from hardneg.text.generation.profile_generation import (
     ITEM_PROMPT,
     USER_PROMPT,
@@ -35,29 +42,7 @@ from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
 
 T = TypeVar("T")
-
-
-@dataclass
-class RecordingExecutor:
-    """An executor that records the request and all replies, bad ones included, of every row."""
-
-    executor: LlmExecutor
-    requests: dict[int, Request] = field(default_factory=dict)
-    replies: dict[int, list[Reply]] = field(default_factory=dict)
-
-    def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Yield the answers of the wrapped executor."""
-
-        def record(task: Task[T], reply: Reply) -> None:
-            self.requests[task.row] = task.request
-            self.replies.setdefault(task.row, []).append(reply)
-
-        return self.executor(observe_replies(tasks, record), total)
-
-    @property
-    def calls(self) -> int:
-        """Number of recorded replies."""
-        return sum(map(len, self.replies.values()))
+OTHER_ITEMS = "items in prompts of the sample"
 
 
 @dataclass(frozen=True)
@@ -76,21 +61,43 @@ class SampledUsage:
     answer_error: float | None = None
     seconds: float | None = None
 
-    @classmethod
-    def of(
-        cls, recorder: RecordingExecutor, model: ChatModel, units: Mapping[int, int] | None = None
-    ) -> SampledUsage | None:
-        """Average the recorded replies; None without any. units: units of each row's request, by default 1."""
-        rows = list(recorder.replies)
-        if not rows:
+
+@dataclass
+class RecordingExecutor:
+    """An executor that records the request and all replies, bad ones included, of every row.
+
+    units: units of a row's request, 1 where absent.
+    """
+
+    executor: LlmExecutor
+    requests: dict[int, Request] = field(default_factory=dict)
+    replies: dict[int, list[Reply]] = field(default_factory=dict)
+    units: dict[int, int] = field(default_factory=dict)
+
+    def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
+        """Yield the answers of the wrapped executor."""
+
+        def record(task: Task[T], reply: Reply) -> None:
+            self.requests[task.row] = task.request
+            self.replies.setdefault(task.row, []).append(reply)
+
+        return self.executor(observe_replies(tasks, record), total)
+
+    @property
+    def calls(self) -> int:
+        """Number of recorded replies."""
+        return sum(map(len, self.replies.values()))
+
+    def usage(self, model: ChatModel) -> SampledUsage | None:
+        """Average the recorded replies; None without any."""
+        if not self.replies:
             return None
-        replies = [recorder.replies[row] for row in rows]
-        answers = [sum(reply.usage.answer_tokens for reply in of_row) for of_row in replies]
-        prompts = [sum(reply.usage.prompt_tokens for reply in of_row) for of_row in replies]
-        answer, answer_error = ratio(answers, [1 if units is None else units[row] for row in rows])
-        prompt, prompt_error = ratio(prompts, [max(model.count_tokens(recorder.requests[row]), 1) for row in rows])
-        seconds = sum(reply.seconds for of_row in replies for reply in of_row) / recorder.calls
-        return cls(recorder.calls / len(rows), prompt, answer, prompt_error, answer_error, seconds)
+        answers = [sum(reply.usage.answer_tokens for reply in replies) for replies in self.replies.values()]
+        prompts = [sum(reply.usage.prompt_tokens for reply in replies) for replies in self.replies.values()]
+        answer, answer_error = ratio(answers, [self.units.get(row, 1) for row in self.replies])
+        prompt, prompt_error = ratio(prompts, [max(model.count_tokens(self.requests[row]), 1) for row in self.replies])
+        seconds = sum(reply.seconds for replies in self.replies.values() for reply in replies) / self.calls
+        return SampledUsage(self.calls / len(answers), prompt, answer, prompt_error, answer_error, seconds)
 
 
 def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> tuple[float, float]:
@@ -103,93 +110,51 @@ def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> tuple[float, floa
     return mean, spread * len(size) ** 0.5 / float(size.sum())
 
 
-@dataclass(frozen=True)
-class SampledProfiles:
-    """Generated profiles of sampled items and users, with their usage; empty without a sample."""
-
-    items: dict[int, str] = field(default_factory=dict)
-    users: dict[int, str] = field(default_factory=dict)
-    item_usage: SampledUsage | None = None
-    user_usage: SampledUsage | None = None
-    calls: int = 0
-
-    @property
-    def errors(self) -> tuple[float | None, float | None]:
-        """Standard errors of the lengths of an item and a user profile; None without a sample."""
-        item, user = (None if u is None else u.answer_error for u in (self.item_usage, self.user_usage))
-        return item, user
-
-
-@dataclass(frozen=True)
-class SampledPairs:
-    """Usage of sampled pairs.
-
-    usage: of a call, its answer per pair. unanswered: share of pairs that shared a call and got no answer, with its
-    standard error. follow_up_usage: of their follow-ups, None without any.
-    """
-
-    usage: SampledUsage | None = None
-    unanswered: tuple[float, float] = (0.0, 0.0)
-    follow_up_usage: SampledUsage | None = None
-    calls: int = 0
-
-
 def sample_profiles(
-    split: Split,
-    model: ChatModel,
-    profiles: ProfilesConfig,
+    items: ItemPrompts,
     negatives: NegativesConfig | None,
-    executor: LlmExecutor,
-    *,
-    items: Indices,
-    users: Indices,
-    pairs: Indices,
-) -> SampledProfiles:
-    """Generate profiles of these items and users, and of all items in the prompts of these users and pairs.
+    rows: Mapping[str, Indices],
+    recorders: Mapping[str, RecordingExecutor],
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Generate profiles of the sampled items and users, and of all items in the prompts of these users and pairs.
 
-    Every request is one that the job makes too, so no reply is paid for twice. Usage per item is measured on `items`
-    alone, because the items of users are the popular ones.
+    Every request is one that the job makes too, so no reply is paid for twice. Usage per item is measured on the
+    sampled items alone, because the items of users are the popular ones. rows: sampled rows by stage. Returns profiles
+    by item and by user.
     """
-    item_recorder, other_recorder, user_recorder = (RecordingExecutor(executor) for _ in range(3))
-    item_prompts = ItemPrompts(split, model, profiles)
-    item_profiles = _generate(item_prompts, ITEM_PROMPT, items, item_recorder, model)
-    user_prompts = UserPrompts(split, [""] * len(item_prompts), model, profiles)
-    shown = [user_prompts.shown_pairs(int(user)) for user in users]
+    split, model = items.split, items.model
+    users = UserPrompts(split, [""] * len(items), model, items.config)
+    shown = [users.shown_pairs(int(user)) for user in rows[USERS]]
     if negatives is not None:
-        placeholders = Profiles(["?"] * len(item_prompts), ["?"] * len(user_prompts), "")
-        shown += groups_with(PairPrompts(split, placeholders, model, negatives), pairs)
-    other_items = np.setdiff1d(split.train.items[np.concatenate(shown)], items)
-    item_profiles |= _generate(item_prompts, ITEM_PROMPT, other_items, other_recorder, model)
-    texts = [item_profiles.get(item, "") for item in range(len(item_prompts))]
-    user_profiles = _generate(UserPrompts(split, texts, model, profiles), USER_PROMPT, users, user_recorder, model)
-    return SampledProfiles(
-        item_profiles,
-        user_profiles,
-        SampledUsage.of(item_recorder, model),
-        SampledUsage.of(user_recorder, model),
-        item_recorder.calls + other_recorder.calls + user_recorder.calls,
-    )
+        placeholders = Profiles(["?"] * len(items), ["?"] * len(users), "")
+        shown += groups_with(PairPrompts(split, placeholders, model, negatives), rows[NEGATIVES])
+    others = np.setdiff1d(split.train.items[np.concatenate(shown)], rows[ITEMS])
+    by_item = _generate(items, rows[ITEMS], recorders[ITEMS]) | _generate(items, others, recorders[OTHER_ITEMS])
+    users = replace(users, item_profiles=[by_item.get(item, "") for item in range(len(items))])
+    return by_item, _generate(users, rows[USERS], recorders[USERS])
 
 
-def sample_pairs(prompts: PairPrompts, pairs: Indices, executor: LlmExecutor) -> SampledPairs:
-    """Send the calls that contain these pairs, and follow-ups for pairs without an answer."""
-    groups, n = groups_with(prompts, pairs), prompts.config.n
-    recorder, follow_up_recorder = RecordingExecutor(executor), RecordingExecutor(executor)
-    answers = list(NegativeRequests(prompts, recorder).answer_groups(groups))
-    shared = [group for group in groups if len(group) > 1]
+def _generate(prompts: ItemPrompts | UserPrompts, rows: Indices, executor: RecordingExecutor) -> dict[int, str]:
+    answers = request_profiles(prompts, executor, rows)
+    return {int(row): answer.text for row, answer in zip(rows, answers, strict=True)}
+
+
+def sample_pairs(
+    prompts: PairPrompts, pairs: Indices, recorders: Mapping[str, RecordingExecutor]
+) -> tuple[float, float]:
+    """Send the calls that contain these pairs, and follow-ups for pairs without an answer.
+
+    Returns the share of pairs that shared a call and got no answer, and its standard error.
+    """
+    groups, draws = groups_with(prompts, pairs), range(prompts.config.n)
+    calls = [(group, draw) for group in groups for draw in draws]
+    recorders[NEGATIVES].units |= {number: len(group) for number, (group, _) in enumerate(calls)}
+    answers = list(answer_calls(prompts, recorders[NEGATIVES], calls))
     failed = {(pair, draw) for pair, draw, answer in answers if not answer.answered}
-    unanswered = [
-        [(pair, draw) for pair in group.tolist() for draw in range(n) if (pair, draw) in failed] for group in shared
-    ]
-    follow_ups = [pair_and_draw for group in unanswered for pair_and_draw in group]
-    list(NegativeRequests(prompts, follow_up_recorder).answer_singly(follow_ups))
-    sizes = {number * n + draw: len(group) for number, group in enumerate(groups) for draw in range(n)}
-    return SampledPairs(
-        SampledUsage.of(recorder, prompts.model, sizes),
-        ratio(list(map(len, unanswered)), [len(group) * n for group in shared]) if shared else (0.0, 0.0),
-        SampledUsage.of(follow_up_recorder, prompts.model),
-        recorder.calls + follow_up_recorder.calls,
-    )
+    shared = [group for group in groups if len(group) > 1]
+    unanswered = [[(np.array([pair]), k) for pair in group for k in draws if (pair, k) in failed] for group in shared]
+    list(answer_calls(prompts, recorders[FOLLOW_UPS], list(chain(*unanswered))))
+    return ratio(list(map(len, unanswered)), [len(group) * len(draws) for group in shared]) if shared else (0.0, 0.0)
 
 
 def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
@@ -197,13 +162,6 @@ def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
     groups = prompts.groups()
     numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     return [groups[number] for number in np.unique(numbers[np.isin(prompts.prompted_pairs, pairs)])]
-
-
-def _generate(
-    prompts: ItemPrompts | UserPrompts, prompt_name: str, rows: Indices, executor: RecordingExecutor, model: ChatModel
-) -> dict[int, str]:
-    answers = request_profiles(prompts, prompt_name, executor, model, rows)
-    return {int(row): answer.text for row, answer in zip(rows, answers, strict=True)}
 
 
 FILLER = (
@@ -277,39 +235,38 @@ def estimate_generation(
             f"found a sample of {config.sample} without a model to call; give a model, or set sample to 0"
         )
     rng, train = generator(config.seed, "estimate"), split.train
-    items, users = (evenly_spaced(n, config.sample, rng) for n in (train.n_items, train.n_users))
-    pairs = train.starts[users] + rng.integers(train.counts[users])
-    sampler = executor if config.sample else None
-    sample, stages = SampledProfiles(), list[StageEstimate]()
+    counts = {ITEMS: train.n_items, USERS: train.n_users}
+    rows = {name: evenly_spaced(n, config.sample, rng) for name, n in counts.items()}
+    rows[NEGATIVES] = train.starts[rows[USERS]] + rng.integers(train.counts[rows[USERS]])
+    names = (ITEMS, OTHER_ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
+    recorders = {} if executor is None else {name: RecordingExecutor(executor) for name in names}
+    stages = list[StageEstimate]()
     errors: tuple[float | None, float | None] = (0.0, 0.0)
     if isinstance(profiles, ProfilesConfig):
-        if sampler is not None:
-            sample = sample_profiles(split, model, profiles, negatives, sampler, items=items, users=users, pairs=pairs)
-        filled = fill_profiles(split, sample, config)
-        stages += _profile_stages(ItemPrompts(split, model, profiles), filled, sample, config, rng)
-        errors = sample.errors
+        items, by_item, by_user = ItemPrompts(split, model, profiles), dict[int, str](), dict[int, str]()
+        if config.sample:
+            by_item, by_user = sample_profiles(items, negatives, rows, recorders)
+        filled = Profiles(
+            fill_profiles(by_item, train.n_items, ITEM_PROMPT, config),
+            fill_profiles(by_user, train.n_users, USER_PROMPT, config),
+            "placeholders",
+        )
+        stages, errors = _profile_stages(items, filled, recorders, config, rng)
     else:
         filled = profiles
-    calls = sample.calls
     if negatives is not None:
         prompts = PairPrompts(split, filled, model, negatives)
-        pair_sample = SampledPairs() if sampler is None else sample_pairs(prompts, pairs, sampler)
-        stages += _pair_stages(prompts, config, pair_sample, errors, rng)
-        calls += pair_sample.calls
-    return CostEstimate(tuple(stages), calls)
+        unanswered = sample_pairs(prompts, rows[NEGATIVES], recorders) if config.sample else (0.0, 0.0)
+        stages += _pair_stages(prompts, config, recorders, unanswered, errors, rng)
+    return CostEstimate(tuple(stages), sum(recorder.calls for recorder in recorders.values()))
 
 
-def fill_profiles(split: Split, sample: SampledProfiles, config: EstimateConfig) -> Profiles:
-    """Return a profile for every item and user: the sampled ones, and placeholders of similar length."""
-
-    def fill(known: dict[int, str], n: int, prompt_name: str) -> list[str]:
-        pool = list(known.values())
-        if not any(pool):  # no sample, or no usable reply in it
-            pool = [assumed_reply(prompt_name, config)]
-        return [known.get(row, pool[row % len(pool)]) for row in range(n)]
-
-    items = fill(sample.items, split.train.n_items, ITEM_PROMPT)
-    return Profiles(items, fill(sample.users, split.train.n_users, USER_PROMPT), "placeholders")
+def fill_profiles(known: Mapping[int, str], n: int, prompt_name: str, config: EstimateConfig) -> list[str]:
+    """Return n profiles: the sampled ones by row, and one of them in turn, or a text of the assumed length, elsewhere."""
+    pool = list(known.values())
+    if not any(pool):  # no sample, or no usable reply in it
+        pool = [assumed_reply(prompt_name, config)]
+    return [known.get(row, pool[row % len(pool)]) for row in range(n)]
 
 
 def count_prompts(
@@ -355,46 +312,58 @@ def assumed_reply(prompt_name: str, config: EstimateConfig) -> str:
 
 
 def _profile_stages(
-    items: ItemPrompts, filled: Profiles, sample: SampledProfiles, config: EstimateConfig, rng: Generator
-) -> tuple[StageEstimate, StageEstimate]:
-    model = items.model
+    items: ItemPrompts,
+    filled: Profiles,
+    recorders: Mapping[str, RecordingExecutor],
+    config: EstimateConfig,
+    rng: Generator,
+) -> tuple[list[StageEstimate], tuple[float | None, float | None]]:
+    """Estimate calls about items and users. Returns also the errors of the lengths of an item and a user profile."""
+    model, limit = items.model, config.limit
     users = UserPrompts(items.split, filled.items, model, items.config)
-    item_usage = sample.item_usage or _assumed_profile(ITEM_PROMPT, config, model)
-    user_usage = sample.user_usage or _assumed_profile(USER_PROMPT, config, model)
+    usages = {name: recorder.usage(model) for name, recorder in recorders.items()}
+    item_usage = usages.get(ITEMS) or _assumed_usage(model, config, ITEM_PROMPT, "summarization")
+    user_usage = usages.get(USERS) or _assumed_usage(model, config, USER_PROMPT, "summarization")
     items_per_user = float(np.minimum(items.split.train.counts, items.config.most_items).mean())
-    item_count = count_prompts(items.request, len(items), model, config.limit, rng)
-    user_count = count_prompts(users.request, len(users), model, config.limit, rng)
+    item_count = count_prompts(items.request, len(items), model, limit, rng)
+    user_count = count_prompts(users.request, len(users), model, limit, rng)
     profile_error = _scaled(user_count.requests * items_per_user, item_usage.answer_error)
-    return (
-        _stage(cost_estimate.ITEMS, item_count, item_usage, item_count.requests, []),
-        _stage(cost_estimate.USERS, user_count, user_usage, user_count.requests, [profile_error]),
-    )
+    stages = [
+        _stage(ITEMS, item_count, item_usage, item_count.requests, []),
+        _stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
+    ]
+    return stages, (item_usage.answer_error, user_usage.answer_error)
 
 
 def _pair_stages(
     prompts: PairPrompts,
     config: EstimateConfig,
-    sample: SampledPairs,
+    recorders: Mapping[str, RecordingExecutor],
+    unanswered: tuple[float, float],
     profile_errors: tuple[float | None, float | None],
     rng: Generator,
 ) -> list[StageEstimate]:
-    """Estimate calls about pairs and follow-ups. profile_errors: of the lengths of an item and a user profile."""
+    """Estimate calls about pairs and follow-ups.
+
+    unanswered: from `sample_pairs`. profile_errors: of the lengths of an item and a user profile.
+    """
     model, groups, n = prompts.model, prompts.groups(), prompts.config.n
-    usage = sample.usage or SampledUsage(1.0, 1.0, _assumed_negative(prompts, config))
-    count = count_prompts(lambda number: prompts.request_group(groups[number]), len(groups), model, config.limit, rng)
+    usages = {name: recorder.usage(model) for name, recorder in recorders.items()}
+    usage = usages.get(NEGATIVES) or _assumed_negative(prompts, config)
+    count = count_prompts(lambda number: prompts.request(groups[number]), len(groups), model, config.limit, rng)
     n_answers = len(prompts.prompted_pairs) * n
     item_error, user_error = profile_errors
     errors = [_scaled(n_answers, item_error), _scaled(len(groups) * n, user_error)]
-    stages = [_stage(cost_estimate.NEGATIVES, count.times(n), usage, float(n_answers), errors)]
-    shared = np.concatenate([group for group in groups if len(group) > 1] or [np.array([], np.int64)])
-    share, share_error = sample.unanswered
-    if share and len(shared):
-        singles = count_prompts(lambda k: prompts.request_one(int(shared[k])), len(shared), model, config.limit, rng)
+    stages = [_stage(NEGATIVES, count.times(n), usage, float(n_answers), errors)]
+    shared = [pair for group in groups if len(group) > 1 for pair in group]
+    share, share_error = unanswered
+    if share and shared:
+        singles = count_prompts(lambda k: prompts.request([shared[k]]), len(shared), model, config.limit, rng)
         follow_ups = singles.times(n * share)
         errors = [_scaled(follow_ups.requests, error) for error in profile_errors]
         errors.append(singles.tokens * n * share_error)
-        usage = sample.follow_up_usage or usage
-        stages.append(_stage(cost_estimate.FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
+        usage = usages.get(FOLLOW_UPS) or usage
+        stages.append(_stage(FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
     return stages
 
 
@@ -409,7 +378,7 @@ def _stage(
         counted=count.counted,
         calls=count.requests * usage.calls,
         prompt_tokens=count.tokens * usage.prompt,
-        prompt_error=cost_estimate.combine_errors(errors),
+        prompt_error=combine_errors(errors),
         answer_tokens=n_answers * usage.answer,
         answer_error=_scaled(n_answers, usage.answer_error),
         seconds_per_call=usage.seconds,
@@ -420,17 +389,18 @@ def _scaled(amount: float, error: float | None) -> float | None:
     return None if error is None else amount * error
 
 
-def _assumed_profile(prompt_name: str, config: EstimateConfig, model: ChatModel) -> SampledUsage:
-    answer = {"summarization": assumed_reply(prompt_name, config), "reasoning": filler_words(config.reasoning_words)}
+def _assumed_usage(
+    model: ChatModel, config: EstimateConfig, prompt_name: str, field: str, **first: object
+) -> SampledUsage:
+    """Return the usage of answers of assumed length: a text in this field, and its reasoning."""
+    answer = {**first, field: assumed_reply(prompt_name, config), "reasoning": filler_words(config.reasoning_words)}
     return SampledUsage(1.0, 1.0, count_text_tokens(json.dumps(answer), model))
 
 
-def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> float:
-    """Return the assumed answer tokens per pair."""
+def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> SampledUsage:
     if prompts.config.constrained:
         titles = prompts.titles.distinct[:: max(1, len(prompts.titles.distinct) // SAMPLED_TITLES)]
-        return float(np.mean([count_text_tokens(title, prompts.model) for title in titles] or [0]))
-    negative = assumed_reply(ONE_PROMPT, config)
-    answer: dict[str, object] = {"hard_negative_item": negative, "reasoning": filler_words(config.reasoning_words)}
+        answer = float(np.mean([count_text_tokens(title, prompts.model) for title in titles] or [0]))
+        return SampledUsage(1.0, 1.0, answer)
     number = {"item": 1} if prompts.config.pairs_per_call > 1 else {}
-    return count_text_tokens(json.dumps(number | answer), prompts.model)
+    return _assumed_usage(prompts.model, config, ONE_PROMPT, "hard_negative_item", **number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -28,9 +28,9 @@ from hardneg.text.generation.reply_parsers import (
     NegativeReply,
     NegativesReply,
     ParsedReply,
-    negative_parser,
     negatives_parser,
     reply_schema,
+    text_parser,
     title_parser,
 )
 from hardneg.text.grounding import TitleIndex
@@ -122,27 +122,36 @@ class PairPrompts:
         starts = np.flatnonzero(position % self.config.pairs_per_call == 0)
         return np.split(pairs, starts[1:]) if len(pairs) else []
 
-    def request_one(self, pair: int, draw: int = 0) -> Request:
-        """Return the request about one pair."""
-        user, item = self.split.train.users[pair], self.split.train.items[pair]
-        blocks = {"user": self._user_block(user), "item": data_block("item", self._item_data(item))}
+    def request(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
+        """Return the request about pairs of one user; several pairs are numbered from 1."""
+        users, items = self.split.train.users, self.split.train.items
+        n, user = len(pairs), int(users[pairs[0]])
+        entries = [self._item_data(items[pair]) for pair in pairs]
+        name = TITLE_PROMPT if self.config.constrained else ONE_PROMPT if n == 1 else SEVERAL_PROMPT
+        blocks = {"user": data_block("user", {"profile": self._cleaned.users[user]})}
+        if n == 1:
+            blocks["item"] = data_block("item", entries[0])
+        else:
+            numbered = [{"item": number, **entry} for number, entry in enumerate(entries, start=1)]
+            blocks["items"] = data_block("items", {"chosen": numbered})
+        prompt = load_prompt(name)
+        max_tokens = prompt.header.answer_tokens * n
+        request = Request(prompt.render(**blocks), max_tokens, temperature=self.config.temperature, draw=draw)
         if self.config.constrained:
-            request = self._request(TITLE_PROMPT, blocks, draw)
             return replace(request, closed_list=self.closed_list_name, excluded=self.owned_titles(user))
-        return replace(self._request(ONE_PROMPT, blocks, draw), schema=reply_schema(NegativeReply))
+        return replace(request, schema=reply_schema(NegativeReply if n == 1 else NegativesReply))
 
-    def request_several(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
-        """Return the request about several pairs of one user, numbered from 1."""
-        train = self.split.train
-        items = [{"item": n, **self._item_data(train.items[pair])} for n, pair in enumerate(pairs, start=1)]
-        user = self._user_block(train.users[pairs[0]])
-        blocks = {"user": user, "items": data_block("items", {"chosen": items})}
-        request = self._request(SEVERAL_PROMPT, blocks, draw, len(items))
-        return replace(request, schema=reply_schema(NegativesReply))
-
-    def request_group(self, pairs: Sequence[int] | Indices, draw: int = 0) -> Request:
-        """Return the request about a group of one or several pairs."""
-        return self.request_one(int(pairs[0]), draw) if len(pairs) == 1 else self.request_several(pairs, draw)
+    def parser(self, pairs: Indices) -> Callable[[Reply], list[ParsedReply]]:
+        """Return the parser of replies to the request about these pairs: an answer per pair."""
+        words, chat_markers = load_prompt(ONE_PROMPT).header.answer_words, self.model.chat_markers
+        if len(pairs) > 1:
+            return negatives_parser(len(pairs), words, chat_markers)
+        if self.config.constrained:
+            owned = self.owned_titles(self.split.train.users[pairs[0]])
+            parse = title_parser(self.titles.exact.__contains__, owned, chat_markers)
+        else:
+            parse = text_parser(NegativeReply, words, chat_markers)
+        return lambda reply: [parse(reply)]
 
     @cached_property
     def closed_list_name(self) -> str:
@@ -161,25 +170,14 @@ class PairPrompts:
         owns = [candidates[user] and len(self.owned_titles(user)) >= n_titles for user in range(train.n_users)]
         return np.array(owns, bool)
 
-    def _user_block(self, user: int) -> str:
-        return data_block("user", {"profile": self._user_profiles[user]})
-
     def _item_data(self, item: int) -> dict[str, object]:
-        parts = {"title": self.titles.texts[item], "profile": self._item_profiles[item]}
+        parts = {"title": self.titles.texts[item], "profile": self._cleaned.items[item]}
         return {name: text for name, text in parts.items() if text}
 
     @cached_property
-    def _user_profiles(self) -> list[str]:
-        return clean_all(self.profiles.users, self.model, MAX_CHARACTERS)
-
-    @cached_property
-    def _item_profiles(self) -> list[str]:
-        return clean_all(self.profiles.items, self.model, MAX_CHARACTERS)
-
-    def _request(self, prompt_name: str, blocks: Mapping[str, str], draw: int, n_answers: int = 1) -> Request:
-        prompt = load_prompt(prompt_name)
-        max_tokens = prompt.header.answer_tokens * n_answers
-        return Request(prompt.render(**blocks), max_tokens, temperature=self.config.temperature, draw=draw)
+    def _cleaned(self) -> Profiles:
+        items, users = (clean_all(p, self.model, MAX_CHARACTERS) for p in (self.profiles.items, self.profiles.users))
+        return Profiles(items, users, self.profiles.source)
 
 
 SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}
@@ -197,7 +195,15 @@ def generate_negatives(
     Requests are sorted by user. With several pairs per call, pairs that a call left out or answered badly are requested
     again, one per call, after all others; "None" is an answer and is final.
     """
-    answers = NegativeRequests(PairPrompts(split, profiles, model, config), executor).answer_all()
+    prompts, n = PairPrompts(split, profiles, model, config), config.n
+    answers = [[ParsedReply(reason=reason or NOT_ANSWERED)] * n for reason in prompts.skip_reasons]
+    groups = prompts.groups()
+    for pair, draw, answer in answer_calls(prompts, executor, [(pairs, k) for pairs in groups for k in range(n)]):
+        answers[pair][draw] = answer
+    shared = (pair for pairs in groups if len(pairs) > 1 for pair in pairs)
+    follow_ups = [(np.array([pair]), k) for pair in shared for k in range(n) if not answers[pair][k].answered]
+    for pair, draw, answer in answer_calls(prompts, executor, follow_ups):
+        answers[pair][draw] = answer
     rows = [
         (pair, draw, answer.text, answer.reasoning, answer.reason)
         for pair, draws in enumerate(answers)
@@ -206,69 +212,19 @@ def generate_negatives(
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-@dataclass(frozen=True)
-class NegativeRequests:
-    """Requests for negatives of train pairs, sent through an executor."""
+def answer_calls(
+    prompts: PairPrompts, executor: LlmExecutor, calls: Sequence[tuple[Indices, int]]
+) -> Iterator[tuple[int, int, ParsedReply]]:
+    """Yield pair index, draw and answer of every pair of these calls, each the pair indices of one user and a draw."""
 
-    prompts: PairPrompts
-    executor: LlmExecutor
+    def tasks() -> Iterator[Task[list[ParsedReply]]]:
+        for number, (pairs, draw) in enumerate(calls):
+            yield Task(number, prompts.request(pairs, draw), prompts.parser(pairs))
 
-    def answer_all(self) -> list[list[ParsedReply]]:
-        """Return the answers by pair index and draw."""
-        n = self.prompts.config.n
-        answers = [[ParsedReply(reason=reason or NOT_ANSWERED)] * n for reason in self.prompts.skip_reasons]
-        groups = self.prompts.groups()
-        for pair, draw, answer in self.answer_groups(groups):
-            answers[pair][draw] = answer
-        shared = [(pair, draw) for group in groups if len(group) > 1 for pair in group.tolist() for draw in range(n)]
-        follow_ups = [(pair, draw) for pair, draw in shared if not answers[pair][draw].answered]
-        for pair, draw, answer in self.answer_singly(follow_ups):
-            answers[pair][draw] = answer
-        return answers
-
-    def answer_groups(self, groups: list[Indices]) -> Iterator[tuple[int, int, ParsedReply]]:
-        """Yield pair index, draw and answer of every pair of these groups, `config.n` draws of each."""
-        n = self.prompts.config.n
-
-        def tasks() -> Iterator[Task[list[ParsedReply]]]:
-            for number, pairs in enumerate(groups):
-                parse = self._group_parser(pairs)
-                for draw in range(n):
-                    yield Task(number * n + draw, self.prompts.request_group(pairs, draw), parse)
-
-        for answer in self.executor(tasks(), len(groups) * n):
-            number, draw = divmod(answer.row, n)
-            pairs = groups[number].tolist()
-            values = answer.value or [ParsedReply(reason=answer.reason)] * len(pairs)
-            yield from ((pair, draw, value) for pair, value in zip(pairs, values, strict=True))
-
-    def answer_singly(self, follow_ups: list[tuple[int, int]]) -> Iterator[tuple[int, int, ParsedReply]]:
-        """Yield pair index, draw and answer of these pair indices and draws, with one call for each."""
-
-        def tasks() -> Iterator[Task[ParsedReply]]:
-            for number, (pair, draw) in enumerate(follow_ups):
-                yield Task(number, self.prompts.request_one(pair, draw), self._single_parser(pair))
-
-        for answer in self.executor(tasks(), len(follow_ups)):
-            yield (*follow_ups[answer.row], answer.value or ParsedReply(reason=answer.reason))
-
-    def _group_parser(self, pairs: Indices) -> Callable[[Reply], list[ParsedReply]]:
-        if len(pairs) > 1:
-            return negatives_parser(
-                len(pairs), load_prompt(ONE_PROMPT).header.answer_words, self.prompts.model.chat_markers
-            )
-        parse = self._single_parser(int(pairs[0]))
-        return lambda reply: [parse(reply)]
-
-    def _single_parser(self, pair: int) -> Callable[[Reply], ParsedReply]:
-        chat_markers = self.prompts.model.chat_markers
-        if self.prompts.config.constrained:
-            return title_parser(
-                self.prompts.titles.exact.__contains__,
-                self.prompts.owned_titles(self.prompts.split.train.users[pair]),
-                chat_markers,
-            )
-        return negative_parser(load_prompt(ONE_PROMPT).header.answer_words, chat_markers)
+    for answer in executor(tasks(), len(calls)):
+        pairs, draw = calls[answer.row]
+        values = answer.value or [ParsedReply(reason=answer.reason)] * len(pairs)
+        yield from ((pair, draw, value) for pair, value in zip(pairs.tolist(), values, strict=True))
 
 
 def report_missing(texts: pl.DataFrame) -> RowReport:

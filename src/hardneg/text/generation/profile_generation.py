@@ -24,13 +24,14 @@ from hardneg.text.generation.reply_parsers import (
     MAX_CHARACTERS,
     ParsedReply,
     ProfileReply,
-    profile_parser,
     reply_schema,
+    text_parser,
 )
 from hardneg.text.profiles import Missing, Profiles, ProfileSide
 from hardneg.types import Indices
 
 ITEM_PROMPT, USER_PROMPT = "item_profile", "user_profile"
+NOT_ANSWERED = "not answered"
 
 
 class ProfilesConfig(Config):
@@ -61,6 +62,9 @@ class ProfilesConfig(Config):
     """Sampling temperature."""
 
 
+DEFAULT = ProfilesConfig()
+
+
 @dataclass(frozen=True)
 class ItemPrompts:
     """Prompts with the title, attributes and train reviews of each item (eq. 2)."""
@@ -68,6 +72,7 @@ class ItemPrompts:
     split: Split
     model: ChatModel
     config: ProfilesConfig
+    prompt_name = ITEM_PROMPT
 
     def __len__(self) -> int:
         return self.split.train.n_items
@@ -80,35 +85,32 @@ class ItemPrompts:
             return "nothing is known of it"
         reviews = clean_all(self.split.reviews[c.REVIEW][review_rows].to_list(), self.model, self.config.longest_review)
 
-        def build(n: int) -> Request:
-            block = data_block("item", texts | ({"reviews": reviews[:n]} if n else {}))
-            return _profile_request(ITEM_PROMPT, self.config, item=block)
+        def block(n: int) -> str:
+            return data_block("item", texts | ({"reviews": reviews[:n]} if n else {}))
 
-        request = _largest_within(build, 0, len(reviews), self.model, self.config.item_prompt_tokens)
+        request = _largest_request(self, block, range(len(reviews) + 1), self.config.item_prompt_tokens)
         return "its texts alone pass the token budget" if request is None else request
 
     def _texts(self, item: int) -> dict[str, object]:
         """Return the texts of an item by column, without blank ones."""
+        columns = [name for name in c.TEXT if name in self.split.texts.columns]
         longest = {c.TITLE: self.config.longest_title}
         cleaned = {
             name: clean(
-                values[item],
+                self.split.texts[name][item],
                 chat_markers=self.model.chat_markers,
                 max_length=longest.get(name, self.config.longest_text),
             )
-            for name, values in self._columns.items()
+            for name in columns
         }
         return {name: text for name, text in cleaned.items() if text}
 
     @cached_property
     def _review_order(self) -> tuple[Indices, Indices]:
         """Rows of train reviews by item, in the order of ProfilesConfig, and (items + 1,) starts of the items."""
-        reviews = self.split.reviews
-        return group_texts(reviews[c.ITEM].to_numpy(), reviews[c.REVIEW], len(self), self.config.longest_review)
-
-    @cached_property
-    def _columns(self) -> dict[str, list[str]]:
-        return {name: self.split.texts[name].to_list() for name in c.TEXT if name in self.split.texts.columns}
+        items = self.split.reviews[c.ITEM].to_numpy()
+        order = np.lexsort((-_lengths(self.split.reviews[c.REVIEW], self.config.longest_review), items))
+        return order, np.searchsorted(items[order], np.arange(len(self) + 1))
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class UserPrompts:
     item_profiles: Sequence[str]
     model: ChatModel
     config: ProfilesConfig
+    prompt_name = USER_PROMPT
 
     def __len__(self) -> int:
         return self.split.train.n_users
@@ -132,10 +135,10 @@ class UserPrompts:
         if not entries:
             return "nothing is known of the user's items"
 
-        def build(n: int) -> Request:
-            return _profile_request(USER_PROMPT, self.config, user=data_block("user", {"chosen": entries[:n]}))
+        def block(n: int) -> str:
+            return data_block("user", {"chosen": entries[:n]})
 
-        request = _largest_within(build, 1, len(entries), self.model, self.config.user_prompt_tokens)
+        request = _largest_request(self, block, range(1, len(entries) + 1), self.config.user_prompt_tokens)
         return "the first item alone passes the token budget" if request is None else request
 
     def shown_pairs(self, user: int) -> Indices:
@@ -146,28 +149,20 @@ class UserPrompts:
     @cached_property
     def _order(self) -> Indices:
         """(pairs,) pair indices by user, in the order of ProfilesConfig."""
-        train = self.split.train
-        lengths = np.zeros(len(train), np.int64)
-        reviewed = self._review_rows >= 0
-        review_lengths = _lengths(self.split.reviews[c.REVIEW], self.config.longest_review)
-        lengths[reviewed] = review_lengths[self._review_rows[reviewed]]
+        train, lengths = self.split.train, _lengths(self._reviews, self.config.longest_review)
         n_users = np.where(lengths > 0, 0, train.item_counts[train.items])  # orders only pairs without a review
         return np.lexsort((train.items, n_users, -lengths, train.users))
 
     @cached_property
-    def _review_rows(self) -> Indices:
-        """(pairs,) row of the pair's review, -1 where there is none."""
-        train, reviews = self.split.train, self.split.reviews
-        users, items = reviews[c.USER].to_numpy(), reviews[c.ITEM].to_numpy()
-        train_rows = np.flatnonzero(train.contains(users, items))
-        rows = np.full(len(train), -1, np.int64)
-        rows[np.searchsorted(train.keys, users[train_rows] * train.n_items + items[train_rows])] = train_rows
-        return rows
+    def _reviews(self) -> pl.Series:
+        """(pairs,) review of each pair, "" where there is none."""
+        pairs = pl.DataFrame({c.USER: self.split.train.users, c.ITEM: self.split.train.items})
+        reviews = self.split.reviews.unique([c.USER, c.ITEM], keep="last")
+        return pairs.join(reviews, on=[c.USER, c.ITEM], how="left", maintain_order="left")[c.REVIEW].fill_null("")
 
     def _entry(self, pair: int) -> dict[str, str]:
-        item, row = self.split.train.items[pair], int(self._review_rows[pair])
-        reviews, longest = self.split.reviews[c.REVIEW], self.config.longest_review
-        review = clean(reviews[row], chat_markers=self.model.chat_markers, max_length=longest) if row >= 0 else ""
+        item, markers = self.split.train.items[pair], self.model.chat_markers
+        review = clean(self._reviews[int(pair)], chat_markers=markers, max_length=self.config.longest_review)
         parts = {"title": self._titles[item], "profile": self._profiles[item], "review": review}
         return {name: text for name, text in parts.items() if text}
 
@@ -190,50 +185,34 @@ def titles_or_blank(items: pl.DataFrame) -> list[str]:
     return items[c.TITLE].to_list() if c.TITLE in items.columns else [""] * len(items)
 
 
-def _profile_request(prompt_name: str, config: ProfilesConfig, **blocks: str) -> Request:
-    prompt = load_prompt(prompt_name)
-    return Request(
-        prompt.render(**blocks),
-        max_tokens=prompt.header.answer_tokens,
-        temperature=config.temperature,
-        schema=reply_schema(ProfileReply),
-    )
-
-
-def group_texts(owners: Indices, texts: pl.Series, n_owners: int, longest: int) -> tuple[Indices, Indices]:
-    """Return the rows of texts by owner, longest first, and (owners + 1,) positions where each owner's rows start.
-
-    owners: (texts,) owner of each text. longest: number of characters that count.
-    """
-    order = np.lexsort((np.arange(len(owners)), -_lengths(texts, longest), owners))
-    return order, np.searchsorted(owners[order], np.arange(n_owners + 1))
-
-
 def _lengths(texts: pl.Series, longest: int) -> Indices:
     """Return (texts,) lengths in characters, at most `longest`, without surrounding white space."""
     characters: Indices = texts.str.strip_chars().str.len_chars().cast(pl.Int64).to_numpy()
     return np.minimum(characters, longest)
 
 
-def _largest_within(
-    build: Callable[[int], Request], least: int, most: int, model: ChatModel, tokens: int
+def _largest_request(
+    prompts: ItemPrompts | UserPrompts, block: Callable[[int], str], sizes: range, tokens: int
 ) -> Request | None:
-    """Return build(n) for the largest n in least..most whose prompt has at most `tokens` tokens, or None.
+    """Return the request with block(n) for the largest n of `sizes` whose prompt has at most `tokens` tokens, or None.
 
     Prompt and longest answer also fit the model's context, where it is known. Counts once where everything fits, which
     is the usual case, else searches by bisection.
     """
-    request = build(most)
+    prompt, model, schema = load_prompt(prompts.prompt_name), prompts.model, reply_schema(ProfileReply)
+    side, max_tokens = prompts.prompt_name.partition("_")[0], prompt.header.answer_tokens
+
+    def build(n: int) -> Request:
+        messages = prompt.render(**{side: block(n)})
+        return Request(messages, max_tokens, temperature=prompts.config.temperature, schema=schema)
+
     if model.context_length is not None:
-        tokens = min(tokens, model.context_length - request.max_tokens)
+        tokens = min(tokens, model.context_length - max_tokens)
+    request = build(sizes[-1])
     if model.count_tokens(request) <= tokens:
         return request
-    n_fitting = bisect_left(range(least, most), True, key=lambda n: model.count_tokens(build(n)) > tokens)
-    return build(least + n_fitting - 1) if n_fitting else None
-
-
-NOT_ANSWERED = "not answered"
-DEFAULT = ProfilesConfig()
+    n_fitting = bisect_left(sizes[:-1], True, key=lambda n: model.count_tokens(build(n)) > tokens)
+    return build(sizes[n_fitting - 1]) if n_fitting else None
 
 
 def generate_profiles(
@@ -244,9 +223,8 @@ def generate_profiles(
     Rows without a profile hold "" and are listed in `missing` with the reason. Reads only train pairs, train reviews
     and item texts of the split.
     """
-    items = request_profiles(ItemPrompts(split, model, config), ITEM_PROMPT, executor, model)
-    user_prompts = UserPrompts(split, [answer.text for answer in items], model, config)
-    users = request_profiles(user_prompts, USER_PROMPT, executor, model)
+    items = request_profiles(ItemPrompts(split, model, config), executor)
+    users = request_profiles(UserPrompts(split, [answer.text for answer in items], model, config), executor)
     return Profiles(
         [answer.text for answer in items],
         [answer.text for answer in users],
@@ -262,11 +240,7 @@ def _missing(side: ProfileSide, answers: list[ParsedReply]) -> Iterator[Missing]
 
 
 def request_profiles(
-    prompts: ItemPrompts | UserPrompts,
-    prompt_name: str,
-    executor: LlmExecutor,
-    model: ChatModel,
-    rows: Sequence[int] | Indices | None = None,
+    prompts: ItemPrompts | UserPrompts, executor: LlmExecutor, rows: Sequence[int] | Indices | None = None
 ) -> list[ParsedReply]:
     """Return the answers of these rows, or of all rows of the prompts.
 
@@ -274,7 +248,7 @@ def request_profiles(
     """
     rows = range(len(prompts)) if rows is None else [int(row) for row in rows]
     answers = {row: ParsedReply(reason=NOT_ANSWERED) for row in rows}
-    parse = profile_parser(load_prompt(prompt_name).header.answer_words, model.chat_markers)
+    parse = text_parser(ProfileReply, load_prompt(prompts.prompt_name).header.answer_words, prompts.model.chat_markers)
 
     def tasks() -> Iterator[Task[ParsedReply]]:
         for row in rows:

@@ -28,13 +28,10 @@ def _bounded(longest: int) -> Any:
     return Field(json_schema_extra={"pattern": safe_pattern(longest)})
 
 
-def _null_to_none(value: object) -> object:
-    return "None" if value is None else value
-
-
-ReplyText = Annotated[str, BeforeValidator(_null_to_none), _bounded(800)]
-ItemName = Annotated[str, BeforeValidator(_null_to_none), _bounded(160)]
-Sentence = Annotated[str, BeforeValidator(_null_to_none), _bounded(240)]
+NULL_AS_NONE = BeforeValidator(lambda value: "None" if value is None else value)
+ReplyText = Annotated[str, NULL_AS_NONE, _bounded(800)]
+ItemName = Annotated[str, NULL_AS_NONE, _bounded(160)]
+Sentence = Annotated[str, NULL_AS_NONE, _bounded(240)]
 Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
 
 
@@ -100,24 +97,15 @@ class ParsedReply:
         return self.reason in ("", NONE_FOUND)
 
 
-def profile_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
-    """Return a parser of a ProfileReply that raises BadReply. words: maximum that the prompt asks for."""
-    read = reply_parser(ProfileReply)
+def text_parser(
+    kind: type[ProfileReply | NegativeReply], words: int, chat_markers: Sequence[str]
+) -> Callable[[Reply], ParsedReply]:
+    """Return a parser of a text with its reasoning that raises BadReply. words: maximum that the prompt asks for."""
+    read = reply_parser(kind)
 
     def parse(reply: Reply) -> ParsedReply:
-        answer = read(reply)
-        return parsed_reply(answer.summarization, answer.reasoning, words, chat_markers)
-
-    return parse
-
-
-def negative_parser(words: int, chat_markers: Sequence[str]) -> Callable[[Reply], ParsedReply]:
-    """Return a parser of a NegativeReply that raises BadReply. words: maximum that the prompt asks for."""
-    read = reply_parser(NegativeReply)
-
-    def parse(reply: Reply) -> ParsedReply:
-        answer = read(reply)
-        return parsed_reply(answer.hard_negative_item, answer.reasoning, words, chat_markers)
+        text, reasoning = dict(read(reply)).values()
+        return parsed_reply(text, reasoning, words, chat_markers)
 
     return parse
 
