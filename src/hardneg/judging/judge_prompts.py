@@ -18,8 +18,8 @@ from hardneg.errors import ConfigError
 from hardneg.judging.replies import LABELS, verdict_schema
 from hardneg.llm.protocol import Request
 from hardneg.llm.untrusted import clean, data_block
+from hardneg.text.generation.message_formats import PromptTemplate, read_prompt
 from hardneg.text.generation.profile_generation import titles_or_blank
-from hardneg.text.generation.prompt_template import PromptTemplate, read_prompt
 from hardneg.trees import Trees
 from hardneg.types import Indices
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,6 +38,7 @@ class Structured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+@cache
 def strict_schema(kind: type[BaseModel]) -> str:
     """Return the JSON schema of a pydantic model as canonical JSON: all keys required, no others allowed.
 

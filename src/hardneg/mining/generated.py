@@ -177,7 +177,7 @@ def _encode_and_match(
         matches.append(match(chunk, encoded, catalogue, config))
         if progress is not None:
             progress("encoding and grounding negatives", start + len(chunk), len(distinct))
-    return vectors, Matches.joined(matches)
+    return vectors, Matches(*map(np.concatenate, zip(*matches, strict=True)))
 
 
 def _arrange_by_pair(grounded: GroundedTexts, used: Flags, values: Indices, shape: tuple[int, int]) -> Indices:

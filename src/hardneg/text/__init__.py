@@ -4,9 +4,9 @@ from hardneg.text.encoders import CachedEncoder, SentenceEncoder, TextEncoder, o
 from hardneg.text.estimates.cost_estimate import CostEstimate, Rate, compare_with_estimate
 from hardneg.text.estimates.estimator import EstimateConfig, estimate_generation
 from hardneg.text.generation.executor import LlmExecutor, MeteredExecutor
+from hardneg.text.generation.message_formats import prompt_digests
 from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
 from hardneg.text.generation.profile_generation import ProfilesConfig, generate_profiles
-from hardneg.text.generation.prompt_template import prompt_digests
 from hardneg.text.grounding import GroundingConfig
 from hardneg.text.profiles import Profiles, extract_profiles
 from hardneg.text.text_vectors import TextVectors

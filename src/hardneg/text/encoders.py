@@ -220,21 +220,17 @@ class CachedEncoder:
                 vectors[answer.row], size = vector, len(vector)
             if progress is not None:
                 progress(f"encoding with {self.name}", done, len(distinct))
-        self.row_report = self._report(distinct, failures)
+        counter, remedy = RowCounter(), "such texts have no vector; correct them"
+        for row, reason in sorted(failures.items()):
+            first = f"{distinct[row][:SHOWN_CHARACTERS]!r}"
+            counter.add(RowIssue(f"encoding with {self.name}", reason, 1, first, remedy))
+        self.row_report = counter.row_report
         if size is None:
             raise DataError(f"no text got a vector ({self.row_report[0].reason}); check the encoder and its endpoint")
         table = np.full((len(distinct), size), np.nan, np.float32)
         for row, vector in vectors.items():
             table[row] = vector
         return spread_vectors(table, distinct, texts)
-
-    def _report(self, texts: Sequence[str], failures: dict[int, str]) -> RowReport:
-        counter = RowCounter()
-        for row, reason in sorted(failures.items()):
-            first = f"{texts[row][:SHOWN_CHARACTERS]!r}"
-            remedy = "such texts have no vector; correct them"
-            counter.add(RowIssue(f"encoding with {self.name}", reason, 1, first, remedy))
-        return counter.row_report
 
 
 def _parse_vector(reply: Reply) -> Vector:
@@ -269,25 +265,18 @@ def open_encoder(
     executor_for: returns an executor (engine, store and limits) for a model, so that equal texts are encoded once
     across runs. Without it only sentence-transformers models can be opened. Raises ConfigError.
     """
-    model = _embedding_model(name, device, key_variable)
+    address = address_of(name, key_variable)
+    model: ChatModel | None = None
+    if address is not None:
+        model = EmbeddingEndpoint(address)
+    elif name.startswith(CAUSAL):
+        location, _, pooling = name.removeprefix(CAUSAL).partition("@")
+        if pooling not in ("last", "mean", ""):
+            raise ConfigError(f"found pooling {pooling!r} in {name!r}, expected {CAUSAL}NAME@last or {CAUSAL}NAME@mean")
+        model = PooledModel(ModelSource(location, device), pooling="mean" if pooling == "mean" else "last")
     if executor_for is None:
         if model is not None:
             raise ConfigError(f"text encoder {model.name!r} needs a store of replies, found none; give one")
         return sentence_encoder(name, device=device)
     model = model or SentenceModel(sentence_encoder(name, device=device))
     return CachedEncoder(model, executor_for(model))
-
-
-def _embedding_model(name: str, device: str, key_variable: str) -> ChatModel | None:
-    """Return the embedding model of a name, None for a sentence-transformers model."""
-    address = address_of(name, key_variable)
-    if address is not None:
-        return EmbeddingEndpoint(address)
-    if not name.startswith(CAUSAL):
-        return None
-    location, _, pooling = name.removeprefix(CAUSAL).partition("@")
-    if pooling == "mean":
-        return PooledModel(ModelSource(location, device), pooling="mean")
-    if pooling not in ("last", ""):
-        raise ConfigError(f"found pooling {pooling!r} in {name!r}, expected {CAUSAL}NAME@last or {CAUSAL}NAME@mean")
-    return PooledModel(ModelSource(location, device))

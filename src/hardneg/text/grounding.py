@@ -149,11 +149,6 @@ class Matches(NamedTuple):
     how: Indices
     similarity: Floats
 
-    @classmethod
-    def joined(cls, parts: Sequence[Matches]) -> Matches:
-        """Concatenate matches in order."""
-        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
 
 def match(texts: Sequence[str], vectors: Floats, catalogue: EncodedCatalogue, config: GroundingConfig) -> Matches:
     """Match each text to the catalogue: its exact title, else its normalised one, else the nearest.

@@ -79,7 +79,11 @@ def extract_profiles(split: Split) -> Profiles:
     likes = _top_words(user_vectors, words)
     examples = _example_titles(split, text_vectors, user_vectors)
     user_quotes = _quotes(split.reviews, c.USER, review_vectors, user_vectors, n_users)
-    review_sums = _sum_by_owner(split.reviews[c.ITEM].to_numpy(), review_vectors, n_items)
+    items_of_reviews, rows = split.reviews[c.ITEM].to_numpy(), np.arange(len(split.reviews))
+    memberships = csr_array(
+        (np.ones(len(rows), np.float32), (items_of_reviews, rows)), (n_items, review_vectors.shape[0])
+    )
+    review_sums = csr_array(memberships @ review_vectors)
     item_quotes = _quotes(split.reviews, c.ITEM, review_vectors, review_sums, n_items)
     users = [_user_profile(*parts) for parts in zip(likes, examples, user_quotes, strict=True)]
     items = [" ".join(filter(None, parts)) for parts in zip(texts, item_quotes, strict=True)]
@@ -120,17 +124,11 @@ def _quotes(
     reviews: pl.DataFrame, owner_column: str, review_vectors: csr_array, owner_vectors: csr_array, n: int
 ) -> list[str]:
     """Return each owner's (user's or item's) review most similar to the owner's vector, "" without reviews."""
-    quotes = [""] * n
-    if reviews.is_empty():
-        return quotes
     owners = reviews[owner_column].to_numpy()
     similarity = _row_products(owner_vectors, owners, review_vectors, np.arange(len(owners)))
-    order = np.lexsort((np.arange(len(owners)), -similarity, owners))
-    best_rows = order[np.unique(owners[order], return_index=True)[1]]
-    texts = reviews[c.REVIEW].to_list()
-    for row in best_rows:
-        quotes[owners[row]] = texts[row]
-    return quotes
+    order = np.argsort(-similarity, kind="stable")[::-1]  # an owner's most similar review comes last and stays
+    best = dict(zip(owners[order].tolist(), reviews[c.REVIEW][order].to_list(), strict=True))
+    return [best.get(owner, "") for owner in range(n)]
 
 
 def _row_products(a: csr_array, rows_a: Indices, b: csr_array, rows_b: Indices) -> Floats:
@@ -139,13 +137,7 @@ def _row_products(a: csr_array, rows_a: Indices, b: csr_array, rows_b: Indices) 
         np.asarray(a[rows_a[part]].multiply(b[rows_b[part]]).sum(axis=1)).ravel()
         for part in block_slices(len(rows_a), BLOCK)
     ]
-    return np.concatenate(products)
-
-
-def _sum_by_owner(owners: Indices, rows: csr_array, n: int) -> csr_array:
-    """Return (n, words) sums of each owner's rows."""
-    ones = np.ones(len(owners), np.float32)
-    return csr_array(csr_array((ones, (owners, np.arange(len(owners)))), shape=(n, rows.shape[0])) @ rows)
+    return np.concatenate([*products, np.empty(0, np.float32)])
 
 
 def write_profiles(draft: Draft, profiles: Profiles, split: Split) -> None:
@@ -160,18 +152,16 @@ def write_profiles(draft: Draft, profiles: Profiles, split: Split) -> None:
         "rows left out": report_notes(profiles.row_report),
     }
     ids = {"item": split.vocabulary.item_ids, "user": split.vocabulary.user_ids}
-    items = _table(c.ITEM_ID, ids["item"], profiles.items, profiles.item_reasoning, profiles.source)
-    users = _table(c.USER_ID, ids["user"], profiles.users, profiles.user_reasoning, profiles.source)
-    items.write_parquet(draft.folder / "items.parquet")
-    users.write_parquet(draft.folder / "users.parquet")
+    for side, column, texts, reasoning in (
+        ("item", c.ITEM_ID, profiles.items, profiles.item_reasoning),
+        ("user", c.USER_ID, profiles.users, profiles.user_reasoning),
+    ):
+        values = {column: ids[side], "profile": texts, "reasoning": reasoning or [""] * len(texts)}
+        table = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String))
+        table.with_columns(source=pl.lit(profiles.source)).write_parquet(draft.folder / f"{side}s.parquet")
     if profiles.missing:
         rows = [(missing.side, ids[missing.side][missing.number], missing.reason) for missing in profiles.missing]
         pl.DataFrame(rows, schema=FAILED_SCHEMA, orient="row").write_parquet(draft.folder / FAILED)
-
-
-def _table(column: str, ids: list[str], texts: list[str], reasoning: list[str], source: str) -> pl.DataFrame:
-    values = {column: ids, "profile": texts, "reasoning": reasoning or [""] * len(ids)}
-    return pl.DataFrame(values, schema=dict.fromkeys(values, pl.String)).with_columns(source=pl.lit(source))
 
 
 def read_profiles(folder: Path) -> Profiles:
@@ -187,11 +177,6 @@ def read_profiles(folder: Path) -> Profiles:
         items["profile"].to_list(),
         users["profile"].to_list(),
         source,
-        _reasoning(items),
-        _reasoning(users),
-        tuple(Missing(side, numbers[side][name], reason) for side, name, reason in failed.rows()),
+        *([] if (table["reasoning"] == "").all() else table["reasoning"].to_list() for table in (items, users)),
+        missing=tuple(Missing(side, numbers[side][name], reason) for side, name, reason in failed.rows()),
     )
-
-
-def _reasoning(table: pl.DataFrame) -> list[str]:
-    return [] if (table["reasoning"] == "").all() else table["reasoning"].to_list()

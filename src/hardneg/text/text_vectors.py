@@ -54,11 +54,10 @@ def write_text_vectors(draft: Draft, encoded: TextVectors) -> None:
 def read_text_vectors(folder: Path) -> TextVectors:
     """Read a vectors folder."""
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
-    return TextVectors(_read_matrix(folder / "items.npy"), _read_matrix(folder / "users.npy"), source)
-
-
-def _read_matrix(path: Path) -> Floats:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); encode again") from None
+    tables = []
+    for path in (folder / f"{name}.npy" for name in TABLES):
+        try:
+            tables.append(np.asarray(np.load(path, allow_pickle=False)))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}); encode again") from None
+    return TextVectors(*tables, source)

@@ -68,12 +68,14 @@ class TreeConfig(Config):
     """A child of a node with n items gets at most int(balance x n / children) of them."""
 
 
-def build_tree(points: Floats, config: TreeConfig, *, seed: int, progress: Progress | None = None) -> PathCodes:
+def build_tree(
+    points: Floats, config: TreeConfig, *, seed: int, progress: Progress | None = None, label: str = "tree"
+) -> PathCodes:
     """Build a tree over items and return their path codes.
 
     points: (n_items, size); items with NaN get no code. Leaves depend on the points alone, not on their order; ties at a
     capacity go to the first item. A node of equal points is a leaf of any size. A tree of one leaf has the code 0.
-    seed: of k-means.
+    seed: of k-means. label: description of the progress.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -98,7 +100,7 @@ def build_tree(points: Floats, config: TreeConfig, *, seed: int, progress: Progr
                     level[node] = labels
                     children += [node[labels == child] for child in np.unique(labels)]
                 if progress:
-                    progress("tree", n_done, len(coded))
+                    progress(label, n_done, len(coded))
             nodes = children
             levels.append(level)
     codes = np.stack(levels, axis=1)

@@ -224,7 +224,9 @@ def spectral_embedding(weights: csr_array, size: int, *, seed: int) -> Spectrum:
     part = _NormalisedGraph.of(inner)
     size = min(size, len(connected) - part.n_components)
     values, vectors = _dense(part, size) if len(connected) <= DENSE else _iterative(part, size, seed)
-    vectors = _drop_noise(vectors, part.labels, part.n_components)
+    # An eigenvector is 0 on components that hold less of its length than the accuracy.
+    shares = np.stack([np.bincount(part.labels, v**2, minlength=part.n_components) for v in vectors.T], axis=1)
+    vectors = np.where(shares[part.labels] < TOLERANCE**2, 0.0, vectors)
     vectors *= np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(size)] < 0, -1.0, 1.0)
     points = np.full((weights.shape[0], size), np.nan)
     points[connected] = vectors
@@ -282,9 +284,3 @@ def _iterative(part: _NormalisedGraph, size: int, seed: int) -> tuple[Floats, Fl
             f"found {len(error.eigenvalues)} of {size} eigenvectors of the item graph; lower embedding_size"
         ) from None
     return values[::-1], vectors[:, ::-1]
-
-
-def _drop_noise(vectors: Floats, labels: Indices, n_components: int) -> Floats:
-    """Set an eigenvector to 0 on components that hold less of its length than the accuracy."""
-    shares = np.stack([np.bincount(labels, column**2, minlength=n_components) for column in vectors.T], axis=1)
-    return np.asarray(np.where(shares[labels] < TOLERANCE**2, 0.0, vectors))

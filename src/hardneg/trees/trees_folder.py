@@ -74,15 +74,18 @@ def structural_codes(
     """
     graph = jaccard_graph(train, config.graph, generator(config.seed, "histories of the item graph"), progress)
     spectrum = spectral_embedding(graph.weights, config.embedding_size, seed=config.seed)
-    codes = build_tree(spectrum.points, config.tree, seed=config.seed, progress=_with_prefix(progress, "structural"))
-    largest = float(spectrum.values[0]) if len(spectrum.values) else None
-    notes = {"null vectors dropped": spectrum.components, "eigenvectors": len(spectrum.values)}
-    return codes, {**graph.notes(), **notes, "largest eigenvalue kept": largest}
+    codes = build_tree(spectrum.points, config.tree, seed=config.seed, progress=progress, label="structural tree")
+    return codes, {
+        **graph.notes(),
+        "null vectors dropped": spectrum.components,
+        "eigenvectors": len(spectrum.values),
+        "largest eigenvalue kept": float(spectrum.values[0]) if len(spectrum.values) else None,
+    }
 
 
 def semantic_codes(vectors: Floats, config: TreesConfig, progress: Progress | None = None) -> PathCodes:
     """Build the semantic tree from item vectors (n_items, size); items with NaN get no code."""
-    return build_tree(vectors, config.tree, seed=config.seed, progress=_with_prefix(progress, "semantic"))
+    return build_tree(vectors, config.tree, seed=config.seed, progress=progress, label="semantic tree")
 
 
 def mask_untrained(vectors: Floats, train: Interactions) -> Floats:
@@ -92,10 +95,6 @@ def mask_untrained(vectors: Floats, train: Interactions) -> Floats:
             f"found vectors of {len(vectors):,} items, the split has {train.n_items:,}; give a run of this split"
         )
     return np.asarray(np.where(train.item_counts[:, None] > 0, vectors, np.nan))
-
-
-def _with_prefix(progress: Progress | None, prefix: str) -> Progress | None:
-    return None if progress is None else lambda label, done, total: progress(f"{prefix} {label}", done, total)
 
 
 KIND = "trees"
@@ -108,15 +107,9 @@ def write_trees(draft: Draft, trees: Trees, item_ids: Sequence[str]) -> None:
     """Write codes.parquet, and note the shape of each tree."""
     shapes = {STRUCTURAL: describe_tree(trees.structural), SEMANTIC: describe_tree(trees.semantic)}
     draft.notes |= {"source": trees.source, "items": trees.structural.n_items, **shapes}
-    pl.DataFrame(
-        {
-            c.ITEM: range(len(item_ids)),
-            c.ITEM_ID: item_ids,
-            STRUCTURAL: trees.structural.texts(),
-            SEMANTIC: trees.semantic.texts(),
-        },
-        schema=SCHEMA,
-    ).write_parquet(draft.folder / TABLE)
+    columns = range(len(item_ids)), item_ids, trees.structural.texts(), trees.semantic.texts()
+    table = pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), schema=SCHEMA)
+    table.write_parquet(draft.folder / TABLE)
 
 
 def read_trees(folder: Path, n_items: int) -> Trees:
@@ -154,9 +147,6 @@ def describe_tree(codes: PathCodes) -> dict[str, Any]:
     }
 
 
-LEFT_OUT = "they were left out"
-
-
 def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, RowReport]:
     """Read `.txt` or `.txt.gz`, lines in any order; items without a line have no code.
 
@@ -178,7 +168,7 @@ def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tu
         left_out = rows.filter(bad)
         if not left_out.is_empty():
             first = f"line {left_out['line'][0]}: {left_out['text'][0][:60]!r}"
-            row_report += (RowIssue(path.name, reason, len(left_out), first, LEFT_OUT),)
+            row_report += (RowIssue(path.name, reason, len(left_out), first, "they were left out"),)
             rows = rows.filter(~bad)
     if rows.is_empty():
         raise DataError(f"{path} has no usable path code; {row_report[0]}; check the file and the item offset")

@@ -13,6 +13,7 @@ from hardneg.config import parse_config
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import Request
+from hardneg.text.generation.message_formats import NONE_FOUND
 from hardneg.text.generation.negative_generation import (
     SCHEMA,
     NegativesConfig,
@@ -22,7 +23,6 @@ from hardneg.text.generation.negative_generation import (
     report_missing,
     shown_titles,
 )
-from hardneg.text.generation.reply_parsers import NONE_FOUND
 from hardneg.text.profiles import Profiles
 
 Toy = Callable[..., Split]

@@ -16,9 +16,9 @@ from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.stage import Stage
 from hardneg.text import profiles
+from hardneg.text.generation.message_formats import NONE_FOUND
 from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
 from hardneg.text.generation.profile_generation import NOT_ANSWERED, generate_profiles
-from hardneg.text.generation.reply_parsers import NONE_FOUND
 from hardneg.text.profiles import Missing
 
 Toy = Callable[..., Split]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hardneg.errors import ConfigError
-from hardneg.text.generation import prompt_template as prompts
+from hardneg.text.generation import message_formats as prompts
 
 FILE = "---\nname: ask\nversion: 2\nanswer_words: 5\nanswer_tokens: 9\n---\n## system\n\nSay {{it}}.\n\n## user\n\n{{one}}\n{{two}}\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hardneg.llm.protocol import Reply, Usage
 from hardneg.llm.structured import strict_schema
 from hardneg.llm.tasks import BadReply
-from hardneg.text.generation.reply_parsers import (
+from hardneg.text.generation.message_formats import (
     MAX_CHARACTERS,
     MAX_PAIRS,
     NONE_FOUND,

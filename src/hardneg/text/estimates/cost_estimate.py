@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from pydantic import PositiveFloat
@@ -59,16 +60,11 @@ class CostEstimate:
     @property
     def total(self) -> StageEstimate:
         """Sum of all stages; their errors count as independent."""
-        return StageEstimate(
-            "total",
-            sum(stage.rows for stage in self.stages),
-            sum(stage.counted for stage in self.stages),
-            sum(stage.calls for stage in self.stages),
-            sum(stage.prompt_tokens for stage in self.stages),
-            combine_errors([stage.prompt_error for stage in self.stages]),
-            sum(stage.answer_tokens for stage in self.stages),
-            combine_errors([stage.answer_error for stage in self.stages]),
-        )
+        names = ("rows", "counted", "calls", "prompt_tokens", "answer_tokens")
+        values: dict[str, Any] = {name: sum(getattr(stage, name) for stage in self.stages) for name in names}
+        for name in ("prompt_error", "answer_error"):
+            values[name] = combine_errors([getattr(stage, name) for stage in self.stages])
+        return StageEstimate("total", **values)
 
     def table(self, price: Price | None = None, rate: Rate | None = None) -> pl.DataFrame:
         """Return a row per stage and a total: the fields of StageEstimate, money and hours.

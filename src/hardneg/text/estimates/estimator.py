@@ -28,6 +28,7 @@ from hardneg.text.estimates.cost_estimate import (
     combine_errors,
 )
 from hardneg.text.generation.executor import LlmExecutor, observe_replies
+from hardneg.text.generation.message_formats import load_prompt
 from hardneg.text.generation.negative_generation import ONE_PROMPT, NegativesConfig, PairPrompts, answer_calls
 from hardneg.text.generation.profile_generation import (
     ITEM_PROMPT,
@@ -37,7 +38,6 @@ from hardneg.text.generation.profile_generation import (
     UserPrompts,
     request_profiles,
 )
-from hardneg.text.generation.prompt_template import load_prompt
 from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
 

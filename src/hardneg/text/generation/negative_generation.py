@@ -17,25 +17,25 @@ from hardneg.config import Config
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
 from hardneg.llm.protocol import ChatModel, Reply, Request
+from hardneg.llm.structured import strict_schema
 from hardneg.llm.tasks import Task
 from hardneg.llm.untrusted import data_block
 from hardneg.text.generation.executor import LlmExecutor
-from hardneg.text.generation.profile_generation import NOT_ANSWERED, clean_all, titles_or_blank
-from hardneg.text.generation.prompt_template import load_prompt
-from hardneg.text.generation.reply_parsers import (
+from hardneg.text.generation.message_formats import (
     MAX_CHARACTERS,
     MAX_PAIRS,
     NegativeReply,
     NegativesReply,
     ParsedReply,
+    load_prompt,
     negatives_parser,
-    reply_schema,
     text_parser,
     title_parser,
 )
+from hardneg.text.generation.profile_generation import NOT_ANSWERED, clean_all, titles_or_blank
 from hardneg.text.grounding import TitleIndex
 from hardneg.text.profiles import Profiles
-from hardneg.types import Flags, Indices
+from hardneg.types import Indices
 
 ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_title"
 
@@ -103,9 +103,12 @@ class PairPrompts:
         no_user = np.array([not text for text in self.profiles.users], bool)[train.users]
         unknown = [not title and not text for title, text in zip(self.titles.texts, self.profiles.items, strict=True)]
         no_item = np.array(unknown, bool)[train.items]
-        full = self._owns_all[train.users] if self.config.constrained else np.zeros(len(train), bool)
+        owns_all, titles = np.zeros(train.n_users, bool), self.titles  # users who have every title of the closed list
+        if self.config.constrained:
+            for user in np.flatnonzero(train.counts >= len(titles.first)):
+                owns_all[user] = len(self.owned_titles(user)) >= len(titles.distinct)
         reasons = ["", "the user has no profile", "nothing is known of the item", "the user has every title"]
-        which = np.select([no_user, no_item, full], [1, 2, 3], 0)
+        which = np.select([no_user, no_item, owns_all[train.users]], [1, 2, 3], 0)
         return [reasons[number] for number in which.tolist()]
 
     @cached_property
@@ -139,7 +142,7 @@ class PairPrompts:
         request = Request(prompt.render(**blocks), max_tokens, temperature=self.config.temperature, draw=draw)
         if self.config.constrained:
             return replace(request, closed_list=self.closed_list_name, excluded=self.owned_titles(user))
-        return replace(request, schema=reply_schema(NegativeReply if n == 1 else NegativesReply))
+        return replace(request, schema=strict_schema(NegativeReply if n == 1 else NegativesReply))
 
     def parser(self, pairs: Indices) -> Callable[[Reply], list[ParsedReply]]:
         """Return the parser of replies to the request about these pairs: an answer per pair."""
@@ -161,14 +164,6 @@ class PairPrompts:
     def owned_titles(self, user: int) -> tuple[str, ...]:
         """Return the titles of the closed list that the user has, with their variants."""
         return self.titles.variants(self.split.train.items_of(user))
-
-    @cached_property
-    def _owns_all(self) -> Flags:
-        """(users,) True where the user has every title of the closed list."""
-        train, n_titles = self.split.train, len(self.titles.distinct)
-        candidates = train.counts >= len(self.titles.first)
-        owns = [candidates[user] and len(self.owned_titles(user)) >= n_titles for user in range(train.n_users)]
-        return np.array(owns, bool)
 
     def _item_data(self, item: int) -> dict[str, object]:
         parts = {"title": self.titles.texts[item], "profile": self._cleaned.items[item]}

@@ -16,15 +16,15 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.split import Split
 from hardneg.llm.protocol import ChatModel, Request
+from hardneg.llm.structured import strict_schema
 from hardneg.llm.tasks import Task
 from hardneg.llm.untrusted import clean, data_block
 from hardneg.text.generation.executor import LlmExecutor
-from hardneg.text.generation.prompt_template import load_prompt
-from hardneg.text.generation.reply_parsers import (
+from hardneg.text.generation.message_formats import (
     MAX_CHARACTERS,
     ParsedReply,
     ProfileReply,
-    reply_schema,
+    load_prompt,
     text_parser,
 )
 from hardneg.text.profiles import Missing, Profiles, ProfileSide
@@ -93,15 +93,16 @@ class ItemPrompts:
 
     def _texts(self, item: int) -> dict[str, object]:
         """Return the texts of an item by column, without blank ones."""
-        columns = [name for name in c.TEXT if name in self.split.texts.columns]
+        texts = self.split.texts
         longest = {c.TITLE: self.config.longest_title}
         cleaned = {
             name: clean(
-                self.split.texts[name][item],
+                texts[name][item],
                 chat_markers=self.model.chat_markers,
                 max_length=longest.get(name, self.config.longest_text),
             )
-            for name in columns
+            for name in c.TEXT
+            if name in texts.columns
         }
         return {name: text for name, text in cleaned.items() if text}
 
@@ -199,7 +200,7 @@ def _largest_request(
     Prompt and longest answer also fit the model's context, where it is known. Counts once where everything fits, which
     is the usual case, else searches by bisection.
     """
-    prompt, model, schema = load_prompt(prompts.prompt_name), prompts.model, reply_schema(ProfileReply)
+    prompt, model, schema = load_prompt(prompts.prompt_name), prompts.model, strict_schema(ProfileReply)
     side, max_tokens = prompts.prompt_name.partition("_")[0], prompt.header.answer_tokens
 
     def build(n: int) -> Request:
