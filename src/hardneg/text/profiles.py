@@ -173,10 +173,9 @@ def read_profiles(folder: Path) -> Profiles:
         side: {name: number for number, name in enumerate(ids)}
         for side, ids in (("item", items[c.ITEM_ID]), ("user", users[c.USER_ID]))
     }
-    return Profiles(
-        items["profile"].to_list(),
-        users["profile"].to_list(),
-        source,
-        *([] if (table["reasoning"] == "").all() else table["reasoning"].to_list() for table in (items, users)),
-        missing=tuple(Missing(side, numbers[side][name], reason) for side, name, reason in failed.rows()),
+    missing = tuple(Missing(side, numbers[side][name], reason) for side, name, reason in failed.rows())
+    item_reasoning, user_reasoning = (
+        [] if (table["reasoning"] == "").all() else table["reasoning"].to_list() for table in (items, users)
     )
+    texts = items["profile"].to_list(), users["profile"].to_list()
+    return Profiles(*texts, source, item_reasoning, user_reasoning, missing)

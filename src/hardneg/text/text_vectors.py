@@ -54,10 +54,11 @@ def write_text_vectors(draft: Draft, encoded: TextVectors) -> None:
 def read_text_vectors(folder: Path) -> TextVectors:
     """Read a vectors folder."""
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
-    tables = []
-    for path in (folder / f"{name}.npy" for name in TABLES):
+    tables = dict[str, Floats]()
+    for name in TABLES:
+        path = folder / f"{name}.npy"
         try:
-            tables.append(np.asarray(np.load(path, allow_pickle=False)))
+            tables[name] = np.asarray(np.load(path, allow_pickle=False))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read ({error}); encode again") from None
-    return TextVectors(*tables, source)
+    return TextVectors(**tables, source=source)

@@ -15,6 +15,10 @@ from hardneg.data.split import Split
 from hardneg.random import generator
 from hardneg.types import Floats
 
+SAMPLED_PAIRS = 20_000
+TIE = 1e-6
+"""Cosines closer than this differ by rounding alone."""
+
 
 def item_texts(items: pl.DataFrame) -> list[str]:
     """Return one text per item: its title, brand, categories, attributes and description, as far as present, else ""."""
@@ -63,11 +67,6 @@ def shuffle_item_texts(split: Split, rng: Generator) -> Split:
     shuffled = texts.select(c.ITEM_ID).hstack(texts.drop(c.ITEM_ID)[order])
     reviews = split.reviews[c.REVIEW].gather(rng.permutation(len(split.reviews)))
     return replace(split, texts=shuffled.select(texts.columns), reviews=split.reviews.with_columns(reviews))
-
-
-SAMPLED_PAIRS = 20_000
-TIE = 1e-6
-"""Cosines closer than this differ by rounding alone."""
 
 
 def text_preference_correlation(pairs: Interactions, texts: list[str], *, seed: int = 0) -> float | None:

@@ -1,8 +1,8 @@
 """Item trees, path codes, and the prefix similarity of items (DTL-NS)."""
 
 from hardneg.trees.clustering import TreeConfig, build_tree
-from hardneg.trees.codes import BestInHistory, PathCodes, best_in_history, prefix_similarity
-from hardneg.trees.item_graph import GraphConfig, ItemGraph, Spectrum, jaccard_graph, spectral_embedding
+from hardneg.trees.codes import PathCodes, best_in_history, prefix_similarity
+from hardneg.trees.item_graph import GraphConfig, ItemGraph, jaccard_graph, spectral_embedding
 from hardneg.trees.trees_folder import (
     Trees,
     TreesConfig,
@@ -13,11 +13,9 @@ from hardneg.trees.trees_folder import (
 )
 
 __all__ = [
-    "BestInHistory",
     "GraphConfig",
     "ItemGraph",
     "PathCodes",
-    "Spectrum",
     "TreeConfig",
     "Trees",
     "TreesConfig",

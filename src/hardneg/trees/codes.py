@@ -1,4 +1,8 @@
-"""Path codes of items (DTL-NS, arXiv 2602.18249): the child indices from the root of a tree to each item's leaf."""
+"""Path codes of items (DTL-NS, arXiv 2602.18249): the child indices from the root of a tree to each item's leaf.
+
+Prefix similarity, as released: sim(i, j) = LCP(code_i, code_j) / min(length_i, length_j), with the longest common prefix
+LCP. In [0, 1]; 1 for equal codes and where one is a prefix of the other; 0 where either item has no code.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,12 @@ CODE = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})*")
 """Text form of a code."""
 LEVELS_PER_WORD = 4
 """16-bit levels in a 64-bit word."""
+NO_ITEM = -1
+"""Fill value of candidate rows."""
+PREFETCH = 16
+"""Candidates between the current one and the one whose code is fetched into the cache."""
+NONE, FIRST, SECOND, THIRD = np.uint64(0), np.uint64(0xFFFF), np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFF)
+"""Bit masks of a word's first levels."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +122,6 @@ def _parse_path(text: str | None, item: int) -> list[int]:
     if not all(0 <= child <= np.iinfo(np.int16).max for child in path):
         raise DataError(f'found the path code {text!r} of item {item}, expected one such as "0-3-1"; correct it')
     return path
-
-
-NO_ITEM = -1
-"""Fill value of candidate rows."""
-PREFETCH = 16
-"""Candidates between the current one and the one whose code is fetched into the cache."""
-NONE, FIRST, SECOND, THIRD = np.uint64(0), np.uint64(0xFFFF), np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFF)
-"""Bit masks of a word's first levels."""
 
 
 def prefix_similarity(codes: PathCodes, items: Indices, candidates: Indices) -> NDArray[np.float32]:

@@ -28,6 +28,12 @@ from hardneg.types import Flags, Floats, Indices, Progress, block_slices
 
 BLOCK = 1 << 14
 """Items per progress report."""
+TOLERANCE = 1e-4
+"""Relative accuracy of the eigenvalues, as released."""
+DENSE = 400
+"""Maximum number of items for which the full spectrum is computed."""
+SHIFT = 3.0
+"""Shift of the null vectors' eigenvalue, from 1 to below all others, which lie in [-1, 1]."""
 
 
 class GraphConfig(Config):
@@ -188,14 +194,6 @@ def _keep_largest(
             out_items[count], out_values[count] = items[k], values[k]
             count += 1
     return count
-
-
-TOLERANCE = 1e-4
-"""Relative accuracy of the eigenvalues, as released."""
-DENSE = 400
-"""Maximum number of items for which the full spectrum is computed."""
-SHIFT = 3.0
-"""Shift of the null vectors' eigenvalue, from 1 to below all others, which lie in [-1, 1]."""
 
 
 @dataclass(frozen=True)

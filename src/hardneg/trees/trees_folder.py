@@ -1,8 +1,11 @@
-"""The two item trees of DTL-NS, and the `trees` folder."""
+"""The two item trees of DTL-NS, and the `trees` folder.
+
+`codes.parquet` has a row per item: item, item_id, structural, semantic; a code such as "0-3-1", null without one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,11 @@ from hardneg.trees.clustering import TreeConfig, build_tree
 from hardneg.trees.codes import PathCodes
 from hardneg.trees.item_graph import GraphConfig, jaccard_graph, spectral_embedding
 from hardneg.types import Floats, Progress
+
+KIND = "trees"
+TABLE = "codes.parquet"
+STRUCTURAL, SEMANTIC = "structural", "semantic"
+SCHEMA = {c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTIC: pl.String}
 
 
 class TreesConfig(Config):
@@ -55,14 +63,12 @@ class Trees:
 
     def shuffled(self, rng: Generator) -> Trees:
         """Return a control: each tree with its codes permuted among items."""
-        return self._with(lambda codes: codes.shuffled(rng), "shuffled")
+        return Trees(self.structural.shuffled(rng), self.semantic.shuffled(rng), f"shuffled {self.source}")
 
     def random_like(self, rng: Generator) -> Trees:
         """Return a control: random codes of equal shape in place of each tree."""
-        return self._with(lambda codes: codes.random_like(rng), "random, shaped like")
-
-    def _with(self, change: Callable[[PathCodes], PathCodes], prefix: str) -> Trees:
-        return Trees(change(self.structural), change(self.semantic), f"{prefix} {self.source}")
+        structural, semantic = self.structural.random_like(rng), self.semantic.random_like(rng)
+        return Trees(structural, semantic, f"random, shaped like {self.source}")
 
 
 def structural_codes(
@@ -95,12 +101,6 @@ def mask_untrained(vectors: Floats, train: Interactions) -> Floats:
             f"found vectors of {len(vectors):,} items, the split has {train.n_items:,}; give a run of this split"
         )
     return np.asarray(np.where(train.item_counts[:, None] > 0, vectors, np.nan))
-
-
-KIND = "trees"
-TABLE = "codes.parquet"
-STRUCTURAL, SEMANTIC = "structural", "semantic"
-SCHEMA = {c.ITEM: pl.Int64, c.ITEM_ID: pl.String, STRUCTURAL: pl.String, SEMANTIC: pl.String}
 
 
 def write_trees(draft: Draft, trees: Trees, item_ids: Sequence[str]) -> None:
@@ -148,7 +148,7 @@ def describe_tree(codes: PathCodes) -> dict[str, Any]:
 
 
 def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tuple[PathCodes, RowReport]:
-    """Read `.txt` or `.txt.gz`, lines in any order; items without a line have no code.
+    """Read the authors' `.txt` or `.txt.gz`, lines `23197: 0-0-1-3` in any order; other items have no code.
 
     n_items: of the catalogue, which may be more than the file has. item_offset: subtracted from item numbers, for files
     that number items after users (Sports 15138, Toys 15306). Malformed lines, lines of items outside 0..n_items - 1 and

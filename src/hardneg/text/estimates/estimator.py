@@ -43,6 +43,14 @@ from hardneg.types import Indices
 
 T = TypeVar("T")
 OTHER_ITEMS = "items in prompts of the sample"
+FILLER = (
+    "People who enjoy quiet evenings at home, cook for friends and care about things that last will like this; so will "
+    "those who travel light, want gear that works at once, and value honest materials over brands. It also suits "
+    "beginners who look for a gentle start, and collectors drawn to warm colours, careful details and a touch of humour."
+)
+"""Text of the kind that profiles contain, as a placeholder for profiles that do not exist yet."""
+SAMPLED_TITLES = 200
+"""Number of titles for the mean length of a title."""
 
 
 @dataclass(frozen=True)
@@ -162,16 +170,6 @@ def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
     groups = prompts.groups()
     numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     return [groups[number] for number in np.unique(numbers[np.isin(prompts.prompted_pairs, pairs)])]
-
-
-FILLER = (
-    "People who enjoy quiet evenings at home, cook for friends and care about things that last will like this; so will "
-    "those who travel light, want gear that works at once, and value honest materials over brands. It also suits "
-    "beginners who look for a gentle start, and collectors drawn to warm colours, careful details and a touch of humour."
-)
-"""Text of the kind that profiles contain, as a placeholder for profiles that do not exist yet."""
-SAMPLED_TITLES = 200
-"""Number of titles for the mean length of a title."""
 
 
 class EstimateConfig(Config):

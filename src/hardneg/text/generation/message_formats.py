@@ -23,6 +23,15 @@ from hardneg.llm.untrusted import clean
 PROMPT_NAMES = ("item_profile", "user_profile", "negative", "negatives", "negative_title")
 PARTS = re.compile(r"\A---\n(?P<header>.*?)\n---\n## system\n(?P<system>.*?)\n## user\n(?P<user>.*)\Z", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+MAX_PAIRS = 20
+"""Maximum number of pairs in one call."""
+MAX_CHARACTERS = 2_000
+"""Maximum length of an accepted answer."""
+WORD_TOLERANCE = 2
+"""Factor by which an answer may exceed its maximum number of words, because models count words badly."""
+NONE_FOUND = "the model found none"
+NULL_AS_NONE = BeforeValidator(lambda value: "None" if value is None else value)
+Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
 
 
 class PromptHeader(Config):
@@ -87,25 +96,14 @@ def prompt_digests(*names: str) -> Mapping[str, str]:
     return {f"{name} {load_prompt(name).header.version}": load_prompt(name).digest for name in names}
 
 
-MAX_PAIRS = 20
-"""Maximum number of pairs in one call."""
-MAX_CHARACTERS = 2_000
-"""Maximum length of an accepted answer."""
-WORD_TOLERANCE = 2
-"""Factor by which an answer may exceed its maximum number of words, because models count words badly."""
-NONE_FOUND = "the model found none"
-
-
 def _bounded(longest: int) -> Any:
     """Bound a string in the schema, for decoders that would not end it; the parser accepts longer ones."""
     return Field(json_schema_extra={"pattern": safe_pattern(longest)})
 
 
-NULL_AS_NONE = BeforeValidator(lambda value: "None" if value is None else value)
 ReplyText = Annotated[str, NULL_AS_NONE, _bounded(800)]
 ItemName = Annotated[str, NULL_AS_NONE, _bounded(160)]
 Sentence = Annotated[str, NULL_AS_NONE, _bounded(240)]
-Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
 
 
 # The model receives the docstrings of these classes (in schemas) and the reasons of BadReply (in repeated requests):

@@ -38,6 +38,9 @@ from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
 
 ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_title"
+SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}
+"""Columns of negative texts: pair index, number of the draw, the text, the LLM's reasoning, and the reason why there is
+no text ("" where there is one)."""
 
 
 class NegativesConfig(Config):
@@ -105,7 +108,7 @@ class PairPrompts:
         no_item = np.array(unknown, bool)[train.items]
         owns_all, titles = np.zeros(train.n_users, bool), self.titles  # users who have every title of the closed list
         if self.config.constrained:
-            for user in np.flatnonzero(train.counts >= len(titles.first)):
+            for user in np.flatnonzero(train.counts >= len(titles.first)).tolist():
                 owns_all[user] = len(self.owned_titles(user)) >= len(titles.distinct)
         reasons = ["", "the user has no profile", "nothing is known of the item", "the user has every title"]
         which = np.select([no_user, no_item, owns_all[train.users]], [1, 2, 3], 0)
@@ -174,10 +177,6 @@ class PairPrompts:
         items, users = (clean_all(p, self.model, MAX_CHARACTERS) for p in (self.profiles.items, self.profiles.users))
         return Profiles(items, users, self.profiles.source)
 
-
-SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}
-"""Columns of negative texts: pair index, number of the draw, the text, the LLM's reasoning, and the reason why there is
-no text ("" where there is one)."""
 
 DEFAULT = NegativesConfig()
 
