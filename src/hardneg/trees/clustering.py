@@ -22,7 +22,6 @@ def assign_within_capacity(costs: Floats, capacity: int) -> Indices:
     cluster with free capacity, in the order of their additional cost, ties by index. Hence of two points of one cluster
     for the same target, the one that moved has no larger additional cost than the one that stayed. The released code moves
     the last items of the array instead (methods: DF6), and so places a fifth to a half of them by their index.
-
     Returns (n,) clusters 0..k-1. Raises ConfigError where they cannot hold all points, DataError where a cost is not
     finite.
     """
