@@ -44,9 +44,19 @@ def filter_interactions(interactions: pl.DataFrame, config: FilterConfig) -> Fil
 
 def filter_rows(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
     """Filter by rating and dates. Rows are independent, so a table may be filtered in blocks."""
-    interactions, low_rated = _filter_ratings(interactions, config)
-    interactions, outside = _filter_dates(interactions, config)
-    return interactions, low_rated + outside
+    row_report: RowReport = ()
+    if config.min_rating is not None:
+        _require(interactions, c.RATING, "--min-rating")
+        too_low = pl.col(c.RATING).fill_null(float("-inf")) < config.min_rating
+        interactions, row_report = drop_rows(interactions, too_low, _WHERE, "rated lower or not at all", _FIRST)
+    if config.since is not None or config.until is not None:
+        _require(interactions, c.TIMESTAMP, "--since and --until")
+        days = (config.since or date.min, config.until or date.max)
+        since, until = (int(datetime.combine(day, time(), UTC).timestamp()) for day in days)
+        inside = pl.col(c.TIMESTAMP).is_between(since, until, closed="left").fill_null(value=False)
+        interactions, outside = drop_rows(interactions, ~inside, _WHERE, "outside the dates", _FIRST)
+        row_report += outside
+    return interactions, row_report
 
 
 def mark_kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, RowReport]:
@@ -60,24 +70,6 @@ def mark_kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series
     repeated, outside = index.filter(~first), index.filter(first & ~core)
     report = report_rows(repeated, _WHERE, "repeating a pair, of which the earliest is kept", _FIRST)
     return pl.Series(core), report + report_rows(outside, _WHERE, f"outside the {config.kcore}-core", _FIRST)
-
-
-def _filter_ratings(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
-    if config.min_rating is None:
-        return frame, ()
-    _require(frame, c.RATING, "--min-rating")
-    high_enough = pl.col(c.RATING).fill_null(float("-inf")) >= config.min_rating
-    return drop_rows(frame, ~high_enough, _WHERE, "rated lower or not at all", _FIRST)
-
-
-def _filter_dates(frame: pl.DataFrame, config: FilterConfig) -> Filtered:
-    if config.since is None and config.until is None:
-        return frame, ()
-    _require(frame, c.TIMESTAMP, "--since and --until")
-    since = _to_seconds(config.since or date.min)
-    until = _to_seconds(config.until or date.max)
-    inside = pl.col(c.TIMESTAMP).is_between(since, until, closed="left").fill_null(value=False)
-    return drop_rows(frame, ~inside, _WHERE, "outside the dates", _FIRST)
 
 
 def _encode(ids: pl.Series) -> Indices:
@@ -122,7 +114,3 @@ def _mark_core(users: Indices, items: Indices, core: Flags, k: int) -> Flags:
 def _require(frame: pl.DataFrame, column: str, option: str) -> None:
     if column not in frame.columns:
         raise ConfigError(f"{option} needs a {column} column, found {', '.join(frame.columns)}; map it on import")
-
-
-def _to_seconds(day: date) -> int:
-    return int(datetime.combine(day, time(), UTC).timestamp())

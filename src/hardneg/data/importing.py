@@ -18,7 +18,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW, drop_repeated_items, empty_items
 from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
-from hardneg.data.row_report import RowCounter, drop_rows, report_notes
+from hardneg.data.row_report import RowCounter, report_notes
 from hardneg.errors import DataError
 from hardneg.stage import Draft
 from hardneg.types import Progress
@@ -134,9 +134,7 @@ def _write_items(
     item_ids = pl.scan_parquet(out / "interactions.parquet", glob=False).select(pl.col(c.ITEM_ID).unique()).collect()
     is_other, first = ~pl.col(c.ITEM_ID).is_in(item_ids[c.ITEM_ID].implode()), f"line {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
     for frame in source.items(counter, progress):
-        selected, issues = drop_rows(frame, is_other, name, "of items without interactions", first)
-        counter.add(*issues)
-        table.add(selected)
+        table.add(counter.drop(frame, is_other, name, "of items without interactions", first))
     table.flush()
     index = table.select(pl.col(ROW), pl.col(c.ITEM_ID)).with_row_index("_place")
     firsts, repeated = drop_repeated_items(index, name)

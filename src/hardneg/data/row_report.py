@@ -60,6 +60,12 @@ class RowCounter:
             previous = self._issues.get(key)
             self._issues[key] = replace(previous, count=previous.count + issue.count) if previous else issue
 
+    def drop(self, frame: pl.DataFrame, condition: pl.Expr, where: str, reason: str, first: str) -> pl.DataFrame:
+        """Drop and count rows; see `drop_rows`."""
+        frame, issues = drop_rows(frame, condition, where, reason, first)
+        self.add(*issues)
+        return frame
+
     @property
     def row_report(self) -> RowReport:
         """The issues so far, in order of first occurrence."""

@@ -17,7 +17,6 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.random import generator
 
 Share = Annotated[float, Field(ge=0, le=1)]
-_PLACE, _SIZE = "_place", "_size"
 
 
 class SplitConfig(Config):
@@ -50,26 +49,26 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     frame = frame.sort(c.USER_ID, c.ITEM_ID)
     frame = _SPLITTERS[config.by](frame, config).with_columns(pl.col(c.SPLIT).cast(pl.String))
     frame, saturated = _drop_saturated_users(frame)
-    vocabulary = _build_vocabulary(frame)
+    train = frame.filter(pl.col(c.SPLIT) == "train")
+    vocabulary = Vocabulary(_sort_ids(train[c.USER_ID]), _sort_ids(train[c.ITEM_ID]))
     frame, unknown = _drop_unknown_ids(frame, vocabulary)
-    if frame.filter(pl.col(c.SPLIT) == "train").is_empty():
+    if train.is_empty():
         reasons = "".join(f" ({entry})" for entry in saturated)
         raise DataError(f"the split leaves no train pairs{reasons}; check the shares and the split column")
     return Split.of(frame, vocabulary, dataset.items, row_report=dataset.row_report + row_report + saturated + unknown)
 
 
 def _split_by_ratio(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
-    return _assign_by_place(_draw_places(frame, config.seed), valid=config.valid, test=config.test)
+    return _divide(frame, config.seed, valid=config.valid, test=config.test)
 
 
 def _split_leave_one_out(frame: pl.DataFrame, _: SplitConfig) -> pl.DataFrame:
     _require_times(frame, "leave-one-out")
-    frame = frame.sort(c.USER_ID, c.TIMESTAMP, c.ITEM_ID).with_columns(
-        pl.int_range(pl.len()).over(c.USER_ID).alias(_PLACE), pl.len().over(c.USER_ID).alias(_SIZE)
-    )
-    from_the_end, long_enough = pl.col(_SIZE) - pl.col(_PLACE), pl.col(_SIZE) >= 3
-    test, valid = (long_enough & (from_the_end == n) for n in (1, 2))
-    return _assign_parts(frame, test=test, valid=valid).drop(_PLACE, _SIZE)
+    frame = frame.sort(c.USER_ID, c.TIMESTAMP, c.ITEM_ID)
+    size = pl.len().over(c.USER_ID)
+    from_the_end = size - pl.int_range(pl.len()).over(c.USER_ID)
+    test, valid = ((size >= 3) & (from_the_end == n) for n in (1, 2))
+    return _assign_parts(frame, test=test, valid=valid)
 
 
 def _split_by_time(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
@@ -97,7 +96,7 @@ def _split_as_given(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     if (frame[c.SPLIT] == "valid").any() or config.valid == 0:
         return frame
     train = frame.filter(pl.col(c.SPLIT) == "train").drop(c.SPLIT)
-    divided = _assign_by_place(_draw_places(train, config.seed), valid=config.valid, test=0)
+    divided = _divide(train, config.seed, valid=config.valid, test=0)
     return pl.concat([divided, frame.filter(pl.col(c.SPLIT) != "train")], how="diagonal")
 
 
@@ -109,21 +108,14 @@ _SPLITTERS = {
 }
 
 
-def _draw_places(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Draw a random place for each pair among its user's pairs."""
+def _divide(frame: pl.DataFrame, seed: int, *, valid: float, test: float) -> pl.DataFrame:
+    """Assign, in random order, each user's first round(test x size) pairs to test, the next to valid, one or more to train."""
     keys = pl.Series("_key", generator(seed, "split").random(len(frame)))
-    place = (pl.col("_key").rank("ordinal").over(c.USER_ID) - 1).alias(_PLACE)
-    size = pl.len().over(c.USER_ID).alias(_SIZE)
-    return frame.with_columns(keys).with_columns(place, size).drop("_key")
-
-
-def _assign_by_place(frame: pl.DataFrame, *, valid: float, test: float) -> pl.DataFrame:
-    """Assign the first round(test x size) places to test, the next to valid, and at least one to train."""
-    n_test = (test * pl.col(_SIZE)).round()
-    n_held_out = pl.min_horizontal(n_test + (valid * pl.col(_SIZE)).round(), pl.col(_SIZE) - 1)
-    place = pl.col(_PLACE)
+    place, size = pl.col("_key").rank("ordinal").over(c.USER_ID) - 1, pl.len().over(c.USER_ID)
+    n_test = (test * size).round()
+    n_held_out = pl.min_horizontal(n_test + (valid * size).round(), size - 1)
     is_test = place < pl.min_horizontal(n_test, n_held_out)
-    return _assign_parts(frame, test=is_test, valid=place < n_held_out).drop(_PLACE, _SIZE)
+    return _assign_parts(frame.with_columns(keys), test=is_test, valid=place < n_held_out).drop("_key")
 
 
 def _assign_parts(frame: pl.DataFrame, *, test: pl.Expr, valid: pl.Expr) -> pl.DataFrame:
@@ -156,11 +148,6 @@ def _find_saturated_users(frame: pl.DataFrame) -> list[str]:
     return saturated[c.USER_ID].sort().to_list()
 
 
-def _build_vocabulary(frame: pl.DataFrame) -> Vocabulary:
-    train = frame.filter(pl.col(c.SPLIT) == "train")
-    return Vocabulary(_sort_ids(train[c.USER_ID]), _sort_ids(train[c.ITEM_ID]))
-
-
 def _sort_ids(ids: pl.Series) -> list[str]:
     """Return the distinct ids, sorted as numbers if all are whole numbers, else as strings."""
     distinct = ids.unique().to_list()
@@ -173,12 +160,9 @@ def _drop_unknown_ids(frame: pl.DataFrame, vocabulary: Vocabulary) -> tuple[pl.D
     """Leave out and report held-out pairs whose user or item is not in train, since they cannot be ranked."""
     row_report: RowReport = ()
     first = f"{{{c.SPLIT}}} pair of user {{{c.USER_ID}!r}} and item {{{c.ITEM_ID}!r}}"
-    for column, known, remedy in (
-        (c.USER_ID, vocabulary.user_ids, "they were left out, since these users have no train pairs"),
-        (c.ITEM_ID, vocabulary.item_ids, "they were left out, since these items have no train pairs"),
-    ):
-        is_unknown = ~pl.col(column).is_in(known)
-        frame, issues = drop_rows(frame, is_unknown, "split", f"whose {column} train lacks", first, remedy)
+    for column, known, name in ((c.USER_ID, vocabulary.user_ids, "users"), (c.ITEM_ID, vocabulary.item_ids, "items")):
+        reason, remedy = f"whose {column} train lacks", f"they were left out, since these {name} have no train pairs"
+        frame, issues = drop_rows(frame, ~pl.col(column).is_in(known), "split", reason, first, remedy)
         row_report += issues
     return frame, row_report
 

@@ -11,40 +11,16 @@ the earliest of a pair and count the others. Titles and descriptions may contain
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import polars as pl
-
 from hardneg.data import columns as c
-from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers import jsonlines, typed_columns
-from hardneg.data.readers.jsonlines import join_texts, json_string, list_values
-from hardneg.data.row_report import RowCounter
-from hardneg.types import Progress
+from hardneg.data.readers.jsonlines import join_texts, json_string, list_values, open_json
 
 Year = Literal[2014, 2018, 2023]
-
-
-@dataclass(frozen=True)
-class Release:
-    """Field names of a release. texts: names of the heading and of the text of a review."""
-
-    user_id: str
-    item_id: str
-    rating: str
-    timestamp: str
-    texts: tuple[str, str]
-    clock: typed_columns.Clock = "seconds"
-
-
-_OLD = Release("reviewerID", "asin", "overall", "unixReviewTime", ("summary", "reviewText"))
-_NEW = Release("user_id", "parent_asin", "rating", "timestamp", ("title", "text"), "milliseconds")
-_RELEASES: dict[Year, Release] = {2014: _OLD, 2018: _OLD, 2023: _NEW}
+_OLD = {c.USER_ID: "reviewerID", c.ITEM_ID: "asin", c.RATING: "overall", c.TIMESTAMP: "unixReviewTime"}
+_NEW = {c.USER_ID: "user_id", c.ITEM_ID: "parent_asin", c.RATING: "rating", c.TIMESTAMP: "timestamp"}
 
 
 def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_reviews: bool = True) -> StreamedDataset:
@@ -52,34 +28,11 @@ def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_re
 
     The review column is the heading and the text, on two lines if both exist. with_reviews: read review texts.
     """
-    release = _RELEASES[year]
-    read = partial(_read_interactions, reviews, release, with_reviews)
-    return StreamedDataset(read, partial(_read_items, items, year) if items else None, items)
-
-
-def _read_interactions(
-    path: Path, release: Release, with_reviews: bool, counter: RowCounter, progress: Progress | None
-) -> Iterator[pl.DataFrame]:
-    fields = {
-        c.USER_ID: release.user_id,
-        c.ITEM_ID: release.item_id,
-        c.RATING: release.rating,
-        c.TIMESTAMP: release.timestamp,
-    }
-    texts = release.texts if with_reviews else ()
-    for frame in jsonlines.json_columns(path, (*fields.values(), *texts), counter, progress):
-        not_blank = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
-        review = [pl.concat_str(not_blank, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
-        renamed = frame.select(ROW, *(pl.col(theirs).alias(ours) for ours, theirs in fields.items()), *review)
-        id_names = f"{release.user_id} or {release.item_id}"
-        yield typed_columns.type_interactions(renamed, path, counter, release.clock, id_names=id_names)
-
-
-def _read_items(path: Path, year: Year, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
-    convert = _convert_2023 if year == 2023 else _convert_2014_or_2018
-    for block in jsonlines.json_objects(path, counter, progress, literals=year == 2014):
-        numbers, items = [number for number, _ in block], [convert(record) for _, record in block]
-        yield typed_columns.type_items(numbers, items, path, counter)
+    if year == 2023:
+        texts = ("title", "text") if with_reviews else ()
+        return open_json(reviews, items, _NEW, _convert_2023, "milliseconds", texts=texts)
+    texts = ("summary", "reviewText") if with_reviews else ()
+    return open_json(reviews, items, _OLD, _convert_2014_or_2018, "seconds", texts=texts, literals=year == 2014)
 
 
 def _convert_2014_or_2018(record: dict[str, Any]) -> dict[str, str]:

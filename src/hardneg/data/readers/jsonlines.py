@@ -9,20 +9,54 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
+from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers.line_blocks import Block, count_lines, read_line_blocks
+from hardneg.data.readers.typed_columns import Clock, type_interactions, type_items
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
 
 Line = tuple[int, bytes]
 NO_OBJECT = "without a JSON object"
 LITERAL = "written as Python literals instead of JSON"
+
+
+def open_json(
+    reviews: Path,
+    items: Path | None,
+    fields: Mapping[str, str],
+    convert: Callable[[dict[str, Any]], dict[str, str]],
+    clock: Clock,
+    *,
+    texts: tuple[str, ...] = (),
+    literals: bool = False,
+) -> StreamedDataset:
+    """Open JSON lines of reviews and, optionally, of items.
+
+    fields: our name -> theirs, for ids, rating and timestamp. texts: their fields that make up a review, each on a line
+    of its own. convert: returns item_id and text columns of an item. literals: see `json_objects`.
+    """
+
+    def read_reviews(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        for frame in json_columns(reviews, (*fields.values(), *texts), counter, progress):
+            not_blank = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
+            review = [pl.concat_str(not_blank, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
+            renamed = frame.select(ROW, *(pl.col(theirs).alias(ours) for ours, theirs in fields.items()), *review)
+            id_names = f"{fields[c.USER_ID]} or {fields[c.ITEM_ID]}"
+            yield type_interactions(renamed, reviews, counter, clock, id_names=id_names)
+
+    def read_items(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        for block in json_objects(items, counter, progress, literals=literals):
+            yield type_items([(number, convert(record)) for number, record in block], items, counter)
+
+    return StreamedDataset(read_reviews, read_items if items else None, items)
 
 
 def json_columns(
@@ -51,7 +85,9 @@ def _parse(data: bytes, fields: tuple[str, ...]) -> pl.DataFrame | None:
 
 def _parse_line_by_line(block: Block, fields: tuple[str, ...], path: Path, counter: RowCounter) -> pl.DataFrame:
     lines = block.lines()
-    frames = _parse_valid([(number, line) for number, line in lines if _parse_json(line) is not None], fields)
+    frames = _parse_valid(
+        [(number, line) for number, line in lines if _parse_object(line, json.loads) is not None], fields
+    )
     empty = pl.DataFrame(schema={ROW: pl.UInt32, **dict.fromkeys(fields, pl.String)})
     frame = pl.concat([empty, *frames])
     good = set(frame[ROW].to_list())
@@ -78,9 +114,9 @@ def json_objects(
     for block in read_line_blocks(path, progress):
         records, bad, literal = [], [], []
         for number, line in block.lines():
-            record = _parse_json(line)
+            record = _parse_object(line, json.loads)
             if record is None and literals:
-                record = _parse_literal(line)
+                record = _parse_object(line, ast.literal_eval)
                 literal += [(number, line)] * (record is not None)
             if record is None:
                 bad.append((number, line))
@@ -91,17 +127,9 @@ def json_objects(
         yield records
 
 
-def _parse_json(line: bytes) -> dict[str, Any] | None:
+def _parse_object(line: bytes, parse: Callable[[str], Any]) -> dict[str, Any] | None:
     try:
-        value = json.loads(line.decode())
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _parse_literal(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = ast.literal_eval(line.decode())
+        value = parse(line.decode())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

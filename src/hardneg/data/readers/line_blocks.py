@@ -13,7 +13,7 @@ from typing import IO
 import polars as pl
 
 from hardneg.data.dataset import ROW
-from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue, drop_rows
+from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
@@ -142,29 +142,17 @@ def delimited_columns(
 
     A line with another number of fields is left out. header: skip the first line.
     """
+    text, fields = pl.col("text"), pl.col("fields").list
+    words = text.str.replace_all(r"\s+", WHITESPACE).str.strip_chars() if separator == WHITESPACE else text
+    reason, first = f"without exactly {len(names)} fields", f"line {{{ROW}}}: {{text!r}}"
     for block in read_line_blocks(path, progress):
         numbers, lines = decode_lines(block, path, counter)
         frame = pl.DataFrame({ROW: numbers, "text": lines}, schema={ROW: pl.UInt32, "text": pl.String})
         if header:
             frame = frame.filter(pl.col(ROW) > 1)
-        yield _split_fields(frame, names, separator, path, counter)
-
-
-def _split_fields(
-    frame: pl.DataFrame, names: tuple[str, ...], separator: str, path: Path, counter: RowCounter
-) -> pl.DataFrame:
-    text = (
-        pl.col("text").str.replace_all(r"\s+", WHITESPACE).str.strip_chars()
-        if separator == WHITESPACE
-        else pl.col("text")
-    )
-    frame = frame.with_columns(text.str.split(separator).alias("fields"))
-    frame = frame.with_columns(pl.col("text").str.head(SHOWN_CHARACTERS))
-    wrong_number = pl.col("fields").list.len() != len(names)
-    reason, first = f"without exactly {len(names)} fields", f"line {{{ROW}}}: {{text!r}}"
-    frame, issues = drop_rows(frame, wrong_number, path.name, reason, first)
-    counter.add(*issues)
-    return frame.select(ROW, *(pl.col("fields").list.get(place).alias(name) for place, name in enumerate(names)))
+        frame = frame.select(ROW, text.str.head(SHOWN_CHARACTERS), words.str.split(separator).alias("fields"))
+        frame = counter.drop(frame, fields.len() != len(names), path.name, reason, first)
+        yield frame.select(ROW, *(fields.get(place).alias(name) for place, name in enumerate(names)))
 
 
 def read_header_line(path: Path) -> str:

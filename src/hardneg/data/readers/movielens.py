@@ -62,7 +62,7 @@ def _read_items(
         bad = [(number, line.encode()) for number, film, line in films if film is None]
         line_blocks.count_lines(counter, path, "without the fields of a film", bad)
         good = [(number, film) for number, film, _ in films if film is not None]
-        yield typed_columns.type_items([number for number, _ in good], [film for _, film in good], path, counter)
+        yield typed_columns.type_items(good, path, counter)
 
 
 def _select_by_suffix(path: Path, kinds: Mapping[str, Kind]) -> Kind:

@@ -16,6 +16,7 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import line_blocks, typed_columns
+from hardneg.data.readers.table import is_blank
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Progress
@@ -75,7 +76,7 @@ def _read_items(
     others = [name for name in fields if name not in mapping.values() and name not in mapping]
     for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
         named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *others)
-        yield typed_columns.drop_missing_ids(named, (c.ITEM_ID,), path, counter)
+        yield counter.drop(named, is_blank(c.ITEM_ID), path.name, "without an id", f"line {{{ROW}}}")
 
 
 def _read_field_names(path: Path) -> tuple[str, ...]:

@@ -93,14 +93,13 @@ def load_table(path: Path) -> pl.DataFrame:
     return frame
 
 
-def is_blank(column: str) -> pl.Expr:
-    """Return an expression that is true for null and blank values, never null."""
-    return pl.col(column).cast(pl.String).fill_null("").str.strip_chars() == ""
+def is_blank(*columns: str) -> pl.Expr:
+    """Return an expression that is true where any column is null or blank, never null."""
+    return pl.any_horizontal(pl.col(columns).cast(pl.String).fill_null("").str.strip_chars() == "")
 
 
 def _drop_missing_ids(frame: pl.DataFrame, path: Path, *ids: str) -> tuple[pl.DataFrame, RowReport]:
-    missing = pl.any_horizontal(map(is_blank, ids))
-    return drop_rows(frame.with_row_index(ROW, offset=1), missing, path.name, "without an id", f"row {{{ROW}}}")
+    return drop_rows(frame.with_row_index(ROW, offset=1), is_blank(*ids), path.name, "without an id", f"row {{{ROW}}}")
 
 
 def _map_columns(
