@@ -250,12 +250,12 @@ def test_an_llm_judge_is_refused_in_a_study_file(folders: Path) -> None:
 def test_a_reader_from_outside(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("u1|i1\nu1|i2\nu2|i1\n")
     for name in ("bars", "plugin_of_a_test:read_bars"):
-        assert readers.find_reader(name)(tmp_path / "pairs.txt").interactions.height == 3
+        assert readers.READERS.find(name)(tmp_path / "pairs.txt").interactions.height == 3
     data = ("data", "import", "custom", "plugin_of_a_test:read_bars", tmp_path / "pairs.txt")
     assert "3 pairs, 2 users, 2 items" in succeed(*data, "--out", tmp_path / "data")
-    assert readers.find_reader("movielens") is readers.open_movielens
+    assert readers.READERS.find("movielens") is readers.open_movielens
     with pytest.raises(ConfigError, match="did you mean 'movielens'"):
-        readers.find_reader("movielen")
+        readers.READERS.find("movielen")
 
 
 def test_a_plugin_is_imported_only_when_named(plugin: Path) -> None:

@@ -18,7 +18,7 @@ from hardneg.data import Interactions, Split
 from hardneg.data import split as splits
 from hardneg.data.interactions import union
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import Check, check_candidate_users, check_candidates, check_held_out_suspects
+from hardneg.diagnostics.leakage import Check, check_candidate_users, check_candidates, check_held_out_suspects
 from hardneg.evaluation import inner_product, top_items
 from hardneg.judging.suspects import Suspects
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig, SuspectsUse

@@ -67,9 +67,7 @@ def write_dataset(draft: Draft, dataset: Dataset) -> None:
 def read_dataset(folder: Path) -> Dataset:
     """Read a dataset folder."""
     artifacts.read_manifest(folder, KIND)
-    interactions = read_parquet(folder / "interactions.parquet")
-    items = read_parquet(folder / "items.parquet")
-    return Dataset(interactions, items)
+    return Dataset(read_parquet(folder / "interactions.parquet"), read_parquet(folder / "items.parquet"))
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

@@ -36,15 +36,8 @@ REFERENCE_DATASETS = (
 
 def describe_pairs(name: str, pairs: Interactions, text_correlation: float | None) -> Description:
     """Describe a dataset by its pairs and a given text correlation."""
-    return Description(
-        name,
-        pairs.n_users,
-        pairs.n_items,
-        len(pairs),
-        len(pairs) / (pairs.n_users * pairs.n_items),
-        gini(pairs.item_counts),
-        text_correlation,
-    )
+    n_users, n_items, n = pairs.n_users, pairs.n_items, len(pairs)
+    return Description(name, n_users, n_items, n, n / (n_users * n_items), gini(pairs.item_counts), text_correlation)
 
 
 def gini(counts: Indices) -> float:

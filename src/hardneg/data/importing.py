@@ -51,11 +51,6 @@ class ChunkedTable:
             pl.concat(self._pending).write_parquet(self._paths[-1], compression="lz4")
             self._pending = []
 
-    @property
-    def columns(self) -> list[str]:
-        """Column names; requires at least one written chunk."""
-        return list(pl.read_parquet_schema(self._paths[0]))
-
     def select(self, *columns: pl.Expr) -> pl.DataFrame:
         """Return some columns of all rows."""
         return pl.concat([pl.scan_parquet(path, glob=False).select(columns).collect() for path in self._paths])
@@ -112,8 +107,8 @@ def write_streamed(
         if filters is not None:
             # Categorical ids store each spelling once.
             ids = [pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in (c.USER_ID, c.ITEM_ID)]
-            others = [pl.col(name) for name in (c.TIMESTAMP, c.SPLIT) if name in interactions.columns]
-            kept, row_report = mark_kept_rows(interactions.select(*ids, *others), filters)
+            others = pl.selectors.by_name(c.TIMESTAMP, c.SPLIT, require_all=False)
+            kept, row_report = mark_kept_rows(interactions.select(*ids, others), filters)
             counter.add(*row_report)
             _require_some_rows(int(kept.sum()), counter)
             interactions.filter(kept)

@@ -28,10 +28,8 @@ class Interactions:
     def __post_init__(self) -> None:
         if self.users.shape != self.items.shape or self.users.ndim != 1:
             raise DataError(f"found {self.users.shape} users and {self.items.shape} items, expected two equal lengths")
-        if len(self.users) and (self.users.min() < 0 or self.users.max() >= self.n_users):
-            raise DataError(f"found a user outside 0..{self.n_users - 1}; make the split again")
-        if len(self.items) and (self.items.min() < 0 or self.items.max() >= self.n_items):
-            raise DataError(f"found an item outside 0..{self.n_items - 1}; make the split again")
+        _require_inside(self.users, self.n_users, "a user")
+        _require_inside(self.items, self.n_items, "an item")
         if len(self.users) > 1 and (np.diff(self.keys) <= 0).any():
             raise DataError("pairs are not distinct and sorted by user and item; use Interactions.of")
 
@@ -39,10 +37,7 @@ class Interactions:
     def of(cls, users: Indices, items: Indices, *, n_users: int, n_items: int) -> Interactions:
         """Build from pairs in any order, possibly repeated."""
         users, items = np.asarray(users, np.int64), np.asarray(items, np.int64)
-        if len(items) and (items.min() < 0 or items.max() >= n_items):
-            raise DataError(
-                f"found an item outside 0..{n_items - 1}; make the split again"
-            )  # its key would be another pair's
+        _require_inside(items, n_items, "an item")  # its key would be another pair's
         keys = np.unique(users * n_items + items)
         return cls(keys // max(n_items, 1), keys % max(n_items, 1), n_users, n_items)
 
@@ -85,6 +80,11 @@ class Interactions:
         """Return a sparse users x items matrix with 1.0 for every pair."""
         ones = np.ones(len(self), np.float32)
         return csr_array((ones, self.items, self.starts), shape=(self.n_users, self.n_items))
+
+
+def _require_inside(numbers: Indices, size: int, name: str) -> None:
+    if len(numbers) and (numbers.min() < 0 or numbers.max() >= size):
+        raise DataError(f"found {name} outside 0..{size - 1}; make the split again")
 
 
 def union(one: Interactions, other: Interactions) -> Interactions:

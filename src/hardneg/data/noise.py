@@ -24,7 +24,7 @@ from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
 from hardneg.errors import DataError
 from hardneg.random import generator
-from hardneg.types import Flags, Floats, Indices
+from hardneg.types import Flags, Indices
 
 NOISE_FILE = "noise.parquet"
 NOISE_COLUMN = "noise"
@@ -111,16 +111,11 @@ def _draw_hidden(train: Interactions, n: int, rng: Generator) -> tuple[Flags, In
 
 def _draw_added(split: Split, n: int, config: NoiseConfig, rng: Generator) -> tuple[Interactions, Indices, Indices]:
     """Return the added pairs, the users of failed draws, and the users of draws rejected as held out."""
-    train = split.train
+    train, held_out = split.train, union(split.valid, split.test)
     users = train.users[rng.integers(len(train), size=n)] if n else np.empty(0, np.int64)
     weights = train.item_counts if config.by == "popularity" else np.ones(train.n_items)
-    held_out = union(split.valid, split.test)
-    return _draw_new_pairs(union(train, held_out), held_out, users, weights / max(weights.sum(), 1), rng)
-
-
-def _draw_new_pairs(
-    known: Interactions, held_out: Interactions, users: Indices, weights: Floats, rng: Generator
-) -> tuple[Interactions, Indices, Indices]:
+    weights = weights / max(weights.sum(), 1)
+    known = union(train, held_out)
     taken, rejected = known, [np.empty(0, np.int64)]
     for _ in range(MAX_ROUNDS):
         if not len(users):

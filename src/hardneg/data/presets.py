@@ -68,8 +68,8 @@ class DatasetPreset:
 
     def compare(self, counts: DatasetCounts) -> list[tuple[str, str, str]]:
         """Return rows of (quantity, value, published value)."""
-        published = self.paper.quantities()
-        return [(name, value, published[name]) for name, value in counts.quantities().items()]
+        values, published = counts.quantities(), self.paper.quantities()
+        return [(name, values[name], published[name]) for name in values]
 
 
 PRESETS = TypeAdapter(dict[DatasetPresetName, DatasetPreset]).validate_python(

@@ -69,6 +69,8 @@ HIDDEN_SCALE = 0.8
 QUALITY_SCALE = 0.4
 POPULARITY_EXPONENT = 1.2
 BROWSING = 2.0
+START = 1_704_067_200
+"""First second of the two years of interactions, 2024-01-01 (UTC)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def simulate_store(config: SimulationConfig) -> tuple[Dataset, Truth]:
         {
             c.USER_ID: [f"u{user}" for user in users],
             c.ITEM_ID: [f"i{item}" for item in items],
-            c.TIMESTAMP: _draw_timestamps(len(users), generator(config.seed, "simulate times")),
+            c.TIMESTAMP: START + generator(config.seed, "simulate times").integers(2 * 365 * 86_400, size=len(users)),
             c.REVIEW: reviews,
         }
     )
@@ -129,13 +131,8 @@ def _draw_truth(config: SimulationConfig, traits: Traits, rng: Generator) -> Tru
     )
     quality = QUALITY_SCALE * rng.normal(size=config.n_items)
     item_traits = np.concatenate(blocks, axis=1)
-    affinity = preferences @ item_traits.T + quality
-    return Truth(
-        preferences.astype(np.float32),
-        item_traits,
-        quality.astype(np.float32),
-        _fit_offsets(affinity, config.like_rate),
-    )
+    offsets = _fit_offsets(preferences @ item_traits.T + quality, config.like_rate)
+    return Truth(preferences.astype(np.float32), item_traits, quality.astype(np.float32), offsets)
 
 
 def _fit_offsets(affinity: Floats, rate: float) -> Floats:
@@ -202,8 +199,3 @@ def _write_reviews(users: Indices, items: Indices, traits: Traits, rng: Generato
         DEPARTMENTS[traits.department[i]].features[traits.features[i, w]] for i, w in zip(items, which, strict=True)
     )
     return [f"{OPENERS[o]} {word}. {CLOSINGS[e]}" for o, word, e in zip(opener, words, closing, strict=True)]
-
-
-def _draw_timestamps(n: int, rng: Generator) -> Indices:
-    """Draw seconds within the two years from 2024-01-01 (UTC)."""
-    return 1_704_067_200 + rng.integers(2 * 365 * 86_400, size=n)

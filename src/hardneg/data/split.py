@@ -76,26 +76,16 @@ class Split:
             return Interactions.of(part[c.USER].to_numpy(), part[c.ITEM].to_numpy(), n_users=n_users, n_items=n_items)
 
         items, repeated = drop_repeated_items(items, "item table")
-        return cls(
-            pairs("train"),
-            pairs("valid"),
-            pairs("test"),
-            vocabulary,
-            _order_texts(items, vocabulary),
-            _select_train_reviews(numbered),
-            row_report + repeated,
-        )
+        order = pl.DataFrame({c.ITEM_ID: vocabulary.item_ids}, schema={c.ITEM_ID: pl.String})
+        texts = order.join(items, on=c.ITEM_ID, how="left", maintain_order="left")
+        texts = texts.with_columns(pl.selectors.string().fill_null(""))
+        train, valid, test = map(pairs, c.PARTS)
+        return cls(train, valid, test, vocabulary, texts, _select_train_reviews(numbered), row_report + repeated)
 
     def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
         """Return the split with other held-out pairs in one part."""
         pairs = Interactions.of(users, items, n_users=self.train.n_users, n_items=self.train.n_items)
         return replace(self, valid=pairs) if part == "valid" else replace(self, test=pairs)
-
-
-def _order_texts(items: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
-    order = pl.DataFrame({c.ITEM_ID: vocabulary.item_ids}, schema={c.ITEM_ID: pl.String})
-    joined = order.join(items, on=c.ITEM_ID, how="left", maintain_order="left")
-    return joined.with_columns(pl.selectors.string().fill_null(""))
 
 
 def _select_train_reviews(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,15 +1,6 @@
 """Leak checks of splits and suspects, and false-negative rates on simulated data; nothing feeds back into training."""
 
-from hardneg.diagnostics.leakage import (
-    Check,
-    check_candidate_users,
-    check_candidates,
-    check_held_out_suspects,
-    check_mask,
-    check_same,
-    check_split,
-    redraw,
-)
+from hardneg.diagnostics.leakage import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
 from hardneg.diagnostics.similarity import mean_cosine
 
@@ -17,9 +8,7 @@ __all__ = [
     "Check",
     "ExampleRecorder",
     "SampledFalseNegatives",
-    "check_candidate_users",
     "check_candidates",
-    "check_held_out_suspects",
     "check_mask",
     "check_same",
     "check_split",

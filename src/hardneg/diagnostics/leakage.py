@@ -179,7 +179,9 @@ def _check_part(judged: Suspects, is_suspect: Flags, train: Interactions, pairs:
     n_both, n_held_out, n_suspects = (int(x.sum()) for x in (is_held_out & is_suspect, is_held_out, is_suspect))
     overlaps = [_expected_overlap(strata, is_suspect, is_held_out) for strata in (judged.users, judged.items)]
     (of_users, _), (of_items, _) = overlaps
-    of_unobserved = _expected_in_unobserved(judged.users, pairs, train)
+    # Expected number of held-out pairs if each user is paired with a random unobserved item.
+    n_unobserved = np.maximum(train.n_items - train.counts[judged.users], 1)
+    of_unobserved = float((pairs.counts[judged.users] / n_unobserved).sum())
     p_few, p_many = (max(tail(n_both, *overlap) for overlap in overlaps) for tail in (_lower_tail, _upper_tail))
     p_unobserved = float(poisson.cdf(n_held_out, of_unobserved))
     few = p_few < SURPRISING and n_both < FEW * of_users and n_both < FEW * of_items
@@ -191,8 +193,3 @@ def _check_part(judged: Suspects, is_suspect: Flags, train: Interactions, pairs:
         f"candidates are {name}; expected of unobserved items {of_unobserved:,.1f} (p = {p_unobserved:.2g})"
     )
     return Check("the suspects do not depend on held-out pairs", not (few or removed or many), detail)
-
-
-def _expected_in_unobserved(users: Indices, held_out: Interactions, train: Interactions) -> float:
-    """Return the expected number of held-out pairs if each user is paired with a random unobserved item."""
-    return float((held_out.counts[users] / np.maximum(train.n_items - train.counts[users], 1)).sum())

@@ -88,8 +88,7 @@ def uniform_false_negative_rate(truth: Truth, train: Interactions) -> float:
     of the mean like-probability of these items.
     """
     rates = np.empty(train.n_users)
-    for start in range(0, train.n_users, SAMPLE):
-        users = np.arange(start, min(start + SAMPLE, train.n_users))
+    for users in np.split(np.arange(train.n_users), range(SAMPLE, train.n_users, SAMPLE)):
         likes: Floats = truth.like_probabilities(users)
         unobserved = train.matrix()[users].toarray() == 0
         rates[users] = (likes * unobserved).sum(axis=1) / np.maximum(unobserved.sum(axis=1), 1)

@@ -6,8 +6,6 @@ like any model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,13 +38,14 @@ def fuse_scores(embeddings: Embeddings, profiles: Floats, texts: Floats, weight:
             f"found {len(user_texts)} profiles and {len(item_texts)} item texts, expected {len(users)} and {len(items)} "
             "as the model has users and items; write the profiles from the run's split"
         )
-    return _as_embeddings(torch.cat([users, weight * user_texts], dim=1), torch.cat([items, item_texts], dim=1))
+    fused_users, fused_items = torch.cat([users, weight * user_texts], dim=1), torch.cat([items, item_texts], dim=1)
+    return Embeddings((fused_users,), (fused_items,), "mean")
 
 
 def text_embeddings(profiles: Floats, texts: Floats) -> Embeddings:
     """Return embeddings whose inner product is cos(profile, text), 0 if either is missing: the limit of large g."""
     like = torch.zeros(0, dtype=torch.float32)
-    return _as_embeddings(_to_tensor(profiles, like), _to_tensor(texts, like))
+    return Embeddings((_to_tensor(profiles, like),), (_to_tensor(texts, like),), "mean")
 
 
 def center_rows(vectors: Floats) -> Floats:
@@ -68,23 +67,6 @@ def mean_of_items(train: Interactions, texts: Floats) -> Floats:
     return np.asarray(np.divide(summed, norms, out=np.full_like(summed, np.nan), where=norms > 0))
 
 
-def validation_values(
-    embeddings: Embeddings,
-    profiles: Floats,
-    texts: Floats,
-    held_out: Interactions,
-    seen: Interactions,
-    *,
-    metric: str = "recall@20",
-    weights: Iterable[float] = FUSION_WEIGHTS,
-) -> dict[float, float]:
-    """Return the metric on held-out pairs (validation, never test) for each weight."""
-    return {
-        weight: validation_value(fuse_scores(embeddings, profiles, texts, weight), held_out, seen, metric)
-        for weight in weights
-    }
-
-
 def validation_value(embeddings: Embeddings, held_out: Interactions, seen: Interactions, metric: str) -> float:
     """Return the metric on held-out pairs, averaged over users."""
     return evaluate_scores(inner_product(embeddings), held_out, seen, metrics=(metric,)).means()[metric]
@@ -97,7 +79,3 @@ def best_weight(values: dict[float, float]) -> float:
 
 def _to_tensor(vectors: Floats, like: Tensor) -> Tensor:
     return torch.from_numpy(np.nan_to_num(vectors)).to(like)
-
-
-def _as_embeddings(users: Tensor, items: Tensor) -> Embeddings:
-    return Embeddings((users,), (items,), "mean")

@@ -24,32 +24,17 @@ MAX_DRAWS = 4_000_000
 class Difference:
     """Mean of A minus mean of B, its interval (low, high), and the p-value of "no difference".
 
-    base: mean of B, the unit of the relative values.
+    relative, relative_low, relative_high: difference and interval as shares of the mean of B, whose own error is ignored;
+    NaN if it is 0.
     """
 
     mean: float
     low: float
     high: float
     p: float
-    base: float
-
-    @property
-    def relative(self) -> float:
-        """Difference as a share of the mean of B; NaN if that is 0."""
-        return self._share(self.mean)
-
-    @property
-    def relative_low(self) -> float:
-        """Lower end of the interval as a share of the mean of B, whose own error is ignored."""
-        return self._share(self.low)
-
-    @property
-    def relative_high(self) -> float:
-        """Upper end of the interval as a share of the mean of B, whose own error is ignored."""
-        return self._share(self.high)
-
-    def _share(self, value: float) -> float:
-        return value / self.base if self.base else float("nan")
+    relative: float
+    relative_low: float
+    relative_high: float
 
 
 def compare_methods(
@@ -75,18 +60,25 @@ def compare_methods(
     have ten times the standard deviation of B's, it is 4 to 7 % with at least five seeds, and up to 8 % with three.
     Welch's test with three and ten seeds has 6.6 %. Source: reproduction/calibration.py, 4,000 repetitions of each setting.
     """
-    _require_comparable(a, b)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise DataError(f"found values of shapes {a.shape} and {b.shape}, expected (seeds, users) over the same users")
+    if min(len(a), len(b)) < MIN_SEEDS:
+        raise DataError(
+            f"found {len(a)} and {len(b)} seeds, expected at least {MIN_SEEDS} for a test; train more seeds"
+        )
     observed, base = float(a.mean() - b.mean()), float(b.mean())
     users = _user_effects(a, b)
-    seeds_a, seeds_b = _seed_effects(a), _seed_effects(b)
+    seeds_a, seeds_b = (_scaled_deviations(x.mean(axis=1)) for x in (a, b))
     error = float(_resample(users, seeds_a, seeds_b, resamples, generator(seed, "bootstrap")).std())
     rounding = ROUNDING * max(float(np.abs(a).max()), float(np.abs(b).max()))
     if error <= rounding:
-        return Difference(observed, observed, observed, float(abs(observed) <= rounding), base)
-    freedom = _degrees_of_freedom(users, seeds_a, seeds_b)
-    margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(observed) / error, freedom))
-    return Difference(observed, observed - margin, observed + margin, p, base)
+        margin, p = 0.0, float(abs(observed) <= rounding)
+    else:
+        freedom = _degrees_of_freedom(users, seeds_a, seeds_b)
+        margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+        p = float(2 * stats.t.sf(abs(observed) / error, freedom))
+    interval = (observed, observed - margin, observed + margin)
+    return Difference(*interval, p, *(value / base if base else float("nan") for value in interval))
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -120,11 +112,6 @@ def _noise_variance(values: Floats) -> float:
     return float(np.square(residuals).sum() / max((len(values) - 1) * (values.shape[1] - 1), 1))
 
 
-def _seed_effects(values: Floats) -> Floats:
-    """Return (seeds,) deviations of the seeds' means from their mean, scaled."""
-    return _scaled_deviations(values.mean(axis=1))
-
-
 def _resample(users: Floats, seeds_a: Floats, seeds_b: Floats, resamples: int, rng: np.random.Generator) -> Floats:
     """Return (resamples,) deviations of the resampled difference from the observed one."""
     deviations = np.empty(resamples)
@@ -145,12 +132,3 @@ def _degrees_of_freedom(users: Floats, seeds_a: Floats, seeds_b: Floats) -> floa
     components = [(float(x.var()) / len(x), len(x) - 1) for x in (users, seeds_a, seeds_b) if len(x) > 1]
     total = sum(variance for variance, _ in components)
     return 1.0 / sum((variance / total) ** 2 / freedom for variance, freedom in components)
-
-
-def _require_comparable(a: Floats, b: Floats) -> None:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise DataError(f"found values of shapes {a.shape} and {b.shape}, expected (seeds, users) over the same users")
-    if min(len(a), len(b)) < MIN_SEEDS:
-        raise DataError(
-            f"found {len(a)} and {len(b)} seeds, expected at least {MIN_SEEDS} for a test; train more seeds"
-        )

@@ -72,7 +72,8 @@ class ImportRequest:
         }
         if self.source in by_source:
             return by_source[self.source]()
-        return readers.find_reader(self.source)(file, items)
+        reader: readers.DatasetReader = readers.READERS.find(self.source)
+        return reader(file, items)
 
 
 def import_stage(request: ImportRequest, progress: Progress | None = None) -> Stage:

@@ -56,9 +56,12 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
         started = time.perf_counter()
         split, model = splits.read_split(split_dir), read_run(run_dir).embeddings
         tables = _text_tables(text_vectors.read_text_vectors(vectors_dir), split, config)
-        values = fusion.validation_values(
-            model, *tables, split.valid, split.train, metric=config.select, weights=config.weights
-        )
+        values = {
+            weight: fusion.validation_value(
+                fuse_scores(model, *tables, weight), split.valid, split.train, config.select
+            )
+            for weight in config.weights
+        }
         draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")}
         _write(draft, fuse_scores(model, *tables, best_weight(values)), values, split, config.select)
         seconds, needs = _costs_of(run_dir)

@@ -52,14 +52,6 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the HTML text."""
-    loader = PackageLoader("hardneg.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.j2").render(page=page, figure=_figure(page))
-
-
-def _figure(page: Page) -> str:
     with_truth = not page.false_negatives.is_empty()
     figure, axes = plots.new_figure(2 if with_truth else 1)
     plots.plot_learning_curves(page.curves, page.metric, ax=axes[0])
@@ -67,4 +59,8 @@ def _figure(page: Page) -> str:
         plots.plot_false_negatives(page.false_negatives, ax=axes[1])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return plots.as_svg(figure)
+    loader = PackageLoader("hardneg.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(page=page, figure=plots.as_svg(figure))

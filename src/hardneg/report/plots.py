@@ -23,11 +23,8 @@ def plot_learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes
     """
     chosen = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
     _draw_lines(chosen, "value", ax)
-    ax.set(
-        xlabel="epoch",
-        ylabel=f"validation {metric_label(metric)}",
-        title="Learning curves (mean over the seeds still training)",
-    )
+    title = "Learning curves (mean over the seeds still training)"
+    ax.set(xlabel="epoch", ylabel=f"validation {metric_label(metric)}", title=title)
     return ax
 
 
@@ -73,19 +70,11 @@ def _draw_lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def tall_figure(rows: int) -> tuple[Figure, Axes]:
-    """Create a figure with one axes that is tall enough for a label per row."""
+def new_figure(n: int = 1, *, size: tuple[float, float] = (6.2, 4.2)) -> tuple[Figure, list[Axes]]:
+    """Create a figure with n axes side by side. size: width and height of each in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.6, 1.3 + 0.27 * rows), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def new_figure(n: int) -> tuple[Figure, list[Axes]]:
-    """Create a figure with n axes side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.2 * n, 4.2), layout="constrained")
+    figure = Figure(figsize=(size[0] * n, size[1]), layout="constrained")
     return figure, [figure.add_subplot(1, n, number + 1) for number in range(n)]
 
 

@@ -57,7 +57,8 @@ def comparison_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str
     cells = []
     for row in frame.iter_rows(named=True):
         means = [f"{row[m]:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
-        cells.append([row["row"], *means, *_comparison(row), f"{row['seconds']:.1f}", *_rates(row, with_truth)])
+        rates = [NO_VALUE if row[name] is None else f"{row[name]:.1%}" for name in with_truth]
+        cells.append([row["row"], *means, *_comparison(row), f"{row['seconds']:.1f}", *rates])
     return headers, cells
 
 
@@ -87,10 +88,6 @@ def _percent(share: float) -> str:
     return NO_VALUE if math.isnan(share) else f"{share:+.1%}"
 
 
-def _rates(row: dict[str, Any], names: list[str]) -> list[str]:
-    return [NO_VALUE if row[name] is None else f"{row[name]:.1%}" for name in names]
-
-
 def summary_text(frame: pl.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Return headers and cells of a `tables.summary_table`."""
     headers = ["sampler", "groups", "better", "not significant", "worse", "mean relative difference"]
@@ -116,11 +113,8 @@ def side_by_side(groups: Mapping[str, pl.DataFrame], metric: str) -> tuple[list[
 def markdown(headers: list[str], cells: list[list[str]]) -> str:
     """Return a Markdown table; bars and line breaks in cells are escaped."""
     lines = [headers, ["---"] * len(headers), *cells]
-    return "\n".join("| " + " | ".join(map(_escape_cell, line)) + " |" for line in lines) + "\n"
-
-
-def _escape_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    escaped = [[" ".join(text.split()).replace("|", "\\|") for text in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
 
 def latex(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> str:

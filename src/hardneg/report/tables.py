@@ -67,11 +67,17 @@ def comparison_table(
     by_metric = {metric: _compare_rows(rows, base, metric, controls) for metric in metrics}
     lines = []
     for row in rows:
-        line: dict[str, object] = {"row": row.name, **_means_and_deviations(row, metrics)}
+        line: dict[str, object] = {"row": row.name}
+        for metric in metrics:
+            by_seed = row.values[metric].mean(axis=1)
+            line |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
         for metric in metrics:
             values = by_metric[metric].get(row.name, {})
             line |= {column(name, metric, metrics): values.get(name) for name in (*SIZES, VERDICT, *COUNTS)}
-        line |= {"seconds": float(np.mean(row.seconds)), **_false_negatives(row), "without_vector": row.without_vector}
+        rates = [rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]
+        line["seconds"] = float(np.mean(row.seconds))
+        line["false_negatives"] = float(np.mean(rates)) if rates else None
+        line |= {"nearest": row.false_negatives.get(NEAREST_ITEM), "without_vector": row.without_vector}
         lines.append(line)
     return pl.DataFrame(lines, schema_overrides=_column_types(metrics), infer_schema_length=None)
 
@@ -167,14 +173,6 @@ def _column_types(metrics: tuple[str, ...]) -> dict[str, pl.DataType]:
     return by_column | dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
 
 
-def _means_and_deviations(row: MethodScores, metrics: tuple[str, ...]) -> dict[str, float]:
-    columns: dict[str, float] = {}
-    for metric in metrics:
-        by_seed = row.values[metric].mean(axis=1)
-        columns |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
-    return columns
-
-
 def _compare_rows(
     rows: list[MethodScores], base: MethodScores, metric: str, controls: Collection[str]
 ) -> dict[str, dict[str, object]]:
@@ -193,33 +191,14 @@ def _compare_rows(
 
 
 def _sizes(difference: Difference, p_holm: float | None) -> dict[str, object]:
-    return {
-        "difference": difference.mean,
-        "low": difference.low,
-        "high": difference.high,
-        "relative": difference.relative,
-        "relative_low": difference.relative_low,
-        "relative_high": difference.relative_high,
-        "p": difference.p,
-        "p_holm": p_holm,
-        VERDICT: _verdict(difference, p_holm),
-    }
-
-
-def _verdict(difference: Difference, p_holm: float | None) -> str:
-    if p_holm is None:
-        return CONTROL
-    return UNDECIDED if p_holm >= SIGNIFICANT else BETTER if difference.mean > 0 else WORSE
+    values = {name: getattr(difference, name) for name in SIZES[1:-1]}
+    verdict = BETTER if difference.mean > 0 else WORSE
+    if p_holm is None or p_holm >= SIGNIFICANT:
+        verdict = CONTROL if p_holm is None else UNDECIDED
+    return {"difference": difference.mean, **values, "p_holm": p_holm, VERDICT: verdict}
 
 
 def _count_users(values: Floats, base: Floats) -> dict[str, object]:
     gains = values.mean(axis=0) - base.mean(axis=0)
     counts = (gains > TIE, np.abs(gains) <= TIE, gains < -TIE)
     return {name: int(flags.sum()) for name, flags in zip(COUNTS, counts, strict=True)}
-
-
-def _false_negatives(row: MethodScores) -> dict[str, float | None]:
-    """Return the mean rate over the parts of the negatives, and the rate of the nearest items of vectors."""
-    nearest = row.false_negatives.get(NEAREST_ITEM)
-    rates = [rate for part, rate in row.false_negatives.items() if part != NEAREST_ITEM]
-    return {"false_negatives": float(np.mean(rates)) if rates else None, "nearest": nearest}

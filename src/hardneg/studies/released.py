@@ -67,7 +67,7 @@ class ReleasedTable:
     @property
     def svg(self) -> str:
         """Both masks as a picture, by the first metric."""
-        figure, ax = plots.tall_figure(self.frame["row"].n_unique())
+        figure, (ax,) = plots.new_figure(size=(8.6, 1.3 + 0.27 * self.frame["row"].n_unique()))
         plots.plot_two_masks(self.frame, self.frame["metric"][0], ax=ax)
         return plots.as_svg(figure)
 

@@ -69,9 +69,9 @@ def test_fields_are_mapped(tmp_path: Path) -> None:
     )
     assert data.interactions.rows() == [("1", "2", 3.0)]
     assert data.items.rows(named=True) == [{"item_id": "2", "title": "Moby"}]
-    with pytest.raises(DataError, match=r"a\.inter has no field 'user_id' for user_id, found reader, book, score"):
+    with pytest.raises(DataError, match=r"a\.inter has no column 'user_id' for user_id, found reader, book, score"):
         read_all(open_recbole({"train": inter}))
-    with pytest.raises(DataError, match=r"has no field 'x' for rating, .*--column rating=THEIRS"):
+    with pytest.raises(DataError, match=r"has no column 'x' for rating, .*--column rating=THEIRS"):
         read_all(open_recbole({"train": inter}, columns={**columns, "rating": "x"}))
     with pytest.raises(ConfigError, match="found --column stars, expected one of user_id"):
         read_all(open_recbole({"train": inter}, columns={**columns, "stars": "x"}))

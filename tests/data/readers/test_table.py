@@ -170,7 +170,7 @@ def test_a_mapped_column_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_column_name_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "user,item\na,1\n")
-    with pytest.raises(ConfigError, match=r"found column name 'stars', expected one of user_id, item_id, rating"):
+    with pytest.raises(ConfigError, match=r"found --column stars, expected one of user_id, item_id, rating"):
         read_table(path, columns={"stars": "rating"})
 
 

@@ -19,7 +19,6 @@ __all__ = [
     "READERS",
     "DatasetReader",
     "StreamedDataset",
-    "find_reader",
     "open_amazon",
     "open_movielens",
     "open_recbole",
@@ -48,10 +47,5 @@ READERS = Registry(
         "yelp": "hardneg.data.readers.yelp:open_yelp",
     },
 )
-"""Readers that need at most two files."""
-
-
-def find_reader(name: str) -> DatasetReader:
-    """Return a reader by name: built in, an entry point of the group hardneg.readers, or `module:function`."""
-    reader: DatasetReader = READERS.find(name)
-    return reader
+"""Readers that need at most two files. `find` returns one by name: built in, an entry point of the group
+hardneg.readers, or `module:function`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from hardneg.data.readers.typed_columns import Clock, type_interactions, type_it
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
 
-Line = tuple[int, bytes]
 NO_OBJECT = "without a JSON object"
 LITERAL = "written as Python literals instead of JSON"
 
@@ -52,11 +52,11 @@ def open_json(
             id_names = f"{fields[c.USER_ID]} or {fields[c.ITEM_ID]}"
             yield type_interactions(renamed, reviews, counter, clock, id_names=id_names)
 
-    def read_items(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
-        for block in json_objects(items, counter, progress, literals=literals):
-            yield type_items([(number, convert(record)) for number, record in block], items, counter)
+    def read_items(path: Path, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        for block in json_objects(path, counter, progress, literals=literals):
+            yield type_items([(number, convert(record)) for number, record in block], path, counter)
 
-    return StreamedDataset(read_reviews, read_items if items else None, items)
+    return StreamedDataset(read_reviews, partial(read_items, items) if items else None, items)
 
 
 def json_columns(
@@ -95,7 +95,7 @@ def _parse_line_by_line(block: Block, fields: tuple[str, ...], path: Path, count
     return frame
 
 
-def _parse_valid(lines: list[Line], fields: tuple[str, ...]) -> list[pl.DataFrame]:
+def _parse_valid(lines: list[tuple[int, bytes]], fields: tuple[str, ...]) -> list[pl.DataFrame]:
     """Return frames of the lines that polars accepts, by bisection: only the standard library accepts NaN and Infinity."""
     frame = _parse(b"\n".join(line for _, line in lines), fields)
     if frame is not None and len(frame) == len(lines):

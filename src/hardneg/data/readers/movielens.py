@@ -88,32 +88,27 @@ def _parse_flags(line: str) -> Film | None:
     fields = line.split("|")
     if len(fields) != 5 + len(GENRES):
         return None
-    return _film(fields[0], fields[1], [genre for genre, flag in zip(GENRES, fields[5:], strict=True) if flag == "1"])
-
-
-def _parse_colons(line: str) -> Film | None:
-    return _film_of_fields(line.split("::"))
+    genres = [genre for genre, flag in zip(GENRES, fields[5:], strict=True) if flag == "1"]
+    return _parse_fields([*fields[:2], "|".join(genres)])
 
 
 def _parse_csv(line: str) -> Film | None:
     try:
-        return _film_of_fields(next(csv.reader([line])))
+        return _parse_fields(next(csv.reader([line])))
     except csv.Error:
         return None
 
 
-def _film_of_fields(fields: list[str]) -> Film | None:
-    return _film(fields[0], fields[1], fields[2].split("|")) if len(fields) == 3 else None
-
-
-def _film(item_id: str, title: str, genres: list[str]) -> Film:
-    known = [genre for genre in genres if genre != NO_GENRE]
-    return {c.ITEM_ID: item_id, c.TITLE: title, "categories": ", ".join(known)}
+def _parse_fields(fields: list[str]) -> Film | None:
+    if len(fields) != 3:
+        return None
+    genres = [genre for genre in fields[2].split("|") if genre != NO_GENRE]
+    return {c.ITEM_ID: fields[0], c.TITLE: fields[1], "categories": ", ".join(genres)}
 
 
 _SEPARATORS = {".data": "\t", ".dat": "::", ".csv": ","}
 _FILM_PARSERS: dict[str, Callable[[str], Film | None]] = {
     ".item": _parse_flags,
-    ".dat": _parse_colons,
+    ".dat": lambda line: _parse_fields(line.split("::")),
     ".csv": _parse_csv,
 }

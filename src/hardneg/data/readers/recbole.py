@@ -16,9 +16,9 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import line_blocks, typed_columns
-from hardneg.data.readers.table import is_blank
+from hardneg.data.readers.table import is_blank, map_columns
 from hardneg.data.row_report import RowCounter
-from hardneg.errors import ConfigError, DataError
+from hardneg.errors import DataError
 from hardneg.types import Progress
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -61,7 +61,7 @@ def _read_interactions(
 ) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
         fields = _read_field_names(path)
-        mapping = _map_columns(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
+        mapping = map_columns(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
         split = [pl.lit(part).alias(c.SPLIT)] if len(files) > 1 else []
         for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
             named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *split)
@@ -72,7 +72,7 @@ def _read_items(
     path: Path, columns: Mapping[str, str], counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     fields = _read_field_names(path)
-    mapping = _map_columns(fields, columns, ITEM_NAMES, (c.ITEM_ID,), path, "--item-column")
+    mapping = map_columns(fields, columns, ITEM_NAMES, (c.ITEM_ID,), path, "--item-column")
     others = [name for name in fields if name not in mapping.values() and name not in mapping]
     for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
         named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *others)
@@ -95,25 +95,3 @@ def _read_field_names(path: Path) -> tuple[str, ...]:
             f"{path} has the field {repeated[0]!r} twice in its header, expected distinct names; rename one"
         )
     return names
-
-
-def _map_columns(
-    fields: tuple[str, ...],
-    chosen: Mapping[str, str],
-    usual: Mapping[str, tuple[str, ...]],
-    required: tuple[str, ...],
-    path: Path,
-    option: str,
-) -> dict[str, str]:
-    """Return our name -> theirs, for all columns in the file."""
-    if unknown := [name for name in chosen if name not in usual]:
-        raise ConfigError(f"found {option} {unknown[0]}, expected one of {', '.join(usual)}")
-    guesses = {ours: next((name for name in names if name in fields), None) for ours, names in usual.items()}
-    mapping = {ours: chosen.get(ours, guess) for ours, guess in guesses.items()}
-    for ours in (*required, *chosen):
-        if mapping[ours] not in fields:
-            raise DataError(
-                f"{path} has no field {mapping[ours] or ours!r} for {ours}, found {', '.join(fields)}; "
-                f"map it with {option} {ours}=THEIRS"
-            )
-    return {ours: theirs for ours, theirs in mapping.items() if theirs is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -45,7 +45,7 @@ def _read_interactions(
     path: Path, columns: Mapping[str, str], split_values: Mapping[str, str]
 ) -> tuple[pl.DataFrame, RowReport]:
     raw = load_table(path)
-    mapped = _map_columns(raw, columns, path, tuple(INTERACTION_TYPES), required=(c.USER_ID, c.ITEM_ID))
+    mapped = _select_columns(raw, columns, path, tuple(INTERACTION_TYPES), (c.USER_ID, c.ITEM_ID))
     _require_scalars(mapped, path)
     frame, row_report = _drop_missing_ids(mapped, path, c.USER_ID, c.ITEM_ID)
     for column in (c.RATING, c.TIMESTAMP):
@@ -62,7 +62,7 @@ def _read_interactions(
 
 def _read_items(path: Path, columns: Mapping[str, str]) -> tuple[pl.DataFrame, RowReport]:
     raw = load_table(path)
-    frame = _map_columns(raw, columns, path, (c.ITEM_ID, *c.TEXT), required=(c.ITEM_ID,), keep_others=True)
+    frame = _select_columns(raw, columns, path, (c.ITEM_ID, *c.TEXT), (c.ITEM_ID,))
     _require_scalars(frame, path, lists=True)
     names = [name for name in frame.columns if name != c.ITEM_ID]
     frame, row_report = _drop_missing_ids(frame, path, c.ITEM_ID)
@@ -102,32 +102,43 @@ def _drop_missing_ids(frame: pl.DataFrame, path: Path, *ids: str) -> tuple[pl.Da
     return drop_rows(frame.with_row_index(ROW, offset=1), is_blank(*ids), path.name, "without an id", f"row {{{ROW}}}")
 
 
-def _map_columns(
-    raw: pl.DataFrame,
-    columns: Mapping[str, str],
-    path: Path,
-    allowed: tuple[str, ...],
-    *,
-    required: tuple[str, ...],
-    keep_others: bool = False,
+def _select_columns(
+    raw: pl.DataFrame, columns: Mapping[str, str], path: Path, allowed: tuple[str, ...], required: tuple[str, ...]
 ) -> pl.DataFrame:
-    unknown = [name for name in columns if name not in allowed]
-    if unknown:
-        raise ConfigError(f"found column name {unknown[0]!r}, expected one of {', '.join(allowed)}")
-    mapping = dict(columns)
-    for ours in allowed:
-        guess = next((name for name in GUESSES.get(ours, (ours,)) if name in raw.columns), None)
-        if ours not in mapping and guess is not None and guess not in mapping.values():
-            mapping[ours] = guess
-    for ours in dict.fromkeys((*required, *columns)):
-        if mapping.get(ours) not in raw.columns:
+    """Return the mapped columns under our names and, of items, also the others."""
+    are_items = c.USER_ID not in allowed
+    # A column that is mapped to one name is not guessed for another.
+    usual = {ours: [name for name in GUESSES.get(ours, (ours,)) if name not in columns.values()] for ours in allowed}
+    option = "--item-column" if are_items else "--column"
+    mapping = map_columns(raw.columns, columns, usual, required, path, option)
+    others = [name for name in raw.columns if are_items and name not in mapping.values() and name not in allowed]
+    return raw.select(*(pl.col(theirs).alias(ours) for ours, theirs in mapping.items()), *others)
+
+
+def map_columns(
+    names: Sequence[str],
+    chosen: Mapping[str, str],
+    usual: Mapping[str, Sequence[str]],
+    required: tuple[str, ...],
+    path: Path,
+    option: str,
+) -> dict[str, str]:
+    """Return our name -> theirs, for all columns in a file.
+
+    names: those in the file. chosen: our name -> theirs. usual: our name -> theirs by priority, for names not chosen.
+    option: that of the command line with the chosen names.
+    """
+    if unknown := [name for name in chosen if name not in usual]:
+        raise ConfigError(f"found {option} {unknown[0]}, expected one of {', '.join(usual)}")
+    guesses = {ours: next((name for name in theirs if name in names), None) for ours, theirs in usual.items()}
+    mapping = {ours: chosen.get(ours, guess) for ours, guess in guesses.items()}
+    for ours in (*required, *chosen):
+        if mapping[ours] not in names:
             raise DataError(
-                f"{path} has no column {mapping.get(ours, ours)!r} for {ours}, found {', '.join(raw.columns)}; "
-                f"map it with {'--item-column' if keep_others else '--column'} {ours}=THEIRS"
+                f"{path} has no column {mapping[ours] or ours!r} for {ours}, found {', '.join(names)}; "
+                f"map it with {option} {ours}=THEIRS"
             )
-    mapped = [pl.col(mapping[name]).alias(name) for name in allowed if name in mapping]
-    others = [name for name in raw.columns if keep_others and name not in mapping.values() and name not in allowed]
-    return raw.select(*mapped, *others)
+    return {ours: theirs for ours, theirs in mapping.items() if theirs is not None}
 
 
 def _require_scalars(frame: pl.DataFrame, path: Path, *, lists: bool = False) -> None:
