@@ -36,7 +36,8 @@ from hardneg.pipeline import RunConfig
 from hardneg.pipeline.training import run_inputs
 from hardneg.random import Stream, generator
 from hardneg.report.printers import NO_VALUE, markdown
-from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates, sampler_inputs
+from hardneg.sampling import MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates
+from hardneg.sampling.mined import read_sampler_input
 from hardneg.sampling.semantic import MEASURED, SemanticSampler
 from hardneg.training import Fitted, fit_model
 from hardneg.types import Batch, Embeddings, Floats, Negatives
@@ -248,7 +249,7 @@ def make_report(
 def read_vectors(split_dir: Path, split: Split, folder: Path) -> MinedNegatives:
     """Read a negatives folder. Raises an error for one of another split, and for neighbours."""
     run_inputs(split_dir, negatives=folder)
-    negatives = sampler_inputs.read_sampler_input(folder, split)
+    negatives = read_sampler_input(folder, split)
     if not isinstance(negatives, MinedNegatives):
         raise DataError(f"{folder} holds neighbours, expected negatives; make them with `hardneg negatives retrieve`")
     return negatives

@@ -17,7 +17,7 @@ import torch
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.fitting import FitInputs, fit_backbone
-from hardneg.mining import controls
+from hardneg.mining import labels
 from hardneg.models import LightGCN
 from hardneg.random import generator
 from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerConfig, Semantic, Uniform, mined
@@ -63,8 +63,8 @@ def main() -> None:
     order = generator(0, "shuffled pairs").permutation(len(data.train))
     kinds = {
         "written": synthesized,
-        "random": controls.random_control(synthesized, generator(0, "random vectors")),
-        "shuffled": controls.shuffled_control(synthesized, order),
+        "random": labels.random_control(synthesized, generator(0, "random vectors")),
+        "shuffled": labels.shuffled_control(synthesized, order),
     }
     fit = FitConfig(
         learning_rate=arguments.learning_rate, l2=arguments.l2, epochs=arguments.epochs, check_every=5, patience=4

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from hardneg.data import Split
 from hardneg.judging import JudgeInputs, JudgementIssue, LlmOnCodes, LlmOnTitles, LlmProbabilities
-from hardneg.judging.cost_estimate import estimate_judging
-from hardneg.judging.llm_judge import NO_CANDIDATE
-from hardneg.judging.replies import verdict_parser, verdict_schema
+from hardneg.judging.judge_prompts import verdict_parser, verdict_schema
+from hardneg.judging.llm_judge import NO_CANDIDATE, estimate_judging
 from hardneg.judging.suspects import UserCandidates
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore

@@ -8,7 +8,7 @@ import pytest
 
 from hardneg.data import Split
 from hardneg.data.truth import Truth
-from hardneg.mining import controls
+from hardneg.mining import labels as controls
 from hardneg.mining.labels import LabelVectors
 from hardneg.sampling import MinedNegatives
 from hardneg.sampling.mined import SCHEMA

@@ -9,8 +9,8 @@ import pytest
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.mining.neighbours import ItemNeighbours, draw_at_random, find_by_co_occurrence, find_by_text
-from hardneg.sampling import item_neighbours
+from hardneg.mining.retrieval import ItemNeighbours, draw_at_random, find_by_co_occurrence, find_by_text
+from hardneg.sampling import mined
 from hardneg.stage import Stage
 
 
@@ -75,15 +75,13 @@ def test_fewer_neighbours_are_the_nearest() -> None:
 
 def test_a_folder_is_read_back_and_another_catalogue_is_refused(tmp_path: Path) -> None:
     near = ItemNeighbours(np.array([[1, 2], [0, -1], [-1, -1]]), "made up")
-    Stage(item_neighbours.KIND, {}, {}, lambda draft: item_neighbours.write_neighbours(draft, near)).run(
-        tmp_path / "near"
-    )
-    result = item_neighbours.read_neighbours(tmp_path / "near", 3)
+    Stage(mined.NEIGHBOURS, {}, {}, lambda draft: mined.write_neighbours(draft, near)).run(tmp_path / "near")
+    result = mined.read_neighbours(tmp_path / "near", 3)
     assert result.source == near.source
     np.testing.assert_array_equal(result.items, near.items)
     for n_items in (2, 4):
         with pytest.raises(DataError, match=rf"3 .* {n_items}"):
-            item_neighbours.read_neighbours(tmp_path / "near", n_items)
-    (tmp_path / "near" / item_neighbours.TABLE).write_bytes(b"no array")
+            mined.read_neighbours(tmp_path / "near", n_items)
+    (tmp_path / "near" / mined.NEIGHBOURS_TABLE).write_bytes(b"no array")
     with pytest.raises(DataError, match="cannot be read"):
-        item_neighbours.read_neighbours(tmp_path / "near", 3)
+        mined.read_neighbours(tmp_path / "near", 3)

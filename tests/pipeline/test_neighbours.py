@@ -13,7 +13,7 @@ from hardneg.errors import ConfigError
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import DNS, SemanticMixing
-from hardneg.sampling.item_neighbours import KIND, NeighbourSource
+from hardneg.sampling.mined import NEIGHBOURS, NeighbourSource
 from hardneg.training import FitConfig
 
 FIT = FitConfig(epochs=4, check_every=2)
@@ -37,7 +37,7 @@ class Lengths:
 @pytest.mark.parametrize("by", ["text", "co-occurrence", "random"])
 def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: NeighbourSource) -> None:
     pipeline.neighbours_stage(folders / "split", by, k=5, encoder=Lengths(), seed=3).run(tmp_path / "near")
-    assert artifacts.read_manifest(tmp_path / "near", KIND)["notes"]["source"].startswith(by)
+    assert artifacts.read_manifest(tmp_path / "near", NEIGHBOURS)["notes"]["source"].startswith(by)
     pipeline.train_stage(folders / "split", semantic_mixing(0.4), negatives=tmp_path / "near").run(tmp_path / "run")
     manifest = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)
     assert manifest["inputs"]["neighbours"] == artifacts.folder_hash(tmp_path / "near")

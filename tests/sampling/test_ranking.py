@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.errors import DataError
-from hardneg.sampling.ranking import pick_by_rank, score_all
-from hardneg.sampling.sampler import hardest
+from hardneg.sampling.sampler import hardest, pick_by_rank, score_all
 
 FEW_VALUES = st.sampled_from([-1.0, 0.0, 0.5, 2.0, float("inf"), float("-inf")])
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hardneg.config import parse_config
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.mining.neighbours import draw_at_random
+from hardneg.mining.retrieval import draw_at_random
 from hardneg.models import LightGCNModel
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream

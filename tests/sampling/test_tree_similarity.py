@@ -11,13 +11,12 @@ from torch import Tensor
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError
-from hardneg.mining.neighbours import draw_at_random
+from hardneg.mining.retrieval import draw_at_random
 from hardneg.models import LightGCNModel
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerInputs, SemanticMixing, UniformCandidates
-from hardneg.sampling.ranking import pick_by_rank, score_all
-from hardneg.sampling.sampler import hardest
+from hardneg.sampling.sampler import hardest, pick_by_rank, score_all
 from hardneg.sampling.tree_similarity import add_tree_bonus, best_with_bonus
 from hardneg.training import FitConfig, fit_model, objective
 from hardneg.trees import PathCodes, Trees

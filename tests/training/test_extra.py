@@ -15,8 +15,7 @@ from hardneg.models import LightGCNModel, MFModel
 from hardneg.random import Stream
 from hardneg.sampling import DNS, MinedNegatives, MixGCF, SamplerInputs, Semantic, Uniform, UniformCandidates
 from hardneg.training import ExtraPositives, FitConfig, Fitted, fit_model
-from hardneg.training.extra import Positives
-from hardneg.training.objective import objective
+from hardneg.training.objective import Positives, objective
 from hardneg.types import Batch, Embeddings
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)

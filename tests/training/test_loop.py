@@ -16,7 +16,7 @@ from hardneg.data import Interactions
 from hardneg.data.truth import Truth
 from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
 from hardneg.errors import ConfigError, DataError, TrainingDivergedError
-from hardneg.mining.neighbours import draw_at_random
+from hardneg.mining.retrieval import draw_at_random
 from hardneg.models import Anchor, LightGCNModel, MFModel
 from hardneg.random import Stream, generator
 from hardneg.sampling import (

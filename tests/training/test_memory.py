@@ -6,21 +6,21 @@ import sys
 
 import pytest
 
-from hardneg.training import memory
+from hardneg.training import loop
 
 
 @pytest.fixture(autouse=True)
 def afresh() -> None:
-    memory.keep_freed_memory.cache_clear()
+    loop.keep_freed_memory.cache_clear()
 
 
 def test_the_c_library_accepts_or_refuses() -> None:
-    assert memory.keep_freed_memory() in (True, False)
+    assert loop.keep_freed_memory() in (True, False)
 
 
 def test_other_systems_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert memory.keep_freed_memory() is False
+    assert loop.keep_freed_memory() is False
 
 
 def test_another_c_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,5 +28,5 @@ def test_another_c_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
         return object()
 
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(memory.ctypes, "CDLL", nothing)
-    assert memory.keep_freed_memory() is False
+    monkeypatch.setattr(loop.ctypes, "CDLL", nothing)
+    assert loop.keep_freed_memory() is False

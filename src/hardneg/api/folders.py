@@ -21,7 +21,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
 from hardneg.pipeline import SuspectsUse
-from hardneg.sampling import item_neighbours, mined
+from hardneg.sampling import mined
 from hardneg.stage import Stage
 
 F = TypeVar("F", bound="ArtifactFolder")
@@ -207,7 +207,7 @@ def load_negatives(folder: str | Path) -> NegativesFolder | NeighboursFolder | S
     """Return a folder of negatives, item neighbours or suspects that a command or `save` wrote."""
     kinds: dict[str, type[NegativesFolder | NeighboursFolder | SuspectsFolder]] = {
         mined.KIND: NegativesFolder,
-        item_neighbours.KIND: NeighboursFolder,
+        mined.NEIGHBOURS: NeighboursFolder,
         suspects.KIND: SuspectsFolder,
     }
     kind = artifacts.kind_at(Path(folder))

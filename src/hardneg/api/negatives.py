@@ -20,7 +20,7 @@ from hardneg.llm.session import Session
 from hardneg.mining import RetrievalConfig
 from hardneg.pipeline import GenerationConfig, SuspectInputs, SuspectsConfig
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, Semantic, SemanticMixing, Uniform
-from hardneg.sampling.item_neighbours import NeighbourSource
+from hardneg.sampling.mined import NeighbourSource
 from hardneg.text import ProfilesConfig, TextEncoder, sentence_encoder
 from hardneg.trees import TreesConfig
 

@@ -50,10 +50,10 @@ def _kernel() -> str:
     """Return which kernel runs, and how much faster it is than the other one."""
     import torch
 
-    from hardneg.models import kernel_selection
+    from hardneg.models import graph
 
     names = {"numba": "hardneg's own, compiled by numba", "mkl": "torch's compressed rows, MKL"}
-    chosen, seconds = kernel_selection.kernel(), kernel_selection.measure()
+    chosen, seconds = graph.cpu_kernel(), graph.measure_kernels()
     other = next(name for name in seconds if name != chosen)
     threads = torch.get_num_threads()
     times = f"{seconds[other] / seconds[chosen]:.1f} times as fast as {names[other]}, {threads} thread(s)"

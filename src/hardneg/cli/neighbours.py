@@ -13,7 +13,7 @@ from hardneg.cli.options import EncoderOption, SeedOption, SplitArgument
 from hardneg.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from hardneg.sampling.item_neighbours import NeighbourSource
+    from hardneg.sampling.mined import NeighbourSource
     from hardneg.text import TextEncoder
 
 app = new_group("Find neighbours of items, for semantic mixing.")
@@ -32,11 +32,11 @@ class NeighbourOptions(OutputOptions):
     def write(self, by: NeighbourSource, *, encoder: TextEncoder | None = None, seed: int = 0) -> None:
         """Find the neighbours and print their number."""
         from hardneg.pipeline import neighbours_stage
-        from hardneg.sampling.item_neighbours import KIND
+        from hardneg.sampling.mined import NEIGHBOURS
 
         with show_progress() as progress:
             neighbours_stage(self.split, by, k=self.k, encoder=encoder, seed=seed, progress=progress).run(self.out)
-        notes = read_notes(self.out, KIND)
+        notes = read_notes(self.out, NEIGHBOURS)
         text = f"{self.out}: {self.k} neighbours of {notes['items']:,} items by {notes['source']}; "
         text += f"{notes['items without a neighbour']:,} items without one"
         following = ("train", self.split, "--sampler", "semantic-mixing", "--negatives", self.out)

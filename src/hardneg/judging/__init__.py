@@ -1,8 +1,6 @@
 """Judges: label candidates as false negatives, that is, unobserved items that the user would like."""
 
-from hardneg.judging.config import JUDGES, JudgeConfig
-from hardneg.judging.fixed import AllPositive, RandomLabels
-from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
+from hardneg.judging.judge import JUDGES, AllPositive, Judge, JudgeConfig, JudgeInputs, JudgementIssue, RandomLabels
 from hardneg.judging.llm_judge import LlmOnCodes, LlmOnTitles, LlmProbabilities
 from hardneg.judging.recorded import RecordedJudge, RecordedJudgements, RecordedLabels, read_judgements
 from hardneg.judging.rule import Calibration, PrefixRule, RuleJudge, calibrate_rule

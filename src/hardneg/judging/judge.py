@@ -1,16 +1,20 @@
-"""The interface of judges, and their inputs."""
+"""The interface of judges, their options and names, and controls: judges that ignore the candidates."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import ChatModel
+from hardneg.plugins import PluginConfig, Registry
+from hardneg.random import Stream
 from hardneg.text.generation.executor import LlmExecutor
 from hardneg.trees import Trees
 from hardneg.types import Floats, Indices
@@ -85,3 +89,74 @@ def gather_histories(train: Interactions, users: Indices) -> tuple[Indices, Indi
     starts = np.concatenate([[0], np.cumsum(counts)])
     places = np.arange(starts[-1]) + np.repeat(train.starts[users] - starts[:-1], counts)
     return starts, train.items[places]
+
+
+JUDGES = Registry(
+    "judge",
+    "hardneg.judges",
+    {
+        "rule": "hardneg.judging.rule:PrefixRule",
+        "random": "hardneg.judging.judge:RandomLabels",
+        "all": "hardneg.judging.judge:AllPositive",
+        "recorded": "hardneg.judging.recorded:RecordedLabels",
+        "llm": "hardneg.judging.llm_judge:LlmOnCodes",
+        "llm-logprob": "hardneg.judging.llm_judge:LlmProbabilities",
+        "titles": "hardneg.judging.llm_judge:LlmOnTitles",
+    },
+)
+
+
+class JudgeConfig(PluginConfig):
+    """Options of a judge. A field of this type accepts every judge by its `kind`."""
+
+    registry: ClassVar[Registry] = JUDGES
+    reads_trees: ClassVar[bool] = False
+    """True for a judge that compares path codes."""
+    queries_llm: ClassVar[bool] = False
+    """True for a judge that prompts a language model."""
+
+    @abstractmethod
+    def build(self, inputs: JudgeInputs) -> Judge:
+        """Return the judge. Raises ConfigError where `inputs` lack something that it needs."""
+        ...
+
+
+class AllPositive(JudgeConfig):
+    """Labels every candidate as a false negative."""
+
+    kind: Literal["all"] = "all"
+
+    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002
+        """Return the judge."""
+        return RandomJudge(1.0, 0, "all")
+
+
+class RandomLabels(JudgeConfig):
+    """Labels a random share of the candidates as false negatives."""
+
+    kind: Literal["random"] = "random"
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Expected share of false negatives, 0 to 1."""
+    seed: int = 0
+    """Seed of the labels."""
+
+    def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002
+        """Return the judge."""
+        return RandomJudge(self.rate, self.seed, f"random {self.rate:.4g}")
+
+
+@dataclass(frozen=True)
+class RandomJudge:
+    """Probability 1 for a share `rate` of the candidates, 0 for the others.
+
+    A label is a function of the seed, the user and the rank of the candidate, independent of the other users.
+    """
+
+    rate: float
+    seed: int
+    name: str
+
+    def probabilities(self, users: Indices, candidates: Indices) -> Floats:
+        """Return 0 or 1 for every candidate, (users, n), and NaN for padding (-1)."""
+        units = Stream(self.seed, "random judge", 0).uniform(users, candidates.shape[1])
+        return np.where(candidates >= 0, (units < self.rate).astype(float), np.nan)

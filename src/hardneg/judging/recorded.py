@@ -17,8 +17,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.data.readers.dtlns import LABEL, released_labels
 from hardneg.data.split import Split
 from hardneg.errors import DataError
-from hardneg.judging.config import JudgeConfig
-from hardneg.judging.judge import Judge, JudgeInputs, JudgementIssue
+from hardneg.judging.judge import Judge, JudgeConfig, JudgeInputs, JudgementIssue
 from hardneg.judging.suspects import UserCandidates
 from hardneg.types import Flags, Floats, Indices
 

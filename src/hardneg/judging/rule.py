@@ -15,8 +15,7 @@ from pydantic import Field, PositiveInt
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.judging.config import JudgeConfig
-from hardneg.judging.judge import Judge, JudgeInputs, gather_histories
+from hardneg.judging.judge import Judge, JudgeConfig, JudgeInputs, gather_histories
 from hardneg.random import Stream, generator
 from hardneg.sampling.candidates import UniformCandidates
 from hardneg.trees import Trees, best_in_history

@@ -1,4 +1,4 @@
-"""Negatives by retrieval: items with a text similar to that of the positive and to the profile of the user. No LLM."""
+"""Similar items: negatives by retrieval, without an LLM, and neighbours by text, by co-occurrence or at random."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
+from numpy.random import Generator
 from pydantic import Field, PositiveInt
+from scipy.sparse import csr_array, diags_array
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
-from hardneg.sampling.mined import SCHEMA, MinedNegatives, id_columns, mean_vectors
+from hardneg.sampling.mined import SCHEMA, ItemNeighbours, MinedNegatives, id_columns, mean_vectors
 from hardneg.types import Floats, Indices, Progress, block_slices
 
 BLOCK = 1024
@@ -147,3 +149,30 @@ def _rejection_reasons(
     reason = np.where(near >= options.duplicate, 2, 0)
     reason = np.where(train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)
     return np.where(pool < 0, 3, reason)
+
+
+def find_by_text(vectors: Floats, k: int, source: str) -> ItemNeighbours:
+    """Return the k items with the largest cosine. vectors: (n_items, size), unit length, NaN without a text."""
+    return ItemNeighbours(text_neighbours(vectors, k)[0], f"text, {source}")
+
+
+def find_by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:
+    """Return the k items with the largest positive cosine of columns of the training matrix."""
+    sizes = np.sqrt(np.maximum(train.item_counts, 1)).astype(np.float32)
+    rows = csr_array(diags_array(1 / sizes) @ train.matrix().T)
+    k = min(k, train.n_items - 1)
+    neighbours = np.full((train.n_items, k), -1, np.int64)
+    for start in range(0, train.n_items, BLOCK):
+        cosines = (rows[start : start + BLOCK] @ rows.T).toarray()
+        places = np.arange(len(cosines))
+        cosines[places, start + places] = 0
+        best = (-cosines).argsort(axis=1, kind="stable")[:, :k]
+        neighbours[start : start + BLOCK] = np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1)
+    return ItemNeighbours(neighbours, "co-occurrence")
+
+
+def draw_at_random(n_items: int, k: int, rng: Generator) -> ItemNeighbours:
+    """Draw k distinct other items for each item, as a control."""
+    k = min(k, n_items - 1)
+    others = np.stack([rng.choice(n_items - 1, size=k, replace=False) for _ in range(n_items)])
+    return ItemNeighbours(others + (others >= np.arange(n_items)[:, None]), "random")

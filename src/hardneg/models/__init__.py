@@ -1,10 +1,8 @@
 """Backbones, propagation and losses."""
 
 from hardneg.models.anchor import Anchor, AnchorConfig, build_anchor, initialize_at_anchor
-from hardneg.models.config import MF, MODELS, Backbone, LightGCN, ModelConfig
-from hardneg.models.lightgcn import LightGCNModel
+from hardneg.models.config import MF, MODELS, Backbone, LightGCN, LightGCNModel, MFModel, ModelConfig
 from hardneg.models.losses import bpr, bpr_of_rows, l2
-from hardneg.models.mf import MFModel
 
 __all__ = [
     "MF",

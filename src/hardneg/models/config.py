@@ -1,19 +1,68 @@
-"""Backbone options: the base of every backbone's configuration, and the backbones by name."""
+"""Backbones: matrix factorisation and LightGCN, their options and names."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal, Protocol
 
+import numpy as np
+import torch
 from pydantic import Field, PositiveInt
 from torch import nn
 
 from hardneg.data.interactions import Interactions
-from hardneg.models.graph import Storage
-from hardneg.models.lightgcn import LightGCNModel
-from hardneg.models.mf import MFModel
+from hardneg.models.graph import Graph, Storage
+from hardneg.models.propagation import propagate
 from hardneg.plugins import PluginConfig, Registry
+from hardneg.random import generator
 from hardneg.types import Embeddings, Pooling, RequiredRows
+
+
+def xavier(rows: int, size: int, *, seed: int, purpose: str) -> nn.Parameter:
+    """Draw (rows, size) uniformly within +-sqrt(6 / (rows + size)) (Glorot & Bengio, 2010)."""
+    bound = np.sqrt(6.0 / (rows + size))
+    start = generator(seed, f"start of {purpose}").uniform(-bound, bound, (rows, size)).astype(np.float32)
+    return nn.Parameter(torch.from_numpy(start))
+
+
+class MFModel(nn.Module):
+    """A backbone with hop 0 only."""
+
+    def __init__(self, train: Interactions, *, embedding_size: int = 64, seed: int = 0) -> None:
+        super().__init__()
+        self.final_size = embedding_size
+        self.users = xavier(train.n_users, embedding_size, seed=seed, purpose="users")
+        self.items = xavier(train.n_items, embedding_size, seed=seed, purpose="items")
+
+    def forward(self, required: RequiredRows | None = None) -> Embeddings:  # noqa: ARG002 - nothing is computed
+        """Return the tables: users (n_users, size), items (n_items, size)."""
+        return Embeddings((self.users,), (self.items,), pooling="mean")
+
+
+class LightGCNModel(MFModel):
+    """E^(l+1) = D^-1/2 A D^-1/2 E^(l); the final embedding is the mean of hops 0..hops (eq. 3 and 4 of the paper).
+
+    The graph contains training pairs only. The two hop-0 tables are the only parameters.
+    """
+
+    def __init__(
+        self,
+        train: Interactions,
+        *,
+        embedding_size: int = 64,
+        hops: int = 3,
+        pooling: Pooling = "mean",
+        storage: Storage = "float32",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train, embedding_size=embedding_size, seed=seed)
+        self.hops, self.pooling = hops, pooling
+        self.final_size = embedding_size * (hops + 1 if pooling == "concat" else 1)
+        self.graph = Graph(train, storage=storage)
+
+    def forward(self, required: RequiredRows | None = None) -> Embeddings:
+        """Propagate; return hops + 1 tables of users (n_users, size) and of items (n_items, size)."""
+        return propagate(self.graph, self.users, self.items, hops=self.hops, pooling=self.pooling, required=required)
 
 
 class Backbone(Protocol):

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+import os
+import platform
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from importlib.metadata import version
+from pathlib import Path
+from timeit import timeit
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from hardneg import artifacts
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
-from hardneg.models import kernel_selection
+from hardneg.errors import ConfigError
 from hardneg.models.intrinsics import AHEAD
 from hardneg.models.kernels import LARGEST, products, to_half
 from hardneg.types import Floats, Indices
@@ -77,7 +88,7 @@ class Graph(nn.Module):
     """Products with the graph, for propagation forward and (it is symmetric) backward.
 
     users: the side whose rows are users, which multiplies a table of items; items: the other. On the CPU the kernel is
-    our compiled one or torch's compressed rows (MKL), as `hardneg.models.kernel_selection` chooses; on CUDA torch's.
+    our compiled one or torch's compressed rows (MKL), as `hardneg.models.graph` chooses; on CUDA torch's.
     """
 
     def __init__(self, train: Interactions, *, storage: Storage = "float32") -> None:
@@ -94,7 +105,7 @@ class Graph(nn.Module):
 
     def uses_numba(self, device: torch.device) -> bool:
         """Return True for our kernel. Only it stores 16 bits, computes selected rows, and pools in the same pass."""
-        return device.type == "cpu" and (self.storage == "float16" or kernel_selection.kernel() == "numba")
+        return device.type == "cpu" and (self.storage == "float16" or cpu_kernel() == "numba")
 
     def store(self, numbers: Floats) -> StoredTable:
         """Convert a table to the form that our kernel reads."""
@@ -185,3 +196,86 @@ def _round_to_half(table: Tensor) -> Tensor:
 
 def _inverse_root(degrees: Indices) -> Floats:
     return np.asarray(np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0))
+
+
+Kernel = Literal["numba", "mkl"]
+KERNELS = ("numba", "mkl")
+VARIABLE = "HARDNEG_KERNEL"
+"""Environment variable that overrides the choice."""
+ROWS, ENTRIES, SIZE, ROUNDS = 10_000, 150_000, 64, 5
+"""Size of the graph and the table that are measured, and number of measurements."""
+
+
+def cpu_kernel() -> Kernel:
+    """Return the kernel for 32-bit products on the CPU with torch's current number of threads."""
+    name = os.environ.get(VARIABLE)
+    if name is None:
+        return machine_kernel(torch.get_num_threads())
+    if name not in KERNELS:
+        raise ConfigError(f"found {VARIABLE}={name!r}, expected one of {', '.join(KERNELS)}; or leave it unset")
+    return cast(Kernel, name)
+
+
+@functools.cache
+def machine_kernel(threads: int) -> Kernel:
+    """Read the choice for this machine from the cache, or measure and cache it."""
+    machine = _machine(threads)
+    try:
+        path = cache_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # processes that start at the same time agree
+            choices = _read(path)
+            if choices.get(machine) not in KERNELS:
+                choices[machine] = _fastest()
+                artifacts.replace_file(path, json.dumps(choices, indent=2).encode() + b"\n")
+            return cast(Kernel, choices[machine])
+    except (OSError, RuntimeError):  # no home folder, or not writable: every process measures
+        return _fastest()
+
+
+def _fastest() -> Kernel:
+    seconds = measure_kernels()
+    return cast(Kernel, min(KERNELS, key=lambda name: seconds[name]))
+
+
+def measure_kernels() -> dict[str, float]:
+    """Return kernel -> seconds of one product of a random graph, the best of five alternating rounds."""
+    rng = np.random.default_rng(0)
+    entries = rng.integers(ROWS, size=(2, ENTRIES))
+    matrix = sparse.coo_array((np.ones(ENTRIES, np.float32), tuple(entries)), shape=(ROWS, ROWS)).tocsr()
+    side, table = GraphSide(matrix), rng.standard_normal((ROWS, SIZE), np.float32)
+    torch_matrix, torch_table = side.torch_matrix(torch.device("cpu")), torch.from_numpy(table)
+    calls: dict[str, Callable[[], object]] = {
+        "numba": lambda: side.product(StoredTable(table)),
+        "mkl": lambda: torch_matrix @ torch_table,
+    }
+    for call in calls.values():
+        call()  # compile, allocate
+    rounds = [{name: timeit(call, number=1) for name, call in calls.items()} for _ in range(ROUNDS)]
+    return {name: min(seconds[name] for seconds in rounds) for name in calls}
+
+
+def cache_file() -> Path:
+    """Return the path of the cached choices."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardneg" / "kernels.json"
+
+
+def _machine(threads: int) -> str:
+    """Return all that the choice depends on: processor, threads and versions of libraries."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("hardneg", "torch", "numba"))
+    return f"{_processor()}, {threads} thread(s), {libraries}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else f"{platform.machine()} {platform.processor()}"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        choices = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return choices if isinstance(choices, dict) else {}

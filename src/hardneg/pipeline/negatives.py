@@ -7,7 +7,7 @@ from typing import Literal
 
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
-from hardneg.mining import RetrievalConfig, controls, labels
+from hardneg.mining import RetrievalConfig, labels
 from hardneg.mining.retrieval import retrieve_items, tabulate_retrieval
 from hardneg.pipeline.costs import needs_of
 from hardneg.pipeline.provenance import inherited_note, split_inputs
@@ -49,7 +49,7 @@ def random_negatives_stage(split_dir: Path, like: Path, seed: int) -> Stage:
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         original = mined.read_negatives(like, split.vocabulary, len(split.train))
-        mined.write_negatives(draft, controls.random_control(original, generator(seed, "random vectors")))
+        mined.write_negatives(draft, labels.random_control(original, generator(seed, "random vectors")))
         draft.notes |= inherited_note(like)
 
     return Stage(mined.KIND, {"method": "random", "seed": seed}, inputs, build)
@@ -62,9 +62,9 @@ def shuffled_negatives_stage(split_dir: Path, like: Path, seed: int) -> Stage:
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         order = generator(seed, "shuffled pairs").permutation(len(split.train))
-        shuffled = controls.shuffled_control(mined.read_negatives(like, split.vocabulary, len(split.train)), order)
+        shuffled = labels.shuffled_control(mined.read_negatives(like, split.vocabulary, len(split.train)), order)
         table = read_parquet(like / "negatives.parquet")
-        mined.write_negatives(draft, shuffled, controls.shuffle_table(table, order, split.train, split.vocabulary))
+        mined.write_negatives(draft, shuffled, labels.shuffle_table(table, order, split.train, split.vocabulary))
         draft.notes |= inherited_note(like)
         draft.write_costs(needs_of(like).without_own_calls())
 
@@ -78,7 +78,7 @@ def labels_control_stage(split_dir: Path, labels_dir: Path, method: Literal["pos
     def build(draft: Draft) -> None:
         train = splits.read_split(split_dir).train
         targets = labels.read_labels(labels_dir, train)
-        control = controls.labels_control(targets) if method == "labels" else controls.positives_control(targets, train)
+        control = labels.labels_control(targets) if method == "labels" else labels.positives_control(targets, train)
         mined.write_negatives(draft, control)
         draft.notes |= inherited_note(labels_dir)
 

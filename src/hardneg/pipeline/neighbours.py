@@ -8,11 +8,11 @@ from typing import Any
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.mining import neighbours
+from hardneg.mining import retrieval
 from hardneg.pipeline.provenance import split_inputs
 from hardneg.random import generator
-from hardneg.sampling import ItemNeighbours, item_neighbours
-from hardneg.sampling.item_neighbours import NeighbourSource
+from hardneg.sampling import ItemNeighbours, mined
+from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, item_texts
 from hardneg.types import Progress
@@ -40,13 +40,13 @@ def neighbours_stage(
 
     def search(split: Split) -> ItemNeighbours:
         if by == "co-occurrence":
-            return neighbours.find_by_co_occurrence(split.train, k)
+            return retrieval.find_by_co_occurrence(split.train, k)
         if by == "random":
-            return neighbours.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
+            return retrieval.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
         assert encoder is not None
-        return neighbours.find_by_text(encoder.encode(item_texts(split.texts), progress), k, encoder.name)
+        return retrieval.find_by_text(encoder.encode(item_texts(split.texts), progress), k, encoder.name)
 
     def build(draft: Draft) -> None:
-        item_neighbours.write_neighbours(draft, search(splits.read_split(split_dir)))
+        mined.write_neighbours(draft, search(splits.read_split(split_dir)))
 
-    return Stage(item_neighbours.KIND, settings, inputs, build)
+    return Stage(mined.NEIGHBOURS, settings, inputs, build)

@@ -34,9 +34,8 @@ from hardneg.judging import (
     UserCandidates,
     suspects,
 )
-from hardneg.judging.cost_estimate import JUDGING, estimate_judging
 from hardneg.judging.judge_prompts import NAMES, judge_prompt_digests
-from hardneg.judging.llm_judge import LlmJudge
+from hardneg.judging.llm_judge import JUDGING, LlmJudge, estimate_judging
 from hardneg.llm.session import Session
 from hardneg.pipeline.costs import LlmNeeds
 from hardneg.pipeline.generation import summarize_costs

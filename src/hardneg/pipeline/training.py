@@ -39,7 +39,7 @@ from hardneg.pipeline.costs import LlmNeeds, needs_of
 from hardneg.pipeline.provenance import hash_of_same_split, split_inputs
 from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both, use_suspects
 from hardneg.pipeline.text_projection import text_projection
-from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, sampler_inputs
+from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, mined
 from hardneg.sampling.tree_similarity import tree_weights
 from hardneg.stage import Draft, Stage
 from hardneg.text import text_vectors
@@ -140,7 +140,7 @@ def run_inputs(
     )
     inputs["valid"] = artifacts.file_hash(split_dir / "valid.parquet")
     if negatives is not None:
-        kind = sampler_inputs.folder_kind(negatives)
+        kind = mined.folder_kind(negatives)
         inputs[kind] = hash_of_same_split(negatives, kind, split_dir)
     return inputs
 
@@ -156,7 +156,7 @@ class _Materials:
 def _read_materials(
     split: Split, config: RunConfig, negatives: Path | None, suspects: Path | None, trees: Path | None
 ) -> _Materials:
-    given = None if negatives is None else sampler_inputs.read_sampler_input(negatives, split)
+    given = None if negatives is None else mined.read_sampler_input(negatives, split)
     use = use_suspects(split, config.suspects, suspects)
     inputs = FitInputs(
         mined=given if isinstance(given, MinedNegatives) else None,

@@ -9,8 +9,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hardneg.random import Stream
-from hardneg.sampling.ranking import score_all
-from hardneg.sampling.sampler import SamplerInputs, gather_rows
+from hardneg.sampling.sampler import SamplerInputs, gather_rows, score_all
 from hardneg.sampling.tree_similarity import TreeSampler, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, Items
 

@@ -11,8 +11,7 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from hardneg.random import Stream
-from hardneg.sampling.ranking import score_all
-from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest
+from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest, score_all
 from hardneg.sampling.tree_similarity import TreeSampler, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, Items
 

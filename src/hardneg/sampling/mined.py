@@ -1,9 +1,11 @@
-"""Semantic negatives of every training pair: items, texts and vectors. Stored in a `negatives/` folder."""
+"""Mined inputs of samplers: semantic negatives of training pairs, and neighbours of items, stored in folders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
-from hardneg.data.split import Vocabulary
-from hardneg.errors import DataError
+from hardneg.data.split import Split, Vocabulary
+from hardneg.errors import ConfigError, DataError
 from hardneg.stage import Draft
 from hardneg.types import Flags, Floats, Indices
 
-KIND = "negatives"
+KIND, NEIGHBOURS = "negatives", "neighbours"
+"""Kinds of the two folders."""
+NEIGHBOURS_TABLE = "neighbours.npy"
 BLOCK = 1024
 SCHEMA = {
     "row": pl.Int64,
@@ -29,6 +33,65 @@ SCHEMA = {
     "reasoning": pl.String,
     "source": pl.String,
 }
+
+NeighbourSource = Literal["text", "co-occurrence", "random"]
+"""Similarity that defines neighbours; "random" is the control."""
+
+
+@dataclass(frozen=True)
+class ItemNeighbours:
+    """Neighbours of every item.
+
+    items: (n_items, k), nearest first, padded with -1. source: description of the similarity, for tables.
+    """
+
+    items: Indices
+    source: str
+
+    @cached_property
+    def counts(self) -> Indices:
+        """Number of neighbours of each item, (n_items,)."""
+        return np.asarray((self.items >= 0).sum(axis=1))
+
+    def nearest(self, k: int) -> ItemNeighbours:
+        """Return the k nearest neighbours of each item. Raises ConfigError where fewer are stored."""
+        if k > self.items.shape[1]:
+            raise ConfigError(
+                f"found {self.items.shape[1]} neighbours per item, expected {k}; find more with "
+                f"`hardneg neighbours find --k {k}`, or use fewer"
+            )
+        return ItemNeighbours(self.items[:, :k], self.source)
+
+    def draw(self, items: Indices, units: Floats) -> Indices:
+        """Draw one neighbour of each item, all equally likely. An item without neighbours is returned itself.
+
+        units: random numbers in [0, 1), of a shape that broadcasts with `items`.
+        """
+        counts = self.counts[items]
+        neighbours = self.items[items, (units * counts).astype(np.int64)]
+        return np.asarray(np.where(counts > 0, neighbours, items))
+
+
+def write_neighbours(draft: Draft, neighbours: ItemNeighbours) -> None:
+    """Write neighbours.npy."""
+    draft.notes |= {
+        "source": neighbours.source,
+        "items": len(neighbours.items),
+        "items without a neighbour": int((neighbours.counts == 0).sum()),
+    }
+    np.save(draft.folder / NEIGHBOURS_TABLE, neighbours.items)
+
+
+def read_neighbours(folder: Path, n_items: int) -> ItemNeighbours:
+    """Read a neighbours folder. Raises DataError where it is not of a catalogue of `n_items` items."""
+    source = artifacts.read_manifest(folder, NEIGHBOURS)["notes"]["source"]
+    items = np.array(load_array(folder / NEIGHBOURS_TABLE))
+    if len(items) != n_items or (items.size and not -1 <= items.min() <= items.max() < n_items):
+        raise DataError(
+            f"found neighbours of {len(items):,} items in {folder}, expected {n_items:,} as in the split; build them from "
+            "this split"
+        )
+    return ItemNeighbours(items, source)
 
 
 @dataclass(frozen=True)
@@ -116,10 +179,7 @@ def write_negatives_tables(
 def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedNegatives:
     """Read a negatives folder with memory-mapped vectors. Raises DataError where it does not fit `n_pairs`."""
     manifest = artifacts.read_manifest(folder, KIND)
-    try:
-        vectors = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / 'embeddings.npy'} cannot be read ({error}); build the folder again") from None
+    vectors = load_array(folder / "embeddings.npy")
     if len(vectors) != n_pairs:
         raise DataError(
             f"found {len(vectors):,} pairs in {folder}, expected {n_pairs:,} as in the split; build it from this split"
@@ -134,3 +194,23 @@ def _items_by_row(table: pl.DataFrame, vocabulary: Vocabulary, n_pairs: int) -> 
     items = np.full((n_pairs, int(place.max()) + 1 if len(place) else 1), -1, np.int64)
     items[pair_rows, place] = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
     return items
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Open a memory-mapped array. Raises DataError where it cannot be read."""
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); build the folder again") from None
+
+
+def folder_kind(folder: Path) -> str:
+    """Return "neighbours" where the manifest says so, otherwise "negatives"."""
+    return NEIGHBOURS if artifacts.kind_at(folder) == NEIGHBOURS else KIND
+
+
+def read_sampler_input(folder: Path, split: Split) -> MinedNegatives | ItemNeighbours:
+    """Read a negatives or a neighbours folder. Raises DataError where it is neither or does not fit the split."""
+    if folder_kind(folder) == NEIGHBOURS:
+        return read_neighbours(folder, split.train.n_items)
+    return read_negatives(folder, split.vocabulary, len(split.train))

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hardneg.random import Stream
-from hardneg.sampling.config import StatelessSampler
 from hardneg.sampling.kernels import mix_rows, unmix_rows
-from hardneg.sampling.sampler import gather_rows, hardest, require_known_rows, takes_sparse
+from hardneg.sampling.sampler import StatelessSampler, gather_rows, hardest, require_known_rows, takes_sparse
 from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
 
 

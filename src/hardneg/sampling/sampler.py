@@ -1,9 +1,10 @@
-"""The interface of samplers, and operations that several samplers share."""
+"""The interface of samplers, their options and names, and operations that several samplers share."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.errors import DataError
+from hardneg.plugins import PluginConfig, Registry
 from hardneg.random import Stream
-from hardneg.sampling.item_neighbours import ItemNeighbours
-from hardneg.sampling.kernels import best_candidates
-from hardneg.sampling.mined import MinedNegatives
+from hardneg.sampling.kernels import best_candidates, pick_ranked, score_candidates
+from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.trees import Trees
 from hardneg.types import Batch, Embeddings, HopsRead, Negatives
 
@@ -121,3 +122,87 @@ def hardest(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
 def scores(users: Tensor, items: Tensor) -> Tensor:
     """Return the inner products (batch, n) of users (batch, size) and items (batch, n, size)."""
     return (items * users.unsqueeze(1)).sum(dim=2)
+
+
+SAMPLERS = Registry(
+    "sampler",
+    "hardneg.samplers",
+    {
+        "uniform": "hardneg.sampling.uniform:Uniform",
+        "dns": "hardneg.sampling.dns:DNS",
+        "ahns": "hardneg.sampling.ahns:AHNS",
+        "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
+        "multi-view": "hardneg.sampling.multi_view:MultiView",
+        "semantic": "hardneg.sampling.semantic:Semantic",
+        "semantic-mixing": "hardneg.sampling.semantic_mixing:SemanticMixing",
+    },
+)
+
+
+class SamplerConfig(PluginConfig):
+    """Options of a sampler. A field of this type accepts every sampler by its `kind`."""
+
+    registry: ClassVar[Registry] = SAMPLERS
+
+    @abstractmethod
+    def build(self, inputs: SamplerInputs) -> NegativeSampler:
+        """Return the sampler. Raises ConfigError where `inputs` lack something that it needs."""
+        ...
+
+
+class StatelessSampler(SamplerConfig):
+    """A sampler that needs nothing besides its options and the pooled embeddings: it is its own configuration.
+
+    A subclass defines `sample`; it overrides `n_candidates` to compare several candidates and `hops_read` to read the
+    tables of single hops.
+    """
+
+    @property
+    def n_candidates(self) -> int:
+        """Number of candidates per pair that the loop draws, 1 by default."""
+        return 1
+
+    @property
+    def hops_read(self) -> HopsRead:
+        """Tables of hops above 0 that the sampler reads, "none" by default."""
+        return "none"
+
+    def build(self, inputs: SamplerInputs) -> Self:  # noqa: ARG002
+        """Return the sampler itself."""
+        return self
+
+    @abstractmethod
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
+        """Return negatives for every pair, as in `NegativeSampler.sample`."""
+        ...
+
+
+def score_all(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
+    """Return the inner products of each query with the rows of its candidates, (batch, n) float32, without gradients.
+
+    queries: (batch, size). table: (n_items, size). candidates: (batch, n).
+    """
+    queries, table = queries.detach(), table.detach()
+    require_known_rows(candidates, table)
+    if queries.device.type != "cpu":
+        return scores(queries, F.embedding(candidates, table))
+    out = np.empty(candidates.shape, np.float32)
+    arrays = (tensor.contiguous().numpy() for tensor in (queries, table, candidates))
+    in_chunks(score_candidates, len(queries), *arrays, out)
+    return torch.from_numpy(out)
+
+
+def pick_by_rank(preferences: Tensor, ranks: Tensor | None = None) -> Tensor:
+    """Return the column of the preference with the given rank in each row of preferences (batch, n): (batch,).
+
+    ranks: (batch,) of 0..n - 1, where 0 is the largest; None for 0. Of equal preferences the first ranks higher. A row
+    with NaN returns the first NaN, as `hardest` does.
+    """
+    if ranks is None:
+        ranks = torch.zeros(len(preferences), dtype=torch.int64, device=preferences.device)
+    if preferences.device.type != "cpu":
+        ranks = torch.where(preferences.isnan().any(dim=1), 0, ranks)
+        return preferences.sort(dim=1, descending=True, stable=True).indices.gather(1, ranks.unsqueeze(1)).squeeze(1)
+    places = np.empty(len(preferences), np.int64)
+    pick_ranked(preferences.contiguous().numpy(), ranks.contiguous().numpy(), places)
+    return torch.from_numpy(places)

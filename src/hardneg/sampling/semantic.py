@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
-from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.mined import MinedNegatives
-from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest
+from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, gather_rows, hardest
 from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
 
 MEASURED = (

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from hardneg.errors import ConfigError
 from hardneg.random import Stream
-from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.dns import DNS
-from hardneg.sampling.item_neighbours import ItemNeighbours
+from hardneg.sampling.mined import ItemNeighbours
 from hardneg.sampling.mixgcf import MixGCF
-from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, gather_rows
+from hardneg.sampling.sampler import NegativeSampler, SamplerConfig, SamplerInputs, gather_rows
 from hardneg.sampling.uniform import Uniform
 from hardneg.types import Batch, Embeddings, Floats, HopsRead, Negatives, Vectors
 

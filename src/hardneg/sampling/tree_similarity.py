@@ -16,10 +16,15 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.errors import ConfigError
-from hardneg.sampling.config import SamplerConfig
 from hardneg.sampling.kernels import argmax_with_bonus, scale_and_add
-from hardneg.sampling.ranking import pick_by_rank, score_all
-from hardneg.sampling.sampler import NegativeSampler, SamplerInputs, require_known_rows
+from hardneg.sampling.sampler import (
+    NegativeSampler,
+    SamplerConfig,
+    SamplerInputs,
+    pick_by_rank,
+    require_known_rows,
+    score_all,
+)
 from hardneg.trees import PathCodes, prefix_similarity
 from hardneg.types import Batch, Items
 

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from hardneg.random import Stream
-from hardneg.sampling.config import StatelessSampler
+from hardneg.sampling.sampler import StatelessSampler
 from hardneg.types import Batch, Embeddings, Items
 
 

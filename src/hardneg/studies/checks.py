@@ -9,7 +9,7 @@ from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
-from hardneg.sampling import SamplerConfig, SamplerInputs, SemanticMixing, item_neighbours
+from hardneg.sampling import SamplerConfig, SamplerInputs, SemanticMixing, mined
 from hardneg.sampling.tree_similarity import TreeWeights, tree_weights
 from hardneg.studies.cells import Cell, get_setting, has_setting, with_settings
 from hardneg.studies.naming import shared_folder_problems
@@ -85,7 +85,7 @@ def _sampler_problems(row: RowSpec, grid: Grid) -> list[str]:
         problems.append(f"{name} uses no negatives; leave `negatives` out")
     recipe = grid.negatives.get(row.negatives or "")
     if recipe is not None and recipe.makes is not None:
-        mixes, has_neighbours = isinstance(row.sampler, SemanticMixing), recipe.makes == item_neighbours.KIND
+        mixes, has_neighbours = isinstance(row.sampler, SemanticMixing), recipe.makes == mined.NEIGHBOURS
         if mixes and not has_neighbours:
             problems.append(f"{name} needs neighbours; name some of `method: neighbours`")
         if has_neighbours and not mixes:

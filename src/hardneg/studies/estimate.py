@@ -19,7 +19,7 @@ from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.judging.suspects import read_suspects
 from hardneg.pipeline import RUN, RunConfig, suspect_use
-from hardneg.sampling import ItemNeighbours, MinedNegatives, sampler_inputs
+from hardneg.sampling import ItemNeighbours, MinedNegatives, mined
 from hardneg.studies.cells import Cell
 from hardneg.studies.plan import Artifact, Plan
 from hardneg.trees import Trees, trees_folder
@@ -132,7 +132,7 @@ def _time_epoch(cell: CellToTime, split: Split, device: str) -> float:
     used = suspect_use.UsedSuspects(split.train, split.train)
     if suspects is not None and use is not None:
         used = suspect_use.apply_suspects(split.train, suspects, use)
-    negatives = _read_or_stand_in(cell, "negatives", split, sampler_inputs.read_sampler_input)
+    negatives = _read_or_stand_in(cell, "negatives", split, mined.read_sampler_input)
     watch = _Stopwatch()
     try:
         fit_backbone(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from hardneg.checkpoint import CheckpointFile, TrainingState, copy_tensors
+from hardneg.config import Config
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, TrainingDivergedError
 from hardneg.models import Anchor
@@ -20,11 +26,30 @@ from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
 from hardneg.sampling import CandidateSource, NegativeSampler
 from hardneg.sampling.sampler import items_read
-from hardneg.training.config import FitConfig
-from hardneg.training.extra import Positives
-from hardneg.training.memory import keep_freed_memory
-from hardneg.training.objective import objective
+from hardneg.training.objective import Positives, objective
 from hardneg.types import Batch, Embeddings, Indices, Negatives, Observer, RequiredRows
+
+
+class FitConfig(Config):
+    """Settings of the training loop, the same for every backbone and sampler."""
+
+    epochs: PositiveInt = 300
+    """Maximum number of passes over the training pairs."""
+    batch_size: PositiveInt = 2048
+    """Training pairs per step."""
+    learning_rate: PositiveFloat = 3e-3
+    """Adam learning rate."""
+    l2: NonNegativeFloat = 1e-4
+    """Weight of half the squared norm of the hop-0 rows of a pair."""
+    check_every: PositiveInt = 5
+    """Epochs between validation checks."""
+    patience: PositiveInt = 5
+    """Validation checks without improvement after which training stops."""
+    select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
+    """Validation metric that selects the best epoch."""
+    seed: int = 0
+    """Seed of the initialization, the order of the pairs, the candidates and the sampler."""
+
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
 """Return metric name -> value on the validation pairs. The loop has no other access to held-out pairs."""
@@ -200,3 +225,27 @@ def _record(state: TrainingState, split: str, metrics: Mapping[str, float]) -> N
 def _add(counters: dict[str, float], more: Mapping[str, float]) -> None:
     for name, amount in more.items():
         counters[name] = counters.get(name, 0.0) + amount
+
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt."""
+LARGE_THRESHOLD = 2**30
+PORTABLE_THRESHOLD = 2**25
+"""Largest MMAP_THRESHOLD that older versions of glibc accept."""
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Tell the C library to keep freed blocks below 1 GiB; return True if it accepts (glibc only).
+
+    A step allocates and frees tens of megabytes of tables. Page faults on memory that was returned to the system took
+    40 % of the time of a LightGCN step and half of an MF step. Results do not depend on this setting.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    accepted = mallopt(MMAP_THRESHOLD, LARGE_THRESHOLD) or mallopt(MMAP_THRESHOLD, PORTABLE_THRESHOLD)
+    return bool(accepted and mallopt(TRIM_THRESHOLD, LARGE_THRESHOLD))

@@ -9,7 +9,7 @@ from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError
 from hardneg.pipeline.provenance import require_same_split
-from hardneg.sampling.sampler_inputs import folder_kind
+from hardneg.sampling.mined import folder_kind
 from hardneg.studies.recipes import NegativesRecipe, Recipe, StudyFile, SuspectsRecipe, TreesRecipe
 from hardneg.studies.spec import Grid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from hardneg import pipeline
-from hardneg.sampling import item_neighbours
+from hardneg.sampling import mined
 from hardneg.stage import Stage
 from hardneg.studies.recipes import NameIn, NegativesRecipe, StageContext, StudyFile
 
@@ -20,7 +20,7 @@ class NegativesControl(NegativesRecipe):
 
     def problems(self, where: str, file: StudyFile) -> list[str]:
         problems, like = super().problems(where, file), file.grid.negatives.get(self.like)
-        if like is not None and like.makes == item_neighbours.KIND:
+        if like is not None and like.makes == mined.NEIGHBOURS:
             problems.append(f"{where}: like {self.like!r} is neighbours, which have no vectors; name negatives")
         return problems
 

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
-from hardneg.sampling import item_neighbours
-from hardneg.sampling.item_neighbours import NeighbourSource
+from hardneg.sampling import mined
+from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Stage
 from hardneg.studies.recipes import NegativesRecipe, StageContext
 from hardneg.studies.recipes.profiles import item_text_problems
@@ -18,7 +18,7 @@ from hardneg.studies.spec import Grid
 class Neighbours(NegativesRecipe):
     """Neighbours of items by `hardneg neighbours find`."""
 
-    makes: ClassVar[str | None] = item_neighbours.KIND
+    makes: ClassVar[str | None] = mined.NEIGHBOURS
     method: Literal["neighbours"] = "neighbours"
     by: NeighbourSource = "text"
     k: PositiveInt = 10
