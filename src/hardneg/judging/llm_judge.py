@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,12 +16,11 @@ from hardneg.judging.judge_prompts import (
     CodePrompts,
     JudgePrompts,
     TitlePrompts,
-    Verdict,
     probability_of_positive,
     verdict_parser,
 )
 from hardneg.judging.suspects import UserCandidates
-from hardneg.llm.protocol import ChatModel, Reply
+from hardneg.llm.protocol import ChatModel
 from hardneg.llm.tasks import Task
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
 from hardneg.text.generation.executor import LlmExecutor
@@ -30,27 +30,20 @@ MAX_PER_CALL = 200
 NO_CANDIDATE = "with an entry that is no candidate"
 
 
-class _LlmConfig(JudgeConfig):
+class _ListingConfig(JudgeConfig):
     queries_llm: ClassVar[bool] = True
-
-    def _judge(
-        self,
-        inputs: JudgeInputs,
-        prompts: JudgePrompts,
-        per_call: int | None,
-        *,
-        reverse: bool = False,
-        graded: bool = False,
-    ) -> LlmJudge:
-        executor, model_info = inputs.model(self.kind)
-        return LlmJudge(f"{self.kind} {model_info.name}", prompts, executor, inputs.issues, per_call, reverse, graded)
-
-
-class _ListingConfig(_LlmConfig):
     per_call: Annotated[int, Field(ge=1, le=MAX_PER_CALL)] | None = None
     """Maximum number of candidates per call; None for all of a user. The released code of DTL-NS sends 1."""
     reverse: bool = False
     """Reverse the order of candidates in a call, as a control of the effect of their position."""
+
+    @abstractmethod
+    def _prompts(self, inputs: JudgeInputs) -> JudgePrompts: ...
+
+    def build(self, inputs: JudgeInputs) -> Judge:
+        """Return the judge. Raises ConfigError without a model, or without path codes where it reads them."""
+        prompts, (executor, info) = self._prompts(inputs), inputs.model(self.kind)
+        return LlmJudge(f"{self.kind} {info.name}", prompts, executor, inputs.issues, self.per_call, self.reverse)
 
 
 class LlmOnCodes(_ListingConfig):
@@ -59,10 +52,8 @@ class LlmOnCodes(_ListingConfig):
     reads_trees: ClassVar[bool] = True
     kind: Literal["llm"] = "llm"
 
-    def build(self, inputs: JudgeInputs) -> Judge:
-        """Return the judge. Raises ConfigError without path codes or a model."""
-        prompts = CodePrompts(inputs.train, inputs.codes(self.kind))
-        return self._judge(inputs, prompts, self.per_call, reverse=self.reverse)
+    def _prompts(self, inputs: JudgeInputs) -> JudgePrompts:
+        return CodePrompts(inputs.train, inputs.codes(self.kind))
 
 
 class LlmOnTitles(_ListingConfig):
@@ -72,31 +63,22 @@ class LlmOnTitles(_ListingConfig):
     longest_title: PositiveInt = 200
     """Maximum characters of a title."""
 
-    def build(self, inputs: JudgeInputs) -> Judge:
-        """Return the judge. Raises ConfigError without a model."""
-        _, model_info = inputs.model(self.kind)
-        prompts = TitlePrompts(inputs.split, model_info.chat_markers, self.longest_title)
-        return self._judge(inputs, prompts, self.per_call, reverse=self.reverse)
+    def _prompts(self, inputs: JudgeInputs) -> JudgePrompts:
+        return TitlePrompts(inputs.split, inputs.model(self.kind)[1].chat_markers, self.longest_title)
 
 
-class LlmProbabilities(_LlmConfig):
+class LlmProbabilities(JudgeConfig):
     """A language model reads path codes; its probability of the label "positive" is used. One candidate per call."""
 
+    queries_llm: ClassVar[bool] = True
     reads_trees: ClassVar[bool] = True
     kind: Literal["llm-logprob"] = "llm-logprob"
 
     def build(self, inputs: JudgeInputs) -> Judge:
         """Return the judge. Raises ConfigError without path codes or a model."""
         prompts = CodePrompts(inputs.train, inputs.codes(self.kind), single=True)
-        return self._judge(inputs, prompts, 1, graded=True)
-
-
-@dataclass(frozen=True)
-class JudgeCall:
-    """Candidates of one call: a row of the users, and columns of the candidates in the order of their numbers."""
-
-    row: int
-    places: Indices
+        executor, info = inputs.model(self.kind)
+        return LlmJudge(f"{self.kind} {info.name}", prompts, executor, inputs.issues, per_call=1, graded=True)
 
 
 @dataclass(frozen=True)
@@ -121,22 +103,33 @@ class LlmJudge:
         calls = list(self.calls(users, candidates))
 
         def tasks() -> Iterator[Task[Any]]:
-            for number, call in enumerate(calls):
-                items = candidates[call.row, call.places]
-                yield Task(number, self.prompts.request(int(users[call.row]), items), self._parser(len(items)))
+            for number, (row, places) in enumerate(calls):
+                request = self.prompts.request(int(users[row]), candidates[row, places])
+                yield Task(number, request, probability_of_positive if self.graded else verdict_parser(len(places)))
 
         for answer in self.executor(tasks(), len(calls)):
-            call = calls[answer.row]
-            user, items = int(users[call.row]), candidates[call.row, call.places]
-            if answer.value is None:
-                self.issues.extend([JudgementIssue(user, item, answer.reason) for item in items.tolist()])
+            (row, places), reply = calls[answer.row], answer.value
+            user = int(users[row])
+            if reply is None:
+                issues = [JudgementIssue(user, item, answer.reason) for item in candidates[row, places].tolist()]
+                self.issues.extend(issues)
+            elif self.graded:
+                probabilities[row, places] = reply
             else:
-                probabilities[call.row, call.places] = self._labels(user, len(items), answer.value)
-        self._report_skipped(users, candidates)
+                self.issues.extend([JudgementIssue(user, None, NO_CANDIDATE, entry) for entry in reply.foreign])
+                probabilities[row, places] = 0.0
+                probabilities[row, places[np.array(reply.positive, np.int64) - 1]] = 1.0
+        rows, columns = np.nonzero(candidates >= 0)
+        for user, item in zip(users[rows].tolist(), candidates[rows, columns].tolist(), strict=True):
+            if reason := self.prompts.skip_reason(user, item):
+                self.issues.append(JudgementIssue(user, item, reason))
         return probabilities
 
-    def calls(self, users: Indices, candidates: Indices) -> Iterator[JudgeCall]:
-        """Yield the calls, by user and by rank of the candidates, or from the last rank on where reversed."""
+    def calls(self, users: Indices, candidates: Indices) -> Iterator[tuple[int, Indices]]:
+        """Yield the row of the user and the columns of the candidates of each call, in the order of their numbers.
+
+        Calls are ordered by user and by rank of the candidates, or from the last rank on where reversed.
+        """
         for row in range(len(users)):
             places = np.flatnonzero(candidates[row] >= 0)
             sent = [not self.prompts.skip_reason(int(users[row]), item) for item in candidates[row, places].tolist()]
@@ -144,24 +137,7 @@ class LlmJudge:
             size = self.per_call or max(len(places), 1)
             for start in range(0, len(places), size):
                 chosen = places[start : start + size]
-                yield JudgeCall(row, chosen[::-1] if self.reverse else chosen)
-
-    def _parser(self, n: int) -> Callable[[Reply], Any]:
-        return probability_of_positive if self.graded else verdict_parser(n)
-
-    def _labels(self, user: int, n: int, value: Verdict | float) -> Floats:
-        if isinstance(value, float):
-            return np.full(n, value)
-        self.issues.extend([JudgementIssue(user, None, NO_CANDIDATE, entry) for entry in value.foreign])
-        labels = np.zeros(n)
-        labels[np.array(value.positive, np.int64) - 1] = 1.0
-        return labels
-
-    def _report_skipped(self, users: Indices, candidates: Indices) -> None:
-        rows, places = np.nonzero(candidates >= 0)
-        for user, item in zip(users[rows].tolist(), candidates[rows, places].tolist(), strict=True):
-            if reason := self.prompts.skip_reason(user, item):
-                self.issues.append(JudgementIssue(user, item, reason))
+                yield row, chosen[::-1] if self.reverse else chosen
 
 
 JUDGING = "judging"
@@ -180,11 +156,11 @@ def estimate_judging(
     """
     users, items = candidates.users, candidates.items
     calls = list(judge.calls(users, items))
-    n_candidates = sum(len(call.places) for call in calls)
+    n_candidates = sum(len(places) for _, places in calls)
     sampled = np.unique(np.linspace(0, len(calls) - 1, min(limit, len(calls))).astype(np.int64))
     requests = (
-        judge.prompts.request(int(users[call.row]), items[call.row, call.places])
-        for call in (calls[number] for number in sampled)
+        judge.prompts.request(int(users[row]), items[row, places])
+        for row, places in (calls[number] for number in sampled)
     )
     tokens = np.array([model_info.count_tokens(request) for request in requests], float)
     uncounted_share = 1 - len(tokens) / max(len(calls), 1)

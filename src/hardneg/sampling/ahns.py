@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hardneg.random import Stream
-from hardneg.sampling.sampler import SamplerInputs, gather_rows, score_all
-from hardneg.sampling.tree_similarity import TreeSampler, TreeWeights, choose_candidates
+from hardneg.sampling.sampler import gather_rows, score_all
+from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, Items
 
 LEAST = 1e-6
@@ -34,24 +33,17 @@ class AHNS(TreeWeights):
     p: float = -2.0
     """Rate at which the hardness falls with the score of the positive."""
 
-    def build(self, inputs: SamplerInputs) -> AHNSSampler:
-        """Return the sampler, with the trees whose weight is above 0."""
-        return AHNSSampler(self, self.views(inputs))
-
-    def target_scores(self, positives: Tensor) -> Tensor:
-        """Return the target scores of negatives for scores of positives, in 64 bits, since they may be very large."""
-        return self.beta * (positives.double() + self.alpha).clamp(min=LEAST) ** (self.p + 1)
-
-
-@dataclass(frozen=True)
-class AHNSSampler(TreeSampler):
-    """Chooses catalogue items by their pooled embeddings."""
-
-    options: AHNS
-
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
+    def choose(
+        self,
+        views: TreeViews,
+        batch: Batch,
+        embeddings: Embeddings,
+        candidates: Tensor,
+        stream: Stream,  # noqa: ARG002
+    ) -> Items:
         """Return items (batch, 1); the first of equal candidates wins. The choice carries no gradient."""
         users, items = gather_rows(embeddings.final_users, batch.users), embeddings.final_items
-        targets = self.options.target_scores(score_all(users, items, batch.positives.unsqueeze(1)))
+        positives = score_all(users, items, batch.positives.unsqueeze(1)).double()  # targets may be very large
+        targets = self.beta * (positives + self.alpha).clamp(min=LEAST) ** (self.p + 1)
         distances = (score_all(users, items, candidates).double() - targets).abs()
-        return choose_candidates(self.views, batch, -distances, candidates)
+        return choose_candidates(views, batch, -distances, candidates)

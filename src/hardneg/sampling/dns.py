@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -11,8 +10,8 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from hardneg.random import Stream
-from hardneg.sampling.sampler import SamplerInputs, gather_rows, hardest, score_all
-from hardneg.sampling.tree_similarity import TreeSampler, TreeWeights, choose_candidates
+from hardneg.sampling.sampler import gather_rows, hardest, score_all
+from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
 from hardneg.types import Batch, Embeddings, Items
 
 
@@ -36,26 +35,15 @@ class DNS(TreeWeights):
             raise ValueError(f"found top {self.top} of {self.candidates} candidates; lower top or draw more candidates")
         return self
 
-    def build(self, inputs: SamplerInputs) -> DNSSampler:
-        """Return the sampler, with the trees whose weight is above 0."""
-        return DNSSampler(self, self.views(inputs))
-
-
-@dataclass(frozen=True)
-class DNSSampler(TreeSampler):
-    """Chooses catalogue items by their pooled embeddings."""
-
-    options: DNS
-
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:
+    def choose(
+        self, views: TreeViews, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream
+    ) -> Items:
         """Return items (batch, 1). The first of equal candidates ranks higher. The choice carries no gradient."""
         users, items = gather_rows(embeddings.final_users, batch.users), embeddings.final_items
-        if self.options.top == 1 and self.views is None:
+        if self.top == 1 and not views:
             return Items(hardest(users, items, candidates).unsqueeze(1))
-        ranks = None if self.options.top == 1 else self._draw_ranks(batch, stream)
-        return choose_candidates(self.views, batch, score_all(users, items, candidates), candidates, ranks)
-
-    def _draw_ranks(self, batch: Batch, stream: Stream) -> Tensor:
-        """Draw a rank of 0..top - 1 for each pair, (batch,)."""
-        unit = stream.uniform(batch.rows.cpu().numpy(), 1)[:, 0].astype(np.float64)
-        return torch.from_numpy((unit * self.options.top).astype(np.int64)).to(batch.rows.device)
+        ranks = None
+        if self.top > 1:
+            unit = stream.uniform(batch.rows.cpu().numpy(), 1)[:, 0].astype(np.float64)
+            ranks = torch.from_numpy((unit * self.top).astype(np.int64)).to(batch.rows.device)
+        return choose_candidates(views, batch, score_all(users, items, candidates), candidates, ranks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,16 +27,13 @@ class MixGCF(StatelessSampler):
 
     kind: Literal["mixgcf"] = "mixgcf"
     candidates: PositiveInt = 16
+    hops_read: ClassVar[HopsRead] = "items"
+    """Candidates are compared and mixed per hop."""
 
     @property
     def n_candidates(self) -> int:
         """Number of candidates, as configured."""
         return self.candidates
-
-    @property
-    def hops_read(self) -> HopsRead:
-        """Item tables: candidates are compared and mixed per hop."""
-        return "items"
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
         """Return vectors (batch, 1, final size) with gradients through the chosen rows, but not through the choice."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -14,11 +14,11 @@ from hardneg.sampling.mixgcf import MixGCF, mixed_negatives, positive_shares, qu
 from hardneg.sampling.sampler import NegativeSampler, SamplerInputs
 from hardneg.sampling.tree_similarity import (
     EPSILON,
-    TreeSampler,
     TreeViews,
     TreeWeights,
     best_with_bonus,
     similarity_totals,
+    weigh_similarities,
 )
 from hardneg.types import Batch, Embeddings, HopsRead, Vectors
 
@@ -29,6 +29,9 @@ class MultiView(TreeWeights):
     z_m = (p_m - min p) / (max p - min p + 1e-8). p_m is the score of the candidate mixed with the positive i, as in
     MixGCF. sim is the similarity of the path codes of the positive and the unmixed candidate. The chosen mixed rows are
     pooled. With both weights at 0 the result equals that of MixGCF.
+
+    The code scales the scores of unmixed candidates, which is equivalent and cheaper: p_m = a q . e_i + (1 - a) q . e_m,
+    so the min-max scaling of p equals that of q . e_m with 1e-8 / (1 - a) in place of 1e-8.
     """
 
     kind: Literal["multi-view"] = "multi-view"
@@ -37,37 +40,21 @@ class MultiView(TreeWeights):
     """Weight of the similarity in the structural tree; scores are scaled to [0, 1]. Default of the released code."""
     alpha_s: NonNegativeFloat = 0.3
     """Weight of the similarity in the semantic tree. Value of the released code for Sports."""
+    hops_read: ClassVar[HopsRead] = "items"
 
     def build(self, inputs: SamplerInputs) -> NegativeSampler:
         """Return the sampler, or MixGCF where both weights are 0."""
-        views = self.views(inputs)
-        return MixGCF(candidates=self.candidates) if views is None else MultiViewSampler(self, views)
+        return super().build(inputs) if self.reads_trees else MixGCF(candidates=self.candidates)
 
-
-@dataclass(frozen=True)
-class MultiViewSampler(TreeSampler):
-    """Scales the scores of unmixed candidates, which is equivalent and cheaper.
-
-    p_m = a q . e_i + (1 - a) q . e_m, so the min-max scaling of p equals that of q . e_m with 1e-8 / (1 - a) in place of
-    1e-8. Similarities are computed once for all hops.
-    """
-
-    options: MultiView
-    views: TreeViews
-
-    @property
-    def hops_read(self) -> HopsRead:
-        """Item tables: candidates are compared and mixed per hop."""
-        return "items"
-
-    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Vectors:
+    def choose(
+        self, views: TreeViews, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream
+    ) -> Vectors:
         """Return vectors (batch, 1, final size) with gradients through the chosen rows, but not through the choice.
 
         totals: similarities of the selected candidates, over hops, and of all candidates.
         """
         mixing = positive_shares(batch, embeddings, stream)
-        similarities = self.views.similarities(batch.positives, candidates)
-        bonus = self.views.bonus(similarities)
+        similarities, bonus = weigh_similarities(views, batch.positives, candidates)
         epsilons = (EPSILON / (1 - mixing)).T.contiguous()
         hops = zip(queries(batch, embeddings), embeddings.items, epsilons, strict=True)
         places = torch.stack(

@@ -103,6 +103,8 @@ class SemanticSampler(nn.Module):
     below). A pair without a text vector keeps its uniform negative, has no alignment loss, and is counted.
     """
 
+    hops_read: HopsRead = "none"
+
     def __init__(self, options: Semantic, mined: MinedNegatives, final_size: int, *, seed: int) -> None:
         super().__init__()
         self.options, self.mined = options, mined
@@ -115,11 +117,6 @@ class SemanticSampler(nn.Module):
     def n_candidates(self) -> int:
         """Number of uniform negatives times the candidates of each."""
         return self.options.negatives * self.options.candidates
-
-    @property
-    def hops_read(self) -> HopsRead:
-        """None, since the sampler reads the pooled tables and hop 0 only."""
-        return "none"
 
     def project(self, vectors: Tensor) -> Tensor:
         """Project text vectors (batch, text size) to (batch, final size), eq. 6."""

@@ -6,7 +6,9 @@ structural and the semantic tree are added: z_m + alpha_c sim_c(i, m) + alpha_s 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.errors import ConfigError
+from hardneg.random import Stream
 from hardneg.sampling.kernels import argmax_with_bonus, scale_and_add
 from hardneg.sampling.sampler import (
     NegativeSampler,
@@ -26,10 +29,13 @@ from hardneg.sampling.sampler import (
     score_all,
 )
 from hardneg.trees import PathCodes, prefix_similarity
-from hardneg.types import Batch, Items
+from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives
 
 EPSILON = 1e-8
 """Added to the range of the preferences of a pair, so that equal preferences are scaled to 0."""
+
+TreeViews = dict[str, tuple[PathCodes, float]]
+"""Name of a tree -> its path codes, and the weight of their similarity; trees with a weight above 0 only."""
 
 Similarities = dict[str, NDArray[np.float32]]
 """Name of a tree -> similarity of candidates with the positive, (batch, n) in [0, 1]."""
@@ -45,26 +51,35 @@ class TreeWeights(SamplerConfig):
     alpha_s: NonNegativeFloat = 0.0
     """Weight of the similarity in the semantic tree."""
 
+    hops_read: ClassVar[HopsRead] = "none"
+    """Tables of hops above 0 that `choose` reads."""
+
     @property
     def reads_trees(self) -> bool:
         """True where a tree has a weight."""
         return self.alpha_c > 0 or self.alpha_s > 0
 
-    def views(self, inputs: SamplerInputs) -> TreeViews | None:
-        """Return the trees with a weight above 0, or None without any. Raises ConfigError where they are missing."""
+    def build(self, inputs: SamplerInputs) -> NegativeSampler:
+        """Return the sampler, with the trees whose weight is above 0. Raises ConfigError where they are missing."""
         if not self.reads_trees:
-            return None
+            return TreeSampler(self, {})
         if inputs.trees is None:
             raise ConfigError(
                 f"sampler {self.kind!r} found no trees; build them with `hardneg trees build` and pass --trees FOLDER, or "
                 "set alpha_c and alpha_s to 0"
             )
-        trees = inputs.trees
-        views = (
-            TreeView("structural", trees.structural, self.alpha_c),
-            TreeView("semantic", trees.semantic, self.alpha_s),
-        )
-        return TreeViews(tuple(view for view in views if view.weight > 0))
+        views = {
+            "structural": (inputs.trees.structural, self.alpha_c),
+            "semantic": (inputs.trees.semantic, self.alpha_s),
+        }
+        return TreeSampler(self, {name: view for name, view in views.items() if view[1] > 0})
+
+    @abstractmethod
+    def choose(
+        self, views: TreeViews, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream
+    ) -> Negatives:
+        """Return negatives for every pair, as in `NegativeSampler.sample`. views: empty without trees."""
+        ...
 
 
 def tree_weights(sampler: object) -> TreeWeights | None:
@@ -74,42 +89,35 @@ def tree_weights(sampler: object) -> TreeWeights | None:
 
 
 @dataclass(frozen=True)
-class TreeView:
-    """Path codes of a tree, and the weight of their similarity."""
-
-    name: str
-    codes: PathCodes
-    weight: float
-
-
-@dataclass(frozen=True)
-class TreeViews:
-    """The trees with a weight above 0."""
-
-    views: tuple[TreeView, ...]
-
-    def similarities(self, positives: Tensor, candidates: Tensor) -> Similarities:
-        """Return the similarities of positives (batch,) and candidates (batch, n) in every tree."""
-        items, others = positives.cpu().numpy(), candidates.cpu().numpy()
-        return {view.name: prefix_similarity(view.codes, items, others) for view in self.views}
-
-    def bonus(self, similarities: Similarities) -> NDArray[np.float32]:
-        """Return the weighted sum of the similarities, (batch, n)."""
-        weighted = [np.float32(view.weight) * similarities[view.name] for view in self.views]
-        return weighted[0] if len(weighted) == 1 else weighted[0] + weighted[1]
-
-
-@dataclass(frozen=True)
 class TreeSampler(NegativeSampler):
-    """Base of samplers that prefer candidates near the positive in the item trees."""
+    """Prefers candidates near the positive in the item trees, as its options choose."""
 
     options: TreeWeights
-    views: TreeViews | None
+    views: TreeViews
 
     @property
     def n_candidates(self) -> int:
         """Number of candidates, as configured."""
         return self.options.candidates
+
+    @property
+    def hops_read(self) -> HopsRead:
+        """Tables of hops above 0 that the options read."""
+        return self.options.hops_read
+
+    def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
+        """Return negatives for every pair, as `TreeWeights.choose` of the options."""
+        return self.options.choose(self.views, batch, embeddings, candidates, stream)
+
+
+def weigh_similarities(
+    views: TreeViews, positives: Tensor, candidates: Tensor
+) -> tuple[Similarities, NDArray[np.float32]]:
+    """Return the similarities of positives (batch,) and candidates (batch, n), and their weighted sum (batch, n)."""
+    items, others = positives.cpu().numpy(), candidates.cpu().numpy()
+    similarities = {name: prefix_similarity(codes, items, others) for name, (codes, _) in views.items()}
+    first, *more = (np.float32(weight) * similarities[name] for name, (_, weight) in views.items())
+    return similarities, sum(more, first)
 
 
 def similarity_totals(similarities: Similarities, places: Tensor) -> dict[str, tuple[float, float]]:
@@ -157,12 +165,12 @@ def best_with_bonus(
 
 
 def choose_candidates(
-    views: TreeViews | None, batch: Batch, preferences: Tensor, candidates: Tensor, ranks: Tensor | None = None
+    views: TreeViews, batch: Batch, preferences: Tensor, candidates: Tensor, ranks: Tensor | None = None
 ) -> Items:
     """Return the candidate of each pair (batch, n) at its rank, by preference and, with `views`, tree similarity."""
-    if views is None:
+    if not views:
         return Items(candidates.gather(1, pick_by_rank(preferences, ranks).unsqueeze(1)))
-    similarities = views.similarities(batch.positives, candidates)
+    similarities, bonus = weigh_similarities(views, batch.positives, candidates)
     epsilon = torch.full(preferences.shape[:1], EPSILON, device=preferences.device)
-    places = pick_by_rank(add_tree_bonus(preferences, views.bonus(similarities), epsilon), ranks).unsqueeze(1)
+    places = pick_by_rank(add_tree_bonus(preferences, bonus, epsilon), ranks).unsqueeze(1)
     return Items(candidates.gather(1, places), totals=similarity_totals(similarities, places))
