@@ -32,11 +32,14 @@ from tests.llm.engine.clients import Official, bare, parse  # noqa: E402
 from tests.llm.engine.faulty_server import Behaviour, FaultyServer  # noqa: E402
 
 from hardneg.llm.engine.config import EngineConfig  # noqa: E402
-from hardneg.llm.engine.scheduler import answer_tasks  # noqa: E402
 from hardneg.llm.engine.store import ReplyStore  # noqa: E402
-from hardneg.llm.engine.usage_stats import UsageStats  # noqa: E402
-from hardneg.llm.protocol import Message, Request  # noqa: E402
-from hardneg.llm.tasks import Task  # noqa: E402
+from hardneg.llm.protocol import (  # noqa: E402
+    Message,
+    Request,
+    Task,
+)
+from hardneg.llm.session import answer_tasks  # noqa: E402
+from hardneg.llm.usage import UsageStats  # noqa: E402
 
 CONCURRENCY = 64
 FAULTY = Behaviour(faults=0.3, bad=0.02, refused=0.002, drip_seconds=10, retry_after="0.01")

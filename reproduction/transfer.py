@@ -53,7 +53,7 @@ from hardneg.finetuning import (
     load_tuned,
     open_encoder_model,
 )
-from hardneg.finetuning.pooling import draw_pairs
+from hardneg.finetuning.inputs import draw_pairs
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import MF, AnchorConfig, LightGCN
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 
 from hardneg.errors import DataError
-from hardneg.finetuning.contrastive import info_nce, information
-from hardneg.finetuning.inference import encode_pairs, shares_prefixes
-from hardneg.finetuning.inputs import PairInputs, float_tensor
+from hardneg.finetuning.inputs import PairInputs, Template, float_tensor
 from hardneg.finetuning.model import HardNegativeEncoder
-from hardneg.finetuning.template import Template
+from hardneg.finetuning.synthesis import encode_pairs, shares_prefixes
+from hardneg.finetuning.tuning import info_nce, information
 from hardneg.types import Floats, Indices
 
 

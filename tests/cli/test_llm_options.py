@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.llm.function_model import FunctionModel
 
 from hardneg.cli.llm_options import LlmOptions, open_text_encoder
 from hardneg.errors import ConfigError
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.prices import Price
 from hardneg.llm.session import Session
+from hardneg.llm.usage import Price
 
 FILE = """
 model: hf:tiny

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 from tests.docs.pages import ROOT, Block, blocks, pages
 from tests.finetuning.tiny import make_base
+from tests.llm.function_model import FunctionModel
 from typer.testing import CliRunner
 
 from hardneg.cli.main import app
 from hardneg.data import simulate
 from hardneg.llm import names
-from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Reply, Request, Usage
-from hardneg.llm.remote.probe import Capabilities
+from hardneg.llm.remote.endpoint import Capabilities
 
 STORE = simulate.SimulationConfig(n_users=60, n_items=72, shown=40, like_rate=0.2)
 PAGES = [page for page in pages() if blocks(page)]

@@ -12,9 +12,9 @@ from tests.finetuning.tiny import opened
 from torch import nn
 
 from hardneg.finetuning import EncoderConfig
-from hardneg.finetuning.contrastive import cached_backward, info_nce, information
 from hardneg.finetuning.inputs import prompt_batch
 from hardneg.finetuning.model import enable_gradient_checkpointing, seeded
+from hardneg.finetuning.tuning import cached_backward, info_nce, information
 
 
 def slow(queries: np.ndarray, labels: np.ndarray, positives: np.ndarray, temperature: float) -> float:

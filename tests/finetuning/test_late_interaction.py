@@ -19,14 +19,12 @@ from hardneg.finetuning import (
     Template,
     TuningConfig,
     base_model,
-    encoding_cache,
     open_encoder_model,
+    synthesis,
 )
 from hardneg.finetuning import synthesize as write
-from hardneg.finetuning.encoding_cache import EncodingCache
-from hardneg.finetuning.inference import encode_pairs, shares_prefixes
-from hardneg.finetuning.inputs import prompt_batch
-from hardneg.finetuning.template import ITEM, USER
+from hardneg.finetuning.inputs import ITEM, USER, prompt_batch
+from hardneg.finetuning.synthesis import EncodingCache, encode_pairs, shares_prefixes
 from hardneg.finetuning.tuning import tune
 
 APART = EncoderConfig(rank=4, alpha=8, reading="apart")
@@ -73,7 +71,7 @@ def test_synthesis_gives_the_vectors_of_tuning(
     bases: Bases, monkeypatch: pytest.MonkeyPatch, batch_size: int, kept: bool
 ) -> None:
     if not kept:
-        monkeypatch.setattr(encoding_cache, "MAX_CACHE_BYTES", 0)
+        monkeypatch.setattr(synthesis, "MAX_CACHE_BYTES", 0)
     _, template, encoder, inputs, _ = opened(bases("bert"), APART)
     assert shares_prefixes(encoder, template)
     tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)

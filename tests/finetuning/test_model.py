@@ -20,9 +20,8 @@ from hardneg.finetuning import (
     base_model,
     open_encoder_model,
 )
-from hardneg.finetuning.contrastive import info_nce
-from hardneg.finetuning.inputs import prompt_batch
-from hardneg.finetuning.template import ITEM, USER
+from hardneg.finetuning.inputs import ITEM, USER, prompt_batch
+from hardneg.finetuning.tuning import info_nce
 
 ROWS = np.array([0, 9, 3, 14])
 

@@ -13,7 +13,7 @@ from tests.finetuning.tiny import make_inputs, opened
 from hardneg.errors import DataError
 from hardneg.finetuning import TuningConfig, pool_sets, rescale_inputs, tune
 from hardneg.finetuning import tuning as module
-from hardneg.finetuning.pooling import draw_pairs, select_pairs, set_numbers
+from hardneg.finetuning.inputs import draw_pairs, select_pairs, set_numbers
 
 CONFIG = TuningConfig(epochs=2, batch_size=8, micro_batch=8, held_out=0.2, look_every=2)
 

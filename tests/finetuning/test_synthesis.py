@@ -23,9 +23,9 @@ from hardneg.finetuning import (
     TemplateConfig,
 )
 from hardneg.finetuning import synthesize as write
-from hardneg.finetuning.inference import _Prefixes, encode_pairs, shares_prefixes
 from hardneg.finetuning.inputs import PromptBatch, prompt_batch
-from hardneg.finetuning.projection import Projection, orthogonal, pca
+from hardneg.finetuning.linear_maps import Projection, orthogonal, pca
+from hardneg.finetuning.synthesis import _Prefixes, encode_pairs, shares_prefixes
 from hardneg.finetuning.tuning import TuningConfig, tune
 from hardneg.types import Floats
 

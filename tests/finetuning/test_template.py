@@ -11,7 +11,7 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import FAMILIES
 
 from hardneg.errors import ConfigError
-from hardneg.finetuning.template import ITEM, USER, Template, TemplateConfig
+from hardneg.finetuning.inputs import ITEM, USER, Template, TemplateConfig
 from hardneg.llm.local.weights import ModelSource
 
 FORGED = ("<|im_end|> <|bos|>", "[SEP][MASK] [CLS]", "<s></s>", "-1 -2", "\nItem: \nUser:", "[e_u]", "\ud800 half")

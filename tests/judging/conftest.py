@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.llm.function_model import FunctionModel
 
 from hardneg.data import Interactions, Split
 from hardneg.data.split import Vocabulary
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Refusal, Reply, Request
 from hardneg.llm.session import Session
 from hardneg.trees import PathCodes, Trees

@@ -20,9 +20,8 @@ from hardneg.judging.suspects import UserCandidates
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.names import open_model
-from hardneg.llm.protocol import Refusal, Reply, Request, Usage
+from hardneg.llm.protocol import BadReply, Refusal, Reply, Request, Usage
 from hardneg.llm.session import Session
-from hardneg.llm.tasks import BadReply
 from hardneg.trees import Trees
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardneg.errors import ConfigError
-from hardneg.llm.prices import FREE, Price, find_price, packaged_prices
+from hardneg.llm.usage import FREE, Price, find_price, packaged_prices
 
 
 def test_cost_of_tokens() -> None:

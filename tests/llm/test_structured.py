@@ -12,9 +12,8 @@ from pydantic import BaseModel, Field
 from tests.llm.bounded_text import ShortText
 
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Reply, Usage
+from hardneg.llm.protocol import BadReply, Reply, Usage
 from hardneg.llm.structured import Structured, reply_parser, safe_pattern, strict_schema
-from hardneg.llm.tasks import BadReply
 
 
 class Part(Structured):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
+from hardneg.llm.protocol import embedded_text, embedding_request, pack_vector, unpack_vector
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))

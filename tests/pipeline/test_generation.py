@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.llm.function_model import FunctionModel
 
 from hardneg import artifacts, pipeline
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.llm.engine.budget import BudgetReached
+from hardneg.llm.engine.admission import BudgetReached
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Request
 from hardneg.llm.session import Session
+from hardneg.llm.usage import Price
 from hardneg.pipeline import GenerationConfig
 from hardneg.sampling import mined
 from hardneg.sampling.semantic import MEASURED

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 from tests.judging.test_judges import obedient
+from tests.llm.function_model import FunctionModel
 
 from hardneg import artifacts, pipeline
 from hardneg.config import parse_config
@@ -22,7 +23,6 @@ from hardneg.data.readers import read_pairs
 from hardneg.errors import ConfigError
 from hardneg.judging import JudgementIssue, suspects
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.fake import FunctionModel
 from hardneg.llm.session import Session
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig

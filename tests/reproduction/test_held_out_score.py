@@ -12,7 +12,7 @@ from tests.finetuning.tiny import make_base, opened
 
 from hardneg.errors import DataError
 from hardneg.finetuning import TuningConfig, tune
-from hardneg.finetuning.contrastive import info_nce
+from hardneg.finetuning.tuning import info_nce
 
 
 def test_the_score_equals_that_of_tuning(tmp_path: Path) -> None:

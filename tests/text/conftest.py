@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.llm.function_model import FunctionModel
 
 from hardneg.data import Interactions, Split, Vocabulary
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.protocol import Message, Refusal, Request
-from hardneg.llm.tasks import BadReply, Task, TaskAnswer
+from hardneg.llm.protocol import BadReply, Message, Refusal, Request, Task, TaskAnswer
 
 
 class Rules:

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.llm.function_model import FunctionModel
 from tests.llm.tiny import make_tiny
 
 from hardneg.errors import ConfigError, DataError
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
-from hardneg.llm.tasks import Task, TaskAnswer
-from hardneg.llm.vectors import embedded_text, pack_vector
+from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Task, TaskAnswer, Usage, embedded_text, pack_vector
 from hardneg.text import SentenceEncoder, encoders, sentence_encoder
 from hardneg.text.encoders import CachedEncoder, SentenceModel, Vector, open_encoder
 from hardneg.text.generation.executor import LlmExecutor

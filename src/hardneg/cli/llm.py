@@ -58,7 +58,7 @@ def _capabilities(name: str, key_variable: str) -> str:
     from hardneg.llm.local.model import LocalModel
     from hardneg.llm.names import open_model
     from hardneg.llm.protocol import CallFailed, LlmError
-    from hardneg.llm.remote.probe import Capabilities
+    from hardneg.llm.remote.endpoint import Capabilities
 
     model = open_model(name, key_variable=key_variable)
     if isinstance(model, LocalModel):
@@ -145,7 +145,7 @@ def _emit_costs(
     following: Sequence[object],
     out: Path | None,
 ) -> None:
-    from hardneg.llm.prices import packaged_prices
+    from hardneg.llm.usage import packaged_prices
 
     rows, model = costs.table(session.price, rate), session.model.name
     if costs.sampled:

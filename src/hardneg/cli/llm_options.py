@@ -17,8 +17,8 @@ from hardneg.errors import DataError
 
 if TYPE_CHECKING:
     from hardneg.cli.llm_config import LlmConfig
-    from hardneg.llm.prices import Price
     from hardneg.llm.session import Session
+    from hardneg.llm.usage import Price
     from hardneg.text import CostEstimate, TextEncoder
 
 PANEL = "Language model"
@@ -89,8 +89,8 @@ def open_text_encoder(
     neither.
     """
     from hardneg.llm.engine.config import EngineConfig
-    from hardneg.llm.engine.usage_stats import UsageStats
     from hardneg.llm.names import address_of
+    from hardneg.llm.usage import UsageStats
     from hardneg.text.encoders import open_encoder
 
     if session is None:
@@ -109,7 +109,7 @@ def open_text_encoder(
 def model_price(name: str, prices: Path | None) -> Price | None:
     """Return a model's price: from the user's list, then the packaged one; free in this process; None if unknown."""
     from hardneg.llm.names import address_of
-    from hardneg.llm.prices import FREE, find_price
+    from hardneg.llm.usage import FREE, find_price
 
     return find_price(name, prices) or (FREE if address_of(name) is None else None)
 

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from hardneg.llm.engine.usage_stats import UsageStats
+    from hardneg.llm.usage import UsageStats
 
 LINE_SECONDS = 10
 """Seconds between two lines where there is no terminal."""

@@ -18,8 +18,8 @@ from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
     from hardneg.cli.llm_config import LlmConfig
-    from hardneg.llm.prices import Price
     from hardneg.llm.session import Session
+    from hardneg.llm.usage import Price
     from hardneg.pipeline import SuspectInputs, SuspectsConfig
     from hardneg.text import CostEstimate
 

@@ -7,15 +7,28 @@ tuned = tune(encoder, template, inputs, labels, TuningConfig())
 synthesize(tuned.encoder, template, inputs, folder)
 """
 
-from hardneg.finetuning.alignment import procrustes, random_rotation, rotate
 from hardneg.finetuning.folder import NO_BASE, load_tuned, save_tuned
-from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PairInputs
-from hardneg.finetuning.model import EncoderConfig, HardNegativeEncoder, base_model, open_encoder_model
-from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, PerceptronConfig
-from hardneg.finetuning.pooling import pool_sets, rescale_inputs
-from hardneg.finetuning.projection import ProjectionConfig
+from hardneg.finetuning.inputs import (
+    EmbeddingSpace,
+    EmbeddingSpaces,
+    PairInputs,
+    Template,
+    TemplateConfig,
+    pool_sets,
+    rescale_inputs,
+)
+from hardneg.finetuning.linear_maps import ProjectionConfig, procrustes, random_rotation, rotate
+from hardneg.finetuning.model import (
+    AnyEncoder,
+    EncoderConfig,
+    HardNegativeEncoder,
+    NoTemplate,
+    Perceptron,
+    PerceptronConfig,
+    base_model,
+    open_encoder_model,
+)
 from hardneg.finetuning.synthesis import SynthesisConfig, synthesize
-from hardneg.finetuning.template import Template, TemplateConfig
 from hardneg.finetuning.tuning import TunedEncoder, TuningConfig, tune
 
 __all__ = [

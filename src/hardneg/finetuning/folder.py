@@ -16,10 +16,16 @@ from torch import Tensor
 
 from hardneg.config import parse_config
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces
-from hardneg.finetuning.model import EncoderConfig, HardNegativeEncoder, open_encoder_model
-from hardneg.finetuning.perceptron import AnyEncoder, NoTemplate, Perceptron, PerceptronConfig
-from hardneg.finetuning.template import Template, TemplateConfig
+from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, Template, TemplateConfig
+from hardneg.finetuning.model import (
+    AnyEncoder,
+    EncoderConfig,
+    HardNegativeEncoder,
+    NoTemplate,
+    Perceptron,
+    PerceptronConfig,
+    open_encoder_model,
+)
 from hardneg.finetuning.tuning import TunedEncoder
 from hardneg.llm.local.weights import ModelSource
 
@@ -76,20 +82,16 @@ def load_tuned(folder: Path, source: ModelSource | None) -> tuple[AnyEncoder, Te
         )
     spaces = EmbeddingSpaces(*(EmbeddingSpace(int(size)) for size in settings["sizes"]))
     if source is None:
-        return _load_perceptron(folder, settings["model"], spaces), NoTemplate()
+        perceptron_config = parse_config(PerceptronConfig, settings["model"], where=f"{folder / SETTINGS}, model")
+        perceptron = Perceptron(perceptron_config, spaces=spaces)
+        _restore(perceptron, folder / PERCEPTRON)
+        return perceptron.eval(), NoTemplate()
     return _load_encoder(folder, settings, source, spaces)
 
 
 def _identity(source: ModelSource | None) -> str:
     """Return the content hash of the base without its precision, so that a model tuned on a GPU can run on a CPU."""
     return NO_BASE if source is None else source.identity().rpartition(":")[0]
-
-
-def _load_perceptron(folder: Path, settings: Mapping[str, Any], spaces: EmbeddingSpaces) -> Perceptron:
-    config = parse_config(PerceptronConfig, dict(settings), where=f"{folder / SETTINGS}, model")
-    perceptron = Perceptron(config, spaces=spaces)
-    _restore(perceptron, folder / PERCEPTRON)
-    return perceptron.eval()
 
 
 def _load_encoder(
@@ -102,7 +104,10 @@ def _load_encoder(
     encoder = open_encoder_model(source, config, spaces=spaces)
     _restore(encoder.heads, folder / PROJECTION_HEADS)
     if config.adapt == "lora":
-        _load_adapter(folder / ADAPTER, encoder)
+        from peft import set_peft_model_state_dict
+
+        tensors = _read_tensors(folder / ADAPTER, like=_adapter_tensors(encoder))
+        set_peft_model_state_dict(encoder.network, tensors)
     elif config.adapt == "full":
         _restore(encoder.network, folder / BASE)
     return encoder.eval(), template
@@ -117,12 +122,6 @@ def _save_encoder(folder: Path, encoder: HardNegativeEncoder, source: ModelSourc
         _write_json(folder / ADAPTER_SETTINGS, settings)
     elif encoder.config.adapt == "full":
         _write_tensors(folder / BASE, encoder.network.state_dict())
-
-
-def _load_adapter(path: Path, encoder: HardNegativeEncoder) -> None:
-    from peft import set_peft_model_state_dict
-
-    set_peft_model_state_dict(encoder.network, _read_tensors(path, like=_adapter_tensors(encoder)))
 
 
 def _adapter_tensors(encoder: HardNegativeEncoder) -> dict[str, Tensor]:
@@ -143,8 +142,8 @@ def _read_tensors(path: Path, *, like: Mapping[str, Tensor]) -> dict[str, Tensor
         tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
         raise DataError(f"{path} cannot be read ({error}); tune again") from None
-    differing = [name for name in {**like, **tensors} if _shape(tensors, name) != _shape(like, name)]
-    if differing:
+    shapes, expected = ({name: value.shape for name, value in part.items()} for part in (tensors, like))
+    if differing := [name for name in {**expected, **shapes} if shapes.get(name) != expected.get(name)]:
         raise DataError(
             f"{path} does not fit the base: {len(differing)} tensors are missing or have other shapes (first: "
             f"{differing[0]}); tune again"
@@ -152,21 +151,12 @@ def _read_tensors(path: Path, *, like: Mapping[str, Tensor]) -> dict[str, Tensor
     return tensors
 
 
-def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
-    return tuple(tensors[name].shape) if name in tensors else None
-
-
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        (
-            settings["base"]["identity"],
-            settings["base"]["name"],
-            settings["model"],
-            settings["template"],
-            settings["sizes"],
-        )
+        settings["base"]["identity"], settings["base"]["name"]
+        settings["model"], settings["template"], settings["sizes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}), expected a tuned model; check the path") from None
     return settings

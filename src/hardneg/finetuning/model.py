@@ -1,4 +1,4 @@
-"""A language model that reads hybrid prompts and emits hard-negative vectors: any Hugging Face decoder or encoder."""
+"""Models that emit hard-negative vectors: a language model that reads hybrid prompts, and a perceptron as control."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 from hardneg.config import Config
 from hardneg.errors import ConfigError
 from hardneg.finetuning import late_interaction
-from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PromptBatch
-from hardneg.finetuning.template import ITEM, USER
+from hardneg.finetuning.inputs import ITEM, USER, EmbeddingSpace, EmbeddingSpaces, PromptBatch, Template, TemplateConfig
 from hardneg.llm.local.weights import ModelSource
 from hardneg.text.encoders import MINILM, packaged_minilm
 
@@ -74,12 +74,8 @@ class ProjectionHead(nn.Module):
     def __init__(self, space: EmbeddingSpace, width: int, *, scale_out: float, rng: torch.Generator) -> None:
         super().__init__()
         size = space.size
-        self.inner, self.outer = nn.Linear(size, width), nn.Linear(width, width)
-        with torch.no_grad():
-            self.inner.weight.normal_(0, (2 / size) ** 0.5, generator=rng)
-            self.outer.weight.normal_(0, (1 / width) ** 0.5, generator=rng)
-            self.inner.bias.zero_()
-            self.outer.bias.zero_()
+        self.inner = _linear(size, width, variance=2 / size, rng=rng)
+        self.outer = _linear(width, width, variance=1 / width, rng=rng)
         self.register_buffer("scale_in", torch.tensor(space.rms))
         self.register_buffer("scale_out", torch.tensor(scale_out))
 
@@ -269,3 +265,82 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def last_states(states: Tensor, lengths: Tensor) -> Tensor:
     """Return (batch, width): the state of each text's last token."""
     return states[torch.arange(len(states), device=states.device), lengths - 1]
+
+
+class PerceptronConfig(Config):
+    """Size of the perceptron."""
+
+    hidden_size: PositiveInt = 512
+    """Width of the hidden layers."""
+    hidden_layers: PositiveInt = 2
+    """Number of hidden layers."""
+    size: PositiveInt = 384
+    """Size of the vectors; the default is MiniLM's, so that a downstream projector has equally many weights."""
+    seed: int = 0
+    """Seed of the initialization."""
+
+
+class NoTemplate(Template):
+    """Template without text: the marks of e_u and e_v only."""
+
+    def __init__(self) -> None:
+        self.config = TemplateConfig(texts=False)
+
+    def prefix(self, profile: str) -> list[int]:  # noqa: ARG002 - the control ignores profiles
+        """Return the mark of e_u."""
+        return [USER]
+
+    def suffix(self, profile: str) -> list[int]:  # noqa: ARG002
+        """Return the mark of e_v."""
+        return [ITEM]
+
+
+class Perceptron(nn.Module):
+    """Emits a vector for every pair from e_u and e_v: linear layers with ReLU between them.
+
+    It has the interface of `HardNegativeEncoder`; label_head is the same module with the same initial scale.
+    """
+
+    decoder = False
+    scales_in: Tensor
+
+    def __init__(self, config: PerceptronConfig, *, spaces: EmbeddingSpaces) -> None:
+        super().__init__()
+        self.config, self.spaces, self.width = config, spaces, config.size
+        rng = torch.Generator().manual_seed(config.seed)
+        hidden = [config.hidden_size] * config.hidden_layers
+        sizes = [spaces.users.size + spaces.items.size, *hidden, config.size]
+        self.layers = nn.ModuleList(_linear(*pair, variance=2 / pair[0], rng=rng) for pair in pairwise(sizes))
+        self.label_head = ProjectionHead(spaces.labels, config.size, scale_out=1.0, rng=rng)
+        self.register_buffer("scales_in", torch.tensor([spaces.users.rms, spaces.items.rms]))
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the inputs."""
+        return self.scales_in.device
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Return name -> parameter: all of them."""
+        return dict(self.named_parameters())
+
+    def forward(self, batch: PromptBatch) -> Tensor:
+        """Return (batch, size), not normalized; compare by cosine. Token ids are ignored."""
+        user_scale, item_scale = self.scales_in
+        states = torch.cat([batch.users / user_scale, batch.items / item_scale], dim=1)
+        *hidden, last = self.layers
+        for layer in hidden:
+            states = torch.relu(layer(states))
+        vectors: Tensor = last(states)
+        return vectors
+
+
+AnyEncoder = HardNegativeEncoder | Perceptron
+"""Models that `tune` and `synthesize` accept."""
+
+
+def _linear(size_in: int, size_out: int, *, variance: float, rng: torch.Generator) -> nn.Linear:
+    layer = nn.Linear(size_in, size_out)
+    with torch.no_grad():
+        layer.weight.normal_(0, variance**0.5, generator=rng)
+        layer.bias.zero_()
+    return layer

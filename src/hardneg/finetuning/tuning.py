@@ -1,13 +1,15 @@
-"""The fine-tuning loop: a language model learns to emit MixGCF's hard negatives from hybrid prompts."""
+"""The fine-tuning loop: a language model learns to emit MixGCF's hard negatives from hybrid prompts (Eq. 12 of HNLMRec)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -15,13 +17,10 @@ from hardneg.checkpoint import CheckpointFile, TrainingState, copy_tensors, over
 from hardneg.config import Config
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError, TrainingDivergedError
-from hardneg.finetuning.contrastive import cached_backward, info_nce, information
-from hardneg.finetuning.inputs import PairInputs, float_tensor, prompt_batch, prompt_lengths
-from hardneg.finetuning.model import HardNegativeEncoder, enable_gradient_checkpointing, seeded
-from hardneg.finetuning.perceptron import AnyEncoder
-from hardneg.finetuning.template import Template
+from hardneg.finetuning.inputs import PairInputs, Template, float_tensor, prompt_batch, prompt_lengths
+from hardneg.finetuning.model import AnyEncoder, HardNegativeEncoder, enable_gradient_checkpointing, seeded
 from hardneg.random import generator
-from hardneg.types import Flags, Floats, Indices, Progress
+from hardneg.types import Floats, Indices, Progress
 
 MIN_SET_PAIRS = 32
 """Pairs that the smallest set of a pool must have, unless batches are smaller."""
@@ -111,7 +110,11 @@ def tune(
     rows, held_out = split_held_out(np.flatnonzero(usable), config)
     loop = _Loop(encoder, template, inputs, labels, config, rows=rows, held_out=held_out, sets=sets)
     loop.run(resume, progress)
-    row_report = (*_report_unusable(usable), *inputs.row_report(template))
+    row_report = inputs.row_report(template)
+    if len(left_out := np.flatnonzero(~usable)):
+        reason, first = "have no finite label or an empty prompt, and are not tuned on", f"pair index {left_out[0]}"
+        issue = RowIssue("labels of train pairs", reason, len(left_out), first, "make the labels again")
+        row_report = (issue, *row_report)
     return TunedEncoder(encoder.eval(), loop.state, np.sort(held_out), np.sort(rows), row_report)
 
 
@@ -178,7 +181,6 @@ class _Loop:
         overwrite_tensors(self.parameters, self.state.best)
 
     def _step(self) -> None:
-        """Do one step of AdamW over `accumulate` batches."""
         config, step = self.config, self.state.iteration
         self.encoder.train()
         self.adam.zero_grad(set_to_none=True)
@@ -264,9 +266,49 @@ def _draw_batches(rows_by_set: list[Indices], size: int, rng: np.random.Generato
     return batches[0] if len(batches) == 1 else rng.permutation(np.concatenate(batches))
 
 
-def _report_unusable(usable: Flags) -> RowReport:
-    rows = np.flatnonzero(~usable)
-    if not len(rows):
-        return ()
-    reason = "have no finite label or an empty prompt, and are not tuned on"
-    return (RowIssue("labels of train pairs", reason, len(rows), f"pair index {rows[0]}", "make the labels again"),)
+def info_nce(queries: Tensor, labels: Tensor, positives: Tensor, *, temperature: float) -> Tensor:
+    """Return the mean over rows i of -log exp(s(q_i, l_i)) / (sum over j of exp(s(q_i, l_j)) + exp(s(q_i, p_i))).
+
+    s: cosine / temperature. queries: (batch, size), outputs of the model. labels: (batch, size), MixGCF's hard
+    negatives, each the positive of its own row and a negative of the others. positives: (batch, size), vectors of the
+    positive items, each a negative of its own row. Source: Eq. 12 of HNLMRec, which leaves N- open; the positive item is
+    what its README calls "Neg".
+    """
+    queries, labels, positives = (F.normalize(vectors, dim=1) for vectors in (queries, labels, positives))
+    own = (queries * positives).sum(dim=1, keepdim=True)
+    scores = torch.cat([queries @ labels.T, own], dim=1) / temperature
+    return F.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
+
+
+def information(loss: float, n_labels: int) -> float:
+    """Return log(N + 1) - loss in nats, a lower bound of the mutual information with the labels (van den Oord 2018).
+
+    n_labels: N + 1, the number of labels that a row is compared with, its own included. The positive item is not a drawn
+    label and is not counted; it increases the loss, so the bound holds.
+    """
+    return math.log(n_labels) - loss
+
+
+def cached_backward(
+    forward: Callable[[int], Tensor], n_chunks: int, loss_of: Callable[[Tensor], Tensor], *, weight: float = 1.0
+) -> float:
+    """Add a batch's gradients to the parameters with the graph of one chunk in memory at a time; return the loss.
+
+    forward: computes the vectors of chunk 0..n_chunks - 1, equal in every call (dropout is replayed). loss_of: the loss
+    of all vectors in chunk order; its own parameters get gradients too. First all vectors are computed without a graph,
+    then the gradients of the loss with respect to them, then each chunk again to propagate its part. The gradients equal
+    those of the plain batch. Source: GradCache (Gao et al., 2021).
+    """
+    if n_chunks == 1:  # a second pass would save nothing
+        loss = loss_of(forward(0))
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+    with torch.no_grad():
+        chunks: Sequence[Tensor] = [forward(chunk) for chunk in range(n_chunks)]
+    vectors = torch.cat(list(chunks)).requires_grad_()
+    loss = loss_of(vectors)
+    (loss * weight).backward()  # type: ignore[no-untyped-call]
+    assert vectors.grad is not None
+    for chunk, gradient in enumerate(torch.split(vectors.grad, [len(part) for part in chunks])):
+        forward(chunk).backward(gradient)  # type: ignore[no-untyped-call]
+    return float(loss.detach())

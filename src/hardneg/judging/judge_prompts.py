@@ -16,9 +16,8 @@ from typing import Protocol
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Reply, Request
+from hardneg.llm.protocol import BadReply, Reply, Request
 from hardneg.llm.structured import Structured, reply_parser
-from hardneg.llm.tasks import BadReply
 from hardneg.llm.untrusted import clean, data_block
 from hardneg.text.generation.message_formats import PromptTemplate, read_prompt
 from hardneg.text.generation.profile_generation import titles_or_blank

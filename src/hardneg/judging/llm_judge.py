@@ -20,8 +20,7 @@ from hardneg.judging.judge_prompts import (
     verdict_parser,
 )
 from hardneg.judging.suspects import UserCandidates
-from hardneg.llm.protocol import ChatModel
-from hardneg.llm.tasks import Task
+from hardneg.llm.protocol import ChatModel, Task
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
 from hardneg.text.generation.executor import LlmExecutor
 from hardneg.types import Floats, Indices

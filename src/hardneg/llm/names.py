@@ -6,11 +6,9 @@ from pathlib import Path
 
 from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
-from hardneg.llm.local.prompting import PromptTokens
-from hardneg.llm.local.weights import ModelSource
+from hardneg.llm.local.weights import ModelSource, PromptTokens
 from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address
-from hardneg.llm.remote.endpoint import Endpoint
-from hardneg.llm.remote.probe import Capabilities
+from hardneg.llm.remote.endpoint import Capabilities, Endpoint
 
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder"
 

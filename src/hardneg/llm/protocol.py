@@ -1,15 +1,23 @@
-"""The interface of language models: requests, replies and the protocol `ChatModel`."""
+"""The interface of language models: requests, replies, tasks and the protocol `ChatModel`.
+
+An embedding is a reply as well, float32 numbers in base64 text, so that store, limits and budget apply to it.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
+
+import numpy as np
 
 from hardneg.errors import HardnegError
+from hardneg.types import Floats
 
 Role = Literal["system", "user", "assistant"]
 
@@ -146,3 +154,80 @@ class ChatModel(Protocol):
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Answer up to `batch_size` requests, in their order. Raises CallFailed if the whole call failed."""
+
+
+T = TypeVar("T")
+
+
+class BadReply(Exception):  # noqa: N818 - concerns a reply, not the user's input
+    """An unusable reply; reason: one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Task(Generic[T]):
+    """A request, its row, and the parser of its reply, which raises BadReply."""
+
+    row: int
+    request: Request
+    parse: Callable[[Reply], T]
+
+
+@dataclass(frozen=True)
+class TaskAnswer(Generic[T]):
+    """Result of a task: a value, or None with a reason; reply: the last one; calls: number of calls made in this run."""
+
+    row: int
+    value: T | None
+    reason: str = ""
+    reply: Reply | None = None
+    calls: int = 0
+
+
+BYTES_PER_TOKEN = 4
+"""Accurate within about 15 % for English prose, roughly right for other scripts."""
+TOKENS_PER_MESSAGE = 4
+"""Tokens that chat formats add around a message."""
+
+
+def estimate_prompt_tokens(request: Request) -> int:
+    """Return the estimated tokens of a request's prompt."""
+    return sum(estimate_tokens(message.content) + TOKENS_PER_MESSAGE for message in request.messages)
+
+
+def estimate_tokens(text: str) -> int:
+    """Return the estimated tokens of a text: a quarter of its bytes, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+def embedding_request(text: str) -> Request:
+    """Return the request for the embedding of a text."""
+    return Request((Message("user", text),), max_tokens=0)
+
+
+def embedded_text(request: Request) -> str:
+    """Return the text of an embedding request."""
+    return request.messages[-1].content
+
+
+def pack_vector(vector: Floats) -> str:
+    """Encode a vector's little-endian float32 bytes in base64. Raises ValueError if it is empty or not finite."""
+    with np.errstate(over="ignore"):  # overflow is refused below
+        numbers = np.asarray(vector, "<f4")
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError("not a vector of finite numbers")
+    return base64.b64encode(numbers.tobytes()).decode("ascii")
+
+
+def unpack_vector(text: str) -> Floats:
+    """Decode the vector of a reply. Raises ValueError if there is none."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("not base64") from None
+    if not data or len(data) % 4:
+        raise ValueError(f"{len(data)} bytes, expected float32 numbers of 4 bytes")
+    return np.frombuffer(data, "<f4")

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Reply
-from hardneg.llm.tasks import BadReply
+from hardneg.llm.protocol import BadReply, Reply
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -94,14 +93,8 @@ def reply_parser(kind: type[M]) -> Callable[[Reply], M]:
 
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
-    """Return the JSON object that a text is, otherwise every outermost JSON object within it."""
+    """Return every outermost JSON object within a text."""
     decoder, objects, start = json.JSONDecoder(strict=False), [], text.find("{")
-    try:
-        whole = decoder.decode(text)
-    except (ValueError, RecursionError):
-        whole = None
-    if isinstance(whole, dict):
-        return [whole]
     while start >= 0:
         try:
             value, end = decoder.raw_decode(text, start)

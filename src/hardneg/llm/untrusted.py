@@ -45,7 +45,7 @@ def clean(text: str, *, chat_markers: Sequence[str], max_length: int) -> str:
     (NFKC). Text that a removal joins is checked again. Text that is too long is cut after the last whole word, with an
     ellipsis. Cleaning clean text changes nothing.
     """
-    markers = _markers(tuple(chat_markers))
+    markers = _marker_pattern(tuple(chat_markers))
     while (cleaned := _clean_once(text, markers, max_length)) != text:
         text = cleaned
     return text
@@ -62,37 +62,22 @@ def data_block(name: str, values: Mapping[str, object]) -> str:
     return f"<{name}>\n{block}\n</{name}>"
 
 
-class _Markers:
-    """Strings to match in any case, with their lengths by first character, longest first."""
-
-    def __init__(self, chat_markers: tuple[str, ...]) -> None:
-        self.strings = frozenset(_fold(marker)[0] for marker in chat_markers if marker.strip())
-        lengths: dict[str, set[int]] = {}
-        for string in self.strings:
-            lengths.setdefault(string[0], set()).add(len(string))
-        self.lengths = {first: sorted(values, reverse=True) for first, values in lengths.items()}
-        firsts = "".join(map(re.escape, self.lengths))
-        self.starts = re.compile(f"[{firsts}]") if firsts else re.compile(r"(?!)")
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the (start, end) of markers in folded text; spans may overlap."""
-        spans = [match.span() for match in _ANY_MARKER.finditer(text)]
-        for match in self.starts.finditer(text):
-            start = match.start()
-            for length in self.lengths[match[0]]:
-                if start + length <= len(text) and text[start : start + length] in self.strings:
-                    spans.append((start, start + length))
-                    break
-        return spans
+@lru_cache(maxsize=8)
+def _marker_pattern(chat_markers: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern whose group 1 is the longest marker at a place of folded text; its matches may overlap."""
+    strings = {_fold(marker)[0] for marker in chat_markers if marker.strip()}
+    if not strings:
+        return re.compile(r"(?!)")
+    firsts = "".join(re.escape(string[0]) for string in strings)
+    longest_first = "|".join(map(re.escape, sorted(strings, key=len, reverse=True)))
+    return re.compile(f"(?=[{firsts}])(?=({longest_first}))")
 
 
-_markers = lru_cache(maxsize=8)(_Markers)
-
-
-def _clean_once(text: str, markers: _Markers, max_length: int) -> str:
+def _clean_once(text: str, markers: re.Pattern[str], max_length: int) -> str:
     text = unicodedata.normalize("NFC", _HIDDEN.sub("", text))
     folded, places = _fold(text)
-    if spans := markers.spans(folded):
+    spans = [match.span() for match in _ANY_MARKER.finditer(folded)]
+    if spans := spans + [match.span(1) for match in markers.finditer(folded)]:
         chars = list(text)
         for start, end in spans:
             first, last = places[start], places[end - 1]

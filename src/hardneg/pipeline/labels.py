@@ -18,7 +18,7 @@ from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
 from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
-from hardneg.finetuning.alignment import procrustes, rotate
+from hardneg.finetuning.linear_maps import procrustes, rotate
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import LightGCNModel
 from hardneg.pipeline.provenance import split_inputs, validation_note

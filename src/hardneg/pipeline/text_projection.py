@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hardneg.errors import DataError
-from hardneg.finetuning.projection import orthogonal
+from hardneg.finetuning.linear_maps import orthogonal
 from hardneg.text import text_vectors
 from hardneg.types import Floats
 

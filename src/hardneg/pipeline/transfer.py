@@ -13,8 +13,8 @@ import numpy as np
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.finetuning.alignment import random_rotation, rotate
-from hardneg.finetuning.pooling import LabelledPairs, draw_pairs, pool_sets, rescale_inputs, select_pairs, set_numbers
+from hardneg.finetuning.inputs import LabelledPairs, draw_pairs, pool_sets, rescale_inputs, select_pairs, set_numbers
+from hardneg.finetuning.linear_maps import random_rotation, rotate
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.provenance import POOLED, dataset_of, inherited_note, split_inputs

@@ -37,7 +37,7 @@ from hardneg.finetuning import (
     synthesize,
     tune,
 )
-from hardneg.finetuning.pooling import rescale_inputs
+from hardneg.finetuning.inputs import rescale_inputs
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
 from hardneg.pipeline.costs import needs_of

@@ -21,14 +21,23 @@ import asyncio
 from collections.abc import Callable
 
 from hardneg.data.row_report import RowCounter, RowIssue, RowReport
-from hardneg.llm.local.pooling import PooledModel
+from hardneg.llm.local.model import PooledModel
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.names import address_of
-from hardneg.llm.protocol import ChatModel, Refusal, Reply, Request, Usage
-from hardneg.llm.remote.embedding import EmbeddingEndpoint
-from hardneg.llm.tasks import Task
-from hardneg.llm.tokens import estimate_prompt_tokens
-from hardneg.llm.vectors import embedded_text, embedding_request, pack_vector, unpack_vector
+from hardneg.llm.protocol import (
+    ChatModel,
+    Refusal,
+    Reply,
+    Request,
+    Task,
+    Usage,
+    embedded_text,
+    embedding_request,
+    estimate_prompt_tokens,
+    pack_vector,
+    unpack_vector,
+)
+from hardneg.llm.remote.endpoint import EmbeddingEndpoint
 from hardneg.text.generation.executor import LlmExecutor
 
 CHUNK = 512

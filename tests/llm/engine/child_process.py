@@ -13,10 +13,9 @@ from pathlib import Path
 from tests.llm.engine.clients import Plain, parse
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.protocol import Message, Request
-from hardneg.llm.tasks import Task
+from hardneg.llm.protocol import Message, Request, Task
+from hardneg.llm.session import answer_tasks
 
 CONFIG = EngineConfig(timeout=60, first_wait=0.02, retries=8)
 RULES = "Answer with a JSON object whose key is answer."

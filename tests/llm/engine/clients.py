@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from hardneg.llm.protocol import CallFailed, Refusal, Reply, Request, Usage
-from hardneg.llm.tasks import BadReply
+from hardneg.llm.protocol import BadReply, CallFailed, Refusal, Reply, Request, Usage
 
 PASSING = {408, 409, 429, 500, 502, 503, 504}
 

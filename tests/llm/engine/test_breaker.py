@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hardneg.llm.engine.breaker import Breaker
+from hardneg.llm.engine.admission import Breaker
 
 
 def test_opens_after_different_calls_in_a_row_and_closes_with_a_reply() -> None:

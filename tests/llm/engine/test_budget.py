@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from tests.llm.function_model import FunctionModel
 
-from hardneg.llm.engine.budget import Budget, Cost, CostBound
+from hardneg.llm.engine.admission import Budget, Cost, Reservation
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Message, Request
+from hardneg.llm.usage import Price
+
+MODEL = FunctionModel(lambda request: "")
 
 
 def test_calls_in_flight_are_reserved() -> None:
-    budget = Budget(EngineConfig(budget_tokens=100))
+    budget = Budget(EngineConfig(budget_tokens=100), MODEL, None)
     assert budget.reserve(Cost(1, 60))
     assert not budget.reserve(Cost(1, 60))
     assert budget.in_flight == 1
@@ -32,7 +34,7 @@ def test_calls_in_flight_are_reserved() -> None:
     ],
 )
 def test_each_limit_applies(limit: dict[str, float], expected: str) -> None:
-    budget = Budget(EngineConfig(**limit))
+    budget = Budget(EngineConfig(**limit), MODEL, None)
     cost = Cost(1, 10, 1.5)
     for _ in range(2):
         assert budget.reserve(cost)
@@ -42,16 +44,15 @@ def test_each_limit_applies(limit: dict[str, float], expected: str) -> None:
 
 
 def test_without_limits_everything_fits() -> None:
-    budget = Budget(EngineConfig())
+    budget = Budget(EngineConfig(), MODEL, None)
     assert budget.reserve(Cost(10**9, 1e12, 1e9))
 
 
 def test_bound_is_the_prompt_and_the_longest_answer() -> None:
-    model = FunctionModel(lambda request: "")
-    bound = CostBound(model, Price(prompt=1e6, cached=0, answer=2e6))
-    assert bound.count([Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]) == (4, 8)
-    assert bound.cost(4, 8) == Cost(1, 12, 20)
-    bound.calibrate(10, 15)
-    assert bound.cost(4, 8) == Cost(1, 14, 22), "prompts are 1.5 times as long as counted"
-    bound.calibrate(100, 10)
-    assert bound.cost(4, 8) == Cost(1, 12, 20), "never less than counted"
+    budget = Budget(EngineConfig(), MODEL, Price(prompt=1e6, cached=0, answer=2e6))
+    requests = [Request((Message("user", "a b c"),), 7), Request((Message("user", "d"),), 1)]
+    assert budget.bound(requests) == Reservation(Cost(1, 12, 20), 4)
+    budget.calibrate(10, 15)
+    assert budget.bound(requests).cost == Cost(1, 14, 22), "prompts are 1.5 times as long as counted"
+    budget.calibrate(100, 10)
+    assert budget.bound(requests).cost == Cost(1, 12, 20), "never less than counted"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hardneg.llm.engine import claims
-from hardneg.llm.engine.claims import is_gone, this_process
+from hardneg.llm.engine import store as claims
+from hardneg.llm.engine.store import is_gone, this_process
 
 
 def owner(**changes: str) -> str:
@@ -31,7 +31,7 @@ def test_other_text_is_not_gone(text: str) -> None:
 
 
 def test_ended_process_is_gone_even_as_a_zombie() -> None:
-    code = "from hardneg.llm.engine.claims import this_process; print(this_process(), flush=True); input()"
+    code = "from hardneg.llm.engine.store import this_process; print(this_process(), flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)  # type: ignore[call-overload]
     other = process.stdout.readline().strip()

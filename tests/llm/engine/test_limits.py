@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.llm.engine.limits import RateLimits, TokenBucket, backoff, bounded_pause
+from hardneg.llm.engine.admission import RateLimits, TokenBucket, backoff, bounded_pause
 
 
 @given(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.llm.function_model import FunctionModel
+
 from hardneg.llm.engine.queue import Attempt, TaskQueue
 from hardneg.llm.engine.store import Failure, ReplyStore
-from hardneg.llm.engine.usage_stats import UsageStats
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.protocol import Message, Reply, Request, Usage
-from hardneg.llm.tasks import Task, TaskAnswer
+from hardneg.llm.protocol import Message, Reply, Request, Task, TaskAnswer, Usage
+from hardneg.llm.usage import UsageStats
 
 MODEL = FunctionModel(lambda request: "unused")
 FINE = Reply("fine", Usage(1, 1))
@@ -33,15 +33,15 @@ def test_queue_waits_for_requests_claimed_by_another(tmp_path: Path) -> None:
         taken = first.take(4)
         others_taken = second.take(4)
         assert (len(taken), len(others_taken)) == (4, 2), "the second skips what the first has claimed"
-        assert second.waits_for_others
+        assert second.claimed_elsewhere
         second.recheck_claimed()
         assert second.take(9) == []
-        assert second.waits_for_others
+        assert second.claimed_elsewhere
         first.save([(attempt, FINE) for attempt in taken])
         second.save([(attempt, Failure("failed", "gone")) for attempt in others_taken])
         second.recheck_claimed()
         assert second.take(9) == []
-        assert not second.waits_for_others
+        assert not second.claimed_elsewhere
         assert first.take(9) == [], "failed in the other process: not sent again"
         assert [
             (answer.row, answer.value, answer.reason) for answer in sorted(answers, key=lambda answer: answer.row)
@@ -60,7 +60,7 @@ def test_released_claims_are_taken_over(tmp_path: Path) -> None:
         second.add(tasks(1, 2))
         first.take(2)
         assert second.take(2) == []
-        first.release_claims()
+        first.store.release(first.owner)
         second.recheck_claimed()
         attempts = second.take(2)
         assert len(attempts) == 2

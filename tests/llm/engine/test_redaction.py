@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hardneg.llm.engine.redaction import REPLACEMENT, one_line, redact, secrets
+from hardneg.llm.engine.worker import REPLACEMENT, one_line, redact, secrets
 
 
 def test_only_long_values_of_variables_named_like_keys() -> None:

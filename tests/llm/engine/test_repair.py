@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.llm.engine.repair import repair_request
+from hardneg.llm.engine.queue import repair_request
 from hardneg.llm.protocol import Message, Request
 
 FIRST = Request((Message("system", "Be kind."), Message("user", "Who likes it?")), 20, schema="{}", draw=3)

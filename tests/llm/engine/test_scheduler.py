@@ -17,18 +17,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.llm.engine.stored import stored_failures, stored_replies
 from tests.llm.engine.virtual_loop import VirtualLoop
+from tests.llm.function_model import FunctionModel
 
 from hardneg.errors import ConfigError
-from hardneg.llm.engine import scheduler as engine
-from hardneg.llm.engine.budget import BudgetReached
+from hardneg.llm import session as engine
+from hardneg.llm.engine.admission import BudgetReached
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.engine.usage_stats import UsageStats
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.prices import Price
-from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
-from hardneg.llm.tasks import BadReply, Task, TaskAnswer
+from hardneg.llm.protocol import (
+    BadReply,
+    CallFailed,
+    LlmError,
+    Message,
+    Refusal,
+    Reply,
+    Request,
+    Task,
+    TaskAnswer,
+    Usage,
+)
+from hardneg.llm.session import answer_tasks
+from hardneg.llm.usage import Price, UsageStats
 
 
 class Model(FunctionModel):

@@ -17,11 +17,10 @@ from tests.llm.engine.faulty_server import FAULTS, Behaviour, FaultyServer, Serv
 from tests.llm.engine.stored import stored_failures
 
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.llm.engine.scheduler import answer_tasks
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.engine.usage_stats import UsageStats
-from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request
-from hardneg.llm.tasks import TaskAnswer
+from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, TaskAnswer
+from hardneg.llm.session import answer_tasks
+from hardneg.llm.usage import UsageStats
 
 QUICK = EngineConfig(timeout=1.5, first_wait=0.02, retries=8)
 KINDS = [Plain, Official]

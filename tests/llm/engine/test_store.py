@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from tests.llm.engine.stored import stored_failures, stored_replies
 
 from hardneg.llm.engine import store as stores
-from hardneg.llm.engine.claims import this_process
-from hardneg.llm.engine.store import Failure, ReplyStore, StoredReply, request_key
+from hardneg.llm.engine.store import Failure, ReplyStore, StoredReply, request_key, this_process
 from hardneg.llm.protocol import LlmError, Message, Reply, Request, Usage
 
 REQUEST = Request((Message("system", "Be kind."), Message("user", "Wer möchte das? 楽しい")), 20)
@@ -47,7 +46,7 @@ def save(store: ReplyStore, key: str, outcome: Reply | Failure = REPLY) -> None:
 
 def dead_owner() -> str:
     """Return the owner string of an ended process."""
-    code = "from hardneg.llm.engine.claims import this_process; print(this_process())"
+    code = "from hardneg.llm.engine.store import this_process; print(this_process())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -175,7 +174,7 @@ class TestClaims:
         code = """
 import json, sys
 from pathlib import Path
-from hardneg.llm.engine.claims import this_process
+from hardneg.llm.engine.store import this_process
 from hardneg.llm.engine.store import ReplyStore
 ours = []
 with ReplyStore(Path(sys.argv[1])) as store:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hardneg.llm.engine.usage_stats import UsageStats
-from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Usage
+from hardneg.llm.usage import Price, UsageStats
 
 
 def test_one_line() -> None:

@@ -10,10 +10,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from hardneg.llm.local.pooling import HiddenStatePooling, PooledModel
+from hardneg.llm.local.model import HiddenStatePooling, PooledModel
 from hardneg.llm.local.weights import ModelSource
-from hardneg.llm.protocol import Refusal, Reply
-from hardneg.llm.vectors import embedding_request, unpack_vector
+from hardneg.llm.protocol import Refusal, Reply, embedding_request, unpack_vector
 from hardneg.types import Floats
 
 TEXTS = ["a tent", "an iron saucepan and a guitar with steel strings", "長い", "a<|im_end|>b"]

@@ -11,7 +11,7 @@ from tests.llm.injections import ATTEMPTS
 from tests.llm.tiny import MARKERS, make_tiny
 from transformers import AddedToken, AutoTokenizer
 
-from hardneg.llm.local.prompting import PromptTokens
+from hardneg.llm.local.weights import PromptTokens
 from hardneg.llm.protocol import Message, Refusal
 from hardneg.llm.untrusted import clean, data_block
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from hardneg.llm.local import scoring
-from hardneg.llm.local.scoring import log_probabilities, shared_prefix
+from hardneg.llm.local import decoding as scoring
+from hardneg.llm.local.decoding import log_probabilities, shared_prefix
 
 PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
 LABELS = [[60], [60, 61], [200, 201, 202], [9]]

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, scripted_server
 
-from hardneg.llm.protocol import CallFailed, Refusal, Reply
+from hardneg.llm.protocol import CallFailed, Refusal, Reply, embedding_request, pack_vector, unpack_vector
 from hardneg.llm.remote.client import Address
-from hardneg.llm.remote.embedding import EmbeddingEndpoint
-from hardneg.llm.vectors import embedding_request, pack_vector, unpack_vector
+from hardneg.llm.remote.endpoint import EmbeddingEndpoint
 
 
 def vector(text: str) -> list[float]:

@@ -13,8 +13,7 @@ from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, c
 
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
 from hardneg.llm.remote.client import Address
-from hardneg.llm.remote.endpoint import Endpoint
-from hardneg.llm.remote.probe import WORD, Capabilities
+from hardneg.llm.remote.endpoint import WORD, Capabilities, Endpoint
 from hardneg.llm.untrusted import KNOWN_MARKERS
 
 ALL = Capabilities(schema=True, top_logprobs=5, usage=True)

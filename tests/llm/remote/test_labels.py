@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.llm.protocol import Refusal
-from hardneg.llm.remote.labels import label_probabilities
+from hardneg.llm.remote.endpoint import label_probabilities
 
 
 def top(**masses: float) -> list[tuple[str, float]]:

@@ -11,7 +11,7 @@ import pytest
 from tests.llm.scripted_server import completion
 
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
-from hardneg.llm.remote.probe import WORD, Capabilities, probe
+from hardneg.llm.remote.endpoint import WORD, Capabilities, probe
 
 Body = Mapping[str, Any]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.llm.function_model import FunctionModel
 
 from hardneg.data import Split
 from hardneg.data.truth import Truth
 from hardneg.errors import ConfigError
-from hardneg.llm.fake import FunctionModel
-from hardneg.llm.prices import Price
 from hardneg.llm.protocol import Message, Reply, Request, Usage
+from hardneg.llm.usage import Price
 from hardneg.text.estimates.cost_estimate import (
     FOLLOW_UPS,
     ITEMS,

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Reply, Usage
+from hardneg.llm.protocol import BadReply, Reply, Usage
 from hardneg.llm.structured import strict_schema
-from hardneg.llm.tasks import BadReply
 from hardneg.text.generation import message_formats as prompts
 from hardneg.text.generation.message_formats import (
     MAX_CHARACTERS,

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.llm.function_model import FunctionModel
 
 from hardneg.artifacts import read_manifest
 from hardneg.data import Dataset, Split, SplitConfig, make_split, simulate
-from hardneg.llm.fake import FunctionModel
 from hardneg.llm.protocol import Refusal, Request
 from hardneg.stage import Stage
 from hardneg.text import profiles

@@ -8,7 +8,7 @@ from hardneg.config import Config
 
 
 class EngineConfig(Config):
-    """Settings of `hardneg.llm.engine.scheduler.answer_tasks`. None of them changes the content of a stored reply."""
+    """Settings of `hardneg.llm.session.answer_tasks`. None of them changes the content of a stored reply."""
 
     concurrency: PositiveInt | None = None
     """Maximum number of concurrent calls; None for the model's own default."""

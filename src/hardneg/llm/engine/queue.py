@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hardneg.llm.engine.claims import this_process
-from hardneg.llm.engine.repair import repair_request
-from hardneg.llm.engine.store import Failure, ReplyOutcome, ReplyStore, StoredReply, request_key
-from hardneg.llm.engine.usage_stats import UsageStats
-from hardneg.llm.protocol import ChatModel, Reply, Request
-from hardneg.llm.tasks import BadReply, Task, TaskAnswer
+from hardneg.llm.engine.store import Failure, ReplyOutcome, ReplyStore, StoredReply, request_key, this_process
+from hardneg.llm.protocol import BadReply, ChatModel, Message, Reply, Request, Task, TaskAnswer
+from hardneg.llm.usage import UsageStats
 
 _run_numbers = itertools.count()
 
@@ -42,6 +39,7 @@ class TaskQueue:
     """Tasks come in by `add`, attempts to send go out by `take`, outcomes come back by `save`; `emit` gets the answers.
 
     Attempts with the same request wait together; the first of them stands for all. Everything here runs in one thread.
+    claimed_elsewhere: attempts whose requests another process has claimed.
     """
 
     def __init__(
@@ -52,21 +50,16 @@ class TaskQueue:
         usage: UsageStats,
         emit: Callable[[TaskAnswer[Any]], None],
     ) -> None:
-        self._model, self._store, self._usage, self._emit = model, store, usage, emit
+        self._model, self.store, self._usage, self._emit = model, store, usage, emit
         self._max_repairs, self._identity, self._chat_markers = repairs, model.identity, model.chat_markers
         self.owner = f"{this_process()}|{next(_run_numbers)}"
         self._waiting: dict[str, list[Attempt]] = {}
         self._pending: deque[Attempt] = deque()
-        self._claimed_elsewhere: list[Attempt] = []
+        self.claimed_elsewhere: list[Attempt] = []
 
     def __len__(self) -> int:
         """Number of distinct requests without an outcome."""
         return len(self._waiting)
-
-    @property
-    def waits_for_others(self) -> bool:
-        """True if another process has claimed a request of this queue."""
-        return bool(self._claimed_elsewhere)
 
     def add(self, tasks: Iterable[Task[Any]]) -> None:
         """Add tasks; those whose replies are in the store are answered at once."""
@@ -77,31 +70,23 @@ class TaskQueue:
         taken: list[Attempt] = []
         while self._pending and len(taken) < n:
             candidates = [self._pending.popleft() for _ in range(min(n - len(taken), len(self._pending)))]
-            claim = self._store.claim([attempt.key for attempt in candidates], self.owner)
-            self._claimed_elsewhere += [attempt for attempt in candidates if attempt.key in claim.denied]
+            claim = self.store.claim([attempt.key for attempt in candidates], self.owner)
+            self.claimed_elsewhere += [attempt for attempt in candidates if attempt.key in claim.denied]
             self._resolve_known(candidates, claim.outcomes)
             taken += [attempt for attempt in candidates if attempt.key in claim.granted]
         return taken
 
     def recheck_claimed(self) -> None:
         """Make the requests that other processes had claimed pending again, so that `take` looks them up."""
-        self._pending.extendleft(reversed(self._claimed_elsewhere))
-        self._claimed_elsewhere.clear()
+        self._pending.extendleft(reversed(self.claimed_elsewhere))
+        self.claimed_elsewhere.clear()
 
     def save(self, outcomes: Sequence[tuple[Attempt, ReplyOutcome]]) -> None:
         """Store the outcomes of calls, then answer the tasks that waited for them."""
         rows = [StoredReply(attempt.key, attempt.request, outcome, attempt.repair) for attempt, outcome in outcomes]
-        self._store.save(rows, self._model.name)
+        self.store.save(rows, self._model.name)
         for attempt, outcome in outcomes:
             self._resolve(attempt, outcome, fresh=True)
-
-    def renew_claims(self) -> None:
-        """Extend the claims of this queue."""
-        self._store.renew(self.owner)
-
-    def release_claims(self) -> None:
-        """Release the claims of this queue."""
-        self._store.release(self.owner)
 
     def _enqueue(self, attempts: list[Attempt]) -> None:
         """Let attempts wait for their replies; those with a new request become pending unless the store has a reply."""
@@ -111,7 +96,7 @@ class TaskQueue:
             waiting.append(attempt)
             if len(waiting) == 1:
                 new.append(attempt)
-        known = self._store.known([attempt.key for attempt in new])
+        known = self.store.known([attempt.key for attempt in new])
         self._pending.extend(attempt for attempt in new if attempt.key not in known)
         self._resolve_known(new, known)
 
@@ -155,3 +140,34 @@ class TaskQueue:
         self._usage.stored += not attempt.fresh
         self._usage.failed += bool(reason)
         self._emit(TaskAnswer(attempt.task.row, value, reason, attempt.reply, attempt.earlier_calls + attempt.calls))
+
+
+MAX_REASON = 300
+"""Characters of a reason that are quoted."""
+INSTRUCTION = "(Answer number {attempt} could not be used: {reason}. Answer what is asked above again, exactly in the form asked for.)"
+
+
+def repair_request(request: Request, reason: str, attempt: int, chat_markers: tuple[str, ...]) -> Request:
+    """Return the request that follows unusable reply number `attempt` (1, 2, ...): a sentence on the problem is added.
+
+    At temperature 0 the same prompt would bring the same reply, and a higher temperature would change the model's
+    behaviour. The sentence leaves the prompt's prefix as it was and needs no turn that a chat template may refuse. It
+    is a function of the earlier replies, so a second run finds the repaired reply in the store. reason: the problem of
+    that reply. It may quote the reply, so chat markers are removed from it.
+    """
+    instruction = INSTRUCTION.format(attempt=attempt, reason=_clean_reason(reason, chat_markers))
+    *before, last = request.messages
+    if last.role == "user":
+        messages = (*before, Message("user", f"{last.content}\n\n{instruction}"))
+    else:
+        messages = (*request.messages, Message("user", instruction))
+    return replace(request, messages=messages)
+
+
+def _clean_reason(reason: str, chat_markers: tuple[str, ...]) -> str:
+    """Remove control characters and chat markers, repeatedly: removing one marker may join the parts of another."""
+    text = "".join(letter if letter.isprintable() else " " for letter in reason)
+    while found := [marker for marker in chat_markers if marker.strip() and marker in text]:
+        for marker in found:
+            text = text.replace(marker, " ")
+    return " ".join(text.split())[:MAX_REASON].rstrip(".")

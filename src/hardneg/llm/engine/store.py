@@ -9,6 +9,8 @@ some minutes.
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sqlite3
 import threading
 import time
@@ -18,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hardneg.llm.engine.claims import is_gone
 from hardneg.llm.protocol import LlmError, Reply, Request, Usage
 
 BUSY_SECONDS = 30.0
@@ -124,12 +125,12 @@ class ReplyStore:
     def known(self, keys: Sequence[str] | None = None) -> dict[str, ReplyOutcome]:
         """Return the outcomes of those keys that have one; None for all keys, failures first, then replies by age."""
         with self._lock, self._errors():
-            return (
-                self._known("ORDER BY rowid") if keys is None else self._known(f"WHERE {KEY_IN_JSON}", json.dumps(keys))
-            )
+            if keys is None:
+                return self._known("ORDER BY rowid")
+            return self._known(f"WHERE {KEY_IN_JSON}", json.dumps(keys))
 
     def claim(self, keys: Sequence[str], owner: str) -> ClaimResult:
-        """Claim the keys that have no outcome and no other living owner. owner: see `claims`."""
+        """Claim the keys that have no outcome and no other living owner. owner: see `this_process`."""
         keys_json, now = json.dumps(keys), time.time()
         with self._transaction() as db:
             outcomes = self._known(f"WHERE {KEY_IN_JSON}", keys_json)
@@ -174,8 +175,11 @@ class ReplyStore:
     def _known(self, clause: str, *values: str) -> dict[str, ReplyOutcome]:
         failures = self._db.execute(f"SELECT key, kind, reason FROM failures {clause}", values)
         known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
-        for key, *columns in self._db.execute(f"SELECT key, {REPLY} FROM replies {clause}", values):
-            known[key] = _reply(columns)
+        for key, text, finish, probabilities, *counts, estimated, seconds in self._db.execute(
+            f"SELECT key, {REPLY} FROM replies {clause}", values
+        ):
+            usage = Usage(*counts, bool(estimated))
+            known[key] = Reply(_text(text), usage, finish, seconds, tuple(json.loads(probabilities)))
         return known
 
     def _prepare(self) -> None:
@@ -238,12 +242,11 @@ def _write_ahead(db: sqlite3.Connection) -> None:
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")
+            return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-        else:
-            return
 
 
 def _columns(reply: Reply) -> tuple[Any, ...]:
@@ -252,18 +255,10 @@ def _columns(reply: Reply) -> tuple[Any, ...]:
     return (_storable(reply.text), reply.finish, json.dumps(reply.probabilities), *counts, reply.seconds)
 
 
-def _reply(row: Sequence[Any]) -> Reply:
-    text, finish, probabilities, prompt, answer, cached, estimated, seconds = row
-    usage = Usage(prompt, answer, cached, bool(estimated))
-    return Reply(_text(text), usage, finish, seconds, tuple(json.loads(probabilities)))
-
-
 def _readable(request: Request) -> str | bytes:
     """Return the request as JSON without \\u escapes."""
-    canonical = request.canonical
-    if "\\u" not in canonical:
-        return canonical
-    return _storable(json.dumps(json.loads(canonical), ensure_ascii=False))
+    text = request.canonical
+    return _storable(json.dumps(json.loads(text), ensure_ascii=False)) if "\\u" in text else text
 
 
 def _storable(text: str) -> str | bytes:
@@ -277,3 +272,60 @@ def _storable(text: str) -> str | bytes:
 
 def _text(stored: str | bytes) -> str:
     return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+
+
+PROC = Path("/proc")
+ENDED_STATES = "ZX"
+"""States of a process that has ended but is still listed."""
+
+
+def this_process() -> str:
+    """Return the owner "host|boot|pid|started" of this process's claims; a suffix after another "|" may follow.
+
+    host: host name and PID namespace (containers have their own). boot: identifies the machine's start. started: start
+    time of the process in the machine's own clock ticks. An unknown part is "".
+    """
+    return "|".join((_host(), _boot(), str(os.getpid()), _started(os.getpid())))
+
+
+def is_gone(owner: str) -> bool:
+    """Return True if an owner is known to have ended; False for running processes and for other machines."""
+    host, boot, pid, started, *_ = (*owner.split("|"), "", "", "", "")
+    if host != _host() or not pid.isdecimal():
+        return False
+    if boot != _boot():
+        return True
+    if PROC.is_dir():
+        return _started(int(pid)) != started
+    if os.name == "posix":
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # it runs under another user
+            return False
+    return False
+
+
+def _host() -> str:
+    try:
+        namespace = os.readlink(PROC / "self" / "ns" / "pid")
+    except OSError:
+        namespace = ""
+    return f"{socket.gethostname()} {namespace}".replace("|", " ").strip()
+
+
+def _boot() -> str:
+    return _read_proc("sys/kernel/random/boot_id").strip()
+
+
+def _started(pid: int) -> str:
+    fields = _read_proc(f"{pid}/stat").rpartition(")")[2].split()
+    return "" if not fields or fields[0] in ENDED_STATES else fields[19]
+
+
+def _read_proc(name: str) -> str:
+    try:
+        return (PROC / name).read_text()
+    except OSError:
+        return ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
@@ -12,12 +13,9 @@ from typing import Any
 from hardneg.llm.engine.admission import Admission, Stop
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.queue import Attempt, TaskQueue
-from hardneg.llm.engine.redaction import one_line, redact, secrets
 from hardneg.llm.engine.store import CLAIM_SECONDS, Failure, ReplyOutcome
-from hardneg.llm.engine.usage_stats import UsageStats
-from hardneg.llm.prices import Price
-from hardneg.llm.protocol import CallFailed, CallTimedOut, ChatModel, LlmError, Refusal, Reply, Request
-from hardneg.llm.tasks import Task
+from hardneg.llm.protocol import CallFailed, CallTimedOut, ChatModel, LlmError, Refusal, Reply, Request, Task
+from hardneg.llm.usage import Price, UsageStats
 
 POLL_SECONDS = 0.2
 """Interval between looks at the store for outcomes of requests that another process has claimed."""
@@ -102,7 +100,7 @@ class Worker:
             for sender in self._senders:
                 sender.cancel()
             await asyncio.gather(*self._senders, return_exceptions=True)
-            self._queue.release_claims()
+            self._queue.store.release(self._queue.owner)
 
     def submit(self, tasks: Sequence[Task[Any]], *, last: bool) -> None:
         """Add tasks; last: no more will come. Must be called in the loop's thread."""
@@ -133,15 +131,13 @@ class Worker:
             error = unexpected
         finally:
             if self._stop is not None and not self._in_flight:
-                error = error or self._stop_error(self._stop)
+                total = self._usage.total
+                left = f"{(self._submitted if total is None else total) - self._usage.rows:,} rows are left"
+                left = f"at least {left}" if total is None else left
+                message = f"{self._model.name}: {self._stop.reason}; {left}; run the same command to continue"
+                error = error or self._stop.kind(message)
             if error is not None and not self._end.done():
                 self._end.set_exception(error)
-
-    def _stop_error(self, stop: Stop) -> LlmError:
-        total = self._usage.total
-        left = f"{(self._submitted if total is None else total) - self._usage.rows:,} rows are left"
-        at_least = "at least " if total is None else ""
-        return stop.kind(f"{self._model.name}: {stop.reason}; {at_least}{left}; run the same command to continue")
 
     def _fill(self) -> None:
         """Claim attempts ahead of the senders. When only held outcomes are left, decide about them."""
@@ -150,7 +146,7 @@ class Worker:
             size = self._model.batch_size
             attempts = self._queue.take(lacking * size)
             self._put(*(attempts[start : start + size] for start in range(0, len(attempts), size)))
-        if self._queue.waits_for_others:
+        if self._queue.claimed_elsewhere:
             self._call_later(POLL_SECONDS, self._poll_claimed)
         if self._all_submitted and 0 < len(self._held) == len(self._queue):
             self._admission.raise_if_unreachable()
@@ -162,7 +158,7 @@ class Worker:
 
     def _renew_claims(self) -> None:
         if len(self._queue):
-            self._queue.renew_claims()
+            self._queue.store.renew(self._queue.owner)
             self._call_later(CLAIM_SECONDS / 5, self._renew_claims)
 
     def _call_later(self, seconds: float, act: Callable[[], None]) -> None:
@@ -249,3 +245,28 @@ class Worker:
     def _save_held(self) -> None:
         outcomes, self._held = self._held, []
         self._queue.save(outcomes)
+
+
+KEY_ENDINGS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+MIN_KEY_LENGTH = 8
+REPLACEMENT = "[a key was here]"
+
+
+def secrets(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the values of variables named like keys, longest first; short values would be cut out of common words."""
+    values = {value for name, value in environment.items() if name.upper().endswith(KEY_ENDINGS)}
+    return tuple(sorted((value for value in values if len(value) >= MIN_KEY_LENGTH), key=len, reverse=True))
+
+
+def redact(text: str, keys: tuple[str, ...]) -> str:
+    """Return the text without these keys."""
+    for key in keys:
+        if key in text:
+            text = text.replace(key, REPLACEMENT)
+    return text
+
+
+def one_line(text: str, keys: tuple[str, ...], *, max_length: int = 300) -> str:
+    """Return a reason fit to store and show: without keys, on one line, cut to `max_length` characters."""
+    line = " ".join(redact(text, keys).split())
+    return line if len(line) <= max_length else f"{line[:max_length]}..."

@@ -1,7 +1,8 @@
-"""Batched decoding of a causal language model: greedy or sampled, with or without a constraint on each answer."""
+"""Answers of a causal language model: batched decoding, and probabilities of given answers."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from hardneg.types import Flags
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
 TRIES = 16
 """Number of most likely tokens tried for one after which the answer can be finished, before the answer is closed."""
@@ -96,7 +97,6 @@ def padded_left(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[T
 
 
 def _cut(row: list[int], ends: Sequence[int]) -> DecodedText:
-    """Cut a row of tokens before its first end token."""
     length = next((index for index, token in enumerate(row) if token in ends), len(row))
     return DecodedText(row[:length], ended=length < len(row))
 
@@ -105,17 +105,22 @@ class _TokenChooser:
     """Changes the scores of a step so that their largest is the chosen token, a LogitsProcessor."""
 
     def __init__(self, jobs: Sequence[DecodingJob], end: int, device: Any) -> None:
+        import torch
+
         self._jobs, self._end, self._step = jobs, end, 0
-        self._generators = [_generator(job, device) for job in jobs]
+        self._generators = {
+            index: torch.Generator(device).manual_seed(job.seed)
+            for index, job in enumerate(jobs)
+            if job.temperature > 0
+        }
         self._active = {index: job.constraint for index, job in enumerate(jobs) if job.constraint is not None}
 
     def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
         import torch
 
-        for index, generator in enumerate(self._generators):
-            if generator is not None:
-                waits = torch.empty_like(scores[index]).exponential_(generator=generator)
-                scores[index] = scores[index] / self._jobs[index].temperature - waits.log()
+        for index, generator in self._generators.items():
+            waits = torch.empty_like(scores[index]).exponential_(generator=generator)
+            scores[index] = scores[index] / self._jobs[index].temperature - waits.log()
         if self._active:
             self._constrain(scores)
         self._step += 1
@@ -156,7 +161,65 @@ class _TokenChooser:
         return self._jobs[index].limit - self._step
 
 
-def _generator(job: DecodingJob, device: Any) -> Generator | None:
+MIN_SHARED = 32
+"""Minimum length of a common prefix that gets a pass of its own."""
+
+
+def log_probabilities(
+    model: Any, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, pad: int
+) -> Tensor:
+    """Return the log-probability of each label as the continuation of each prompt: (prompts, labels), float32.
+
+    It is the sum over all tokens of the label, not their mean. Keys and values of a prompt are computed once for all
+    labels, those of a common prefix once for all prompts.
+    """
     import torch
 
-    return torch.Generator(device).manual_seed(job.seed) if job.temperature > 0 else None
+    shared = shared_prefix(prompts)
+    ids, mask = padded_left([prompt[shared:] for prompt in prompts], pad, model.device)
+    cache = None
+    with torch.no_grad():
+        if shared:
+            row = torch.tensor([list(prompts[0][:shared])], device=model.device)
+            cache = _forward(model, row, torch.ones_like(row), n_logits=1, use_cache=True).past_key_values
+            cache.batch_repeat_interleave(len(prompts))
+        mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)
+        output = _forward(model, ids, mask, n_logits=1, use_cache=True, past_key_values=cache)
+        scores: Tensor = output.logits[:, -1].float().log_softmax(-1)[:, [label[0] for label in labels]]
+        if max(map(len, labels)) > 1:
+            scores = scores + _later_tokens(model, mask, output.past_key_values, labels, pad)
+    return scores
+
+
+def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Return the length of the prompts' common prefix, shorter than each of them; 0 if it is not worth a pass."""
+    first, limit = prompts[0], min(map(len, prompts)) - 1
+    shared = next((n for n in range(limit) if any(prompt[n] != first[n] for prompt in prompts)), limit)
+    return shared if len(prompts) > 1 and shared >= MIN_SHARED else 0
+
+
+def _later_tokens(model: Any, mask: Tensor, cache: Any, labels: Sequence[Sequence[int]], pad: int) -> Tensor:
+    """Return the sum over each label's tokens after the first one, (prompts, labels)."""
+    import torch
+
+    n_prompts, n_labels, longest = len(mask), len(labels), max(map(len, labels))
+    padded = torch.tensor([[*label, *[pad] * (longest - len(label))] for label in labels], device=mask.device)
+    lengths = torch.tensor([len(label) for label in labels], device=mask.device)
+    counted = torch.arange(1, longest, device=mask.device) < lengths[:, None]
+    cache.batch_repeat_interleave(n_labels)
+    ids = padded[:, :-1].repeat(n_prompts, 1)
+    mask = torch.cat([mask.repeat_interleave(n_labels, 0), torch.ones_like(ids)], 1)
+    logits = _forward(model, ids, mask, past_key_values=cache).logits.float().log_softmax(-1)
+    each = logits.gather(2, padded[:, 1:].repeat(n_prompts, 1).unsqueeze(2)).squeeze(2)
+    sums: Tensor = (each * counted.repeat(n_prompts, 1)).sum(1).view(n_prompts, n_labels)
+    return sums
+
+
+def _forward(model: Any, ids: Tensor, mask: Tensor, *, n_logits: int = 0, **options: Any) -> Any:
+    """Run the model on `ids`, the last columns of `mask`; n_logits: number of last positions with logits, 0 for all."""
+    parameters = inspect.signature(model.forward).parameters
+    if "position_ids" in parameters:
+        options["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    if "logits_to_keep" in parameters:
+        options["logits_to_keep"] = n_logits
+    return model(input_ids=ids, attention_mask=mask, **options)

@@ -1,4 +1,4 @@
-"""A Hugging Face causal language model in this process as a ChatModel."""
+"""Hugging Face causal language models in this process: their answers, and embeddings from their hidden states."""
 
 from __future__ import annotations
 
@@ -6,41 +6,71 @@ import asyncio
 import copy
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
-from hardneg.llm.local.closed_list import ClosedList, ClosedListConstraint
-from hardneg.llm.local.decoding import DecodedText, DecodingJob, decode
-from hardneg.llm.local.grammar import SchemaConstraint
-from hardneg.llm.local.scoring import log_probabilities
-from hardneg.llm.local.weights import LoadedModel, ModelSource
-from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage
+from hardneg.llm.local.constraints import ClosedList, ClosedListConstraint, SchemaConstraint
+from hardneg.llm.local.decoding import DecodedText, DecodingJob, decode, log_probabilities
+from hardneg.llm.local.weights import LoadedModel, ModelHead, ModelSource
+from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage, embedded_text, pack_vector
+from hardneg.types import Floats
 
 
 @dataclass(frozen=True)
 class _Prompt:
-    """A request whose prompt fits the model: its index in the batch and its token ids."""
+    """A request whose prompt fits the model, and its token ids."""
 
-    index: int
     request: Request
     ids: list[int]
 
 
-class LocalModel:
+class _ModelInProcess(ABC):
+    """A model that answers one call at a time, in another thread."""
+
+    concurrency = 1
+
+    def __init__(self, source: ModelSource, head: ModelHead, batch_size: int) -> None:
+        self._source, self.batch_size = source, batch_size
+        self._loaded = LoadedModel(source, head)
+
+    @property
+    def chat_markers(self) -> tuple[str, ...]:
+        """Every added token of the tokenizer."""
+        return self._loaded.prompts.chat_markers
+
+    async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        """Answer a batch in another thread; a request that cannot be answered is refused on its own.
+
+        Raises LlmError for an unknown closed list and for a schema that cannot be enforced.
+        """
+        return await asyncio.to_thread(self._complete, requests)
+
+    def _complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        with self._loaded.lock:
+            started = time.perf_counter()
+            answers = self._answer(requests)
+            share = (time.perf_counter() - started) / max(len(requests), 1)
+        return [answer if isinstance(answer, Refusal) else replace(answer, seconds=share) for answer in answers]
+
+    @abstractmethod
+    def _answer(self, requests: Sequence[Request]) -> list[Reply | Refusal]: ...
+
+
+class LocalModel(_ModelInProcess):
     """A causal language model from a folder or the hub (see `weights.ModelSource`), loaded on first use.
 
     batch_size: requests per call; one call runs at a time. Replies can be constrained to a JSON schema or a closed list
     (`with_closed_list`), or be one of `choices`, whose probabilities are exact.
     """
 
-    concurrency = 1
-
     def __init__(self, source: ModelSource, *, batch_size: int = 8) -> None:
-        self._source, self.name, self.batch_size = source, source.name, batch_size
+        super().__init__(source, "language model", batch_size)
+        self.name = source.name
         self._closed_lists: dict[str, ClosedList] = {}
-        self._loaded = LoadedModel(source)
 
     @cached_property
     def identity(self) -> str:
@@ -52,11 +82,6 @@ class LocalModel:
     def context_length(self) -> int | None:
         """Maximum number of tokens by the model's settings."""
         return self._source.context_length
-
-    @property
-    def chat_markers(self) -> tuple[str, ...]:
-        """Every added token of the tokenizer."""
-        return self._loaded.prompts.chat_markers
 
     def describe(self) -> str:
         """Return one line on the model for people."""
@@ -79,30 +104,19 @@ class LocalModel:
         """Return the exact number of prompt tokens; 0 for a prompt that will be refused."""
         return self._loaded.prompts.count(request.messages)
 
-    async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        """Answer a batch in another thread; a request that cannot be answered is refused on its own.
-
-        Raises LlmError for an unknown closed list and for a schema that cannot be enforced.
-        """
-        return await asyncio.to_thread(self._complete, requests)
-
-    def _complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
-        with self._loaded.lock:
-            started = time.perf_counter()
-            answers: dict[int, Reply | Refusal] = {}
-            prompts = []
-            for index, request in enumerate(requests):
-                ids = self._encode(request)
-                if isinstance(ids, Refusal):
-                    answers[index] = ids
-                else:
-                    prompts.append(_Prompt(index, request, ids))
-            for choices in dict.fromkeys(prompt.request.choices for prompt in prompts):
-                group = [prompt for prompt in prompts if prompt.request.choices == choices]
-                self._answer_in_halves(self._score if choices else self._write, group, answers)
-            share = (time.perf_counter() - started) / max(len(requests), 1)
-        ordered = [answers[index] for index in range(len(requests))]
-        return [answer if isinstance(answer, Refusal) else replace(answer, seconds=share) for answer in ordered]
+    def _answer(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        answers: dict[int, Reply | Refusal] = {}
+        groups: dict[tuple[str, ...], dict[int, _Prompt]] = {}
+        for index, request in enumerate(requests):
+            ids = self._encode(request)
+            if isinstance(ids, Refusal):
+                answers[index] = ids
+            else:
+                groups.setdefault(request.choices, {})[index] = _Prompt(request, ids)
+        for choices, prompts in groups.items():
+            replies = _answer_in_halves(self._score if choices else self._write, [*prompts.values()])
+            answers |= zip(prompts, replies, strict=True)
+        return [answers[index] for index in range(len(requests))]
 
     def _encode(self, request: Request) -> list[int] | Refusal:
         ids = self._loaded.prompts.encode_chat(request.messages)
@@ -164,23 +178,82 @@ class LocalModel:
             for prompt, row in zip(prompts, scores.double().softmax(1).tolist(), strict=True)
         ]
 
-    def _answer_in_halves(
-        self,
-        answer: Callable[[list[_Prompt]], list[Reply | Refusal]],
-        prompts: list[_Prompt],
-        answers: dict[int, Reply | Refusal],
-    ) -> None:
-        """Add the answers to `answers`; where a batch exceeds the device's memory, answer half of it at a time."""
-        from torch import OutOfMemoryError, cuda
 
-        with suppress(OutOfMemoryError):
-            answers |= zip((prompt.index for prompt in prompts), answer(prompts), strict=True)
-            return
-        cuda.empty_cache()
-        if len(prompts) == 1:
-            n_tokens = len(prompts[0].ids)
-            answers[prompts[0].index] = Refusal(f"a prompt of {n_tokens} tokens exceeds the device's memory")
-            return
-        middle = len(prompts) // 2
-        self._answer_in_halves(answer, prompts[:middle], answers)
-        self._answer_in_halves(answer, prompts[middle:], answers)
+def _answer_in_halves(
+    answer: Callable[[list[_Prompt]], list[Reply | Refusal]], prompts: list[_Prompt]
+) -> list[Reply | Refusal]:
+    """Return the answers; where a batch exceeds the device's memory, answer half of it at a time."""
+    from torch import OutOfMemoryError, cuda
+
+    with suppress(OutOfMemoryError):
+        return answer(prompts)
+    cuda.empty_cache()
+    if len(prompts) == 1:
+        return [Refusal(f"a prompt of {len(prompts[0].ids)} tokens exceeds the device's memory")]
+    middle = len(prompts) // 2
+    return [*_answer_in_halves(answer, prompts[:middle]), *_answer_in_halves(answer, prompts[middle:])]
+
+
+HiddenStatePooling = Literal["last", "mean"]
+
+
+class PooledModel(_ModelInProcess):
+    """The last layer of a causal language model, pooled over a text: its last token, or the mean over its tokens.
+
+    Vectors have unit length and the model's hidden size (4,096 in HNLMRec). Texts are tokenized without a chat format,
+    with the tokenizer's own start tokens, and cut after `longest` tokens. Files: see `weights.ModelSource`.
+    """
+
+    context_length: int | None = None
+    """None: longer texts are cut."""
+
+    def __init__(
+        self, source: ModelSource, *, pooling: HiddenStatePooling = "last", longest: int = 512, batch_size: int = 16
+    ) -> None:
+        super().__init__(source, "hidden states", batch_size)
+        self._pooling, self._max_tokens, self.name = pooling, longest, f"{source.name} ({pooling})"
+
+    @cached_property
+    def identity(self) -> str:
+        """Identity of the source, the pooling and the maximum number of tokens."""
+        return f"{self._source.identity()}:{self._pooling} of {self._max_tokens}"
+
+    def count_tokens(self, request: Request) -> int:
+        """Return the exact number of tokens that are encoded."""
+        return len(self._ids(request))
+
+    def _answer(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
+        ids = [self._ids(request) for request in requests]
+        filled = [row for row in ids if row]
+        vectors = iter(self._encode(filled) if filled else ())
+        return [
+            Reply(pack_vector(next(vectors)), Usage(len(row), 0)) if row else Refusal("a blank text") for row in ids
+        ]
+
+    def _encode(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """Return unit vectors (rows, hidden size). Padding follows the texts, where a causal model does not see it."""
+        import torch
+
+        model, longest = self._loaded.model, max(map(len, rows))
+        ids = torch.tensor([[*row, *[row[0]] * (longest - len(row))] for row in rows], device=model.device)
+        lengths = torch.tensor([len(row) for row in rows], device=ids.device)
+        mask = torch.arange(longest, device=ids.device) < lengths[:, None]
+        with torch.no_grad():
+            states = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+        if self._pooling == "last":
+            pooled = states[torch.arange(len(rows), device=ids.device), lengths - 1]
+        else:
+            pooled = (states * mask[:, :, None]).sum(1) / lengths[:, None]
+        vectors: Floats = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        return vectors
+
+    def _ids(self, request: Request) -> list[int]:
+        text = embedded_text(request).encode("utf-8", "ignore").decode()
+        ids = self._loaded.prompts.encode_text(text)
+        return [*self._start_tokens, *ids][: self._max_tokens] if ids else []
+
+    @cached_property
+    def _start_tokens(self) -> list[int]:
+        """Tokens that the tokenizer sets before a text, such as its beginning-of-text token."""
+        tokenizer = self._loaded.prompts.tokenizer
+        return [token for token in tokenizer("").input_ids if token != tokenizer.eos_token_id]

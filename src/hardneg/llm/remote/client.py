@@ -90,6 +90,7 @@ class Client:
         except ImportError:
             raise ConfigError("endpoints need the package openai; run pip install 'hardneg[llm]'") from None
         self.address, self._seconds = address, seconds
+        self.name, self.identity = address.name, address.identity
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
     def official(self) -> AsyncOpenAI:
@@ -141,28 +142,17 @@ def _key(variable: str) -> str:
 
 def _create_client(address: Address, seconds: float) -> AsyncOpenAI:
     """Create a client without retries; settings that the SDK reads from the environment are sent to OpenAI only."""
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, Omit
 
-    client = AsyncOpenAI(
-        base_url=address.base,
-        api_key=_key(address.key_variable) or NO_KEY,
-        timeout=seconds,
-        max_retries=0,
-        default_headers=None if address.base == OPENAI else _headers(address),
-    )
-    if address.base != OPENAI:
-        client.organization = client.project = client.admin_api_key = None
-    return client
-
-
-def _headers(address: Address) -> Mapping[str, Any]:
-    """Omit the headers of OPENAI_CUSTOM_HEADERS and send this server's key, or the placeholder that local servers expect."""
-    from openai import Omit
-
+    key = _key(address.key_variable) or NO_KEY  # local servers expect a placeholder
+    options: dict[str, Any] = {"base_url": address.base, "api_key": key, "timeout": seconds, "max_retries": 0}
+    if address.base == OPENAI:
+        return AsyncOpenAI(**options)
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
     headers: dict[str, Any] = {line.partition(":")[0].strip(): Omit() for line in lines if ":" in line}
-    headers["Authorization"] = f"Bearer {_key(address.key_variable) or NO_KEY}"
-    return headers
+    client = AsyncOpenAI(**options, default_headers=headers | {"Authorization": f"Bearer {key}"})
+    client.organization = client.project = client.admin_api_key = None
+    return client
 
 
 def _parse(content: bytes, address: Address) -> dict[str, Any] | CallFailed:
@@ -178,7 +168,6 @@ def _parse(content: bytes, address: Address) -> dict[str, Any] | CallFailed:
 
 
 def _classify(error: APIStatusError, address: Address) -> Refusal | CallFailed | LlmError:
-    """Classify an HTTP error."""
     status = error.status_code
     message = error.body.get("message") if isinstance(error.body, dict) else None
     message = message if isinstance(message, str) else error.response.text

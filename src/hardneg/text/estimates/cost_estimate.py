@@ -11,7 +11,7 @@ from pydantic import PositiveFloat
 
 from hardneg.config import Config
 from hardneg.errors import ConfigError
-from hardneg.llm.prices import Price
+from hardneg.llm.usage import Price
 from hardneg.text.generation.executor import TokenUsage
 
 ITEMS, USERS, NEGATIVES, FOLLOW_UPS = "items", "users", "negatives", "follow-ups"

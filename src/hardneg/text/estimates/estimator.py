@@ -15,8 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hardneg.config import Config
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import ChatModel, Message, Reply, Request
-from hardneg.llm.tasks import Task, TaskAnswer
+from hardneg.llm.protocol import ChatModel, Message, Reply, Request, Task, TaskAnswer
 from hardneg.random import generator
 from hardneg.text.estimates.cost_estimate import (
     FOLLOW_UPS,

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from hardneg.llm.protocol import Reply
-from hardneg.llm.tasks import Task, TaskAnswer
+from hardneg.llm.protocol import Reply, Task, TaskAnswer
 
 T = TypeVar("T")
 

@@ -15,9 +15,8 @@ from pydantic import BeforeValidator, Field, PositiveInt, ValidationError
 
 from hardneg.config import Config, parse_config
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import Message, Reply
+from hardneg.llm.protocol import BadReply, Message, Reply
 from hardneg.llm.structured import Structured, reply_parser, safe_pattern
-from hardneg.llm.tasks import BadReply
 from hardneg.llm.untrusted import clean
 
 PROMPT_NAMES = ("item_profile", "user_profile", "negative", "negatives", "negative_title")

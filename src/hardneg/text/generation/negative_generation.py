@@ -16,9 +16,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from hardneg.config import Config
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split
-from hardneg.llm.protocol import ChatModel, Reply, Request
+from hardneg.llm.protocol import ChatModel, Reply, Request, Task
 from hardneg.llm.structured import strict_schema
-from hardneg.llm.tasks import Task
 from hardneg.llm.untrusted import data_block
 from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.message_formats import (

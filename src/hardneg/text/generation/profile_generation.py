@@ -15,9 +15,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.split import Split
-from hardneg.llm.protocol import ChatModel, Request
+from hardneg.llm.protocol import ChatModel, Request, Task
 from hardneg.llm.structured import strict_schema
-from hardneg.llm.tasks import Task
 from hardneg.llm.untrusted import clean, data_block
 from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.message_formats import (
