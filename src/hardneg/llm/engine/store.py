@@ -175,10 +175,9 @@ class ReplyStore:
     def _known(self, clause: str, *values: str) -> dict[str, ReplyOutcome]:
         failures = self._db.execute(f"SELECT key, kind, reason FROM failures {clause}", values)
         known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
-        for key, text, finish, probabilities, *counts, estimated, seconds in self._db.execute(
-            f"SELECT key, {REPLY} FROM replies {clause}", values
-        ):
-            usage = Usage(*counts, bool(estimated))
+        replies = self._db.execute(f"SELECT key, {REPLY} FROM replies {clause}", values)
+        for key, text, finish, probabilities, prompt, answer, cached, estimated, seconds in replies:
+            usage = Usage(prompt, answer, cached, bool(estimated))
             known[key] = Reply(_text(text), usage, finish, seconds, tuple(json.loads(probabilities)))
         return known
 
