@@ -11,9 +11,9 @@ from tests.finetuning.conftest import Bases
 from tests.finetuning.tiny import make_inputs, opened
 
 from hardneg.errors import DataError
-from hardneg.finetuning import TuningConfig, pool_sets, rescale_inputs, tune
+from hardneg.finetuning import TuningConfig, tune
 from hardneg.finetuning import tuning as module
-from hardneg.finetuning.inputs import draw_pairs, select_pairs, set_numbers
+from hardneg.finetuning.inputs import draw_pairs, pool_sets, rescale_inputs, select_pairs, set_numbers
 
 CONFIG = TuningConfig(epochs=2, batch_size=8, micro_batch=8, held_out=0.2, look_every=2)
 

@@ -8,16 +8,8 @@ synthesize(tuned.encoder, template, inputs, folder)
 """
 
 from hardneg.finetuning.folder import NO_BASE, load_tuned, save_tuned
-from hardneg.finetuning.inputs import (
-    EmbeddingSpace,
-    EmbeddingSpaces,
-    PairInputs,
-    Template,
-    TemplateConfig,
-    pool_sets,
-    rescale_inputs,
-)
-from hardneg.finetuning.linear_maps import ProjectionConfig, procrustes, random_rotation, rotate
+from hardneg.finetuning.inputs import EmbeddingSpace, EmbeddingSpaces, PairInputs, Template, TemplateConfig
+from hardneg.finetuning.linear_maps import ProjectionConfig
 from hardneg.finetuning.model import (
     AnyEncoder,
     EncoderConfig,
@@ -51,11 +43,6 @@ __all__ = [
     "base_model",
     "load_tuned",
     "open_encoder_model",
-    "pool_sets",
-    "procrustes",
-    "random_rotation",
-    "rescale_inputs",
-    "rotate",
     "save_tuned",
     "synthesize",
     "tune",

@@ -120,7 +120,10 @@ class TaskQueue:
             except BadReply as bad:
                 self._usage.bad += 1
                 if attempt.repair < self._max_repairs:
-                    repairs.append(self._repair(attempt, bad.reason))
+                    task, number = attempt.task, attempt.repair + 1
+                    request = repair_request(task.request, bad.reason, number, self._chat_markers)
+                    key, calls = request_key(request, self._identity), attempt.earlier_calls + attempt.calls
+                    repairs.append(Attempt(task, request, key, number, attempt.reply, calls, attempt.fresh))
                 else:
                     before = f"{attempt.repair + 1} bad replies, the last: " if attempt.repair else "bad reply: "
                     self._answer(attempt, None, before + bad.reason)
@@ -128,12 +131,6 @@ class TaskQueue:
                 self._answer(attempt, value, "")
         if repairs:
             self._enqueue(repairs)
-
-    def _repair(self, attempt: Attempt, reason: str) -> Attempt:
-        number = attempt.repair + 1
-        request = repair_request(attempt.task.request, reason, number, self._chat_markers)
-        key, calls = request_key(request, self._identity), attempt.earlier_calls + attempt.calls
-        return Attempt(attempt.task, request, key, number, attempt.reply, calls, attempt.fresh)
 
     def _answer(self, attempt: Attempt, value: object, reason: str) -> None:
         self._usage.rows += 1
