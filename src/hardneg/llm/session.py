@@ -21,6 +21,7 @@ from hardneg.llm.protocol import ChatModel, Task, TaskAnswer
 from hardneg.llm.usage import Price, UsageStats
 
 T = TypeVar("T")
+UsageWatch = Callable[[UsageStats], None]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 CHUNK = 256
@@ -41,7 +42,7 @@ def answer_tasks(
     *,
     prices: Price | None = None,
     total: int | None = None,
-    watch: Callable[[UsageStats], None] | None = None,
+    watch: UsageWatch | None = None,
     rng: Random | None = None,
     loop_factory: LoopFactory | None = None,
 ) -> Iterator[TaskAnswer[T]]:
@@ -82,11 +83,7 @@ def answer_tasks(
 
 
 def _answers(
-    tasks: Iterable[Task[T]],
-    engine: _EngineThread,
-    window: int,
-    usage: UsageStats,
-    watch: Callable[[UsageStats], None] | None,
+    tasks: Iterable[Task[T]], engine: _EngineThread, window: int, usage: UsageStats, watch: UsageWatch | None
 ) -> Iterator[TaskAnswer[T]]:
     """Keep up to `window` tasks in the engine and yield its answers."""
     source, more, waiting = iter(tasks), True, 0
