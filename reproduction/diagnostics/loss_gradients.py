@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from hardneg.errors import DataError
-from hardneg.models import bpr, l2
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling.sampler import gather_rows, scores
 from hardneg.sampling.semantic import SemanticSampler, alignment
+from hardneg.training import bpr, l2
 from hardneg.types import Batch, Embeddings, Vectors
 
 BPR_POSITIVE, BPR_UNIFORM, BPR_HARD = "BPR, positive", "BPR, uniform part", "BPR, e_hard"

@@ -64,7 +64,7 @@ def fit_backbone(
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation pairs.
 
     Validation masks train pairs only, whatever the inputs. Test pairs are not read. The process keeps freed memory from
-    then on (`training.memory`). Raises DataError without validation pairs, TrainingDivergedError where numbers are not
+    then on (`training.loop`). Raises DataError without validation pairs, TrainingDivergedError where numbers are not
     finite.
     """
     require_validation(split)

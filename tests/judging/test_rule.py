@@ -13,7 +13,7 @@ from hardneg.judging import Calibration, JudgeInputs, PrefixRule, calibrate_rule
 from hardneg.judging.judge import gather_histories
 from hardneg.judging.rule import _isotonic, best_prefix_scores, hide_one_item
 from hardneg.random import Stream, generator
-from hardneg.sampling.candidates import UniformCandidates
+from hardneg.sampling.sampler import UniformCandidates
 from hardneg.trees import PathCodes, Trees
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hardneg.data import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.mining.retrieval import ItemNeighbours, draw_at_random, find_by_co_occurrence, find_by_text
+from hardneg.mining.retrieval import ItemNeighbours, draw_at_random, find_by_co_occurrence, text_neighbours
 from hardneg.sampling import mined
 from hardneg.stage import Stage
 
@@ -38,8 +38,7 @@ def test_by_text_leaves_out_items_without_text(rng: np.random.Generator) -> None
     vectors = rng.normal(size=(20, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[7] = np.nan
-    result = find_by_text(vectors, 3, "made up")
-    assert result.source == "text, made up"
+    result = ItemNeighbours(text_neighbours(vectors, 3)[0], "text")
     assert (result.items[7] == -1).all()
     assert not (result.items == 7).any()
     for item in set(range(20)) - {7}:

@@ -65,11 +65,6 @@ class JudgeInputs:
     model_info: ChatModel | None = None
     issues: list[JudgementIssue] = field(default_factory=list)
 
-    @property
-    def train(self) -> Interactions:
-        """Training pairs, the histories of the users."""
-        return self.split.train
-
     def codes(self, judge: str) -> Trees:
         """Return the path codes. Raises ConfigError without trees."""
         if self.trees is None:

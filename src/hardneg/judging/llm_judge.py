@@ -52,7 +52,7 @@ class LlmOnCodes(_ListingConfig):
     kind: Literal["llm"] = "llm"
 
     def _prompts(self, inputs: JudgeInputs) -> JudgePrompts:
-        return CodePrompts(inputs.train, inputs.codes(self.kind))
+        return CodePrompts(inputs.split.train, inputs.codes(self.kind))
 
 
 class LlmOnTitles(_ListingConfig):
@@ -75,7 +75,7 @@ class LlmProbabilities(JudgeConfig):
 
     def build(self, inputs: JudgeInputs) -> Judge:
         """Return the judge. Raises ConfigError without path codes or a model."""
-        prompts = CodePrompts(inputs.train, inputs.codes(self.kind), single=True)
+        prompts = CodePrompts(inputs.split.train, inputs.codes(self.kind), single=True)
         executor, info = inputs.model(self.kind)
         return LlmJudge(f"{self.kind} {info.name}", prompts, executor, inputs.issues, per_call=1, graded=True)
 

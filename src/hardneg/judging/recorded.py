@@ -74,7 +74,10 @@ class RecordedJudgements:
         with a pair that has different labels. The user of an issue is -1 where it is unknown. Repeated rows are merged.
         Raises DataError where no row remains.
         """
-        n_items, (users, items) = split.train.n_items, _dense_pairs(table, split)
+        n_items, ids = split.train.n_items, ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
+        users, items = (
+            table[name].replace_strict(indices, default=-1, return_dtype=pl.Int64).to_numpy() for name, indices in ids
+        )
         label, invalid = _parse_labels(table[LABEL])
         reasons = {
             INCOMPLETE: (table[c.USER_ID].is_null() | table[c.ITEM_ID].is_null()).to_numpy(),
@@ -83,10 +86,18 @@ class RecordedJudgements:
             OBSERVED: split.train.contains(np.maximum(users, 0), np.maximum(items, 0)),
         }
         distinct = ~np.any(list(reasons.values()), axis=0)
-        distinct[distinct] = _is_first(users[distinct], items[distinct], label[distinct])
+        labels = pl.DataFrame({"user": users, "item": items, "label": label})
+        distinct[distinct] = (
+            labels.filter(pl.Series(distinct)).select(pl.struct(pl.all()).is_first_distinct()).to_numpy()[:, 0]
+        )
         reasons[CONTRADICTED] = distinct.copy()
-        reasons[CONTRADICTED][distinct] = _is_repeated(users[distinct], items[distinct])
-        valid, row_issues = _check_rows(table, users, reasons)
+        reasons[CONTRADICTED][distinct] = labels.filter(pl.Series(distinct)).select("user", "item").is_duplicated()
+        valid, row_issues = np.ones(len(table), np.bool_), list[JudgementIssue]()
+        for reason, applies in reasons.items():  # a row is reported with the first reason that applies
+            mask = valid & applies
+            pairs = zip(users[mask].tolist(), table.filter(pl.Series(mask)).rows(), strict=True)
+            row_issues.extend(JudgementIssue(user, None, reason, ids=row[:2]) for user, row in pairs)
+            valid &= ~applies
         issues.extend(row_issues)
         kept, rejected = distinct & valid, ~valid & (users >= 0) & (items >= 0)
         if not kept.any():
@@ -182,14 +193,6 @@ def _read_csv(path: Path) -> pl.DataFrame:
         raise DataError(f"{path} is no readable CSV file ({str(error).splitlines()[0]}); check it") from None
 
 
-def _dense_pairs(table: pl.DataFrame, split: Split) -> tuple[Indices, Indices]:
-    users, items = (
-        table[name].replace_strict(indices, default=-1, return_dtype=pl.Int64).to_numpy()
-        for name, indices in ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
-    )
-    return users, items
-
-
 def _parse_labels(column: pl.Series) -> tuple[Floats, Flags]:
     """Return labels (n,), NaN for none, and where they are invalid. Raises DataError for a column of another type."""
     if isinstance(column.dtype, pl.Categorical | pl.Enum):
@@ -201,25 +204,3 @@ def _parse_labels(column: pl.Series) -> tuple[Floats, Flags]:
     label = column.cast(pl.Float64, strict=False)
     invalid = (label.is_null() & column.is_not_null()) | ~label.is_between(0, 1).fill_null(True)
     return label.fill_null(np.nan).to_numpy(), invalid.to_numpy()
-
-
-def _check_rows(table: pl.DataFrame, users: Indices, reasons: dict[str, Flags]) -> tuple[Flags, list[JudgementIssue]]:
-    """Return True for rows to which no reason applies, (n,), and an issue with the first reason for each other row."""
-    valid, issues = np.ones(len(table), np.bool_), list[JudgementIssue]()
-    for reason, applies in reasons.items():
-        mask = valid & applies
-        pairs = zip(users[mask].tolist(), table.filter(pl.Series(mask)).rows(), strict=True)
-        issues.extend(JudgementIssue(user, None, reason, ids=row[:2]) for user, row in pairs)
-        valid &= ~applies
-    return valid, issues
-
-
-def _is_first(users: Indices, items: Indices, label: Floats) -> Flags:
-    """Return True for rows that repeat no earlier row."""
-    rows = pl.DataFrame({"user": users, "item": items, "label": label})
-    return rows.select(first=pl.struct("user", "item", "label").is_first_distinct())["first"].to_numpy()
-
-
-def _is_repeated(users: Indices, items: Indices) -> Flags:
-    """Return True for rows whose pair occurs in another row."""
-    return pl.DataFrame({"user": users, "item": items}).is_duplicated().to_numpy()

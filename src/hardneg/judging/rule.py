@@ -17,7 +17,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.judging.judge import Judge, JudgeConfig, JudgeInputs, gather_histories
 from hardneg.random import Stream, generator
-from hardneg.sampling.candidates import UniformCandidates
+from hardneg.sampling.sampler import UniformCandidates
 from hardneg.trees import Trees, best_in_history
 from hardneg.types import Floats, Indices
 
@@ -48,9 +48,10 @@ class PrefixRule(JudgeConfig):
 
     def build(self, inputs: JudgeInputs) -> Judge:
         """Return the judge. Raises ConfigError without path codes."""
-        train, codes = inputs.train, inputs.codes(self.kind)
+        train, codes = inputs.split.train, inputs.codes(self.kind)
         if self.threshold is not None:
-            largest = _depth(codes) if self.by == "levels" else 1.0
+            depth = max(tree.lengths.max(initial=0) for tree in (codes.structural, codes.semantic))
+            largest = float(depth) if self.by == "levels" else 1.0
             return RuleJudge(train, codes, Calibration.from_threshold(self.threshold, largest), self.by)
         calibration = calibrate_rule(train, codes, self.by, against=self.against, seed=self.seed)
         return RuleJudge(train, codes, calibration, self.by)
@@ -145,10 +146,6 @@ def calibrate_rule(
     drawn = UniformCandidates(train).draw(users, users, n=against, stream=Stream(seed, "beside hidden items", 0))
     scores = best_prefix_scores(codes, starts, rest, np.concatenate([hidden[:, None], drawn], axis=1), by)
     return _isotonic(scores[:, 0], scores[:, 1:].ravel())
-
-
-def _depth(codes: Trees) -> float:
-    return float(max(tree.lengths.max(initial=0) for tree in (codes.structural, codes.semantic)))
 
 
 def hide_one_item(train: Interactions, users: Indices, rng: Generator) -> tuple[Indices, Indices, Indices]:

@@ -165,7 +165,10 @@ def read_suspects(folder: Path, split: Split) -> Suspects:
     items = _to_indices(table["item_id"], split.vocabulary.items, path)
     probability = table["probability"].fill_null(np.nan).to_numpy()
     suspects = Suspects(users, items, probability, judge)
-    _require_valid_pairs(suspects, split.train, path)
+    if observed := int(split.train.contains(users, items).sum()):
+        raise DataError(f"{path} has {observed:,} training pairs, expected none; judge from this split")
+    if len(np.unique(users * split.train.n_items + items)) < len(suspects):
+        raise DataError(f"{path} has a pair twice, expected every candidate once; judge again")
     return suspects
 
 
@@ -203,11 +206,3 @@ def _to_indices(ids: pl.Series, known: Mapping[str, int], path: Path) -> Indices
         first = ids[int(indices.argmin())]
         raise DataError(f"{path} has {ids.name} {first!r}, which is not in the split; judge from this split")
     return np.asarray(indices)
-
-
-def _require_valid_pairs(suspects: Suspects, train: Interactions, path: Path) -> None:
-    observed = int(train.contains(suspects.users, suspects.items).sum())
-    if observed:
-        raise DataError(f"{path} has {observed:,} training pairs, expected none; judge from this split")
-    if len(np.unique(suspects.users * train.n_items + suspects.items)) < len(suspects):
-        raise DataError(f"{path} has a pair twice, expected every candidate once; judge again")

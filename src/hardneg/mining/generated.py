@@ -144,9 +144,10 @@ def tabulate_generated(
             )
         vectors = mean_vectors(items, item_vectors)
     described = _describe_texts(texts, grounded, used, split)
+    used_texts = described.filter("used").with_columns(source=pl.lit(source))
     return GeneratedNegatives(
         MinedNegatives(items, vectors, source),
-        _tabulate_used(described, source),
+        used_texts.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()),
         _tabulate_rejected(described, texts, split),
         described.select(pl.col(name).cast(kind) for name, kind in GROUNDING_SCHEMA.items()),
     )
@@ -206,11 +207,6 @@ def _describe_texts(texts: pl.DataFrame, grounded: GroundedTexts, used: Flags, s
             "used": used,
         }
     )
-
-
-def _tabulate_used(described: pl.DataFrame, source: str) -> pl.DataFrame:
-    used = described.filter("used").with_columns(source=pl.lit(source))
-    return used.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
 def _tabulate_rejected(described: pl.DataFrame, texts: pl.DataFrame, split: Split) -> pl.DataFrame:

@@ -22,9 +22,9 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
 from hardneg.random import Stream
-from hardneg.sampling.candidates import UniformCandidates
 from hardneg.sampling.mined import MinedNegatives, id_columns, load_array
 from hardneg.sampling.mixgcf import MixGCF
+from hardneg.sampling.sampler import UniformCandidates
 from hardneg.stage import Draft
 from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors, unit_rows
 

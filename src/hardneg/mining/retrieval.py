@@ -75,7 +75,9 @@ def retrieve_items(
         score = np.where(pool >= 0, (1 - share) * near + share * profile_cosine, -np.inf)
         order = (-score).argsort(axis=1, kind="stable")
         pool, near, score = (np.take_along_axis(x, order, axis=1) for x in (pool, near, score))
-        reason = _rejection_reasons(train, users, pool, near, options)
+        reason = np.where(near >= options.duplicate, 2, 0)
+        reason = np.where(train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)
+        reason = np.where(pool < 0, 3, reason)  # 3 for padding
         place = np.cumsum(reason == 0, axis=1)
         chosen = np.nonzero((reason == 0) & (place <= options.n))
         cells = (rows.start + chosen[0], place[chosen] - 1)
@@ -140,20 +142,6 @@ def tabulate_retrieval(
         reason="reason",
     )
     return MinedNegatives(retrieval.items, mean_vectors(retrieval.items, item_vectors), source), table, rejected
-
-
-def _rejection_reasons(
-    train: Interactions, users: Indices, pool: Indices, near: Floats, options: RetrievalConfig
-) -> Indices:
-    """Return an index into REASONS for each item (batch, pool), 0 where it may be a negative, 3 for padding."""
-    reason = np.where(near >= options.duplicate, 2, 0)
-    reason = np.where(train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)
-    return np.where(pool < 0, 3, reason)
-
-
-def find_by_text(vectors: Floats, k: int, source: str) -> ItemNeighbours:
-    """Return the k items with the largest cosine. vectors: (n_items, size), unit length, NaN without a text."""
-    return ItemNeighbours(text_neighbours(vectors, k)[0], f"text, {source}")
 
 
 def find_by_co_occurrence(train: Interactions, k: int) -> ItemNeighbours:

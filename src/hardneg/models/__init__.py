@@ -1,8 +1,7 @@
-"""Backbones, propagation and losses."""
+"""Backbones and propagation."""
 
 from hardneg.models.anchor import Anchor, AnchorConfig, build_anchor, initialize_at_anchor
 from hardneg.models.config import MF, MODELS, Backbone, LightGCN, LightGCNModel, MFModel, ModelConfig
-from hardneg.models.losses import bpr, bpr_of_rows, l2
 
 __all__ = [
     "MF",
@@ -14,9 +13,6 @@ __all__ = [
     "LightGCNModel",
     "MFModel",
     "ModelConfig",
-    "bpr",
-    "bpr_of_rows",
     "build_anchor",
     "initialize_at_anchor",
-    "l2",
 ]

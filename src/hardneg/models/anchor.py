@@ -85,7 +85,10 @@ def initialize_at_anchor(model: nn.Module, anchor: Anchor, train: Interactions) 
     counts = np.asarray(matrix @ known.astype(np.float64))
     means = (matrix @ np.where(known[:, None], anchor.targets, 0)) / np.maximum(counts, 1)[:, None]
     _set_rows(items, known, anchor.targets[known])
-    _set_rows(users, counts > 0, _scale_like(means[counts > 0], users))
+    means = means[counts > 0]
+    rms = float(np.sqrt(np.mean(means.astype(np.float64) ** 2))) if means.size else 0.0
+    scaled = means * (float(users.detach().square().mean().sqrt()) / rms) if rms else means
+    _set_rows(users, counts > 0, scaled)
 
 
 def anchor_loss(items: Tensor, anchor: Anchor) -> Tensor:
@@ -104,9 +107,3 @@ def anchor_loss(items: Tensor, anchor: Anchor) -> Tensor:
 def _set_rows(table: nn.Parameter, rows: Flags, values: Floats) -> None:
     index = torch.from_numpy(np.flatnonzero(rows)).to(table.device)
     table[index] = torch.from_numpy(np.asarray(values, np.float32)).to(table.device)
-
-
-def _scale_like(rows: Floats, table: Tensor) -> Floats:
-    """Scale rows to the root mean square of a table."""
-    rms = float(np.sqrt(np.mean(rows.astype(np.float64) ** 2))) if rows.size else 0.0
-    return rows * (float(table.detach().square().mean().sqrt()) / rms) if rms else rows

@@ -53,11 +53,6 @@ class StoredTable:
     scale: float = 1.0
     scale_slack: float = 1.0
 
-    @property
-    def size(self) -> int:
-        """Number of columns."""
-        return int(self.numbers.shape[1])
-
 
 @dataclass(frozen=True)
 class PooledRows:
@@ -79,7 +74,10 @@ def normalised_adjacency(train: Interactions) -> csr_array:
 
     The matrix of the bipartite graph has this block above the diagonal and its transpose below.
     """
-    user_weight, item_weight = (_inverse_root(degree) for degree in (train.counts, train.item_counts))
+    user_weight, item_weight = (
+        np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0)
+        for degrees in (train.counts, train.item_counts)
+    )
     weights = user_weight[train.users] * item_weight[train.items]
     return csr_array((weights.astype(np.float32), train.items, train.starts), shape=(train.n_users, train.n_items))
 
@@ -159,9 +157,9 @@ class GraphSide(nn.Module):
         if has_halves and keep in ("stored", "both") and slack > MAX_SCALE_SLACK:
             numbers = self.product(table, rows, pool=pool).numbers
             return StoredTable(numbers, *to_half(numbers))
-        shape, scale = (self.shape[0], table.size), table.scale / self.growth
+        shape, scale = (self.shape[0], table.numbers.shape[1]), table.scale / self.growth
         has_numbers = keep in ("numbers", "both") or (keep == "stored" and not has_halves)
-        numbers = np.empty(shape if has_numbers else (0, table.size), np.float32)
+        numbers = np.empty(shape if has_numbers else (0, shape[1]), np.float32)
         halves = np.empty(shape, np.uint16) if has_halves and keep in ("stored", "both") else NO_ROWS
         if rows is not None and has_numbers:
             numbers[:, 0] = np.nan
@@ -192,10 +190,6 @@ def _round_to_half(table: Tensor) -> Tensor:
     largest = table.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
     scale = torch.exp2(LARGEST - torch.floor(torch.log2(largest)) - 1)
     return (table * scale).half().float() / scale
-
-
-def _inverse_root(degrees: Indices) -> Floats:
-    return np.asarray(np.divide(1.0, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0))
 
 
 Kernel = Literal["numba", "mkl"]
@@ -263,14 +257,11 @@ def cache_file() -> Path:
 def _machine(threads: int) -> str:
     """Return all that the choice depends on: processor, threads and versions of libraries."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("hardneg", "torch", "numba"))
-    return f"{_processor()}, {threads} thread(s), {libraries}"
-
-
-def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else f"{platform.machine()} {platform.processor()}"
+    processor = names[0] if names else f"{platform.machine()} {platform.processor()}"
+    return f"{processor}, {threads} thread(s), {libraries}"
 
 
 def _read(path: Path) -> dict[str, str]:

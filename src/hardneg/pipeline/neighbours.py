@@ -44,7 +44,8 @@ def neighbours_stage(
         if by == "random":
             return retrieval.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
         assert encoder is not None
-        return retrieval.find_by_text(encoder.encode(item_texts(split.texts), progress), k, encoder.name)
+        vectors = encoder.encode(item_texts(split.texts), progress)
+        return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], f"text, {encoder.name}")
 
     def build(draft: Draft) -> None:
         mined.write_neighbours(draft, search(splits.read_split(split_dir)))

@@ -112,9 +112,7 @@ def apply_suspects(train: Interactions, judged: Suspects, config: SuspectsUse) -
     notes: dict[str, Any] = {"suspects judged by": judged.judge, "suspects used": len(pairs)}
     excluded = train
     if config.excludes:
-        exclusion = exclude_suspects(train, pairs)
-        excluded = exclusion.pairs
-        notes[UNCHANGED_USERS] = exclusion.unrestricted_users
+        excluded, notes[UNCHANGED_USERS] = exclude_suspects(train, pairs)
     extra = ExtraPositives(pairs, config.weight) if config.trains else None
     return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes)
 

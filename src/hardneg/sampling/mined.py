@@ -185,15 +185,11 @@ def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedN
             f"found {len(vectors):,} pairs in {folder}, expected {n_pairs:,} as in the split; build it from this split"
         )
     table = read_parquet(folder / "negatives.parquet").filter(pl.col("item_id").is_not_null())
-    return MinedNegatives(_items_by_row(table, vocabulary, n_pairs), vectors, manifest["notes"]["source"])
-
-
-def _items_by_row(table: pl.DataFrame, vocabulary: Vocabulary, n_pairs: int) -> Indices:
-    pair_rows = table["row"].to_numpy()
     place = table.select(pl.int_range(pl.len()).over("row").alias("place"))["place"].to_numpy()
     items = np.full((n_pairs, int(place.max()) + 1 if len(place) else 1), -1, np.int64)
-    items[pair_rows, place] = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
-    return items
+    indices = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
+    items[table["row"].to_numpy(), place] = indices
+    return MinedNegatives(items, vectors, manifest["notes"]["source"])
 
 
 def load_array(path: Path) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The interface of samplers, their options and names, and operations that several samplers share."""
+"""Interfaces of candidate sources and samplers, the options and names of samplers, and operations that they share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,64 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
+from hardneg.data.interactions import Interactions, union
 from hardneg.errors import DataError
 from hardneg.plugins import PluginConfig, Registry
 from hardneg.random import Stream
-from hardneg.sampling.kernels import best_candidates, pick_ranked, score_candidates
+from hardneg.sampling.kernels import best_candidates, draw_outside, pick_ranked, score_candidates
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.trees import Trees
-from hardneg.types import Batch, Embeddings, HopsRead, Negatives
+from hardneg.types import Batch, Embeddings, HopsRead, Indices, Negatives
+
+ROUNDS = 30
+"""Rejected draws per candidate, after which the exact complement is used."""
+
+
+class CandidateSource(Protocol):
+    """Draws items outside an exclusion set. Samplers choose among them."""
+
+    def draw(self, rows: Indices, users: Indices, *, n: int, stream: Stream) -> Indices:
+        """Return items of shape (len(users), n). Row i belongs to users[i] and may contain an item twice.
+
+        rows: (len(users),) pair indices. They and the stream determine every draw.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class UniformCandidates:
+    """Uniform over the items outside `excluded`, which contains the training pairs and further excluded pairs."""
+
+    excluded: Interactions
+
+    def __post_init__(self) -> None:
+        full = np.flatnonzero(self.excluded.counts >= self.excluded.n_items)
+        if len(full):
+            raise DataError(
+                f"found {len(full)} user(s) with all {self.excluded.n_items} items (first: user {full[0]}), expected at "
+                "least one item that can be a negative; drop these users before training"
+            )
+
+    def draw(self, rows: Indices, users: Indices, *, n: int, stream: Stream) -> Indices:
+        """Draw with rejection; after ROUNDS rejections draw from the exact complement."""
+        items = np.empty((len(users), n), np.int64)
+        excluded = self.excluded
+        arguments = stream.key, stream.epoch, rows, users, excluded.n_items, (excluded.starts, excluded.items)
+        in_chunks(draw_outside, len(users), *arguments, ROUNDS, items)
+        return items
+
+
+def exclude_suspects(train: Interactions, suspects: Interactions) -> tuple[Interactions, int]:
+    """Return the pairs that are never drawn: training pairs and suspects.
+
+    The suspects of users who would have no candidate left are not excluded; the number of these users is returned too.
+    """
+    both = union(train, suspects)
+    full = both.counts >= train.n_items
+    excluded = ~full[suspects.users]
+    excluded_suspects = Interactions(suspects.users[excluded], suspects.items[excluded], train.n_users, train.n_items)
+    unrestricted_users = int(np.count_nonzero(full & (train.counts < train.n_items)))
+    return both if excluded.all() else union(train, excluded_suspects), unrestricted_users
 
 
 class NegativeSampler(Protocol):
@@ -128,11 +179,11 @@ SAMPLERS = Registry(
     "sampler",
     "hardneg.samplers",
     {
-        "uniform": "hardneg.sampling.uniform:Uniform",
-        "dns": "hardneg.sampling.dns:DNS",
-        "ahns": "hardneg.sampling.ahns:AHNS",
+        "uniform": "hardneg.sampling.item_samplers:Uniform",
+        "dns": "hardneg.sampling.item_samplers:DNS",
+        "ahns": "hardneg.sampling.item_samplers:AHNS",
         "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
-        "multi-view": "hardneg.sampling.multi_view:MultiView",
+        "multi-view": "hardneg.sampling.mixgcf:MultiView",
         "semantic": "hardneg.sampling.semantic:Semantic",
         "semantic-mixing": "hardneg.sampling.semantic_mixing:SemanticMixing",
     },

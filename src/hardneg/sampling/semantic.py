@@ -195,16 +195,12 @@ def _measure(
     for vectors in (hard, uniform, positives):
         metrics += [vectors.norm(dim=2).mean(dim=1), (vectors * users).sum(dim=2).mean(dim=1)]
     sums = torch.where(present, torch.stack(metrics), 0.0).sum(dim=1)
-    spread = _spread(hard[:, 0], present) * present.sum()
-    *totals, count = torch.stack([*sums, spread, present.sum()]).tolist()  # one transfer from the device
-    return {name: (total, count) for name, total in zip(MEASURED, totals, strict=True)}
-
-
-def _spread(vectors: Tensor, present: Tensor) -> Tensor:
-    """Return the spread of the present rows of vectors (batch, size), 0 without any."""
+    vectors = hard[:, 0]
     mean = torch.where(present.unsqueeze(1), vectors, 0.0).sum(dim=0) / present.sum().clamp(min=1)
     centred, total = (torch.where(present, rows.square().sum(dim=1), 0.0).sum() for rows in (vectors - mean, vectors))
-    return centred / total.clamp(min=torch.finfo(total.dtype).tiny)
+    spread = centred / total.clamp(min=torch.finfo(total.dtype).tiny) * present.sum()
+    *totals, count = torch.stack([*sums, spread, present.sum()]).tolist()  # one transfer from the device
+    return {name: (total, count) for name, total in zip(MEASURED, totals, strict=True)}
 
 
 def alignment(users: Tensor, positives: Tensor, hard: Tensor, present: Tensor, temperature: float) -> Tensor:

@@ -27,7 +27,7 @@ from hardneg.random import Stream, generator
 from hardneg.sampling import CandidateSource, NegativeSampler
 from hardneg.sampling.sampler import items_read
 from hardneg.training.objective import Positives, objective
-from hardneg.types import Batch, Embeddings, Indices, Negatives, Observer, RequiredRows
+from hardneg.types import Batch, Embeddings, Negatives, Observer, RequiredRows
 
 
 class FitConfig(Config):
@@ -95,7 +95,7 @@ def fit_model(
     """
     keep_freed_memory()
     positives = train if isinstance(train, Positives) else Positives(train)
-    loop = _Loop(model, positives, sampler, candidates, config, observers=observers, watch=watch, anchor=anchor)
+    loop = _Loop(model, positives, sampler, candidates, config, observers, watch, anchor)
     state = resume.load(loop.tensors, loop.adam, observers) if resume is not None else None
     state = state or TrainingState(copy_tensors(model.state_dict()))
     while state.iteration < config.epochs and state.checks_without_gain < config.patience:
@@ -103,7 +103,14 @@ def fit_model(
         loop.run_epoch(state)
         checked = state.iteration % config.check_every == 0 or state.iteration == config.epochs
         if checked:
-            state.record_check(_validate(model, state, validate, config), model.state_dict())
+            with torch.no_grad():
+                metrics = validate(model())
+            if config.select not in metrics:
+                raise ConfigError(
+                    f"select is {config.select}, but validation measures {', '.join(metrics)}; choose one of these"
+                )
+            _record(state, "valid", metrics)
+            state.record_check(metrics[config.select], model.state_dict())
         state.seconds += time.perf_counter() - started
         if checked and resume is not None:
             resume.save(state, loop.tensors, loop.adam, observers)
@@ -111,43 +118,27 @@ def fit_model(
     return Fitted(model, state)
 
 
-def _validate(model: nn.Module, state: TrainingState, validate: Validate, config: FitConfig) -> float:
-    """Record the validation metrics; return the one that selects the epoch."""
-    with torch.no_grad():
-        metrics = validate(model())
-    if config.select not in metrics:
-        raise ConfigError(
-            f"select is {config.select}, but validation measures {', '.join(metrics)}; choose one of these"
-        )
-    _record(state, "valid", metrics)
-    return metrics[config.select]
-
-
+@dataclass
 class _Loop:
     """The parts of training that stay the same from step to step."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        positives: Positives,
-        sampler: NegativeSampler,
-        candidates: CandidateSource,
-        config: FitConfig,
-        *,
-        observers: Sequence[Observer],
-        watch: Watch | None,
-        anchor: Anchor | None,
-    ) -> None:
-        self.model, self.positives, self.sampler, self.candidates = model, positives, sampler, candidates
-        self.config, self.observers, self.watch = config, observers, watch
-        self.anchor = anchor if anchor is not None and anchor.weight > 0 else None
-        self.device = next(model.parameters()).device
-        modules = nn.ModuleDict({"model": model})
-        if isinstance(sampler, nn.Module):
-            modules["sampler"] = sampler.to(self.device)
+    model: nn.Module
+    positives: Positives
+    sampler: NegativeSampler
+    candidates: CandidateSource
+    config: FitConfig
+    observers: Sequence[Observer]
+    watch: Watch | None
+    anchor: Anchor | None
+
+    def __post_init__(self) -> None:
+        self.device = next(self.model.parameters()).device
+        modules = nn.ModuleDict({"model": self.model})
+        if isinstance(self.sampler, nn.Module):
+            modules["sampler"] = self.sampler.to(self.device)
         self.tensors = modules.state_dict()
         self.parameters = list(modules.parameters())
-        self.adam = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=self.device.type == "cpu")
+        self.adam = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=self.device.type == "cpu")
 
     def run_epoch(self, state: TrainingState) -> None:
         """Train on all pairs once, in a fresh order."""
@@ -158,7 +149,9 @@ class _Loop:
         steps = math.ceil(len(order) / size)
         for step in range(steps):
             rows, n_train = self.positives.train_first(order[step * size : (step + 1) * size])
-            batch = self._batch(rows, epoch, step)
+            arrays = rows, self.positives.users[rows], self.positives.items[rows]
+            indices, users, items = (torch.from_numpy(array).to(self.device) for array in arrays)
+            batch = Batch(indices, users, items, epoch, step)
             loss, negatives = self._step(batch, n_train)
             if not math.isfinite(loss):
                 raise TrainingDivergedError(
@@ -175,19 +168,17 @@ class _Loop:
         _record(state, "train", {"loss": total / len(order)})
         _record(state, "negatives", {name: amount / counts[name] for name, amount in sums.items() if counts[name]})
 
-    def _batch(self, rows: Indices, epoch: int, step: int) -> Batch:
-        arrays = rows, self.positives.users[rows], self.positives.items[rows]
-        indices, users, items = (torch.from_numpy(array).to(self.device) for array in arrays)
-        return Batch(indices, users, items, epoch, step)
-
     def _step(self, batch: Batch, n_train: int) -> tuple[float, Negatives]:
-        candidates = self._draw_candidates(batch)
+        rows, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
+        stream = Stream(self.config.seed, "candidates", batch.epoch)
+        drawn = self.candidates.draw(rows, users, n=self.sampler.n_candidates, stream=stream)
+        candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         embeddings: Embeddings = self.model(self._required_rows(batch, candidates, stream))
         negatives = self.sampler.sample(batch, embeddings, candidates, stream)
         l2_weight, extra_weight = self.config.l2, self.positives.weight
         loss = objective(batch, embeddings, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight)
-        if self.anchor is not None:
+        if self.anchor is not None and self.anchor.weight > 0:
             loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
         shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
         del embeddings  # unless an observer holds them, backward reuses their memory while it is in the cache
@@ -199,12 +190,6 @@ class _Loop:
         for observer, tables in shown:
             observer.see(batch, negatives, tables)
         return loss.item(), negatives
-
-    def _draw_candidates(self, batch: Batch) -> Tensor:
-        stream = Stream(self.config.seed, "candidates", batch.epoch)
-        rows, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
-        candidates = self.candidates.draw(rows, users, n=self.sampler.n_candidates, stream=stream)
-        return torch.from_numpy(candidates).to(self.device)
 
     def _required_rows(self, batch: Batch, candidates: Tensor, stream: Stream) -> RequiredRows | None:
         """Return the rows that this step reads; None (all rows) if an observer reads tables."""

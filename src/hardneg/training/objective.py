@@ -5,16 +5,83 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
-from hardneg.models import bpr_of_rows, l2
+from hardneg.models.kernels import bpr_rows
 from hardneg.sampling.sampler import gather_rows
 from hardneg.types import Batch, Embeddings, Indices, Items, Negatives
+
+
+def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
+    """Return the mean of log(1 + sum_k exp(negative_k - positive)); for one negative, -log sigmoid(positive - negative).
+
+    positive: (batch,) scores. negatives: (batch, n) scores. Sources: Rendle et al. (2009) for n = 1, the K-pair form of
+    MixGCF's release (Huang et al., 2021) for n > 1; computed as softplus(logsumexp), which cannot overflow.
+    """
+    return F.softplus(torch.logsumexp(negatives - positive.unsqueeze(1), dim=1)).mean()
+
+
+def bpr_of_rows(users: Tensor, items: Tensor) -> Tensor:
+    """Return `bpr` of inner products: users (batch, size), items (batch, 1 + n, size) with the positive first.
+
+    On the CPU, one compiled pass computes scores, loss and gradients, which is faster than the calls of torch.
+    """
+    if len(users) != len(items):
+        raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected equal numbers")
+    if users.device.type == "cpu" and users.dtype == items.dtype == torch.float32:
+        loss: Tensor = _BprOfRows.apply(users, items)  # type: ignore[no-untyped-call]
+        return loss
+    scores = (items * users.unsqueeze(1)).sum(dim=2)
+    return bpr(scores[:, 0], scores[:, 1:])
+
+
+class _BprOfRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, items: Tensor) -> Tensor:
+        tables = users.detach().contiguous().numpy(), items.detach().contiguous().numpy()
+        gradients = [np.empty_like(table) for table in tables]
+        total = bpr_rows(*tables, *gradients)
+        ctx.gradients = [torch.from_numpy(gradient) for gradient in gradients]
+        return torch.tensor(total / len(users), dtype=users.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        users, items = ctx.gradients
+        share = gradient.item() / len(users)
+        return users * share, items * share
+
+
+def l2(*tables: Tensor) -> Tensor:
+    """Return half the squared norm of hop-0 rows per pair: (1 / 2 batch) sum ||e||^2.
+
+    tables: (batch, ..., size) each. Only hop 0 is regularised, as in the releases of MixGCF and LightGCN.
+    """
+    total: Tensor = _Squares.apply(*tables)  # type: ignore[no-untyped-call]
+    return total / (2 * len(tables[0]))
+
+
+class _Squares(torch.autograd.Function):
+    """Sum of squares; backward is one product per table."""
+
+    @staticmethod
+    def forward(ctx: Any, *tables: Tensor) -> Tensor:
+        ctx.save_for_backward(*tables)
+        flat = [table.flatten() for table in tables]
+        return torch.stack([torch.dot(table, table) for table in flat]).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return tuple(table * (2 * gradient) for table in ctx.saved_tensors)
 
 
 @dataclass(frozen=True)
@@ -104,11 +171,11 @@ def objective(
     n_train = len(batch.rows) if n_train is None else n_train
     n_extra = len(batch.rows) - n_train
     if n_extra == 0 or extra_weight == 1:
-        loss = _pair_loss(batch, embeddings, negatives, l2_weight)
+        loss = _pair_loss(batch, negatives, embeddings, l2_weight)
     else:
         parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), extra_weight * n_extra))
         losses = [
-            weight * _pair_loss(_select_pairs(batch, part), embeddings, _select_negatives(negatives, part), l2_weight)
+            weight * _pair_loss(*_select_pairs(batch, negatives, part), embeddings, l2_weight)
             for part, weight in parts
             if weight
         ]
@@ -116,7 +183,7 @@ def objective(
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 
-def _pair_loss(batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_weight: float) -> Tensor:
+def _pair_loss(batch: Batch, negatives: Negatives, embeddings: Embeddings, l2_weight: float) -> Tensor:
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
         scored, ego = gather_rows(embeddings.final_items, items), list[Tensor]()
@@ -133,13 +200,10 @@ def _pair_loss(batch: Batch, embeddings: Embeddings, negatives: Negatives, l2_we
     return loss
 
 
-def _select_pairs(batch: Batch, part: slice) -> Batch:
-    return replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
-
-
-def _select_negatives(negatives: Negatives, part: slice) -> Negatives:
-    """Select rows of the fields that the loss reads."""
+def _select_pairs(batch: Batch, negatives: Negatives, part: slice) -> tuple[Batch, Negatives]:
+    """Select some pairs, with the fields of their negatives that the loss reads."""
+    pairs = replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
     if isinstance(negatives, Items):
-        return replace(negatives, items=negatives.items[part])
+        return pairs, replace(negatives, items=negatives.items[part])
     positives = None if negatives.positives is None else negatives.positives[part]
-    return replace(negatives, vectors=negatives.vectors[part], ego=negatives.ego[part], positives=positives)
+    return pairs, replace(negatives, vectors=negatives.vectors[part], ego=negatives.ego[part], positives=positives)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hardneg.errors import DataError
-from hardneg.models import bpr, bpr_of_rows, l2
+from hardneg.training.objective import bpr, bpr_of_rows, l2
 
 
 def test_bpr_equals_the_slow_loop() -> None:
