@@ -11,7 +11,7 @@ from scipy import stats
 from hardneg.data import Interactions
 from hardneg.errors import DataError
 from hardneg.random import Stream
-from hardneg.sampling import UniformCandidates, candidates
+from hardneg.sampling import UniformCandidates, sampler
 from hardneg.sampling.kernels import _free_item
 
 STREAM = Stream(3, "draw", 1)
@@ -62,7 +62,7 @@ class TestUniformCandidates(CandidateContract):
         assert stats.chisquare(counts).pvalue > 1e-4
 
     def test_the_exact_complement_is_uniform_too(self, seen: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(candidates, "ROUNDS", 1)
+        monkeypatch.setattr(sampler, "ROUNDS", 1)
         users = np.repeat([0, 1, 5], 6000)
         drawn = UniformCandidates(seen).draw(np.arange(len(users)), users, n=2, stream=STREAM)
         assert not seen.contains(users[:, None], drawn).any()
