@@ -28,6 +28,12 @@ LABELS = ("positive", "negative")
 """Choices of a model whose probabilities are read."""
 SHOWN = 40
 """Maximum characters of an entry that a report quotes."""
+CODES, CODE, TITLES = "codes", "code", "titles"
+NAMES = (CODES, CODE, TITLES)
+TOKENS_PER_NUMBER = 4
+"""Maximum number of tokens of a number in an answer, with comma and space."""
+NO_CODE = "-"
+"""Path code of an item outside the tree."""
 
 
 class LooseVerdict(Structured):
@@ -86,14 +92,6 @@ def probability_of_positive(reply: Reply) -> float:
     if len(reply.probabilities) != len(LABELS):
         raise BadReply("the reply has no probabilities of the labels; choose a model that returns them, or judge llm")
     return float(reply.probabilities[0])
-
-
-CODES, CODE, TITLES = "codes", "code", "titles"
-NAMES = (CODES, CODE, TITLES)
-TOKENS_PER_NUMBER = 4
-"""Maximum number of tokens of a number in an answer, with comma and space."""
-NO_CODE = "-"
-"""Path code of an item outside the tree."""
 
 
 @cache

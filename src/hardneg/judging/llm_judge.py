@@ -27,6 +27,11 @@ from hardneg.types import Floats, Indices
 
 MAX_PER_CALL = 200
 NO_CANDIDATE = "with an entry that is no candidate"
+JUDGING = "judging"
+LIMIT = 500
+"""Maximum number of prompts that are counted, evenly spread over the calls."""
+WRAPPING = 8
+"""Tokens of an answer besides its numbers."""
 
 
 class _ListingConfig(JudgeConfig):
@@ -137,13 +142,6 @@ class LlmJudge:
             for start in range(0, len(places), size):
                 chosen = places[start : start + size]
                 yield row, chosen[::-1] if self.reverse else chosen
-
-
-JUDGING = "judging"
-LIMIT = 500
-"""Maximum number of prompts that are counted, evenly spread over the calls."""
-WRAPPING = 8
-"""Tokens of an answer besides its numbers."""
 
 
 def estimate_judging(

@@ -38,6 +38,12 @@ Keep = Literal["numbers", "stored", "both", "nothing"]
 MAX_SCALE_SLACK = 2.0**12
 """Maximum `scale_slack`; float16 has normal numbers from 2^-14, and the largest number of a table is at least 2^13."""
 NO_ROWS = np.empty((0, 0), np.float32)
+Kernel = Literal["numba", "mkl"]
+KERNELS = ("numba", "mkl")
+VARIABLE = "HARDNEG_KERNEL"
+"""Environment variable that overrides the choice."""
+ROWS, ENTRIES, SIZE, ROUNDS = 10_000, 150_000, 64, 5
+"""Size of the graph and the table that are measured, and number of measurements."""
 
 
 @dataclass(frozen=True)
@@ -190,14 +196,6 @@ def _round_to_half(table: Tensor) -> Tensor:
     largest = table.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
     scale = torch.exp2(LARGEST - torch.floor(torch.log2(largest)) - 1)
     return (table * scale).half().float() / scale
-
-
-Kernel = Literal["numba", "mkl"]
-KERNELS = ("numba", "mkl")
-VARIABLE = "HARDNEG_KERNEL"
-"""Environment variable that overrides the choice."""
-ROWS, ENTRIES, SIZE, ROUNDS = 10_000, 150_000, 64, 5
-"""Size of the graph and the table that are measured, and number of measurements."""
 
 
 def cpu_kernel() -> Kernel:
