@@ -52,7 +52,7 @@ def table_line(row: Mapping[str, Any], released: float, seeds: int) -> list[str]
 def compact_table(frame: pl.DataFrame, masked: pl.DataFrame, rows: Sequence[str]) -> str:
     """Return the Markdown table.
 
-    frame: by `tables.comparison_table`. masked: by `studies.released`. Raises ConfigError for a row that is not there.
+    frame: by `tables.comparison_table`. masked: by `comparisons.released_table`. Raises ConfigError for a row that is not there.
     """
     metric = METRICS[0]
     both = masked.filter(pl.col("metric") == metric)

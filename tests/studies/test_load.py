@@ -43,7 +43,7 @@ SAID = [
     "colour: unknown, expected one of name, splits",
     "'M F' and 'm-f' would share the folder",
     "splits.shop: nowhere holds no manifest.json",
-    "rows.text: found split 'shop9', expected one of shop, shop2",
+    "rows.text: found splits 'shop9', expected a name under `splits` (shop, shop2",
     "rows.text: sampler 'semantic' needs negatives",
     "rows.text2: found negatives 'nothing', expected a name under `negatives` (noise)",
     "rows.text3: sampler 'uniform' uses no negatives",

@@ -19,9 +19,8 @@ from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
 from hardneg.stage import Stage
 from hardneg.studies import Search, Study, estimate
-from hardneg.studies.search_sampler import RANDOM_TRIALS, TriedSettings, spread, suggest
 from hardneg.studies.spec import Choices, Range
-from hardneg.studies.trials import Trial
+from hardneg.studies.trials import RANDOM_TRIALS, Trial, Tried, spread, suggest
 from hardneg.studies.tuned_settings import NAME, read_tuned_settings
 
 from .conftest import SEARCH, STUDY, Write, results_of
@@ -30,25 +29,25 @@ SPACE = {"fit.l2": Range(low=1e-6, high=1e-1, log=True), "sampler.candidates": C
 GIVEN = {"fit.l2": 1e-4, "sampler.candidates": 10}
 
 
-def replayed(n: int, tried: list[TriedSettings]) -> dict[str, object]:
+def replayed(n: int, tried: list[Tried]) -> dict[str, object]:
     return dict(suggest(SPACE, GIVEN, tried[:n], seed=3, purpose="a"))
 
 
 def test_a_replay_repeats_the_suggestions() -> None:
-    tried = [TriedSettings(GIVEN, 0.1)]  # 10 candidates lie outside the space
+    tried: list[Tried] = [(GIVEN, 0.1)]  # 10 candidates lie outside the space
     for n in range(1, 12):
         settings = suggest(SPACE, GIVEN, tried, seed=3, purpose="a")
-        tried.append(TriedSettings(settings, None if n == 6 else 1 / (1 + n)))
-    assert [replayed(n, tried) for n in range(1, 12)] == [dict(one.settings) for one in tried[1:]]
-    assert len({tuple(one.settings.values()) for one in tried}) == 12
-    assert all(1e-6 <= float(one.settings["fit.l2"]) <= 0.1 for one in tried)
+        tried.append((settings, None if n == 6 else 1 / (1 + n)))
+    assert [replayed(n, tried) for n in range(1, 12)] == [settings for settings, _ in tried[1:]]
+    assert len({tuple(settings.values()) for settings, _ in tried}) == 12
+    assert all(1e-6 <= float(settings["fit.l2"]) <= 0.1 for settings, _ in tried)
     other = suggest(SPACE, GIVEN, tried[:8], seed=4, purpose="a")
-    assert other != tried[8].settings
+    assert other != tried[8][0]
 
 
 def test_suggestions_follow_results_after_the_first_trials() -> None:
-    rising = [TriedSettings({"fit.l2": 10**-e, "sampler.candidates": 8}, float(-e)) for e in (1, 2, 3, 4, 5, 6)]
-    falling = [TriedSettings(one.settings, -float(one.value or 0)) for one in rising]
+    rising = [({"fit.l2": 10**-e, "sampler.candidates": 8}, float(-e)) for e in (1, 2, 3, 4, 5, 6)]
+    falling = [(settings, -float(value or 0)) for settings, value in rising]
     high, low = (
         [float(suggest(SPACE, GIVEN, tried, seed=s, purpose="a")["fit.l2"]) for s in range(10)]
         for tried in (rising, falling)
@@ -95,24 +94,24 @@ def test_a_finished_search_with_separate_draws_is_drawn_again(row: str) -> None:
     stored = Path(__file__).parents[2] / "studies" / "results" / "main-search" / "trials.parquet"
     cell = (pl.col("split") == "sports") & (pl.col("model") == "MF") & (pl.col("row") == row)
     trials = list(pl.read_parquet(stored).filter(cell).sort("trial").iter_rows(named=True))
-    tried = [TriedSettings(json.loads(trial["settings"]), trial["value"]) for trial in trials]
+    tried = [(json.loads(trial["settings"]), trial["value"]) for trial in trials]
     space = {
         "fit.learning_rate": Range(low=2e-3, high=1e-2, log=True),
         "fit.l2": Range(low=1e-5, high=1e-1, log=True),
         "sampler.candidates": Choices(choices=(4, 8, 16, 32)),
     }
-    space = {field: entry for field, entry in space.items() if field in tried[0].settings}
+    space = {field: entry for field, entry in space.items() if field in tried[0][0]}
     assert len(tried) == 5
     for n in range(1, 5):
-        found = suggest(space, tried[0].settings, tried[:n], seed=100, purpose=f"search sports / MF / {row}")
-        assert found == pytest.approx(tried[n].settings)
+        found = suggest(space, tried[0][0], tried[:n], seed=100, purpose=f"search sports / MF / {row}")
+        assert found == pytest.approx(tried[n][0])
 
 
 def test_rows_try_the_same_values_first_unless_they_are_drawn_separately(write_search: Write, tmp_path: Path) -> None:
     first = {}
     for how in ("alike", "apart"):
         tasks = Search.load(write_search(first_trials=how), tmp_path / how).tasks()
-        given = [TriedSettings(task.settings_of(0, []), 0.1) for task in tasks]
+        given = [(task.settings_of(0, []), 0.1) for task in tasks]
         assert len(given) == 3
         first[how] = [
             task.settings_of(1, [_as_trial(one)])["fit.learning_rate"] for task, one in zip(tasks, given, strict=True)
@@ -121,8 +120,8 @@ def test_rows_try_the_same_values_first_unless_they_are_drawn_separately(write_s
     assert len(set(first["apart"])) == 3
 
 
-def _as_trial(one: TriedSettings) -> Trial:
-    return Trial(0, json.dumps(dict(one.settings)), "recall@20", one.value, 1, 1, None, "", None)
+def _as_trial(one: Tried) -> Trial:
+    return Trial(0, json.dumps(one[0]), "recall@20", one[1], 1, 1, None, "", None)
 
 
 def searched(file: Path, out: Path, workers: int = 0) -> Search:

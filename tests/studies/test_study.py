@@ -22,7 +22,8 @@ from hardneg import pipeline, text
 from hardneg.cli.main import app
 from hardneg.errors import ConfigError
 from hardneg.studies import Study, estimate
-from hardneg.studies.results import CLOCKS, RUNS, TABLES, Results
+from hardneg.studies.results import RUNS, TABLES, Results
+from hardneg.studies.runs import CLOCKS
 
 from .conftest import STUDY, Write, results_of, run_study
 

@@ -10,10 +10,11 @@ import pytest
 from hardneg import artifacts, pipeline
 from hardneg.data import SplitConfig
 from hardneg.data import split as splits
+from hardneg.data.split import read_split
 from hardneg.errors import ConfigError
 from hardneg.pipeline.released import KIND, MASKED, RELEASED
 from hardneg.studies import Search, Study
-from hardneg.studies.estimate import CellToTime, estimate_cells
+from hardneg.studies.estimate import time_epoch
 from hardneg.studies.plan import Artifact
 from hardneg.studies.recipes import Entry
 from hardneg.studies.recipes.given import GivenSuspects
@@ -169,5 +170,4 @@ def test_the_time_of_a_row_with_suspects_is_estimated_with_them(
     config = pipeline.RunConfig(suspects=pipeline.SuspectsUse(use="both"))
     given = GivenSuspects(folders={"store": folder})
     shared = {"suspects": Artifact("store", Entry(given, "rule"), folder)}
-    [found] = estimate_cells([CellToTime("S", folders / "split", config, 1, shared)])
-    assert found.seconds_per_epoch > 0
+    assert time_epoch(config, shared, read_split(folders / "split"), "cpu") > 0

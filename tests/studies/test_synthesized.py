@@ -140,7 +140,7 @@ def test_problems_of_synthesized_negatives_are_reported_at_once(write_study: Wri
     with pytest.raises(ConfigError) as caught:
         Study.load(write_study(negatives=negatives, rows=rows))
     for text_ in (
-        "negatives.one: labels: found model 'GCN', expected one of LightGCN, MF",
+        "negatives.one: labels: found models 'GCN', expected a name under `models` (LightGCN, MF",
         "negatives.two: labels: row 'uniform' has sampler 'uniform', expected 'mixgcf'",
         "negatives.three: template is set",
         "negatives.four: like 'five' is random itself",

@@ -17,7 +17,7 @@ from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.judging import suspects
 from hardneg.studies import Search, Study, estimate
-from hardneg.studies.estimate import CellToTime, auxiliary_cells_to_time, estimate_cells
+from hardneg.studies.estimate import estimate_cells
 from hardneg.studies.load import read_search, read_study
 from hardneg.trees import trees_folder
 
@@ -157,24 +157,23 @@ def test_a_search_makes_trees_and_tunes_their_weights(write_search: Write, tmp_p
 
 
 def test_the_time_is_estimated_before_anything_is_made(
-    write_study: Write, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
     study = Study.load(write_study(**SMALL, seeds=1), tmp_path / "out")
     cells = [cell for cell in study.cells if cell.row == "all"]
-    to_time = [CellToTime("all", folders / "split", c.config, 1, study.plan.artifacts_of(c)) for c in cells]
+    estimates = estimate_cells(study.plan, [(cell, 1, ()) for cell in cells])
     assert not (tmp_path / "out").exists()
-    assert estimate_cells(to_time)[0].seconds_per_epoch > 0
+    assert estimates[-1].seconds_per_epoch > 0
 
 
 def test_an_auxiliary_run_is_estimated_once_and_no_more_when_it_is_finished(write_study: Write, tmp_path: Path) -> None:
     study = Study.load(write_study(**SMALL, seeds=1), tmp_path / "out")
     uniform = [cell for cell in study.cells if cell.row == "uniform"]
-    assert auxiliary_cells_to_time(study.plan, uniform) == []  # it needs neither trees nor suspects
-    [run] = auxiliary_cells_to_time(study.plan, study.cells)
-    assert (run.name, run.left, run.config) == ("store / MF / uniform, auxiliary run", 1, uniform[0].config)
+    assert study.plan.auxiliary_cells(uniform) == []  # it needs neither trees nor suspects
+    assert study.plan.auxiliary_cells(study.cells) == uniform
     study.plan.build([cell for cell in study.cells if cell.row == "sampler"])  # the trees, and so their run
-    assert auxiliary_cells_to_time(study.plan, study.cells) == [], "candidates come from a finished run"
+    assert study.plan.auxiliary_cells(study.cells) == [], "candidates come from a finished run"
 
 
 def test_an_estimate_counts_auxiliary_runs_which_no_worker_shares(
@@ -201,7 +200,11 @@ def test_an_estimate_counts_auxiliary_runs_which_no_worker_shares(
 @pytest.mark.parametrize(
     ("section", "entry", "said"),
     [
-        ("trees", {"run": {"model": "GCN", "row": "uniform"}}, "trees.own: run: found model 'GCN', expected one of MF"),
+        (
+            "trees",
+            {"run": {"model": "GCN", "row": "uniform"}},
+            "trees.own: run: found models 'GCN', expected a name under `models` (MF",
+        ),
         ("trees", {"run": {"model": "MF", "row": "all"}}, "row 'all' uses negatives, suspects or trees itself"),
         ("trees", {"method": "random", "like": "shuffled"}, "trees.own: like 'shuffled' is shuffled itself"),
         ("trees", {"method": "random", "like": "oak"}, "trees.own: found trees 'oak', expected a name under `trees`"),

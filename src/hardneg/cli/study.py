@@ -22,7 +22,8 @@ from hardneg.cli.progress import show_progress
 from hardneg.cli.study_output import emit_estimate, exit_if_failed, watch_runs
 
 if TYPE_CHECKING:
-    from hardneg.studies.results import ComparisonTable, Results
+    from hardneg.studies.comparisons import ComparisonTable
+    from hardneg.studies.results import Results
     from hardneg.studies.search import Search
     from hardneg.studies.study import Study
 
@@ -132,7 +133,7 @@ def _emit_results(options: StudyOptions, study: Study, results: Results) -> None
         _print_table(one)
     if results.settings is not None:
         console().print(render_table(results.settings.headers, results.settings.cells))
-    notes = [] if results.settings is None else results.settings.notes
+    notes = [] if results.settings is None else results.settings.remarks
     for note in (*notes, *results.remarks, f"Written: {study.results_dir}"):
         console().print(note, markup=False)
     if not results.failed:
@@ -144,7 +145,7 @@ def _values(study: Study, results: Results) -> dict[str, Any]:
         {
             "split": one.split,
             "model": one.model,
-            "rows": one.frame.to_dicts() if one.frame is not None else [],
+            "rows": one.frame.to_dicts(),
             "against": {comparison.title: comparison.frame.to_dicts() for comparison in one.pairs},
             **_released_values(one),
         }
@@ -165,7 +166,7 @@ def _print_table(one: ComparisonTable) -> None:
     from hardneg.evaluation.released import WARNING
 
     console().print(one.title, style="bold", markup=False)
-    if one.frame is not None:
+    if one.headers:
         console().print(render_table(one.headers, one.cells))
     for remark in one.remarks:
         console().print(remark, markup=False)

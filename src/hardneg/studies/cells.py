@@ -12,9 +12,6 @@ from hardneg.pipeline.suspect_use import POSITIVES_ONLY
 from hardneg.studies.recipes import Entry
 from hardneg.studies.spec import FusionSpec, Scalar
 
-TEXT_ONLY = "text only"
-"""Name of the line of a row's texts without its model."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -50,7 +47,7 @@ class Cell:
     def line(self) -> str:
         """Its name in the table: "DNS, l2 0.01"."""
         if self.alone:
-            return TEXT_ONLY
+            return "text only"  # a row's texts without its model
         return self.trained_line if self.fusion is None else f"{self.trained_line} + text"
 
     @property

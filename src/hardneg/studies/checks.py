@@ -12,14 +12,11 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.sampling import SamplerConfig, SamplerInputs, SemanticMixing, mined
 from hardneg.sampling.tree_similarity import TreeWeights, tree_weights
 from hardneg.studies.cells import Cell, get_setting, has_setting, with_settings
-from hardneg.studies.naming import shared_folder_problems
-from hardneg.studies.recipes import StudyFile
-from hardneg.studies.spec import RECIPE_SECTIONS, Choices, Grid, Range, RowSpec, SearchSpec, Space, SplitSpec, StudySpec
+from hardneg.studies.recipes import StudyFile, slug
+from hardneg.studies.spec import RECIPE_SECTIONS, Choices, Grid, Range, RowSpec, SearchSpec, SplitSpec, StudySpec
 
 SECTIONS = ("splits", "models", *RECIPE_SECTIONS, "rows")
 """Sections with names."""
-TREE_WEIGHTS = ("sampler.alpha_c", "sampler.alpha_s")
-"""Settings by which a sampler reads trees."""
 NEEDS_TREES = "needs trees; name some with `trees: NAME`, or set alpha_c and alpha_s to 0"
 
 
@@ -27,20 +24,29 @@ def grid_problems(file: StudyFile) -> list[str]:
     """Check splits, recipes, rows and training settings."""
     grid, problems = file.grid, list[str]()
     for section in SECTIONS:
-        problems += shared_folder_problems(getattr(grid, section), section)
+        problems += _shared_folder_problems(getattr(grid, section), section)
     for name, split in grid.splits.items():
         problems += _split_problems(name, split) if name in file.required_splits else []
     for name, row in grid.rows.items():
         problems += [f"rows.{name}: {text}" for text in _row_problems(row, file)]
     for section in RECIPE_SECTIONS:
         for name, recipe in grid.recipes(section).items():
-            problems += recipe.problems(f"{section}.{name}", file)
+            problems += [f"{section}.{name}: {text}" for text in recipe.problems(file)]
     fits = {"fit": grid.fit, **{f"rows.{name}.fit": row.fit for name, row in grid.rows.items()}}
     fits |= {f"splits.{name}.fit": split.fit for name, split in grid.splits.items()}
     return problems + [
         f"{where}: seed is no training setting here; the file's `seed` or `seeds` decides"
         for where, fit in fits.items()
         if "seed" in fit.model_fields_set
+    ]
+
+
+def _shared_folder_problems(names: Iterable[str], section: str) -> list[str]:
+    first_with: dict[str, str] = {}
+    return [
+        f"{section}: {other!r} and {name!r} would share the folder {slug(name)!r}; rename one"
+        for name in names
+        if (other := first_with.setdefault(slug(name), name)) != name
     ]
 
 
@@ -58,49 +64,39 @@ def _split_problems(name: str, split: SplitSpec) -> list[str]:
 
 def _row_problems(row: RowSpec, file: StudyFile) -> list[str]:
     """Check the names in a row, what its sampler reads, and whether its artifacts can be made on its splits."""
-    places = (("split", row.splits, "splits"), ("model", row.models, "models"))
-    problems = [
-        f"found {noun} {name!r}, expected one of {', '.join(sorted(file.names[section]))}"
-        for noun, given, section in places
-        for name in given or ()
-        if name not in file.names[section]
-    ]
     suspects = None if row.suspects is None else row.suspects.name
-    named = (("rows", row.against), ("negatives", row.negatives), ("trees", row.trees), ("suspects", suspects))
-    problems += [text for part in named for text in file.reference_problems(*part)]
+    named: list[tuple[str, str | None]] = [
+        *(("splits", split) for split in row.splits or ()),
+        *(("models", model) for model in row.models or ()),
+    ]
+    named += [("rows", row.against), ("negatives", row.negatives), ("trees", row.trees), ("suspects", suspects)]
+    problems = [text for section, name in named for text in file.reference_problems(section, name)]
     problems += _sampler_problems(row, file.grid)
-    entries = [entry for named in file.grid.row_entries(row).values() for entry in named.with_dependencies(file.grid)]
-    for split in filter(row.is_on, file.grid.splits):
-        problems += [text for entry in entries for text in entry.recipe.problems_on(split, file.grid)]
-    return problems
+    entries, on_splits = file.grid.row_entries(row).values(), filter(row.is_on, file.grid.splits)
+    return problems + [text for split in on_splits for entry in entries for text in entry.problems_on(split, file.grid)]
 
 
 def _sampler_problems(row: RowSpec, grid: Grid) -> list[str]:
-    """Check that a row names exactly what its sampler reads."""
-    name, problems = f"sampler {row.sampler.kind!r}", list[str]()
-    if needs_negatives(row.sampler):
-        if row.negatives is None:
-            problems.append(f"{name} needs negatives; name some with `negatives: NAME`")
-    elif row.negatives is not None:
-        problems.append(f"{name} uses no negatives; leave `negatives` out")
+    problems, needs_negatives = list[str](), _needs_negatives(row.sampler)
+    if needs_negatives and row.negatives is None:
+        problems.append("needs negatives; name some with `negatives: NAME`")
+    if not needs_negatives and row.negatives is not None:
+        problems.append("uses no negatives; leave `negatives` out")
     recipe = grid.negatives.get(row.negatives or "")
     if recipe is not None and recipe.makes is not None:
         mixes, has_neighbours = isinstance(row.sampler, SemanticMixing), recipe.makes == mined.NEIGHBOURS
         if mixes and not has_neighbours:
-            problems.append(f"{name} needs neighbours; name some of `method: neighbours`")
+            problems.append("needs neighbours; name some of `method: neighbours`")
         if has_neighbours and not mixes:
-            problems.append(f"{name} uses no neighbours; name negatives of another method")
-    return problems + _trees_problems(row)
-
-
-def _trees_problems(row: RowSpec) -> list[str]:
-    name = f"sampler {row.sampler.kind!r}"
+            problems.append("uses no neighbours; name negatives of another method")
     if row.trees is not None and tree_weights(row.sampler) is None:
-        return [f"{name} uses no trees; leave `trees` out"]
-    return [f"{name} {NEEDS_TREES}"] if row.trees is None and _reads_trees(row.sampler) else []
+        problems.append("uses no trees; leave `trees` out")
+    if row.trees is None and _reads_trees(row.sampler):
+        problems.append(NEEDS_TREES)
+    return [f"sampler {row.sampler.kind!r} {text}" for text in problems]
 
 
-def needs_negatives(sampler: SamplerConfig) -> bool:
+def _needs_negatives(sampler: SamplerConfig) -> bool:
     """Return True where a sampler cannot be built without mined negatives or neighbours."""
     if isinstance(sampler, TreeWeights):
         return False  # it may need trees
@@ -118,15 +114,13 @@ def _reads_trees(sampler: SamplerConfig) -> bool:
 
 def released_mask_problems(spec: StudySpec, file: StudyFile) -> list[str]:
     """Check that the mask names suspects which can be made wherever no folder is given."""
-    names = file.reference_problems("suspects", spec.released_mask)
-    problems = [f"released_mask: {text}" for text in names]
-    entry = spec.entry("suspects", spec.released_mask)
-    if entry is None or entry.recipe.exists:
-        return problems
-    on_splits = [(split, part) for split in spec.splits for part in entry.with_dependencies(spec)]
-    return problems + [
-        f"released_mask: {text}" for split, part in on_splits for text in part.recipe.problems_on(split, spec)
-    ]
+    problems, entry = (
+        file.reference_problems("suspects", spec.released_mask),
+        spec.entry("suspects", spec.released_mask),
+    )
+    if entry is not None and not entry.recipe.exists:
+        problems += [text for split in spec.splits for text in entry.problems_on(split, spec)]
+    return [f"released_mask: {text}" for text in problems]
 
 
 def unused_setting_problems(cells: Sequence[Cell], fields: Iterable[str], where: str) -> list[str]:
@@ -154,10 +148,10 @@ def line_problems(cells: Sequence[Cell]) -> list[str]:
     problems = []
     for table in dict.fromkeys(cell.table for cell in cells):
         lines = [cell.line for cell in cells if cell.table == table]
-        problems += shared_folder_problems(lines, "rows")
-        repeated = {line for line in lines if lines.count(line) > 1}
+        problems += _shared_folder_problems(lines, "rows")
         problems += [
-            f"rows: two lines are called {line!r}; rename one, or let one row alone have it" for line in repeated
+            f"rows: two lines are called {line!r}; rename one, or let one row alone have it"
+            for line in {line for line in lines if lines.count(line) > 1}
         ]
     return problems
 
@@ -192,45 +186,35 @@ def space_problems(spec: SearchSpec, cells: Sequence[Cell]) -> list[str]:
     for name, row in spec.rows.items():
         own, space = [cell for cell in cells if cell.row == name], spec.space_of(row)
         problems += unused_setting_problems(own, row.space, f"rows.{name}.space")
-        problems += [text for cell in own[:1] for text in _values_problems(cell, space)]
+        for cell in own[:1]:
+            searched = {field: entry for field, entry in space.items() if has_setting(cell.config, field)}
+            problems += [f"space: {text}" for item in searched.items() for text in _entry_problems(cell, *item)]
         if row.trees is None and isinstance(row.sampler, TreeWeights):
             problems += [
                 f"space: {field} is searched for row {name!r}, which has no trees; give it to rows with trees alone, by "
                 "their own `space`"
-                for field in TREE_WEIGHTS
+                for field in ("sampler.alpha_c", "sampler.alpha_s")
                 if field in space
             ]
     return problems
 
 
-def _values_problems(cell: Cell, space: Space) -> list[str]:
-    problems = []
-    for field, entry in space.items():
-        if not has_setting(cell.config, field):
-            continue
-        if isinstance(entry, Range):
-            problems += _range_problems(cell, field, entry)
-        for value in _ends(cell, field, entry):
-            try:
-                with_settings(cell.config, {field: value})
-            except ConfigError as error:
-                problems.append(f"space: {error}")
-    return problems
-
-
-def _ends(cell: Cell, field: str, entry: Choices | Range) -> list[Any]:
+def _entry_problems(cell: Cell, field: str, entry: Choices | Range) -> list[str]:
+    problems, kind = list[str](), type(get_setting(cell.config, field))
+    values: list[Any]
     if isinstance(entry, Choices):
-        return list(entry.choices)
-    ends: list[float] = [entry.low, entry.high]
-    return [int(end) for end in ends] if type(get_setting(cell.config, field)) is int else ends
-
-
-def _range_problems(cell: Cell, field: str, entry: Range) -> list[str]:
-    problems = []
-    if type(get_setting(cell.config, field)) not in (int, float):
-        problems.append(f"space: {field} is no number; give `choices`")
-    if entry.low >= entry.high:
-        problems.append(f"space: {field} has low {entry.low:g} and high {entry.high:g}, expected low below high")
-    if entry.log and entry.low <= 0:
-        problems.append(f"space: {field} has log and low {entry.low:g}, expected low above 0")
+        values = list(entry.choices)
+    else:
+        if kind not in (int, float):
+            problems.append(f"{field} is no number; give `choices`")
+        if entry.low >= entry.high:
+            problems.append(f"{field} has low {entry.low:g} and high {entry.high:g}, expected low below high")
+        if entry.log and entry.low <= 0:
+            problems.append(f"{field} has log and low {entry.low:g}, expected low above 0")
+        values = [int(end) if kind is int else end for end in (entry.low, entry.high)]
+    for value in values:
+        try:
+            with_settings(cell.config, {field: value})
+        except ConfigError as error:
+            problems.append(str(error))
     return problems

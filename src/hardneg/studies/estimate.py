@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,28 +22,11 @@ from hardneg.pipeline import RUN, RunConfig, suspect_use
 from hardneg.sampling import ItemNeighbours, MinedNegatives, mined
 from hardneg.studies.cells import Cell
 from hardneg.studies.plan import Artifact, Plan
-from hardneg.trees import Trees, trees_folder
+from hardneg.trees import trees_folder
 from hardneg.types import Progress
 
 SECONDS = 1.5
 """Time for which the steps of one cell are measured, after a first step that is not counted."""
-
-
-@dataclass(frozen=True)
-class CellToTime:
-    """Runs of one cell that are to be made.
-
-    left: their number. shared: section -> artifact that they read; finished or not. finished: folders of finished runs,
-    whose epochs predict those of the others. sequential: trained before the others, one after another.
-    """
-
-    name: str
-    split_dir: Path
-    config: RunConfig
-    left: int
-    shared: Mapping[str, Artifact] = field(default_factory=dict)
-    finished: Sequence[Path] = ()
-    sequential: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,75 +66,86 @@ class Estimate:
 
 
 class _TimedEnough(Exception):  # noqa: N818 - no error
-    """Ends a training of which enough steps were timed."""
-
-
-def auxiliary_cells_to_time(plan: Plan, cells: Sequence[Cell]) -> list[CellToTime]:
-    """Return the auxiliary runs that are still to be trained for what cells need."""
-    return [
-        CellToTime(f"{cell.name}, auxiliary run", plan.grid.splits[cell.split].folder, cell.config, 1, sequential=True)
-        for cell in plan.auxiliary_cells(cells)
-    ]
+    """Ends a training of which enough steps were timed; its argument is the seconds of an epoch."""
 
 
 def estimate_cells(
-    cells: Sequence[CellToTime], *, device: str = "cpu", progress: Progress | None = None
+    plan: Plan, runs: Sequence[tuple[Cell, int, Sequence[Path]]], progress: Progress | None = None
 ) -> list[CellEstimate]:
-    """Time every cell that has runs left; nothing of the training is kept.
+    """Time every cell that has runs left, after the auxiliary runs for them; nothing of the training is kept.
 
-    Cells that differ only in learning rate, L2, seed or stopping share a timing. One validation is timed, and counted as
-    often as runs validate.
+    runs: cell, number of its runs left, folders of its finished runs, whose epochs predict those of the others. Cells that
+    differ only in learning rate, L2, seed or stopping share a timing. One validation is timed, and counted as often as runs
+    validate.
     """
-    to_time = [cell for cell in cells if cell.left]
+    auxiliary = plan.auxiliary_cells([cell for cell, _, _ in runs])
+    to_time: list[tuple[str, Cell, int, Sequence[Path], bool]]
+    to_time = [(f"{cell.name}, auxiliary run", cell, 1, (), True) for cell in auxiliary]
+    to_time += [(cell.name, cell, left, finished, False) for cell, left, finished in runs if left]
     read_split = lru_cache(maxsize=1)(splits.read_split)
     timings: dict[str, tuple[float, float]] = {}
     estimates = []
-    for number, cell in enumerate(to_time, start=1):
-        config = cell.config
-        shared = sorted(artifact.folder for artifact in cell.shared.values())
-        key = str((cell.split_dir, shared, config.model, config.sampler, config.suspects, config.fit.batch_size))
+    for number, (name, cell, left, finished, sequential) in enumerate(to_time, start=1):
+        config, split_dir = cell.config, plan.grid.splits[cell.split].folder
+        shared = plan.artifacts_of(cell)
+        folders = sorted(artifact.folder for artifact in shared.values())
+        key = str((split_dir, folders, config.model, config.sampler, config.suspects, config.fit.batch_size))
         if key not in timings:
-            split = read_split(cell.split_dir)
-            timings[key] = _time_epoch(cell, split, device), _time_validation(config, split, device)
-        estimates.append(_estimate(cell, *timings[key]))
+            split = read_split(split_dir)
+            timings[key] = time_epoch(config, shared, split, plan.device), _time_validation(config, split, plan.device)
+        epoch_seconds, validation_seconds = timings[key]
+        seconds = epoch_seconds + validation_seconds / config.fit.check_every
+        epochs = [artifacts.read_manifest(folder, RUN)["notes"]["epochs"] for folder in finished]
+        mean_epochs = float(np.mean(epochs)) if epochs else float(config.fit.epochs)
+        estimates.append(CellEstimate(name, left, seconds, mean_epochs, len(epochs), sequential))
         if progress is not None:
             progress("timing", number, len(to_time))
     return estimates
 
 
-def _estimate(cell: CellToTime, epoch_seconds: float, validation_seconds: float) -> CellEstimate:
-    finished = [artifacts.read_manifest(folder, RUN)["notes"]["epochs"] for folder in cell.finished]
-    seconds = epoch_seconds + validation_seconds / cell.config.fit.check_every
-    epochs = float(np.mean(finished)) if finished else float(cell.config.fit.epochs)
-    return CellEstimate(cell.name, cell.left, seconds, epochs, len(finished), cell.sequential)
+def time_epoch(config: RunConfig, shared: Mapping[str, Artifact], split: Split, device: str) -> float:
+    """Return the seconds of an epoch, from training for a moment.
 
+    shared: section -> artifact that the run reads; an object as costly stands in for one that is not made yet.
+    """
 
-def _time_epoch(cell: CellToTime, split: Split, device: str) -> float:
-    """Return the seconds of an epoch, from training for a moment."""
-    suspects, use = _read_or_stand_in(cell, "suspects", split, read_suspects), cell.config.suspects
+    def read(section: str, reader: Callable[[Path, Split], Any]) -> Any:
+        artifact = shared.get(section)
+        if artifact is None or not artifacts.is_artifact(artifact.folder):
+            return None if artifact is None else artifact.entry.recipe.stand_in(split, config)
+        return reader(artifact.folder, split)
+
+    suspects, use = read("suspects", read_suspects), config.suspects
     used = suspect_use.UsedSuspects(split.train, split.train)
     if suspects is not None and use is not None:
         used = suspect_use.apply_suspects(split.train, suspects, use)
-    negatives = _read_or_stand_in(cell, "negatives", split, mined.read_sampler_input)
-    watch = _Stopwatch()
+    negatives = read("negatives", mined.read_sampler_input)
+    times: list[float] = []
+
+    def watch(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
+        times.append(time.perf_counter())
+        elapsed, counted = times[-1] - times[0], len(times) - 1
+        if counted and elapsed > SECONDS:
+            raise _TimedEnough(elapsed / counted * steps)
+
     try:
         fit_backbone(
-            cell.config.model.build(used.graph, seed=0).to(device),
+            config.model.build(used.graph, seed=0).to(device),
             split,
-            sampler=cell.config.sampler,
+            sampler=config.sampler,
             # Training never validates: the timing ends before the last of so many epochs.
-            config=cell.config.fit.model_copy(update={"epochs": 10**6, "check_every": 10**6}),
+            config=config.fit.model_copy(update={"epochs": 10**6, "check_every": 10**6}),
             inputs=FitInputs(
                 mined=negatives if isinstance(negatives, MinedNegatives) else None,
                 neighbours=negatives if isinstance(negatives, ItemNeighbours) else None,
-                trees=_read_or_stand_in(cell, "trees", split, _read_trees),
+                trees=read("trees", lambda folder, split: trees_folder.read_trees(folder, split.train.n_items)),
                 excluded=used.excluded,
                 extra=used.extra,
             ),
             watch=watch,
         )
-    except _TimedEnough:
-        return watch.seconds_per_step * watch.steps
+    except _TimedEnough as enough:
+        return float(enough.args[0])
     raise AssertionError("unreachable: the watch ends the training")
 
 
@@ -161,37 +155,3 @@ def _time_validation(config: RunConfig, split: Split, device: str) -> float:
     with torch.no_grad():
         evaluate_scores(inner_product(model()), split.valid, split.train, metrics=(config.fit.select,))
     return time.perf_counter() - started
-
-
-class _Stopwatch:
-    """A watch of the training loop that times steps, and then ends the training."""
-
-    def __init__(self) -> None:
-        self._first = 0.0
-        self._counted = -1
-        self.steps = 0
-        self.seconds_per_step = 0.0
-
-    def __call__(self, epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG002
-        """Count a step."""
-        now = time.perf_counter()
-        self._counted += 1
-        if self._counted == 0:
-            self._first = now
-        elif now - self._first > SECONDS:
-            self.steps, self.seconds_per_step = steps, (now - self._first) / self._counted
-            raise _TimedEnough
-
-
-def _read_or_stand_in(cell: CellToTime, section: str, split: Split, read: Callable[[Path, Split], Any]) -> Any:
-    """Return an artifact that runs read; where it is not made yet, an object as costly; None where they read none."""
-    artifact = cell.shared.get(section)
-    if artifact is None:
-        return None
-    if artifacts.is_artifact(artifact.folder):
-        return read(artifact.folder, split)
-    return artifact.entry.recipe.stand_in(split, cell.config)
-
-
-def _read_trees(folder: Path, split: Split) -> Trees:
-    return trees_folder.read_trees(folder, split.train.n_items)

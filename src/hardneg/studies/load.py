@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from hardneg.config import FieldPath, read_yaml, validate_config
 from hardneg.errors import ConfigError
-from hardneg.pipeline import RunConfig
+from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.studies import checks
 from hardneg.studies.cells import Cell, has_setting, with_settings
 from hardneg.studies.recipes import StudyFile
-from hardneg.studies.recipes.text_vectors import TextVectorsRecipe
-from hardneg.studies.spec import Grid, RowSpec, Scalar, SearchSpec, SplitSpec, StudySpec
+from hardneg.studies.recipes.implied import TextVectorsRecipe
+from hardneg.studies.spec import Grid, Scalar, SearchSpec, StudySpec
 from hardneg.studies.tuned_settings import read_tuned_settings
 from hardneg.training import FitConfig
 
@@ -31,7 +31,7 @@ def read_study(source: Source, only: Sequence[str] = ()) -> tuple[StudySpec, lis
     only: splits whose cells are returned, all by default; the folders of other splits need not exist.
     Raises ConfigError with every problem.
     """
-    return _read(StudySpec, source, only, _study_cells, required_splits=only)
+    return _read(StudySpec, source, only, _study_cells, only)
 
 
 def read_search(source: Source, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
@@ -46,15 +46,21 @@ def _read(
     kind: type[G],
     source: Source,
     only: Sequence[str],
-    layout: Callable[[G, StudyFile, Sequence[str]], tuple[list[Cell], list[str]]],
+    make_cells: Callable[[G, StudyFile, Sequence[str]], tuple[list[Cell], list[str]]],
     required_splits: Sequence[str] = (),
 ) -> tuple[G, list[Cell]]:
-    values, problems = _values_of(source)
-    spec, form_problems = parse_leniently(kind, values)
+    if isinstance(source, Path) and not source.is_file():
+        raise ConfigError(f"{source} does not exist, expected a YAML file; see `hardneg study run --help` for one")
+    values, problems = read_yaml(source) if isinstance(source, Path) else (dict(source), list[str]())
+    spec, form_problems = _parse_leniently(kind, values)
     problems += form_problems
     cells: list[Cell] = []
     if spec is not None:
-        names = {section: _names_in(values, section) for section in checks.SECTIONS}
+        mappings = {section: values.get(section) for section in checks.SECTIONS}
+        names = {
+            section: frozenset(map(str, mapping if isinstance(mapping, dict) else ()))
+            for section, mapping in mappings.items()
+        }
         file = StudyFile(spec, names, frozenset(required_splits) or names["splits"])
         problems += checks.grid_problems(file)
         problems += [
@@ -62,28 +68,14 @@ def _read(
             for name in only
             if name not in names["splits"]
         ]
-        cells, layout_problems = layout(spec, file, only)
-        problems += layout_problems
+        cells, cell_problems = make_cells(spec, file, only)
+        problems += cell_problems
     if problems or spec is None:
         distinct = list(dict.fromkeys(problems))
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(distinct, start=1))
         name = source if isinstance(source, Path) else "the mapping"
         raise ConfigError(f"{name}: {len(distinct)} problem(s): {listed}")
     return spec, cells
-
-
-def _values_of(source: Source) -> tuple[Any, list[str]]:
-    """Return the contents of a file, and its keys that occur twice."""
-    if not isinstance(source, Path):
-        return dict(source), []
-    if not source.is_file():
-        raise ConfigError(f"{source} does not exist, expected a YAML file; see `hardneg study run --help` for one")
-    return read_yaml(source)
-
-
-def _names_in(values: Mapping[str, Any], section: str) -> frozenset[str]:
-    entries = values.get(section)
-    return frozenset(map(str, entries if isinstance(entries, dict) else ()))
 
 
 def _study_cells(spec: StudySpec, file: StudyFile, only: Sequence[str]) -> tuple[list[Cell], list[str]]:
@@ -101,7 +93,6 @@ def _study_cells(spec: StudySpec, file: StudyFile, only: Sequence[str]) -> tuple
 
 
 def _with_tuned_settings(spec: StudySpec, cells: list[Cell]) -> tuple[list[Cell], list[str]]:
-    """Return the cells with the settings that a search found for them."""
     if spec.tuned is None:
         return cells, []
     try:
@@ -114,7 +105,7 @@ def _with_tuned_settings(spec: StudySpec, cells: list[Cell]) -> tuple[list[Cell]
             f"seeds: {tuned.seed} is that of search {tuned.search!r}, whose validation values chose the settings; leave it "
             "out"
         )
-    both = sorted(set(spec.options) & tuned.fields)
+    both = sorted(field for field in spec.options if any(field in trial.settings for trial in tuned.by_row.values()))
     return cells, problems + [f"options: {field} was tuned by {spec.tuned}; leave it out here" for field in both]
 
 
@@ -133,8 +124,8 @@ def _make_cells(grid: Grid) -> list[Cell]:
             RunConfig(
                 model=backbone,
                 sampler=row.sampler,
-                fit=_merge_fit(grid, split_spec, row),
-                suspects=None if row.suspects is None else row.suspects.use_config,
+                fit=_merge_fit(grid.fit, split_spec.fit, row.fit),
+                suspects=row.suspects and SuspectsUse.model_validate(row.suspects.model_dump(exclude={"name"})),
             ),
             grid.row_entries(row),
             tuned_as=row.tuned_as,
@@ -147,16 +138,13 @@ def _make_cells(grid: Grid) -> list[Cell]:
     ]
 
 
-def _merge_fit(grid: Grid, split: SplitSpec, row: RowSpec) -> FitConfig:
-    """Return the training settings: those of the file, replaced by those of the split, then by those of the row."""
-    values: dict[str, object] = {}
-    for fit in (grid.fit, split.fit, row.fit):
-        values |= fit.model_dump(exclude_unset=True)
-    return FitConfig.model_validate(values)
+def _merge_fit(*fits: FitConfig) -> FitConfig:
+    """Return training settings, each of which replaces those before it."""
+    values = [fit.model_dump(exclude_unset=True) for fit in fits]
+    return FitConfig.model_validate({name: value for own in values for name, value in own.items()})
 
 
 def _with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -> list[Cell]:
-    """Return every cell once for each combination of the options that it has."""
     varied = []
     for cell in cells:
         own = [
@@ -184,7 +172,7 @@ def _with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
     return extended
 
 
-def parse_leniently(kind: type[G], values: Any) -> tuple[G | None, list[str]]:
+def _parse_leniently(kind: type[G], values: Any) -> tuple[G | None, list[str]]:
     """Validate values, and leave out what is wrong, so that the rest can be checked as well.
 
     Returns what could be parsed (None where nothing could), and the problems.
@@ -202,21 +190,15 @@ def _leave_out(values: Any, path: FieldPath) -> bool:
     if not path or not isinstance(values, dict):
         return False
     section, name = path[0], path[1] if len(path) > 1 else None
-    entries = values.get(section)
+    entries, rows = values.get(section), values.get("rows")
+    baseline = next(iter(rows), None) if isinstance(rows, dict) else None
+    harmless = {"name": "unnamed", "trials": 1, "baseline": baseline}.get(str(section))
     if isinstance(entries, dict) and name in entries:
         del entries[name]
-        return True
-    harmless = _harmless_values(values).get(str(section))
-    if section in values and entries != harmless:
+    elif section in values and entries != harmless:
         del values[section]
-        return True
-    if section not in values and harmless is not None:
+    elif section not in values and harmless is not None:
         values[section] = harmless
-        return True
-    return False
-
-
-def _harmless_values(values: dict[str, Any]) -> dict[str, object]:
-    rows = values.get("rows")
-    first = next(iter(rows), None) if isinstance(rows, dict) else None
-    return {"name": "unnamed", "trials": 1} | ({} if first is None else {"baseline": first})
+    else:
+        return False
+    return True

@@ -6,21 +6,20 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
+from typing import Any, Generic, Self
 
 import polars as pl
 
-from hardneg import artifacts
+from hardneg import artifacts, text
 from hardneg.errors import ConfigError, HardnegError
-from hardneg.pipeline import RunConfig
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell
-from hardneg.studies.naming import slug
-from hardneg.studies.recipes import Entry, StageContext
-from hardneg.studies.recipes.auxiliary_run import AuxiliaryRun
-from hardneg.studies.spec import Grid
-from hardneg.text import TextEncoder
+from hardneg.studies.load import G, Source
+from hardneg.studies.recipes import Entry, StageContext, slug
+from hardneg.studies.recipes.implied import AuxiliaryRun
+from hardneg.studies.spec import Grid, StudySpec
 from hardneg.types import Progress
 
 BUILD_TIMES = "build_times.json"
@@ -38,29 +37,13 @@ class Artifact:
     entry: Entry
     folder: Path
 
-    @property
-    def is_given(self) -> bool:
-        """True where the folder exists already and is never made."""
-        return self.entry.recipe.exists
-
-    def failure(self, reason: str) -> str:
-        """Return the message that it could not be made."""
-        return f"{self.entry.title} could not be made: {' '.join(reason.split())}"
-
 
 class Plan:
-    """Shared artifacts of a grid.
+    """Shared artifacts of a grid. cells: those of the grid, with the settings of their runs."""
 
-    cells: those of the grid, with the settings of their runs. released_mask: name of the suspects under whose mask all
-    runs are scored.
-    """
-
-    def __init__(
-        self, grid: Grid, cells: Sequence[Cell], out: Path, device: str = "cpu", released_mask: str | None = None
-    ) -> None:
+    def __init__(self, grid: Grid, cells: Sequence[Cell], out: Path, device: str = "cpu") -> None:
         self.grid, self.cells, self.out, self.device = grid, cells, out, device
-        self._released_mask = grid.entry("suspects", released_mask)
-        self._encoders: dict[str, TextEncoder] = {}
+        self._open_encoder = cache(lambda name: text.sentence_encoder(name, device=device))
         self.failures: dict[Path, str] = {}
         self._problems: dict[Path, str | None] = {}
         self._unverified: dict[Path, str] = {}
@@ -74,14 +57,9 @@ class Plan:
         """Return section -> artifact that the runs of a cell read."""
         return {section: self.artifact(cell.split, entry) for section, entry in cell.entries.items()}
 
-    def folder_of(self, cell: Cell, section: str) -> Path | None:
-        """Return the folder of the artifact of a section that the runs of a cell read, if they read one."""
-        entry = cell.entries.get(section)
-        return None if entry is None else self.artifact(cell.split, entry).folder
-
     def mask_on(self, split: str) -> Artifact | None:
         """Return the suspects of the released mask; None where no mask is asked for, or the split has none."""
-        entry = self._released_mask
+        entry = self.grid.entry("suspects", self.grid.released_mask if isinstance(self.grid, StudySpec) else None)
         if entry is None or (entry.recipe.exists and entry.recipe.existing_folder(split) is None):
             return None
         return self.artifact(split, entry)
@@ -100,15 +78,17 @@ class Plan:
 
     def auxiliary_cells(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cell of every auxiliary run that is not finished yet."""
-        runs = self.auxiliary_runs(cells)
-        missing = [(artifact.split, run) for artifact, run in runs if not artifacts.is_artifact(artifact.folder)]
-        return [self._cell(split, run.model, run.row) for split, run in missing]
+        return [
+            self._cell(artifact.split, run.model, run.row)
+            for artifact, run in self.auxiliary_runs(cells)
+            if not artifacts.is_artifact(artifact.folder)
+        ]
 
     def build(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
         """Make what cells need; a failure blocks the cells that need the artifact, and nothing else."""
         self.failures.clear()
         for artifact in self.needed(cells):
-            if artifact.is_given:
+            if artifact.entry.recipe.exists:
                 continue
             folders = (dependency.folder for dependency in self._dependencies(artifact).values())
             reason = next((self.failures[folder] for folder in folders if folder in self.failures), None)
@@ -118,7 +98,7 @@ class Plan:
             except (HardnegError, OSError) as error:
                 reason = str(error)
             if reason is not None:
-                self.failures[artifact.folder] = artifact.failure(reason)
+                self.failures[artifact.folder] = f"{artifact.entry.title} could not be made: {' '.join(reason.split())}"
         self._problems.clear()
         self._unverified.clear()
 
@@ -158,14 +138,16 @@ class Plan:
             times = _read_times(self._shared_dir(split))
             folders = (path.parent for path in self._shared_dir(split).glob(f"*/{artifacts.MANIFEST}"))
             for folder in sorted(folder for folder in folders if not folder.name.startswith(".")):
+                note: Any = times.get(folder.name)  # it may be of an artifact that was there before
+                known = isinstance(note, dict) and note.get("key") == artifacts.key_at(folder)
                 mib = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-                rows.append({"split": split, "folder": folder.name, "seconds": _seconds(times, folder), "mib": mib})
-        return pl.DataFrame(rows, schema=BUILD_SCHEMA)
+                rows.append((split, folder.name, note.get("seconds") if known else None, mib))
+        return pl.DataFrame(rows, schema=BUILD_SCHEMA, orient="row")
 
     def _staleness(self, artifact: Artifact) -> str | None:
         dependencies = self._dependencies(artifact).values()
         inherited = next((problem for problem in map(self.problem, dependencies) if problem is not None), None)
-        if inherited is not None or artifact.is_given or not artifacts.is_artifact(artifact.folder):
+        if inherited is not None or artifact.entry.recipe.exists or not artifacts.is_artifact(artifact.folder):
             return inherited
         try:
             stage = self._stage(artifact)
@@ -191,7 +173,7 @@ class Plan:
         context = StageContext(
             self.grid.splits[artifact.split].folder,
             {role: dependency.folder for role, dependency in self._dependencies(artifact).items()},
-            partial(self._run_config, artifact.split),
+            lambda model, row: self._cell(artifact.split, model, row).config,
             self._open_encoder,
             self.device,
             progress,
@@ -201,16 +183,6 @@ class Plan:
     def _dependencies(self, artifact: Artifact) -> dict[str, Artifact]:
         entries = artifact.entry.dependencies(self.grid)
         return {role: self.artifact(artifact.split, entry) for role, entry in entries.items()}
-
-    def _run_config(self, split: str, model: str, row: str) -> RunConfig:
-        return self._cell(split, model, row).config
-
-    def _open_encoder(self, name: str) -> TextEncoder:
-        from hardneg import text
-
-        if name not in self._encoders:
-            self._encoders[name] = text.sentence_encoder(name, device=self.device)
-        return self._encoders[name]
 
     def _cell(self, split: str, model: str, row: str) -> Cell:
         for cell in self.cells:
@@ -222,17 +194,43 @@ class Plan:
         return self.out / "shared" / slug(split)
 
 
-def _read_times(folder: Path) -> dict[str, Mapping[str, object]]:
+def _read_times(folder: Path) -> dict[str, Any]:
     """Return folder name -> key and seconds; empty where nothing readable is noted."""
     try:
         times = json.loads((folder / BUILD_TIMES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {name: note for name, note in times.items() if isinstance(note, dict)} if isinstance(times, dict) else {}
+    return times if isinstance(times, dict) else {}
 
 
-def _seconds(times: Mapping[str, Mapping[str, object]], folder: Path) -> float | None:
-    """Return the seconds that an artifact took, if they are noted for the one that is there now."""
-    note = times.get(folder.name, {})
-    seconds = note.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) and note.get("key") == artifacts.key_at(folder) else None
+class PlannedGrid(Generic[G]):
+    """A checked study or search file with its folder and the artifacts that runs share.
+
+    only: splits to run now; empty for all.
+    """
+
+    def __init__(self, spec: G, cells: list[Cell], out: Path, device: str = "cpu", only: Sequence[str] = ()) -> None:
+        self.spec, self.cells, self.out, self.device, self.only = spec, cells, out, device, tuple(only)
+        self.plan = Plan(spec, cells, out, device)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        out: str | Path | None = None,
+        *,
+        only: Sequence[str] = (),
+        device: str = "cpu",
+    ) -> Self:
+        """Read and check a file, or its contents as a mapping.
+
+        out: the folder, out/NAME by default. only: some splits of the file; for a study, the folders of others need not
+        exist. Raises ConfigError with every problem of the file, or where optuna is missing for a search.
+        """
+        spec, cells = cls.read(Path(source) if isinstance(source, str) else source, only)
+        return cls(spec, cells, Path(out or Path("out") / spec.name), device, only)
+
+    @staticmethod
+    def read(source: Source, only: Sequence[str]) -> tuple[G, list[Cell]]:
+        """Read and check a file, and return it with its cells."""
+        raise NotImplementedError

@@ -52,30 +52,13 @@ def run_pool(
     workers: number of processes; 0 runs everything in this process. torch runs on one thread either way.
     """
     outcomes: dict[int, Outcome] = {}
-    run_each = _run_here(tasks, progress) if workers == 0 else _run_side_by_side(tasks, workers, progress)
-    for number, outcome in run_each:
+    progress = progress or (lambda _what, _done, _total: None)
+    here = ((number, _outcome_of(task, progress)) for number, task in enumerate(tasks))
+    for number, outcome in here if workers == 0 else _run_side_by_side(tasks, workers, progress):
         outcomes[number] = outcome
         if ended is not None:
             ended(len(outcomes), len(tasks), outcome)
     return [outcomes[number] for number in range(len(tasks))]
-
-
-def throttled(progress: Progress) -> Progress:
-    """Return a progress callback that passes on the last report of a piece of work, and few of the others."""
-    last_report = 0.0
-
-    def report(what: str, done: int, total: int) -> None:
-        nonlocal last_report
-        if done == total or time.monotonic() - last_report > REPORT_SECONDS:
-            last_report = time.monotonic()
-            progress(what, done, total)
-
-    return report
-
-
-def _run_here(tasks: Sequence[PoolTask], progress: Progress | None) -> Iterator[tuple[int, Outcome]]:
-    for number, task in enumerate(tasks):
-        yield number, _outcome_of(task, progress or _ignore)
 
 
 def _outcome_of(task: PoolTask, progress: Progress) -> Outcome:
@@ -84,15 +67,10 @@ def _outcome_of(task: PoolTask, progress: Progress) -> Outcome:
     torch.set_num_threads(1)  # the same bits, however many workers
     try:
         task.run(progress)
-    except HardnegError as error:
-        return Outcome(task.name, " ".join(str(error).split()))
     except Exception as error:  # noqa: BLE001 - no failure of one task may stop the others; it is reported in full
-        return Outcome(task.name, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        kind = "" if isinstance(error, HardnegError) else f"{type(error).__name__}: "
+        return Outcome(task.name, kind + " ".join(str(error).split()))
     return Outcome(task.name)
-
-
-def _ignore(what: str, done: int, total: int) -> None:
-    """Ignore a report."""
 
 
 class _Worker:
@@ -118,7 +96,11 @@ class _Worker:
             message: Outcome | tuple[str, int, int] = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Outcome(self.name, f"its process died ({_cause_of_death(self.process.exitcode)})")
+            code, cause = self.process.exitcode, f"exit code {self.process.exitcode}"
+            if code is not None and code < 0:
+                hint = "; out of memory, perhaps" if -code == signal.SIGKILL else ""
+                cause = f"{signal.Signals(-code).name}{hint}"
+            return Outcome(self.name, f"its process died ({cause})")
         return message
 
     def stop(self) -> None:
@@ -128,54 +110,45 @@ class _Worker:
         self.process.join()
 
 
-def _cause_of_death(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    hint = "; out of memory, perhaps" if -code == signal.SIGKILL else ""
-    return f"{signal.Signals(-code).name}{hint}"
-
-
-def _run_side_by_side(
-    tasks: Sequence[PoolTask], workers: int, progress: Progress | None
-) -> Iterator[tuple[int, Outcome]]:
+def _run_side_by_side(tasks: Sequence[PoolTask], workers: int, progress: Progress) -> Iterator[tuple[int, Outcome]]:
     waiting = deque(enumerate(tasks))
     busy: dict[Connection, _Worker] = {}
-
-    def start(worker: _Worker) -> None:
-        worker.send(*waiting.popleft())
-        busy[worker.pipe] = worker
-
+    idle: list[_Worker] = []
     try:
-        while waiting and len(busy) < workers:
-            start(_Worker())
-        while busy:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                worker = idle.pop() if idle else _Worker()
+                worker.send(*waiting.popleft())
+                busy[worker.pipe] = worker
             ready = wait(list(busy))
             for worker in [worker for pipe, worker in busy.items() if pipe in ready]:
                 number, message = worker.number, worker.receive()
                 if not isinstance(message, Outcome):
-                    (progress or _ignore)(*message)
+                    progress(*message)
                     continue
                 del busy[worker.pipe]
-                if (successor := _successor(worker, more=bool(waiting))) is not None:
-                    start(successor)
+                if worker.process.is_alive():
+                    idle.append(worker)
+                else:
+                    worker.stop()
                 yield number, message
     finally:
-        for worker in busy.values():
+        for worker in (*busy.values(), *idle):
             worker.stop()
-
-
-def _successor(worker: _Worker, *, more: bool) -> _Worker | None:
-    """Return the worker for the next task, if there is one: the same process while it lives."""
-    if more and worker.process.is_alive():
-        return worker
-    worker.stop()
-    return _Worker() if more else None
 
 
 def _run_tasks_from(pipe: Connection) -> None:
     """Run tasks in a worker process until the pipe ends, so that nothing goes on training without its parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; checkpoints stay
+    last_report = 0.0
+
+    def report(what: str, done: int, total: int) -> None:
+        """Send the last report of a piece of work, and few of the others."""
+        nonlocal last_report
+        if done == total or time.monotonic() - last_report > REPORT_SECONDS:
+            last_report = time.monotonic()
+            pipe.send((what, done, total))
+
     with suppress(EOFError, OSError):
         while True:
-            task: PoolTask = pipe.recv()
-            pipe.send(_outcome_of(task, throttled(lambda *report: pipe.send(report))))
+            pipe.send(_outcome_of(pipe.recv(), report))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,11 +18,13 @@ from hardneg.judging.suspects import THRESHOLD
 from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, RunConfig
 from hardneg.report.tables import MethodScores
 from hardneg.stage import Stage
-from hardneg.studies.naming import slug
 from hardneg.studies.process_pool import Outcome, run_pool
+from hardneg.studies.recipes import slug
 from hardneg.training import Watch
 from hardneg.types import Progress
 
+CLOCKS = ("seconds", "peak_memory_mib")
+"""Costs of a run that differ between machines and calls."""
 RunEnded = Callable[[int, int, str], None]
 """Called with (runs ended, runs in all, name of the last one)."""
 
@@ -46,15 +49,7 @@ class Row:
 
     def folder(self, runs_dir: Path, seed: int) -> Path:
         """Return the folder of the run of one seed."""
-        return _run_folder(runs_dir, self.name, seed)
-
-    def fused_folder(self, runs_dir: Path, seed: int) -> Path | None:
-        """Return the folder of the run that is fused; None for text alone or a trained run."""
-        return None if self.fused_line is None else _run_folder(runs_dir, self.fused_line, seed)
-
-
-def _run_folder(runs_dir: Path, line: str, seed: int) -> Path:
-    return runs_dir / f"{slug(line)}-seed{seed}"
+        return runs_dir / f"{slug(self.name)}-seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +78,12 @@ class RunTask:
         return self.row.folder(self.runs_dir, self.seed)
 
     @property
+    def fused_folder(self) -> Path | None:
+        """Folder of the run that is fused; None for text alone or a trained run."""
+        line = self.row.fused_line
+        return None if line is None else replace(self.row, name=line).folder(self.runs_dir, self.seed)
+
+    @property
     def config(self) -> RunConfig:
         """Settings of the row under this seed."""
         fit = self.row.config.fit.model_copy(update={"seed": self.seed})
@@ -97,7 +98,7 @@ class RunTask:
 
     def stage(self, progress: Progress | None = None) -> Stage:
         """Return the stage that makes the run, once everything that it reads is finished."""
-        row, fused = self.row, self.row.fused_folder(self.runs_dir, self.seed)
+        row, fused = self.row, self.fused_folder
         if row.fusion is not None and fused is not None:
             return pipeline.fuse_stage(fused, self.split_dir, row.folders["vectors"], row.fusion)
         if row.fusion is not None:
@@ -109,8 +110,7 @@ class RunTask:
 
     def is_finished(self) -> bool:
         """Return True where the run is made and scored. Raises ConfigError where its folder holds another run."""
-        fused = self.row.fused_folder(self.runs_dir, self.seed)
-        inputs = [*self.row.folders.values(), *([] if fused is None else [fused])]
+        inputs = [*self.row.folders.values(), *([] if self.fused_folder is None else [self.fused_folder])]
         if not self.folder.exists() or not all(map(artifacts.is_artifact, inputs)):
             return False
         return artifacts.is_finished(self.folder, self.stage().key()) and self.is_scored()
@@ -173,23 +173,16 @@ def collect_scores(row: Row, seeds: Iterable[int], runs_dir: Path) -> MethodScor
     metrics = [name for name in per_user[0].columns if "@" in name]
     costs = [json.loads((folder / "costs.json").read_text(encoding="utf-8")) for folder in folders]
     notes = artifacts.read_manifest(folders[0], RUN)["notes"]
-    pairs = notes.get("pairs")
+    pairs, sampled = notes.get("pairs"), read_sampled(row, seeds, runs_dir)
+    like_rate = (pl.col("like_probability") * pl.col("count")).sum() / pl.col("count").sum()
+    by_part = () if sampled.is_empty() else sampled.group_by("part", maintain_order=True).agg(like_rate).iter_rows()
     return MethodScores(
         row.name,
         {name: np.stack([frame[name].to_numpy() for frame in per_user]) for name in metrics},
         np.array([cost["seconds"] for cost in costs]),
-        _false_negative_rates(row, seeds, runs_dir),
+        dict(by_part),
         None if not pairs else notes["pairs without a vector"] / pairs,
     )
-
-
-def _false_negative_rates(row: Row, seeds: Iterable[int], runs_dir: Path) -> dict[str, float]:
-    """Return part -> mean like-probability over all epochs and seeds."""
-    frame = read_sampled(row, seeds, runs_dir)
-    if frame.is_empty():
-        return {}
-    mean = (pl.col("like_probability") * pl.col("count")).sum() / pl.col("count").sum()
-    return dict(frame.group_by("part", maintain_order=True).agg(mean.alias("rate")).iter_rows())
 
 
 def read_sampled(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
@@ -209,3 +202,13 @@ def _read_stacked(row: Row, seeds: Iterable[int], runs_dir: Path, file: str) -> 
         if (path := row.folder(runs_dir, seed) / file).is_file()
     ]
     return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def training_summary(folder: Path, select: str) -> dict[str, Any]:
+    """Return the best value of a run on validation pairs, its epochs, and its costs. select: metric of that value."""
+    notes = artifacts.read_manifest(folder, RUN)["notes"]
+    costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    curves = read_parquet(folder / "metrics.parquet")
+    best = curves.filter(pl.col("split") == "valid", pl.col("metric") == select)["value"].max()
+    epochs = {"epochs": notes["epochs"], "best_epoch": notes["best epoch"]}
+    return {"valid_value": best, **epochs, **{name: costs[name] for name in CLOCKS}}

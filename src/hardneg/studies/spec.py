@@ -72,11 +72,6 @@ class RowSuspects(SuspectsUse):
     name: str
     """A name under `suspects`."""
 
-    @property
-    def use_config(self) -> SuspectsUse:
-        """The settings of a run."""
-        return SuspectsUse.model_validate(self.model_dump(exclude={"name"}))
-
 
 class Choices(Config):
     """One of several values."""

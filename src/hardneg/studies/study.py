@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from hardneg import pipeline
 from hardneg.config import write_yaml
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.studies.cells import Cell
-from hardneg.studies.estimate import CellToTime, Estimate, auxiliary_cells_to_time, estimate_cells
+from hardneg.studies.estimate import Estimate, estimate_cells
 from hardneg.studies.load import read_study
-from hardneg.studies.naming import slug
-from hardneg.studies.plan import Plan
+from hardneg.studies.plan import PlannedGrid
 from hardneg.studies.process_pool import Ended, Outcome, run_pool
+from hardneg.studies.recipes import slug
 from hardneg.studies.results import Results, write_results
 from hardneg.studies.runs import Row, RunTask
 from hardneg.studies.spec import StudySpec
@@ -32,49 +30,16 @@ class PlannedRun:
     finished: bool
 
 
-class Study:
-    """A checked study file with its folder.
+class Study(PlannedGrid[StudySpec]):
+    """A checked study file with its folder. outcomes: ends of the runs of the last `run`."""
 
-    only: splits that the cells are of; empty for all. outcomes: ends of the runs of the last `run`.
-    """
-
-    def __init__(
-        self, spec: StudySpec, cells: list[Cell], out: Path, device: str = "cpu", only: Sequence[str] = ()
-    ) -> None:
-        self.spec, self.cells, self.out, self.device, self.only = spec, cells, out, device, tuple(only)
-        self.outcomes: list[Outcome] = []
-
-    @classmethod
-    def load(
-        cls,
-        source: str | Path | Mapping[str, Any],
-        out: str | Path | None = None,
-        *,
-        only: Sequence[str] = (),
-        device: str = "cpu",
-    ) -> Study:
-        """Read and check a study, from a YAML file or from its contents as a mapping.
-
-        out: the study folder, out/NAME by default. only: some splits of the file; the folders of others need not exist.
-        Raises ConfigError with every problem of the file.
-        """
-        spec, cells = read_study(Path(source) if isinstance(source, str) else source, only)
-        return cls(spec, cells, Path(out or Path("out") / spec.name), device, only)
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The artifacts that runs share."""
-        return Plan(self.spec, self.cells, self.out, self.device, self.spec.released_mask)
+    outcomes: Sequence[Outcome] = ()
+    read = staticmethod(read_study)
 
     @property
     def results_dir(self) -> Path:
         """Folder of the tables: the study folder, or a separate one for some of the splits."""
         return self.out / "parts" / "-".join(map(slug, self.only)) if self.only else self.out
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Metrics that a run is scored by."""
-        return tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics]))
 
     def seeds(self, cell: Cell) -> tuple[int, ...]:
         """Return the seeds of a cell."""
@@ -92,7 +57,7 @@ class Study:
             seed,
             self.out / "runs" / slug(cell.split) / slug(cell.model),
             split.truth,
-            self.metrics,
+            tuple(dict.fromkeys([*pipeline.METRICS, *self.spec.metrics])),
             self.device,
             f"{cell.name}, seed {seed}",
             None if mask is None or self.plan.problem(mask) is not None else mask.folder,
@@ -124,24 +89,23 @@ class Study:
         write_yaml(self.out / "study.yaml", self.spec, only_given=True)
         self.plan.build(self.cells, progress)
         problems = {run.task.name: self.plan.problem_of(run.cell) for run in runs}
-        outcomes = [Outcome(name, problem) for name, problem in problems.items() if problem is not None]
         # Tasks are made again, since some masks may exist only now.
         tasks = [self.task(run.cell, run.task.seed) for run in runs if problems[run.task.name] is None]
         finished = {run.task.name for run in runs if run.finished}
         tasks = [task for task in tasks if not (task.name in finished and task.is_scored())]
-        total = len(outcomes) + len(tasks)
-        if ended is not None:
-            for done, outcome in enumerate(outcomes, start=1):
-                ended(done, total, outcome)
+        blocked = [Outcome(name, problem) for name, problem in problems.items() if problem is not None]
+        outcomes, total = list[Outcome](), len(blocked) + len(tasks)
+
+        def report(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            if ended is not None:
+                ended(len(outcomes), total, outcome)
+
+        for outcome in blocked:
+            report(outcome)
         for is_fusion in (False, True):  # runs that are fused must be trained before
-            before = len(outcomes)
-
-            def report(done: int, _: int, outcome: Outcome, before: int = before) -> None:
-                if ended is not None:
-                    ended(before + done, total, outcome)
-
             part = [task for task in tasks if (task.row.fusion is not None) is is_fusion]
-            outcomes += run_pool(part, workers, ended=report, progress=progress)
+            run_pool(part, workers, ended=lambda _done, _total, outcome: report(outcome), progress=progress)
         self.outcomes = outcomes
         return outcomes
 
@@ -152,13 +116,9 @@ class Study:
     def estimate(self, progress: Progress | None = None) -> Estimate:
         """Estimate the time of all runs that are left, by training each cell for a moment."""
         runs = self.runs()
-        cells = auxiliary_cells_to_time(self.plan, self.cells)
-        for cell in self.cells:
-            if cell.fusion is not None:
-                continue  # it trains nothing: seconds
+        left = []
+        for cell in (cell for cell in self.cells if cell.fusion is None):  # fusion trains nothing: seconds
             own = [run for run in runs if run.cell is cell]
-            finished = tuple(run.task.folder for run in own if run.finished)
-            split_dir, shared = self.spec.splits[cell.split].folder, self.plan.artifacts_of(cell)
-            cells.append(CellToTime(cell.name, split_dir, cell.config, len(own) - len(finished), shared, finished))
-        estimates = estimate_cells(cells, device=self.device, progress=progress)
-        return Estimate(estimates, len(runs), sum(run.finished for run in runs))
+            finished = [run.task.folder for run in own if run.finished]
+            left.append((cell, len(own) - len(finished), finished))
+        return Estimate(estimate_cells(self.plan, left, progress), len(runs), sum(run.finished for run in runs))

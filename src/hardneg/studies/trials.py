@@ -1,6 +1,7 @@
-"""The trials of one cell of a search, one after another.
+"""The trials of one cell of a search, one after another, and the settings that each tries.
 
-No test pair is read here. Trials are ordinary runs. The optuna study is in memory, and is built again from the finished
+Settings are spread over the ranges at first, and then suggested by optuna's tree-structured Parzen estimator; no other
+module imports optuna. No test pair is read here. Trials are ordinary runs. The optuna study is in memory, and is built again from the finished
 trials, so that a search killed anywhere continues with the suggestions of an uninterrupted one.
 """
 
@@ -11,22 +12,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import ConfigError, DataError, TrainingDivergedError
+from hardneg.random import generator
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell, get_setting, with_settings
-from hardneg.studies.results import best_validation_value
-from hardneg.studies.runs import by_epoch
-from hardneg.studies.search_sampler import RANDOM_TRIALS, TriedSettings, spread, suggest
-from hardneg.studies.spec import Scalar, Space
+from hardneg.studies.runs import by_epoch, training_summary
+from hardneg.studies.spec import Choices, Range, Scalar, Space
 from hardneg.studies.tuned_settings import BestTrial
 from hardneg.training import Watch
 from hardneg.types import Progress
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Tried = tuple[Mapping[str, Scalar], float | None]
+"""Settings that were tried, and their value; None where they failed."""
+RANDOM_TRIALS = 5
+"""Trials, the first included, before suggestions follow results; independent of the budget, which may be raised later."""
 TRIALS = "trials.parquet"
 SCHEMA = {
     "trial": pl.Int64,
@@ -101,7 +109,8 @@ class CellSearch:
         trials = self.replayed()
         for number in range(len(trials), self.budget):
             trials.append(self._run_trial(number, self.settings_of(number, trials), progress))
-            self._write(trials)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_parquet(self.folder / TRIALS, trials_frame(trials))
         if all(trial.value is None for trial in trials):
             raise DataError(f"all {len(trials)} trials failed, the first because {trials[0].reason}")
 
@@ -125,7 +134,7 @@ class CellSearch:
             return defaults
         if self.alike and number < RANDOM_TRIALS:
             return spread(self.space, defaults, number, seed=self.seed)
-        tried = [TriedSettings(trial.chosen, trial.value) for trial in earlier]
+        tried = [(trial.chosen, trial.value) for trial in earlier]
         return suggest(self.space, defaults, tried, seed=self.seed, purpose=f"search {self.cell.name}")
 
     def best(self, trials: Sequence[Trial]) -> BestTrial | None:
@@ -164,14 +173,14 @@ class CellSearch:
             stage.run(folder)
         except TrainingDivergedError as error:
             return Trial(number, text, fit.select, None, None, None, str(error), stage.key(), None)
-        notes = artifacts.read_manifest(folder, pipeline.RUN)["notes"]
-        seconds = json.loads((folder / "costs.json").read_text(encoding="utf-8"))["seconds"]
-        value, epochs = best_validation_value(folder, fit.select), (notes["epochs"], notes["best epoch"])
-        return Trial(number, text, fit.select, value, *epochs, None, stage.key(), seconds)
+        summary = training_summary(folder, fit.select)
+        value, epochs = summary["valid_value"], (summary["epochs"], summary["best_epoch"])
+        return Trial(number, text, fit.select, value, *epochs, None, stage.key(), summary["seconds"])
 
-    def _write(self, trials: Sequence[Trial]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_parquet(self.folder / TRIALS, pl.DataFrame([asdict(trial) for trial in trials], schema=SCHEMA))
+
+def trials_frame(trials: Sequence[Trial]) -> pl.DataFrame:
+    """Return trials as a table (SCHEMA)."""
+    return pl.DataFrame([asdict(trial) for trial in trials], schema=SCHEMA)
 
 
 def replace_parquet(path: Path, frame: pl.DataFrame) -> None:
@@ -179,3 +188,78 @@ def replace_parquet(path: Path, frame: pl.DataFrame) -> None:
     content = BytesIO()
     frame.write_parquet(content)
     artifacts.replace_file(path, content.getvalue())
+
+
+def require_optuna() -> None:
+    """Raise ConfigError where optuna is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError(
+            "found no optuna, which `hardneg study search` needs; install it with: pip install 'hardneg[search]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def spread(space: Space, defaults: Mapping[str, Scalar], number: int, *, seed: int) -> dict[str, Scalar]:
+    """Return settings for trial `number`, 1 to RANDOM_TRIALS - 1: a Latin hypercube (McKay et al., 1979) over the space.
+
+    The range of a setting is cut into as many parts as there are such trials. One trial falls into each part, at a random
+    point; of choices, evenly spaced ones are taken. The values of a setting depend only on the seed, its name and its
+    range, so that all rows of a search try the same learning rates. defaults: as for `suggest`.
+    """
+    return {
+        field: _value_in_part(field, entry, defaults[field], number, seed) for field, entry in sorted(space.items())
+    }
+
+
+def _value_in_part(field: str, entry: Choices | Range, default: Scalar, number: int, seed: int) -> Scalar:
+    rng, parts = generator(seed, f"spread {field}"), RANDOM_TRIALS - 1
+    part, inside = rng.permutation(parts)[number - 1], rng.random(parts)[number - 1]
+    if isinstance(entry, Choices):
+        return entry.choices[int((part + 0.5) / parts * len(entry.choices))]
+    share = float((part + inside) / parts)
+    low, high = (int(entry.low), int(entry.high) + 1) if type(default) is int else (entry.low, entry.high)
+    value = low * (high / low) ** share if entry.log else low + (high - low) * share
+    return int(value) if type(default) is int else value
+
+
+def suggest(
+    space: Space, defaults: Mapping[str, Scalar], tried: Sequence[Tried], *, seed: int, purpose: str
+) -> dict[str, Scalar]:
+    """Return settings for trial number len(tried), from the arguments alone, so that a replay suggests the same.
+
+    defaults: a value of every field of the space; an integer there makes the range one of integers. Settings outside the
+    space (such as the first trial's) are left out for optuna, field by field; a failed trial counts as the worst.
+    """
+    import optuna
+    from optuna.trial import TrialState, create_trial
+
+    require_optuna()
+    distributions = {field: _distribution(entry, defaults[field]) for field, entry in sorted(space.items())}
+    draw = int(generator(seed, purpose, len(tried)).integers(2**31))
+    sampler = optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=draw)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for settings, value in tried:
+        inside = {field: value for field, value in settings.items() if _contains(distributions[field], value)}
+        used = {field: distributions[field] for field in inside}
+        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+        study.add_trial(create_trial(params=inside, distributions=used, value=value, state=state))
+    return dict(study.ask(distributions).params)
+
+
+def _distribution(entry: Choices | Range, default: Scalar) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(entry, Choices):
+        return CategoricalDistribution(entry.choices)
+    if type(default) is int:
+        return IntDistribution(int(entry.low), int(entry.high), log=entry.log)
+    return FloatDistribution(entry.low, entry.high, log=entry.log)
+
+
+def _contains(distribution: BaseDistribution, value: Scalar) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except ValueError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,11 +58,6 @@ class TunedSettings(Config):
     """Split -> model -> row."""
 
     @property
-    def fields(self) -> set[str]:
-        """Every setting that was searched."""
-        return {field for trial in self.by_row.values() for field in trial.settings}
-
-    @property
     def by_row(self) -> dict[tuple[str, str, str], BestTrial]:
         """(split, model, row) -> best trial."""
         return {
@@ -77,52 +73,30 @@ class TunedSettings(Config):
         Problems: cells without any, unequal budgets, and settings found on another split than the folder of that name,
         whose validation pairs may be test pairs here.
         """
-        tuned, by_row = [], self.by_row
-        problems = self._other_split_problems(cells, folders) + self._missing_problems(cells)
+        tuned, by_row, search = [], self.by_row, f"search {self.search!r}"
+        tables = {path[:2] for path in by_row}
+        missing = [cell.searched for cell in cells if cell.searched not in by_row]
+        places = dict.fromkeys(path if path[:2] in tables else path[:2] for path in missing)  # whole tables, or rows
+        problems = [f"tuned: {search} has nothing for {' / '.join(path)}; search that, too" for path in places]
         for cell in cells:
-            trial, config = by_row.get(cell.searched), cell.config
-            try:
-                config = config if trial is None else with_settings(config, trial.settings)
-            except (ConfigError, KeyError) as error:
-                problems.append(
-                    f"tuned: the settings that search {self.search!r} found for {cell.name} do not fit it ({error})"
-                )
+            trial, config, folder = by_row.get(cell.searched), cell.config, folders[cell.split]
+            if trial is not None:
+                with suppress(HardnegError):  # no split folder: another problem
+                    if trial.made_from != pipeline.run_inputs(folder):
+                        found = f"{search} found the settings of {cell.name} on another split than {folder}"
+                        problems.append(f"tuned: {found}; search on this one")
+                try:
+                    config = with_settings(config, trial.settings)
+                except (ConfigError, KeyError) as error:
+                    problems.append(f"tuned: the settings that {search} found for {cell.name} do not fit it ({error})")
             tuned.append(replace(cell, config=config))
-        return tuned, problems + self._budget_problems(cells)
-
-    def _missing_problems(self, cells: list[Cell]) -> list[str]:
-        """Name what was not searched: tables as a whole, or single rows."""
-        searched = set(self.by_row)
-        tables = {path[:2] for path in searched}
-        missing = dict.fromkeys(cell.searched for cell in cells if cell.searched not in searched)
-        named = dict.fromkeys(path if path[:2] in tables else path[:2] for path in missing)
-        return [f"tuned: search {self.search!r} has nothing for {' / '.join(path)}; search that, too" for path in named]
-
-    def _other_split_problems(self, cells: list[Cell], folders: Mapping[str, Path]) -> list[str]:
-        problems = []
-        for cell in cells:
-            trial = self.by_row.get(cell.searched)
-            try:
-                inputs = pipeline.run_inputs(folders[cell.split])
-            except HardnegError:
-                continue  # no split folder: another problem
-            if trial is not None and trial.made_from != inputs:
-                problems.append(
-                    f"tuned: search {self.search!r} found the settings of {cell.name} on another split than "
-                    f"{folders[cell.split]}; search on this one"
-                )
-        return problems
-
-    def _budget_problems(self, cells: list[Cell]) -> list[str]:
-        budgets: dict[tuple[str, str], set[int]] = {}
-        for (split, model, row), trial in self.by_row.items():
-            if any(cell.searched == (split, model, row) for cell in cells):
-                budgets.setdefault((split, model), set()).add(trial.trials)
-        return [
-            f"tuned: rows of {split} / {model} had {' and '.join(map(str, sorted(trials)))} trials, expected as many each"
-            for (split, model), trials in budgets.items()
-            if len(trials) > 1
-        ]
+        for table in dict.fromkeys(cell.table for cell in cells):
+            used = {cell.searched for cell in cells if cell.table == table} & by_row.keys()
+            budgets = sorted({by_row[path].trials for path in used})
+            if len(budgets) > 1:
+                found = f"rows of {' / '.join(table)} had {' and '.join(map(str, budgets))} trials"
+                problems.append(f"tuned: {found}, expected as many each")
+        return tuned, problems
 
     def table(
         self, places: Collection[tuple[str, str, str]] | None = None

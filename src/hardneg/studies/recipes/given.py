@@ -25,24 +25,21 @@ class ExistingFolders(Recipe):
     def existing_folder(self, split: str) -> Path | None:
         return self.folders.get(split)
 
-    def problems(self, where: str, file: StudyFile) -> list[str]:
+    def problems(self, file: StudyFile) -> list[str]:
         """Return the folders that are for no split of the file, of the wrong kind, or made from another split."""
-        unknown = [
+        problems = [
             f"{split!r} is no name under `splits`" for split in self.folders if split not in file.names["splits"]
         ]
-        problems = [self._folder_problem(split, file) for split in self.folders if split in file.required_splits]
-        return [f"{where}: {text}" for text in (*unknown, *problems) if text]
-
-    def _folder_problem(self, split: str, file: StudyFile) -> str:
-        folder, spec = self.folders[split], file.grid.splits.get(split)
-        kind = self.makes or folder_kind(folder)
-        try:
-            artifacts.read_manifest(folder, kind)
-            if spec is not None and artifacts.kind_at(spec.folder) == splits.KIND:
-                require_same_split(folder, kind, spec.folder)
-        except (ConfigError, DataError) as error:
-            return str(error)
-        return ""
+        for split in (split for split in self.folders if split in file.required_splits):
+            folder, spec = self.folders[split], file.grid.splits.get(split)
+            kind = self.makes or folder_kind(folder)
+            try:
+                artifacts.read_manifest(folder, kind)
+                if spec is not None and artifacts.kind_at(spec.folder) == splits.KIND:
+                    require_same_split(folder, kind, spec.folder)
+            except (ConfigError, DataError) as error:
+                problems.append(str(error))
+        return problems
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
         return [] if split in self.folders else [f"no {self.section} folder is given for split {split!r}"]

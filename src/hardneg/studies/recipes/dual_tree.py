@@ -1,18 +1,44 @@
-"""Suspects identified with a judge that needs neither an LLM nor a file of labels."""
+"""Artifacts of DTL-NS: item trees built from a run of the file, their controls, and suspects that a judge identifies."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, PositiveInt
+from pydantic import AfterValidator, NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
 from hardneg.judging import JudgeConfig, PrefixRule, RandomLabels, RecordedLabels
 from hardneg.judging.suspects import THRESHOLD, Threshold
 from hardneg.pipeline import SuspectInputs, SuspectsConfig
 from hardneg.stage import Stage
-from hardneg.studies.recipes import NameIn, StageContext, StudyFile, SuspectsRecipe
-from hardneg.studies.recipes.auxiliary_run import AuxiliaryRun
+from hardneg.studies.recipes import NameIn, StageContext, StudyFile, SuspectsRecipe, TreesRecipe
+from hardneg.studies.recipes.implied import AuxiliaryRun
+from hardneg.trees import TreesConfig
+
+
+class BuiltTrees(TreesRecipe):
+    """Trees by `hardneg trees build --run`."""
+
+    method: Literal["built"] = "built"
+    run: AuxiliaryRun
+    """The semantic tree is over its item embeddings."""
+    options: TreesConfig = TreesConfig()
+
+    def stage(self, context: StageContext) -> Stage:
+        run_dir = context.folders["run"]
+        return pipeline.trees_stage(context.split_dir, self.options, run=run_dir, progress=context.progress)
+
+
+class TreesControl(TreesRecipe):
+    """The codes of other trees handed out at random to other items, or random codes of equal shape."""
+
+    method: Literal["shuffled", "random"]
+    like: Annotated[str, NameIn("trees", not_own_kind=True)]
+    """A name under `trees`."""
+    seed: NonNegativeInt = 0
+
+    def stage(self, context: StageContext) -> Stage:
+        return pipeline.control_trees_stage(context.split_dir, context.folders["like"], self.method, self.seed)
 
 
 def _require_no_further_inputs(judge: JudgeConfig) -> JudgeConfig:
@@ -40,24 +66,21 @@ class IdentifiedSuspects(SuspectsRecipe):
     candidates: PositiveInt = SuspectsConfig().candidates
     """Candidates of each user."""
 
-    def problems(self, where: str, file: StudyFile) -> list[str]:
-        problems = [text.removeprefix(f"{where}: ") for text in super().problems(where, file)]
+    def problems(self, file: StudyFile) -> list[str]:
+        problems, name = super().problems(file), self.like
         if self.judge.reads_trees and self.trees is None:
             problems.append(f"judge {self.judge.kind!r} needs trees; name some with `trees: NAME`")
         if not self.judge.reads_trees and self.trees is not None:
             problems.append(f"judge {self.judge.kind!r} uses no trees; leave out")
-        if self.like is None and "like_threshold" in self.model_fields_set:
-            problems.append("found like_threshold without like; name suspects with `like: NAME`")
-        if self.like is not None:
-            problems += self._like_problems(self.like, file)
-        return [f"{where}: {text}" for text in problems]
-
-    def _like_problems(self, name: str, file: StudyFile) -> list[str]:
-        like, problems = file.grid.suspects.get(name), list[str]()
+        if name is None:
+            if "like_threshold" in self.model_fields_set:
+                problems.append("found like_threshold without like; name suspects with `like: NAME`")
+            return problems
         if not isinstance(self.judge, RandomLabels):
             problems.append(f"like is for judge 'random' alone, found {self.judge.kind!r}; leave it out")
         elif "rate" in self.judge.model_fields_set:
             problems.append(f"found both a rate and like {name!r}; give one")
+        like = file.grid.suspects.get(name)
         if isinstance(like, IdentifiedSuspects) and like.like is not None:
             problems.append(f"like {name!r} has the rate of others itself; name the suspects that it is like")
         return problems

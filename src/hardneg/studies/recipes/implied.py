@@ -1,0 +1,120 @@
+"""Artifacts that others are made from, and that are no entries of a file: profiles, text vectors, auxiliary runs, labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import polars as pl
+from pydantic import NonNegativeInt, PositiveInt
+
+from hardneg import pipeline
+from hardneg.data import columns as c
+from hardneg.mining import LabelOptions, labels
+from hardneg.sampling import MixGCF
+from hardneg.stage import Stage
+from hardneg.studies.recipes import Entry, Recipe, StageContext, StudyFile, slug
+from hardneg.studies.runs import by_epoch
+from hardneg.studies.spec import Grid
+
+
+class ProfilesRecipe(Recipe):
+    """Extractive profiles of items and users, as they are or with item texts shuffled."""
+
+    section: ClassVar[str] = "profiles"
+    shuffle_titles: NonNegativeInt | None = None
+    """Seed by which item texts are shuffled among items first, as a control."""
+
+    @property
+    def implied(self) -> Entry:
+        return Entry(self, "" if self.shuffle_titles is None else f"shuffled-{self.shuffle_titles}")
+
+    def stage(self, context: StageContext) -> Stage:
+        return pipeline.extract_profiles_stage(context.split_dir, shuffle_titles=self.shuffle_titles)
+
+
+class TextVectorsRecipe(Recipe):
+    """Item texts and extractive profiles, encoded, for late fusion; the entry is named by the encoder."""
+
+    section: ClassVar[str] = "vectors"
+    encoder: str
+    profiles: ProfilesRecipe = ProfilesRecipe()
+
+    @property
+    def implied(self) -> Entry:
+        return Entry(self, self.encoder)
+
+    def stage(self, context: StageContext) -> Stage:
+        encoder, profiles_dir = context.open_encoder(self.encoder), context.folders["profiles"]
+        return pipeline.encode_texts_stage(context.split_dir, profiles_dir, encoder, context.progress)
+
+
+def item_text_problems(split: str, grid: Grid) -> list[str]:
+    """Return a problem where the items of a split are known to have no texts."""
+    path = grid.splits[split].folder / "items.parquet"
+    if not path.is_file() or any(name in c.TEXT for name in pl.read_parquet_schema(path)):
+        return []
+    return [f"split {split!r} has no item texts to retrieve from; restrict the row with `splits`"]
+
+
+class AuxiliaryRun(Recipe):
+    """A model and a row of the file, with the settings that the row has on the split, trained from train pairs alone."""
+
+    section: ClassVar[str] = "run"
+    makes: ClassVar[str | None] = pipeline.RUN
+    model: str
+    """A name under `models`."""
+    row: str
+    """A name under `rows`. For a row with several lines it is the first."""
+    seed: NonNegativeInt = 1000
+    """Seed of the training. A seed of the study would start from the same tables as its runs."""
+
+    @property
+    def implied(self) -> Entry:
+        return Entry(self, f"{slug(self.model)}-{slug(self.row)}-seed{self.seed}")
+
+    def problems(self, file: StudyFile) -> list[str]:
+        problems = file.reference_problems("models", self.model) + file.reference_problems("rows", self.row)
+        row = file.grid.rows.get(self.row)
+        if row is not None and (row.negatives, row.suspects, row.trees) != (None, None, None):
+            problems.append(f"row {self.row!r} uses negatives, suspects or trees itself, expected one that needs none")
+        return problems
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        row = grid.rows.get(self.row)
+        if row is None or (row.is_on(split) and row.is_with(self.model)):
+            return []
+        needed = f"a run of row {self.row!r} with {self.model!r} is needed"
+        return [f"{needed}, which is left out on split {split!r}; see its `splits` and `models`"]
+
+    def stage(self, context: StageContext) -> Stage:
+        config, title = context.run_config(self.model, self.row), f"auxiliary run {self.row} with {self.model}"
+        config = config.model_copy(update={"fit": config.fit.model_copy(update={"seed": self.seed})})
+        watch = None if context.progress is None else by_epoch(title, config.fit.epochs, context.progress)
+        return pipeline.train_stage(context.split_dir, config, device=context.device, watch=watch)
+
+
+class Labels(AuxiliaryRun):
+    """Labels by a MixGCF of the file; the embeddings of its model are e_u and e_v."""
+
+    section: ClassVar[str] = "labels"
+    makes: ClassVar[str | None] = labels.KIND
+    draws: PositiveInt = 1
+    """Draws of negatives whose mean is a label, as in `hardneg finetune label`."""
+
+    @property
+    def implied(self) -> Entry:
+        return Entry(self, f"{super().implied.name}-draws{self.draws}")
+
+    def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
+        return {"run": AuxiliaryRun(model=self.model, row=self.row, seed=self.seed).implied}
+
+    def problems(self, file: StudyFile) -> list[str]:
+        problems, row = super().problems(file), file.grid.rows.get(self.row)
+        if row is not None and not isinstance(row.sampler, MixGCF):
+            found = f"row {self.row!r} has sampler {row.sampler.kind!r}"
+            problems.append(f"{found}, expected 'mixgcf', whose negatives labels are")
+        return problems
+
+    def stage(self, context: StageContext) -> Stage:
+        options = LabelOptions(draws=self.draws)
+        return pipeline.labels_stage(context.split_dir, context.folders["run"], options, context.progress)

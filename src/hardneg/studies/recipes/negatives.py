@@ -1,0 +1,164 @@
+"""Negatives made from texts, from labels, from a fine-tuned model, or from other negatives as controls."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from hardneg import pipeline
+from hardneg.errors import ConfigError
+from hardneg.finetuning import (
+    NO_BASE,
+    EncoderConfig,
+    PerceptronConfig,
+    SynthesisConfig,
+    TemplateConfig,
+    TuningConfig,
+    base_model,
+)
+from hardneg.llm.local.weights import ModelSource
+from hardneg.mining import RetrievalConfig
+from hardneg.pipeline import FinetuneConfig
+from hardneg.sampling import mined
+from hardneg.sampling.mined import NeighbourSource
+from hardneg.stage import Stage
+from hardneg.studies.recipes import Entry, NameIn, NegativesRecipe, Recipe, StageContext, StudyFile
+from hardneg.studies.recipes.implied import Labels, ProfilesRecipe, item_text_problems
+from hardneg.studies.spec import Grid
+
+
+class Retrieved(NegativesRecipe):
+    """Negatives by `hardneg negatives retrieve`, from extractive profiles."""
+
+    method: Literal["retrieved"] = "retrieved"
+    options: RetrievalConfig = RetrievalConfig()
+    encoder: str = "minilm"
+
+    def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
+        return {"profiles": ProfilesRecipe().implied}
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        return item_text_problems(split, grid)
+
+    def stage(self, context: StageContext) -> Stage:
+        encoder, profiles_dir = context.open_encoder(self.encoder), context.folders["profiles"]
+        return pipeline.retrieve_stage(context.split_dir, profiles_dir, self.options, encoder, context.progress)
+
+
+class Neighbours(NegativesRecipe):
+    """Neighbours of items by `hardneg neighbours find`, for sampler semantic-mixing."""
+
+    makes: ClassVar[str | None] = mined.NEIGHBOURS
+    method: Literal["neighbours"] = "neighbours"
+    by: NeighbourSource = "text"
+    k: PositiveInt = 10
+    """Neighbours of each item."""
+    encoder: str = "minilm"
+    """For neighbours by text."""
+    seed: NonNegativeInt = 0
+    """For random neighbours."""
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        return item_text_problems(split, grid) if self.by == "text" else []
+
+    def stage(self, context: StageContext) -> Stage:
+        encoder = context.open_encoder(self.encoder) if self.by == "text" else None
+        return pipeline.neighbours_stage(
+            context.split_dir, self.by, k=self.k, encoder=encoder, seed=self.seed, progress=context.progress
+        )
+
+
+class NegativesControl(NegativesRecipe):
+    """Random vectors of the norms of other negatives, or other negatives with their pairs permuted."""
+
+    method: Literal["random", "shuffled"]
+    like: Annotated[str, NameIn("negatives", not_own_kind=True)]
+    """A name under `negatives`."""
+    seed: int = 0
+
+    def problems(self, file: StudyFile) -> list[str]:
+        problems, like = super().problems(file), file.grid.negatives.get(self.like)
+        if like is not None and like.makes == mined.NEIGHBOURS:
+            problems.append(f"like {self.like!r} is neighbours, which have no vectors; name negatives")
+        return problems
+
+    def stage(self, context: StageContext) -> Stage:
+        is_random = self.method == "random"
+        stage = pipeline.random_negatives_stage if is_random else pipeline.shuffled_negatives_stage
+        return stage(context.split_dir, context.folders["like"], self.seed)
+
+
+class LabelsControl(NegativesRecipe):
+    """Negatives without a model in between: the embedding of the positive, or the label itself."""
+
+    method: Literal["positive", "labels"]
+    labels: Labels
+
+    def stage(self, context: StageContext) -> Stage:
+        return pipeline.labels_control_stage(context.split_dir, context.folders["labels"], self.method)
+
+
+class Synthesized(NegativesRecipe):
+    """Negatives by `hardneg finetune label`, `finetune train` and `finetune synthesize`, with extractive profiles."""
+
+    method: Literal["synthesised"] = "synthesised"
+    labels: Labels
+    base: str = "minilm"
+    """Base model, as in `hardneg finetune train`; none is the control without a language model."""
+    profiles: ProfilesRecipe = ProfilesRecipe()
+    template: TemplateConfig = TemplateConfig()
+    model: EncoderConfig = EncoderConfig()
+    perceptron: PerceptronConfig = PerceptronConfig()
+    """Options of base none."""
+    tuning: TuningConfig = TuningConfig()
+    untuned: bool = False
+    """Leave the base as it is, as an ablation."""
+    synthesis: SynthesisConfig = SynthesisConfig()
+
+    def config(self) -> FinetuneConfig:
+        """Return the settings of the tuning stage."""
+        tuning = self.tuning.model_copy(update={"epochs": 0}) if self.untuned else self.tuning
+        return FinetuneConfig(template=self.template, model=self.model, perceptron=self.perceptron, tuning=tuning)
+
+    def open_base(self, device: str) -> ModelSource | None:
+        """Open the base; None where there is no language model."""
+        return None if self.base == NO_BASE else base_model(self.base, device=device)
+
+    def material(self) -> dict[str, Entry]:
+        """Return what both stages read: labels, and profiles where there is a language model."""
+        return {"labels": self.labels.implied} | ({} if self.base == NO_BASE else {"profiles": self.profiles.implied})
+
+    def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
+        return {**self.material(), "tuned": Entry(TunedModel(negatives=self), name)}
+
+    def problems(self, file: StudyFile) -> list[str]:
+        problems = super().problems(file)
+        try:
+            self.config().settings(self.base)  # refuses settings without effect for the base
+        except ConfigError as error:
+            problems.append(str(error))
+        return problems
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        return item_text_problems(split, grid) if self.base != NO_BASE and self.template.texts else []
+
+    def stage(self, context: StageContext) -> Stage:
+        folders = (context.folders.get("profiles"), context.folders["labels"], context.folders["tuned"])
+        source = self.open_base(context.device)
+        return pipeline.synthesize_stage(context.split_dir, *folders, source, self.synthesis, context.progress)
+
+
+class TunedModel(Recipe):
+    """The model that synthesizes some negatives."""
+
+    section: ClassVar[str] = "tuned"
+    negatives: Synthesized
+
+    def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
+        return self.negatives.material()
+
+    def stage(self, context: StageContext) -> Stage:
+        profiles_dir, labels_dir = context.folders.get("profiles"), context.folders["labels"]
+        source, config = self.negatives.open_base(context.device), self.negatives.config()
+        return pipeline.tune_stage(context.split_dir, profiles_dir, labels_dir, source, config, context.progress)
