@@ -243,7 +243,7 @@ def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagg
     checks = audit_run(tmp_path / "run", split, None, folder)
     assert len(checks) == 9
     assert all(check.passed for check in checks), checks
-    pipeline.evaluate_released(tmp_path / "run", split, folder)
+    pipeline.released_stage(tmp_path / "run", split, folder).run(tmp_path / "run" / pipeline.RELEASED, replace=True)
     failed = [check for check in audit_run(tmp_path / "run", split, None, folder) if not check.passed]
     assert [check.question for check in failed] == ["no evaluation masks positives that a method added"]
     assert "evaluation-released-dtl/" in failed[0].detail

@@ -64,7 +64,7 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
     split, run, folder = world
     honest = pipeline.evaluate_run(run, split)
     before = artifacts.content_hashes(honest)
-    made = pipeline.evaluate_released(run, split, folder)
+    made = pipeline.released_stage(run, split, folder).run(run / pipeline.RELEASED, replace=True)
     assert made != honest
     assert artifacts.content_hashes(honest) == before
     assert pipeline.evaluation_stage(run, split).is_finished(run / pipeline.EVALUATION)
@@ -85,10 +85,10 @@ def test_the_mask_alone_lifts_a_run_and_is_never_taken_for_the_honest_one(world:
 
 def test_it_is_made_once_and_again_for_other_suspects_or_thresholds(world: tuple[Path, Path, Path]) -> None:
     split, run, folder = world
-    made = pipeline.evaluate_released(run, split, folder)
+    made = pipeline.released_stage(run, split, folder).run(run / pipeline.RELEASED, replace=True)
     assert pipeline.released_stage(run, split, folder).is_finished(run / pipeline.RELEASED)
     stamp = (made / "metrics.parquet").stat().st_mtime_ns
-    assert pipeline.evaluate_released(run, split, folder) == made
+    assert pipeline.released_stage(run, split, folder).run(run / pipeline.RELEASED, replace=True) == made
     assert (made / "metrics.parquet").stat().st_mtime_ns == stamp
     assert not pipeline.released_stage(run, split, folder, threshold=0.9).is_finished(run / pipeline.RELEASED)
 
@@ -97,7 +97,9 @@ def test_the_mask_takes_the_threshold_of_the_run(world: tuple[Path, Path, Path],
     split, _, folder = world
     config = RunConfig(fit=FitConfig(epochs=1), suspects=SuspectsUse(use="exclude", threshold=0.8))
     pipeline.train_stage(split, config, suspects=folder).run(tmp_path / "run")
-    made = pipeline.evaluate_released(tmp_path / "run", split, folder)
+    made = pipeline.released_stage(tmp_path / "run", split, folder).run(
+        tmp_path / "run" / pipeline.RELEASED, replace=True
+    )
     assert json.loads((made / "manifest.json").read_text())["config"]["threshold"] == 0.8
     assert pipeline.released_stage(tmp_path / "run", split, folder, threshold=0.8).is_finished(
         tmp_path / "run" / pipeline.RELEASED

@@ -11,7 +11,7 @@ from hardneg.api.folders import DatasetFolder, Workspace
 from hardneg.config import parse_config
 from hardneg.data.presets import DatasetPresetName
 from hardneg.data.simulate import PRESETS, SimulationConfig, TextQuality
-from hardneg.pipeline.data_import import ImportRequest
+from hardneg.pipeline.data import ImportRequest
 
 AnyPath = str | Path
 

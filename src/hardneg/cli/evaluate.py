@@ -88,7 +88,7 @@ def evaluate_command(
     if released_mask is None:
         _emit_evaluation(shared, scoring, folder)
         return
-    released = pipeline.evaluate_released(
+    stage = pipeline.released_stage(
         scoring.run,
         scoring.split,
         released_mask,
@@ -96,7 +96,7 @@ def evaluate_command(
         threshold=mask_threshold,
         shortlist=scoring.shortlist,
     )
-    _emit_both(shared, scoring, folder, released)
+    _emit_both(shared, scoring, folder, stage.run(scoring.run / pipeline.RELEASED, replace=True))
 
 
 def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Path) -> None:

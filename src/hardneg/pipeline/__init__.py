@@ -1,7 +1,6 @@
 """The methods as stages: each function returns a `Stage` that makes one artifact from finished artifacts."""
 
-from hardneg.pipeline.data import noise_stage, simulate_stage, split_stage, truth_of
-from hardneg.pipeline.data_import import ImportRequest, import_stage
+from hardneg.pipeline.data import ImportRequest, import_stage, noise_stage, simulate_stage, split_stage, truth_of
 from hardneg.pipeline.fusion import FusionConfig, fuse_stage, text_only_stage
 from hardneg.pipeline.generation import (
     GenerationConfig,
@@ -21,12 +20,12 @@ from hardneg.pipeline.inference import (
 from hardneg.pipeline.labels import labels_stage, read_label_origin, rebuild_backbone
 from hardneg.pipeline.negatives import (
     labels_control_stage,
+    neighbours_stage,
     random_negatives_stage,
     retrieve_stage,
     shuffled_negatives_stage,
 )
-from hardneg.pipeline.neighbours import neighbours_stage
-from hardneg.pipeline.released import RELEASED, evaluate_released, released_stage
+from hardneg.pipeline.released import RELEASED, released_stage
 from hardneg.pipeline.suspect_use import SuspectsUse
 from hardneg.pipeline.suspects import (
     SuspectInputs,
@@ -37,9 +36,16 @@ from hardneg.pipeline.suspects import (
 )
 from hardneg.pipeline.text import default_vectors_dir, encode_texts_stage, extract_profiles_stage
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, shown_users, train_stage
-from hardneg.pipeline.transfer import TuningSet, read_rescaled_pairs, rotate_labels_stage, tune_pooled_stage
 from hardneg.pipeline.trees import control_trees_stage, trees_stage
-from hardneg.pipeline.tuning import FinetuneConfig, synthesize_stage, tune_stage
+from hardneg.pipeline.tuning import (
+    FinetuneConfig,
+    TuningSet,
+    read_rescaled_pairs,
+    rotate_labels_stage,
+    synthesize_stage,
+    tune_pooled_stage,
+    tune_stage,
+)
 
 __all__ = [
     "EVALUATION",
@@ -61,7 +67,6 @@ __all__ = [
     "encode_texts_stage",
     "estimate_llm_cost",
     "estimate_suspects",
-    "evaluate_released",
     "evaluate_run",
     "evaluation_stage",
     "extract_profiles_stage",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
-from hardneg.mining import RetrievalConfig, labels
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError
+from hardneg.mining import RetrievalConfig, labels, retrieval
 from hardneg.mining.retrieval import retrieve_items, tabulate_retrieval
 from hardneg.pipeline.costs import needs_of
 from hardneg.pipeline.provenance import inherited_note, split_inputs
 from hardneg.random import generator
-from hardneg.sampling import mined
+from hardneg.sampling import ItemNeighbours, mined
+from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, item_texts, profiles
 from hardneg.types import Progress
@@ -83,3 +86,38 @@ def labels_control_stage(split_dir: Path, labels_dir: Path, method: Literal["pos
         draft.notes |= inherited_note(labels_dir)
 
     return Stage(mined.KIND, {"method": method}, inputs, build)
+
+
+def neighbours_stage(
+    split_dir: Path,
+    by: NeighbourSource,
+    *,
+    k: int = 10,
+    encoder: TextEncoder | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Stage:
+    """Return the stage that finds k neighbours of every item.
+
+    encoder: of item texts, for "text" only. seed: for "random" only. Raises ConfigError without a needed encoder.
+    """
+    settings: dict[str, Any] = {"by": by, "k": k} | ({"seed": seed} if by == "random" else {})
+    inputs = split_inputs(split_dir)
+    if by == "text":
+        if encoder is None:
+            raise ConfigError("found no encoder, expected one for neighbours by text; give an encoder")
+        settings["encoder"], inputs["encoder"] = encoder.name, encoder.identity
+
+    def search(split: Split) -> ItemNeighbours:
+        if by == "co-occurrence":
+            return retrieval.find_by_co_occurrence(split.train, k)
+        if by == "random":
+            return retrieval.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
+        assert encoder is not None
+        vectors = encoder.encode(item_texts(split.texts), progress)
+        return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], f"text, {encoder.name}")
+
+    def build(draft: Draft) -> None:
+        mined.write_neighbours(draft, search(splits.read_split(split_dir)))
+
+    return Stage(mined.NEIGHBOURS, settings, inputs, build)

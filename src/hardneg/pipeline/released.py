@@ -58,20 +58,6 @@ def released_stage(
     return Stage(KIND, settings, inputs, build)
 
 
-def evaluate_released(
-    run_dir: Path,
-    split_dir: Path,
-    suspects_dir: Path,
-    metrics: tuple[str, ...] = METRICS,
-    *,
-    threshold: float | None = None,
-    shortlist: bool = False,
-) -> Path:
-    """Score a run (see `released_stage`) into its `evaluation-released-dtl/`; the honest evaluation is not touched."""
-    stage = released_stage(run_dir, split_dir, suspects_dir, metrics, threshold=threshold, shortlist=shortlist)
-    return stage.run(run_dir / RELEASED, replace=True)
-
-
 def _run_threshold(run_dir: Path) -> float:
     """Return the threshold from which the run's own suspects counted."""
     used = artifacts.read_manifest(run_dir, RUN)["config"].get("suspects") or {}

@@ -94,7 +94,9 @@ class RunTask:
         self.stage(progress).run(self.folder)
         pipeline.evaluate_run(self.folder, self.split_dir, self.metrics)
         if self.released is not None:
-            pipeline.evaluate_released(self.folder, self.split_dir, self.released, self.metrics, threshold=THRESHOLD)
+            pipeline.released_stage(self.folder, self.split_dir, self.released, self.metrics, threshold=THRESHOLD).run(
+                self.folder / pipeline.RELEASED, replace=True
+            )
 
     def stage(self, progress: Progress | None = None) -> Stage:
         """Return the stage that makes the run, once everything that it reads is finished."""
