@@ -1,41 +1,66 @@
-"""Progress of commands on standard error: bars on a terminal, plain lines elsewhere."""
+"""What a command prints: results on standard output; progress on standard error, in bars or plain lines."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import rich.progress as rich_progress
 import typer
+from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from hardneg.llm.usage import UsageStats
+    from hardneg.studies.process_pool import Outcome
 
 LINE_SECONDS = 10
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines of progress where there is no terminal."""
 REFRESH_SECONDS = 0.2
 TrainingWatch = Callable[[int, int, int, float, float], None]
 """Receives epoch, step, steps of the epoch, loss and best validation value."""
 
 
+def console() -> Console:
+    """Return the console for results; lines are not wrapped where the output goes to a file."""
+    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def emit_following(words: Sequence[object]) -> None:
+    """Print the line that names the next command; nothing without words."""
+    if words:
+        console().print(f"Next: hardneg {shlex.join(map(str, words))}", markup=False)
+
+
+def row_report_text(notes: Mapping[str, Any]) -> str:
+    """Return the row report in a manifest's notes as indented lines, each after a line break."""
+    from hardneg.data.row_report import RowIssue
+
+    return "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
+
+
+def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    """Return a table for the terminal: first column left-aligned, the others right-aligned."""
+    drawn = Table(*headers[:1], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers[1:]:
+        drawn.add_column(header, justify="right")
+    for row in cells:
+        drawn.add_row(*map(Text, row))  # Text: ids and titles may contain what looks like markup
+    return drawn
+
+
 class ProgressBars:
     """Bars on standard error, one for each name, with rate and time left."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: rich_progress.Progress) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[str, rich_progress.TaskID] = {}
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show `done` of `total`."""
@@ -48,13 +73,14 @@ class ProgressBars:
         self(name, usage.rows, usage.total or usage.rows)
         self._progress.update(self._tasks[name], extra=str(usage))
 
-    def finish_run(self, group: str, done: int, total: int, name: str, failure: str | None) -> None:
+    def finish_run(self, group: str, done: int, total: int, outcome: Outcome) -> None:
         """Remove the bar of one run, advance the bar of its group, and print a line if the run failed."""
         self(group, done, total)
-        if name in self._tasks:
-            self._progress.remove_task(self._tasks.pop(name))
-        if failure is not None:
-            self._progress.console.print(f"{name} failed: {failure}", markup=False, highlight=False)
+        if outcome.name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(outcome.name))
+        if outcome.reason is not None:
+            text = f"{outcome.name} failed: {outcome.reason}"
+            self._progress.console.print(text, markup=False, highlight=False)
 
     def watch_training(self, epochs: int) -> TrainingWatch:
         """Return a callback for the training loop: one bar over all epochs, with loss and best validation value."""
@@ -86,10 +112,10 @@ class ProgressLines:
         """Print rows, rate, tokens, money and time left of language model calls."""
         self._print(f"{name}: {usage}", last=usage.rows == usage.total)
 
-    def finish_run(self, group: str, done: int, total: int, name: str, failure: str | None) -> None:
+    def finish_run(self, group: str, done: int, total: int, outcome: Outcome) -> None:
         """Print that one run of a group ended, and why it failed if it did."""
-        failed = "" if failure is None else f" failed: {failure}"
-        self._print(f"{group} {done:,}/{total:,}: {name}{failed}", last=True)
+        failed = "" if outcome.reason is None else f" failed: {outcome.reason}"
+        self._print(f"{group} {done:,}/{total:,}: {outcome.name}{failed}", last=True)
 
     def watch_training(self, epochs: int) -> TrainingWatch:
         """Return a callback for the training loop."""
@@ -115,8 +141,12 @@ def show_progress(*, count: bool = True) -> Iterator[ProgressDisplay]:
     if not sys.stderr.isatty():
         yield ProgressLines()
         return
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24)]
-    columns += [MofNCompleteColumn()] if count else [TextColumn("{task.percentage:>3.0f}%")]
-    columns += [TextColumn("{task.fields[extra]}"), TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(bar_width=24)]
+    columns += [rich_progress.MofNCompleteColumn()] if count else [rich_progress.TextColumn("{task.percentage:>3.0f}%")]
+    columns += [
+        rich_progress.TextColumn("{task.fields[extra]}"),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+    ]
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as progress:
         yield ProgressBars(progress)
