@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
     from hardneg.llm.usage import Price
     from hardneg.text import CostEstimate, TextEncoder
 
-PANEL = "Language model"
-
-
-def _option(name: str, help_text: str, **more: Any) -> Any:
-    return Option(name, rich_help_panel=PANEL, help=help_text, **more)
-
-
+_option = partial(Option, rich_help_panel="Language model")
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder."
 FILE = "YAML file with model, store, engine, prices and key_variable; the options below replace its values."
 STORE = "File that keeps every reply, so that a repeated command sends no request twice."
@@ -43,12 +37,12 @@ KEY = "Name of the environment variable that holds the endpoint's key."
 class LlmOptions:
     """The options of the group, as given."""
 
-    llm: Annotated[str | None, _option("--llm", FORMS, metavar="NAME")] = None
-    llm_config: Annotated[Path | None, _option("--llm-config", FILE)] = None
-    store: Annotated[Path | None, _option("--store", STORE, show_default="out/replies.sqlite")] = None
-    engine: Annotated[list[str] | None, _option("--engine", ENGINE, metavar="NAME=VALUE")] = None
-    prices: Annotated[Path | None, _option("--prices", PRICES)] = None
-    key_variable: Annotated[str | None, _option("--key-variable", KEY)] = None
+    llm: Annotated[str | None, _option("--llm", help=FORMS, metavar="NAME")] = None
+    llm_config: Annotated[Path | None, _option("--llm-config", help=FILE)] = None
+    store: Annotated[Path | None, _option("--store", help=STORE, show_default="out/replies.sqlite")] = None
+    engine: Annotated[list[str] | None, _option("--engine", help=ENGINE, metavar="NAME=VALUE")] = None
+    prices: Annotated[Path | None, _option("--prices", help=PRICES)] = None
+    key_variable: Annotated[str | None, _option("--key-variable", help=KEY)] = None
 
     @cached_property
     def config(self) -> LlmConfig:

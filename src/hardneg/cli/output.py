@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 10
 """Seconds between two lines of progress where there is no terminal."""
-REFRESH_SECONDS = 0.2
 TrainingWatch = Callable[[int, int, int, float, float], None]
 """Receives epoch, step, steps of the epoch, loss and best validation value."""
 
@@ -55,91 +54,59 @@ def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Tabl
     return drawn
 
 
-class ProgressBars:
-    """Bars on standard error, one for each name, with rate and time left."""
+class ProgressDisplay:
+    """Progress on standard error: a bar for each name on a terminal, else a plain line every ten seconds."""
 
-    def __init__(self, progress: rich_progress.Progress) -> None:
-        self._progress = progress
+    def __init__(self, bars: rich_progress.Progress | None = None) -> None:
+        self._bars = bars
         self._tasks: dict[str, rich_progress.TaskID] = {}
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Show `done` of `total`."""
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, extra="")
-        self._progress.update(self._tasks[name], completed=done, total=total)
-
-    def show_usage(self, name: str, usage: UsageStats) -> None:
-        """Show rows, rate, tokens, money and time left of language model calls."""
-        self(name, usage.rows, usage.total or usage.rows)
-        self._progress.update(self._tasks[name], extra=str(usage))
-
-    def finish_run(self, group: str, done: int, total: int, outcome: Outcome) -> None:
-        """Remove the bar of one run, advance the bar of its group, and print a line if the run failed."""
-        self(group, done, total)
-        if outcome.name in self._tasks:
-            self._progress.remove_task(self._tasks.pop(outcome.name))
-        if outcome.reason is not None:
-            text = f"{outcome.name} failed: {outcome.reason}"
-            self._progress.console.print(text, markup=False, highlight=False)
-
-    def watch_training(self, epochs: int) -> TrainingWatch:
-        """Return a callback for the training loop: one bar over all epochs, with loss and best validation value."""
-        task = self._progress.add_task("training", total=epochs * 1000, extra="")
-        refreshed = 0.0
-
-        def show(epoch: int, step: int, steps: int, loss: float, best: float) -> None:
-            nonlocal refreshed
-            if step == steps or time.monotonic() - refreshed > REFRESH_SECONDS:
-                refreshed = time.monotonic()
-                text = f"epoch {epoch}/{epochs}  loss {loss:.4f}" + ("" if best < 0 else f"  best {best:.4f}")
-                completed = 1000 * (epoch - 1) + 1000 * step // steps
-                self._progress.update(task, completed=completed, extra=text)
-
-        return show
-
-
-class ProgressLines:
-    """A plain line on standard error every ten seconds."""
-
-    def __init__(self) -> None:
         self._printed = time.monotonic()
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Print `done` of `total`."""
-        self._print(f"{name}: {done:,}/{total:,}", last=done == total)
+        """Show `done` of `total`."""
+        self._show(name, done, total, f"{name}: {done:,}/{total:,}", last=done == total)
 
     def show_usage(self, name: str, usage: UsageStats) -> None:
-        """Print rows, rate, tokens, money and time left of language model calls."""
-        self._print(f"{name}: {usage}", last=usage.rows == usage.total)
+        """Show rows, rate, tokens, money and time left of language model calls."""
+        rows, total = usage.rows, usage.total
+        self._show(name, rows, total or rows, f"{name}: {usage}", str(usage), last=rows == total)
 
     def finish_run(self, group: str, done: int, total: int, outcome: Outcome) -> None:
-        """Print that one run of a group ended, and why it failed if it did."""
-        failed = "" if outcome.reason is None else f" failed: {outcome.reason}"
-        self._print(f"{group} {done:,}/{total:,}: {outcome.name}{failed}", last=True)
+        """Show that one run of a group ended, and why it failed if it did."""
+        ended = outcome.name + ("" if outcome.reason is None else f" failed: {outcome.reason}")
+        self._show(group, done, total, f"{group} {done:,}/{total:,}: {ended}", last=True)
+        if self._bars is not None:
+            if outcome.name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(outcome.name))
+            if outcome.reason is not None:
+                self._bars.console.print(ended, markup=False, highlight=False)
 
     def watch_training(self, epochs: int) -> TrainingWatch:
-        """Return a callback for the training loop."""
+        """Return a callback for the training loop: all epochs, with loss and best validation value."""
 
-        def show(epoch: int, step: int, steps: int, loss: float, best: float) -> None:  # noqa: ARG001
-            best_text = "" if best < 0 else f", best {best:.4f}"
-            self._print(f"training: epoch {epoch}/{epochs}, loss {loss:.4f}{best_text}", last=False)
+        def show(epoch: int, step: int, steps: int, loss: float, best: float) -> None:
+            parts = [f"epoch {epoch}/{epochs}", f"loss {loss:.4f}", *([] if best < 0 else [f"best {best:.4f}"])]
+            completed = 1000 * (epoch - 1) + 1000 * step // steps
+            self._show("training", completed, epochs * 1000, f"training: {', '.join(parts)}", "  ".join(parts))
 
         return show
 
-    def _print(self, text: str, *, last: bool) -> None:
-        if last or time.monotonic() - self._printed > LINE_SECONDS:
+    def _show(self, name: str, done: int, total: int, line: str, extra: str = "", *, last: bool = False) -> None:
+        """Advance the bar of a name, with the text `extra`, or print the line. last: print it in any case."""
+        if self._bars is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=total, extra="")
+            self._bars.update(self._tasks[name], completed=done, total=total, extra=extra)
+        elif last or time.monotonic() - self._printed > LINE_SECONDS:
             self._printed = time.monotonic()
-            typer.echo(text, err=True)
-
-
-ProgressDisplay = ProgressBars | ProgressLines
+            typer.echo(line, err=True)
 
 
 @contextmanager
 def show_progress(*, count: bool = True) -> Iterator[ProgressDisplay]:
     """Show progress while the block runs. count: show "done/total" instead of a percentage."""
     if not sys.stderr.isatty():
-        yield ProgressLines()
+        yield ProgressDisplay()
         return
     columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(bar_width=24)]
     columns += [rich_progress.MofNCompleteColumn()] if count else [rich_progress.TextColumn("{task.percentage:>3.0f}%")]
@@ -149,4 +116,4 @@ def show_progress(*, count: bool = True) -> Iterator[ProgressDisplay]:
         rich_progress.TimeRemainingColumn(),
     ]
     with rich_progress.Progress(*columns, console=Console(stderr=True)) as progress:
-        yield ProgressBars(progress)
+        yield ProgressDisplay(progress)
