@@ -44,8 +44,7 @@ class ImportOptions(OutputOptions):
         self.emit_counts(counts, self.out, notes, (), paper=vars(paper.paper), notes=paper.notes)
         if self.as_json:
             return
-        compared = paper.compare(DatasetCounts(**counted))
-        console().print(render_table(["", "found", "paper"], compared))
+        console().print(render_table(["", "found", "paper"], paper.compare(DatasetCounts(**counted))))
         for note in paper.notes:
             console().print(note, markup=False)
         emit_following(following)
