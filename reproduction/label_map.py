@@ -25,7 +25,7 @@ from diagnostics.label_alternatives import DrawnLabels, LabelAlternatives, draw_
 from diagnostics.label_map import LabelMap, compare_maps, fit_label_map
 
 from hardneg.artifacts import read_manifest
-from hardneg.cli.progress import show_progress
+from hardneg.cli.output import show_progress
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import DataError

@@ -28,7 +28,7 @@ from diagnostics.identification import Identification, compare_with_pairs, compa
 
 from hardneg import pipeline
 from hardneg.cli.llm_options import LlmOptions, open_session
-from hardneg.cli.progress import show_progress
+from hardneg.cli.output import show_progress
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet

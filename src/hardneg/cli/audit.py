@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from hardneg.cli.common import FAILED, OutputOptions, add_command, configure_torch, new_group
-from hardneg.cli.options import EncoderOption, SplitArgument
-from hardneg.cli.progress import show_progress
+from hardneg.cli.options import EncoderOption, RunArgument, SplitArgument
+from hardneg.cli.output import show_progress
 
 if TYPE_CHECKING:
     from hardneg.diagnostics import Check
 
 app = new_group("Check that no held-out data leaks; exit code 1 if it does.")
 
-SplitOption = Annotated[Path, typer.Option(help="Split folder that it was made from.")]
+SplitOption = Annotated[Path, Option(help="Split folder that it was made from.")]
 
 
 @add_command(app, "split")
-def audit_split_command(
-    shared: OutputOptions,
-    split: SplitArgument,
-    encoder: EncoderOption = "minilm",
-) -> None:
+def audit_split_command(shared: OutputOptions, split: SplitArgument, encoder: EncoderOption = "minilm") -> None:
     """Redraw the test and validation pairs, repeat every stage, and compare the hashes of all files.
 
     The redrawn pairs contain no train item; every user keeps the same number of pairs. Profiles, retrieved negatives, trees,
@@ -46,12 +43,12 @@ def audit_split_command(
 @add_command(app, "run")
 def audit_run_command(
     shared: OutputOptions,
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunArgument,
     split: SplitOption,
-    negatives: Annotated[Path | None, typer.Option(help="Negatives folder that the run was trained with.")] = None,
-    suspects: Annotated[Path | None, typer.Option(help="Suspects folder that the run was trained with.")] = None,
-    trees: Annotated[Path | None, typer.Option(help="Trees folder that the run was trained with.")] = None,
-    anchor: Annotated[Path | None, typer.Option(help="Vectors folder that the run was anchored to.")] = None,
+    negatives: Annotated[Path | None, Option(help="Negatives folder that the run was trained with.")] = None,
+    suspects: Annotated[Path | None, Option(help="Suspects folder that the run was trained with.")] = None,
+    trees: Annotated[Path | None, Option(help="Trees folder that the run was trained with.")] = None,
+    anchor: Annotated[Path | None, Option(help="Vectors folder that the run was anchored to.")] = None,
 ) -> None:
     """Check a finished run against its split and the folders that it was trained with.
 
@@ -66,9 +63,7 @@ def audit_run_command(
 
 @add_command(app, "suspects")
 def audit_suspects_command(
-    shared: OutputOptions,
-    suspects: Annotated[Path, typer.Argument(help="Suspects folder.")],
-    split: SplitOption,
+    shared: OutputOptions, suspects: Annotated[Path, Argument(help="Suspects folder.")], split: SplitOption
 ) -> None:
     """Check whether held-out pairs decided which users have candidates, or which labels they got.
 

@@ -1,31 +1,30 @@
-"""Shared by all commands: registration, exit codes, and output as text or JSON."""
+"""Shared by all commands: registration, exit codes, options of the process, and output as text or JSON."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import json
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+from typer import Option
 
+from hardneg.cli.output import console, emit_following, row_report_text
 from hardneg.errors import ConfigError, HardnegError
+
+if TYPE_CHECKING:
+    from hardneg.stage import Stage
 
 F = TypeVar("F", bound=Callable[..., None])
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-DeviceOption = Annotated[str, typer.Option(help="Device of tensors: cpu, cuda or cuda:1.")]
+DeviceOption = Annotated[str, Option(help="Device of tensors: cpu, cuda or cuda:1.")]
 ThreadsOption = Annotated[
-    int, typer.Option(min=1, help="CPU threads of torch; results are the same on every machine with 1.")
+    int, Option(min=1, help="CPU threads of torch; results are the same on every machine with 1.")
 ]
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -40,7 +39,7 @@ def new_group(summary: str) -> typer.Typer:
 class OutputOptions:
     """Options of every command. The subclasses add those of commands that compute."""
 
-    as_json: JsonOption = False
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False
 
     def emit(
         self, values: Any, text: str | Table, following: Sequence[object] = (), *, written: Path | None = None
@@ -56,6 +55,20 @@ class OutputOptions:
         if written is not None:
             console().print(f"Written: {written}", markup=False)
         emit_following(following)
+
+    def emit_folder(
+        self, out: Path, notes: Mapping[str, Any], text: str | Table, following: Sequence[object], /, **more: object
+    ) -> None:
+        """Print a text about a written folder; its notes and `more` are the values of JSON."""
+        written = None if isinstance(text, str) else out
+        self.emit({**notes, "out": str(out), **more}, text if written else f"{out}: {text}", following, written=written)
+
+    def emit_counts(
+        self, counts: dict[str, int], out: Path, notes: dict[str, Any], following: Sequence[object], /, **more: object
+    ) -> None:
+        """Print the counts of an artifact, and every entry of its row report as a line. more: values for JSON alone."""
+        text = f"{', '.join(f'{count:,} {name}' for name, count in counts.items())}{row_report_text(notes)}"
+        self.emit_folder(out, {**counts, "rows left out": notes["rows left out"]}, text, following, **more)
 
     def prepare(self) -> None:
         """Set the process up before the command runs."""
@@ -91,7 +104,7 @@ def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> C
     """
 
     def register(function: F) -> F:
-        hints = get_type_hints(function, include_extras=True)
+        hints = get_type_hints(function)
         option_groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
         @functools.wraps(function)
@@ -110,7 +123,7 @@ def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> C
             except KeyboardInterrupt:
                 _fail("interrupted; finished work is kept, run the same command again to continue", INTERRUPTED)
 
-        parameters = _flat_parameters(function, hints, option_groups)
+        parameters = _flat_parameters(function, option_groups)
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         group.command(name, rich_help_panel=panel)(run)
@@ -119,27 +132,15 @@ def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> C
     return register
 
 
-def _flat_parameters(
-    function: Callable[..., None], hints: Mapping[str, Any], option_groups: Mapping[str, Any]
-) -> list[inspect.Parameter]:
+def _flat_parameters(function: Callable[..., None], option_groups: Mapping[str, Any]) -> list[inspect.Parameter]:
     """Return a command's own parameters, followed by the fields of its option groups, the last group first."""
-    named = [
-        (name, parameter.default, hints[name])
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in option_groups
-    ]
-    for kind in reversed(list(option_groups.values())):
-        field_hints = get_type_hints(kind, include_extras=True)
-        named += [
-            (
-                field.name,
-                inspect.Parameter.empty if field.default is MISSING else field.default,
-                field_hints[field.name],
-            )
-            for field in fields(kind)
-        ]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return [inspect.Parameter(name, keyword, default=default, annotation=hint) for name, default, hint in named]
+    flat = []
+    for source in (function, *reversed(list(option_groups.values()))):
+        hints, excluded = get_type_hints(source, include_extras=True), option_groups if source is function else ()
+        for name, parameter in inspect.signature(source).parameters.items():
+            if name not in excluded:
+                flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
+    return flat
 
 
 def _fail(message: str, code: int) -> None:
@@ -161,55 +162,9 @@ def configure_torch(threads: int, device: str = "cpu") -> None:
         ) from None
 
 
-def console() -> Console:
-    """Return the console for results; lines are not wrapped where the output goes to a file."""
-    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
-
-
-def emit_following(words: Sequence[object]) -> None:
-    """Print the line that names the next command; nothing without words."""
-    if words:
-        console().print(f"Next: hardneg {shlex.join(map(str, words))}", markup=False)
-
-
-def emit_counts(
-    shared: OutputOptions,
-    counts: Mapping[str, int],
-    out: Path,
-    kind: str,
-    following: Sequence[object],
-    more: Mapping[str, Any] | None = None,
-) -> None:
-    """Print the counts of an artifact, and every entry of its row report as a line.
-
-    kind: kind of the artifact in `out`. more: values for JSON alone.
-    """
-    notes = read_notes(out, kind)
-    text = f"{out}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}{row_report_text(notes)}"
-    values = {**counts, "rows left out": notes["rows left out"], "out": str(out), **(more or {})}
-    shared.emit(values, text, following)
-
-
-def read_notes(folder: Path, kind: str) -> dict[str, Any]:
-    """Return the notes in the manifest of a finished artifact."""
+def run_stage(stage: Stage, out: Path, *, replace: bool = False) -> dict[str, Any]:
+    """Make the artifact of a stage in `out` unless it is finished, and return the notes in its manifest."""
     from hardneg.artifacts import read_manifest
 
-    notes: dict[str, Any] = read_manifest(folder, kind)["notes"]
+    notes: dict[str, Any] = read_manifest(stage.run(out, replace=replace), stage.kind)["notes"]
     return notes
-
-
-def row_report_text(notes: Mapping[str, Any]) -> str:
-    """Return the row report in a manifest's notes as indented lines, each after a line break."""
-    from hardneg.data.row_report import RowIssue
-
-    return "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
-
-
-def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
-    """Return a table for the terminal: first column left-aligned, the others right-aligned."""
-    drawn = Table(*headers[:1], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in headers[1:]:
-        drawn.add_column(header, justify="right")
-    for row in cells:
-        drawn.add_row(*map(Text, row))  # Text: ids and titles may contain what looks like markup
-    return drawn

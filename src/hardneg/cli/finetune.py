@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from hardneg.cli.common import CpuOptions, DeviceOptions, OutputOptions, add_command, new_group, read_notes
+from hardneg.cli.common import CpuOptions, DeviceOptions, OutputOptions, add_command, new_group, run_stage
 from hardneg.cli.negatives import emit_negatives
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
-from hardneg.cli.progress import show_progress
+from hardneg.cli.output import show_progress
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,44 +20,45 @@ if TYPE_CHECKING:
 
 app = new_group("Fine-tune a language model to synthesize negatives.")
 
-LabelsOption = Annotated[Path, typer.Option(help="Labels folder of the split.")]
-ProfilesOption = Annotated[
-    Path | None, typer.Option(help="Profiles folder of the split; required unless --base is none.")
-]
-BaseOption = Annotated[
-    str,
-    typer.Option(
-        help="Base model: minilm, a Hugging Face name, or a folder (decoder or encoder); none, the control without a "
-        "language model, a perceptron of both embeddings."
-    ),
-]
-TunedOption = Annotated[Path, typer.Option(help="Folder of the fine-tuned model to write.")]
+ProfilesOption = Annotated[Path | None, Option(help="Profiles folder of the split; required unless --base is none.")]
 TUNED = Path("out/tuned")
-SettingsOption = Annotated[
-    Pairs,
-    pairs_option(
-        "Setting of the fine-tuning: tuning.epochs, tuning.batch_size, model.rank, template.texts, "
-        "perceptron.hidden_size, ..."
-    ),
-]
-FourBitOption = Annotated[
-    bool, typer.Option("--four-bit", help="Load the base in 4 bits (needs a GPU and bitsandbytes).")
-]
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """The base model, how it is fine-tuned, and where it is written."""
+
+    base: Annotated[
+        str,
+        Option(
+            help="Base model: minilm, a Hugging Face name, or a folder (decoder or encoder); none, the control without a "
+            "language model, a perceptron of both embeddings."
+        ),
+    ] = "minilm"
+    out: Annotated[Path, Option(help="Folder of the fine-tuned model to write.")] = TUNED
+    settings: Annotated[
+        Pairs,
+        pairs_option(
+            "Setting of the fine-tuning: tuning.epochs, tuning.batch_size, model.rank, template.texts, "
+            "perceptron.hidden_size, ..."
+        ),
+    ] = None
+    four_bit: Annotated[bool, Option("--four-bit", help="Load the base in 4 bits (needs a GPU and bitsandbytes).")] = (
+        False
+    )
 
 
 @add_command(app, "label")
 def label_command(
     shared: CpuOptions,
     split: SplitArgument,
-    run: Annotated[Path, typer.Argument(help="Run folder of a model trained on the split with --sampler mixgcf.")],
-    out: Annotated[Path, typer.Option(help="Labels folder to write.")] = Path("out/labels"),
-    draws: Annotated[int, typer.Option(min=1, help="Number of draws to average; 1 in the paper.")] = 1,
-    seed: Annotated[int, typer.Option(help="Random seed of candidates and mixing weights.")] = 0,
+    run: Annotated[Path, Argument(help="Run folder of a model trained on the split with --sampler mixgcf.")],
+    out: Annotated[Path, Option(help="Labels folder to write.")] = Path("out/labels"),
+    draws: Annotated[int, Option(min=1, help="Number of draws to average; 1 in the paper.")] = 1,
+    seed: Annotated[int, Option(help="Random seed of candidates and mixing weights.")] = 0,
     onto: Annotated[
         Path | None,
-        typer.Option(
-            help="Vectors folder of the split: rotate labels and embeddings towards the item texts (Procrustes)."
-        ),
+        Option(help="Vectors folder of the split: rotate labels and embeddings towards the item texts (Procrustes)."),
     ] = None,
 ) -> None:
     """Compute labels: for every train pair the hard negative that a trained MixGCF mixes.
@@ -66,32 +68,24 @@ def label_command(
 
     Example: `hardneg finetune label data/shop-split runs/mixgcf --out out/labels`
     """
-    from hardneg import pipeline
+    from hardneg import mining, pipeline
     from hardneg.config import parse_config
-    from hardneg.mining import LabelOptions, labels
 
-    options: LabelOptions = parse_config(LabelOptions, {"draws": draws, "seed": seed}, where="hardneg finetune label")
+    options = parse_config(mining.LabelOptions, {"draws": draws, "seed": seed}, where="hardneg finetune label")
     with show_progress() as progress:
-        pipeline.labels_stage(split, run, options, progress, onto=onto).run(out)
-    notes = read_notes(out, labels.KIND)
-    text = f"{out}: labels of {notes['pairs']:,} train pairs"
+        notes = run_stage(pipeline.labels_stage(split, run, options, progress, onto=onto), out)
     following = ("finetune", "train", split, "--labels", out, "--profiles", "out/profiles")
-    shared.emit({**notes, "out": str(out)}, text, following)
+    shared.emit_folder(out, notes, f"labels of {notes['pairs']:,} train pairs", following)
 
 
 @add_command(app, "train")
 def finetune_command(
     shared: DeviceOptions,
+    options: TuningOptions,
     split: SplitArgument,
-    labels: LabelsOption,
+    labels: Annotated[Path, Option(help="Labels folder of the split.")],
     profiles: ProfilesOption = None,
-    base: BaseOption = "minilm",
-    out: TunedOption = TUNED,
-    settings: SettingsOption = None,
-    untuned: Annotated[
-        bool, typer.Option("--untuned", help="Ablation: update nothing, keep the initial weights.")
-    ] = False,
-    four_bit: FourBitOption = False,
+    untuned: Annotated[bool, Option("--untuned", help="Ablation: update nothing, keep the initial weights.")] = False,
 ) -> None:
     """Fine-tune a language model towards the labels with LoRA, a hybrid prompt and InfoNCE.
 
@@ -101,34 +95,30 @@ def finetune_command(
     Example: `hardneg finetune train data/shop-split --profiles out/profiles --labels out/labels --base minilm --set tuning.epochs=2 --out out/tuned`
     """
     from hardneg import pipeline
-    from hardneg.pipeline import FinetuneConfig
 
-    pairs = [*(settings or []), *(["tuning.epochs=0"] if untuned else [])]
-    config: FinetuneConfig = parse_settings(FinetuneConfig, pairs)
+    config = parse_settings(
+        pipeline.FinetuneConfig, [*(options.settings or []), *(["tuning.epochs=0"] if untuned else [])]
+    )
+    source = _open_base(options.base, shared.device, four_bit=options.four_bit)
     with show_progress() as progress:
-        pipeline.tune_stage(
-            split, profiles, labels, _open_base(base, shared.device, four_bit=four_bit), config, progress
-        ).run(out)
-    _emit_tuned(shared, out, ["finetune", "synthesize", split, "--labels", labels, *_profile_words(profiles)])
+        notes = run_stage(pipeline.tune_stage(split, profiles, labels, source, config, progress), options.out)
+    _emit_tuned(shared, options.out, notes, split, labels, profiles)
 
 
 @add_command(app, "train-pooled")
 def finetune_pooled_command(
     shared: DeviceOptions,
+    options: TuningOptions,
     data: Annotated[
         list[str],
-        typer.Option(
+        Option(
             metavar="SPLIT,PROFILES,LABELS",
             help="Folders of one dataset, separated by commas: split, profiles, labels. Repeatable.",
         ),
     ],
-    base: BaseOption = "minilm",
-    out: TunedOption = TUNED,
-    settings: SettingsOption = None,
     pairs_each: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of train pairs of each dataset.", show_default="all")
+        int | None, Option(min=1, help="Maximum number of train pairs of each dataset.", show_default="all")
     ] = None,
-    four_bit: FourBitOption = False,
 ) -> None:
     """Fine-tune one language model on several datasets, to synthesize negatives for these and other datasets.
 
@@ -137,49 +127,43 @@ def finetune_pooled_command(
     Example: `hardneg finetune train-pooled --data data/a,out/a-profiles,out/a-labels --data data/b,out/b-profiles,out/b-labels --out out/tuned`
     """
     from hardneg import pipeline
-    from hardneg.pipeline import FinetuneConfig
 
     sets = [_parse_set(text) for text in data]
-    config: FinetuneConfig = parse_settings(FinetuneConfig, settings)
-    source = _open_base(base, shared.device, four_bit=four_bit)
+    config = parse_settings(pipeline.FinetuneConfig, options.settings)
+    source = _open_base(options.base, shared.device, four_bit=options.four_bit)
     if source is None:
         raise ConfigError("found --base none, expected a language model; a perceptron cannot be pooled")
     with show_progress() as progress:
-        pipeline.tune_pooled_stage(sets, source, config, progress, pairs_each=pairs_each).run(out)
-    first = sets[0]
-    words = ["finetune", "synthesize", first.split, "--labels", first.labels, "--profiles", first.profiles]
-    _emit_tuned(shared, out, words)
+        notes = run_stage(
+            pipeline.tune_pooled_stage(sets, source, config, progress, pairs_each=pairs_each), options.out
+        )
+    _emit_tuned(shared, options.out, notes, sets[0].split, sets[0].labels, sets[0].profiles)
 
 
 @add_command(app, "synthesize")
 def synthesize_command(
     shared: DeviceOptions,
     split: SplitArgument,
-    labels: Annotated[Path, typer.Option(help="Labels folder of the split, whose embeddings the model reads.")],
+    labels: Annotated[Path, Option(help="Labels folder of the split, whose embeddings the model reads.")],
     profiles: ProfilesOption = None,
-    tuned: Annotated[Path, typer.Option(help="Folder of the fine-tuned model.")] = TUNED,
-    base: Annotated[
-        str, typer.Option(help="Base that the model was fine-tuned from; none for a perceptron.")
-    ] = "minilm",
-    out: Annotated[Path, typer.Option(help="Negatives folder to write.")] = Path("out/negatives"),
+    tuned: Annotated[Path, Option(help="Folder of the fine-tuned model.")] = TUNED,
+    base: Annotated[str, Option(help="Base that the model was fine-tuned from; none for a perceptron.")] = "minilm",
+    out: Annotated[Path, Option(help="Negatives folder to write.")] = Path("out/negatives"),
     settings: Annotated[
-        Pairs,
-        pairs_option("Setting of the synthesis: batch_size, shard_rows, projection.size, ..."),
+        Pairs, pairs_option("Setting of the synthesis: batch_size, shard_rows, projection.size, ...")
     ] = None,
 ) -> None:
     """Synthesize a hard negative's embedding for every train pair with a fine-tuned model.
 
     Example: `hardneg finetune synthesize data/shop-split --profiles out/profiles --labels out/labels --tuned out/tuned --out out/negatives`
     """
-    from hardneg import pipeline
-    from hardneg.finetuning import SynthesisConfig
+    from hardneg import finetuning, pipeline
 
-    config: SynthesisConfig = parse_settings(SynthesisConfig, settings)
+    config = parse_settings(finetuning.SynthesisConfig, settings)
+    source = _open_base(base, shared.device)
     with show_progress() as progress:
-        pipeline.synthesize_stage(
-            split, profiles, labels, tuned, _open_base(base, shared.device), config, progress
-        ).run(out)
-    emit_negatives(shared, out, split)
+        notes = run_stage(pipeline.synthesize_stage(split, profiles, labels, tuned, source, config, progress), out)
+    emit_negatives(shared, out, split, notes)
 
 
 def _open_base(name: str, device: str, *, four_bit: bool = False) -> ModelSource | None:
@@ -197,13 +181,10 @@ def _parse_set(text: str) -> TuningSet:
     return TuningSet(*map(Path, folders))
 
 
-def _profile_words(profiles: Path | None) -> list[object]:
-    return [] if profiles is None else ["--profiles", profiles]
-
-
-def _emit_tuned(shared: OutputOptions, out: Path, following: list[object]) -> None:
-    from hardneg.pipeline.tuning import TUNED as KIND
-
-    notes = read_notes(out, KIND)
-    text = f"{out}: best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
-    shared.emit({**notes, "out": str(out)}, text, [*following, "--tuned", out])
+def _emit_tuned(
+    shared: OutputOptions, out: Path, notes: dict[str, Any], split: Path, labels: Path, profiles: Path | None
+) -> None:
+    with_profiles = [] if profiles is None else ["--profiles", profiles]
+    following = ["finetune", "synthesize", split, "--labels", labels, *with_profiles, "--tuned", out]
+    text = f"best at step {notes['best step']} of {notes['steps']}, held-out loss {notes['held-out loss']:.4f}"
+    shared.emit_folder(out, notes, text, following)

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, render_table
+from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group
 from hardneg.cli.llm_options import LlmOptions, open_session
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
-from hardneg.cli.progress import show_progress
+from hardneg.cli.output import render_table, show_progress
 from hardneg.cli.suspects import JudgingOptions, judging_text, open_judging_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import polars as pl
     from rich.table import Table
 
     from hardneg.llm.session import Session
-    from hardneg.text import CostEstimate, Rate
+    from hardneg.text import CostEstimate
 
 app = new_group("Check a language model, and estimate calls, tokens and money.")
 estimate = new_group("Estimate calls, tokens and money from the real prompts.")
 app.add_typer(estimate, name="estimate")
 
-Rates = Annotated[float | None, typer.Option(min=1e-9, help="Rate limit of the provider, for the hours.")]
+Rates = Annotated[float | None, Option(min=1e-9, help="Rate limit of the provider, for the hours.")]
 STAGE_NAMES = {
     "items": "item profiles",
     "users": "user profiles",
@@ -84,12 +81,11 @@ def estimate_writing_command(
     split: SplitArgument,
     llm: LlmOptions,
     profiles: Annotated[
-        Path | None, typer.Option(help="Finished profiles folder; without it, writing profiles is estimated as well.")
+        Path | None, Option(help="Finished profiles folder; without it, writing profiles is estimated as well.")
     ] = None,
-    negatives: Annotated[bool, typer.Option(help="Estimate negatives for every train pair as well.")] = True,
+    negatives: Annotated[bool, Option(help="Estimate negatives for every train pair as well.")] = True,
     sample: Annotated[
-        int,
-        typer.Option(min=0, help="Number of items, users and pairs to send first; their replies stay in the store."),
+        int, Option(min=0, help="Number of items, users and pairs to send first; their replies stay in the store.")
     ] = 0,
     profile_settings: Annotated[
         Pairs, pairs_option("Setting, as for `hardneg profiles write --set`.", "--profile-set")
@@ -98,8 +94,7 @@ def estimate_writing_command(
     calls_per_minute: Rates = None,
     tokens_per_minute: Rates = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="JSON file to write, for --estimate of `profiles write` and `negatives generate`."),
+        Path | None, Option(help="JSON file to write, for --estimate of `profiles write` and `negatives generate`.")
     ] = None,
 ) -> None:
     """Estimate what writing profiles and negatives costs: calls, tokens, money, hours.
@@ -109,45 +104,36 @@ def estimate_writing_command(
 
     Example: `hardneg llm estimate writing data/shop-split --llm openai:gpt-4o-mini --sample 30 --out out/estimate.json`
     """
-    from hardneg import pipeline
+    from hardneg import pipeline, text
     from hardneg.artifacts import replace_file
-    from hardneg.pipeline import GenerationConfig
-    from hardneg.text import EstimateConfig, ProfilesConfig, Rate
 
-    writing: ProfilesConfig = parse_settings(ProfilesConfig, profile_settings)
-    mining: GenerationConfig = parse_settings(GenerationConfig, settings)
+    writing = parse_settings(text.ProfilesConfig, profile_settings)
+    generation = parse_settings(pipeline.GenerationConfig, settings)
     with (
         show_progress() as progress,
         open_session(llm.config, shared.device, progress, activity="sampling replies of") as session,
     ):
+        config, generation = text.EstimateConfig(sample=sample), generation if negatives else None
         costs = pipeline.estimate_llm_cost(
-            split,
-            session,
-            EstimateConfig(sample=sample),
-            writing=writing,
-            profiles_dir=profiles,
-            generation=mining if negatives else None,
+            split, session, config, writing=writing, profiles_dir=profiles, generation=generation
         )
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, json.dumps(asdict(costs), indent=2).encode() + b"\n")
-    rate = Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
-    following = ["profiles", "write", split, "--llm", llm.config.required_model]
-    following += [] if out is None else ["--estimate", out]
-    _emit_costs(shared, costs, session, rate if calls_per_minute or tokens_per_minute else None, following, out)
+    rate = text.Rate(calls_per_minute=calls_per_minute, tokens_per_minute=tokens_per_minute)
+    rows = costs.table(session.price, rate if calls_per_minute or tokens_per_minute else None)
+    values = {"model": session.model.name, "sampled": costs.sampled, "stages": rows.to_dicts()}
+    shared.emit(values, _cost_table(rows))
+    if not shared.as_json:
+        following = ["profiles", "write", split, "--llm", llm.config.required_model]
+        following += [] if out is None else ["--estimate", out]
+        shared.emit({}, _sources_text(costs, session), following, written=out)
 
 
-def _emit_costs(
-    shared: OutputOptions,
-    costs: CostEstimate,
-    session: Session,
-    rate: Rate | None,
-    following: Sequence[object],
-    out: Path | None,
-) -> None:
+def _sources_text(costs: CostEstimate, session: Session) -> str:
+    """Return where an estimate's lengths of answers and prices come from."""
     from hardneg.llm.usage import packaged_prices
 
-    rows, model = costs.table(session.price, rate), session.model.name
     if costs.sampled:
         sampled = (
             f"{costs.sampled:,} replies were sampled ({session.usage.calls:,} calls now); ± is one standard error."
@@ -155,13 +141,10 @@ def _emit_costs(
     else:
         sampled = "Nothing was sent: the length of answers is assumed. --sample 30 measures it."
     if session.price is None:
-        priced = f"No price of {model} is known; --prices FILE gives one."
+        priced = f"No price of {session.model.name} is known; --prices FILE gives one."
     else:
         priced = f"Money: list prices of {packaged_prices().date}, nothing cached; --prices FILE precedes them."
-    values = {"model": model, "sampled": costs.sampled, "stages": rows.to_dicts()}
-    shared.emit(values, _cost_table(rows))
-    if not shared.as_json:
-        shared.emit({}, f"{sampled}\n{priced}", following, written=out)
+    return f"{sampled}\n{priced}"
 
 
 def _cost_table(rows: pl.DataFrame) -> Table:
@@ -195,15 +178,11 @@ def estimate_judging_command(shared: DeviceOptions, judging: JudgingOptions, llm
 
     config, like = judging.parse(llm.config)
     in_memory = llm.config.model_copy(update={"store": Path(":memory:")})
-    with show_progress() as progress, ExitStack() as stack:
-        session = open_judging_session(in_memory, shared.device, progress, stack)
+    with show_progress() as progress, open_judging_session(in_memory, shared.device, progress) as session:
         inputs = replace(judging.inputs(session, like), show_estimate=None)
         costs = pipeline.estimate_suspects(judging.split, inputs, config, progress)
     price = None if session is None else session.price
-    given = _given(run=judging.run, trees=judging.trees, judge=judging.judge, llm=llm.llm)
+    options = {"--run": judging.run, "--trees": judging.trees, "--judge": judging.judge, "--llm": llm.llm}
+    given = [word for name, value in options.items() if value is not None for word in (name, value)]
     text = f"{judging_text(costs, price)}\nNothing was sent."
     shared.emit(costs.table(price).row(-1, named=True), text, ("suspects", "identify", judging.split, *given))
-
-
-def _given(**options: object) -> list[object]:
-    return [word for name, value in options.items() if value is not None for word in (f"--{name}", value)]

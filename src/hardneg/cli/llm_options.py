@@ -6,33 +6,22 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from hardneg.cli.progress import ProgressDisplay
+from hardneg.cli.output import ProgressDisplay
 from hardneg.errors import DataError
 
 if TYPE_CHECKING:
-    from hardneg.cli.llm_config import LlmConfig
+    from hardneg.cli.config_files import LlmConfig
     from hardneg.llm.session import Session
     from hardneg.llm.usage import Price
     from hardneg.text import CostEstimate, TextEncoder
 
-PANEL = "Language model"
-
-EstimateOption = Annotated[
-    Path | None,
-    typer.Option("--estimate", help="File written by `hardneg llm estimate --out`, to compare with the actual cost."),
-]
-
-
-def _option(name: str, help_text: str, **more: Any) -> Any:
-    return typer.Option(name, rich_help_panel=PANEL, help=help_text, **more)
-
-
+_option = partial(Option, rich_help_panel="Language model")
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder."
 FILE = "YAML file with model, store, engine, prices and key_variable; the options below replace its values."
 STORE = "File that keeps every reply, so that a repeated command sends no request twice."
@@ -48,20 +37,45 @@ KEY = "Name of the environment variable that holds the endpoint's key."
 class LlmOptions:
     """The options of the group, as given."""
 
-    llm: Annotated[str | None, _option("--llm", FORMS, metavar="NAME")] = None
-    llm_config: Annotated[Path | None, _option("--llm-config", FILE)] = None
-    store: Annotated[Path | None, _option("--store", STORE, show_default="out/replies.sqlite")] = None
-    engine: Annotated[list[str] | None, _option("--engine", ENGINE, metavar="NAME=VALUE")] = None
-    prices: Annotated[Path | None, _option("--prices", PRICES)] = None
-    key_variable: Annotated[str | None, _option("--key-variable", KEY)] = None
+    llm: Annotated[str | None, _option("--llm", help=FORMS, metavar="NAME")] = None
+    llm_config: Annotated[Path | None, _option("--llm-config", help=FILE)] = None
+    store: Annotated[Path | None, _option("--store", help=STORE, show_default="out/replies.sqlite")] = None
+    engine: Annotated[list[str] | None, _option("--engine", help=ENGINE, metavar="NAME=VALUE")] = None
+    prices: Annotated[Path | None, _option("--prices", help=PRICES)] = None
+    key_variable: Annotated[str | None, _option("--key-variable", help=KEY)] = None
 
     @cached_property
     def config(self) -> LlmConfig:
         """The settings of the file, with single options in place of its values. Raises ConfigError."""
-        from hardneg.cli.llm_config import read_llm_config
+        from hardneg.cli.config_files import read_llm_config
 
         given = {"model": self.llm, "store": self.store, "prices": self.prices, "key_variable": self.key_variable}
         return read_llm_config(self.llm_config, given, self.engine or [])
+
+
+@dataclass(frozen=True)
+class WritingOptions(LlmOptions):
+    """Options of a command that writes texts, whose cost may have been estimated."""
+
+    estimate: Annotated[
+        Path | None,
+        Option("--estimate", help="File written by `hardneg llm estimate --out`, to compare with the actual cost."),
+    ] = None
+
+    def read_estimate(self) -> CostEstimate | None:
+        """Return the estimate that `hardneg llm estimate --out` wrote."""
+        from hardneg.text import CostEstimate
+        from hardneg.text.estimates.cost_estimate import StageEstimate
+
+        if self.estimate is None:
+            return None
+        try:
+            values = json.loads(self.estimate.read_text(encoding="utf-8"))
+            return CostEstimate(tuple(StageEstimate(**stage) for stage in values["stages"]), values["sampled"])
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{self.estimate} holds no estimate; write one with hardneg llm estimate --out FILE"
+            ) from None
 
 
 @contextmanager
@@ -114,32 +128,13 @@ def model_price(name: str, prices: Path | None) -> Price | None:
     return find_price(name, prices) or (FREE if address_of(name) is None else None)
 
 
-def read_estimate(path: Path | None) -> CostEstimate | None:
-    """Return the estimate that `hardneg llm estimate --out` wrote."""
-    from hardneg.text import CostEstimate
-    from hardneg.text.estimates.cost_estimate import StageEstimate
-
-    if path is None:
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return CostEstimate(tuple(StageEstimate(**stage) for stage in values["stages"]), values["sampled"])
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} holds no estimate; write one with hardneg llm estimate --out FILE") from None
-
-
-def read_costs(folder: Path) -> dict[str, Any]:
-    """Return the costs of a finished folder, {} if it has none."""
+def read_costs(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the costs of a finished folder, {} if it has none, and a text of calls, tokens, money and estimate."""
     path = folder / "costs.json"
     costs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return costs
-
-
-def costs_text(costs: dict[str, Any]) -> str:
-    """Return calls, tokens, money, and the error of the estimate, for a line of text."""
     if not costs:
-        return ""
+        return {}, ""
     money = "price unknown" if costs["money"] is None else f"${costs['money']:,.4f}"
     text = f"; {costs['llm_calls']:,} calls, {costs['llm_tokens']:,} tokens, {money}"
     error = costs.get("estimate", {}).get("total", {}).get("tokens off")
-    return text + ("" if error is None else f"; the estimate was {error:+.1%} off in tokens")
+    return costs, text + ("" if error is None else f"; the estimate was {error:+.1%} off in tokens")

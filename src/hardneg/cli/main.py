@@ -5,48 +5,36 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 from typer.core import TyperGroup
 
-from hardneg.cli import (
-    audit,
-    data,
-    demo,
-    doctor,
-    evaluate,
-    finetune,
-    fuse,
-    llm,
-    negatives,
-    neighbours,
-    profiles,
-    recommend,
-    study,
-    suspects,
-    train,
-    trees,
-)
+from hardneg.cli import audit, data, finetune, items, llm, negatives, profiles, runs, start, study, suspects, train
 from hardneg.cli.common import add_command
 
-START, DATA, TEXT, NEGATIVES = "Start", "Data", "Texts and language models", "Negatives"
-MODELS, STUDIES = "Models", "Comparisons"
-ORDER = [
-    "demo",
-    "doctor",
-    "data",
-    "audit",
-    "profiles",
-    "llm",
-    "finetune",
-    "negatives",
-    "neighbours",
-    "trees",
-    "suspects",
-]
-ORDER += ["train", "fuse", "evaluate", "recommend", "study"]
+COMMANDS: dict[str, dict[str, Any]] = {
+    "Start": {"demo": start.demo_command, "doctor": start.doctor_command},
+    "Data": {"data": data.app, "audit": audit.app},
+    "Texts and language models": {"profiles": profiles.app, "llm": llm.app, "finetune": finetune.app},
+    "Negatives": {
+        "negatives": negatives.app,
+        "neighbours": items.neighbours,
+        "trees": items.trees,
+        "suspects": suspects.app,
+    },
+    "Models": {
+        "train": train.train_command,
+        "fuse": runs.fuse_command,
+        "evaluate": runs.evaluate_command,
+        "recommend": runs.recommend_command,
+    },
+    "Comparisons": {"study": study.app},
+}
+"""Commands and command groups of every panel of the help, in the order of a typical use."""
+ORDER = [name for commands in COMMANDS.values() for name in commands]
 
 
 class OrderedGroup(TyperGroup):
-    """The root group, whose help lists commands in the order of a typical use."""
+    """The root group, whose help lists commands in the order of the table above."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
@@ -74,28 +62,18 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def hardneg_command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Compare negative samplers for recommenders, with negatives chosen or written by language models."""
 
 
-add_command(app, "demo", panel=START)(demo.demo_command)
-add_command(app, "doctor", panel=START)(doctor.doctor_command)
-app.add_typer(data.app, name="data", rich_help_panel=DATA)
-app.add_typer(audit.app, name="audit", rich_help_panel=DATA)
-app.add_typer(profiles.app, name="profiles", rich_help_panel=TEXT)
-app.add_typer(llm.app, name="llm", rich_help_panel=TEXT)
-app.add_typer(finetune.app, name="finetune", rich_help_panel=TEXT)
-app.add_typer(negatives.app, name="negatives", rich_help_panel=NEGATIVES)
-app.add_typer(neighbours.app, name="neighbours", rich_help_panel=NEGATIVES)
-app.add_typer(trees.app, name="trees", rich_help_panel=NEGATIVES)
-app.add_typer(suspects.app, name="suspects", rich_help_panel=NEGATIVES)
-add_command(app, "train", panel=MODELS)(train.train_command)
-add_command(app, "fuse", panel=MODELS)(fuse.fuse_command)
-add_command(app, "evaluate", panel=MODELS)(evaluate.evaluate_command)
-add_command(app, "recommend", panel=MODELS)(recommend.recommend_command)
-app.add_typer(study.app, name="study", rich_help_panel=STUDIES)
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            add_command(app, name, panel=panel)(command)
 
 
 def main() -> None:

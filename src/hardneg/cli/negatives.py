@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Option
 
-from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, read_notes
-from hardneg.cli.llm_options import (
-    EstimateOption,
-    LlmOptions,
-    costs_text,
-    open_session,
-    open_text_encoder,
-    read_costs,
-    read_estimate,
-)
+from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, run_stage
+from hardneg.cli.llm_options import WritingOptions, open_session, open_text_encoder, read_costs
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
-from hardneg.cli.progress import show_progress
+from hardneg.cli.output import show_progress
 
 if TYPE_CHECKING:
     from hardneg.stage import Stage
@@ -28,26 +20,11 @@ app = new_group("Retrieve or generate hard negatives, or make controls.")
 control = new_group("Make a control: vectors that lack one ingredient of other negatives.")
 app.add_typer(control, name="control")
 
-OutOption = Annotated[Path, typer.Option(help="Negatives folder to write.")]
+OutOption = Annotated[Path, Option(help="Negatives folder to write.")]
 OUT = Path("out/negatives")
-ProfilesOption = Annotated[Path, typer.Option(help="Profiles folder of the split.")]
-LikeOption = Annotated[Path, typer.Option(help="Negatives folder to imitate.")]
-LabelsOption = Annotated[Path, typer.Option(help="Labels folder of the split, by `hardneg finetune label`.")]
-NamingOption = Annotated[
-    Literal["raw", "grounded", "constrained"] | None,
-    typer.Option(
-        show_default="raw",
-        help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
-        "names; constrained, decode titles of the catalogue only (local models).",
-    ),
-]
-AnyEncoderOption = Annotated[
-    str,
-    typer.Option(
-        help="Text encoder: minilm, a sentence-transformers folder or name, openai:text-embedding-3-small, "
-        "http://HOST/v1#MODEL, or hf-causal:NAME@last."
-    ),
-]
+ProfilesOption = Annotated[Path, Option(help="Profiles folder of the split.")]
+LikeOption = Annotated[Path, Option(help="Negatives folder to imitate.")]
+LabelsOption = Annotated[Path, Option(help="Labels folder of the split, by `hardneg finetune label`.")]
 
 
 @add_command(app, "retrieve")
@@ -61,7 +38,7 @@ def retrieve_negatives_command(
         Pairs,
         pairs_option(
             "Setting of the retrieval: n, negatives for each pair; pool, text neighbours to consider; "
-            "profile_share, from 0 to 1; duplicate, cosine of an equal item.",
+            "profile_share, from 0 to 1; duplicate, cosine of an equal item."
         ),
     ] = None,
 ) -> None:
@@ -71,31 +48,43 @@ def retrieve_negatives_command(
 
     Example: `hardneg negatives retrieve data/shop-split --profiles out/profiles --set n=2 --set pool=100 --out out/negatives`
     """
-    from hardneg import pipeline
-    from hardneg.mining import RetrievalConfig
+    from hardneg import mining, pipeline
 
-    config: RetrievalConfig = parse_settings(RetrievalConfig, settings)
+    config = parse_settings(mining.RetrievalConfig, settings)
+    opened = open_text_encoder(encoder, shared.device)
     with show_progress() as progress:
-        pipeline.retrieve_stage(split, profiles, config, open_text_encoder(encoder, shared.device), progress).run(out)
-    emit_negatives(shared, out, split)
+        notes = run_stage(pipeline.retrieve_stage(split, profiles, config, opened, progress), out)
+    emit_negatives(shared, out, split, notes)
 
 
 @add_command(app, "generate")
 def generate_negatives_command(
     shared: DeviceOptions,
     split: SplitArgument,
-    llm: LlmOptions,
+    llm: WritingOptions,
     profiles: ProfilesOption = Path("out/profiles"),
-    naming: NamingOption = None,
-    encoder: AnyEncoderOption = "minilm",
+    naming: Annotated[
+        Literal["raw", "grounded", "constrained"] | None,
+        Option(
+            show_default="raw",
+            help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
+            "names; constrained, decode titles of the catalogue only (local models).",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str,
+        Option(
+            help="Text encoder: minilm, a sentence-transformers folder or name, openai:text-embedding-3-small, "
+            "http://HOST/v1#MODEL, or hf-causal:NAME@last."
+        ),
+    ] = "minilm",
     out: OutOption = OUT,
     settings: Annotated[
         Pairs,
         pairs_option(
-            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, use.grounding.nearest, ... ",
+            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, use.grounding.nearest, ... "
         ),
     ] = None,
-    estimate: EstimateOption = None,
 ) -> None:
     """Prompt a language model to name a hard negative for every train pair, and encode the answers.
 
@@ -104,25 +93,18 @@ def generate_negatives_command(
     Example: `hardneg negatives generate data/shop-split --profiles out/profiles --llm openai:gpt-4o-mini --naming grounded --engine budget_money=20 --out out/generated`
     """
     from hardneg import pipeline
-    from hardneg.pipeline import GenerationConfig
 
-    config: GenerationConfig = parse_settings(
-        GenerationConfig, [*(settings or []), *([f"use.naming={naming}"] if naming else [])]
-    )
+    pairs = [*(settings or []), *([f"use.naming={naming}"] if naming else [])]
+    config = parse_settings(pipeline.GenerationConfig, pairs)
     with (
         show_progress() as progress,
         open_session(llm.config, shared.device, progress, activity="naming negatives with") as session,
     ):
-        pipeline.generate_stage(
-            split,
-            profiles,
-            session,
-            open_text_encoder(encoder, shared.device, session, llm.config.prices),
-            config,
-            estimate=read_estimate(estimate),
-            progress=progress,
-        ).run(out)
-    emit_negatives(shared, out, split)
+        opened = open_text_encoder(encoder, shared.device, session, llm.config.prices)
+        expected = llm.read_estimate()
+        stage = pipeline.generate_stage(split, profiles, session, opened, config, estimate=expected, progress=progress)
+        notes = run_stage(stage, out)
+    emit_negatives(shared, out, split, notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +116,7 @@ class ControlOptions(OutputOptions):
 
     def write(self, stage: Stage) -> None:
         """Run the stage of a control, and print its counts."""
-        stage.run(self.out)
-        emit_negatives(self, self.out, self.split)
+        emit_negatives(self, self.out, self.split, run_stage(stage, self.out))
 
 
 @add_command(control, "random")
@@ -182,11 +163,9 @@ def label_negatives_command(options: ControlOptions, labels: LabelsOption) -> No
     options.write(labels_control_stage(options.split, labels, "labels"))
 
 
-def emit_negatives(shared: OutputOptions, out: Path, split: Path) -> None:
+def emit_negatives(shared: OutputOptions, out: Path, split: Path, notes: dict[str, Any]) -> None:
     """Print counts and costs of a negatives folder."""
-    from hardneg.sampling import mined
-
-    notes, costs = read_notes(out, mined.KIND), read_costs(out)
-    text = f"{out}: {notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
+    costs, costs_text = read_costs(out)
+    text = f"{notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
     following = ("train", split, "--sampler", "semantic", "--negatives", out)
-    shared.emit({**notes, "out": str(out), "costs": costs}, text + costs_text(costs), following)
+    shared.emit_folder(out, notes, text + costs_text, following, costs=costs)

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from hardneg.errors import ConfigError
 
-SplitArgument = Annotated[Path, typer.Argument(help="Split folder.")]
-EncoderOption = Annotated[str, typer.Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
-SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+SplitArgument = Annotated[Path, Argument(help="Split folder.")]
+EncoderOption = Annotated[str, Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
+RunArgument = Annotated[Path, Argument(help="Run folder.")]
+SeedOption = Annotated[int, Option(help="Random seed.")]
 Pairs = list[str] | None
 """NAME=VALUE pairs, as given."""
 
 
 def pairs_option(help_text: str, name: str = "--set", metavar: str = "NAME=VALUE") -> Any:
     """Return a repeatable option of pairs."""
-    return typer.Option(name, metavar=metavar, help=f"{help_text} Repeatable.")
+    return Option(name, metavar=metavar, help=f"{help_text} Repeatable.")
 
 
 def parse_mapping(pairs: Sequence[str] | None, option: str) -> dict[str, str]:

@@ -2,72 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer import Argument, Option
 
-from hardneg.cli.common import (
-    DeviceOption,
-    OutputOptions,
-    add_command,
-    configure_torch,
-    console,
-    emit_following,
-    new_group,
-    render_table,
-)
-from hardneg.cli.progress import show_progress
-from hardneg.cli.study_output import emit_estimate, exit_if_failed, watch_runs
+from hardneg.cli.common import FAILED, DeviceOption, OutputOptions, add_command, configure_torch, new_group
+from hardneg.cli.output import console, emit_following, render_table, show_progress
 
 if TYPE_CHECKING:
     from hardneg.studies.comparisons import ComparisonTable
+    from hardneg.studies.estimate import Estimate
     from hardneg.studies.results import Results
     from hardneg.studies.search import Search
     from hardneg.studies.study import Study
 
 app = new_group("Compare methods on datasets and seeds, from a YAML file.")
 
+HEADERS = ["cell", "to run", "s / epoch", "epochs a run", "hours"]
+EXPLANATION = (
+    "Each cell was trained for a moment on one thread. Epochs a run: the mean of the finished runs of the cell, else the "
+    "maximum `epochs`, which early stopping may undercut. Not included: negatives, the test evaluation, and other load "
+    "of this machine."
+)
+
+Planned = TypeVar("Planned", "Study", "Search")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions(OutputOptions):
     """The file of a study or a search, and how it runs."""
 
-    file: Annotated[Path, typer.Argument(help="YAML file; its paths start at the working directory.")]
-    out: Annotated[Path | None, typer.Option(show_default="out/NAME", help="Folder to write or to continue.")] = None
+    file: Annotated[Path, Argument(help="YAML file; its paths start at the working directory.")]
+    out: Annotated[Path | None, Option(show_default="out/NAME", help="Folder to write or to continue.")] = None
     splits: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--split", metavar="NAME", help="Split of the file to run; the folders of others may be absent. Repeatable."
         ),
     ] = None
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes, one thread each.")] = 1
+    workers: Annotated[int, Option(min=1, help="Number of processes, one thread each.")] = 1
     device: DeviceOption = "cpu"
 
     def prepare(self) -> None:
         """Use one thread, and test the device."""
         configure_torch(1, self.device)
 
-    def load_study(self) -> Study:
-        """Read the file as a study."""
-        from hardneg.studies.study import Study
-
-        return Study.load(self.file, self.out, only=self.splits or (), device=self.device)
-
-    def load_search(self) -> Search:
-        """Read the file as a search."""
-        from hardneg.studies.search import Search
-
-        return Search.load(self.file, self.out, only=self.splits or (), device=self.device)
+    def load(self, kind: type[Planned]) -> Planned:
+        """Read the file as a study or a search."""
+        return kind.load(self.file, self.out, only=self.splits or (), device=self.device)
 
 
 @add_command(app, "run")
 def run_study_command(
     options: StudyOptions,
-    collect: Annotated[
-        bool, typer.Option("--collect", help="Run nothing; write the tables of the finished runs.")
-    ] = False,
+    collect: Annotated[bool, Option("--collect", help="Run nothing; write the tables of the finished runs.")] = False,
 ) -> None:
     """Run datasets x models x samplers x options x seeds, and compare the results.
 
@@ -76,10 +69,12 @@ def run_study_command(
 
     Example: `hardneg study run studies/main.yaml --workers 2`
     """
-    study = options.load_study()
+    from hardneg.studies.study import Study
+
+    study = options.load(Study)
     if not collect:
         with show_progress() as progress:
-            study.run(options.workers, ended=watch_runs(progress, "runs"), progress=progress)
+            study.run(options.workers, ended=partial(progress.finish_run, "runs"), progress=progress)
     results = study.results()
     _emit_results(options, study, results)
     exit_if_failed(results.failed)
@@ -94,9 +89,11 @@ def search_command(options: StudyOptions) -> None:
 
     Example: `hardneg study search studies/main-search.yaml --workers 2`
     """
-    search = options.load_search()
+    from hardneg.studies.search import Search
+
+    search = options.load(Search)
     with show_progress() as progress:
-        outcomes = search.run(options.workers, ended=watch_runs(progress, "searches"), progress=progress)
+        outcomes = search.run(options.workers, ended=partial(progress.finish_run, "searches"), progress=progress)
     results = search.results()
     headers, cells, spaces = results.best.table()
     failed = results.left_out | {outcome.name: outcome.reason for outcome in outcomes if outcome.reason is not None}
@@ -117,88 +114,113 @@ def estimate_study_command(options: StudyOptions) -> None:
     Example: `hardneg study estimate studies/main.yaml --workers 2`
     """
     from hardneg.config import read_yaml
+    from hardneg.evaluation.significance import MIN_SEEDS
+    from hardneg.studies.search import Search
+    from hardneg.studies.study import Study
+    from hardneg.studies.tuned_settings import space_text
 
     values = read_yaml(options.file)[0] if options.file.is_file() else {}
     if isinstance(values, dict) and "trials" in values:
-        _estimate_search(options)
-    else:
-        _estimate_study(options)
+        search = options.load(Search)
+        with show_progress() as progress:
+            estimate = search.estimate(progress)
+        spaces = {task.name: space_text(task.space) for task in search.tasks_now()}
+        _emit_estimate(options, estimate, "trials", "search", spaces=spaces)
+        return
+    study = options.load(Study)
+    with show_progress() as progress:
+        estimate = study.estimate(progress)
+    few = dict.fromkeys(cell.row for cell in study.cells if len(study.seeds(cell)) < MIN_SEEDS)
+    remark = f"; fewer than {MIN_SEEDS} seeds, hence in no comparison: {', '.join(map(repr, few))}" if few else ""
+    _emit_estimate(options, estimate, "runs", "run", remark)
+
+
+def exit_if_failed(failed: Mapping[str, str | None]) -> None:
+    """List failed runs on standard error and exit with code 1, if there are any."""
+    if not failed:
+        return
+    typer.echo(f"hardneg: {len(failed)} failed, the others are finished; run the same command again:", err=True)
+    for name, reason in failed.items():
+        typer.echo(f"  {name}: {reason}", err=True)
+    raise typer.Exit(FAILED)
 
 
 def _emit_results(options: StudyOptions, study: Study, results: Results) -> None:
     if options.as_json:
-        options.emit(_values(study, results), "")
+        tables = [_values(one) for one in results.tables]
+        values = {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(study.out)}
+        options.emit(values, "")
         return
     for one in results.tables:
-        _print_table(one)
+        _print_comparison(one)
+    notes = [*results.remarks, f"Written: {study.results_dir}"]
     if results.settings is not None:
         console().print(render_table(results.settings.headers, results.settings.cells))
-    notes = [] if results.settings is None else results.settings.remarks
-    for note in (*notes, *results.remarks, f"Written: {study.results_dir}"):
+        notes = [*results.settings.remarks, *notes]
+    for note in notes:
         console().print(note, markup=False)
     if not results.failed:
         emit_following(("recommend", "RUN", "--user", "USER_ID"))
 
 
-def _values(study: Study, results: Results) -> dict[str, Any]:
-    tables = [
-        {
-            "split": one.split,
-            "model": one.model,
-            "rows": one.frame.to_dicts(),
-            "against": {comparison.title: comparison.frame.to_dicts() for comparison in one.pairs},
-            **_released_values(one),
-        }
-        for one in results.tables
-    ]
-    return {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(study.out)}
-
-
-def _released_values(one: ComparisonTable) -> dict[str, Any]:
+def _print_comparison(one: ComparisonTable) -> None:
     from hardneg.evaluation.released import WARNING
 
-    if one.released is None:
-        return {}
-    return {"released mask": {"honest": False, "warning": WARNING, "rows": one.released.frame.to_dicts()}}
-
-
-def _print_table(one: ComparisonTable) -> None:
-    from hardneg.evaluation.released import WARNING
-
-    console().print(one.title, style="bold", markup=False)
-    if one.headers:
-        console().print(render_table(one.headers, one.cells))
+    _print_titled(one.title, one)
     for remark in one.remarks:
         console().print(remark, markup=False)
     for comparison in one.pairs:
-        console().print(comparison.title, style="bold", markup=False)
-        console().print(render_table(comparison.headers, comparison.cells))
+        _print_titled(comparison.title, comparison)
     if one.released is not None:
-        console().print(WARNING, style="bold red", markup=False)
-        console().print(render_table(one.released.headers, one.released.cells))
+        _print_titled(WARNING, one.released, style="bold red")
 
 
-def _estimate_study(options: StudyOptions) -> None:
-    from hardneg.evaluation.significance import MIN_SEEDS
-
-    study = options.load_study()
-    with show_progress() as progress:
-        estimate = study.estimate(progress)
-    head = f"{estimate.total} runs, {estimate.finished} finished, {estimate.total - estimate.finished} to run"
-    few = dict.fromkeys(cell.row for cell in study.cells if len(study.seeds(cell)) < MIN_SEEDS)
-    if few:
-        head += f"; fewer than {MIN_SEEDS} seeds, hence in no comparison: {', '.join(map(repr, few))}"
-    counts = {"runs": estimate.total, "finished": estimate.finished}
-    emit_estimate(options, options.workers, head, estimate.cells, counts, ("study", "run", options.file))
+def _print_titled(title: str, table: Any, style: str = "bold") -> None:
+    console().print(title, style=style, markup=False)
+    if table.headers:
+        console().print(render_table(table.headers, table.cells))
 
 
-def _estimate_search(options: StudyOptions) -> None:
-    from hardneg.studies.tuned_settings import space_text
+def _values(one: ComparisonTable) -> dict[str, Any]:
+    from hardneg.evaluation.released import WARNING
 
-    search = options.load_search()
-    with show_progress() as progress:
-        estimate = search.estimate(progress)
-    head = f"{estimate.total} trials, {estimate.finished} finished, {estimate.total - estimate.finished} to run"
-    spaces = {task.name: space_text(task.space) for task in search.tasks_now()}
-    counts = {"trials": estimate.total, "finished": estimate.finished, "spaces": spaces}
-    emit_estimate(options, options.workers, head, estimate.cells, counts, ("study", "search", options.file))
+    values: dict[str, Any] = {"split": one.split, "model": one.model}
+    values["rows"] = one.frame.to_dicts()
+    values["against"] = {comparison.title: comparison.frame.to_dicts() for comparison in one.pairs}
+    if one.released is not None:
+        values["released mask"] = {"honest": False, "warning": WARNING, "rows": one.released.frame.to_dicts()}
+    return values
+
+
+def _emit_estimate(
+    options: StudyOptions, estimate: Estimate, unit: str, command: str, remark: str = "", **more: object
+) -> None:
+    """Print the number of runs or trials (`unit`) and the estimated hours, of every cell and in total."""
+    hours = sum(cell.hours for cell in estimate.cells)
+    sequential = sum(cell.hours for cell in estimate.cells if cell.sequential)
+    parallel = sequential + (hours - sequential) / options.workers
+    head = f"{estimate.total} {unit}, {estimate.finished} finished, {estimate.total - estimate.finished} to run{remark}"
+    counts = {unit: estimate.total, "finished": estimate.finished, **more}
+    totals = {"hours": hours, "hours_in_parallel": parallel, "workers": options.workers}
+    cell_values = [
+        {
+            "cell": cell.name,
+            "to_run": cell.left,
+            "seconds_per_epoch": cell.seconds_per_epoch,
+            "epochs": cell.epochs,
+            "epochs_from_finished": cell.known,
+            "hours": cell.hours,
+        }
+        for cell in estimate.cells
+    ]
+    cells = [
+        [cell.name, str(cell.left), f"{cell.seconds_per_epoch:.3g}", cell.epochs_text, f"{cell.hours:.2f}"]
+        for cell in estimate.cells
+    ]
+    if estimate.cells or options.as_json:
+        options.emit({**counts, **totals, "cells": cell_values}, render_table(HEADERS, cells))
+    if options.as_json:
+        return
+    parallel_text = f", {parallel:.2f} with {options.workers} workers that do not slow each other"
+    total = f"{head}: {hours:.2f} hours{'' if options.workers == 1 else parallel_text}."
+    options.emit({}, f"{total}\n{EXPLANATION}", ("study", command, options.file))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Option
 
-from hardneg.cli.common import DeviceOptions, add_command, new_group, read_notes, row_report_text
-from hardneg.cli.llm_options import LlmOptions, costs_text, open_session, read_costs
+from hardneg.cli.common import DeviceOptions, add_command, new_group, run_stage
+from hardneg.cli.llm_options import LlmOptions, open_session, read_costs
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option
-from hardneg.cli.progress import ProgressDisplay, show_progress
+from hardneg.cli.output import ProgressDisplay, row_report_text, show_progress
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hardneg.cli.llm_config import LlmConfig
+    from hardneg.cli.config_files import LlmConfig
     from hardneg.llm.session import Session
     from hardneg.llm.usage import Price
     from hardneg.pipeline import SuspectInputs, SuspectsConfig
@@ -33,15 +34,15 @@ class JudgingOptions:
     split: SplitArgument
     run: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help="Run folder of a model trained on the split, whose highest-scored items are the candidates; required "
             "unless --judge is recorded."
         ),
     ] = None
-    trees: Annotated[Path | None, typer.Option(help="Trees folder of the split, for judges of path codes.")] = None
+    trees: Annotated[Path | None, Option(help="Trees folder of the split, for judges of path codes.")] = None
     judge: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Judge: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on "
             "titles; recorded, from a file of labels; controls: random, all; or an entry point or module:Class."
         ),
@@ -53,15 +54,15 @@ class JudgingOptions:
             "seed, or like=SUSPECTS and like_threshold for the same rate (random)."
         ),
     ] = None
-    candidates: Annotated[
-        int | None, typer.Option(min=1, show_default="20", help="Number of candidates of each user.")
-    ] = None
+    candidates: Annotated[int | None, Option(min=1, show_default="20", help="Number of candidates of each user.")] = (
+        None
+    )
     codes: Annotated[
         Literal["given", "shuffled", "random"],
-        typer.Option(help="Path codes: as in the trees folder, or, as controls, shuffled among the items, or random."),
+        Option(help="Path codes: as in the trees folder, or, as controls, shuffled among the items, or random."),
     ] = "given"
     codes_seed: Annotated[
-        int | None, typer.Option(show_default="0", help="Random seed of shuffled and random path codes.")
+        int | None, Option(show_default="0", help="Random seed of shuffled and random path codes.")
     ] = None
 
     def parse(self, llm: LlmConfig) -> tuple[SuspectsConfig, Path | None]:
@@ -69,21 +70,18 @@ class JudgingOptions:
 
         Raises ConfigError where an option is missing, or given but never read.
         """
+        from hardneg import judging, pipeline
         from hardneg.config import overrides, parse_config
-        from hardneg.judging import JudgeConfig
-        from hardneg.pipeline import SuspectsConfig
 
-        judge_class = JudgeConfig.find_class(self.judge)
+        judge_class = judging.JudgeConfig.find_class(self.judge)
         self._require_inputs({"trees": judge_class.reads_trees, "llm": judge_class.queries_llm}, llm)
         values: dict[str, Any] = overrides(self.settings or [])
         like = self._copy_rate(values) if self.judge == "random" else None
         judge = parse_config(judge_class, {"kind": self.judge, **values}, where=f"--judge {self.judge}")
         given = {"candidates": self.candidates, "seed": self.codes_seed}
         settings = {name: value for name, value in given.items() if value is not None}
-        config: SuspectsConfig = parse_config(
-            SuspectsConfig, {"judge": judge, "codes": self.codes, **settings}, where="hardneg suspects identify"
-        )
-        return config, like
+        values = {"judge": judge, "codes": self.codes, **settings}
+        return parse_config(pipeline.SuspectsConfig, values, where="hardneg suspects identify"), like
 
     def inputs(self, session: Session | None, like: Path | None) -> SuspectInputs:
         """Return the inputs of the stage; an estimate of the cost is printed before the first request."""
@@ -135,7 +133,7 @@ def identify_suspects_command(
     shared: DeviceOptions,
     judging: JudgingOptions,
     llm: LlmOptions,
-    out: Annotated[Path, typer.Option(help="Suspects folder to write.")] = Path("out/suspects"),
+    out: Annotated[Path, Option(help="Suspects folder to write.")] = Path("out/suspects"),
 ) -> None:
     """Judge the candidates of every train user: which of them are false negatives?
 
@@ -148,23 +146,24 @@ def identify_suspects_command(
     `hardneg suspects identify data/shop-split --run runs/lightgcn --judge random --set like=out/suspects --out out/random-suspects`
     """
     from hardneg import pipeline
-    from hardneg.judging import suspects
 
     config, like = judging.parse(llm.config)
-    with show_progress() as progress, ExitStack() as stack:
-        session = open_judging_session(llm.config, shared.device, progress, stack)
-        pipeline.suspects_stage(judging.split, judging.inputs(session, like), config, progress).run(out)
-    notes, costs = read_notes(out, suspects.KIND), read_costs(out)
+    with show_progress() as progress, open_judging_session(llm.config, shared.device, progress) as session:
+        stage = pipeline.suspects_stage(judging.split, judging.inputs(session, like), config, progress)
+        notes = run_stage(stage, out)
+    costs, costs_text = read_costs(out)
+    text = f"{notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} suspects, "
+    text += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
+    text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
     following = ("train", judging.split, "--suspects", out, "--use-suspects", "exclude")
-    text = _text(out, notes) + costs_text(costs)
-    shared.emit({**notes, "out": str(out), "costs": costs}, text, following)
+    shared.emit_folder(out, notes, text + row_report_text(notes) + costs_text, following, costs=costs)
 
 
-def open_judging_session(llm: LlmConfig, device: str, progress: ProgressDisplay, stack: ExitStack) -> Session | None:
-    """Return the session of the judge's language model, closed with the stack; None without a model."""
-    if llm.model is None:
-        return None
-    return stack.enter_context(open_session(llm, device, progress, activity="judging with"))
+def open_judging_session(
+    llm: LlmConfig, device: str, progress: ProgressDisplay
+) -> AbstractContextManager[Session | None]:
+    """Open the session of the judge's language model; None without a model."""
+    return nullcontext() if llm.model is None else open_session(llm, device, progress, activity="judging with")
 
 
 def judging_text(estimate: CostEstimate, price: Price | None) -> str:
@@ -178,12 +177,3 @@ def judging_text(estimate: CostEstimate, price: Price | None) -> str:
         f"and at most {total.answer_tokens:,.0f} answer tokens"
         + ("; price unknown" if dollars is None else f"; about ${dollars:,.2f} if nothing is cached")
     )
-
-
-def _text(out: Path, notes: Mapping[str, Any]) -> str:
-    text = (
-        f"{out}: {notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} suspects, "
-    )
-    text += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
-    text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
-    return text + row_report_text(notes)

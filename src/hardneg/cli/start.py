@@ -1,12 +1,19 @@
-"""`hardneg doctor`."""
+"""First commands: `hardneg demo` and `hardneg doctor`."""
 
 from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
+from typing import Annotated, Literal
 
-from hardneg.cli.common import OutputOptions, configure_torch, render_table
+from typer import Option
 
+from hardneg.cli.common import OutputOptions, configure_torch
+from hardneg.cli.output import console, emit_following, render_table, show_progress
+
+WIDE = 150
+"""Width of a terminal, in columns, that shows the whole table; a narrower one shows the most important columns."""
 PACKAGES = (
     "hardneg",
     "torch",
@@ -20,6 +27,49 @@ PACKAGES = (
     "openai",
     "outlines-core",
 )
+
+
+def demo_command(
+    shared: OutputOptions,
+    out: Annotated[Path, Option(help="Folder to write.")] = Path("out/demo"),
+    text: Annotated[
+        Literal["informative", "weak", "misleading"], Option(help="How item texts relate to user preferences.")
+    ] = "informative",
+    seeds: Annotated[int, Option(min=3, help="Number of runs of every row, with seeds 0, 1, ...")] = 3,
+    workers: Annotated[int, Option(min=1, help="Number of training processes, one thread each.")] = 2,
+) -> None:
+    """Compare samplers on a simulated store.
+
+    Prints a table and writes a page, OUT/report.html. Takes a few minutes on two cores and downloads nothing. Finished folders in OUT are reused.
+
+    Example: `hardneg demo --text misleading --out out/misleading`
+    """
+    from hardneg.demo import METRICS, run_demo
+
+    configure_torch(workers)
+    with show_progress() as progress:
+        result = run_demo(
+            out,
+            text=text,
+            seeds=seeds,
+            workers=workers,
+            progress=progress,
+            finished=lambda done, total, _: progress("training runs", done, total),
+        )
+    values = {"rows": result.frame.to_dicts(), "metrics": METRICS, "page": str(result.page)}
+    columns = [
+        column
+        for column, header in enumerate(result.headers)
+        if console().width >= WIDE or not header.startswith(("Recall", "users", "nearest", "s /"))
+    ]
+    cells = [[row[column] for column in columns] for row in result.cells]
+    shared.emit(values, render_table([result.headers[column] for column in columns], cells))
+    if shared.as_json:
+        return
+    for question, answer in result.answers:
+        console().print(f"[bold]{question}[/bold] {answer}")
+    console().print(f"\nWritten: {result.page}")
+    emit_following(("data", "import", "table", "YOUR-INTERACTIONS.csv"))
 
 
 def doctor_command(shared: OutputOptions) -> None:

@@ -1,0 +1,119 @@
+"""What a command prints: results on standard output; progress on standard error, in bars or plain lines."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import rich.progress as rich_progress
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from hardneg.llm.usage import UsageStats
+    from hardneg.studies.process_pool import Outcome
+
+LINE_SECONDS = 10
+"""Seconds between two lines of progress where there is no terminal."""
+TrainingWatch = Callable[[int, int, int, float, float], None]
+"""Receives epoch, step, steps of the epoch, loss and best validation value."""
+
+
+def console() -> Console:
+    """Return the console for results; lines are not wrapped where the output goes to a file."""
+    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def emit_following(words: Sequence[object]) -> None:
+    """Print the line that names the next command; nothing without words."""
+    if words:
+        console().print(f"Next: hardneg {shlex.join(map(str, words))}", markup=False)
+
+
+def row_report_text(notes: Mapping[str, Any]) -> str:
+    """Return the row report in a manifest's notes as indented lines, each after a line break."""
+    from hardneg.data.row_report import RowIssue
+
+    return "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
+
+
+def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    """Return a table for the terminal: first column left-aligned, the others right-aligned."""
+    drawn = Table(*headers[:1], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers[1:]:
+        drawn.add_column(header, justify="right")
+    for row in cells:
+        drawn.add_row(*map(Text, row))  # Text: ids and titles may contain what looks like markup
+    return drawn
+
+
+class ProgressDisplay:
+    """Progress on standard error: a bar for each name on a terminal, else a plain line every ten seconds."""
+
+    def __init__(self, bars: rich_progress.Progress | None = None) -> None:
+        self._bars = bars
+        self._tasks: dict[str, rich_progress.TaskID] = {}
+        self._printed = time.monotonic()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show `done` of `total`."""
+        self._show(name, done, total, f"{name}: {done:,}/{total:,}", last=done == total)
+
+    def show_usage(self, name: str, usage: UsageStats) -> None:
+        """Show rows, rate, tokens, money and time left of language model calls."""
+        rows, total = usage.rows, usage.total
+        self._show(name, rows, total or rows, f"{name}: {usage}", str(usage), last=rows == total)
+
+    def finish_run(self, group: str, done: int, total: int, outcome: Outcome) -> None:
+        """Show that one run of a group ended, and why it failed if it did."""
+        ended = outcome.name + ("" if outcome.reason is None else f" failed: {outcome.reason}")
+        self._show(group, done, total, f"{group} {done:,}/{total:,}: {ended}", last=True)
+        if self._bars is not None:
+            if outcome.name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(outcome.name))
+            if outcome.reason is not None:
+                self._bars.console.print(ended, markup=False, highlight=False)
+
+    def watch_training(self, epochs: int) -> TrainingWatch:
+        """Return a callback for the training loop: all epochs, with loss and best validation value."""
+
+        def show(epoch: int, step: int, steps: int, loss: float, best: float) -> None:
+            parts = [f"epoch {epoch}/{epochs}", f"loss {loss:.4f}", *([] if best < 0 else [f"best {best:.4f}"])]
+            completed = 1000 * (epoch - 1) + 1000 * step // steps
+            self._show("training", completed, epochs * 1000, f"training: {', '.join(parts)}", "  ".join(parts))
+
+        return show
+
+    def _show(self, name: str, done: int, total: int, line: str, extra: str = "", *, last: bool = False) -> None:
+        """Advance the bar of a name, with the text `extra`, or print the line. last: print it in any case."""
+        if self._bars is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=total, extra="")
+            self._bars.update(self._tasks[name], completed=done, total=total, extra=extra)
+        elif last or time.monotonic() - self._printed > LINE_SECONDS:
+            self._printed = time.monotonic()
+            typer.echo(line, err=True)
+
+
+@contextmanager
+def show_progress(*, count: bool = True) -> Iterator[ProgressDisplay]:
+    """Show progress while the block runs. count: show "done/total" instead of a percentage."""
+    if not sys.stderr.isatty():
+        yield ProgressDisplay()
+        return
+    columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(bar_width=24)]
+    columns += [rich_progress.MofNCompleteColumn()] if count else [rich_progress.TextColumn("{task.percentage:>3.0f}%")]
+    columns += [
+        rich_progress.TextColumn("{task.fields[extra]}"),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+    ]
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as progress:
+        yield ProgressDisplay(progress)
