@@ -37,6 +37,7 @@ import numpy as np
 import polars as pl
 import torch
 from diagnostics.held_out_score import HeldOutScore, encode_for_scoring, score_held_out
+from diagnostics.rotated_labels import rotate_labels_stage
 from sklearn.linear_model import RidgeCV
 
 from hardneg import artifacts, pipeline
@@ -57,7 +58,7 @@ from hardneg.finetuning.inputs import draw_pairs
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import MF, AnchorConfig, LightGCN
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
-from hardneg.pipeline.text_projection import text_projection
+from hardneg.pipeline.text import text_projection
 from hardneg.sampling import MixGCF
 from hardneg.text import TextEncoder, sentence_encoder
 from hardneg.training import FitConfig
@@ -156,7 +157,7 @@ class Comparison:
         """Make labels of the target in a space that is rotated at random."""
         plain = self.dataset(self.options.target, space)
         out = plain.labels.with_name(f"{plain.labels.name}-turned")
-        pipeline.rotate_labels_stage(plain.split, plain.labels, seed=1).run(out)
+        rotate_labels_stage(plain.split, plain.labels, seed=1).run(out)
         return TuningSet(plain.split, plain.profiles, out)
 
     def _run(self, *, anchored: bool) -> RunConfig:

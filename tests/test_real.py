@@ -10,7 +10,8 @@ import pytest
 
 from hardneg.data import Dataset, FilterConfig, SplitConfig, filters, make_split
 from hardneg.data.readers import open_recbole, read_lightgcn, read_pairs, read_table
-from hardneg.fitting import evaluate_embeddings, fit_backbone
+from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.fitting import fit_backbone
 from hardneg.models import LightGCNModel
 from hardneg.text import extract_profiles, item_texts, text_preference_correlation
 from hardneg.training import FitConfig
@@ -39,7 +40,9 @@ def test_a_slice_of_sports_is_learnt(real: Path) -> None:
     for epochs in (1, 30):
         model = LightGCNModel(split.train, embedding_size=32, hops=2)
         fitted = fit_backbone(model, split, config=FitConfig(epochs=epochs, check_every=epochs, learning_rate=0.01))
-        values[epochs] = evaluate_embeddings(fitted.embeddings, split).means()["recall@20"]
+        values[epochs] = evaluate_scores(
+            inner_product(fitted.embeddings), split.test, split.train, metrics=("recall@20",)
+        ).means()["recall@20"]
     assert values[30] > 1.2 * values[1]
     assert values[30] > 0.05
 

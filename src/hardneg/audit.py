@@ -39,9 +39,8 @@ from hardneg.pipeline import (
     trees_stage,
     tune_stage,
 )
+from hardneg.pipeline.inference import MASKED, RELEASED_KIND, SPARED
 from hardneg.pipeline.provenance import hash_of_same_split, inherited_note, validation_note
-from hardneg.pipeline.released import KIND as RELEASED_KIND
-from hardneg.pipeline.released import MASKED, SPARED
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, Semantic, Uniform
 from hardneg.stage import Stage
 from hardneg.text import TextEncoder, item_texts, text_vectors

@@ -12,7 +12,7 @@ from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Split
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError, TrainingDivergedError
-from hardneg.evaluation import Evaluation, evaluate_scores, inner_product
+from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Anchor, Backbone
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch, fit_model
@@ -91,14 +91,3 @@ def fit_backbone(
         watch=watch,
         anchor=inputs.anchor,
     )
-
-
-def evaluate_embeddings(
-    embeddings: Embeddings, split: Split, *, ks: Sequence[int] = (10, 20), shortlist: bool = False
-) -> Evaluation:
-    """Score the test pairs: all items are ranked, observed train items are masked.
-
-    shortlist: rank by way of 16 bits; see `hardneg.evaluation.inner_product`.
-    """
-    metrics = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in ks)
-    return evaluate_scores(inner_product(embeddings, shortlist=shortlist), split.test, split.train, metrics=metrics)

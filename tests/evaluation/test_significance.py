@@ -8,8 +8,8 @@ import pytest
 from hardneg.data import Split
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
-from hardneg.evaluation import compare_methods, holm
-from hardneg.fitting import evaluate_embeddings, fit_backbone
+from hardneg.evaluation import compare_methods, evaluate_scores, holm, inner_product
+from hardneg.fitting import fit_backbone
 from hardneg.models import LightGCNModel
 from hardneg.training import FitConfig
 
@@ -32,7 +32,9 @@ def test_real_trainings_against_themselves_are_rarely_called_different(store: tu
     def trained(seed: int) -> np.ndarray:
         model = LightGCNModel(split.train, embedding_size=8, hops=1, seed=seed)
         fitted = fit_backbone(model, split, config=settings.model_copy(update={"seed": seed}))
-        return evaluate_embeddings(fitted.embeddings, split, ks=(10,)).values["ndcg@10"]
+        return evaluate_scores(inner_product(fitted.embeddings), split.test, split.train, metrics=("ndcg@10",)).values[
+            "ndcg@10"
+        ]
 
     called = 0
     for repetition in range(REPETITIONS):

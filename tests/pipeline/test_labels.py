@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diagnostics.rotated_labels import rotate_labels_stage
 from safetensors.numpy import load_file, save_file
 
 from hardneg import artifacts, pipeline
@@ -120,7 +121,7 @@ def test_what_comes_from_a_run_says_which_validation_pairs_chose_it(folders: Pat
     pipeline.labels_stage(split, run, LabelOptions()).run(tmp_path / "labels")
     pipeline.labels_control_stage(split, tmp_path / "labels", "positive").run(tmp_path / "positive")
     pipeline.shuffled_negatives_stage(split, tmp_path / "positive", 0).run(tmp_path / "shuffled")
-    pipeline.rotate_labels_stage(split, tmp_path / "labels").run(tmp_path / "turned")
+    rotate_labels_stage(split, tmp_path / "labels").run(tmp_path / "turned")
     pipeline.tune_stage(split, None, tmp_path / "labels", None, FinetuneConfig(tuning=UNTUNED)).run(tmp_path / "tuned")
     pipeline.trees_stage(split, TreesConfig(), run=run).run(tmp_path / "trees")
     pipeline.control_trees_stage(split, tmp_path / "trees", "random").run(tmp_path / "control")
@@ -142,7 +143,7 @@ def test_turned_labels_say_that_none_can_be_drawn_beside_them(folders: Path, run
     split, train = folders / "split", splits.read_split(folders / "split").train
     pipeline.labels_stage(split, run, LabelOptions()).run(tmp_path / "labels")
     read_label_origin(split, run, tmp_path / "labels", train)
-    pipeline.rotate_labels_stage(split, tmp_path / "labels").run(tmp_path / "turned")
+    rotate_labels_stage(split, tmp_path / "labels").run(tmp_path / "turned")
     onto = json.loads((tmp_path / "labels" / "manifest.json").read_text())
     onto["inputs"]["onto"] = "vectors"
     onto["config"]["map seed"] = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostics.rotated_labels import rotate_labels_stage
 from safetensors.numpy import load_file
 from tests.conftest import SMALL
 from tests.finetuning.tiny import make_base
@@ -23,7 +24,7 @@ from hardneg.finetuning import SynthesisConfig, base_model
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import MF, AnchorConfig
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
-from hardneg.pipeline.text_projection import text_projection
+from hardneg.pipeline.text import text_projection
 from hardneg.sampling import MixGCF
 from hardneg.stage import Stage
 from hardneg.training import FitConfig
@@ -154,7 +155,7 @@ def test_labels_turned_at_random_are_the_same_within_the_set(
     two: tuple[TuningSet, TuningSet, Path], tmp_path: Path
 ) -> None:
     one, _, root = two
-    pipeline.rotate_labels_stage(one.split, one.labels, seed=3).run(tmp_path / "turned")
+    rotate_labels_stage(one.split, one.labels, seed=3).run(tmp_path / "turned")
     train = splits.read_split(one.split).train
     plain, turned = labels.read_labels(one.labels, train), labels.read_labels(tmp_path / "turned", train)
     np.testing.assert_allclose(turned.users @ turned.items.T, plain.users @ plain.items.T, atol=1e-5)

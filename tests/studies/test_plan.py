@@ -87,7 +87,7 @@ def test_an_artifact_that_cannot_be_checked_is_used_and_named(
 
     again = Study.load(tmp_path / "study.yaml", study.out)
     with monkeypatch.context() as patch:
-        patch.setattr("hardneg.pipeline.negatives_stage", fails)
+        patch.setattr("hardneg.pipeline.neighbours_stage", fails)
         [artifact] = again.plan.needed(again.cells)
         assert again.plan.problem(artifact) is None
         assert again.plan.unverified(again.cells) == {"negatives 'n' on store": "no encoder here"}

@@ -12,7 +12,7 @@ from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.data.split import read_split
 from hardneg.errors import ConfigError
-from hardneg.pipeline.released import KIND, MASKED, RELEASED
+from hardneg.pipeline.inference import MASKED, RELEASED, RELEASED_KIND
 from hardneg.studies import Search, Study
 from hardneg.studies.estimate import time_epoch
 from hardneg.studies.plan import Artifact
@@ -109,7 +109,9 @@ def test_all_rows_have_one_released_mask_and_a_row_without_suspects_has_a_remark
     file = write_study(models=MF, rows=rows, seeds=1, suspects=given, released_mask="rule")
     study = Study.load(file, tmp_path / "out")
     results = results_of(study)
-    masked = [artifacts.read_manifest(run.task.folder / RELEASED, KIND)["notes"][MASKED] for run in study.runs()]
+    masked = [
+        artifacts.read_manifest(run.task.folder / RELEASED, RELEASED_KIND)["notes"][MASKED] for run in study.runs()
+    ]
     assert masked[0] == masked[1] > 0
     assert any("strict: none of" in remark and "reaches 1" in remark for remark in results.tables[0].remarks)
 

@@ -11,11 +11,13 @@ from hardneg.pipeline.generation import (
 from hardneg.pipeline.inference import (
     EVALUATION,
     METRICS,
+    RELEASED,
     FinishedRun,
     evaluate_run,
     evaluation_stage,
     read_run,
     recommend,
+    released_stage,
 )
 from hardneg.pipeline.labels import labels_stage, read_label_origin, rebuild_backbone
 from hardneg.pipeline.negatives import (
@@ -25,7 +27,6 @@ from hardneg.pipeline.negatives import (
     retrieve_stage,
     shuffled_negatives_stage,
 )
-from hardneg.pipeline.released import RELEASED, released_stage
 from hardneg.pipeline.suspect_use import SuspectsUse
 from hardneg.pipeline.suspects import (
     SuspectInputs,
@@ -34,14 +35,13 @@ from hardneg.pipeline.suspects import (
     suspect_rate,
     suspects_stage,
 )
-from hardneg.pipeline.text import default_vectors_dir, encode_texts_stage, extract_profiles_stage
+from hardneg.pipeline.text import encode_texts_stage, extract_profiles_stage
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, shown_users, train_stage
 from hardneg.pipeline.trees import control_trees_stage, trees_stage
 from hardneg.pipeline.tuning import (
     FinetuneConfig,
     TuningSet,
     read_rescaled_pairs,
-    rotate_labels_stage,
     synthesize_stage,
     tune_pooled_stage,
     tune_stage,
@@ -63,7 +63,6 @@ __all__ = [
     "SuspectsUse",
     "TuningSet",
     "control_trees_stage",
-    "default_vectors_dir",
     "encode_texts_stage",
     "estimate_llm_cost",
     "estimate_suspects",
@@ -86,7 +85,6 @@ __all__ = [
     "recommend",
     "released_stage",
     "retrieve_stage",
-    "rotate_labels_stage",
     "run_inputs",
     "shown_users",
     "shuffled_negatives_stage",

@@ -18,9 +18,8 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
 from hardneg.fitting import require_validation
-from hardneg.pipeline.costs import LlmNeeds, needs_of
 from hardneg.pipeline.inference import read_run, require_split_of
-from hardneg.pipeline.provenance import split_inputs
+from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.pipeline.training import RUN, run_costs, write_embeddings
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextVectors, text_vectors

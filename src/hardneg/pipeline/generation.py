@@ -17,8 +17,7 @@ from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.session import Session
 from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, tabulate_generated
-from hardneg.pipeline.costs import LlmNeeds, needs_of
-from hardneg.pipeline.provenance import split_inputs
+from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.sampling import mined
 from hardneg.stage import Draft, Stage
 from hardneg.text import (

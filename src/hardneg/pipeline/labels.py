@@ -22,7 +22,7 @@ from hardneg.finetuning.linear_maps import procrustes, rotate
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import LightGCNModel
 from hardneg.pipeline.provenance import split_inputs, validation_note
-from hardneg.pipeline.text_projection import text_projection
+from hardneg.pipeline.text import text_projection
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
 from hardneg.sampling import MixGCF
 from hardneg.stage import Draft, Stage

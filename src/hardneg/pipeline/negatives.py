@@ -11,8 +11,7 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.mining import RetrievalConfig, labels, retrieval
 from hardneg.mining.retrieval import retrieve_items, tabulate_retrieval
-from hardneg.pipeline.costs import needs_of
-from hardneg.pipeline.provenance import inherited_note, split_inputs
+from hardneg.pipeline.provenance import inherited_note, needs_of, split_inputs
 from hardneg.random import generator
 from hardneg.sampling import ItemNeighbours, mined
 from hardneg.sampling.mined import NeighbourSource

@@ -37,10 +37,10 @@ from hardneg.judging import (
 from hardneg.judging.judge_prompts import NAMES, judge_prompt_digests
 from hardneg.judging.llm_judge import JUDGING, LlmJudge, estimate_judging
 from hardneg.llm.session import Session
-from hardneg.pipeline.costs import LlmNeeds
 from hardneg.pipeline.generation import summarize_costs
 from hardneg.pipeline.inference import read_run, require_split_of
 from hardneg.pipeline.provenance import (
+    LlmNeeds,
     hash_of_same_split,
     inherited_note,
     require_same_split,
@@ -53,8 +53,6 @@ from hardneg.text import CostEstimate, LlmExecutor, MeteredExecutor
 from hardneg.trees import trees_folder
 from hardneg.types import Embeddings, Floats, Progress, block_slices
 
-RANKED = ("embeddings.safetensors",)
-"""Files of a run that determine its candidates."""
 NO_LABEL_THERE = "the suspects with the same rate have no label for it"
 RULE_IS_FLAT = (
     "hidden train items score like random ones, so the rule cannot tell them apart and labels no candidate as a suspect"
@@ -205,7 +203,7 @@ def _describe(
     inputs = split_inputs(split_dir, trees=(sources.trees, trees_folder.KIND))
     if sources.run is not None:
         require_split_of(sources.run, split_dir)
-        inputs["run"] = artifacts.folder_hash(sources.run, RANKED)
+        inputs["run"] = artifacts.file_hash(sources.run / "embeddings.safetensors")
     if sources.session is not None:
         model = sources.session.model
         settings |= {"model": model.name, "prompts": judge_prompt_digests(*NAMES)}

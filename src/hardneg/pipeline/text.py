@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hardneg.data import split as splits
-from hardneg.pipeline.costs import needs_of
-from hardneg.pipeline.provenance import split_inputs
+from hardneg.errors import DataError
+from hardneg.finetuning.linear_maps import orthogonal
+from hardneg.pipeline.provenance import needs_of, split_inputs
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, extract_profiles, profiles, text_vectors
 from hardneg.text.texts import shuffle_item_texts
-from hardneg.types import Progress
+from hardneg.types import Floats, Progress
 
 
 def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None) -> Stage:
@@ -53,6 +53,15 @@ def encode_texts_stage(
     return Stage(text_vectors.KIND, {"encoder": encoder.name}, inputs, build)
 
 
-def default_vectors_dir(profiles_dir: Path, encoder: TextEncoder) -> Path:
-    """Return the default folder for encoded texts: beside the profiles, named by the encoder."""
-    return profiles_dir.with_name(f"{profiles_dir.name}-{re.sub('[^a-z0-9.]+', '-', encoder.name.lower())}")
+def text_projection(vectors_dir: Path, n_items: int, size: int, *, seed: int = 0) -> Floats:
+    """Return (n_items, size): item text vectors under one orthogonal map drawn from the seed, NaN without text.
+
+    The map does not depend on the dataset: equal texts have equal places wherever encoder, size and seed are equal.
+    Lengths and cosines stay the same on average. Raises ConfigError where text vectors are shorter than `size`.
+    """
+    texts = text_vectors.read_text_vectors(vectors_dir).items
+    if len(texts) != n_items:
+        raise DataError(
+            f"{vectors_dir} has {len(texts):,} items, the split {n_items:,}; encode the texts of this split"
+        )
+    return orthogonal(texts.shape[1], size, seed=seed)(texts)

@@ -35,10 +35,9 @@ from hardneg.models import (
     build_anchor,
     initialize_at_anchor,
 )
-from hardneg.pipeline.costs import LlmNeeds, needs_of
-from hardneg.pipeline.provenance import hash_of_same_split, split_inputs
+from hardneg.pipeline.provenance import LlmNeeds, hash_of_same_split, needs_of, split_inputs
 from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both, use_suspects
-from hardneg.pipeline.text_projection import text_projection
+from hardneg.pipeline.text import text_projection
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, mined
 from hardneg.sampling.tree_similarity import tree_weights
 from hardneg.stage import Draft, Stage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,10 +39,8 @@ from hardneg.finetuning import (
     tune,
 )
 from hardneg.finetuning.inputs import LabelledPairs, draw_pairs, pool_sets, rescale_inputs, select_pairs, set_numbers
-from hardneg.finetuning.linear_maps import random_rotation, rotate
 from hardneg.llm.local.weights import ModelSource
 from hardneg.mining import labels
-from hardneg.pipeline.costs import needs_of
 from hardneg.pipeline.provenance import (
     POOLED,
     dataset_of,
@@ -51,6 +48,7 @@ from hardneg.pipeline.provenance import (
     hash_of_transferable,
     inherited_note,
     is_pooled,
+    needs_of,
     split_inputs,
 )
 from hardneg.sampling import mined
@@ -269,23 +267,3 @@ def read_rescaled_pairs(dataset: TuningSet) -> LabelledPairs:
     """Return what a pooled model is shown of a dataset, and its labels."""
     pairs, targets = read_pair_inputs(splits.read_split(dataset.split), dataset.profiles, dataset.labels)
     return rescale_inputs(pairs, targets.vectors)
-
-
-def rotate_labels_stage(split_dir: Path, labels_dir: Path, *, seed: int = 0) -> Stage:
-    """Return the stage of a control: labels and embeddings of a labels folder under one random rotation.
-
-    Within the dataset nothing changes, since all inner products stay. A model that was tuned on other data and uses e_u
-    and e_v must get worse; if it does not, it does not use them.
-    """
-    inputs = split_inputs(split_dir, labels=(labels_dir, labels.KIND))
-    inputs["run"] = str(artifacts.read_manifest(labels_dir, labels.KIND)["inputs"]["run"])
-
-    def build(draft: Draft) -> None:
-        targets = labels.read_labels(labels_dir, splits.read_split(split_dir).train)
-        rotation = random_rotation(targets.items.shape[1], seed=seed)
-        draft.notes |= {"pairs": len(targets.vectors), **inherited_note(labels_dir)}
-        for name in (labels.VECTORS, labels.USERS, labels.ITEMS):
-            np.save(draft.folder / name, rotate(np.load(labels_dir / name, allow_pickle=False), rotation))
-        shutil.copy(labels_dir / labels.SOURCES, draft.folder / labels.SOURCES)
-
-    return Stage(labels.KIND, {"rotated with seed": seed}, inputs, build)
