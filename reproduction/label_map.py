@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 from diagnostics.label_alternatives import DrawnLabels, LabelAlternatives, draw_alternatives, draw_more_labels
 from diagnostics.label_map import LabelMap, compare_maps, fit_label_map
+from diagnostics.label_origin import read_label_origin
 
 from hardneg.artifacts import read_manifest
 from hardneg.cli.output import show_progress
@@ -31,7 +32,6 @@ from hardneg.data.split import Split
 from hardneg.errors import DataError
 from hardneg.finetuning.folder import HELD_OUT, TUNED_ON
 from hardneg.mining import labels
-from hardneg.pipeline.labels import read_label_origin
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.tuning import TUNED
 from hardneg.random import generator

@@ -43,7 +43,6 @@ from sklearn.linear_model import RidgeCV
 from hardneg import artifacts, pipeline
 from hardneg.config import parse_config
 from hardneg.data import split as splits
-from hardneg.diagnostics import mean_cosine
 from hardneg.finetuning import (
     EmbeddingSpace,
     EmbeddingSpaces,
@@ -56,6 +55,7 @@ from hardneg.finetuning import (
 )
 from hardneg.finetuning.inputs import draw_pairs
 from hardneg.mining import LabelOptions, labels
+from hardneg.mining.labels import mean_cosine
 from hardneg.models import MF, AnchorConfig, LightGCN
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
 from hardneg.pipeline.text import text_projection

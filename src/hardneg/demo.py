@@ -179,7 +179,7 @@ def _mean_rate(row: MethodScores) -> float:
 
 
 def _describe_difference(relative: float, p: float) -> str:
-    verdict = "no difference shown" if p >= SIGNIFICANT else "better" if relative > 0 else "worse"
+    verdict = "not significant" if p >= SIGNIFICANT else "better" if relative > 0 else "worse"
     return f"{verdict} ({printers.metric_label(METRICS[0])} {relative:+.1%}, p {printers.p_text(p)})"
 
 

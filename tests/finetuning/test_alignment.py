@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardneg.diagnostics import mean_cosine
 from hardneg.errors import DataError
 from hardneg.finetuning.linear_maps import procrustes, random_rotation, rotate
+from hardneg.mining.labels import mean_cosine
 
 
 @given(size=st.integers(1, 12), more=st.integers(0, 40), seed=st.integers(0, 999))

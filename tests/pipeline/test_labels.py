@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diagnostics.label_origin import read_label_origin
 from diagnostics.rotated_labels import rotate_labels_stage
 from safetensors.numpy import load_file, save_file
 
@@ -21,7 +22,6 @@ from hardneg.finetuning import TuningConfig
 from hardneg.mining import LabelOptions, labels
 from hardneg.models import MF, LightGCN
 from hardneg.pipeline import FinetuneConfig, RunConfig
-from hardneg.pipeline.labels import read_label_origin
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.sampling import MixGCF
 from hardneg.stage import Stage

@@ -18,10 +18,10 @@ from hardneg.cli.main import app
 from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.data.noise import NoiseConfig
-from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning import SynthesisConfig, base_model
 from hardneg.mining import LabelOptions, labels
+from hardneg.mining.labels import mean_cosine
 from hardneg.models import MF, AnchorConfig
 from hardneg.pipeline import FinetuneConfig, RunConfig, TuningSet
 from hardneg.pipeline.text import text_projection

@@ -2,7 +2,6 @@
 
 from hardneg.diagnostics.leakage import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
-from hardneg.diagnostics.similarity import mean_cosine
 
 __all__ = [
     "Check",
@@ -12,7 +11,6 @@ __all__ = [
     "check_mask",
     "check_same",
     "check_split",
-    "mean_cosine",
     "redraw",
     "uniform_false_negative_rate",
 ]

@@ -26,7 +26,7 @@ from hardneg.sampling.mined import MinedNegatives, id_columns, load_array
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.sampling.sampler import UniformCandidates
 from hardneg.stage import Draft
-from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors, unit_rows
+from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors, block_slices, unit_rows
 
 KIND = "labels"
 BLOCK = 8192
@@ -154,6 +154,20 @@ def compare_with_positives(
         totals += [float(part.sum()) for part in (cosines, *norms)]
     names = ("cosine with the positive", "norm of labels", "norm of positives")
     return dict(zip(names, (totals / max(len(train), 1)).tolist(), strict=True))
+
+
+def mean_cosine(one: Floats, other: Floats) -> float:
+    """Return the mean cosine of corresponding rows, (n, size) each; NaN without rows.
+
+    A row of zeros has cosine 0; a row with NaN on either side is ignored.
+    """
+    total, count = 0.0, 0
+    for block in block_slices(len(one), BLOCK):
+        a, b = np.asarray(one[block], np.float64), np.asarray(other[block], np.float64)
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        cosines = np.einsum("bd,bd->b", a, b) / np.maximum(norms, 1e-300)
+        total, count = total + float(np.nansum(cosines)), count + int(np.isfinite(cosines).sum())
+    return total / count if count else float("nan")
 
 
 def tabulate_sources(drawn: LabelDraws, train: Interactions, vocabulary: Vocabulary) -> pl.DataFrame:

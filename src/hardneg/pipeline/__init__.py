@@ -19,7 +19,7 @@ from hardneg.pipeline.inference import (
     recommend,
     released_stage,
 )
-from hardneg.pipeline.labels import labels_stage, read_label_origin, rebuild_backbone
+from hardneg.pipeline.labels import labels_stage, rebuild_backbone
 from hardneg.pipeline.negatives import (
     labels_control_stage,
     neighbours_stage,
@@ -78,7 +78,6 @@ __all__ = [
     "neighbours_stage",
     "noise_stage",
     "random_negatives_stage",
-    "read_label_origin",
     "read_rescaled_pairs",
     "read_run",
     "rebuild_backbone",

@@ -16,7 +16,6 @@ from hardneg import artifacts
 from hardneg.config import parse_config, read_yaml
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
-from hardneg.diagnostics import mean_cosine
 from hardneg.errors import ConfigError, DataError
 from hardneg.finetuning.linear_maps import procrustes, rotate
 from hardneg.mining import LabelOptions, labels
@@ -50,7 +49,7 @@ def labels_stage(
     as possible to the places of their texts (`text_projection`, map_seed), which are the same in all datasets.
     Raises ConfigError for a run of another split or sampler; the stage raises DataError where the run's files do not fit.
     """
-    config = _read_mixgcf_config(run_dir, split_dir)
+    config = read_mixgcf_config(run_dir, split_dir)
     mixgcf = config.sampler
     assert isinstance(mixgcf, MixGCF)
     inputs = split_inputs(split_dir, onto=(onto, text_vectors.KIND))
@@ -61,7 +60,7 @@ def labels_stage(
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         model = rebuild_backbone(run_dir, config, split.train)
-        embeddings = _rebuild_embeddings(model, run_dir)
+        embeddings = rebuild_embeddings(model, run_dir)
         drawn = labels.draw_label_vectors(embeddings, split.train, mixgcf, options, progress=progress)
         items = embeddings.final_items.numpy()
         draft.notes |= {"pairs": len(split.train), **validation_note(split_dir)}
@@ -70,8 +69,8 @@ def labels_stage(
             places = text_projection(onto, len(items), items.shape[1], seed=map_seed)
             drawn, embeddings = _rotate(drawn, embeddings, procrustes(items, places))
             draft.notes["items without a text, rotated with the others"] = int(np.isnan(places[:, 0]).sum())
-            draft.notes["cosine of items with their texts before"] = mean_cosine(items, places)
-            draft.notes["cosine of items with their texts"] = mean_cosine(embeddings.final_items.numpy(), places)
+            draft.notes["cosine of items with their texts before"] = labels.mean_cosine(items, places)
+            draft.notes["cosine of items with their texts"] = labels.mean_cosine(embeddings.final_items.numpy(), places)
         if isinstance(model, LightGCNModel):
             draft.notes["graph kernel"] = model.graph.kernel(torch.device("cpu"))  # kernels differ in their last bits
         sources = labels.tabulate_sources(drawn, split.train, split.vocabulary)
@@ -80,29 +79,7 @@ def labels_stage(
     return Stage(labels.KIND, settings, inputs, build)
 
 
-def read_label_origin(
-    split_dir: Path, run_dir: Path, labels_dir: Path, train: Interactions
-) -> tuple[Embeddings, MixGCF, LabelOptions]:
-    """Return the tables, sampler and options that labels were drawn with, to draw more of them.
-
-    Raises ConfigError where the labels come from another run, or were rotated after they were drawn.
-    """
-    config = _read_mixgcf_config(run_dir, split_dir)
-    manifest = artifacts.read_manifest(labels_dir, labels.KIND)
-    if manifest["inputs"]["run"] != artifacts.folder_hash(run_dir, TRAINED):
-        raise ConfigError(f"{labels_dir} was not made from {run_dir}; give the run that these labels come from")
-    if "onto" in manifest["inputs"] or "rotated with seed" in manifest["config"]:
-        raise ConfigError(
-            f"{labels_dir} was rotated after it was drawn (onto texts, or at random), so more draws would not fit; "
-            "give labels made without --onto, or leave the run out"
-        )
-    assert isinstance(config.sampler, MixGCF)
-    stored = {name: value for name, value in manifest["config"].items() if name != "mixgcf"}
-    options: LabelOptions = parse_config(LabelOptions, stored, where=str(labels_dir / artifacts.MANIFEST))
-    return _rebuild_embeddings(rebuild_backbone(run_dir, config, train), run_dir), config.sampler, options
-
-
-def _read_mixgcf_config(run_dir: Path, split_dir: Path) -> RunConfig:
+def read_mixgcf_config(run_dir: Path, split_dir: Path) -> RunConfig:
     """Return the settings of a run, after checking that it is a MixGCF run of this split."""
     inputs = artifacts.read_manifest(run_dir, RUN)["inputs"]
     if any(inputs.get(name) != digest for name, digest in run_inputs(split_dir).items()):
@@ -128,7 +105,7 @@ def rebuild_backbone(run_dir: Path, config: RunConfig, train: Interactions) -> n
     return model
 
 
-def _rebuild_embeddings(model: nn.Module, run_dir: Path) -> Embeddings:
+def rebuild_embeddings(model: nn.Module, run_dir: Path) -> Embeddings:
     """Recompute the hop tables, and check that they pool to what the run stored."""
     with torch.no_grad():
         embeddings: Embeddings = model()

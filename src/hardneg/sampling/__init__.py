@@ -1,6 +1,7 @@
 """Candidate sources and negative samplers, as the training loop calls them."""
 
-from hardneg.sampling.item_samplers import AHNS, DNS, Uniform
+from hardneg.sampling.ahns import AHNS
+from hardneg.sampling.dns import DNS
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.sampling.mixgcf import MixGCF, MultiView
 from hardneg.sampling.sampler import (
@@ -15,6 +16,7 @@ from hardneg.sampling.sampler import (
 )
 from hardneg.sampling.semantic import Semantic
 from hardneg.sampling.semantic_mixing import SemanticMixing
+from hardneg.sampling.uniform import Uniform
 
 __all__ = [
     "AHNS",

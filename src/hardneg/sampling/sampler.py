@@ -179,9 +179,9 @@ SAMPLERS = Registry(
     "sampler",
     "hardneg.samplers",
     {
-        "uniform": "hardneg.sampling.item_samplers:Uniform",
-        "dns": "hardneg.sampling.item_samplers:DNS",
-        "ahns": "hardneg.sampling.item_samplers:AHNS",
+        "uniform": "hardneg.sampling.uniform:Uniform",
+        "dns": "hardneg.sampling.dns:DNS",
+        "ahns": "hardneg.sampling.ahns:AHNS",
         "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
         "multi-view": "hardneg.sampling.mixgcf:MultiView",
         "semantic": "hardneg.sampling.semantic:Semantic",

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from hardneg.errors import ConfigError
 from hardneg.random import Stream
-from hardneg.sampling.item_samplers import DNS, Uniform
+from hardneg.sampling.dns import DNS
 from hardneg.sampling.mined import ItemNeighbours
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.sampling.sampler import NegativeSampler, SamplerConfig, SamplerInputs, gather_rows
+from hardneg.sampling.uniform import Uniform
 from hardneg.types import Batch, Embeddings, Floats, HopsRead, Negatives, Vectors
 
 PARTNER = "neighbour"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hardneg.diagnostics import mean_cosine, similarity
+from hardneg.mining import labels as similarity
+from hardneg.mining.labels import mean_cosine
 
 
 @pytest.mark.parametrize("block", [7, 1024])
