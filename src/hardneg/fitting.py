@@ -24,7 +24,7 @@ METRIC_NAMES = ("recall", "ndcg", "precision", "hit_rate")
 
 @dataclass(frozen=True)
 class FitInputs:
-    """What training reads besides the split.
+    """Inputs of training besides the split.
 
     mined, neighbours, trees: for samplers that need them. excluded: pairs that candidates are drawn outside of, in place
     of the train pairs (`sampling.exclude_suspects`). extra: positives besides the train pairs. anchor: see

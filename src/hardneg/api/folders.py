@@ -28,7 +28,7 @@ F = TypeVar("F", bound="ArtifactFolder")
 
 
 class Workspace:
-    """Where artifacts are written: a folder, or a temporary one that lives as long as the objects made in it.
+    """A place for artifacts: a folder, or a temporary one that lives as long as the objects made in it.
 
     With a folder, a repeated script finds its finished artifacts and does not make them again.
     """

@@ -1,4 +1,4 @@
-"""What a command prints: results on standard output; progress on standard error, in bars or plain lines."""
+"""Output of commands: results on standard output; progress on standard error, in bars or plain lines."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class SuspectsUse(Config):
 
 @dataclass(frozen=True)
 class UsedSuspects:
-    """What training takes from suspects.
+    """Effect of suspects on training.
 
     graph: pairs that a backbone propagates over. excluded: pairs that candidates are drawn outside of. extra: further
     positives. notes: for the manifest.

@@ -77,7 +77,7 @@ DEFAULT = SuspectsConfig()
 
 @dataclass(frozen=True)
 class SuspectInputs:
-    """What suspects are made from, as far as the judge needs it."""
+    """Inputs from which suspects are identified; a judge needs only some of them."""
 
     run: Path | None = None
     """Run folder, whose model proposes the candidates."""

@@ -146,7 +146,7 @@ def run_inputs(
 
 @dataclass(frozen=True)
 class _Materials:
-    """What training reads besides the split: the use of suspects, and the inputs that follow from it and from folders."""
+    """The use of suspects by a run, and the inputs of training that follow from it and from folders."""
 
     use: UsedSuspects
     inputs: FitInputs

@@ -60,7 +60,7 @@ TUNED = "tuned"
 
 
 class FinetuneConfig(Config):
-    """What a language model is shown, which weights are tuned, and how; or the perceptron in its place."""
+    """Prompt, tuned weights and tuning settings of a language model, or of the perceptron in its place."""
 
     template: TemplateConfig = TemplateConfig()
     model: EncoderConfig = EncoderConfig()
