@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 
 import polars as pl
 
+from hardneg.data.file_summary import FileSummary
+
 LEFT_OUT = "they were left out"
 
 
@@ -48,10 +50,18 @@ def drop_rows(
 
 
 class RowCounter:
-    """Collects row issues block by block; issues of one file with one reason are merged and keep their first row."""
+    """Collects row issues block by block, and summaries of files.
+
+    Issues of one file with one reason are merged and keep their first row. files: file name -> how it was understood.
+    """
 
     def __init__(self) -> None:
         self._issues: dict[tuple[str, str, str], RowIssue] = {}
+        self.files: dict[str, FileSummary] = {}
+
+    def file(self, name: str) -> FileSummary:
+        """Return the summary of a file, an empty one at first; readers fill it."""
+        return self.files.setdefault(name, FileSummary())
 
     def add(self, *issues: RowIssue) -> None:
         """Count further rows."""
