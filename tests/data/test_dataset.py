@@ -10,6 +10,7 @@ import pytest
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data.dataset import Dataset
+from hardneg.data.file_summary import FileSummary
 from hardneg.data.row_report import RowIssue
 from hardneg.errors import DataError
 from hardneg.stage import Stage
@@ -20,7 +21,8 @@ ENTRY = RowIssue("a.csv", "without an id", 1200, "row 3", "they were left out")
 @pytest.fixture
 def small() -> Dataset:
     interactions = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["1", "2"], "review": ["Gräfin", None]})
-    return Dataset(interactions, pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]}), (ENTRY,))
+    texts = pl.DataFrame({"item_id": ["2"], "title": ["Zwei"]})
+    return Dataset(interactions, texts, (ENTRY,), {"a.csv": FileSummary(delimiter="comma")})
 
 
 def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_row_report(small: Dataset, tmp_path: Path) -> None:
@@ -34,6 +36,7 @@ def test_a_written_dataset_reads_back_and_the_manifest_keeps_the_row_report(smal
     assert notes["rows"] == 2
     assert notes["items"] == 1
     assert [RowIssue(**entry) for entry in notes["rows left out"]] == [ENTRY]
+    assert notes["files read"] == {"a.csv": {"delimiter": "comma"}}
 
 
 def test_of_a_repeated_item_the_first_row_is_kept() -> None:

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from typer import Option
 
-from hardneg.cli.output import console, emit_following, row_report_text
+from hardneg.cli.output import console, emit_following, file_report_text, row_report_text
 from hardneg.errors import ConfigError, HardnegError
 
 if TYPE_CHECKING:
@@ -66,9 +66,11 @@ class OutputOptions:
     def emit_counts(
         self, counts: dict[str, int], out: Path, notes: dict[str, Any], following: Sequence[object], /, **more: object
     ) -> None:
-        """Print the counts of an artifact, and every entry of its row report as a line. more: values for JSON alone."""
-        text = f"{', '.join(f'{count:,} {name}' for name, count in counts.items())}{row_report_text(notes)}"
-        self.emit_folder(out, {**counts, "rows left out": notes["rows left out"]}, text, following, **more)
+        """Print the counts of an artifact, its files and every entry of its row report. more: values for JSON alone."""
+        counted = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        reports = {name: notes[name] for name in ("files read", "rows left out") if name in notes}
+        text = f"{counted}{file_report_text(notes)}{row_report_text(notes)}"
+        self.emit_folder(out, {**counts, **reports}, text, following, **more)
 
     def prepare(self) -> None:
         """Set the process up before the command runs."""

@@ -37,6 +37,18 @@ def emit_following(words: Sequence[object]) -> None:
         console().print(f"Next: hardneg {shlex.join(map(str, words))}", markup=False)
 
 
+def file_report_text(notes: Mapping[str, Any]) -> str:
+    """Return how the files of an import were understood: a line for each, and its details on indented ones."""
+    from hardneg.data.file_summary import FileSummary
+
+    summaries = {name: FileSummary(**entry) for name, entry in notes.get("files read", {}).items()}
+    return "".join(
+        f"\n  {name}: " + "\n    ".join(lines)
+        for name, summary in summaries.items()
+        if (lines := list(summary.lines()))
+    )
+
+
 def row_report_text(notes: Mapping[str, Any]) -> str:
     """Return the row report in a manifest's notes as indented lines, each after a line break."""
     from hardneg.data.row_report import RowIssue

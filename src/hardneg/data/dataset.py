@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from hardneg import artifacts
 from hardneg.data import columns as c
+from hardneg.data.file_summary import FileSummary, file_notes
 from hardneg.data.row_report import RowReport, report_notes, report_rows
 from hardneg.errors import DataError
 from hardneg.stage import Draft
@@ -31,12 +33,13 @@ class Dataset:
     """Interactions and item texts.
 
     interactions: user_id, item_id and, if known, rating, timestamp, review and split. items: item_id and text columns.
-    row_report: the rows that reading left out or changed.
+    row_report: the rows that reading left out or changed. files: file name -> how it was understood.
     """
 
     interactions: pl.DataFrame
     items: pl.DataFrame
     row_report: RowReport = ()
+    files: Mapping[str, FileSummary] = field(default_factory=dict)
 
 
 def empty_items() -> pl.DataFrame:
@@ -54,8 +57,9 @@ def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, 
 
 
 def write_dataset(draft: Draft, dataset: Dataset) -> None:
-    """Write interactions.parquet and items.parquet, and note the sizes and the rows left out."""
+    """Write interactions.parquet and items.parquet, and note the files, the sizes and the rows left out."""
     draft.notes |= {
+        "files read": file_notes(dataset.files),
         "rows left out": report_notes(dataset.row_report),
         "rows": len(dataset.interactions),
         "items": len(dataset.items),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
@@ -35,3 +37,30 @@ class FileSummary:
     def notes(self) -> dict[str, Any]:
         """Return the entries that apply as plain data for a manifest."""
         return {name: value for name, value in vars(self).items() if value not in ("", None, {}, [])}
+
+    def lines(self) -> Iterator[str]:
+        """Yield the entries that apply as lines of text."""
+        form = {"delimiter": self.delimiter, "quote": self.quote, "encoding": self.encoding}
+        if any(form.values()):
+            yield ", ".join(f"{name} {value}" for name, value in form.items() if value)
+        if self.columns:
+            yield f"columns {', '.join(f'{ours} = {theirs}' for ours, theirs in self.columns.items())}"
+        if self.unused:
+            yield f"unused {', '.join(self.unused)}"
+        if self.time_format:
+            ends = [_render_time(time) for time in (self.first_time, self.last_time) if time is not None]
+            yield f"times {', '.join([self.time_format, *([' to '.join(ends)] if ends else [])])}"
+        yield from self.remarks
+
+
+def file_notes(files: Mapping[str, FileSummary]) -> dict[str, dict[str, Any]]:
+    """Return the summaries of files as plain data for a manifest."""
+    return {name: summary.notes() for name, summary in files.items()}
+
+
+def _render_time(seconds: float) -> str:
+    """Return a time in UTC to the second, or the number where no calendar has it."""
+    try:
+        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(seconds)):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
+        return f"{seconds:g}"

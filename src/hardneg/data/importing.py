@@ -17,6 +17,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW, drop_repeated_items, empty_items
+from hardneg.data.file_summary import file_notes
 from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
 from hardneg.data.row_report import RowCounter, report_notes
 from hardneg.errors import DataError
@@ -114,7 +115,12 @@ def write_streamed(
             interactions.filter(kept)
         interactions.write(draft.folder / "interactions.parquet")
         n_items = _write_items(chunks, draft.folder, source, counter, progress)
-    draft.notes |= {"rows left out": report_notes(counter.row_report), "rows": interactions.rows, "items": n_items}
+    draft.notes |= {
+        "files read": file_notes(counter.files),
+        "rows left out": report_notes(counter.row_report),
+        "rows": interactions.rows,
+        "items": n_items,
+    }
 
 
 def _write_items(
