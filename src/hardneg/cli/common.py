@@ -68,7 +68,7 @@ class OutputOptions:
     ) -> None:
         """Print the counts of an artifact, its files and every entry of its row report. more: values for JSON alone."""
         counted = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        reports = {name: notes[name] for name in ("files read", "rows left out") if name in notes}
+        reports: dict[str, Any] = {name: notes[name] for name in ("files read", "rows left out") if name in notes}
         text = f"{counted}{file_report_text(notes)}{row_report_text(notes)}"
         self.emit_folder(out, {**counts, **reports}, text, following, **more)
 
