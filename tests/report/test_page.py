@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from hardneg.report.page import Page, ShownPair, ShownUser, render
@@ -41,3 +43,15 @@ def test_texts_from_data_cannot_write_into_the_page() -> None:
     assert "&lt;b&gt;pot&lt;/b&gt;" in text
     assert "(no texts of train items)" in text
     assert "no catalogue item" in text
+
+
+def test_hostile_titles_cannot_add_markup() -> None:
+    attack = '</script><script>alert(1)</script><img src=x onerror="alert(1)">{{ 7 * 7 }}'
+    shown = ShownUser(attack, [attack], attack, [ShownPair(attack, {attack: [attack]})], {attack: 0.5})
+    whole = page({})
+    curves = whole.curves.with_columns(row=pl.lit(attack))
+    hostile = replace(whole, title=attack, cells=[[attack, attack]], notes=[attack], curves=curves, users=[shown])
+    text = render(hostile)
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "{{ 7 * 7 }}" in text

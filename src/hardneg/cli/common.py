@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from typer import Option
 
-from hardneg.cli.output import console, emit_following, file_report_text, row_report_text
+from hardneg.cli.output import console, echo, emit_following, file_report_text, row_report_text
 from hardneg.errors import ConfigError, HardnegError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class OutputOptions:
         following: words of the next command. written: folder that was written, if the text does not name it.
         """
         if self.as_json:
-            typer.echo(json.dumps(values, indent=2, default=str))
+            echo(json.dumps(values, indent=2, default=str))
             return
         console().print(text, markup=False)
         if written is not None:
@@ -146,7 +146,7 @@ def _flat_parameters(function: Callable[..., None], option_groups: Mapping[str, 
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"hardneg: {message}", err=True)
+    echo(f"hardneg: {message}", err=True)
     raise typer.Exit(code) from None
 
 

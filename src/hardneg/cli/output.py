@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import rich.progress as rich_progress
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -26,9 +28,42 @@ TrainingWatch = Callable[[int, int, int, float, float], None]
 """Receives epoch, step, steps of the epoch, loss and best validation value."""
 
 
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that act on a terminal or reorder a line: all controls but tab and line feed, and halves of surrogates."""
+
+
+def escape_controls(text: str) -> str:
+    """Return the text with control characters shown as Python escapes; ids, titles and replies may contain them."""
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+def escape_line(text: str) -> str:
+    """Return the text as one line: tabs and line feeds are shown as escapes as well."""
+    return escape_controls(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+class SafeConsole(Console):
+    """A console that shows control characters of the printed text as escapes and sends only its own."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string as Text, escaped; Text itself would drop some control characters."""
+        return super().render_str(escape_controls(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of a text or table, escaped."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else escape_controls(text), style, control)
+
+
 def console() -> Console:
     """Return the console for results; lines are not wrapped where the output goes to a file."""
-    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+    width = None if sys.stdout.isatty() else 200
+    return SafeConsole(soft_wrap=True, highlight=False, emoji=False, width=width)
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line without styles."""
+    typer.echo(escape_controls(line), err=err)
 
 
 def emit_following(words: Sequence[object]) -> None:
@@ -53,16 +88,18 @@ def row_report_text(notes: Mapping[str, Any]) -> str:
     """Return the row report in a manifest's notes as indented lines, each after a line break."""
     from hardneg.data.row_report import RowIssue
 
-    return "".join(f"\n  {RowIssue(**entry)}" for entry in notes["rows left out"])
+    return "".join(f"\n  {escape_line(str(RowIssue(**entry)))}" for entry in notes["rows left out"])
 
 
 def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
     """Return a table for the terminal: first column left-aligned, the others right-aligned."""
-    drawn = Table(*headers[:1], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in headers[1:]:
-        drawn.add_column(header, justify="right")
+    drawn = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, header in enumerate(headers):
+        drawn.add_column(Text(escape_line(header)), justify="right" if column else "left")
     for row in cells:
-        drawn.add_row(*map(Text, row))  # Text: ids and titles may contain what looks like markup
+        drawn.add_row(
+            *(Text(escape_line(cell)) for cell in row)
+        )  # Text: ids and titles may contain what looks like markup
     return drawn
 
 
@@ -111,7 +148,7 @@ class ProgressDisplay:
             self._bars.update(self._tasks[name], completed=done, total=total, extra=extra)
         elif last or time.monotonic() - self._printed > LINE_SECONDS:
             self._printed = time.monotonic()
-            typer.echo(line, err=True)
+            echo(line, err=True)
 
 
 @contextmanager
@@ -120,12 +157,15 @@ def show_progress(*, count: bool = True) -> Iterator[ProgressDisplay]:
     if not sys.stderr.isatty():
         yield ProgressDisplay()
         return
-    columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(bar_width=24)]
+    columns: list[Any] = [
+        rich_progress.TextColumn("{task.description}", markup=False),
+        rich_progress.BarColumn(bar_width=24),
+    ]
     columns += [rich_progress.MofNCompleteColumn()] if count else [rich_progress.TextColumn("{task.percentage:>3.0f}%")]
     columns += [
-        rich_progress.TextColumn("{task.fields[extra]}"),
+        rich_progress.TextColumn("{task.fields[extra]}", markup=False),
         rich_progress.TimeElapsedColumn(),
         rich_progress.TimeRemainingColumn(),
     ]
-    with rich_progress.Progress(*columns, console=Console(stderr=True)) as progress:
+    with rich_progress.Progress(*columns, console=SafeConsole(stderr=True)) as progress:
         yield ProgressDisplay(progress)

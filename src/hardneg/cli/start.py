@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 from typing import Annotated, Literal
 
+from rich.text import Text
 from typer import Option
 
 from hardneg.cli.common import OutputOptions, configure_torch
@@ -67,8 +68,8 @@ def demo_command(
     if shared.as_json:
         return
     for question, answer in result.answers:
-        console().print(f"[bold]{question}[/bold] {answer}")
-    console().print(f"\nWritten: {result.page}")
+        console().print(Text.assemble((question, "bold"), f" {answer}"))
+    console().print(f"\nWritten: {result.page}", markup=False)
     emit_following(("data", "import", "table", "YOUR-INTERACTIONS.csv"))
 
 

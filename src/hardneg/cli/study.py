@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from hardneg.cli.common import FAILED, DeviceOption, OutputOptions, add_command, configure_torch, new_group
-from hardneg.cli.output import console, emit_following, render_table, show_progress
+from hardneg.cli.output import console, echo, emit_following, render_table, show_progress
 
 if TYPE_CHECKING:
     from hardneg.studies.comparisons import ComparisonTable
@@ -139,9 +139,9 @@ def exit_if_failed(failed: Mapping[str, str | None]) -> None:
     """List failed runs on standard error and exit with code 1, if there are any."""
     if not failed:
         return
-    typer.echo(f"hardneg: {len(failed)} failed, the others are finished; run the same command again:", err=True)
+    echo(f"hardneg: {len(failed)} failed, the others are finished; run the same command again:", err=True)
     for name, reason in failed.items():
-        typer.echo(f"  {name}: {reason}", err=True)
+        echo(f"  {name}: {reason}", err=True)
     raise typer.Exit(FAILED)
 
 

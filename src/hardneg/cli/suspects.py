@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, add_command, new_group, run_stage
 from hardneg.cli.llm_options import LlmOptions, open_session, read_costs
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option
-from hardneg.cli.output import ProgressDisplay, row_report_text, show_progress
+from hardneg.cli.output import ProgressDisplay, echo, row_report_text, show_progress
 from hardneg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class JudgingOptions:
 
         price = None if session is None else session.price
         return SuspectInputs(
-            self.run, self.trees, session, lambda estimate: typer.echo(judging_text(estimate, price), err=True), like
+            self.run, self.trees, session, lambda estimate: echo(judging_text(estimate, price), err=True), like
         )
 
     def _copy_rate(self, values: dict[str, Any]) -> Path | None:

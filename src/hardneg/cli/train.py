@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, run_stage
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option
-from hardneg.cli.output import show_progress
+from hardneg.cli.output import echo, show_progress
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     names = [part.kind.rpartition(":")[2] for part in (config.model, config.sampler)]
     out = options.out or Path("runs") / "-".join([*names, *used, f"seed{config.fit.seed}"])
     if folders.suspects is not None and (warning := suspects_warning(folders.suspects, config.suspects)):
-        typer.echo(f"WARNING: {folders.suspects}: {warning}", err=True)
+        echo(f"WARNING: {folders.suspects}: {warning}", err=True)
     with show_progress(count=False) as progress:
         watch = progress.watch_training(config.fit.epochs)
         stage = pipeline.train_stage(options.split, config, **folders.model_dump(), device=shared.device, watch=watch)
