@@ -121,6 +121,11 @@ def partial_folder(folder: Path, key: str) -> Path:
     return folder.with_name(f".{folder.name}.{key[:12]}.partial")
 
 
+def replaced_folder(folder: Path) -> Path:
+    """Return where a shorter version of an artifact is kept while the longer one takes its place."""
+    return folder.with_name(f".{folder.name}.replaced")
+
+
 @contextmanager
 def writing(
     folder: Path,
@@ -128,15 +133,19 @@ def writing(
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
     notes: Mapping[str, Any] | None = None,
+    *,
+    replaces: bool = False,
 ) -> Iterator[Path]:
     """Yield a folder to write into; on success add the manifest and rename the folder to `folder`.
 
     notes: what a reader should know (rows left out, coverage); may be filled while writing. Unfinished files are kept
-    when the block fails, so that work with checkpoints can continue. Raises ConfigError where `folder` holds another
-    artifact, or where another process is making the same one.
+    when the block fails, so that work with checkpoints can continue. replaces: replace the artifact in `folder` once
+    this one is finished. Raises ConfigError where `folder` holds another artifact otherwise, or where another process is
+    making the same one.
     """
     key = artifact_key(kind, config, inputs)
-    is_finished(folder, key)
+    if not replaces:
+        is_finished(folder, key)
     unfinished = partial_folder(folder, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(unfinished.with_suffix(".lock"), timeout=LOCK_SECONDS)
@@ -147,7 +156,7 @@ def writing(
     try:
         unfinished.mkdir(exist_ok=True)
         yield unfinished
-        _finish(unfinished, folder, kind, key, config=config, inputs=inputs, notes=notes)
+        _finish(unfinished, folder, kind, key, config=config, inputs=inputs, notes=notes, replaces=replaces)
     finally:
         with suppress(OSError):
             unfinished.rmdir()  # nothing to continue from
@@ -164,6 +173,7 @@ def _finish(
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
     notes: Mapping[str, Any] | None,
+    replaces: bool,
 ) -> None:
     """Add the manifest and rename the folder."""
     manifest = {
@@ -176,6 +186,9 @@ def _finish(
         "versions": {"hardneg": version("hardneg"), **{name: _version(name) for name in LIBRARIES}},
     }
     write_json(unfinished / MANIFEST, manifest)
+    if replaces and key_at(folder) != key:
+        shutil.rmtree(replaced_folder(folder), ignore_errors=True)
+        os.replace(folder, replaced_folder(folder))  # `Stage.run` removes it
     if is_finished(folder, key):  # another process finished the same artifact in the meantime
         shutil.rmtree(unfinished)
         return

@@ -67,15 +67,16 @@ def overwrite_tensors(tensors: Tensors, values: Tensors) -> None:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """The checkpoint of one piece of work, identified by its key."""
+    """The checkpoint of one piece of work, identified by its key. name: of the file."""
 
     folder: Path
     key: str
+    name: str = artifacts.CHECKPOINT
 
     @property
     def path(self) -> Path:
         """Path of the file."""
-        return self.folder / artifacts.CHECKPOINT
+        return self.folder / self.name
 
     def save(self, state: TrainingState, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> None:
         """Replace the file; equal states give equal bytes. current: all trained tensors."""
@@ -107,6 +108,12 @@ class CheckpointFile:
         for observer, observations in zip(observers, saved["observers"], strict=True):
             observer.restore(observations)
         return TrainingState(_group(tensors, "best"), **saved["state"])
+
+    def copy(self, path: Path, *, seconds: float = 0.0) -> None:
+        """Write a copy with another wall time, by default none, so that equal training gives equal bytes."""
+        saved, tensors = self._read()
+        saved["state"]["seconds"] = seconds
+        artifacts.replace_file(path, save(tensors, metadata={"saved": json.dumps(saved)}))
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:

@@ -15,12 +15,13 @@ from hardneg import artifacts
 class Draft:
     """An artifact while it is written: files go into `folder`, what a reader should know into `notes`.
 
-    key: the key of the finished artifact, which checkpoints carry.
+    key: the key of the finished artifact, which checkpoints carry. earlier: a finished artifact that this one extends.
     """
 
     folder: Path
     key: str
     notes: dict[str, Any] = field(default_factory=dict)
+    earlier: Path | None = None
 
     def write_costs(self, costs: Mapping[str, Any] | None) -> None:
         """Write costs.json (seconds, calls, tokens, money, ...); nothing where there are no costs."""
@@ -34,12 +35,14 @@ class Stage:
 
     kind: what the folder will hold ("split", "negatives", "run", ...). settings: every setting that changes the result,
     seeds included, and no other. inputs: name -> content hash of what the artifact is made from. build: writes the files.
+    extends: returns True where a folder holds a shorter version of this artifact, which `build` can go on from.
     """
 
     kind: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     build: Callable[[Draft], None]
+    extends: Callable[[Path], bool] = lambda _: False
 
     def key(self) -> str:
         """Return the hash of kind, settings, inputs and version that names the result."""
@@ -49,10 +52,11 @@ class Stage:
         """Return True where `folder` holds exactly this artifact."""
         return artifacts.key_at(folder) == self.key()
 
-    def run(self, folder: Path, *, replace: bool = False) -> Path:
+    def run(self, folder: Path, *, replace: bool = False, earlier: Path | None = None) -> Path:
         """Make the artifact in `folder`, unless it is finished, and return the folder.
 
         Unfinished work is kept beside `folder` when `build` fails, so that the next call continues from its checkpoint.
+        A shorter version in `folder` is replaced once this one is finished. earlier: another folder that may hold one.
         replace: remove what `folder` holds if it is another artifact. Raises ConfigError in that case otherwise, and
         where another process is making the same artifact.
         """
@@ -60,7 +64,12 @@ class Stage:
             if replace:
                 shutil.rmtree(folder, ignore_errors=True)
             notes: dict[str, Any] = {}
-            with artifacts.writing(folder, self.kind, self.settings, self.inputs, notes) as unfinished:
-                self.build(Draft(unfinished, self.key(), notes))
+            shorter = [path for path in (folder, earlier) if path is not None and self.extends(path)]
+            replaces = folder in shorter
+            with artifacts.writing(
+                folder, self.kind, self.settings, self.inputs, notes, replaces=replaces
+            ) as unfinished:
+                self.build(Draft(unfinished, self.key(), notes, shorter[0] if shorter else None))
         (folder / artifacts.CHECKPOINT).unlink(missing_ok=True)  # a kill before this line costs no epoch
+        shutil.rmtree(artifacts.replaced_folder(folder), ignore_errors=True)
         return folder

@@ -71,6 +71,14 @@ def test_a_saved_run_is_loaded_and_accepted_by_commands(split: SplitFolder, tmp_
         split.save(tmp_path / "run")
 
 
+def test_a_run_goes_on_from_an_earlier_one(split: SplitFolder) -> None:
+    run = hn.fit(split, **QUICK)
+    longer = hn.fit(split, **QUICK | {"epochs": 4}, earlier=run)
+    assert (longer.notes["epochs"], longer.notes["continued after epoch"]) == (4, 2)
+    with pytest.raises(ConfigError, match="is not this run with fewer epochs"):
+        hn.fit(split, **QUICK | {"epochs": 4, "seed": 1}, earlier=run)
+
+
 def test_negatives_have_the_ids_of_the_source(split: SplitFolder) -> None:
     negatives = hn.negatives.retrieve(split, n=1)
     table = negatives.to_polars()

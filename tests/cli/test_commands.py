@@ -272,6 +272,16 @@ def test_a_run_can_be_scored_again_at_other_depths(split: Path, tmp_path: Path) 
     assert {row["k"] for row in again["metrics"]} == {7}
 
 
+def test_a_higher_limit_goes_on_from_the_finished_run(split: Path, tmp_path: Path) -> None:
+    words = ["train", split, "--set", "fit.check_every=1", "--out", tmp_path / "run"]
+    assert "still rising: the best epoch is the last one allowed; raise --epochs" in succeed(*words, "--epochs", 1)
+    raised = succeed(*words, "--epochs", 3)
+    assert "went on after epoch 1" in raised
+    kept = succeed("train", split, "--config", tmp_path / "run", "--epochs", 4, "--out", tmp_path / "other")
+    assert "went on after epoch 3" in kept
+    assert artifacts.read_manifest(tmp_path / "run", "run")["notes"]["epochs"] == 3
+
+
 def test_ctrl_c_ends_with_130(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -222,6 +222,17 @@ def test_runs_of_other_settings_are_not_overwritten(write_study: Write, tmp_path
         study.run(0)
 
 
+def test_a_higher_limit_of_epochs_goes_on_from_the_finished_runs(write_study: Write, tmp_path: Path) -> None:
+    small = {"models": {"MF": STUDY["models"]["MF"]}, "rows": {"uniform": STUDY["rows"]["uniform"]}, "seeds": 3}
+    longer = small | {"fit": STUDY["fit"] | {"epochs": 3}}
+    run_study(write_study(**small), tmp_path / "out")
+    raised = Study.load(write_study(**longer), tmp_path / "out")
+    assert not any(run.finished for run in raised.runs())
+    assert results_of(raised).runs["epochs"].unique().to_list() == [3]
+    run_study(write_study(**longer), tmp_path / "whole")
+    assert_same(tmp_path / "whole", tmp_path / "out")
+
+
 def test_a_part_leaves_the_tables_of_the_whole_alone(write_study: Write, folders: Path, tmp_path: Path) -> None:
     splits = {"store": str(folders / "split"), "again": str(folders / "split")}
     file, out = write_study(splits=splits, models={"MF": STUDY["models"]["MF"]}, seeds=3), tmp_path / "out"

@@ -37,9 +37,12 @@ class Workspace:
         self._temporary = TemporaryDirectory(prefix="hardneg-") if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary else str(folder))
 
-    def run(self, stage: Stage) -> Path:
-        """Make an artifact, unless it is finished, in a subfolder that is named by its kind and key."""
-        return stage.run(self.folder / f"{stage.kind.replace(' ', '-')}-{stage.key()[:12]}")
+    def run(self, stage: Stage, *, earlier: Path | None = None) -> Path:
+        """Make an artifact, unless it is finished, in a subfolder that is named by its kind and key.
+
+        earlier: a folder with a shorter version of it (`Stage.run`).
+        """
+        return stage.run(self.folder / f"{stage.kind.replace(' ', '-')}-{stage.key()[:12]}", earlier=earlier)
 
 
 @dataclass(frozen=True)

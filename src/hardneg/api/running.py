@@ -18,6 +18,7 @@ from hardneg.api.folders import (
 )
 from hardneg.config import parse_config
 from hardneg.data.splitters import SplitConfig
+from hardneg.errors import ConfigError
 from hardneg.models import LightGCN, ModelConfig
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import SamplerConfig, Uniform
@@ -50,13 +51,15 @@ def fit(
     trees: TreesFolder | None = None,
     config: FitConfig | None = None,
     device: str = "cpu",
+    earlier: RunFolder | None = None,
     **settings: Any,
 ) -> RunFolder:
     """Train a backbone (default: LightGCN) with a sampler (default: uniform); the epoch is chosen on validation pairs.
 
     negatives: for samplers that read mined negatives or item neighbours. suspects: with their use,
     `suspects.used("exclude")`. trees: for samplers that read path codes. settings: epochs, seed, learning_rate and other
-    fields of `FitConfig`, which replace those of config. Raises ConfigError where an input is missing or not used.
+    fields of `FitConfig`, which replace those of config. earlier: the same run with a lower limit of epochs; training goes
+    on from it. Raises ConfigError where an input is missing or not used, or the earlier run differs otherwise.
     """
     fit_config: FitConfig = parse_config(FitConfig, {**(config or FitConfig()).model_dump(), **settings}, where="fit")
     run_config = RunConfig(
@@ -73,7 +76,10 @@ def fit(
         trees=None if trees is None else trees.folder,
         device=device,
     )
-    return RunFolder(split.workspace.run(stage), split.workspace, split)
+    if earlier is not None and not stage.extends(earlier.folder):
+        raise ConfigError(f"{earlier.folder} is not this run with fewer epochs; give its settings, or leave it out")
+    folder = split.workspace.run(stage, earlier=None if earlier is None else earlier.folder)
+    return RunFolder(folder, split.workspace, split)
 
 
 def study(spec: str | Path | Mapping[str, Any], out: str | Path | None = None, **settings: Any) -> Study:

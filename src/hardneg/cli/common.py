@@ -164,9 +164,12 @@ def configure_torch(threads: int, device: str = "cpu") -> None:
         ) from None
 
 
-def run_stage(stage: Stage, out: Path, *, replace: bool = False) -> dict[str, Any]:
-    """Make the artifact of a stage in `out` unless it is finished, and return the notes in its manifest."""
+def run_stage(stage: Stage, out: Path, *, replace: bool = False, earlier: Path | None = None) -> dict[str, Any]:
+    """Make the artifact of a stage in `out` unless it is finished, and return the notes in its manifest.
+
+    earlier: as in `Stage.run`.
+    """
     from hardneg.artifacts import read_manifest
 
-    notes: dict[str, Any] = read_manifest(stage.run(out, replace=replace), stage.kind)["notes"]
+    notes: dict[str, Any] = read_manifest(stage.run(out, replace=replace, earlier=earlier), stage.kind)["notes"]
     return notes

@@ -70,7 +70,8 @@ class TrainOptions:
 def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     """Train a backbone with a negative sampler.
 
-    An interrupted command continues from its last checkpoint.
+    An interrupted command continues from its last checkpoint. The same command with a higher --epochs goes on from the
+    finished run and replaces it; with --config RUN and another --out it keeps that run.
 
     Examples:
 
@@ -81,10 +82,13 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     `hardneg train data/shop-split --suspects out/suspects --use-suspects both --set suspects.weight=0.5`
 
     `hardneg train data/other-split --config runs/mixgcf --seed 1`
+
+    `hardneg train data/shop-split --config runs/mixgcf --epochs 600 --out runs/mixgcf`
     """
     from hardneg import pipeline
     from hardneg.cli.config_files import read_run_file
     from hardneg.config import overrides
+    from hardneg.pipeline.epoch_limit import CONTINUED, STILL_RISING
     from hardneg.pipeline.suspect_use import UNCHANGED_USERS, suspects_warning
 
     fit = {name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None}
@@ -103,8 +107,10 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     with show_progress(count=False) as progress:
         watch = progress.watch_training(config.fit.epochs)
         stage = pipeline.train_stage(options.split, config, **folders.model_dump(), device=shared.device, watch=watch)
-        notes = run_stage(stage, out)
+        notes = run_stage(stage, out, earlier=options.config)
     text = f"best epoch {notes['best epoch']} of {notes['epochs']} by validation {config.fit.select}"
+    text += f"; went on after epoch {notes[CONTINUED]}" if CONTINUED in notes else ""
+    text += f"; {STILL_RISING}: {notes[STILL_RISING]}" if STILL_RISING in notes else ""
     if missing := notes.get("pairs without a vector"):
         text += f"; {missing / notes['pairs']:.1%} of the sampled pairs had no text vector and kept a uniform negative"
     if unchanged := notes.get(UNCHANGED_USERS):

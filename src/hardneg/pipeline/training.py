@@ -35,6 +35,7 @@ from hardneg.models import (
     build_anchor,
     initialize_at_anchor,
 )
+from hardneg.pipeline import epoch_limit
 from hardneg.pipeline.provenance import LlmNeeds, hash_of_same_split, needs_of, split_inputs
 from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both, use_suspects
 from hardneg.pipeline.text import text_projection
@@ -77,6 +78,8 @@ def train_stage(
 ) -> Stage:
     """Return the stage that trains one run; killed at any moment, it continues from its last checkpoint.
 
+    It also goes on from the same run with a lower limit of epochs (`pipeline.epoch_limit`).
+
     negatives: a negatives or neighbours folder, for samplers that read one. trees: a trees folder, for samplers that read
     path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder; the
     sampled negatives are then measured against its ground truth, which changes nothing in training. anchor: a vectors
@@ -89,8 +92,12 @@ def train_stage(
         raise ConfigError(f"sampler {config.sampler.kind!r} reads no trees, found {trees}; leave it out")
     settings = config.model_dump(mode="json") | {"measured against truth": truth is not None}
     inputs = run_inputs(split_dir, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor)
+    key_of_all_limits = artifacts.artifact_key(RUN, epoch_limit.at_limit(settings, None), inputs)
 
     def build(draft: Draft) -> None:
+        if draft.earlier is not None and epoch_limit.copy_if_complete(draft.earlier, draft):
+            write_yaml(draft.folder / "config.yaml", config)
+            return
         split = splits.read_split(split_dir)
         require_validation(split)
         materials = _read_materials(split, config, negatives, suspects, trees)
@@ -102,7 +109,11 @@ def train_stage(
         tied = _anchor_model(model, config, anchor, split)
         draft.notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
         kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCNModel) else None
-        draft.notes |= {} if kernel is None else {"graph kernel": kernel}
+        draft.notes |= {} if kernel is None else {epoch_limit.KERNEL: kernel}
+        # Another kernel rounds differently: its checkpoint cannot be continued.
+        checkpoint = CheckpointFile(draft.folder, key_of_all_limits + ("" if kernel is None else f" {kernel}"))
+        if draft.earlier is not None:
+            epoch_limit.start_from(draft.earlier, checkpoint, draft)
         fitted = fit_backbone(
             model,
             split,
@@ -110,16 +121,17 @@ def train_stage(
             config=config.fit,
             inputs=replace(materials.inputs, anchor=tied),
             observers=observers,
-            # Another kernel rounds differently: its checkpoint cannot be continued.
-            resume=CheckpointFile(draft.folder, draft.key if kernel is None else f"{draft.key} {kernel}"),
+            resume=checkpoint,
             watch=watch,
         )
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
+        if fitted.reached_limit:
+            checkpoint.copy(draft.folder / epoch_limit.LAST_EPOCH)
         examples.table().write_parquet(draft.folder / "examples.parquet")
         if measured is not None:
             measured.table().write_parquet(draft.folder / "sampled.parquet")
 
-    return Stage(RUN, settings, inputs, build)
+    return Stage(RUN, settings, inputs, build, lambda folder: epoch_limit.is_shorter_run(folder, settings, inputs))
 
 
 def run_inputs(
@@ -214,7 +226,7 @@ def _write_run(draft: Draft, fitted: Fitted, split: Split, config: RunConfig, ne
     write_embeddings(draft.folder, fitted.embeddings, split)
     draft.write_costs(run_costs(fitted.state.seconds, needs))
     draft.notes |= {"best epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
-    draft.notes |= fitted.state.counters
+    draft.notes |= fitted.state.counters | epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs)
 
 
 def write_embeddings(folder: Path, embeddings: Embeddings, split: Split) -> None:

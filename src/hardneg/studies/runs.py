@@ -115,7 +115,10 @@ class RunTask:
         inputs = [*self.row.folders.values(), *([] if self.fused_folder is None else [self.fused_folder])]
         if not self.folder.exists() or not all(map(artifacts.is_artifact, inputs)):
             return False
-        return artifacts.is_finished(self.folder, self.stage().key()) and self.is_scored()
+        stage = self.stage()
+        if stage.extends(self.folder):  # training goes on from there
+            return False
+        return artifacts.is_finished(self.folder, stage.key()) and self.is_scored()
 
     def is_scored(self) -> bool:
         """Return True where every evaluation of the finished run exists that can be made now."""

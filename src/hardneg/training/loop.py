@@ -62,10 +62,14 @@ so far, best validation value so far (-inf before the first check)."""
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model with the tensors of its best epoch, and its training state."""
+    """A trained model with the tensors of its best epoch, and its training state.
+
+    reached_limit: True where the maximum number of epochs ended training, not patience.
+    """
 
     model: nn.Module
     state: TrainingState
+    reached_limit: bool
 
     @property
     def embeddings(self) -> Embeddings:
@@ -96,26 +100,33 @@ def fit_model(
     keep_freed_memory()
     positives = train if isinstance(train, Positives) else Positives(train)
     loop = _Loop(model, positives, sampler, candidates, config, observers, watch, anchor)
-    state = resume.load(loop.tensors, loop.adam, observers) if resume is not None else None
-    state = state or TrainingState(copy_tensors(model.state_dict()))
+    saved = None if resume is None else resume.load(loop.tensors, loop.adam, observers)
+    state = saved or TrainingState(copy_tensors(model.state_dict()))
+
+    def check() -> None:
+        with torch.no_grad():
+            metrics = validate(model())
+        if config.select not in metrics:
+            raise ConfigError(
+                f"select is {config.select}, but validation measures {', '.join(metrics)}; choose one of these"
+            )
+        _record(state, "valid", metrics)
+        state.record_check(metrics[config.select], model.state_dict())
+
     while state.iteration < config.epochs and state.checks_without_gain < config.patience:
         started = time.perf_counter()
         loop.run_epoch(state)
-        checked = state.iteration % config.check_every == 0 or state.iteration == config.epochs
+        checked = state.iteration % config.check_every == 0
         if checked:
-            with torch.no_grad():
-                metrics = validate(model())
-            if config.select not in metrics:
-                raise ConfigError(
-                    f"select is {config.select}, but validation measures {', '.join(metrics)}; choose one of these"
-                )
-            _record(state, "valid", metrics)
-            state.record_check(metrics[config.select], model.state_dict())
+            check()
         state.seconds += time.perf_counter() - started
-        if checked and resume is not None:
+        if resume is not None and (checked or state.iteration == config.epochs):
             resume.save(state, loop.tensors, loop.adam, observers)
+    reached_limit = state.checks_without_gain < config.patience
+    if state.iteration % config.check_every:  # a longer run makes no check here, so the checkpoint is without it
+        check()
     model.load_state_dict(state.best)
-    return Fitted(model, state)
+    return Fitted(model, state, reached_limit)
 
 
 @dataclass
