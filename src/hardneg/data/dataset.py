@@ -16,8 +16,8 @@ from hardneg.errors import DataError
 from hardneg.stage import Draft
 
 KIND = "dataset"
-ROW = "_row"
-"""Temporary column with the number of a row in its file, counted from 1 without the header."""
+ROW = "\0row"
+"""Temporary column with the number of a row in its file. No name of a text file holds a NUL."""
 INTERACTION_TYPES = {
     c.USER_ID: pl.String,
     c.ITEM_ID: pl.String,

@@ -70,9 +70,11 @@ class RowCounter:
             previous = self._issues.get(key)
             self._issues[key] = replace(previous, count=previous.count + issue.count) if previous else issue
 
-    def drop(self, frame: pl.DataFrame, condition: pl.Expr, where: str, reason: str, first: str) -> pl.DataFrame:
+    def drop(
+        self, frame: pl.DataFrame, condition: pl.Expr, where: str, reason: str, first: str, remedy: str = LEFT_OUT
+    ) -> pl.DataFrame:
         """Drop and count rows; see `drop_rows`."""
-        frame, issues = drop_rows(frame, condition, where, reason, first)
+        frame, issues = drop_rows(frame, condition, where, reason, first, remedy)
         self.add(*issues)
         return frame
 

@@ -20,8 +20,8 @@ from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
-from hardneg.data.readers.integer_lines import read_lines
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.readers.integer_lines import read_words
+from hardneg.data.row_report import RowCounter, RowIssue, RowReport
 from hardneg.errors import DataError
 from hardneg.random import generator
 from hardneg.stage import Draft
@@ -154,7 +154,8 @@ def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tu
     that number items after users (Sports 15138, Toys 15306). Malformed lines, lines of items outside 0..n_items - 1 and
     repeated items are left out and reported.
     """
-    lines = read_lines(path).with_columns(pl.col("words").list.join(" ").alias("text"))
+    counter = RowCounter()
+    lines = read_words(path, counter).with_columns(pl.col("words").list.join(" ").alias("text"))
     form = lines["text"].str.extract_groups(r"^(\d{1,15}) ?: ?(\d{1,4}(?:-\d{1,4})*)$").struct.unnest()
     rows = lines.select("line", "text").hstack(form.rename({"1": "item", "2": "code"}))
     rows = rows.with_columns(pl.col("item").cast(pl.Int64) - item_offset)
@@ -163,7 +164,7 @@ def read_released_codes(path: Path, n_items: int, *, item_offset: int = 0) -> tu
         f"of an item outside {item_offset}..{item_offset + n_items - 1}": ~pl.col("item").is_between(0, n_items - 1),
         "of an item that had a line already": ~pl.col("item").is_first_distinct(),
     }
-    row_report: RowReport = ()
+    row_report = counter.row_report
     for reason, bad in reasons.items():
         left_out = rows.filter(bad)
         if not left_out.is_empty():

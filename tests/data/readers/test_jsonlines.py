@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hardneg.data.dataset import ROW
 from hardneg.data.readers import line_blocks as module
 from hardneg.data.readers.jsonlines import json_columns, json_objects
 from hardneg.data.row_report import RowCounter
@@ -31,7 +32,7 @@ def put(folder: Path, data: bytes, name: str = "a.json") -> Path:
 def read(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str]]]:
     counter = RowCounter()
     frame = pl.concat(list(json_columns(path, FIELDS, counter)))
-    assert frame.schema == {"_row": pl.UInt32, "user": pl.String, "stars": pl.String}
+    assert frame.schema == {ROW: pl.UInt32, "user": pl.String, "stars": pl.String}
     return frame.rows(), [(entry.where, entry.count, entry.first) for entry in counter.row_report]
 
 

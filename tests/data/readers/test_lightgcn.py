@@ -47,7 +47,7 @@ def test_users_without_any_item_are_an_error(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"", r"train\.txt is empty"),
-        (b"\xff\xff", r"train\.txt cannot be read as text"),
+        (b"\xff\xff", r"train\.txt holds no line of text \(train\.txt: 1 row with bytes that are not utf-8"),
         (b"user item\n", r"train\.txt holds no usable row; train\.txt: 1 row "),
     ],
 )

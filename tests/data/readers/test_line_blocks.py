@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hardneg.data.readers import line_blocks as module
-from hardneg.data.readers.line_blocks import Block, decode_lines, read_line_blocks
-from hardneg.data.row_report import RowCounter
-from hardneg.errors import DataError
+from hardneg.data.readers.line_blocks import detect_encoding, read_line_blocks, require_encoding
+from hardneg.errors import ConfigError, DataError
 
 
 def put(folder: Path, data: bytes, name: str = "a.txt") -> Path:
@@ -23,15 +23,16 @@ def put(folder: Path, data: bytes, name: str = "a.txt") -> Path:
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.text(alphabet="ab \r", max_size=9), min_size=1, max_size=12),
+    st.lists(st.text(alphabet="ab ", max_size=9), min_size=1, max_size=12),
     st.integers(1, 40),
     st.booleans(),
     st.booleans(),
+    st.sampled_from(["\n", "\r\n", "\r"]),
 )
 def test_blocks_hold_every_line_once_under_its_number(
-    tmp_path: Path, lines: list[str], size: int, zipped: bool, ends: bool
+    tmp_path: Path, lines: list[str], size: int, zipped: bool, ends: bool, end: str
 ) -> None:
-    data = "\n".join(lines).encode() + b"\n" * ends
+    data = end.join(lines).encode() + end.encode() * ends
     path = put(tmp_path, gzip.compress(data) if zipped else data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK_BYTES", size)
@@ -40,10 +41,11 @@ def test_blocks_hold_every_line_once_under_its_number(
                 list(read_line_blocks(path))
             return
         found = list(read_line_blocks(path))
+    data = data.replace(b"\r", b"\n") if end == "\r" else data
     assert b"".join(block.data for block in found) == data
     assert sum(block.n_lines for block in found) == len(lines) - (not ends and not lines[-1])
     numbered = [pair for block in found for pair in block.lines()]
-    expected = [(n, line.removesuffix("\r").encode()) for n, line in enumerate(lines, 1)]
+    expected = [(n, line.encode()) for n, line in enumerate(lines, 1)]
     assert numbered == [(n, line) for n, line in expected if line.strip()]
 
 
@@ -107,11 +109,34 @@ def test_progress_counts_lines_and_its_estimate_ends_at_their_number(
     assert seen[-1][1:] == (1000, 1000)
 
 
-def test_a_line_that_is_not_utf8_is_left_out_or_read_as_latin(tmp_path: Path) -> None:
-    block = Block(7, "é\n".encode() + b"caf\xe9\nx\n")
-    counter = RowCounter()
-    assert decode_lines(block, Path("a.txt"), counter) == ([7, 9], ["é", "x"])
-    assert [(entry.where, entry.count, entry.first) for entry in counter.row_report] == [("a.txt", 1, "line 8: 'caf�'")]
-    counter = RowCounter()
-    assert decode_lines(block, Path("a.txt"), counter, or_latin=True) == ([7, 8, 9], ["é", "café", "x"])
-    assert counter.row_report == ()
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    path = put(tmp_path, pack("a,ü\r\nb,€\n".encode(encoding)))
+    assert b"".join(block.data for block in read_line_blocks(path)).decode() == "a,ü\r\nb,€\n"
+    assert detect_encoding(path) == encoding.removesuffix("-sig")
+
+
+@pytest.mark.parametrize("size", [3, 2**20])
+def test_undefined_bytes_of_another_encoding_are_not_utf8(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_BYTES", size)
+    path = put(tmp_path, "Müller\n".encode("cp1252") + b"\x81\n" + "ß\n".encode("cp1252"))
+    lines = b"".join(block.data for block in read_line_blocks(path, encoding="cp1252")).split(b"\n")
+    assert [line.decode(errors="replace") for line in lines] == ["Müller", "\ufffd\ufffd\ufffd", "ß", ""]
+
+
+def test_carriage_returns_alone_end_lines(tmp_path: Path) -> None:
+    for data, second in ((b"a,b\r1,2\r3,4\r", b"1,2"), (b"a,b\n1,x\ry\n3,4\n", b"1,x\ry")):
+        (block,) = read_line_blocks(put(tmp_path, data))
+        assert block.lines() == [(1, b"a,b"), (2, second), (3, b"3,4")]
+
+
+@pytest.mark.parametrize("name", ["latin", "base64", "no such", "x" * 99])
+def test_an_unknown_encoding_is_refused(name: str) -> None:
+    if name == "latin":
+        assert require_encoding(name) == "iso8859-1"
+        return
+    with pytest.raises(ConfigError, match=f"found --encoding {name}, expected one that Python knows"):
+        require_encoding(name)

@@ -66,11 +66,11 @@ def test_an_adjacency_list_is_recognised(tmp_path: Path) -> None:
     ("data", "name", "message"),
     [
         (b"", "a.txt", r"a\.txt is empty, expected"),
-        (b" \n\n", "a.txt", r"a\.txt is empty"),
-        (b"\xff\xfe\x00", "a.txt", r"a\.txt cannot be read as text \(.*\)"),
-        (b"junk", "a.txt.gz", r"a\.txt\.gz cannot be read as text \(Not a gzipped file"),
-        (gzip.compress(b"1 2\n" * 99)[:25], "a.txt.gz", r"a\.txt\.gz cannot be read as text"),
-        (gzip.compress(b"1 2\n" * 99)[:10] + b"\xff" * 40, "a.txt.gz", r"a\.txt\.gz cannot be read as text"),
+        (b" \n\n", "a.txt", r"a\.txt holds no line of text \(it is blank\)"),
+        (b"\xff\xff\x00", "a.txt", r"a\.txt holds no line of text \(.* not utf-8"),
+        (b"junk", "a.txt.gz", r"a\.txt\.gz holds no line of two numbers"),
+        (gzip.compress(b"1 2\n" * 99)[:25], "a.txt.gz", r"a\.txt\.gz is truncated after line 0"),
+        (gzip.compress(b"1 2\n" * 99)[:10] + b"\xff" * 40, "a.txt.gz", r"a\.txt\.gz is truncated after line 0"),
         (
             b"a b\nc d\n",
             "a.txt",

@@ -80,10 +80,10 @@ def test_fields_are_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("user_id,item_id", r"has 'user_id,item_id' in its header, expected name:type with a type of token, token_seq"),
+        ("user_id,item_id", r"has 'user_id' in its header, expected name:type with a type of token, token_seq"),
         ("user_id\titem_id", "has 'user_id' in its header"),
         ("user_id:token\titem_id:int", "has 'item_id:int' in its header"),
-        ("user_id:token\titem_id:token\titem_id:token", "has the field 'item_id' twice in its header"),
+        ("user_id:token\titem_id:token\titem_id:token", "has the column 'item_id' twice"),
     ],
 )
 def test_another_header_is_refused(tmp_path: Path, header: str, message: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from hardneg.data import columns as c
-from hardneg.data.readers.integer_lines import read_lines
+from hardneg.data.readers.integer_lines import read_words
 from hardneg.data.readers.pairs import read_pairs
+from hardneg.data.row_report import RowCounter, RowReport
 from hardneg.errors import DataError
 
 LABEL = "label"
@@ -46,7 +47,9 @@ def released_labels(folder: Path) -> pl.DataFrame:
 
 def _read_candidates(folder: Path, offset: int) -> pl.DataFrame:
     """Return user_id and item_id by user and rank, from lines `user item item ...`."""
-    words = read_lines(_find_file(folder, CANDIDATES)).select(pl.col("words").cast(pl.List(pl.Int64)))
+    counter = RowCounter()
+    words = read_words(_find_file(folder, CANDIDATES), counter).select(pl.col("words").cast(pl.List(pl.Int64)))
+    _require_all_rows(counter.row_report)
     pairs = words.select(
         pl.col("words").list.first().alias(c.USER_ID), pl.col("words").list.slice(1).alias(c.ITEM_ID)
     ).explode(c.ITEM_ID)
@@ -55,7 +58,14 @@ def _read_candidates(folder: Path, offset: int) -> pl.DataFrame:
 
 def _read_id_pairs(folder: Path, name: str, offset: int) -> pl.DataFrame:
     dataset = read_pairs({"train": _find_file(folder, name)}, item_offset=offset)
+    _require_all_rows(dataset.row_report)
     return dataset.interactions.select(c.USER_ID, c.ITEM_ID)
+
+
+def _require_all_rows(row_report: RowReport) -> None:
+    """Raise DataError if rows were left out, whose labels would be missing."""
+    if row_report:
+        raise DataError(f"{row_report[0]}; expected a file as released, download it again")
 
 
 def _find_file(folder: Path, name: str) -> Path:

@@ -1,31 +1,41 @@
-"""Large files as blocks of whole lines, plain or gzip, in bounded memory, and delimited lines as string columns."""
+"""Large files of text as blocks of whole lines in UTF-8, plain or gzip, in bounded memory."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-import polars as pl
-
-from hardneg.data.dataset import ROW
 from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 from hardneg.types import Progress
 
 BLOCK_BYTES = 2**23
 """Bytes of text per block."""
 MAX_LINE_BYTES = 2**26
 """Maximum number of bytes of a line."""
-GZIP, BYTE_ORDER_MARK = b"\x1f\x8b\x08", b"\xef\xbb\xbf"
+HEAD_BYTES = 2**16
+"""Maximum number of bytes that decide the encoding and the line ends."""
+GZIP = b"\x1f\x8b\x08"
+BYTE_ORDER_MARK = codecs.BOM_UTF8
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins with the mark of UTF-16
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order mark -> encoding."""
+UTF_8 = "utf-8"
+MOSTLY = 10
+"""Carriage returns end the lines of a file that has this many times more of them than of line feeds."""
 SHOWN_CHARACTERS = 60
 """Characters of a bad line that the row report shows."""
-WHITESPACE = " "
-"""Separator that stands for any run of white space."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +56,19 @@ class Block:
         return [(number, line) for number, line in lines if line.strip()]
 
 
-def read_line_blocks(path: Path, progress: Progress | None = None) -> Iterator[Block]:
-    """Yield the file in blocks of about BLOCK_BYTES. Gzip is recognised by the first bytes, not by the name.
+def read_line_blocks(path: Path, progress: Progress | None = None, encoding: str | None = None) -> Iterator[Block]:
+    r"""Yield the file in blocks of about BLOCK_BYTES of UTF-8. Gzip is recognised by the first bytes, not by the name.
 
+    encoding: None for UTF-8 or what a byte order mark says, which is passed over. Of another encoding, bytes that it
+    does not define become bytes that UTF-8 does not. Lines end with \n, \r\n or, if nearly all of them do, \r.
     progress: called with the number of lines read and an estimate of their total, which is exact at the end. Raises
     DataError if the file is missing, empty or a truncated gzip file.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
     file_size, first = path.stat().st_size, 1
-    with path.open("rb") as raw:
-        file: IO[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(3).startswith(GZIP) else raw  # type: ignore[assignment]
-        chunks = _split_at_line_ends(file, path)
+    with path.open("rb", HEAD_BYTES) as raw:
+        chunks = _split_at_line_ends(_read_text(raw, encoding), path)
         while True:
             try:
                 data = next(chunks, None)
@@ -67,7 +78,7 @@ def read_line_blocks(path: Path, progress: Progress | None = None) -> Iterator[B
                 ) from None
             if data is None:
                 break
-            block = Block(first, data.removeprefix(BYTE_ORDER_MARK) if first == 1 else data)
+            block = Block(first, data)
             yield block
             first += block.n_lines
             if progress is not None:
@@ -76,10 +87,78 @@ def read_line_blocks(path: Path, progress: Progress | None = None) -> Iterator[B
         raise DataError(f"{path} is empty, expected one row per line; check the file")
 
 
-def _split_at_line_ends(file: IO[bytes], path: Path) -> Iterator[bytes]:
+def detect_encoding(path: Path) -> str:
+    """Return the encoding that a byte order mark says, else UTF-8; also for files that `read_line_blocks` refuses."""
+    try:
+        with path.open("rb", HEAD_BYTES) as raw:
+            return _encoding_of(_peek(_unzip(raw)))
+    except (OSError, EOFError, zlib.error):
+        return UTF_8
+
+
+def require_encoding(name: str) -> str:
+    """Return the usual name of an encoding. Raises ConfigError if there is none of this name."""
+    try:
+        b"text".decode(name, "ignore")
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"found --encoding {name}, expected one that Python knows, such as latin-1 or cp1252"
+        ) from None
+
+
+def _read_text(raw: IO[bytes], encoding: str | None) -> Iterator[bytes]:
+    """Yield the bytes of a file in UTF-8 and with line feeds, without its byte order mark."""
+    file = _unzip(raw)
+    head = _peek(file)
+    encoding = encoding or _encoding_of(head)
+    chunks: Iterable[bytes] = iter(lambda: file.read(BLOCK_BYTES), b"")
+    if head.startswith(BYTE_ORDER_MARK):
+        file.read(len(BYTE_ORDER_MARK))
+    if encoding != UTF_8:
+        chunks, head = _transcode(chunks, encoding), b"".join(_transcode([head], encoding))
+    n_feeds, n_returns = head.count(b"\n"), head.count(b"\r") - head.count(b"\r\n")
+    if n_returns > MOSTLY * n_feeds:
+        chunks = (chunk.replace(b"\r", b"\n") for chunk in chunks)
+    for number, chunk in enumerate(chunks):
+        yield chunk if number else chunk.removeprefix(BYTE_ORDER_MARK)
+
+
+def _unzip(raw: IO[bytes]) -> IO[bytes]:
+    return gzip.GzipFile(fileobj=raw) if _peek(raw).startswith(GZIP) else raw  # type: ignore[return-value]
+
+
+def _peek(file: IO[bytes]) -> bytes:
+    head: bytes = file.peek(HEAD_BYTES)  # type: ignore[attr-defined]
+    return head
+
+
+def _encoding_of(head: bytes) -> str:
+    return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), UTF_8)
+
+
+def _transcode(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)(_MARK_UNDEFINED)
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode(UTF_8, "surrogatepass")
+    yield decoder.decode(b"", final=True).encode(UTF_8, "surrogatepass")
+
+
+def _mark_undefined(error: UnicodeError) -> tuple[str, int]:
+    """Replace undefined bytes by a surrogate, which valid UTF-8 never holds."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+_MARK_UNDEFINED = "hardneg.mark_undefined"
+codecs.register_error(_MARK_UNDEFINED, _mark_undefined)
+
+
+def _split_at_line_ends(chunks: Iterable[bytes], path: Path) -> Iterator[bytes]:
     """Yield the bytes of the file, each piece ending with a line."""
     rest = b""
-    while data := file.read(BLOCK_BYTES):
+    for data in chunks:
         end = data.rfind(b"\n") + 1
         if end:
             yield rest + data[:end]
@@ -94,68 +173,16 @@ def _split_at_line_ends(file: IO[bytes], path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def decode_lines(
-    block: Block, path: Path, counter: RowCounter, *, or_latin: bool = False
-) -> tuple[list[int], list[str]]:
-    """Return the numbers and texts of a block's lines.
-
-    A line that is not UTF-8 is left out or, with or_latin, read as Latin-1.
-    """
-    lines = block.lines()
-    try:
-        return [number for number, _ in lines], [line.decode() for _, line in lines]
-    except UnicodeDecodeError:
-        decoded = [(number, _decode(line, or_latin=or_latin), line) for number, line in lines]
-    bad = [(number, line) for number, text, line in decoded if text is None]
-    count_lines(counter, path, "without UTF-8 text", bad)
-    good = [(number, text) for number, text, _ in decoded if text is not None]
-    return [number for number, _ in good], [text for _, text in good]
-
-
-def _decode(line: bytes, *, or_latin: bool) -> str | None:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line.decode("latin-1") if or_latin else None
-
-
 def count_lines(
     counter: RowCounter, path: Path, reason: str, bad: list[tuple[int, bytes]], remedy: str = LEFT_OUT
 ) -> None:
     """Report bad lines, with the number and the beginning of the first."""
     if bad:
         number, line = bad[0]
-        first = f"line {number}: {line[: 4 * SHOWN_CHARACTERS].decode(errors='replace')[:SHOWN_CHARACTERS]!r}"
+        first = f"line {number}: {show(line[: 4 * SHOWN_CHARACTERS].decode(errors='replace'))}"
         counter.add(RowIssue(path.name, reason, len(bad), first, remedy))
 
 
-def delimited_columns(
-    path: Path,
-    names: tuple[str, ...],
-    separator: str,
-    counter: RowCounter,
-    progress: Progress | None = None,
-    *,
-    header: bool = False,
-) -> Iterator[pl.DataFrame]:
-    """Yield one frame per block: the line number (ROW) and one column per name.
-
-    A line with another number of fields is left out. header: skip the first line.
-    """
-    text, fields = pl.col("text"), pl.col("fields").list
-    words = text.str.replace_all(r"\s+", WHITESPACE).str.strip_chars() if separator == WHITESPACE else text
-    reason, first = f"without exactly {len(names)} fields", f"line {{{ROW}}}: {{text!r}}"
-    for block in read_line_blocks(path, progress):
-        numbers, lines = decode_lines(block, path, counter)
-        frame = pl.DataFrame({ROW: numbers, "text": lines}, schema={ROW: pl.UInt32, "text": pl.String})
-        if header:
-            frame = frame.filter(pl.col(ROW) > 1)
-        frame = frame.select(ROW, text.str.head(SHOWN_CHARACTERS), words.str.split(separator).alias("fields"))
-        frame = counter.drop(frame, fields.len() != len(names), path.name, reason, first)
-        yield frame.select(ROW, *(fields.get(place).alias(name) for place, name in enumerate(names)))
-
-
-def read_header_line(path: Path) -> str:
-    """Return the first line of a file."""
-    block = next(read_line_blocks(path))
-    return block.data.split(b"\n", 1)[0].removesuffix(b"\r").decode(errors="replace")
+def show(line: str) -> str:
+    """Return the beginning of a line for the row report."""
+    return repr(line[:SHOWN_CHARACTERS])

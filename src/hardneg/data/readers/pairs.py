@@ -9,8 +9,8 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset, empty_items
-from hardneg.data.readers.integer_lines import parse_integers, read_lines
-from hardneg.data.row_report import LEFT_OUT, RowReport, drop_rows
+from hardneg.data.readers.integer_lines import parse_integers, read_words
+from hardneg.data.row_report import LEFT_OUT, RowCounter
 from hardneg.errors import DataError
 
 
@@ -20,28 +20,28 @@ def read_pairs(files: Mapping[str, Path], *, item_offset: int = 0) -> Dataset:
     files: train, valid or test -> file. item_offset: number to subtract from an item's number; lower items are left out.
     """
     parts: list[pl.DataFrame] = []
-    row_report: RowReport = ()
+    counter = RowCounter()
     for part, path in files.items():
-        frame, issues = _read_part(path, item_offset)
+        frame = _read_part(path, item_offset, counter)
         parts.append(frame.with_columns(pl.lit(part).alias(c.SPLIT)))
-        row_report += issues
-    return Dataset(pl.concat(parts), empty_items(), row_report)
+    return Dataset(pl.concat(parts), empty_items(), counter.row_report, counter.files)
 
 
-def _read_part(path: Path, item_offset: int) -> tuple[pl.DataFrame, RowReport]:
-    lines = read_lines(path)
+def _read_part(path: Path, item_offset: int, counter: RowCounter) -> pl.DataFrame:
+    lines = read_words(path, counter)
     words = pl.col("words").list
     lines = lines.with_columns(words.join(" ").str.head(60).alias("text"))
     first = "line {line}: {text!r}"
-    lines, not_two = drop_rows(lines, words.len() != 2, path.name, "without exactly two numbers", first)
+    lines = counter.drop(lines, words.len() != 2, path.name, "without exactly two numbers", first)
     if lines.is_empty():
-        raise DataError(f"{path} holds no line of two numbers (first: {not_two[0].first}); is it a lightgcn file?")
+        first = counter.row_report[-1].first
+        raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
     pairs = lines.select("line", words.get(0).alias(c.USER_ID), words.get(1).alias(c.ITEM_ID))
-    frame, not_numbers = parse_integers(pairs, (c.USER_ID, c.ITEM_ID), path)
+    frame = parse_integers(pairs, (c.USER_ID, c.ITEM_ID), path, counter)
     reason, first = f"with an item below {item_offset}", f"line {{line}}: {{{c.ITEM_ID}}}"
     is_below, remedy = pl.col(c.ITEM_ID) < item_offset, f"{LEFT_OUT}; check --item-offset"
-    frame, below = drop_rows(frame, is_below, path.name, reason, first, remedy)
+    frame = counter.drop(frame, is_below, path.name, reason, first, remedy)
     if frame.is_empty():
         raise DataError(f"{path}: every item is below the item offset {item_offset}; check --item-offset")
     ids = pl.col(c.USER_ID).cast(pl.String), (pl.col(c.ITEM_ID) - item_offset).cast(pl.String)
-    return frame.select(*ids), not_two + not_numbers + below
+    return frame.select(*ids)

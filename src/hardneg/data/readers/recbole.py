@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +16,15 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers import line_blocks, typed_columns
-from hardneg.data.readers.table import is_blank, map_columns
+from hardneg.data.readers import typed_columns
+from hardneg.data.readers.delimited import read_columns
+from hardneg.data.readers.table import is_blank, map_columns, note_columns
+from hardneg.data.readers.text_format import DELIMITERS, NAMES, TextFormat, TextOptions, detect_header, require_names
 from hardneg.data.row_report import RowCounter
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
+DEFAULT = TextOptions()
 TYPES = ("token", "token_seq", "float", "float_seq")
 INTERACTION_NAMES = {
     c.USER_ID: ("user_id",),
@@ -46,52 +50,61 @@ def open_recbole(
     *,
     columns: Mapping[str, str] | None = None,
     item_columns: Mapping[str, str] | None = None,
+    options: TextOptions = DEFAULT,
 ) -> StreamedDataset:
     """Open interactions and, optionally, items; plain or gzip.
 
     files: train, valid or test -> `.inter` file; with a single file there is no split column. columns, item_columns:
     our name -> theirs, for unusual names. Other columns of items are kept.
     """
-    read = partial(_read_interactions, dict(files), dict(columns or {}))
-    return StreamedDataset(read, partial(_read_items, items, dict(item_columns or {})) if items else None, items)
+    read = partial(_read_interactions, dict(files), dict(columns or {}), options)
+    read_items = partial(_read_items, items, dict(item_columns or {}), options) if items else None
+    return StreamedDataset(read, read_items, items)
 
 
 def _read_interactions(
-    files: Mapping[str, Path], columns: Mapping[str, str], counter: RowCounter, progress: Progress | None
+    files: Mapping[str, Path],
+    columns: Mapping[str, str],
+    options: TextOptions,
+    counter: RowCounter,
+    progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
-        fields = _read_field_names(path)
+        form, fields = _detect_fields(path, options)
         mapping = map_columns(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
         split = [pl.lit(part).alias(c.SPLIT)] if len(files) > 1 else []
-        for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
+        note_columns(counter.file(path.name), fields, mapping)
+        for frame in read_columns(path, fields, form, counter, progress, header=True):
             named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *split)
             yield typed_columns.type_interactions(named, path, counter)
 
 
 def _read_items(
-    path: Path, columns: Mapping[str, str], counter: RowCounter, progress: Progress | None
+    path: Path, columns: Mapping[str, str], options: TextOptions, counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
-    fields = _read_field_names(path)
+    form, fields = _detect_fields(path, options)
     mapping = map_columns(fields, columns, ITEM_NAMES, (c.ITEM_ID,), path, "--item-column")
     others = [name for name in fields if name not in mapping.values() and name not in mapping]
-    for frame in line_blocks.delimited_columns(path, fields, "\t", counter, progress, header=True):
+    note_columns(counter.file(path.name), fields, mapping, others)
+    for frame in read_columns(path, fields, form, counter, progress, header=True):
         named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *others)
         yield counter.drop(named, is_blank(c.ITEM_ID), path.name, "without an id", f"line {{{ROW}}}")
 
 
-def _read_field_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the fields, without types."""
-    header = line_blocks.read_header_line(path)
-    fields = [field.rpartition(":") for field in header.split("\t")]
+def _detect_fields(path: Path, options: TextOptions) -> tuple[TextFormat, list[str]]:
+    """Return the format, and the names of the fields without their types."""
+    form, header = detect_header(path, options, _is_typed, ("\t", *(other for other in DELIMITERS if other != "\t")))
+    fields = [field.rpartition(":") for field in header]
     malformed = [name + colon + kind for name, colon, kind in fields if not name or kind not in TYPES]
     if malformed:
         raise DataError(
             f"{path} has {malformed[0][:60]!r} in its header, expected name:type with a type of {', '.join(TYPES)}, "
-            "between tabs; is it an atomic file?"
+            f"between {NAMES.get(form.delimiter, form.delimiter)}s; is it an atomic file?"
         )
-    names = tuple(name for name, _, _ in fields)
-    if repeated := [name for name in names if names.count(name) > 1 or name == ROW]:
-        raise DataError(
-            f"{path} has the field {repeated[0]!r} twice in its header, expected distinct names; rename one"
-        )
-    return names
+    names = [name for name, _, _ in fields]
+    require_names(names, path)
+    return form, names
+
+
+def _is_typed(header: Sequence[str]) -> bool:
+    return all(re.fullmatch(rf"[^\t,;|:]+:({'|'.join(TYPES)})", field) for field in header)

@@ -10,21 +10,26 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers import line_blocks, typed_columns
+from hardneg.data.readers import typed_columns
+from hardneg.data.readers.delimited import read_columns
+from hardneg.data.readers.text_format import WHITESPACE, TextOptions, detect_fields
 from hardneg.data.row_report import RowCounter
 from hardneg.types import Progress
 
+COLUMNS = (c.USER_ID, c.ITEM_ID, c.RATING)
+DELIMITERS = (WHITESPACE, ",", ";", "|", "::")
+DEFAULT = TextOptions()
 
-def open_selfrec(files: Mapping[str, Path]) -> StreamedDataset:
-    """Open triples separated by white space; ids may be any text without it. files: train, valid or test -> file."""
-    return StreamedDataset(partial(_read_interactions, dict(files)))
+
+def open_selfrec(files: Mapping[str, Path], options: TextOptions = DEFAULT) -> StreamedDataset:
+    """Open triples, mostly separated by white space. files: train, valid or test -> file."""
+    return StreamedDataset(partial(_read_interactions, dict(files), options))
 
 
 def _read_interactions(
-    files: Mapping[str, Path], counter: RowCounter, progress: Progress | None
+    files: Mapping[str, Path], options: TextOptions, counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
-        for frame in line_blocks.delimited_columns(
-            path, (c.USER_ID, c.ITEM_ID, c.RATING), line_blocks.WHITESPACE, counter, progress
-        ):
+        form = detect_fields(path, options, len(COLUMNS), DELIMITERS)
+        for frame in read_columns(path, COLUMNS, form, counter, progress):
             yield typed_columns.type_interactions(frame.with_columns(pl.lit(part).alias(c.SPLIT)), path, counter)

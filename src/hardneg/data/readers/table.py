@@ -9,6 +9,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import INTERACTION_TYPES, ROW, Dataset, drop_repeated_items, empty_items, read_parquet
+from hardneg.data.file_summary import FileSummary
 from hardneg.data.row_report import RowReport, drop_rows, report_rows
 from hardneg.errors import ConfigError, DataError
 
@@ -139,6 +140,14 @@ def map_columns(
                 f"map it with {option} {ours}=THEIRS"
             )
     return {ours: theirs for ours, theirs in mapping.items() if theirs is not None}
+
+
+def note_columns(
+    summary: FileSummary, names: Sequence[str], mapping: Mapping[str, str], others: Sequence[str] = ()
+) -> None:
+    """Note the columns used, our name -> theirs, and the unused ones. others: used under their own names."""
+    summary.columns = {**mapping, **{name: name for name in others}}
+    summary.unused = [name or "(without a name)" for name in names if name not in summary.columns.values()]
 
 
 def _require_scalars(frame: pl.DataFrame, path: Path, *, lists: bool = False) -> None:
