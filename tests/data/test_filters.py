@@ -101,6 +101,14 @@ def test_a_rating_filter_without_ratings_is_refused() -> None:
         filter_interactions(frame([("a", "1")]), FilterConfig(min_rating=4))
 
 
+def test_an_unknown_time_comes_after_all_others_also_in_whole_seconds() -> None:
+    """Datasets on disk may have whole numbers as timestamps."""
+    for dtype in (pl.Int64, pl.Float64):
+        rows = frame([("a", "1", None), ("a", "1", 7)], "timestamp").with_columns(pl.col("timestamp").cast(dtype))
+        kept, _ = filter_interactions(rows, FilterConfig())
+        assert kept["timestamp"].to_list() == [7]
+
+
 @pytest.mark.parametrize("config", [FilterConfig(since=date(2020, 1, 1)), FilterConfig(until=date(2020, 1, 1))])
 def test_a_date_filter_without_timestamps_is_refused(config: FilterConfig) -> None:
     with pytest.raises(ConfigError, match=r"--since and --until needs a timestamp column, found user_id, item_id"):

@@ -22,7 +22,7 @@ INTERACTION_TYPES = {
     c.USER_ID: pl.String,
     c.ITEM_ID: pl.String,
     c.RATING: pl.Float64,
-    c.TIMESTAMP: pl.Int64,
+    c.TIMESTAMP: pl.Float64,
     c.REVIEW: pl.String,
     c.SPLIT: pl.String,
 }

@@ -91,7 +91,7 @@ def _mark_first_of_pairs(index: pl.DataFrame, users: Indices, items: Indices) ->
         part = index[c.SPLIT].replace_strict(order_of_parts, default=len(c.PARTS), return_dtype=pl.Int8)
         keys.append(part.to_numpy())
     if c.TIMESTAMP in index.columns:
-        keys.append(index[c.TIMESTAMP].fill_null(np.iinfo(np.int64).max).to_numpy())
+        keys.append(index[c.TIMESTAMP].cast(pl.Float64).fill_null(np.inf).to_numpy())
     order = np.lexsort(keys[::-1])
     ordered = keys[0][order]
     first = np.zeros(len(index), bool)

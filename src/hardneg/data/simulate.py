@@ -93,7 +93,8 @@ def simulate_store(config: SimulationConfig) -> tuple[Dataset, Truth]:
         {
             c.USER_ID: [f"u{user}" for user in users],
             c.ITEM_ID: [f"i{item}" for item in items],
-            c.TIMESTAMP: START + generator(config.seed, "simulate times").integers(2 * 365 * 86_400, size=len(users)),
+            c.TIMESTAMP: START
+            + generator(config.seed, "simulate times").integers(2 * 365 * 86_400, size=len(users)) * 1.0,
             c.REVIEW: reviews,
         }
     )

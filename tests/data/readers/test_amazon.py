@@ -64,7 +64,7 @@ def test_old_reviews(tmp_path: Path, year: Year, name: str) -> None:
         "user_id": pl.String,
         "item_id": pl.String,
         "rating": pl.Float64,
-        "timestamp": pl.Int64,
+        "timestamp": pl.Float64,
         "review": pl.String,
     }
     ids = ("A2SUAM1J3GNN3B", "0000013714", 5.0, 1252800000)
@@ -87,7 +87,7 @@ def test_new_reviews_have_milliseconds_and_the_parent_item(tmp_path: Path) -> No
             "AGKHLEW2SOWHNMFQIJGBECAF7INQ",
             "B00YQ6X8EP",
             4.0,
-            1588687728,
+            1588687728.923,
             "Such a lovely scent\nThis spray is really nice.<br />I like it.",
         )
     ]

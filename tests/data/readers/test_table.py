@@ -42,7 +42,7 @@ def test_every_format_reads_the_same(tmp_path: Path, name: str) -> None:
         "user_id": pl.String,
         "item_id": pl.String,
         "rating": pl.Float64,
-        "timestamp": pl.Int64,
+        "timestamp": pl.Float64,
         "review": pl.String,
     }
     assert data.interactions.rows() == [("7", "x", 4.5, 100, "good"), ("8", "y", None, None, None)]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from hardneg.data import columns as c
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers.jsonlines import join_texts, json_string, list_values, open_json
+from hardneg.data.times import TimeFormat
 
 Year = Literal[2014, 2018, 2023]
 _OLD = {c.USER_ID: "reviewerID", c.ITEM_ID: "asin", c.RATING: "overall", c.TIMESTAMP: "unixReviewTime"}
@@ -30,9 +31,17 @@ def open_amazon(year: Year, reviews: Path, items: Path | None = None, *, with_re
     """
     if year == 2023:
         texts = ("title", "text") if with_reviews else ()
-        return open_json(reviews, items, _NEW, _convert_2023, "milliseconds", texts=texts)
+        return open_json(reviews, items, _NEW, _convert_2023, TimeFormat("milliseconds", iso=False), texts=texts)
     texts = ("summary", "reviewText") if with_reviews else ()
-    return open_json(reviews, items, _OLD, _convert_2014_or_2018, "seconds", texts=texts, literals=year == 2014)
+    return open_json(
+        reviews,
+        items,
+        _OLD,
+        _convert_2014_or_2018,
+        TimeFormat("seconds", iso=False),
+        texts=texts,
+        literals=year == 2014,
+    )
 
 
 def _convert_2014_or_2018(record: dict[str, Any]) -> dict[str, str]:

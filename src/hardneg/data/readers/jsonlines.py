@@ -20,8 +20,10 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers.line_blocks import Block, count_lines, read_line_blocks
-from hardneg.data.readers.typed_columns import Clock, type_interactions, type_items
+from hardneg.data.readers.time_column import TimeColumn
+from hardneg.data.readers.typed_columns import type_interactions, type_items
 from hardneg.data.row_report import RowCounter
+from hardneg.data.times import TimeFormat
 from hardneg.types import Progress
 
 NO_OBJECT = "without a JSON object"
@@ -33,7 +35,7 @@ def open_json(
     items: Path | None,
     fields: Mapping[str, str],
     convert: Callable[[dict[str, Any]], dict[str, str]],
-    clock: Clock,
+    time_format: TimeFormat,
     *,
     texts: tuple[str, ...] = (),
     literals: bool = False,
@@ -44,13 +46,15 @@ def open_json(
     of its own. convert: returns item_id and text columns of an item. literals: see `json_objects`.
     """
 
-    def read_reviews(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+    def read_columns(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
         for frame in json_columns(reviews, (*fields.values(), *texts), counter, progress):
             not_blank = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
             review = [pl.concat_str(not_blank, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
-            renamed = frame.select(ROW, *(pl.col(theirs).alias(ours) for ours, theirs in fields.items()), *review)
-            id_names = f"{fields[c.USER_ID]} or {fields[c.ITEM_ID]}"
-            yield type_interactions(renamed, reviews, counter, clock, id_names=id_names)
+            yield frame.select(ROW, *(pl.col(theirs).alias(ours) for ours, theirs in fields.items()), *review)
+
+    def read_reviews(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        times, id_names = TimeColumn(reviews, counter, time_format), f"{fields[c.USER_ID]} or {fields[c.ITEM_ID]}"
+        return type_interactions(read_columns(counter, progress), reviews, counter, times, id_names=id_names)
 
     def read_items(path: Path, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
         for block in json_objects(path, counter, progress, literals=literals):

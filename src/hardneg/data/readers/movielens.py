@@ -19,7 +19,9 @@ from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import typed_columns
 from hardneg.data.readers.delimited import read_columns
 from hardneg.data.readers.text_format import DELIMITERS, TextFormat, TextOptions, detect_fields, sample_lines
+from hardneg.data.readers.time_column import TimeColumn
 from hardneg.data.row_report import RowCounter
+from hardneg.data.times import TimeFormat
 from hardneg.types import Progress
 
 COLUMNS = (c.USER_ID, c.ITEM_ID, c.RATING, c.TIMESTAMP)
@@ -45,8 +47,9 @@ def open_movielens(ratings: Path, items: Path | None = None) -> StreamedDataset:
 def _read_interactions(path: Path, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
     form = detect_fields(path, TextOptions(), len(COLUMNS), DELIMITERS)
     header = sample_lines(path)[0][0] in HEADERS
-    for frame in read_columns(path, COLUMNS, form, counter, progress, header=header):
-        yield typed_columns.type_interactions(frame, path, counter)
+    frames = read_columns(path, COLUMNS, form, counter, progress, header=header)
+    times = TimeColumn(path, counter, TimeFormat("seconds", iso=False))
+    return typed_columns.type_interactions(frames, path, counter, times)
 
 
 def _read_items(path: Path, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:

@@ -18,9 +18,11 @@ from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import typed_columns
 from hardneg.data.readers.delimited import read_columns
-from hardneg.data.readers.table import is_blank, map_columns, note_columns
+from hardneg.data.readers.table import map_columns, note_columns
 from hardneg.data.readers.text_format import DELIMITERS, NAMES, TextFormat, TextOptions, detect_header, require_names
+from hardneg.data.readers.time_column import TimeColumn
 from hardneg.data.row_report import RowCounter
+from hardneg.data.times import TimeFormat
 from hardneg.errors import DataError
 from hardneg.types import Progress
 
@@ -51,13 +53,15 @@ def open_recbole(
     columns: Mapping[str, str] | None = None,
     item_columns: Mapping[str, str] | None = None,
     options: TextOptions = DEFAULT,
+    time_format: str | None = None,
 ) -> StreamedDataset:
     """Open interactions and, optionally, items; plain or gzip.
 
     files: train, valid or test -> `.inter` file; with a single file there is no split column. columns, item_columns:
-    our name -> theirs, for unusual names. Other columns of items are kept.
+    our name -> theirs, for unusual names. Other columns of items are kept. time_format: see `TimeFormat.of`.
     """
-    read = partial(_read_interactions, dict(files), dict(columns or {}), options)
+    times = TimeFormat.of(time_format) if time_format else None
+    read = partial(_read_interactions, dict(files), dict(columns or {}), options, times)
     read_items = partial(_read_items, items, dict(item_columns or {}), options) if items else None
     return StreamedDataset(read, read_items, items)
 
@@ -66,6 +70,7 @@ def _read_interactions(
     files: Mapping[str, Path],
     columns: Mapping[str, str],
     options: TextOptions,
+    time_format: TimeFormat | None,
     counter: RowCounter,
     progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
@@ -74,9 +79,13 @@ def _read_interactions(
         mapping = map_columns(fields, columns, INTERACTION_NAMES, (c.USER_ID, c.ITEM_ID), path, "--column")
         split = [pl.lit(part).alias(c.SPLIT)] if len(files) > 1 else []
         note_columns(counter.file(path.name), fields, mapping)
-        for frame in read_columns(path, fields, form, counter, progress, header=True):
-            named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *split)
-            yield typed_columns.type_interactions(named, path, counter)
+        named = [ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *split]
+        read = partial(read_columns, path, fields, form, header=True)
+        times = TimeColumn(path, counter, time_format)
+        if c.TIMESTAMP in mapping:
+            times.choose(frame[mapping[c.TIMESTAMP]] for frame in read(RowCounter()))
+        frames = (frame.select(named) for frame in read(counter, progress))
+        yield from typed_columns.type_interactions(frames, path, counter, times)
 
 
 def _read_items(
@@ -88,7 +97,7 @@ def _read_items(
     note_columns(counter.file(path.name), fields, mapping, others)
     for frame in read_columns(path, fields, form, counter, progress, header=True):
         named = frame.select(ROW, *(pl.col(theirs).alias(name) for name, theirs in mapping.items()), *others)
-        yield counter.drop(named, is_blank(c.ITEM_ID), path.name, "without an id", f"line {{{ROW}}}")
+        yield typed_columns.drop_missing_ids(named, path, counter, c.ITEM_ID)
 
 
 def _detect_fields(path: Path, options: TextOptions) -> tuple[TextFormat, list[str]]:

@@ -31,5 +31,6 @@ def _read_interactions(
 ) -> Iterator[pl.DataFrame]:
     for part, path in files.items():
         form = detect_fields(path, options, len(COLUMNS), DELIMITERS)
-        for frame in read_columns(path, COLUMNS, form, counter, progress):
-            yield typed_columns.type_interactions(frame.with_columns(pl.lit(part).alias(c.SPLIT)), path, counter)
+        frames = read_columns(path, COLUMNS, form, counter, progress)
+        with_part = (frame.with_columns(pl.lit(part).alias(c.SPLIT)) for frame in frames)
+        yield from typed_columns.type_interactions(with_part, path, counter)

@@ -10,13 +10,14 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import INTERACTION_TYPES, ROW, Dataset, drop_repeated_items, empty_items, read_parquet
 from hardneg.data.file_summary import FileSummary
-from hardneg.data.row_report import RowReport, drop_rows, report_rows
+from hardneg.data.readers.time_column import TimeColumn
+from hardneg.data.readers.typed_columns import drop_missing_ids, type_interactions
+from hardneg.data.row_report import RowCounter
+from hardneg.data.times import TimeFormat, to_numbers
 from hardneg.errors import ConfigError, DataError
 
 GUESSES = {c.USER_ID: ("user_id", "user"), c.ITEM_ID: ("item_id", "item")}
 """Column names recognised as ids if none is mapped."""
-MAX_NUMBER = 2.0**53
-"""Upper bound of valid timestamps and ratings."""
 
 
 def read_table(
@@ -26,50 +27,51 @@ def read_table(
     columns: Mapping[str, str] | None = None,
     item_columns: Mapping[str, str] | None = None,
     split_values: Mapping[str, str] | None = None,
+    time_format: str | None = None,
 ) -> Dataset:
     """Read a table of interactions and, optionally, one of items.
 
     interactions, items: `.parquet`, `.csv` or `.tsv`, the latter two also with `.gz`.
     columns: our name -> theirs, for user_id, item_id, rating, timestamp, review, split.
     item_columns: our name -> theirs, for item_id, title, brand, categories, attributes, description.
-    split_values: their value of the split column -> train, valid or test.
-    A row with a missing id, or with text instead of a number, is left out and reported.
+    split_values: their value of the split column -> train, valid or test. time_format: see `TimeFormat.of`.
+    A row with a missing id, or with text instead of a number or a time, is left out and reported.
     """
-    frame, row_report = _read_interactions(interactions, columns or {}, split_values or {})
-    if items is None:
-        return Dataset(frame, empty_items(), row_report)
-    texts, item_issues = _read_items(items, item_columns or {})
-    return Dataset(frame, texts, row_report + item_issues)
+    counter = RowCounter()
+    times = TimeColumn(interactions, counter, TimeFormat.of(time_format) if time_format else None, row="row")
+    frame = _read_interactions(interactions, columns or {}, split_values or {}, times, counter)
+    texts = empty_items() if items is None else _read_items(items, item_columns or {}, counter)
+    return Dataset(frame, texts, counter.row_report, counter.files)
 
 
 def _read_interactions(
-    path: Path, columns: Mapping[str, str], split_values: Mapping[str, str]
-) -> tuple[pl.DataFrame, RowReport]:
+    path: Path, columns: Mapping[str, str], split_values: Mapping[str, str], times: TimeColumn, counter: RowCounter
+) -> pl.DataFrame:
     raw = load_table(path)
     mapped = _select_columns(raw, columns, path, tuple(INTERACTION_TYPES), (c.USER_ID, c.ITEM_ID))
     _require_scalars(mapped, path)
-    frame, row_report = _drop_missing_ids(mapped, path, c.USER_ID, c.ITEM_ID)
-    for column in (c.RATING, c.TIMESTAMP):
-        if column in frame.columns and not frame.is_empty():
-            frame, issues = _to_number(frame, column, path)
-            row_report += issues
+    _require_ratings(mapped, path)
+    numbered = mapped.with_row_index(ROW, offset=1)
+    if c.TIMESTAMP in mapped.columns:
+        times.choose([mapped[c.TIMESTAMP]])
+    (frame,) = type_interactions([numbered], path, counter, times, row="row")
     if c.SPLIT in frame.columns and split_values:
-        frame = frame.with_columns(pl.col(c.SPLIT).cast(pl.String).replace(dict(split_values)))
+        frame = frame.with_columns(pl.col(c.SPLIT).replace(dict(split_values)))
     if frame.is_empty():
-        raise DataError(f"{path} holds no usable row; the reasons: {'; '.join(map(str, row_report)) or 'it is empty'}")
-    kept = [name for name in INTERACTION_TYPES if name in frame.columns]
-    return frame.select(pl.col(name).cast(INTERACTION_TYPES[name]) for name in kept), row_report
+        reasons = "; ".join(map(str, counter.row_report)) or "it is empty"
+        raise DataError(f"{path} holds no usable row; the reasons: {reasons}")
+    return frame
 
 
-def _read_items(path: Path, columns: Mapping[str, str]) -> tuple[pl.DataFrame, RowReport]:
+def _read_items(path: Path, columns: Mapping[str, str], counter: RowCounter) -> pl.DataFrame:
     raw = load_table(path)
     frame = _select_columns(raw, columns, path, (c.ITEM_ID, *c.TEXT), (c.ITEM_ID,))
     _require_scalars(frame, path, lists=True)
-    names = [name for name in frame.columns if name != c.ITEM_ID]
-    frame, row_report = _drop_missing_ids(frame, path, c.ITEM_ID)
-    frame = frame.select(ROW, pl.col(c.ITEM_ID).cast(pl.String), *(_as_text(frame, name) for name in names))
-    frame, repeated = drop_repeated_items(frame, path.name)
-    return frame, row_report + repeated
+    texts = [_as_text(frame, name) for name in frame.columns if name != c.ITEM_ID]
+    frame = drop_missing_ids(frame.with_row_index(ROW, offset=1), path, counter, c.ITEM_ID, row="row")
+    frame, repeated = drop_repeated_items(frame.select(ROW, c.ITEM_ID, *texts), path.name)
+    counter.add(*repeated)
+    return frame
 
 
 def load_table(path: Path) -> pl.DataFrame:
@@ -92,15 +94,6 @@ def load_table(path: Path) -> pl.DataFrame:
     if frame.is_empty():
         raise DataError(f"{path} has a header but no rows; check the export")
     return frame
-
-
-def is_blank(*columns: str) -> pl.Expr:
-    """Return an expression that is true where any column is null or blank, never null."""
-    return pl.any_horizontal(pl.col(columns).cast(pl.String).fill_null("").str.strip_chars() == "")
-
-
-def _drop_missing_ids(frame: pl.DataFrame, path: Path, *ids: str) -> tuple[pl.DataFrame, RowReport]:
-    return drop_rows(frame.with_row_index(ROW, offset=1), is_blank(*ids), path.name, "without an id", f"row {{{ROW}}}")
 
 
 def _select_columns(
@@ -158,25 +151,15 @@ def _require_scalars(frame: pl.DataFrame, path: Path, *, lists: bool = False) ->
             raise DataError(f"{path}: column {name} holds {dtype}, expected text or numbers; convert or remove it")
 
 
-def _to_number(frame: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame, RowReport]:
-    """Cast to numbers (dates to seconds since 1970). A row with text is left out, a blank becomes null."""
-    values = frame[column]
-    if isinstance(values.dtype, (pl.Date, pl.Datetime)):
-        return frame.with_columns(values.cast(pl.Datetime("ms")).dt.epoch("s").alias(column)), ()
-    blank = values.cast(pl.String).fill_null("").str.strip_chars() == ""
-    numbers = values.cast(pl.Float64, strict=False)
-    if column == c.TIMESTAMP and numbers.is_null().sum() > blank.sum() and values.dtype == pl.String:
-        times = values.str.to_datetime(strict=False, time_unit="ms", exact=True, time_zone="UTC").dt.epoch("s")
-        numbers = numbers.fill_null(times.cast(pl.Float64))
-    bad = numbers.is_null() & ~blank | ~(numbers.fill_null(0).abs() < MAX_NUMBER)
-    if bad.all():
-        raise DataError(
-            f"{path}: column {column} holds text in every row (first: {values[0]!r}), expected numbers; "
-            "map another column"
-        )
-    reason, first = f"without a number as {column}", f"row {{{ROW}}}, {column} {{{column}!r}}"
-    issues = report_rows(frame.filter(bad), path.name, reason, first)
-    return frame.with_columns(numbers.alias(column)).filter(~bad), issues
+def _require_ratings(frame: pl.DataFrame, path: Path) -> None:
+    """Raise a DataError if all ratings are text."""
+    if c.RATING in frame.columns and to_numbers(frame[c.RATING]).is_null().all() and frame[c.RATING].dtype == pl.String:
+        texts = frame[c.RATING].filter(frame[c.RATING].str.strip_chars().fill_null("") != "")
+        if len(texts) == len(frame):
+            raise DataError(
+                f"{path}: column {c.RATING} holds text in every row (first: {texts[0]!r}), expected numbers; "
+                "map another column"
+            )
 
 
 def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:

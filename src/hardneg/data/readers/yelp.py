@@ -8,6 +8,7 @@ from typing import Any
 from hardneg.data import columns as c
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers.jsonlines import join_texts, json_string, list_values, open_json
+from hardneg.data.times import TimeFormat
 
 FIELDS = {c.USER_ID: "user_id", c.ITEM_ID: "business_id", c.RATING: "stars", c.TIMESTAMP: "date"}
 
@@ -17,7 +18,7 @@ def open_yelp(reviews: Path, items: Path | None = None, *, with_reviews: bool = 
 
     Attributes are city and state, then the attributes of the business. with_reviews: read review texts.
     """
-    return open_json(reviews, items, FIELDS, _convert, "date", texts=("text",) if with_reviews else ())
+    return open_json(reviews, items, FIELDS, _convert, TimeFormat(), texts=("text",) if with_reviews else ())
 
 
 def _convert(record: dict[str, Any]) -> dict[str, str]:
