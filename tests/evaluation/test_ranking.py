@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from hardneg.data import Interactions
 from hardneg.errors import DataError
-from hardneg.evaluation import inner_product, top_items
+from hardneg.evaluation import Popularity, inner_product, top_items
 from hardneg.evaluation.kernels import order_keys
 from hardneg.evaluation.shortlist import RoundedTable, _key_values, _keys_at_or_below, error_bound
 from hardneg.types import Embeddings
@@ -43,6 +43,16 @@ def test_the_best_equal_those_of_sorting(scores: np.ndarray, pairs: set[tuple[in
     found = top_items(lambda block: table[torch.from_numpy(block)], np.arange(4), seen, k)
     assert found.tolist() == sorted_items(before, seen, k)
     assert (scores == before).all(), "the caller's scores are left as they are"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.tuples(st.integers(0, 4), st.integers(0, 11)), min_size=1), st.integers(1, 15))
+def test_popular_items_equal_those_of_scoring_all(pairs: set[tuple[int, int]], k: int) -> None:
+    users, items = np.array(sorted(pairs)).T
+    train = Interactions.of(users, items, n_users=5, n_items=12)
+    score = Popularity(train)
+    expected = top_items(score.__call__, np.arange(5), train, k)
+    assert top_items(score, np.arange(5), train, k).tolist() == expected.tolist()
 
 
 def test_nan_is_never_ranked() -> None:

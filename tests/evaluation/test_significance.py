@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from hardneg.data import Split
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
-from hardneg.evaluation import compare_methods, evaluate_scores, holm, inner_product
+from hardneg.evaluation import compare_methods, evaluate_scores, holm, inner_product, is_lower
 from hardneg.fitting import fit_backbone
 from hardneg.models import LightGCNModel
 from hardneg.training import FitConfig
@@ -90,3 +91,15 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+def test_is_lower_is_the_paired_t_test_over_users() -> None:
+    rng = np.random.default_rng(4)
+    reference = rng.random(80)
+    for shift in (-0.02, -0.05, -0.2, 0.2):
+        values = reference + shift + 0.2 * rng.normal(size=80)
+        test = stats.ttest_rel(values, reference)
+        assert is_lower(values, reference) == (test.statistic < 0 and test.pvalue < 0.05)
+    assert is_lower(reference - 0.1, reference)
+    assert not is_lower(reference, reference)
+    assert not is_lower(np.zeros(1), np.ones(1)), "one user shows nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
 from hardneg.pipeline import SuspectsUse
+from hardneg.pipeline.inference import BELOW, EVALUATION
 from hardneg.sampling import mined
 from hardneg.stage import Stage
 
@@ -169,11 +171,17 @@ class RunFolder(ArtifactFolder):
     def evaluate(self, split: SplitFolder | str | Path | None = None, *, ks: Sequence[int] = (10, 20)) -> pl.DataFrame:
         """Score the run on the test pairs: metric, k, value. All items are ranked, observed train items are masked.
 
-        split: that of the run; needed for a run that was loaded. Raises ConfigError without one or for another split.
+        split: that of the run; needed for a run that was loaded. Warns of a run clearly below the most popular items.
+        Raises ConfigError without a split or for another one.
         """
         metrics = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in ks)
         folder = pipeline.evaluate_run(self.folder, self._split_folder(split), metrics)
-        return read_parquet(folder / "metrics.parquet").select("metric", "k", "value")
+        notes = artifacts.read_manifest(folder, EVALUATION)["notes"]
+        if BELOW in notes:
+            warnings.warn(f"{self.folder} is {BELOW}: {notes[BELOW]}", stacklevel=2)
+        return (
+            read_parquet(folder / "metrics.parquet").filter(pl.col("k").is_in(list(ks))).select("metric", "k", "value")
+        )
 
     def recommend(self, users: str | Iterable[str], k: int = 10) -> pl.DataFrame:
         """Return the k best items of each user outside the user's train pairs: user_id, rank, item_id, score.

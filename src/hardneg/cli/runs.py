@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import typer
 from typer import Argument, Option
 
 from hardneg.cli.common import CpuOptions, OutputOptions, run_stage
@@ -95,7 +96,7 @@ class ScoringOptions:
         """Every metric at every depth."""
         from hardneg.fitting import METRIC_NAMES
 
-        return tuple(f"{metric}@{depth}" for metric in METRIC_NAMES for depth in self.depths)
+        return tuple(dict.fromkeys(f"{metric}@{depth}" for metric in METRIC_NAMES for depth in self.depths))
 
 
 def evaluate_command(
@@ -118,7 +119,7 @@ def evaluate_command(
 ) -> None:
     """Score a run on the test pairs.
 
-    All items are ranked; observed train pairs are masked.
+    All items are ranked; observed train pairs are masked. Further depths are added to an earlier evaluation under the same mask; --mask-valid has a folder of its own. A run that is clearly below the most popular items is named.
 
     Examples:
 
@@ -143,27 +144,43 @@ def evaluate_command(
 
 
 def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Path) -> None:
+    import polars as pl
+
+    from hardneg.artifacts import read_manifest
     from hardneg.data.dataset import read_parquet
     from hardneg.fitting import METRIC_NAMES
+    from hardneg.pipeline.inference import BELOW, EVALUATION
 
     frame, per_user = (read_parquet(folder / f"{name}.parquet") for name in ("metrics", "per_user"))
+    frame = frame.filter(pl.col("k").is_in(scoring.depths))
+    notes = read_manifest(folder, EVALUATION)["notes"]
     cells = [
         [metric, *(f"{frame.filter(metric=metric, k=depth)['value'].item():.4f}" for depth in scoring.depths)]
         for metric in METRIC_NAMES
     ]
     headers = [f"{len(per_user):,} test users", *(f"@{depth}" for depth in scoring.depths)]
     following = ("recommend", scoring.run, "--user", per_user["user_id"][0])
-    values = {"users": len(per_user), "metrics": frame.to_dicts(), "out": str(folder)}
+    values = {"users": len(per_user), "metrics": frame.to_dicts(), **notes, "out": str(folder)}
+    if BELOW in notes:
+        typer.echo(f"WARNING: {BELOW}: {notes[BELOW]}", err=True)
     shared.emit(values, render_table(headers, cells), following, written=folder)
 
 
 def _emit_both(shared: OutputOptions, scoring: ScoringOptions, folder: Path, notes: dict[str, Any]) -> None:
     """Print the evaluation beside that under the released mask, whose notes are given."""
+    import polars as pl
+
     from hardneg.data.dataset import read_parquet
     from hardneg.pipeline import RELEASED
 
     released = scoring.run / RELEASED
-    frames = [read_parquet(path / "metrics.parquet") for path in (folder, released)]
+    name = pl.concat_str("metric", "k", separator="@")
+    frames = [
+        read_parquet(path / "metrics.parquet")
+        .filter(name.is_in(scoring.metrics))
+        .sort(name.cast(pl.Enum(scoring.metrics)))
+        for path in (folder, released)
+    ]
     cells = [
         [name, f"{value:.4f}", f"{masked:.4f}", f"{masked / value - 1:+.1%}" if value else "–"]
         for name, value, masked in zip(scoring.metrics, *(frame["value"] for frame in frames), strict=True)

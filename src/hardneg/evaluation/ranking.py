@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -56,6 +57,32 @@ class InnerProduct:
         return self.users[torch.from_numpy(block).to(self.users.device)] @ self.items
 
 
+@dataclass(frozen=True)
+class Popularity:
+    """Score function of the most popular items: the training pairs of an item, the same for every user."""
+
+    train: Interactions
+
+    @cached_property
+    def order(self) -> Indices:
+        """Items from the most to the least popular, ties by lower item, (n_items,)."""
+        return np.asarray((-self.train.item_counts).argsort(kind="stable"))
+
+    def __call__(self, block: Indices) -> Tensor:
+        """Return the scores (block, n_items) of users (block,)."""
+        return torch.from_numpy(self.train.item_counts).float().expand(len(block), -1)
+
+    def top_items(self, users: Indices, seen: Interactions, k: int) -> Indices:
+        """Return the k best unseen items as `ranking.top_items`, without ranking all items of each user."""
+        items = self.order[: k + int(seen.counts[users].max(initial=0))]
+        unseen = ~seen.contains(users[:, None], items[None, :])
+        rank = unseen.cumsum(axis=1)
+        rows, places = np.nonzero(unseen & (rank <= k))
+        best = np.full((len(users), min(k, len(self.order))), -1, np.int64)
+        best[rows, rank[rows, places] - 1] = items[places]
+        return best
+
+
 def inner_product(embeddings: Embeddings, *, shortlist: bool = False) -> InnerProduct:
     """Return the inner product of pooled embeddings as a score function.
 
@@ -98,6 +125,8 @@ def top_items(score: ScoreFunction, users: Indices, seen: Interactions, k: int) 
         )
     if isinstance(score, InnerProduct) and score.items.shape[1] != seen.n_items:
         raise DataError(f"found scores of {score.items.shape[1]} items, expected {seen.n_items} as in `seen`")
+    if isinstance(score, Popularity):
+        return score.top_items(users, seen, k)
     if isinstance(score, InnerProduct) and score.shortlist is not None:
         return score.shortlist.top_items(users, seen, k)
     scores = score(users)

@@ -81,6 +81,19 @@ def compare_methods(
     return Difference(*interval, p, *(value / base if base else float("nan") for value in interval))
 
 
+def is_lower(values: Floats, reference: Floats, *, level: float = 0.95) -> bool:
+    """Return True where values of users (users,) are lower than those of a reference by the paired t-test.
+
+    The users are the only source of variation: this compares one trained model with one other.
+    """
+    differences = values - reference
+    n, mean = len(differences), float(differences.mean())
+    if n < 2 or mean >= 0:
+        return False
+    error = float(differences.std(ddof=1)) / np.sqrt(n)
+    return bool(error == 0) or float(stats.t.cdf(mean / error, n - 1)) < (1 - level) / 2
+
+
 def holm(p_values: list[float]) -> list[float]:
     """Return p-values adjusted for the family by Holm's step-down method (1979), in the given order."""
     order = np.argsort(p_values)

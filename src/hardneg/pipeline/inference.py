@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -16,22 +18,26 @@ from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Vocabulary
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import Evaluation, evaluate_scores, inner_product, top_items
+from hardneg.evaluation import Evaluation, Popularity, evaluate_scores, inner_product, is_lower, top_items
 from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.training import RUN
+from hardneg.report.printers import metric_label
 from hardneg.stage import Draft, Stage
 from hardneg.types import Embeddings
 
-EVALUATION = "evaluation"
+EVALUATION, MASK_VALID = "evaluation", "evaluation-mask-valid"
+"""Folders of evaluations under the train mask, and with validation pairs masked too."""
 RELEASED = f"evaluation-{PROTOCOL}"
 RELEASED_KIND = "evaluation under the released mask"
 PART = f"test, {PROTOCOL} mask"
 """Replaces "test" in the metrics, so that no table mistakes one for the other."""
 MASKED, SPARED = "masked added positives", "held-out added positives, not masked"
 """Notes of the manifest: numbers of pairs."""
+POPULARITY, BELOW = "popularity", "below popularity"
+"""Notes of an evaluation: a metric of the most popular items; a warning where the run is clearly lower."""
 METRICS = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in (10, 20))
 
 
@@ -65,20 +71,26 @@ def evaluation_stage(
 ) -> Stage:
     """Return the stage that scores a run on the test pairs of its split.
 
-    mask_valid: mask validation pairs too, as some papers do; recorded in the manifest. shortlist: rank by way of 16
-    bits; equal but for ties within rounding.
+    metrics: added to those of an earlier evaluation of the same run, test pairs and mask. mask_valid: mask validation
+    pairs too, as some papers do; recorded in the manifest. shortlist: rank by way of 16 bits; equal but for ties within
+    rounding. Popularity is scored under the same mask.
     """
     require_split_of(run_dir, split_dir)
-    settings = {"metrics": metrics, "mask": "train and valid" if mask_valid else "train"}
+    inputs = test_inputs(run_dir, split_dir)
+    settings = {"mask": "train and valid" if mask_valid else "train"}
+    names = _add_metrics(run_dir / (MASK_VALID if mask_valid else EVALUATION), EVALUATION, settings, inputs, metrics)
 
     def build(draft: Draft) -> None:
         run, split = read_run(run_dir), splits.read_split(split_dir)
         masked = union(run.seen, split.valid) if mask_valid else run.seen
         score = inner_product(run.embeddings, shortlist=shortlist)
-        evaluation = evaluate_scores(score, split.test, masked, metrics=metrics)
+        evaluation = evaluate_scores(score, split.test, masked, metrics=names)
         write_evaluation(draft.folder, evaluation, run.vocabulary)
+        compared = next((name for name in ("ndcg@20", *names) if name in names and name.startswith("ndcg")), names[0])
+        popular = evaluate_scores(Popularity(run.seen), split.test, masked, metrics=(compared,))
+        draft.notes |= _compare_with_popularity(evaluation, popular, compared)
 
-    return Stage(EVALUATION, settings, test_inputs(run_dir, split_dir), build)
+    return Stage(EVALUATION, {"metrics": names, **settings}, inputs, build)
 
 
 def evaluate_run(
@@ -89,9 +101,29 @@ def evaluate_run(
     mask_valid: bool = False,
     shortlist: bool = False,
 ) -> Path:
-    """Score a run (see `evaluation_stage`) into its `evaluation/` folder, replacing other metrics or another mask."""
+    """Score a run (see `evaluation_stage`) into a folder inside it, one for each mask, and return that folder."""
     stage = evaluation_stage(run_dir, split_dir, metrics, mask_valid=mask_valid, shortlist=shortlist)
-    return stage.run(run_dir / EVALUATION, replace=True)
+    return stage.run(run_dir / (MASK_VALID if mask_valid else EVALUATION), replace=True)
+
+
+def _add_metrics(
+    folder: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str], metrics: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the metrics of an evaluation in a folder, if it differs in metrics alone, and then those that it lacks."""
+    if artifacts.kind_at(folder) != kind:
+        return metrics
+    names = artifacts.read_manifest(folder, kind)["config"]["metrics"]
+    same = artifacts.key_at(folder) == artifacts.artifact_key(kind, {"metrics": names, **settings}, inputs)
+    return tuple(dict.fromkeys([*names, *metrics])) if same else metrics
+
+
+def _compare_with_popularity(evaluation: Evaluation, popular: Evaluation, metric: str) -> dict[str, Any]:
+    """Return the notes: the value of popularity, and a warning where the run is clearly lower."""
+    own, other = evaluation.means()[metric], popular.means()[metric]
+    notes: dict[str, Any] = {POPULARITY: {metric: other}}
+    if is_lower(evaluation.values[metric], popular.values[metric]):
+        notes[BELOW] = f"{metric_label(metric)} {own:.4f} against {other:.4f} of the most popular items, same mask"
+    return notes
 
 
 def test_inputs(run_dir: Path, split_dir: Path) -> dict[str, str]:
@@ -153,28 +185,29 @@ def released_stage(
 ) -> Stage:
     """Return the stage that scores a run on the test pairs under the released mask.
 
-    The mask's added positives are the suspects from the threshold on. threshold: in (0, 1]; None for that of the run, or
+    The mask's added positives are the suspects from the threshold on. metrics: as in `evaluation_stage`. threshold: in (0, 1]; None for that of the run, or
     0.5 where it has none. shortlist: as in `evaluation_stage`.
     """
     require_split_of(run_dir, split_dir)
     chosen = _run_threshold(run_dir) if threshold is None else threshold
     if not 0 < chosen <= 1:
         raise ConfigError(f"found threshold {chosen:g}, expected one above 0 and at most 1")
-    settings = {"metrics": metrics, "protocol": PROTOCOL, "honest": False, "threshold": chosen}
+    settings = {"protocol": PROTOCOL, "honest": False, "threshold": chosen}
     settings["mask"] = "train and added positives, held-out pairs spared"
     inputs = test_inputs(run_dir, split_dir) | {"valid": artifacts.file_hash(split_dir / "valid.parquet")}
     inputs["suspects"] = hash_of_same_split(suspects_dir, suspects.KIND, split_dir)
+    names = _add_metrics(run_dir / RELEASED, RELEASED_KIND, settings, inputs, metrics)
 
     def build(draft: Draft) -> None:
         run, split = read_run(run_dir), splits.read_split(split_dir)
         added = suspects.read_suspects(suspects_dir, split).above(chosen).pairs(split.train)
         mask = released_mask(run.seen, added, split.valid, split.test)
         score = inner_product(run.embeddings, shortlist=shortlist)
-        evaluation = evaluate_scores(score, split.test, mask.pairs, metrics=metrics)
+        evaluation = evaluate_scores(score, split.test, mask.pairs, metrics=names)
         write_evaluation(draft.folder, evaluation, run.vocabulary, part=PART)
         draft.notes |= {"warning": WARNING, MASKED: mask.added, SPARED: mask.spared}
 
-    return Stage(RELEASED_KIND, settings, inputs, build)
+    return Stage(RELEASED_KIND, {"metrics": names, **settings}, inputs, build)
 
 
 def _run_threshold(run_dir: Path) -> float:

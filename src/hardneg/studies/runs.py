@@ -175,7 +175,7 @@ def collect_scores(row: Row, seeds: Iterable[int], runs_dir: Path) -> MethodScor
     """Read the finished runs of a row."""
     folders = [row.folder(runs_dir, seed) for seed in seeds]
     per_user = [read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
-    metrics = [name for name in per_user[0].columns if "@" in name]
+    metrics = [name for name in per_user[0].columns if "@" in name and all(name in frame for frame in per_user)]
     costs = [json.loads((folder / "costs.json").read_text(encoding="utf-8")) for folder in folders]
     notes = artifacts.read_manifest(folders[0], RUN)["notes"]
     pairs, sampled = notes.get("pairs"), read_sampled(row, seeds, runs_dir)
