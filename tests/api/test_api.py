@@ -118,3 +118,14 @@ def test_what_is_given_and_cannot_be_used_is_refused(split: SplitFolder, tmp_pat
         hn.datasets.movielens(tmp_path / "u.data")
     with pytest.raises(DataError, match="expected a"):
         hn.load_run(split.folder)
+
+
+def test_times_and_ids_are_read_as_asked(tmp_path: Path) -> None:
+    (tmp_path / "sales.csv").write_text("user_id,item_id,timestamp\na,007,05/08/2018\n")
+    shop = hn.datasets.table(
+        tmp_path / "sales.csv",
+        time_format="day-first",
+        normalise_ids="integer",
+        workspace=hn.Workspace(tmp_path / "work"),
+    )
+    assert shop.to_polars().rows() == [("a", "7", 1533427200)]

@@ -175,3 +175,60 @@ def test_files_of_another_source_leave_nothing_behind(tmp_path: Path) -> None:
         "amazon", reviews, "--year", 2023, "--out", tmp_path / "deep" / "out"
     )
     assert not list((tmp_path / "deep").iterdir())
+
+
+def test_an_open_order_of_day_and_month_is_refused_until_it_is_given(tmp_path: Path) -> None:
+    table = put(tmp_path, "us.csv", "user_id,item_id,timestamp\nu,1,05/08/2018\nu,2,10/07/2018\n")
+    message = refuse("table", table, "--out", tmp_path / "a")
+    assert "'05/08/2018', which is 5 August 2018 or 8 May 2018" in message
+    assert message.endswith("say --time-format day-first or month-first")
+    succeed("table", table, "--time-format", "month-first", "--out", tmp_path / "b")
+    assert datasets.read_dataset(tmp_path / "b").interactions["timestamp"].to_list() == [1525737600, 1538870400]
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["config"]["time_format"] == "month-first"
+    put(tmp_path, "us.csv", "user_id,item_id,timestamp\nu,1,05/08/2018\nu,2,12/28/2018\n")
+    said = succeed("table", table, "--out", tmp_path / "c")
+    assert "times month/day/year, 2018-05-08 00:00:00 to 2018-12-28 00:00:00" in said
+
+
+def test_iso_times_are_read_whatever_row_comes_first(tmp_path: Path) -> None:
+    rows = ["u1,i1,2018-02-01T10:00:00Z\n", "u2,i2,2018-01-31\n", "u3,i3,2018-02-01 10:00:00\n"]
+    for name, order in (("a", rows), ("b", rows[::-1])):
+        table = put(tmp_path, f"{name}.csv", "user_id,item_id,timestamp\n" + "".join(order))
+        succeed("table", table, "--out", tmp_path / name)
+        interactions = datasets.read_dataset(tmp_path / name).interactions.sort("user_id")
+        assert interactions["timestamp"].to_list() == [1517479200, 1517356800, 1517479200]
+
+
+@pytest.mark.parametrize("source", ["table", "recbole"])
+def test_ids_in_two_spellings_are_found_and_made_one_on_request(tmp_path: Path, source: str) -> None:
+    kind, end = (":token", ".inter") if source == "recbole" else ("", ".tsv")
+    pairs = put(tmp_path, f"pairs{end}", f"user_id{kind}\titem_id{kind}\n001\t00100\n002\t00101\n002\t0101\n")
+    items = put(tmp_path, f"items{end}", f"item_id{kind}\ttitle{kind}\n100\tKettle\n101\tScarf\n")
+    command = (source, pairs, "--items", items, "--out")
+    said = succeed(*command, tmp_path / "a")
+    assert "0 items with a text table row" in said
+    assert (
+        "0 of 3 items of the interactions (0.0%) have a row in the item table; it has '100', the interactions '00100'; "
+        "say --normalise-ids integer, so that 2 more match"
+    ) in said
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text())["notes"]["item table"]["with a row"] == 0
+    said = succeed(*command, tmp_path / "b", "--normalise-ids", "integer")
+    assert "2 of 2 items of the interactions (100.0%) have a row in the item table" in said
+    assert "ids in one spelling (integer): 3 items became 2" in said
+    dataset = datasets.read_dataset(tmp_path / "b")
+    assert dataset.interactions.rows() == [("1", "100"), ("2", "101"), ("2", "101")]
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["config"]["normalise_ids"] == "integer"
+
+
+def test_ids_of_numbers_with_gaps_match_whole_numbers(tmp_path: Path) -> None:
+    """pandas writes a column of numbers with a gap as 1.0, 2.0, NaN."""
+    pl.DataFrame({"user_id": [1.0, 2.0, float("nan"), None], "item_id": [10.0, 11.0, 12.0, 10.0]}).write_parquet(
+        tmp_path / "pairs.parquet"
+    )
+    pl.DataFrame({"item_id": [10, 11, 12], "title": ["a", "b", "c"]}).write_parquet(tmp_path / "items.parquet")
+    said = succeed(
+        "table", tmp_path / "pairs.parquet", "--items", tmp_path / "items.parquet", "--out", tmp_path / "out"
+    )
+    assert "2 of 2 items of the interactions (100.0%)" in said
+    assert "pairs.parquet: 2 rows without an id (first: row 3)" in said
+    assert datasets.read_dataset(tmp_path / "out").interactions.rows() == [("1", "10"), ("2", "11")]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from hardneg import pipeline
 from hardneg.api.folders import DatasetFolder, Workspace
 from hardneg.config import parse_config
+from hardneg.data.ids import IdNormalisation
 from hardneg.data.presets import DatasetPresetName
 from hardneg.data.simulate import PRESETS, SimulationConfig, TextQuality
 from hardneg.pipeline.data import ImportRequest
@@ -23,15 +24,19 @@ def table(
     columns: Mapping[str, str] | None = None,
     item_columns: Mapping[str, str] | None = None,
     split_values: Mapping[str, str] | None = None,
+    time_format: str | None = None,
+    normalise_ids: IdNormalisation | None = None,
     workspace: Workspace | None = None,
 ) -> DatasetFolder:
     """Import tables: CSV, TSV or Parquet.
 
     columns: our name (user_id, item_id, rating, timestamp, review, split) -> column of the interactions. item_columns:
     item_id, title, ... -> column of the items. split_values: value of the split column -> train, valid or test.
+    time_format: seconds, ..., iso, day-first, month-first, year-first or a pattern of `strptime`. normalise_ids: spelling
+    of the ids of both tables.
     """
-    options = {"columns": dict(columns or {}), "item_columns": dict(item_columns or {})}
-    options["split_values"] = dict(split_values or {})
+    options: dict[str, object] = {"columns": dict(columns or {}), "item_columns": dict(item_columns or {})}
+    options |= {"split_values": dict(split_values or {}), "time_format": time_format, "normalise_ids": normalise_ids}
     return _import(ImportRequest("table", _files(interactions, items), options), workspace)
 
 
@@ -42,10 +47,11 @@ def amazon(
     year: Literal[2014, 2018, 2023] = 2018,
     preset: DatasetPresetName | None = None,
     with_reviews: bool = True,
+    normalise_ids: IdNormalisation | None = None,
     workspace: Workspace | None = None,
 ) -> DatasetFolder:
     """Import Amazon reviews and product metadata of one release. preset: filters of a dataset of HNLMRec."""
-    options = {} if with_reviews else {"without_reviews": True}
+    options = {"without_reviews": not with_reviews, "normalise_ids": normalise_ids}
     return _import(ImportRequest(f"amazon-{year}", _files(reviews, items), options, preset), workspace)
 
 
@@ -55,16 +61,24 @@ def yelp(
     *,
     preset: DatasetPresetName | None = None,
     with_reviews: bool = True,
+    normalise_ids: IdNormalisation | None = None,
     workspace: Workspace | None = None,
 ) -> DatasetFolder:
     """Import reviews and businesses of the Yelp Open Dataset. preset: filters of a dataset of HNLMRec."""
-    options = {} if with_reviews else {"without_reviews": True}
+    options = {"without_reviews": not with_reviews, "normalise_ids": normalise_ids}
     return _import(ImportRequest("yelp", _files(reviews, items), options, preset), workspace)
 
 
-def movielens(ratings: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None) -> DatasetFolder:
+def movielens(
+    ratings: AnyPath,
+    items: AnyPath | None = None,
+    *,
+    normalise_ids: IdNormalisation | None = None,
+    workspace: Workspace | None = None,
+) -> DatasetFolder:
     """Import MovieLens ratings and films, of any of its releases."""
-    return _import(ImportRequest("movielens", _files(ratings, items)), workspace)
+    options = {"normalise_ids": normalise_ids}
+    return _import(ImportRequest("movielens", _files(ratings, items), options), workspace)
 
 
 def pairs(
@@ -91,17 +105,29 @@ def lightgcn(
 
 
 def recbole(
-    interactions: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None
+    interactions: AnyPath,
+    items: AnyPath | None = None,
+    *,
+    time_format: str | None = None,
+    normalise_ids: IdNormalisation | None = None,
+    workspace: Workspace | None = None,
 ) -> DatasetFolder:
-    """Import RecBole's atomic files."""
-    return _import(ImportRequest("recbole", _files(interactions, items)), workspace)
+    """Import RecBole's atomic files. time_format, normalise_ids: as of `table`."""
+    options = {"time_format": time_format, "normalise_ids": normalise_ids}
+    return _import(ImportRequest("recbole", _files(interactions, items), options), workspace)
 
 
 def read(
-    reader: str, interactions: AnyPath, items: AnyPath | None = None, *, workspace: Workspace | None = None
+    reader: str,
+    interactions: AnyPath,
+    items: AnyPath | None = None,
+    *,
+    normalise_ids: IdNormalisation | None = None,
+    workspace: Workspace | None = None,
 ) -> DatasetFolder:
     """Import files with a reader from outside the package: module:function, or an entry point of hardneg.readers."""
-    return _import(ImportRequest(reader, _files(interactions, items)), workspace)
+    options = {"normalise_ids": normalise_ids}
+    return _import(ImportRequest(reader, _files(interactions, items), options), workspace)
 
 
 def simulate(

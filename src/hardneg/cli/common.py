@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from typer import Option
 
-from hardneg.cli.output import console, echo, emit_following, file_report_text, row_report_text
+from hardneg.cli.output import console, echo, emit_following, file_report_text, item_join_text, row_report_text
 from hardneg.errors import ConfigError, HardnegError
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ class OutputOptions:
     ) -> None:
         """Print the counts of an artifact, its files and every entry of its row report. more: values for JSON alone."""
         counted = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        reports: dict[str, Any] = {name: notes[name] for name in ("files read", "rows left out") if name in notes}
-        text = f"{counted}{file_report_text(notes)}{row_report_text(notes)}"
+        reports: dict[str, Any] = {
+            name: notes[name] for name in ("files read", "item table", "rows left out") if name in notes
+        }
+        text = f"{counted}{file_report_text(notes)}{item_join_text(notes)}{row_report_text(notes)}"
         self.emit_folder(out, {**counts, **reports}, text, following, **more)
 
     def prepare(self) -> None:

@@ -24,6 +24,13 @@ class ImportOptions(OutputOptions):
     """Options of every format."""
 
     out: Annotated[Path, Option(help="Dataset folder to write.")] = Path("data/imported")
+    normalise_ids: Annotated[
+        Literal["strip", "integer"] | None,
+        Option(
+            help="Spelling of the ids of both tables. strip: without white space around; integer: also, of whole numbers, "
+            "without leading zeros and a trailing .0."
+        ),
+    ] = None
 
     def write(
         self, source: str, files: dict[str, Path | None], preset: PresetName | None = None, **options: object
@@ -32,10 +39,11 @@ class ImportOptions(OutputOptions):
         from hardneg.data.presets import PRESETS, DatasetCounts
         from hardneg.pipeline import ImportRequest, import_stage
 
+        options |= {"normalise_ids": self.normalise_ids}
         with show_progress() as progress:
             notes = run_stage(import_stage(ImportRequest(source, files, options, preset), progress), self.out)
         counted = _count(self.out)
-        counts = {**counted, "items with a text table row": notes["items"]}
+        counts = {**counted, "items with a text table row": notes.get("item table", {}).get("with a row", 0)}
         following = ("data", "split", self.out)
         if preset is None:
             self.emit_counts(counts, self.out, notes, following)
@@ -74,6 +82,15 @@ class ColumnOptions:
         """The options of a reader."""
         columns, item_columns = parse_mapping(self.column, "--column"), parse_mapping(self.item_column, "--item-column")
         return {"columns": columns, "item_columns": item_columns}
+
+
+TimeFormatOption = Annotated[
+    str | None,
+    Option(
+        help="Format of the timestamps: seconds, milliseconds, microseconds, nanoseconds, iso, day-first, month-first, "
+        "year-first, or a pattern such as '%d.%m.%Y %H:%M'. Default: that which the column decides."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -117,24 +134,36 @@ def import_table_command(
         Pairs,
         pairs_option("Value of the split column that means train, valid or test.", "--split-value", "THEIRS=OURS"),
     ] = None,
+    time_format: TimeFormatOption = None,
 ) -> None:
     """Import a table of interactions and, if given, a table of items.
 
     Example: `hardneg data import table reviews.csv --items products.csv --column user_id=reviewer --item-column title=name --out data/shop`
     """
     split_values = parse_mapping(split_value, "--split-value")
-    shared.write("table", {"interactions": file, "items": items}, None, **columns.mappings, split_values=split_values)
+    shared.write(
+        "table",
+        {"interactions": file, "items": items},
+        None,
+        **columns.mappings,
+        split_values=split_values,
+        time_format=time_format,
+    )
 
 
 @add_command(app, "recbole")
 def import_recbole_command(
-    shared: ImportOptions, columns: ColumnOptions, files: PartFiles, items: ItemsOption = None
+    shared: ImportOptions,
+    columns: ColumnOptions,
+    files: PartFiles,
+    items: ItemsOption = None,
+    time_format: TimeFormatOption = None,
 ) -> None:
     """Import the atomic files of RecBole; a single file of interactions is not split.
 
     Example: `hardneg data import recbole ml-100k.inter --items ml-100k.item --out data/ml-100k`
     """
-    shared.write("recbole", {**files.inputs, "items": items}, None, **columns.mappings)
+    shared.write("recbole", {**files.inputs, "items": items}, None, **columns.mappings, time_format=time_format)
 
 
 @add_command(app, "amazon")

@@ -84,6 +84,13 @@ def file_report_text(notes: Mapping[str, Any]) -> str:
     )
 
 
+def item_join_text(notes: Mapping[str, Any]) -> str:
+    """Return how many items of an import have a row in the item table, as an indented line."""
+    from hardneg.data.item_join import render_item_join
+
+    return f"\n  {render_item_join(notes['item table'])}" if "item table" in notes else ""
+
+
 def row_report_text(notes: Mapping[str, Any]) -> str:
     """Return the row report in a manifest's notes as indented lines, each after a line break."""
     from hardneg.data.row_report import RowIssue

@@ -11,6 +11,7 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.file_summary import FileSummary, file_notes
+from hardneg.data.item_join import ItemJoin
 from hardneg.data.row_report import RowReport, report_notes, report_rows
 from hardneg.errors import DataError
 from hardneg.stage import Draft
@@ -64,6 +65,10 @@ def write_dataset(draft: Draft, dataset: Dataset) -> None:
         "rows": len(dataset.interactions),
         "items": len(dataset.items),
     }
+    if dataset.items.width > 1:
+        join = ItemJoin(dataset.interactions[c.ITEM_ID].unique())
+        join.add(dataset.items[c.ITEM_ID])
+        draft.notes["item table"] = join.notes()
     dataset.interactions.write_parquet(draft.folder / "interactions.parquet", compression="zstd")
     dataset.items.write_parquet(draft.folder / "items.parquet", compression="zstd")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import ROW, drop_repeated_items, empty_items
 from hardneg.data.file_summary import file_notes
 from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
+from hardneg.data.item_join import ItemJoin
 from hardneg.data.row_report import RowCounter, report_notes
 from hardneg.errors import DataError
 from hardneg.stage import Draft
@@ -114,27 +115,28 @@ def write_streamed(
             _require_some_rows(int(kept.sum()), counter)
             interactions.filter(kept)
         interactions.write(draft.folder / "interactions.parquet")
-        n_items = _write_items(chunks, draft.folder, source, counter, progress)
+        item_notes = _write_items(chunks, draft.folder, source, counter, progress)
     draft.notes |= {
         "files read": file_notes(counter.files),
         "rows left out": report_notes(counter.row_report),
         "rows": interactions.rows,
-        "items": n_items,
+        **item_notes,
     }
 
 
 def _write_items(
     chunks: Path, out: Path, source: StreamedDataset, counter: RowCounter, progress: Progress | None
-) -> int:
-    """Write the first row of each item that has interactions; return their number."""
+) -> dict[str, Any]:
+    """Write the first row of each item that has interactions; return notes with their number."""
     path = out / "items.parquet"
     if source.items is None:
         empty_items().write_parquet(path, compression="zstd")
-        return 0
+        return {"items": 0}
     table, name = ChunkedTable(chunks / "items"), source.items_path.name if source.items_path else "items"
     item_ids = pl.scan_parquet(out / "interactions.parquet", glob=False).select(pl.col(c.ITEM_ID).unique()).collect()
-    is_other, first = ~pl.col(c.ITEM_ID).is_in(item_ids[c.ITEM_ID].implode()), f"line {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
+    join, first = ItemJoin(item_ids[c.ITEM_ID]), f"line {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
     for frame in source.items(counter, progress):
+        is_other = pl.lit(~join.add(frame[c.ITEM_ID]))
         table.add(counter.drop(frame, is_other, name, "of items without interactions", first))
     table.flush()
     index = table.select(pl.col(ROW), pl.col(c.ITEM_ID)).with_row_index("_place")
@@ -142,7 +144,7 @@ def _write_items(
     counter.add(*repeated)
     table.filter(index["_place"].is_in(firsts["_place"].implode()))
     table.write(path)
-    return table.rows
+    return {"items": table.rows, "item table": join.notes()}
 
 
 def _require_some_rows(count: int, counter: RowCounter) -> None:

@@ -13,6 +13,7 @@ from hardneg.data import dataset as datasets
 from hardneg.data import noise as noises
 from hardneg.data import split as splits
 from hardneg.data.dataset import KIND, write_dataset
+from hardneg.data.id_normalisation import normalise_ids
 from hardneg.data.importing import write_streamed
 from hardneg.data.noise import NoiseConfig
 from hardneg.data.presets import PRESETS, DatasetPresetName
@@ -106,6 +107,7 @@ class ImportRequest:
         file, items, options = self.paths["interactions"], self.paths.get("items"), self.options
         with_reviews = "without_reviews" not in options
         columns = {name: options.get(name, {}) for name in ("columns", "item_columns")}
+        columns["time_format"] = options.get("time_format")
         by_source: dict[str, Callable[[], Dataset | StreamedDataset]] = {
             "table": lambda: readers.read_table(file, items, **columns, split_values=options.get("split_values", {})),
             "amazon-2014": lambda: readers.open_amazon(2014, file, items, with_reviews=with_reviews),
@@ -135,6 +137,8 @@ def import_stage(request: ImportRequest, progress: Progress | None = None) -> St
 
     def build(draft: Draft) -> None:
         data = request.read()
+        if how := request.options.get("normalise_ids"):
+            data = normalise_ids(data, how)
         if isinstance(data, Dataset):
             write_dataset(draft, data)
         else:
