@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hardneg import pipeline
-from hardneg.audit import audit_run, audit_suspects
+from hardneg.audit import audit_folder, audit_run
 from hardneg.cli.main import app
 from hardneg.data import Interactions, Split
 from hardneg.data import split as splits
@@ -66,9 +66,9 @@ def by_question(checks: list[Check]) -> dict[str, bool]:
 
 def test_the_released_protocol_is_flagged(world: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "suspects", world / "split", released(world))
-    found = by_question(audit_suspects(folder, world / "split"))
+    found = by_question(audit_folder(folder, world / "split"))
     assert (found[USERS], found[LIKED]) == (False, False)
-    assert found["the suspects were judged from this split"]
+    assert found["the suspects were made from the training data of this split"]
 
 
 @pytest.mark.parametrize("judge", ["rule", "all", "random"])
@@ -77,7 +77,7 @@ def test_our_suspects_pass_with_every_judge(world: Path, tmp_path: Path, judge: 
     pipeline.suspects_stage(world / "split", SuspectInputs(world / "run", world / "trees"), options).run(
         tmp_path / "suspects"
     )
-    checks = audit_suspects(tmp_path / "suspects", world / "split")
+    checks = audit_folder(tmp_path / "suspects", world / "split")
     assert all(check.passed for check in checks), checks
 
 
@@ -241,7 +241,7 @@ def test_a_run_is_audited_with_its_suspects_and_its_released_evaluation_is_flagg
     pipeline.train_stage(split, config, suspects=folder).run(tmp_path / "run")
     pipeline.evaluate_run(tmp_path / "run", split)
     checks = audit_run(tmp_path / "run", split, None, folder)
-    assert len(checks) == 9
+    assert len(checks) == 19
     assert all(check.passed for check in checks), checks
     pipeline.released_stage(tmp_path / "run", split, folder).run(tmp_path / "run" / pipeline.RELEASED, replace=True)
     failed = [check for check in audit_run(tmp_path / "run", split, None, folder) if not check.passed]
@@ -266,7 +266,7 @@ def test_suspects_of_another_split_are_refused(world: Path, tmp_path: Path, fold
         tmp_path / "split"
     )
     folder = write_folder(tmp_path / "suspects", world / "split", released(world))
-    checks = audit_suspects(folder, tmp_path / "split")
+    checks = audit_folder(folder, tmp_path / "split")
     assert [check.passed for check in checks] == [False]
 
 
@@ -284,7 +284,7 @@ def test_the_recorded_labels_of_sports_are_flagged(real: Path, tmp_path: Path) -
     pipeline.suspects_stage(
         tmp_path / "split", SuspectInputs(), SuspectsConfig(judge=RecordedLabels(labels=folder))
     ).run(tmp_path / "suspects")
-    checks = {check.question: check for check in audit_suspects(tmp_path / "suspects", tmp_path / "split")}
+    checks = {check.question: check for check in audit_folder(tmp_path / "suspects", tmp_path / "split")}
     assert not checks[USERS].passed
     assert not checks[LIKED].passed
     assert "0 of 193,550 suspects are held out" in checks[LIKED].detail

@@ -15,28 +15,39 @@ from hardneg.cli.options import EncoderOption, RunArgument, SplitArgument
 from hardneg.cli.output import show_progress
 
 if TYPE_CHECKING:
+    from hardneg.audit import Origin
     from hardneg.diagnostics import Check
+    from hardneg.types import Progress
 
 app = new_group("Check that no held-out data leaks; exit code 1 if it does.")
 
 SplitOption = Annotated[Path, Option(help="Split folder that it was made from.")]
+DatasetOption = Annotated[
+    Path | None, Option(help="Dataset folder of the split; its held-out reviews are searched for.")
+]
+MadeFromOption = Annotated[
+    list[Path] | None,
+    Option(help="Folder that it was made from, unless it lies beside it (profiles, labels, run, trees). Repeatable."),
+]
 
 
 @add_command(app, "split")
-def audit_split_command(shared: OutputOptions, split: SplitArgument, encoder: EncoderOption = "minilm") -> None:
+def audit_split_command(
+    shared: OutputOptions, split: SplitArgument, dataset: DatasetOption = None, encoder: EncoderOption = "minilm"
+) -> None:
     """Redraw the test and validation pairs, repeat every stage, and compare the hashes of all files.
 
     The redrawn pairs contain no train item; every user keeps the same number of pairs. Profiles, retrieved negatives, trees,
-    suspects and short trainings are repeated.
+    suspects and short trainings are repeated. With the dataset, the split is made again and compared as well.
 
-    Example: `hardneg audit split data/shop-split`
+    Example: `hardneg audit split data/shop-split --dataset data/shop`
     """
     from hardneg.audit import audit_split
     from hardneg.cli.llm_options import open_text_encoder
 
     configure_torch(1)
     with show_progress() as progress:
-        checks = audit_split(split, open_text_encoder(encoder, "cpu"), progress=progress)
+        checks = audit_split(split, open_text_encoder(encoder, "cpu"), dataset=dataset, progress=progress)
     _emit_checks(shared, checks, ["train", split])
 
 
@@ -49,32 +60,74 @@ def audit_run_command(
     suspects: Annotated[Path | None, Option(help="Suspects folder that the run was trained with.")] = None,
     trees: Annotated[Path | None, Option(help="Trees folder that the run was trained with.")] = None,
     anchor: Annotated[Path | None, Option(help="Vectors folder that the run was anchored to.")] = None,
+    made_from: MadeFromOption = None,
+    dataset: DatasetOption = None,
+    encoder: EncoderOption = "minilm",
 ) -> None:
     """Check a finished run against its split and the folders that it was trained with.
+
+    Embeddings, the kept epoch, the first losses and the evaluations are recomputed; its folders are made again where no
+    language model is needed. Of a run by late fusion, --made-from names the trained run and the vectors.
 
     Example: `hardneg audit run runs/semantic --split data/shop-split --negatives out/negatives`
     """
     from hardneg.audit import audit_run
 
     configure_torch(1)
-    checks = audit_run(run, split, negatives, suspects, trees=trees, anchor=anchor)
+    with show_progress() as progress:
+        origin = _origin(made_from, dataset, encoder, progress)
+        checks = audit_run(run, split, negatives, suspects, trees=trees, anchor=anchor, origin=origin)
     _emit_checks(shared, checks, ["evaluate", run, "--split", split])
+
+
+@add_command(app, "folder")
+def audit_folder_command(
+    shared: OutputOptions,
+    folder: Annotated[
+        Path, Argument(help="Profiles, vectors, negatives, neighbours, labels, tuned, trees or suspects.")
+    ],
+    split: SplitOption,
+    made_from: MadeFromOption = None,
+    dataset: DatasetOption = None,
+    encoder: EncoderOption = "minilm",
+) -> None:
+    """Check a folder made from a split: count the held-out pairs in it, and make it again where no language model is needed.
+
+    Example: `hardneg audit folder out/negatives --split data/shop-split`
+    """
+    _audit_folder(shared, folder, split, made_from, dataset, encoder)
 
 
 @add_command(app, "suspects")
 def audit_suspects_command(
-    shared: OutputOptions, suspects: Annotated[Path, Argument(help="Suspects folder.")], split: SplitOption
+    shared: OutputOptions,
+    suspects: Annotated[Path, Argument(help="Suspects folder.")],
+    split: SplitOption,
+    made_from: MadeFromOption = None,
 ) -> None:
-    """Check whether held-out pairs decided which users have candidates, or which labels they got.
+    """Check whether held-out pairs decided which users have candidates, which candidates, or which labels they got.
 
     Example: `hardneg audit suspects out/suspects --split data/shop-split`
     """
-    from hardneg.audit import audit_suspects
+    _audit_folder(shared, suspects, split, made_from, None, "minilm")
+
+
+def _audit_folder(
+    shared: OutputOptions, folder: Path, split: Path, made_from: list[Path] | None, dataset: Path | None, encoder: str
+) -> None:
+    from hardneg.audit import audit_folder
 
     configure_torch(1)
-    checks = audit_suspects(suspects, split)
-    following = ["train", split, "--suspects", suspects, "--use-suspects", "exclude"]
-    _emit_checks(shared, checks, following)
+    with show_progress() as progress:
+        checks = audit_folder(folder, split, _origin(made_from, dataset, encoder, progress))
+    _emit_checks(shared, checks, ["train", split])
+
+
+def _origin(made_from: list[Path] | None, dataset: Path | None, encoder: str, progress: Progress) -> Origin:
+    from hardneg.audit import Origin
+    from hardneg.cli.llm_options import open_text_encoder
+
+    return Origin(lambda: open_text_encoder(encoder, "cpu"), tuple(made_from or ()), dataset, progress)
 
 
 def _emit_checks(shared: OutputOptions, checks: Sequence[Check], following: Sequence[object]) -> None:

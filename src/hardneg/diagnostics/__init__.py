@@ -1,5 +1,7 @@
 """Leak checks of splits and suspects, and false-negative rates on simulated data; nothing feeds back into training."""
 
+from hardneg.diagnostics.held_out_pairs import check_added, check_nearest, check_pairs, check_scores
+from hardneg.diagnostics.held_out_texts import check_reviews, check_titles
 from hardneg.diagnostics.leakage import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
 
@@ -7,10 +9,16 @@ __all__ = [
     "Check",
     "ExampleRecorder",
     "SampledFalseNegatives",
+    "check_added",
     "check_candidates",
     "check_mask",
+    "check_nearest",
+    "check_pairs",
+    "check_reviews",
     "check_same",
+    "check_scores",
     "check_split",
+    "check_titles",
     "redraw",
     "uniform_false_negative_rate",
 ]

@@ -33,6 +33,8 @@ judge may label held-out pairs a little less often than others."""
 NEARLY_ALL = 0.95
 """Share of held-out candidates that are suspects above which their number fails, if fewer than half of all candidates
 are suspects."""
+HARDLY_ANY = 0.05
+"""Share of the expected held-out candidates without a label above the threshold below which their number fails."""
 HeldOutPart = Literal["valid", "test"]
 
 
@@ -45,8 +47,11 @@ class Check:
     detail: str
 
 
-def check_split(split: Split) -> list[Check]:
-    """Check that the parts are disjoint and that all reviews belong to train pairs."""
+def check_split(split: Split, *, noisy: bool = False) -> list[Check]:
+    """Check that the parts are disjoint, that reviews belong to train pairs, and that train alone has the vocabulary.
+
+    noisy: True where train pairs were hidden, so that an item may have none left.
+    """
     checks = []
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         shared = int(getattr(split, one).contains(getattr(split, other).users, getattr(split, other).items).sum())
@@ -54,7 +59,9 @@ def check_split(split: Split) -> list[Check]:
     users, items = (split.reviews[name].to_numpy() for name in (c.USER, c.ITEM))
     n_outside = int((~split.train.contains(users, items)).sum())
     checks.append(Check("every stored review belongs to a train pair", n_outside == 0, f"{n_outside:,} do not"))
-    return checks
+    without = int((split.train.counts == 0).sum()), int((split.train.item_counts == 0).sum())
+    detail = f"{without[0]:,} users and {without[1]:,} items have none"
+    return [*checks, Check("every user and item of the split has a train pair", noisy or without == (0, 0), detail)]
 
 
 def check_mask(masked: Interactions, train: Interactions) -> Check:
@@ -159,9 +166,10 @@ def check_held_out_suspects(judged: Suspects, split: Split, *, threshold: float 
     prefer users with long histories or rare items. Second, the candidates contain less than a tenth of what as many
     unobserved items of their users would (nearly Poisson); a model's candidates contain more.
 
-    It fails with too many if nearly all held-out candidates but fewer than half of all candidates are suspects, with a
-    probability below SURPRISING in both draws. Leaks that change fewer labels are not detected;
-    `hardneg audit split` detects them in this package's stages by comparing hashes.
+    It fails with too many, with a probability below SURPRISING in both draws, in either of two cases: nearly all
+    held-out candidates but fewer than half of all candidates are suspects; or most are, and hardly any of the held-out
+    candidates that should not be are not. Leaks that change fewer labels are not detected; `hardneg audit split` detects
+    them in this package's stages by comparing hashes.
     """
     flags = judged.is_above(threshold)
     parts = {
@@ -186,7 +194,9 @@ def _check_part(judged: Suspects, is_suspect: Flags, train: Interactions, pairs:
     p_unobserved = float(poisson.cdf(n_held_out, of_unobserved))
     few = p_few < SURPRISING and n_both < FEW * of_users and n_both < FEW * of_items
     removed = p_unobserved < SURPRISING and n_held_out < REMOVED * of_unobserved
-    many = p_many < SURPRISING and n_both >= NEARLY_ALL * n_held_out and 2 * n_suspects < len(judged)
+    nearly_all = n_both >= NEARLY_ALL * n_held_out and 2 * n_suspects < len(judged)
+    no_other = n_held_out - n_both < HARDLY_ANY * (n_held_out - max(of_users, of_items))
+    many = p_many < SURPRISING and (nearly_all or no_other)
     detail = (
         f"{n_both:,} of {n_suspects:,} suspects are {name}; expected by chance {of_users:,.1f} within users and "
         f"{of_items:,.1f} within items (p = {p_many if many else p_few:.2g}); {n_held_out:,} of {len(judged):,} "

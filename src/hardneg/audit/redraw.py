@@ -1,4 +1,4 @@
-"""The audit: redraw held-out pairs, rebuild every artifact with the same stages, and compare hashes."""
+"""The audit of a split: redraw held-out pairs, build every artifact with the same stages, and compare hashes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from hardneg import artifacts
-from hardneg.config import parse_config
+from hardneg.audit.division import audit_division, check_stored
 from hardneg.data import split as splits
-from hardneg.diagnostics import Check, check_candidates, check_mask, check_same, check_split, redraw
-from hardneg.errors import ConfigError
+from hardneg.data.noise import NOISE_FILE
+from hardneg.diagnostics import Check, check_candidates, check_same, check_split, redraw
 from hardneg.finetuning import SynthesisConfig, TuningConfig
 from hardneg.judging import suspects
 from hardneg.mining import LabelOptions, RetrievalConfig
 from hardneg.pipeline import (
-    RELEASED,
-    RUN,
     FinetuneConfig,
     RunConfig,
     SuspectInputs,
@@ -31,7 +29,6 @@ from hardneg.pipeline import (
     extract_profiles_stage,
     labels_stage,
     random_negatives_stage,
-    read_run,
     retrieve_stage,
     suspects_stage,
     synthesize_stage,
@@ -39,13 +36,12 @@ from hardneg.pipeline import (
     trees_stage,
     tune_stage,
 )
-from hardneg.pipeline.inference import MASKED, RELEASED_KIND, SPARED
-from hardneg.pipeline.provenance import hash_of_same_split, inherited_note, validation_note
+from hardneg.pipeline.provenance import inherited_note, validation_note
 from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, Semantic, Uniform
 from hardneg.stage import Stage
-from hardneg.text import TextEncoder, item_texts, text_vectors
+from hardneg.text import TextEncoder, item_texts
 from hardneg.training import FitConfig
-from hardneg.trees import TreesConfig, trees_folder
+from hardneg.trees import TreesConfig
 from hardneg.types import Floats, Progress
 
 TRAINED = ("model.safetensors", "embeddings.safetensors", "examples.parquet", "seen.parquet")
@@ -82,14 +78,23 @@ class MemoizingEncoder:
 
 
 def audit_split(
-    split_dir: Path, encoder: TextEncoder, *, epochs: int = 2, progress: Progress | None = None
+    split_dir: Path,
+    encoder: TextEncoder,
+    *,
+    dataset: Path | None = None,
+    epochs: int = 2,
+    progress: Progress | None = None,
 ) -> list[Check]:
     """Check a split: its content, and that test and validation pairs reach no artifact built from it.
 
     Every sampler but semantic mixing is trained with its default options, multi-view with the suspects. The number of
     epochs is fixed, so that early stopping plays no part. Without item texts there are no negatives to mine, and the
-    semantic sampler is left out; the checks say so.
+    semantic sampler is left out; the checks say so. dataset: the dataset that was divided; the split is then made again,
+    and item texts are searched for held-out reviews.
     """
+    stored = check_stored(split_dir)
+    if not stored.passed:
+        return [stored]
     split = splits.read_split(split_dir)
     cached, with_text = MemoizingEncoder(encoder), any(item_texts(split.texts))
     samplers: list[SamplerConfig] = [Uniform(), DNS(), AHNS(), MixGCF(), *([Semantic()] if with_text else [])]
@@ -101,7 +106,7 @@ def audit_split(
         for sampler in samplers:
             config = RunConfig(sampler=sampler, fit=FitConfig(epochs=epochs, check_every=epochs))
             negatives = work / "negatives" if isinstance(sampler, Semantic) else None
-            hashes |= _train(folder, work / sampler.kind, config, negatives=negatives)
+            hashes |= train(folder, work / sampler.kind, config, negatives=negatives)
             if progress is not None:
                 progress("short trainings", next(trainings), 3 * len(samplers))
         hashes |= _build_synthesized(folder, work, work / MixGCF().kind)
@@ -116,9 +121,10 @@ def audit_split(
     built += ["trees", "suspects", "multi-view training with suspects"]
     checks = [
         Check(check.question, check.passed, f"{check.detail}: {', '.join(built)}" if check.passed else check.detail)
-        for check in _compare_redrawn(split_dir, rebuild)
+        for check in compare_redrawn(split_dir, rebuild)
     ]
-    return [*check_split(split), *suspect_checks, *checks]
+    own = [] if dataset is None else audit_division(split_dir, dataset, split)
+    return [stored, *check_split(split, noisy=(split_dir / NOISE_FILE).is_file()), *own, *suspect_checks, *checks]
 
 
 def _build_negatives(folder: Path, work: Path, encoder: TextEncoder, progress: Progress | None) -> dict[str, str]:
@@ -136,7 +142,7 @@ def _build_suspects(folder: Path, work: Path, epochs: int, progress: Progress | 
     suspects_stage(folder, SuspectInputs(run=run, trees=trees), progress=progress).run(judged)
     use = SuspectsUse(use="both", graph=True)
     config = RunConfig(sampler=MultiView(), fit=FitConfig(epochs=epochs, check_every=epochs), suspects=use)
-    return _hash_files(trees, judged) | _train(folder, work / "with suspects", config, suspects=judged, trees=trees)
+    return _hash_files(trees, judged) | train(folder, work / "with suspects", config, suspects=judged, trees=trees)
 
 
 def _build_synthesized(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]:
@@ -148,70 +154,7 @@ def _build_synthesized(folder: Path, work: Path, mixgcf: Path) -> dict[str, str]
     return _hash_files(labels, tuned, synthesized)
 
 
-def audit_suspects(folder: Path, split_dir: Path) -> list[Check]:
-    """Check a suspects folder from any source: held-out pairs must decide neither its candidates nor its labels.
-
-    `audit_split` checks our own stage, by building suspects again.
-    """
-    digest = artifacts.read_manifest(folder, suspects.KIND)["inputs"].get("training data")
-    first = _check_equal("the suspects were judged from this split", digest, splits.training_data_hash(split_dir))
-    if not first.passed:
-        return [first]
-    split = splits.read_split(split_dir)
-    return [first, *check_candidates(suspects.read_suspects(folder, split), split)]
-
-
-def audit_run(
-    run_dir: Path,
-    split_dir: Path,
-    negatives: Path | None,
-    suspects_dir: Path | None = None,
-    *,
-    trees: Path | None = None,
-    anchor: Path | None = None,
-    epochs: int = 2,
-) -> list[Check]:
-    """Check a run: its mask, its inputs, and that held-out pairs reach neither its training nor its suspects.
-
-    negatives, suspects_dir, trees, anchor: those that the run was trained with; they stay as they are while pairs are
-    redrawn. Raises ConfigError where one is missing, or suspects are given for a run without.
-    """
-    manifest = artifacts.read_manifest(run_dir, RUN)
-    if "method" in manifest["config"]:
-        raise ConfigError(f"{run_dir} is {manifest['config']['method']}, which trains nothing; audit a trained run")
-    settings = {name: value for name, value in manifest["config"].items() if name in RunConfig.model_fields}
-    config: RunConfig = parse_config(RunConfig, settings, where=f"{run_dir}/manifest.json")
-    if suspects_dir is not None and config.suspects is None:
-        raise ConfigError(f"{run_dir} was trained without suspects, found {suspects_dir}; leave it out")
-    short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": epochs, "check_every": epochs})})
-    inputs = {"negatives": negatives, "suspects": suspects_dir, "trees": trees, "anchor": anchor}
-
-    def rebuild(folder: Path, work: Path) -> dict[str, str]:
-        lent = {name: _lend(path, folder, work) for name, path in inputs.items()}
-        return _train(folder, work / "run", short, **lent)
-
-    trained_on = manifest["inputs"]["training data"]
-    checks = [
-        _check_equal("the run was trained on this split", trained_on, splits.training_data_hash(split_dir)),
-        check_mask(read_run(run_dir).seen, splits.read_split(split_dir).train),
-        _check_evaluations(run_dir),
-    ]
-    if suspects_dir is not None:
-        checks += _check_suspects(manifest, suspects_dir, split_dir)
-    for name, path, kind in (("trees", trees, trees_folder.KIND), ("anchor", anchor, text_vectors.KIND)):
-        if path is not None:
-            digest = hash_of_same_split(path, kind, split_dir)
-            checks.append(
-                _check_equal(f"the run was trained with this {name} folder", manifest["inputs"].get(name), digest)
-            )
-    return [*checks, *_compare_redrawn(split_dir, rebuild)]
-
-
-def _check_equal(question: str, recorded: str | None, digest: str) -> Check:
-    return Check(question, recorded == digest, "hashes are equal" if recorded == digest else "hashes differ")
-
-
-def _lend(folder: Path | None, split_dir: Path, work: Path) -> Path | None:
+def lend(folder: Path | None, split_dir: Path, work: Path) -> Path | None:
     """Return the folder for a redrawn split: its files, and a manifest with that split's validation pairs.
 
     The pairs that chose the real run are not redrawn, and training refuses artifacts with other validation pairs.
@@ -228,30 +171,7 @@ def _lend(folder: Path | None, split_dir: Path, work: Path) -> Path | None:
     return out
 
 
-def _check_evaluations(run_dir: Path) -> Check:
-    """Check that no evaluation under the released mask is taken for an honest one."""
-    folder = run_dir / RELEASED
-    question = "no evaluation masks positives that a method added"
-    if not artifacts.is_artifact(folder):
-        return Check(question, True, "none under DTL-NS's released mask")
-    notes = artifacts.read_manifest(folder, RELEASED_KIND)["notes"]
-    detail = (
-        f"{folder.name}/ masks {notes[MASKED]:,} added pairs and spares {notes[SPARED]:,} because they are held out; "
-        "it is separate from the honest evaluation"
-    )
-    return Check(question, False, detail)
-
-
-def _check_suspects(manifest: dict[str, Any], folder: Path, split_dir: Path) -> list[Check]:
-    """Check that the suspects are those of the run, and that held-out pairs did not decide them."""
-    digest = hash_of_same_split(folder, suspects.KIND, split_dir)
-    same = _check_equal("the run was trained with these suspects", manifest["inputs"].get(suspects.KIND), digest)
-    split = splits.read_split(split_dir)
-    threshold = (manifest["config"].get("suspects") or {}).get("threshold", suspects.THRESHOLD)
-    return [same, *check_candidates(suspects.read_suspects(folder, split), split, threshold=threshold)]
-
-
-def _compare_redrawn(split_dir: Path, rebuild: Rebuild) -> list[Check]:
+def compare_redrawn(split_dir: Path, rebuild: Rebuild) -> list[Check]:
     """Build everything from the split as it is, with other test pairs, and with other validation pairs."""
     split = splits.read_split(split_dir)
     with tempfile.TemporaryDirectory(prefix="hardneg-audit-") as temporary:
@@ -270,7 +190,7 @@ def _compare_redrawn(split_dir: Path, rebuild: Rebuild) -> list[Check]:
     return checks
 
 
-def _train(
+def train(
     folder: Path,
     out: Path,
     config: RunConfig,
@@ -280,6 +200,7 @@ def _train(
     trees: Path | None = None,
     anchor: Path | None = None,
 ) -> dict[str, str]:
+    """Train a run, and return the hashes of its TRAINED files."""
     train_stage(folder, config, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor).run(out)
     return {name: digest for name, digest in _hash_files(out).items() if name.split("/")[1] in TRAINED}
 
