@@ -70,8 +70,11 @@ def test_a_run_with_trees_and_an_anchor_can_be_audited(folders: Path, trees: Pat
     pipeline.control_trees_stage(split, trees, "random").run(tmp_path / "other")
     others = audit_run(tmp_path / "run", split, None, trees=tmp_path / "other", anchor=vectors)
     losses = "the first epochs, repeated from the stated settings and train pairs, have the recorded losses"
-    assert {check.question for check in others if not check.passed} == {"the run was trained with this trees folder", losses}
-    with pytest.raises(ConfigError, match="found no trees"):
+    assert {check.question for check in others if not check.passed} == {
+        "the run was trained with this trees folder",
+        losses,
+    }
+    with pytest.raises(ConfigError, match="was trained with trees, found none"):
         audit_run(tmp_path / "run", split, None, anchor=vectors)
     with pytest.raises(ConfigError, match="was trained without suspects, found"):
         audit_run(tmp_path / "run", split, None, tmp_path / "suspects", trees=trees, anchor=vectors)

@@ -6,7 +6,7 @@ its settings and inputs; and where neither is possible, held-out pairs are count
 
 from hardneg.audit.folders import audit_folder
 from hardneg.audit.recompute import Origin
-from hardneg.audit.redraw import TRAINED, audit_split
+from hardneg.audit.redraw import TRAINED, MemoizingEncoder, audit_split
 from hardneg.audit.runs import audit_run
 
-__all__ = ["TRAINED", "Origin", "audit_folder", "audit_run", "audit_split"]
+__all__ = ["TRAINED", "MemoizingEncoder", "Origin", "audit_folder", "audit_run", "audit_split"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -124,10 +125,11 @@ def _audit_folder(
 
 
 def _origin(made_from: list[Path] | None, dataset: Path | None, encoder: str, progress: Progress) -> Origin:
-    from hardneg.audit import Origin
+    from hardneg.audit import MemoizingEncoder, Origin
     from hardneg.cli.llm_options import open_text_encoder
 
-    return Origin(lambda: open_text_encoder(encoder, "cpu"), tuple(made_from or ()), dataset, progress)
+    open_encoder = functools.cache(lambda: MemoizingEncoder(open_text_encoder(encoder, "cpu")))
+    return Origin(open_encoder, tuple(made_from or ()), dataset, progress)
 
 
 def _emit_checks(shared: OutputOptions, checks: Sequence[Check], following: Sequence[object]) -> None:
