@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -373,7 +374,7 @@ def test_a_wider_mask(world: Path, tmp_path: Path) -> None:
     wider = union(split.train, split.valid)
     table = pl.DataFrame({"user": wider.users, "item": wider.items})
     run = plant(world / "run", tmp_path / "run", lambda out: table.write_parquet(out / "seen.parquet"))
-    pipeline.evaluate_run(run, world / "split", mask_valid=True)
+    shutil.rmtree(run / "evaluation")
     pipeline.evaluate_run(run, world / "split")
     failed = audit_plain(world, run)
     assert "the mask is the observed train pairs" in failed
@@ -400,8 +401,10 @@ def test_an_epoch_that_validation_did_not_choose(world: Path, tmp_path: Path) ->
 
 def test_validation_pairs_masked_in_silence(world: Path, tmp_path: Path) -> None:
     run = plant(world / "run", tmp_path / "run", lambda _: None)
-    pipeline.evaluate_run(run, world / "split", mask_valid=True)
+    masked = pipeline.evaluate_run(run, world / "split", mask_valid=True)
     assert audit_plain(world, run) == []
+    shutil.rmtree(run / "evaluation")
+    masked.rename(run / "evaluation")
     reseal(run / "evaluation", {"mask": "train"})
     checks = audit_run(run, world / "split")
     failed = [check for check in checks if not check.passed]
