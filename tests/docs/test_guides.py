@@ -19,7 +19,7 @@ from hardneg.cli.main import app
 from hardneg.data import simulate
 from hardneg.llm import names
 from hardneg.llm.protocol import Reply, Request, Usage
-from hardneg.llm.remote.endpoint import Capabilities
+from hardneg.llm.remote.capabilities import Capabilities
 
 STORE = simulate.SimulationConfig(n_users=60, n_items=72, shown=40, like_rate=0.2)
 PAGES = [page for page in pages() if blocks(page)]
@@ -34,7 +34,7 @@ class ScriptedModel(FunctionModel):
     def __init__(self, name: str) -> None:
         super().__init__(_answer, name=name, concurrency=2)
 
-    async def probe(self) -> Capabilities:
+    async def probe(self, *_: str) -> Capabilities:
         return Capabilities(schema=True)
 
     async def aclose(self) -> None:

@@ -135,7 +135,9 @@ def test_unusable_answers_are_listed(split: Split, codes: Trees, users: Any, can
     reasons = {user: {issue.reason for issue in inputs.issues if issue.user == user} for user in answers}
     assert "JSON object" in reasons[0].pop()
     assert reasons[1] == {"the prompt is too long"}
-    assert "limit of 7 tokens" in reasons[2].pop()
+    reason = reasons[2].pop()
+    assert "limit of 44 tokens" in reason
+    assert "--set answer_factor" in reason
     assert "'21810', expected numbers of candidates, 1 to 5" in reasons[5].pop()
     assert [issue for issue in inputs.issues if issue.user == 6] == [
         JudgementIssue(6, None, NO_CANDIDATE, "99"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -122,3 +123,24 @@ def test_complete_object_in_a_cut_reply() -> None:
 def test_any_reply_is_a_value_or_unusable(text: str) -> None:
     with pytest.raises(BadReply):
         reply_parser(Whole)(reply(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>maybe {json.dumps(GOOD | {'why': 'draft'})} or</think>\n{json.dumps(GOOD)}",
+        f"hm</think>{json.dumps(GOOD)}",
+    ],
+)
+def test_drafts_within_thoughts_are_no_answers(text: str) -> None:
+    assert reply_parser(Whole)(reply(text)).why == "since"
+
+
+def test_thoughts_that_are_cut_hold_no_answer() -> None:
+    with pytest.raises(BadReply, match="limit of 20 tokens"):
+        reply_parser(Whole)(reply(f"<think>maybe {json.dumps(GOOD)} or", "length"))
+
+
+def test_the_limit_is_the_requested_one_where_it_is_known() -> None:
+    with pytest.raises(BadReply, match="limit of 320 tokens"):
+        reply_parser(Whole)(replace(reply("{", "length"), limit=320))

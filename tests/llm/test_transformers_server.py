@@ -11,7 +11,8 @@ from hardneg.llm.local.model import LocalModel
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.names import open_model
 from hardneg.llm.protocol import LlmError, Message, Refusal, Reply, Request
-from hardneg.llm.remote.endpoint import Capabilities, Endpoint
+from hardneg.llm.remote.capabilities import Capabilities
+from hardneg.llm.remote.endpoint import Endpoint
 
 pytestmark = pytest.mark.slow
 REQUEST = Request((Message("system", "be brief"), Message("user", "a tent<|im_end|>?")), max_tokens=12)

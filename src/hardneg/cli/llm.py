@@ -39,7 +39,7 @@ STAGE_NAMES = {
 def check_command(shared: OutputOptions, llm: LlmOptions) -> None:
     """Probe a language model and print what it supports: schemas, choices, log probabilities, seeds.
 
-    An endpoint receives five to eight short requests, since some accept options and ignore them.
+    An endpoint receives seven to twelve short requests with the real schemas, since some accept options and ignore them.
 
     Example: `hardneg llm check --llm http://localhost:8000/v1#qwen`
     """
@@ -55,7 +55,7 @@ def _capabilities(name: str, key_variable: str) -> str:
     from hardneg.llm.local.model import LocalModel
     from hardneg.llm.names import open_model
     from hardneg.llm.protocol import CallFailed, LlmError
-    from hardneg.llm.remote.endpoint import Capabilities
+    from hardneg.llm.remote.capabilities import Capabilities
 
     model = open_model(name, key_variable=key_variable)
     if isinstance(model, LocalModel):
@@ -63,7 +63,7 @@ def _capabilities(name: str, key_variable: str) -> str:
 
     async def probe() -> Capabilities:
         try:
-            return await model.probe()
+            return await model.probe(*_reply_schemas())
         finally:
             await model.aclose()
 
@@ -73,6 +73,15 @@ def _capabilities(name: str, key_variable: str) -> str:
         raise LlmError(
             f"{model.name} does not answer ({failure.reason}); check that it runs, and its address"
         ) from None
+
+
+def _reply_schemas() -> tuple[str, ...]:
+    """Return the schemas of the replies that the commands request."""
+    from hardneg.judging.judge_prompts import verdict_schema
+    from hardneg.llm.structured import strict_schema
+    from hardneg.text.generation.message_formats import NegativeReply, NegativesReply, ProfileReply
+
+    return (*map(strict_schema, (ProfileReply, NegativeReply, NegativesReply)), verdict_schema(20))
 
 
 @add_command(estimate, "writing")
@@ -111,7 +120,7 @@ def estimate_writing_command(
     generation = parse_settings(pipeline.GenerationConfig, settings)
     with (
         show_progress() as progress,
-        open_session(llm.config, shared.device, progress, activity="sampling replies of") as session,
+        open_session(llm.config, shared.device, progress, activity="sampling replies of", sends=sample > 0) as session,
     ):
         config, generation = text.EstimateConfig(sample=sample), generation if negatives else None
         costs = pipeline.estimate_llm_cost(
@@ -138,6 +147,8 @@ def _sources_text(costs: CostEstimate, session: Session) -> str:
         sampled = (
             f"{costs.sampled:,} replies were sampled ({session.usage.calls:,} calls now); ± is one standard error."
         )
+        if session.usage.estimated:
+            sampled += f" Their tokens are estimated: {session.usage.estimate_reason}."
     else:
         sampled = "Nothing was sent: the length of answers is assumed. --sample 30 measures it."
     if session.price is None:
@@ -178,7 +189,10 @@ def estimate_judging_command(shared: DeviceOptions, judging: JudgingOptions, llm
 
     config, like = judging.parse(llm.config)
     in_memory = llm.config.model_copy(update={"store": Path(":memory:")})
-    with show_progress() as progress, open_judging_session(in_memory, shared.device, progress) as session:
+    with (
+        show_progress() as progress,
+        open_judging_session(in_memory, shared.device, progress, sends=False) as session,
+    ):
         inputs = replace(judging.inputs(session, like), show_estimate=None)
         costs = pipeline.estimate_suspects(judging.split, inputs, config, progress)
     price = None if session is None else session.price

@@ -79,14 +79,19 @@ class WritingOptions(LlmOptions):
 
 
 @contextmanager
-def open_session(llm: LlmConfig, device: str, progress: ProgressDisplay, *, activity: str) -> Iterator[Session]:
-    """Open a model with its reply store and limits; the store is closed at the end. activity: for the progress line."""
+def open_session(
+    llm: LlmConfig, device: str, progress: ProgressDisplay, *, activity: str, sends: bool = True
+) -> Iterator[Session]:
+    """Open a model with its reply store and limits; the store is closed at the end.
+
+    activity: for the progress line. sends: False where nothing will be sent, so that no key is needed.
+    """
     from hardneg.llm.engine.store import ReplyStore
     from hardneg.llm.names import open_model
     from hardneg.llm.session import Session
 
     name = llm.required_model
-    model = open_model(name, device=device, key_variable=llm.key_variable)
+    model = open_model(name, device=device, key_variable=llm.key_variable, needs_key=sends)
     llm.store.parent.mkdir(parents=True, exist_ok=True)
     with ReplyStore(llm.store) as store:
         yield Session(
@@ -135,6 +140,8 @@ def read_costs(folder: Path) -> tuple[dict[str, Any], str]:
     if not costs:
         return {}, ""
     money = "price unknown" if costs["money"] is None else f"${costs['money']:,.4f}"
-    text = f"; {costs['llm_calls']:,} calls, {costs['llm_tokens']:,} tokens, {money}"
+    reason = costs.get("llm_tokens_estimated_because")
+    estimated = f" (estimated: {reason})" if reason else ""
+    text = f"; {costs['llm_calls']:,} calls, {costs['llm_tokens']:,} tokens{estimated}, {money}"
     error = costs.get("estimate", {}).get("total", {}).get("tokens off")
     return costs, text + ("" if error is None else f"; the estimate was {error:+.1%} off in tokens")

@@ -117,13 +117,18 @@ class ProgressDisplay:
         self._bars = bars
         self._tasks: dict[str, rich_progress.TaskID] = {}
         self._printed = time.monotonic()
+        self._notices: set[str] = set()
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show `done` of `total`."""
         self._show(name, done, total, f"{name}: {done:,}/{total:,}", last=done == total)
 
     def show_usage(self, name: str, usage: UsageStats) -> None:
-        """Show rows, rate, tokens, money and time left of language model calls."""
+        """Show rows, rate, tokens, money and time left of language model calls, and each new notice at once."""
+        for notice in usage.notices:
+            if (line := f"{name}: {notice}") not in self._notices:
+                self._notices.add(line)
+                self._print(line)
         rows, total = usage.rows, usage.total
         self._show(name, rows, total or rows, f"{name}: {usage}", str(usage), last=rows == total)
 
@@ -135,7 +140,7 @@ class ProgressDisplay:
             if outcome.name in self._tasks:
                 self._bars.remove_task(self._tasks.pop(outcome.name))
             if outcome.reason is not None:
-                self._bars.console.print(ended, markup=False, highlight=False)
+                self._print(ended)
 
     def watch_training(self, epochs: int) -> TrainingWatch:
         """Return a callback for the training loop: all epochs, with loss and best validation value."""
@@ -146,6 +151,13 @@ class ProgressDisplay:
             self._show("training", completed, epochs * 1000, f"training: {', '.join(parts)}", "  ".join(parts))
 
         return show
+
+    def _print(self, line: str) -> None:
+        """Print a line in any case, above the bars where there are some."""
+        if self._bars is None:
+            echo(line, err=True)
+        else:
+            self._bars.console.print(line, markup=False, highlight=False)
 
     def _show(self, name: str, done: int, total: int, line: str, extra: str = "", *, last: bool = False) -> None:
         """Advance the bar of a name, with the text `extra`, or print the line. last: print it in any case."""

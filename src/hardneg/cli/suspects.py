@@ -159,10 +159,12 @@ def identify_suspects_command(
 
 
 def open_judging_session(
-    llm: LlmConfig, device: str, progress: ProgressDisplay
+    llm: LlmConfig, device: str, progress: ProgressDisplay, *, sends: bool = True
 ) -> AbstractContextManager[Session | None]:
-    """Open the session of the judge's language model; None without a model."""
-    return nullcontext() if llm.model is None else open_session(llm, device, progress, activity="judging with")
+    """Open the session of the judge's language model; None without a model. sends: see `open_session`."""
+    if llm.model is None:
+        return nullcontext()
+    return open_session(llm, device, progress, activity="judging with", sends=sends)
 
 
 def judging_text(estimate: CostEstimate, price: Price | None) -> str:

@@ -69,7 +69,7 @@ def verdict_parser(n: int) -> Callable[[Reply], Verdict]:
     def parse(reply: Reply) -> Verdict:
         entries = read(reply).positive
         if reply.finish in ("length", "closed"):
-            raise BadReply(f"the reply reached its limit of {reply.usage.answer_tokens} tokens")
+            raise BadReply(f"the reply reached its limit of {reply.limit or reply.usage.answer_tokens} tokens")
         numbers = [_number(entry) for entry in entries]
         valid = [number for number in numbers if 1 <= number <= n]
         foreign = [str(entry)[:SHOWN] for entry, number in zip(entries, numbers, strict=True) if not 1 <= number <= n]
@@ -124,12 +124,14 @@ class CodePrompts:
     """Prompts with the two path codes of each item, without ids and titles.
 
     The released code of DTL-NS sends {item_id, co_path, emb_path} for each item. Here history items with the same
-    structural code share a line. single: one candidate per call, for the probability of its label.
+    structural code share a line. single: one candidate per call, for the probability of its label. answer_factor:
+    factor on the maximum tokens of an answer.
     """
 
     train: Interactions
     codes: Trees
     single: bool = False
+    answer_factor: float = 1.0
 
     def skip_reason(self, user: int, item: int) -> str:  # noqa: ARG002
         """Return "", since every candidate is sent; one without codes matches no history item."""
@@ -144,7 +146,7 @@ class CodePrompts:
         max_tokens = prompt.header.answer_tokens
         if self.single:
             return Request(messages, max_tokens=max_tokens, choices=LABELS)
-        max_tokens += TOKENS_PER_NUMBER * len(items)
+        max_tokens = round(self.answer_factor * (max_tokens + TOKENS_PER_NUMBER * len(items)))
         return Request(messages, max_tokens=max_tokens, schema=verdict_schema(len(items)))
 
     def _history(self, user: int) -> str:
@@ -166,12 +168,13 @@ class TitlePrompts:
     """Prompts with titles. These are untrusted text, so they are cleaned and put into data blocks.
 
     foreign: strings that are removed from titles, such as the chat markers of the model. longest: maximum characters of
-    a title.
+    a title. answer_factor: factor on the maximum tokens of an answer.
     """
 
     split: Split
     chat_markers: tuple[str, ...] = ()
     longest: int = 200
+    answer_factor: float = 1.0
 
     def skip_reason(self, user: int, item: int) -> str:
         """Return why a candidate is not sent: it has no title, or no item of the history has one."""
@@ -187,7 +190,7 @@ class TitlePrompts:
             history=data_block("history", {"titles": self._history(user)}),
             candidates=data_block("candidates", {"items": numbered}),
         )
-        max_tokens = prompt.header.answer_tokens + TOKENS_PER_NUMBER * len(items)
+        max_tokens = round(self.answer_factor * (prompt.header.answer_tokens + TOKENS_PER_NUMBER * len(items)))
         return Request(messages, max_tokens=max_tokens, schema=verdict_schema(len(items)))
 
     def _history(self, user: int) -> list[str]:

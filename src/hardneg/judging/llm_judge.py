@@ -22,7 +22,7 @@ from hardneg.judging.judge_prompts import (
 from hardneg.judging.suspects import UserCandidates
 from hardneg.llm.protocol import ChatModel, Task
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
-from hardneg.text.generation.executor import LlmExecutor
+from hardneg.text.generation.executor import AnswerFactor, LlmExecutor, explain_missing
 from hardneg.types import Floats, Indices
 
 MAX_PER_CALL = 200
@@ -40,6 +40,8 @@ class _ListingConfig(JudgeConfig):
     """Maximum number of candidates per call; None for all of a user. The released code of DTL-NS sends 1."""
     reverse: bool = False
     """Reverse the order of candidates in a call, as a control of the effect of their position."""
+    answer_factor: AnswerFactor = 1.0
+    """Factor on the maximum tokens of an answer; a model that thinks before it answers needs more."""
 
     @abstractmethod
     def _prompts(self, inputs: JudgeInputs) -> JudgePrompts: ...
@@ -57,7 +59,7 @@ class LlmOnCodes(_ListingConfig):
     kind: Literal["llm"] = "llm"
 
     def _prompts(self, inputs: JudgeInputs) -> JudgePrompts:
-        return CodePrompts(inputs.split.train, inputs.codes(self.kind))
+        return CodePrompts(inputs.split.train, inputs.codes(self.kind), answer_factor=self.answer_factor)
 
 
 class LlmOnTitles(_ListingConfig):
@@ -68,7 +70,8 @@ class LlmOnTitles(_ListingConfig):
     """Maximum characters of a title."""
 
     def _prompts(self, inputs: JudgeInputs) -> JudgePrompts:
-        return TitlePrompts(inputs.split, inputs.model(self.kind)[1].chat_markers, self.longest_title)
+        markers = inputs.model(self.kind)[1].chat_markers
+        return TitlePrompts(inputs.split, markers, self.longest_title, self.answer_factor)
 
 
 class LlmProbabilities(JudgeConfig):
@@ -115,7 +118,8 @@ class LlmJudge:
             (row, places), reply = calls[answer.row], answer.value
             user = int(users[row])
             if reply is None:
-                issues = [JudgementIssue(user, item, answer.reason) for item in candidates[row, places].tolist()]
+                reason = answer.reason if self.graded else explain_missing(answer, "answer_factor")
+                issues = [JudgementIssue(user, item, reason) for item in candidates[row, places].tolist()]
                 self.issues.extend(issues)
             elif self.graded:
                 probabilities[row, places] = reply

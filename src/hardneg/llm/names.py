@@ -7,8 +7,9 @@ from pathlib import Path
 from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.local.weights import ModelSource, PromptTokens
+from hardneg.llm.remote.capabilities import Capabilities
 from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address
-from hardneg.llm.remote.endpoint import Capabilities, Endpoint
+from hardneg.llm.remote.endpoint import Endpoint
 
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder"
 
@@ -23,6 +24,7 @@ def open_model(
     key_variable: str = "",
     tokenizer: str = "",
     capabilities: Capabilities | None = None,
+    needs_key: bool = True,
 ) -> Endpoint | LocalModel:
     """Open a language model by name. Raises ConfigError for an unknown form and for a missing API key.
 
@@ -32,7 +34,7 @@ def open_model(
     FOLDER                     a causal language model in a folder
 
     device, four_bit, batch_size apply to models in this process (see `weights.ModelSource`); concurrency, key_variable,
-    tokenizer, capabilities to endpoints. tokenizer: folder or hub name of the tokenizer of the endpoint's model, for
+    tokenizer, capabilities, needs_key to endpoints. needs_key: False where nothing will be sent. tokenizer: folder or hub name of the tokenizer of the endpoint's model, for
     exact token counts; not needed if the endpoint's model name is a folder on this machine.
     """
     address = address_of(name, key_variable)
@@ -40,7 +42,7 @@ def open_model(
         return LocalModel(model_source(name, device=device, four_bit=four_bit), batch_size=batch_size)
     tokenizer = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
     prompts = PromptTokens(ModelSource(tokenizer).tokenizer()) if tokenizer else None
-    return Endpoint(address, capabilities=capabilities, concurrency=concurrency, prompts=prompts)
+    return Endpoint(address, capabilities=capabilities, concurrency=concurrency, prompts=prompts, needs_key=needs_key)
 
 
 def address_of(name: str, key_variable: str = "") -> Address | None:

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -74,13 +74,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call as reported by the back end; estimated: it reported none, so they are estimated here."""
+    """Tokens of one call as reported by the back end.
+
+    estimated: it reported no plausible counts, so they are estimated here. reason: why, "" for counts from the store.
+    """
 
     prompt_tokens: int
     answer_tokens: int
     cached_tokens: int = 0
     """Prompt tokens from the back end's prefix cache, which some bill at a lower price."""
     estimated: bool = False
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Reply:
 
     text: the answer; for an embedding its float32 bytes in base64. finish: "stop", "length", or another word of the
     back end. seconds: from sending to the last byte. probabilities: of the request's choices, in their order, summing
-    to 1; () without choices.
+    to 1; () without choices. limit: maximum tokens of the answer, as requested; 0 where a parser is not told.
     """
 
     text: str
@@ -97,6 +101,7 @@ class Reply:
     finish: str = "stop"
     seconds: float = 0.0
     probabilities: tuple[float, ...] = ()
+    limit: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

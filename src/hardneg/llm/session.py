@@ -55,7 +55,8 @@ def answer_tasks(
 
     prices: prices of the model, None if unknown. total: number of tasks. watch: called in the caller's thread, a few
     times a second at most and at the end. rng: jitter of waits. loop_factory: another event loop, for tests.
-    If the model has a method `aclose`, it is awaited at the end, in the loop that its connections belong to.
+    If the model has a method `aclose`, it is awaited at the end, in the loop that its connections belong to. If it has a
+    list `notices`, its lines are added to those of the usage.
 
     Raises BudgetReached before the budget would be exceeded; LlmError if the model seems to be down or the store cannot
     be used; ConfigError for a budget in money without a price; and whatever `tasks` and `parse` raise.
@@ -102,6 +103,7 @@ def _answers(
                     shown = time.monotonic()
                     watch(replace(usage, seconds=shown - started))
     finally:
+        usage.notices += filter(None, [usage.describe_failures()])
         if watch is not None:
             watch(replace(usage, seconds=time.monotonic() - started))
 
@@ -232,6 +234,9 @@ class Session:
             "llm_prompt_tokens": usage.prompt_tokens,
             "llm_answer_tokens": usage.answer_tokens,
             "llm_tokens": usage.prompt_tokens + usage.answer_tokens,
+            "llm_replies_with_estimated_tokens": usage.estimated,
+            "llm_tokens_estimated_because": usage.estimate_reason,
+            "llm_notices": usage.notices,
             "money": usage.money,
         }
 

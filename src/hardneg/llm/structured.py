@@ -71,25 +71,31 @@ def _strict(node: Any, where: str) -> Any:
 def reply_parser(kind: type[M]) -> Callable[[Reply], M]:
     """Return a parser that extracts the JSON object of a reply, also from prose or a code fence, and validates it.
 
-    The last valid object counts, since models may reason before they answer. Control characters within strings become
+    The last valid object after the model's thoughts (<think>...</think>) counts, since it may draft answers. Control characters within strings become
     spaces. The parser raises BadReply with one line on the problem; a reply cut at its token limit is reported as such.
     """
 
     def parse(reply: Reply) -> M:
         problem = ""
-        for candidate in reversed(_json_objects(reply.text.strip())):
+        for candidate in reversed(_json_objects(_after_thoughts(reply.text))):
             try:
                 return kind.model_validate(_clean_strings(candidate))
             except ValidationError as error:
                 problem = problem or _describe(error, kind)
         if reply.finish == "length":
             raise BadReply(
-                f"the reply was cut at its limit of {reply.usage.answer_tokens} tokens; allow longer answers"
+                f"the reply was cut at its limit of {reply.limit or reply.usage.answer_tokens} tokens; allow longer answers"
             )
         quote = " ".join(reply.text[:MAX_QUOTE].split())
         raise BadReply(problem or (f"found {quote!r}, expected a JSON object" if quote else "the reply is blank"))
 
     return parse
+
+
+def _after_thoughts(text: str) -> str:
+    """Return the text after the model's thoughts, "" where they do not end."""
+    _, end, answer = text.rpartition("</think>")
+    return "" if not end and text.lstrip().startswith("<think>") else answer
 
 
 def _json_objects(text: str) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -87,8 +88,9 @@ class UsageStats:
 
     rows: finished rows, of which `failed` have no value and `stored` needed no call of this process. total: number of
     rows, None if unknown. calls: calls sent, of which `retries` repeated a failed call. repairs: repair requests sent
-    after unusable replies. bad: unusable replies, stored ones included. Tokens are as reported by the
-    model. money: US dollars, None without a price. seconds: since the start.
+    after unusable replies. bad: unusable replies, stored ones included. Tokens are as reported by the model, or
+    estimated for `estimated` replies; estimate_reason: why. money: US dollars, None without a price. seconds: since the
+    start. failures: reasons of failed calls, refusals and unusable replies, and how often. notices: lines for the user.
     """
 
     rows: int = 0
@@ -104,6 +106,10 @@ class UsageStats:
     cached_tokens: int = 0
     money: float | None = None
     seconds: float = 0.0
+    estimated: int = 0
+    estimate_reason: str = ""
+    failures: Counter[str] = field(default_factory=Counter)
+    notices: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -122,30 +128,56 @@ class UsageStats:
         self.prompt_tokens += usage.prompt_tokens
         self.answer_tokens += usage.answer_tokens
         self.cached_tokens += usage.cached_tokens
+        self.estimated += usage.estimated
+        self.estimate_reason = self.estimate_reason or usage.reason
         if price is None:
             return 0.0
         dollars = price.cost(usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens)
         self.money = (self.money or 0.0) + dollars
         return dollars
 
+    def count_failure(self, reason: str, row: int, remedy: str) -> None:
+        """Count a failed call, a refusal or an unusable reply; the first one becomes a notice at once."""
+        if not self.failures:
+            self.notices.append(f"first failure: {reason} (row {row}); {remedy}")
+        self.failures[reason if reason in self.failures or len(self.failures) < MAX_REASONS else OTHER_REASONS] += 1
+
+    def describe_failures(self) -> str:
+        """Return the most frequent reasons of failures with their counts, "" for none or a single failure."""
+        if self.failures.total() < 2:
+            return ""
+        shown = [f"{count:,} times {reason}" for reason, count in self.failures.most_common(SHOWN_REASONS)]
+        others = self.failures.total() - sum(count for _, count in self.failures.most_common(SHOWN_REASONS))
+        return "failures: " + "; ".join([*shown, *([f"{others:,} others"] if others else [])])
+
     def __add__(self, other: UsageStats) -> UsageStats:
         """Sum of two runs; totals are unknown."""
         added = {name: getattr(self, name) + getattr(other, name) for name in vars(self) if name not in UNSUMMED}
         no_money = self.money is None and other.money is None
-        return UsageStats(**added, money=None if no_money else (self.money or 0.0) + (other.money or 0.0))
+        return UsageStats(
+            **added,
+            money=None if no_money else (self.money or 0.0) + (other.money or 0.0),
+            estimate_reason=self.estimate_reason or other.estimate_reason,
+            notices=list(dict.fromkeys(self.notices + other.notices)),
+        )
 
     def __str__(self) -> str:
         """One line: "12,345/100,000 rows, 12 failed, 210/s, 1.2M tokens, $0.41, 7 min left"."""
         parts = [f"{self.rows:,}{'' if self.total is None else f'/{self.total:,}'} rows"]
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"{self.rate:,.0f}/s" if self.rate >= 10 else f"{self.rate:.2g}/s"]
-        parts += [f"{_format_count(self.prompt_tokens + self.answer_tokens)} tokens"]
+        parts += [
+            f"{_format_count(self.prompt_tokens + self.answer_tokens)} tokens{' (estimated)' * bool(self.estimated)}"
+        ]
         parts += [f"${self.money:,.2f}"] if self.money is not None else []
         parts += [f"{_format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []
         return ", ".join(parts)
 
 
-UNSUMMED = ("total", "money")
+UNSUMMED = ("total", "money", "estimate_reason", "notices")
+MAX_REASONS, SHOWN_REASONS = 100, 3
+"""Maximum number of reasons of failures that are counted apart, and that are shown."""
+OTHER_REASONS = "for other reasons"
 
 
 def _format_count(number: int) -> str:

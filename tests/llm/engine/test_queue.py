@@ -89,3 +89,14 @@ def test_take_skips_requests_claimed_by_others(tmp_path: Path) -> None:
         (attempt,) = second.take(4)
         assert isinstance(attempt, Attempt)
         assert attempt.request.messages[0].content == "row 50"
+
+
+def test_counts_of_earlier_versions_that_cannot_be_right_are_estimated(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "s") as store:
+        first, _ = new_queue(store)
+        first.add(tasks(1, 2))
+        replies = [Reply("a reply", Usage(-1, -1)), Reply("another", Usage(0, 0))]
+        first.save(list(zip(first.take(2), replies, strict=True)))
+        second, answers = new_queue(store)
+        second.add(tasks(1, 2))
+        assert [answer.reply.usage for answer in answers if answer.reply] == [Usage(2, 2, estimated=True)] * 2

@@ -138,6 +138,23 @@ class TestAnswerTasks:
         assert {row: answer.reply for row, answer in second.items()} == {r: a.reply for r, a in first.items()}
         assert (usages[-1].rows, usages[-1].stored, usages[-1].calls, usages[-1].total) == (50, 50, 0, 50)
 
+    def test_the_first_failure_is_a_notice_at_once_and_equal_ones_are_counted(self, store: ReplyStore) -> None:
+        def broken(_: Request) -> Reply:
+            raise CallFailed("500 out of memory")
+
+        usages: list[UsageStats] = []
+        run(tasks(3), Model(broken), store, retries=2, watch=usages.append)
+        first, summary = usages[-1].notices
+        assert first == "first failure: 500 out of memory (row 0); sent again, at most 2 times"
+        assert summary == "failures: 9 times 500 out of memory"
+        assert usages[-1].failures == Counter({"500 out of memory": 9})
+
+    def test_notices_of_the_model_are_passed_on_once(self, store: ReplyStore, echo: Model) -> None:
+        echo.notices = ["the server refuses a temperature"]  # type: ignore[attr-defined]
+        usages: list[UsageStats] = []
+        run(tasks(5), echo, store, watch=usages.append)
+        assert usages[-1].notices == ["the server refuses a temperature"]
+
     def test_no_tasks(self, store: ReplyStore, echo: Model) -> None:
         assert run([], echo, store) == {}
 

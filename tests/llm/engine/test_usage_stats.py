@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hardneg.llm.protocol import Usage
-from hardneg.llm.usage import Price, UsageStats
+from hardneg.llm.usage import MAX_REASONS, Price, UsageStats
 
 
 def test_one_line() -> None:
@@ -46,3 +46,24 @@ def test_sum_of_two_runs() -> None:
     both = UsageStats(rows=2, calls=1, money=0.5, total=9, seconds=1) + UsageStats(rows=3, repairs=1, seconds=2)
     assert both == UsageStats(rows=5, calls=1, repairs=1, money=0.5, seconds=3)
     assert (UsageStats() + UsageStats()).money is None
+
+
+def test_estimated_tokens_are_marked_with_the_first_reason() -> None:
+    usage = UsageStats()
+    usage.add(Usage(10, 3, estimated=True, reason="the server reports 0 prompt tokens"), None)
+    usage.add(Usage(10, 3, estimated=True, reason="another"), None)
+    both = UsageStats() + usage
+    assert (both.estimated, both.estimate_reason) == (2, "the server reports 0 prompt tokens")
+    assert "26 tokens (estimated)" in str(both)
+
+
+def test_failures_are_counted_by_reason_up_to_a_number_of_reasons() -> None:
+    usage = UsageStats()
+    assert usage.describe_failures() == ""
+    for number in range(1000):
+        usage.count_failure(f"reason {number}", number, "not sent again")
+    usage.count_failure("reason 7", 7, "not sent again")
+    assert len(usage.failures) == MAX_REASONS + 1
+    assert usage.failures["reason 7"] == 2
+    assert usage.notices == ["first failure: reason 0 (row 0); not sent again"]
+    assert "2 times reason 7" in usage.describe_failures()

@@ -13,6 +13,7 @@ from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, completio
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
+from hardneg.llm.redaction import REPLACEMENT
 from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address, Client, retry_after
 
 CANARY = "sk-canary-0123456789"
@@ -163,7 +164,7 @@ def test_key_is_sent_and_never_stored_or_shown() -> None:
             send_with(client)
         assert server.received[0].headers["authorization"] == f"Bearer {CANARY}"
     trace = "".join(traceback.TracebackException.from_exception(error.value, capture_locals=True).format())
-    assert "***" in trace
+    assert REPLACEMENT in trace
     assert CANARY not in trace + repr(client) + repr(client.address) + client.address.identity
 
 
@@ -171,7 +172,7 @@ def test_key_is_sent_and_never_stored_or_shown() -> None:
 def test_key_echoed_under_status_200_is_removed() -> None:
     with pytest.raises(CallFailed) as failed:
         send(ScriptedAnswer({"error": f"key {CANARY}"}), variable="MY_KEY")
-    assert failed.value.reason == "an error in the reply: key ***"
+    assert failed.value.reason == f"an error in the reply: key {REPLACEMENT}"
 
 
 def test_openai_keys_and_headers_are_sent_to_openai_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +227,19 @@ def test_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
     with pytest.raises(ConfigError, match=r"pip install 'hardneg\[llm\]'"):
         Client(Address("http://localhost/v1", "m"))
+
+
+@pytest.mark.parametrize("value", [CANARY, "hunter2"])
+def test_the_named_key_is_removed_from_every_field_of_a_reply(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_LOGIN", value)
+    answer = completion(f"your key is {value}", finish_reason=f"stop {value}") | {"model": value, value: [value]}
+    reply = send(ScriptedAnswer(answer), variable="MY_LOGIN")
+    assert value not in repr(reply)
+    assert reply["choices"][0]["finish_reason"] == f"stop {REPLACEMENT}"
+    assert value not in repr(send(ScriptedAnswer({"error": {"message": f"no {value}"}}, 400), variable="MY_LOGIN"))
+
+
+def test_a_key_in_place_of_its_variable_is_not_quoted() -> None:
+    with pytest.raises(ConfigError) as error:
+        Address("http://localhost/v1", "m", CANARY)
+    assert CANARY not in str(error.value)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from tests.llm.scripted_server import ReceivedRequest, ScriptedAnswer, Server, completion, scripted_server
 
+from hardneg.errors import ConfigError
 from hardneg.llm.protocol import CallFailed, LlmError, Message, Refusal, Reply, Request, Usage
+from hardneg.llm.remote.capabilities import WORD, Capabilities
 from hardneg.llm.remote.client import Address
-from hardneg.llm.remote.endpoint import WORD, Capabilities, Endpoint
+from hardneg.llm.remote.endpoint import Endpoint
 from hardneg.llm.untrusted import KNOWN_MARKERS
 
 ALL = Capabilities(schema=True, top_logprobs=5, usage=True)
@@ -173,3 +175,68 @@ def test_refusal_concerns_one_request() -> None:
 
     replies, _ = ask(picky, request(), request(max_tokens=10), request())
     assert [type(reply) for reply in replies] == [Reply, Refusal, Reply]
+
+
+def parts(*texts: str) -> list[dict[str, Any]]:
+    return [{"type": "thinking", "thinking": [{"type": "text", "text": "hmm"}]}] + [
+        {"type": "text", "text": text} for text in texts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": parts("fi", "ne")}, "fine"),
+        ({"content": ["fi", "ne"]}, "fine"),
+        ({"content": parts()}, ""),
+        ({"content": None, "reasoning_content": '{"a": 1}'}, '{"a": 1}'),
+        ({"content": "", "reasoning": '{"a": 1}'}, '{"a": 1}'),
+        ({"content": "fine", "reasoning_content": "hmm"}, "fine"),
+        ({}, ""),
+    ],
+)
+def test_content_in_parts_and_answers_among_the_thoughts(message: dict[str, Any], text: str) -> None:
+    [reply], _ = ask(lambda _: ScriptedAnswer(completion(message=message)), request(schema=SCHEMA))
+    assert isinstance(reply, Reply)
+    assert reply.text == text
+
+
+def test_thoughts_are_no_answer_if_they_are_cut_or_no_json_was_requested() -> None:
+    message = {"content": None, "reasoning_content": 'perhaps {"a": 1}'}
+    [cut], _ = ask(
+        lambda _: ScriptedAnswer(completion(message=message, finish_reason="length")), request(schema=SCHEMA)
+    )
+    [free], _ = ask(lambda _: ScriptedAnswer(completion(message=message)), request())
+    assert isinstance(cut, Reply)
+    assert isinstance(free, Reply)
+    assert (cut.text, free.text) == ("", "")
+
+
+def test_thoughts_count_as_answer_tokens_where_tokens_are_estimated() -> None:
+    message = {"content": "fine", "reasoning_content": "x" * 400}
+    [reply], _ = ask(lambda _: ScriptedAnswer(completion(message=message) | {"usage": None}), request())
+    assert isinstance(reply, Reply)
+    assert reply.usage.answer_tokens == 1 + 100
+
+
+def test_an_option_refused_after_the_probe_is_left_out_and_said_once() -> None:
+    def later(call: ReceivedRequest) -> ScriptedAnswer:
+        refused = "response_format" in call.body
+        return (
+            ScriptedAnswer({"error": {"message": "json_schema: no"}}, 400) if refused else ScriptedAnswer(completion())
+        )
+
+    replies, server = ask(later, *[request(schema=SCHEMA)] * 4)
+    assert all(isinstance(reply, Reply) for reply in replies)
+    assert len(server.received) == 1 + 4
+
+
+def test_a_missing_key_matters_only_where_something_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    address = Address("http://127.0.0.1:9/v1", "m", "NO_SUCH_KEY")
+    endpoint = Endpoint(address, needs_key=False)
+    assert endpoint.count_tokens(request()) == 12
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        asyncio.run(endpoint.complete([request()]))
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        Endpoint(address)

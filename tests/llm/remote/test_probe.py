@@ -11,7 +11,9 @@ import pytest
 from tests.llm.scripted_server import completion
 
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
-from hardneg.llm.remote.endpoint import WORD, Capabilities, probe
+from hardneg.llm.remote.capabilities import WORD, Capabilities, probe
+from hardneg.llm.structured import strict_schema
+from hardneg.text.generation.message_formats import NegativesReply, ProfileReply
 
 Body = Mapping[str, Any]
 
@@ -31,14 +33,14 @@ def ignorant(_: Body) -> dict[str, Any]:
     return completion("Hello!")
 
 
-def run_probe(answer: Callable[[Body], dict[str, Any] | Refusal]) -> tuple[Capabilities, list[Body]]:
+def run_probe(answer: Callable[[Body], dict[str, Any] | Refusal], *schemas: str) -> tuple[Capabilities, list[Body]]:
     bodies: list[Body] = []
 
     async def send(body: Body) -> dict[str, Any] | Refusal:
         bodies.append(body)
         return answer(body)
 
-    return asyncio.run(probe(send, seconds_of_patience=0.0)), bodies
+    return asyncio.run(probe(send, schemas, seconds_of_patience=0.0)), bodies
 
 
 def test_endpoint_with_all_capabilities() -> None:
@@ -126,3 +128,56 @@ def test_refused_plain_request_is_an_error() -> None:
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": None}]}])
 def test_malformed_answers(answer: dict[str, Any]) -> None:
     assert run_probe(lambda _: answer)[0] == Capabilities()
+
+
+# ------------------------------------------------------------------------------------------------- the real schemas
+
+PROFILE, NESTED = strict_schema(ProfileReply), strict_schema(NegativesReply)
+
+
+def sent_schema(body: Body) -> str:
+    return json.dumps(body.get("response_format", {}))
+
+
+def test_the_schemas_are_those_of_the_real_replies_and_one_more_word() -> None:
+    _, bodies = run_probe(capable, PROFILE, NESTED)
+    first, second = (body["response_format"]["json_schema"] for body in bodies if "response_format" in body)
+    assert list(first["schema"]["properties"]) == ["word", "summarization", "reasoning"]
+    assert first["schema"]["properties"]["reasoning"] == json.loads(PROFILE)["properties"]["reasoning"]
+    assert first["strict"] is True
+    assert second["schema"]["$defs"] == json.loads(NESTED)["$defs"]
+    assert second["schema"]["required"] == ["word", "negatives"]
+
+
+def test_a_server_that_refuses_patterns_gets_schemas_without() -> None:
+    def no_patterns(body: Body) -> dict[str, Any] | Refusal:
+        return Refusal("400 unsupported keyword") if '"pattern"' in sent_schema(body) else capable(body)
+
+    capabilities, bodies = run_probe(no_patterns, PROFILE, NESTED)
+    assert (capabilities.schema, capabilities.patterns) == (True, False)
+    assert "without patterns" in capabilities.describe()
+    assert sum("response_format" in body for body in bodies) == 3, "patterns are not tried again"
+
+
+def test_a_server_that_refuses_nested_schemas_gets_none() -> None:
+    def flat(body: Body) -> dict[str, Any] | Refusal:
+        return Refusal("400 $ref") if "$defs" in sent_schema(body) else capable(body)
+
+    capabilities, _ = run_probe(flat, PROFILE, NESTED)
+    assert not capabilities.schema
+    assert run_probe(flat, PROFILE)[0].schema
+
+
+def test_an_answer_that_is_cut_or_preceded_by_thoughts_still_shows_the_word() -> None:
+    for text in (f'{{"word": "{WORD}", "summarization": "People who', f'<think>{{}}</think> {{"word":"{WORD}"}}'):
+        capabilities, _ = run_probe(lambda body, text=text: completion(text if "response_format" in body else "hi"))  # type: ignore[misc]
+        assert capabilities.schema
+
+
+@pytest.mark.parametrize("tokens", [0, -1, None, "many", 10**8])
+def test_implausible_usage_is_not_reported_usage(tokens: Any) -> None:
+    capabilities, _ = run_probe(
+        lambda body: capable(body) | {"usage": {"prompt_tokens": tokens, "completion_tokens": 1}}
+    )
+    assert not capabilities.usage
+    assert f"{tokens!r} prompt tokens" in capabilities.describe()

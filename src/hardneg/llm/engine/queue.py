@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hardneg.llm.engine.store import Failure, ReplyOutcome, ReplyStore, StoredReply, request_key, this_process
-from hardneg.llm.protocol import BadReply, ChatModel, Message, Reply, Request, Task, TaskAnswer
+from hardneg.llm.protocol import (
+    BadReply,
+    ChatModel,
+    Message,
+    Reply,
+    Request,
+    Task,
+    TaskAnswer,
+    Usage,
+    estimate_tokens,
+)
 from hardneg.llm.usage import UsageStats
 
 _run_numbers = itertools.count()
@@ -103,7 +113,14 @@ class TaskQueue:
     def _resolve_known(self, attempts: list[Attempt], outcomes: dict[str, ReplyOutcome]) -> None:
         for attempt in attempts:
             if (outcome := outcomes.get(attempt.key)) is not None:
-                self._resolve(attempt, outcome, fresh=False)
+                self._resolve(attempt, self._with_usage(attempt.request, outcome), fresh=False)
+
+    def _with_usage(self, request: Request, outcome: ReplyOutcome) -> ReplyOutcome:
+        """Return a stored outcome, with estimated tokens where earlier versions stored counts that cannot be right."""
+        if isinstance(outcome, Failure) or (outcome.usage.prompt_tokens > 0 <= outcome.usage.answer_tokens):
+            return outcome
+        usage = Usage(self._model.count_tokens(request), estimate_tokens(outcome.text), estimated=True)
+        return replace(outcome, usage=usage)
 
     def _resolve(self, first: Attempt, outcome: ReplyOutcome, *, fresh: bool) -> None:
         """Answer every task that waits for this request, or enqueue its repair request."""
@@ -114,11 +131,13 @@ class TaskQueue:
                 before = f"after {attempt.repair} bad: " if attempt.repair else ""
                 self._answer(attempt, None, before + outcome.reason)
                 continue
-            attempt.reply = outcome
+            attempt.reply = outcome = replace(outcome, limit=attempt.request.max_tokens)
             try:
                 value = attempt.task.parse(outcome)
             except BadReply as bad:
                 self._usage.bad += 1
+                repeated = f"asked again, at most {self._max_repairs} times" if self._max_repairs else "not asked again"
+                self._usage.count_failure(f"bad reply: {bad.reason}", attempt.task.row, repeated)
                 if attempt.repair < self._max_repairs:
                     task, number = attempt.task, attempt.repair + 1
                     request = repair_request(task.request, bad.reason, number, self._chat_markers)

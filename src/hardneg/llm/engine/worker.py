@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
@@ -15,6 +14,7 @@ from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.queue import Attempt, TaskQueue
 from hardneg.llm.engine.store import CLAIM_SECONDS, Failure, ReplyOutcome
 from hardneg.llm.protocol import CallFailed, CallTimedOut, ChatModel, LlmError, Refusal, Reply, Request, Task
+from hardneg.llm.redaction import one_line, redact, secrets
 from hardneg.llm.usage import Price, UsageStats
 
 POLL_SECONDS = 0.2
@@ -53,7 +53,7 @@ async def send(
     return [
         Refusal(one_line(reply.reason, keys))
         if isinstance(reply, Refusal)
-        else replace(reply, text=redact(reply.text, keys))
+        else replace(reply, text=redact(reply.text, keys), finish=one_line(reply.finish, keys))
         for reply in replies
     ]
 
@@ -77,7 +77,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._model, self._queue, self._config, self._usage = model, queue, config, usage
         self._admission = Admission(model, config, usage, price, rng)
-        self._keys = secrets()
+        self._keys = secrets(named=getattr(model, "key_variable", ""))
         self._concurrency = config.concurrency or model.concurrency
         self._batches_ahead = max(2 * self._concurrency, MIN_AHEAD // model.batch_size)
         self._batches: asyncio.Queue[list[Attempt]] = asyncio.Queue()
@@ -193,6 +193,7 @@ class Worker:
             try:
                 replies = await send(self._model, requests, self._config.timeout, self._keys)
             except CallFailed as failure:
+                self._count_failure(batch, failure.reason)
                 pause = self._admission.failed(reservation, tuple(attempt.key for attempt in batch), failure)
                 self._retry(batch, failure.reason, pause)
             else:
@@ -200,10 +201,19 @@ class Worker:
                 self._hold(batch, replies)
             finally:
                 self._in_flight.discard(sender)
+                for notice in getattr(self._model, "notices", ()):
+                    if notice not in self._usage.notices:
+                        self._usage.notices.append(notice)
+
+    def _count_failure(self, batch: list[Attempt], reason: str) -> None:
+        retries = self._config.retries
+        self._usage.count_failure(reason, batch[0].task.row, f"sent again, at most {retries} times" if retries else "")
 
     def _hold(self, batch: list[Attempt], replies: Sequence[Reply | Refusal]) -> None:
         """Hold the outcomes of a call; save them once the model has replied: earlier failures were the requests' own."""
         for attempt, reply in zip(batch, replies, strict=True):
+            if isinstance(reply, Refusal):
+                self._usage.count_failure(f"refused: {reply.reason}", attempt.task.row, "not sent again")
             self._held.append((attempt, reply if isinstance(reply, Reply) else Failure("refused", reply.reason)))
         if self._admission.breaker.replied or len(self._held) >= MAX_HELD:
             self._save_held()
@@ -245,28 +255,3 @@ class Worker:
     def _save_held(self) -> None:
         outcomes, self._held = self._held, []
         self._queue.save(outcomes)
-
-
-KEY_ENDINGS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-MIN_KEY_LENGTH = 8
-REPLACEMENT = "[a key was here]"
-
-
-def secrets(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return the values of variables named like keys, longest first; short values would be cut out of common words."""
-    values = {value for name, value in environment.items() if name.upper().endswith(KEY_ENDINGS)}
-    return tuple(sorted((value for value in values if len(value) >= MIN_KEY_LENGTH), key=len, reverse=True))
-
-
-def redact(text: str, keys: tuple[str, ...]) -> str:
-    """Return the text without these keys."""
-    for key in keys:
-        if key in text:
-            text = text.replace(key, REPLACEMENT)
-    return text
-
-
-def one_line(text: str, keys: tuple[str, ...], *, max_length: int = 300) -> str:
-    """Return a reason fit to store and show: without keys, on one line, cut to `max_length` characters."""
-    line = " ".join(redact(text, keys).split())
-    return line if len(line) <= max_length else f"{line[:max_length]}..."

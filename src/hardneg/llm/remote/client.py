@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import CallFailed, LlmError, Refusal
+from hardneg.llm.redaction import one_line, redact_values, secrets
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -53,6 +54,11 @@ class Address:
             raise ConfigError(
                 f"the address of {parts.hostname} holds credentials or a query; keys come from an environment variable"
             )
+        if self.key_variable and not re.fullmatch(r"[A-Za-z_]\w*", self.key_variable, re.ASCII):  # it may be a key
+            raise ConfigError(
+                "found a key variable that no environment variable can be called, expected the name of one; "
+                "put the key into a variable, and give its name"
+            )
         if not self.model:
             raise ConfigError(f"found no model name for {parts.hostname}, expected one, as in http://host/v1#model")
 
@@ -80,23 +86,26 @@ class Address:
 class Client:
     """The official async client, one per event loop, since connections belong to a loop.
 
-    Keys are read from the environment when a client is created; this object stores none.
+    Keys are read from the environment when a client is created; this object stores none. needs_key: False where nothing
+    will be sent, so that a missing key is no error.
     """
 
-    def __init__(self, address: Address, *, seconds: float = 600.0) -> None:
-        address.require_key()
+    def __init__(self, address: Address, *, seconds: float = 600.0, needs_key: bool = True) -> None:
+        if needs_key:
+            address.require_key()
         try:
             import openai  # noqa: F401
         except ImportError:
             raise ConfigError("endpoints need the package openai; run pip install 'hardneg[llm]'") from None
         self.address, self._seconds = address, seconds
-        self.name, self.identity = address.name, address.identity
+        self.name, self.identity, self.key_variable = address.name, address.identity, address.key_variable
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
     def official(self) -> AsyncOpenAI:
         """Return the client of the running loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
+            self.address.require_key()
             self._clients[loop] = _create_client(self.address, self._seconds)
         return self._clients[loop]
 
@@ -164,7 +173,8 @@ def _parse(content: bytes, address: Address) -> dict[str, Any] | CallFailed:
         return CallFailed(f"the reply is a JSON {type(payload).__name__}, expected an object")
     if payload.get("error"):  # some servers report errors under status 200
         return CallFailed(_one_line(f"an error in the reply: {payload['error']}", address))
-    return payload
+    values: dict[str, Any] = redact_values(payload, secrets(named=address.key_variable))
+    return values
 
 
 def _classify(error: APIStatusError, address: Address) -> Refusal | CallFailed | LlmError:
@@ -197,7 +207,5 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def _one_line(message: str, address: Address) -> str:
-    """Return a server's message on one line, without the key in case it is quoted."""
-    if address.key_variable and _key(address.key_variable):
-        message = message.replace(_key(address.key_variable), "***")
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", message).split())[:MAX_MESSAGE]
+    """Return a server's message on one line, without keys in case it quotes one."""
+    return one_line(message, secrets(named=address.key_variable), max_length=MAX_MESSAGE)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,135 +25,12 @@ from hardneg.llm.protocol import (
     pack_vector,
     unpack_vector,
 )
+from hardneg.llm.remote.adaptation import AdaptiveSender
+from hardneg.llm.remote.answers import first_choice, reasoning_text, top_logprobs
+from hardneg.llm.remote.capabilities import Body, Capabilities, probe
 from hardneg.llm.remote.client import OPENAI, Address, Client
+from hardneg.llm.remote.token_counts import PromptCeiling, read_prompt_tokens, read_usage
 from hardneg.llm.untrusted import KNOWN_MARKERS
-
-Body = dict[str, Any]
-Send = Callable[[Mapping[str, Any]], Awaitable[Body | Refusal]]
-TokenLimit = Literal["max_tokens", "max_completion_tokens"]
-
-WORD = "zyzzyva"
-"""A word that answers no greeting unless a schema permits nothing else."""
-SCHEMA = json.dumps(
-    {
-        "type": "object",
-        "properties": {"word": {"type": "string", "enum": [WORD]}},
-        "required": ["word"],
-        "additionalProperties": False,
-    }
-)
-GREETING = [{"role": "user", "content": "Reply with one short greeting."}]
-TOP_LOGPROBS = (20, 5)
-"""Numbers of likely tokens to request: the maximum of OpenAI, then one that every server accepts."""
-TRIES = 5
-LONGEST_WAIT = 5.0
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """Observed behaviour of an endpoint.
-
-    schema: answers follow a JSON schema. top_logprobs: number of most likely tokens that it returns, 0 for none. usage: it
-    reports tokens. temperature: it accepts one. limit: its name for the maximum number of answer tokens. notes: its
-    messages where it refused something.
-    """
-
-    schema: bool = False
-    top_logprobs: int = 0
-    usage: bool = False
-    temperature: bool = True
-    limit: TokenLimit = "max_tokens"
-    notes: tuple[str, ...] = ()
-
-    def describe(self) -> str:
-        """Return one line per capability, for people."""
-        lines = [
-            f"schema enforced: {'yes' if self.schema else 'no'}",
-            f"log-probabilities: {f'of the {self.top_logprobs} most likely tokens' if self.top_logprobs else 'no'}",
-            f"usage reported: {'yes' if self.usage else 'no, tokens are estimated'}",
-            f"temperature: {'yes' if self.temperature else 'fixed by the server'}",
-            f"name of the answer limit: {self.limit}",
-        ]
-        return "\n".join([*lines, *(f"refused: {note}" for note in self.notes)])
-
-
-async def probe(send: Send, *, seconds_of_patience: float = 1.0) -> Capabilities:
-    """Test an endpoint by three to seven small requests, sent one after the other.
-
-    send: sends a body without the model's name; like `Client.send` it returns a Refusal for a refused request. A failed
-    call is sent up to five times; seconds_of_patience: the first wait. Raises CallFailed if even the plain request
-    fails, LlmError if it is refused.
-    """
-    notes: list[str] = []
-
-    async def try_option(**option: Any) -> Body:
-        """Return the answer to a request with an option; {} with a note if it fails."""
-        try:
-            answer = await _send_patiently(send, {"messages": GREETING, limit: 64, **option}, seconds_of_patience)
-        except CallFailed as failure:
-            answer = Refusal(failure.reason)
-        if not isinstance(answer, Refusal):
-            return answer
-        notes.append(answer.reason)
-        return {}
-
-    plain, temperature, limit = await _probe_plain(send, seconds_of_patience)
-    schema = _follows_schema(await try_option(response_format=response_format(SCHEMA)))
-    tops = 0
-    for top in TOP_LOGPROBS:
-        if answer := await try_option(logprobs=True, top_logprobs=top):
-            tops = min(len(top_logprobs(answer)), top)
-            break
-    usage = isinstance(plain.get("usage"), dict) and bool(plain["usage"].get("prompt_tokens"))
-    return Capabilities(schema, tops, usage, temperature, limit, tuple(notes))
-
-
-@lru_cache(maxsize=32)
-def response_format(schema: str) -> Body:
-    """Return the option that requests answers of a JSON schema."""
-    return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": json.loads(schema)}}
-
-
-def top_logprobs(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return (token, log-probability) of the most likely first tokens; [] if the answer holds none."""
-    try:
-        first = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        return [(str(entry["token"]), float(entry["logprob"])) for entry in first]
-    except (KeyError, IndexError, TypeError, ValueError):
-        return []
-
-
-async def _probe_plain(send: Send, patience: float) -> tuple[Body, bool, TokenLimit]:
-    """Return the answer to a plain request, whether a temperature is accepted, and the name of the answer limit."""
-    limit: TokenLimit = "max_tokens"
-    options: Body = {"temperature": 0}
-    while True:
-        answer = await _send_patiently(send, {"messages": GREETING, limit: 64, **options}, patience)
-        if not isinstance(answer, Refusal):
-            return answer, bool(options), limit
-        if "max_completion_tokens" in answer.reason and limit == "max_tokens":
-            limit = "max_completion_tokens"
-        elif "temperature" in answer.reason and options:
-            options = {}
-        else:
-            raise LlmError(f"the endpoint refuses a plain request ({answer.reason}); check the model's name")
-
-
-async def _send_patiently(send: Send, body: Body, patience: float) -> Body | Refusal:
-    for attempt in range(TRIES - 1):
-        try:
-            return await send(body)
-        except CallFailed as failure:
-            wait = patience * 2**attempt if failure.retry_after is None else failure.retry_after
-            await asyncio.sleep(min(wait, LONGEST_WAIT))
-    return await send(body)
-
-
-def _follows_schema(answer: Body) -> bool:
-    try:
-        return bool(json.loads(answer["choices"][0]["message"]["content"]) == {"word": WORD})
-    except (IndexError, KeyError, TypeError, ValueError):
-        return False
 
 
 class Endpoint(Client):
@@ -164,8 +38,9 @@ class Endpoint(Client):
 
     capabilities: result of an earlier probe. Otherwise the endpoint is probed before the first request that needs a
     schema or label probabilities, or by `await endpoint.probe()`. A schema is sent only if the endpoint enforces it;
-    replies are validated in any case. seconds: time limit for a silent connection. prompts: the model's tokenizer, for
-    exact token counts and its own chat markers.
+    replies are validated in any case. An option that is refused later is left out from then on. seconds: time limit for
+    a silent connection. prompts: the model's tokenizer, for exact token counts and its own chat markers. needs_key:
+    False where nothing will be sent.
     """
 
     batch_size = 1
@@ -179,24 +54,40 @@ class Endpoint(Client):
         concurrency: int = 16,
         seconds: float = 600.0,
         prompts: PromptTokens | None = None,
+        needs_key: bool = True,
     ) -> None:
-        super().__init__(address, seconds=seconds)
-        self.capabilities, self.concurrency, self._prompts = capabilities, concurrency, prompts
+        super().__init__(address, seconds=seconds, needs_key=needs_key)
+        self.concurrency, self._prompts = concurrency, prompts
         self.chat_markers = prompts.chat_markers if prompts else KNOWN_MARKERS
-        self._assumed = Capabilities(limit="max_completion_tokens" if address.base == OPENAI else "max_tokens")
+        assumed = Capabilities(limit="max_completion_tokens" if address.base == OPENAI else "max_tokens")
+        self._sender = AdaptiveSender(self._send, capabilities or assumed)
+        self._is_probed, self._ceiling, self._estimates_tokens = capabilities is not None, PromptCeiling(), False
         self._probing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know about the server, in the order in which it was noticed."""
+        return self._sender.notices
 
     def count_tokens(self, request: Request) -> int:
         """Return the prompt tokens: exact with the model's tokenizer, otherwise a quarter of the bytes."""
         return self._prompts.count(request.messages) if self._prompts else estimate_prompt_tokens(request)
 
-    async def probe(self) -> Capabilities:
-        """Return what the endpoint really does, probing it once by three to seven small requests that are not stored."""
+    async def probe(self, *schemas: str) -> Capabilities:
+        """Return what the endpoint really does, probing it once by a few small requests that are not stored.
+
+        schemas: of the replies that will be requested.
+        """
         lock = self._probing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with lock:
-            if self.capabilities is None:
-                self.capabilities = await probe(self._send)
-            return self.capabilities
+            if not self._is_probed:
+                self._sender.known = found = await probe(self._send, schemas)
+                self._is_probed = True
+                if schemas and not (found.schema and found.patterns):
+                    what = "no patterns in JSON schemas" if found.schema else "no JSON schema"
+                    refused = f" ({found.notes[0]})" if found.notes else ""
+                    self.notices.append(f"the server enforces {what}{refused}; every reply is validated here")
+            return self._sender.known
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Answer the requests, one call each. Raises the errors of `Client.send`, LlmError for unsupported requests."""
@@ -205,17 +96,18 @@ class Endpoint(Client):
     async def _answer(self, request: Request) -> Reply | Refusal:
         if request.closed_list:
             raise LlmError(f"{self.name} cannot be constrained to a closed list; use a local model")
-        known = await self.probe() if request.schema or request.choices else self.capabilities or self._assumed
-        if request.choices and not known.top_logprobs:
+        if request.schema or request.choices:
+            await self.probe(*filter(None, [request.schema]))
+        if request.choices and not self._sender.known.top_logprobs:
             raise LlmError(
                 f"{self.name} returns no log-probabilities, so no label probabilities; request the label as text"
             )
         started = time.perf_counter()
-        answer = await self._send(_body(request, known))
+        answer = await self._sender.send(request)
         if isinstance(answer, Refusal):
             return answer
-        seconds, (text, finish) = time.perf_counter() - started, _first_choice(answer)
-        usage = _usage(answer) or Usage(self.count_tokens(request), estimate_tokens(text), estimated=True)
+        seconds, (text, finish) = time.perf_counter() - started, first_choice(answer, as_json=bool(request.schema))
+        usage = self._usage(request, answer, text)
         if not request.choices:
             return Reply(text, usage, finish, seconds)
         shares = label_probabilities(request.choices, top_logprobs(answer))
@@ -225,46 +117,20 @@ class Endpoint(Client):
             else Reply(request.choices[shares.index(max(shares))], usage, finish, seconds, shares)
         )
 
-    async def _send(self, body: Mapping[str, Any]) -> dict[str, Any] | Refusal:
+    def _usage(self, request: Request, answer: Body, text: str) -> Usage:
+        """Return the tokens of an answer, and note counts that cannot be right or that stop at a ceiling."""
+        counted, thoughts = self.count_tokens(request), reasoning_text(answer)
+        written = estimate_tokens(text) + (0 if text == thoughts else estimate_tokens(thoughts))
+        usage = read_usage(answer, Usage(counted, written), request.max_tokens)
+        if usage.estimated and not self._estimates_tokens:
+            self._estimates_tokens = True
+            self.notices.append(f"tokens are estimated from the texts, since {usage.reason}")
+        if notice := self._ceiling.add(answer, counted):
+            self.notices.append(notice)
+        return usage
+
+    async def _send(self, body: Mapping[str, Any]) -> Body | Refusal:
         return await self.send(lambda client: client.chat.completions.with_raw_response.create, body)
-
-
-def _body(request: Request, known: Capabilities) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        known.limit: 1 if request.choices else request.max_tokens,
-    }
-    if known.temperature:
-        body["temperature"] = request.temperature
-    if request.choices:
-        body |= {"logprobs": True, "top_logprobs": known.top_logprobs}
-    elif request.schema and known.schema:
-        body["response_format"] = response_format(request.schema)
-    return body
-
-
-def _first_choice(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Return text and finish reason of the first choice. Raises CallFailed if there is none."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise CallFailed("the reply holds no choices")
-    try:
-        text = choices[0]["message"].get("content") or ""
-        finish = choices[0].get("finish_reason") or "stop"
-    except (KeyError, TypeError, AttributeError):
-        raise CallFailed("the reply's first choice holds no message") from None
-    if not isinstance(text, str):
-        raise CallFailed(f"the reply's text is a {type(text).__name__}")
-    return text, str(finish)
-
-
-def _usage(answer: Mapping[str, Any]) -> Usage | None:
-    try:
-        usage = answer["usage"]
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        return Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"]), int(cached))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 def label_probabilities(choices: Sequence[str], top: Sequence[tuple[str, float]]) -> tuple[float, ...] | Refusal:
@@ -295,6 +161,9 @@ def label_probabilities(choices: Sequence[str], top: Sequence[tuple[str, float]]
     masses = [mass or bound for mass in masses]
     total = sum(masses)
     return tuple(mass / total for mass in masses)
+
+
+NO_COUNT = "the server reports no plausible token counts"
 
 
 class EmbeddingEndpoint(Client):
@@ -345,9 +214,8 @@ def _replies(requests: Sequence[Request], answer: Mapping[str, Any], seconds: fl
 def _usages(requests: Sequence[Request], answer: Mapping[str, Any]) -> list[Usage]:
     """Divide the call's tokens among its texts by their estimated lengths; the sum is that of the call."""
     lengths = np.array([estimate_prompt_tokens(request) for request in requests])
-    try:
-        total = int(answer["usage"]["prompt_tokens"])
-    except (KeyError, TypeError, ValueError):
-        return [Usage(int(length), 0, estimated=True) for length in lengths]
+    total = read_prompt_tokens(answer, int(lengths.sum()))
+    if total is None:
+        return [Usage(int(length), 0, estimated=True, reason=NO_COUNT) for length in lengths]
     bounds = np.floor(total * lengths.cumsum() / lengths.sum() + 0.5).astype(int)
     return [Usage(int(tokens), 0) for tokens in np.diff(bounds, prepend=0)]

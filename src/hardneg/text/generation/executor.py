@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import Field
 
 from hardneg.llm.protocol import Reply, Task, TaskAnswer
 
 T = TypeVar("T")
+AnswerFactor = Annotated[float, Field(ge=1, le=100)]
+"""Setting of a stage: factor on the maximum tokens of an answer."""
 
 
 class LlmExecutor(Protocol):
@@ -51,6 +55,12 @@ class MeteredExecutor:
             usage.answer_tokens += reply.usage.answer_tokens
 
         return self.executor(observe_replies(tasks, count), total)
+
+
+def explain_missing(answer: TaskAnswer[Any], setting: str) -> str:
+    """Return why a task has no value. setting: name of the AnswerFactor that allows longer answers."""
+    cut = answer.reply is not None and answer.reply.finish == "length"
+    return f"{answer.reason} (--set {setting}=4 raises the limit)" if cut else answer.reason
 
 
 def observe_replies(tasks: Iterable[Task[T]], observe: Callable[[Task[T], Reply], None]) -> Iterator[Task[T]]:

@@ -19,7 +19,7 @@ from hardneg.data.split import Split
 from hardneg.llm.protocol import ChatModel, Reply, Request, Task
 from hardneg.llm.structured import strict_schema
 from hardneg.llm.untrusted import data_block
-from hardneg.text.generation.executor import LlmExecutor
+from hardneg.text.generation.executor import AnswerFactor, LlmExecutor, explain_missing
 from hardneg.text.generation.message_formats import (
     MAX_CHARACTERS,
     MAX_PAIRS,
@@ -55,6 +55,8 @@ class NegativesConfig(Config):
     """Sampling temperature; above 0 where n > 1, or all draws would be equal."""
     longest_title: PositiveInt = 200
     """Maximum characters of a title in a prompt."""
+    answer_factor: AnswerFactor = 1.0
+    """Factor on the maximum tokens of an answer; a model that thinks before it answers needs more."""
 
     @model_validator(mode="after")
     def _check_combination(self) -> NegativesConfig:
@@ -140,7 +142,7 @@ class PairPrompts:
             numbered = [{"item": number, **entry} for number, entry in enumerate(entries, start=1)]
             blocks["items"] = data_block("items", {"chosen": numbered})
         prompt = load_prompt(name)
-        max_tokens = prompt.header.answer_tokens * n
+        max_tokens = round(prompt.header.answer_tokens * self.config.answer_factor) * n
         request = Request(prompt.render(**blocks), max_tokens, temperature=self.config.temperature, draw=draw)
         if self.config.constrained:
             return replace(request, closed_list=self.closed_list_name, excluded=self.owned_titles(user))
@@ -216,7 +218,7 @@ def answer_calls(
 
     for answer in executor(tasks(), len(calls)):
         pairs, draw = calls[answer.row]
-        values = answer.value or [ParsedReply(reason=answer.reason)] * len(pairs)
+        values = answer.value or [ParsedReply(reason=explain_missing(answer, "ask.answer_factor"))] * len(pairs)
         yield from ((pair, draw, value) for pair, value in zip(pairs.tolist(), values, strict=True))
 
 

@@ -18,7 +18,7 @@ from hardneg.data.split import Split
 from hardneg.llm.protocol import ChatModel, Request, Task
 from hardneg.llm.structured import strict_schema
 from hardneg.llm.untrusted import clean, data_block
-from hardneg.text.generation.executor import LlmExecutor
+from hardneg.text.generation.executor import AnswerFactor, LlmExecutor, explain_missing
 from hardneg.text.generation.message_formats import (
     MAX_CHARACTERS,
     ParsedReply,
@@ -59,6 +59,8 @@ class ProfilesConfig(Config):
     """Maximum characters of a review."""
     temperature: Annotated[NonNegativeFloat, Field(le=2)] = 0.0
     """Sampling temperature."""
+    answer_factor: AnswerFactor = 1.0
+    """Factor on the maximum tokens of an answer; a model that thinks before it answers needs more."""
 
 
 DEFAULT = ProfilesConfig()
@@ -200,7 +202,10 @@ def _largest_request(
     is the usual case, else searches by bisection.
     """
     prompt, model, schema = load_prompt(prompts.prompt_name), prompts.model, strict_schema(ProfileReply)
-    side, max_tokens = prompts.prompt_name.partition("_")[0], prompt.header.answer_tokens
+    side, max_tokens = (
+        prompts.prompt_name.partition("_")[0],
+        round(prompt.header.answer_tokens * prompts.config.answer_factor),
+    )
 
     def build(n: int) -> Request:
         messages = prompt.render(**{side: block(n)})
@@ -259,5 +264,5 @@ def request_profiles(
                 yield Task(row, request, parse)
 
     for answer in executor(tasks(), len(rows)):
-        answers[answer.row] = answer.value or ParsedReply(reason=answer.reason)
+        answers[answer.row] = answer.value or ParsedReply(reason=explain_missing(answer, "answer_factor"))
     return [answers[row] for row in rows]
