@@ -44,9 +44,9 @@ from hardneg.types import Batch, Embeddings, Floats, Negatives
 
 RECALL = "recall@20"
 FORMS: dict[str, dict[str, bool]] = {
-    "literal": {},
+    "literal": {"match_norm": False},
     "match_norm": {"match_norm": True},
-    "detach_projector": {"detach_projector": True},
+    "detach_projector": {"match_norm": False, "detach_projector": True},
     "both": {"match_norm": True, "detach_projector": True},
 }
 ALPHAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)

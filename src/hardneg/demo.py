@@ -131,10 +131,10 @@ def demo_rows(negatives: Path) -> list[Row]:
         row(BASELINE, Uniform()),
         row("DNS", DNS(candidates=10)),
         row("MixGCF", MixGCF(candidates=16)),
-        row(SEMANTIC, Semantic(hidden_size=PROJECTOR), "retrieved"),
-        row(CONTROL, Semantic(hidden_size=PROJECTOR), "random"),
-        row(SEMANTIC + MATCHED, Semantic(hidden_size=PROJECTOR, match_norm=True), "retrieved"),
-        row(CONTROL + MATCHED, Semantic(hidden_size=PROJECTOR, match_norm=True), "random"),
+        row(SEMANTIC, Semantic(hidden_size=PROJECTOR, match_norm=False), "retrieved"),
+        row(CONTROL, Semantic(hidden_size=PROJECTOR, match_norm=False), "random"),
+        row(SEMANTIC + MATCHED, Semantic(hidden_size=PROJECTOR), "retrieved"),
+        row(CONTROL + MATCHED, Semantic(hidden_size=PROJECTOR), "random"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -205,6 +206,27 @@ def test_a_sampler_without_its_folder_names_the_command(split: Path, tmp_path: P
     assert "--negatives" in refuse("train", split, "--sampler", "semantic", "--out", tmp_path / "run")
     assert "--negatives" in refuse("train", split, "--sampler", "semantic-mixing", "--out", tmp_path / "run")
     assert "--trees" in refuse("train", split, "--sampler", "multi-view", "--out", tmp_path / "run")
+
+
+def test_negatives_of_a_store_almost_without_texts(shop: Path, tmp_path: Path) -> None:
+    products = pl.read_csv(shop / "products.csv", infer_schema=False)
+    few = products.with_columns(name=pl.when(pl.int_range(pl.len()) < 12).then("name"), category=pl.lit(""))
+    few.select("sku", "name").write_csv(tmp_path / "products.csv")
+    columns = ["--column", "user_id=customer", "--column", "item_id=sku"]
+    names = ["--item-column", "item_id=sku", "--item-column", "title=name"]
+    items = ["--items", tmp_path / "products.csv", *columns, *names]
+    succeed("data", "import", "table", shop / "sales.csv", *items, "--out", tmp_path / "data")
+    succeed("data", "split", tmp_path / "data", *SHARES, "--out", tmp_path / "split")
+    succeed("profiles", "write", tmp_path / "split", "--out", tmp_path / "profiles")
+    words = ["negatives", "retrieve", tmp_path / "split", "--profiles", tmp_path / "profiles"]
+    made = run(*words, "--out", tmp_path / "negatives")
+    assert made.exit_code == 0
+    assert re.search(r"WARNING: \d\d\.\d% of [\d,]+ pairs have no vector.*--allow-empty", made.stderr)
+    train = ["train", tmp_path / "split", "--sampler", "semantic", "--negatives", tmp_path / "negatives", "--epochs", 1]
+    assert re.search(r"\d\d\.\d% of [\d,]+ pairs .*--allow-empty", refuse(*train, "--out", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    accepted = succeed(*train, "--allow-empty", "--out", tmp_path / "run")
+    assert re.search(r"\d\d\.\d% of the sampled pairs had no text vector", accepted)
 
 
 def test_a_run_is_not_scored_on_another_split(shop: Path, split: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from hardneg.sampling import (
     SamplerConfig,
     SamplerInputs,
     Semantic,
+    SemanticLiteral,
     SemanticMixing,
     Uniform,
     UniformCandidates,
@@ -197,9 +198,9 @@ class TestSemantic(SamplerContract):
         return Semantic(alpha=0.3, hidden_size=16, projector_l2=0).build(SamplerInputs(8, mined, 0))
 
 
-class TestSemanticWithNormsMatched(SamplerContract):
+class TestSemanticLiteral(SamplerContract):
     def make(self, mined: MinedNegatives) -> NegativeSampler:
-        return Semantic(alpha=0.3, hidden_size=16, projector_l2=0, match_norm=True).build(SamplerInputs(8, mined, 0))
+        return SemanticLiteral(alpha=0.3, hidden_size=16, projector_l2=0).build(SamplerInputs(8, mined, 0))
 
 
 class SemanticMixingContract(SamplerContract):
@@ -302,7 +303,8 @@ def test_mixgcf_without_hops_is_dns_mixed_with_the_positive(seen: Interactions, 
 
 
 def semantic(mined: MinedNegatives, **options: float) -> SemanticSampler:
-    return Semantic(hidden_size=16, **options).build(SamplerInputs(8, mined, 3))
+    """The literal form, unless options say otherwise."""
+    return Semantic(**{"hidden_size": 16, "match_norm": False, **options}).build(SamplerInputs(8, mined, 3))
 
 
 def test_semantic_equals_the_slow_loop(

@@ -7,10 +7,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from hardneg.config import parse_config
 from hardneg.data import Interactions
+from hardneg.errors import ConfigError
 from hardneg.models import LightGCNModel
 from hardneg.random import Stream
-from hardneg.sampling import DNS, MinedNegatives, SamplerInputs, Semantic, Uniform, UniformCandidates
+from hardneg.sampling import (
+    DNS,
+    ItemNeighbours,
+    MinedNegatives,
+    SamplerConfig,
+    SamplerInputs,
+    Semantic,
+    SemanticLiteral,
+    SemanticMixing,
+    Uniform,
+    UniformCandidates,
+)
 from hardneg.sampling.semantic import MEASURED, SemanticSampler
 from hardneg.training import FitConfig, Fitted, fit_model, objective
 from hardneg.types import Batch, Embeddings, Items, Vectors
@@ -28,7 +41,8 @@ def mined(seen: Interactions) -> MinedNegatives:
 
 
 def build_sampler(mined: MinedNegatives, **options: object) -> SemanticSampler:
-    return Semantic(hidden_size=16, **options).build(SamplerInputs(8, mined, 3))
+    """The literal form, unless options say otherwise."""
+    return Semantic(**{"hidden_size": 16, "match_norm": False, **options}).build(SamplerInputs(8, mined, 3))
 
 
 def sampled(sampler: SemanticSampler, seen: Interactions, batch: Batch, embeddings: Embeddings) -> Vectors:
@@ -167,11 +181,40 @@ def test_the_ablation_of_the_alignment_is_a_weight_of_0(
     assert torch.equal(one.auxiliary, other.auxiliary)
 
 
-def test_the_literal_form_is_the_default(mined: MinedNegatives) -> None:
-    flags = {name: value for name, value in dict(Semantic()).items() if isinstance(value, bool)}
-    off = ("match_norm", "detach_projector", "centred", "without_alignment", "without_text")
-    assert flags == dict.fromkeys(off, False)
-    assert Semantic().build(SamplerInputs(8, mined, 0)).n_candidates == 1
+def test_norms_are_matched_by_default_and_the_literal_form_has_a_name(mined: MinedNegatives) -> None:
+    off = ("detach_projector", "centred", "without_alignment", "without_text", "allow_empty")
+    for kind, matched in (("semantic", True), ("semantic-literal", False)):
+        config = parse_config(SamplerConfig, {"kind": kind}, where="--sampler")
+        flags = {name: value for name, value in dict(config).items() if isinstance(value, bool)}
+        assert flags == {"match_norm": matched, **dict.fromkeys(off, False)}
+        assert config.build(SamplerInputs(8, mined, 0)).n_candidates == 1
+    with pytest.raises(ConfigError, match="match_norm"):
+        parse_config(SamplerConfig, {"kind": "semantic-literal", "match_norm": True}, where="--sampler")
+
+
+def test_the_literal_form_gives_the_bits_of_unmatched_norms(mined: MinedNegatives, seen: Interactions) -> None:
+    literal = SemanticLiteral(hidden_size=16).build(SamplerInputs(8, mined, 3))
+    one, other = (trained(seen, sampler).model.state_dict() for sampler in (literal, build_sampler(mined)))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_negatives_most_of_which_are_missing_are_refused_unless_allowed(mined: MinedNegatives) -> None:
+    inputs = SamplerInputs(8, mined, 0)
+    mined.vectors[: len(mined.vectors) // 2] = np.nan  # with every fourth of the others
+    with pytest.raises(ConfigError, match=r"\d\d\.\d% of \d+ pairs \(made up\) have no vector.*--allow-empty"):
+        Semantic().build(inputs)
+    assert Semantic(allow_empty=True).build(inputs).n_candidates == 1
+
+
+def test_neighbours_that_most_items_lack_are_refused_unless_allowed() -> None:
+    items = np.full((9, 2), -1)
+    items[:4] = [[7, 8]] * 4
+    inputs = SamplerInputs(8, None, 0, ItemNeighbours(items, "text"))
+    with pytest.raises(ConfigError, match=r"55\.6% of 9 items \(text\) have no neighbour.*--allow-empty"):
+        SemanticMixing(neighbours=2).build(inputs)
+    SemanticMixing(neighbours=2, allow_empty=True).build(inputs)
+    items[4] = [7, 8]
+    SemanticMixing(neighbours=2).build(SamplerInputs(8, None, 0, ItemNeighbours(items, "text")))
 
 
 def test_norms_and_scores_equal_the_slow_loop(
@@ -232,7 +275,7 @@ def test_equal_vectors_have_no_spread(
 
 def test_without_vectors_there_are_no_metrics(mined: MinedNegatives, seen: Interactions) -> None:
     mined.vectors[:] = np.nan
-    curves = trained(seen, build_sampler(mined)).state.curves
+    curves = trained(seen, build_sampler(mined, allow_empty=True)).state.curves
     assert {row["split"] for row in curves} == {"train", "valid"}
     assert Items(torch.zeros(1, 1)).totals == {}
 

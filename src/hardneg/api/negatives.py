@@ -19,7 +19,17 @@ from hardneg.judging import JudgeConfig
 from hardneg.llm.session import Session
 from hardneg.mining import RetrievalConfig
 from hardneg.pipeline import GenerationConfig, SuspectInputs, SuspectsConfig
-from hardneg.sampling import AHNS, DNS, MixGCF, MultiView, SamplerConfig, Semantic, SemanticMixing, Uniform
+from hardneg.sampling import (
+    AHNS,
+    DNS,
+    MixGCF,
+    MultiView,
+    SamplerConfig,
+    Semantic,
+    SemanticLiteral,
+    SemanticMixing,
+    Uniform,
+)
 from hardneg.sampling.mined import NeighbourSource
 from hardneg.text import ProfilesConfig, TextEncoder, sentence_encoder
 from hardneg.trees import TreesConfig
@@ -31,6 +41,7 @@ __all__ = [
     "MultiView",
     "SamplerConfig",
     "Semantic",
+    "SemanticLiteral",
     "SemanticMixing",
     "Uniform",
     "build_trees",

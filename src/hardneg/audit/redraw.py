@@ -97,7 +97,13 @@ def audit_split(
         return [stored]
     split = splits.read_split(split_dir)
     cached, with_text = MemoizingEncoder(encoder), any(item_texts(split.texts))
-    samplers: list[SamplerConfig] = [Uniform(), DNS(), AHNS(), MixGCF(), *([Semantic()] if with_text else [])]
+    samplers: list[SamplerConfig] = [
+        Uniform(),
+        DNS(),
+        AHNS(),
+        MixGCF(),
+        *([Semantic(allow_empty=True)] if with_text else []),
+    ]
     trainings = itertools.count(1)
     suspect_checks: list[Check] = []
 

@@ -10,7 +10,7 @@ from typer import Option
 
 from hardneg.cli.common import CpuOptions, DeviceOptions, OutputOptions, add_command, new_group, run_stage
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
-from hardneg.cli.output import render_table, show_progress
+from hardneg.cli.output import render_table, show_progress, warn_if_empty
 
 if TYPE_CHECKING:
     from hardneg.sampling.mined import NeighbourSource
@@ -39,6 +39,7 @@ class NeighbourOptions(OutputOptions):
             notes = run_stage(stage, self.out)
         text = f"{self.k} neighbours of {notes['items']:,} items by {notes['source']}; "
         text += f"{notes['items without a neighbour']:,} items without one"
+        warn_if_empty(notes)
         following = ("train", self.split, "--sampler", "semantic-mixing", "--negatives", self.out)
         self.emit_folder(self.out, notes, text, following)
 

@@ -11,7 +11,7 @@ from typer import Option
 from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, run_stage
 from hardneg.cli.llm_options import WritingOptions, open_session, open_text_encoder, read_costs
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
-from hardneg.cli.output import show_progress
+from hardneg.cli.output import show_progress, warn_if_empty
 
 if TYPE_CHECKING:
     from hardneg.stage import Stage
@@ -167,5 +167,6 @@ def emit_negatives(shared: OutputOptions, out: Path, split: Path, notes: dict[st
     """Print counts and costs of a negatives folder."""
     costs, costs_text = read_costs(out)
     text = f"{notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
+    warn_if_empty(notes)
     following = ("train", split, "--sampler", "semantic", "--negatives", out)
     shared.emit_folder(out, notes, text + costs_text, following, costs=costs)

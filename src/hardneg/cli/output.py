@@ -91,6 +91,14 @@ def item_join_text(notes: Mapping[str, Any]) -> str:
     return f"\n  {render_item_join(notes['item table'])}" if "item table" in notes else ""
 
 
+def warn_if_empty(notes: Mapping[str, Any]) -> None:
+    """Print the warning of negatives or neighbours most of which are missing."""
+    from hardneg.sampling.mined import MOSTLY_EMPTY
+
+    if MOSTLY_EMPTY in notes:
+        typer.echo(f"WARNING: {notes[MOSTLY_EMPTY]}", err=True)
+
+
 def row_report_text(notes: Mapping[str, Any]) -> str:
     """Return the row report in a manifest's notes as indented lines, each after a line break."""
     from hardneg.data.row_report import RowIssue

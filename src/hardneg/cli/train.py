@@ -12,6 +12,8 @@ from hardneg.cli.common import DeviceOptions, run_stage
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option
 from hardneg.cli.output import echo, show_progress
 
+ALLOW_EMPTY = {"sampler": {"allow_empty": True}}
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -32,8 +34,8 @@ class TrainOptions:
         str | None,
         Option(
             show_default="uniform",
-            help="Sampler: uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-mixing, or an entry point or "
-            "module:Class.",
+            help="Sampler: uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-literal, semantic-mixing, or "
+            "an entry point or module:Class.",
         ),
     ] = None
     settings: Annotated[
@@ -46,6 +48,10 @@ class TrainOptions:
     negatives: Annotated[
         Path | None, Option(help="Negatives folder for the sampler semantic, neighbours folder for semantic-mixing.")
     ] = None
+    allow_empty: Annotated[
+        bool,
+        Option("--allow-empty", help="Accept negatives of which most pairs have no vector, or items no neighbour."),
+    ] = False
     suspects: Annotated[Path | None, Option(help="Suspects folder; needs --use-suspects.")] = None
     use_suspects: Annotated[
         Literal["exclude", "positives", "both"] | None,
@@ -96,7 +102,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
         options.config,
         kinds={"model": options.model, "sampler": options.sampler},
         use_suspects=options.use_suspects,
-        settings=[{"fit": fit}, overrides(options.settings or [])],
+        settings=[{"fit": fit}, overrides(options.settings or []), *([ALLOW_EMPTY] if options.allow_empty else [])],
         folders={name: getattr(options, name) for name in ("negatives", "suspects", "trees", "anchor", "truth")},
     )
     used = [] if config.suspects is None else [config.suspects.use]
@@ -113,6 +119,8 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     text += f"; {STILL_RISING}: {notes[STILL_RISING]}" if STILL_RISING in notes else ""
     if missing := notes.get("pairs without a vector"):
         text += f"; {missing / notes['pairs']:.1%} of the sampled pairs had no text vector and kept a uniform negative"
+    if missing := notes.get("positives without a neighbour"):
+        text += f"; {missing / notes['pairs mixed with a neighbour']:.1%} of the sampled positives had no neighbour"
     if unchanged := notes.get(UNCHANGED_USERS):
         text += f"; {unchanged:,} users keep their suspects as candidates, since they have no other"
     shared.emit_folder(out, notes, text, ("evaluate", out, "--split", options.split))

@@ -14,7 +14,7 @@ from hardneg.sampling.sampler import (
     UniformCandidates,
     exclude_suspects,
 )
-from hardneg.sampling.semantic import Semantic
+from hardneg.sampling.semantic import Semantic, SemanticLiteral
 from hardneg.sampling.semantic_mixing import SemanticMixing
 from hardneg.sampling.uniform import Uniform
 
@@ -31,6 +31,7 @@ __all__ = [
     "SamplerConfig",
     "SamplerInputs",
     "Semantic",
+    "SemanticLiteral",
     "SemanticMixing",
     "StatelessSampler",
     "Uniform",

@@ -19,6 +19,10 @@ from hardneg.errors import ConfigError, DataError
 from hardneg.stage import Draft
 from hardneg.types import Flags, Floats, Indices
 
+MOSTLY_EMPTY = "mostly empty"
+"""Note of a folder most of whose rows are missing."""
+MOST_MISSING = 0.5
+"""Share of missing rows above which training refuses a folder."""
 KIND, NEIGHBOURS = "negatives", "neighbours"
 """Kinds of the two folders."""
 NEIGHBOURS_TABLE = "neighbours.npy"
@@ -72,13 +76,31 @@ class ItemNeighbours:
         return np.asarray(np.where(counts > 0, neighbours, items))
 
 
+def require_most(present: Flags, rows: str, part: str, *, allow_empty: bool) -> None:
+    """Raise ConfigError where most rows lack a part, which would leave most of the training as it is without the folder."""
+    if not allow_empty and (warning := describe_missing(int((~present).sum()), len(present), rows, part)):
+        raise ConfigError(
+            f"{warning}; make them again from more texts or pairs, or accept them: --allow-empty, or allow_empty of the sampler"
+        )
+
+
+def describe_missing(missing: int, total: int, rows: str, part: str) -> str:
+    """Return a warning where most rows lack a part, else ""."""
+    if not total or missing / total <= MOST_MISSING:
+        return ""
+    return f"{missing / total:.1%} of {total:,} {rows} have no {part}, expected at most {MOST_MISSING:.0%}"
+
+
+def _missing_note(missing: int, total: int, rows: str, part: str) -> dict[str, str]:
+    warning = describe_missing(missing, total, rows, part)
+    return {MOSTLY_EMPTY: f"{warning}; `hardneg train` refuses them without --allow-empty"} if warning else {}
+
+
 def write_neighbours(draft: Draft, neighbours: ItemNeighbours) -> None:
     """Write neighbours.npy."""
-    draft.notes |= {
-        "source": neighbours.source,
-        "items": len(neighbours.items),
-        "items without a neighbour": int((neighbours.counts == 0).sum()),
-    }
+    missing, total = int((neighbours.counts == 0).sum()), len(neighbours.items)
+    draft.notes |= {"source": neighbours.source, "items": total, "items without a neighbour": missing}
+    draft.notes |= _missing_note(missing, total, "items", "neighbour")
     np.save(draft.folder / NEIGHBOURS_TABLE, neighbours.items)
 
 
@@ -161,6 +183,7 @@ def write_negatives(
     """
     missing = int((~mined.present).sum())
     draft.notes |= {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
+    draft.notes |= _missing_note(missing, len(mined.items), "pairs", "vector")
     np.save(draft.folder / "embeddings.npy", mined.vectors)
     write_negatives_tables(draft, table, rejected)
 

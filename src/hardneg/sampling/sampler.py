@@ -185,6 +185,7 @@ SAMPLERS = Registry(
         "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
         "multi-view": "hardneg.sampling.mixgcf:MultiView",
         "semantic": "hardneg.sampling.semantic:Semantic",
+        "semantic-literal": "hardneg.sampling.semantic:SemanticLiteral",
         "semantic-mixing": "hardneg.sampling.semantic_mixing:SemanticMixing",
     },
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
-from hardneg.sampling.mined import MinedNegatives
+from hardneg.sampling.mined import MinedNegatives, require_most
 from hardneg.sampling.sampler import SamplerConfig, SamplerInputs, gather_rows, hardest
 from hardneg.types import Batch, Embeddings, HopsRead, Items, Negatives, Vectors
 
@@ -33,7 +33,7 @@ The spread of a batch is 1 - ||mean||^2 / mean ||.||^2. Near 0 the projector map
 
 
 class Semantic(SamplerConfig):
-    """Options of eq. 6 to 10, by default in their literal form.
+    """Options of eq. 6 to 10, by default with norms matched: in the literal form, `semantic-literal`, e_hard collapses.
 
     The paper states no value for alpha, lambda 1 or the temperature.
     """
@@ -53,10 +53,10 @@ class Semantic(SamplerConfig):
     """Number of uniform negatives per pair, each mixed with the text vector of the pair; 1 in the paper's main results."""
     candidates: PositiveInt = 1
     """Remedy, not in the paper: the text vector is mixed with the highest scored of this many uniform items, as in DNS."""
-    match_norm: bool = False
+    match_norm: bool = True
     """Remedy, not in the paper: projected vectors get the norm of the uniform negative that they are mixed with.
 
-    It prevents a projector that lowers the BPR loss by long vectors."""
+    It prevents a projector that lowers the BPR loss by long vectors, which collapse to one."""
     detach_projector: bool = False
     """Remedy, not in the paper: the projector gets no gradient of the BPR loss, only that of the alignment loss.
 
@@ -69,6 +69,8 @@ class Semantic(SamplerConfig):
     """Ablation: lambda 1 is 0, regardless of align_weight."""
     without_text: bool = False
     """Ablation: alpha and lambda 1 are 0, regardless of their options; the same negatives as `uniform`."""
+    allow_empty: bool = False
+    """Accept negatives of which most pairs have no vector; these pairs keep their uniform negative."""
 
     @property
     def text_share(self) -> float:
@@ -92,7 +94,15 @@ class Semantic(SamplerConfig):
                 "sampler 'semantic' found no negatives; build them with `hardneg negatives retrieve` and pass "
                 "--negatives FOLDER"
             )
+        require_most(inputs.mined.present, f"pairs ({inputs.mined.source})", "vector", allow_empty=self.allow_empty)
         return SemanticSampler(self, inputs.mined, inputs.final_size, seed=inputs.seed)
+
+
+class SemanticLiteral(Semantic):
+    """The literal form of eq. 6 to 10, without remedies: `semantic` without matched norms."""
+
+    kind: Literal["semantic-literal"] = "semantic-literal"  # type: ignore[assignment]
+    match_norm: Literal[False] = False
 
 
 class SemanticSampler(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor
 from hardneg.errors import ConfigError
 from hardneg.random import Stream
 from hardneg.sampling.dns import DNS
-from hardneg.sampling.mined import ItemNeighbours
+from hardneg.sampling.mined import ItemNeighbours, require_most
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.sampling.sampler import NegativeSampler, SamplerConfig, SamplerInputs, gather_rows
 from hardneg.sampling.uniform import Uniform
@@ -37,6 +37,8 @@ class SemanticMixing(SamplerConfig):
     """Share of the neighbour, 0 to 1; 0 gives the negatives of the inner sampler unchanged."""
     neighbours: PositiveInt = 10
     """Number of nearest items from which the neighbour is drawn."""
+    allow_empty: bool = False
+    """Accept neighbours of which most items have none; these items stay unmixed."""
 
     def build(self, inputs: SamplerInputs) -> SemanticMixingSampler:
         """Return the sampler. Raises ConfigError without neighbours."""
@@ -45,7 +47,9 @@ class SemanticMixing(SamplerConfig):
                 "sampler 'semantic-mixing' found no neighbours; find them with `hardneg neighbours find` and pass "
                 "--negatives FOLDER"
             )
-        return SemanticMixingSampler(self, self.sampler.build(inputs), inputs.neighbours.nearest(self.neighbours))
+        nearest = inputs.neighbours.nearest(self.neighbours)
+        require_most(nearest.counts > 0, f"items ({nearest.source})", "neighbour", allow_empty=self.allow_empty)
+        return SemanticMixingSampler(self, self.sampler.build(inputs), nearest)
 
 
 @dataclass(frozen=True)
