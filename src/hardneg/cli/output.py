@@ -78,9 +78,9 @@ def file_report_text(notes: Mapping[str, Any]) -> str:
 
     summaries = {name: FileSummary(**entry) for name, entry in notes.get("files read", {}).items()}
     return "".join(
-        f"\n  {name}: " + "\n    ".join(lines)
+        f"\n  {escape_line(name)}: " + "\n    ".join(lines)
         for name, summary in summaries.items()
-        if (lines := list(summary.lines()))
+        if (lines := list(map(escape_line, summary.lines())))
     )
 
 
@@ -88,7 +88,7 @@ def item_join_text(notes: Mapping[str, Any]) -> str:
     """Return how many items of an import have a row in the item table, as an indented line."""
     from hardneg.data.item_join import render_item_join
 
-    return f"\n  {render_item_join(notes['item table'])}" if "item table" in notes else ""
+    return f"\n  {escape_line(render_item_join(notes['item table']))}" if "item table" in notes else ""
 
 
 def warn_if_empty(notes: Mapping[str, Any]) -> None:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
 from typer import Argument, Option
 
 from hardneg.cli.common import CpuOptions, OutputOptions, run_stage
 from hardneg.cli.options import RunArgument
-from hardneg.cli.output import console, render_table
+from hardneg.cli.output import console, echo, render_table
 from hardneg.errors import ConfigError
 
 
@@ -162,7 +161,7 @@ def _emit_evaluation(shared: OutputOptions, scoring: ScoringOptions, folder: Pat
     following = ("recommend", scoring.run, "--user", per_user["user_id"][0])
     values = {"users": len(per_user), "metrics": frame.to_dicts(), **notes, "out": str(folder)}
     if BELOW in notes:
-        typer.echo(f"WARNING: {BELOW}: {notes[BELOW]}", err=True)
+        echo(f"WARNING: {BELOW}: {notes[BELOW]}", err=True)
     shared.emit(values, render_table(headers, cells), following, written=folder)
 
 
