@@ -263,6 +263,19 @@ def test_doctor_describes_the_machine() -> None:
     assert int(str(facts["cores"])) >= 1
 
 
+def test_an_item_table_whose_ids_match_nothing_is_said_to_be_the_reason(tmp_path: Path) -> None:
+    rows = [f"u{user},00{item}" for user in range(6) for item in range(100, 108) if (user + item) % 3]
+    (tmp_path / "sales.csv").write_text("user_id,item_id\n" + "\n".join(rows))
+    (tmp_path / "items.csv").write_text("item_id,title\n100,Kettle\n101,Scarf\n")
+    tables = (tmp_path / "sales.csv", "--items", tmp_path / "items.csv")
+    succeed("data", "import", "table", *tables, "--out", tmp_path / "shop")
+    assert "0 items with a text" in succeed("data", "split", tmp_path / "shop", "--out", tmp_path / "split")
+    message = refuse("profiles", "write", tmp_path / "split", "--out", tmp_path / "profiles")
+    assert "an item table was given, but 0 of 8 items have a text" in message
+    message = refuse("neighbours", "find", tmp_path / "split", "--by", "text", "--out", tmp_path / "neighbours")
+    assert "an item table was given, but 0 of 8 items have a text" in message
+
+
 def test_paths_and_ids_with_special_characters(tmp_path: Path) -> None:
     """Names with brackets and stars are no patterns, ids in brackets are no colours."""
     rows = [(f"[/b]{u}", f"[red]{i}") for u in range(6) for i in range(u, u + 5)]

@@ -83,6 +83,7 @@ def test_a_written_split_reads_back(split: Split, tmp_path: Path) -> None:
     assert {k: v for k, v in notes.items() if k != "rows left out"} == {
         "users": 3,
         "items": 4,
+        "items with a text": 1,
         "train pairs": 4,
         "valid pairs": 1,
         "test pairs": 1,

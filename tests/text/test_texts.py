@@ -10,9 +10,10 @@ from polars.testing import assert_series_equal
 from hardneg.data import Interactions, Split
 from hardneg.data import columns as c
 from hardneg.data.truth import Truth
+from hardneg.errors import DataError
 from hardneg.random import generator
 from hardneg.text import extract_profiles, text_preference_correlation
-from hardneg.text.texts import item_texts, shuffle_item_texts, tfidf, titles
+from hardneg.text.texts import item_texts, require_item_texts, shuffle_item_texts, tfidf, titles
 
 
 def test_a_text_joins_the_present_columns_in_order() -> None:
@@ -30,6 +31,17 @@ def test_a_text_joins_the_present_columns_in_order() -> None:
 
 def test_without_text_columns_every_text_is_blank() -> None:
     assert item_texts(pl.DataFrame({"item_id": ["1", "2"]})) == ["", ""]
+
+
+def test_without_any_text_the_reason_is_said() -> None:
+    with pytest.raises(DataError, match="no item has a text, expected an item table"):
+        require_item_texts(pl.DataFrame({"item_id": ["1"]}))
+    unmatched = pl.DataFrame({"item_id": ["1", "2"], "title": ["", " "]})
+    with pytest.raises(
+        DataError, match="an item table was given, but 0 of 2 items have a text, expected ids as in the"
+    ):
+        require_item_texts(unmatched)
+    assert require_item_texts(unmatched.with_columns(brand=pl.lit("Alder"))) == ["Alder", "Alder"]
 
 
 def test_titles_fall_back_to_ids() -> None:

@@ -81,6 +81,7 @@ def split_command(
     stage = pipeline.split_stage(dataset, parse_config(SplitConfig, values, where="hardneg data split"))
     notes, (counts, train_pairs) = run_stage(stage, out), _count_parts(out)
     counts |= {"users": train_pairs.n_users, "items": train_pairs.n_items}
+    counts |= {name: notes[name] for name in ("items with a text",) if name in notes}
     shared.emit_counts(counts, out, notes, ("train", out))
 
 

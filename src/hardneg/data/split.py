@@ -101,6 +101,7 @@ def write_split(draft: Draft, split: Split) -> None:
         "rows left out": report_notes(split.row_report),
         "users": split.train.n_users,
         "items": split.train.n_items,
+        **_count_texts(split.texts),
         **{f"{name} pairs": len(getattr(split, name)) for name in c.PARTS},
     }
     for name in c.PARTS:
@@ -110,6 +111,15 @@ def write_split(draft: Draft, split: Split) -> None:
     users.write_parquet(draft.folder / "users.parquet")
     split.texts.write_parquet(draft.folder / "items.parquet")
     split.reviews.write_parquet(draft.folder / "train_reviews.parquet")
+
+
+def _count_texts(items: pl.DataFrame) -> dict[str, int]:
+    """Return a note with the number of items that have a text, if an item table was given."""
+    names = [name for name in c.TEXT if name in items.columns]
+    if not names:
+        return {}
+    has_text = pl.any_horizontal(pl.col(names).str.strip_chars() != "")
+    return {"items with a text": items.select(has_text.sum()).item()}
 
 
 def read_split(folder: Path) -> Split:

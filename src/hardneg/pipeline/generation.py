@@ -31,9 +31,9 @@ from hardneg.text import (
     estimate_generation,
     generate_negatives,
     generate_profiles,
-    item_texts,
     profiles,
     prompt_digests,
+    require_item_texts,
 )
 from hardneg.text.estimates.cost_estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
 from hardneg.text.generation.executor import TokenUsage
@@ -149,7 +149,7 @@ def _write_grounded(
     """Match the named texts with catalogue items, encode them, and write both."""
     names = shown_titles(split, session.model, config.texts)
     grounded = ground_texts(texts, names, split, encoder, config.use.grounding, progress)
-    item_vectors = None if config.use.naming == "raw" else encoder.encode(item_texts(split.texts), progress)
+    item_vectors = None if config.use.naming == "raw" else encoder.encode(require_item_texts(split.texts), progress)
     source = f"{config.use.naming}, written by {session.model.name}, {encoder.name}"
     generated = tabulate_generated(texts, grounded, split, config.use, source, item_vectors)
     mined.write_negatives(draft, generated.mined, generated.table, generated.rejected)

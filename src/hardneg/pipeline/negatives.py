@@ -16,7 +16,7 @@ from hardneg.random import generator
 from hardneg.sampling import ItemNeighbours, mined
 from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Draft, Stage
-from hardneg.text import TextEncoder, item_texts, profiles
+from hardneg.text import TextEncoder, profiles, require_item_texts
 from hardneg.types import Progress
 
 
@@ -33,7 +33,7 @@ def retrieve_stage(
 
     def build(draft: Draft) -> None:
         split, written = splits.read_split(split_dir), profiles.read_profiles(profiles_dir)
-        texts = item_texts(split.texts)
+        texts = require_item_texts(split.texts)
         vectors = encoder.encode([*texts, *written.users], progress)
         items, users = vectors[: len(texts)], vectors[len(texts) :]
         retrieval = retrieve_items(split.train, items, users, config, progress)
@@ -113,7 +113,7 @@ def neighbours_stage(
         if by == "random":
             return retrieval.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
         assert encoder is not None
-        vectors = encoder.encode(item_texts(split.texts), progress)
+        vectors = encoder.encode(require_item_texts(split.texts), progress)
         return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], f"text, {encoder.name}")
 
     def build(draft: Draft) -> None:

@@ -13,7 +13,7 @@ from hardneg.pipeline.provenance import needs_of, split_inputs
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextEncoder, extract_profiles, profiles, text_vectors
-from hardneg.text.texts import shuffle_item_texts
+from hardneg.text.texts import require_item_texts, shuffle_item_texts
 from hardneg.types import Floats, Progress
 
 
@@ -28,6 +28,8 @@ def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None
 
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
+        if split.reviews.is_empty():
+            require_item_texts(split.texts)
         if shuffle_titles is None:
             profiles.write_profiles(draft, extract_profiles(split), split)
             return

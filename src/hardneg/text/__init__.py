@@ -10,7 +10,7 @@ from hardneg.text.generation.profile_generation import ProfilesConfig, generate_
 from hardneg.text.grounding import GroundingConfig
 from hardneg.text.profiles import Profiles, extract_profiles
 from hardneg.text.text_vectors import TextVectors
-from hardneg.text.texts import item_texts, text_preference_correlation, titles
+from hardneg.text.texts import item_texts, require_item_texts, text_preference_correlation, titles
 
 __all__ = [
     "CachedEncoder",
@@ -34,6 +34,7 @@ __all__ = [
     "item_texts",
     "open_encoder",
     "prompt_digests",
+    "require_item_texts",
     "sentence_encoder",
     "text_preference_correlation",
     "titles",

@@ -13,7 +13,7 @@ from hardneg.errors import DataError
 from hardneg.stage import Draft
 from hardneg.text.encoders import TextEncoder
 from hardneg.text.profiles import Profiles
-from hardneg.text.texts import item_texts
+from hardneg.text.texts import require_item_texts
 from hardneg.types import Floats, Progress
 
 KIND = "vectors"
@@ -37,7 +37,7 @@ def encode_texts(
     split: Split, profiles: Profiles, encoder: TextEncoder, progress: Progress | None = None
 ) -> TextVectors:
     """Encode item texts and user profiles."""
-    texts = item_texts(split.texts)
+    texts = require_item_texts(split.texts)
     vectors = encoder.encode([*texts, *profiles.users], progress)
     return TextVectors(vectors[: len(texts)], vectors[len(texts) :], f"{profiles.source} profiles, {encoder.name}")
 

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from hardneg.data import columns as c
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
+from hardneg.errors import DataError
 from hardneg.random import generator
 from hardneg.types import Floats
 
@@ -27,6 +28,19 @@ def item_texts(items: pl.DataFrame) -> list[str]:
         return [""] * len(items)
     parts = pl.concat_list(columns).list.eval(pl.element().filter(pl.element().str.strip_chars() != ""))
     return items.select(parts.list.join(". ").alias("text"))["text"].to_list()
+
+
+def require_item_texts(items: pl.DataFrame) -> list[str]:
+    """Return `item_texts`. Raises DataError where no item has a text, with the reason."""
+    texts = item_texts(items)
+    if any(texts):
+        return texts
+    if items.width == 1:
+        raise DataError("no item has a text, expected an item table; import the dataset with --items")
+    raise DataError(
+        f"an item table was given, but 0 of {len(items):,} items have a text, expected ids as in the interactions; "
+        "`hardneg data import` shows an id of each table"
+    )
 
 
 def titles(items: pl.DataFrame) -> list[str]:
