@@ -37,5 +37,5 @@ def read_all(source: StreamedDataset, filters: FilterConfig | None = None) -> Da
     )
     texts, issues = drop_rows(texts, is_other, name, "of items without interactions", first)
     counter.add(*issues)
-    items, repeated = drop_repeated_items(texts, name)
+    items, repeated = drop_repeated_items(texts, name, source.row)
     return Dataset(frame, items, counter.row_report + repeated)

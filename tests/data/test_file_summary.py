@@ -22,12 +22,12 @@ def test_a_counter_has_one_summary_per_file():
 
 
 def test_lines_say_how_a_file_was_understood():
-    summary = FileSummary("comma", '"', "utf-8", {"user_id": "customer", "item_id": "sku"}, ["qty"], "Unix seconds")
+    summary = FileSummary("comma", '"', "utf-8", {"user_id": "customer", "item_id": "item_id"}, ["qty"], "Unix seconds")
     summary.add_times(0.0, 86_399.5)
     summary.remarks.append("a remark")
     assert list(summary.lines()) == [
         'delimiter comma, quote ", encoding utf-8',
-        "columns user_id = customer, item_id = sku",
+        "columns user_id = customer, item_id",
         "unused qty",
         "times Unix seconds, 1970-01-01 00:00:00 to 1970-01-01 23:59:59",
         "a remark",

@@ -26,17 +26,22 @@ def table(
     split_values: Mapping[str, str] | None = None,
     time_format: str | None = None,
     normalise_ids: IdNormalisation | None = None,
+    delimiter: str | None = None,
+    quote: str | None = None,
+    encoding: str | None = None,
     workspace: Workspace | None = None,
 ) -> DatasetFolder:
-    """Import tables: CSV, TSV or Parquet.
+    """Import tables: delimited text, plain or gzip, or Parquet.
 
     columns: our name (user_id, item_id, rating, timestamp, review, split) -> column of the interactions. item_columns:
     item_id, title, ... -> column of the items. split_values: value of the split column -> train, valid or test.
     time_format: seconds, ..., iso, day-first, month-first, year-first or a pattern of `strptime`. normalise_ids: spelling
-    of the ids of both tables.
+    of the ids of both tables. delimiter, quote ("none" for none), encoding: of delimited text; by default the content
+    decides.
     """
     options: dict[str, object] = {"columns": dict(columns or {}), "item_columns": dict(item_columns or {})}
     options |= {"split_values": dict(split_values or {}), "time_format": time_format, "normalise_ids": normalise_ids}
+    options |= {"delimiter": delimiter, "quote": quote, "encoding": encoding}
     return _import(ImportRequest("table", _files(interactions, items), options), workspace)
 
 

@@ -15,7 +15,7 @@ from hardneg.cli.output import console, emit_following, render_table, show_progr
 app = new_group("Read files into a dataset folder. A malformed row is left out, counted and named.")
 
 PresetName = Literal["hnlmrec-toys", "hnlmrec-cds", "hnlmrec-yelp", "hnlmrec-electronics"]
-FileArgument = Annotated[Path, Argument(help="File of interactions; all formats but tables may exceed memory.")]
+FileArgument = Annotated[Path, Argument(help="File of interactions; may be larger than memory.")]
 ItemsOption = Annotated[Path | None, Option(help="File of item texts.")]
 
 
@@ -94,6 +94,27 @@ TimeFormatOption = Annotated[
 
 
 @dataclass(frozen=True)
+class TextFormatOptions:
+    """Format of delimited text, for files whose content does not decide it."""
+
+    delimiter: Annotated[
+        str | None,
+        Option(help="Delimiter: comma, semicolon, tab, pipe, space, :: or other characters [default: by content]."),
+    ] = None
+    quote: Annotated[
+        str | None, Option(help="Quote character, or none [default: double quotes, but none between tabs or ::].")
+    ] = None
+    encoding: Annotated[
+        str | None, Option(help="Encoding, for example latin-1 [default: UTF-8 or by byte order mark].")
+    ] = None
+
+    @property
+    def settings(self) -> dict[str, str | None]:
+        """The options of a reader."""
+        return {"delimiter": self.delimiter, "quote": self.quote, "encoding": self.encoding}
+
+
+@dataclass(frozen=True)
 class PartFiles:
     """Files of a dataset that is split already."""
 
@@ -128,7 +149,10 @@ class ReviewFiles:
 def import_table_command(
     shared: ImportOptions,
     columns: ColumnOptions,
-    file: Annotated[Path, Argument(help="Interactions: .parquet, .csv or .tsv, the last two also with .gz.")],
+    text: TextFormatOptions,
+    file: Annotated[
+        Path, Argument(help="Interactions: delimited text, plain or gzip, or Parquet; recognised by content.")
+    ],
     items: ItemsOption = None,
     split_value: Annotated[
         Pairs,
@@ -138,6 +162,8 @@ def import_table_command(
 ) -> None:
     """Import a table of interactions and, if given, a table of items.
 
+    For a text without column names, give the numbers of its columns: `--column user_id=1`.
+
     Example: `hardneg data import table reviews.csv --items products.csv --column user_id=reviewer --item-column title=name --out data/shop`
     """
     split_values = parse_mapping(split_value, "--split-value")
@@ -146,6 +172,7 @@ def import_table_command(
         {"interactions": file, "items": items},
         None,
         **columns.mappings,
+        **text.settings,
         split_values=split_values,
         time_format=time_format,
     )
@@ -155,6 +182,7 @@ def import_table_command(
 def import_recbole_command(
     shared: ImportOptions,
     columns: ColumnOptions,
+    text: TextFormatOptions,
     files: PartFiles,
     items: ItemsOption = None,
     time_format: TimeFormatOption = None,
@@ -163,7 +191,8 @@ def import_recbole_command(
 
     Example: `hardneg data import recbole ml-100k.inter --items ml-100k.item --out data/ml-100k`
     """
-    shared.write("recbole", {**files.inputs, "items": items}, None, **columns.mappings, time_format=time_format)
+    options = {**columns.mappings, **text.settings, "time_format": time_format}
+    shared.write("recbole", {**files.inputs, "items": items}, None, **options)
 
 
 @add_command(app, "amazon")
@@ -189,12 +218,12 @@ def import_yelp_command(shared: ImportOptions, files: ReviewFiles) -> None:
 
 
 @add_command(app, "selfrec")
-def import_selfrec_command(shared: ImportOptions, files: PartFiles) -> None:
+def import_selfrec_command(shared: ImportOptions, text: TextFormatOptions, files: PartFiles) -> None:
     """Import the triple files of SELFRec: user, item, rating.
 
     Example: `hardneg data import selfrec train.txt --test test.txt --out data/lastfm`
     """
-    shared.write("selfrec", files.inputs)
+    shared.write("selfrec", files.inputs, None, **text.settings)
 
 
 @add_command(app, "lightgcn")

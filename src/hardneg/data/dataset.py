@@ -48,11 +48,11 @@ def empty_items() -> pl.DataFrame:
     return pl.DataFrame(schema={c.ITEM_ID: pl.String})
 
 
-def drop_repeated_items(items: pl.DataFrame, where: str) -> tuple[pl.DataFrame, RowReport]:
-    """Keep the first row of every item and report the others. where: name of the file or table."""
+def drop_repeated_items(items: pl.DataFrame, where: str, row: str = "row") -> tuple[pl.DataFrame, RowReport]:
+    """Keep the first row of every item and report the others. where: name of the file or table. row: word for a row."""
     numbered = items if ROW in items.columns else items.with_row_index(ROW, offset=1)
     repeated = numbered.filter(~pl.col(c.ITEM_ID).is_first_distinct())
-    first, remedy = f"row {{{ROW}}}, item {{{c.ITEM_ID}!r}}", "the first row of an item is kept"
+    first, remedy = f"{row} {{{ROW}}}, item {{{c.ITEM_ID}!r}}", "the first row of an item is kept"
     report = report_rows(repeated, where, "repeating an item", first, remedy)
     return items.drop(ROW, strict=False).unique(c.ITEM_ID, keep="first", maintain_order=True), report
 

@@ -44,7 +44,8 @@ class FileSummary:
         if any(form.values()):
             yield ", ".join(f"{name} {value}" for name, value in form.items() if value)
         if self.columns:
-            yield f"columns {', '.join(f'{ours} = {theirs}' for ours, theirs in self.columns.items())}"
+            pairs = (ours if ours == theirs else f"{ours} = {theirs}" for ours, theirs in self.columns.items())
+            yield f"columns {', '.join(pairs)}"
         if self.unused:
             yield f"unused {', '.join(self.unused)}"
         if self.time_format:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from hardneg.data import columns as c
-from hardneg.data.dataset import ROW, drop_repeated_items, empty_items
+from hardneg.data.dataset import ROW, Dataset, drop_repeated_items, empty_items
 from hardneg.data.file_summary import file_notes
 from hardneg.data.filters import FilterConfig, filter_rows, mark_kept_rows
 from hardneg.data.item_join import ItemJoin
@@ -85,12 +85,28 @@ class StreamedDataset:
     """Files that are not read yet; `write_streamed` imports them in bounded memory.
 
     interactions: reader of frames like `Dataset.interactions`. items: reader of frames with ROW (line in `items_path`),
-    item_id and text columns. Items without kept interactions are left out and reported.
+    item_id and text columns. row: word for a row of `items_path`. all_items: keep items without interactions, which are
+    else left out and reported.
     """
 
     interactions: ChunkReader
     items: ChunkReader | None = None
     items_path: Path | None = None
+    row: str = "line"
+    all_items: bool = False
+
+
+def read_into_memory(source: StreamedDataset) -> Dataset:
+    """Read files whole, with all items."""
+    counter = RowCounter()
+    interactions = pl.concat(source.interactions(counter, None))
+    _require_some_rows(len(interactions), counter)
+    items = empty_items()
+    if source.items is not None and source.items_path is not None:
+        name, items = source.items_path.name, pl.concat(source.items(counter, None))
+        items, repeated = drop_repeated_items(items, name, source.row)
+        counter.add(*repeated)
+    return Dataset(interactions, items, counter.row_report, counter.files)
 
 
 def write_streamed(
@@ -134,13 +150,14 @@ def _write_items(
         return {"items": 0}
     table, name = ChunkedTable(chunks / "items"), source.items_path.name if source.items_path else "items"
     item_ids = pl.scan_parquet(out / "interactions.parquet", glob=False).select(pl.col(c.ITEM_ID).unique()).collect()
-    join, first = ItemJoin(item_ids[c.ITEM_ID]), f"line {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
+    join, first = ItemJoin(item_ids[c.ITEM_ID]), f"{source.row} {{{ROW}}}, item {{{c.ITEM_ID}!r}}"
     for frame in source.items(counter, progress):
         is_other = pl.lit(~join.add(frame[c.ITEM_ID]))
-        table.add(counter.drop(frame, is_other, name, "of items without interactions", first))
+        others = "of items without interactions"
+        table.add(frame if source.all_items else counter.drop(frame, is_other, name, others, first))
     table.flush()
     index = table.select(pl.col(ROW), pl.col(c.ITEM_ID)).with_row_index("_place")
-    firsts, repeated = drop_repeated_items(index, name)
+    firsts, repeated = drop_repeated_items(index, name, source.row)
     counter.add(*repeated)
     table.filter(index["_place"].is_in(firsts["_place"].implode()))
     table.write(path)

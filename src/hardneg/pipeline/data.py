@@ -18,6 +18,7 @@ from hardneg.data.importing import write_streamed
 from hardneg.data.noise import NoiseConfig
 from hardneg.data.presets import PRESETS, DatasetPresetName
 from hardneg.data.readers import StreamedDataset
+from hardneg.data.readers.text_format import TextOptions
 from hardneg.data.simulate import SimulationConfig, write_simulated
 from hardneg.data.splitters import SplitConfig, make_split
 from hardneg.data.truth import Truth, read_truth
@@ -108,15 +109,18 @@ class ImportRequest:
         with_reviews = "without_reviews" not in options
         columns = {name: options.get(name, {}) for name in ("columns", "item_columns")}
         columns["time_format"] = options.get("time_format")
+        text = TextOptions.of(*(options.get(name) for name in ("delimiter", "quote", "encoding")))
         by_source: dict[str, Callable[[], Dataset | StreamedDataset]] = {
-            "table": lambda: readers.read_table(file, items, **columns, split_values=options.get("split_values", {})),
+            "table": lambda: readers.open_table(
+                file, items, **columns, split_values=options.get("split_values", {}), options=text
+            ),
             "amazon-2014": lambda: readers.open_amazon(2014, file, items, with_reviews=with_reviews),
             "amazon-2018": lambda: readers.open_amazon(2018, file, items, with_reviews=with_reviews),
             "amazon-2023": lambda: readers.open_amazon(2023, file, items, with_reviews=with_reviews),
             "yelp": lambda: readers.open_yelp(file, items, with_reviews=with_reviews),
             "movielens": lambda: readers.open_movielens(file, items),
-            "recbole": lambda: readers.open_recbole(self.parts, items, **columns),
-            "selfrec": lambda: readers.open_selfrec(self.parts),
+            "recbole": lambda: readers.open_recbole(self.parts, items, **columns, options=text),
+            "selfrec": lambda: readers.open_selfrec(self.parts, text),
             "lightgcn": lambda: readers.read_lightgcn(self.parts),
             "pairs": lambda: readers.read_pairs(self.parts, item_offset=options.get("item_offset", 0)),
         }

@@ -11,7 +11,7 @@ from hardneg.data.readers.movielens import open_movielens
 from hardneg.data.readers.pairs import read_pairs
 from hardneg.data.readers.recbole import open_recbole
 from hardneg.data.readers.selfrec import open_selfrec
-from hardneg.data.readers.table import read_table
+from hardneg.data.readers.table import open_table, read_table
 from hardneg.data.readers.yelp import open_yelp
 from hardneg.plugins import Registry
 
@@ -23,6 +23,7 @@ __all__ = [
     "open_movielens",
     "open_recbole",
     "open_selfrec",
+    "open_table",
     "open_yelp",
     "read_lightgcn",
     "read_pairs",
@@ -42,7 +43,7 @@ READERS = Registry(
     "dataset reader",
     "hardneg.readers",
     {
-        "table": "hardneg.data.readers.table:read_table",
+        "table": "hardneg.data.readers.table:open_table",
         "movielens": "hardneg.data.readers.movielens:open_movielens",
         "yelp": "hardneg.data.readers.yelp:open_yelp",
     },

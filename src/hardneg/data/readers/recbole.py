@@ -17,8 +17,8 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
 from hardneg.data.readers import typed_columns
+from hardneg.data.readers.column_names import map_columns, note_columns
 from hardneg.data.readers.delimited import read_columns
-from hardneg.data.readers.table import map_columns, note_columns
 from hardneg.data.readers.text_format import DELIMITERS, NAMES, TextFormat, TextOptions, detect_header, require_names
 from hardneg.data.readers.time_column import TimeColumn
 from hardneg.data.row_report import RowCounter

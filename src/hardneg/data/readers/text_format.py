@@ -26,6 +26,7 @@ N_SAMPLED = 100
 """Number of lines that decide the delimiter."""
 NEARLY_ALL = 0.8
 """Share of the sampled lines that must have as many fields as the first one."""
+ZIP = b"PK\x03\x04"
 MAX_NULS = 0.1
 """Share of NUL bytes at the beginning of a file above which it is taken for UTF-16 without a mark."""
 
@@ -149,6 +150,8 @@ def sample_lines(path: Path, encoding: str | None = None, *, or_latin: bool = Fa
     or_latin: the lines that are not UTF-8 are Latin-1.
     """
     block = next(read_line_blocks(path, encoding=encoding))
+    if block.data.startswith(ZIP):
+        raise DataError(f"{path} is a ZIP archive or a workbook, expected text; unpack it, or export it as text")
     if block.data.count(b"\0") > MAX_NULS * len(block.data):
         raise DataError(
             f"{path} holds NUL bytes, expected text; if it is UTF-16, say --encoding utf-16-le or utf-16-be"
