@@ -182,7 +182,7 @@ def test_metadata_of_2014_are_python_literals_or_json(tmp_path: Path) -> None:
         ("of items without interactions", 1),
         ("repeating an item", 1),
     ]
-    assert data.row_report[-1].first == "row 5, item '0000013714'"
+    assert data.row_report[-1].first == "line 5, item '0000013714'"
 
 
 def test_metadata_of_2018(tmp_path: Path) -> None:
