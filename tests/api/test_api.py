@@ -44,7 +44,7 @@ def test_a_table_becomes_recommendations(tmp_path: Path) -> None:
     ]
     run = hn.fit(split, model=hn.models.MF(embedding_size=8), sampler=hn.negatives.DNS(candidates=4), **QUICK)
     best = run.recommend(["ann0", "ann3"], k=5)
-    assert best.columns == ["user_id", "rank", "item_id", "score"]
+    assert best.columns == ["user_id", "rank", "item_id", "title", "score"]
     assert best["user_id"].to_list() == ["ann0"] * 5 + ["ann3"] * 5
     train = split.to_polars().filter(pl.col("split") == "train")
     assert len(best.join(train, on=["user_id", "item_id"])) == 0

@@ -236,9 +236,22 @@ def test_a_run_is_not_scored_on_another_split(shop: Path, split: Path, tmp_path:
     assert "is a run folder, expected a split folder" in refuse("train", tmp_path / "run")
 
 
-def test_an_unknown_user_is_an_error(split: Path, tmp_path: Path) -> None:
-    succeed("train", split, "--epochs", 1, "--out", tmp_path / "run")
-    assert "'nobody'" in refuse("recommend", tmp_path / "run", "--user", "nobody")
+def test_recommendations_for_several_users_name_the_mask_and_unknown_users(split: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    succeed("train", split, "--epochs", 1, "--out", folder)
+    assert "'nobody'" in refuse("recommend", folder, "--user", "nobody")
+    assert "--users" in refuse("recommend", folder)
+    (tmp_path / "users.txt").write_text("\n u1 \nnobody\n", encoding="utf-8-sig")
+    words = ("recommend", folder, "--user", "u0", "--users", tmp_path / "users.txt", "-k", 1)
+    output = succeed(*words)
+    assert "'nobody'" in output
+    assert "train and held-out pairs" in output
+    assert "train pairs alone" in succeed(*words, "--mask", "train")
+    rows = json.loads(run(*words, "--json").stdout)
+    assert [(row["user_id"], row["rank"], row["mask"]) for row in rows] == [("u0", 1, "known"), ("u1", 1, "known")]
+    assert all(row["title"] for row in rows)
+    (tmp_path / "users.txt").write_bytes("Käthe".encode("latin-1"))
+    assert "UTF-8" in refuse("recommend", folder, "--users", tmp_path / "users.txt")
 
 
 def test_help_is_quick_to_import() -> None:

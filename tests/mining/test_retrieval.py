@@ -61,7 +61,7 @@ def loop_retrieve(
 def test_retrieval_equals_the_slow_loop(
     seen: Interactions, vectors: tuple[np.ndarray, np.ndarray], options: RetrievalConfig
 ) -> None:
-    result = retrieve_items(seen, *vectors, options)
+    result = retrieve_items(seen, seen, *vectors, options)
     assert result.items.shape == (len(seen), options.n)
     chosen, refused = loop_retrieve(seen, *vectors, options)
     for row, items in chosen.items():
@@ -85,7 +85,7 @@ def test_a_pair_without_text_has_no_vector(
 ) -> None:
     items, users = vectors
     vocabulary = Vocabulary([f"u{n}" for n in range(6)], [f"i{n}" for n in range(12)])
-    result = retrieve_items(seen, items, users, RetrievalConfig(n=2))
+    result = retrieve_items(seen, seen, items, users, RetrievalConfig(n=2))
     made, table, refused = tabulate_retrieval(
         result, seen, vocabulary, [f"text {n}" for n in range(12)], items, "made up"
     )

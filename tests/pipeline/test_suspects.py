@@ -26,7 +26,7 @@ from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.session import Session
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig
-from hardneg.pipeline.suspects import report_label_errors
+from hardneg.pipeline.suspects import NO_LABEL_THERE, report_label_errors
 from hardneg.stage import Stage
 from hardneg.training import FitConfig
 from hardneg.trees import PathCodes, Trees, TreesConfig, trees_folder
@@ -64,7 +64,7 @@ def test_the_best_unobserved_items_of_every_train_user_are_judged(
     tables = load_file(run / "embeddings.safetensors")
     scores = tables["users"] @ tables["items"].T
     for user in np.flatnonzero(data.train.counts).tolist():
-        free = np.setdiff1d(np.arange(data.train.n_items), data.train.items_of(user))
+        free = np.setdiff1d(np.arange(data.train.n_items), data.owned.items_of(user))
         best = free[np.argsort(-scores[user, free], kind="stable")[:6]]
         assert found.items[found.users == user].tolist() == best.tolist()
     assert found.labelled.all()
@@ -204,7 +204,8 @@ def test_what_has_no_label_has_none_in_the_control_at_random(folders: Path, run:
     pipeline.suspects_stage(split, SuspectInputs(run, like=like), mining(judge=judge)).run(tmp_path / "out")
     found = suspects.read_suspects(tmp_path / "out", data)
     np.testing.assert_array_equal(found.labelled, ~np.isnan(probability))
-    assert len(pl.read_parquet(tmp_path / "out" / "rejected.parquet")) == np.isnan(probability).sum()
+    rejected = pl.read_parquet(tmp_path / "out" / "rejected.parquet")
+    assert len(rejected.filter(reason=NO_LABEL_THERE)) == np.isnan(probability).sum()
     keys = []
     for sources in (SuspectInputs(run), SuspectInputs(run, like=tmp_path / "all")):  # which has all labels
         out = tmp_path / f"whole-{len(keys)}"

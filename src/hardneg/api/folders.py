@@ -23,6 +23,7 @@ from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
 from hardneg.pipeline import SuspectsUse
 from hardneg.pipeline.inference import BELOW, EVALUATION
+from hardneg.pipeline.recommendation import describe_unknown
 from hardneg.sampling import mined
 from hardneg.stage import Stage
 
@@ -183,16 +184,26 @@ class RunFolder(ArtifactFolder):
             read_parquet(folder / "metrics.parquet").filter(pl.col("k").is_in(list(ks))).select("metric", "k", "value")
         )
 
-    def recommend(self, users: str | Iterable[str], k: int = 10) -> pl.DataFrame:
-        """Return the k best items of each user outside the user's train pairs: user_id, rank, item_id, score.
+    def recommend(
+        self,
+        users: str | Iterable[str],
+        k: int = 10,
+        *,
+        mask: pipeline.Mask = "known",
+        split: SplitFolder | str | Path | None = None,
+    ) -> pl.DataFrame:
+        """Return the k best items of each user that are not masked: user_id, rank, item_id, title, score.
 
-        Raises DataError for an unknown user.
+        mask: "known", all that the user is known to have, held-out pairs and other ids of a product included; "train",
+        train pairs alone, as in `evaluate`. split: that of the run, if it is no longer where it was. Warns of unknown
+        users, and raises DataError where no user is known.
         """
         ids = [users] if isinstance(users, str) else list(users)
-        lists = [
-            pipeline.recommend(self.folder, user, k).select(pl.lit(user).alias(c.USER_ID), pl.all()) for user in ids
-        ]
-        return pl.concat(lists) if lists else pl.DataFrame(schema={c.USER_ID: pl.String})
+        where = None if split is None and self.split is None else self._split_folder(split)
+        best = pipeline.make_recommendations(self.folder, ids, k, mask, where)
+        if best.unknown:
+            warnings.warn(f"{self.folder} has no {describe_unknown(best.unknown)}; left out", stacklevel=2)
+        return best.table
 
     def _split_folder(self, split: SplitFolder | str | Path | None) -> Path:
         if isinstance(split, SplitFolder):

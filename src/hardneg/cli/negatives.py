@@ -44,7 +44,7 @@ def retrieve_negatives_command(
 ) -> None:
     """Retrieve the catalogue items whose texts are nearest to the positive and to the user's profile.
 
-    No language model is needed. Items that the user has are left out.
+    No language model is needed. Items that the user has are left out, also under another id: items of equal title and brand are one product.
 
     Example: `hardneg negatives retrieve data/shop-split --profiles out/profiles --set n=2 --set pool=100 --out out/negatives`
     """
@@ -165,8 +165,13 @@ def label_negatives_command(options: ControlOptions, labels: LabelsOption) -> No
 
 def emit_negatives(shared: OutputOptions, out: Path, split: Path, notes: dict[str, Any]) -> None:
     """Print counts and costs of a negatives folder."""
+    from hardneg.data.products import UNDER_ANOTHER_ID
+    from hardneg.sampling import mined
+
     costs, costs_text = read_costs(out)
     text = f"{notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
+    if refused := notes.get(mined.REJECTED, {}).get(UNDER_ANOTHER_ID, 0):
+        text += f"\n  {refused:,} items refused: {UNDER_ANOTHER_ID}; see rejected.parquet"
     warn_if_empty(notes)
     following = ("train", split, "--sampler", "semantic", "--negatives", out)
     shared.emit_folder(out, notes, text + costs_text, following, costs=costs)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 
 SplitArgument = Annotated[Path, Argument(help="Split folder.")]
 EncoderOption = Annotated[str, Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
@@ -37,3 +37,14 @@ def parse_settings(kind: Any, pairs: Sequence[str] | None, **values: object) -> 
     from hardneg.config import overrides, parse_config
 
     return parse_config(kind, values | overrides(list(pairs or [])), where="--set")
+
+
+def read_ids(path: Path) -> list[str]:
+    """Return the lines of a text file without surrounding white space, blank ones left out."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]

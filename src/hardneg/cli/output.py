@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich.progress as rich_progress
 import typer
@@ -106,11 +106,12 @@ def row_report_text(notes: Mapping[str, Any]) -> str:
     return "".join(f"\n  {escape_line(str(RowIssue(**entry)))}" for entry in notes["rows left out"])
 
 
-def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
-    """Return a table for the terminal: first column left-aligned, the others right-aligned."""
+def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]], *, left: Sequence[str] = ()) -> Table:
+    """Return a table for the terminal: the first column and those named in `left` are left-aligned, the others right."""
     drawn = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column, header in enumerate(headers):
-        drawn.add_column(Text(escape_line(header)), justify="right" if column else "left")
+        justify: Literal["left", "right"] = "right" if column and header not in left else "left"
+        drawn.add_column(Text(escape_line(header)), justify=justify)
     for row in cells:
         drawn.add_row(
             *(Text(escape_line(cell)) for cell in row)

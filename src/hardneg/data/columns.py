@@ -13,5 +13,6 @@ PARTS = ("train", "valid", "test")
 """Values of the split column."""
 
 TITLE = "title"
-TEXT = (TITLE, "brand", "categories", "attributes", "description")
+BRAND = "brand"
+TEXT = (TITLE, BRAND, "categories", "attributes", "description")
 """Item columns that make up an item's text, in reading order."""

@@ -17,6 +17,7 @@ from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import drop_repeated_items, read_parquet
 from hardneg.data.interactions import Interactions
+from hardneg.data.products import Products
 from hardneg.data.row_report import RowReport, report_notes
 from hardneg.stage import Draft
 from hardneg.types import Indices
@@ -59,6 +60,11 @@ class Split:
     texts: pl.DataFrame
     reviews: pl.DataFrame
     row_report: RowReport = ()
+
+    @cached_property
+    def owned(self) -> Interactions:
+        """Train pairs, and those of the user with other items that are the same product (see `Products`)."""
+        return Products.of(self.texts).add_other_ids(self.train)
 
     @classmethod
     def of(

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
+from hardneg.data.products import UNDER_ANOTHER_ID
 from hardneg.data.readers.dtlns import LABEL, released_labels
 from hardneg.data.split import Split
 from hardneg.errors import DataError
@@ -26,6 +27,7 @@ NOT_IN_FILE, NO_LABEL = "without an entry in the file", "without a label in the 
 INCOMPLETE = "of the file without a user or an item"
 INVALID_LABEL = "of the file with a label that is neither empty nor a number from 0 to 1"
 UNKNOWN, OBSERVED = "of the file with a pair outside the split", "of the file with a training pair"
+OTHER_ID = f"of the file with an item where {UNDER_ANOTHER_ID}"
 CONTRADICTED = "of the file with different labels of a pair"
 
 
@@ -70,9 +72,9 @@ class RecordedJudgements:
     def from_table(cls, table: pl.DataFrame, split: Split, issues: list[JudgementIssue]) -> RecordedJudgements:
         """Replace ids by dense indices and append the rows that are left out to `issues`.
 
-        Left out are rows without an id, with an invalid label, with a pair that is outside the split or in train, and
-        with a pair that has different labels. The user of an issue is -1 where it is unknown. Repeated rows are merged.
-        Raises DataError where no row remains.
+        Left out are rows without an id, with an invalid label, with a pair that is outside the split or in train, with
+        an item that the user has under another id, and with a pair that has different labels. The user of an issue is
+        -1 where it is unknown. Repeated rows are merged. Raises DataError where no row remains.
         """
         n_items, ids = split.train.n_items, ((c.USER_ID, split.vocabulary.users), (c.ITEM_ID, split.vocabulary.items))
         users, items = (
@@ -84,6 +86,7 @@ class RecordedJudgements:
             INVALID_LABEL: invalid,
             UNKNOWN: (users < 0) | (items < 0),
             OBSERVED: split.train.contains(np.maximum(users, 0), np.maximum(items, 0)),
+            OTHER_ID: split.owned.contains(np.maximum(users, 0), np.maximum(items, 0)),
         }
         distinct = ~np.any(list(reasons.values()), axis=0)
         labels = pl.DataFrame({"user": users, "item": items, "label": label})

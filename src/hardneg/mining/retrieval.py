@@ -13,13 +13,15 @@ from scipy.sparse import csr_array, diags_array
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
+from hardneg.data.products import UNDER_ANOTHER_ID
 from hardneg.data.split import Vocabulary
 from hardneg.sampling.mined import SCHEMA, ItemNeighbours, MinedNegatives, id_columns, mean_vectors
 from hardneg.types import Floats, Indices, Progress, block_slices
 
 BLOCK = 1024
-REASONS = ("", "the user has it", "text as good as the positive's")
-"""Reasons for which a high-ranking item is rejected; 0 is no reason."""
+FINE, OWNED, DUPLICATE, OTHER_ID, PADDING = range(5)
+REASONS = ("", "the user has it", "text as good as the positive's", UNDER_ANOTHER_ID)
+"""Reasons for which a high-ranking item is rejected, indexed by FINE .. OTHER_ID."""
 
 
 class RetrievalConfig(Config):
@@ -50,15 +52,16 @@ class Retrieval:
 
 def retrieve_items(
     train: Interactions,
+    owned: Interactions,
     item_vectors: Floats,
     profile_vectors: Floats,
     options: RetrievalConfig,
     progress: Progress | None = None,
 ) -> Retrieval:
-    """Return the best text neighbours of the positive of every training pair that the user has not interacted with.
+    """Return the best text neighbours of the positive of every training pair that the user does not have.
 
     The score is (1 - share) cos(positive, item) + share cos(profile, item), or the cosine with the positive where the
-    profile is missing. item_vectors: (n_items, size). profile_vectors: (n_users, size). Both have unit length, or are
+    profile is missing. owned: what users have, under any id (`Split.owned`). item_vectors: (n_items, size). profile_vectors: (n_users, size). Both have unit length, or are
     NaN without a text.
     """
     neighbours, nearness = text_neighbours(item_vectors, options.pool)
@@ -75,14 +78,17 @@ def retrieve_items(
         score = np.where(pool >= 0, (1 - share) * near + share * profile_cosine, -np.inf)
         order = (-score).argsort(axis=1, kind="stable")
         pool, near, score = (np.take_along_axis(x, order, axis=1) for x in (pool, near, score))
-        reason = np.where(near >= options.duplicate, 2, 0)
-        reason = np.where(train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)
-        reason = np.where(pool < 0, 3, reason)  # 3 for padding
-        place = np.cumsum(reason == 0, axis=1)
-        chosen = np.nonzero((reason == 0) & (place <= options.n))
+        has, has_other_id = (pairs.contains(users[:, None], np.maximum(pool, 0)) for pairs in (train, owned))
+        conditions, codes = (
+            [pool < 0, has, has_other_id, near >= options.duplicate],
+            [PADDING, OWNED, OTHER_ID, DUPLICATE],
+        )
+        reason = np.select(conditions, codes, FINE)
+        place = np.cumsum(reason == FINE, axis=1)
+        chosen = np.nonzero((reason == FINE) & (place <= options.n))
         cells = (rows.start + chosen[0], place[chosen] - 1)
         items[cells], similarity[cells] = pool[chosen], score[chosen]
-        above = np.nonzero((reason > 0) & (place < options.n) & (pool >= 0))
+        above = np.nonzero((reason != FINE) & (place < options.n) & (pool >= 0))
         columns = {"row": rows.start + above[0], "item": pool[above], "similarity": score[above].astype(float)}
         rejected.append(pl.DataFrame(columns | {"reason": np.array(REASONS)[reason[above]]}))
         if progress is not None:

@@ -16,7 +16,6 @@ from hardneg.pipeline.inference import (
     evaluate_run,
     evaluation_stage,
     read_run,
-    recommend,
     released_stage,
 )
 from hardneg.pipeline.labels import labels_stage, rebuild_backbone
@@ -27,6 +26,7 @@ from hardneg.pipeline.negatives import (
     retrieve_stage,
     shuffled_negatives_stage,
 )
+from hardneg.pipeline.recommendation import Mask, make_recommendations, recommend
 from hardneg.pipeline.suspect_use import SuspectsUse
 from hardneg.pipeline.suspects import (
     SuspectInputs,
@@ -57,6 +57,7 @@ __all__ = [
     "FusionConfig",
     "GenerationConfig",
     "ImportRequest",
+    "Mask",
     "RunConfig",
     "SuspectInputs",
     "SuspectsConfig",
@@ -75,6 +76,7 @@ __all__ = [
     "import_stage",
     "labels_control_stage",
     "labels_stage",
+    "make_recommendations",
     "neighbours_stage",
     "noise_stage",
     "random_negatives_stage",

@@ -20,7 +20,7 @@ from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
 from hardneg.fitting import require_validation
 from hardneg.pipeline.inference import read_run, require_split_of
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
-from hardneg.pipeline.training import RUN, run_costs, write_embeddings
+from hardneg.pipeline.training import RUN, note_split, run_costs, write_embeddings
 from hardneg.stage import Draft, Stage
 from hardneg.text import TextVectors, text_vectors
 from hardneg.types import Embeddings, Floats
@@ -61,7 +61,7 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
             )
             for weight in config.weights
         }
-        draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")}
+        draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")} | note_split(split_dir)
         _write(draft, fuse_scores(model, *tables, best_weight(values)), values, split, config.select)
         seconds, needs = _costs_of(run_dir)
         draft.write_costs(run_costs(seconds + time.perf_counter() - started, needs + needs_of(vectors_dir)))
@@ -80,7 +80,7 @@ def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | N
         require_validation(split)
         embeddings = text_embeddings(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
         value = fusion.validation_value(embeddings, split.valid, split.train, config.select)
-        draft.notes |= {"best epoch": 0, "epochs": 0}
+        draft.notes |= {"best epoch": 0, "epochs": 0} | note_split(split_dir)
         _write(draft, embeddings, {float("inf"): value}, split, config.select)
         draft.write_costs(run_costs(time.perf_counter() - started, needs_of(vectors_dir)))
 

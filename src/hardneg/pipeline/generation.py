@@ -154,6 +154,7 @@ def _write_grounded(
     generated = tabulate_generated(texts, grounded, split, config.use, source, item_vectors)
     mined.write_negatives(draft, generated.mined, generated.table, generated.rejected)
     generated.grounding.write_parquet(draft.folder / GROUNDING)
+    draft.notes["objections"] = dict(generated.grounding["reason"].value_counts().sort("reason").rows())
 
 
 def with_titles(session: Session, split: Split, requests: NegativesConfig) -> Session:

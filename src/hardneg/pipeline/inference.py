@@ -1,4 +1,4 @@
-"""Inference with a finished run: evaluation on test pairs, also under DTL-NS's released mask, and recommendations."""
+"""Inference with a finished run: evaluation on test pairs, also under DTL-NS's released mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from safetensors.torch import load_file
 
 from hardneg import artifacts
@@ -17,8 +16,8 @@ from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Vocabulary
-from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import Evaluation, Popularity, evaluate_scores, inner_product, is_lower, top_items
+from hardneg.errors import ConfigError
+from hardneg.evaluation import Evaluation, Popularity, evaluate_scores, inner_product, is_lower
 from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
@@ -154,23 +153,6 @@ def write_evaluation(folder: Path, evaluation: Evaluation, vocabulary: Vocabular
     ids = [vocabulary.user_ids[user] for user in evaluation.users]
     pl.DataFrame({c.USER_ID: ids, "held_out": evaluation.n_relevant, **evaluation.values}).write_parquet(
         folder / "per_user.parquet"
-    )
-
-
-def recommend(run_dir: Path, user_id: str, k: int) -> pl.DataFrame:
-    """Return the k best items outside the user's train pairs: rank, item_id, score."""
-    run = read_run(run_dir)
-    if user_id not in run.vocabulary.users:
-        raise DataError(
-            f"{run_dir} has no user {user_id!r}, expected one of the {len(run.vocabulary.user_ids):,} train users"
-        )
-    user = torch.tensor([run.vocabulary.users[user_id]]).numpy()
-    score = inner_product(run.embeddings)
-    best = top_items(score, user, run.seen, k)[0]
-    best = best[best >= 0]
-    scores = score(user)[0].numpy()[best]
-    return pl.DataFrame(
-        {"rank": range(1, len(best) + 1), c.ITEM_ID: [run.vocabulary.item_ids[i] for i in best], "score": scores}
     )
 
 

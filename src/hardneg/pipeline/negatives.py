@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.split import Split
@@ -36,7 +38,7 @@ def retrieve_stage(
         texts = require_item_texts(split.texts)
         vectors = encoder.encode([*texts, *written.users], progress)
         items, users = vectors[: len(texts)], vectors[len(texts) :]
-        retrieval = retrieve_items(split.train, items, users, config, progress)
+        retrieval = retrieve_items(split.train, split.owned, items, users, config, progress)
         source = f"retrieved, {encoder.name}"
         tables = tabulate_retrieval(retrieval, split.train, split.vocabulary, texts, items, source)
         mined.write_negatives(draft, *tables)
@@ -67,7 +69,8 @@ def shuffled_negatives_stage(split_dir: Path, like: Path, seed: int) -> Stage:
         shuffled = labels.shuffled_control(mined.read_negatives(like, split.vocabulary, len(split.train)), order)
         table = read_parquet(like / "negatives.parquet")
         mined.write_negatives(draft, shuffled, labels.shuffle_table(table, order, split.train, split.vocabulary))
-        draft.notes |= inherited_note(like)
+        has = split.owned.contains(split.train.users[:, None], np.maximum(shuffled.items, 0)) & (shuffled.items >= 0)
+        draft.notes |= inherited_note(like) | {"items that the user has, under any id": int(has.sum())}
         draft.write_costs(needs_of(like).without_own_calls())
 
     return Stage(mined.KIND, {"method": "shuffled", "seed": seed}, inputs, build)

@@ -16,6 +16,7 @@ from hardneg import artifacts
 from hardneg.config import Config
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
+from hardneg.data.products import UNDER_ANOTHER_ID
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
@@ -51,7 +52,7 @@ from hardneg.pipeline.trees import control_codes
 from hardneg.stage import Draft, Stage
 from hardneg.text import CostEstimate, LlmExecutor, MeteredExecutor
 from hardneg.trees import trees_folder
-from hardneg.types import Embeddings, Floats, Progress, block_slices
+from hardneg.types import Embeddings, Floats, Indices, Progress, block_slices
 
 NO_LABEL_THERE = "the suspects with the same rate have no label for it"
 RULE_IS_FLAT = (
@@ -106,7 +107,7 @@ def suspects_stage(
         meter = None if sources.session is None else MeteredExecutor(sources.session)
         judge_inputs = _read_judge_inputs(split, sources, config, meter)
         judge = config.judge.build(judge_inputs)
-        candidates = _list_candidates(split, judge, sources.run, config, progress)
+        candidates = _list_candidates(judge_inputs, judge, sources.run, config, progress)
         expected = _estimate(judge, candidates, sources)
         if sources.show_estimate is not None and expected.stages:
             sources.show_estimate(expected)
@@ -132,8 +133,9 @@ def estimate_suspects(
     """
     _describe(split_dir, sources, config)
     split = splits.read_split(split_dir)
-    judge = config.judge.build(_read_judge_inputs(split, sources, config, sources.session))
-    expected = _estimate(judge, _list_candidates(split, judge, sources.run, config, progress), sources)
+    judge_inputs = _read_judge_inputs(split, sources, config, sources.session)
+    judge = config.judge.build(judge_inputs)
+    expected = _estimate(judge, _list_candidates(judge_inputs, judge, sources.run, config, progress), sources)
     if not expected.stages:
         raise ConfigError(
             f"judge {config.judge.kind} queries no language model, so there is no cost to estimate; leave it out"
@@ -154,16 +156,35 @@ def suspect_rate(folder: Path, split_dir: Path, threshold: float = suspects.THRE
 
 
 def top_candidates(
-    embeddings: Embeddings, train: Interactions, k: int, progress: Progress | None = None
+    embeddings: Embeddings, owned: Interactions, k: int, progress: Progress | None = None
 ) -> UserCandidates:
-    """Return the k unobserved items of each user with train pairs that score highest, best first."""
-    score, users = inner_product(embeddings), np.flatnonzero(train.counts)
-    items = np.empty((len(users), min(k, train.n_items)), np.int64)
+    """Return the k items that score highest among those a user does not have, best first, for users with pairs.
+
+    owned: what users have, under any id (`Split.owned`).
+    """
+    users = np.flatnonzero(owned.counts)
+    return UserCandidates(users, _rank(embeddings, users, owned, k, progress))
+
+
+def _rank(embeddings: Embeddings, users: Indices, masked: Interactions, k: int, progress: Progress | None) -> Indices:
+    score, items = inner_product(embeddings), np.empty((len(users), min(k, masked.n_items)), np.int64)
     for block in block_slices(len(users), BLOCK):
-        items[block] = top_items(score, users[block], train, k)
+        items[block] = top_items(score, users[block], masked, k)
         if progress is not None:
             progress("candidates", min(block.stop, len(users)), len(users))
-    return UserCandidates(users, items)
+    return items
+
+
+def _report_other_ids(embeddings: Embeddings, split: Split, k: int) -> list[JudgementIssue]:
+    """Return the items that would be candidates if the user did not have them under another id."""
+    users = np.flatnonzero(split.owned.counts > split.train.counts)
+    items = _rank(embeddings, users, split.train, k, None)
+    rows, places = np.nonzero((items >= 0) & split.owned.contains(users[:, None], np.maximum(items, 0)))
+    ids = split.vocabulary
+    return [
+        JudgementIssue(user, None, UNDER_ANOTHER_ID, ids=(ids.user_ids[user], ids.item_ids[item]))
+        for user, item in zip(users[rows].tolist(), items[rows, places].tolist(), strict=True)
+    ]
 
 
 def report_label_errors(issues: list[JudgementIssue], vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
@@ -248,10 +269,12 @@ def _read_judge_inputs(
 
 
 def _list_candidates(
-    split: Split, judge: Judge, run: Path | None, options: SuspectsConfig, progress: Progress | None
+    inputs: JudgeInputs, judge: Judge, run: Path | None, options: SuspectsConfig, progress: Progress | None
 ) -> UserCandidates:
     if run is not None:
-        return top_candidates(read_run(run).embeddings, split.train, options.candidates, progress)
+        embeddings = read_run(run).embeddings
+        inputs.issues.extend(_report_other_ids(embeddings, inputs.split, options.candidates))
+        return top_candidates(embeddings, inputs.split.owned, options.candidates, progress)
     if isinstance(judge, RecordedJudge):
         return judge.labels.candidates()
     raise ConfigError(

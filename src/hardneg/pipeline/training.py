@@ -48,6 +48,8 @@ from hardneg.trees import trees_folder
 from hardneg.types import Embeddings, Observer
 
 RUN = "run"
+SPLIT_NOTE = "split"
+"""Note of a run: path of its split, where recommendations find the held-out pairs; a run holds none."""
 SHOWN_USERS = 3
 """Number of users whose sampled negatives a run keeps as examples."""
 
@@ -104,7 +106,7 @@ def train_stage(
         measured = None if truth is None else _measure_negatives(truth, split)
         examples = ExampleRecorder(shown_users(split.train))
         observers: list[Observer] = [examples] if measured is None else [examples, measured]
-        draft.notes |= _describe(materials.inputs, device) | materials.use.notes
+        draft.notes |= _describe(materials.inputs, device) | materials.use.notes | note_split(split_dir)
         model = config.model.build(materials.use.graph, seed=config.fit.seed).to(device)
         tied = _anchor_model(model, config, anchor, split)
         draft.notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
@@ -229,12 +231,18 @@ def _write_run(draft: Draft, fitted: Fitted, split: Split, config: RunConfig, ne
     draft.notes |= fitted.state.counters | epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs)
 
 
+def note_split(split_dir: Path) -> dict[str, str]:
+    """Return the note that says where the split of a run is."""
+    return {SPLIT_NOTE: str(split_dir.resolve())}
+
+
 def write_embeddings(folder: Path, embeddings: Embeddings, split: Split) -> None:
-    """Write what inference needs: pooled embeddings, the ids of their rows, and the observed training pairs."""
+    """Write what inference needs: pooled embeddings, the ids of their rows, titles, and the observed training pairs."""
     pooled = {"users": embeddings.final_users, "items": embeddings.final_items}
     save_file({n: t.detach().cpu().contiguous().clone() for n, t in pooled.items()}, folder / "embeddings.safetensors")
     pl.DataFrame({c.USER_ID: split.vocabulary.user_ids}).write_parquet(folder / "users.parquet")
-    pl.DataFrame({c.ITEM_ID: split.vocabulary.item_ids}).write_parquet(folder / "items.parquet")
+    names = [name for name in (c.ITEM_ID, c.TITLE, c.BRAND) if name in split.texts.columns]
+    split.texts.select(names).write_parquet(folder / "items.parquet")
     pl.DataFrame({c.USER: split.train.users, c.ITEM: split.train.items}).write_parquet(folder / "seen.parquet")
 
 

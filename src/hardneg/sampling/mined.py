@@ -26,6 +26,8 @@ MOST_MISSING = 0.5
 KIND, NEIGHBOURS = "negatives", "neighbours"
 """Kinds of the two folders."""
 NEIGHBOURS_TABLE = "neighbours.npy"
+REJECTED = "rejected"
+"""Note of a negatives folder: number of rejected items by reason."""
 BLOCK = 1024
 SCHEMA = {
     "row": pl.Int64,
@@ -182,6 +184,8 @@ def write_negatives(
     positive_item_id, item_id, similarity and reason of candidates that ranked higher.
     """
     missing = int((~mined.present).sum())
+    if rejected is not None:
+        draft.notes[REJECTED] = dict(rejected["reason"].value_counts().sort("reason").rows())
     draft.notes |= {"source": mined.source, "pairs": len(mined.items), "pairs without a vector": missing}
     draft.notes |= _missing_note(missing, len(mined.items), "pairs", "vector")
     np.save(draft.folder / "embeddings.npy", mined.vectors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,22 +13,23 @@ from scipy.sparse import csr_array
 
 from hardneg.config import Config
 from hardneg.data.interactions import Interactions
+from hardneg.data.products import UNDER_ANOTHER_ID, Products, group_titles, normalise_title
 from hardneg.types import Floats, Indices, block_slices
 
-ARTICLES = ("the", "a", "an")
 NONE, NEAREST, NORMALISED, EXACT = range(4)
 MATCH_TYPES = ("none", "nearest", "normalised", "exact")
 """How a text was matched, indexed by NONE .. EXACT."""
-FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY = range(5)
+FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY, OTHER_ID = range(6)
 REASONS = (
     "",
     "out of the catalogue",
     "the user has it",
     "text as good as the positive's",
     "nearer to the user's history than chosen items are",
+    UNDER_ANOTHER_ID,
 )
-"""Reasons against a text as a negative, indexed by FINE .. HISTORY."""
-FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect")
+"""Reasons against a text as a negative, indexed by FINE .. OTHER_ID."""
+FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect", "already chosen")
 """Flag of each of REASONS."""
 MAX_CELLS = 2**25
 """Largest number of cosines held in memory."""
@@ -42,9 +42,7 @@ ZERO = 1e-6
 class TitleIndex:
     """Titles by item, "" where an item has none, and groups of items with equal titles.
 
-    texts: (items,). groups: (items,) number of the title's group, -1 without a title. A group holds the items with equal
-    normalised titles (see `normalise_title`); titles that normalise to "" must be equal as given. Groups are numbered by
-    their first item. first: (groups,) that item.
+    texts: (items,). groups: (items,) from `group_titles`, -1 without a title. first: (groups,) first item of each.
     """
 
     texts: tuple[str, ...]
@@ -54,9 +52,7 @@ class TitleIndex:
     @classmethod
     def of(cls, texts: Sequence[str]) -> TitleIndex:
         """Index the titles of a catalogue."""
-        numbers: dict[str, int] = {}
-        keys = [normalise_title(text) or f"={text}" if text else "" for text in texts]
-        groups = np.array([numbers.setdefault(key, len(numbers)) if key else -1 for key in keys], np.int64)
+        groups = group_titles(texts)
         first = np.unique(groups[groups >= 0], return_index=True)[1]
         return cls(tuple(texts), groups, np.flatnonzero(groups >= 0)[first])
 
@@ -82,10 +78,11 @@ class TitleIndex:
         return tuple(sorted({text for group in groups for text in self._titles_by_group.get(group, ())}))
 
     def owned(self, train: Interactions) -> Interactions:
-        """Return (user, group) pairs where the user has an item with a title of the group."""
-        has_title = self.groups[train.items] >= 0
-        users, groups = train.users[has_title], self.groups[train.items[has_title]]
-        return Interactions.of(users, groups, n_users=train.n_users, n_items=len(self.first))
+        """Return the train pairs, and those of the user with other items of the same title.
+
+        A text names no brand, so items that differ in brand alone count as the same product.
+        """
+        return Products(self.groups, np.full(len(self.groups), -1, np.int64)).add_other_ids(train)
 
     @cached_property
     def _titles_by_group(self) -> dict[int, set[str]]:
@@ -94,24 +91,6 @@ class TitleIndex:
             if text:
                 titles.setdefault(group, set()).add(text)
         return titles
-
-
-def normalise_title(text: str) -> str:
-    """Return a title without differences of spelling, "" where nothing is left.
-
-    Applies NFKC and case folding, deletes apostrophes, and replaces other punctuation and symbols by spaces, except +
-    and # (C, C++ and C# differ). Joins white space and drops English articles at the start, or at the end after a
-    comma ("Matrix, The").
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    folded = folded.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
-    spaced = "".join(char if unicodedata.category(char)[0] in "LMN" or char in "+#" else " " for char in folded)
-    words = spaced.split()
-    if len(words) > 1 and words[-1] in ARTICLES and folded.rpartition(",")[2].strip(" .)") in ARTICLES:
-        words = words[:-1]
-    while len(words) > 1 and words[0] in ARTICLES:
-        words = words[1:]
-    return " ".join(words)
 
 
 class GroundingConfig(Config):
@@ -179,8 +158,8 @@ def reasons_against(
 ) -> Indices:
     """Return the index of REASONS for text `which[k]` as a negative of pair `rows[k]`.
 
-    vectors: (texts, size), of the matched texts. The first reason that holds: the user has an item of that title; the
-    text equals the positive; it is too close to the user's other train items; no item matches. Cosines are those of
+    vectors: (texts, size), of the matched texts. The first reason that holds: the user has the item, or another of that
+    title; the text equals the positive; it is too close to the user's other train items; no item matches. Cosines are those of
     the matched item, else of the text itself.
     """
     limit = history_limit(train, catalogue.vectors, config.history)
@@ -191,10 +170,14 @@ def reasons_against(
         items = matches.items[texts]
         matched = items >= 0
         negatives = np.where(matched[:, None], catalogue.vectors[items], vectors[texts])
-        has = matched & owned.contains(train.users[pairs], np.maximum(catalogue.names.groups[items], 0))
+        has, has_other_id = (
+            matched & pairs_of.contains(train.users[pairs], np.maximum(items, 0)) for pairs_of in (train, owned)
+        )
         same = _row_cosines(negatives, catalogue.vectors[train.items[pairs]]) >= config.duplicate
         close = _row_cosines(negatives, _other_items(histories, train, pairs, catalogue.vectors)) > limit
-        reasons[part] = np.select([has, same, close, ~matched], [OWNED, DUPLICATE, HISTORY, OUTSIDE], FINE)
+        reasons[part] = np.select(
+            [has, has_other_id, same, close, ~matched], [OWNED, OTHER_ID, DUPLICATE, HISTORY, OUTSIDE], FINE
+        )
     return reasons
 
 
