@@ -285,7 +285,7 @@ def test_an_item_table_whose_ids_match_nothing_is_said_to_be_the_reason(tmp_path
     assert "0 items with a text" in succeed("data", "split", tmp_path / "shop", "--out", tmp_path / "split")
     message = refuse("profiles", "write", tmp_path / "split", "--out", tmp_path / "profiles")
     assert "an item table was given, but 0 of 8 items have a text" in message
-    message = refuse("neighbours", "find", tmp_path / "split", "--by", "text", "--out", tmp_path / "neighbours")
+    message = refuse("neighbours", "find", "text", tmp_path / "split", "--out", tmp_path / "neighbours")
     assert "an item table was given, but 0 of 8 items have a text" in message
 
 
