@@ -114,3 +114,18 @@ def test_a_run_clearly_below_popularity_is_named(folders: Path, made: Path) -> N
     assert f"against {notes['popularity']['ndcg@20']:.4f}" in notes["below popularity"]
     with pytest.warns(UserWarning, match="is below popularity: nDCG@20"):
         load_run(poor).evaluate(split)
+
+
+@pytest.mark.parametrize("mask_valid", [False, True])
+def test_an_evaluation_ranks_test_pairs_and_masks_what_it_says(folders: Path, made: Path, *, mask_valid: bool) -> None:
+    """Against sorting all scores."""
+    split, tensors = splits.read_split(folders / "split"), load_file(made / "embeddings.safetensors")
+    scores = (tensors["users"] @ tensors["items"].T).numpy()
+    recalls = []
+    for user in np.flatnonzero(split.test.counts):
+        masked = [split.train.items_of(user), split.valid.items_of(user) if mask_valid else split.valid.items[:0]]
+        row = scores[user].copy()
+        row[np.concatenate(masked)] = -np.inf
+        recalls.append(np.isin(split.test.items_of(user), np.argsort(-row, kind="stable")[:20]).mean())
+    found = values(pipeline.evaluate_run(made, folders / "split", mask_valid=mask_valid))
+    assert found["recall", 20] == pytest.approx(np.mean(recalls))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from hardneg.sampling import (
     Uniform,
     UniformCandidates,
 )
-from hardneg.training import FitConfig, Fitted, fit_model
+from hardneg.training import FitConfig, Fitted, fit_model, loop
 from hardneg.types import Batch, Embeddings, Negatives, Observer
 
 CONFIG = FitConfig(epochs=4, batch_size=16, learning_rate=0.05, l2=1e-2, check_every=2, seed=3)
@@ -162,6 +163,27 @@ def test_a_broken_checkpoint_is_refused(seen: Interactions, tmp_path: Path) -> N
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 50)
     with pytest.raises(DataError, match=r"checkpoint.safetensors"):
         train(seen, resume=CheckpointFile(tmp_path, "key"))
+
+
+def test_every_random_number_has_the_seed_and_the_epoch(seen: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = set[tuple[object, ...]]()
+
+    def note(real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *values: calls.add(values) or real(*values)
+
+    for name in ("generator", "Stream"):
+        monkeypatch.setattr(loop, name, note(getattr(loop, name)))
+    train(seen, "mixgcf", CONFIG.model_copy(update={"epochs": 2}))
+    assert calls == {(3, name, epoch) for name in ("order", "candidates", "sampler") for epoch in (1, 2)}
+
+
+def test_every_parameter_of_the_sampler_is_trained(seen: Interactions) -> None:
+    model, sampler = made(seen, "semantic")
+    assert isinstance(sampler, nn.Module)
+    before = {name: value.clone() for name, value in sampler.named_parameters()}
+    fit_model(model, seen, sampler, UniformCandidates(seen), CONFIG, validate=constant)
+    assert before
+    assert not any(torch.equal(before[name], value) for name, value in sampler.named_parameters())
 
 
 def test_training_stops_after_patience_and_restores_the_best_epoch(seen: Interactions) -> None:

@@ -1,0 +1,413 @@
+"""Faults of one line against the protocol, and the quick tests that must fail with each.
+
+`python tests/mutants.py` plants them one after the other in memory and prints those that every named test passes. The
+module is compiled with the changed line, and the functions whose code differs get the new code; no file changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import NullCache
+
+SOURCES = Path(__file__).parents[1] / "src"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault. module: below hardneg. line: part of one line of it; changed: what replaces it. tests: below tests."""
+
+    fault: str
+    module: str
+    line: str
+    changed: str
+    tests: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file of the module."""
+        return SOURCES / "hardneg" / f"{self.module.replace('.', '/')}.py"
+
+
+MUTANTS = (
+    Mutant(
+        "validation pairs are always masked in evaluation",
+        "pipeline.inference",
+        "masked = union(run.seen, split.valid) if mask_valid else run.seen",
+        "masked = union(run.seen, split.valid)",
+        ("pipeline/test_evaluation.py::test_an_evaluation_ranks_test_pairs_and_masks_what_it_says",),
+    ),
+    Mutant(
+        "train pairs are not masked in evaluation",
+        "pipeline.inference",
+        "masked = union(run.seen, split.valid) if mask_valid else run.seen",
+        "masked = split.valid",
+        ("pipeline/test_evaluation.py::test_an_evaluation_ranks_test_pairs_and_masks_what_it_says",),
+    ),
+    Mutant(
+        "a run is evaluated on its validation pairs",
+        "pipeline.inference",
+        "evaluation = evaluate_scores(score, split.test, masked, metrics=names)",
+        "evaluation = evaluate_scores(score, split.valid, masked, metrics=names)",
+        ("pipeline/test_evaluation.py::test_an_evaluation_ranks_test_pairs_and_masks_what_it_says",),
+    ),
+    Mutant(
+        "the test pairs choose the epoch",
+        "fitting",
+        "return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()",
+        "return evaluate_scores(inner_product(embeddings), split.test, split.train, metrics=metrics).means()",
+        ("test_fitting.py::test_validation_ranks_validation_pairs_and_masks_train_pairs",),
+    ),
+    Mutant(
+        "validation does not mask train pairs",
+        "fitting",
+        "return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()",
+        "return evaluate_scores(inner_product(embeddings), split.valid, split.test, metrics=metrics).means()",
+        ("test_fitting.py::test_validation_ranks_validation_pairs_and_masks_train_pairs",),
+    ),
+    Mutant(
+        "test pairs are trained on",
+        "fitting",
+        "Positives(split.train, inputs.extra),",
+        "Positives(split.test, inputs.extra),",
+        ("test_fitting.py::test_positives_and_the_exclusion_of_candidates_are_the_train_pairs",),
+    ),
+    Mutant(
+        "candidates avoid test pairs instead of train pairs",
+        "fitting",
+        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded),",
+        "UniformCandidates(split.test if inputs.excluded is None else inputs.excluded),",
+        ("test_fitting.py::test_positives_and_the_exclusion_of_candidates_are_the_train_pairs",),
+    ),
+    Mutant(
+        "suspects are not excluded from the candidates",
+        "fitting",
+        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded),",
+        "UniformCandidates(split.train),",
+        ("test_fitting.py::test_candidates_are_drawn_outside_the_pairs_to_exclude",),
+    ),
+    Mutant(
+        "Holm without step-down",
+        "evaluation.significance",
+        "np.maximum.accumulate(np.asarray(p_values)[order] * factors)",
+        "np.asarray(p_values)[order] * factors",
+        ("evaluation/test_significance.py::test_holm_by_hand",),
+    ),
+    Mutant(
+        "Holm multiplies by one less",
+        "evaluation.significance",
+        "factors = np.arange(len(p_values), 0, -1)",
+        "factors = np.arange(len(p_values), 0, -1) - 1",
+        ("evaluation/test_significance.py::test_holm_by_hand",),
+    ),
+    Mutant(
+        "controls belong to the family of Holm",
+        "report.tables",
+        "family = [name for name in differences if name not in controls]",
+        "family = list(differences)",
+        ("report",),
+    ),
+    Mutant(
+        "the test of a difference is one-sided",
+        "evaluation.significance",
+        "p = float(2 * stats.t.sf(abs(observed) / error, freedom))",
+        "p = float(stats.t.sf(abs(observed) / error, freedom))",
+        ("evaluation/test_significance_references.py",),
+    ),
+    Mutant(
+        "the ideal of nDCG is not cut at the number of held-out items",
+        "evaluation.metrics",
+        "ideal = np.cumsum(discounts)[np.minimum(n_relevant, k) - 1]",
+        "ideal = np.cumsum(discounts)[k - 1]",
+        ("evaluation/test_metrics.py",),
+    ),
+    Mutant(
+        "means are over all users, also those without held-out pairs",
+        "evaluation.ranking",
+        "return {name: float(value.mean()) for name, value in self.values.items()}",
+        "return {name: float(value.sum() / (self.users.max() + 1)) for name, value in self.values.items()}",
+        ("test_fitting.py::test_validation_ranks_validation_pairs_and_masks_train_pairs",),
+    ),
+    Mutant(
+        "of equal scores the higher item ranks first",
+        "evaluation.kernels",
+        "while place > 0 and best_scores[place - 1] < score:",
+        "while place > 0 and best_scores[place - 1] <= score:",
+        ("evaluation/test_ranking.py::test_the_best_equal_those_of_sorting",),
+    ),
+    Mutant(
+        "held-out reviews are stored in a split",
+        "data.split",
+        'return frame.filter((pl.col(c.SPLIT) == "train") & has_review)',
+        "return frame.filter(has_review)",
+        ("data/test_split.py",),
+    ),
+    Mutant(
+        "test pairs bring items into the vocabulary",
+        "data.splitters",
+        "_sort_ids(train[c.ITEM_ID])",
+        "_sort_ids(frame[c.ITEM_ID])",
+        ("data/test_splitters.py::test_test_ids_that_train_lacks_are_reported",),
+    ),
+    Mutant(
+        "a split ignores its seed",
+        "data.splitters",
+        'generator(seed, "split")',
+        'generator(0, "split")',
+        ("data/test_splitters.py::test_ratio_depends_only_on_the_seed",),
+    ),
+    Mutant(
+        "profiles of users read their test pairs",
+        "text.profiles",
+        "user_vectors = csr_array(split.train.matrix() @ text_vectors)",
+        "user_vectors = csr_array((split.train.matrix() + split.test.matrix()) @ text_vectors)",
+        ("text/test_profiles.py::test_held_out_pairs_change_no_profile",),
+    ),
+    Mutant(
+        "the order of the pairs ignores the seed",
+        "training.loop",
+        'order = generator(self.config.seed, "order", epoch).permutation(len(self.positives))',
+        'order = generator(0, "order", epoch).permutation(len(self.positives))',
+        ("training/test_loop.py::test_every_random_number_has_the_seed_and_the_epoch",),
+    ),
+    Mutant(
+        "the candidates ignore the seed",
+        "training.loop",
+        'stream = Stream(self.config.seed, "candidates", batch.epoch)',
+        'stream = Stream(0, "candidates", batch.epoch)',
+        ("training/test_loop.py::test_every_random_number_has_the_seed_and_the_epoch",),
+    ),
+    Mutant(
+        "the candidates are the same in every epoch",
+        "training.loop",
+        'stream = Stream(self.config.seed, "candidates", batch.epoch)',
+        'stream = Stream(self.config.seed, "candidates", 0)',
+        ("training/test_loop.py::test_every_random_number_has_the_seed_and_the_epoch",),
+    ),
+    Mutant(
+        "the sampler ignores the seed",
+        "training.loop",
+        'stream = Stream(self.config.seed, "sampler", batch.epoch)',
+        'stream = Stream(0, "sampler", batch.epoch)',
+        ("training/test_loop.py::test_every_random_number_has_the_seed_and_the_epoch",),
+    ),
+    Mutant(
+        "the initialization ignores the seed",
+        "models.config",
+        'start = generator(seed, f"start of {purpose}")',
+        'start = generator(0, f"start of {purpose}")',
+        ("models/test_backbones.py",),
+    ),
+    Mutant(
+        "the last epoch is kept instead of the best",
+        "checkpoint",
+        "if value > self.best_value:",
+        "if value > self.best_value - 1:",
+        ("training/test_loop.py::test_training_stops_after_patience_and_restores_the_best_epoch",),
+    ),
+    Mutant(
+        "parameters of the sampler are not trained",
+        "training.loop",
+        "self.parameters = list(modules.parameters())",
+        "self.parameters = list(self.model.parameters())",
+        ("training/test_loop.py::test_every_parameter_of_the_sampler_is_trained",),
+    ),
+    Mutant(
+        "suspects are propagated over although the graph is that of train pairs",
+        "pipeline.suspect_use",
+        "return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes)",
+        "return UsedSuspects(union(train, pairs), excluded, extra, notes)",
+        ("pipeline/test_suspect_use.py",),
+    ),
+    Mutant(
+        "random control vectors do not have the norms of the originals",
+        "mining.labels",
+        "noise *= np.linalg.norm(distinct, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)",
+        "noise /= np.linalg.norm(noise, axis=1, keepdims=True)",
+        ("mining/test_controls.py",),
+    ),
+    Mutant(
+        "the shuffled control is not shuffled",
+        "mining.labels",
+        "return MinedNegatives(mined.items[order], mined.vectors[order], ",
+        "return MinedNegatives(mined.items, mined.vectors, ",
+        ("mining/test_controls.py",),
+    ),
+    Mutant(
+        "negatives by retrieval may be items that the user has",
+        "mining.retrieval",
+        "train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)",
+        "pool < -1, 1, reason)",
+        ("mining/test_retrieval.py",),
+    ),
+    Mutant(
+        "the loss prefers negatives",
+        "training.objective",
+        "torch.logsumexp(negatives - positive.unsqueeze(1), dim=1)",
+        "torch.logsumexp(positive.unsqueeze(1) - negatives, dim=1)",
+        ("training/test_losses.py::test_one_negative_is_minus_log_sigmoid",),
+    ),
+    Mutant(
+        "a pair without a vector is trained with a projection of nothing",
+        "sampling.semantic",
+        "alpha = (self.options.text_share * present).reshape(-1, 1, 1)",
+        "alpha = (self.options.text_share * torch.ones_like(present)).reshape(-1, 1, 1)",
+        ("sampling/test_samplers.py::test_semantic_equals_the_slow_loop",),
+    ),
+    Mutant(
+        "the last pair is for validation, the one before for test",
+        "data.splitters",
+        "((size >= 3) & (from_the_end == n) for n in (1, 2))",
+        "((size >= 3) & (from_the_end == n) for n in (2, 1))",
+        ("data/test_splitters.py::test_leave_one_out_holds_out_the_last_two",),
+    ),
+    Mutant(
+        "noise may be held-out pairs",
+        "data.noise",
+        "known = union(train, held_out)",
+        "known = train",
+        ("data/test_noise.py",),
+    ),
+    Mutant(
+        "artifacts of another split are accepted",
+        "pipeline.provenance",
+        'if manifest["inputs"].get("training data") != splits.training_data_hash(split_dir):',
+        "if False:",
+        ("diagnostics/test_leakage.py::test_artifacts_of_another_split_are_refused",),
+    ),
+    Mutant(
+        "artifacts that other validation pairs chose are accepted",
+        "pipeline.provenance",
+        'if manifest["notes"].get(VALID, expected) != expected:',
+        "if False:",
+        ("pipeline/test_labels.py",),
+    ),
+    Mutant(
+        "candidates of suspects are only those of users with more than one train pair",
+        "pipeline.suspects",
+        "score, users = inner_product(embeddings), np.flatnonzero(train.counts)",
+        "score, users = inner_product(embeddings), np.flatnonzero(train.counts > train.counts.mean())",
+        ("pipeline/test_suspects.py",),
+    ),
+)
+
+
+@contextlib.contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """Plant a fault in the loaded module, and remove it again."""
+    module = importlib.import_module(f"hardneg.{mutant.module}")
+    other = types.ModuleType(module.__name__)
+    other.__dict__.update(__file__=module.__file__, __package__=module.__package__)
+    source = mutant.path.read_text(encoding="utf-8").replace(mutant.line, mutant.changed)
+    exec(compile(source, str(module.__file__), "exec"), other.__dict__)
+    undo = [_exchange(old, new) for old, new in _paired(module, other)]
+    undo += [_replace_compiled(old, new) for old, new in _compiled(module, other)]
+    try:
+        yield
+    finally:
+        for back in undo:
+            back()
+
+
+def _paired(module: Any, other: Any) -> Iterator[tuple[types.FunctionType, types.FunctionType]]:
+    """Yield functions of one name whose code differs, of a module and of its classes."""
+    for name, value in vars(module).items():
+        if (
+            isinstance(value, type)
+            and name in vars(other)
+            and value.__module__ == getattr(other, "__module__", other.__name__)
+        ):
+            yield from _paired(value, vars(other)[name])
+            continue
+        old, new = _plain(value), _plain(vars(other).get(name))
+        if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType) and old.__code__ != new.__code__:
+            yield old, new
+
+
+def _plain(value: Any) -> Any:
+    """Return the function of a property, a class method or a static method, or the value itself."""
+    return getattr(value, "fget", None) or getattr(value, "__func__", value)
+
+
+def _exchange(old: types.FunctionType, new: types.FunctionType) -> Any:
+    code = old.__code__
+    old.__code__ = new.__code__
+    return lambda: setattr(old, "__code__", code)
+
+
+def _compiled(module: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield functions that numba compiles; all of a module that has a changed one, since they call each other."""
+    pairs = [
+        (old, vars(other)[name])
+        for name, old in vars(module).items()
+        if hasattr(old, "py_func") and name in vars(other)
+    ]
+    if any(old.py_func.__code__ != new.py_func.__code__ for old, new in pairs):
+        for _, new in pairs:
+            new._cache = NullCache()  # the cache on disk holds the code of the unchanged file
+        yield from pairs
+
+
+def _replace_compiled(old: Any, new: Any) -> Any:
+    """Replace a compiled function in every module of the package that imported it."""
+    places = [
+        (vars(module), name)
+        for key, module in list(sys.modules.items())
+        if key.startswith("hardneg")
+        for name, value in list(vars(module).items())
+        if value is old
+    ]
+    for values, name in places:
+        values[name] = new
+    return lambda: [values.update({name: old}) for values, name in places]
+
+
+def survives(mutant: Mutant) -> bool:
+    """Return True where every named test passes although the fault is planted."""
+    import pytest
+
+    tests = [str(Path(__file__).parent / test) for test in mutant.tests]
+    options = [
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow and not real",
+        "--rootdir",
+        str(Path(__file__).parents[1]),
+    ]
+    with planted(mutant), contextlib.redirect_stdout(io.StringIO()):
+        code = pytest.main([*options, *tests])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(f"{mutant.fault}: no test ran ({code!r}) of {', '.join(mutant.tests)}; name tests that exist")
+    return code == pytest.ExitCode.OK
+
+
+def main(chosen: list[str]) -> None:
+    """Print the faults that no named test detects; exit code 1 if there are any. chosen: parts of faults, or all."""
+    import time
+
+    left = []
+    for mutant in MUTANTS:
+        if not chosen or any(part in mutant.fault for part in chosen):
+            start = time.perf_counter()
+            survived = survives(mutant)
+            left += [mutant.fault] if survived else []
+            print(
+                f"{time.perf_counter() - start:6.1f} s  {'SURVIVES' if survived else 'detected'}  {mutant.fault}",
+                flush=True,
+            )
+    sys.exit(bool(left))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
