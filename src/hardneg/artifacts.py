@@ -1,7 +1,7 @@
-"""Result folders with a manifest: hashes and keys, atomic writing, reading.
+"""Result folders with a manifest: hashes and keys, atomic writing, verified reading.
 
 An artifact is written beside its place and renamed when complete. A folder whose manifest has the wanted key is finished;
-that is the only resume mechanism (see `hardneg.stage`).
+that is the only resume mechanism (see `hardneg.stage`). Its files are compared with the manifest when it is read.
 """
 
 from __future__ import annotations
@@ -9,21 +9,34 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hardneg.errors import ConfigError, DataError
+from hardneg.errors import ConfigError, DamagedError, DataError
+from hardneg.storage import flush, flush_tree, name_disk_errors, read_json, remove_hidden, write_json
 
 MANIFEST, COSTS, CHECKPOINT = "manifest.json", "costs.json", "checkpoint.safetensors"
 UNHASHED = (MANIFEST, COSTS, CHECKPOINT)
 """Files that are left out of a folder's hash: the manifest itself, timings, unfinished work."""
+UNLISTED = (MANIFEST, CHECKPOINT)
+"""Files that a manifest does not list."""
+CHECKSUM = "sha256"
+"""Entry of a manifest: the SHA-256 of its other entries."""
+ENTRIES = {"kind": str, "key": str, "config": dict, "inputs": dict, "notes": dict, "files": dict, "versions": dict}
+"""Entries of a manifest besides the checksum, and their types in JSON."""
+REMEDY = "make the folder again, or read it as it is with --trust"
+COARSE_NS = 50_000_000
+"""Nanoseconds in which a file may change twice without a change of its time, on any file system."""
 LOCK_SECONDS = 2
 """How long to wait for another process that makes the same folder; a killed process releases its lock within that time."""
 LIBRARIES = ("torch", "numpy", "scipy", "polars", "scikit-learn", "sentence-transformers")
@@ -39,22 +52,39 @@ def artifact_key(kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
+_hashes: dict[tuple[int, ...], str] = {}
+"""Hashes of files that this process has read: (device, inode, size, time of change) -> SHA-256."""
+
+
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes; a file that has not changed since is not read again by this process."""
     stat = path.stat()
-    return _file_hash(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _file_hash(path: Path, _inode: int, _size: int, _modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _hashes:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time_ns() - stat.st_mtime_ns < COARSE_NS:
+            return digest
+        _hashes[key] = digest
+    return _hashes[key]
 
 
 def content_hashes(folder: Path, *, leave_out: tuple[str, ...] = UNHASHED) -> dict[str, str]:
-    """Return relative file name -> SHA-256 for every file below `folder` whose name is not in `leave_out`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in leave_out)
-    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+    """Return relative file name -> SHA-256 for every file below `folder` whose name is not in `leave_out`.
+
+    An artifact inside the folder, such as the evaluation of a run, has a manifest of its own and is left out.
+    """
+    names = (path.relative_to(folder).as_posix() for path in _list_files(folder) if path.name not in leave_out)
+    return {name: file_hash(folder / name) for name in sorted(names)}
+
+
+def _list_files(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder, except for those of artifacts inside it."""
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and not is_artifact(path):
+            yield from _list_files(path)
 
 
 def folder_hash(folder: Path, files: tuple[str, ...] | None = None) -> str:
@@ -64,19 +94,90 @@ def folder_hash(folder: Path, files: tuple[str, ...] | None = None) -> str:
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
+_trusted: ContextVar[bool] = ContextVar("trusted", default=False)
+
+
+@contextmanager
+def trusting(trusted: bool = True) -> Iterator[None]:
+    """Within the block, read artifacts of this thread without comparing their files with their manifests."""
+    token = _trusted.set(trusted)
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def is_trusting() -> bool:
+    """Return True within `trusting`."""
+    return _trusted.get()
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Names of files of a folder that differ from its manifest."""
+
+    changed: list[str]
+    missing: list[str]
+    additional: list[str]
+
+
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
-    """Read the manifest of a finished folder of the wanted kind ("dataset", "split", "negatives", "run", ...)."""
+    """Read the manifest of a finished folder of the wanted kind, and verify the files that it lists.
+
+    kind: "dataset", "split", "negatives", "run", ... Every reader of an artifact calls this first. Raises DataError for
+    another folder, DamagedError where a file is missing or differs; within `trusting` files are not compared.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder} holds no {MANIFEST}, expected a finished {kind} folder; check the path")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also bytes that are no text
-        raise DataError(f"{path} is no JSON ({error}); make the folder again") from None
-    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
-        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
-        raise DataError(f"{folder} is a {found} folder, expected a {kind} folder; check the order of the arguments")
+    manifest = _parse_manifest(path)
+    if manifest["kind"] != kind:
+        raise DataError(
+            f"{folder} is a {manifest['kind']} folder, expected a {kind} folder; check the order of the arguments"
+        )
+    if not is_trusting():
+        _require_files(folder, manifest)
     return manifest
+
+
+def compare_with_manifest(folder: Path) -> Differences:
+    """Return the files of an artifact that differ from its manifest, are missing, or are not listed."""
+    listed: dict[str, str] = _parse_manifest(folder / MANIFEST)["files"]
+    existing = content_hashes(folder, leave_out=UNLISTED)
+    return Differences(
+        [name for name, digest in listed.items() if existing.get(name, digest) != digest],
+        [name for name in listed if name not in existing],
+        [name for name in existing if name not in listed],
+    )
+
+
+def _parse_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest. Raises DamagedError unless it has all entries and, if not trusted, its own checksum."""
+    manifest = read_json(path)
+    for name, kind in ENTRIES.items():
+        if not isinstance(manifest.get(name), kind):
+            expected = "text" if kind is str else "a mapping"
+            raise DamagedError(f"{path} has no valid entry {name!r}, expected {expected}; {REMEDY}")
+    if manifest.get(CHECKSUM) != _checksum(manifest) and not is_trusting():
+        raise DamagedError(f"{path} was changed or damaged after it was written; {REMEDY}")
+    return manifest
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    entries = {name: manifest[name] for name in ENTRIES}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def _require_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise DamagedError for the first file that is missing or differs from the manifest."""
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedError(f"{path} is missing, but its manifest lists it; {REMEDY}")
+        if file_hash(path) != digest:
+            raise DamagedError(
+                f"{path} differs from its manifest: it was changed or damaged after it was written; {REMEDY}"
+            )
 
 
 def is_artifact(folder: Path) -> bool:
@@ -101,19 +202,12 @@ def is_finished(folder: Path, key: str) -> bool:
 
 def key_at(folder: Path) -> str | None:
     """Return the key of the artifact in a folder; None where there is no finished one."""
-    return _manifest_entry(folder, "key")
+    return str(_parse_manifest(folder / MANIFEST)["key"]) if is_artifact(folder) else None
 
 
 def kind_at(folder: Path) -> str | None:
     """Return the kind of the artifact in a folder; None where there is no finished one."""
-    return _manifest_entry(folder, "kind")
-
-
-def _manifest_entry(folder: Path, name: str) -> str | None:
-    try:
-        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[name])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return str(_parse_manifest(folder / MANIFEST)["kind"]) if is_artifact(folder) else None
 
 
 def partial_folder(folder: Path, key: str) -> Path:
@@ -122,7 +216,7 @@ def partial_folder(folder: Path, key: str) -> Path:
 
 
 def replaced_folder(folder: Path) -> Path:
-    """Return where a shorter version of an artifact is kept while the longer one takes its place."""
+    """Return where an artifact is kept while another one takes its place."""
     return folder.with_name(f".{folder.name}.replaced")
 
 
@@ -134,38 +228,51 @@ def writing(
     inputs: Mapping[str, str],
     notes: Mapping[str, Any] | None = None,
     *,
-    replaces: bool = False,
+    replace: bool = False,
 ) -> Iterator[Path]:
     """Yield a folder to write into; on success add the manifest and rename the folder to `folder`.
 
     notes: what a reader should know (rows left out, coverage); may be filled while writing. Unfinished files are kept
-    when the block fails, so that work with checkpoints can continue. replaces: replace the artifact in `folder` once
-    this one is finished. Raises ConfigError where `folder` holds another artifact otherwise, or where another process is
-    making the same one.
+    when the block fails, so that work with checkpoints can continue. replace: take the place of another artifact.
+    Raises ConfigError where `folder` holds another artifact otherwise, or where another process is making the same one.
     """
     key = artifact_key(kind, config, inputs)
-    if not replaces:
+    if not replace:
         is_finished(folder, key)
     unfinished = partial_folder(folder, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(unfinished.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    with _lock(unfinished), name_disk_errors(folder):
+        try:
+            unfinished.mkdir(exist_ok=True)
+            remove_hidden(unfinished)
+            yield unfinished
+            remove_hidden(unfinished)
+            write_manifest(unfinished, _describe(unfinished, kind, key, config=config, inputs=inputs, notes=notes))
+            _move_into_place(unfinished, folder, key, replace=replace)
+        finally:
+            with suppress(OSError):
+                unfinished.rmdir()  # nothing to continue from
+
+
+@contextmanager
+def _lock(unfinished: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock of an unfinished folder. Raises ConfigError where another process holds it."""
+    lock = FileLock(unfinished.with_suffix(".lock"), timeout=seconds)
     try:
         lock.acquire()
     except Timeout:
-        raise ConfigError(f"another process is making {folder}; wait for it, or choose another --out") from None
+        name = unfinished.name[1:].rsplit(".", 2)[0]
+        raise ConfigError(
+            f"another process is making {unfinished.with_name(name)}; wait for it, or choose another --out"
+        ) from None
     try:
-        unfinished.mkdir(exist_ok=True)
-        yield unfinished
-        _finish(unfinished, folder, kind, key, config=config, inputs=inputs, notes=notes, replaces=replaces)
+        yield
     finally:
-        with suppress(OSError):
-            unfinished.rmdir()  # nothing to continue from
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: a process that waits makes a new file
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def _finish(
-    unfinished: Path,
+def _describe(
     folder: Path,
     kind: str,
     key: str,
@@ -173,41 +280,50 @@ def _finish(
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
     notes: Mapping[str, Any] | None,
-    replaces: bool,
-) -> None:
-    """Add the manifest and rename the folder."""
-    manifest = {
+) -> dict[str, Any]:
+    """Return the entries of a manifest."""
+    return {
         "kind": kind,
         "key": key,
         "config": dict(config),
         "inputs": dict(inputs),
         "notes": dict(notes or {}),
-        "files": content_hashes(unfinished),
+        "files": content_hashes(folder, leave_out=UNLISTED),
         "versions": {"hardneg": version("hardneg"), **{name: _version(name) for name in LIBRARIES}},
     }
-    write_json(unfinished / MANIFEST, manifest)
-    if replaces and key_at(folder) != key:
+
+
+def write_manifest(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Write manifest.json with these entries and their checksum."""
+    values: dict[str, Any] = json.loads(json.dumps({name: entries[name] for name in ENTRIES}, default=str))
+    write_json(folder / MANIFEST, values | {CHECKSUM: _checksum(values)})
+
+
+def _move_into_place(unfinished: Path, folder: Path, key: str, *, replace: bool) -> None:
+    """Flush a complete folder and rename it."""
+    flush_tree(unfinished)
+    if replace and folder.exists() and key_at(folder) != key:
         shutil.rmtree(replaced_folder(folder), ignore_errors=True)
         os.replace(folder, replaced_folder(folder))  # `Stage.run` removes it
-    if is_finished(folder, key):  # another process finished the same artifact in the meantime
+    elif is_finished(folder, key):  # another process finished the same artifact in the meantime
         shutil.rmtree(unfinished)
         return
     os.replace(unfinished, folder)  # replaces an empty folder, if there is one
+    flush(folder.parent)
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write values as indented JSON; what JSON cannot hold is written as text."""
-    path.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+def remove_unfinished(folder: Path, key: str | None = None) -> None:
+    """Remove unfinished work and locks beside a finished folder, which killed processes left, under one key or all.
 
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside its place, flush it to disk and rename it: readers and crashes never see half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    Work of running processes stays.
+    """
+    keys = "[0-9a-f]{12}" if key is None else key[:12]
+    pattern = re.compile(rf"(\.{re.escape(folder.name)}\.({keys}))\.(partial|lock)")
+    matches = map(pattern.fullmatch, os.listdir(folder.parent))
+    for name in {match[1] for match in matches if match is not None}:
+        unfinished = folder.with_name(f"{name}.partial")
+        with suppress(ConfigError), _lock(unfinished, seconds=0):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _version(library: str) -> str:

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hardneg import artifacts
+from hardneg import artifacts, storage
 from hardneg.errors import DataError
 from hardneg.types import Observer
 
@@ -89,7 +89,7 @@ class CheckpointFile:
         # One metadata entry: safetensors writes several in random order.
         metadata = {"saved": json.dumps({"key": self.key, "state": progress, "observers": observations})}
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        artifacts.replace_file(self.path, save(contiguous, metadata=metadata))
+        storage.replace_file(self.path, save(contiguous, metadata=metadata))
 
     def load(self, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> TrainingState | None:
         """Restore the arguments from the file and return the state; None if there is no file.

@@ -18,5 +18,9 @@ class DataError(HardnegError, ValueError):
     """A file or a table is invalid."""
 
 
+class DamagedError(DataError):
+    """A file of ours is missing, or is not what was written."""
+
+
 class TrainingDivergedError(HardnegError, ArithmeticError):
     """The loss or the embeddings are not finite."""

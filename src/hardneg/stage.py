@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hardneg import artifacts
+from hardneg import artifacts, storage
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Draft:
     def write_costs(self, costs: Mapping[str, Any] | None) -> None:
         """Write costs.json (seconds, calls, tokens, money, ...); nothing where there are no costs."""
         if costs is not None:
-            artifacts.write_json(self.folder / artifacts.COSTS, costs)
+            storage.write_json(self.folder / artifacts.COSTS, costs)
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,23 @@ class Stage:
         """Make the artifact in `folder`, unless it is finished, and return the folder.
 
         Unfinished work is kept beside `folder` when `build` fails, so that the next call continues from its checkpoint.
-        A shorter version in `folder` is replaced once this one is finished. earlier: another folder that may hold one.
-        replace: remove what `folder` holds if it is another artifact. Raises ConfigError in that case otherwise, and
-        where another process is making the same artifact.
+        A finished folder is verified, and cleaned of what a killed process left. A shorter version in `folder` is
+        replaced once this one is finished; earlier: another folder that may hold one. replace: take the place of any
+        other artifact in `folder`. Raises ConfigError in that case otherwise, and where another process is making the
+        same artifact; DamagedError where the finished one was changed.
         """
-        if not self.is_finished(folder):
-            if replace:
-                shutil.rmtree(folder, ignore_errors=True)
+        key = self.key()
+        if self.is_finished(folder):
+            artifacts.read_manifest(folder, self.kind)  # verified
+            storage.remove_temporary(folder)
+        else:
             notes: dict[str, Any] = {}
             shorter = [path for path in (folder, earlier) if path is not None and self.extends(path)]
-            replaces = folder in shorter
             with artifacts.writing(
-                folder, self.kind, self.settings, self.inputs, notes, replaces=replaces
+                folder, self.kind, self.settings, self.inputs, notes, replace=replace or folder in shorter
             ) as unfinished:
-                self.build(Draft(unfinished, self.key(), notes, shorter[0] if shorter else None))
+                self.build(Draft(unfinished, key, notes, shorter[0] if shorter else None))
+        artifacts.remove_unfinished(folder, None if replace else key)
         (folder / artifacts.CHECKPOINT).unlink(missing_ok=True)  # a kill before this line costs no epoch
         shutil.rmtree(artifacts.replaced_folder(folder), ignore_errors=True)
         return folder

@@ -173,7 +173,7 @@ def lend(folder: Path | None, split_dir: Path, work: Path) -> Path | None:
     out = work / "lent" / kind
     shutil.copytree(folder, out, copy_function=lambda source, to: os.symlink(os.path.realpath(source), to))
     (out / artifacts.MANIFEST).unlink()
-    artifacts.write_json(out / artifacts.MANIFEST, manifest | {"notes": manifest["notes"] | note})
+    artifacts.write_manifest(out, manifest | {"notes": manifest["notes"] | note})
     return out
 
 

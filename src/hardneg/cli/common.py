@@ -27,7 +27,8 @@ ThreadsOption = Annotated[
     int, Option(min=1, help="CPU threads of torch; results are the same on every machine with 1.")
 ]
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, DAMAGED, INTERRUPTED = 1, 2, 3, 130
+"""Exit codes: failed checks, unusable input or options, a damaged artifact (of `audit` alone; 2 elsewhere), Ctrl-C."""
 
 
 def new_group(summary: str) -> typer.Typer:

@@ -114,7 +114,7 @@ def estimate_writing_command(
     Example: `hardneg llm estimate writing data/shop-split --llm openai:gpt-4o-mini --sample 30 --out out/estimate.json`
     """
     from hardneg import pipeline, text
-    from hardneg.artifacts import replace_file
+    from hardneg.storage import replace_file
 
     writing = parse_settings(text.ProfilesConfig, profile_settings)
     generation = parse_settings(pipeline.GenerationConfig, settings)

@@ -16,7 +16,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from hardneg import artifacts
+from hardneg import storage
 from hardneg.config import Config
 from hardneg.errors import DataError
 from hardneg.finetuning.inputs import (
@@ -125,7 +125,7 @@ def _open_shards(folder: Path, key: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SHARDS_KEY
     if not path.is_file():
-        artifacts.replace_file(path, key.encode())
+        storage.replace_file(path, key.encode())
     elif path.read_bytes() != key.encode():
         raise DataError(f"{folder} holds shards of another model or of other settings; remove it to start again")
     return folder
@@ -134,7 +134,7 @@ def _open_shards(folder: Path, key: str) -> Path:
 def _write_shard(path: Path, vectors: Floats) -> None:
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
-    artifacts.replace_file(path, buffer.getvalue())
+    storage.replace_file(path, buffer.getvalue())
 
 
 def _shard_edges(inputs: PairInputs, shard_rows: int) -> list[int]:

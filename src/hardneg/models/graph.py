@@ -23,7 +23,7 @@ from scipy import sparse
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from hardneg import artifacts
+from hardneg import storage
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError
@@ -219,7 +219,7 @@ def machine_kernel(threads: int) -> Kernel:
             choices = _read(path)
             if choices.get(machine) not in KERNELS:
                 choices[machine] = _fastest()
-                artifacts.replace_file(path, json.dumps(choices, indent=2).encode() + b"\n")
+                storage.replace_file(path, json.dumps(choices, indent=2).encode() + b"\n")
             return cast(Kernel, choices[machine])
     except (OSError, RuntimeError):  # no home folder, or not writable: every process measures
         return _fastest()

@@ -12,7 +12,7 @@ from typing import Any, Generic, Self
 
 import polars as pl
 
-from hardneg import artifacts, text
+from hardneg import artifacts, storage, text
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell
@@ -166,7 +166,7 @@ class Plan:
         seconds = None if continued else time.perf_counter() - started
         folder = self._shared_dir(artifact.split)
         times = _read_times(folder) | {artifact.folder.name: {"key": stage.key(), "seconds": seconds}}
-        artifacts.replace_file(folder / BUILD_TIMES, json.dumps(times, indent=2).encode() + b"\n")
+        storage.replace_file(folder / BUILD_TIMES, json.dumps(times, indent=2).encode() + b"\n")
 
     def _stage(self, artifact: Artifact, progress: Progress | None = None) -> Stage:
         """Return the stage of an artifact whose dependencies are finished."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hardneg import artifacts
+from hardneg import storage
 from hardneg.data.dataset import read_parquet
 from hardneg.pipeline import EVALUATION
 from hardneg.report import printers, tables
@@ -109,7 +109,7 @@ def _failure_reasons(study: Study, runs: Sequence[PlannedRun]) -> dict[str, str]
     reasons |= {name: problem for name, problem in problems.items() if problem is not None}
     reasons |= {outcome.name: outcome.reason for outcome in study.outcomes if outcome.reason is not None}
     if reasons or path.is_file():
-        artifacts.replace_file(path, json.dumps(reasons, indent=2).encode() + b"\n")
+        storage.replace_file(path, json.dumps(reasons, indent=2).encode() + b"\n")
     return reasons
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hardneg import artifacts, pipeline
+from hardneg import pipeline, storage
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import ConfigError, DataError, TrainingDivergedError
 from hardneg.random import generator
@@ -187,7 +187,7 @@ def replace_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Write a frame beside and rename, so that no reader sees half of it."""
     content = BytesIO()
     frame.write_parquet(content)
-    artifacts.replace_file(path, content.getvalue())
+    storage.replace_file(path, content.getvalue())
 
 
 def require_optuna() -> None:

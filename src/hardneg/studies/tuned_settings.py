@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field
 
-from hardneg import artifacts, pipeline
+from hardneg import pipeline, storage
 from hardneg.config import Config, parse_config, read_yaml
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.studies.cells import Cell, with_settings
@@ -113,7 +113,7 @@ class TunedSettings(Config):
 def write_tuned_settings(folder: Path, tuned: TunedSettings) -> None:
     """Write best.yaml."""
     text = yaml.safe_dump(tuned.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    artifacts.replace_file(folder / NAME, text.encode())
+    storage.replace_file(folder / NAME, text.encode())
 
 
 def read_tuned_settings(folder: Path) -> TunedSettings:
