@@ -1,4 +1,4 @@
-"""Files on disk: whole replacement, flushing, temporary files, and errors that name their file."""
+"""Files on disk: whole replacement, flushing, temporary files, reading, and errors that name their file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hardneg.errors import DamagedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 TEMPORARY = re.compile(r"\..+\.(\d+)\.new")
 """Names of files that are not complete; see `replacing`. The group is the process that writes."""
@@ -23,7 +27,7 @@ SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield where to write a file; on success flush it and rename it to `path`, so that nobody sees half a file.
+    """Yield where to write a file; on success flush it and rename it to `path`, so that no reader sees half a file.
 
     On failure the new file is removed. A killed process leaves it, and `remove_temporary` removes it later.
     """
@@ -57,7 +61,8 @@ def remove_temporary(folder: Path) -> None:
 def remove_hidden(folder: Path) -> None:
     """Remove the files below a folder whose names begin with a point: temporary ones, of whatever library."""
     for path in list(folder.rglob(".*")):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def _remove_unless_written(path: Path) -> None:
@@ -126,3 +131,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DamagedError(f"{path} holds a {type(values).__name__}, expected a mapping; make it again")
     return values
+
+
+def read_tensors(path: Path, *names: str) -> dict[str, Tensor]:
+    """Read a safetensors file, which has to hold the named tensors. Raises DamagedError where it does not."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedError(f"{path} is no readable safetensors file ({error}); make it again") from None
+    if missing := [name for name in names if name not in tensors]:
+        raise DamagedError(f"{path} holds no tensor {missing[0]!r}, expected {', '.join(names)}; make it again")
+    return tensors
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Open a memory-mapped npy file. Raises DamagedError where it is none."""
+    import numpy as np
+
+    try:
+        return np.asanyarray(np.lib.format.open_memmap(path, mode="r"))
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise DamagedError(f"{path} is no readable npy file ({error}); make it again") from None

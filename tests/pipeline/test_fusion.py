@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.torch import load_file
+from tests.edited_folders import accept_changes
 
 from hardneg import artifacts, pipeline
 from hardneg.data import SplitConfig
@@ -114,6 +115,7 @@ def test_test_pairs_change_nothing(folders: Path, made: Path, tmp_path: Path) ->
 def test_costs_are_those_of_the_run_and_of_the_profiles(folders: Path, made: Path, tmp_path: Path) -> None:
     needed = {"needed": {"calls": 7, "tokens": 900, "money": 0.5}}
     (made / "vectors" / "costs.json").write_text(json.dumps(needed))
+    accept_changes(made / "vectors")
     pipeline.fuse_stage(made / "run", folders / "split", made / "vectors").run(tmp_path / "fused")
     found, before = (json.loads((folder / "costs.json").read_text()) for folder in (tmp_path / "fused", made / "run"))
     assert (found["llm_calls"], found["llm_tokens"], found["money"]) == (7, 900, 0.5)

@@ -13,6 +13,7 @@ import torch
 from diagnostics.label_origin import read_label_origin
 from diagnostics.rotated_labels import rotate_labels_stage
 from safetensors.numpy import load_file, save_file
+from tests.edited_folders import accept_changes
 
 from hardneg import artifacts, pipeline
 from hardneg.data import SplitConfig
@@ -89,6 +90,7 @@ def test_what_stands_is_not_made_again_also_after_an_evaluation(
 def test_test_pairs_reach_no_label(folders: Path, run: Path, tmp_path: Path) -> None:
     shutil.copytree(folders / "split", tmp_path / "split")
     (tmp_path / "split" / "test.parquet").write_bytes((tmp_path / "split" / "valid.parquet").read_bytes())
+    accept_changes(tmp_path / "split")
     for split, name in ((folders / "split", "one"), (tmp_path / "split", "other")):
         pipeline.labels_stage(split, run, LabelOptions()).run(tmp_path / name)
     assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "other")
@@ -102,6 +104,7 @@ def test_a_run_of_another_split_is_refused(folders: Path, run: Path, tmp_path: P
         pipeline.labels_stage(tmp_path / "split", run, LabelOptions()).run(tmp_path / "labels")
     shutil.copytree(folders / "split", tmp_path / "other")
     (tmp_path / "other" / "valid.parquet").write_bytes((folders / "split" / "test.parquet").read_bytes())
+    accept_changes(tmp_path / "other")
     with pytest.raises(ConfigError, match="was not trained on"):
         pipeline.labels_stage(tmp_path / "other", run, LabelOptions()).run(tmp_path / "labels")
     with pytest.raises(DataError, match="expected a run folder"):
@@ -135,7 +138,7 @@ def test_what_comes_from_a_run_says_which_validation_pairs_chose_it(folders: Pat
             hash_of_same_split(folder, kind, other)
         manifest = json.loads((folder / "manifest.json").read_text())
         del manifest["notes"]["valid"]  # as it was before
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        artifacts.write_manifest(folder, manifest)
         assert hash_of_same_split(folder, kind, other) == artifacts.folder_hash(folder)
 
 
@@ -147,7 +150,7 @@ def test_turned_labels_say_that_none_can_be_drawn_beside_them(folders: Path, run
     onto = json.loads((tmp_path / "labels" / "manifest.json").read_text())
     onto["inputs"]["onto"] = "vectors"
     onto["config"]["map seed"] = 0
-    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(onto))
+    artifacts.write_manifest(tmp_path / "labels", onto)
     for name in ("labels", "turned"):
         with pytest.raises(ConfigError, match="was rotated after it was drawn"):
             read_label_origin(split, run, tmp_path / name, train)
@@ -163,8 +166,10 @@ def test_a_run_whose_files_do_not_fit_each_other_is_refused(folders: Path, run: 
     shutil.copytree(run, tmp_path / "run")
     stored = load_file(tmp_path / "run" / "embeddings.safetensors")
     save_file(stored | {"items": stored["items"] + 1}, tmp_path / "run" / "embeddings.safetensors")
+    accept_changes(tmp_path / "run")
     with pytest.raises(DataError, match=r"the items of .* are not those that its model"):
         pipeline.labels_stage(folders / "split", tmp_path / "run", LabelOptions()).run(tmp_path / "labels")
     (tmp_path / "run" / "model.safetensors").write_bytes(b"cut")
-    with pytest.raises(DataError, match=r"model.safetensors cannot be read .*train the run again"):
+    accept_changes(tmp_path / "run")
+    with pytest.raises(DataError, match=r"model.safetensors is no readable safetensors file .*make it again"):
         pipeline.labels_stage(folders / "split", tmp_path / "run", LabelOptions()).run(tmp_path / "labels")

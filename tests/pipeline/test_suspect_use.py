@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from tests.edited_folders import accept_changes
 from typer.testing import CliRunner
 
 from hardneg import artifacts, pipeline
@@ -134,8 +135,10 @@ def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split,
     table = pl.read_parquet(folder / "suspects.parquet")
     some = pl.concat([table.head(1).with_columns(probability=pl.lit(float("nan"))), table.slice(1)])
     some.write_parquet(folder / "suspects.parquet")
+    accept_changes(folder)
     assert suspects_warning(folder, SuspectsUse(use="exclude")) == ""
     table.drop("probability").write_parquet(folder / "suspects.parquet")
+    accept_changes(folder)
     with pytest.raises(DataError, match="has no column probability"):
         suspects_warning(folder, SuspectsUse(use="exclude"))
 

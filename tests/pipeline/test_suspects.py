@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from tests.edited_folders import accept_changes
 from tests.judging.test_judges import obedient
 from tests.llm.function_model import FunctionModel
 
@@ -102,6 +103,7 @@ def test_shuffled_and_random_codes_are_other_codes(folders: Path, run: Path, tre
 def test_held_out_pairs_reach_no_suspect(folders: Path, run: Path, trees: Path, tmp_path: Path) -> None:
     shutil.copytree(folders / "split", tmp_path / "split")
     (tmp_path / "split" / "test.parquet").write_bytes((folders / "split" / "valid.parquet").read_bytes())
+    accept_changes(tmp_path / "split")
     for split, name in ((folders / "split", "one"), (tmp_path / "split", "other")):
         pipeline.suspects_stage(split, SuspectInputs(run, trees), mining()).run(tmp_path / name)
     assert artifacts.content_hashes(tmp_path / "one") == artifacts.content_hashes(tmp_path / "other")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from hardneg.cli.common import FAILED, OutputOptions, add_command, configure_torch, new_group
+from hardneg.cli.common import DAMAGED, FAILED, OutputOptions, add_command, configure_torch, new_group
 from hardneg.cli.options import EncoderOption, RunArgument, SplitArgument
 from hardneg.cli.output import show_progress
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hardneg.diagnostics import Check
     from hardneg.types import Progress
 
-app = new_group("Check that no held-out data leaks; exit code 1 if it does.")
+app = new_group("Check that no held-out data leaks. Exit code 1: it does; 3: a file is damaged or missing.")
 
 SplitOption = Annotated[Path, Option(help="Split folder that it was made from.")]
 DatasetOption = Annotated[
@@ -32,7 +32,7 @@ MadeFromOption = Annotated[
 ]
 
 
-@add_command(app, "split")
+@add_command(app, "split", damaged=DAMAGED)
 def audit_split_command(
     shared: OutputOptions, split: SplitArgument, dataset: DatasetOption = None, encoder: EncoderOption = "minilm"
 ) -> None:
@@ -52,7 +52,7 @@ def audit_split_command(
     _emit_checks(shared, checks, ["train", split])
 
 
-@add_command(app, "run")
+@add_command(app, "run", damaged=DAMAGED)
 def audit_run_command(
     shared: OutputOptions,
     run: RunArgument,
@@ -81,7 +81,7 @@ def audit_run_command(
     _emit_checks(shared, checks, ["evaluate", run, "--split", split])
 
 
-@add_command(app, "folder")
+@add_command(app, "folder", damaged=DAMAGED)
 def audit_folder_command(
     shared: OutputOptions,
     folder: Annotated[
@@ -99,7 +99,7 @@ def audit_folder_command(
     _audit_folder(shared, folder, split, made_from, dataset, encoder)
 
 
-@add_command(app, "suspects")
+@add_command(app, "suspects", damaged=DAMAGED)
 def audit_suspects_command(
     shared: OutputOptions,
     suspects: Annotated[Path, Argument(help="Suspects folder.")],

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.table import Table
-from typer import Option
+from typer import Exit, Option
 
+from hardneg import artifacts
 from hardneg.cli.output import console, echo, emit_following, file_report_text, item_join_text, row_report_text
-from hardneg.errors import ConfigError, HardnegError
+from hardneg.errors import ConfigError, DamagedError, HardnegError
 
 if TYPE_CHECKING:
     from hardneg.stage import Stage
@@ -80,7 +82,16 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
-class CpuOptions(OutputOptions):
+class ReadingOptions(OutputOptions):
+    """Options of a command that reads artifacts."""
+
+    trust: Annotated[
+        bool, Option("--trust", help="Read folders without comparing their files with the hashes in their manifests.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class CpuOptions(ReadingOptions):
     """Options of a command that computes on the CPU."""
 
     threads: ThreadsOption = 1
@@ -101,11 +112,14 @@ class DeviceOptions(CpuOptions):
         configure_torch(self.threads, self.device)
 
 
-def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> Callable[[F], F]:
+def add_command(
+    group: typer.Typer, name: str, *, panel: str | None = None, damaged: int = BAD_INPUT
+) -> Callable[[F], F]:
     """Return a decorator that registers a function as a command, with the package's exit codes.
 
     A parameter whose type is a dataclass becomes the options of its fields. A HardnegError or OSError ends with exit
-    code 2 and one line, Ctrl-C with 130; neither prints a traceback.
+    code 2 and one line, a DamagedError with code `damaged`, Ctrl-C with 130; none prints a traceback. Nor does any error
+    with --trust, under which damaged files may be read.
     """
 
     def register(function: F) -> F:
@@ -114,19 +128,13 @@ def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> C
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
-            try:
+            with _report_errors(damaged, trusted := bool(values.get("trust"))):
                 for parameter, kind in option_groups.items():
                     values[parameter] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
                     if isinstance(values[parameter], OutputOptions):
                         values[parameter].prepare()
-                function(**values)
-            except HardnegError as error:
-                _fail(" ".join(str(error).split()), BAD_INPUT)
-            except OSError as error:
-                cause = f"{error.filename or 'a file'}: {error.strerror or error}"
-                _fail(f"{cause}; check the path, permissions and disk", BAD_INPUT)
-            except KeyboardInterrupt:
-                _fail("interrupted; finished work is kept, run the same command again to continue", INTERRUPTED)
+                with artifacts.trusting(trusted):
+                    function(**values)
 
         parameters = _flat_parameters(function, option_groups)
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -135,6 +143,27 @@ def add_command(group: typer.Typer, name: str, *, panel: str | None = None) -> C
         return function
 
     return register
+
+
+@contextmanager
+def _report_errors(damaged: int, trusted: bool) -> Iterator[None]:
+    """Turn errors into one line and an exit code; see `add_command`."""
+    try:
+        yield
+    except DamagedError as error:
+        _fail(str(error), damaged)
+    except HardnegError as error:
+        _fail(str(error), BAD_INPUT)
+    except OSError as error:
+        cause = f"{error.filename or 'a file'}: {error.strerror or error}"
+        _fail(f"{cause}; check the path, permissions and disk", BAD_INPUT)
+    except KeyboardInterrupt:
+        _fail("interrupted; finished work is kept, run the same command again to continue", INTERRUPTED)
+    except Exception as error:
+        if not trusted or isinstance(error, Exit):
+            raise
+        cause = f"{type(error).__name__}: {error}"
+        _fail(f"a file read with --trust is damaged ({cause}); run without it to find out which", BAD_INPUT)
 
 
 def _flat_parameters(function: Callable[..., None], option_groups: Mapping[str, Any]) -> list[inspect.Parameter]:
@@ -149,8 +178,8 @@ def _flat_parameters(function: Callable[..., None], option_groups: Mapping[str, 
 
 
 def _fail(message: str, code: int) -> None:
-    echo(f"hardneg: {message}", err=True)
-    raise typer.Exit(code) from None
+    echo(f"hardneg: {' '.join(message.split())}", err=True)
+    raise Exit(code) from None
 
 
 def configure_torch(threads: int, device: str = "cpu") -> None:

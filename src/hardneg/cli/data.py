@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from hardneg.cli import data_import
-from hardneg.cli.common import OutputOptions, add_command, new_group, run_stage
+from hardneg.cli.common import OutputOptions, ReadingOptions, add_command, new_group, run_stage
 from hardneg.cli.options import SeedOption, SplitArgument
 from hardneg.cli.output import render_table
 
@@ -45,7 +45,7 @@ def simulate_command(
 
 @add_command(app, "split")
 def split_command(
-    shared: OutputOptions,
+    shared: ReadingOptions,
     dataset: Annotated[Path, Argument(help="Dataset folder.")],
     out: Annotated[Path, Option(help="Split folder to write.")] = Path("data/split"),
     by: Annotated[
@@ -87,7 +87,7 @@ def split_command(
 
 @add_command(app, "describe")
 def describe_command(
-    shared: OutputOptions, folders: Annotated[list[Path], Argument(help="Dataset or split folders.")]
+    shared: ReadingOptions, folders: Annotated[list[Path], Argument(help="Dataset or split folders.")]
 ) -> None:
     """Print sizes, density, popularity Gini, and the correlation of text similarity with preference.
 
@@ -99,7 +99,7 @@ def describe_command(
 
 @add_command(app, "add-noise")
 def add_noise_command(
-    shared: OutputOptions,
+    shared: ReadingOptions,
     split: SplitArgument,
     out: Annotated[Path, Option(help="Split folder to write.")] = Path("data/noisy-split"),
     false_positives: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from hardneg.cli.common import CpuOptions, DeviceOptions, OutputOptions, add_command, new_group, run_stage
+from hardneg.cli.common import CpuOptions, DeviceOptions, ReadingOptions, add_command, new_group, run_stage
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import render_table, show_progress, warn_if_empty
 
@@ -23,7 +23,7 @@ neighbours.add_typer(find, name="find")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeighbourOptions(OutputOptions):
+class NeighbourOptions(ReadingOptions):
     """Options of every source of similarity."""
 
     split: SplitArgument

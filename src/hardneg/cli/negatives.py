@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group, run_stage
+from hardneg.cli.common import DeviceOptions, OutputOptions, ReadingOptions, add_command, new_group, run_stage
 from hardneg.cli.llm_options import WritingOptions, open_session, open_text_encoder, read_costs
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import show_progress, warn_if_empty
@@ -108,7 +108,7 @@ def generate_negatives_command(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlOptions(OutputOptions):
+class ControlOptions(ReadingOptions):
     """Options of every control."""
 
     split: SplitArgument

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from hardneg.cli.common import CpuOptions, OutputOptions, run_stage
+from hardneg.cli.common import CpuOptions, OutputOptions, ReadingOptions, run_stage
 from hardneg.cli.options import RunArgument, read_ids
 from hardneg.cli.output import console, echo, render_table
 from hardneg.errors import ConfigError
@@ -197,7 +197,7 @@ def _emit_both(shared: OutputOptions, scoring: ScoringOptions, folder: Path, not
 
 
 def recommend_command(
-    shared: OutputOptions,
+    shared: ReadingOptions,
     run: RunArgument,
     user: Annotated[list[str] | None, Option(help="user_id of the source file. Repeatable.")] = None,
     users: Annotated[Path | None, Option(help="Text file with a user_id on each line.")] = None,

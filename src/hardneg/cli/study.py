@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer import Argument, Option
 
-from hardneg.cli.common import FAILED, DeviceOption, OutputOptions, add_command, configure_torch, new_group
+from hardneg.cli.common import FAILED, DeviceOption, ReadingOptions, add_command, configure_torch, new_group
 from hardneg.cli.output import console, echo, emit_following, render_table, show_progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Planned = TypeVar("Planned", "Study", "Search")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(OutputOptions):
+class StudyOptions(ReadingOptions):
     """The file of a study or a search, and how it runs."""
 
     file: Annotated[Path, Argument(help="YAML file; its paths start at the working directory.")]

@@ -13,7 +13,7 @@ from hardneg.data import columns as c
 from hardneg.data.file_summary import FileSummary, file_notes
 from hardneg.data.item_join import ItemJoin
 from hardneg.data.row_report import RowReport, report_notes, report_rows
-from hardneg.errors import DataError
+from hardneg.errors import DamagedError, DataError
 from hardneg.stage import Draft
 
 KIND = "dataset"
@@ -80,10 +80,10 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """Read a Parquet file. Raises DataError with the path if it is missing or broken."""
+    """Read a Parquet file. Raises DataError with the path if it is missing, DamagedError if it is broken."""
     if not path.is_file():
         raise DataError(f"{path} does not exist; check the path")
     try:
         return pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DamagedError(f"{path} is not a readable Parquet file ({str(error).partition(chr(10))[0]})") from None

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
+from hardneg.storage import read_tensors
 from hardneg.types import Floats, Indices
 
 FOLDER = "truth"
@@ -81,8 +81,5 @@ def read_truth(dataset: Path) -> Truth:
     path = dataset / FOLDER / "factors.safetensors"
     if not path.is_file():
         raise DataError(f"{dataset} holds no {FOLDER}/, expected a dataset of `hardneg data simulate`")
-    try:
-        arrays = load_file(path)
-        return Truth(*(arrays[name] for name in ARRAYS))
-    except (SafetensorError, KeyError):
-        raise DataError(f"{path} does not hold {', '.join(ARRAYS)}; simulate the dataset again") from None
+    arrays = read_tensors(path, *ARRAYS)
+    return Truth(*(arrays[name].numpy() for name in ARRAYS))

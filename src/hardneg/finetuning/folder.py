@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hardneg.config import parse_config
@@ -28,6 +28,7 @@ from hardneg.finetuning.model import (
 )
 from hardneg.finetuning.tuning import TunedEncoder
 from hardneg.llm.local.weights import ModelSource
+from hardneg.storage import read_json, read_tensors
 
 SETTINGS = "tuned.json"
 ADAPTER = "adapter_model.safetensors"
@@ -138,10 +139,7 @@ def _restore(module: Any, path: Path) -> None:
 
 def _read_tensors(path: Path, *, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Read a file; raise DataError unless names and shapes are those of `like` (a missing part would stay untuned)."""
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
-        raise DataError(f"{path} cannot be read ({error}); tune again") from None
+    tensors = read_tensors(path)
     shapes, expected = ({name: value.shape for name, value in part.items()} for part in (tensors, like))
     if differing := [name for name in {**expected, **shapes} if shapes.get(name) != expected.get(name)]:
         raise DataError(
@@ -153,11 +151,11 @@ def _read_tensors(path: Path, *, like: Mapping[str, Tensor]) -> dict[str, Tensor
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
+    settings = read_json(path)
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         settings["base"]["identity"], settings["base"]["name"]
         settings["model"], settings["template"], settings["sizes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}), expected a tuned model; check the path") from None
     return settings
 

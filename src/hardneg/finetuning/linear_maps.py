@@ -8,12 +8,13 @@ from typing import Literal
 
 import numpy as np
 from pydantic import PositiveInt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.linalg import orthogonal_procrustes
 
 from hardneg.config import Config
 from hardneg.errors import ConfigError, DataError
 from hardneg.random import generator
+from hardneg.storage import read_tensors
 from hardneg.types import Floats
 
 
@@ -78,8 +79,8 @@ class Projection:
     @classmethod
     def read(cls, path: Path) -> Projection:
         """Read a file that `save` wrote."""
-        tensors = load_file(path)
-        return cls(tensors["mean"], tensors["matrix"])
+        tensors = read_tensors(path, "mean", "matrix")
+        return cls(tensors["mean"].numpy(), tensors["matrix"].numpy())
 
 
 def orthogonal(width: int, size: int, *, seed: int) -> Projection:

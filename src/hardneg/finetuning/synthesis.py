@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -72,6 +71,7 @@ def synthesize(
     """
     config = config or SynthesisConfig()
     if (folder / VECTORS).is_file():
+        shutil.rmtree(folder / SHARDS, ignore_errors=True)  # the process was killed before it removed them
         return folder / VECTORS
     tokens = template.tokenise(inputs.user_profiles, inputs.item_profiles)
     cache = None
@@ -114,9 +114,8 @@ def _open_projection(
         else:
             sample = generator(config.seed, "rows of a projection").permutation(np.flatnonzero(~empty))
             projection = pca(encode(np.sort(sample[: config.sample])), config.size)
-        temporary = path.with_suffix(".new")
-        projection.save(temporary)
-        os.replace(temporary, path)
+        with storage.replacing(path) as new:
+            projection.save(new)
     return Projection.read(path)
 
 
@@ -146,18 +145,15 @@ def _shard_edges(inputs: PairInputs, shard_rows: int) -> list[int]:
 
 def _concatenate(folder: Path, paths: list[Path]) -> Path:
     """Write all shards into one file, then remove them."""
-    shards = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+    shards = [storage.read_array(path) for path in paths]
     if not shards:
         raise DataError("found no train pairs, expected at least one; check the split")
-    temporary = folder / f".{VECTORS}.new"
     shape = (sum(map(len, shards)), shards[0].shape[1])
-    vectors = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-    start = 0
-    for shard in shards:
-        vectors[start : start + len(shard)] = shard
-        start += len(shard)
-    vectors.flush()
-    os.replace(temporary, folder / VECTORS)
+    with storage.replacing(folder / VECTORS) as new, new.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for shard in shards:
+            file.write(shard.tobytes())
     shutil.rmtree(folder / SHARDS)
     return folder / VECTORS
 

@@ -22,10 +22,11 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
 from hardneg.random import Stream
-from hardneg.sampling.mined import MinedNegatives, id_columns, load_array
+from hardneg.sampling.mined import MinedNegatives, id_columns
 from hardneg.sampling.mixgcf import MixGCF
 from hardneg.sampling.sampler import UniformCandidates
 from hardneg.stage import Draft
+from hardneg.storage import read_array
 from hardneg.types import Batch, Embeddings, Floats, Indices, Progress, Vectors, block_slices, unit_rows
 
 KIND = "labels"
@@ -200,7 +201,7 @@ def write_labels(draft: Draft, drawn: LabelDraws, embeddings: Embeddings, source
 def read_labels(folder: Path, train: Interactions) -> LabelVectors:
     """Read a labels folder with memory-mapped labels. Raises DataError where the sizes do not match `train`."""
     artifacts.read_manifest(folder, KIND)
-    vectors, users, items = (load_array(folder / name) for name in (VECTORS, USERS, ITEMS))
+    vectors, users, items = (read_array(folder / name) for name in (VECTORS, USERS, ITEMS))
     found, expected = tuple(map(len, (vectors, users, items))), (len(train), train.n_users, train.n_items)
     if found != expected:
         raise DataError(

@@ -15,6 +15,7 @@ from hardneg.pipeline.inference import (
     FinishedRun,
     evaluate_run,
     evaluation_stage,
+    find_evaluation,
     read_run,
     released_stage,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "evaluate_run",
     "evaluation_stage",
     "extract_profiles_stage",
+    "find_evaluation",
     "fuse_stage",
     "generate_profiles_stage",
     "generate_stage",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from hardneg.pipeline.inference import read_run, require_split_of
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.pipeline.training import RUN, note_split, run_costs, write_embeddings
 from hardneg.stage import Draft, Stage
+from hardneg.storage import read_json
 from hardneg.text import TextVectors, text_vectors
 from hardneg.types import Embeddings, Floats
 
@@ -102,7 +102,7 @@ def _text_tables(vectors: TextVectors, split: Split, config: FusionConfig) -> tu
 
 def _costs_of(run_dir: Path) -> tuple[float, LlmNeeds]:
     """Return the seconds of a trained run, and what its language models needed."""
-    costs = json.loads((run_dir / artifacts.COSTS).read_text(encoding="utf-8"))
+    costs = read_json(run_dir / artifacts.COSTS)
     return costs["seconds"], LlmNeeds(costs["llm_calls"], costs["llm_tokens"], costs["money"])
 
 

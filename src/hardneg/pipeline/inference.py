@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from safetensors.torch import load_file
 
 from hardneg import artifacts
 from hardneg.data import columns as c
@@ -25,6 +24,7 @@ from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.training import RUN
 from hardneg.report.printers import metric_label
 from hardneg.stage import Draft, Stage
+from hardneg.storage import read_tensors
 from hardneg.types import Embeddings
 
 EVALUATION, MASK_VALID = "evaluation", "evaluation-mask-valid"
@@ -52,7 +52,7 @@ class FinishedRun:
 def read_run(folder: Path) -> FinishedRun:
     """Read a run folder; its split is not needed."""
     artifacts.read_manifest(folder, RUN)
-    tensors = load_file(folder / "embeddings.safetensors")
+    tensors = read_tensors(folder / "embeddings.safetensors", "users", "items")
     users = datasets.read_parquet(folder / "users.parquet")[c.USER_ID].to_list()
     items = datasets.read_parquet(folder / "items.parquet")[c.ITEM_ID].to_list()
     seen = datasets.read_parquet(folder / "seen.parquet")
@@ -123,6 +123,19 @@ def _compare_with_popularity(evaluation: Evaluation, popular: Evaluation, metric
     if is_lower(evaluation.values[metric], popular.values[metric]):
         notes[BELOW] = f"{metric_label(metric)} {own:.4f} against {other:.4f} of the most popular items, same mask"
     return notes
+
+
+def find_evaluation(run_dir: Path, name: str = EVALUATION) -> Path:
+    """Return the verified folder of a run's evaluation. Raises DataError where it is missing or of another run.
+
+    name: EVALUATION or RELEASED.
+    """
+    folder = run_dir / name
+    run = artifacts.read_manifest(folder, RELEASED_KIND if name == RELEASED else name)["inputs"].get("run")
+    artifacts.read_manifest(run_dir, RUN)
+    if run != artifacts.file_hash(run_dir / "embeddings.safetensors"):
+        raise DataError(f"{folder} is the evaluation of another run; remove it and evaluate {run_dir} again")
+    return folder
 
 
 def test_inputs(run_dir: Path, split_dir: Path) -> dict[str, str]:

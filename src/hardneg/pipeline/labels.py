@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from hardneg import artifacts
@@ -25,6 +23,7 @@ from hardneg.pipeline.text import text_projection
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs
 from hardneg.sampling import MixGCF
 from hardneg.stage import Draft, Stage
+from hardneg.storage import read_tensors
 from hardneg.text import text_vectors
 from hardneg.types import Embeddings, Floats, Progress
 
@@ -97,11 +96,12 @@ def read_mixgcf_config(run_dir: Path, split_dir: Path) -> RunConfig:
 def rebuild_backbone(run_dir: Path, config: RunConfig, train: Interactions) -> nn.Module:
     """Return the trained backbone of a run folder, on the CPU."""
     model = config.model.build(train, seed=config.fit.seed)
+    path = run_dir / "model.safetensors"
     try:
-        model.load_state_dict(load_file(run_dir / "model.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
+        model.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
         first = str(error).splitlines()[0]
-        raise DataError(f"{run_dir / 'model.safetensors'} cannot be read ({first}); train the run again") from None
+        raise DataError(f"{path} does not fit the model of config.yaml ({first}); train the run again") from None
     return model
 
 
@@ -110,10 +110,7 @@ def rebuild_embeddings(model: nn.Module, run_dir: Path) -> Embeddings:
     with torch.no_grad():
         embeddings: Embeddings = model()
         made = {"users": embeddings.final_users.detach(), "items": embeddings.final_items.detach()}
-    try:
-        stored = load_file(run_dir / "embeddings.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{run_dir} cannot be read ({error}); train the run again") from None
+    stored = read_tensors(run_dir / "embeddings.safetensors", *made)
     for name, table in made.items():
         bound = TOLERANCE * float(table.abs().max())
         if stored[name].shape != table.shape or float((stored[name] - table).abs().max()) > bound:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from hardneg import artifacts
 from hardneg.artifacts import COSTS
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
+from hardneg.storage import read_json
 
 VALID = "valid"
 """Note of an artifact that comes from a run: hash of the validation pairs that chose the run's epoch."""
@@ -131,4 +131,4 @@ def needs_of(folder: Path | None) -> LlmNeeds:
     path = None if folder is None else folder / COSTS
     if path is None or not path.is_file():
         return LlmNeeds()
-    return LlmNeeds(**json.loads(path.read_text(encoding="utf-8")).get("needed", {}))
+    return LlmNeeds(**read_json(path).get("needed", {}))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from safetensors.numpy import load_file
-
 from hardneg import artifacts
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
@@ -14,6 +12,7 @@ from hardneg.pipeline.inference import require_split_of
 from hardneg.pipeline.provenance import inherited_note, split_inputs, validation_note
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
+from hardneg.storage import read_tensors
 from hardneg.text import text_vectors
 from hardneg.trees import Trees, TreesConfig, mask_untrained, semantic_codes, structural_codes, trees_folder
 from hardneg.types import Floats, Progress
@@ -79,7 +78,9 @@ def control_codes(trees: Trees, control: CodeControl, seed: int) -> Trees:
 
 def _read_points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:
     if run is not None:
-        return load_file(run / "embeddings.safetensors")["items"], "item embeddings of a trained run"
+        return read_tensors(run / "embeddings.safetensors", "items")[
+            "items"
+        ].numpy(), "item embeddings of a trained run"
     assert vectors is not None
     texts = text_vectors.read_text_vectors(vectors)
     return texts.items, f"item texts, {texts.source}"

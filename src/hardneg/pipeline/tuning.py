@@ -53,6 +53,7 @@ from hardneg.pipeline.provenance import (
 )
 from hardneg.sampling import mined
 from hardneg.stage import Draft, Stage
+from hardneg.storage import read_array
 from hardneg.text import profiles
 from hardneg.types import Floats, Indices, Progress
 
@@ -162,7 +163,7 @@ def synthesize_stage(
         if isinstance(encoder, HardNegativeEncoder):
             encoder.merge_adapter()
         path = synthesize(encoder, template, pairs, draft.folder, config, key=draft.key, progress=progress)
-        missing = int(np.isnan(np.load(path, mmap_mode="r", allow_pickle=False)[:, 0]).sum())
+        missing = int(np.isnan(read_array(path)[:, 0]).sum())
         draft.notes |= {"source": _describe_source(tuned_dir, source), "pairs": len(pairs.pairs)}
         draft.notes |= {"rows left out": report_notes(pairs.row_report(template)), **inherited_note(labels_dir)}
         draft.notes["pairs without a vector"] = missing

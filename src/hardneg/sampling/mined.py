@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
 from hardneg.stage import Draft
+from hardneg.storage import read_array
 from hardneg.types import Flags, Floats, Indices
 
 MOSTLY_EMPTY = "mostly empty"
@@ -109,7 +110,7 @@ def write_neighbours(draft: Draft, neighbours: ItemNeighbours) -> None:
 def read_neighbours(folder: Path, n_items: int) -> ItemNeighbours:
     """Read a neighbours folder. Raises DataError where it is not of a catalogue of `n_items` items."""
     source = artifacts.read_manifest(folder, NEIGHBOURS)["notes"]["source"]
-    items = np.array(load_array(folder / NEIGHBOURS_TABLE))
+    items = np.array(read_array(folder / NEIGHBOURS_TABLE))
     if len(items) != n_items or (items.size and not -1 <= items.min() <= items.max() < n_items):
         raise DataError(
             f"found neighbours of {len(items):,} items in {folder}, expected {n_items:,} as in the split; build them from "
@@ -206,7 +207,7 @@ def write_negatives_tables(
 def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedNegatives:
     """Read a negatives folder with memory-mapped vectors. Raises DataError where it does not fit `n_pairs`."""
     manifest = artifacts.read_manifest(folder, KIND)
-    vectors = load_array(folder / "embeddings.npy")
+    vectors = read_array(folder / "embeddings.npy")
     if len(vectors) != n_pairs:
         raise DataError(
             f"found {len(vectors):,} pairs in {folder}, expected {n_pairs:,} as in the split; build it from this split"
@@ -217,14 +218,6 @@ def read_negatives(folder: Path, vocabulary: Vocabulary, n_pairs: int) -> MinedN
     indices = table["item_id"].replace_strict(vocabulary.items, return_dtype=pl.Int64).to_numpy()
     items[table["row"].to_numpy(), place] = indices
     return MinedNegatives(items, vectors, manifest["notes"]["source"])
-
-
-def load_array(path: Path) -> NDArray[Any]:
-    """Open a memory-mapped array. Raises DataError where it cannot be read."""
-    try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); build the folder again") from None
 
 
 def folder_kind(folder: Path) -> str:

@@ -13,7 +13,7 @@ from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.released import WARNING
 from hardneg.evaluation.significance import MIN_SEEDS
-from hardneg.pipeline import EVALUATION, RELEASED
+from hardneg.pipeline import EVALUATION, RELEASED, find_evaluation
 from hardneg.pipeline.suspect_use import no_suspects_warning
 from hardneg.report import plots, printers, tables
 from hardneg.studies.cells import Cell
@@ -169,7 +169,7 @@ def released_table(runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -
 def _mean(folders: Sequence[Path], evaluation: str, metric: str) -> float:
     name, _, k = metric.partition("@")
     is_metric = pl.col("metric") == name, pl.col("k") == int(k)
-    frames = [read_parquet(folder / evaluation / "metrics.parquet") for folder in folders]
+    frames = [read_parquet(find_evaluation(folder, evaluation) / "metrics.parquet") for folder in folders]
     values = [frame.filter(*is_metric)["value"].item() for frame in frames]
     return float(sum(values)) / len(values)
 

@@ -195,12 +195,9 @@ class Plan:
 
 
 def _read_times(folder: Path) -> dict[str, Any]:
-    """Return folder name -> key and seconds; empty where nothing readable is noted."""
-    try:
-        times = json.loads((folder / BUILD_TIMES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return times if isinstance(times, dict) else {}
+    """Return folder name -> key and seconds; empty where nothing is noted."""
+    path = folder / BUILD_TIMES
+    return storage.read_json(path) if path.is_file() else {}
 
 
 class PlannedGrid(Generic[G]):

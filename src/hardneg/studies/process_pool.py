@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
+from hardneg import artifacts
 from hardneg.errors import HardnegError
 from hardneg.types import Progress
 
@@ -79,7 +80,7 @@ class _Worker:
     def __init__(self) -> None:
         context = get_context("spawn")  # fresh: torch's threads do not survive a fork
         self.pipe, far_end = context.Pipe()
-        self.process = context.Process(target=_run_tasks_from, args=(far_end,), daemon=True)
+        self.process = context.Process(target=_run_tasks_from, args=(far_end, artifacts.is_trusting()), daemon=True)
         self.process.start()
         far_end.close()  # so that the pipe ends with the process
         self.number, self.name = -1, ""
@@ -137,7 +138,7 @@ def _run_side_by_side(tasks: Sequence[PoolTask], workers: int, progress: Progres
             worker.stop()
 
 
-def _run_tasks_from(pipe: Connection) -> None:
+def _run_tasks_from(pipe: Connection, trusted: bool) -> None:
     """Run tasks in a worker process until the pipe ends, so that nothing goes on training without its parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; checkpoints stay
     last_report = 0.0
@@ -149,6 +150,6 @@ def _run_tasks_from(pipe: Connection) -> None:
             last_report = time.monotonic()
             pipe.send((what, done, total))
 
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError), artifacts.trusting(trusted):
         while True:
             pipe.send(_outcome_of(pipe.recv(), report))

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hardneg import storage
+from hardneg import pipeline, storage
 from hardneg.data.dataset import read_parquet
-from hardneg.pipeline import EVALUATION
 from hardneg.report import printers, tables
 from hardneg.studies.comparisons import ComparisonTable, ResultTable, compare_lines
 from hardneg.studies.recipes import slug
@@ -103,7 +102,7 @@ def _failure_reasons(study: Study, runs: Sequence[PlannedRun]) -> dict[str, str]
     """
     path = study.out / FAILED
     healed = {run.task.name for run in runs if run.finished and not study.plan.unverified([run.cell])}
-    earlier: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    earlier: dict[str, str] = storage.read_json(path) if path.is_file() else {}
     reasons = {name: reason for name, reason in earlier.items() if name not in healed}
     problems = {run.task.name: study.plan.problem_of(run.cell) for run in runs}
     reasons |= {name: problem for name, problem in problems.items() if problem is not None}
@@ -131,7 +130,7 @@ def _run_lines(study: Study, run: PlannedRun, finished: bool, reasons: Mapping[s
         return [line | {"status": "not run" if reason is None else "failed", "reason": reason or "not run yet"}]
     line |= {"status": "done", "valid_metric": task.config.fit.select}
     line |= training_summary(task.folder, task.config.fit.select)
-    metrics = read_parquet(task.folder / EVALUATION / "metrics.parquet")
+    metrics = read_parquet(pipeline.find_evaluation(task.folder) / "metrics.parquet")
     return [line | values for values in metrics.select("metric", "k", "value").iter_rows(named=True)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from hardneg.judging.suspects import THRESHOLD
 from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, RunConfig
 from hardneg.report.tables import MethodScores
 from hardneg.stage import Stage
+from hardneg.storage import read_json
 from hardneg.studies.process_pool import Outcome, run_pool
 from hardneg.studies.recipes import slug
 from hardneg.training import Watch
@@ -174,9 +174,9 @@ def run_rows(
 def collect_scores(row: Row, seeds: Iterable[int], runs_dir: Path) -> MethodScores:
     """Read the finished runs of a row."""
     folders = [row.folder(runs_dir, seed) for seed in seeds]
-    per_user = [read_parquet(folder / EVALUATION / "per_user.parquet") for folder in folders]
+    per_user = [read_parquet(pipeline.find_evaluation(folder) / "per_user.parquet") for folder in folders]
     metrics = [name for name in per_user[0].columns if "@" in name and all(name in frame for frame in per_user)]
-    costs = [json.loads((folder / "costs.json").read_text(encoding="utf-8")) for folder in folders]
+    costs = [read_json(folder / "costs.json") for folder in folders]
     notes = artifacts.read_manifest(folders[0], RUN)["notes"]
     pairs, sampled = notes.get("pairs"), read_sampled(row, seeds, runs_dir)
     like_rate = (pl.col("like_probability") * pl.col("count")).sum() / pl.col("count").sum()
@@ -212,7 +212,7 @@ def _read_stacked(row: Row, seeds: Iterable[int], runs_dir: Path, file: str) -> 
 def training_summary(folder: Path, select: str) -> dict[str, Any]:
     """Return the best value of a run on validation pairs, its epochs, and its costs. select: metric of that value."""
     notes = artifacts.read_manifest(folder, RUN)["notes"]
-    costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    costs = read_json(folder / "costs.json")
     curves = read_parquet(folder / "metrics.parquet")
     best = curves.filter(pl.col("split") == "valid", pl.col("metric") == select)["value"].max()
     epochs = {"epochs": notes["epochs"], "best_epoch": notes["best epoch"]}
