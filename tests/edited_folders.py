@@ -11,6 +11,8 @@ from hardneg import artifacts
 def accept_changes(folder: Path) -> Path:
     """Record the files of a folder, and the entries of its manifest, as they are now."""
     entries = json.loads((folder / artifacts.MANIFEST).read_text())
-    entries["files"] = artifacts.content_hashes(folder, leave_out=artifacts.UNLISTED)
+    existing = artifacts.content_hashes(folder, leave_out=artifacts.UNLISTED)
+    entries["files"] = artifacts.content_hashes(folder)
+    entries["costs"] = {name: digest for name, digest in existing.items() if name not in entries["files"]}
     artifacts.write_manifest(folder, entries)
     return folder

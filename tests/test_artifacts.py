@@ -46,8 +46,8 @@ def test_a_finished_folder_is_recognised_and_says_what_made_it(tmp_path: Path) -
     assert manifest["config"] == CONFIG
     assert manifest["inputs"] == INPUTS
     assert manifest["notes"] == {"rows": 3}
-    hashes = {"costs.json": hashlib.sha256(b"{}").hexdigest(), "deep/a.txt": hashlib.sha256(b"hello").hexdigest()}
-    assert manifest["files"] == hashes
+    assert manifest["files"] == {"deep/a.txt": hashlib.sha256(b"hello").hexdigest()}
+    assert manifest["costs"] == {"costs.json": hashlib.sha256(b"{}").hexdigest()}
     assert {"hardneg", *artifacts.LIBRARIES} == set(manifest["versions"])
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
@@ -241,9 +241,8 @@ def test_another_artifact_is_replaced_only_once_the_new_one_is_complete(tmp_path
     assert artifacts.is_finished(tmp_path / "s", KEY)
     with artifacts.writing(tmp_path / "s", "split", {}, {}, replace=True) as out:
         (out / "b.txt").write_text("other")
-    artifacts.remove_unfinished(tmp_path / "s")
     assert artifacts.compare_with_manifest(tmp_path / "s") == artifacts.Differences([], [], [])
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert {path.name for path in tmp_path.iterdir()} == {"s", artifacts.replaced_folder(tmp_path / "s").name}
 
 
 def test_unfinished_work_is_removed_unless_it_goes_on(tmp_path: Path) -> None:
@@ -264,7 +263,17 @@ def test_unfinished_work_is_removed_unless_it_goes_on(tmp_path: Path) -> None:
 def test_the_manifest_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     make(tmp_path / "s")
     text = (tmp_path / "s" / artifacts.MANIFEST).read_text()
-    assert list(json.loads(text)) == ["kind", "key", "config", "inputs", "notes", "files", "versions", "sha256"]
+    assert list(json.loads(text)) == [
+        "kind",
+        "key",
+        "config",
+        "inputs",
+        "notes",
+        "files",
+        "costs",
+        "versions",
+        "sha256",
+    ]
     assert text.count("\n") > 7
 
 

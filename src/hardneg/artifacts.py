@@ -32,8 +32,14 @@ UNLISTED = (MANIFEST, CHECKPOINT)
 """Files that a manifest does not list."""
 CHECKSUM = "sha256"
 """Entry of a manifest: the SHA-256 of its other entries."""
-ENTRIES = {"kind": str, "key": str, "config": dict, "inputs": dict, "notes": dict, "files": dict, "versions": dict}
-"""Entries of a manifest besides the checksum, and their types in JSON."""
+ENTRIES = {
+    **{"kind": str, "key": str, "config": dict, "inputs": dict, "notes": dict},
+    **{"files": dict, "costs": dict, "versions": dict},
+}
+"""Entries of a manifest besides the checksum, and their types in JSON.
+
+files: name -> SHA-256 of the files that make up the content. costs: the same of files that differ from call to call.
+"""
 REMEDY = "make the folder again, or read it as it is with --trust"
 COARSE_NS = 50_000_000
 """Nanoseconds in which a file may change twice without a change of its time, on any file system."""
@@ -142,13 +148,18 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 def compare_with_manifest(folder: Path) -> Differences:
     """Return the files of an artifact that differ from its manifest, are missing, or are not listed."""
-    listed: dict[str, str] = _parse_manifest(folder / MANIFEST)["files"]
+    listed = listed_hashes(_parse_manifest(folder / MANIFEST))
     existing = content_hashes(folder, leave_out=UNLISTED)
     return Differences(
         [name for name, digest in listed.items() if existing.get(name, digest) != digest],
         [name for name in listed if name not in existing],
         [name for name in existing if name not in listed],
     )
+
+
+def listed_hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> SHA-256 of every file that a manifest lists."""
+    return {**manifest["files"], **manifest["costs"]}
 
 
 def _parse_manifest(path: Path) -> dict[str, Any]:
@@ -170,7 +181,7 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 
 def _require_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise DamagedError for the first file that is missing or differs from the manifest."""
-    for name, digest in manifest["files"].items():
+    for name, digest in listed_hashes(manifest).items():
         path = folder / name
         if not path.is_file():
             raise DamagedError(f"{path} is missing, but its manifest lists it; {REMEDY}")
@@ -282,13 +293,15 @@ def _describe(
     notes: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the entries of a manifest."""
+    files, existing = content_hashes(folder), content_hashes(folder, leave_out=UNLISTED)
     return {
         "kind": kind,
         "key": key,
         "config": dict(config),
         "inputs": dict(inputs),
         "notes": dict(notes or {}),
-        "files": content_hashes(folder, leave_out=UNLISTED),
+        "files": files,
+        "costs": {name: digest for name, digest in existing.items() if name not in files},
         "versions": {"hardneg": version("hardneg"), **{name: _version(name) for name in LIBRARIES}},
     }
 

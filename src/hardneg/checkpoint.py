@@ -113,7 +113,7 @@ class CheckpointFile:
         """Write a copy with another wall time, by default none, so that equal training gives equal bytes."""
         saved, tensors = self._read()
         saved["state"]["seconds"] = seconds
-        artifacts.replace_file(path, save(tensors, metadata={"saved": json.dumps(saved)}))
+        storage.replace_file(path, save(tensors, metadata={"saved": json.dumps(saved)}))
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:

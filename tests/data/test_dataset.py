@@ -61,5 +61,5 @@ def test_an_unreadable_parquet_file_is_named(small: Dataset, tmp_path: Path) -> 
         datasets.read_dataset(tmp_path / "d")
     assert "\n" not in str(caught.value)
     (tmp_path / "d" / "interactions.parquet").unlink()
-    with pytest.raises(DataError, match=r"interactions\.parquet does not exist"):
+    with pytest.raises(DataError, match=r"interactions\.parquet is missing"):
         datasets.read_dataset(tmp_path / "d")

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.edited_folders import accept_changes
 
 from hardneg import artifacts, pipeline
 from hardneg.data import Interactions, Split, Vocabulary
@@ -117,6 +118,7 @@ def test_a_noisy_split_is_a_split_and_its_record_is_no_training_data(folders: Pa
     assert pairs(record.hidden) == pairs(noise.hidden)
     assert pairs(splits.read_split(tmp_path / "noisy").train) == pairs(noisy.train)
     pl.DataFrame({"user": [0], "item": [0], "noise": ["added"]}).write_parquet(tmp_path / "noisy" / noises.NOISE_FILE)
+    accept_changes(tmp_path / "noisy")
     assert splits.training_data_hash(tmp_path / "noisy") == before
     with pytest.raises(DataError, match=r"holds no noise\.parquet"):
         noises.read_noise(given)

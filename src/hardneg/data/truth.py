@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from hardneg import artifacts
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
 from hardneg.storage import read_tensors
@@ -78,6 +79,7 @@ def write_truth(dataset: Path, truth: Truth) -> None:
 
 def read_truth(dataset: Path) -> Truth:
     """Read the factors of a simulated dataset folder."""
+    artifacts.read_manifest(dataset, "dataset")
     path = dataset / FOLDER / "factors.safetensors"
     if not path.is_file():
         raise DataError(f"{dataset} holds no {FOLDER}/, expected a dataset of `hardneg data simulate`")

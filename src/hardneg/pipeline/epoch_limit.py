@@ -6,7 +6,6 @@ the higher limit from the start.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from hardneg import artifacts
 from hardneg.checkpoint import CheckpointFile
 from hardneg.errors import ConfigError
 from hardneg.stage import Draft
+from hardneg.storage import read_json
 
 LAST_EPOCH = "last-epoch.safetensors"
 """File of a run that ended at its limit: the checkpoint that training goes on from."""
@@ -50,7 +50,7 @@ def copy_if_complete(earlier: Path, draft: Draft) -> bool:
     manifest = _read(earlier)
     if manifest["notes"]["epochs"] == manifest["config"]["fit"]["epochs"]:
         return False
-    for name in (*manifest["files"], artifacts.COSTS):
+    for name in artifacts.listed_hashes(manifest):
         shutil.copyfile(earlier / name, draft.folder / name)
     draft.notes |= manifest["notes"]
     return True
@@ -72,7 +72,7 @@ def start_from(earlier: Path, checkpoint: CheckpointFile, draft: Draft) -> None:
         )
     draft.notes[CONTINUED] = notes["epochs"]
     if not checkpoint.path.is_file():
-        seconds = json.loads((earlier / artifacts.COSTS).read_text(encoding="utf-8"))["seconds"]
+        seconds = read_json(earlier / artifacts.COSTS)["seconds"]
         last.copy(checkpoint.path, seconds=seconds)
 
 
