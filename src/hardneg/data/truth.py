@@ -79,9 +79,9 @@ def write_truth(dataset: Path, truth: Truth) -> None:
 
 def read_truth(dataset: Path) -> Truth:
     """Read the factors of a simulated dataset folder."""
-    artifacts.read_manifest(dataset, "dataset")
     path = dataset / FOLDER / "factors.safetensors"
-    if not path.is_file():
+    if not path.parent.is_dir():
         raise DataError(f"{dataset} holds no {FOLDER}/, expected a dataset of `hardneg data simulate`")
+    artifacts.read_manifest(dataset, "dataset")
     arrays = read_tensors(path, *ARRAYS)
     return Truth(*(arrays[name].numpy() for name in ARRAYS))
