@@ -203,10 +203,10 @@ def is_finished(folder: Path, key: str) -> bool:
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    if key_at(folder) != key:
+    if (found := key_at(folder)) != key:
+        what = f"files without a {MANIFEST}" if found is None else "made from other inputs or settings"
         raise ConfigError(
-            f"{folder} already holds something else (made from other inputs or settings); "
-            "choose another --out or remove the folder first"
+            f"{folder} already holds something else ({what}); choose another --out or remove the folder first"
         )
     return True
 
@@ -248,7 +248,7 @@ def writing(
     Raises ConfigError where `folder` holds another artifact otherwise, or where another process is making the same one.
     """
     key = artifact_key(kind, config, inputs)
-    if not replace:
+    if not (replace and is_artifact(folder)):
         is_finished(folder, key)
     unfinished = partial_folder(folder, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
