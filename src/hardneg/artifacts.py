@@ -55,7 +55,11 @@ def artifact_key(kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]
     inputs: name -> content hash of what the artifact is made from.
     """
     described = {"kind": kind, "hardneg": version("hardneg"), "config": dict(config), "inputs": dict(inputs)}
-    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+    return _digest(described)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 _hashes: dict[tuple[int, ...], str] = {}
@@ -113,6 +117,23 @@ def trusting(trusted: bool = True) -> Iterator[None]:
         _trusted.reset(token)
 
 
+_edited: ContextVar[set[Path] | None] = ContextVar("edited", default=None)
+
+
+@contextmanager
+def noting_edited_manifests() -> Iterator[set[Path]]:
+    """Within the block, collect manifests that differ from their checksum, and read on where their files agree with them.
+
+    For audits, which check what such a manifest claims.
+    """
+    edited: set[Path] = set()
+    token = _edited.set(edited)
+    try:
+        yield edited
+    finally:
+        _edited.reset(token)
+
+
 def is_trusting() -> bool:
     """Return True within `trusting`."""
     return _trusted.get()
@@ -157,6 +178,22 @@ def compare_with_manifest(folder: Path) -> Differences:
     )
 
 
+def require_whole(*folders: Path) -> None:
+    """Raise DamagedError that names every file of these artifacts that was changed, is missing or is not listed.
+
+    Artifacts inside them are checked too. A folder without a manifest is passed over, as are additional hidden files.
+    """
+    found = []
+    for folder in dict.fromkeys(path.parent for start in folders for path in sorted(start.rglob(MANIFEST))):
+        differences = compare_with_manifest(folder)
+        found += [f"{folder / name} was changed" for name in differences.changed]
+        found += [f"{folder / name} is missing" for name in differences.missing]
+        additional = [name for name in differences.additional if not Path(name).parts[0].startswith(".")]
+        found += [f"{folder / name} is not listed" for name in additional]
+    if found:
+        raise DamagedError(f"{'; '.join(found)}; make the folder again, or remove what its manifest does not list")
+
+
 def listed_hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Return name -> SHA-256 of every file that a manifest lists."""
     return {**manifest["files"], **manifest["costs"]}
@@ -169,14 +206,24 @@ def _parse_manifest(path: Path) -> dict[str, Any]:
         if not isinstance(manifest.get(name), kind):
             expected = "text" if kind is str else "a mapping"
             raise DamagedError(f"{path} has no valid entry {name!r}, expected {expected}; {REMEDY}")
-    if manifest.get(CHECKSUM) != _checksum(manifest) and not is_trusting():
-        raise DamagedError(f"{path} was changed or damaged after it was written; {REMEDY}")
+    if not is_trusting():
+        _require_unchanged(path, manifest)
     return manifest
 
 
+def _require_unchanged(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise DamagedError where a manifest differs from its key or its checksum."""
+    described = {name: manifest[name] for name in ("kind", "config", "inputs")}
+    agrees = manifest["key"] == _digest(described | {"hardneg": manifest["versions"].get("hardneg")})
+    if agrees and manifest.get(CHECKSUM) == _checksum(manifest):
+        return
+    if not agrees or (edited := _edited.get()) is None:
+        raise DamagedError(f"{path} was changed or damaged after it was written; {REMEDY}")
+    edited.add(path)
+
+
 def _checksum(manifest: Mapping[str, Any]) -> str:
-    entries = {name: manifest[name] for name in ENTRIES}
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+    return _digest({name: manifest[name] for name in ENTRIES})
 
 
 def _require_files(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -93,14 +93,14 @@ def reseal(folder: Path, config: dict[str, Any] | None = None, /, **inputs: str)
     manifest["inputs"] |= {name.replace("_", " "): digest for name, digest in inputs.items()}
     manifest["files"] = {name: digest for name, digest in artifacts.content_hashes(folder).items() if "/" not in name}
     manifest["key"] = artifacts.artifact_key(manifest["kind"], manifest["config"], manifest["inputs"])
-    artifacts.write_json(path, manifest)
+    artifacts.write_manifest(folder, manifest)
 
 
 def write_split(out: Path, split: Split, like: Path) -> Path:
     """Write a split folder with the manifest of another."""
     Stage(splits.KIND, {}, {}, lambda draft: splits.write_split(draft, split)).run(out)
     manifest = json.loads((like / artifacts.MANIFEST).read_text())
-    artifacts.write_json(out / artifacts.MANIFEST, manifest)
+    artifacts.write_manifest(out, manifest)
     reseal(out)
     return out
 

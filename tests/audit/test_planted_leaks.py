@@ -429,6 +429,7 @@ def test_edited_means_and_users_left_out(world: Path, tmp_path: Path) -> None:
     reseal(run / "evaluation")
     assert audit_plain(world, run) == ["evaluation states the means over its users"]
     edit_table(run / "evaluation" / "per_user.parquet", lambda t: t.filter(pl.col("recall@20") > 0))
+    reseal(run / "evaluation")
     assert "evaluation states metrics that its run has under the stated mask (train)" in audit_plain(world, run)
 
 

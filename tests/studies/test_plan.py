@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hardneg import artifacts
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DamagedError
 from hardneg.studies import Study
 from hardneg.studies.plan import BUILD_TIMES
 
@@ -64,7 +64,15 @@ def test_a_time_belongs_to_one_artifact(study: Study) -> None:
     assert study.plan.build_times()["seconds"].to_list() == [None]
 
 
-@pytest.mark.parametrize("noted", [b"", b"[]", b'{"negatives-n": 1}', json.dumps({"negatives-n": {}}).encode()])
+@pytest.mark.parametrize("noted", [b"", b"[]"])
+def test_a_damaged_note_of_times_is_named(study: Study, noted: bytes) -> None:
+    build(study)
+    (shared(study) / BUILD_TIMES).write_bytes(noted)
+    with pytest.raises(DamagedError, match=BUILD_TIMES):
+        study.plan.build_times()
+
+
+@pytest.mark.parametrize("noted", [b'{"negatives-n": 1}', json.dumps({"negatives-n": {}}).encode()])
 def test_an_unreadable_note_is_no_time(study: Study, noted: bytes) -> None:
     build(study)
     (shared(study) / BUILD_TIMES).write_bytes(noted)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from hardneg import artifacts
 from hardneg.cli.common import DAMAGED, FAILED, OutputOptions, add_command, configure_torch, new_group
 from hardneg.cli.options import EncoderOption, RunArgument, SplitArgument
 from hardneg.cli.output import show_progress
+from hardneg.errors import DamagedError
 
 if TYPE_CHECKING:
     from hardneg.audit import Origin
@@ -47,9 +50,9 @@ def audit_split_command(
     from hardneg.cli.llm_options import open_text_encoder
 
     configure_torch(1)
-    with show_progress() as progress:
+    with _verified(split, dataset) as edited, show_progress() as progress:
         checks = audit_split(split, open_text_encoder(encoder, "cpu"), dataset=dataset, progress=progress)
-    _emit_checks(shared, checks, ["train", split])
+    _emit_checks(shared, checks, ["train", split], edited)
 
 
 @add_command(app, "run", damaged=DAMAGED)
@@ -75,10 +78,11 @@ def audit_run_command(
     from hardneg.audit import audit_run
 
     configure_torch(1)
-    with show_progress() as progress:
+    folders = (run, split, negatives, suspects, trees, anchor, dataset, *(made_from or ()))
+    with _verified(*folders) as edited, show_progress() as progress:
         origin = _origin(made_from, dataset, encoder, progress)
         checks = audit_run(run, split, negatives, suspects, trees=trees, anchor=anchor, origin=origin)
-    _emit_checks(shared, checks, ["evaluate", run, "--split", split])
+    _emit_checks(shared, checks, ["evaluate", run, "--split", split], edited)
 
 
 @add_command(app, "folder", damaged=DAMAGED)
@@ -119,9 +123,17 @@ def _audit_folder(
     from hardneg.audit import audit_folder
 
     configure_torch(1)
-    with show_progress() as progress:
+    with _verified(folder, split, dataset, *(made_from or ())) as edited, show_progress() as progress:
         checks = audit_folder(folder, split, _origin(made_from, dataset, encoder, progress))
-    _emit_checks(shared, checks, ["train", split])
+    _emit_checks(shared, checks, ["train", split], edited)
+
+
+@contextmanager
+def _verified(*folders: Path | None) -> Iterator[set[Path]]:
+    """Verify all files of the folders, then yield the manifests that the block finds edited by hand."""
+    with artifacts.noting_edited_manifests() as edited:
+        artifacts.require_whole(*(folder for folder in folders if folder is not None))
+        yield edited
 
 
 def _origin(made_from: list[Path] | None, dataset: Path | None, encoder: str, progress: Progress) -> Origin:
@@ -132,11 +144,17 @@ def _origin(made_from: list[Path] | None, dataset: Path | None, encoder: str, pr
     return Origin(open_encoder, tuple(made_from or ()), dataset, progress)
 
 
-def _emit_checks(shared: OutputOptions, checks: Sequence[Check], following: Sequence[object]) -> None:
-    """Print the checks. Raises Exit with code 1 where one failed."""
+def _emit_checks(
+    shared: OutputOptions, checks: Sequence[Check], following: Sequence[object], edited: set[Path]
+) -> None:
+    """Print the checks. Raises Exit with code 1 where one failed, else DamagedError where a manifest was edited."""
+    names = ", ".join(map(str, sorted(edited)))
     failed = sum(not check.passed for check in checks)
     lines = [f"{'pass' if check.passed else 'FAIL'}  {check.question} ({check.detail})" for check in checks]
+    lines += [f"{names}: changed after it was written"] if edited else []
     lines.append(f"{len(checks) - failed} of {len(checks)} checks passed")
     shared.emit([asdict(check) for check in checks], "\n".join(lines), () if failed else following)
     if failed:
         raise typer.Exit(FAILED)
+    if edited:
+        raise DamagedError(f"{names}: changed after it was written; make the folder again")
