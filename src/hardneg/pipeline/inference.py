@@ -15,7 +15,7 @@ from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Vocabulary
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Evaluation, Popularity, evaluate_scores, inner_product, is_lower
 from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
