@@ -50,7 +50,7 @@ _DIGITS = (
     r"^(?P<a>[0-9]{4})(?P<b>[0-9]{2})(?P<c>[0-9]{2})(?:(?P<hour>[0-9]{2})(?P<minute>[0-9]{2})(?P<second>[0-9]{2})?)?$"
 )
 _DATE = r"^(?P<a>[0-9]{1,2})(?P<one>[-/.])(?P<b>[0-9]{1,2})(?P<other>[-/.])(?P<c>[0-9]{4}|[0-9]{2})"
-_DATE_ALONE = r"^([0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2}))(?:[^0-9]|$)"
+_DATE_ALONE = r"^([0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2}))(?:[Tt,\s]|$)"
 _ORDERS: dict[DateOrder, tuple[str, ...]] = {
     "day-first": ("c", "b", "a"),
     "month-first": ("c", "a", "b"),
@@ -295,7 +295,7 @@ class TimeEvidence:
         return "seconds" if self.large * 2 > self.numbers else ORDER
 
     def _choose_order(self) -> DateOrder | None:
-        if not self.dates:
+        if sum(self.dates.values()) * RARE <= self.iso:  # a few damaged dates cost their rows
             return None
         table = pl.DataFrame({"date": list(self.dates), "n": list(self.dates.values())}).with_columns(
             _parse_date(list(self.dates), order).alias(order) for order in _ORDERS

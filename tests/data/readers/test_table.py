@@ -88,6 +88,15 @@ def test_times_of_any_type_become_seconds_in_utc(tmp_path: Path, value: object) 
     assert read_table(tmp_path / "a.parquet").interactions["timestamp"].to_list() == [NOON]
 
 
+@pytest.mark.parametrize("damaged", ["20-07-07T00:00:00Z", "2020-07-0", "01/02/2020"])
+def test_a_damaged_time_among_many_costs_its_row(tmp_path: Path, damaged: str) -> None:
+    times = [f"2020-01-{day:02}T12:00:00Z" for day in range(1, 31)] + [damaged]
+    path = put(tmp_path, "user,item,timestamp\n" + "".join(f"a,{n},{time}\n" for n, time in enumerate(times)))
+    data = read_table(path)
+    assert len(data.interactions) == 30
+    assert [issue.first for issue in data.row_report] == [f"line 32, timestamp {damaged!r}"]
+
+
 def test_times_of_other_zones_and_days_are_read(tmp_path: Path) -> None:
     times = pl.Series([NOON * 1000]).cast(pl.Datetime("ms", "UTC")).dt.convert_time_zone("Asia/Tokyo")
     frame = pl.DataFrame({"user": ["a"], "item": ["1"], "timestamp": times})
