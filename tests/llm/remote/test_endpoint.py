@@ -98,6 +98,20 @@ def test_waiting_calls_share_one_probe() -> None:
         assert len(server.received) == 3 + 5
 
 
+def test_waiting_calls_share_the_failure_of_a_probe() -> None:
+    with scripted_server(lambda _: ScriptedAnswer({"error": {"message": "busy"}}, 503, {"retry-after": "0"})) as server:
+        endpoint = Endpoint(Address(server.base, "m"))
+
+        async def go() -> list[Any]:
+            calls = (endpoint.complete([request(schema=SCHEMA)]) for _ in range(5))
+            failures = await asyncio.gather(*calls, return_exceptions=True)
+            await endpoint.aclose()
+            return failures
+
+        assert all(isinstance(failure, CallFailed) for failure in asyncio.run(go()))
+        assert len(server.received) == 3
+
+
 def with_logprobs(*tokens: tuple[str, float]) -> dict[str, Any]:
     entries = [{"token": token, "logprob": math.log(mass)} for token, mass in tokens]
     return completion("yes", logprobs={"content": [{"top_logprobs": entries}]})

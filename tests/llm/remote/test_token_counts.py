@@ -81,6 +81,11 @@ def test_a_far_lower_ceiling_shows_with_prompts_of_about_one_length() -> None:
     assert any(ceiling.add(answer(100), length) for length in (300, 301, 302, 300, 301))
 
 
+def test_a_ceiling_shows_where_estimates_are_too_low() -> None:
+    ceiling = PromptCeiling()
+    assert any(ceiling.add(answer(2048), length) for length in (1500, 1650, 1700, 1800, 1900))
+
+
 def test_honest_counts_are_no_ceiling() -> None:
     for factor in (0.5, 1.0, 1.6):  # estimates that are systematically wrong
         ceiling = PromptCeiling()

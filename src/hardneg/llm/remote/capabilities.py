@@ -35,7 +35,7 @@ PROBE = Request((Message("user", "Reply with one short greeting."),), max_tokens
 GREETING = [{"role": message.role, "content": message.content} for message in PROBE.messages]
 TOP_LOGPROBS = (20, 5)
 """Numbers of likely tokens to request: the maximum of OpenAI, then one that every server accepts."""
-TRIES, OPTION_TRIES = 5, 3
+TRIES = 3
 LONGEST_WAIT = 5.0
 
 _NAMES_SCHEMA = re.compile(
@@ -120,7 +120,7 @@ async def probe(send: Send, schemas: Sequence[str] = (), *, seconds_of_patience:
     """Test an endpoint by small requests, sent one after the other: three, and a few more where it refuses something.
 
     send: sends a body without the model's name; like `Client.send` it returns a Refusal for a refused request. schemas:
-    of the replies that will be requested. A failed call is sent up to five times; seconds_of_patience: the first wait.
+    of the replies that will be requested. A failed call is sent up to three times; seconds_of_patience: the first wait.
     Raises CallFailed if even the plain request fails, LlmError if it is refused.
     """
     notes: list[str] = []
@@ -134,7 +134,7 @@ async def probe(send: Send, schemas: Sequence[str] = (), *, seconds_of_patience:
             **({"temperature": 0} if known.temperature else {}),
         }
         try:
-            answer = await _send_patiently(send, body | option, seconds_of_patience, OPTION_TRIES)
+            answer = await _send_patiently(send, body | option, seconds_of_patience)
         except CallFailed as failure:
             answer = Refusal(failure.reason)
         if not isinstance(answer, Refusal):
@@ -207,7 +207,7 @@ async def _probe_plain(send: Send, patience: float) -> tuple[Body, Capabilities]
     while True:
         options = {"temperature": 0} if known.temperature else {}
         body = {"messages": GREETING, known.limit: PROBE.max_tokens, **options}
-        answer = await _send_patiently(send, body, patience, TRIES)
+        answer = await _send_patiently(send, body, patience)
         if not isinstance(answer, Refusal):
             return answer, known
         corrected = without_refused(known, answer.reason, body)
@@ -216,11 +216,13 @@ async def _probe_plain(send: Send, patience: float) -> tuple[Body, Capabilities]
         known = corrected
 
 
-async def _send_patiently(send: Send, body: Body, patience: float, tries: int) -> Body | Refusal:
-    for attempt in range(tries - 1):
+async def _send_patiently(send: Send, body: Body, patience: float) -> Body | Refusal:
+    for attempt in range(TRIES - 1):
         try:
             return await send(body)
         except CallFailed as failure:
+            if not failure.reached:
+                raise
             wait = patience * 2**attempt if failure.retry_after is None else failure.retry_after
             await asyncio.sleep(min(wait, LONGEST_WAIT))
     return await send(body)

@@ -62,7 +62,7 @@ class Endpoint(Client):
         assumed = Capabilities(limit="max_completion_tokens" if address.base == OPENAI else "max_tokens")
         self._sender = AdaptiveSender(self._send, capabilities or assumed)
         self._is_probed, self._ceiling, self._estimates_tokens = capabilities is not None, PromptCeiling(), False
-        self._probing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._probing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
     @property
     def notices(self) -> list[str]:
@@ -78,16 +78,20 @@ class Endpoint(Client):
 
         schemas: of the replies that will be requested.
         """
-        lock = self._probing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        async with lock:
-            if not self._is_probed:
-                self._sender.known = found = await probe(self._send, schemas)
-                self._is_probed = True
-                if schemas and not (found.schema and found.patterns):
-                    what = "no patterns in JSON schemas" if found.schema else "no JSON schema"
-                    refused = f" ({found.notes[0]})" if found.notes else ""
-                    self.notices.append(f"the server enforces {what}{refused}; every reply is validated here")
-            return self._sender.known
+        if not self._is_probed:
+            loop = asyncio.get_running_loop()
+            if (probing := self._probing.get(loop)) is None or probing.done():
+                probing = self._probing[loop] = loop.create_task(self._probe(schemas))
+            await asyncio.shield(probing)  # calls that wait share one probe, and its failure
+        return self._sender.known
+
+    async def _probe(self, schemas: Sequence[str]) -> None:
+        self._sender.known = found = await probe(self._send, schemas)
+        self._is_probed = True
+        if schemas and not (found.schema and found.patterns):
+            what = "no patterns in JSON schemas" if found.schema else "no JSON schema"
+            refused = f" ({found.notes[0]})" if found.notes else ""
+            self.notices.append(f"the server enforces {what}{refused}; every reply is validated here")
 
     async def complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         """Answer the requests, one call each. Raises the errors of `Client.send`, LlmError for unsupported requests."""

@@ -79,8 +79,12 @@ class PromptCeiling:
         self._estimates.add(estimate)
         self._prompts += 1
         shortest, longest = min(self._estimates), max(self._estimates)
-        differ = longest >= 1.1 * shortest or (longest >= 2 * reported and len(self._estimates) >= 3)
-        if self._prompts < MIN_PROMPTS or longest < 1.25 * reported or not differ:
+        cut = (
+            (longest >= 1.25 * shortest and longest >= 0.8 * reported)
+            or (longest >= 1.1 * shortest and longest >= 1.25 * reported)
+            or (len(self._estimates) >= 3 and longest >= 2 * reported)
+        )
+        if self._prompts < MIN_PROMPTS or not cut:
             return ""
         self._is_known = True
         return (
