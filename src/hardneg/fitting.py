@@ -11,7 +11,7 @@ from torch import nn
 from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Split
 from hardneg.data.interactions import Interactions
-from hardneg.errors import DataError, TrainingDivergedError
+from hardneg.errors import TrainingDivergedError
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Anchor, Backbone
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
@@ -42,14 +42,6 @@ class FitInputs:
 NO_INPUTS = FitInputs()
 
 
-def require_validation(split: Split) -> None:
-    """Raise DataError where a split has no validation pairs, on which the epoch is chosen."""
-    if not len(split.valid):
-        raise DataError(
-            "the split has no validation pairs, which choose the epoch; split again with a valid share above 0"
-        )
-
-
 def fit_backbone(
     model: nn.Module,
     split: Split,
@@ -67,7 +59,7 @@ def fit_backbone(
     then on (`training.loop`). Raises DataError without validation pairs, TrainingDivergedError where numbers are not
     finite.
     """
-    require_validation(split)
+    split.require_pairs("valid")
     settings = config or FitConfig()
     sampler_inputs = SamplerInputs(
         cast(Backbone, model).final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees

@@ -29,6 +29,8 @@ ThreadsOption = Annotated[
     int, Option(min=1, help="CPU threads of torch; results are the same on every machine with 1.")
 ]
 
+REPORTS = ("shares", "remarks", "files read", "item table", "rows left out")
+"""Notes that are printed and in the JSON of commands that write an artifact."""
 FAILED, BAD_INPUT, DAMAGED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes: failed checks, unusable input or options, a damaged artifact (of `audit` alone; 2 elsewhere), Ctrl-C."""
 
@@ -69,12 +71,11 @@ class OutputOptions:
     def emit_counts(
         self, counts: dict[str, int], out: Path, notes: dict[str, Any], following: Sequence[object], /, **more: object
     ) -> None:
-        """Print the counts of an artifact, its files and every entry of its row report. more: values for JSON alone."""
+        """Print the counts of an artifact, its remarks, files and row report. more: values for JSON alone."""
         counted = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        reports: dict[str, Any] = {
-            name: notes[name] for name in ("files read", "item table", "rows left out") if name in notes
-        }
-        text = f"{counted}{file_report_text(notes)}{item_join_text(notes)}{row_report_text(notes)}"
+        reports: dict[str, Any] = {name: notes[name] for name in REPORTS if name in notes}
+        remarks = "".join(f"\n  {line}" for line in notes.get("remarks", ()))
+        text = f"{counted}{remarks}{file_report_text(notes)}{item_join_text(notes)}{row_report_text(notes)}"
         self.emit_folder(out, {**counts, **reports}, text, following, **more)
 
     def prepare(self) -> None:

@@ -58,7 +58,7 @@ def split_command(
     train: Annotated[float, Option(help="Share of train pairs, from 0 to 1.")] = 0.8,
     valid: Annotated[float, Option(help="Share of validation pairs, from 0 to 1.")] = 0.1,
     test: Annotated[float, Option(help="Share of test pairs, from 0 to 1.")] = 0.1,
-    seed: Annotated[int, Option(help="Random seed of the shares.")] = 0,
+    seed: Annotated[int, Option(help="Random seed of the shares, and of the order of pairs at one time.")] = 0,
     min_rating: Annotated[float | None, Option(help="Smallest rating to keep.")] = None,
     since: Annotated[str | None, Option(help="First day to keep, UTC, for example 2015-01-01.")] = None,
     until: Annotated[str | None, Option(help="First day to leave out, UTC.")] = None,
@@ -89,7 +89,7 @@ def split_command(
 def describe_command(
     shared: ReadingOptions, folders: Annotated[list[Path], Argument(help="Dataset or split folders.")]
 ) -> None:
-    """Print sizes, density, popularity Gini, and the correlation of text similarity with preference.
+    """Print sizes, repeated pairs, density, popularity Gini, and the correlation of text similarity with preference.
 
     Example: `hardneg data describe data/shop data/simulated`
     """
@@ -137,28 +137,29 @@ def _count_parts(folder: Path) -> tuple[dict[str, int], Interactions]:
 
 
 def _describe(folder: Path) -> Description:
-    from hardneg import data, text
-    from hardneg.artifacts import read_manifest
-    from hardneg.data import dataset, describe, interactions, split
+    from hardneg import text
+    from hardneg.data import dataset, describe, interactions, split, splitters
 
+    repeated = 0
     if (folder / "train.parquet").is_file():
         parts = split.read_split(folder)
     else:
-        read_manifest(folder, dataset.KIND)
-        parts = data.make_split(dataset.read_dataset(folder), data.SplitConfig(train=1, valid=0, test=0))
+        data = dataset.read_dataset(folder)
+        parts = splitters.number_pairs(data)
+        repeated = len(data.interactions) - len(parts.train)
     pairs = interactions.union(interactions.union(parts.train, parts.valid), parts.test)
     correlation = text.text_preference_correlation(pairs, text.item_texts(parts.texts))
-    return describe.describe_pairs(folder.name, pairs, correlation)
+    return describe.describe_pairs(folder.name, pairs, correlation, repeated=repeated)
 
 
 def _emit_descriptions(
     shared: OutputOptions, rows: Sequence[Description], following: Sequence[object], **more: Any
 ) -> None:
-    headers = ["set", "users", "items", "pairs", "density", "popularity Gini", "text-preference r"]
+    headers = ["set", "users", "items", "pairs", "repeated", "density", "popularity Gini", "text-preference r"]
     cells = [
         [
             row.name,
-            *(f"{count:,}" for count in (row.users, row.items, row.pairs)),
+            *(f"{count:,}" for count in (row.users, row.items, row.pairs, row.repeated)),
             f"{row.density:.3%}",
             f"{row.gini:.3f}",
             "–" if row.text_correlation is None else f"{row.text_correlation:.3f}",

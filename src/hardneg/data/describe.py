@@ -14,7 +14,7 @@ from hardneg.types import Indices
 class Description:
     """One row of the table of `hardneg data describe`.
 
-    density: pairs / (users x items). gini: Gini coefficient of the item counts, 0 if equal, near 1 if few items have
+    pairs: distinct ones. repeated: further rows of these pairs. density: pairs / (users x items). gini: Gini coefficient of the item counts, 0 if equal, near 1 if few items have
     nearly all pairs. text_correlation: see `hardneg.text.text_preference_correlation`; None without texts.
     """
 
@@ -25,6 +25,7 @@ class Description:
     density: float
     gini: float
     text_correlation: float | None
+    repeated: int = 0
 
 
 REFERENCE_DATASETS = (
@@ -34,10 +35,12 @@ REFERENCE_DATASETS = (
 """Two real datasets, as described by `hardneg data describe`, for comparison with simulated data."""
 
 
-def describe_pairs(name: str, pairs: Interactions, text_correlation: float | None) -> Description:
-    """Describe a dataset by its pairs and a given text correlation."""
+def describe_pairs(name: str, pairs: Interactions, text_correlation: float | None, *, repeated: int = 0) -> Description:
+    """Describe a dataset by its pairs, a given text correlation and number of repeated rows."""
     n_users, n_items, n = pairs.n_users, pairs.n_items, len(pairs)
-    return Description(name, n_users, n_items, n, n / (n_users * n_items), gini(pairs.item_counts), text_correlation)
+    return Description(
+        name, n_users, n_items, n, n / (n_users * n_items), gini(pairs.item_counts), text_correlation, repeated
+    )
 
 
 def gini(counts: Indices) -> float:

@@ -5,10 +5,11 @@ All packages above `data` read a split, never a dataset's interactions, so held-
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -16,9 +17,11 @@ import polars as pl
 from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import drop_repeated_items, read_parquet
+from hardneg.data.division import EMPTY_PARTS
 from hardneg.data.interactions import Interactions
 from hardneg.data.products import Products
 from hardneg.data.row_report import RowReport, report_notes
+from hardneg.errors import DataError
 from hardneg.stage import Draft
 from hardneg.types import Indices
 
@@ -34,6 +37,11 @@ class Vocabulary:
     user_ids: list[str]
     item_ids: list[str]
 
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Vocabulary:
+        """Number the users and items of a frame: by value if all ids are whole numbers, else by spelling."""
+        return cls(_sort_ids(frame[c.USER_ID]), _sort_ids(frame[c.ITEM_ID]))
+
     @cached_property
     def users(self) -> dict[str, int]:
         """user_id -> user."""
@@ -45,12 +53,21 @@ class Vocabulary:
         return {name: number for number, name in enumerate(self.item_ids)}
 
 
+def _sort_ids(ids: pl.Series) -> list[str]:
+    """Return the distinct ids, sorted as numbers if all are whole numbers, else as strings."""
+    distinct = ids.unique().to_list()
+    if all(text.isascii() and text.isdigit() for text in distinct):
+        return sorted(distinct, key=lambda text: (int(text), text))
+    return sorted(distinct)
+
+
 @dataclass(frozen=True)
 class Split:
     """Train, valid and test pairs over one vocabulary, item texts, and the reviews of train pairs.
 
     texts: one row per item, in order of item index, with the string columns of the item table.
-    reviews: user, item and review of train pairs.
+    reviews: user, item and review of train pairs. notes: how the pairs were divided (`hardneg.data.division`);
+    of a split that was read, why parts have no pairs.
     """
 
     train: Interactions
@@ -60,6 +77,7 @@ class Split:
     texts: pl.DataFrame
     reviews: pl.DataFrame
     row_report: RowReport = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def owned(self) -> Interactions:
@@ -68,7 +86,13 @@ class Split:
 
     @classmethod
     def of(
-        cls, frame: pl.DataFrame, vocabulary: Vocabulary, items: pl.DataFrame, *, row_report: RowReport = ()
+        cls,
+        frame: pl.DataFrame,
+        vocabulary: Vocabulary,
+        items: pl.DataFrame,
+        *,
+        row_report: RowReport = (),
+        notes: Mapping[str, Any] | None = None,
     ) -> Split:
         """Build from a frame of user_id, item_id, split (and review if known) and an item table."""
         numbered = frame.with_columns(
@@ -86,7 +110,14 @@ class Split:
         texts = order.join(items, on=c.ITEM_ID, how="left", maintain_order="left")
         texts = texts.with_columns(pl.selectors.string().fill_null(""))
         train, valid, test = map(pairs, c.PARTS)
-        return cls(train, valid, test, vocabulary, texts, _select_train_reviews(numbered), row_report + repeated)
+        reviews = _select_train_reviews(numbered)
+        return cls(train, valid, test, vocabulary, texts, reviews, row_report + repeated, notes or {})
+
+    def require_pairs(self, part: Literal["valid", "test"]) -> None:
+        """Raise DataError, with the reason, where a held-out part has no pairs."""
+        if not len(getattr(self, part)):
+            use = {"valid": "validation pairs, which choose the epoch", "test": "test pairs, which are scored"}[part]
+            raise DataError(f"the split has no {use}; {reason_of_no_pairs(self.notes, part)}")
 
     def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
         """Return the split with other held-out pairs in one part."""
@@ -101,6 +132,11 @@ def _select_train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter((pl.col(c.SPLIT) == "train") & has_review).select(c.USER, c.ITEM, c.REVIEW).sort(c.USER, c.ITEM)
 
 
+def reason_of_no_pairs(notes: Mapping[str, Any], part: str) -> str:
+    """Return why a part has no pairs, by the notes of a split."""
+    return str(notes.get(EMPTY_PARTS, {}).get(part, "use a split that has some"))
+
+
 def write_split(draft: Draft, split: Split) -> None:
     """Write three Parquet files of pairs, the vocabulary, the texts and the train reviews."""
     draft.notes |= {
@@ -109,6 +145,7 @@ def write_split(draft: Draft, split: Split) -> None:
         "items": split.train.n_items,
         **_count_texts(split.texts),
         **{f"{name} pairs": len(getattr(split, name)) for name in c.PARTS},
+        **split.notes,
     }
     for name in c.PARTS:
         pairs: Interactions = getattr(split, name)
@@ -130,7 +167,7 @@ def _count_texts(items: pl.DataFrame) -> dict[str, int]:
 
 def read_split(folder: Path) -> Split:
     """Read a split folder."""
-    artifacts.read_manifest(folder, KIND)
+    notes = artifacts.read_manifest(folder, KIND)["notes"]
     users, texts = read_parquet(folder / "users.parquet"), read_parquet(folder / "items.parquet")
     vocabulary = Vocabulary(users[c.USER_ID].to_list(), texts[c.ITEM_ID].to_list())
 
@@ -140,7 +177,8 @@ def read_split(folder: Path) -> Split:
         return Interactions(users_of_pairs, items_of_pairs, n_users=len(users), n_items=len(texts))
 
     train, valid, test = (pairs(name) for name in c.PARTS)
-    return Split(train, valid, test, vocabulary, texts, read_parquet(folder / "train_reviews.parquet"))
+    reviews = read_parquet(folder / "train_reviews.parquet")
+    return Split(train, valid, test, vocabulary, texts, reviews, notes={EMPTY_PARTS: notes.get(EMPTY_PARTS, {})})
 
 
 def training_data_hash(folder: Path) -> str:

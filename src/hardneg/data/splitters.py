@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
+import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
 from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset
+from hardneg.data.division import Division, count_parts
 from hardneg.data.filters import FilterConfig, filter_interactions
+from hardneg.data.held_out_counts import draw_held_out_counts
 from hardneg.data.row_report import RowIssue, RowReport, drop_rows
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
@@ -24,12 +27,14 @@ class SplitConfig(Config):
 
     by: Literal["ratio", "leave-one-out", "time", "given"] = "ratio"
     """ratio: at random within each user. leave-one-out: each user's last pair is test, the one before is valid.
-    time: at two timestamps, the same for all users. given: by the dataset's split column."""
+    time: at two timestamps, the same for all users. given: by the dataset's split column. Rows without a time are left
+    out where times decide."""
     train: Share = 0.8
     valid: Share = 0.1
     """With `given` data without a valid part: random share of each user's train pairs."""
     test: Share = 0.1
     seed: int = 0
+    """Of the random shares, and of the order of pairs at one time (leave-one-out)."""
     filters: FilterConfig = FilterConfig()
 
     @model_validator(mode="after")
@@ -41,48 +46,74 @@ class SplitConfig(Config):
 
 def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     """Filter and split the interactions; users and items are numbered by train alone."""
-    interactions = dataset.interactions
+    interactions, untimed = dataset.interactions, cast(RowReport, ())
     if config.by != "given":
         interactions = interactions.drop(c.SPLIT, strict=False)
-    frame, row_report = filter_interactions(interactions, config.filters)
-    # Sorted, so that random shares do not depend on the order of the file.
-    frame = frame.sort(c.USER_ID, c.ITEM_ID)
-    frame = _SPLITTERS[config.by](frame, config).with_columns(pl.col(c.SPLIT).cast(pl.String))
-    frame, saturated = _drop_saturated_users(frame)
+    if config.by in ("leave-one-out", "time"):
+        interactions, untimed = _drop_missing_times(interactions, config.by)
+    frame, filtered = filter_interactions(interactions, config.filters)
+    # Sorted, so that random numbers do not depend on the order of the file.
+    division = _SPLITTERS[config.by](frame.sort(c.USER_ID, c.ITEM_ID), config)
+    frame, saturated = _drop_saturated_users(division.frame)
     train = frame.filter(pl.col(c.SPLIT) == "train")
-    vocabulary = Vocabulary(_sort_ids(train[c.USER_ID]), _sort_ids(train[c.ITEM_ID]))
-    frame, unknown = _drop_unknown_ids(frame, vocabulary)
     if train.is_empty():
-        reasons = "".join(f" ({entry})" for entry in saturated)
-        raise DataError(f"the split leaves no train pairs{reasons}; check the shares and the split column")
-    return Split.of(frame, vocabulary, dataset.items, row_report=dataset.row_report + row_report + saturated + unknown)
+        cause = "" if saturated else division.cause
+        reasons = "; ".join(filter(None, [cause, *map(str, saturated)]))
+        raise DataError(f"the split leaves no train pairs ({reasons}); check the shares and the split column")
+    vocabulary = Vocabulary.of(train)
+    frame, unknown = _drop_unknown_ids(frame, vocabulary)
+    notes = division.notes(count_parts(frame), saturated + unknown)
+    row_report = dataset.row_report + untimed + filtered + saturated + unknown
+    return Split.of(frame, vocabulary, dataset.items, row_report=row_report, notes=notes)
 
 
-def _split_by_ratio(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
-    return _divide(frame, config.seed, valid=config.valid, test=config.test)
+def number_pairs(dataset: Dataset) -> Split:
+    """Return every pair of a dataset as a train pair, also those of users with every item, who have no negatives."""
+    frame, _ = filter_interactions(dataset.interactions, FilterConfig())
+    frame = frame.with_columns(pl.lit("train").alias(c.SPLIT))
+    return Split.of(frame, Vocabulary.of(frame), dataset.items)
 
 
-def _split_leave_one_out(frame: pl.DataFrame, _: SplitConfig) -> pl.DataFrame:
-    _require_times(frame, "leave-one-out")
-    frame = frame.sort(c.USER_ID, c.TIMESTAMP, c.ITEM_ID)
+def _split_by_ratio(frame: pl.DataFrame, config: SplitConfig) -> Division:
+    shares = {"train": config.train, "valid": config.valid, "test": config.test}
+    divided, remarks = _divide(frame, config.seed, valid=config.valid, test=config.test)
+    cause = "; ".join(remarks) or "every user keeps a train pair, and a share of less than one pair rounds to none"
+    return Division(divided, shares, cause, remarks)
+
+
+def _split_leave_one_out(frame: pl.DataFrame, config: SplitConfig) -> Division:
+    keys = pl.Series("_key", generator(config.seed, "ties of time").random(len(frame)))
+    frame = frame.with_columns(keys).sort(c.USER_ID, c.TIMESTAMP, "_key").drop("_key")
     size = pl.len().over(c.USER_ID)
     from_the_end = size - pl.int_range(pl.len()).over(c.USER_ID)
     test, valid = ((size >= 3) & (from_the_end == n) for n in (1, 2))
-    return _assign_parts(frame, test=test, valid=valid)
+    as_the_pair_before = pl.struct(c.USER_ID, c.TIMESTAMP) == pl.struct(c.USER_ID, c.TIMESTAMP).shift(1)
+    tied = frame.filter((test | valid) & as_the_pair_before)[c.USER_ID].n_unique()
+    n_users, short = frame[c.USER_ID].n_unique(), frame.filter(size < 3)[c.USER_ID].n_unique()
+    held_out = f"{short:,} of {n_users:,} users have fewer than 3 pairs, of which none is held out"
+    ties = f"{tied:,} of {n_users:,} users have several pairs at the time of a held-out one; the seed decides which is later"
+    remarks = tuple(text for count, text in ((short, held_out), (tied, ties)) if count)
+    return Division(_assign_parts(frame, test=test, valid=valid), cause=held_out, remarks=remarks)
 
 
-def _split_by_time(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
-    _require_times(frame, "time")
-    times = frame[c.TIMESTAMP].sort().to_list()
-    times.append(times[-1] + 1)  # where an empty part starts
+def _split_by_time(frame: pl.DataFrame, config: SplitConfig) -> Division:
+    times = [*frame[c.TIMESTAMP].sort().to_list(), float("inf")]  # the last is where an empty part starts
     start_of_valid, start_of_test = (
         times[min(round(share * len(frame)), len(frame))] for share in (config.train, config.train + config.valid)
     )
     time = pl.col(c.TIMESTAMP)
-    return _assign_parts(frame, test=time >= start_of_test, valid=time >= start_of_valid)
+    shares = {"train": config.train, "valid": config.valid, "test": config.test}
+    moment, size = frame[c.TIMESTAMP].value_counts(sort=True).row(0)
+    largest = f"the largest moment, timestamp {moment:.15g}, has {size / len(frame):.0%} of the pairs"
+    return Division(
+        _assign_parts(frame, test=time >= start_of_test, valid=time >= start_of_valid),
+        shares,
+        f"the pairs of one moment are in one part; {largest}",
+        (largest,) if size > len(frame) / 2 else (),
+    )
 
 
-def _split_as_given(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+def _split_as_given(frame: pl.DataFrame, config: SplitConfig) -> Division:
     if c.SPLIT not in frame.columns:
         raise ConfigError("--by given needs a split column, found none; import with given files or map a split column")
     unknown = frame.filter(~pl.col(c.SPLIT).is_in(c.PARTS).fill_null(value=False))
@@ -93,11 +124,13 @@ def _split_as_given(frame: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
             f"the split column holds {values} in {len(unknown):,} rows (first: user {user!r}, item {item!r}), "
             "expected train, valid or test; rename them on import with --split-value THEIRS=OURS"
         )
+    cause = "the imported files have none" + (" and the valid share is 0" if config.valid == 0 else "")
     if (frame[c.SPLIT] == "valid").any() or config.valid == 0:
-        return frame
+        return Division(frame, cause=cause)
     train = frame.filter(pl.col(c.SPLIT) == "train").drop(c.SPLIT)
-    divided = _divide(train, config.seed, valid=config.valid, test=0)
-    return pl.concat([divided, frame.filter(pl.col(c.SPLIT) != "train")], how="diagonal")
+    divided, remarks = _divide(train, config.seed, valid=config.valid, test=0)
+    frame = pl.concat([divided, frame.filter(pl.col(c.SPLIT) != "train")], how="diagonal")
+    return Division(frame, cause="; ".join([cause, *remarks]), remarks=remarks)
 
 
 _SPLITTERS = {
@@ -108,14 +141,23 @@ _SPLITTERS = {
 }
 
 
-def _divide(frame: pl.DataFrame, seed: int, *, valid: float, test: float) -> pl.DataFrame:
-    """Assign, in random order, each user's first round(test x size) pairs to test, the next to valid, one or more to train."""
+def _divide(frame: pl.DataFrame, seed: int, *, valid: float, test: float) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Assign, in random order, each user's first pairs to test, the next to valid, one or more to train.
+
+    frame: sorted by user. Their numbers are `draw_held_out_counts`. Returns remarks too.
+    """
     keys = pl.Series("_key", generator(seed, "split").random(len(frame)))
-    place, size = pl.col("_key").rank("ordinal").over(c.USER_ID) - 1, pl.len().over(c.USER_ID)
-    n_test = (test * size).round()
-    n_held_out = pl.min_horizontal(n_test + (valid * size).round(), size - 1)
-    is_test = place < pl.min_horizontal(n_test, n_held_out)
-    return _assign_parts(frame.with_columns(keys), test=is_test, valid=place < n_held_out).drop("_key")
+    sizes = frame[c.USER_ID].rle().struct.field("len").to_numpy().astype(np.int64)
+    n_test, n_valid = draw_held_out_counts(
+        sizes, valid=valid, test=test, rng=generator(seed, "sizes of held-out parts")
+    )
+    counts = {"_test": np.repeat(n_test, sizes), "_held_out": np.repeat(n_test + n_valid, sizes)}
+    place = pl.col("_key").rank("ordinal").over(c.USER_ID) - 1
+    numbered = frame.with_columns(keys, **{name: pl.Series(values) for name, values in counts.items()})
+    parts = _assign_parts(numbered, test=place < pl.col("_test"), valid=place < pl.col("_held_out"))
+    short = int((sizes == 1).sum()) if valid + test > 0 else 0
+    remarks = (f"{short:,} of {len(sizes):,} users have one pair, which stays in train",) if short else ()
+    return parts.drop("_key", *counts), remarks
 
 
 def _assign_parts(frame: pl.DataFrame, *, test: pl.Expr, valid: pl.Expr) -> pl.DataFrame:
@@ -148,14 +190,6 @@ def _find_saturated_users(frame: pl.DataFrame) -> list[str]:
     return saturated[c.USER_ID].sort().to_list()
 
 
-def _sort_ids(ids: pl.Series) -> list[str]:
-    """Return the distinct ids, sorted as numbers if all are whole numbers, else as strings."""
-    distinct = ids.unique().to_list()
-    if all(text.isascii() and text.isdigit() for text in distinct):
-        return sorted(distinct, key=lambda text: (int(text), text))
-    return sorted(distinct)
-
-
 def _drop_unknown_ids(frame: pl.DataFrame, vocabulary: Vocabulary) -> tuple[pl.DataFrame, RowReport]:
     """Leave out and report held-out pairs whose user or item is not in train, since they cannot be ranked."""
     row_report: RowReport = ()
@@ -167,15 +201,16 @@ def _drop_unknown_ids(frame: pl.DataFrame, vocabulary: Vocabulary) -> tuple[pl.D
     return frame, row_report
 
 
-def _require_times(frame: pl.DataFrame, method: str) -> None:
-    if c.TIMESTAMP not in frame.columns:
+def _drop_missing_times(interactions: pl.DataFrame, method: str) -> tuple[pl.DataFrame, RowReport]:
+    """Leave out and report rows without a time. Raises an error where no row has one."""
+    if c.TIMESTAMP not in interactions.columns:
         raise ConfigError(
-            f"--by {method} needs a timestamp column, found {', '.join(frame.columns)}; map one on import"
+            f"--by {method} needs a timestamp column, found {', '.join(interactions.columns)}; map one on import"
         )
-    missing = frame.filter(pl.col(c.TIMESTAMP).is_null())
-    if not missing.is_empty():
-        user, item = missing.select(c.USER_ID, c.ITEM_ID).row(0)
+    if interactions[c.TIMESTAMP].is_null().all():
         raise DataError(
-            f"{len(missing):,} pairs have no timestamp (first: user {user!r}, item {item!r}), "
-            f"expected one for every pair; use --by ratio or complete the column"
+            f"none of {len(interactions):,} rows has a timestamp, expected one for every pair; "
+            "use --by ratio or complete the column"
         )
+    first = f"user {{{c.USER_ID}!r}}, item {{{c.ITEM_ID}!r}}"
+    return drop_rows(interactions, pl.col(c.TIMESTAMP).is_null(), "split", "without a timestamp", first)

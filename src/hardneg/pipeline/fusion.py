@@ -16,7 +16,6 @@ from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
-from hardneg.fitting import require_validation
 from hardneg.pipeline.inference import read_run, require_split_of
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.pipeline.training import RUN, note_split, run_costs, write_embeddings
@@ -77,7 +76,7 @@ def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | N
     def build(draft: Draft) -> None:
         started = time.perf_counter()
         split = splits.read_split(split_dir)
-        require_validation(split)
+        split.require_pairs("valid")
         embeddings = text_embeddings(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
         value = fusion.validation_value(embeddings, split.valid, split.train, config.select)
         draft.notes |= {"best epoch": 0, "epochs": 0} | note_split(split_dir)

@@ -81,6 +81,7 @@ def evaluation_stage(
 
     def build(draft: Draft) -> None:
         run, split = read_run(run_dir), splits.read_split(split_dir)
+        split.require_pairs("test")
         masked = union(run.seen, split.valid) if mask_valid else run.seen
         score = inner_product(run.embeddings, shortlist=shortlist)
         evaluation = evaluate_scores(score, split.test, masked, metrics=names)
@@ -195,6 +196,7 @@ def released_stage(
 
     def build(draft: Draft) -> None:
         run, split = read_run(run_dir), splits.read_split(split_dir)
+        split.require_pairs("test")
         added = suspects.read_suspects(suspects_dir, split).above(chosen).pairs(split.train)
         mask = released_mask(run.seen, added, split.valid, split.test)
         score = inner_product(run.embeddings, shortlist=shortlist)

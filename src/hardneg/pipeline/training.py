@@ -24,7 +24,7 @@ from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
 from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
 from hardneg.errors import ConfigError
-from hardneg.fitting import FitInputs, fit_backbone, require_validation
+from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.judging import suspects as judged_suspects
 from hardneg.models import (
     Anchor,
@@ -101,7 +101,7 @@ def train_stage(
             write_yaml(draft.folder / "config.yaml", config)
             return
         split = splits.read_split(split_dir)
-        require_validation(split)
+        split.require_pairs("valid")
         materials = _read_materials(split, config, negatives, suspects, trees)
         measured = None if truth is None else _measure_negatives(truth, split)
         examples = ExampleRecorder(shown_users(split.train))

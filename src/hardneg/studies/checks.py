@@ -58,7 +58,8 @@ def _split_problems(name: str, split: SplitSpec) -> list[str]:
     except DataError as error:
         return [f"splits.{name}: {error}"]
     if not notes.get("valid pairs", 1):
-        return [f"splits.{name}: {split.folder} has no validation pairs; split again with a valid share above 0"]
+        reason = splits.reason_of_no_pairs(notes, "valid")
+        return [f"splits.{name}: {split.folder} has no validation pairs; {reason}"]
     return []
 
 
