@@ -95,7 +95,7 @@ def test_with_a_sample_within_five_percent(
     split, _ = store
     executor = rules(verbose(blocks_of, bad=bad), again=1)
     profiles, negatives = ProfilesConfig(), NegativesConfig(pairs_per_call=per_call, n=n, temperature=0.7)
-    estimate = estimate_generation(split, executor.model, profiles, negatives, EstimateConfig(sample=40), executor)
+    estimate = estimate_generation(split, executor.model, profiles, negatives, EstimateConfig(sample=80), executor)
     pilot_requests = list(executor.model.requests)
     assert len(pilot_requests) == estimate.sampled
     usage = run_job(split, executor, profiles, negatives)
