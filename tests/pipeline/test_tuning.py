@@ -250,7 +250,7 @@ def test_the_study_of_label_maps_prints_a_row_for_each_kind_of_vectors(
         "[e_u, e_v, tuned]",
     ]
     assert table["mean label"]["r2"] == pytest.approx(0, abs=1e-9)
-    assert table["the positive's embedding e_v"]["r2"] > 0.2
+    assert table["the positive's embedding e_v"]["r2"] > 0.15
     assert ("fresh draws" if fresh else "stored labels") in said
     n = {name: len(pl.read_parquet(made / "tuned" / f"{name}.parquet")) for name in ("tuned_on", "held_out")}
     others = len(splits.read_split(folders / "split").train) - sum(n.values())
