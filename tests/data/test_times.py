@@ -224,6 +224,33 @@ def test_a_column_decides_its_format(values: list[object], name: str, first: flo
     assert read(*values)[0] == first
 
 
+SPELLINGS = {
+    "iso": "%Y-%m-%dT%H:%M:%S",
+    "zone": "%Y-%m-%d %H:%M:%S+00:00",
+    "basic": "%Y%m%dT%H%M%SZ",
+    "digits": "%Y%m%d%H%M%S",
+    "day/month": "%d/%m/%Y %H:%M:%S",
+    "month/day": "%m/%d/%y %I:%M:%S %p",
+    "points": "%d.%m.%Y, %H:%M:%S",
+}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.datetimes(datetime(1991, 1, 1), datetime(2025, 12, 31), timezones=st.just(UTC)), max_size=20),
+    st.sampled_from([*SPELLINGS, "seconds", "milliseconds", "microseconds", "nanoseconds"]),
+)
+def test_a_column_is_the_same_in_every_spelling(moments: list[datetime], spelling: str) -> None:
+    decisive = datetime(2018, 1, 31, 22, 5, 6, tzinfo=UTC)
+    seconds = [int(moment.timestamp()) for moment in (decisive, *moments)]
+    if spelling in SPELLINGS:
+        texts = [datetime.fromtimestamp(second, UTC).strftime(SPELLINGS[spelling]) for second in seconds]
+    else:
+        zeros = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}[spelling]
+        texts = [f"{second}{'0' * zeros}" for second in seconds]
+    assert read(*texts) == seconds
+
+
 def test_an_order_of_day_and_month_that_is_open_is_refused_with_both_readings() -> None:
     message = (
         "found '05/08/2018 10:00', which is 5 August 2018 or 8 May 2018, and no date that decides; "

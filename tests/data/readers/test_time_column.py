@@ -87,6 +87,18 @@ def test_small_numbers_only_give_an_order() -> None:
     assert (summary.first_time, summary.remarks) == (None, [])
 
 
+def test_unknown_times_at_the_top_do_not_decide() -> None:
+    times, counter = read([0, 0], [1517356800250])
+    assert times == [0, 0, 1517356800.25]
+    assert counter.file("shop.csv").time_format == "Unix milliseconds"
+
+
+def test_a_column_without_times_has_no_format() -> None:
+    times, counter = read(["", None], [" "])
+    assert times == [None, None, None]
+    assert counter.file("shop.csv").time_format == ""
+
+
 def test_later_blocks_decide_the_order_of_day_and_month_for_earlier_ones() -> None:
     assert read(["05/08/2018"], ["12/28/2018"])[0] == [1525737600, 1545955200]
     with pytest.raises(DataError, match=r"shop\.csv: column timestamp: found '05/08/2018', which is 5 August"):

@@ -54,7 +54,8 @@ class TimeColumn:
                 self._format, error = evidence.choose(), None
             except DataError as found:
                 error = found
-            if error is None and not evidence.is_empty:
+            # Small numbers may be unknown times at the top of a file.
+            if error is None and not evidence.is_empty and not self._gives_order:
                 break
         if error is not None:
             raise DataError(f"{self._where}: {error}")
@@ -77,7 +78,8 @@ class TimeColumn:
             self._counter.add(*report_rows(bad, self._path.name, f"without a time as {c.TIMESTAMP}", self._first))
         self._count_kept(frame)
         summary = self._counter.file(self._path.name)
-        summary.time_format = str(values.dtype) if is_dated(values) else str(self._format)
+        if self._n_values:
+            summary.time_format = str(values.dtype) if is_dated(values) else str(self._format)
         if not self._gives_order:
             summary.add_times(frame[_TIME].min(), frame[_TIME].max())  # type: ignore[arg-type]
         return frame.with_columns(pl.col(_TIME).alias(c.TIMESTAMP)).drop(_TIME)
