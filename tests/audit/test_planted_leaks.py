@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
 
 from hardneg import artifacts, pipeline
 from hardneg.audit import audit_folder, audit_run
 from hardneg.audit.division import audit_division, check_stored
+from hardneg.cli.main import app
 from hardneg.data import SplitConfig, simulate
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions, union
@@ -313,6 +316,23 @@ def test_test_pairs_added_to_suspects_of_a_judge_that_likes_most(world: Path, tm
     assert all(check.passed for check in audit(world, clean)), audit(world, clean)
 
 
+def test_other_candidates_than_those_of_the_run(world: Path, tmp_path: Path) -> None:
+    """Judged by something that nobody can run again: one test pair in place of a candidate."""
+    split = splits.read_split(world / "split")
+
+    def swap(out: Path) -> None:
+        known, test = read_suspects(out, split), split.test
+        new = int(np.flatnonzero(~known.pairs(split.train).contains(test.users, test.items))[0])
+        ids = split.vocabulary.user_ids[test.users[new]], split.vocabulary.item_ids[test.items[new]]
+        row = int(np.flatnonzero(known.users == test.users[new])[0])
+        item = pl.when(pl.int_range(pl.len()) == row).then(pl.lit(ids[1])).otherwise("item_id").alias("item_id")
+        edit_table(out / "suspects.parquet", lambda t: t.with_columns(item))
+
+    folder = plant(world / "suspects", tmp_path / "suspects", swap, config={"judge": {"kind": "titles"}})
+    failed = [check.question for check in audit(world, folder) if not check.passed]
+    assert failed == ["the candidates are those that the run ranks highest"]
+
+
 # Runs
 
 
@@ -440,3 +460,16 @@ def test_a_fused_run_whose_weight_validation_did_not_choose(world: Path, tmp_pat
     failed = audit_plain(world, tmp_path / "fused")
     assert failed == ["fused, made again from its settings and inputs, is the same"]
     assert audit_plain(world, world / "fused") == []
+
+
+# The command
+
+
+def test_the_command_ends_with_1_where_a_check_fails(world: Path, widened: Path, tmp_path: Path) -> None:
+    pipeline.extract_profiles_stage(widened).run(tmp_path / "profiles")
+    leaky = claim(tmp_path / "profiles", world / "split")
+    for folder, code in ((world / "profiles", 0), (leaky, 1)):
+        words = ["audit", "folder", folder, "--split", world / "split", "--dataset", world / "dataset", "--json"]
+        result = CliRunner().invoke(app, list(map(str, words)))
+        assert result.exit_code == code, result.output
+        assert all(check["passed"] for check in json.loads(result.stdout)) == (code == 0)

@@ -26,7 +26,8 @@ from hardneg.diagnostics import (
 )
 from hardneg.judging import suspects
 from hardneg.mining import labels
-from hardneg.pipeline import RUN
+from hardneg.pipeline import RUN, read_run
+from hardneg.pipeline.suspects import top_candidates
 from hardneg.sampling import mined
 from hardneg.text import item_texts, profiles
 from hardneg.types import Floats
@@ -107,7 +108,8 @@ def _find_signs(
     if kind == suspects.KIND:
         judged = suspects.read_suspects(folder, split)
         added = check_added(judged.users, judged.items, split, "candidates", by_chance=by_chance)
-        return [added, *check_candidates(judged, split, threshold=threshold)]
+        again = _check_candidates_again(folder, judged, split, origin)
+        return [*again, added, *check_candidates(judged, split, threshold=threshold)]
     if kind == mined.KIND:
         return _check_negatives(folder, split, origin, by_chance=by_chance)
     if kind == labels.KIND:
@@ -116,6 +118,24 @@ def _find_signs(
     if kind == profiles.KIND:
         return _check_profiles(folder, split, origin)
     return []
+
+
+def _check_candidates_again(folder: Path, judged: suspects.Suspects, split: Split, origin: Origin) -> list[Check]:
+    """Rank the candidates again, whatever judged them; nothing where their run is not found."""
+    manifest = artifacts.read_manifest(folder, suspects.KIND)
+    try:
+        run = Sources(folder, folder, origin).find(folder, "run", RUN, manifest["inputs"])
+    except NotRebuiltError:
+        run = None
+    if run is None:
+        return []
+    expected = top_candidates(read_run(run).embeddings, split.owned, manifest["config"]["candidates"])
+    same = np.array_equal(
+        expected.to_suspects(np.zeros(expected.items.shape), "").pairs(split.train).keys, judged.pairs(split.train).keys
+    )
+    return [
+        Check("the candidates are those that the run ranks highest", same, f"{len(judged):,} candidates ranked again")
+    ]
 
 
 def _check_negatives(folder: Path, split: Split, origin: Origin, *, by_chance: bool) -> list[Check]:
