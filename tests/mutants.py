@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "test pairs bring items into the vocabulary",
         "data.splitters",
-        "_sort_ids(train[c.ITEM_ID])",
-        "_sort_ids(frame[c.ITEM_ID])",
+        "vocabulary = Vocabulary.of(train)",
+        "vocabulary = Vocabulary.of(frame)",
         ("data/test_splitters.py::test_test_ids_that_train_lacks_are_reported",),
     ),
     Mutant(
@@ -162,7 +162,7 @@ MUTANTS = (
         "data.splitters",
         'generator(seed, "split")',
         'generator(0, "split")',
-        ("data/test_splitters.py::test_ratio_depends_only_on_the_seed",),
+        ("data/test_splitters.py::test_the_seed_draws_the_pairs_where_sizes_need_no_rounding",),
     ),
     Mutant(
         "profiles of users read their test pairs",
@@ -244,9 +244,9 @@ MUTANTS = (
     Mutant(
         "negatives by retrieval may be items that the user has",
         "mining.retrieval",
-        "train.contains(users[:, None], np.maximum(pool, 0)) & (pool >= 0), 1, reason)",
-        "pool < -1, 1, reason)",
-        ("mining/test_retrieval.py",),
+        "[PADDING, OWNED, OTHER_ID, DUPLICATE],",
+        "[PADDING, FINE, OTHER_ID, DUPLICATE],",
+        ("mining/test_retrieval.py::test_retrieval_equals_the_slow_loop",),
     ),
     Mutant(
         "the loss prefers negatives",
@@ -261,6 +261,20 @@ MUTANTS = (
         "alpha = (self.options.text_share * present).reshape(-1, 1, 1)",
         "alpha = (self.options.text_share * torch.ones_like(present)).reshape(-1, 1, 1)",
         ("sampling/test_samplers.py::test_semantic_equals_the_slow_loop",),
+    ),
+    Mutant(
+        "the sizes of held-out parts ignore the seed",
+        "data.splitters",
+        'rng=generator(seed, "sizes of held-out parts")',
+        'rng=generator(0, "sizes of held-out parts")',
+        ("data/test_splitters.py::test_the_seed_draws_the_users_whose_size_is_rounded_up",),
+    ),
+    Mutant(
+        "the order of pairs at one time ignores the seed",
+        "data.splitters",
+        'generator(config.seed, "ties of time")',
+        'generator(0, "ties of time")',
+        ("data/test_splitters.py::test_ties_of_time_are_broken_by_the_seed_and_counted",),
     ),
     Mutant(
         "the last pair is for validation, the one before for test",
@@ -291,10 +305,17 @@ MUTANTS = (
         ("pipeline/test_labels.py",),
     ),
     Mutant(
-        "candidates of suspects are only those of users with more than one train pair",
+        "recommendations leave held-out pairs in",
+        "pipeline.recommendation",
+        "items, pairs = split.texts, union(union(pairs, split.valid), split.test)",
+        "items = split.texts",
+        ("pipeline/test_owned_products.py",),
+    ),
+    Mutant(
+        "only users with many train pairs have candidates of suspects",
         "pipeline.suspects",
-        "score, users = inner_product(embeddings), np.flatnonzero(train.counts)",
-        "score, users = inner_product(embeddings), np.flatnonzero(train.counts > train.counts.mean())",
+        "    users = np.flatnonzero(owned.counts)",
+        "    users = np.flatnonzero(owned.counts > owned.counts.mean())",
         ("pipeline/test_suspects.py",),
     ),
 )

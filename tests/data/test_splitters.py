@@ -117,6 +117,19 @@ def test_ratio_depends_only_on_the_seed() -> None:
     assert one != other
 
 
+def test_the_seed_draws_the_pairs_where_sizes_need_no_rounding() -> None:
+    rows = [(f"u{u}", f"i{i}") for u in range(10) for i in range(u % 3, 30, 3)]
+    one, other = (make_split(dataset(rows), SplitConfig(seed=seed)) for seed in (0, 1))
+    assert (one.test.counts == 1).all()
+    assert parts(one) != parts(other)
+
+
+def test_the_seed_draws_the_users_whose_size_is_rounded_up() -> None:
+    rows = [(f"u{u}", f"i{i}") for u in range(40) for i in range(u % 3, 15, 3)]
+    one, other = (make_split(dataset(rows), SplitConfig(seed=seed)) for seed in (0, 1))
+    assert (one.test.counts != other.test.counts).any()
+
+
 def test_leave_one_out_holds_out_the_last_two() -> None:
     rows = [("a", "1", 30), ("a", "2", 10), ("a", "3", 20), ("b", "1", 5), ("b", "2", 6), ("c", "3", 1), ("c", "2", 2)]
     rows += [("d", "1", 1), ("d", "3", 8), ("d", "2", 7), ("e", "1", 1)]
