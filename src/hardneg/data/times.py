@@ -115,13 +115,13 @@ def parse_times(values: pl.Series, time_format: TimeFormat) -> pl.Series:
         return values.cast(pl.Int64).cast(pl.Float64) * 86_400
     if isinstance(values.dtype, pl.Datetime):
         per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}[values.dtype.time_unit]
-        return values.cast(pl.Int64).cast(pl.Float64) / per_second
+        return _divide(values.cast(pl.Int64), per_second)
     if time_format.pattern is not None:
         times = _parse_pattern(_spell(values), time_format.pattern)
     elif time_format.unit == DIGITS:
         times = _parse(_spell(values), _DIGITS, ("a", "b", "c"))
     elif time_format.unit is not None:
-        times = to_numbers(values) / PER_SECOND.get(time_format.unit, 1.0)
+        times = _divide(values, PER_SECOND.get(time_format.unit, 1.0))
     else:
         times = pl.repeat(None, len(values), dtype=pl.Float64, eager=True)
     if not values.dtype.is_numeric():
@@ -145,6 +145,22 @@ def to_numbers(values: pl.Series) -> pl.Series:
         values = values.str.strip_chars()
     numbers = values.cast(pl.Float64, strict=False)
     return numbers.set(~numbers.is_finite().fill_null(value=False), None)
+
+
+def _divide(values: pl.Series, size: float) -> pl.Series:
+    """Return (rows,) numbers divided by the units of a second, correctly rounded.
+
+    values: strings or numbers. Whole numbers are divided as such, since a Float64 has no room for nanoseconds; polars
+    would multiply numbers by the inverse and round twice.
+    """
+    numbers = to_numbers(values)
+    seconds = pl.Series(values.name, numbers.to_numpy() / size, nan_to_null=True)
+    if size <= 1e6 or values.dtype.is_float():
+        return seconds
+    texts = values.str.strip_chars() if values.dtype == pl.String else values
+    whole = texts.cast(pl.Int64, strict=False)
+    exact = whole // int(size) + (whole % int(size)).cast(pl.Float64).to_numpy() / size
+    return pl.Series(values.name, exact, nan_to_null=True).fill_null(seconds)
 
 
 def _spell(values: pl.Series) -> pl.Series:
@@ -172,7 +188,7 @@ def _parse_pattern(values: pl.Series, pattern: str) -> pl.Series:
         raise ConfigError(
             f"found --time-format {pattern!r}, expected a pattern of a date ({str(error).splitlines()[0]})"
         ) from None
-    return times.cast(pl.Int64).cast(pl.Float64) / 1e6
+    return _divide(times.cast(pl.Int64), 1e6)
 
 
 def _parse(values: pl.Series, pattern: str, date: tuple[str, ...], date_format: str = "%Y-%m-%d") -> pl.Series:
