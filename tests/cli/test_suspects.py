@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +45,13 @@ def run(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_options_that_do_not_go_together_are_refused(words: list[str], parts: list[str]) -> None:
     message = refuse(*IDENTIFY, "nowhere", *words)
     assert all(part in message for part in parts), message
+
+
+def test_a_judge_that_calls_most_candidates_liked_is_named(folders: Path, run: Path, tmp_path: Path) -> None:
+    words = [*IDENTIFY, folders / "split", "--run", run, "--judge", "random", "--candidates", 4]
+    assert "WARNING" not in succeed(*words, "--set", "rate=0.3", "--out", tmp_path / "few")
+    said = succeed(*words, "--set", "rate=0.8", "--out", tmp_path / "most")
+    assert re.search(r"WARNING: the judge calls [78]\d\.\d% of \d+ candidates liked", said)
 
 
 def test_an_estimate_of_judging_sends_nothing_and_writes_nothing(

@@ -131,16 +131,30 @@ def test_that_nothing_reaches_the_threshold_is_said(folders: Path, split: Split,
     notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
     assert notes["suspects used"] == 0
     assert "reaches 0.7 (the highest is 0.6)" in notes["suspects warning"]
-    assert suspects_warning(folder, SuspectsUse(use="exclude")) == ""
+    assert "reaches" not in suspects_warning(folder, SuspectsUse(use="exclude"))
     table = pl.read_parquet(folder / "suspects.parquet")
     some = pl.concat([table.head(1).with_columns(probability=pl.lit(float("nan"))), table.slice(1)])
     some.write_parquet(folder / "suspects.parquet")
     accept_changes(folder)
-    assert suspects_warning(folder, SuspectsUse(use="exclude")) == ""
+    assert "reaches" not in suspects_warning(folder, SuspectsUse(use="exclude"))
     table.drop("probability").write_parquet(folder / "suspects.parquet")
     accept_changes(folder)
     with pytest.raises(DataError, match="has no column probability"):
         suspects_warning(folder, SuspectsUse(use="exclude"))
+
+
+def test_a_judge_that_calls_most_candidates_liked_is_named(folders: Path, split: Split, tmp_path: Path) -> None:
+    judged = make_suspects(split)
+    liked = np.arange(len(judged)) % 10 < 6
+    judged.probability[:] = np.where(liked, 0.9, 0.1)
+    folder = write_folder(tmp_path / "most", folders / "split", judged)
+    assert artifacts.read_manifest(folder, "suspects")["notes"]["mostly liked"].startswith("the judge calls 60.0% of")
+    pipeline.train_stage(folders / "split", using(use="exclude"), suspects=folder).run(tmp_path / "run")
+    notes = artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]
+    assert "the judge calls 60.0% of" in notes["suspects warning"]
+    assert suspects_warning(folder, SuspectsUse(use="exclude", threshold=0.95)).startswith("none of")
+    judged.probability[:] = np.where(liked, 0.1, 0.9)
+    assert suspects_warning(write_folder(tmp_path / "few", folders / "split", judged), SuspectsUse(use="both")) == ""
 
 
 def test_a_run_is_keyed_by_what_the_judge_said(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:

@@ -71,12 +71,6 @@ def test_a_reason_of_the_last_call_stays_until_the_run_is_made_from_what_the_fil
     assert (healed.failed, healed.remarks, rows_of(healed)) == ({}, [], ["uniform", "semantic-mixing"])
 
 
-def test_a_row_with_few_seeds_is_left_out_with_a_remark(write_study: Write, tmp_path: Path) -> None:
-    rows = {"uniform": STUDY["rows"]["uniform"], "twice": {"sampler": {"kind": "uniform"}, "seeds": 2}}
-    results = run_study(write_study(models=MF, rows=rows, seeds=3), tmp_path / "out")
-    assert results.tables[0].remarks == ["twice: 2 of 2 seeds finished, expected 3 at least; left out."]
-
-
 def test_a_released_mask_that_cannot_be_made_costs_its_own_table_alone(
     write_study: Write, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,9 @@ from hardneg.studies.runs import CLOCKS
 
 from .conftest import STUDY, Write, results_of, run_study
 
+SEMANTIC = {"kind": "semantic", "hidden_size": 8, "allow_empty": True}
+"""Sampler for an encoder of made-up vectors, by which no item is near another."""
+
 
 def assert_same(one: Path, other: Path) -> None:
     """Equal but for clocks."""
@@ -161,8 +164,8 @@ def test_negatives_are_made_once_and_their_failure_costs_the_rows_that_need_them
 ) -> None:
     rows = {
         "uniform": {"sampler": {"kind": "uniform"}},
-        "text": {"sampler": {"kind": "semantic", "hidden_size": 8}, "negatives": "retrieved"},
-        "noise": {"sampler": {"kind": "semantic", "hidden_size": 8}, "negatives": "noise"},
+        "text": {"sampler": SEMANTIC, "negatives": "retrieved"},
+        "noise": {"sampler": SEMANTIC, "negatives": "noise"},
     }
     negatives = {"retrieved": {"method": "retrieved"}, "noise": {"method": "random", "like": "retrieved"}}
     file = write_study(rows=rows, negatives=negatives, models={"MF": STUDY["models"]["MF"]}, seeds=3)

@@ -96,7 +96,7 @@ def warn_if_empty(notes: Mapping[str, Any]) -> None:
     from hardneg.sampling.mined import MOSTLY_EMPTY
 
     if MOSTLY_EMPTY in notes:
-        typer.echo(f"WARNING: {notes[MOSTLY_EMPTY]}", err=True)
+        echo(f"WARNING: {notes[MOSTLY_EMPTY]}", err=True)
 
 
 def row_report_text(notes: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ def estimate_study_command(options: StudyOptions) -> None:
     with show_progress() as progress:
         estimate = study.estimate(progress)
     few = dict.fromkeys(cell.row for cell in study.cells if len(study.seeds(cell)) < MIN_SEEDS)
-    remark = f"; fewer than {MIN_SEEDS} seeds, hence in no comparison: {', '.join(map(repr, few))}" if few else ""
+    remark = f"; fewer than {MIN_SEEDS} seeds, hence not tested: {', '.join(map(repr, few))}" if few else ""
     _emit_estimate(options, estimate, "runs", "run", remark)
 
 

@@ -145,6 +145,7 @@ def identify_suspects_command(
     `hardneg suspects identify data/shop-split --run runs/lightgcn --judge random --set like=out/suspects --out out/random-suspects`
     """
     from hardneg import pipeline
+    from hardneg.judging.suspects import MOSTLY_LIKED
 
     config, like = judging.parse(llm.config)
     with show_progress() as progress, open_judging_session(llm.config, shared.device, progress) as session:
@@ -154,6 +155,8 @@ def identify_suspects_command(
     text = f"{notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} suspects, "
     text += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
     text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
+    if MOSTLY_LIKED in notes:
+        echo(f"WARNING: {notes[MOSTLY_LIKED]}", err=True)
     following = ("train", judging.split, "--suspects", out, "--use-suspects", "exclude")
     shared.emit_folder(out, notes, text + row_report_text(notes) + costs_text, following, costs=costs)
 

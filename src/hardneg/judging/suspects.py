@@ -27,6 +27,10 @@ Threshold = Annotated[float, Field(gt=0, le=1)]
 """Minimum probability of a suspect, above 0 and at most 1."""
 WARNING, FILLED = "warning", "filled"
 """Keys of notes: a warning about labels from held-out data, and the probability used for missing labels."""
+MOSTLY_LIKED = "mostly liked"
+"""Note of a folder most of whose candidates are suspects."""
+MOST_LIKED = 0.5
+"""Share of liked candidates above which a judge separates too little."""
 SCHEMA = {"user_id": pl.String, "item_id": pl.String, "probability": pl.Float64, "judge": pl.String}
 REJECTED_SCHEMA = {"user_id": pl.String, "item_id": pl.String, "reason": pl.String}
 """Candidates without a label and entries of answers that are no candidates, with the reason."""
@@ -126,6 +130,16 @@ class UserCandidates:
         return Suspects(self.users[rows], self.items[rows, places], probability[rows, places], judge)
 
 
+def describe_liked(liked: int, labelled: int) -> str:
+    """Return a warning where most of the labelled candidates are liked, else ""."""
+    if not labelled or liked / labelled <= MOST_LIKED:
+        return ""
+    return (
+        f"the judge calls {liked / labelled:.1%} of {labelled:,} candidates liked, so its suspects are little more than the "
+        "hardest candidates"
+    )
+
+
 def write_suspects(
     draft: Draft, suspects: Suspects, vocabulary: Vocabulary, rejected: pl.DataFrame, row_report: RowReport = ()
 ) -> None:
@@ -148,6 +162,8 @@ def write_suspects(
         f"at least {THRESHOLD:g}": len(suspects.above(THRESHOLD)),
         "rows left out": report_notes(row_report),
     }
+    warning = describe_liked(len(suspects.above(THRESHOLD)), int(suspects.labelled.sum()))
+    draft.notes |= {MOSTLY_LIKED: warning} if warning else {}
     table.select(*SCHEMA).write_parquet(draft.folder / TABLE)
     casts = [pl.col(name).cast(kind) for name, kind in REJECTED_SCHEMA.items()]
     rejected.select(casts).write_parquet(draft.folder / REJECTED)

@@ -83,15 +83,22 @@ def use_suspects(split: Split, config: SuspectsUse | None, folder: Path | None) 
 def suspects_warning(folder: Path, config: SuspectsUse | None = None) -> str:
     """Return what a user of a suspects folder must know, or "".
 
-    Held-out pairs decided its labels, missing labels were filled in, or no label reaches the threshold.
+    Held-out pairs decided its labels, missing labels were filled in, or no label or most labels reach the threshold.
     """
     notes = artifacts.read_manifest(folder, suspects.KIND)["notes"]
     filled = notes.get(suspects.FILLED)
     warnings = [notes[suspects.WARNING]] if suspects.WARNING in notes else []
     if filled:
         warnings.append(f"{filled['candidates']:,} candidates without a label count as {filled['with']:g}")
-    warnings += [] if config is None else [no_suspects_warning(folder, config)]
+    if config is not None:
+        warnings += [no_suspects_warning(folder, config), many_suspects_warning(folder, config)]
     return "; ".join(filter(None, warnings))
+
+
+def many_suspects_warning(folder: Path, config: SuspectsUse) -> str:
+    """Return a warning where most labels of a folder reach the threshold, else ""."""
+    probability = suspects.read_probabilities(folder)
+    return suspects.describe_liked(int((probability >= config.threshold).sum()), len(probability))
 
 
 def no_suspects_warning(folder: Path, config: SuspectsUse) -> str:

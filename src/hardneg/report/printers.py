@@ -15,10 +15,12 @@ NO_VALUE = "–"
 """Text of a missing value."""
 CONTROL = "control"
 """Verdict of a control, which is outside the family of the table."""
+UNTESTED = "not tested"
+"""Verdict where a method or the baseline has too few seeds for a test."""
 WIN_TIE_LOSS = "users won / tied / lost"
 MARKS = {"better": r"$^{\ast}$", "worse": r"$^{\dagger}$"}
 """Verdict -> LaTeX mark after a mean; there is none for a difference that is not significant."""
-SIGNS = {"better": " ▲", "worse": " ▼"}
+SIGNS = {"better": " ▲", "worse": " ▼", UNTESTED: f" ({UNTESTED})"}
 """Verdict -> suffix of a mean; there is none for a difference that is not significant, nor for controls."""
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -54,19 +56,24 @@ def comparison_text(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str
     with_truth = [name for name in FALSE_NEGATIVE_HEADERS if frame[name].is_not_null().any()]  # on simulated data
     headers = ["sampler", *names, f"{names[0]} vs {baseline} [95 %]", "p (Holm)", WIN_TIE_LOSS, "s / run"]
     headers += [FALSE_NEGATIVE_HEADERS[name] for name in with_truth]
+    with_notes = frame["notes"].is_not_null().any()
+    headers += ["notes"] if with_notes else []
     cells = []
     for row in frame.iter_rows(named=True):
-        means = [f"{row[m]:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
+        means = [_mean_text(row[m], row[f"{m} sd"]) for m in metrics]
         rates = [NO_VALUE if row[name] is None else f"{row[name]:.1%}" for name in with_truth]
-        cells.append([row["row"], *means, *_comparison(row), f"{row['seconds']:.1f}", *rates])
+        notes = [row["notes"] or ""] if with_notes else []
+        cells.append([row["row"], *means, *_comparison(row), f"{row['seconds']:.1f}", *rates, *notes])
     return headers, cells
 
 
 def _comparison(row: dict[str, Any]) -> list[str]:
     if row["relative"] is None:
         return [NO_VALUE, NO_VALUE, NO_VALUE]
-    mean, low, high = (_percent(row[name]) for name in ("relative", "relative_low", "relative_high"))
     users = f"{row['wins']:,} / {row['ties']:,} / {row['losses']:,}"
+    if row["verdict"] == UNTESTED:
+        return [_percent(row["relative"]), UNTESTED, users]
+    mean, low, high = (_percent(row[name]) for name in ("relative", "relative_low", "relative_high"))
     return [f"{mean} [{low}, {high}]", NO_VALUE if row["p_holm"] is None else p_text(row["p_holm"]), users]
 
 
@@ -78,10 +85,18 @@ def pairwise_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[s
     headers += [f"{metric_label(other)}, p (Holm)" for other in others]
     cells = [
         [row["row"], row["against"], f"{row[metric]:.4f}", f"{row[f'{metric} against']:.4f}", *_comparison(row)]
-        + [f"{_percent(row[f'{other} relative'])}, {p_text(row[f'{other} p_holm'])}" for other in others]
+        + [f"{_percent(row[f'{other} relative'])}, {_p_or_untested(row[f'{other} p_holm'])}" for other in others]
         for row in frame.iter_rows(named=True)
     ]
     return headers, cells
+
+
+def _mean_text(mean: float, spread: float | None) -> str:
+    return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
+
+
+def _p_or_untested(p: float | None) -> str:
+    return UNTESTED if p is None else p_text(p)
 
 
 def _percent(share: float) -> str:
@@ -131,7 +146,8 @@ def latex(frame: pl.DataFrame, metrics: tuple[str, ...], baseline: str) -> str:
         best = f"{max(frame[metric]):.4f}"
         for line, mean, sd, verdict in zip(lines, frame[metric], frame[f"{metric} sd"], verdicts, strict=True):
             shown = rf"\textbf{{{mean:.4f}}}" if f"{mean:.4f}" == best else f"{mean:.4f}"
-            line[place] = rf"{shown} $\pm$ {sd:.4f}{MARKS.get(verdict, '')}"
+            spread = "" if sd is None else rf" $\pm$ {sd:.4f}"
+            line[place] = f"{shown}{spread}{MARKS.get(verdict, '')}"
     head, *body = (" & ".join(line) + r" \\" for line in [map(escape, headers), *lines])
     start = rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}"
     table = [start, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]

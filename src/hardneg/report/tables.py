@@ -11,7 +11,8 @@ import polars as pl
 from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import Difference, compare_methods, holm
-from hardneg.report.printers import CONTROL
+from hardneg.evaluation.significance import MIN_SEEDS
+from hardneg.report.printers import CONTROL, UNTESTED
 from hardneg.types import Floats
 
 SIGNIFICANT = 0.05
@@ -30,7 +31,7 @@ class MethodScores:
 
     values: metric -> (seeds, users), with the same users for all methods. seconds: (seeds,) of training.
     false_negatives: part of the negatives -> mean like-probability, empty if the truth is unknown. without_vector:
-    share of pairs without a text vector, None for samplers that use none.
+    share of pairs without a text vector, None for samplers that use none. notes: what a reader of its numbers must know.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MethodScores:
     seconds: Floats
     false_negatives: dict[str, float]
     without_vector: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def comparison_table(
@@ -46,18 +48,21 @@ def comparison_table(
     """Compare every method with the baseline: one line per method, in the given order.
 
     For every metric M there are the columns "M", the mean over seeds and users, and "M sd", the standard deviation of
-    the seeds' means (divisor S - 1). Further columns are null for the baseline. They have these names for the first
+    the seeds' means (divisor S - 1; null for one seed). Further columns are null for the baseline. They have these names for the first
     metric, and are prefixed with the metric for the others ("M difference", "M low", ...):
 
       difference, low, high    M minus the baseline's M, with its 95 % interval (`compare_methods`)
       relative, relative_low, relative_high    the same as shares of the baseline's mean
       p, p_holm                p-value of "no difference", raw and adjusted by Holm
-      verdict                  "better" or "worse" if p_holm < 0.05, else "not distinguishable"
+      verdict                  "better" or "worse" if p_holm < 0.05, else "not distinguishable"; "not tested", without
+                               interval and p, where a method or the baseline has fewer than three seeds
       wins, ties, losses       number of users whose mean over seeds is higher than, equal to (within 1e-12) or lower
                                than with the baseline; descriptive counts without a test
 
     Holm's family is one metric of one table, that is the methods of one dataset and backbone. Neither several metrics
     nor several tables are adjusted for, so choose the deciding metric beforehand and put it first.
+
+    The column "notes" has the notes of a method, null without any.
 
     controls: methods outside the family, which `pairwise_table` tests instead; their p_holm is null and their verdict
     "control".
@@ -70,7 +75,8 @@ def comparison_table(
         line: dict[str, object] = {"row": row.name}
         for metric in metrics:
             by_seed = row.values[metric].mean(axis=1)
-            line |= {metric: float(by_seed.mean()), f"{metric} sd": float(by_seed.std(ddof=1))}
+            spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+            line |= {metric: float(by_seed.mean()), f"{metric} sd": spread}
         for metric in metrics:
             values = by_metric[metric].get(row.name, {})
             line |= {column(name, metric, metrics): values.get(name) for name in (*SIZES, VERDICT, *COUNTS)}
@@ -78,6 +84,7 @@ def comparison_table(
         line["seconds"] = float(np.mean(row.seconds))
         line["false_negatives"] = float(np.mean(rates)) if rates else None
         line |= {"nearest": row.false_negatives.get(NEAREST_ITEM), "without_vector": row.without_vector}
+        line["notes"] = "; ".join(row.notes) or None
         lines.append(line)
     return pl.DataFrame(lines, schema_overrides=_column_types(metrics), infer_schema_length=None)
 
@@ -104,13 +111,11 @@ def pairwise_table(pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: 
     lines: list[dict[str, object]] = [{"row": one.name, "against": other.name} for one, other in pairs]
     for metric in metrics:
         values = [(one.values[metric], other.values[metric]) for one, other in pairs]
-        differences = [compare_methods(*pair) for pair in values]
-        adjusted = holm([difference.p for difference in differences])
-        for line, (one, other), difference, p in zip(lines, values, differences, adjusted, strict=True):
-            comparison = {**_sizes(difference, p), **_count_users(one, other)}
+        for line, (one, other), comparison in zip(lines, values, _compare_pairs(values), strict=True):
             line |= {metric: float(one.mean()), f"{metric} against": float(other.mean())}
             line |= {column(name, metric, metrics): value for name, value in comparison.items()}
-    return pl.DataFrame(lines)
+    types = {name: dtype for name, dtype in _column_types(metrics).items() if name in lines[0]} if lines else {}
+    return pl.DataFrame(lines, schema_overrides=types, infer_schema_length=None)
 
 
 def summary_table(groups: Mapping[str, pl.DataFrame], metric: str | None = None) -> pl.DataFrame:
@@ -133,7 +138,7 @@ def summary_table(groups: Mapping[str, pl.DataFrame], metric: str | None = None)
     baselines = lines.filter(pl.col(VERDICT).is_null())["row"].unique(maintain_order=True).to_list()
     if len(baselines) != 1:
         raise DataError(f"found baselines {', '.join(baselines)}, expected the same one in every group")
-    compared = lines.filter(pl.col(VERDICT).is_not_null(), pl.col(VERDICT) != CONTROL)
+    compared = lines.filter(~pl.col(VERDICT).is_in([CONTROL, UNTESTED]))  # which drops null, too
     return compared.group_by("row", maintain_order=True).agg(*_verdict_counts())
 
 
@@ -148,7 +153,8 @@ def pairs_summary(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     lines = pl.concat(
         [frame.select(pair, "verdict", "relative").unique("pair", maintain_order=True) for frame in frames]
     )
-    return lines.group_by("pair", maintain_order=True).agg(*_verdict_counts())
+    tested = lines.filter(pl.col(VERDICT) != UNTESTED)
+    return tested.group_by("pair", maintain_order=True).agg(*_verdict_counts())
 
 
 def _verdict_counts() -> list[pl.Expr]:
@@ -170,7 +176,9 @@ def _column_types(metrics: tuple[str, ...]) -> dict[str, pl.DataType]:
     """Return the types of columns that may contain only nulls."""
     types = [(SIZES, pl.Float64()), ((VERDICT,), pl.String()), (COUNTS, pl.Int64())]
     by_column = {column(name, metric, metrics): dtype for names, dtype in types for name in names for metric in metrics}
-    return by_column | dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
+    spreads = {f"{metric} sd": pl.Float64() for metric in metrics}
+    others = dict.fromkeys(("false_negatives", "nearest", "without_vector"), pl.Float64())
+    return {**by_column, **spreads, **others, "notes": pl.String()}
 
 
 def _compare_rows(
@@ -178,16 +186,29 @@ def _compare_rows(
 ) -> dict[str, dict[str, object]]:
     """Return row name -> its comparison with the baseline on one metric."""
     others = [row for row in rows if row is not base]
-    differences = {row.name: compare_methods(row.values[metric], base.values[metric]) for row in others}
-    family = [name for name in differences if name not in controls]
-    adjusted = dict(zip(family, holm([differences[name].p for name in family]), strict=True))
-    return {
-        row.name: {
-            **_sizes(differences[row.name], adjusted.get(row.name)),
-            **_count_users(row.values[metric], base.values[metric]),
-        }
-        for row in others
-    }
+    pairs = [(row.values[metric], base.values[metric]) for row in others]
+    comparisons = _compare_pairs(pairs, [row.name not in controls for row in others])
+    return {row.name: comparison for row, comparison in zip(others, comparisons, strict=True)}
+
+
+def _compare_pairs(
+    pairs: Sequence[tuple[Floats, Floats]], in_family: Sequence[bool] | None = None
+) -> list[dict[str, object]]:
+    """Return the comparison of each pair of (seeds, users). in_family: False for pairs outside Holm's family."""
+    tested = {n: compare_methods(*pair) for n, pair in enumerate(pairs) if min(map(len, pair)) >= MIN_SEEDS}
+    family = [n for n in tested if in_family is None or in_family[n]]
+    adjusted = dict(zip(family, holm([tested[n].p for n in family]), strict=True))
+    return [
+        {**(_sizes(tested[n], adjusted.get(n)) if n in tested else _untested(*pair)), **_count_users(*pair)}
+        for n, pair in enumerate(pairs)
+    ]
+
+
+def _untested(values: Floats, base: Floats) -> dict[str, object]:
+    """Return the difference of the means, without interval and p."""
+    difference, mean = float(values.mean() - base.mean()), float(base.mean())
+    relative = difference / mean if mean else float("nan")
+    return {**dict.fromkeys(SIZES), "difference": difference, "relative": relative, VERDICT: UNTESTED}
 
 
 def _sizes(difference: Difference, p_holm: float | None) -> dict[str, object]:

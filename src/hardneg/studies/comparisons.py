@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from hardneg.pipeline.suspect_use import no_suspects_warning
 from hardneg.report import plots, printers, tables
 from hardneg.studies.cells import Cell
 from hardneg.studies.recipes import slug
+from hardneg.studies.row_notes import BELOW_UNIFORM, find_below_uniform
 from hardneg.studies.runs import collect_scores
 from hardneg.studies.spec import StudySpec
 
@@ -50,7 +51,7 @@ class ResultTable:
 class ComparisonTable(ResultTable):
     """The comparison on one split with one model.
 
-    frame: empty where too few runs are finished. remarks: what is missing, and other things to know. released: the same
+    frame: empty where the baseline has no finished run. remarks: what is missing, and other things to know. released: the same
     runs under the released mask, if the study asks for that. pairs: methods against their controls, and further pairs.
     """
 
@@ -95,25 +96,26 @@ def _draw_masks(frame: pl.DataFrame) -> str:
 
 
 def compare_lines(study: Study, split: str, model: str, finished: Sequence[PlannedRun]) -> ComparisonTable:
-    """Compare the lines that have enough seeds."""
+    """Compare the lines that have a finished seed; those with too few are not tested."""
     cells = [cell for cell in study.cells if cell.table == (split, model)]
     runs = {cell.line: [run.task for run in finished if run.cell is cell] for cell in cells}
     scored = {line: [task.folder for task in own if task.available_mask() is not None] for line, own in runs.items()}
     released = released_table(scored, study.spec.metrics) if any(scored.values()) else None
     remarks = list(_remarks(study, split, cells, {line: len(own) for line, own in runs.items()}))
-    enough = [cell.line for cell in cells if len(runs[cell.line]) >= MIN_SEEDS]
+    begun = [cell.line for cell in cells if runs[cell.line]]
     base, title = find_line(study.spec.baseline, cells), f"{split}, {model}"
     assert base is not None
-    if base not in enough:
-        reason = f"No comparison: {base!r} has {len(runs[base])} finished seeds, expected {MIN_SEEDS} at least."
+    if base not in begun:
+        reason = f"No comparison: {base!r} has 0 finished seeds, expected 1 at least."
         remarks = [reason, *remarks]
         return ComparisonTable([], [], remarks=remarks, title=title, split=split, model=model, released=released)
     scores = [
         collect_scores(own[0].row, [task.seed for task in own], own[0].runs_dir)
-        for own in (runs[line] for line in enough)
+        for own in (runs[line] for line in begun)
     ]
+    scores = mark_below_uniform(scores, cells, study.spec.metrics[0])
     with_controls = pairs_with_controls(cells, base).values()
-    controls = [control for pairs in with_controls for _, control in pairs if control in enough]
+    controls = [control for pairs in with_controls for _, control in pairs if control in begun]
     frame = tables.comparison_table(scores, base, study.spec.metrics, controls=controls)
     remarks += [f"Controls, outside the family of Holm here: {'; '.join(controls)}."] if controls else []
     return ComparisonTable(
@@ -133,11 +135,11 @@ def _remarks(study: Study, split: str, cells: Sequence[Cell], finished: Mapping[
     """Yield what a reader of one table should know besides the numbers. finished: line -> seeds."""
     for cell in cells:
         done, seeds = finished[cell.line], len(study.seeds(cell))
-        if done < MIN_SEEDS:
-            few = "" if seeds >= MIN_SEEDS else f", expected {MIN_SEEDS} at least"
-            yield f"{cell.line}: {done} of {seeds} seeds finished{few}; left out."
-        elif done < seeds:
-            yield f"{cell.line}: {done} of {seeds} seeds finished."
+        if done < seeds:
+            yield f"{cell.line}: {done} of {seeds} seeds finished{'' if done else '; left out'}."
+    few = [cell.line for cell in cells if 0 < finished[cell.line] < MIN_SEEDS]
+    if few:
+        yield f"Means only, not tested with fewer than {MIN_SEEDS} seeds: {'; '.join(few)}."
     mask_problem = study.plan.mask_problem(split)
     if mask_problem is not None:
         yield f"No table under the released mask: {mask_problem}."
@@ -147,6 +149,29 @@ def _remarks(study: Study, split: str, cells: Sequence[Cell], finished: Mapping[
             warning = no_suspects_warning(suspects.folder, use)  # then the row is the one without suspects
             if warning:
                 yield f"{cell.line}: {warning}."
+
+
+def mark_below_uniform(
+    scores: list[tables.MethodScores], cells: Sequence[Cell], metric: str
+) -> list[tables.MethodScores]:
+    """Return the scores with a note where a line is significantly worse than the row of the sampler `uniform`.
+
+    Of several lines of that row, the one with the same options counts.
+    """
+    known, plain = {row.name: row for row in scores}, [cell for cell in cells if _is_uniform(cell)]
+    pairs = []
+    for cell in (cell for cell in cells if cell.line in known and not _is_uniform(cell)):
+        same = [other.line for other in plain if _share_options(other, cell)] or [other.line for other in plain]
+        pairs += [(known[cell.line], known[line]) for line in same[:1] if line in known]
+    below = find_below_uniform(pairs, metric)
+    return [replace(row, notes=(*row.notes, BELOW_UNIFORM)) if row.name in below else row for row in scores]
+
+
+def _is_uniform(cell: Cell) -> bool:
+    """Return True where a line is the sampler `uniform` without suspects, anchor or text."""
+    config = cell.config
+    additions = (config.suspects, config.anchor, cell.fusion)
+    return config.sampler.kind == "uniform" and not cell.alone and all(part is None for part in additions)
 
 
 def released_table(runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -> ResultTable:
@@ -177,7 +202,7 @@ def _mean(folders: Sequence[Path], evaluation: str, metric: str) -> float:
 def pair_tables(
     spec: StudySpec, cells: Sequence[Cell], scores: Mapping[str, tables.MethodScores], baseline: str
 ) -> list[ResultTable]:
-    """Return the tables of pairs beside a table. cells: those of its split and model. scores: lines with enough seeds."""
+    """Return the tables of pairs beside a table. cells: those of its split and model. scores: lines with finished seeds."""
     groups = [
         (f"{row} against its controls", f"against-controls-{slug(row)}", pairs)
         for row, pairs in pairs_with_controls(cells, baseline).items()
@@ -209,9 +234,14 @@ def pairs_with_controls(cells: Sequence[Cell], baseline: str) -> dict[str, list[
 
 
 def _match(cell: Cell, control: Cell) -> bool:
-    options, others = dict(cell.options), dict(control.options)
     same_kind = (cell.fusion is None, cell.alone) == (control.fusion is None, control.alone)
-    return same_kind and all(options[field] == others[field] for field in options.keys() & others.keys())
+    return same_kind and _share_options(cell, control)
+
+
+def _share_options(one: Cell, other: Cell) -> bool:
+    """Return True where two lines have equal options, as far as both have them."""
+    options, others = dict(one.options), dict(other.options)
+    return all(options[field] == others[field] for field in options.keys() & others.keys())
 
 
 def find_line(name: str, cells: Sequence[Cell]) -> str | None:

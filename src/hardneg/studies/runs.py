@@ -20,6 +20,7 @@ from hardneg.stage import Stage
 from hardneg.storage import read_json
 from hardneg.studies.process_pool import Outcome, run_pool
 from hardneg.studies.recipes import slug
+from hardneg.studies.row_notes import describe_runs, describe_suspects
 from hardneg.training import Watch
 from hardneg.types import Progress
 
@@ -51,6 +52,10 @@ class Row:
         """Return the folder of the run of one seed."""
         return runs_dir / f"{slug(self.name)}-seed{seed}"
 
+    def trained_folder(self, runs_dir: Path, seed: int) -> Path:
+        """Return the folder of the run that was trained, which a fusion reads."""
+        return replace(self, name=self.fused_line or self.name).folder(runs_dir, seed)
+
 
 @dataclass(frozen=True)
 class RunTask:
@@ -80,8 +85,7 @@ class RunTask:
     @property
     def fused_folder(self) -> Path | None:
         """Folder of the run that is fused; None for text alone or a trained run."""
-        line = self.row.fused_line
-        return None if line is None else replace(self.row, name=line).folder(self.runs_dir, self.seed)
+        return None if self.row.fused_line is None else self.row.trained_folder(self.runs_dir, self.seed)
 
     @property
     def config(self) -> RunConfig:
@@ -187,6 +191,8 @@ def collect_scores(row: Row, seeds: Iterable[int], runs_dir: Path) -> MethodScor
         np.array([cost["seconds"] for cost in costs]),
         dict(by_part),
         None if not pairs else notes["pairs without a vector"] / pairs,
+        describe_runs(folders, [row.trained_folder(runs_dir, seed) for seed in seeds])
+        + describe_suspects(row.folders.get("suspects"), row.config.suspects),
     )
 
 
