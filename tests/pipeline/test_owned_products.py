@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.diagnostics.test_leakage import WordCounts
 
 from hardneg import artifacts, pipeline
 from hardneg.config import parse_config
-from hardneg.data import Dataset, Interactions, Split, SplitConfig
+from hardneg.data import Dataset, FilterConfig, Interactions, Split, SplitConfig
 from hardneg.data import split as splits
 from hardneg.data.dataset import KIND, write_dataset
 from hardneg.data.products import UNDER_ANOTHER_ID
@@ -207,20 +207,40 @@ def test_blocks_of_users_do_not_show(root: Path, split: Split, monkeypatch: pyte
 
 def test_a_run_without_its_split_asks_for_it(root: Path, split: Split, tmp_path: Path) -> None:
     """The run holds no held-out pairs, so it must find them or say what it cannot mask."""
-    run = tmp_path / "run"
-    for path in (root / "run").iterdir():
-        run.mkdir(exist_ok=True)
-        (run / path.name).write_bytes(path.read_bytes())
-    manifest = json.loads((run / artifacts.MANIFEST).read_text())
-    assert manifest["notes"]["split"] == str(root / "split")
-    for notes in ({"split": str(tmp_path / "moved")}, {}):
-        (run / artifacts.MANIFEST).write_text(json.dumps(manifest | {"notes": notes}))
-        with pytest.raises(ConfigError, match="--split"):
-            pipeline.recommend(run, "u1", 3)
-        assert pipeline.recommend(run, "u1", 3, split_dir=root / "split").equals(
-            pipeline.recommend(root / "run", "u1", 3)
-        )
-        assert len(pipeline.recommend(run, "u1", 3, "train")) == 3
+    shutil.copytree(root / "split", tmp_path / "split")
+    config = RunConfig(model=MF(embedding_size=8), fit=FitConfig(epochs=2, check_every=1))
+    run = pipeline.train_stage(tmp_path / "split", config).run(tmp_path / "run")
+    whole = pipeline.recommend(run, "u1", 3)
+    (tmp_path / "split").rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match="--split"):
+        pipeline.recommend(run, "u1", 3)
+    assert pipeline.recommend(run, "u1", 3, split_dir=tmp_path / "moved").equals(whole)
+    assert len(pipeline.recommend(run, "u1", 3, "train")) == 3
     pipeline.split_stage(root / "data", SplitConfig(seed=5)).run(tmp_path / "other")
     with pytest.raises(ConfigError, match="was not trained on"):
         pipeline.recommend(run, "u1", 3, split_dir=tmp_path / "other")
+
+
+def test_what_a_filter_left_out_is_known_as_well(tmp_path: Path) -> None:
+    """A purchase with a low rating is in no part of the split, and is not recommended again."""
+    rng, rows = np.random.default_rng(1), []
+    for user in range(20):
+        rows += [(f"u{user}", f"i{item}", float(rng.integers(1, 6))) for item in rng.choice(15, 8, replace=False)]
+    dataset = Dataset(
+        pl.DataFrame(rows, schema=["user_id", "item_id", "rating"], orient="row"),
+        pl.DataFrame({"item_id": [f"i{item}" for item in range(15)]}),
+    )
+    Stage(KIND, {}, {}, lambda draft: write_dataset(draft, dataset)).run(tmp_path / "data")
+    config = SplitConfig(train=0.6, valid=0.2, test=0.2, filters=FilterConfig(min_rating=3))
+    split = splits.read_split(pipeline.split_stage(tmp_path / "data", config).run(tmp_path / "split"))
+    users, items = split.vocabulary.user_ids, split.vocabulary.item_ids
+    bought = {(user, item) for user, item, _ in rows if user in users and item in items}
+    assert {(users[u], items[i]) for u, i in zip(split.known.users, split.known.items, strict=True)} == bought
+    assert artifacts.read_manifest(tmp_path / "split", splits.KIND)["notes"]["known pairs in no part"] > 0
+    run = RunConfig(model=MF(embedding_size=4), fit=FitConfig(epochs=1, check_every=1))
+    pipeline.train_stage(tmp_path / "split", run).run(tmp_path / "run")
+    table = pipeline.recommend(tmp_path / "run", users, 15)
+    assert len(table) == len(users) * len(items) - len(bought)
+    assert not set(table.select("user_id", "item_id").rows()) & bought
+    whole = pipeline.split_stage(tmp_path / "data", SplitConfig()).run(tmp_path / "whole")
+    assert not (whole / splits.LEFT_OUT).exists()

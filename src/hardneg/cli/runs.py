@@ -216,7 +216,7 @@ def recommend_command(
 ) -> None:
     """Print the best items that users are not known to have.
 
-    By default, the items of train, validation and test pairs are masked, and so is every item of equal title and brand: it is the same product under another id. Items have their item_id and title of the source file.
+    By default, all known pairs are masked: train, validation and test pairs, and those that a filter of the split left out. So is every item of equal title and brand: it is the same product under another id. Items have their item_id and title of the source file.
 
     Examples:
 
@@ -246,5 +246,5 @@ def recommend_command(
 
 def _describe_mask(masked: int, other_ids: int, mask: str) -> str:
     if mask == "known":
-        return f"Masked: {masked:,} train and held-out pairs, and {other_ids:,} items that users have under another id."
+        return f"Masked: {masked:,} known pairs, held-out ones included, and {other_ids:,} items that users have under another id."
     return f"Masked: {masked:,} train pairs alone. Held-out items and other ids of owned products may be listed."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from hardneg import artifacts
 from hardneg.data import columns as c
 from hardneg.data.dataset import drop_repeated_items, read_parquet
 from hardneg.data.division import EMPTY_PARTS
-from hardneg.data.interactions import Interactions
+from hardneg.data.interactions import Interactions, union
 from hardneg.data.products import Products
 from hardneg.data.row_report import RowReport, report_notes
 from hardneg.errors import DataError
@@ -26,6 +26,8 @@ from hardneg.stage import Draft
 from hardneg.types import Indices
 
 KIND = "split"
+LEFT_OUT = "left_out.parquet"
+"""Known pairs that are in no part, which recommendations alone read; absent where there are none."""
 TRAINING_DATA = ("train.parquet", "train_reviews.parquet", "users.parquet", "items.parquet")
 """Files that text, negatives and training may read."""
 
@@ -67,7 +69,8 @@ class Split:
 
     texts: one row per item, in order of item index, with the string columns of the item table.
     reviews: user, item and review of train pairs. notes: how the pairs were divided (`hardneg.data.division`);
-    of a split that was read, why parts have no pairs.
+    of a split that was read, why parts have no pairs. left_out: pairs of the dataset that are in no part, because of
+    their rating or time; users have these items too.
     """
 
     train: Interactions
@@ -78,11 +81,18 @@ class Split:
     reviews: pl.DataFrame
     row_report: RowReport = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Interactions | None = None
 
     @cached_property
     def owned(self) -> Interactions:
         """Train pairs, and those of the user with other items that are the same product (see `Products`)."""
         return Products.of(self.texts).add_other_ids(self.train)
+
+    @cached_property
+    def known(self) -> Interactions:
+        """All pairs that are known, held-out and left-out ones included, for recommendations."""
+        parts = [self.valid, self.test, *([] if self.left_out is None else [self.left_out])]
+        return reduce(union, parts, self.train)
 
     @classmethod
     def of(
@@ -95,10 +105,7 @@ class Split:
         notes: Mapping[str, Any] | None = None,
     ) -> Split:
         """Build from a frame of user_id, item_id, split (and review if known) and an item table."""
-        numbered = frame.with_columns(
-            pl.col(c.USER_ID).replace_strict(vocabulary.users, return_dtype=pl.Int64).alias(c.USER),
-            pl.col(c.ITEM_ID).replace_strict(vocabulary.items, return_dtype=pl.Int64).alias(c.ITEM),
-        )
+        numbered = _number(frame, vocabulary)
         n_users, n_items = len(vocabulary.user_ids), len(vocabulary.item_ids)
 
         def pairs(name: str) -> Interactions:
@@ -119,10 +126,29 @@ class Split:
             use = {"valid": "validation pairs, which choose the epoch", "test": "test pairs, which are scored"}[part]
             raise DataError(f"the split has no {use}; {reason_of_no_pairs(self.notes, part)}")
 
+    def with_left_out(self, interactions: pl.DataFrame) -> Split:
+        """Return the split with the pairs of a dataset over its vocabulary that are in no part."""
+        ids = self.vocabulary
+        inside = pl.col(c.USER_ID).is_in(ids.user_ids) & pl.col(c.ITEM_ID).is_in(ids.item_ids)
+        pairs = _number(interactions.select(c.USER_ID, c.ITEM_ID).filter(inside).unique(), ids)
+        users, items = pairs[c.USER].to_numpy(), pairs[c.ITEM].to_numpy()
+        outside = ~self.known.contains(users, items)
+        sizes = {"n_users": self.train.n_users, "n_items": self.train.n_items}
+        left_out = Interactions.of(users[outside], items[outside], **sizes)
+        return replace(self, left_out=left_out if len(left_out) else None)
+
     def with_part(self, part: Literal["valid", "test"], users: Indices, items: Indices) -> Split:
         """Return the split with other held-out pairs in one part."""
         pairs = Interactions.of(users, items, n_users=self.train.n_users, n_items=self.train.n_items)
         return replace(self, valid=pairs) if part == "valid" else replace(self, test=pairs)
+
+
+def _number(frame: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
+    """Add the columns user and item, dense indices of the ids, all of which must be in the vocabulary."""
+    return frame.with_columns(
+        pl.col(c.USER_ID).replace_strict(vocabulary.users, return_dtype=pl.Int64).alias(c.USER),
+        pl.col(c.ITEM_ID).replace_strict(vocabulary.items, return_dtype=pl.Int64).alias(c.ITEM),
+    )
 
 
 def _select_train_reviews(frame: pl.DataFrame) -> pl.DataFrame:
@@ -147,9 +173,12 @@ def write_split(draft: Draft, split: Split) -> None:
         **{f"{name} pairs": len(getattr(split, name)) for name in c.PARTS},
         **split.notes,
     }
-    for name in c.PARTS:
-        pairs: Interactions = getattr(split, name)
-        pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).write_parquet(draft.folder / f"{name}.parquet")
+    files = {f"{name}.parquet": getattr(split, name) for name in c.PARTS}
+    if split.left_out is not None:
+        files[LEFT_OUT] = split.left_out
+        draft.notes["known pairs in no part"] = len(split.left_out)
+    for file, pairs in files.items():
+        pl.DataFrame({c.USER: pairs.users, c.ITEM: pairs.items}).write_parquet(draft.folder / file)
     users = pl.DataFrame({c.USER_ID: split.vocabulary.user_ids}, schema={c.USER_ID: pl.String})
     users.write_parquet(draft.folder / "users.parquet")
     split.texts.write_parquet(draft.folder / "items.parquet")
@@ -171,14 +200,15 @@ def read_split(folder: Path) -> Split:
     users, texts = read_parquet(folder / "users.parquet"), read_parquet(folder / "items.parquet")
     vocabulary = Vocabulary(users[c.USER_ID].to_list(), texts[c.ITEM_ID].to_list())
 
-    def pairs(name: str) -> Interactions:
-        frame = read_parquet(folder / f"{name}.parquet")
+    def pairs(file: str) -> Interactions:
+        frame = read_parquet(folder / file)
         users_of_pairs, items_of_pairs = (frame[column].to_numpy().astype(np.int64) for column in (c.USER, c.ITEM))
         return Interactions(users_of_pairs, items_of_pairs, n_users=len(users), n_items=len(texts))
 
-    train, valid, test = (pairs(name) for name in c.PARTS)
-    reviews = read_parquet(folder / "train_reviews.parquet")
-    return Split(train, valid, test, vocabulary, texts, reviews, notes={EMPTY_PARTS: notes.get(EMPTY_PARTS, {})})
+    train, valid, test = (pairs(f"{name}.parquet") for name in c.PARTS)
+    left_out = pairs(LEFT_OUT) if (folder / LEFT_OUT).is_file() else None
+    reviews, empty = read_parquet(folder / "train_reviews.parquet"), {EMPTY_PARTS: notes.get(EMPTY_PARTS, {})}
+    return Split(train, valid, test, vocabulary, texts, reviews, notes=empty, left_out=left_out)
 
 
 def training_data_hash(folder: Path) -> str:

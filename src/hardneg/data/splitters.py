@@ -64,7 +64,8 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     frame, unknown = _drop_unknown_ids(frame, vocabulary)
     notes = division.notes(count_parts(frame), saturated + unknown)
     row_report = dataset.row_report + untimed + filtered + saturated + unknown
-    return Split.of(frame, vocabulary, dataset.items, row_report=row_report, notes=notes)
+    split = Split.of(frame, vocabulary, dataset.items, row_report=row_report, notes=notes)
+    return split if len(frame) == len(dataset.interactions) else split.with_left_out(dataset.interactions)
 
 
 def number_pairs(dataset: Dataset) -> Split:

@@ -13,7 +13,7 @@ import polars as pl
 from hardneg.artifacts import is_artifact, read_manifest
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
-from hardneg.data.interactions import Interactions, union
+from hardneg.data.interactions import Interactions
 from hardneg.data.products import Products
 from hardneg.data.split import read_split
 from hardneg.errors import ConfigError, DataError
@@ -26,8 +26,8 @@ from hardneg.types import Indices, block_slices
 Mask = Literal["known", "train"]
 """Pairs that recommendations leave out.
 
-known: all pairs of the split, held-out ones included, and other items that are the same products. train: train pairs
-alone, as in evaluation.
+known: all pairs of the dataset, held-out ones and those that a filter left out included, and other items that are the
+same products. train: train pairs alone, as in evaluation.
 """
 SHOWN_UNKNOWN = 5
 """Number of unknown users that a message names."""
@@ -37,9 +37,8 @@ SHOWN_UNKNOWN = 5
 class Recommendations:
     """Recommendations of several users.
 
-    table: user_id, rank, item_id, title, score. unknown: ids that the run does not have. masked: number of train and,
-    with mask known, held-out pairs that were left out. other_ids: number of items left out because the user has the product
-    under another id.
+    table: user_id, rank, item_id, title, score. unknown: ids that the run does not have. masked: number of pairs that
+    were masked. other_ids: number of items left out because the user has the product under another id.
     """
 
     table: pl.DataFrame
@@ -73,7 +72,7 @@ def make_recommendations(
     items, pairs = read_parquet(run_dir / "items.parquet"), run.seen
     if mask == "known":
         split = read_split(_find_split(run_dir, split_dir))
-        items, pairs = split.texts, union(union(pairs, split.valid), split.test)
+        items, pairs = split.texts, split.known
     pairs = _restrict(pairs, users)
     masked = Products.of(items).add_other_ids(pairs) if mask == "known" else pairs
     return Recommendations(_rank(run, items, users, masked, k), unknown, len(pairs), len(masked) - len(pairs))
