@@ -19,7 +19,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.data.dataset import ROW
 from hardneg.data.importing import StreamedDataset
-from hardneg.data.readers.line_blocks import Block, count_lines, read_line_blocks
+from hardneg.data.readers.line_blocks import Block, count_lines, detect_encoding, read_line_blocks
 from hardneg.data.readers.time_column import TimeColumn
 from hardneg.data.readers.typed_columns import type_interactions, type_items
 from hardneg.data.row_report import RowCounter
@@ -46,7 +46,10 @@ def open_json(
     of its own. convert: returns item_id and text columns of an item. literals: see `json_objects`.
     """
 
+    used = {**fields, **({c.REVIEW: " and ".join(texts)} if texts else {})}
+
     def read_columns(counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        note_fields(counter, reviews, used, (*fields.values(), *texts))
         for frame in json_columns(reviews, (*fields.values(), *texts), counter, progress):
             not_blank = [pl.when(pl.col(text).str.strip_chars() != "").then(pl.col(text)) for text in texts]
             review = [pl.concat_str(not_blank, separator="\n", ignore_nulls=True).alias(c.REVIEW)] if texts else []
@@ -57,10 +60,20 @@ def open_json(
         return type_interactions(read_columns(counter, progress), reviews, counter, times, id_names=id_names)
 
     def read_items(path: Path, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        note_fields(counter, path, {}, ())
         for block in json_objects(path, counter, progress, literals=literals):
             yield type_items([(number, convert(record)) for number, record in block], path, counter)
 
     return StreamedDataset(read_reviews, partial(read_items, items) if items else None, items)
+
+
+def note_fields(counter: RowCounter, path: Path, columns: dict[str, str], used: tuple[str, ...]) -> None:
+    """Note the encoding, our name -> theirs, and the other fields of the first object, if any fields are `used`."""
+    summary = counter.file(path.name)
+    summary.encoding, summary.columns = detect_encoding(path), columns
+    if used:
+        objects = (_parse_object(line, json.loads) for _, line in next(read_line_blocks(path)).lines())
+        summary.unused = [name for name in next(filter(None, objects), {}) if name not in used]
 
 
 def json_columns(

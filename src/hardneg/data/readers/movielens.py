@@ -47,6 +47,8 @@ def open_movielens(ratings: Path, items: Path | None = None) -> StreamedDataset:
 def _read_interactions(path: Path, counter: RowCounter, progress: Progress | None) -> Iterator[pl.DataFrame]:
     form = detect_fields(path, TextOptions(), len(COLUMNS), DELIMITERS)
     header = sample_lines(path)[0][0] in HEADERS
+    if header:
+        counter.file(path.name).columns = dict(zip(COLUMNS, HEADERS[0].split(","), strict=True))
     frames = read_columns(path, COLUMNS, form, counter, progress, header=header)
     times = TimeColumn(path, counter, TimeFormat("seconds", iso=False))
     return typed_columns.type_interactions(frames, path, counter, times)
