@@ -98,13 +98,13 @@ def _split_leave_one_out(frame: pl.DataFrame, config: SplitConfig) -> Division:
 
 
 def _split_by_time(frame: pl.DataFrame, config: SplitConfig) -> Division:
-    times = [*frame[c.TIMESTAMP].sort().to_list(), float("inf")]  # the last is where an empty part starts
-    start_of_valid, start_of_test = (
-        times[min(round(share * len(frame)), len(frame))] for share in (config.train, config.train + config.valid)
-    )
+    times = frame[c.TIMESTAMP].sort()
+    places = (round(share * len(frame)) for share in (config.train, config.train + config.valid))
+    # An empty part starts after all pairs.
+    start_of_valid, start_of_test = (times[place] if place < len(times) else float("inf") for place in places)
     time = pl.col(c.TIMESTAMP)
     shares = {"train": config.train, "valid": config.valid, "test": config.test}
-    moment, size = frame[c.TIMESTAMP].value_counts(sort=True).row(0)
+    moment, size = times.value_counts().sort("count", c.TIMESTAMP, descending=[True, False]).row(0)
     largest = f"the largest moment, timestamp {moment:.15g}, has {size / len(frame):.0%} of the pairs"
     return Division(
         _assign_parts(frame, test=time >= start_of_test, valid=time >= start_of_valid),
