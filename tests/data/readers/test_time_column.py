@@ -105,6 +105,16 @@ def test_later_blocks_decide_the_order_of_day_and_month_for_earlier_ones() -> No
         read(["05/08/2018"], ["06/07/2018"])
 
 
+def test_unlikely_dates_of_a_typed_column_are_only_named() -> None:
+    counter = RowCounter()
+    column = TimeColumn(PATH, counter)
+    dates = pl.Series(["1975-01-31"]).str.to_date()
+    column.choose([dates])
+    column.read(pl.DataFrame({ROW: [1], "timestamp": dates}))
+    column.finish()
+    assert counter.file("shop.csv").remarks[0].startswith("1 row before 1990")
+
+
 def test_a_format_for_dates_that_need_none_is_refused() -> None:
     dates = pl.Series(["2018-01-31"]).str.to_date()
     frame = pl.DataFrame({ROW: [1], "timestamp": dates})

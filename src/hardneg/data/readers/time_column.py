@@ -69,8 +69,12 @@ class TimeColumn:
         if is_dated(values) and not self._is_guess:
             raise ConfigError(f"{self._where} holds {values.dtype}, which needs no --time-format; leave it out")
         frame = frame.with_columns(parse_times(values, self._format or TimeFormat()).alias(_TIME))
-        unreadable = frame[_TIME].is_null() & ~_flag_blank(values)
-        self._n_values += len(values) - len(frame.filter(frame[_TIME].is_null() & ~unreadable))
+        unreadable = frame[_TIME].is_null()
+        self._n_values += len(values)
+        if unreadable.any():
+            blank = _flag_blank(values)
+            self._n_values -= int(blank.sum())
+            unreadable &= ~blank
         if unreadable.any():
             self._n_unreadable += int(unreadable.sum())
             bad, frame = frame.filter(unreadable), frame.filter(~unreadable)
@@ -95,11 +99,12 @@ class TimeColumn:
         if not self._gives_order:
             is_zero, is_late = times == 0, times >= tomorrow()
             is_early = (times < EARLIEST) & ~is_zero
-            self._n_unlikely += len(frame.filter(is_early | is_late))
+            # Dates of a typed column can have no other format.
+            self._n_unlikely += 0 if is_dated(frame[c.TIMESTAMP]) else int((is_early | is_late).sum())
             kinds += [(is_zero, UNKNOWN, KEPT), (is_early, "before 1990", KEPT), (is_late, "after tomorrow", KEPT)]
         for flags, reason, remedy in kinds:
-            rows = frame.filter(flags)
-            if len(rows):
+            if flags.any():
+                rows = frame.filter(flags)
                 first = self._first.format_map(rows.row(0, named=True))
                 count, first = self._kept.get((reason, remedy), (0, first))
                 self._kept[reason, remedy] = (count + len(rows), first)
