@@ -168,3 +168,30 @@ def test_merged_yaml_mappings_are_no_repeated_keys(tmp_path: Path) -> None:
     assert read_yaml(path) == ({"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}, "c": {"x": 1, "y": 4}}, [])
     path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 3, y: 4}\n", encoding="utf-8")
     assert read_yaml(path)[1] == ["found 'y' twice in the mapping of line 2, expected once; rename one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + "[" * 100_000, "more than 50 levels"),
+        ("a: &a [*a]", "more than 1,000,000 values"),
+        (
+            "a: &a " + "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [" + "*a, " * 400 + "]\nc: [" + "*b, " * 400 + "]",
+            "unfold",
+        ),
+        ("a: 2020-99-99", "is not valid YAML"),
+        ("a: " + "9" * 5000, "is not valid YAML"),
+        ("a: \0", "is not valid YAML"),
+    ],
+)
+def test_absurd_yaml_is_refused_before_it_takes_time_or_memory(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("x: &x {a: 1}\ny: [" + "*x, " * 300 + "]\nz: {<<: *x, b: 2}")
+    values, _ = read_yaml(tmp_path / "a.yaml")
+    assert len(values["y"]) == 300
+    assert values["z"] == {"a": 1, "b": 2}

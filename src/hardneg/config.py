@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import reprlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     TypeAdapter,
     ValidationError,
@@ -21,6 +23,22 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from hardneg.errors import ConfigError
+from hardneg.storage import name_disk_errors
+
+MAX_VECTOR_SIZE, MAX_PER_ROW, MAX_BATCH, MAX_STEPS, MAX_DEPTH = 16_384, 10_000, 2**24, 10_000_000, 99_999
+"""Limits of sizes, above which a number is taken for a mistake: it is refused before memory or time is spent."""
+VectorSize = Annotated[int, Field(gt=0, le=MAX_VECTOR_SIZE)]
+"""Number of dimensions of an embedding or a hidden layer."""
+PerRow = Annotated[int, Field(gt=0, le=MAX_PER_ROW)]
+"""Number of candidates, neighbours, negatives or draws of one user, item or pair."""
+BatchSize = Annotated[int, Field(gt=0, le=MAX_BATCH)]
+"""Number of pairs or prompts that are in memory together."""
+Steps = Annotated[int, Field(gt=0, le=MAX_STEPS)]
+"""Number of epochs, steps or trials."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""Random seed."""
+MetricName = Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d{0,4}$")]
+"""Metric at a depth of the ranking from 1 to MAX_DEPTH, such as recall@20."""
 
 
 class Config(BaseModel):
@@ -47,6 +65,8 @@ class Config(BaseModel):
             raise ValidationError.from_exception_data(cls.__name__, details) from None
 
 
+MAX_YAML_DEPTH, MAX_YAML_VALUES = 50, 1_000_000
+"""Limits of a YAML file: nested levels, and values with aliases (`*name`) unfolded."""
 FieldPath = tuple[int | str, ...]
 """Path of a nested value: keys and positions, outermost first."""
 
@@ -93,8 +113,8 @@ def overrides(pairs: list[str]) -> dict[str, object]:
         if not equals or not name:
             raise ConfigError(f"found option {pair!r}, expected NAME=VALUE, for example candidates=16")
         try:
-            _put(values, name.split("."), _number_or(yaml.safe_load(value)), pair)
-        except yaml.YAMLError:
+            _put(values, name.split("."), _number_or(_Loader(value).get_single_data()), pair)
+        except (yaml.YAMLError, ValueError, TypeError, OverflowError):
             raise ConfigError(
                 f"option {pair!r} has no readable value, expected YAML, for example candidates=16"
             ) from None
@@ -120,12 +140,41 @@ def _number_or(value: object) -> object:
     return value
 
 
+def require_memory(n_bytes: int, what: str) -> None:
+    """Raise ConfigError where something is larger than the memory of this machine."""
+    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if n_bytes > available:
+        raise ConfigError(
+            f"{what} takes {n_bytes / 2**30:,.0f} GiB while it is trained, this machine has {available / 2**30:,.0f}; "
+            "choose a smaller size"
+        )
+
+
 class _Loader(yaml.SafeLoader):
     """Reads 1e-4 as a number, and records repeated keys."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.repeated: list[str] = []
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Count the levels."""
+        self.depth += 1
+        if self.depth > MAX_YAML_DEPTH:
+            raise yaml.YAMLError(f"found more than {MAX_YAML_DEPTH} levels of nesting, expected fewer")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_data(self) -> Any:
+        """Return the content, unless it unfolds to too many values."""
+        node = self.get_single_node()
+        if node is None:
+            return None
+        if _count_values(node, {}) > MAX_YAML_VALUES:
+            raise yaml.YAMLError(f"its aliases unfold to more than {MAX_YAML_VALUES:,} values")
+        return self.construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         own = (key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
@@ -143,16 +192,27 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Return the number of values below a node, aliases unfolded. counts: of nodes seen before."""
+    if id(node) not in counts:
+        counts[id(node)] = MAX_YAML_VALUES  # while it is counted: a part that contains itself has no end
+        children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        own = () if isinstance(node, yaml.ScalarNode) else children
+        counts[id(node)] = 1 + sum(_count_values(child, counts) for child in own)
+    return counts[id(node)]
+
+
 def read_yaml(path: Path) -> tuple[Any, list[str]]:
     """Read a YAML file; return its content and messages about repeated keys, which YAML would drop silently."""
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         return loader.get_single_data(), loader.repeated
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML ({error}); correct it there") from None
 
 
 def write_yaml(path: Path, config: Config, *, only_given: bool = False) -> None:
     """Write a configuration as YAML; only_given leaves out fields that were not set."""
     values = config.model_dump(mode="json", exclude_unset=only_given)
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    with name_disk_errors(path):
+        path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -21,6 +21,8 @@ TEMPORARY = re.compile(r"\..+\.(\d+)\.new")
 """Names of files that are not complete; see `replacing`. The group is the process that writes."""
 OS_ERROR = re.compile(r"os error (\d+)")
 """Text by which polars and safetensors, written in Rust, report an error of the operating system."""
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+"""Numbers of errors of a disk that is full, read-only, broken or not ours."""
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """Text by which numpy reports a full disk."""
 
@@ -111,7 +113,7 @@ def name_disk_errors(path: Path) -> Iterator[None]:
             number = int(match[1])
         elif SHORT_WRITE.search(str(error)):
             number = errno.ENOSPC
-        if number is None:
+        if number not in DISK_ERRORS:
             raise
         raise OSError(number, os.strerror(number), str(path)) from None
 

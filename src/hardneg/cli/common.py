@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 DeviceOption = Annotated[str, Option(help="Device of tensors: cpu, cuda or cuda:1.")]
 ThreadsOption = Annotated[
-    int, Option(min=1, help="CPU threads of torch; results are the same on every machine with 1.")
+    int, Option(min=1, max=1024, help="CPU threads of torch; results are the same on every machine with 1.")
 ]
 
 REPORTS = ("shares", "remarks", "files read", "item table", "rows left out")

@@ -54,8 +54,8 @@ def label_command(
     split: SplitArgument,
     run: Annotated[Path, Argument(help="Run folder of a model trained on the split with --sampler mixgcf.")],
     out: Annotated[Path, Option(help="Labels folder to write.")] = Path("out/labels"),
-    draws: Annotated[int, Option(min=1, help="Number of draws to average; 1 in the paper.")] = 1,
-    seed: Annotated[int, Option(help="Random seed of candidates and mixing weights.")] = 0,
+    draws: Annotated[int, Option(min=1, max=10_000, help="Number of draws to average; 1 in the paper.")] = 1,
+    seed: Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed of candidates and mixing weights.")] = 0,
     onto: Annotated[
         Path | None,
         Option(help="Vectors folder of the split: rotate labels and embeddings towards the item texts (Procrustes)."),

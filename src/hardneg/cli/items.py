@@ -27,7 +27,7 @@ class NeighbourOptions(ReadingOptions):
     """Options of every source of similarity."""
 
     split: SplitArgument
-    k: Annotated[int, Option("-k", min=1, help="Number of neighbours of an item.")] = 10
+    k: Annotated[int, Option("-k", min=1, max=10_000, help="Number of neighbours of an item.")] = 10
     out: Annotated[Path, Option(help="Neighbours folder to write.")] = Path("out/neighbours")
 
     def write(self, by: NeighbourSource, *, encoder: TextEncoder | None = None, seed: int = 0) -> None:

@@ -13,7 +13,7 @@ from hardneg.errors import ConfigError, DataError
 SplitArgument = Annotated[Path, Argument(help="Split folder.")]
 EncoderOption = Annotated[str, Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
 RunArgument = Annotated[Path, Argument(help="Run folder.")]
-SeedOption = Annotated[int, Option(help="Random seed.")]
+SeedOption = Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed.")]
 Pairs = list[str] | None
 """NAME=VALUE pairs, as given."""
 

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from hardneg.cli.common import CpuOptions, OutputOptions, ReadingOptions, run_stage
 from hardneg.cli.options import RunArgument, read_ids
 from hardneg.cli.output import console, echo, render_table
+from hardneg.config import MAX_DEPTH
 from hardneg.errors import ConfigError
 
 
@@ -86,8 +87,8 @@ class ScoringOptions:
     def depths(self) -> list[int]:
         """Depths of the ranking. Raises ConfigError where one is below 1."""
         depths = self.k or [10, 20]
-        if min(depths) < 1:
-            raise ConfigError(f"found -k {min(depths)}, expected 1 or more")
+        if not 1 <= min(depths) <= max(depths) <= MAX_DEPTH:
+            raise ConfigError(f"found -k from {min(depths)} to {max(depths)}, expected 1 to {MAX_DEPTH:,}")
         return depths
 
     @property
@@ -201,7 +202,7 @@ def recommend_command(
     run: RunArgument,
     user: Annotated[list[str] | None, Option(help="user_id of the source file. Repeatable.")] = None,
     users: Annotated[Path | None, Option(help="Text file with a user_id on each line.")] = None,
-    k: Annotated[int, Option("-k", min=1, help="Number of items for each user.")] = 20,
+    k: Annotated[int, Option("-k", min=1, max=10_000, help="Number of items for each user.")] = 20,
     mask: Annotated[
         Literal["known", "train"],
         Option(

@@ -36,8 +36,8 @@ def demo_command(
     text: Annotated[
         Literal["informative", "weak", "misleading"], Option(help="How item texts relate to user preferences.")
     ] = "informative",
-    seeds: Annotated[int, Option(min=3, help="Number of runs of every row, with seeds 0, 1, ...")] = 3,
-    workers: Annotated[int, Option(min=1, help="Number of training processes, one thread each.")] = 2,
+    seeds: Annotated[int, Option(min=3, max=1000, help="Number of runs of every row, with seeds 0, 1, ...")] = 3,
+    workers: Annotated[int, Option(min=1, max=256, help="Number of training processes, one thread each.")] = 2,
 ) -> None:
     """Compare samplers on a simulated store.
 

@@ -45,7 +45,7 @@ class StudyOptions(ReadingOptions):
             "--split", metavar="NAME", help="Split of the file to run; the folders of others may be absent. Repeatable."
         ),
     ] = None
-    workers: Annotated[int, Option(min=1, help="Number of processes, one thread each.")] = 1
+    workers: Annotated[int, Option(min=1, max=256, help="Number of processes, one thread each.")] = 1
     device: DeviceOption = "cpu"
 
     def prepare(self) -> None:

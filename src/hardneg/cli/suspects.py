@@ -53,9 +53,9 @@ class JudgingOptions:
             "seed, or like=SUSPECTS and like_threshold for the same rate (random)."
         ),
     ] = None
-    candidates: Annotated[int | None, Option(min=1, show_default="20", help="Number of candidates of each user.")] = (
-        None
-    )
+    candidates: Annotated[
+        int | None, Option(min=1, max=10_000, show_default="20", help="Number of candidates of each user.")
+    ] = None
     codes: Annotated[
         Literal["given", "shuffled", "random"],
         Option(help="Path codes: as in the trees folder, or, as controls, shuffled among the items, or random."),

@@ -66,7 +66,9 @@ class TrainOptions:
     truth: Annotated[
         Path | None, Option(help="Simulated dataset folder; false negatives among the sampled negatives are counted.")
     ] = None
-    epochs: Annotated[int | None, Option(min=1, show_default="300", help="Maximum number of epochs.")] = None
+    epochs: Annotated[
+        int | None, Option(min=1, max=10_000_000, show_default="300", help="Maximum number of epochs.")
+    ] = None
     seed: Annotated[int | None, Option(show_default="0", help="Random seed of the run.")] = None
     out: Annotated[Path | None, Option(show_default="runs/MODEL-SAMPLER[-USE]-seedN", help="Run folder to write.")] = (
         None

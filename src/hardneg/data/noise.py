@@ -15,7 +15,7 @@ from numpy.random import Generator
 from pydantic import Field
 
 from hardneg import artifacts
-from hardneg.config import Config
+from hardneg.config import Config, Seed
 from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
@@ -42,7 +42,7 @@ class NoiseConfig(Config):
     """Share of train pairs that is removed."""
     by: Literal["uniform", "popularity"] = "uniform"
     """Distribution of the items of false positives: uniform, or proportional to their train pairs."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)

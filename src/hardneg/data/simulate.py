@@ -17,7 +17,7 @@ import yaml
 from numpy.random import Generator
 from pydantic import Field
 
-from hardneg.config import Config
+from hardneg.config import MAX_PER_ROW, Config, Seed
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset, write_dataset
 from hardneg.data.truth import Truth, sigmoid, write_truth
@@ -48,15 +48,15 @@ class SimulationConfig(Config):
     text: TextQuality = "informative"
     """informative: texts name the item's traits, of which one in five is replaced at random. weak: three in five are
     replaced. misleading: every item has the text of another item, so texts are unrelated to preferences."""
-    n_users: Annotated[int, Field(ge=10)] = 2000
-    n_items: Annotated[int, Field(ge=50)] = 1200
-    shown: Annotated[int, Field(ge=5)] = 150
+    n_users: Annotated[int, Field(ge=10, le=1_000_000)] = 2000
+    n_items: Annotated[int, Field(ge=50, le=1_000_000)] = 1200
+    shown: Annotated[int, Field(ge=5, le=MAX_PER_ROW)] = 150
     """Median number of items shown to a user."""
     like_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
     """Mean share of the catalogue that a user likes."""
-    hidden_traits: Annotated[int, Field(ge=0)] = 6
+    hidden_traits: Annotated[int, Field(ge=0, le=1_000)] = 6
     """Number of traits that preferences depend on and no text names."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 PRESETS = {name: SimulationConfig(text=name) for name in get_args(TextQuality)}

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
-from hardneg.config import Config
+from hardneg.config import Config, Seed
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset
 from hardneg.data.division import Division, count_parts
@@ -33,7 +33,7 @@ class SplitConfig(Config):
     valid: Share = 0.1
     """With `given` data without a valid part: random share of each user's train pairs."""
     test: Share = 0.1
-    seed: int = 0
+    seed: Seed = 0
     """Of the random shares, and of the order of pairs at one time (leave-one-out)."""
     filters: FilterConfig = FilterConfig()
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 
-from hardneg.config import Config
+from hardneg.config import Config, PerRow
 from hardneg.data.interactions import Interactions
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import ConfigError, DataError
@@ -41,7 +40,7 @@ class TemplateConfig(Config):
     """Include the profiles; without them prompts differ in e_u and e_v only."""
     embeddings: bool = True
     """Include e_u and e_v; without them the model reads texts only."""
-    profile_tokens: PositiveInt = 128
+    profile_tokens: PerRow = 128
     """Maximum number of tokens of a profile."""
 
 

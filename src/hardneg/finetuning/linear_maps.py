@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import PositiveInt
 from safetensors.numpy import save_file
 from scipy.linalg import orthogonal_procrustes
 
-from hardneg.config import Config
+from hardneg.config import BatchSize, Config, Seed, VectorSize
 from hardneg.errors import ConfigError, DataError
 from hardneg.random import generator
 from hardneg.storage import read_tensors
@@ -53,11 +52,11 @@ class ProjectionConfig(Config):
 
     kind: Literal["orthogonal", "pca"] = "orthogonal"
     """orthogonal: onto random directions, independent of the data; pca: onto the principal axes of a sample."""
-    size: PositiveInt = 384
+    size: VectorSize = 384
     """Number of dimensions."""
-    sample: PositiveInt = 4096
+    sample: BatchSize = 4096
     """Number of pairs, drawn at random, whose vectors determine the axes of pca."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the directions or the sample."""
 
 

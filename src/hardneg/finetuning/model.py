@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from hardneg.config import Config
+from hardneg.config import Config, Seed, VectorSize
 from hardneg.errors import ConfigError
 from hardneg.finetuning import late_interaction
 from hardneg.finetuning.inputs import ITEM, USER, EmbeddingSpace, EmbeddingSpaces, PromptBatch, Template, TemplateConfig
@@ -44,7 +44,7 @@ class EncoderConfig(Config):
 
     adapt: Literal["lora", "frozen", "full"] = "lora"
     """lora: train adapters; frozen: train the projection heads only; full: train all weights of the base (32 bits)."""
-    rank: PositiveInt = 32
+    rank: VectorSize = 32
     """Rank of LoRA's updates."""
     alpha: PositiveFloat = 64
     """LoRA's updates are scaled by alpha / rank. (The release comments its value out and gets the library's 8.)"""
@@ -57,7 +57,7 @@ class EncoderConfig(Config):
     reading: Literal["joint", "apart"] = "joint"
     """joint: every layer reads user and item together, as in the paper. apart: late interaction; only an encoder's last
     layer does, for the prompt's end token, so that synthesis encodes each user and each item once."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initialization of adapters and projection heads."""
 
 
@@ -270,13 +270,13 @@ def last_states(states: Tensor, lengths: Tensor) -> Tensor:
 class PerceptronConfig(Config):
     """Size of the perceptron."""
 
-    hidden_size: PositiveInt = 512
+    hidden_size: VectorSize = 512
     """Width of the hidden layers."""
-    hidden_layers: PositiveInt = 2
+    hidden_layers: Annotated[int, Field(ge=1, le=64)] = 2
     """Number of hidden layers."""
-    size: PositiveInt = 384
+    size: VectorSize = 384
     """Size of the vectors; the default is MiniLM's, so that a downstream projector has equally many weights."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initialization."""
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 
 from hardneg import storage
-from hardneg.config import Config
+from hardneg.config import BatchSize, Config
 from hardneg.errors import DataError
 from hardneg.finetuning.inputs import (
     PairInputs,
@@ -44,9 +43,9 @@ class SynthesisConfig(Config):
 
     projection: ProjectionConfig | None = None
     """Projection to fewer dimensions; by default vectors keep the model's width."""
-    batch_size: PositiveInt = 64
+    batch_size: BatchSize = 64
     """Prompts in memory at a time; changes only speed and rounding."""
-    shard_rows: PositiveInt = 8192
+    shard_rows: BatchSize = 8192
     """Pairs per shard, after which an interrupted run resumes; the pairs of a user are not divided."""
     share_prefix: bool = True
     """Compute instruction and user once per user if the model allows it; changes only speed and rounding."""

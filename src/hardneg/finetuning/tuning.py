@@ -10,11 +10,11 @@ from typing import Annotated
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from hardneg.checkpoint import CheckpointFile, TrainingState, copy_tensors, overwrite_tensors
-from hardneg.config import Config
+from hardneg.config import MAX_BATCH, MAX_STEPS, BatchSize, Config, Seed, Steps
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError, TrainingDivergedError
 from hardneg.finetuning.inputs import PairInputs, Template, float_tensor, prompt_batch, prompt_lengths
@@ -31,13 +31,13 @@ class TuningConfig(Config):
 
     pairs: PositiveInt = 100_000
     """Maximum number of training pairs, drawn at random; the default is the paper's."""
-    epochs: NonNegativeInt = 1
+    epochs: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 1
     """Maximum number of passes over the pairs; 0 leaves the model as initialized (the ablation "untuned")."""
-    batch_size: Annotated[int, Field(ge=2)] = 256
+    batch_size: Annotated[int, Field(ge=2, le=MAX_BATCH)] = 256
     """Pairs per batch; each has batch_size - 1 in-batch negatives. Memory does not depend on it."""
-    micro_batch: PositiveInt = 32
+    micro_batch: BatchSize = 32
     """Prompts in memory at a time; changes only speed and rounding."""
-    accumulate: PositiveInt = 1
+    accumulate: Steps = 1
     """Batches whose gradients are averaged into one step."""
     learning_rate: PositiveFloat = 2e-4
     """AdamW learning rate of the adapter (or the whole base)."""
@@ -51,19 +51,19 @@ class TuningConfig(Config):
     """Temperature of Eq. 12; the release's value."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the *training* pairs held out for early stopping. Validation and test pairs are not used."""
-    held_out_most: PositiveInt = 2048
+    held_out_most: BatchSize = 2048
     """Maximum number of held-out pairs."""
-    look_every: PositiveInt = 50
+    look_every: Steps = 50
     """Steps between checks of the held-out loss; it is also checked at the start and the end."""
-    patience: PositiveInt = 5
+    patience: Steps = 5
     """Checks without improvement after which tuning stops."""
-    checkpoint_every: PositiveInt = 50
+    checkpoint_every: Steps = 50
     """Steps between checkpoints."""
     bfloat16: bool = False
     """Compute products in bfloat16 on a CPU, as always on a GPU; weights keep 32 bits. Only while tuning."""
     gradient_checkpointing: bool = False
     """Recompute layers in the backward pass: less memory, a third more work."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of pairs, the held-out pairs, the order and dropout."""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import Field
 
+from hardneg.config import Seed
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
@@ -132,7 +133,7 @@ class RandomLabels(JudgeConfig):
     kind: Literal["random"] = "random"
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Expected share of false negatives, 0 to 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the labels."""
 
     def build(self, inputs: JudgeInputs) -> Judge:  # noqa: ARG002

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.random import Generator
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from hardneg.config import PerRow, Seed
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
 from hardneg.judging.judge import Judge, JudgeConfig, JudgeInputs, gather_histories
@@ -41,9 +42,9 @@ class PrefixRule(JudgeConfig):
 
     The calibration compares them with uniform unobserved items, and the trees were built with the hidden pairs. Among
     the top candidates of a model, the probabilities are therefore not calibrated."""
-    against: PositiveInt = 5
+    against: PerRow = 5
     """Number of random unobserved items per hidden training item."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the hidden and the random items."""
 
     def build(self, inputs: JudgeInputs) -> Judge:

@@ -14,10 +14,9 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
 from hardneg import artifacts
-from hardneg.config import Config
+from hardneg.config import Config, PerRow, Seed
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Vocabulary
 from hardneg.errors import DataError
@@ -41,12 +40,12 @@ Precision = Literal["float16", "float32"]
 class LabelOptions(Config):
     """Settings of labels."""
 
-    draws: PositiveInt = 1
+    draws: PerRow = 1
     """Number of MixGCF negatives that are averaged; 1 in the paper.
 
     The share of the positive is uniform on (0, 1). With more draws, labels approach half the positive plus half the mean
     chosen candidate: they have less noise, and differ less between pairs of the same positive."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of candidates and mixing, independent of that of the run."""
     precision: Precision = "float16"
     """Type of the stored vectors."""

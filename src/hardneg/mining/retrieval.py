@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 from numpy.random import Generator
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from scipy.sparse import csr_array, diags_array
 
-from hardneg.config import Config
+from hardneg.config import Config, PerRow
 from hardneg.data.interactions import Interactions
 from hardneg.data.products import UNDER_ANOTHER_ID
 from hardneg.data.split import Vocabulary
@@ -27,9 +27,9 @@ REASONS = ("", "the user has it", "text as good as the positive's", UNDER_ANOTHE
 class RetrievalConfig(Config):
     """Settings of retrieval."""
 
-    n: PositiveInt = 1
+    n: PerRow = 1
     """Negatives per pair."""
-    pool: PositiveInt = 50
+    pool: PerRow = 50
     """Number of text neighbours of the positive that are ranked."""
     profile_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of the cosine with the user's profile, 0 to 1; the rest is the weight of the cosine with the positive."""

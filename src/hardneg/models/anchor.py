@@ -10,7 +10,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from hardneg.config import Config
+from hardneg.config import Config, Seed
 from hardneg.data.interactions import Interactions
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.errors import DataError
@@ -25,7 +25,7 @@ class AnchorConfig(Config):
     weight costs quality with MF, whose item table is all it has; with LightGCN other hops compensate."""
     length: PositiveFloat = 1.0
     """Root mean square of the anchors, as a multiple of that of the default initialization."""
-    map_seed: int = 0
+    map_seed: Seed = 0
     """Seed of the linear map of the texts. Models that share a space must share this number and the text encoder."""
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
+from hardneg.config import VectorSize, require_memory
 from hardneg.data.interactions import Interactions
 from hardneg.models.graph import Graph, Storage
 from hardneg.models.propagation import propagate
@@ -17,9 +18,13 @@ from hardneg.plugins import PluginConfig, Registry
 from hardneg.random import generator
 from hardneg.types import Embeddings, Pooling, RequiredRows
 
+BYTES_PER_NUMBER = 4 * 4
+"""Memory of a trained number: itself, its gradient and Adam's two moments."""
+
 
 def xavier(rows: int, size: int, *, seed: int, purpose: str) -> nn.Parameter:
     """Draw (rows, size) uniformly within +-sqrt(6 / (rows + size)) (Glorot & Bengio, 2010)."""
+    require_memory(rows * size * BYTES_PER_NUMBER, f"a table of {rows:,} {purpose} with embedding_size {size:,}")
     bound = np.sqrt(6.0 / (rows + size))
     start = generator(seed, f"start of {purpose}").uniform(-bound, bound, (rows, size)).astype(np.float32)
     return nn.Parameter(torch.from_numpy(start))
@@ -97,7 +102,7 @@ class MF(ModelConfig):
     """Matrix factorisation."""
 
     kind: Literal["mf"] = "mf"
-    embedding_size: PositiveInt = 64
+    embedding_size: VectorSize = 64
     """Size of the user and item embeddings."""
 
     def build(self, train: Interactions, *, seed: int) -> nn.Module:
@@ -109,9 +114,9 @@ class LightGCN(ModelConfig):
     """LightGCN."""
 
     kind: Literal["lightgcn"] = "lightgcn"
-    embedding_size: PositiveInt = 64
+    embedding_size: VectorSize = 64
     """Size of the user and item embeddings."""
-    hops: Annotated[int, Field(ge=0)] = 3
+    hops: Annotated[int, Field(ge=0, le=64)] = 3
     """Number of propagation steps; 0 is matrix factorisation."""
     pooling: Pooling = "mean"
     """Aggregation of the hops into the final embedding."""

@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field, NonNegativeFloat
 
 from hardneg import artifacts
-from hardneg.config import Config
+from hardneg.config import Config, MetricName
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
@@ -30,7 +30,7 @@ class FusionConfig(Config):
 
     weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = fusion.FUSION_WEIGHTS
     """Values of g to choose from on validation pairs."""
-    select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
+    select: MetricName = "recall@20"
     """Validation metric that chooses g."""
     profile: Literal["profiles", "items"] = "profiles"
     """Vector of a user: the encoded profile, or the mean of the vectors of the user's train items."""

@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import PositiveInt
 
 from hardneg import artifacts
-from hardneg.config import Config
+from hardneg.config import Config, PerRow, Seed
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions
 from hardneg.data.products import UNDER_ANOTHER_ID
@@ -65,11 +64,11 @@ class SuspectsConfig(Config):
     """Suspects of every train user (DTL-NS, arXiv 2602.18249): candidates, codes, and a judge."""
 
     judge: JudgeConfig = PrefixRule()
-    candidates: PositiveInt = 20
+    candidates: PerRow = 20
     """Number of unobserved items a user, the highest ranked by a trained model."""
     codes: Literal["given", "shuffled", "random"] = "given"
     """Path codes as built; or, as controls, assigned to other items at random, or random ones of the same shape."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of shuffled and random codes."""
 
 

@@ -6,10 +6,11 @@ import resource
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import torch
+from pydantic import model_validator
 from safetensors.torch import save_file
 from torch import nn
 
@@ -50,6 +51,8 @@ from hardneg.types import Embeddings, Observer
 RUN = "run"
 SPLIT_NOTE = "split"
 """Note of a run: path of its split, where recommendations find the held-out pairs; a run holds none."""
+MAX_NUMBERS_PER_STEP = 2**33
+"""Limit of batch size x candidates x embedding size: 32 GiB."""
 SHOWN_USERS = 3
 """Number of users whose sampled negatives a run keeps as examples."""
 
@@ -64,6 +67,18 @@ class RunConfig(Config):
     """Use of a suspects folder, if one is given."""
     anchor: AnchorConfig | None = None
     """Tie the item table to the item texts; none by default. `train_stage` is given their vectors."""
+
+    @model_validator(mode="after")
+    def _require_memory(self) -> Self:
+        """Refuse a step whose candidate embeddings could not be in memory."""
+        batch, candidates = self.fit.batch_size, int(getattr(self.sampler, "candidates", 1))
+        size = int(getattr(self.model, "embedding_size", 1))
+        if batch * candidates * size > MAX_NUMBERS_PER_STEP:
+            raise ValueError(
+                f"batch_size {batch:,} x candidates {candidates:,} x embedding_size {size:,} is more than "
+                f"{MAX_NUMBERS_PER_STEP:,} numbers a step; lower one of them"
+            )
+        return self
 
 
 def train_stage(

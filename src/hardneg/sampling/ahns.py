@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
+from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.sampler import gather_rows, score_all
 from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
@@ -25,7 +26,7 @@ class AHNS(TreeWeights):
     """
 
     kind: Literal["ahns"] = "ahns"
-    candidates: PositiveInt = 32
+    candidates: PerRow = 32
     alpha: NonNegativeFloat = 1.0
     """Added to the score of the positive, so that the sum is positive; see LEAST."""
     beta: PositiveFloat = 0.1

@@ -4,9 +4,10 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 from torch import Tensor
 
+from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.sampler import gather_rows, hardest, score_all
 from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
@@ -22,9 +23,9 @@ class DNS(TreeWeights):
     """
 
     kind: Literal["dns"] = "dns"
-    candidates: PositiveInt = 10
+    candidates: PerRow = 10
     """More candidates give harder negatives, and more false negatives."""
-    top: PositiveInt = 1
+    top: PerRow = 1
     """A larger value gives easier negatives, and fewer false negatives."""
 
     @model_validator(mode="after")

@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.kernels import mix_rows, unmix_rows
 from hardneg.sampling.sampler import (
@@ -46,7 +47,7 @@ class MixGCF(StatelessSampler):
     """
 
     kind: Literal["mixgcf"] = "mixgcf"
-    candidates: PositiveInt = 16
+    candidates: PerRow = 16
     hops_read: ClassVar[HopsRead] = "items"
     """Candidates are compared and mixed per hop."""
 
@@ -154,7 +155,7 @@ class MultiView(TreeWeights):
     """
 
     kind: Literal["multi-view"] = "multi-view"
-    candidates: PositiveInt = 10
+    candidates: PerRow = 10
     alpha_c: NonNegativeFloat = 0.1
     """Weight of the similarity in the structural tree; scores are scaled to [0, 1]. Default of the released code."""
     alpha_s: NonNegativeFloat = 0.3

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from hardneg.config import PerRow, VectorSize
 from hardneg.errors import ConfigError
 from hardneg.random import Stream, generator
 from hardneg.sampling.mined import MinedNegatives, require_most
@@ -45,13 +46,13 @@ class Semantic(SamplerConfig):
     """Weight of the alignment loss (lambda 1 in eq. 10)."""
     temperature: PositiveFloat = 0.2
     """Temperature of the alignment loss (eq. 9)."""
-    hidden_size: PositiveInt = 256
+    hidden_size: VectorSize = 256
     """Width of the projector's hidden layer (eq. 6)."""
     projector_l2: NonNegativeFloat = 1e-4
     """Weight of half the squared norm of the projector's two matrices (part of ||Theta||^2 in eq. 10)."""
-    negatives: PositiveInt = 1
+    negatives: PerRow = 1
     """Number of uniform negatives per pair, each mixed with the text vector of the pair; 1 in the paper's main results."""
-    candidates: PositiveInt = 1
+    candidates: PerRow = 1
     """Remedy, not in the paper: the text vector is mixed with the highest scored of this many uniform items, as in DNS."""
     match_norm: bool = True
     """Remedy, not in the paper: projected vectors get the norm of the uniform negative that they are mixed with.

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
+from hardneg.config import PerRow
 from hardneg.errors import ConfigError
 from hardneg.random import Stream
 from hardneg.sampling.dns import DNS
@@ -35,7 +36,7 @@ class SemanticMixing(SamplerConfig):
     """The sampler whose negatives are mixed."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.4
     """Share of the neighbour, 0 to 1; 0 gives the negatives of the inner sampler unchanged."""
-    neighbours: PositiveInt = 10
+    neighbours: PerRow = 10
     """Number of nearest items from which the neighbour is drawn."""
     allow_empty: bool = False
     """Accept neighbours of which most items have none; these items stay unmixed."""

@@ -13,10 +13,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from hardneg.compiled import in_chunks
+from hardneg.config import PerRow
 from hardneg.errors import ConfigError
 from hardneg.random import Stream
 from hardneg.sampling.kernels import argmax_with_bonus, scale_and_add
@@ -44,7 +45,7 @@ Similarities = dict[str, NDArray[np.float32]]
 class TreeWeights(SamplerConfig):
     """Weights of the two trees, for a sampler that can use them. With both at 0 the trees are not read."""
 
-    candidates: PositiveInt
+    candidates: PerRow
     """Number of candidates per pair."""
     alpha_c: NonNegativeFloat = 0.0
     """Weight of the similarity in the structural tree; scores are scaled to [0, 1]."""

@@ -10,12 +10,11 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveInt,
     StringConstraints,
 )
 
-from hardneg.config import Config
+from hardneg.config import MAX_PER_ROW, Config, MetricName, PerRow, Seed
 from hardneg.models import ModelConfig
 from hardneg.pipeline import FusionConfig, SuspectsUse
 from hardneg.sampling import SamplerConfig
@@ -27,7 +26,6 @@ Scalar = bool | int | float | str
 Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
 """Name of a table line, a split or a model; its letters and digits name folders."""
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Metric = Annotated[str, StringConstraints(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")]
 Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)\.[a-z0-9_]+$")]
 """A setting of a run by its path: fit.l2, sampler.candidates, model.hops, suspects.weight."""
 RECIPE_SECTIONS = ("negatives", "trees", "suspects")
@@ -41,9 +39,11 @@ def _split_from_folder(value: object) -> object:
 def _seeds_from_count(value: object) -> object:
     if isinstance(value, list | tuple):
         return value
-    if type(value) is int and value > 0:
+    if type(value) is int and 0 < value <= MAX_PER_ROW:
         return tuple(range(value))
-    raise ValueError(f"found {value!r}, expected a number of seeds such as 5, or a list of seeds")
+    raise ValueError(
+        f"found {value!r}, expected a number of seeds such as 5, up to {MAX_PER_ROW:,}, or a list of seeds"
+    )
 
 
 def _require_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -183,7 +183,7 @@ class StudySpec(Grid):
     tuned: Path | None = None
     """A folder made by `hardneg study search`; the best settings of each split x model x row are used."""
     seeds: Annotated[
-        tuple[NonNegativeInt, ...],
+        tuple[Seed, ...],
         Field(min_length=1),
         BeforeValidator(_seeds_from_count),
         AfterValidator(_require_distinct),
@@ -195,7 +195,7 @@ class StudySpec(Grid):
     chosen by it. Splits without such suspects have no such table."""
     baseline: str
     """The row, or the line, that others are compared with. For a row with several lines it is the first."""
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_require_distinct)] = (
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(_require_distinct)] = (
         "ndcg@20",
         "recall@20",
     )
@@ -208,14 +208,14 @@ class StudySpec(Grid):
 class SearchSpec(Grid):
     """Contents of a search file, which `hardneg study search` reads."""
 
-    trials: PositiveInt
+    trials: PerRow
     """Trials of every split x model x row; the first is the settings as given."""
     space: Space = Field(default_factory=dict)
     """Setting -> where to search; an entry applies to the runs that have the setting."""
     first_trials: Literal["alike", "apart"] = "alike"
     """Choice of the trials before suggestions follow results, the first one excepted. "alike" spreads the values of a
     setting evenly over its range, the same values for all rows; "apart" draws them for each row at random."""
-    seed: NonNegativeInt = 100
+    seed: Seed = 100
     """Seed of every trial's run and of the suggestions. The seeds of a study are 0, 1, ..., so that none of its runs was
     chosen by its own validation value."""
 

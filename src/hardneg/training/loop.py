@@ -9,15 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from hardneg.checkpoint import CheckpointFile, TrainingState, copy_tensors
-from hardneg.config import Config
+from hardneg.config import BatchSize, Config, MetricName, Seed, Steps
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, TrainingDivergedError
 from hardneg.models import Anchor
@@ -33,21 +32,21 @@ from hardneg.types import Batch, Embeddings, Negatives, Observer, RequiredRows
 class FitConfig(Config):
     """Settings of the training loop, the same for every backbone and sampler."""
 
-    epochs: PositiveInt = 300
+    epochs: Steps = 300
     """Maximum number of passes over the training pairs."""
-    batch_size: PositiveInt = 2048
+    batch_size: BatchSize = 2048
     """Training pairs per step."""
     learning_rate: PositiveFloat = 3e-3
     """Adam learning rate."""
     l2: NonNegativeFloat = 1e-4
     """Weight of half the squared norm of the hop-0 rows of a pair."""
-    check_every: PositiveInt = 5
+    check_every: Steps = 5
     """Epochs between validation checks."""
-    patience: PositiveInt = 5
+    patience: Steps = 5
     """Validation checks without improvement after which training stops."""
-    select: Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d*$")] = "recall@20"
+    select: MetricName = "recall@20"
     """Validation metric that selects the best epoch."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initialization, the order of the pairs, the candidates and the sampler."""
 
 

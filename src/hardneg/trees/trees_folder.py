@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.random import Generator
-from pydantic import PositiveInt
 
 from hardneg import artifacts
-from hardneg.config import Config
+from hardneg.config import Config, Seed, VectorSize
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
@@ -40,10 +39,10 @@ class TreesConfig(Config):
     """Settings of both trees; the defaults are those of the release, except the seed."""
 
     graph: GraphConfig = GraphConfig()
-    embedding_size: PositiveInt = 32
+    embedding_size: VectorSize = 32
     """Number of eigenvectors of the item graph."""
     tree: TreeConfig = TreeConfig()
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator
 
 from hardneg import pipeline
+from hardneg.config import PerRow, Seed
 from hardneg.judging import JudgeConfig, PrefixRule, RandomLabels, RecordedLabels
 from hardneg.judging.suspects import THRESHOLD, Threshold
 from hardneg.pipeline import SuspectInputs, SuspectsConfig
@@ -35,7 +36,7 @@ class TreesControl(TreesRecipe):
     method: Literal["shuffled", "random"]
     like: Annotated[str, NameIn("trees", not_own_kind=True)]
     """A name under `trees`."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
     def stage(self, context: StageContext) -> Stage:
         return pipeline.control_trees_stage(context.split_dir, context.folders["like"], self.method, self.seed)
@@ -63,7 +64,7 @@ class IdentifiedSuspects(SuspectsRecipe):
     run: AuxiliaryRun
     """Its highest-scoring unobserved items are the candidates."""
     judge: Annotated[JudgeConfig, AfterValidator(_require_no_further_inputs)] = PrefixRule()
-    candidates: PositiveInt = SuspectsConfig().candidates
+    candidates: PerRow = SuspectsConfig().candidates
     """Candidates of each user."""
 
     def problems(self, file: StudyFile) -> list[str]:

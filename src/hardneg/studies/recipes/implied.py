@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import polars as pl
-from pydantic import NonNegativeInt, PositiveInt
 
 from hardneg import pipeline
+from hardneg.config import PerRow, Seed
 from hardneg.data import columns as c
 from hardneg.mining import LabelOptions, labels
 from hardneg.sampling import MixGCF
@@ -21,7 +21,7 @@ class ProfilesRecipe(Recipe):
     """Extractive profiles of items and users, as they are or with item texts shuffled."""
 
     section: ClassVar[str] = "profiles"
-    shuffle_titles: NonNegativeInt | None = None
+    shuffle_titles: Seed | None = None
     """Seed by which item texts are shuffled among items first, as a control."""
 
     @property
@@ -65,7 +65,7 @@ class AuxiliaryRun(Recipe):
     """A name under `models`."""
     row: str
     """A name under `rows`. For a row with several lines it is the first."""
-    seed: NonNegativeInt = 1000
+    seed: Seed = 1000
     """Seed of the training. A seed of the study would start from the same tables as its runs."""
 
     @property
@@ -98,7 +98,7 @@ class Labels(AuxiliaryRun):
 
     section: ClassVar[str] = "labels"
     makes: ClassVar[str | None] = labels.KIND
-    draws: PositiveInt = 1
+    draws: PerRow = 1
     """Draws of negatives whose mean is a label, as in `hardneg finetune label`."""
 
     @property

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
-
 from hardneg import pipeline
+from hardneg.config import PerRow, Seed
 from hardneg.errors import ConfigError
 from hardneg.finetuning import (
     NO_BASE,
@@ -52,11 +51,11 @@ class Neighbours(NegativesRecipe):
     makes: ClassVar[str | None] = mined.NEIGHBOURS
     method: Literal["neighbours"] = "neighbours"
     by: NeighbourSource = "text"
-    k: PositiveInt = 10
+    k: PerRow = 10
     """Neighbours of each item."""
     encoder: str = "minilm"
     """For neighbours by text."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """For random neighbours."""
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
@@ -75,7 +74,7 @@ class NegativesControl(NegativesRecipe):
     method: Literal["random", "shuffled"]
     like: Annotated[str, NameIn("negatives", not_own_kind=True)]
     """A name under `negatives`."""
-    seed: int = 0
+    seed: Seed = 0
 
     def problems(self, file: StudyFile) -> list[str]:
         problems, like = super().problems(file), file.grid.negatives.get(self.like)

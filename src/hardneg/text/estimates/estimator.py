@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hardneg.config import Config
+from hardneg.config import Config, Seed
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.protocol import ChatModel, Message, Reply, Request, Task, TaskAnswer
@@ -183,7 +183,7 @@ class EstimateConfig(Config):
     """Assumed words of an answer without a sample, as a share of the maximum that its prompt asks for."""
     reasoning_words: PositiveInt = 25
     """Assumed words of the reasoning without a sample."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the rows that are sampled and counted."""
 
 
