@@ -416,6 +416,37 @@ def test_an_epoch_that_validation_did_not_choose(world: Path, tmp_path: Path) ->
     assert audit_plain(world, tmp_path / "run") == [EPOCH]
 
 
+@pytest.fixture(scope="module")
+def other(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another split of the same data, whose train pairs hold test pairs of the first, with negatives and a run."""
+    root = tmp_path_factory.mktemp("other")
+    pipeline.split_stage(world / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2, seed=1)).run(root / "split")
+    pipeline.extract_profiles_stage(root / "split").run(root / "profiles")
+    stage = pipeline.retrieve_stage(root / "split", root / "profiles", RetrievalConfig(), WordCounts())
+    stage.run(root / "negatives")
+    pipeline.train_stage(root / "split", RunConfig(fit=FIT)).run(root / "run")
+    return root
+
+
+def test_a_run_and_negatives_of_another_split(world: Path, other: Path) -> None:
+    failed = audit_plain(world, other / "run")
+    assert "the run was trained on this split" in failed
+    assert "validation pairs of this split chose its epoch" in failed
+    checks = audit_run(world / "semantic", world / "split", other / "negatives", origin=origin_of(world))
+    assert {check.question for check in checks if not check.passed} == {
+        "the run was trained with this negatives folder",
+        "the negatives were made from the training data of this split",
+    }
+
+
+def test_suspects_of_a_run_that_other_validation_pairs_chose(world: Path, tmp_path: Path) -> None:
+    split = splits.read_split(world / "split")
+    swapped = replace(split, valid=split.test, test=split.valid)
+    write_split(tmp_path / "split", swapped, world / "split")
+    failed = [c.question for c in audit_folder(world / "suspects", tmp_path / "split") if not c.passed]
+    assert failed == ["validation pairs of this split chose the run behind the suspects"]
+
+
 # Evaluations
 
 

@@ -27,6 +27,7 @@ from hardneg.diagnostics import (
 from hardneg.judging import suspects
 from hardneg.mining import labels
 from hardneg.pipeline import RUN, read_run
+from hardneg.pipeline.provenance import inherited_note, validation_note
 from hardneg.pipeline.suspects import top_candidates
 from hardneg.sampling import mined
 from hardneg.text import item_texts, profiles
@@ -58,6 +59,9 @@ def _audit_one(folder: Path, split_dir: Path, origin: Origin, threshold: float) 
     first = check_equal(f"the {kind} were made from the training data of this split", same)
     if not same:
         return [first], []
+    chosen = inherited_note(folder)
+    if chosen not in ({}, validation_note(split_dir)):
+        return [first, check_equal(f"validation pairs of this split chose the run behind the {kind}", same=False)], []
     chance, split = is_divided_by_chance(split_dir), splits.read_split(split_dir)
     again, used = rebuild(folder, split_dir, origin)
     return [first, *_find_signs(folder, kind, split, origin, threshold, chance), *again], used

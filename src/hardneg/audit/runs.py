@@ -23,7 +23,7 @@ from hardneg.judging import suspects
 from hardneg.pipeline import RELEASED, RUN, FinishedRun, RunConfig, read_run, rebuild_backbone
 from hardneg.pipeline.inference import MASKED, RELEASED_KIND, SPARED
 from hardneg.pipeline.labels import rebuild_embeddings
-from hardneg.pipeline.provenance import hash_of_same_split
+from hardneg.pipeline.provenance import require_same_split
 from hardneg.pipeline.suspect_use import use_suspects
 from hardneg.sampling import mined
 from hardneg.text import text_vectors
@@ -56,16 +56,13 @@ def audit_run(
     """
     manifest = artifacts.read_manifest(run_dir, RUN)
     split, run = splits.read_split(split_dir), read_run(run_dir)
-    checks = [
-        *_check_origin(manifest, split_dir),
-        _check_vocabulary(run, split),
+    checks = [*_check_origin(manifest, split_dir), _check_vocabulary(run, split)]
+    if not checks[-1].passed:
+        return checks
+    tables = run.embeddings.final_users.numpy(), run.embeddings.final_items.numpy()
+    checks += [
         check_mask(run.seen, split.train),
-        check_scores(
-            run.embeddings.final_users.numpy(),
-            run.embeddings.final_items.numpy(),
-            split,
-            by_chance=is_divided_by_chance(split_dir),
-        ),
+        check_scores(*tables, split, by_chance=is_divided_by_chance(split_dir)),
         _check_released(run_dir),
     ]
     for folder in find_evaluations(run_dir):
@@ -76,10 +73,12 @@ def audit_run(
     config = _read_config(run_dir, manifest)
     _require_inputs(run_dir, manifest["inputs"], inputs)
     checks += [_check_model(run_dir, config, split, suspects_dir), _check_epoch(run_dir, config, manifest, run, split)]
-    checks += _check_inputs(manifest, inputs, split_dir)
+    checks += _check_inputs(manifest, inputs)
     threshold = suspects.THRESHOLD if config.suspects is None else config.suspects.threshold
     for folder in filter(None, inputs.values()):
         checks += audit_folder(folder, split_dir, origin, threshold=threshold)
+    if not all(_is_of_split(folder, split_dir) for folder in inputs.values() if folder is not None):
+        return checks  # training refuses folders of another split
     return [*checks, *_repeat(run_dir, split_dir, config, inputs, epochs)]
 
 
@@ -141,7 +140,16 @@ def _check_epoch(run_dir: Path, config: RunConfig, manifest: dict[str, Any], run
     return Check(question, same, detail)
 
 
-def _check_inputs(manifest: dict[str, Any], inputs: Inputs, split_dir: Path) -> list[Check]:
+def _is_of_split(folder: Path, split_dir: Path) -> bool:
+    """Return True where a folder was made from the training data and chosen by the validation pairs of a split."""
+    try:
+        require_same_split(folder, str(artifacts.kind_at(folder)), split_dir)
+    except ConfigError:
+        return False
+    return True
+
+
+def _check_inputs(manifest: dict[str, Any], inputs: Inputs) -> list[Check]:
     """Check that the folders given are those that the run was trained with, by their hashes."""
     kinds = {"suspects": suspects.KIND, "trees": trees_folder.KIND, "anchor": text_vectors.KIND}
     checks = []
@@ -149,7 +157,8 @@ def _check_inputs(manifest: dict[str, Any], inputs: Inputs, split_dir: Path) -> 
         if folder is not None:
             kind = kinds.get(name) or mined.folder_kind(folder)
             recorded = manifest["inputs"].get(kind if name == "negatives" else name)
-            same = recorded == hash_of_same_split(folder, kind, split_dir)
+            artifacts.read_manifest(folder, kind)
+            same = recorded == artifacts.folder_hash(folder)
             checks.append(check_equal(f"the run was trained with this {name} folder", same))
     return checks
 
