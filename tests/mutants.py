@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "controls belong to the family of Holm",
         "report.tables",
-        "family = [name for name in differences if name not in controls]",
-        "family = list(differences)",
+        "family = [n for n in tested if in_family is None or in_family[n]]",
+        "family = list(tested)",
         ("report",),
     ),
     Mutant(
@@ -307,7 +307,7 @@ MUTANTS = (
     Mutant(
         "recommendations leave held-out pairs in",
         "pipeline.recommendation",
-        "items, pairs = split.texts, union(union(pairs, split.valid), split.test)",
+        "items, pairs = split.texts, split.known",
         "items = split.texts",
         ("pipeline/test_owned_products.py",),
     ),
