@@ -122,7 +122,10 @@ class CheckpointFile:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except Exception as error:  # noqa: BLE001 - safetensors raises a type of its own
             raise DataError(f"{self.path} cannot be read ({error}); remove it to start again") from None
-        saved = json.loads(metadata.get("saved", "{}"))
+        try:
+            saved = json.loads(metadata.get("saved", "{}"))
+        except ValueError as error:
+            raise DataError(f"{self.path} cannot be read ({error}); remove it to start again") from None
         if "observers" not in saved:
             raise DataError(f"{self.path} was written by another version of hardneg; remove it to start again")
         if saved["key"] != self.key:

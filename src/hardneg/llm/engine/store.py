@@ -177,8 +177,13 @@ class ReplyStore:
         known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
         replies = self._db.execute(f"SELECT key, {REPLY} FROM replies {clause}", values)
         for key, text, finish, probabilities, prompt, answer, cached, estimated, seconds in replies:
-            usage = Usage(prompt, answer, cached, bool(estimated))
-            known[key] = Reply(_text(text), usage, finish, seconds, tuple(json.loads(probabilities)))
+            try:
+                usage = Usage(int(prompt), int(answer), int(cached), bool(estimated))
+                known[key] = Reply(_text(text), usage, finish, float(seconds), tuple(json.loads(probabilities)))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise LlmError(
+                    f"{self.path}: the reply {key} is damaged ({error}); restore a copy of the file"
+                ) from None
         return known
 
     def _prepare(self) -> None:
