@@ -82,3 +82,17 @@ def test_unusable_files_are_refused(tmp_path: Path) -> None:
     save_file({"current/weight": torch.ones(2)}, checkpoint.path, metadata={"key": "key"})
     with pytest.raises(DataError, match="another version"):
         checkpoint.load(layer.state_dict(), adam)
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    layer, adam = trained(3)
+    checkpoint = CheckpointFile(tmp_path, "key")
+    checkpoint.save(made_state(), layer.state_dict(), adam)
+    whole = checkpoint.path.read_bytes()
+    places = [
+        place for place in range(0, len(whole), 7) if whole[place : place + 1].strip()
+    ]  # not the header's padding
+    for place in places:
+        checkpoint.path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(DataError, match=r"checkpoint\.safetensors"):
+            checkpoint.load(layer.state_dict(), adam)

@@ -5,6 +5,7 @@ Both loops use it: training of backbones counts epochs, fine-tuning of language 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,10 +87,8 @@ class CheckpointFile:
             tensors |= {f"adam/{number}/{name}": value for name, value in moments.items()}
         progress = {name: value for name, value in vars(state).items() if name != "best"}
         observations = [observer.state() for observer in observers]
-        # One metadata entry: safetensors writes several in random order.
-        metadata = {"saved": json.dumps({"key": self.key, "state": progress, "observers": observations})}
         contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        storage.replace_file(self.path, save(contiguous, metadata=metadata))
+        _write(self.path, {"key": self.key, "state": progress, "observers": observations}, contiguous)
 
     def load(self, current: Tensors, adam: Optimizer, observers: Sequence[Observer] = ()) -> TrainingState | None:
         """Restore the arguments from the file and return the state; None if there is no file.
@@ -113,7 +112,7 @@ class CheckpointFile:
         """Write a copy with another wall time, by default none, so that equal training gives equal bytes."""
         saved, tensors = self._read()
         saved["state"]["seconds"] = seconds
-        storage.replace_file(path, save(tensors, metadata={"saved": json.dumps(saved)}))
+        _write(path, saved, tensors)
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
@@ -126,11 +125,30 @@ class CheckpointFile:
             saved = json.loads(metadata.get("saved", "{}"))
         except ValueError as error:
             raise DataError(f"{self.path} cannot be read ({error}); remove it to start again") from None
-        if "observers" not in saved:
+        if "observers" not in saved or "sha256" not in saved:
             raise DataError(f"{self.path} was written by another version of hardneg; remove it to start again")
+        if saved.pop("sha256") != _checksum(saved, tensors):
+            raise DataError(f"{self.path} was changed or damaged after it was written; remove it to start again")
         if saved["key"] != self.key:
             raise DataError(f"{self.path} belongs to other settings or inputs; remove it to start again")
         return saved, tensors
+
+
+def _write(path: Path, saved: Mapping[str, Any], tensors: Tensors) -> None:
+    """Replace the file; its checksum covers the state and the tensors."""
+    saved = json.loads(json.dumps(saved))  # as it is read
+    # One metadata entry: safetensors writes several in random order.
+    entries = {"saved": json.dumps({**saved, "sha256": _checksum(saved, tensors)})}
+    storage.replace_file(path, save(dict(tensors), metadata=entries))
+
+
+def _checksum(saved: Mapping[str, Any], tensors: Tensors) -> str:
+    """Return the SHA-256 of the state and of the names and bytes of all tensors."""
+    digest = hashlib.sha256(json.dumps(saved, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _group(tensors: Tensors, group: str) -> dict[str, Tensor]:
