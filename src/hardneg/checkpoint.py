@@ -147,7 +147,7 @@ def _checksum(saved: Mapping[str, Any], tensors: Tensors) -> str:
     digest = hashlib.sha256(json.dumps(saved, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
