@@ -128,8 +128,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds a mapping. Raises DamagedError where it does not."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # also bytes that are no text
-        raise DamagedError(f"{path} is no JSON ({error}); make it again") from None
+    except (OSError, ValueError, RecursionError) as error:  # also bytes that are no text
+        raise DamagedError(f"{path} is no readable JSON ({error}); make it again") from None
     if not isinstance(values, dict):
         raise DamagedError(f"{path} holds a {type(values).__name__}, expected a mapping; make it again")
     return values

@@ -171,7 +171,7 @@ def test_noise_changes_the_train_pairs_alone(split: Path, tmp_path: Path) -> Non
         (["negatives", "retrieve", "nowhere", "--profiles", "none"], ["nowhere"]),
         (["negatives", "retrieve", "nowhere", "--set", "pools=3"], ["pools", "pool"]),
         (["evaluate", "nowhere", "--split", "nowhere"], ["nowhere", "manifest.json", "run"]),
-        (["evaluate", "nowhere", "--split", "nowhere", "-k", "0"], ["-k 0"]),
+        (["evaluate", "nowhere", "--split", "nowhere", "-k", "0"], ["-k from 0", "1 to 99,999"]),
         (["evaluate", "x", "--split", "x", "--mask-threshold", "0.5"], ["--mask-threshold", "--released-mask"]),
         (["evaluate", "x", "--split", "x", "--released-mask", "y", "--mask-valid"], ["--mask-valid"]),
         (["recommend", "nowhere", "--user", "u1"], ["nowhere", "manifest.json"]),

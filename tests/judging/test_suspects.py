@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.edited_folders import accept_changes
 
 from hardneg.artifacts import read_manifest
 from hardneg.data import Split
@@ -92,6 +93,7 @@ def test_a_table_that_does_not_fit_is_refused(
     observed = split.vocabulary.item_ids[int(split.train.items_of(0)[0])]
     path = folder / suspects.TABLE
     table(pl.read_parquet(path), observed).write_parquet(path)  # type: ignore[operator]
+    accept_changes(folder)
     with pytest.raises(DataError, match=message):
         suspects.read_suspects(folder, split)
 

@@ -150,6 +150,7 @@ def test_turned_labels_say_that_none_can_be_drawn_beside_them(folders: Path, run
     onto = json.loads((tmp_path / "labels" / "manifest.json").read_text())
     onto["inputs"]["onto"] = "vectors"
     onto["config"]["map seed"] = 0
+    onto["key"] = artifacts.artifact_key(onto["kind"], onto["config"], onto["inputs"])
     artifacts.write_manifest(tmp_path / "labels", onto)
     for name in ("labels", "turned"):
         with pytest.raises(ConfigError, match="was rotated after it was drawn"):

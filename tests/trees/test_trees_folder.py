@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.edited_folders import accept_changes
 
 from hardneg import artifacts
 from hardneg.data import Interactions
@@ -126,6 +127,7 @@ def test_a_table_that_was_changed_by_hand_is_refused(
     write(tmp_path / "trees")
     path = tmp_path / "trees" / "codes.parquet"
     change(pl.read_parquet(path)).write_parquet(path)
+    accept_changes(tmp_path / "trees")
     with pytest.raises(DataError, match=message):
         trees_folder.read_trees(tmp_path / "trees", 3)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from hardneg import artifacts
 from hardneg.cli.common import DAMAGED, FAILED, OutputOptions, add_command, configure_torch, new_group
 from hardneg.cli.options import EncoderOption, RunArgument, SplitArgument
 from hardneg.cli.output import show_progress
@@ -131,6 +130,8 @@ def _audit_folder(
 @contextmanager
 def _verified(*folders: Path | None) -> Iterator[set[Path]]:
     """Verify all files of the folders, then yield the manifests that the block finds edited by hand."""
+    from hardneg import artifacts
+
     with artifacts.noting_edited_manifests() as edited:
         artifacts.require_whole(*(folder for folder in folders if folder is not None))
         yield edited

@@ -15,7 +15,6 @@ import typer
 from rich.table import Table
 from typer import Exit, Option
 
-from hardneg import artifacts
 from hardneg.cli.output import console, echo, emit_following, file_report_text, item_join_text, row_report_text
 from hardneg.errors import ConfigError, DamagedError, HardnegError
 
@@ -129,6 +128,8 @@ def add_command(
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
+            from hardneg import artifacts
+
             with _report_errors(damaged, trusted := bool(values.get("trust"))):
                 for parameter, kind in option_groups.items():
                     values[parameter] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})

@@ -11,7 +11,6 @@ from typer import Argument, Option
 from hardneg.cli.common import CpuOptions, OutputOptions, ReadingOptions, run_stage
 from hardneg.cli.options import RunArgument, read_ids
 from hardneg.cli.output import console, echo, render_table
-from hardneg.config import MAX_DEPTH
 from hardneg.errors import ConfigError
 
 
@@ -85,7 +84,9 @@ class ScoringOptions:
 
     @property
     def depths(self) -> list[int]:
-        """Depths of the ranking. Raises ConfigError where one is below 1."""
+        """Depths of the ranking. Raises ConfigError where one is out of range."""
+        from hardneg.config import MAX_DEPTH
+
         depths = self.k or [10, 20]
         if not 1 <= min(depths) <= max(depths) <= MAX_DEPTH:
             raise ConfigError(f"found -k from {min(depths)} to {max(depths)}, expected 1 to {MAX_DEPTH:,}")
