@@ -306,7 +306,7 @@ def test_a_path_that_cannot_be_written_is_one_line(shop: Path, split: Path) -> N
     assert "check the path" in refuse("data", "split", shop / "data", "--out", shop / "sales.csv" / "inside")
 
 
-def test_a_split_without_validation_pairs_is_refused_before_training(shop: Path, tmp_path: Path) -> None:
+def test_a_split_without_validation_pairs_is_refused_before_training(shop: Path, split: Path, tmp_path: Path) -> None:
     succeed("data", "split", shop / "data", "--train", 0.8, "--valid", 0, "--test", 0.2, "--out", tmp_path / "split")
     assert "no validation pairs" in refuse("train", tmp_path / "split", "--out", tmp_path / "run")
     assert not list(tmp_path.glob(".run*"))
