@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from hardneg.config import Config, overrides, parse_config, read_yaml, write_yaml
+from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError, DataError, HardnegError
 
 
@@ -98,7 +99,7 @@ def test_a_choice_and_its_options_are_one_object() -> None:
     assert parse_config(Fruit, {"kind": "apple", "weight": 9}, where="x") == Apple(weight=9)
     with pytest.raises(ConfigError, match="weight"):
         parse_config(Fruit, {"kind": "pear", "weight": 9}, where="x")
-    with pytest.raises(ConfigError, match=r"x: value: .*'plum'.*'apple', 'pear'"):
+    with pytest.raises(ConfigError, match=r"x: .*'plum'.*'apple', 'pear'"):
         parse_config(Fruit, {"kind": "plum"}, where="x")
 
 
@@ -195,3 +196,8 @@ def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:
     values, _ = read_yaml(tmp_path / "a.yaml")
     assert len(values["y"]) == 300
     assert values["z"] == {"a": 1, "b": 2}
+
+
+def test_a_message_of_a_whole_configuration_has_no_prefix() -> None:
+    with pytest.raises(ConfigError, match=r"^split: train \+ valid \+ test is 1\.1, expected 1$"):
+        parse_config(SplitConfig, {"train": 0.9, "valid": 0.1, "test": 0.1}, where="split")

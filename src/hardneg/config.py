@@ -75,7 +75,7 @@ def parse_config(kind: Any, values: object, *, where: str) -> Any:
     """Validate `values` as a Config class or a union of them; raise one ConfigError with every problem."""
     config, problems = validate_config(kind, values)
     if problems:
-        listed = "; ".join(f"{'.'.join(map(str, path)) or 'value'}: {message}" for path, message in problems)
+        listed = "; ".join(": ".join(filter(None, [".".join(map(str, path)), message])) for path, message in problems)
         raise ConfigError(f"{where}: {listed}")
     return config
 
@@ -102,7 +102,7 @@ def _message(problem: ErrorDetails, names: Sequence[str] = ()) -> str:
         return f"found no {problem['ctx']['discriminator']}, expected one; add it"
     if problem["type"] in ("model_attributes_type", "model_type"):
         return f"found {reprlib.repr(problem['input'])}, expected a mapping of names to values"
-    return problem["msg"]
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:

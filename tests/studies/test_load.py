@@ -39,7 +39,7 @@ SAID = [
     "rows.DNS.sampler.candidates: Input should be a valid integer",
     "rows.magic.sampler: found sampler 'magic'",
     "fit.epoch: unknown; did you mean epochs?",
-    "seeds: Value error, found 0, expected a number of seeds",
+    "seeds: found 0, expected a number of seeds",
     "colour: unknown, expected one of name, splits",
     "'M F' and 'm-f' would share the folder",
     "splits.shop: nowhere holds no manifest.json",

@@ -42,8 +42,7 @@ class ImportOptions(OutputOptions):
         options |= {"normalise_ids": self.normalise_ids}
         with show_progress() as progress:
             notes = run_stage(import_stage(ImportRequest(source, files, options, preset), progress), self.out)
-        counted = _count(self.out)
-        counts = {**counted, "items with a text table row": notes.get("item table", {}).get("with a row", 0)}
+        counts = _count(self.out)
         following = ("data", "split", self.out)
         if preset is None:
             self.emit_counts(counts, self.out, notes, following)
@@ -52,7 +51,7 @@ class ImportOptions(OutputOptions):
         self.emit_counts(counts, self.out, notes, (), paper=vars(paper.paper), notes=paper.notes)
         if self.as_json:
             return
-        console().print(render_table(["", "found", "paper"], paper.compare(DatasetCounts(**counted))))
+        console().print(render_table(["", "found", "paper"], paper.compare(DatasetCounts(**counts))))
         for note in paper.notes:
             console().print(note, markup=False)
         emit_following(following)
