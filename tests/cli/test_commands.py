@@ -250,6 +250,8 @@ def test_recommendations_for_several_users_name_the_mask_and_unknown_users(split
     rows = json.loads(run(*words, "--json").stdout)
     assert [(row["user_id"], row["rank"], row["mask"]) for row in rows] == [("u0", 1, "known"), ("u1", 1, "known")]
     assert all(row["title"] for row in rows)
+    assert "are left for" not in output
+    assert "Fewer than 1000 items are left for 2 of 2 users" in succeed(*words[:-1], 1000)
     (tmp_path / "users.txt").write_bytes("Käthe".encode("latin-1"))
     assert "UTF-8" in refuse("recommend", folder, "--users", tmp_path / "users.txt")
 

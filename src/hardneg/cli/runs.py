@@ -242,6 +242,11 @@ def recommend_command(
     table = render_table(shown.columns, cells, left=("title",))
     if not shared.as_json:
         console().print(_describe_mask(best.masked, best.other_ids, mask), markup=False)
+        n_users = len(set(user_ids)) - len(best.unknown)
+        if n_short := n_users - best.table.filter(rank=k).height:
+            console().print(
+                f"Fewer than {k} items are left for {n_short:,} of {n_users:,} users; the others are masked."
+            )
     following = ("audit", "run", run, "--split", "SPLIT")
     shared.emit([row | {"mask": mask} for row in best.table.to_dicts()], table, following)
 
