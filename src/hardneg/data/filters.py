@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from pydantic import Field
 from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.row_report import RowReport, drop_rows, report_rows
+from hardneg.data.times import SMALLEST_TIME
 from hardneg.errors import ConfigError, DataError
 from hardneg.types import Flags, Indices
 
@@ -34,6 +35,8 @@ class FilterConfig(Config):
 
 def filter_interactions(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
     """Filter by rating and dates, keep one row per pair, then take the k-core."""
+    if c.TIMESTAMP in interactions.columns and (config.since or config.until):
+        _require_dates(interactions[c.TIMESTAMP])
     interactions, row_issues = filter_rows(interactions, config)
     kept, table_issues = mark_kept_rows(interactions, config)
     interactions = interactions.filter(kept)
@@ -57,6 +60,16 @@ def filter_rows(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
         interactions, outside = drop_rows(interactions, ~inside, _WHERE, "outside the dates", _FIRST)
         row_report += outside
     return interactions, row_report
+
+
+def _require_dates(timestamps: pl.Series) -> None:
+    """Raise ConfigError if the timestamps are so small that they only give an order."""
+    largest = cast(float | None, timestamps.cast(pl.Float64).abs().max())
+    if largest is not None and largest < SMALLEST_TIME:
+        raise ConfigError(
+            f"--since and --until need dates, found timestamps of at most {largest:.15g}, which are before 1973 "
+            "or only give an order; import dates"
+        )
 
 
 def mark_kept_rows(index: pl.DataFrame, config: FilterConfig) -> tuple[pl.Series, RowReport]:
