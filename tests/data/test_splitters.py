@@ -421,6 +421,23 @@ def test_an_empty_split_reports_the_reason() -> None:
         make_split(dataset(rows), ALL_TRAIN)
 
 
+def test_an_empty_split_by_time_is_not_blamed_on_a_split_column() -> None:
+    rows = [("a", "1", 5), ("a", "2", 5), ("b", "1", 5), ("b", "3", 5)]
+    with pytest.raises(DataError, match=r"100% of the pairs\); use --by ratio, or change the shares$"):
+        make_split(dataset(rows, "timestamp"), SplitConfig(by="time"))
+
+
+def test_a_title_of_many_items_is_named() -> None:
+    rows = [(f"u{user}", f"i{item}") for user in range(6) for item in range(20) if (user + item) % 3]
+    titles, brands = ["n/a"] * 6 + [f"Kettle {n}" for n in range(14)], ["x"] * 5 + [""] * 15
+    items = pl.DataFrame({"item_id": [f"i{item}" for item in range(20)], "title": titles, "brand": brands})
+    (remark,) = make_split(dataset(rows, items=items), ALL_TRAIN).notes["remarks"][1:]
+    assert remark.startswith("5 items have the title 'n/a' and one brand")
+    assert make_split(dataset(rows, items=items[3:]), ALL_TRAIN).notes["remarks"][1:] == []
+    blank = items.with_columns(title=pl.lit(""))
+    assert make_split(dataset(rows, items=blank), ALL_TRAIN).notes["remarks"][1:] == []
+
+
 def test_test_ids_that_train_lacks_are_reported() -> None:
     rows = [("a", "1", "train"), ("b", "2", "train"), ("a", "9", "test"), ("z", "1", "test"), ("b", "1", "test")]
     split = make_split(dataset(rows, "split"), SplitConfig(by="given", valid=0))

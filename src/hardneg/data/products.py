@@ -24,6 +24,8 @@ UNDER_ANOTHER_ID = "the user has it under another id"
 """Reason against an item that is the same product as one of the user's items."""
 MAX_PAIRS = 2**27
 """Largest number of pairs that `add_other_ids` examines, which needs some gigabytes."""
+MANY_IDS, MANY_SHARE = 5, 0.01
+"""Number of items, and their share of the item table, from which one title is remarked on."""
 ARTICLES = ("the", "a", "an")
 APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"
 
@@ -49,6 +51,24 @@ def _without_punctuation(char: str) -> str:
     if char in APOSTROPHES:
         return ""
     return char if unicodedata.category(char)[0] in "LMN" or char in "+#" else " "
+
+
+def describe_frequent_title(items: pl.DataFrame) -> list[str]:
+    """Return a remark on the most frequent title and brand of an item table where many items have them, else nothing."""
+    if c.TITLE not in items.columns:
+        return []
+    names = [name for name in (c.TITLE, c.BRAND) if name in items.columns]
+    titled = items.filter(pl.col(c.TITLE).str.strip_chars() != "").group_by(names).len()
+    many = titled.filter(pl.col("len") >= max(MANY_IDS, MANY_SHARE * len(items))).sort(
+        pl.col("len").cast(pl.Int64).neg(), *names
+    )
+    if many.is_empty():
+        return []
+    title, count = many[c.TITLE][0], many["len"][0]
+    brand = " and one brand" if c.BRAND in names else ""
+    return [
+        f"{count:,} items have the title {title!r}{brand}, so they count as one product; blank the title if it names none"
+    ]
 
 
 def group_titles(titles: Sequence[str]) -> Indices:

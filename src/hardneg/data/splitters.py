@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 from hardneg.config import Config, Seed
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset
-from hardneg.data.division import Division, count_parts
+from hardneg.data.division import REMARKS, Division, count_parts
 from hardneg.data.filters import FilterConfig, filter_interactions
 from hardneg.data.held_out_counts import draw_held_out_counts
+from hardneg.data.products import describe_frequent_title
 from hardneg.data.row_report import RowIssue, RowReport, drop_rows
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
@@ -44,6 +45,15 @@ class SplitConfig(Config):
         return self
 
 
+_REMEDIES = {
+    "ratio": "raise the share of train",
+    "leave-one-out": "use --by ratio",
+    "time": "use --by ratio, or change the shares",
+    "given": "check the split column",
+}
+"""What to do where a split leaves no train pairs."""
+
+
 def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     """Filter and split the interactions; users and items are numbered by train alone."""
     interactions, untimed = dataset.interactions, cast(RowReport, ())
@@ -59,10 +69,11 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
     if train.is_empty():
         cause = "" if saturated else division.cause
         reasons = "; ".join(filter(None, [cause, *map(str, saturated)]))
-        raise DataError(f"the split leaves no train pairs ({reasons}); check the shares and the split column")
+        raise DataError(f"the split leaves no train pairs ({reasons}); {_REMEDIES[config.by]}")
     vocabulary = Vocabulary.of(train)
     frame, unknown = _drop_unknown_ids(frame, vocabulary)
     notes = division.notes(count_parts(frame), saturated + unknown)
+    notes[REMARKS] += describe_frequent_title(dataset.items.filter(pl.col(c.ITEM_ID).is_in(vocabulary.item_ids)))
     row_report = dataset.row_report + untimed + filtered + saturated + unknown
     split = Split.of(frame, vocabulary, dataset.items, row_report=row_report, notes=notes)
     return split if len(frame) == len(dataset.interactions) else split.with_left_out(dataset.interactions)
