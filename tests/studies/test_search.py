@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import yaml
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
-from hardneg import pipeline
+from hardneg import artifacts, pipeline
 from hardneg.cli.main import app
 from hardneg.data import SplitConfig
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DamagedError
 from hardneg.stage import Stage
 from hardneg.studies import Search, Study, estimate
 from hardneg.studies.spec import Choices, Range
@@ -330,3 +331,19 @@ def test_trials_of_another_search_are_left_out_and_named(write_search: Write, tm
     found, left_out, _ = written(rows=moved, negatives={"n": near})
     assert found == ["uniform", "semantic-mixing"]
     assert "holds another search" in left_out["store / MF / dns"]
+
+
+def test_changed_trials_and_settings_are_noticed(write_search: Write, tmp_path: Path) -> None:
+    file, out = write_search(trials=2), tmp_path / "out"
+    task = searched(file, out).tasks()[0]
+    best = out / NAME
+    best.write_text(best.read_text().replace("trial: 0", "trial: 1").replace("failed: 0", "failed: 1"))
+    with pytest.raises(DamagedError, match=NAME):
+        read_tuned_settings(out)
+    table = task.folder / "trials.parquet"
+    pl.read_parquet(table).with_columns(value=pl.lit(0.9)).write_parquet(table)
+    with pytest.raises(DamagedError, match=re.escape(str(table))):
+        task.finished()
+    with artifacts.trusting():
+        assert [trial.value for trial in task.finished()] == [0.9, 0.9]
+        assert read_tuned_settings(out).by_row

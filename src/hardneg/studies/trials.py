@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hardneg import pipeline, storage
+from hardneg import artifacts, pipeline, storage
 from hardneg.data.dataset import read_parquet
-from hardneg.errors import ConfigError, DataError, TrainingDivergedError
+from hardneg.errors import ConfigError, DamagedError, DataError, TrainingDivergedError
 from hardneg.random import generator
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell, get_setting, with_settings
@@ -102,7 +103,7 @@ class CellSearch:
         path = self.folder / TRIALS
         if not path.is_file():
             return []
-        return [Trial(**row) for row in read_parquet(path).head(self.budget).iter_rows(named=True)]
+        return [Trial(**row) for row in read_trials(path).head(self.budget).iter_rows(named=True)]
 
     def run(self, progress: Progress) -> None:
         """Run the trials that are left; finished ones are checked against their replay."""
@@ -184,10 +185,22 @@ def trials_frame(trials: Sequence[Trial]) -> pl.DataFrame:
 
 
 def replace_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write a frame beside and rename, so that no reader sees half of it."""
+    """Write a frame with its checksum beside and rename, so that no reader sees half of it."""
     content = BytesIO()
-    frame.write_parquet(content)
+    frame.write_parquet(content, metadata={artifacts.CHECKSUM: _checksum(frame)})
     storage.replace_file(path, content.getvalue())
+
+
+def read_trials(path: Path) -> pl.DataFrame:
+    """Read a table of trials. Raises DamagedError where it differs from its checksum."""
+    frame = read_parquet(path)
+    if not artifacts.is_trusting() and pl.read_parquet_metadata(path).get(artifacts.CHECKSUM) != _checksum(frame):
+        raise DamagedError(f"{path} was changed or damaged after it was written; remove it to search again")
+    return frame
+
+
+def _checksum(frame: pl.DataFrame) -> str:
+    return sha256(frame.write_json().encode()).hexdigest()
 
 
 def require_optuna() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
 from pydantic import Field
 
-from hardneg import pipeline, storage
+from hardneg import artifacts, pipeline, storage
 from hardneg.config import Config, parse_config, read_yaml
-from hardneg.errors import ConfigError, HardnegError
+from hardneg.errors import ConfigError, DamagedError, HardnegError
 from hardneg.studies.cells import Cell, with_settings
 from hardneg.studies.spec import Choices, Range, Scalar, Space
 
@@ -111,16 +112,23 @@ class TunedSettings(Config):
 
 
 def write_tuned_settings(folder: Path, tuned: TunedSettings) -> None:
-    """Write best.yaml."""
-    text = yaml.safe_dump(tuned.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    storage.replace_file(folder / NAME, text.encode())
+    """Write best.yaml; its last line is the checksum of the others."""
+    text = yaml.safe_dump(tuned.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode()
+    storage.replace_file(folder / NAME, text + _checksum_line(text))
+
+
+def _checksum_line(text: bytes) -> bytes:
+    return f"# {artifacts.CHECKSUM} of the lines above: {sha256(text).hexdigest()}\n".encode()
 
 
 def read_tuned_settings(folder: Path) -> TunedSettings:
-    """Read best.yaml of a search folder."""
+    """Read best.yaml of a search folder. Raises DamagedError where it differs from its checksum."""
     path = folder / NAME
     if not path.is_file():
         raise ConfigError(f"{folder} holds no {NAME}, expected a folder made by `hardneg study search`; search first")
+    *lines, last = path.read_bytes().splitlines(keepends=True) or [b""]
+    if last != _checksum_line(b"".join(lines)) and not artifacts.is_trusting():
+        raise DamagedError(f"{path} was changed or damaged after it was written; search again, or read it with --trust")
     tuned: TunedSettings = parse_config(TunedSettings, read_yaml(path)[0], where=str(path))
     return tuned
 
