@@ -441,6 +441,9 @@ def test_train_reads_a_file_a_run_folder_and_options_in_this_order(split: Path, 
     other = yaml.safe_load((tmp_path / "third" / "config.yaml").read_text())
     assert other["sampler"]["kind"] == "dns"
     assert other["model"] == written["model"]
+    kept = tmp_path / "first" / "config.yaml"
+    kept.write_text(kept.read_text().replace("alpha: 0.2", "alpha: 0.3"))
+    assert str(kept) in refuse("train", split, "--config", tmp_path / "first", "--out", tmp_path / "fourth")
     file.write_text("folders: {negative: x}\n", encoding="utf-8")
     assert "negative" in refuse("train", split, "--config", file)
     file.write_text("fit: {epochs: 1}\nfit: {epochs: 2}\n", encoding="utf-8")

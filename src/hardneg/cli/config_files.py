@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hardneg import artifacts
 from hardneg.config import Config, overrides, parse_config, read_yaml
 from hardneg.errors import ConfigError
 from hardneg.llm.engine.config import EngineConfig
-from hardneg.pipeline import RunConfig
+from hardneg.pipeline import RUN, RunConfig
 
 
 class LlmConfig(Config):
@@ -103,6 +104,8 @@ def _read(file: Path, expected: str) -> Any:
 
 def _read_run(path: Path) -> dict[str, Any]:
     file = path / "config.yaml" if path.is_dir() else path
+    if artifacts.is_artifact(path):
+        artifacts.read_manifest(path, RUN)  # verified
     values = _read(file, "a YAML file or a run folder; check --config")
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: found {type(values).__name__}, expected a mapping with model, sampler, fit, ...")
