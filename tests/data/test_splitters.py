@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -425,6 +426,13 @@ def test_an_empty_split_by_time_is_not_blamed_on_a_split_column() -> None:
     rows = [("a", "1", 5), ("a", "2", 5), ("b", "1", 5), ("b", "3", 5)]
     with pytest.raises(DataError, match=r"100% of the pairs\); use --by ratio, or change the shares$"):
         make_split(dataset(rows, "timestamp"), SplitConfig(by="time"))
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_a_date_filter_of_numbers_that_only_give_an_order_is_refused(name: str) -> None:
+    rows = [("a", "1", 43000.5), ("b", "2", 43900.0), ("b", "3", None)]
+    with pytest.raises(ConfigError, match=r"need dates, found timestamps of at most 43900, which.* only give an order"):
+        make_split(dataset(rows, "timestamp"), SplitConfig(filters=FilterConfig(**{name: date(2020, 1, 1)})))
 
 
 def test_a_title_of_many_items_is_named() -> None:

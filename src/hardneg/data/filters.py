@@ -35,8 +35,6 @@ class FilterConfig(Config):
 
 def filter_interactions(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
     """Filter by rating and dates, keep one row per pair, then take the k-core."""
-    if c.TIMESTAMP in interactions.columns and (config.since or config.until):
-        _require_dates(interactions[c.TIMESTAMP])
     interactions, row_issues = filter_rows(interactions, config)
     kept, table_issues = mark_kept_rows(interactions, config)
     interactions = interactions.filter(kept)
@@ -62,9 +60,11 @@ def filter_rows(interactions: pl.DataFrame, config: FilterConfig) -> Filtered:
     return interactions, row_report
 
 
-def _require_dates(timestamps: pl.Series) -> None:
-    """Raise ConfigError if the timestamps are so small that they only give an order."""
-    largest = cast(float | None, timestamps.cast(pl.Float64).abs().max())
+def require_dates(interactions: pl.DataFrame, config: FilterConfig) -> None:
+    """Raise ConfigError if days are to be kept by timestamps so small that they only give an order."""
+    if c.TIMESTAMP not in interactions.columns or not (config.since or config.until):
+        return
+    largest = cast(float | None, interactions[c.TIMESTAMP].cast(pl.Float64).abs().max())
     if largest is not None and largest < SMALLEST_TIME:
         raise ConfigError(
             f"--since and --until need dates, found timestamps of at most {largest:.15g}, which are before 1973 "

@@ -12,7 +12,7 @@ from hardneg.config import Config, Seed
 from hardneg.data import columns as c
 from hardneg.data.dataset import Dataset
 from hardneg.data.division import REMARKS, Division, count_parts
-from hardneg.data.filters import FilterConfig, filter_interactions
+from hardneg.data.filters import FilterConfig, filter_interactions, require_dates
 from hardneg.data.held_out_counts import draw_held_out_counts
 from hardneg.data.products import describe_frequent_title
 from hardneg.data.row_report import RowIssue, RowReport, drop_rows
@@ -61,6 +61,7 @@ def make_split(dataset: Dataset, config: SplitConfig) -> Split:
         interactions = interactions.drop(c.SPLIT, strict=False)
     if config.by in ("leave-one-out", "time"):
         interactions, untimed = _drop_missing_times(interactions, config.by)
+    require_dates(interactions, config.filters)
     frame, filtered = filter_interactions(interactions, config.filters)
     # Sorted, so that random numbers do not depend on the order of the file.
     division = _SPLITTERS[config.by](frame.sort(c.USER_ID, c.ITEM_ID), config)
