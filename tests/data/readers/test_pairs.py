@@ -58,7 +58,9 @@ def test_a_wrong_item_offset_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_adjacency_list_is_recognised(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no line of two numbers \(first: line 1: '0 1 2 3'\); is it a lightgcn"):
+    with pytest.raises(
+        DataError, match=r"holds no line of two numbers \(first: line 1: '0 1 2 3'\); is it a file for lightgcn"
+    ):
         read_pairs({"train": put(tmp_path, "0 1 2 3\n1 4 5\n")})
 
 

@@ -351,3 +351,10 @@ def test_no_file_raises_anything_but_our_errors(tmp_path: Path, head: str, body:
         return
     assert len(data.interactions) > 0
     assert data.interactions.columns[:2] == ["user_id", "item_id"]
+
+
+def test_a_time_format_without_a_timestamp_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path, "user_id,item_id,bought\na,1,2018-01-31\n")
+    with pytest.raises(ConfigError, match="found --time-format, but no column timestamp; map it with --column"):
+        read_table(path, time_format="iso")
+    assert len(read_table(path, columns={"timestamp": "bought"}, time_format="iso").interactions) == 1

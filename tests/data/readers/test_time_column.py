@@ -120,3 +120,9 @@ def test_a_format_for_dates_that_need_none_is_refused() -> None:
     frame = pl.DataFrame({ROW: [1], "timestamp": dates})
     with pytest.raises(ConfigError, match="holds Date, which needs no --time-format"):
         TimeColumn(PATH, RowCounter(), TimeFormat()).read(frame)
+
+
+def test_a_format_that_no_value_has_is_named() -> None:
+    with pytest.raises(DataError, match=r"none of 2 values is a time as %d-%m-%Y \(first: line 2, timestamp '31\.1"):
+        read(["31.1.2018", "", "28.2.2018"], name="%d-%m-%Y")
+    assert read(["31-01-2018", "28.2.2018"], name="%d-%m-%Y")[0] == [1517356800]

@@ -35,7 +35,9 @@ def _read_part(path: Path, item_offset: int, counter: RowCounter) -> pl.DataFram
     lines = counter.drop(lines, words.len() != 2, path.name, "without exactly two numbers", first)
     if lines.is_empty():
         first = counter.row_report[-1].first
-        raise DataError(f"{path} holds no line of two numbers (first: {first}); is it a lightgcn file?")
+        raise DataError(
+            f"{path} holds no line of two numbers (first: {first}); is it a file for lightgcn, or for table?"
+        )
     pairs = lines.select("line", words.get(0).alias(c.USER_ID), words.get(1).alias(c.ITEM_ID))
     frame = parse_integers(pairs, (c.USER_ID, c.ITEM_ID), path, counter)
     reason, first = f"with an item below {item_offset}", f"line {{line}}: {{{c.ITEM_ID}}}"

@@ -84,6 +84,8 @@ def _read_interactions(
         times = TimeColumn(path, counter, time_format)
         if c.TIMESTAMP in mapping:
             times.choose(frame[mapping[c.TIMESTAMP]] for frame in read(RowCounter()))
+        else:
+            times.refuse_format()
         frames = (frame.select(named) for frame in read(counter, progress))
         yield from typed_columns.type_interactions(frames, path, counter, times)
 

@@ -107,6 +107,8 @@ def _read_interactions(
     times = TimeColumn(path, counter, time_format, row=table.row)
     if c.TIMESTAMP in mapping:
         times.choose(frame[mapping[c.TIMESTAMP]] for frame in table.read(RowCounter(), None))
+    else:
+        times.refuse_format()
     frames = (_require_scalars(frame.select(named), path) for frame in table.read(counter, progress))
     for frame in type_interactions(frames, path, counter, times, row=table.row):
         has_split = c.SPLIT in frame.columns and split_values

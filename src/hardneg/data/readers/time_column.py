@@ -60,6 +60,13 @@ class TimeColumn:
         if error is not None:
             raise DataError(f"{self._where}: {error}")
 
+    def refuse_format(self) -> None:
+        """Raise ConfigError if a format was given for a file in which no column is the timestamp."""
+        if self._format is not None:
+            raise ConfigError(
+                f"{self._path}: found --time-format, but no column {c.TIMESTAMP}; map it with --column {c.TIMESTAMP}=THEIRS"
+            )
+
     def read(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows with their times in seconds since 1970 (UTC), except those with an unreadable time.
 
@@ -112,11 +119,16 @@ class TimeColumn:
     def finish(self) -> None:
         """Note which rows were kept without a time or with an unlikely one.
 
-        Raises DataError if most times are unreadable, or unlikely, in a format that was guessed.
+        Raises DataError if most times are unreadable, or unlikely, in a format that was guessed, or all in a given one.
         """
         for (reason, remedy), (count, first) in self._kept.items():
             rows = "row" if count == 1 else "rows"
             self._counter.file(self._path.name).remarks.append(f"{count:,} {rows} {reason} (first: {first}); {remedy}")
+        if not self._is_guess and 0 < self._n_values == self._n_unreadable:
+            raise DataError(
+                f"{self._where}: none of {self._n_values:,} values is a time as {self._format} "
+                f"(first: {self._first_unreadable}); give the format that they have"
+            )
         if self._is_guess and self._n_unreadable * 2 > self._n_values:
             raise DataError(
                 f"{self._where}: {self._n_unreadable:,} of {self._n_values:,} values are no time "
