@@ -259,13 +259,20 @@ class TestFile:
             store.known(["a/0"])
 
 
-@pytest.mark.parametrize("column", ["probabilities", "prompt_tokens", "seconds"])
-def test_a_damaged_row_is_named_with_its_file(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("probabilities", text) for text in ("garbage", '{"a": 1}', "[null]")),
+        ("prompt_tokens", "garbage"),
+        ("seconds", "garbage"),
+    ],
+)
+def test_a_damaged_row_is_named_with_its_file(tmp_path: Path, column: str, value: str) -> None:
     path = tmp_path / "replies.sqlite"
     with ReplyStore(path) as store:
         request = Request((Message("user", "a"),), max_tokens=8)
         store.save([StoredReply("k/0", request, Reply("x", Usage(1, 1)))], "model")
     with sqlite3.connect(path) as db:
-        db.execute(f"UPDATE replies SET {column} = 'garbage'")
+        db.execute(f"UPDATE replies SET {column} = ?", (value,))
     with ReplyStore(path) as store, pytest.raises(LlmError, match=r"replies\.sqlite: the reply k/0 is damaged"):
         store.known()

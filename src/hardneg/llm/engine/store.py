@@ -179,7 +179,9 @@ class ReplyStore:
         for key, text, finish, probabilities, prompt, answer, cached, estimated, seconds in replies:
             try:
                 usage = Usage(int(prompt), int(answer), int(cached), bool(estimated))
-                known[key] = Reply(_text(text), usage, finish, float(seconds), tuple(json.loads(probabilities)))
+                known[key] = Reply(
+                    _text(text), usage, finish, float(seconds), tuple(map(float, json.loads(probabilities)))
+                )
             except (ValueError, TypeError, AttributeError) as error:
                 raise LlmError(
                     f"{self.path}: the reply {key} is damaged ({error}); restore a copy of the file"
