@@ -2,7 +2,7 @@
 
     python reproduction/suspects_in_top_items.py data/sports-split out/dtlns/shared/sports/suspects-rule out/dtlns/runs/sports/mf/*-seed[0-2]
 
-Observed train pairs are masked, as in every valid evaluation; users are those with train pairs. Runs that differ only in the
+Train pairs are masked, and other ids of their products, as for candidates of a judge; users are those with train pairs. Runs that differ only in the
 seed are one line, with mean and standard deviation.
 """
 
@@ -23,9 +23,9 @@ from hardneg.pipeline.suspects import top_candidates
 from hardneg.report import printers
 
 
-def suspect_share(run: Path, train: Interactions, pairs: Interactions, k: int) -> float:
+def suspect_share(run: Path, owned: Interactions, pairs: Interactions, k: int) -> float:
     """Return the share of suspects among the k unobserved items of each user that a run ranks highest, over all users."""
-    top = top_candidates(pipeline.read_run(run).embeddings, train, k)
+    top = top_candidates(pipeline.read_run(run).embeddings, owned, k)
     users = np.broadcast_to(top.users[:, None], top.items.shape)
     return float(pairs.contains(users[top.present], top.items[top.present]).mean())
 
@@ -44,7 +44,7 @@ def main() -> None:
     for run in arguments.runs:
         require_split_of(run, arguments.split)
         name = re.sub(r"-seed\d+$", "", f"{run.parent.name}/{run.name}")
-        shares_by_name.setdefault(name, []).append(suspect_share(run, data.train, pairs, arguments.k))
+        shares_by_name.setdefault(name, []).append(suspect_share(run, data.owned, pairs, arguments.k))
     cells = [
         [
             name,

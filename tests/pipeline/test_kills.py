@@ -24,9 +24,10 @@ def kill(stage: str, folder: Path, kills: int) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-def test_ten_kills_change_no_byte_and_leave_no_file(stage: str, tmp_path: Path) -> None:
-    assert kill(stage, tmp_path, 10)["wrong"] == []
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "train"])
+def test_kills_change_no_byte_and_leave_no_file(stage: str, tmp_path: Path) -> None:
+    """Three kills; `python -m tests.killed_stages STAGE FOLDER 10` makes ten."""
+    assert kill(stage, tmp_path, 3)["wrong"] == []
 
 
 def test_kills_of_a_training_change_no_byte_and_leave_no_file(tmp_path: Path) -> None:
