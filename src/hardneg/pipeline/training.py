@@ -96,7 +96,6 @@ def train_stage(
     """Return the stage that trains one run; killed at any moment, it continues from its last checkpoint.
 
     It also goes on from the same run with a lower limit of epochs (`pipeline.epoch_limit`).
-
     negatives: a negatives or neighbours folder, for samplers that read one. trees: a trees folder, for samplers that read
     path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder; the
     sampled negatives are then measured against its ground truth, which changes nothing in training. anchor: a vectors
@@ -125,12 +124,7 @@ def train_stage(
         model = config.model.build(materials.use.graph, seed=config.fit.seed).to(device)
         tied = _anchor_model(model, config, anchor, split)
         draft.notes |= {"anchor": report_notes(tied.row_report)} if tied else {}
-        kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCNModel) else None
-        draft.notes |= {} if kernel is None else {epoch_limit.KERNEL: kernel}
-        # Another kernel rounds differently: its checkpoint cannot be continued.
-        checkpoint = CheckpointFile(draft.folder, key_of_all_limits + ("" if kernel is None else f" {kernel}"))
-        if draft.earlier is not None:
-            epoch_limit.start_from(draft.earlier, checkpoint, draft)
+        checkpoint = _open_checkpoint(draft, key_of_all_limits, model, device)
         fitted = fit_backbone(
             model,
             split,
@@ -144,11 +138,27 @@ def train_stage(
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
         if fitted.reached_limit:
             checkpoint.copy(draft.folder / epoch_limit.LAST_EPOCH)
-        examples.table().write_parquet(draft.folder / "examples.parquet")
-        if measured is not None:
-            measured.table().write_parquet(draft.folder / "sampled.parquet")
+        _write_observations(draft.folder, examples, measured)
 
     return Stage(RUN, settings, inputs, build, lambda folder: epoch_limit.is_shorter_run(folder, settings, inputs))
+
+
+def _write_observations(folder: Path, examples: ExampleRecorder, measured: SampledFalseNegatives | None) -> None:
+    """Write the examples of sampled negatives and, where the truth is known, their measurements."""
+    examples.table().write_parquet(folder / "examples.parquet")
+    if measured is not None:
+        measured.table().write_parquet(folder / "sampled.parquet")
+
+
+def _open_checkpoint(draft: Draft, key: str, model: nn.Module, device: str) -> CheckpointFile:
+    """Return the checkpoint of a run, which begins with that of the same run with a lower limit, if there is one."""
+    kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCNModel) else None
+    draft.notes |= {} if kernel is None else {epoch_limit.KERNEL: kernel}
+    # Another kernel rounds differently: its checkpoint cannot be continued.
+    checkpoint = CheckpointFile(draft.folder, key + ("" if kernel is None else f" {kernel}"))
+    if draft.earlier is not None:
+        epoch_limit.start_from(draft.earlier, checkpoint, draft)
+    return checkpoint
 
 
 def run_inputs(
