@@ -224,7 +224,7 @@ class TestFile:
         db = sqlite3.connect(path)
         db.execute("PRAGMA user_version = 7")
         db.close()
-        with pytest.raises(LlmError, match=r"sqlite.* layout 7\b.* 1\b"):
+        with pytest.raises(LlmError, match=r"sqlite.* layout 7\b.* 2\b"):
             ReplyStore(path)
 
     def test_invalid_path_is_refused(self, tmp_path: Path) -> None:
@@ -265,9 +265,14 @@ class TestFile:
         *(("probabilities", text) for text in ("garbage", '{"a": 1}', "[null]")),
         ("prompt_tokens", "garbage"),
         ("seconds", "garbage"),
+        ("seconds", "9e999"),
+        ("answer_tokens", -5),
+        ("text", "another answer"),
+        ("finish", "length"),
+        ("sha256", None),
     ],
 )
-def test_a_damaged_row_is_named_with_its_file(tmp_path: Path, column: str, value: str) -> None:
+def test_a_damaged_row_is_named_with_its_file(tmp_path: Path, column: str, value: object) -> None:
     path = tmp_path / "replies.sqlite"
     with ReplyStore(path) as store:
         request = Request((Message("user", "a"),), max_tokens=8)
@@ -276,3 +281,29 @@ def test_a_damaged_row_is_named_with_its_file(tmp_path: Path, column: str, value
         db.execute(f"UPDATE replies SET {column} = ?", (value,))
     with ReplyStore(path) as store, pytest.raises(LlmError, match=r"replies\.sqlite: the reply k/0 is damaged"):
         store.known()
+
+
+def test_a_store_without_checksums_gets_them(tmp_path: Path) -> None:
+    path = tmp_path / "replies.sqlite"
+    request, reply = Request((Message("user", "a"),), max_tokens=8), Reply("caf\u00e9 \ud800", Usage(1, 1))
+    with ReplyStore(path) as store:
+        store.save([StoredReply("k/0", request, reply)], "model")
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE replies RENAME TO later")
+        [schema] = [text for text in stores.TABLES.split(";\n") if "TABLE replies" in text]
+        db.execute(schema[: schema.index(",              -- the request")] + ")")
+        columns = [row[1] for row in db.execute("PRAGMA table_info(later)") if row[1] != "sha256"]
+        db.execute(f"INSERT INTO replies SELECT {', '.join(columns)} FROM later")
+        db.execute("DROP TABLE later")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with ReplyStore(path) as store:
+        assert store.known() == {"k/0": reply}
+        store.save([StoredReply("k/1", request, reply)], "model")
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE replies SET text = 'other' WHERE key = 'k/0'")
+    db.close()
+    with ReplyStore(path) as store:
+        assert store.known(["k/1"]) == {"k/1": reply}
+        with pytest.raises(LlmError, match="k/0 is damaged"):
+            store.known()

@@ -8,6 +8,7 @@ some minutes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -27,7 +28,8 @@ BUSY_SECONDS = 30.0
 CLAIM_SECONDS = 300.0
 """Lifetime of a claim that is not renewed; matters only if its owner runs on another machine."""
 APPLICATION_ID = 0x48_4E_4C_4D
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
+"""Layout 1 had no checksums; they are added when such a store is opened."""
 TABLES = """
 CREATE TABLE replies (
     key TEXT PRIMARY KEY,      -- digest of the request and the model, "/", number of the draw
@@ -42,14 +44,16 @@ CREATE TABLE replies (
     estimated INTEGER NOT NULL,
     seconds REAL NOT NULL,
     stored REAL NOT NULL,      -- seconds since 1970
-    request TEXT               -- the request, if requests are kept
+    request TEXT,              -- the request, if requests are kept
+    sha256 TEXT                -- checksum of key, text, finish, probabilities, token counts and seconds
 );
 CREATE TABLE failures (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, reason TEXT NOT NULL, stored REAL NOT NULL, request TEXT
 );
 CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 """
-REPLY = "text, finish, probabilities, prompt_tokens, answer_tokens, cached_tokens, estimated, seconds"
+CHECKED = "key, text, finish, probabilities, prompt_tokens, answer_tokens, cached_tokens, estimated, seconds"
+"""Columns of a reply that its checksum covers."""
 KEY_IN_JSON = "key IN (SELECT value FROM json_each(?))"
 
 
@@ -153,8 +157,10 @@ class ReplyStore:
                     failure = (row.key, row.outcome.kind, _storable(row.outcome.reason), now, request)
                     db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)", failure)
                 else:
-                    reply = (row.key, row.repair, model, *_columns(row.outcome), now, request)
-                    db.execute(f"INSERT OR IGNORE INTO replies VALUES ({', '.join('?' * 13)})", reply)
+                    columns = _columns(row.outcome)
+                    checksum = _checksum(row.key, *columns)
+                    reply = (row.key, row.repair, model, *columns, now, request, checksum)
+                    db.execute(f"INSERT OR IGNORE INTO replies VALUES ({', '.join('?' * 14)})", reply)
                 db.execute("DELETE FROM claims WHERE key = ?", (row.key,))
 
     def renew(self, owner: str) -> None:
@@ -175,9 +181,12 @@ class ReplyStore:
     def _known(self, clause: str, *values: str) -> dict[str, ReplyOutcome]:
         failures = self._db.execute(f"SELECT key, kind, reason FROM failures {clause}", values)
         known: dict[str, ReplyOutcome] = {key: Failure(kind, _text(reason)) for key, kind, reason in failures}
-        replies = self._db.execute(f"SELECT key, {REPLY} FROM replies {clause}", values)
-        for key, text, finish, probabilities, prompt, answer, cached, estimated, seconds in replies:
+        replies = self._db.execute(f"SELECT {CHECKED}, sha256 FROM replies {clause}", values)
+        for *checked, checksum in replies:
+            key, text, finish, probabilities, prompt, answer, cached, estimated, seconds = checked
             try:
+                if _checksum(*checked) != checksum:
+                    raise ValueError("its checksum differs")
                 usage = Usage(int(prompt), int(answer), int(cached), bool(estimated))
                 known[key] = Reply(
                     _text(text), usage, finish, float(seconds), tuple(map(float, json.loads(probabilities)))
@@ -201,6 +210,8 @@ class ReplyStore:
                 db.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
             application = db.execute("PRAGMA application_id").fetchone()[0]
             layout = db.execute("PRAGMA user_version").fetchone()[0]
+            if (application, layout) == (APPLICATION_ID, 1):
+                layout = _add_checksums(db)
         if application != APPLICATION_ID:
             raise LlmError(
                 f"{self.path} is a database of another application, expected a store of replies; choose another file"
@@ -242,6 +253,20 @@ def _remedy(error: str) -> str:
     return "check the disk and its permissions, or choose another path for the store of replies"
 
 
+def _add_checksums(db: sqlite3.Connection) -> int:
+    """Turn a store of layout 1 into one of layout 2, which is returned; its replies are taken as they are."""
+    db.execute("ALTER TABLE replies ADD COLUMN sha256 TEXT")
+    checksums = [(_checksum(*row), row[0]) for row in db.execute(f"SELECT {CHECKED} FROM replies")]
+    db.executemany("UPDATE replies SET sha256 = ? WHERE key = ?", checksums)
+    db.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
+    return LAYOUT_VERSION
+
+
+def _checksum(*columns: Any) -> str:
+    """Return the SHA-256 of the columns CHECKED as they are stored."""
+    return hashlib.sha256(repr(columns).encode(errors="surrogatepass")).hexdigest()
+
+
 def _write_ahead(db: sqlite3.Connection) -> None:
     """Switch to a write-ahead log; SQLite does not wait for other processes in this step."""
     deadline = time.monotonic() + BUSY_SECONDS
@@ -257,8 +282,8 @@ def _write_ahead(db: sqlite3.Connection) -> None:
 
 def _columns(reply: Reply) -> tuple[Any, ...]:
     usage = reply.usage
-    counts = (usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens, usage.estimated)
-    return (_storable(reply.text), reply.finish, json.dumps(reply.probabilities), *counts, reply.seconds)
+    counts = map(int, (usage.prompt_tokens, usage.answer_tokens, usage.cached_tokens, usage.estimated))
+    return (_storable(reply.text), str(reply.finish), json.dumps(reply.probabilities), *counts, float(reply.seconds))
 
 
 def _readable(request: Request) -> str | bytes:
