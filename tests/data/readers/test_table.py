@@ -51,6 +51,13 @@ def test_every_format_reads_the_same(tmp_path: Path, name: str) -> None:
     assert data.row_report == ()
 
 
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n', "\n"])
+def test_a_line_for_spreadsheets_is_passed_over(tmp_path: Path, first: str) -> None:
+    data = read_table(put(tmp_path, f"{first}user;item;rating\na;x;4\nb;y\n"))
+    assert data.interactions.rows() == [("a", "x", 4.0)]
+    assert "line 4" in str(data.row_report[0])
+
+
 def test_columns_and_split_values_are_mapped(tmp_path: Path) -> None:
     path = put(tmp_path, "who,what,part\na,1,0\nb,2,1\n")
     columns = {"user_id": "who", "item_id": "what", "split": "part"}

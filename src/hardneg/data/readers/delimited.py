@@ -16,7 +16,7 @@ import polars as pl
 
 from hardneg.data.dataset import ROW
 from hardneg.data.readers.line_blocks import SHOWN_CHARACTERS, UTF_8, Block, count_lines, read_line_blocks, show
-from hardneg.data.readers.text_format import WHITESPACE, TextFormat
+from hardneg.data.readers.text_format import SEPARATOR_LINE, WHITESPACE, TextFormat
 from hardneg.data.row_report import LEFT_OUT, RowCounter, RowIssue
 from hardneg.errors import DataError
 from hardneg.types import Progress
@@ -111,8 +111,8 @@ def read_columns(
 
 
 def _length_to_header(lines: pl.Series) -> int:
-    """Return the number of lines up to the first that is not blank, 0 if there is none."""
-    is_blank = (lines.str.strip_chars() == "").fill_null(value=False)
+    """Return the number of lines up to the first that is neither blank nor for spreadsheets, 0 if there is none."""
+    is_blank = ((lines.str.strip_chars() == "") | lines.str.contains(SEPARATOR_LINE)).fill_null(value=False)
     return 0 if is_blank.all() else int((~is_blank).arg_max() or 0) + 1
 
 

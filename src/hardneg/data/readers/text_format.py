@@ -21,6 +21,8 @@ DELIMITERS = (",", ";", "\t", "|", "::")
 """Delimiters that are recognised by content."""
 QUOTED = (",", ";", "|")
 """Delimiters of files in which a double quote at the beginning of a field quotes it, if the user says nothing."""
+SEPARATOR_LINE = r'^"?sep=.{1,2}$'
+"""A line that spreadsheets write before the column names, such as `sep=;`."""
 NO_QUOTE = "none"
 N_SAMPLED = 100
 """Number of lines that decide the delimiter."""
@@ -115,6 +117,7 @@ def detect_header(
     divides nearly all lines into the same number of fields. Raises DataError if the format is not clear.
     """
     lines, encoding = sample_lines(path, options.encoding)
+    lines = lines[1:] if len(lines) > 1 and re.match(SEPARATOR_LINE, lines[0]) else lines
     formats = _candidates(options, among, encoding)
     names = {form: _split_names(form, lines[0]) for form in formats}
     likely = [form for form in formats if accepts(names[form])] or [form for form in formats if len(names[form]) > 1]
