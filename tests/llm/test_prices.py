@@ -52,7 +52,7 @@ def test_own_list_takes_precedence(tmp_path: Path) -> None:
         ("models: {a: {prompt: -1}}", "models.a.prompt: Input should be greater than or equal to 0"),
         ("models: {a: {answer: 1}}", "models.a.prompt: Field required"),
         ("prices: {}", "models: Field required"),
-        ("- 1", "value: found .1., expected a mapping of names to values"),
+        ("- 1", "found .1., expected a mapping of names to values"),
         ("models:\n  a: {prompt: 1}\n  a: {prompt: 2}", "'a' twice"),
         ("{", "YAML"),
     ],
