@@ -25,8 +25,8 @@ from hardneg.errors import DataError
 from hardneg.stage import Draft
 from hardneg.types import Progress
 
-ROWS_PER_CHUNK = 2**17
-"""Rows per chunk on disk."""
+ROWS_PER_CHUNK = 2**16
+"""Rows per chunk on disk and per row group of the result; 2^17 rows need half as much memory again."""
 
 
 class ChunkedTable:
