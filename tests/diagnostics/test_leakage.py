@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.audit.planting import WordCounts
 
 from hardneg import artifacts, fitting, pipeline
 from hardneg.audit import TRAINED, audit_run, audit_split
@@ -27,21 +27,6 @@ from hardneg.sampling import MixGCF, Semantic
 from hardneg.stage import Stage
 from hardneg.text import Profiles, extract_profiles
 from hardneg.training import FitConfig
-from hardneg.types import Floats, Progress
-
-
-class WordCounts:
-    """A text encoder quick enough for many audits: hashed words, unit length."""
-
-    name = identity = "word counts"
-
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
-        vectors = np.zeros((len(texts), 32), np.float32)
-        for row, text in enumerate(texts):
-            for word in text.lower().split():
-                vectors[row, sum(map(ord, word)) % 32] += 1
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.where(norms > 0, vectors / np.maximum(norms, 1e-9), np.nan)
 
 
 @pytest.mark.parametrize("part", ["valid", "test"])

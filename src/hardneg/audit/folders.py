@@ -30,6 +30,7 @@ from hardneg.pipeline import RUN, read_run
 from hardneg.pipeline.provenance import inherited_note, validation_note
 from hardneg.pipeline.suspects import top_candidates
 from hardneg.sampling import mined
+from hardneg.storage import read_array
 from hardneg.text import item_texts, profiles
 from hardneg.types import Floats
 
@@ -207,7 +208,7 @@ def _find_item_vectors(folder: Path, origin: Origin) -> Floats | None:
         found = Sources(folder, folder, origin).find(folder, "labels", labels.KIND, inputs)
     except NotRebuiltError:
         return None
-    return None if found is None else np.load(found / labels.ITEMS, allow_pickle=False)
+    return None if found is None else np.asarray(read_array(found / labels.ITEMS))
 
 
 def _check_profiles(folder: Path, split: Split, origin: Origin) -> list[Check]:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from polars.testing import assert_frame_equal
-from safetensors.numpy import load_file
 
 from hardneg import artifacts
 from hardneg.config import parse_config
@@ -49,6 +48,7 @@ from hardneg.pipeline.labels import TRAINED
 from hardneg.pipeline.tuning import TUNED
 from hardneg.sampling import mined
 from hardneg.stage import Stage
+from hardneg.storage import read_array, read_tensors
 from hardneg.text import TextEncoder, profiles, text_vectors
 from hardneg.trees import TreesConfig, trees_folder
 from hardneg.types import Progress
@@ -63,7 +63,7 @@ class NotRebuiltError(Exception):
 
 @dataclass(frozen=True)
 class Origin:
-    """What an audited artifact was made from.
+    """Sources of an audited artifact.
 
     open_encoder: opens the text encoder, where texts are encoded again; None: nothing is made again. folders: folders of
     any kind; those that lie beside an audited artifact are tried as well. dataset: the dataset of the split.
@@ -285,9 +285,9 @@ def is_same_file(path: Path, other: Path) -> bool:
     if artifacts.file_hash(path) == artifacts.file_hash(other):
         return True
     if path.suffix == ".npy":
-        return is_close(np.load(path, allow_pickle=False), np.load(other, allow_pickle=False))
+        return is_close(read_array(path), read_array(other))
     if path.suffix == ".safetensors":
-        one, two = load_file(path), load_file(other)
+        one, two = ({name: table.numpy() for name, table in read_tensors(file).items()} for file in (path, other))
         return one.keys() == two.keys() and all(is_close(one[name], two[name]) for name in one)
     if path.suffix == ".parquet":
         return is_same_table(read_parquet(path), read_parquet(other))

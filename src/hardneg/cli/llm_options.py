@@ -135,8 +135,10 @@ def model_price(name: str, prices: Path | None) -> Price | None:
 
 def read_costs(folder: Path) -> tuple[dict[str, Any], str]:
     """Return the costs of a finished folder, {} if it has none, and a text of calls, tokens, money and estimate."""
+    from hardneg.storage import read_json
+
     path = folder / "costs.json"
-    costs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    costs = read_json(path) if path.is_file() else {}
     if not costs:
         return {}, ""
     money = "price unknown" if costs["money"] is None else f"${costs['money']:,.4f}"

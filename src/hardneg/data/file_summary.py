@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class FileSummary:
-    """How a reader understood one file; an empty entry does not apply.
+    """A reader's understanding of one file; an empty entry does not apply.
 
     delimiter, quote, encoding: as read. columns: our name -> theirs, for the columns used. unused: their other columns.
     time_format: format of the timestamps. first_time, last_time: seconds since 1970 (UTC) over the rows kept.

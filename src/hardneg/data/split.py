@@ -90,7 +90,7 @@ class Split:
 
     @cached_property
     def known(self) -> Interactions:
-        """All pairs that are known, held-out and left-out ones included, for recommendations."""
+        """Known pairs, held-out and left-out ones included, for recommendations."""
         parts = [self.valid, self.test, *([] if self.left_out is None else [self.left_out])]
         return reduce(union, parts, self.train)
 

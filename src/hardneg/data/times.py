@@ -238,7 +238,7 @@ def _whole(name: str, groups: list[str]) -> pl.Expr:
 
 @dataclass
 class TimeEvidence:
-    """What the values of a column can be, added block by block.
+    """Counts of the formats that the values of a column fit, added block by block.
 
     units: unit -> number of values that are a time from 1990 to tomorrow in it. numbers, large, iso: numbers of values
     that are numbers, numbers from SMALLEST_TIME, and dates that begin with the year. dates: other date -> count.

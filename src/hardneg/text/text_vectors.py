@@ -9,8 +9,8 @@ import numpy as np
 
 from hardneg import artifacts
 from hardneg.data.split import Split
-from hardneg.errors import DataError
 from hardneg.stage import Draft
+from hardneg.storage import read_array
 from hardneg.text.encoders import TextEncoder
 from hardneg.text.profiles import Profiles
 from hardneg.text.texts import require_item_texts
@@ -56,9 +56,5 @@ def read_text_vectors(folder: Path) -> TextVectors:
     source = artifacts.read_manifest(folder, KIND)["notes"]["source"]
     tables = dict[str, Floats]()
     for name in TABLES:
-        path = folder / f"{name}.npy"
-        try:
-            tables[name] = np.asarray(np.load(path, allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read ({error}); encode again") from None
+        tables[name] = np.array(read_array(folder / f"{name}.npy"))
     return TextVectors(**tables, source=source)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec
 
 import polars as pl
 
@@ -25,6 +26,7 @@ from hardneg.types import Progress
 
 PARQUET = b"PAR1"
 DEFAULT = TextOptions()
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -67,28 +69,17 @@ def open_table(
     return StreamedDataset(read, read_items, items, row, all_items=True)
 
 
-def read_table(
-    interactions: Path,
-    items: Path | None = None,
-    *,
-    columns: Mapping[str, str] | None = None,
-    item_columns: Mapping[str, str] | None = None,
-    split_values: Mapping[str, str] | None = None,
-    time_format: str | None = None,
-    options: TextOptions = DEFAULT,
-) -> Dataset:
-    """Read tables into memory; see `open_table`."""
-    return read_into_memory(
-        open_table(
-            interactions,
-            items,
-            columns=columns,
-            item_columns=item_columns,
-            split_values=split_values,
-            time_format=time_format,
-            options=options,
-        )
-    )
+def _in_memory(open_files: Callable[P, StreamedDataset]) -> Callable[P, Dataset]:
+    """Return a function that reads into memory what `open_files` opens."""
+
+    def read(*paths: P.args, **options: P.kwargs) -> Dataset:
+        return read_into_memory(open_files(*paths, **options))
+
+    return read
+
+
+read_table = _in_memory(open_table)
+"""Reads tables into memory; the arguments are those of `open_table`."""
 
 
 def _read_interactions(

@@ -1,4 +1,4 @@
-"""What an endpoint really does: found by a few small requests, and corrected by what it refuses later."""
+"""Capabilities of an endpoint, found by a few small requests and corrected by what it refuses later."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Endpoint(Client):
 
     @property
     def notices(self) -> list[str]:
-        """What the user should know about the server, in the order in which it was noticed."""
+        """Lines about the server for the user, in the order in which they were noticed."""
         return self._sender.notices
 
     def count_tokens(self, request: Request) -> int:
