@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from hardneg.report.page import Page, ShownPair, ShownUser, render
+from hardneg.report.page import Page, ShownPair, ShownProduct, ShownReply, ShownUser, render
 
 
 def page(like_probabilities: dict[str, float]) -> Page:
@@ -50,8 +50,36 @@ def test_hostile_titles_cannot_add_markup() -> None:
     shown = ShownUser(attack, [attack], attack, [ShownPair(attack, {attack: [attack]})], {attack: 0.5})
     whole = page({})
     curves = whole.curves.with_columns(row=pl.lit(attack))
-    hostile = replace(whole, title=attack, cells=[[attack, attack]], notes=[attack], curves=curves, users=[shown])
+    reply = ShownReply(attack, [(attack, attack)], attack, [ShownProduct(attack, attack, 0.9, 1, [(attack, 0.5)])], 1)
+    hostile = replace(
+        replace(whole, title=attack, cells=[[attack, attack]], notes=[attack], curves=curves, users=[shown]),
+        replies=[reply],
+        replied_by=attack,
+    )
     text = render(hostile)
     assert "<script" not in text
     assert "<img" not in text
     assert "{{ 7 * 7 }}" in text
+
+
+def test_the_page_shows_prompt_reply_products_and_who_took_them() -> None:
+    products = [
+        ShownProduct("a small tent", "Tent, small", 0.913, 3, [("u1", 0.04), ("u2", 0.51)]),
+        ShownProduct("a moon boat", "", 0.4, 0, []),
+        ShownProduct("a nameless thing", "", float("nan"), 0, []),
+    ]
+    reply = ShownReply("Tent", [("system", "Name products."), ("user", "<item>Tent</item>")], "the reply", products, 5)
+    text = render(replace(page({}), replies=[reply], replied_by="small, 9 recorded replies of 2026-11-28"))
+    assert "What the language model wrote" in text
+    assert "small, 9 recorded replies of 2026-11-28" in text
+    assert "<pre>&lt;item&gt;Tent&lt;/item&gt;</pre>" in text
+    assert "<pre>the reply</pre>" in text
+    assert "<td>0.91</td>" in text
+    assert "<td>3 of 5</td>" in text
+    assert 'u1 <span class="soft">4&nbsp;%</span>, u2 <span class="liked">51&nbsp;%</span>, …' in text
+    assert text.count("no catalogue item") == 3  # two products here, one in the example users
+    assert text.count("<details>") == text.count("<summary>") == 1
+
+
+def test_without_replies_the_section_is_left_out() -> None:
+    assert "language model" not in render(page({}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -30,11 +30,39 @@ class ShownUser:
 
 
 @dataclass(frozen=True)
+class ShownProduct:
+    """A product that a language model named for an item.
+
+    item: title of the catalogue item that it was grounded to, "" for none. similarity: cosine with that item's title, or
+    with the nearest title where no item matches; NaN where unknown. n_pairs: training pairs that took it as their
+    negative. takers: user of some of these pairs, with the true probability that the user likes the item.
+    """
+
+    text: str
+    item: str
+    similarity: float
+    n_pairs: int
+    takers: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class ShownReply:
+    """A reply of a language model about an item. prompt: (role, text) of each message. n_pairs: pairs of the item."""
+
+    item: str
+    prompt: list[tuple[str, str]]
+    reply: str
+    products: list[ShownProduct]
+    n_pairs: int
+
+
+@dataclass(frozen=True)
 class Page:
     """Contents of the page as plain data.
 
     answers: (question, answer). headers, cells: the table. curves: see `plots.plot_learning_curves`. false_negatives:
-    see `plots.plot_false_negatives`, may be empty. facts: (name, value) of the settings.
+    see `plots.plot_false_negatives`, may be empty. facts: (name, value) of the settings. replies, replied_by: examples
+    of what a language model wrote, and which model it was.
     """
 
     title: str
@@ -48,6 +76,8 @@ class Page:
     false_negatives: pl.DataFrame
     users: list[ShownUser]
     facts: list[tuple[str, str]]
+    replies: list[ShownReply] = field(default_factory=list)
+    replied_by: str = ""
 
 
 def render(page: Page) -> str:

@@ -70,10 +70,13 @@ ReplyOutcome = Reply | Failure
 
 @dataclass(frozen=True)
 class StoredReply:
-    """An outcome to store, with its request. repair: number of unusable replies before it."""
+    """An outcome to store, with its request, None where only its key is known.
+
+    repair: number of unusable replies before it.
+    """
 
     key: str
-    request: Request
+    request: Request | None
     outcome: ReplyOutcome
     repair: int = 0
 
@@ -152,7 +155,7 @@ class ReplyStore:
         now = time.time()
         with self._transaction() as db:
             for row in rows:
-                request = _readable(row.request) if self.keep_requests else None
+                request = None if row.request is None or not self.keep_requests else _readable(row.request)
                 if isinstance(row.outcome, Failure):
                     failure = (row.key, row.outcome.kind, _storable(row.outcome.reason), now, request)
                     db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)", failure)
