@@ -23,6 +23,9 @@ Flags = NDArray[np.bool_]
 Pooling = Literal["mean", "sum", "concat"]
 """Aggregation of hop tables into one table."""
 
+WeightPrecision = Literal["float32", "bfloat16", "nf4"]
+"""Data type of a model's weights in this process: 32, 16 or 4 bits."""
+
 HopsRead = Literal["none", "items", "both"]
 """Sides whose tables of hops above 0 a sampler reads, besides the pooled ones (with "concat" all are computed)."""
 

@@ -276,6 +276,7 @@ def test_doctor_describes_the_machine() -> None:
     assert str(facts["torch"]).startswith("2.13.0")
     assert str(facts["packaged MiniLM"]).startswith("present")
     assert int(str(facts["cores"])) >= 1
+    assert re.search(r"float32 [\d,]+ GFLOP/s, bfloat16 [\d,]+ GFLOP/s", str(facts["matrix products"]))
 
 
 def test_an_item_table_whose_ids_match_nothing_is_said_to_be_the_reason(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ model: hf:tiny
 store: replies/all.sqlite
 engine: {concurrency: 4, budget_money: 5}
 key_variable: SHOP_KEY
+precision: bfloat16
 """
 
 
@@ -27,6 +28,8 @@ def test_options_replace_the_values_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "llm.yaml").write_text(FILE, encoding="utf-8")
     config = LlmOptions(llm_config=tmp_path / "llm.yaml").config
     assert (config.required_model, config.key_variable) == ("hf:tiny", "SHOP_KEY")
+    assert config.precision == "bfloat16"
+    assert LlmOptions(llm_config=tmp_path / "llm.yaml", precision="float32").config.precision == "float32"
     assert config.store == Path("replies/all.sqlite")
     assert (config.engine.concurrency, config.engine.budget_money, config.prices) == (4, 5, None)
     options = LlmOptions("hf:other", tmp_path / "llm.yaml", engine=["concurrency=8"], prices=Path("prices.yaml"))
@@ -37,7 +40,13 @@ def test_options_replace_the_values_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "part"),
-    [("modle: x", "model"), ("engine: {budget: 5}", "budget"), ("model: a\nmodel: b", "'model'"), ("[1]", "[1]")],
+    [
+        ("modle: x", "model"),
+        ("engine: {budget: 5}", "budget"),
+        ("model: a\nmodel: b", "'model'"),
+        ("[1]", "[1]"),
+        ("precision: half", "precision"),
+    ],
 )
 def test_a_wrong_file_is_named(text: str, part: str, tmp_path: Path) -> None:
     (tmp_path / "llm.yaml").write_text(text, encoding="utf-8")

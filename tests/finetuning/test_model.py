@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,13 +16,18 @@ from hardneg.finetuning import (
     EncoderConfig,
     HardNegativeEncoder,
     PairInputs,
+    SynthesisConfig,
     Template,
     TemplateConfig,
+    TuningConfig,
     base_model,
     open_encoder_model,
+    synthesize,
 )
 from hardneg.finetuning.inputs import ITEM, USER, prompt_batch
-from hardneg.finetuning.tuning import info_nce
+from hardneg.finetuning.tuning import info_nce, tune
+from hardneg.llm.local.weights import ModelSource
+from hardneg.storage import read_array
 
 ROWS = np.array([0, 9, 3, 14])
 
@@ -146,3 +152,21 @@ def test_the_packaged_encoder_is_a_base() -> None:
     assert (source.name, encoder.pooling, encoder.width) == ("MiniLM", "mean", 384)
     with torch.no_grad():
         assert torch.isfinite(written(encoder, template, inputs)).all()
+
+
+@pytest.mark.parametrize(("family", "reading"), [*((family, "joint") for family in FAMILIES), ("bert", "apart")])
+def test_a_base_in_bfloat16_is_tuned_and_synthesizes_nearly_the_same(
+    bases: Bases, tmp_path: Path, family: str, reading: Literal["joint", "apart"]
+) -> None:
+    inputs, labels = make_inputs()
+    config, vectors = EncoderConfig(rank=4, alpha=8, reading=reading), []
+    for precision in ("float32", "bfloat16"):
+        source = ModelSource(str(bases(family)), precision=precision)
+        template = Template(source.tokenizer())
+        encoder = open_encoder_model(source, config, spaces=spaces_of(inputs, labels))
+        tuned = tune(encoder, template, inputs, labels, TuningConfig(epochs=2, batch_size=8, learning_rate=1e-3))
+        assert np.isfinite(tuned.state.best_value)
+        (tmp_path / precision).mkdir()
+        path = synthesize(encoder, template, inputs, tmp_path / precision, SynthesisConfig(), key="key")
+        vectors.append(np.asarray(read_array(path), np.float32))
+    assert (vectors[0] * vectors[1]).sum(1).min() > 0.98

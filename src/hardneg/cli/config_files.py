@@ -11,6 +11,7 @@ from hardneg.config import Config, overrides, parse_config, read_yaml
 from hardneg.errors import ConfigError
 from hardneg.llm.engine.config import EngineConfig
 from hardneg.pipeline import RUN, RunConfig
+from hardneg.types import WeightPrecision
 
 
 class LlmConfig(Config):
@@ -25,6 +26,8 @@ class LlmConfig(Config):
     """YAML list of prices, which precedes the packaged one."""
     key_variable: str = ""
     """Name of the environment variable that holds the endpoint's key."""
+    precision: WeightPrecision | None = None
+    """Precision of a model in this process; None is float32 on the CPU and bfloat16 elsewhere."""
 
     @property
     def required_model(self) -> str:

@@ -10,9 +10,10 @@ from typer import Argument, Option
 
 from hardneg.cli.common import CpuOptions, DeviceOptions, OutputOptions, add_command, new_group, run_stage
 from hardneg.cli.negatives import emit_negatives
-from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
+from hardneg.cli.options import Pairs, PrecisionOption, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import show_progress
 from hardneg.errors import ConfigError
+from hardneg.types import WeightPrecision
 
 if TYPE_CHECKING:
     from hardneg.llm.local.weights import ModelSource
@@ -43,9 +44,7 @@ class TuningOptions:
             "perceptron.hidden_size, ..."
         ),
     ] = None
-    four_bit: Annotated[bool, Option("--four-bit", help="Load the base in 4 bits (needs a GPU and bitsandbytes).")] = (
-        False
-    )
+    precision: PrecisionOption = None
 
 
 @add_command(app, "label")
@@ -99,7 +98,7 @@ def finetune_command(
     config = parse_settings(
         pipeline.FinetuneConfig, [*(options.settings or []), *(["tuning.epochs=0"] if untuned else [])]
     )
-    source = _open_base(options.base, shared.device, four_bit=options.four_bit)
+    source = _open_base(options.base, shared.device, precision=options.precision)
     with show_progress() as progress:
         notes = run_stage(pipeline.tune_stage(split, profiles, labels, source, config, progress), options.out)
     _emit_tuned(shared, options.out, notes, split, labels, profiles)
@@ -130,7 +129,7 @@ def finetune_pooled_command(
 
     sets = [_parse_set(text) for text in data]
     config = parse_settings(pipeline.FinetuneConfig, options.settings)
-    source = _open_base(options.base, shared.device, four_bit=options.four_bit)
+    source = _open_base(options.base, shared.device, precision=options.precision)
     if source is None:
         raise ConfigError("found --base none, expected a language model; a perceptron cannot be pooled")
     with show_progress() as progress:
@@ -148,6 +147,7 @@ def synthesize_command(
     profiles: ProfilesOption = None,
     tuned: Annotated[Path, Option(help="Folder of the fine-tuned model.")] = TUNED,
     base: Annotated[str, Option(help="Base that the model was fine-tuned from; none for a perceptron.")] = "minilm",
+    precision: PrecisionOption = None,
     out: Annotated[Path, Option(help="Negatives folder to write.")] = Path("out/negatives"),
     settings: Annotated[
         Pairs, pairs_option("Setting of the synthesis: batch_size, shard_rows, projection.size, ...")
@@ -160,16 +160,16 @@ def synthesize_command(
     from hardneg import finetuning, pipeline
 
     config = parse_settings(finetuning.SynthesisConfig, settings)
-    source = _open_base(base, shared.device)
+    source = _open_base(base, shared.device, precision=precision)
     with show_progress() as progress:
         notes = run_stage(pipeline.synthesize_stage(split, profiles, labels, tuned, source, config, progress), out)
     emit_negatives(shared, out, split, notes)
 
 
-def _open_base(name: str, device: str, *, four_bit: bool = False) -> ModelSource | None:
+def _open_base(name: str, device: str, *, precision: WeightPrecision | None = None) -> ModelSource | None:
     from hardneg.finetuning import NO_BASE, base_model
 
-    return None if name == NO_BASE else base_model(name, device=device, four_bit=four_bit)
+    return None if name == NO_BASE else base_model(name, device=device, precision=precision)
 
 
 def _parse_set(text: str) -> TuningSet:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
 
+    from hardneg.cli.config_files import LlmConfig
     from hardneg.llm.session import Session
     from hardneg.text import CostEstimate
 
@@ -44,11 +45,11 @@ def check_command(shared: OutputOptions, llm: LlmOptions) -> None:
     Example: `hardneg llm check --llm http://localhost:8000/v1#qwen`
     """
     name = llm.config.required_model
-    text = _capabilities(name, llm.config.key_variable)
+    text = _capabilities(name, llm.config)
     shared.emit({name: text}, f"{name}: {text}", ("llm", "estimate", "writing", "SPLIT", "--llm", name))
 
 
-def _capabilities(name: str, key_variable: str) -> str:
+def _capabilities(name: str, config: LlmConfig) -> str:
     """Return what a model supports, by its own description or by probing its endpoint."""
     import asyncio
 
@@ -57,7 +58,7 @@ def _capabilities(name: str, key_variable: str) -> str:
     from hardneg.llm.protocol import CallFailed, LlmError
     from hardneg.llm.remote.capabilities import Capabilities
 
-    model = open_model(name, key_variable=key_variable)
+    model = open_model(name, precision=config.precision, key_variable=config.key_variable)
     if isinstance(model, LocalModel):
         return f"{model.describe()}; answers are constrained to schemas, closed lists and labels"
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from hardneg.cli.options import PRECISION, PRECISION_DEFAULT
 from hardneg.cli.output import ProgressDisplay
 from hardneg.errors import DataError
+from hardneg.types import WeightPrecision
 
 if TYPE_CHECKING:
     from hardneg.cli.config_files import LlmConfig
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 _option = partial(Option, rich_help_panel="Language model")
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder."
-FILE = "YAML file with model, store, engine, prices and key_variable; the options below replace its values."
+FILE = "YAML file with model, store, engine, prices, key_variable and precision; the options below replace its values."
 STORE = "File that keeps every reply, so that a repeated command sends no request twice."
 ENGINE = (
     "Limit or budget: concurrency, requests_per_minute, tokens_per_minute, timeout (seconds), retries, budget_calls, "
@@ -43,13 +45,19 @@ class LlmOptions:
     engine: Annotated[list[str] | None, _option("--engine", help=ENGINE, metavar="NAME=VALUE")] = None
     prices: Annotated[Path | None, _option("--prices", help=PRICES)] = None
     key_variable: Annotated[str | None, _option("--key-variable", help=KEY)] = None
+    precision: Annotated[
+        WeightPrecision | None, _option("--precision", help=PRECISION, show_default=PRECISION_DEFAULT)
+    ] = None
 
     @cached_property
     def config(self) -> LlmConfig:
         """The settings of the file, with single options in place of its values. Raises ConfigError."""
         from hardneg.cli.config_files import read_llm_config
 
-        given = {"model": self.llm, "store": self.store, "prices": self.prices, "key_variable": self.key_variable}
+        given = {
+            **{"model": self.llm, "store": self.store, "prices": self.prices},
+            **{"key_variable": self.key_variable, "precision": self.precision},
+        }
         return read_llm_config(self.llm_config, given, self.engine or [])
 
 
@@ -91,7 +99,7 @@ def open_session(
     from hardneg.llm.session import Session
 
     name = llm.required_model
-    model = open_model(name, device=device, key_variable=llm.key_variable, needs_key=sends)
+    model = open_model(name, device=device, precision=llm.precision, key_variable=llm.key_variable, needs_key=sends)
     llm.store.parent.mkdir(parents=True, exist_ok=True)
     with ReplyStore(llm.store) as store:
         yield Session(
@@ -100,7 +108,11 @@ def open_session(
 
 
 def open_text_encoder(
-    name: str, device: str, session: Session | None = None, prices: Path | None = None
+    name: str,
+    device: str,
+    session: Session | None = None,
+    prices: Path | None = None,
+    precision: WeightPrecision | None = None,
 ) -> TextEncoder:
     """Open a text encoder. With a session, the vectors of an endpoint go through the session's store.
 
@@ -119,6 +131,7 @@ def open_text_encoder(
     return open_encoder(
         name,
         device=device,
+        precision=precision,
         executor_for=lambda model: replace(
             session, model=model, config=config, price=price, watch=None, usage=UsageStats()
         ),

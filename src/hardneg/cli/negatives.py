@@ -100,7 +100,7 @@ def generate_negatives_command(
         show_progress() as progress,
         open_session(llm.config, shared.device, progress, activity="naming negatives with") as session,
     ):
-        opened = open_text_encoder(encoder, shared.device, session, llm.config.prices)
+        opened = open_text_encoder(encoder, shared.device, session, llm.config.prices, llm.config.precision)
         expected = llm.read_estimate()
         stage = pipeline.generate_stage(split, profiles, session, opened, config, estimate=expected, progress=progress)
         notes = run_stage(stage, out)

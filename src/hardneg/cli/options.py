@@ -9,10 +9,18 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from hardneg.errors import ConfigError, DataError
+from hardneg.types import WeightPrecision
 
 SplitArgument = Annotated[Path, Argument(help="Split folder.")]
 EncoderOption = Annotated[str, Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
 RunArgument = Annotated[Path, Argument(help="Run folder.")]
+PRECISION = (
+    "Precision of a model's weights in this process; `hardneg doctor` measures which is faster. nf4 needs a GPU."
+)
+PRECISION_DEFAULT = "float32 on the CPU, bfloat16 elsewhere"
+PrecisionOption = Annotated[
+    WeightPrecision | None, Option("--precision", help=PRECISION, show_default=PRECISION_DEFAULT)
+]
 SeedOption = Annotated[int, Option(min=0, max=2**63 - 1, help="Random seed.")]
 Pairs = list[str] | None
 """NAME=VALUE pairs, as given."""

@@ -83,7 +83,8 @@ def join_sides(encoder: HardNegativeEncoder, prefixes: EncodedSide, suffixes: En
     weights = nn.functional.dropout(scores.softmax(dim=1), attention.dropout.p, attention.training)
     cut = prefixes.keys.shape[1]
     context = _mix(weights[:, :cut], prefixes, attention) + _mix(weights[:, cut:], suffixes, attention)
-    attended = layer.attention.output(context.flatten(1), suffixes.ends)
+    dtype = encoder.inner.dtype  # kept states may have more bits than a base in bfloat16, which layer norms refuse
+    attended = layer.attention.output(context.flatten(1).to(dtype), suffixes.ends.to(dtype))
     states: Tensor = layer.output(layer.intermediate(attended), attended)
     return states
 

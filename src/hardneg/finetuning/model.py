@@ -19,6 +19,7 @@ from hardneg.finetuning import late_interaction
 from hardneg.finetuning.inputs import ITEM, USER, EmbeddingSpace, EmbeddingSpaces, PromptBatch, Template, TemplateConfig
 from hardneg.llm.local.weights import ModelSource
 from hardneg.text.encoders import MINILM, packaged_minilm
+from hardneg.types import WeightPrecision
 
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj")
 BERT_LIKE = ("query", "key", "value", "attention.output.dense")
@@ -32,11 +33,11 @@ TARGETS: dict[str, tuple[str, ...]] = {
 """Model type -> modules that LoRA adapts: the four projections of attention, as in the release."""
 
 
-def base_model(name: str = MINILM, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
+def base_model(name: str = MINILM, *, device: str = "cpu", precision: WeightPrecision | None = None) -> ModelSource:
     """Locate a base model: "minilm" is the packaged all-MiniLM-L6-v2; else a folder or a name on the hub."""
     if name == MINILM:
-        return ModelSource(str(packaged_minilm()), device, four_bit, display_name="MiniLM")
-    return ModelSource(name, device, four_bit)
+        return ModelSource(str(packaged_minilm()), device, precision, display_name="MiniLM")
+    return ModelSource(name, device, precision)
 
 
 class EncoderConfig(Config):
@@ -180,9 +181,10 @@ class HardNegativeEncoder(nn.Module):
         return embeddings
 
     def autocast(self) -> torch.autocast:
-        """Use bfloat16 on a GPU, or within an outer autocast; trained weights keep 32 bits."""
+        """Use bfloat16 on a GPU, on a base in bfloat16, or within an outer autocast; trained weights keep 32 bits."""
         kind = self.device.type
-        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" or torch.is_autocast_enabled(kind))
+        half = kind == "cuda" or self.inner.dtype == torch.bfloat16 or torch.is_autocast_enabled(kind)
+        return torch.autocast(kind, torch.bfloat16, enabled=half)
 
 
 def open_encoder_model(source: ModelSource, config: EncoderConfig, *, spaces: EmbeddingSpaces) -> HardNegativeEncoder:
@@ -199,8 +201,10 @@ def _load_base(source: ModelSource, config: EncoderConfig) -> Any:
     for parameter in base.parameters():
         parameter.requires_grad_(False)
     if config.adapt == "full":
-        if source.four_bit:
-            raise ConfigError("found adapt=full with weights of 4 bits; use adapt=lora, or a base without 4 bits")
+        if source.precision == "nf4":
+            raise ConfigError(
+                "found adapt=full with precision nf4, expected float32 or bfloat16; use adapt=lora, or another precision"
+            )
         base = base.float()
         for parameter in base.parameters():
             parameter.requires_grad_(True)

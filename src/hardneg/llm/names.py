@@ -10,6 +10,7 @@ from hardneg.llm.local.weights import ModelSource, PromptTokens
 from hardneg.llm.remote.capabilities import Capabilities
 from hardneg.llm.remote.client import OPENAI, OPENAI_KEY, Address
 from hardneg.llm.remote.endpoint import Endpoint
+from hardneg.types import WeightPrecision
 
 FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#model, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder"
 
@@ -18,7 +19,7 @@ def open_model(
     name: str,
     *,
     device: str = "cpu",
-    four_bit: bool = False,
+    precision: WeightPrecision | None = None,
     batch_size: int = 8,
     concurrency: int = 16,
     key_variable: str = "",
@@ -33,13 +34,13 @@ def open_model(
     hf:ORGANISATION/MODEL      a causal language model on the hub, from the local cache first
     FOLDER                     a causal language model in a folder
 
-    device, four_bit, batch_size apply to models in this process (see `weights.ModelSource`); concurrency, key_variable,
+    device, precision, batch_size apply to models in this process (see `weights.ModelSource`); concurrency, key_variable,
     tokenizer, capabilities, needs_key to endpoints. needs_key: False where nothing will be sent. tokenizer: folder or hub name of the tokenizer of the endpoint's model, for
     exact token counts; not needed if the endpoint's model name is a folder on this machine.
     """
     address = address_of(name, key_variable)
     if address is None:
-        return LocalModel(model_source(name, device=device, four_bit=four_bit), batch_size=batch_size)
+        return LocalModel(model_source(name, device=device, precision=precision), batch_size=batch_size)
     tokenizer = tokenizer or (address.model if (Path(address.model) / "tokenizer.json").is_file() else "")
     prompts = PromptTokens(ModelSource(tokenizer).tokenizer()) if tokenizer else None
     return Endpoint(address, capabilities=capabilities, concurrency=concurrency, prompts=prompts, needs_key=needs_key)
@@ -56,10 +57,10 @@ def address_of(name: str, key_variable: str = "") -> Address | None:
     return None
 
 
-def model_source(name: str, *, device: str = "cpu", four_bit: bool = False) -> ModelSource:
+def model_source(name: str, *, device: str = "cpu", precision: WeightPrecision | None = None) -> ModelSource:
     """Return the source of a local model, "hf:NAME" or a folder. Raises ConfigError for anything else."""
     if name.startswith("hf:") and len(name) > len("hf:"):
-        return ModelSource(name.removeprefix("hf:"), device, four_bit)
+        return ModelSource(name.removeprefix("hf:"), device, precision)
     if not (Path(name) / "config.json").is_file():
         raise ConfigError(f"found {name!r}, expected the name of a language model: {FORMS}")
-    return ModelSource(name, device, four_bit)
+    return ModelSource(name, device, precision)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hardneg.artifacts import file_hash, folder_hash
 from hardneg.errors import ConfigError, DataError
-from hardneg.types import Floats, Progress, block_slices
+from hardneg.types import Floats, Progress, WeightPrecision, block_slices
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -258,6 +258,7 @@ def open_encoder(
     name: str,
     *,
     device: str = "cpu",
+    precision: WeightPrecision | None = None,
     key_variable: str = "",
     executor_for: Callable[[ChatModel], LlmExecutor] | None = None,
 ) -> TextEncoder:
@@ -268,7 +269,7 @@ def open_encoder(
     http(s)://HOST/v1#MODEL             any server with /v1/embeddings; key_variable names its key's variable, if any
     hf-causal:NAME@last (or @mean)      hidden states of a causal language model, of a folder or of the hub, pooled
 
-    executor_for: returns an executor (engine, store and limits) for a model, so that equal texts are encoded once
+    precision: of a causal language model's weights (see `weights.ModelSource`). executor_for: returns an executor (engine, store and limits) for a model, so that equal texts are encoded once
     across runs. Without it only sentence-transformers models can be opened. Raises ConfigError.
     """
     address = address_of(name, key_variable)
@@ -279,7 +280,7 @@ def open_encoder(
         location, _, pooling = name.removeprefix(CAUSAL).partition("@")
         if pooling not in ("last", "mean", ""):
             raise ConfigError(f"found pooling {pooling!r} in {name!r}, expected {CAUSAL}NAME@last or {CAUSAL}NAME@mean")
-        model = PooledModel(ModelSource(location, device), pooling="mean" if pooling == "mean" else "last")
+        model = PooledModel(ModelSource(location, device, precision), pooling="mean" if pooling == "mean" else "last")
     if executor_for is None:
         if model is not None:
             raise ConfigError(f"text encoder {model.name!r} needs a store of replies, found none; give one")

@@ -28,8 +28,15 @@ def test_weights_have_32_bits_on_the_cpu(tiny_llama: Path) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert source.precision == "float32"
     assert ModelSource(str(tiny_llama), "cuda").precision == "bfloat16"
+    assert ModelSource(str(tiny_llama), "cuda", "float32").precision == "float32"
     states = source.model("hidden states")(input_ids=torch.tensor([[1, 2, 3]])).last_hidden_state
     assert states.shape == (1, 3, 64)
+
+
+def test_a_precision_is_part_of_the_identity_and_applies_to_the_weights(tiny_llama: Path) -> None:
+    full, half = ModelSource(str(tiny_llama)), ModelSource(str(tiny_llama), precision="bfloat16")
+    assert half.identity() == full.identity().removesuffix("float32") + "bfloat16"
+    assert {parameter.dtype for parameter in half.model().parameters()} == {torch.bfloat16}
 
 
 def test_sampling_settings_are_dropped_and_end_tokens_kept(copy: Path) -> None:
@@ -125,5 +132,5 @@ def test_model_without_a_fast_tokenizer_is_an_error(copy: Path) -> None:
 def test_four_bits_name_the_extra(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardneg.llm.local.weights.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"run pip install 'hardneg\[four-bit\]'"):
-        ModelSource(str(tiny_llama), four_bit=True).model()
-    assert ModelSource(str(tiny_llama), four_bit=True).identity().endswith(":nf4")
+        ModelSource(str(tiny_llama), precision="nf4").model()
+    assert ModelSource(str(tiny_llama), precision="nf4").identity().endswith(":nf4")

@@ -16,6 +16,7 @@ from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
 from hardneg.llm.local.constraints import Grammars
 from hardneg.llm.protocol import LlmError, Message, Refusal
+from hardneg.types import WeightPrecision
 
 PLAIN = "plain"
 """Name of the format for models without a chat template."""
@@ -148,15 +149,19 @@ ModelHead = Literal["language model", "hidden states"]
 class ModelSource:
     """The files of a model and how to load them.
 
-    location: a folder, or a name on the hub. device: a torch device; weights have 32 bits on the CPU, otherwise 16
-    (bfloat16). four_bit: weights in 4 bits (NF4, computing in bfloat16); needs bitsandbytes. display_name: name to show
-    instead of the folder's.
+    location: a folder, or a name on the hub. device: a torch device. precision: of the weights; None is float32 on the
+    CPU and bfloat16 elsewhere. nf4 computes in bfloat16 and needs bitsandbytes. display_name: name to show instead of the
+    folder's.
     """
 
     location: str
     device: str = "cpu"
-    four_bit: bool = False
+    precision: WeightPrecision | None = None
     display_name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.precision is None:
+            object.__setattr__(self, "precision", "float32" if self.device == "cpu" else "bfloat16")
 
     @property
     def is_folder(self) -> bool:
@@ -167,13 +172,6 @@ class ModelSource:
     def name(self) -> str:
         """Name without a path: the display name, the folder's name or the name on the hub."""
         return self.display_name or (Path(self.location).resolve().name if self.is_folder else self.location)
-
-    @property
-    def precision(self) -> str:
-        """Data type of the weights: "float32", "bfloat16" or "nf4"."""
-        if self.four_bit:
-            return "nf4"
-        return "float32" if self.device == "cpu" else "bfloat16"
 
     def identity(self) -> str:
         """Return the content hash of a folder, or a hub name with its commit, followed by the precision."""
@@ -228,7 +226,7 @@ class ModelSource:
             raise ConfigError(
                 f"model {self.name!r} lacks {len(missing)} of its weights (first: {missing[0]}); get its files again"
             )
-        if not self.four_bit:  # bitsandbytes has moved it already
+        if self.precision != "nf4":  # bitsandbytes has moved it already
             model = model.to(self.device)
         if head == "language model":  # drop the folder's sampling settings, keep its end tokens
             ends = model.generation_config.eos_token_id
@@ -239,10 +237,10 @@ class ModelSource:
         return {} if self.is_folder else {"revision": self._commit or "main"}
 
     def _quantization(self) -> dict[str, Any]:
-        if not self.four_bit:
+        if self.precision != "nf4":
             return {}
         if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
-            raise ConfigError("4 bits need bitsandbytes and accelerate; run pip install 'hardneg[four-bit]'")
+            raise ConfigError("precision nf4 needs bitsandbytes and accelerate; run pip install 'hardneg[four-bit]'")
         from transformers import BitsAndBytesConfig
 
         settings = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -293,7 +291,7 @@ class LoadedModel:
         return self.ends[0] if own is None else int(own)
 
 
-def _dtype(precision: str) -> Any:
+def _dtype(precision: WeightPrecision | None) -> Any:
     import torch
 
     return torch.float32 if precision == "float32" else torch.bfloat16

@@ -25,6 +25,7 @@ from hardneg.stage import Stage
 from hardneg.studies.recipes import Entry, NameIn, NegativesRecipe, Recipe, StageContext, StudyFile
 from hardneg.studies.recipes.implied import Labels, ProfilesRecipe, item_text_problems
 from hardneg.studies.spec import Grid
+from hardneg.types import WeightPrecision
 
 
 class Retrieved(NegativesRecipe):
@@ -105,6 +106,8 @@ class Synthesized(NegativesRecipe):
     labels: Labels
     base: str = "minilm"
     """Base model, as in `hardneg finetune train`; none is the control without a language model."""
+    precision: WeightPrecision | None = None
+    """Precision of the base's weights; None is float32 on the CPU and bfloat16 elsewhere."""
     profiles: ProfilesRecipe = ProfilesRecipe()
     template: TemplateConfig = TemplateConfig()
     model: EncoderConfig = EncoderConfig()
@@ -122,7 +125,7 @@ class Synthesized(NegativesRecipe):
 
     def open_base(self, device: str) -> ModelSource | None:
         """Open the base; None where there is no language model."""
-        return None if self.base == NO_BASE else base_model(self.base, device=device)
+        return None if self.base == NO_BASE else base_model(self.base, device=device, precision=self.precision)
 
     def material(self) -> dict[str, Entry]:
         """Return what both stages read: labels, and profiles where there is a language model."""
