@@ -83,16 +83,30 @@ MUTANTS = (
     Mutant(
         "candidates avoid test pairs instead of train pairs",
         "fitting",
-        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded),",
-        "UniformCandidates(split.test if inputs.excluded is None else inputs.excluded),",
+        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded)",
+        "UniformCandidates(split.test if inputs.excluded is None else inputs.excluded)",
         ("test_fitting.py::test_positives_and_the_exclusion_of_candidates_are_the_train_pairs",),
     ),
     Mutant(
         "suspects are not excluded from the candidates",
         "fitting",
-        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded),",
-        "UniformCandidates(split.train),",
+        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded)",
+        "UniformCandidates(split.train)",
         ("test_fitting.py::test_candidates_are_drawn_outside_the_pairs_to_exclude",),
+    ),
+    Mutant(
+        "a penalized candidate is kept where it should be drawn again",
+        "sampling.judged",
+        "waiting = waiting & (units >= factors)",
+        "waiting = waiting & (units < factors)",
+        ("sampling/test_judged.py::test_frequencies_are_proportional_to_the_factors",),
+    ),
+    Mutant(
+        "the strength of a penalty is not read",
+        "sampling.judged",
+        "values = ((1 - np.nan_to_num(probability)) ** strength).astype(np.float32)",
+        "values = (1 - np.nan_to_num(probability)).astype(np.float32)",
+        ("pipeline/test_suspect_use.py",),
     ),
     Mutant(
         "Holm without step-down",
@@ -223,8 +237,8 @@ MUTANTS = (
     Mutant(
         "suspects are propagated over although the graph is that of train pairs",
         "pipeline.suspect_use",
-        "return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes)",
-        "return UsedSuspects(union(train, pairs), excluded, extra, notes)",
+        "return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes=notes)",
+        "return UsedSuspects(union(train, pairs), excluded, extra, notes=notes)",
         ("pipeline/test_suspect_use.py",),
     ),
     Mutant(

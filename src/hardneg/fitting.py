@@ -14,7 +14,19 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import TrainingDivergedError
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Anchor, Backbone
-from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, SamplerInputs, Uniform, UniformCandidates
+from hardneg.sampling import (
+    CandidateSource,
+    ItemNeighbours,
+    MinedNegatives,
+    NegativeSampler,
+    PairFactors,
+    PenalizedCandidates,
+    SamplerConfig,
+    SamplerInputs,
+    Uniform,
+    UniformCandidates,
+    WeighedSampler,
+)
 from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch, fit_model
 from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
@@ -27,7 +39,8 @@ class FitInputs:
     """Inputs of training besides the split.
 
     mined, neighbours, trees: for samplers that need them. excluded: pairs that candidates are drawn outside of, in place
-    of the train pairs (`sampling.exclude_suspects`). extra: positives besides the train pairs. anchor: see
+    of the train pairs (`sampling.exclude_suspects`). extra: positives besides the train pairs. penalty, weights: factors
+    of judged pairs (`sampling.judged`) for the frequency of candidates, and for the loss. anchor: see
     `hardneg.models.anchor`.
     """
 
@@ -36,6 +49,8 @@ class FitInputs:
     trees: Trees | None = None
     excluded: Interactions | None = None
     extra: ExtraPositives | None = None
+    penalty: PairFactors | None = None
+    weights: PairFactors | None = None
     anchor: Anchor | None = None
 
 
@@ -71,11 +86,13 @@ def fit_backbone(
         metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
 
+    built: NegativeSampler = (sampler or Uniform()).build(sampler_inputs)
+    candidates: CandidateSource = UniformCandidates(split.train if inputs.excluded is None else inputs.excluded)
     return fit_model(
         model,
         Positives(split.train, inputs.extra),
-        (sampler or Uniform()).build(sampler_inputs),
-        UniformCandidates(split.train if inputs.excluded is None else inputs.excluded),
+        built if inputs.weights is None else WeighedSampler(built, inputs.weights),
+        candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty),
         settings,
         validate=validate,
         observers=observers,

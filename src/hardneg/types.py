@@ -120,13 +120,15 @@ class Items:
     """Sampled negatives that are catalogue items.
 
     items: (batch, n). auxiliary: a loss of the sampler, or None. counters: name -> amount, summed over steps. totals:
-    name -> (sum, count); their quotients over an epoch are metrics of the run, of split "negatives".
+    name -> (sum, count); their quotients over an epoch are metrics of the run, of split "negatives". weights: (batch, n)
+    in [0, 1], of the negatives in the loss, None for 1.
     """
 
     items: Tensor
     auxiliary: Tensor | None = None
     counters: dict[str, float] = field(default_factory=dict)
     totals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Vectors:
 
     vectors: (batch, n, final size), scored against the pooled user. ego: (batch, n, size), the hop-0 part for the L2
     term. sources: (batch, n, parts), the items that each vector was mixed from besides the positive; -1 if a part is no
-    item. parts: name of each part. auxiliary, counters, totals: as in Items. positives: (batch, final size), scored
+    item. parts: name of each part. auxiliary, counters, totals, weights: as in Items. positives: (batch, final size), scored
     instead of the pooled rows of the positive items, if given. hard: (batch, 1 or n, final size), without gradients, the
     hard negatives before they were mixed with an item, rows of NaN if there are none; for observers.
     """
@@ -149,6 +151,7 @@ class Vectors:
     totals: dict[str, tuple[float, float]] = field(default_factory=dict)
     positives: Tensor | None = None
     hard: Tensor | None = None
+    weights: Tensor | None = None
 
 
 Negatives = Items | Vectors

@@ -24,6 +24,7 @@ from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.pipeline.suspect_use import suspects_warning
 from hardneg.sampling import DNS
+from hardneg.sampling.judged import WEIGHT
 from hardneg.stage import Stage
 from hardneg.training import FitConfig
 
@@ -70,6 +71,52 @@ def test_each_use_changes_training_and_none_the_mask(folders: Path, folder: Path
         masked = pipeline.read_run(tmp_path / name).seen
         assert np.array_equal(masked.keys, split.train.keys)
     assert len({artifacts.file_hash(run / TABLES) for run in runs}) == 4
+
+
+@pytest.mark.parametrize("use", ["penalize", "weigh"])
+def test_probabilities_of_0_train_to_the_bit_as_without_and_others_do_not(
+    folders: Path, split: Split, tmp_path: Path, use: str
+) -> None:
+    judged, runs = make_suspects(split), {}
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "plain")
+    for name, scale, settings in (("zero", 0.0, {}), ("one", 1.0, {}), ("strong", 1.0, {"strength": 4})):
+        rows = replace(judged, probability=judged.probability * scale)
+        folder = write_folder(tmp_path / f"suspects {name}", folders / "split", rows)
+        runs[name] = tmp_path / name
+        pipeline.train_stage(folders / "split", using(use=use, **settings), suspects=folder).run(runs[name])
+    assert not differ(tmp_path / "plain", runs["zero"])
+    assert differ(tmp_path / "plain", runs["one"])
+    assert differ(runs["one"], runs["strong"])
+    manifests = {name: artifacts.read_manifest(run, pipeline.RUN) for name, run in runs.items()}
+    assert manifests["zero"]["notes"]["suspects warning"] == "all probabilities are 0: no effect"
+    assert "suspects warning" not in manifests["one"]["notes"]
+    assert manifests["strong"]["config"]["suspects"]["strength"] == 4
+    assert manifests["one"]["notes"]["candidates judged likely"] == len(judged)
+    curve = pl.read_parquet(runs["one"] / "metrics.parquet").filter(metric=WEIGHT)
+    assert len(curve) == (4 if use == "weigh" else 0)
+    assert curve["value"].is_between(0.2, 1).all()
+    masked = pipeline.read_run(runs["one"]).seen
+    assert np.array_equal(masked.keys, split.train.keys)
+
+
+def test_a_penalty_of_certain_candidates_excludes_them_to_the_bit(folders: Path, split: Split, tmp_path: Path) -> None:
+    judged = make_suspects(split)
+    certain = replace(judged, probability=(judged.probability > 0.5).astype(float))
+    folder = write_folder(tmp_path / "suspects", folders / "split", certain)
+    for use in ("exclude", "penalize"):
+        pipeline.train_stage(folders / "split", using(use=use), suspects=folder).run(tmp_path / use)
+    assert not differ(tmp_path / "exclude", tmp_path / "penalize")
+
+
+def test_the_strength_leaves_the_settings_of_other_uses_as_they_were() -> None:
+    assert SuspectsUse(use="both").model_dump() == {"use": "both", "threshold": 0.5, "weight": 1.0, "graph": False}
+    assert SuspectsUse(use="weigh", strength=2).model_dump()["strength"] == 2
+    with pytest.raises(ValueError, match="strength applies to penalize and weigh"):
+        SuspectsUse(use="both", strength=2)
+    with pytest.raises(ValueError, match="leave threshold out"):
+        SuspectsUse(use="penalize", threshold=0.7)
+    with pytest.raises(ValueError, match="graph and weight"):
+        SuspectsUse(use="weigh", graph=True)
 
 
 def test_an_added_positive_stays_rankable(folders: Path, folder: Path, split: Split, tmp_path: Path) -> None:
@@ -200,7 +247,7 @@ def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Spl
 def test_a_use_without_a_folder_and_a_folder_without_a_use_are_refused(
     folders: Path, folder: Path, split: Split, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="choose exclude, positives or both"):
+    with pytest.raises(ConfigError, match="choose exclude, positives, both, penalize or weigh"):
         pipeline.train_stage(folders / "split", CONFIG, suspects=folder).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="no suspects folder is given"):
         pipeline.train_stage(folders / "split", using(use="both")).run(tmp_path / "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from hardneg.sampling import (
     MixGCF,
     MultiView,
     NegativeSampler,
+    PairFactors,
     SamplerConfig,
     SamplerInputs,
     Semantic,
@@ -33,6 +35,7 @@ from hardneg.sampling import (
     SemanticMixing,
     Uniform,
     UniformCandidates,
+    WeighedSampler,
 )
 from hardneg.sampling.mixgcf import mix
 from hardneg.sampling.sampler import gather_rows, hardest, items_read
@@ -141,6 +144,27 @@ class SamplerContract:
         self.sampled(mined, seen, batch, embeddings)
         after = (*embeddings.users, *embeddings.items)
         assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
+
+    @pytest.mark.parametrize("probability", [0.0, 1.0])
+    def test_weights_by_a_judge(
+        self, mined: MinedNegatives, seen: Interactions, batch: Batch, probability: float
+    ) -> None:
+        """With p = 0 losses and gradients are the same to the bit; with p = 1 no gradient of the ranking loss is left."""
+        users, items = np.nonzero(seen.matrix().toarray() == 0)
+        factors = PairFactors.of(seen, users, items, np.full(len(users), probability), 1.0)
+        results = []
+        for weigh in (False, True):
+            model, sampler = LightGCNModel(seen, embedding_size=8, hops=2, seed=1), self.make(mined)
+            weighed = WeighedSampler(sampler, factors) if weigh else sampler
+            embeddings = model()
+            negatives = weighed.sample(batch, embeddings, drawn(seen, batch, weighed.n_candidates), STREAM)
+            loss = objective(batch, embeddings, replace(negatives, auxiliary=None), 0.0)
+            loss.backward()
+            results.append([loss, *(to_dense(p.grad) for p in model.parameters())])
+        if probability == 0:
+            assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
+        else:
+            assert all((tensor == 0).all() for tensor in results[1])
 
 
 class TestUniform(SamplerContract):

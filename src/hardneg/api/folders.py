@@ -155,7 +155,10 @@ class SuspectsFolder(ArtifactFolder):
         return self._frame("suspects.parquet")
 
     def used(self, use: str, **settings: Any) -> SuspectsFolder:
-        """Return the suspects with their use by a run: "exclude", "positives" or "both"; settings of `SuspectsUse`."""
+        """Return the suspects with their use by a run: "exclude", "positives", "both", "penalize" or "weigh".
+
+        settings: threshold, weight, graph or strength of `SuspectsUse`.
+        """
         return replace(self, use=SuspectsUse.model_validate({"use": use, **settings}))
 
 

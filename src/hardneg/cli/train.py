@@ -42,7 +42,7 @@ class TrainOptions:
         Pairs,
         pairs_option(
             "Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
-            "anchor.weight, ..."
+            "suspects.strength, anchor.weight, ..."
         ),
     ] = None
     negatives: Annotated[
@@ -54,8 +54,12 @@ class TrainOptions:
     ] = False
     suspects: Annotated[Path | None, Option(help="Suspects folder; needs --use-suspects.")] = None
     use_suspects: Annotated[
-        Literal["exclude", "positives", "both"] | None,
-        Option(help="Use of suspects: exclude them from the candidates, train on them as positives, or both."),
+        Literal["exclude", "positives", "both", "penalize", "weigh"] | None,
+        Option(
+            help="Use of suspects: exclude them from the candidates, train on them as positives, or both; or, by the "
+            "probability p of every judged candidate, penalize: draw it less often; weigh: lower its weight in the loss, "
+            "both by (1 - p)^suspects.strength."
+        ),
     ] = None
     trees: Annotated[
         Path | None, Option(help="Trees folder for the sampler multi-view, and for alpha_c and alpha_s of others.")
@@ -88,6 +92,8 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     `hardneg train data/shop-split --sampler semantic --negatives out/negatives --set sampler.alpha=0.2`
 
     `hardneg train data/shop-split --suspects out/suspects --use-suspects both --set suspects.weight=0.5`
+
+    `hardneg train data/shop-split --sampler dns --suspects out/suspects --use-suspects penalize`
 
     `hardneg train data/other-split --config runs/mixgcf --seed 1`
 

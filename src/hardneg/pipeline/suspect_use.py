@@ -1,4 +1,7 @@
-"""The use of suspects by a run: excluded from the candidates, trained on, or both. Masks never depend on them."""
+"""The use of suspects by a run: excluded from the candidates, trained on, or both; or lesser negatives.
+
+Masks never depend on them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import NonNegativeFloat, model_validator
+from pydantic import (
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from hardneg import artifacts
 from hardneg.config import Config
@@ -15,7 +24,7 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.judging import suspects
 from hardneg.judging.suspects import Suspects
-from hardneg.sampling import exclude_suspects
+from hardneg.sampling import PairFactors, exclude_suspects
 from hardneg.training import ExtraPositives
 
 UNCHANGED_USERS = "users whose suspects stay candidates, because no other would be left"
@@ -23,35 +32,62 @@ UNCHANGED_USERS = "users whose suspects stay candidates, because no other would 
 
 POSITIVES_ONLY = ("weight", "graph")
 """Settings that apply only where suspects are positives."""
+GRADED = ("penalize", "weigh")
+"""Uses that read probabilities, not suspects from a threshold on."""
 
 
 class SuspectsUse(Config):
     """Use of a suspects folder by a run."""
 
-    use: Literal["exclude", "positives", "both"]
-    """Exclude suspects from the candidates, train on them as positives, or both, as DTL-NS does."""
+    use: Literal["exclude", "positives", "both", "penalize", "weigh"]
+    """Exclude suspects from the candidates, train on them as positives, or both, as DTL-NS does. Or use all judged
+    candidates by their probability p: penalize draws a candidate less often, in proportion to (1 - p)^strength; weigh
+    multiplies the loss of a negative by it."""
     threshold: suspects.Threshold = suspects.THRESHOLD
-    """Probability from which a judged candidate counts as a suspect."""
+    """Probability from which a judged candidate counts as a suspect (not with penalize and weigh)."""
+    strength: PositiveFloat = 1.0
+    """Exponent of 1 - p, above 0 (only with penalize and weigh)."""
     weight: NonNegativeFloat = 1.0
     """Weight in the loss of a suspect that is a positive (not with exclude); a train pair has 1."""
     graph: bool = False
     """Propagate over the suspects as well, as DTL-NS does (not with exclude); ignored by backbones without a graph."""
 
     @model_validator(mode="after")
-    def _require_positives(self) -> Self:
-        if self.use == "exclude" and (self.graph or self.weight != 1):
-            raise ValueError("graph and weight apply to suspects as positives, found use exclude; leave them out")
+    def _require_settings_of_use(self) -> Self:
+        if not self.trains and (self.graph or self.weight != 1):
+            raise ValueError(f"graph and weight apply to suspects as positives, found use {self.use}; leave them out")
+        if self.is_graded and self.threshold != suspects.THRESHOLD:
+            raise ValueError(f"use {self.use} reads probabilities without a threshold; leave threshold out")
+        if not self.is_graded and self.strength != 1:
+            raise ValueError(f"strength applies to penalize and weigh, found use {self.use}; leave it out")
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_strength(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the strength where it has no effect: other runs keep their keys."""
+        values: dict[str, Any] = serialize(self)
+        return values if self.is_graded else {name: value for name, value in values.items() if name != "strength"}
 
     @property
     def excludes(self) -> bool:
         """True where suspects are excluded from the candidates."""
-        return self.use != "positives"
+        return self.use in ("exclude", "both")
 
     @property
     def trains(self) -> bool:
         """True where suspects are positives."""
-        return self.use != "exclude"
+        return self.use in ("positives", "both")
+
+    @property
+    def is_graded(self) -> bool:
+        """True where candidates are used by their probabilities."""
+        return self.use in GRADED
+
+    def has_setting(self, name: str) -> bool:
+        """Return True where a setting applies to this use."""
+        if name == "strength":
+            return self.is_graded
+        return not (self.is_graded and name == "threshold") and (self.trains or name not in POSITIVES_ONLY)
 
 
 @dataclass(frozen=True)
@@ -59,12 +95,15 @@ class UsedSuspects:
     """Effect of suspects on training.
 
     graph: pairs that a backbone propagates over. excluded: pairs that candidates are drawn outside of. extra: further
-    positives. notes: for the manifest.
+    positives. penalty: factors of the frequency of candidates. weights: factors of the loss of negatives. notes: for the
+    manifest.
     """
 
     graph: Interactions
     excluded: Interactions
     extra: ExtraPositives | None = None
+    penalty: PairFactors | None = None
+    weights: PairFactors | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,14 +122,17 @@ def use_suspects(split: Split, config: SuspectsUse | None, folder: Path | None) 
 def suspects_warning(folder: Path, config: SuspectsUse | None = None) -> str:
     """Return what a user of a suspects folder must know, or "".
 
-    Held-out pairs decided its labels, missing labels were filled in, or no label or most labels reach the threshold.
+    Held-out pairs decided its labels, missing labels were filled in, or no label or most labels reach the threshold. For
+    uses by probability: all are 0.
     """
     notes = artifacts.read_manifest(folder, suspects.KIND)["notes"]
     filled = notes.get(suspects.FILLED)
     warnings = [notes[suspects.WARNING]] if suspects.WARNING in notes else []
     if filled:
         warnings.append(f"{filled['candidates']:,} candidates without a label count as {filled['with']:g}")
-    if config is not None:
+    if config is not None and config.is_graded:
+        warnings += [] if suspects.read_probabilities(folder).any() else ["all probabilities are 0: no effect"]
+    elif config is not None:
         warnings += [no_suspects_warning(folder, config), many_suspects_warning(folder, config)]
     return "; ".join(filter(None, warnings))
 
@@ -115,19 +157,33 @@ def no_suspects_warning(folder: Path, config: SuspectsUse) -> str:
 
 def apply_suspects(train: Interactions, judged: Suspects, config: SuspectsUse) -> UsedSuspects:
     """Apply the settings to suspects."""
+    if config.is_graded:
+        return _apply_probabilities(train, judged, config)
     pairs = judged.above(config.threshold).pairs(train)
     notes: dict[str, Any] = {"suspects judged by": judged.judge, "suspects used": len(pairs)}
     excluded = train
     if config.excludes:
         excluded, notes[UNCHANGED_USERS] = exclude_suspects(train, pairs)
     extra = ExtraPositives(pairs, config.weight) if config.trains else None
-    return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes)
+    return UsedSuspects(union(train, pairs) if config.graph else train, excluded, extra, notes=notes)
+
+
+def _apply_probabilities(train: Interactions, judged: Suspects, config: SuspectsUse) -> UsedSuspects:
+    """Use all judged candidates by their probabilities; candidates of probability 1 are never drawn with penalize."""
+    factors = PairFactors.of(train, judged.users, judged.items, judged.probability, config.strength)
+    notes: dict[str, Any] = {"suspects judged by": judged.judge, "candidates judged likely": len(factors.pairs)}
+    if config.use == "weigh":
+        return UsedSuspects(train, train, weights=factors, notes=notes)
+    excluded, notes[UNCHANGED_USERS] = exclude_suspects(train, factors.excluded)
+    return UsedSuspects(train, excluded, penalty=factors, notes=notes)
 
 
 def require_both(config: SuspectsUse | None, folder: Path | None) -> None:
     """Raise ConfigError where a folder has no use, or a use no folder."""
     if folder is not None and config is None:
-        raise ConfigError(f"found suspects {folder}, but no use of them; choose exclude, positives or both")
+        raise ConfigError(
+            f"found suspects {folder}, but no use of them; choose exclude, positives, both, penalize or weigh"
+        )
     if config is not None and folder is None:
         raise ConfigError(f"the settings use suspects ({config.use}), but no suspects folder is given; give one")
     if folder is not None:

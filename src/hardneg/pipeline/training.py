@@ -202,6 +202,8 @@ def _read_materials(
         trees=None if trees is None else trees_folder.read_trees(trees, split.train.n_items),
         excluded=use.excluded,
         extra=use.extra,
+        penalty=use.penalty,
+        weights=use.weights,
     )
     return _Materials(use, inputs)
 

@@ -2,6 +2,7 @@
 
 from hardneg.sampling.ahns import AHNS
 from hardneg.sampling.dns import DNS
+from hardneg.sampling.judged import PairFactors, PenalizedCandidates, WeighedSampler
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.sampling.mixgcf import MixGCF, MultiView
 from hardneg.sampling.sampler import (
@@ -28,6 +29,8 @@ __all__ = [
     "MixGCF",
     "MultiView",
     "NegativeSampler",
+    "PairFactors",
+    "PenalizedCandidates",
     "SamplerConfig",
     "SamplerInputs",
     "Semantic",
@@ -36,5 +39,6 @@ __all__ = [
     "StatelessSampler",
     "Uniform",
     "UniformCandidates",
+    "WeighedSampler",
     "exclude_suspects",
 ]

@@ -91,6 +91,35 @@ def _free_item(excluded_items: Indices, first: int, stop: int, rank: int) -> int
 
 
 @compiled
+def look_up(
+    begin: int,
+    end: int,
+    users: Indices,
+    items: Indices,
+    starts: Indices,
+    listed: Indices,
+    values: Floats,
+    out: Floats,
+) -> None:
+    """Set out[b, place] to the value of the pair (users[b], items[b, place]); without one it is unchanged.
+
+    starts (n_users + 1,), listed: offsets, and the listed items of every user, ascending. values: of listed pairs.
+    """
+    for b in range(begin, end):
+        first, stop = starts[users[b]], starts[users[b] + 1]
+        for place in range(items.shape[1]):
+            low, high = first, stop
+            while low < high:
+                middle = (low + high) >> 1
+                if listed[middle] < items[b, place]:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < stop and listed[low] == items[b, place]:
+                out[b, place] = values[low]
+
+
+@compiled
 def _fetch_soon(flat: Floats, size: int, candidates: Indices, at: int) -> None:
     """Prefetch the table row of a later candidate. The table and the candidates are flat."""
     soon = candidates[min(at + 2 * SOON, len(candidates) - 1)] * size

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hardneg.config import validate_config
 from hardneg.errors import ConfigError
 from hardneg.pipeline import RunConfig, SuspectsUse
-from hardneg.pipeline.suspect_use import POSITIVES_ONLY
 from hardneg.studies.recipes import Entry
 from hardneg.studies.spec import FusionSpec, Scalar
 
@@ -64,11 +63,11 @@ class Cell:
 def has_setting(config: RunConfig, field: str) -> bool:
     """Return True where a run has a setting such as "fit.l2" or "sampler.candidates".
 
-    The kind of a part and its seed are no settings; neither is what only suspects used as positives have, of others.
+    The kind of a part and its seed are no settings; neither is what another use of suspects has.
     """
     part_name, _, name = field.partition(".")
     part = getattr(config, part_name)
-    if isinstance(part, SuspectsUse) and not part.trains and name in POSITIVES_ONLY:
+    if isinstance(part, SuspectsUse) and not part.has_setting(name):
         return False
     return part is not None and name not in ("kind", "seed") and name in type(part).model_fields
 

@@ -141,6 +141,8 @@ def time_epoch(config: RunConfig, shared: Mapping[str, Artifact], split: Split, 
                 trees=read("trees", lambda folder, split: trees_folder.read_trees(folder, split.train.n_items)),
                 excluded=used.excluded,
                 extra=used.extra,
+                penalty=used.penalty,
+                weights=used.weights,
             ),
             watch=watch,
         )

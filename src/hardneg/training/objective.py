@@ -29,18 +29,31 @@ def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(torch.logsumexp(negatives - positive.unsqueeze(1), dim=1)).mean()
 
 
-def bpr_of_rows(users: Tensor, items: Tensor) -> Tensor:
+def weighted_bpr(positive: Tensor, negatives: Tensor, weights: Tensor) -> Tensor:
+    """Return `bpr` with weights (batch, n) in [0, 1] of the negatives: the mean of w log(1 + sum_k (w_k / w) exp(.)).
+
+    w is the largest weight of a pair. One negative has its loss times its weight; a negative of weight 0 has no effect;
+    equal weights are a weight of the pair; all weights 1 are `bpr`.
+    """
+    largest = weights.amax(dim=1)
+    shares = torch.where(largest.unsqueeze(1) > 0, weights / largest.unsqueeze(1), 1.0)
+    differences = negatives - positive.unsqueeze(1) + shares.log()
+    return (largest * F.softplus(torch.logsumexp(differences, dim=1))).mean()
+
+
+def bpr_of_rows(users: Tensor, items: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return `bpr` of inner products: users (batch, size), items (batch, 1 + n, size) with the positive first.
 
-    On the CPU, one compiled pass computes scores, loss and gradients, which is faster than the calls of torch.
+    weights: of the negatives, (batch, n), as in `weighted_bpr`; None for 1. On the CPU, without weights, one compiled pass
+    computes scores, loss and gradients, which is faster than the calls of torch.
     """
     if len(users) != len(items):
         raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected equal numbers")
-    if users.device.type == "cpu" and users.dtype == items.dtype == torch.float32:
+    if weights is None and users.device.type == "cpu" and users.dtype == items.dtype == torch.float32:
         loss: Tensor = _BprOfRows.apply(users, items)  # type: ignore[no-untyped-call]
         return loss
     scores = (items * users.unsqueeze(1)).sum(dim=2)
-    return bpr(scores[:, 0], scores[:, 1:])
+    return bpr(scores[:, 0], scores[:, 1:]) if weights is None else weighted_bpr(scores[:, 0], scores[:, 1:], weights)
 
 
 class _BprOfRows(torch.autograd.Function):
@@ -192,7 +205,7 @@ def _pair_loss(batch: Batch, negatives: Negatives, embeddings: Embeddings, l2_we
         mixed = negatives.positives
         positives = gather_rows(embeddings.final_items, items) if mixed is None else mixed.unsqueeze(1)
         scored, ego = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
-    loss = bpr_of_rows(gather_rows(embeddings.final_users, batch.users), scored)
+    loss = bpr_of_rows(gather_rows(embeddings.final_users, batch.users), scored, negatives.weights)
     if l2_weight > 0:
         loss = loss + l2_weight * l2(
             gather_rows(embeddings.users[0], batch.users), gather_rows(embeddings.items[0], items), *ego
@@ -203,7 +216,9 @@ def _pair_loss(batch: Batch, negatives: Negatives, embeddings: Embeddings, l2_we
 def _select_pairs(batch: Batch, negatives: Negatives, part: slice) -> tuple[Batch, Negatives]:
     """Select some pairs, with the fields of their negatives that the loss reads."""
     pairs = replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
+    weights = None if negatives.weights is None else negatives.weights[part]
     if isinstance(negatives, Items):
-        return pairs, replace(negatives, items=negatives.items[part])
+        return pairs, replace(negatives, items=negatives.items[part], weights=weights)
     positives = None if negatives.positives is None else negatives.positives[part]
-    return pairs, replace(negatives, vectors=negatives.vectors[part], ego=negatives.ego[part], positives=positives)
+    vectors, ego = negatives.vectors[part], negatives.ego[part]
+    return pairs, replace(negatives, vectors=vectors, ego=ego, positives=positives, weights=weights)
