@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hardneg.llm.protocol import embedded_text, embedding_request, pack_vector, unpack_vector
+from hardneg.llm.protocol import continuation_request, embedded_text, embedding_request, pack_vector, unpack_vector
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
@@ -34,3 +34,11 @@ def test_embedding_request_holds_the_text() -> None:
     request = embedding_request("a tent")
     assert embedded_text(request) == "a tent"
     assert request.max_tokens == 0
+
+
+def test_continuations_leave_the_keys_of_other_requests_as_they_were() -> None:
+    request = embedding_request("a tent")
+    assert request.digest("m") == "e36d01d8ad1d2a87b65bd0ffeceeedc387f716bdc460f898137af56d8e53df65"
+    assert request.canonical == continuation_request("a tent", []).canonical
+    digests = {continuation_request("a tent", titles).digest("m") for titles in ([], ["a"], ["a", "b"], ["b", "a"])}
+    assert len(digests) == 4

@@ -1,6 +1,7 @@
 """The interface of language models: requests, replies, tasks and the protocol `ChatModel`.
 
-An embedding is a reply as well, float32 numbers in base64 text, so that store, limits and budget apply to it.
+An embedding is a reply as well, float32 numbers in base64 text, so that store, limits and budget apply to it. So are
+the log-probabilities of given texts.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ class Request:
     """Everything that determines a reply, apart from the model.
 
     max_tokens: of the answer. temperature: 0 for the most likely answer. schema: JSON Schema (as JSON text) of the
-    answer, "" for free text. choices: labels whose probabilities are requested instead of an answer. closed_list: name
-    of a closed list of answers that the model has, "" for none. excluded: answers of that list that are not allowed.
-    draw: 0, 1, ... distinguishes draws of one request; a repair request keeps its draw.
+    answer, "" for free text. choices: labels whose probabilities are requested instead of an answer. continuations:
+    texts whose log-probabilities after the prompt are requested instead of an answer. closed_list: name of a closed
+    list of answers that the model has, "" for none. excluded: answers of that list that are not allowed. draw: 0, 1,
+    ... distinguishes draws of one request; a repair request keeps its draw.
     """
 
     messages: tuple[Message, ...]
@@ -52,6 +54,7 @@ class Request:
     closed_list: str = ""
     excluded: tuple[str, ...] = ()
     draw: int = 0
+    continuations: tuple[str, ...] = ()
 
     def digest(self, model: str) -> str:
         """Return the hex SHA-256 of the request without its draw and of the model's identity."""
@@ -69,6 +72,8 @@ class Request:
             "catalogue": self.closed_list,
             "without": self.excluded,
         }
+        if self.continuations:  # other requests keep their keys in existing stores
+            values["continuations"] = self.continuations
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
@@ -91,7 +96,7 @@ class Usage:
 class Reply:
     """A raw reply.
 
-    text: the answer; for an embedding its float32 bytes in base64. finish: "stop", "length", or another word of the
+    text: the answer; for an embedding, or log-probabilities of continuations, float32 bytes in base64. finish: "stop", "length", or another word of the
     back end. seconds: from sending to the last byte. probabilities: of the request's choices, in their order, summing
     to 1; () without choices. limit: maximum tokens of the answer, as requested; 0 where a parser is not told.
     """
@@ -214,8 +219,16 @@ def embedding_request(text: str) -> Request:
 
 
 def embedded_text(request: Request) -> str:
-    """Return the text of an embedding request."""
+    """Return the text of an embedding request, or the prompt of a request for log-probabilities of continuations."""
     return request.messages[-1].content
+
+
+def continuation_request(prompt: str, continuations: Sequence[str]) -> Request:
+    """Return the request for the log-probability of each text after the prompt, a plain text without a chat format.
+
+    A continuation follows the prompt as it is, so it begins with a space where the prompt ends with a word.
+    """
+    return Request((Message("user", prompt),), max_tokens=0, continuations=tuple(continuations))
 
 
 def pack_vector(vector: Floats) -> str:

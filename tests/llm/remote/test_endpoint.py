@@ -141,6 +141,8 @@ def test_choices_on_an_endpoint_without_logprobs() -> None:
 def test_closed_lists_are_for_local_models() -> None:
     with pytest.raises(LlmError, match=r"^m .*closed list"):
         ask(lambda _: ScriptedAnswer(completion()), request(closed_list="titles"))
+    with pytest.raises(LlmError, match=r"^m .*given texts.*local model"):
+        ask(lambda _: ScriptedAnswer(completion()), request(continuations=(" a tent",)))
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+
 from hardneg.llm.local.constraints import ClosedList, ClosedListConstraint, SchemaConstraint
+from hardneg.llm.local.continuations import continuation_log_probabilities
 from hardneg.llm.local.decoding import DecodedText, DecodingJob, decode, log_probabilities
 from hardneg.llm.local.weights import LoadedModel, ModelHead, ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage, embedded_text, pack_vector
@@ -22,10 +25,16 @@ from hardneg.types import Floats
 
 @dataclass(frozen=True)
 class _Prompt:
-    """A request whose prompt fits the model, and its token ids."""
+    """A request whose prompt fits the model, its token ids, and those of its continuations."""
 
     request: Request
     ids: list[int]
+    continuations: list[list[int]] = field(default_factory=list)
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens that the model reads."""
+        return len(self.ids) + sum(map(len, self.continuations))
 
 
 class _ModelInProcess(ABC):
@@ -64,7 +73,8 @@ class LocalModel(_ModelInProcess):
     """A causal language model from a folder or the hub (see `weights.ModelSource`), loaded on first use.
 
     batch_size: requests per call; one call runs at a time. Replies can be constrained to a JSON schema or a closed list
-    (`with_closed_list`), or be one of `choices`, whose probabilities are exact.
+    (`with_closed_list`), or be one of `choices`, whose probabilities are exact. Log-probabilities of given texts
+    (`protocol.continuation_request`) are exact as well.
     """
 
     def __init__(self, source: ModelSource, *, batch_size: int = 8) -> None:
@@ -101,31 +111,47 @@ class LocalModel(_ModelInProcess):
         return other
 
     def count_tokens(self, request: Request) -> int:
-        """Return the exact number of prompt tokens; 0 for a prompt that will be refused."""
-        return self._loaded.prompts.count(request.messages)
+        """Return the exact number of tokens of the prompt and the continuations; 0 for a request that will be refused."""
+        prompt = self._encode(request)
+        return 0 if isinstance(prompt, Refusal) else prompt.n_tokens
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         answers: dict[int, Reply | Refusal] = {}
         groups: dict[tuple[str, ...], dict[int, _Prompt]] = {}
+        continued: dict[int, _Prompt] = {}
         for index, request in enumerate(requests):
-            ids = self._encode(request)
-            if isinstance(ids, Refusal):
-                answers[index] = ids
+            prompt = self._encode(request)
+            if isinstance(prompt, Refusal):
+                answers[index] = prompt
+            elif request.continuations:
+                continued[index] = prompt
             else:
-                groups.setdefault(request.choices, {})[index] = _Prompt(request, ids)
+                groups.setdefault(request.choices, {})[index] = prompt
         for choices, prompts in groups.items():
             replies = _answer_in_halves(self._score if choices else self._write, [*prompts.values()])
             answers |= zip(prompts, replies, strict=True)
+        if continued:
+            answers |= zip(continued, _answer_in_halves(self._continue, [*continued.values()]), strict=True)
         return [answers[index] for index in range(len(requests))]
 
-    def _encode(self, request: Request) -> list[int] | Refusal:
-        ids = self._loaded.prompts.encode_chat(request.messages)
-        limit = self.context_length
-        if isinstance(ids, Refusal) or limit is None or len(ids) + request.max_tokens <= limit:
-            return ids
+    def _encode(self, request: Request) -> _Prompt | Refusal:
+        """Tokenize prompt and continuations, each continuation alone, so that its tokens do not depend on the prompt."""
+        prompts, continuations = self._loaded.prompts, list[list[int]]()
+        if request.continuations:
+            texts = (embedded_text(request), *request.continuations)
+            first, *continuations = [prompts.encode_text(text.encode("utf-8", "ignore").decode()) for text in texts]
+            if not first or not all(continuations):
+                return Refusal("the prompt or a continuation is blank, expected text")
+            ids = [*prompts.start_tokens, *first]
+        elif isinstance(chat := prompts.encode_chat(request.messages), Refusal):
+            return chat
+        else:
+            ids = chat
+        limit, longest = self.context_length, max([request.max_tokens, *map(len, continuations)])
+        if limit is None or len(ids) + longest <= limit:
+            return _Prompt(request, ids, continuations)
         return Refusal(
-            f"the prompt ({len(ids)} tokens) and its longest answer ({request.max_tokens} tokens) "
-            f"exceed the model's {limit} tokens"
+            f"the prompt ({len(ids)} tokens) and its longest answer ({longest} tokens) exceed the model's {limit} tokens"
         )
 
     def _write(self, prompts: list[_Prompt]) -> list[Reply | Refusal]:
@@ -177,6 +203,19 @@ class LocalModel(_ModelInProcess):
             Reply(choices[row.index(max(row))], Usage(len(prompt.ids), 1), probabilities=tuple(row))
             for prompt, row in zip(prompts, scores.double().softmax(1).tolist(), strict=True)
         ]
+
+    def _continue(self, prompts: list[_Prompt]) -> list[Reply | Refusal]:
+        """Return the log-probabilities of continuations; requests with the same prompt share its keys and values."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            groups.setdefault(tuple(prompt.ids), []).append(index)
+        loaded, scores = self._loaded, dict[int, Floats]()
+        for ids, indices in groups.items():
+            texts = [tokens for index in indices for tokens in prompts[index].continuations]
+            values = continuation_log_probabilities(loaded.model, ids, texts, pad=loaded.pad)
+            ends = np.cumsum([len(prompts[index].continuations) for index in indices])
+            scores |= zip(indices, np.split(values, ends[:-1]), strict=True)
+        return [Reply(pack_vector(scores[index]), Usage(prompt.n_tokens, 0)) for index, prompt in enumerate(prompts)]
 
 
 def _answer_in_halves(
@@ -250,10 +289,4 @@ class PooledModel(_ModelInProcess):
     def _ids(self, request: Request) -> list[int]:
         text = embedded_text(request).encode("utf-8", "ignore").decode()
         ids = self._loaded.prompts.encode_text(text)
-        return [*self._start_tokens, *ids][: self._max_tokens] if ids else []
-
-    @cached_property
-    def _start_tokens(self) -> list[int]:
-        """Tokens that the tokenizer sets before a text, such as its beginning-of-text token."""
-        tokenizer = self._loaded.prompts.tokenizer
-        return [token for token in tokenizer("").input_ids if token != tokenizer.eos_token_id]
+        return [*self._loaded.prompts.start_tokens, *ids][: self._max_tokens] if ids else []

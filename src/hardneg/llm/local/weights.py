@@ -90,6 +90,11 @@ class PromptTokens:
         parts = [text] if splitter is None else [part for part, _ in splitter.pre_tokenize_str(text)]
         return [token.id for part in parts if part for token in backend.model.tokenize(part)]
 
+    @cached_property
+    def start_tokens(self) -> list[int]:
+        """Tokens that the tokenizer sets before a text, such as its beginning-of-text token."""
+        return [token for token in self.tokenizer("").input_ids if token != self.tokenizer.eos_token_id]
+
     def _markers(self, ids: Sequence[int]) -> list[int]:
         return [token for token in ids if token in self._marker_ids]
 

@@ -100,6 +100,10 @@ class Endpoint(Client):
     async def _answer(self, request: Request) -> Reply | Refusal:
         if request.closed_list:
             raise LlmError(f"{self.name} cannot be constrained to a closed list; use a local model")
+        if request.continuations:
+            raise LlmError(
+                f"{self.name} cannot score given texts, as chat APIs return log-probabilities of their own answers only; use a local model"
+            )
         if request.schema or request.choices:
             await self.probe(*filter(None, [request.schema]))
         if request.choices and not self._sender.known.top_logprobs:
