@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from hardneg.llm.local.decoding import DecodingJob, decode
+from hardneg.llm.local.decoding import decode
+from hardneg.llm.local.token_choice import Constraint, DecodingJob
 from hardneg.types import Flags
 
 ENDS = [3]
@@ -79,7 +80,7 @@ def test_samples_follow_the_distribution_at_a_temperature(model: Any) -> None:
     assert len(counts) > 100
 
 
-class AllowedTokens:
+class AllowedTokens(Constraint):
     """Allows listed tokens, in turn, then the end token; records the tokens taken."""
 
     def __init__(self, *allowed: list[int], unfit: int = -1) -> None:

@@ -1,4 +1,4 @@
-"""Answers constrained to a JSON schema within a token limit, or to a closed list; each is a `decoding.Constraint`."""
+"""Answers constrained to a JSON schema within a token limit, or to a closed list; each is a `token_choice.Constraint`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hardneg.errors import ConfigError
+from hardneg.llm.local.token_choice import Constraint
 from hardneg.llm.protocol import LlmError
 from hardneg.types import Flags, Indices
 
@@ -22,6 +23,8 @@ Transitions = dict[int, dict[int, int]]
 MAX_SIZE = 10_000_000
 """Maximum length bounds of strings times tokens of an automaton: about 3 s to build and 130 MB. Above, length bounds are
 left to validation, and the answer's token limit ends strings."""
+MIN_DRAFT = 3
+"""Minimum characters of a text with one way on that is drafted."""
 _LENGTH_BOUND = re.compile(r"\{(\d+),(\d+)\}")
 
 
@@ -31,6 +34,7 @@ class Grammars:
     def __init__(self, tokenizer: Any, end: int) -> None:
         self._tokens = token_bytes(tokenizer)
         self._end, self._n_tokens = end, max(map(max, self._tokens.values())) + 1
+        self._encode = tokenizer.backend_tokenizer.encode
         self.automaton = lru_cache(maxsize=16)(self._build)
 
     def constraint(self, schema: str, limit: int) -> SchemaConstraint:
@@ -57,7 +61,7 @@ class Grammars:
             for token in ids:
                 texts[token] = text
         start, finals = bytewise.get_initial_state(), frozenset(bytewise.get_final_states())
-        return Automaton(index, start, transitions, finals, texts, byte_tokens, self._end)
+        return Automaton(index, start, transitions, finals, texts, byte_tokens, self._end, self._encode)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Automaton:
 
     index: outlines-core's automaton over tokens. start, transitions, finals: the same language over bytes, without
     length bounds; its distances to the end tell how many bytes an answer still needs. texts: the bytes of each token.
-    byte_tokens: the token of a byte. end: the end token.
+    byte_tokens: the token of a byte. end: the end token. encode: the tokenizer's encoding of a text.
     """
 
     index: Any
@@ -76,6 +80,24 @@ class Automaton:
     texts: list[bytes]
     byte_tokens: Mapping[int, int]
     end: int
+    encode: Callable[..., Any]
+
+    @cached_property
+    def drafts(self) -> dict[int, tuple[int, ...]]:
+        """For states with one way on, such as the key of a field, the tokens of that way as the tokenizer splits it."""
+        return {
+            state: tuple(self.encode(text, add_special_tokens=False).ids)
+            for state in self.transitions
+            if len(text := self._only_way(state)) >= MIN_DRAFT
+        }
+
+    def _only_way(self, state: int) -> str:
+        """Return the text up to the next state with several ways on."""
+        text = bytearray()
+        while state not in self.finals and len(steps := self.transitions.get(state, {})) == 1:
+            [(byte, state)] = steps.items()
+            text.append(byte)
+        return text.decode("utf-8", "ignore")
 
     @cached_property
     def distances(self) -> dict[int, int]:
@@ -95,8 +117,8 @@ class Automaton:
         return after
 
 
-class SchemaConstraint:
-    """A path of one answer through an automaton, as a `decoding.Constraint`.
+class SchemaConstraint(Constraint):
+    """A path of one answer through an automaton, as a `token_choice.Constraint`.
 
     If the limit holds the schema's shortest answer byte by byte, every answer is complete within the limit. `closed`
     is True if that required tokens other than the model's choice.
@@ -136,6 +158,10 @@ class SchemaConstraint:
             return automaton.end
         steps = automaton.transitions[self._state]
         return automaton.byte_tokens[min(steps, key=lambda byte: (automaton.distances[steps[byte]], byte))]
+
+    def draft(self) -> Sequence[int]:
+        """Return the tokens of a text that must follow; the model may split it otherwise."""
+        return self._automaton.drafts.get(self._state, ())
 
     def take(self, token: int, /) -> None:
         """Follow a chosen token."""
@@ -287,8 +313,8 @@ class ClosedList:
         return ClosedListConstraint(self.trie, np.array(sorted(indices), np.int64), limit - 1, end)
 
 
-class ClosedListConstraint:
-    """A walk from the root of a tree to one allowed answer, as a `decoding.Constraint`.
+class ClosedListConstraint(Constraint):
+    """A walk from the root of a tree to one allowed answer, as a `token_choice.Constraint`.
 
     excluded: indices of answers that are not allowed. max_tokens: longer answers are not allowed either. end: end token.
     """

@@ -3,85 +3,203 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-import numpy as np
-
-from hardneg.types import Flags
+from hardneg.llm.local.cached_rows import CachedRows, Prefix, UnsupportedAttention
+from hardneg.llm.local.prefixes import MIN_SHARED, PrefixCache, n_common
+from hardneg.llm.local.token_choice import DecodedText, DecodingJob, OpenAnswer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TRIES = 16
-"""Number of most likely tokens tried for one after which the answer can be finished, before the answer is closed."""
+MAX_ROWS = {"cpu": 64, "cuda": 256}
+"""Maximum number of answers that are decoded at a time, by the type of device."""
+MEMORY_SHARE = 0.25
+"""Share of the free memory for the keys and values of answers."""
 
 
-class Constraint(Protocol):
-    """Restricts one answer; follows its tokens as they are chosen."""
+def decode(
+    model: Any, jobs: Sequence[DecodingJob], *, ends: Sequence[int], pad: int, prefixes: PrefixCache | None = None
+) -> list[DecodedText]:
+    """Decode answers, as many at a time as memory allows; one that ends makes room for the next.
 
-    def allow(self, tokens: Flags, left: int, /) -> None:
-        """Set the allowed next tokens in `tokens` (vocabulary,), all False before; `left` tokens may still follow."""
-
-    def fits(self, token: int, left: int, /) -> bool:
-        """Return whether the answer can still be finished after this token."""
-
-    def closing(self) -> int:
-        """Return the next token on a shortest path to the end."""
-
-    def take(self, token: int, /) -> None:
-        """Follow a chosen token."""
-
-
-@dataclass(frozen=True)
-class DecodingJob:
-    """One answer to decode: prompt ids, maximum tokens (end token included), temperature, seed and constraint."""
-
-    ids: Sequence[int]
-    limit: int
-    temperature: float = 0.0
-    seed: int = 0
-    constraint: Constraint | None = None
-
-
-@dataclass(frozen=True)
-class DecodedText:
-    """Tokens of an answer without the end token; ended: the end token came within the limit."""
-
-    ids: list[int]
-    ended: bool
-
-
-def decode(model: Any, jobs: Sequence[DecodingJob], *, ends: Sequence[int], pad: int) -> list[DecodedText]:
-    """Decode a batch of answers; prompts are padded on the left.
-
-    ends: tokens that end an answer; constraints use ends[0]. Sampling takes the largest of score / temperature + Gumbel
-    noise. Each job draws its noise from its own seed, so an answer does not depend on its batch, up to rounding: in 16
-    bits the last digits of scores do.
+    ends: tokens that end an answer; constraints use ends[0]. prefixes: keeps a prefix of all prompts for later calls. An
+    answer does not depend on the others, up to rounding: in 16 bits the last digits of scores do.
     """
+    answers = [OpenAnswer(job, ends, model.device) for job in jobs]
+    if supports_cached_rows(model):
+        _RowDecoder(model, jobs, answers, prefixes or PrefixCache(model)).run()
+    else:
+        _decode_padded(model, jobs, answers, pad)
+    return [DecodedText(answer.ids, answer.ended) for answer in answers]
+
+
+class _RowDecoder:
+    """Decodes answers in the rows of a `CachedRows`; jobs with equal beginnings compute them once.
+
+    Three levels are shared: what all prompts begin with, what some of them begin with (a user), and the rest.
+    """
+
+    def __init__(
+        self, model: Any, jobs: Sequence[DecodingJob], answers: Sequence[OpenAnswer], prefixes: PrefixCache
+    ) -> None:
+        self._model, self._jobs, self._answers = model, jobs, answers
+        order = sorted(range(len(jobs)), key=lambda index: tuple(jobs[index].ids))
+        first, last = jobs[order[0]].ids, jobs[order[-1]].ids
+        shared = min(n_common(first, last), len(first) - 1)  # of the sorted prompts, these two share least
+        self._prefix = prefixes.prefix(first[:shared]) if shared >= MIN_SHARED else Prefix()
+        self._groups, self._group_of = CachedRows(model, self._prefix), dict[int, int]()
+        self._compute_groups(order)
+        self._waiting = deque(order)
+        self._rows = CachedRows(model, self._prefix)
+        self._active: list[int] = []
+        self._next: list[list[int]] = []
+        self._n_rows = _rows_in_memory(model, max(len(job.ids) + job.limit for job in jobs) - len(self._prefix.ids))
+
+    def run(self) -> None:
+        """Decode all answers."""
+        while self._waiting or self._active:
+            if self._waiting and 2 * len(self._active) <= self._n_rows:
+                self._start()
+            drafts = [self._answers[job].draft() for job in self._active]
+            tokens = [[*new, *draft] for new, draft in zip(self._next, drafts, strict=True)]
+            if self._active:
+                self._step(tokens, drafts)
+
+    def _compute_groups(self, order: Sequence[int]) -> None:
+        """Compute what neighbours in the order share after the prefix of all."""
+        depth, parts = len(self._prefix.ids), list[Sequence[int]]()
+        for members in _neighbours([self._jobs[index].ids for index in order], depth):
+            first, last = self._jobs[order[members[0]]].ids, self._jobs[order[members[-1]]].ids
+            shared = min(n_common(first, last), len(first) - 1)
+            if len(members) > 1 and shared - depth >= MIN_SHARED:
+                self._group_of |= {order[member]: len(parts) for member in members}
+                parts.append(first[depth:shared])
+        if parts:
+            self._groups.add(len(parts), max(map(len, parts)))
+            self._groups.append(parts, [0] * len(parts))
+
+    def _start(self) -> None:
+        """Take waiting jobs into free rows and choose their first tokens."""
+        before, free = len(self._active), self._n_rows - len(self._active)
+        new = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        new.sort(key=lambda job: (job not in self._group_of, len(self._jobs[job].ids)))
+        depth = len(self._prefix.ids)
+        columns = max(len(self._jobs[job].ids) + self._jobs[job].limit for job in new) - depth
+        grouped = [self._group_of[job] for job in new if job in self._group_of]
+        self._rows.add(len(grouped), columns, self._groups, grouped)
+        self._rows.add(len(new) - len(grouped), columns)
+        starts = self._rows.lengths[before:]
+        tokens = [self._jobs[job].ids[depth + start :] for job, start in zip(new, starts, strict=True)]
+        self._active += new
+        self._next += [[]] * len(new)
+        self._step(tokens, [()] * len(new), before)
+
+    def _step(self, tokens: Sequence[Sequence[int]], drafts: Sequence[Sequence[int]], first: int = 0) -> None:
+        """Append tokens to the rows from `first` on, the last of them drafts, and take the next tokens."""
+        scores = self._rows.append(tokens, [1 + len(draft) for draft in drafts], first)
+        best = scores.argmax(1).tolist()
+        position = 0
+        for row, draft in enumerate(drafts, first):
+            part = slice(position, position := position + 1 + len(draft))
+            taken, self._next[row] = self._answers[self._active[row]].follow(scores[part], best[part], draft)
+            self._rows.lengths[row] -= len(draft) - taken
+        for row in range(len(self._active) - 1, first - 1, -1):
+            if self._answers[self._active[row]].done:
+                self._rows.remove(row)
+                self._active[row], self._next[row] = self._active[-1], self._next[-1]
+                self._active.pop()
+                self._next.pop()
+
+
+def _neighbours(prompts: Sequence[Sequence[int]], depth: int) -> list[list[int]]:
+    """Group sorted prompts that share at least MIN_SHARED tokens after the first `depth`: the indices of each group."""
+    groups = groupby(range(len(prompts)), key=lambda index: tuple(prompts[index][depth : depth + MIN_SHARED]))
+    return [list(members) for _, members in groups]
+
+
+def _rows_in_memory(model: Any, columns: int) -> int:
+    """Return how many answers of that many tokens are decoded at a time."""
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+    config, device = model.config.get_text_config(), model.device.type
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    per_token = config.num_hidden_layers * heads * size * (4 + model.dtype.itemsize)
+    free = torch.cuda.mem_get_info(model.device)[0] if device == "cuda" else _free_memory()
+    return max(1, min(MAX_ROWS.get(device, 64), int(MEMORY_SHARE * free / (per_token * columns))))
+
+
+def _free_memory() -> int:
+    """Return the bytes of memory that are free; 4 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 4 * 2**30
+
+
+_supported: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def supports_cached_rows(model: Any) -> bool:
+    """Return whether `CachedRows` can be used: full attention through transformers' attention interface.
+
+    Found out once for each model, by comparing the scores of two short texts with those of the model itself.
+    """
+    if model not in _supported:
+        config, parameters = model.config.get_text_config(), inspect.signature(model.forward).parameters
+        kinds = getattr(config, "layer_types", None) or ["full_attention"]
+        _supported[model] = (
+            bool(getattr(model, "_supports_attention_backend", False))
+            and set(kinds) == {"full_attention"}
+            and {"position_ids", "logits_to_keep"} <= set(parameters)
+            and _same_scores(model)
+        )
+    return _supported[model]
+
+
+def _same_scores(model: Any) -> bool:
+    """Compare the scores after two texts with a common prefix, computed once, with those of the model by itself."""
+    import torch
+
+    texts, expected = [[5, 3, 8, 6, 7], [5, 3, 9, 2]], []
+    with torch.no_grad():
+        for text in texts:
+            ids = torch.tensor([text], device=model.device)
+            expected.append(_forward(model, ids, torch.ones_like(ids), n_logits=1).logits[0, -1].float())
+    try:
+        rows = CachedRows(model, PrefixCache(model).prefix(texts[0][:2]))
+        rows.add(2, 3)
+        scores = rows.append([text[2:] for text in texts], [1, 1])
+    except UnsupportedAttention:
+        return False
+    whole = torch.stack(expected)
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.3  # such texts bring out the rounding of 16 bits
+    return bool((scores - whole).norm() <= tolerance * whole.norm())
+
+
+def _decode_padded(model: Any, jobs: Sequence[DecodingJob], answers: Sequence[OpenAnswer], pad: int) -> None:
+    """Decode one token of all answers at a time, with transformers' cache; prompts are padded on the left."""
+    import torch
 
     ids, mask = padded_left([job.ids for job in jobs], pad, model.device)
-    limits = torch.tensor([job.limit for job in jobs], device=model.device)
-    width = ids.shape[1]
-
-    def reached_limit(ids: Tensor, *_: object, **__: object) -> Tensor:
-        return ids.shape[1] - width >= limits
-
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=int(limits.max()), do_sample=False, eos_token_id=list(ends), pad_token_id=pad, num_beams=1
-    )
-    with torch.no_grad():
-        output = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=settings,
-            logits_processor=LogitsProcessorList([_TokenChooser(jobs, ends[0], model.device)]),
-            stopping_criteria=StoppingCriteriaList([reached_limit]),
-        )
-    return [_cut(row[: job.limit], ends) for row, job in zip(output[:, width:].tolist(), jobs, strict=True)]
+    queues: list[list[int]] = [[] for _ in jobs]
+    cache = None
+    while not all(answer.done and not queue for answer, queue in zip(answers, queues, strict=True)):
+        with torch.no_grad():
+            output = _forward(model, ids, mask, n_logits=1, use_cache=True, past_key_values=cache)
+        cache, scores = output.past_key_values, output.logits[:, -1].float()
+        best = scores.argmax(1).tolist()
+        for row, (answer, queue) in enumerate(zip(answers, queues, strict=True)):
+            if not queue and not answer.done:
+                queue.extend(answer.follow(scores[row, None], [best[row]], ())[1])
+        ids = torch.tensor([[queue.pop(0) if queue else pad] for queue in queues], device=model.device)
+        mask = torch.cat([mask, torch.ones_like(ids)], 1)
 
 
 def padded_left(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
@@ -94,75 +212,6 @@ def padded_left(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[T
         ids[index, ids.shape[1] - len(row) :] = torch.tensor(row)
         mask[index, ids.shape[1] - len(row) :] = 1
     return ids.to(device), mask.to(device)
-
-
-def _cut(row: list[int], ends: Sequence[int]) -> DecodedText:
-    length = next((index for index, token in enumerate(row) if token in ends), len(row))
-    return DecodedText(row[:length], ended=length < len(row))
-
-
-class _TokenChooser:
-    """Changes the scores of a step so that their largest is the chosen token, a LogitsProcessor."""
-
-    def __init__(self, jobs: Sequence[DecodingJob], end: int, device: Any) -> None:
-        import torch
-
-        self._jobs, self._end, self._step = jobs, end, 0
-        self._generators = {
-            index: torch.Generator(device).manual_seed(job.seed)
-            for index, job in enumerate(jobs)
-            if job.temperature > 0
-        }
-        self._active = {index: job.constraint for index, job in enumerate(jobs) if job.constraint is not None}
-
-    def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
-        import torch
-
-        for index, generator in self._generators.items():
-            waits = torch.empty_like(scores[index]).exponential_(generator=generator)
-            scores[index] = scores[index] / self._jobs[index].temperature - waits.log()
-        if self._active:
-            self._constrain(scores)
-        self._step += 1
-        return scores
-
-    def _constrain(self, scores: Tensor) -> None:
-        """Exclude the tokens that constraints do not allow; each constraint then follows the chosen token."""
-        import torch
-
-        rows = list(self._active)
-        allowed = np.zeros((len(rows), scores.shape[1]), np.bool_)
-        for flags, (index, constraint) in zip(allowed, self._active.items(), strict=True):
-            constraint.allow(flags, self._left(index))
-        masked = scores[rows].masked_fill_(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
-        scores[rows] = masked
-        for index, token in zip(rows, masked.argmax(1).tolist(), strict=True):
-            chosen = self._choose(scores[index], self._active[index], token, self._left(index))
-            if chosen != self._end:
-                self._active[index].take(chosen)
-            if chosen == self._end or self._left(index) <= 1:  # the answer is complete
-                del self._active[index]
-
-    def _choose(self, scores: Tensor, constraint: Constraint, token: int, left: int) -> int:
-        """Return the most likely of the first tokens after which the answer can end in time, otherwise one that closes."""
-        import torch
-
-        for _ in range(TRIES):
-            if constraint.fits(token, left):
-                return token
-            scores[token] = -torch.inf
-            token = int(scores.argmax())
-        token = constraint.closing()
-        scores.fill_(-torch.inf)
-        scores[token] = 0.0
-        return token
-
-    def _left(self, index: int) -> int:
-        return self._jobs[index].limit - self._step
-
-
-MIN_SHARED = 32
-"""Minimum length of a common prefix that gets a pass of its own."""
 
 
 def log_probabilities(

@@ -17,7 +17,8 @@ import numpy as np
 
 from hardneg.llm.local.constraints import ClosedList, ClosedListConstraint, SchemaConstraint
 from hardneg.llm.local.continuations import continuation_log_probabilities
-from hardneg.llm.local.decoding import DecodedText, DecodingJob, decode, log_probabilities
+from hardneg.llm.local.decoding import decode, log_probabilities
+from hardneg.llm.local.token_choice import DecodedText, DecodingJob
 from hardneg.llm.local.weights import LoadedModel, ModelHead, ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage, embedded_text, pack_vector
 from hardneg.types import Floats
@@ -157,7 +158,9 @@ class LocalModel(_ModelInProcess):
     def _write(self, prompts: list[_Prompt]) -> list[Reply | Refusal]:
         loaded, jobs = self._loaded, [self._job(prompt) for prompt in prompts]
         ready = [job for job in jobs if isinstance(job, DecodingJob)]
-        texts = iter(decode(loaded.model, ready, ends=loaded.ends, pad=loaded.pad) if ready else [])
+        texts = iter(
+            decode(loaded.model, ready, ends=loaded.ends, pad=loaded.pad, prefixes=loaded.prefixes) if ready else []
+        )
         return [
             job if isinstance(job, Refusal) else self._reply(prompt.request, job, next(texts))
             for prompt, job in zip(prompts, jobs, strict=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
 from hardneg.llm.local.constraints import Grammars
+from hardneg.llm.local.prefixes import PrefixCache
 from hardneg.llm.protocol import LlmError, Message, Refusal
 from hardneg.types import WeightPrecision
 
@@ -273,6 +274,11 @@ class LoadedModel:
     def model(self) -> Any:
         """The network."""
         return self._source.model(self._head)
+
+    @cached_property
+    def prefixes(self) -> PrefixCache:
+        """Keys and values of prompt prefixes."""
+        return PrefixCache(self.model)
 
     @cached_property
     def grammars(self) -> Grammars:
