@@ -178,6 +178,26 @@ def test_an_invalid_verdict_is_a_bad_reply(text: str) -> None:
         verdict_parser(3)(reply(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "finish", "positive"),
+    [
+        ('{"positive": [1, 3, 1, 3, 1', "length", (1, 3)),
+        ('{"positive":[2,2,2,2,2, ', "length", (2,)),
+        ('{"positive": [1, 3, 1, 3]}', "closed", (1, 3)),
+        ('{"positive": [1, 3, 1', "length", None),
+        ('{"positive": [1, 3]}', "closed", None),
+        ('{"positive": [1, "a", 1, 1, 1, 1', "length", None),
+    ],
+)
+def test_a_cut_list_counts_where_it_repeats_itself(text: str, finish: str, positive: tuple[int, ...] | None) -> None:
+    """Small models list the numbers again and again; a list of more entries than candidates holds all that it names."""
+    if positive is not None:
+        assert verdict_parser(3)(reply(text, finish)).positive == positive
+        return
+    with pytest.raises(BadReply, match="limit of 7 tokens"):
+        verdict_parser(3)(reply(text, finish))
+
+
 def test_the_schema_lists_the_numbers() -> None:
     assert json.loads(verdict_schema(3))["properties"]["positive"]["items"]["enum"] == [1, 2, 3]
 

@@ -6,6 +6,7 @@ The order is instructions, history, candidates, so that calls about one user sha
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ SHOWN = 40
 """Maximum characters of an entry that a report quotes."""
 CODES, CODE, TITLES = "codes", "code", "titles"
 NAMES = (CODES, CODE, TITLES)
+CUT_LIST = re.compile(r'\{\s*"positive"\s*:\s*\[([\s\d,]*)\Z')
+"""An answer without the end of its list."""
 TOKENS_PER_NUMBER = 4
 """Maximum number of tokens of a number in an answer, with comma and space."""
 NO_CODE = "-"
@@ -62,13 +65,15 @@ def verdict_parser(n: int) -> Callable[[Reply], Verdict]:
     """Return a parser of answers about n candidates.
 
     The parser raises BadReply where the answer is no such object, where it reached its token limit, since the list may
-    be incomplete, and where no entry is the number of a candidate.
+    be incomplete, and where no entry is the number of a candidate. A list that reached the limit with more than n
+    entries repeats itself, as those of small models do, and counts as complete.
     """
     read = reply_parser(LooseVerdict)
 
     def parse(reply: Reply) -> Verdict:
-        entries = read(reply).positive
-        if reply.finish in ("length", "closed"):
+        repeated = _entries_of_cut_list(reply) if reply.finish == "length" else []
+        entries = repeated if len(repeated) > n else read(reply).positive
+        if reply.finish in ("length", "closed") and len(entries) <= n:
             raise BadReply(f"the reply reached its limit of {reply.limit or reply.usage.answer_tokens} tokens")
         numbers = [_number(entry) for entry in entries]
         valid = [number for number in numbers if 1 <= number <= n]
@@ -78,6 +83,12 @@ def verdict_parser(n: int) -> Callable[[Reply], Verdict]:
         return Verdict(tuple(sorted(set(valid))), tuple(foreign))
 
     return parse
+
+
+def _entries_of_cut_list(reply: Reply) -> list[object]:
+    """Return the numbers of a list without its end, except the last one, which may lack digits; [] where it is none."""
+    cut = CUT_LIST.search(reply.text)
+    return [] if cut is None else [int(number) for number in cut[1].replace(",", " ").split()[:-1]]
 
 
 def _number(entry: object) -> int:

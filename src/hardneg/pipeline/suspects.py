@@ -104,10 +104,10 @@ def suspects_stage(
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         meter = None if sources.session is None else MeteredExecutor(sources.session)
-        judge_inputs = _read_judge_inputs(split, sources, config, meter)
+        judge_inputs = read_judge_inputs(split, sources, config, meter)
         judge = config.judge.build(judge_inputs)
         candidates = _list_candidates(judge_inputs, judge, sources.run, config, progress)
-        expected = _estimate(judge, candidates, sources)
+        expected = estimate_judge(judge, candidates, sources)
         if sources.show_estimate is not None and expected.stages:
             sources.show_estimate(expected)
         probabilities = judge.probabilities(candidates.users, candidates.items)
@@ -132,9 +132,9 @@ def estimate_suspects(
     """
     _describe(split_dir, sources, config)
     split = splits.read_split(split_dir)
-    judge_inputs = _read_judge_inputs(split, sources, config, sources.session)
+    judge_inputs = read_judge_inputs(split, sources, config, sources.session)
     judge = config.judge.build(judge_inputs)
-    expected = _estimate(judge, _list_candidates(judge_inputs, judge, sources.run, config, progress), sources)
+    expected = estimate_judge(judge, _list_candidates(judge_inputs, judge, sources.run, config, progress), sources)
     if not expected.stages:
         raise ConfigError(
             f"judge {config.judge.kind} queries no language model, so there is no cost to estimate; leave it out"
@@ -258,9 +258,10 @@ def _without_labels(
     return np.where(lacking, np.nan, probabilities)
 
 
-def _read_judge_inputs(
+def read_judge_inputs(
     split: Split, sources: SuspectInputs, options: SuspectsConfig, executor: LlmExecutor | None
 ) -> JudgeInputs:
+    """Return what a judge is built from. executor: sends its requests, None without a language model."""
     trees = None if sources.trees is None else trees_folder.read_trees(sources.trees, split.train.n_items)
     if trees is not None and options.codes != "given":
         trees = control_codes(trees, options.codes, options.seed)
@@ -281,7 +282,8 @@ def _list_candidates(
     )
 
 
-def _estimate(judge: Judge, candidates: UserCandidates, sources: SuspectInputs) -> CostEstimate:
+def estimate_judge(judge: Judge, candidates: UserCandidates, sources: SuspectInputs) -> CostEstimate:
+    """Return calls and tokens of judging the candidates; no stage where the judge queries no model."""
     if not isinstance(judge, LlmJudge) or sources.session is None:
         return CostEstimate(())
     return estimate_judging(judge, candidates, sources.session.model)
