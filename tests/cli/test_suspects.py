@@ -113,3 +113,19 @@ def test_unusable_labels_of_a_file_are_counted_and_named(folders: Path, run: Pat
     assert "user None item lonely" in output
     rejected = pl.read_parquet(tmp_path / "recorded" / "rejected.parquet")
     assert ("nobody", "nothing") in rejected.select("user_id", "item_id").rows()
+
+
+def test_a_judge_is_evaluated_on_hidden_items(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    succeed(
+        "data", "add-noise", folders / "split", "--false-positives", 0, "--hidden", 0.1, "--out", tmp_path / "noisy"
+    )
+    words = ["suspects", "evaluate", tmp_path / "noisy", "--users", 10]
+    text = succeed(*words, "--judge", "all", "--truth", folders / "dataset", "--out", tmp_path / "judged.parquet")
+    assert "hidden and random items" in text
+    assert "kappa 0.000" in text
+    assert len(pl.read_parquet(tmp_path / "judged.parquet")) == 10 * 11
+    monkeypatch.setenv("OPENAI_API_KEY", "never-sent")
+    found = values_of(*words, "--judge", "titles", "--llm", "openai:far-away", "--dry-run")
+    assert found["calls"] == 10
+    assert "--trees" in refuse(*words)

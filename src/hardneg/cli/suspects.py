@@ -1,4 +1,4 @@
-"""`hardneg suspects identify`."""
+"""`hardneg suspects`: identify false negatives, and evaluate their judge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer import Option
 
 from hardneg.cli.common import DeviceOptions, add_command, new_group, run_stage
 from hardneg.cli.llm_options import LlmOptions, open_session, read_costs
-from hardneg.cli.options import Pairs, SplitArgument, pairs_option
+from hardneg.cli.options import Pairs, SeedOption, SplitArgument, pairs_option
 from hardneg.cli.output import ProgressDisplay, echo, row_report_text, show_progress
 from hardneg.errors import ConfigError
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from hardneg.cli.config_files import LlmConfig
     from hardneg.llm.session import Session
     from hardneg.llm.usage import Price
-    from hardneg.pipeline import SuspectInputs, SuspectsConfig
+    from hardneg.pipeline import JudgeEvaluation, SuspectInputs, SuspectsConfig
     from hardneg.text import CostEstimate
 
-app = new_group("Identify false negatives among the candidates (DTL-NS).")
+app = new_group("Identify false negatives among the candidates (DTL-NS), and evaluate their judge.")
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,7 @@ class JudgingOptions:
 
     def _require_inputs(self, needed: Mapping[str, bool], llm: LlmConfig) -> None:
         """needed: "trees" and "llm", True where the judge reads them."""
-        for name, value in {"trees": self.trees, "llm": llm.model}.items():
-            if needed[name] and value is None:
-                raise ConfigError(f"found no --{name} with --judge {self.judge}, expected one")
-            if value is not None and not needed[name]:
-                raise ConfigError(f"found --{name} with --judge {self.judge}, which does not read it; leave it out")
+        require_used(needed, self.judge, self.trees, llm)
         if self.run is None and self.judge != "recorded":
             raise ConfigError(f"found no --run with --judge {self.judge}, expected a run that ranks the candidates")
         if self.run is None and self.candidates is not None:
@@ -125,6 +121,18 @@ class JudgingOptions:
             raise ConfigError(f"found --codes {self.codes} without --trees; give the trees, or leave --codes out")
         if self.codes_seed is not None and self.codes == "given":
             raise ConfigError("found --codes-seed with --codes given, which has no seed; leave it out")
+
+
+def require_used(needed: Mapping[str, bool], judge: str, trees: Path | None, llm: LlmConfig) -> None:
+    """Raise ConfigError where trees or a language model are missing, or given but never read.
+
+    needed: "trees" and "llm", True where the judge reads them.
+    """
+    for name, value in {"trees": trees, "llm": llm.model}.items():
+        if needed[name] and value is None:
+            raise ConfigError(f"found no --{name} with --judge {judge}, expected one")
+        if value is not None and not needed[name]:
+            raise ConfigError(f"found --{name} with --judge {judge}, which does not read it; leave it out")
 
 
 @add_command(app, "identify")
@@ -159,6 +167,72 @@ def identify_suspects_command(
         echo(f"WARNING: {notes[MOSTLY_LIKED]}", err=True)
     following = ("train", judging.split, "--suspects", out, "--use-suspects", "exclude")
     shared.emit_folder(out, notes, text + row_report_text(notes) + costs_text, following, costs=costs)
+
+
+@add_command(app, "evaluate")
+def evaluate_judge_command(
+    shared: DeviceOptions,
+    split: SplitArgument,
+    llm: LlmOptions,
+    judge: Annotated[str, Option(help="Judge, as for `hardneg suspects identify`.")] = "rule",
+    settings: Annotated[Pairs, pairs_option("Setting of the judge, as for `hardneg suspects identify`.")] = None,
+    trees: Annotated[Path | None, Option(help="Trees folder of the split, for judges of path codes.")] = None,
+    truth: Annotated[Path | None, Option(help="Dataset folder of a simulated store, for its ground truth.")] = None,
+    users: Annotated[int, Option(min=1, help="Maximum number of users.")] = 1000,
+    random: Annotated[int, Option(min=1, max=1000, help="Random unobserved items of each user.")] = 5,
+    popular: Annotated[int, Option(min=0, max=1000, help="Items of each user drawn by popularity.")] = 5,
+    seed: SeedOption = 0,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print calls and tokens, and send nothing.")] = False,
+    out: Annotated[Path | None, Option(help="Parquet file of the judged candidates to write.")] = None,
+) -> None:
+    """Evaluate a judge: does it rank train items that were hidden from it above other unobserved items?
+
+    `hardneg data add-noise` hides train pairs and records them.
+
+    Example: `hardneg suspects evaluate data/noisy-split --trees out/trees --judge llm --llm openai:gpt-4o-mini --users 200`
+    """
+    from hardneg import diagnostics, judging, pipeline
+    from hardneg.config import overrides, parse_config
+
+    judge_class = judging.JudgeConfig.find_class(judge)
+    require_used({"trees": judge_class.reads_trees, "llm": judge_class.queries_llm}, judge, trees, llm.config)
+    chosen = parse_config(judge_class, {"kind": judge, **overrides(settings or [])}, where=f"--judge {judge}")
+    drawn = diagnostics.HiddenItemsConfig(users=users, random=random, popular=popular, seed=seed)
+    options = pipeline.SuspectsConfig(judge=chosen)
+    given = ["--judge", judge, *(["--trees", trees] if trees else []), *(["--llm", llm.llm] if llm.llm else [])]
+    llm_config = llm.config.model_copy(update={"store": Path(":memory:")}) if dry_run else llm.config
+    with (
+        show_progress() as progress,
+        open_judging_session(llm_config, shared.device, progress, sends=not dry_run) as session,
+    ):
+        sources = pipeline.SuspectInputs(None, trees, session)
+        if dry_run:
+            expected = pipeline.estimate_evaluation(split, sources, options, drawn)
+            text = f"{judging_text(expected, None if session is None else session.price)}\nNothing was sent."
+            shared.emit(expected.table(None).row(-1, named=True), text, ("suspects", "evaluate", split, *given))
+            return
+        result = pipeline.evaluate_judge(split, sources, options, drawn, truth)
+    if out is not None:
+        from hardneg.storage import replacing
+
+        with replacing(out) as unfinished:
+            result.candidates.write_parquet(unfinished)
+    values = {"judge": result.judge, "measures": result.measures.to_dicts(), "costs": vars(result.costs)}
+    shared.emit(values, evaluation_text(result), ("suspects", "identify", split, "--run", "RUN", *given), written=out)
+
+
+def evaluation_text(result: JudgeEvaluation) -> str:
+    """Return the measures of a judge, a line for each kind of unobserved items."""
+    costs = result.costs
+    lines = [
+        f"{result.judge}: {costs.candidates:,} candidates, {costs.calls:,} calls, {costs.prompt_tokens + costs.answer_tokens:,} tokens"
+    ]
+    for row in result.measures.to_dicts():
+        shown = {name: value for name, value in row.items() if name != "against" and value is not None}
+        lines.append(
+            f"  hidden and {row['against']} items: " + ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+        )
+    return "\n".join(lines)
 
 
 def open_judging_session(

@@ -19,6 +19,7 @@ from hardneg.pipeline.inference import (
     read_run,
     released_stage,
 )
+from hardneg.pipeline.judge_evaluation import JudgeEvaluation, estimate_evaluation, evaluate_judge, measure_judge
 from hardneg.pipeline.labels import labels_stage, rebuild_backbone
 from hardneg.pipeline.negatives import (
     labels_control_stage,
@@ -58,6 +59,7 @@ __all__ = [
     "FusionConfig",
     "GenerationConfig",
     "ImportRequest",
+    "JudgeEvaluation",
     "Mask",
     "RunConfig",
     "SuspectInputs",
@@ -66,8 +68,10 @@ __all__ = [
     "TuningSet",
     "control_trees_stage",
     "encode_texts_stage",
+    "estimate_evaluation",
     "estimate_llm_cost",
     "estimate_suspects",
+    "evaluate_judge",
     "evaluate_run",
     "evaluation_stage",
     "extract_profiles_stage",
@@ -79,6 +83,7 @@ __all__ = [
     "labels_control_stage",
     "labels_stage",
     "make_recommendations",
+    "measure_judge",
     "neighbours_stage",
     "noise_stage",
     "random_negatives_stage",
