@@ -222,3 +222,26 @@ def test_the_compact_table_has_rounded_numbers_of_the_study(tmp_path: Path) -> N
     assert part[2:] == [whole[4], whole[2]]
     with pytest.raises(subprocess.CalledProcessError):
         called("compact_table.py", tmp_path / "shop-mf", "--rows", "nothing")
+
+
+@pytest.mark.slow
+def test_judges_are_evaluated_beside_baselines(folders: Path, tmp_path: Path) -> None:
+    tiny_qwen = make_tiny(tmp_path / "tiny-qwen2", "qwen2")
+    given = ["judges.py", "shop", folders / "split", "--truth", folders / "dataset", "--users", 12, "--epochs", 1]
+    given += ["--judges", "titles", "llm-logprob", "--models", tiny_qwen, "--hidden", 0.1, "--work", tmp_path / "work"]
+    planned = called(*given, "--dry-run", "--sample", 2).splitlines()
+    assert [line.split(", ")[1] for line in planned] == ["titles", "llm-logprob"]
+    assert "132 candidates, 12 calls" in planned[0]
+    assert float(planned[0].split("hours ")[1]) >= 0
+    results = ["--results", tmp_path / "results"]
+    first = called(*given, *results)
+    names, _, *lines = cells(first.strip().splitlines())
+    table = {line[0]: dict(zip(names, line, strict=True)) for line in lines}
+    baselines = ["popularity", "nearest title (MiniLM)", "mean of titles (MiniLM)"]
+    assert list(table) == ["rule", "random", "all", *baselines, "titles", "llm-logprob"]
+    assert table["all"]["AUC, random"].startswith("0.500")
+    assert table["popularity"]["kappa"] == "–", "a score is no probability"
+    assert table["llm-logprob"]["labelled"] == "100.0%"
+    assert table["titles"]["liked, of all"] == table["rule"]["liked, of all"]
+    assert called(*given, *results) == first, "stored replies, and times of the first run"
+    assert len(pl.read_parquet(tmp_path / "results" / "shop-bins.parquet")["judge"].unique()) == 2
