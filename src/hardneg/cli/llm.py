@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group
-from hardneg.cli.llm_options import LlmOptions, open_session
+from hardneg.cli.llm_options import LlmOptions, PerOption, open_session, per_setting
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import render_table, show_progress
 from hardneg.cli.suspects import JudgingOptions, judging_text, open_judging_session
@@ -32,6 +32,7 @@ STAGE_NAMES = {
     "items": "item profiles",
     "users": "user profiles",
     "negatives": "negatives",
+    "products": "products of items",
     "follow-ups": "repeated requests",
 }
 
@@ -93,7 +94,8 @@ def estimate_writing_command(
     profiles: Annotated[
         Path | None, Option(help="Finished profiles folder; without it, writing profiles is estimated as well.")
     ] = None,
-    negatives: Annotated[bool, Option(help="Estimate negatives for every train pair as well.")] = True,
+    negatives: Annotated[bool, Option(help="Estimate negatives as well.")] = True,
+    per: PerOption = None,
     sample: Annotated[
         int, Option(min=0, help="Number of items, users and pairs to send first; their replies stay in the store.")
     ] = 0,
@@ -109,6 +111,7 @@ def estimate_writing_command(
 ) -> None:
     """Estimate what writing profiles and negatives costs: calls, tokens, money, hours.
 
+    With --per item only the products of items are estimated, whose requests hold no profiles.
     Without --sample nothing is sent, and the length of answers is an assumption. Sampled replies are not lost: the
     later commands read them from the store.
 
@@ -118,7 +121,7 @@ def estimate_writing_command(
     from hardneg.storage import replace_file
 
     writing = parse_settings(text.ProfilesConfig, profile_settings)
-    generation = parse_settings(pipeline.GenerationConfig, settings)
+    generation = parse_settings(pipeline.GenerationConfig, [*(settings or []), *per_setting(per)])
     with (
         show_progress() as progress,
         open_session(llm.config, shared.device, progress, activity="sampling replies of", sends=sample > 0) as session,

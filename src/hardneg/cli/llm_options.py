@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
@@ -33,6 +33,18 @@ ENGINE = (
 )
 PRICES = "YAML list of prices, which precedes the packaged one."
 KEY = "Name of the environment variable that holds the endpoint's key."
+PerOption = Annotated[
+    Literal["pair", "item"] | None,
+    Option(
+        show_default="pair",
+        help="Requests: one for each train pair (HNLMRec), or one for each item, of whose products a pair takes one.",
+    ),
+]
+
+
+def per_setting(per: Literal["pair", "item"] | None) -> list[str]:
+    """Return the option as a setting of the generation; none where it is not given."""
+    return [f"per={per}"] if per else []
 
 
 @dataclass(frozen=True)

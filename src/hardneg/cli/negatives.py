@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, OutputOptions, ReadingOptions, add_command, new_group, run_stage
-from hardneg.cli.llm_options import WritingOptions, open_session, open_text_encoder, read_costs
+from hardneg.cli.llm_options import (
+    PerOption,
+    WritingOptions,
+    open_session,
+    open_text_encoder,
+    per_setting,
+    read_costs,
+)
 from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import show_progress, warn_if_empty
 
@@ -62,10 +69,23 @@ def generate_negatives_command(
     shared: DeviceOptions,
     split: SplitArgument,
     llm: WritingOptions,
-    profiles: ProfilesOption = Path("out/profiles"),
+    profiles: Annotated[
+        Path | None,
+        Option(
+            show_default="out/profiles",
+            help="Profiles folder of the split. With --per item it gives the users' vectors, by default means of their train "
+            "items.",
+        ),
+    ] = None,
+    per: PerOption = None,
+    suspects: Annotated[
+        Path | None, Option(help="Suspects folder, none of whose items become negatives of their user; for --per item.")
+    ] = None,
     naming: Annotated[
         Literal["raw", "grounded", "constrained"] | None,
         Option(
+            "--naming",
+            "--way",
             show_default="raw",
             help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
             "names; constrained, decode titles of the catalogue only (local models).",
@@ -82,27 +102,40 @@ def generate_negatives_command(
     settings: Annotated[
         Pairs,
         pairs_option(
-            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, use.grounding.nearest, ... "
+            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, items.k, items.temperature, "
+            "use.grounding.nearest, ..."
         ),
     ] = None,
 ) -> None:
-    """Prompt a language model to name a hard negative for every train pair, and encode the answers.
+    """Prompt a language model to name a hard negative for every train pair, or some for every item; encode the answers.
 
-    Every reply is stored, so that an interrupted command continues without repeating paid calls.
+    With --per item, each pair takes the product of its item that is nearest to its user. Every reply is stored, so that an
+    interrupted command continues without repeating paid calls.
 
     Example: `hardneg negatives generate data/shop-split --profiles out/profiles --llm openai:gpt-4o-mini --naming grounded --engine budget_money=20 --out out/generated`
     """
     from hardneg import pipeline
 
-    pairs = [*(settings or []), *([f"use.naming={naming}"] if naming else [])]
-    config = parse_settings(pipeline.GenerationConfig, pairs)
+    given = [*per_setting(per), *([f"use.naming={naming}"] if naming else [])]
+    config = parse_settings(pipeline.GenerationConfig, [*(settings or []), *given])
+    if config.per == "pair":
+        profiles = profiles or Path("out/profiles")
     with (
         show_progress() as progress,
         open_session(llm.config, shared.device, progress, activity="naming negatives with") as session,
     ):
         opened = open_text_encoder(encoder, shared.device, session, llm.config.prices, llm.config.precision)
         expected = llm.read_estimate()
-        stage = pipeline.generate_stage(split, profiles, session, opened, config, estimate=expected, progress=progress)
+        stage = pipeline.generate_stage(
+            split,
+            profiles,
+            session,
+            opened,
+            config,
+            suspects_dir=suspects,
+            estimate=expected,
+            progress=progress,
+        )
         notes = run_stage(stage, out)
     emit_negatives(shared, out, split, notes)
 

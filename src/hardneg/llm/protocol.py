@@ -42,8 +42,9 @@ class Request:
     max_tokens: of the answer. temperature: 0 for the most likely answer. schema: JSON Schema (as JSON text) of the
     answer, "" for free text. choices: labels whose probabilities are requested instead of an answer. continuations:
     texts whose log-probabilities after the prompt are requested instead of an answer. closed_list: name of a closed
-    list of answers that the model has, "" for none. excluded: answers of that list that are not allowed. draw: 0, 1,
-    ... distinguishes draws of one request; a repair request keeps its draw.
+    list of answers that the model has, "" for none. excluded: answers of that list that are not allowed. n_answers:
+    number of different answers of that list, one a line; fewer only where no other is allowed. draw: 0, 1, ...
+    distinguishes draws of one request; a repair request keeps its draw.
     """
 
     messages: tuple[Message, ...]
@@ -53,6 +54,7 @@ class Request:
     choices: tuple[str, ...] = ()
     closed_list: str = ""
     excluded: tuple[str, ...] = ()
+    n_answers: int = 1
     draw: int = 0
     continuations: tuple[str, ...] = ()
 
@@ -63,7 +65,7 @@ class Request:
     @cached_property
     def canonical(self) -> str:
         """The request without its draw as JSON with sorted keys."""
-        values = {
+        values: dict[str, object] = {
             "messages": [(message.role, message.content) for message in self.messages],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -74,6 +76,8 @@ class Request:
         }
         if self.continuations:  # other requests keep their keys in existing stores
             values["continuations"] = self.continuations
+        if self.n_answers > 1:  # left out otherwise, so that earlier stored replies keep their keys
+            values["answers"] = self.n_answers
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +82,14 @@ class GroundedTexts:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Choice among texts: those without an objection, and those of them that become negatives, (texts,)."""
+
+    usable: Flags
+    used: Flags
+
+
+@dataclass(frozen=True)
 class GeneratedNegatives:
     """Contents of a negatives folder, with the grounding table GROUNDING."""
 
@@ -125,13 +134,17 @@ def tabulate_generated(
     config: GeneratedConfig,
     source: str,
     item_vectors: Floats | None = None,
+    selection: Selection | None = None,
 ) -> GeneratedNegatives:
     """Return the contents of a negatives folder.
 
     texts: the argument of `ground_texts`. source: names of the language model and the encoder, for tables. item_vectors:
-    (items, size), vectors of the items' texts, required unless raw.
+    (items, size), vectors of the items' texts, required unless raw. selection: by default every text without an
+    objection is used.
     """
-    used = select_texts(grounded, config)
+    usable = select_texts(grounded, config)
+    chosen = selection or Selection(usable, usable)
+    used = chosen.used
     n_draws = int(texts["draw"].max() or 0) + 1  # type: ignore[arg-type]
     shape = (len(split.train), n_draws)
     items = _arrange_by_pair(grounded, used, grounded.items, shape)
@@ -148,7 +161,7 @@ def tabulate_generated(
     return GeneratedNegatives(
         MinedNegatives(items, vectors, source),
         used_texts.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()),
-        _tabulate_rejected(described, texts, split),
+        _tabulate_rejected(described.filter(~pl.Series(chosen.usable)), texts, split),
         described.select(pl.col(name).cast(kind) for name, kind in GROUNDING_SCHEMA.items()),
     )
 
@@ -157,8 +170,12 @@ def select_texts(grounded: GroundedTexts, config: GeneratedConfig) -> Flags:
     """Return True for texts that become negatives, (texts,)."""
     if config.naming == "raw":
         return np.ones(len(grounded.rows), bool)
-    excluded: Flags = np.array([flag in config.leave_out for flag in FLAGS])[grounded.objections]
-    return np.asarray((grounded.items >= 0) & ~excluded)
+    return (grounded.items >= 0) & ~is_left_out(grounded.objections, config.leave_out)
+
+
+def is_left_out(objections: Indices, leave_out: Collection[Flag]) -> Flags:
+    """Return True for objections, indices into grounding.REASONS, whose flag is left out."""
+    return np.array([flag in leave_out for flag in FLAGS])[objections]
 
 
 def _encode_and_match(
@@ -209,10 +226,9 @@ def _describe_texts(texts: pl.DataFrame, grounded: GroundedTexts, used: Flags, s
     )
 
 
-def _tabulate_rejected(described: pl.DataFrame, texts: pl.DataFrame, split: Split) -> pl.DataFrame:
-    """Return the texts that are not used, and the pairs without a text, with the reason."""
-    columns = ("user_id", "positive_item_id", "negative_text", "item_id", "similarity", "reason")
-    unused = described.filter(~pl.col("used")).select(columns)
+def _tabulate_rejected(refused: pl.DataFrame, texts: pl.DataFrame, split: Split) -> pl.DataFrame:
+    """Return the texts that are not usable, and the pairs without a text, with the reason."""
+    unused = refused.select("user_id", "positive_item_id", "negative_text", "item_id", "similarity", "reason")
     missing = texts.filter(pl.col("text") == "")
     ids = pl.DataFrame(id_columns(split.train, split.vocabulary, missing["row"].to_numpy()))
     blank = ids.with_columns(

@@ -6,7 +6,6 @@ from hardneg.pipeline.generation import (
     GenerationConfig,
     estimate_llm_cost,
     generate_profiles_stage,
-    generate_stage,
 )
 from hardneg.pipeline.inference import (
     EVALUATION,
@@ -19,6 +18,7 @@ from hardneg.pipeline.inference import (
     read_run,
     released_stage,
 )
+from hardneg.pipeline.item_generation import generate_stage
 from hardneg.pipeline.judge_evaluation import JudgeEvaluation, estimate_evaluation, evaluate_judge, measure_judge
 from hardneg.pipeline.labels import labels_stage, rebuild_backbone
 from hardneg.pipeline.negatives import (

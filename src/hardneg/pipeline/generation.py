@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -36,7 +36,9 @@ from hardneg.text import (
     require_item_texts,
 )
 from hardneg.text.estimates.cost_estimate import FOLLOW_UPS, ITEMS, NEGATIVES, USERS
+from hardneg.text.estimates.item_estimate import estimate_products
 from hardneg.text.generation.executor import TokenUsage
+from hardneg.text.generation.item_negatives import ItemNegativesConfig
 from hardneg.text.generation.negative_generation import (
     ONE_PROMPT,
     SEVERAL_PROMPT,
@@ -56,15 +58,25 @@ DEFAULT_PROFILES = ProfilesConfig()
 class GenerationConfig(Config):
     """Negatives that a language model names (HNLMRec, section 3): the requests, and the use of the replies."""
 
+    per: Literal["pair", "item"] = "pair"
+    """One request for each train pair, as in the paper, or one for each item, of whose products each pair takes one."""
     ask: NegativesConfig = NegativesConfig()
+    """Requests about pairs."""
+    items: ItemNegativesConfig = ItemNegativesConfig()
+    """Requests about items."""
     use: GeneratedConfig = GeneratedConfig()
 
     @property
     def texts(self) -> NegativesConfig:
-        """The requests; replies come from the closed list of titles where naming is "constrained"."""
+        """Requests about pairs; replies come from the closed list of titles where naming is "constrained"."""
         values = self.ask.model_dump() | {"constrained": self.use.naming == "constrained"}
         config: NegativesConfig = parse_config(NegativesConfig, values, where="ask")
         return config
+
+    @property
+    def products(self) -> ItemNegativesConfig:
+        """Requests about items; replies come from the closed list of titles where naming is "constrained"."""
+        return self.items.model_copy(update={"constrained": self.use.naming == "constrained"})
 
 
 def generate_profiles_stage(
@@ -97,7 +109,7 @@ def generate_profiles_stage(
     return Stage(profiles.KIND, settings, inputs, build)
 
 
-def generate_stage(
+def generate_for_pairs_stage(
     split_dir: Path,
     profiles_dir: Path,
     session: Session,
@@ -118,7 +130,7 @@ def generate_stage(
         "model": session.model.name,
         "encoder": encoder.name,
         "prompts": prompt_digests(*prompts),
-        **config.model_dump(mode="json"),
+        **config.model_dump(mode="json", include={"ask", "use"}),
     }
     inputs = split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND))
     inputs |= {"model": session.model.identity, "encoder": encoder.identity}
@@ -157,7 +169,7 @@ def _write_grounded(
     draft.notes["objections"] = dict(generated.grounding["reason"].value_counts().sort("reason").rows())
 
 
-def with_titles(session: Session, split: Split, requests: NegativesConfig) -> Session:
+def with_titles(session: Session, split: Split, requests: NegativesConfig | ItemNegativesConfig) -> Session:
     """Return the session whose model is constrained to the titles of the catalogue, where requests ask for that.
 
     Raises ConfigError where the model is not in this process: no endpoint accepts a closed list of thousands.
@@ -182,8 +194,14 @@ def estimate_llm_cost(
     profiles_dir: Path | None = None,
     generation: GenerationConfig | None = None,
 ) -> CostEstimate:
-    """Return what writing profiles (unless a folder of them is given) and then negatives (if any) will take."""
+    """Return what writing profiles (unless a folder of them is given) and then negatives (if any) will take.
+
+    Requests about items hold no profiles, so no profiles are estimated for them.
+    """
     split = splits.read_split(split_dir)
+    if generation is not None and generation.per == "item":
+        session = with_titles(session, split, generation.products)
+        return estimate_products(split, session.model, generation.products, config, session)
     known = writing if profiles_dir is None else profiles.read_profiles(profiles_dir)
     requests = None if generation is None else generation.texts
     if requests is not None:

@@ -19,7 +19,7 @@ from hardneg.types import Floats, Indices, block_slices
 NONE, NEAREST, NORMALISED, EXACT = range(4)
 MATCH_TYPES = ("none", "nearest", "normalised", "exact")
 """How a text was matched, indexed by NONE .. EXACT."""
-FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY, OTHER_ID = range(6)
+FINE, OUTSIDE, OWNED, DUPLICATE, HISTORY, OTHER_ID, JUDGED = range(7)
 REASONS = (
     "",
     "out of the catalogue",
@@ -27,9 +27,10 @@ REASONS = (
     "text as good as the positive's",
     "nearer to the user's history than chosen items are",
     UNDER_ANOTHER_ID,
+    "a judge labels it as a false negative",
 )
-"""Reasons against a text as a negative, indexed by FINE .. OTHER_ID."""
-FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect", "already chosen")
+"""Reasons against a text as a negative, indexed by FINE .. JUDGED."""
+FLAGS = ("", "out of catalogue", "already chosen", "suspect", "suspect", "already chosen", "suspect")
 """Flag of each of REASONS."""
 MAX_CELLS = 2**25
 """Largest number of cosines held in memory."""

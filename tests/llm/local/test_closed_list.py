@@ -90,3 +90,29 @@ def test_every_allowed_answer_can_be_reached(answers: list[tuple[int, ...]], dat
         assert constraint.next_tokens().tolist() == [token]
         constraint.take(token)
     assert answers[constraint.answer] == answers[index]
+
+
+@given(ANSWERS, st.data())
+def test_several_answers_are_allowed_distinct_and_in_number(
+    answers: list[tuple[int, ...]], data: st.DataObject
+) -> None:
+    excluded = data.draw(st.lists(st.integers(0, len(answers) - 1), unique=True))
+    count, separator, end = data.draw(st.integers(1, 4)), data.draw(st.sampled_from([(4,), (4, 5)])), 6
+    trie = Trie.of(answers)
+    constraint = ClosedListConstraint(trie, np.array(excluded, np.int64), 99, end, count=count, separator=separator)
+    if constraint.empty:
+        return
+    tokens: list[int] = []
+    while True:
+        flags = np.zeros(7, bool)
+        constraint.allow(flags, 99)
+        token = data.draw(st.sampled_from(np.flatnonzero(flags).tolist()))
+        if token == end:
+            break
+        constraint.take(token)
+        tokens.append(token)
+    found = constraint.answers
+    assert len(set(found)) == len(found) == min(count, len(answers) - len(excluded))
+    assert not set(found) & set(excluded)
+    written = [token for index in found for token in (*answers[index], *separator)][: -len(separator)]
+    assert tokens == written

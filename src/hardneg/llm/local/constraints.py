@@ -307,21 +307,43 @@ class ClosedList:
         """Hex SHA-256 of the list."""
         return hashlib.sha256(json.dumps(self.answers).encode()).hexdigest()
 
-    def constraint(self, excluded: Sequence[str], limit: int, end: int) -> ClosedListConstraint:
-        """Return a constraint to the answers that are not in `excluded` and fit `limit` tokens, the end token included."""
+    def constraint(
+        self, excluded: Sequence[str], limit: int, end: int, *, count: int = 1, separator: Sequence[int] = ()
+    ) -> ClosedListConstraint:
+        """Return a constraint to answers that are not in `excluded` and fit `limit` tokens, the end token included.
+
+        count: number of different answers, with the tokens of `separator` between two; each may have an equal share of
+        the limit.
+        """
         indices = [self.indices[answer] for answer in excluded if answer in self.indices]
-        return ClosedListConstraint(self.trie, np.array(sorted(indices), np.int64), limit - 1, end)
+        longest = (limit - 1 - (count - 1) * len(separator)) // count
+        barred = np.array(sorted(indices), np.int64)
+        return ClosedListConstraint(self.trie, barred, longest, end, count=count, separator=separator)
 
 
 class ClosedListConstraint(Constraint):
-    """A walk from the root of a tree to one allowed answer, as a `token_choice.Constraint`.
+    """Walks from the root of a tree to allowed answers, all different, as a `token_choice.Constraint`.
 
     excluded: indices of answers that are not allowed. max_tokens: longer answers are not allowed either. end: end token.
+    count: number of answers; fewer are written where no other is allowed. separator: tokens between two answers; the
+    first of them may not continue an answer that ends there.
     """
 
-    def __init__(self, trie: Trie, excluded: Indices, max_tokens: int, end: int) -> None:
+    def __init__(
+        self,
+        trie: Trie,
+        excluded: Indices,
+        max_tokens: int,
+        end: int,
+        *,
+        count: int = 1,
+        separator: Sequence[int] = (),
+    ) -> None:
         self._trie, self._node, self._end = trie, 0, end
         self._barred = np.union1d(trie.ranks[excluded], np.flatnonzero(trie.lengths > max_tokens))
+        self._left, self._separator = min(count, len(trie.order) - len(self._barred)), tuple(separator)
+        self._complete: list[int] = []
+        self._within = 0  # tokens of the separator that were taken
 
     @property
     def empty(self) -> bool:
@@ -336,6 +358,11 @@ class ClosedListConstraint(Constraint):
         allowed = ending[~np.isin(ending, self._barred)]
         return int(self._trie.order[allowed[0]]) if len(allowed) else -1
 
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """Indices of the complete answers, in order; that of the last may be -1, if it is cut."""
+        return (*self._complete, self.answer)
+
     def next_tokens(self) -> Indices:
         """Return the tokens, ascending, that lead towards an allowed answer."""
         trie, children = self._trie, self._children()
@@ -344,9 +371,14 @@ class ClosedListConstraint(Constraint):
         return trie.tokens[children[last - first > n_barred]]
 
     def allow(self, tokens: Flags, _: int, /) -> None:
-        """Allow the next tokens of allowed answers, and the end token where one ends."""
+        """Allow the next tokens of allowed answers, and where one ends the separator, or after the last the end token."""
+        if self._within:
+            tokens[self._separator[self._within]] = True
+            return
         tokens[self.next_tokens()] = True
-        tokens[self._end] = self.answer >= 0
+        tokens[self._end] = False
+        if self.answer >= 0:
+            tokens[self._end if self._left == 1 else self._separator[0]] = True
 
     def fits(self, _token: int, _left: int, /) -> bool:
         """Return True: answers above the limit are never allowed."""
@@ -357,9 +389,20 @@ class ClosedListConstraint(Constraint):
         return self._end
 
     def take(self, token: int, /) -> None:
-        """Follow one of the `next_tokens`."""
+        """Follow an allowed token."""
+        if self._within or (self._left > 1 and self.answer >= 0 and token == self._separator[0]):
+            self._within = (self._within + 1) % len(self._separator)
+            if not self._within:
+                self._begin_another()
+            return
         children = self._children()
         self._node = int(children[np.searchsorted(self._trie.tokens[children], token)]) + 1
+
+    def _begin_another(self) -> None:
+        """Bar the answer that ended, and return to the root."""
+        self._complete.append(self.answer)
+        self._barred = np.union1d(self._barred, self._trie.ranks[self._complete[-1:]])
+        self._node, self._left = 0, self._left - 1
 
     def _children(self) -> Indices:
         return np.arange(self._trie.starts[self._node], self._trie.starts[self._node + 1])

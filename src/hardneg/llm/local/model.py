@@ -23,6 +23,9 @@ from hardneg.llm.local.weights import LoadedModel, ModelHead, ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage, embedded_text, pack_vector
 from hardneg.types import Floats
 
+SEPARATOR = "\n"
+"""Text between two answers of a closed list."""
+
 
 @dataclass(frozen=True)
 class _Prompt:
@@ -173,7 +176,10 @@ class LocalModel(_ModelInProcess):
         if request.closed_list:
             if request.closed_list not in self._closed_lists:
                 raise LlmError(f"{self.name} has no closed list {request.closed_list!r}; add it by with_closed_list")
-            constraint = self._closed_lists[request.closed_list].constraint(request.excluded, job.limit, end)
+            separator = self._loaded.prompts.encode_text(SEPARATOR)
+            constraint = self._closed_lists[request.closed_list].constraint(
+                request.excluded, job.limit, end, count=request.n_answers, separator=separator
+            )
             if constraint.empty:
                 return Refusal(f"no answer of the list {request.closed_list!r} is allowed within {job.limit} tokens")
             return replace(job, constraint=constraint)
@@ -186,7 +192,8 @@ class LocalModel(_ModelInProcess):
         if isinstance(constraint, ClosedListConstraint):
             if constraint.answer < 0:
                 raise LlmError("an answer of a closed list was cut; report this with the list")
-            text, finish = self._closed_lists[request.closed_list].answers[constraint.answer], "stop"
+            answers = self._closed_lists[request.closed_list].answers
+            text, finish = SEPARATOR.join(answers[index] for index in constraint.answers), "stop"
         else:
             text = self._loaded.prompts.tokenizer.decode(decoded.ids, skip_special_tokens=True)
             closed = isinstance(constraint, SchemaConstraint) and constraint.closed

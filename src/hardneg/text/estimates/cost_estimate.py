@@ -15,6 +15,8 @@ from hardneg.llm.usage import Price
 from hardneg.text.generation.executor import TokenUsage
 
 ITEMS, USERS, NEGATIVES, FOLLOW_UPS = "items", "users", "negatives", "follow-ups"
+PRODUCTS = "products"
+"""Stage of negatives per item."""
 
 
 class Rate(Config):

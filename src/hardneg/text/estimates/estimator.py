@@ -37,6 +37,7 @@ from hardneg.text.generation.profile_generation import (
     UserPrompts,
     request_profiles,
 )
+from hardneg.text.grounding import TitleIndex
 from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
 
@@ -298,6 +299,12 @@ def count_text_tokens(text: str, model: ChatModel) -> int:
     return max(with_text - empty, 0)
 
 
+def mean_title_tokens(titles: TitleIndex, model: ChatModel) -> float:
+    """Return the mean tokens of a title of the catalogue, over some of them."""
+    sampled = titles.distinct[:: max(1, len(titles.distinct) // SAMPLED_TITLES)]
+    return float(np.mean([count_text_tokens(title, model) for title in sampled] or [0]))
+
+
 def filler_words(n: int) -> str:
     """Return a text of n words."""
     return " ".join(islice(cycle(FILLER.split()), n))
@@ -326,8 +333,8 @@ def _profile_stages(
     user_count = count_prompts(users.request, len(users), model, limit, rng)
     profile_error = _scaled(user_count.requests * items_per_user, item_usage.answer_error)
     stages = [
-        _stage(ITEMS, item_count, item_usage, item_count.requests, []),
-        _stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
+        estimate_stage(ITEMS, item_count, item_usage, item_count.requests, []),
+        estimate_stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
     ]
     return stages, (item_usage.answer_error, user_usage.answer_error)
 
@@ -351,7 +358,7 @@ def _pair_stages(
     n_answers = len(prompts.prompted_pairs) * n
     item_error, user_error = profile_errors
     errors = [_scaled(n_answers, item_error), _scaled(len(groups) * n, user_error)]
-    stages = [_stage(NEGATIVES, count.times(n), usage, float(n_answers), errors)]
+    stages = [estimate_stage(NEGATIVES, count.times(n), usage, float(n_answers), errors)]
     shared = [pair for group in groups if len(group) > 1 for pair in group]
     share, share_error = unanswered
     if share and shared:
@@ -360,11 +367,11 @@ def _pair_stages(
         errors = [_scaled(follow_ups.requests, error) for error in profile_errors]
         errors.append(singles.tokens * n * share_error)
         usage = usages.get(FOLLOW_UPS) or usage
-        stages.append(_stage(FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
+        stages.append(estimate_stage(FOLLOW_UPS, follow_ups, usage, follow_ups.requests, errors))
     return stages
 
 
-def _stage(
+def estimate_stage(
     name: str, count: PromptCount, usage: SampledUsage, n_answers: float, errors: list[float | None]
 ) -> StageEstimate:
     """Combine counted prompts and usage. errors: further standard errors of the prompt tokens."""
@@ -396,8 +403,6 @@ def _assumed_usage(
 
 def _assumed_negative(prompts: PairPrompts, config: EstimateConfig) -> SampledUsage:
     if prompts.config.constrained:
-        titles = prompts.titles.distinct[:: max(1, len(prompts.titles.distinct) // SAMPLED_TITLES)]
-        answer = float(np.mean([count_text_tokens(title, prompts.model) for title in titles] or [0]))
-        return SampledUsage(1.0, 1.0, answer)
+        return SampledUsage(1.0, 1.0, mean_title_tokens(prompts.titles, prompts.model))
     number = {"item": 1} if prompts.config.pairs_per_call > 1 else {}
     return _assumed_usage(prompts.model, config, ONE_PROMPT, "hard_negative_item", **number)

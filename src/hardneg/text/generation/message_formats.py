@@ -19,7 +19,15 @@ from hardneg.llm.protocol import BadReply, Message, Reply
 from hardneg.llm.structured import Structured, reply_parser, safe_pattern
 from hardneg.llm.untrusted import clean
 
-PROMPT_NAMES = ("item_profile", "user_profile", "negative", "negatives", "negative_title")
+PROMPT_NAMES = (
+    "item_profile",
+    "user_profile",
+    "negative",
+    "negatives",
+    "negative_title",
+    "item_negatives",
+    "item_negative_titles",
+)
 PARTS = re.compile(r"\A---\n(?P<header>.*?)\n---\n## system\n(?P<system>.*?)\n## user\n(?P<user>.*)\Z", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 MAX_PAIRS = 20
@@ -33,6 +41,13 @@ NULL_AS_NONE = BeforeValidator(lambda value: "None" if value is None else value)
 Number = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
 
 
+class PromptExample(Config):
+    """An item and negatives of it, by the respect in which they differ from it."""
+
+    title: str
+    products: dict[str, str]
+
+
 class PromptHeader(Config):
     """Settings at the top of a prompt file."""
 
@@ -42,6 +57,8 @@ class PromptHeader(Config):
     """Maximum number of words that the prompt asks for."""
     answer_tokens: PositiveInt
     """Maximum tokens of an answer, with a margin: a truncated answer is invalid JSON."""
+    examples: tuple[PromptExample, ...] = ()
+    """Examples that precede the item as turns of the chat."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import polars as pl
@@ -35,6 +35,9 @@ from hardneg.text.generation.profile_generation import NOT_ANSWERED, clean_all, 
 from hardneg.text.grounding import TitleIndex
 from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
+
+if TYPE_CHECKING:
+    from hardneg.text.generation.item_negatives import ItemNegativesConfig
 
 ONE_PROMPT, SEVERAL_PROMPT, TITLE_PROMPT = "negative", "negatives", "negative_title"
 SCHEMA = {"row": pl.Int64, "draw": pl.Int64, "text": pl.String, "reasoning": pl.String, "reason": pl.String}
@@ -69,7 +72,7 @@ class NegativesConfig(Config):
         return self
 
 
-def shown_titles(split: Split, model: ChatModel, config: NegativesConfig) -> TitleIndex:
+def shown_titles(split: Split, model: ChatModel, config: NegativesConfig | ItemNegativesConfig) -> TitleIndex:
     """Return the titles of all items as prompts show them: cleaned and truncated, "" where an item has none."""
     return TitleIndex.of(clean_all(titles_or_blank(split.texts), model, config.longest_title))
 

@@ -1,0 +1,160 @@
+"""Negatives of pairs from the products that a language model named for items: the one that fits the user best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from hardneg.data.interactions import Interactions
+from hardneg.data.split import Split
+from hardneg.mining.generated import GeneratedConfig, GroundedTexts, Selection, is_left_out
+from hardneg.text.generation.negative_generation import SCHEMA
+from hardneg.text.grounding import (
+    DUPLICATE,
+    FINE,
+    FLAGS,
+    JUDGED,
+    MATCH_TYPES,
+    OTHER_ID,
+    OUTSIDE,
+    OWNED,
+    REASONS,
+    TitleIndex,
+)
+from hardneg.types import Flags, Floats, block_slices
+
+NAMED = "named.parquet"
+NAMED_SCHEMA = {
+    "item_id": pl.String,
+    "rank": pl.Int64,
+    "text": pl.String,
+    "named_item_id": pl.String,
+    "how": pl.String,
+    "similarity": pl.Float64,
+    "flag": pl.String,
+    "reason": pl.String,
+    "pairs": pl.Int64,
+}
+"""One row per named product: the item, the product with its catalogue item, the objection that holds for every pair of
+the item, and the number of pairs that take it. An item without a product has one row with the reason."""
+ITSELF, SAME_TITLE = "the item itself", "another title of the item"
+BLOCK = 4096
+
+
+def expand_to_pairs(named: pl.DataFrame, train: Interactions) -> pl.DataFrame:
+    """Return the products of each train pair's item, in the columns of texts of pairs; the draw is the rank.
+
+    named: columns of `item_negatives.SCHEMA`.
+    """
+    pairs = pl.DataFrame({"row": np.arange(len(train)), "item": train.items})
+    texts = pairs.join(named, on="item", how="left", maintain_order="left_right")
+    return texts.select("row", pl.col("rank").alias("draw"), "text", pl.lit("").alias("reasoning"), "reason").cast(
+        SCHEMA  # type: ignore[arg-type]
+    )
+
+
+def mean_item_vectors(train: Interactions, item_vectors: Floats) -> Floats:
+    """Return each user's mean vector of train items, (users, size), NaN where no item has a vector.
+
+    item_vectors: (items, size), NaN without a text.
+    """
+    present = ~np.isnan(item_vectors[:, 0])
+    sums = train.matrix() @ np.nan_to_num(item_vectors).astype(np.float32, copy=False)
+    counts = train.matrix() @ present.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / np.where(counts > 0, counts, np.nan)[:, None])
+
+
+def add_suspects(
+    grounded: GroundedTexts, train: Interactions, owned: Interactions, suspects: Interactions | None
+) -> GroundedTexts:
+    """Return the texts with objections also to items that the user has under another id, or that a judge labels.
+
+    owned: `Split.owned`, by title and brand. suspects: labelled pairs.
+    """
+    users, items, objections = train.users[grounded.rows], np.maximum(grounded.items, 0), grounded.objections.copy()
+    for pairs, code in ((owned, OTHER_ID), (suspects, JUDGED)):
+        if pairs is not None:
+            objections[(objections == FINE) & (grounded.items >= 0) & pairs.contains(users, items)] = code
+    return replace(grounded, objections=objections)
+
+
+def select_best_fit(
+    grounded: GroundedTexts,
+    train: Interactions,
+    user_vectors: Floats,
+    item_vectors: Floats | None,
+    config: GeneratedConfig,
+) -> Selection:
+    """Select for each pair, among the usable products of its item, the one whose vector is nearest to the user's.
+
+    A product is usable without an objection of `config.leave_out`; raw texts may be out of the catalogue. Ties, and
+    users without a vector, take the lowest rank. user_vectors: (users, size), NaN where a user has none. item_vectors:
+    (items, size), None for raw texts, whose own vectors count.
+    """
+    is_raw = config.naming == "raw"
+    usable = ~is_left_out(grounded.objections, [f for f in config.leave_out if not (is_raw and f == FLAGS[OUTSIDE])])
+    if not is_raw:
+        assert item_vectors is not None
+        usable &= (grounded.items >= 0) & ~np.isnan(item_vectors[grounded.items, 0])
+    places = np.flatnonzero(usable)
+    table, numbers = (grounded.vectors, grounded.which) if item_vectors is None else (item_vectors, grounded.items)
+    fit = np.empty(len(places), np.float32)
+    for part in block_slices(len(places), BLOCK):
+        texts = places[part]
+        fit[part] = _cosines(user_vectors[train.users[grounded.rows[texts]]], table[numbers[texts]])
+    fit = np.nan_to_num(fit)
+    order = np.lexsort((grounded.draws[places], -fit, grounded.rows[places]))
+    rows = grounded.rows[places][order]
+    first = np.r_[True, rows[1:] != rows[:-1]][: len(rows)]
+    used = np.zeros(len(usable), bool)
+    used[places[order[first]]] = True
+    return Selection(usable, used)
+
+
+def tabulate_named(
+    named: pl.DataFrame, grounded: GroundedTexts, used: Flags, split: Split, names: TitleIndex
+) -> pl.DataFrame:
+    """Return the columns of NAMED_SCHEMA. named: columns of `item_negatives.SCHEMA`; grounded: their texts by pair."""
+    train, item_ids = split.train, np.array([*split.vocabulary.item_ids, None], dtype=object)
+    depth = int(named["rank"].max() or 0) + 1  # type: ignore[arg-type]
+    keys, first, numbers = np.unique(
+        train.items[grounded.rows] * depth + grounded.draws, return_index=True, return_inverse=True
+    )
+    items, which = keys // depth, grounded.which[first]
+    matched = grounded.matches.items[which]
+    is_duplicate = np.bincount(numbers, grounded.objections == DUPLICATE, len(keys)) > 0
+    same_title = (matched >= 0) & (names.groups[matched] == names.groups[items]) & (names.groups[items] >= 0)
+    conditions = [matched == items, same_title, is_duplicate, matched < 0]
+    codes = np.select(conditions, [OWNED, OTHER_ID, DUPLICATE, OUTSIDE], FINE)
+    reasons = np.array(REASONS, dtype=object)
+    reasons[[OWNED, OTHER_ID]] = ITSELF, SAME_TITLE
+    known = pl.DataFrame(
+        {
+            "item": items,
+            "rank": keys % depth,
+            "named_item_id": pl.Series(item_ids[matched].tolist(), dtype=pl.String),
+            "how": np.array(MATCH_TYPES)[grounded.matches.how[which]],
+            "similarity": grounded.matches.similarity[which].astype(float),
+            "flag": np.array(FLAGS)[codes],
+            "objection": reasons[codes].tolist(),
+            "pairs": np.bincount(numbers, used, len(keys)).astype(np.int64),
+        }
+    )
+    table = named.join(known, on=["item", "rank"], how="left", maintain_order="left").with_columns(
+        item_id=pl.Series(split.vocabulary.item_ids, dtype=pl.String).gather(named["item"]),
+        reason=pl.coalesce("objection", "reason"),
+        flag=pl.col("flag").fill_null(""),
+        pairs=pl.col("pairs").fill_null(0),
+    )
+    return table.select(pl.col(name).cast(kind) for name, kind in NAMED_SCHEMA.items())
+
+
+def _cosines(a: Floats, b: Floats) -> Floats:
+    """Return (rows,) float32 cosines of paired rows, NaN where either is."""
+    a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.einsum("rd,rd->r", a, b) / lengths)
