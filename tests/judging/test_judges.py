@@ -14,12 +14,15 @@ from hardneg.config import parse_config
 from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.judging import JUDGES, Judge, JudgeConfig, JudgeInputs
-from hardneg.llm.protocol import Reply, Request, Usage
+from hardneg.llm.protocol import Reply, Request, Usage, pack_vector
 from hardneg.trees import Trees
 
 
 def obedient(request: Request) -> Reply | str:
     """Label every second candidate as positive; return 0.7 for choices."""
+    if request.continuations:
+        values = [-1.0 - len(text) / 7 - len(request.messages[-1].content) % 5 for text in request.continuations]
+        return Reply(pack_vector(np.array(values)), Usage(1, 0))
     if request.choices:
         return Reply(request.choices[0], Usage(1, 1), probabilities=(0.7, 0.3))
     numbers = re.findall(r'^(\d+)\. |"number": (\d+)', request.messages[-1].content, re.MULTILINE)
@@ -77,7 +80,7 @@ def test_no_candidates_no_probabilities(judge: Judge) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("rule", "--trees"), ("llm", "--trees"), ("llm-logprob", "--trees"), ("titles", "--llm")],
+    [("rule", "--trees"), ("llm", "--trees"), ("llm-logprob", "--trees"), ("titles", "--llm"), ("likelihood", "--llm")],
 )
 def test_missing_inputs_are_named(kind: str, message: str, split: Split) -> None:
     with pytest.raises(ConfigError, match=message):

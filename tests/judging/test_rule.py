@@ -10,8 +10,9 @@ import pytest
 from hardneg.data import Interactions, Split
 from hardneg.errors import ConfigError, DataError
 from hardneg.judging import Calibration, JudgeInputs, PrefixRule, calibrate_rule
+from hardneg.judging.calibration import hide_one_item
 from hardneg.judging.judge import gather_histories
-from hardneg.judging.rule import _isotonic, best_prefix_scores, hide_one_item
+from hardneg.judging.rule import best_prefix_scores
 from hardneg.random import Stream, generator
 from hardneg.sampling.sampler import UniformCandidates
 from hardneg.trees import PathCodes, Trees
@@ -108,9 +109,9 @@ def test_uninformative_codes_give_no_suspects(n_users: int, against: int) -> Non
     assert result(np.array([0.0, 1.0, 5.0])).max() < 0.5
     rng = np.random.default_rng(n_users)
     liked = rng.integers(5, size=n_users).astype(float)
-    pooled = _isotonic(liked + 1, np.repeat(liked, against))
+    pooled = Calibration.isotonic(liked + 1, np.repeat(liked, against))
     assert not pooled.is_flat
-    same = _isotonic(liked, np.repeat(liked, against))
+    same = Calibration.isotonic(liked, np.repeat(liked, against))
     assert same.is_flat
     assert (same.probability < 0.5).all()
     assert same.threshold == np.inf

@@ -21,7 +21,7 @@ from hardneg.config import parse_config
 from hardneg.data import SplitConfig, make_split
 from hardneg.data import split as splits
 from hardneg.data.readers import read_pairs
-from hardneg.errors import ConfigError
+from hardneg.errors import ConfigError, DataError
 from hardneg.judging import JudgementIssue, suspects
 from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.session import Session
@@ -145,6 +145,39 @@ def test_what_judging_will_take_is_told_without_asking(folders: Path, run: Path,
         )
         assert session.usage.calls == found.total.calls
     assert said == [found]
+
+
+def test_likelihoods_are_kept_with_their_calibration(folders: Path, run: Path, tmp_path: Path) -> None:
+    expected: list[Any] = []
+    options = mining(judge={"kind": "likelihood", "calibration_users": 20, "against": 2})
+    data = splits.read_split(folders / "split")
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        session = Session(FunctionModel(obedient), store)
+        estimated = pipeline.estimate_suspects(folders / "split", SuspectInputs(run, session=session), options)
+        assert session.usage.calls == 0
+        sources = SuspectInputs(run, session=session, show_estimate=expected.append)
+        pipeline.suspects_stage(folders / "split", sources, options).run(tmp_path / "out")
+        assert expected == [estimated]
+        assert session.usage.calls == estimated.total.calls
+    manifest = artifacts.read_manifest(tmp_path / "out", suspects.KIND)
+    assert list(manifest["config"]["prompts"]) == ["judge likelihood 1"]
+    calibration = manifest["notes"]["calibration"]
+    assert (calibration["hidden items"], calibration["random items"]) == (20, 40)
+    assert 0 <= calibration["auc"] <= 1
+    table = pl.read_parquet(tmp_path / "out" / "suspects.parquet")
+    assert table.columns == ["user_id", "item_id", "probability", "judge", "score"]
+    found = suspects.read_suspects(tmp_path / "out", data)
+    assert found.score is not None
+    scores, probability = np.array(calibration["curve"]).T
+    np.testing.assert_allclose(np.interp(found.score, scores, probability), found.probability)
+    above = found.above().score
+    assert above is not None
+    assert len(above) == manifest["notes"]["at least 0.5"]
+    bad = table.with_columns(score=pl.lit("high"))
+    bad.write_parquet(tmp_path / "out" / "suspects.parquet")
+    accept_changes(tmp_path / "out")
+    with pytest.raises(DataError, match="String in column score"):
+        suspects.read_suspects(tmp_path / "out", data)
 
 
 def test_recorded_labels_bring_their_candidates(folders: Path, tmp_path: Path) -> None:

@@ -43,13 +43,14 @@ class JudgingOptions:
         str,
         Option(
             help="Judge: rule, by path codes; llm and llm-logprob, a language model on path codes; titles, one on "
-            "titles; recorded, from a file of labels; controls: random, all; or an entry point or module:Class."
+            "titles; likelihood, a local one's log-likelihood of titles; recorded, from a file of labels; controls: random, all; or an entry point or module:Class."
         ),
     ] = "rule"
     settings: Annotated[
         Pairs,
         pairs_option(
-            "Setting of the judge: threshold, by (rule); per_call, reverse (llm, titles); labels=FILE (recorded); rate, "
+            "Setting of the judge: threshold, by (rule); per_call, reverse (llm, titles); longest_history, "
+            "longest_title, normalize, calibration_users (likelihood); labels=FILE (recorded); rate, "
             "seed, or like=SUSPECTS and like_threshold for the same rate (random)."
         ),
     ] = None
@@ -150,6 +151,8 @@ def identify_suspects_command(
 
     `hardneg suspects identify data/shop-split --run runs/lightgcn --trees out/trees --judge llm --llm openai:gpt-4o-mini --engine budget_money=5 --out out/suspects`
 
+    `hardneg suspects identify data/shop-split --run runs/lightgcn --judge likelihood --llm hf:HuggingFaceTB/SmolLM2-135M-Instruct --out out/likelihood-suspects`
+
     `hardneg suspects identify data/shop-split --run runs/lightgcn --judge random --set like=out/suspects --out out/random-suspects`
     """
     from hardneg import pipeline
@@ -162,7 +165,7 @@ def identify_suspects_command(
     costs, costs_text = read_costs(out)
     text = f"{notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} suspects, "
     text += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
-    text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "like", "labels") if name in notes)
+    text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "likelihood", "like", "labels") if name in notes)
     if MOSTLY_LIKED in notes:
         echo(f"WARNING: {notes[MOSTLY_LIKED]}", err=True)
     following = ("train", judging.split, "--suspects", out, "--use-suspects", "exclude")

@@ -1,9 +1,11 @@
 """Judges: label candidates as false negatives, that is, unobserved items that the user would like."""
 
+from hardneg.judging.calibration import Calibration
 from hardneg.judging.judge import JUDGES, AllPositive, Judge, JudgeConfig, JudgeInputs, JudgementIssue, RandomLabels
+from hardneg.judging.likelihood import LikelihoodJudge, TitleLikelihood
 from hardneg.judging.llm_judge import LlmOnCodes, LlmOnTitles, LlmProbabilities
 from hardneg.judging.recorded import RecordedJudge, RecordedJudgements, RecordedLabels, read_judgements
-from hardneg.judging.rule import Calibration, PrefixRule, RuleJudge, calibrate_rule
+from hardneg.judging.rule import PrefixRule, RuleJudge, calibrate_rule
 from hardneg.judging.suspects import UserCandidates
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "JudgeConfig",
     "JudgeInputs",
     "JudgementIssue",
+    "LikelihoodJudge",
     "LlmOnCodes",
     "LlmOnTitles",
     "LlmProbabilities",
@@ -23,6 +26,7 @@ __all__ = [
     "RecordedJudgements",
     "RecordedLabels",
     "RuleJudge",
+    "TitleLikelihood",
     "UserCandidates",
     "calibrate_rule",
     "read_judgements",

@@ -98,6 +98,7 @@ JUDGES = Registry(
         "llm": "hardneg.judging.llm_judge:LlmOnCodes",
         "llm-logprob": "hardneg.judging.llm_judge:LlmProbabilities",
         "titles": "hardneg.judging.llm_judge:LlmOnTitles",
+        "likelihood": "hardneg.judging.likelihood:TitleLikelihood",
     },
 )
 

@@ -35,6 +35,8 @@ CUT_LIST = re.compile(r'\{\s*"positive"\s*:\s*\[([\s\d,]*)\Z')
 """An answer without the end of its list."""
 TOKENS_PER_NUMBER = 4
 """Maximum number of tokens of a number in an answer, with comma and space."""
+NO_TITLE, NO_TITLES = "without a title", "without a title in the history"
+"""Why a candidate is not sent."""
 NO_CODE = "-"
 """Path code of an item outside the tree."""
 
@@ -190,8 +192,8 @@ class TitlePrompts:
     def skip_reason(self, user: int, item: int) -> str:
         """Return why a candidate is not sent: it has no title, or no item of the history has one."""
         if not self._titles[item]:
-            return "without a title"
-        return "" if self._history(user) else "without a title in the history"
+            return NO_TITLE
+        return "" if self._history(user) else NO_TITLES
 
     def request(self, user: int, items: Sequence[int] | Indices) -> Request:
         """Return a request for the numbers of the positive candidates."""
@@ -210,7 +212,9 @@ class TitlePrompts:
 
     @cached_property
     def _titles(self) -> list[str]:
-        return [
-            clean(title, chat_markers=self.chat_markers, max_length=self.longest)
-            for title in titles_or_blank(self.split.texts)
-        ]
+        return clean_titles(self.split, self.chat_markers, self.longest)
+
+
+def clean_titles(split: Split, chat_markers: tuple[str, ...], longest: int) -> list[str]:
+    """Return the title of each item without chat markers, at most `longest` characters, "" where it has none."""
+    return [clean(title, chat_markers=chat_markers, max_length=longest) for title in titles_or_blank(split.texts)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from hardneg.judging.judge_prompts import (
     verdict_parser,
 )
 from hardneg.judging.suspects import UserCandidates
-from hardneg.llm.protocol import ChatModel, Task
+from hardneg.llm.protocol import ChatModel, Request, Task
 from hardneg.text.estimates.cost_estimate import CostEstimate, StageEstimate
 from hardneg.text.generation.executor import AnswerFactor, LlmExecutor, explain_missing
 from hardneg.types import Floats, Indices
@@ -158,16 +158,34 @@ def estimate_judging(
     users, items = candidates.users, candidates.items
     calls = list(judge.calls(users, items))
     n_candidates = sum(len(places) for _, places in calls)
-    sampled = np.unique(np.linspace(0, len(calls) - 1, min(limit, len(calls))).astype(np.int64))
-    requests = (
-        judge.prompts.request(int(users[row]), items[row, places])
-        for row, places in (calls[number] for number in sampled)
-    )
-    tokens = np.array([model_info.count_tokens(request) for request in requests], float)
-    uncounted_share = 1 - len(tokens) / max(len(calls), 1)
-    error = len(calls) * tokens.std() * np.sqrt(uncounted_share / max(len(tokens), 1)) if len(tokens) else 0.0
-    prompt = len(calls) * tokens.mean() if len(tokens) else 0.0
+
+    def request(number: int) -> Request:
+        row, places = calls[number]
+        return judge.prompts.request(int(users[row]), items[row, places])
+
+    tokens = count_prompt_tokens(request, len(calls), model_info, limit)
     answer = float(n_candidates if judge.graded else WRAPPING * len(calls) + TOKENS_PER_NUMBER * n_candidates)
     return CostEstimate(
-        (StageEstimate(JUDGING, n_candidates, len(tokens), len(calls), float(prompt), float(error), answer, None),)
+        (StageEstimate(JUDGING, n_candidates, tokens.counted, len(calls), tokens.total, tokens.error, answer, None),)
     )
+
+
+@dataclass(frozen=True)
+class PromptTokenCount:
+    """Tokens of all prompts, extrapolated from the counted ones, and their standard error."""
+
+    total: float
+    error: float
+    counted: int
+
+
+def count_prompt_tokens(
+    request: Callable[[int], Request], n: int, model_info: ChatModel, limit: int = LIMIT
+) -> PromptTokenCount:
+    """Count the tokens of `limit` of n requests, evenly spread."""
+    sampled = np.unique(np.linspace(0, n - 1, min(limit, n)).astype(np.int64)).tolist()
+    tokens = np.array([model_info.count_tokens(request(number)) for number in sampled], float)
+    if not len(tokens):
+        return PromptTokenCount(0.0, 0.0, 0)
+    error = n * tokens.std() * np.sqrt((1 - len(tokens) / n) / len(tokens))
+    return PromptTokenCount(float(n * tokens.mean()), float(error), len(tokens))

@@ -32,6 +32,8 @@ MOSTLY_LIKED = "mostly liked"
 MOST_LIKED = 0.5
 """Share of liked candidates above which a judge separates too little."""
 SCHEMA = {"user_id": pl.String, "item_id": pl.String, "probability": pl.Float64, "judge": pl.String}
+SCORE = "score"
+"""Further column of judges that calibrate scores: the score of each candidate."""
 REJECTED_SCHEMA = {"user_id": pl.String, "item_id": pl.String, "reason": pl.String}
 """Candidates without a label and entries of answers that are no candidates, with the reason."""
 
@@ -41,13 +43,15 @@ class Suspects:
     """Judged candidates, ordered by user and rank, without repeated pairs.
 
     users, items: (n,) dense indices of unobserved pairs. probability: (n,) in [0, 1] that the user likes the item, NaN
-    without a label. judge: name of the judge.
+    without a label. judge: name of the judge. score: (n,) from which the judge calibrated the probability, NaN without
+    one; None for judges that have no scores.
     """
 
     users: Indices
     items: Indices
     probability: Floats
     judge: str
+    score: Floats | None = None
 
     def __post_init__(self) -> None:
         if not self.users.shape == self.items.shape == self.probability.shape:
@@ -77,7 +81,10 @@ class Suspects:
 
     def where(self, mask: Flags) -> Suspects:
         """Return the rows where the mask (n,) is True."""
-        return replace(self, users=self.users[mask], items=self.items[mask], probability=self.probability[mask])
+        score = None if self.score is None else self.score[mask]
+        return replace(
+            self, users=self.users[mask], items=self.items[mask], probability=self.probability[mask], score=score
+        )
 
     def pairs(self, train: Interactions) -> Interactions:
         """Return the pairs over the vocabulary of `train`, sorted by user and item."""
@@ -124,10 +131,11 @@ class UserCandidates:
         """True where there is a candidate, (n, k)."""
         return np.asarray(self.items >= 0)
 
-    def to_suspects(self, probability: Floats, judge: str) -> Suspects:
-        """Return the candidates with their probabilities (n, k), one row per candidate."""
+    def to_suspects(self, probability: Floats, judge: str, score: Floats | None = None) -> Suspects:
+        """Return the candidates with their probabilities and scores (n, k), one row per candidate."""
         rows, places = np.nonzero(self.present)
-        return Suspects(self.users[rows], self.items[rows, places], probability[rows, places], judge)
+        scores = None if score is None else score[rows, places]
+        return Suspects(self.users[rows], self.items[rows, places], probability[rows, places], judge, scores)
 
 
 def describe_liked(liked: int, labelled: int) -> str:
@@ -143,9 +151,9 @@ def describe_liked(liked: int, labelled: int) -> str:
 def write_suspects(
     draft: Draft, suspects: Suspects, vocabulary: Vocabulary, rejected: pl.DataFrame, row_report: RowReport = ()
 ) -> None:
-    """Write suspects.parquet (SCHEMA) and rejected.parquet (REJECTED_SCHEMA).
+    """Write suspects.parquet (SCHEMA, and a column `score` where the judge has scores) and rejected.parquet.
 
-    The probability of a candidate without a label is null. row_report: missing labels, counted by reason.
+    The probability of a candidate without a label is null, and its score. row_report: missing labels, counted by reason.
     """
     user_ids, item_ids = (pl.Series(ids, dtype=pl.String) for ids in (vocabulary.user_ids, vocabulary.item_ids))
     columns = {
@@ -164,7 +172,10 @@ def write_suspects(
     }
     warning = describe_liked(len(suspects.above(THRESHOLD)), int(suspects.labelled.sum()))
     draft.notes |= {MOSTLY_LIKED: warning} if warning else {}
-    table.select(*SCHEMA).write_parquet(draft.folder / TABLE)
+    table = table.select(*SCHEMA)
+    if suspects.score is not None:
+        table = table.with_columns(pl.Series(SCORE, suspects.score, dtype=pl.Float64).fill_nan(None))
+    table.write_parquet(draft.folder / TABLE)
     casts = [pl.col(name).cast(kind) for name, kind in REJECTED_SCHEMA.items()]
     rejected.select(casts).write_parquet(draft.folder / REJECTED)
 
@@ -180,7 +191,8 @@ def read_suspects(folder: Path, split: Split) -> Suspects:
     users = _to_indices(table["user_id"], split.vocabulary.users, path)
     items = _to_indices(table["item_id"], split.vocabulary.items, path)
     probability = table["probability"].fill_null(np.nan).to_numpy()
-    suspects = Suspects(users, items, probability, judge)
+    score = table[SCORE].cast(pl.Float64).fill_null(np.nan).to_numpy() if SCORE in table.columns else None
+    suspects = Suspects(users, items, probability, judge, score)
     if observed := int(split.train.contains(users, items).sum()):
         raise DataError(f"{path} has {observed:,} training pairs, expected none; judge from this split")
     if len(np.unique(users * split.train.n_items + items)) < len(suspects):
@@ -199,11 +211,12 @@ def _read_table(folder: Path) -> pl.DataFrame:
     table = read_parquet(path)
     if missing := [name for name in SCHEMA if name not in table.columns]:
         raise DataError(f"{path} has no column {missing[0]}, expected {', '.join(SCHEMA)}; judge again")
-    for name in ("user_id", "item_id", "probability"):
+    numbers = ("probability", *([SCORE] if SCORE in table.columns else []))
+    for name in ("user_id", "item_id", *numbers):
         kind = table[name].dtype
-        fits = (kind == pl.Null or kind.is_numeric()) if name == "probability" else not kind.is_nested()
+        fits = (kind == pl.Null or kind.is_numeric()) if name in numbers else not kind.is_nested()
         if not fits:
-            expected = "numbers" if name == "probability" else "ids"
+            expected = "numbers" if name in numbers else "ids"
             raise DataError(f"{path} has {kind} in column {name}, expected {expected}; judge again")
     table = table.with_columns(pl.col("probability").cast(pl.Float64))
     probabilities = table["probability"].fill_nan(None).drop_nulls().to_numpy()

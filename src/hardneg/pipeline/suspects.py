@@ -26,15 +26,18 @@ from hardneg.judging import (
     JudgeConfig,
     JudgeInputs,
     JudgementIssue,
+    LikelihoodJudge,
     PrefixRule,
     RandomLabels,
     RecordedJudge,
     RecordedLabels,
     RuleJudge,
+    TitleLikelihood,
     UserCandidates,
     suspects,
 )
 from hardneg.judging.judge_prompts import NAMES, judge_prompt_digests
+from hardneg.judging.likelihood import estimate_likelihood, likelihood_prompt_digest
 from hardneg.judging.llm_judge import JUDGING, LlmJudge, estimate_judging
 from hardneg.llm.session import Session
 from hardneg.pipeline.generation import summarize_costs
@@ -57,6 +60,7 @@ NO_LABEL_THERE = "the suspects with the same rate have no label for it"
 RULE_IS_FLAT = (
     "hidden train items score like random ones, so the rule cannot tell them apart and labels no candidate as a suspect"
 )
+LIKELIHOOD_IS_FLAT = "hidden train items score like random ones, so the model cannot tell them apart and labels no candidate as a suspect"
 HELD_OUT = "built with held-out data: its users have test pairs, and candidates without a label are held-out items"
 
 
@@ -110,17 +114,24 @@ def suspects_stage(
         expected = estimate_judge(judge, candidates, sources)
         if sources.show_estimate is not None and expected.stages:
             sources.show_estimate(expected)
-        probabilities = judge.probabilities(candidates.users, candidates.items)
+        scores, probabilities = _judge(judge, candidates)
         like = None if sources.like is None else suspects.read_suspects(sources.like, split)
         if like is not None:
             probabilities = _without_labels(like, split, candidates, probabilities, judge_inputs)
         rejected, row_report = report_label_errors(judge_inputs.issues, split.vocabulary)
-        labelled = candidates.to_suspects(probabilities, judge.name)
+        labelled = candidates.to_suspects(probabilities, judge.name, scores)
         suspects.write_suspects(draft, labelled, split.vocabulary, rejected, row_report)
         draft.notes |= _notes(split, like, config, judge, candidates) | _validation_note(sources, split_dir)
         draft.write_costs(_costs(sources, meter, expected))
 
     return Stage(suspects.KIND, settings, inputs, build)
+
+
+def _judge(judge: Judge, candidates: UserCandidates) -> tuple[Floats | None, Floats]:
+    """Return scores, None where the judge has none to keep, and probabilities."""
+    if isinstance(judge, LikelihoodJudge):
+        return judge.judge(candidates.users, candidates.items)
+    return None, judge.probabilities(candidates.users, candidates.items)
 
 
 def estimate_suspects(
@@ -226,7 +237,9 @@ def _describe(
         inputs["run"] = artifacts.file_hash(sources.run / "embeddings.safetensors")
     if sources.session is not None:
         model = sources.session.model
-        settings |= {"model": model.name, "prompts": judge_prompt_digests(*NAMES)}
+        is_likelihood = isinstance(options.judge, TitleLikelihood)
+        prompts = likelihood_prompt_digest() if is_likelihood else judge_prompt_digests(*NAMES)
+        settings |= {"model": model.name, "prompts": prompts}
         inputs["model"] = model.identity
     if sources.like is not None:
         inputs |= _like(sources.like, split_dir, options)
@@ -284,9 +297,13 @@ def _list_candidates(
 
 def estimate_judge(judge: Judge, candidates: UserCandidates, sources: SuspectInputs) -> CostEstimate:
     """Return calls and tokens of judging the candidates; no stage where the judge queries no model."""
-    if not isinstance(judge, LlmJudge) or sources.session is None:
+    if sources.session is None:
         return CostEstimate(())
-    return estimate_judging(judge, candidates, sources.session.model)
+    if isinstance(judge, LikelihoodJudge):
+        return estimate_likelihood(judge, candidates, sources.session.model)
+    if isinstance(judge, LlmJudge):
+        return estimate_judging(judge, candidates, sources.session.model)
+    return CostEstimate(())
 
 
 def _notes(
@@ -306,6 +323,10 @@ def _notes(
         notes["labels"] = f"{outside:,} pairs of the file are no candidates"
     if isinstance(judge, RuleJudge) and judge.calibration.is_flat:
         notes["rule"] = RULE_IS_FLAT
+    if isinstance(judge, LikelihoodJudge) and judge.calibration is not None:
+        notes["calibration"] = judge.calibration_notes
+        if judge.calibration.is_flat:
+            notes["likelihood"] = LIKELIHOOD_IS_FLAT
     return notes
 
 
