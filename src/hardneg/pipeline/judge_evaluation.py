@@ -17,7 +17,7 @@ from hardneg.diagnostics.judge_quality import ORIGINS, HiddenItemCandidates, Hid
 from hardneg.judging import suspects
 from hardneg.pipeline.data import truth_of
 from hardneg.pipeline.provenance import split_inputs
-from hardneg.pipeline.suspects import SuspectInputs, SuspectsConfig, estimate_judge, read_judge_inputs
+from hardneg.pipeline.suspects import SuspectInputs, SuspectsConfig, estimate_judge, judge_candidates, read_judge_inputs
 from hardneg.text import CostEstimate, MeteredExecutor
 from hardneg.trees import trees_folder
 from hardneg.types import Floats
@@ -75,13 +75,13 @@ def evaluate_judge(
     if sources.show_estimate is not None and expected.stages:
         sources.show_estimate(expected)
     started = time.perf_counter()
-    probabilities = judge.probabilities(drawn.candidates.users, drawn.candidates.items)
+    scores, probabilities = judge_candidates(judge, drawn.candidates)
     costs = _costs(drawn, sources, meter, time.perf_counter() - started)
     likes = None if truth is None else _likes(drawn, truth, split_dir)
     return JudgeEvaluation(
         judge.name,
         _tabulate(split, drawn, probabilities, likes, judge.name),
-        measure_judge(probabilities, drawn, likes),
+        measure_judge(probabilities, drawn, likes, scores=scores),
         _tabulate_bins(probabilities, drawn),
         costs,
     )
@@ -97,15 +97,24 @@ def estimate_evaluation(
 
 
 def measure_judge(
-    probabilities: Floats, drawn: HiddenItemCandidates, likes: Floats | None = None, *, graded: bool = True
+    probabilities: Floats,
+    drawn: HiddenItemCandidates,
+    likes: Floats | None = None,
+    *,
+    graded: bool = True,
+    scores: Floats | None = None,
 ) -> pl.DataFrame:
-    """Return the measures, a row for each kind of unobserved items. graded: False for scores that are no probabilities."""
+    """Return the measures, a row for each kind of unobserved items.
+
+    graded: False for scores that are no probabilities. scores: from which the probabilities were calibrated; they rank
+    the items, since calibrated probabilities have ties.
+    """
     rows = []
     for against in (quality.RANDOM, quality.POPULAR):
         if not (drawn.origins == against).any():
             continue
         row = {"against": ORIGINS[against], "labelled": float((~np.isnan(probabilities[drawn.origins >= 0])).mean())}
-        row |= quality.rank_measures(probabilities, drawn.origins, against)
+        row |= quality.rank_measures(probabilities if scores is None else scores, drawn.origins, against)
         row |= quality.label_measures(
             probabilities if graded else np.full_like(probabilities, np.nan), drawn.origins, against
         )

@@ -114,7 +114,7 @@ def suspects_stage(
         expected = estimate_judge(judge, candidates, sources)
         if sources.show_estimate is not None and expected.stages:
             sources.show_estimate(expected)
-        scores, probabilities = _judge(judge, candidates)
+        scores, probabilities = judge_candidates(judge, candidates)
         like = None if sources.like is None else suspects.read_suspects(sources.like, split)
         if like is not None:
             probabilities = _without_labels(like, split, candidates, probabilities, judge_inputs)
@@ -127,7 +127,7 @@ def suspects_stage(
     return Stage(suspects.KIND, settings, inputs, build)
 
 
-def _judge(judge: Judge, candidates: UserCandidates) -> tuple[Floats | None, Floats]:
+def judge_candidates(judge: Judge, candidates: UserCandidates) -> tuple[Floats | None, Floats]:
     """Return scores, None where the judge has none to keep, and probabilities."""
     if isinstance(judge, LikelihoodJudge):
         return judge.judge(candidates.users, candidates.items)
