@@ -27,23 +27,20 @@ class PrefixCache:
             return Prefix()
         best = max(self._kept, key=lambda kept: n_common(kept.ids, ids), default=Prefix())
         shared = n_common(best.ids, ids)
-        if shared < len(ids):
-            rows = CachedRows(self._model, cut(best, shared))
-            rows.add(1, len(ids) - shared)
-            rows.append([ids[shared:]], [0])
-            prefix = rows.as_prefix(ids[shared:])
-        else:
-            prefix = cut(best, shared)
-        self._keep(prefix, best)
+        if shared == len(ids):
+            self._keep(best)
+            return cut(best, shared)
+        rows = CachedRows(self._model, cut(best, shared))
+        rows.add(1, len(ids) - shared)
+        rows.append([ids[shared:]], [0])
+        prefix = rows.as_prefix(ids[shared:])
+        self._keep(prefix)
         return prefix
 
-    def _keep(self, prefix: Prefix, used: Prefix) -> None:
-        """Keep the prefix as the most recent one, in place of one that it begins with."""
-        longer = used if len(used.ids) >= len(prefix.ids) > 0 else prefix
-        self._kept = [
-            kept for kept in self._kept if kept is not longer and n_common(kept.ids, longer.ids) < len(kept.ids)
-        ]
-        self._kept.append(longer)
+    def _keep(self, prefix: Prefix) -> None:
+        """Keep a prefix as the most recent one, in place of those that it begins with."""
+        self._kept = [kept for kept in self._kept if n_common(kept.ids, prefix.ids) < len(kept.ids)]
+        self._kept.append(prefix)
         while self._kept and sum(kept.n_bytes for kept in self._kept) > self._max_bytes:
             self._kept.pop(0)
 
