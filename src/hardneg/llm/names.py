@@ -20,7 +20,7 @@ def open_model(
     *,
     device: str = "cpu",
     precision: WeightPrecision | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     concurrency: int = 16,
     key_variable: str = "",
     tokenizer: str = "",

@@ -162,16 +162,24 @@ class UsageStats:
         )
 
     def __str__(self) -> str:
-        """One line: "12,345/100,000 rows, 12 failed, 210/s, 1.2M tokens, $0.41, 7 min left"."""
+        """One line: "12,345/100,000 rows, 12 failed, 210/s, 1.2M tokens (2.1k prompt, 420 answer/s), 7 min left"."""
         parts = [f"{self.rows:,}{'' if self.total is None else f'/{self.total:,}'} rows"]
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"{self.rate:,.0f}/s" if self.rate >= 10 else f"{self.rate:.2g}/s"]
-        parts += [
+        tokens = (
             f"{_format_count(self.prompt_tokens + self.answer_tokens)} tokens{' (estimated)' * bool(self.estimated)}"
-        ]
+        )
+        parts += [tokens + self._token_rates()]
         parts += [f"${self.money:,.2f}"] if self.money is not None else []
         parts += [f"{_format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []
         return ", ".join(parts)
+
+    def _token_rates(self) -> str:
+        """Return the prompt and answer tokens per second, "" before the first call."""
+        if not self.seconds or not self.prompt_tokens:
+            return ""
+        prompt, answer = (round(tokens / self.seconds) for tokens in (self.prompt_tokens, self.answer_tokens))
+        return f" ({_format_count(prompt)} prompt, {_format_count(answer)} answer/s)"
 
 
 UNSUMMED = ("total", "money", "estimate_reason", "notices")

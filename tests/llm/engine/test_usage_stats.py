@@ -12,11 +12,12 @@ def test_one_line() -> None:
     usage = UsageStats(
         rows=12_345, total=100_000, prompt_tokens=1_100_000, answer_tokens=120_000, money=0.413, seconds=12_345 / 210
     )
-    assert str(usage) == "12,345/100,000 rows, 210/s, 1.2M tokens, $0.41, 7 min left"
+    assert str(usage) == "12,345/100,000 rows, 210/s, 1.2M tokens (18.7k prompt, 2.0k answer/s), $0.41, 7 min left"
 
 
 def test_unknown_values_are_omitted() -> None:
-    assert str(UsageStats(rows=3, failed=1, prompt_tokens=900, seconds=6.0)) == "3 rows, 1 failed, 0.5/s, 900 tokens"
+    usage = UsageStats(rows=3, failed=1, prompt_tokens=900, seconds=6.0)
+    assert str(usage) == "3 rows, 1 failed, 0.5/s, 900 tokens (150 prompt, 0 answer/s)"
     assert str(UsageStats(total=9)) == "0/9 rows, 0/s, 0 tokens"
 
 

@@ -104,7 +104,9 @@ def test_batches_change_no_answer(network: Network, data: st.DataObject) -> None
         patch.setattr(cached_rows, "PASS_TOKENS", data.draw(st.sampled_from([5, 1024])))
         kept = PrefixCache(model)
         for _ in range(2):  # the second time with the prefix kept
-            decoded = decode(model, [DecodingJob(*rest, make()) for *rest, make in jobs], ends=[END], pad=0, prefixes=kept)
+            decoded = decode(
+                model, [DecodingJob(*rest, make()) for *rest, make in jobs], ends=[END], pad=0, prefixes=kept
+            )
             assert [(answer.ids, answer.ended) for answer in decoded] == expected
 
 
@@ -138,7 +140,9 @@ def test_tokens_without_a_choice_need_no_pass(network: Network, monkeypatch: pyt
     assert decoded.ended
     assert passes == [[3]], "a single title is allowed"
     passes.clear()
-    decoded = decode(model, [DecodingJob([1, 50, 60], 90, constraint=grammars.constraint(SCHEMA, 90))], ends=[END], pad=0)[0]
+    decoded = decode(
+        model, [DecodingJob([1, 50, 60], 90, constraint=grammars.constraint(SCHEMA, 90))], ends=[END], pad=0
+    )[0]
     assert decoded.ended
     assert max(map(max, passes)) > 3, "the key of the schema is one draft"
     assert len(passes) < len(decoded.ids)

@@ -47,7 +47,7 @@ def test_scores_equal_those_of_whole_texts(
             scores = rows.append(texts, n_scored)
             expected = []
             for ids, text, n in zip(whole, texts, n_scored, strict=True):
-                ids += text
+                ids.extend(text)
                 expected += [scores_after(model, ids[: len(ids) - k]) for k in reversed(range(n))]
             assert len(scores) == len(expected)
             if expected:

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.llm.bounded_text import ShortText
 from tests.llm.injections import ATTEMPTS
+from tests.llm.other_models import make_mistral
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hardneg.errors import ConfigError
 from hardneg.llm.local import model as local
@@ -223,6 +225,35 @@ def test_model_without_a_chat_template(tiny_llama: Path, tmp_path: Path) -> None
     other = LocalModel(ModelSource(str(folder)))
     assert other.describe().endswith("messages by plain")
     assert isinstance(ask(other, request())[0], Reply)
+
+
+def test_batch_size_depends_on_the_size_of_the_model(tiny_llama: Path, tmp_path: Path) -> None:
+    source, model = ModelSource(str(tiny_llama)), AutoModelForCausalLM.from_pretrained(tiny_llama)
+    expected = sum(parameter.numel() for parameter in model.parameters())
+    assert 0.8 < source.n_parameters / expected < 1.25
+    assert LocalModel(source).batch_size == 32
+    assert LocalModel(source, batch_size=5).batch_size == 5
+    shutil.copytree(tiny_llama, tmp_path / "large")
+    config = json.loads((tmp_path / "large" / "config.json").read_text())
+    for width, batch_size in ((1024, 32), (4096, 14), (16384, 8)):
+        (tmp_path / "large" / "config.json").write_text(
+            json.dumps({**config, "hidden_size": width, "num_hidden_layers": 12})
+        )
+        assert LocalModel(ModelSource(str(tmp_path / "large"))).batch_size == batch_size
+    assert LocalModel(ModelSource(str(tiny_llama), "cuda")).batch_size == 128
+
+
+def test_model_whose_prompts_share_no_prefix_says_so(model: LocalModel, tiny_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "windowed")
+    make_mistral(6, len(AutoTokenizer.from_pretrained(tiny_llama))).save_pretrained(tmp_path / "windowed")
+    windowed = LocalModel(ModelSource(str(tmp_path / "windowed")))
+    replies = ask(windowed, request(), request(schema=SCHEMA, max_tokens=60))
+    assert all(isinstance(reply, Reply) for reply in replies)
+    ask(windowed, request())
+    assert len(windowed.notices) == 1
+    assert "share no prefix" in windowed.notices[0]
+    ask(model, request())
+    assert not model.notices
 
 
 def test_batch_that_exceeds_the_memory_is_halved(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:

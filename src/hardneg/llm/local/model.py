@@ -17,7 +17,7 @@ import numpy as np
 
 from hardneg.llm.local.constraints import ClosedList, ClosedListConstraint, SchemaConstraint
 from hardneg.llm.local.continuations import continuation_log_probabilities
-from hardneg.llm.local.decoding import decode, log_probabilities
+from hardneg.llm.local.decoding import decode, log_probabilities, supports_cached_rows
 from hardneg.llm.local.token_choice import DecodedText, DecodingJob
 from hardneg.llm.local.weights import LoadedModel, ModelHead, ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage, embedded_text, pack_vector
@@ -25,6 +25,13 @@ from hardneg.types import Floats
 
 SEPARATOR = "\n"
 """Text between two answers of a closed list."""
+MIN_BATCH, MAX_BATCH = 8, {"cpu": 32, "cuda": 128}
+"""Bounds of the default number of requests per call, and the number on other devices than the CPU."""
+CALL_PARAMETERS = 12_000_000_000
+"""Parameters of the model times requests per call: a call of a larger model takes longer, and is lost if interrupted."""
+NOT_SHARED = (
+    "its attention has a window or a form of its own, so prompts share no prefix; answers are slower, not others"
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,8 @@ class _ModelInProcess(ABC):
 
     concurrency = 1
 
-    def __init__(self, source: ModelSource, head: ModelHead, batch_size: int) -> None:
-        self._source, self.batch_size = source, batch_size
+    def __init__(self, source: ModelSource, head: ModelHead) -> None:
+        self._source = source
         self._loaded = LoadedModel(source, head)
 
     @property
@@ -76,15 +83,25 @@ class _ModelInProcess(ABC):
 class LocalModel(_ModelInProcess):
     """A causal language model from a folder or the hub (see `weights.ModelSource`), loaded on first use.
 
-    batch_size: requests per call; one call runs at a time. Replies can be constrained to a JSON schema or a closed list
+    batch_size: requests per call, by default from the model's size; one call runs at a time. Replies can be constrained to a JSON schema or a closed list
     (`with_closed_list`), or be one of `choices`, whose probabilities are exact. Log-probabilities of given texts
     (`protocol.continuation_request`) are exact as well.
     """
 
-    def __init__(self, source: ModelSource, *, batch_size: int = 8) -> None:
-        super().__init__(source, "language model", batch_size)
-        self.name = source.name
+    def __init__(self, source: ModelSource, *, batch_size: int | None = None) -> None:
+        super().__init__(source, "language model")
+        self._batch_size, self.name = batch_size, source.name
+        self.notices: list[str] = []
         self._closed_lists: dict[str, ClosedList] = {}
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Requests per call: as given, or as many as fit CALL_PARAMETERS, between 8 and 32; 128 on other devices."""
+        if self._batch_size is not None:
+            return self._batch_size
+        if self._source.device != "cpu":
+            return MAX_BATCH["cuda"]
+        return max(MIN_BATCH, min(MAX_BATCH["cpu"], CALL_PARAMETERS // self._source.n_parameters))
 
     @cached_property
     def identity(self) -> str:
@@ -160,6 +177,8 @@ class LocalModel(_ModelInProcess):
 
     def _write(self, prompts: list[_Prompt]) -> list[Reply | Refusal]:
         loaded, jobs = self._loaded, [self._job(prompt) for prompt in prompts]
+        if not self.notices and not supports_cached_rows(loaded.model):
+            self.notices.append(NOT_SHARED)
         ready = [job for job in jobs if isinstance(job, DecodingJob)]
         texts = iter(
             decode(loaded.model, ready, ends=loaded.ends, pad=loaded.pad, prefixes=loaded.prefixes) if ready else []
@@ -259,7 +278,8 @@ class PooledModel(_ModelInProcess):
     def __init__(
         self, source: ModelSource, *, pooling: HiddenStatePooling = "last", longest: int = 512, batch_size: int = 16
     ) -> None:
-        super().__init__(source, "hidden states", batch_size)
+        super().__init__(source, "hidden states")
+        self.batch_size = batch_size
         self._pooling, self._max_tokens, self.name = pooling, longest, f"{source.name} ({pooling})"
 
     @cached_property

@@ -194,6 +194,13 @@ class ModelSource:
         return min(lengths) if lengths else None
 
     @cached_property
+    def n_parameters(self) -> int:
+        """Number of weights, estimated from the settings of a dense model."""
+        config = self._config.get_text_config()
+        width, inner = config.hidden_size, getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        return int(config.num_hidden_layers * width * (4 * width + 3 * inner) + config.vocab_size * width)
+
+    @cached_property
     def _config(self) -> Any:
         from transformers import AutoConfig
 
