@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+CACHE_VARIABLE = "HARDNEG_CACHE"
+"""Environment variable with the folder of `cache_folder`."""
 TEMPORARY = re.compile(r"\..+\.(\d+)\.new")
 """Names of files that are not complete; see `replacing`. The group is the process that writes."""
 OS_ERROR = re.compile(r"os error (\d+)")
@@ -25,6 +27,12 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, 
 """Numbers of errors of a disk that is full, read-only, broken or not ours."""
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """Text by which numpy reports a full disk."""
+
+
+def cache_folder() -> Path:
+    """Return the user's cache: HARDNEG_CACHE, or hardneg in the cache folder of the system."""
+    own = os.environ.get(CACHE_VARIABLE)
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardneg"
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def test_the_tree_has_every_command() -> None:
     data_import_table data_import_amazon data_import_yelp data_import_movielens data_import_recbole data_import_selfrec
     data_import_lightgcn data_import_pairs data_import_custom
     data_simulate data_split data_describe data_add-noise
-    audit_split audit_run audit_folder audit_suspects profiles_write profiles_encode llm_check llm_estimate_writing llm_estimate_judging
+    audit_split audit_run audit_folder audit_suspects profiles_write profiles_encode llm_models llm_get llm_check llm_estimate_writing llm_estimate_judging
     finetune_label finetune_train finetune_train-pooled finetune_synthesize
     negatives_retrieve negatives_generate negatives_control_random negatives_control_shuffled negatives_control_positive
     negatives_control_labels neighbours_find_text neighbours_find_co-occurrence neighbours_find_random

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from hardneg.cli.main import app
 from hardneg.data import simulate
 from hardneg.llm import names
+from hardneg.llm.packages import models
 from hardneg.llm.protocol import Reply, Request, Usage
 from hardneg.llm.remote.capabilities import Capabilities
 
@@ -89,6 +90,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(names, "open_model", lambda name, **_: ScriptedModel(name))
+    monkeypatch.setattr(models, "get_model", lambda model, *_: Path(model.name))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -18,7 +18,7 @@ class LlmConfig(Config):
     """Contents of an --llm-config file."""
 
     model: str | None = None
-    """openai:MODEL, http(s)://HOST/v1#MODEL, hf:NAME, or a folder."""
+    """openai:MODEL, http(s)://HOST/v1#MODEL, the name of a packaged model, gguf:FILE, hf:NAME, or a folder."""
     store: Path = Path("out/replies.sqlite")
     """File that keeps every reply."""
     engine: EngineConfig = EngineConfig()

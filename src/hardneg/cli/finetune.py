@@ -32,7 +32,7 @@ class TuningOptions:
     base: Annotated[
         str,
         Option(
-            help="Base model: minilm, a Hugging Face name, or a folder (decoder or encoder); none, the control without a "
+            help="Base model: minilm, smollm2-135m (see `hardneg llm models`), gguf:FILE, a Hugging Face name, or a folder (decoder or encoder); none, the control without a "
             "language model, a perceptron of both embeddings."
         ),
     ] = "minilm"
@@ -169,7 +169,10 @@ def synthesize_command(
 def _open_base(name: str, device: str, *, precision: WeightPrecision | None = None) -> ModelSource | None:
     from hardneg.finetuning import NO_BASE, base_model
 
-    return None if name == NO_BASE else base_model(name, device=device, precision=precision)
+    if name == NO_BASE:
+        return None
+    with show_progress() as progress:
+        return base_model(name, device=device, precision=precision, progress=progress)
 
 
 def _parse_set(text: str) -> TuningSet:

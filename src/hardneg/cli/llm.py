@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, OutputOptions, add_command, new_group
+from hardneg.cli.llm_models import get_command, models_command
 from hardneg.cli.llm_options import LlmOptions, PerOption, open_session, per_setting
 from hardneg.cli.options import Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import render_table, show_progress
@@ -35,6 +36,10 @@ STAGE_NAMES = {
     "products": "products of items",
     "follow-ups": "repeated requests",
 }
+
+
+add_command(app, "models")(models_command)
+add_command(app, "get")(get_command)
 
 
 @add_command(app, "check")

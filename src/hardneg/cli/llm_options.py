@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from hardneg.text import CostEstimate, TextEncoder
 
 _option = partial(Option, rich_help_panel="Language model")
-FORMS = "openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder."
+FORMS = (
+    "openai:gpt-4o-mini, http://localhost:8000/v1#MODEL, smollm2-135m (see `hardneg llm models`), gguf:FILE, "
+    "hf:Qwen/Qwen2.5-7B-Instruct, or a model's folder."
+)
 FILE = "YAML file with model, store, engine, prices, key_variable and precision; the options below replace its values."
 STORE = "File that keeps every reply, so that a repeated command sends no request twice."
 ENGINE = (
@@ -111,7 +114,9 @@ def open_session(
     from hardneg.llm.session import Session
 
     name = llm.required_model
-    model = open_model(name, device=device, precision=llm.precision, key_variable=llm.key_variable, needs_key=sends)
+    model = open_model(
+        name, device=device, precision=llm.precision, key_variable=llm.key_variable, needs_key=sends, progress=progress
+    )
     llm.store.parent.mkdir(parents=True, exist_ok=True)
     with ReplyStore(llm.store) as store:
         yield Session(

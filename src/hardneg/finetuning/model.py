@@ -18,8 +18,9 @@ from hardneg.errors import ConfigError
 from hardneg.finetuning import late_interaction
 from hardneg.finetuning.inputs import ITEM, USER, EmbeddingSpace, EmbeddingSpaces, PromptBatch, Template, TemplateConfig
 from hardneg.llm.local.weights import ModelSource
+from hardneg.llm.names import known_source
 from hardneg.text.encoders import MINILM, packaged_minilm
-from hardneg.types import WeightPrecision
+from hardneg.types import Progress, WeightPrecision
 
 LLAMA_LIKE = ("q_proj", "k_proj", "v_proj", "o_proj")
 BERT_LIKE = ("query", "key", "value", "attention.output.dense")
@@ -33,11 +34,18 @@ TARGETS: dict[str, tuple[str, ...]] = {
 """Model type -> modules that LoRA adapts: the four projections of attention, as in the release."""
 
 
-def base_model(name: str = MINILM, *, device: str = "cpu", precision: WeightPrecision | None = None) -> ModelSource:
-    """Locate a base model: "minilm" is the packaged all-MiniLM-L6-v2; else a folder or a name on the hub."""
+def base_model(
+    name: str = MINILM,
+    *,
+    device: str = "cpu",
+    precision: WeightPrecision | None = None,
+    progress: Progress | None = None,
+) -> ModelSource:
+    """Locate a base model: minilm (all-MiniLM-L6-v2), a packaged model, gguf:FILE, a folder, or a name on the hub."""
     if name == MINILM:
         return ModelSource(str(packaged_minilm()), device, precision, display_name="MiniLM")
-    return ModelSource(name, device, precision)
+    known = known_source(name, device=device, precision=precision, progress=progress)
+    return known or ModelSource(name, device, precision)
 
 
 class EncoderConfig(Config):

@@ -249,7 +249,7 @@ def measure_kernels() -> dict[str, float]:
 
 def cache_file() -> Path:
     """Return the path of the cached choices."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardneg" / "kernels.json"
+    return storage.cache_folder() / "kernels.json"
 
 
 def _machine(threads: int) -> str:

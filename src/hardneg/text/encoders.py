@@ -23,7 +23,7 @@ from collections.abc import Callable
 from hardneg.data.row_report import RowCounter, RowIssue, RowReport
 from hardneg.llm.local.model import PooledModel
 from hardneg.llm.local.weights import ModelSource
-from hardneg.llm.names import address_of
+from hardneg.llm.names import address_of, known_source
 from hardneg.llm.protocol import (
     ChatModel,
     Refusal,
@@ -267,7 +267,7 @@ def open_encoder(
     minilm, a folder, a hub name        a sentence-transformers model
     openai:text-embedding-3-small       OpenAI; the key is in OPENAI_API_KEY
     http(s)://HOST/v1#MODEL             any server with /v1/embeddings; key_variable names its key's variable, if any
-    hf-causal:NAME@last (or @mean)      hidden states of a causal language model, of a folder or of the hub, pooled
+    hf-causal:NAME@last (or @mean)      hidden states of a causal language model, pooled: packaged, gguf:FILE, a folder, of the hub
 
     precision: of a causal language model's weights (see `weights.ModelSource`). executor_for: returns an executor (engine, store and limits) for a model, so that equal texts are encoded once
     across runs. Without it only sentence-transformers models can be opened. Raises ConfigError.
@@ -280,7 +280,10 @@ def open_encoder(
         location, _, pooling = name.removeprefix(CAUSAL).partition("@")
         if pooling not in ("last", "mean", ""):
             raise ConfigError(f"found pooling {pooling!r} in {name!r}, expected {CAUSAL}NAME@last or {CAUSAL}NAME@mean")
-        model = PooledModel(ModelSource(location, device, precision), pooling="mean" if pooling == "mean" else "last")
+        known = known_source(location, device=device, precision=precision)
+        model = PooledModel(
+            known or ModelSource(location, device, precision), pooling="mean" if pooling == "mean" else "last"
+        )
     if executor_for is None:
         if model is not None:
             raise ConfigError(f"text encoder {model.name!r} needs a store of replies, found none; give one")

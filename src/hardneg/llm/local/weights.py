@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
 from hardneg.llm.local.constraints import Grammars
+from hardneg.llm.local.gguf import source_hash
 from hardneg.llm.local.prefixes import PrefixCache
 from hardneg.llm.protocol import LlmError, Message, Refusal
 from hardneg.types import WeightPrecision
@@ -180,9 +181,14 @@ class ModelSource:
         return self.display_name or (Path(self.location).resolve().name if self.is_folder else self.location)
 
     def identity(self) -> str:
-        """Return the content hash of a folder, or a hub name with its commit, followed by the precision."""
+        """Return what the weights are, followed by the precision: a hash, or a hub name with its commit.
+
+        The hash is that of a folder's content, or of the GGUF file that the folder was converted from, since other
+        versions of libraries may convert it to other bytes.
+        """
         if self.is_folder:
-            return f"{folder_hash(Path(self.location))}:{self.precision}"
+            folder = Path(self.location)
+            return f"{source_hash(folder) or folder_hash(folder)}:{self.precision}"
         return f"{self.location}@{self._commit or 'unknown'}:{self.precision}"
 
     @cached_property
