@@ -14,7 +14,7 @@ import numpy as np
 from diagnostics.added_pairs import added_pairs
 
 from hardneg.data import split as splits
-from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.evaluation import evaluate_scores
 from hardneg.evaluation.released import WARNING, released_mask
 from hardneg.pipeline import read_run
 from hardneg.pipeline.inference import require_split_of
@@ -39,7 +39,7 @@ def main() -> None:
     mask = released_mask(data.train, added, data.valid, data.test)
     values = np.zeros((2, len(arguments.runs), len(METRICS)))
     for number, folder in enumerate(arguments.runs):
-        score = inner_product(read_run(folder).embeddings)
+        score = read_run(folder).score()
         for row, masked in enumerate((data.train, mask.pairs)):
             means = evaluate_scores(score, data.test, masked, metrics=METRICS).means()
             values[row, number] = [means[name] for name in METRICS]

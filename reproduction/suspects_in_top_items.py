@@ -25,7 +25,7 @@ from hardneg.report import printers
 
 def suspect_share(run: Path, owned: Interactions, pairs: Interactions, k: int) -> float:
     """Return the share of suspects among the k unobserved items of each user that a run ranks highest, over all users."""
-    top = top_candidates(pipeline.read_run(run).embeddings, owned, k)
+    top = top_candidates(pipeline.read_run(run).score(), owned, k)
     users = np.broadcast_to(top.users[:, None], top.items.shape)
     return float(pairs.contains(users[top.present], top.items[top.present]).mean())
 

@@ -50,6 +50,19 @@ def test_runs(world: Path) -> None:
     assert failed(audit_run(world / "fused", world / "split", origin=origin)) == []
 
 
+def test_reranked_runs(world: Path, tmp_path: Path) -> None:
+    split, origin = world / "split", origin_of(world)
+    for name in ("run", "fused"):
+        pipeline.rerank_stage(world / name, split, world / "suspects").run(tmp_path / name)
+        pipeline.evaluate_run(tmp_path / name, split)
+        checks = audit_run(tmp_path / name, split, origin=origin)
+        assert failed(checks) == []
+        assert "6 files are equal" in [check.detail for check in checks]
+        assert "bonuses are of judged candidates alone" in [check.question for check in checks]
+    alone = audit_run(tmp_path / "run", split)
+    assert "bonuses are of judged candidates alone: not compared" in [check.question for check in alone]
+
+
 def test_folders_beside_an_artifact_are_found(world: Path) -> None:
     """Without naming them: what lies beside, and profiles that can be extracted again."""
     checks = audit_folder(world / "suspects", world / "split", Origin(WordCounts))

@@ -22,6 +22,7 @@ from hardneg.data import SplitConfig, simulate
 from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions, union
 from hardneg.diagnostics import Check, check_split
+from hardneg.evaluation import rerank, score_pairs
 from hardneg.judging.suspects import Suspects, read_suspects
 from hardneg.mining import LabelOptions, RetrievalConfig
 from hardneg.models import MF
@@ -491,6 +492,49 @@ def test_a_fused_run_whose_weight_validation_did_not_choose(world: Path, tmp_pat
     failed = audit_plain(world, tmp_path / "fused")
     assert failed == ["fused, made again from its settings and inputs, is the same"]
     assert audit_plain(world, world / "fused") == []
+
+
+EXCHANGE = "judged items exchange scores with one another"
+PLACES = "held-out candidates are ordered as by a judge that did not see them"
+AGAIN = "reranked, made again from its settings and inputs, is the same"
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_bonuses_that_follow_held_out_pairs(world: Path, tmp_path: Path, part: str) -> None:
+    """They still exchange scores, and are of judged candidates."""
+    pipeline.rerank_stage(world / "run", world / "split", world / "suspects").run(tmp_path / "honest")
+    split, run = splits.read_split(world / "split"), pipeline.read_run(tmp_path / "honest")
+    pairs = run.bonus.pairs
+    held_out = getattr(split, part).contains(pairs.users, pairs.items).astype(float)
+    leaky = rerank(pairs, score_pairs(run.embeddings, pairs), held_out, 1e6).values
+    folder = plant(
+        tmp_path / "honest",
+        tmp_path / "reranked",
+        lambda out: edit_table(out / "bonus.parquet", lambda t: t.with_columns(bonus=leaky)),
+    )
+    assert audit_plain(world, folder) == [PLACES, AGAIN]
+    assert audit_plain(world, tmp_path / "honest") == []
+
+
+def test_bonuses_of_other_pairs_and_bonuses_that_raise(world: Path, tmp_path: Path) -> None:
+    pipeline.rerank_stage(world / "run", world / "split", world / "suspects").run(tmp_path / "honest")
+    train = splits.read_split(world / "split").train
+
+    def add_train_pair(table: pl.DataFrame) -> pl.DataFrame:
+        row = {"user": train.users[:1], "item": train.items[:1], "bonus": np.zeros(1, np.float32)}
+        return pl.concat([table, pl.DataFrame(row)]).sort("user", "item")
+
+    changes = {"other": add_train_pair, "raised": lambda table: table.with_columns(bonus=pl.col("bonus") + 1)}
+    failed = {}
+    for name, change in changes.items():
+        folder = plant(
+            tmp_path / "honest",
+            tmp_path / name / "reranked",
+            lambda out, change=change: edit_table(out / "bonus.parquet", change),
+        )
+        failed[name] = audit_plain(world, folder)
+    assert failed["other"] == ["no train pair has a bonus", "bonuses are of judged candidates alone", AGAIN]
+    assert failed["raised"] == [EXCHANGE, AGAIN]
 
 
 # The command

@@ -83,7 +83,7 @@ def test_the_best_weight_is_the_smallest_of_equals(
         fused = fuse_scores(model, *texts, weight)
         score = inner_product(fused)
         expected = evaluate_scores(score, held_out, nothing, metrics=("ndcg@3",)).means()["ndcg@3"]
-        assert validation_value(fused, held_out, nothing, "ndcg@3") == expected
+        assert validation_value(inner_product(fused), held_out, nothing, "ndcg@3") == expected
     assert best_weight({8.0: 0.2, 4.0: 0.3, 1.0: 0.3, 0.0: 0.1}) == 1.0
 
 

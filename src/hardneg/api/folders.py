@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from hardneg import artifacts, pipeline
+from hardneg.config import parse_config
 from hardneg.data import columns as c
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
@@ -186,6 +187,17 @@ class RunFolder(ArtifactFolder):
         return (
             read_parquet(folder / "metrics.parquet").filter(pl.col("k").is_in(list(ks))).select("metric", "k", "value")
         )
+
+    def rerank(
+        self, suspects: SuspectsFolder, split: SplitFolder | str | Path | None = None, **settings: Any
+    ) -> RunFolder:
+        """Return a run whose judged candidates are reranked; the judge's weight is chosen on validation pairs.
+
+        split: that of the run; needed for a run that was loaded. settings: weights and select of `RerankConfig`.
+        """
+        config: pipeline.RerankConfig = parse_config(pipeline.RerankConfig, settings, where="rerank")
+        stage = pipeline.rerank_stage(self.folder, self._split_folder(split), suspects.folder, config)
+        return RunFolder(self.workspace.run(stage), self.workspace, self.split)
 
     def recommend(
         self,

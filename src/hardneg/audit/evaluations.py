@@ -15,7 +15,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
 from hardneg.diagnostics import Check
-from hardneg.evaluation import Evaluation, evaluate_scores, inner_product
+from hardneg.evaluation import Evaluation, evaluate_scores
 from hardneg.evaluation.metrics import METRICS
 from hardneg.evaluation.ranking import ScoreFunction
 from hardneg.pipeline import EVALUATION, FinishedRun
@@ -89,7 +89,7 @@ def _evaluate(
 
 
 def _shifted(run: FinishedRun, held_out: csr_array, shift: float) -> ScoreFunction:
-    plain = inner_product(run.embeddings)
+    plain = run.score()
 
     def score(users: Indices) -> torch.Tensor:
         scores = plain(users)

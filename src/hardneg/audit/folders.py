@@ -134,7 +134,7 @@ def _check_candidates_again(folder: Path, judged: suspects.Suspects, split: Spli
         run = None
     if run is None:
         return []
-    expected = top_candidates(read_run(run).embeddings, split.owned, manifest["config"]["candidates"])
+    expected = top_candidates(read_run(run).score(), split.owned, manifest["config"]["candidates"])
     same = np.array_equal(
         expected.to_suspects(np.zeros(expected.items.shape), "").pairs(split.train).keys, judged.pairs(split.train).keys
     )

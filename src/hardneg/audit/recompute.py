@@ -26,6 +26,7 @@ from hardneg.pipeline import (
     RUN,
     FinetuneConfig,
     FusionConfig,
+    RerankConfig,
     SuspectInputs,
     SuspectsConfig,
     control_trees_stage,
@@ -36,6 +37,7 @@ from hardneg.pipeline import (
     labels_stage,
     neighbours_stage,
     random_negatives_stage,
+    rerank_stage,
     retrieve_stage,
     shuffled_negatives_stage,
     suspects_stage,
@@ -44,7 +46,9 @@ from hardneg.pipeline import (
     trees_stage,
     tune_stage,
 )
+from hardneg.pipeline.inference import scores_hash
 from hardneg.pipeline.labels import TRAINED
+from hardneg.pipeline.reranking import RERANKED
 from hardneg.pipeline.tuning import TUNED
 from hardneg.sampling import mined
 from hardneg.stage import Stage
@@ -129,8 +133,8 @@ def _hashes(folder: Path, kind: str) -> set[str]:
     """Return the hashes by which manifests name a folder; of a run, files alone, since it may hold an evaluation."""
     if kind != RUN:
         return {artifacts.folder_hash(folder)}
-    table = folder / "embeddings.safetensors"
-    return {artifacts.folder_hash(folder, TRAINED), *([artifacts.file_hash(table)] if table.is_file() else [])}
+    has_table = (folder / "embeddings.safetensors").is_file()
+    return {artifacts.folder_hash(folder, TRAINED), *([scores_hash(folder)] if has_table else [])}
 
 
 def stage_of(folder: Path, sources: Sources) -> Stage:
@@ -241,6 +245,9 @@ def _run(made: _Recipe) -> Stage:
     method = made.config.get("method")
     if method is None:
         raise NotRebuiltError("a trained run is not trained again to the end")
+    if method == RERANKED:
+        judged = made.need("suspects", suspects.KIND)
+        return rerank_stage(made.need("run", RUN), made.split, judged, made.settings(RerankConfig, "method"))
     vectors, config = made.need("vectors", text_vectors.KIND), made.settings(FusionConfig, "method")
     if method == "text only":
         return text_only_stage(made.split, vectors, config)

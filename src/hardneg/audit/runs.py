@@ -5,25 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from hardneg import artifacts
 from hardneg.audit.evaluations import check_evaluation, find_evaluations
 from hardneg.audit.folders import audit_folder, check_equal, is_divided_by_chance, rebuild
-from hardneg.audit.recompute import NO_ORIGIN, Origin
+from hardneg.audit.recompute import NO_ORIGIN, NotRebuiltError, Origin, Sources
 from hardneg.audit.redraw import compare_redrawn, lend, train
 from hardneg.config import parse_config
 from hardneg.data import split as splits
 from hardneg.data.dataset import read_parquet
 from hardneg.data.split import Split
-from hardneg.diagnostics import Check, check_mask, check_scores
+from hardneg.diagnostics import Check, check_bonus, check_mask, check_scores
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import evaluate_scores, inner_product
+from hardneg.evaluation import evaluate_scores, score_pairs
 from hardneg.judging import suspects
 from hardneg.pipeline import RELEASED, RUN, FinishedRun, RunConfig, read_run, rebuild_backbone
 from hardneg.pipeline.inference import MASKED, RELEASED_KIND, SPARED
 from hardneg.pipeline.labels import rebuild_embeddings
 from hardneg.pipeline.provenance import require_same_split
+from hardneg.pipeline.reranking import read_judged
 from hardneg.pipeline.suspect_use import use_suspects
 from hardneg.sampling import mined
 from hardneg.text import text_vectors
@@ -69,6 +71,7 @@ def audit_run(
         checks += check_evaluation(folder, run, split)
     inputs: Inputs = {"negatives": negatives, "suspects": suspects_dir, "trees": trees, "anchor": anchor}
     if "method" in manifest["config"]:
+        checks += _check_reranking(run_dir, manifest, run, split, split_dir, origin)
         return [*checks, *_audit_untrained(run_dir, inputs, split_dir, origin)]
     config = _read_config(run_dir, manifest)
     _require_inputs(run_dir, manifest["inputs"], inputs)
@@ -133,7 +136,7 @@ def _check_epoch(run_dir: Path, config: RunConfig, manifest: dict[str, Any], run
     if curve.is_empty():
         return Check(question, False, f"metrics.parquet has no validation {select}")
     best = curve.row(int(curve["value"].arg_max() or 0), named=True)
-    now = evaluate_scores(inner_product(run.embeddings), split.valid, split.train, metrics=(select,)).means()[select]
+    now = evaluate_scores(run.score(), split.valid, split.train, metrics=(select,)).means()[select]
     kept = manifest["notes"].get("best epoch")
     same = kept == best["epoch"] and abs(now - best["value"]) <= SAME_VALUE
     detail = f"epoch {kept}, the best is {best['epoch']} with {select} {best['value']:.4f}; recomputed {now:.4f}"
@@ -169,6 +172,22 @@ def _audit_untrained(run_dir: Path, inputs: Inputs, split_dir: Path, origin: Ori
         raise ConfigError(f"{run_dir} trains nothing, found {folder}; leave it out, or give it with --made-from")
     checks, used = rebuild(run_dir, split_dir, origin)
     return [*checks, *(check for folder in used for check in audit_folder(folder, split_dir, origin))]
+
+
+def _check_reranking(
+    run_dir: Path, manifest: dict[str, Any], run: FinishedRun, split: Split, split_dir: Path, origin: Origin
+) -> list[Check]:
+    """Check the bonuses of a reranked run, and, where its suspects are found, that they are of the judged candidates."""
+    if run.bonus is None:
+        return []
+    pairs, chance = run.bonus.pairs, is_divided_by_chance(split_dir)
+    checks = check_bonus(pairs, score_pairs(run.embeddings, pairs), run.bonus.values, split, by_chance=chance)
+    try:
+        folder = Sources(split_dir, split_dir, origin).need(run_dir, "suspects", suspects.KIND, manifest["inputs"])
+    except NotRebuiltError as error:
+        return [*checks, Check("bonuses are of judged candidates alone: not compared", True, str(error))]
+    same = np.array_equal(pairs.keys, read_judged(folder, split)[0].keys)
+    return [*checks, Check("bonuses are of judged candidates alone", same, f"{len(pairs):,} pairs compared")]
 
 
 def _check_released(run_dir: Path) -> Check:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "Models": {
         "train": train.train_command,
         "fuse": runs.fuse_command,
+        "rerank": runs.rerank_command,
         "evaluate": runs.evaluate_command,
         "recommend": runs.recommend_command,
     },

@@ -1,4 +1,4 @@
-"""Commands on a trained run: `hardneg fuse`, `evaluate` and `recommend`."""
+"""Commands on a trained run: `hardneg fuse`, `rerank`, `evaluate` and `recommend`."""
 
 from __future__ import annotations
 
@@ -63,6 +63,37 @@ def fuse_command(
     tried = ", ".join(f"{value:.4f}" + (f" at {g}" if run else "") for g, value in notes["on validation"].items())
     method = "text alone" if run is None else f"weight {notes['weight']:g}"
     text = f"{method} (validation {select}: {tried})"
+    shared.emit_folder(out, notes, text, ("evaluate", out, "--split", split))
+
+
+def rerank_command(
+    shared: CpuOptions,
+    run: RunArgument,
+    split: Annotated[Path, Option(help="Split folder that the run was trained on.")],
+    suspects: Annotated[Path, Option(help="Suspects folder with judged candidates of the split.")],
+    weight: Annotated[
+        list[float] | None,
+        Option(show_default="0 0.125 0.25 0.5 1 2 4 8", help="Candidate weight g of the judge's score. Repeatable."),
+    ] = None,
+    select: Annotated[str, Option(help="Validation metric that selects the weight.")] = "ndcg@20",
+    out: Annotated[Path, Option(help="Run folder to write.")] = Path("runs/reranked"),
+) -> None:
+    """Rerank the judged candidates of a run without training.
+
+    The judged candidates of a user are ordered by the run's score plus g times the judge's score, and exchange their places; other items keep theirs. The weight g is selected on validation pairs. A run fused with text can be reranked as well. The result is a run folder.
+
+    Example: `hardneg rerank runs/mixgcf --split data/shop-split --suspects out/suspects --out runs/mixgcf-reranked`
+    """
+    from hardneg import pipeline
+    from hardneg.config import parse_config
+    from hardneg.pipeline.reranking import UNCHANGED
+
+    values: dict[str, Any] = {"select": select} | ({"weights": weight} if weight else {})
+    config = parse_config(pipeline.RerankConfig, values, where="hardneg rerank")
+    notes = run_stage(pipeline.rerank_stage(run, split, suspects, config), out)
+    tried = ", ".join(f"{value:.4f} at {g}" for g, value in notes["on validation"].items())
+    text = f"weight {notes['weight']:g} (validation {select}: {tried})"
+    text += f"; {UNCHANGED}: {notes[UNCHANGED]}" if UNCHANGED in notes else ""
     shared.emit_folder(out, notes, text, ("evaluate", out, "--split", split))
 
 

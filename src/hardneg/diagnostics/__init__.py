@@ -4,6 +4,7 @@ from hardneg.diagnostics.held_out_pairs import check_added, check_nearest, check
 from hardneg.diagnostics.held_out_texts import check_reviews, check_titles
 from hardneg.diagnostics.judge_quality import HiddenItemCandidates, HiddenItemsConfig
 from hardneg.diagnostics.leakage import Check, check_candidates, check_mask, check_same, check_split, redraw
+from hardneg.diagnostics.reranked import check_bonus
 from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "HiddenItemsConfig",
     "SampledFalseNegatives",
     "check_added",
+    "check_bonus",
     "check_candidates",
     "check_mask",
     "check_nearest",

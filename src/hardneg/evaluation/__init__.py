@@ -1,20 +1,25 @@
-"""Full ranking with a train mask, metrics, significance tests and late fusion. Reads scores, never models."""
+"""Full ranking with a train mask, metrics, significance tests, late fusion and reranking. Reads scores, never models."""
 
 from hardneg.evaluation.fusion import best_weight, fuse_scores, text_embeddings
 from hardneg.evaluation.ranking import Evaluation, Popularity, evaluate_scores, inner_product, top_items
+from hardneg.evaluation.reranking import PairBonus, center_scores, rerank, score_pairs
 from hardneg.evaluation.significance import Difference, compare_methods, holm, is_lower
 
 __all__ = [
     "Difference",
     "Evaluation",
+    "PairBonus",
     "Popularity",
     "best_weight",
+    "center_scores",
     "compare_methods",
     "evaluate_scores",
     "fuse_scores",
     "holm",
     "inner_product",
     "is_lower",
+    "rerank",
+    "score_pairs",
     "text_embeddings",
     "top_items",
 ]

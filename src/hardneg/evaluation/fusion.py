@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation.ranking import evaluate_scores, inner_product
+from hardneg.evaluation.ranking import ScoreFunction, evaluate_scores
 from hardneg.types import Embeddings, Floats
 
 FUSION_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -67,9 +67,9 @@ def mean_of_items(train: Interactions, texts: Floats) -> Floats:
     return np.asarray(np.divide(summed, norms, out=np.full_like(summed, np.nan), where=norms > 0))
 
 
-def validation_value(embeddings: Embeddings, held_out: Interactions, seen: Interactions, metric: str) -> float:
+def validation_value(score: ScoreFunction, held_out: Interactions, seen: Interactions, metric: str) -> float:
     """Return the metric on held-out pairs, averaged over users."""
-    return evaluate_scores(inner_product(embeddings), held_out, seen, metrics=(metric,)).means()[metric]
+    return evaluate_scores(score, held_out, seen, metrics=(metric,)).means()[metric]
 
 
 def best_weight(values: dict[float, float]) -> float:

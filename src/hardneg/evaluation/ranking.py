@@ -12,9 +12,10 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation.kernels import top_k
 from hardneg.evaluation.metrics import METRICS, parse_metric
+from hardneg.evaluation.reranking import PairBonus
 from hardneg.evaluation.shortlist import Shortlist
 from hardneg.types import Embeddings, Flags, Floats, Indices
 
@@ -45,16 +46,18 @@ class Evaluation:
 class InnerProduct:
     """Score function of pooled embeddings: users (n_users, size) and items (size, n_items).
 
-    shortlist: preselects items in bfloat16, if given.
+    shortlist: preselects items in bfloat16, if given. bonus: added to the scores of some pairs, if given.
     """
 
     users: Tensor
     items: Tensor
     shortlist: Shortlist | None = None
+    bonus: PairBonus | None = None
 
     def __call__(self, block: Indices) -> Tensor:
         """Return the scores (block, n_items) of users (block,)."""
-        return self.users[torch.from_numpy(block).to(self.users.device)] @ self.items
+        scores = self.users[torch.from_numpy(block).to(self.users.device)] @ self.items
+        return scores if self.bonus is None else self.bonus.add_to(scores, block)
 
 
 @dataclass(frozen=True)
@@ -83,17 +86,20 @@ class Popularity:
         return best
 
 
-def inner_product(embeddings: Embeddings, *, shortlist: bool = False) -> InnerProduct:
-    """Return the inner product of pooled embeddings as a score function.
+def inner_product(embeddings: Embeddings, *, shortlist: bool = False, bonus: PairBonus | None = None) -> InnerProduct:
+    """Return the inner product of pooled embeddings, plus the bonus of a pair, as a score function.
 
     shortlist: on the CPU, preselect items in bfloat16 and rank them in float32. The ranking is the same, except for
     items whose scores differ only by float32 rounding. Faster on processors with bfloat16 multiplication, else slower.
+    Raises ConfigError where it is asked for together with a bonus.
     """
+    if shortlist and bonus is not None:
+        raise ConfigError("found a reranked run, whose bonuses a shortlist cannot rank; leave --shortlist out")
     users, items = embeddings.final_users.detach(), embeddings.final_items.detach()
     if not (users.isfinite().all() and items.isfinite().all()):
         raise DataError("found embeddings that are not finite; train again with a lower learning rate")
     preselection = Shortlist.of(users, items) if shortlist and users.device.type == "cpu" else None
-    return InnerProduct(users, items.T.contiguous(), preselection)
+    return InnerProduct(users, items.T.contiguous(), preselection, bonus)
 
 
 def evaluate_scores(

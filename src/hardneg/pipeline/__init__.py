@@ -29,6 +29,7 @@ from hardneg.pipeline.negatives import (
     shuffled_negatives_stage,
 )
 from hardneg.pipeline.recommendation import Mask, make_recommendations, recommend
+from hardneg.pipeline.reranking import RerankConfig, rerank_stage
 from hardneg.pipeline.suspect_use import SuspectsUse
 from hardneg.pipeline.suspects import (
     SuspectInputs,
@@ -61,6 +62,7 @@ __all__ = [
     "ImportRequest",
     "JudgeEvaluation",
     "Mask",
+    "RerankConfig",
     "RunConfig",
     "SuspectInputs",
     "SuspectsConfig",
@@ -92,6 +94,7 @@ __all__ = [
     "rebuild_backbone",
     "recommend",
     "released_stage",
+    "rerank_stage",
     "retrieve_stage",
     "run_inputs",
     "shown_users",

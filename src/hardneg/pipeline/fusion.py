@@ -15,8 +15,8 @@ from hardneg.config import Config, MetricName
 from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.evaluation import best_weight, fuse_scores, fusion, text_embeddings
-from hardneg.pipeline.inference import read_run, require_split_of
+from hardneg.evaluation import best_weight, fuse_scores, fusion, inner_product, text_embeddings
+from hardneg.pipeline.inference import read_run, require_split_of, scores_hash
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.pipeline.training import RUN, note_split, run_costs, write_embeddings
 from hardneg.stage import Draft, Stage
@@ -48,7 +48,7 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
     if "method" in (manifest := artifacts.read_manifest(run_dir, RUN))["config"]:
         raise ConfigError(f"{run_dir} is {manifest['config']['method']} already, expected a trained run; give that")
     settings = {"method": "late fusion", **config.model_dump(mode="json")}
-    inputs = _inputs(split_dir, vectors_dir) | {"run": artifacts.file_hash(run_dir / "embeddings.safetensors")}
+    inputs = _inputs(split_dir, vectors_dir) | {"run": scores_hash(run_dir)}
 
     def build(draft: Draft) -> None:
         started = time.perf_counter()
@@ -56,13 +56,13 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
         tables = _text_tables(text_vectors.read_text_vectors(vectors_dir), split, config)
         values = {
             weight: fusion.validation_value(
-                fuse_scores(model, *tables, weight), split.valid, split.train, config.select
+                inner_product(fuse_scores(model, *tables, weight)), split.valid, split.train, config.select
             )
             for weight in config.weights
         }
         draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")} | note_split(split_dir)
-        _write(draft, fuse_scores(model, *tables, best_weight(values)), values, split, config.select)
-        seconds, needs = _costs_of(run_dir)
+        write_untrained(draft, fuse_scores(model, *tables, best_weight(values)), values, split, config.select)
+        seconds, needs = costs_of_run(run_dir)
         draft.write_costs(run_costs(seconds + time.perf_counter() - started, needs + needs_of(vectors_dir)))
 
     return Stage(RUN, settings, inputs, build)
@@ -78,9 +78,9 @@ def text_only_stage(split_dir: Path, vectors_dir: Path, config: FusionConfig | N
         split = splits.read_split(split_dir)
         split.require_pairs("valid")
         embeddings = text_embeddings(*_text_tables(text_vectors.read_text_vectors(vectors_dir), split, config))
-        value = fusion.validation_value(embeddings, split.valid, split.train, config.select)
+        value = fusion.validation_value(inner_product(embeddings), split.valid, split.train, config.select)
         draft.notes |= {"best epoch": 0, "epochs": 0} | note_split(split_dir)
-        _write(draft, embeddings, {float("inf"): value}, split, config.select)
+        write_untrained(draft, embeddings, {float("inf"): value}, split, config.select)
         draft.write_costs(run_costs(time.perf_counter() - started, needs_of(vectors_dir)))
 
     return Stage(RUN, settings, _inputs(split_dir, vectors_dir), build)
@@ -99,14 +99,16 @@ def _text_tables(vectors: TextVectors, split: Split, config: FusionConfig) -> tu
     return fusion.center_rows(vectors.users) if config.centred else vectors.users, texts
 
 
-def _costs_of(run_dir: Path) -> tuple[float, LlmNeeds]:
+def costs_of_run(run_dir: Path) -> tuple[float, LlmNeeds]:
     """Return the seconds of a trained run, and what its language models needed."""
     costs = read_json(run_dir / artifacts.COSTS)
     return costs["seconds"], LlmNeeds(costs["llm_calls"], costs["llm_tokens"], costs["money"])
 
 
-def _write(draft: Draft, embeddings: Embeddings, values: Mapping[float, float], split: Split, select: str) -> None:
-    """Write the run. values: validation value of each weight, infinite for text only."""
+def write_untrained(
+    draft: Draft, embeddings: Embeddings, values: Mapping[float, float], split: Split, select: str
+) -> None:
+    """Write a run that trains nothing. values: validation value of each weight, infinite for text only."""
     weight, epoch = best_weight(dict(values)), draft.notes["best epoch"]
     draft.notes |= {"weight": None if weight == float("inf") else weight, "select": select}  # JSON has no infinity
     draft.notes["on validation"] = {f"{w:g}": value for w, value in values.items()}

@@ -16,7 +16,8 @@ from hardneg.data import split as splits
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Vocabulary
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import Evaluation, Popularity, evaluate_scores, inner_product, is_lower
+from hardneg.evaluation import Evaluation, PairBonus, Popularity, evaluate_scores, inner_product, is_lower
+from hardneg.evaluation.ranking import InnerProduct
 from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
@@ -37,16 +38,23 @@ MASKED, SPARED = "masked added positives", "held-out added positives, not masked
 """Notes of the manifest: numbers of pairs."""
 POPULARITY, BELOW = "popularity", "below popularity"
 """Notes of an evaluation: a metric of the most popular items; a warning where the run is clearly lower."""
+BONUS = "bonus.parquet"
+"""File of a reranked run: user, item, bonus of every judged pair."""
 METRICS = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in (10, 20))
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: pooled embeddings, ids, and the pairs that are masked."""
+    """A finished run: pooled embeddings, ids, the pairs that are masked, and bonuses of judged pairs if reranked."""
 
     embeddings: Embeddings
     vocabulary: Vocabulary
     seen: Interactions
+    bonus: PairBonus | None = None
+
+    def score(self, *, shortlist: bool = False) -> InnerProduct:
+        """Return the scores of the run: inner products, and the bonuses. shortlist: as in `evaluation_stage`."""
+        return inner_product(self.embeddings, shortlist=shortlist, bonus=self.bonus)
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -57,7 +65,22 @@ def read_run(folder: Path) -> FinishedRun:
     items = datasets.read_parquet(folder / "items.parquet")[c.ITEM_ID].to_list()
     seen = datasets.read_parquet(folder / "seen.parquet")
     pairs = Interactions(seen[c.USER].to_numpy(), seen[c.ITEM].to_numpy(), len(users), len(items))
-    return FinishedRun(Embeddings((tensors["users"],), (tensors["items"],), "mean"), Vocabulary(users, items), pairs)
+    embeddings, bonus = Embeddings((tensors["users"],), (tensors["items"],), "mean"), None
+    if (folder / BONUS).is_file():
+        table = datasets.read_parquet(folder / BONUS)
+        judged = Interactions(table[c.USER].to_numpy(), table[c.ITEM].to_numpy(), len(users), len(items))
+        bonus = PairBonus(judged, table["bonus"].to_numpy())
+    return FinishedRun(embeddings, Vocabulary(users, items), pairs, bonus)
+
+
+def scores_hash(run_dir: Path) -> str:
+    """Return the hash of what the scores of a run are computed from: embeddings, and the bonuses of a reranked run."""
+    table = run_dir / "embeddings.safetensors"
+    return (
+        artifacts.folder_hash(run_dir, (table.name, BONUS))
+        if (run_dir / BONUS).is_file()
+        else artifacts.file_hash(table)
+    )
 
 
 def evaluation_stage(
@@ -83,7 +106,7 @@ def evaluation_stage(
         run, split = read_run(run_dir), splits.read_split(split_dir)
         split.require_pairs("test")
         masked = union(run.seen, split.valid) if mask_valid else run.seen
-        score = inner_product(run.embeddings, shortlist=shortlist)
+        score = run.score(shortlist=shortlist)
         evaluation = evaluate_scores(score, split.test, masked, metrics=names)
         write_evaluation(draft.folder, evaluation, run.vocabulary)
         compared = next((name for name in ("ndcg@20", *names) if name in names and name.startswith("ndcg")), names[0])
@@ -134,7 +157,7 @@ def find_evaluation(run_dir: Path, name: str = EVALUATION) -> Path:
     folder = run_dir / name
     run = artifacts.read_manifest(folder, RELEASED_KIND if name == RELEASED else name)["inputs"].get("run")
     artifacts.read_manifest(run_dir, RUN)
-    if run != artifacts.file_hash(run_dir / "embeddings.safetensors"):
+    if run != scores_hash(run_dir):
         raise DataError(f"{folder} is the evaluation of another run; remove it and evaluate {run_dir} again")
     return folder
 
@@ -142,7 +165,7 @@ def find_evaluation(run_dir: Path, name: str = EVALUATION) -> Path:
 def test_inputs(run_dir: Path, split_dir: Path) -> dict[str, str]:
     """Return the hashes of what an evaluation is made from."""
     return {
-        "run": artifacts.file_hash(run_dir / "embeddings.safetensors"),
+        "run": scores_hash(run_dir),
         "test": artifacts.file_hash(split_dir / "test.parquet"),
     }
 
@@ -199,7 +222,7 @@ def released_stage(
         split.require_pairs("test")
         added = suspects.read_suspects(suspects_dir, split).above(chosen).pairs(split.train)
         mask = released_mask(run.seen, added, split.valid, split.test)
-        score = inner_product(run.embeddings, shortlist=shortlist)
+        score = run.score(shortlist=shortlist)
         evaluation = evaluate_scores(score, split.test, mask.pairs, metrics=names)
         write_evaluation(draft.folder, evaluation, run.vocabulary, part=PART)
         draft.notes |= {"warning": WARNING, MASKED: mask.added, SPARED: mask.spared}

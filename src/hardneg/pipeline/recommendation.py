@@ -17,7 +17,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.products import Products
 from hardneg.data.split import read_split
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import inner_product, top_items
+from hardneg.evaluation import top_items
 from hardneg.evaluation.ranking import BLOCK
 from hardneg.pipeline.inference import FinishedRun, read_run, require_split_of
 from hardneg.pipeline.training import RUN, SPLIT_NOTE
@@ -105,7 +105,7 @@ def _restrict(pairs: Interactions, users: Indices) -> Interactions:
 
 
 def _rank(run: FinishedRun, items: pl.DataFrame, users: Indices, masked: Interactions, k: int) -> pl.DataFrame:
-    score = inner_product(run.embeddings)
+    score = run.score()
     blocks = []
     for block in block_slices(len(users), BLOCK):
         best = top_items(score, users[block], masked, k)

@@ -19,8 +19,8 @@ from hardneg.data.products import UNDER_ANOTHER_ID
 from hardneg.data.row_report import RowIssue, RowReport
 from hardneg.data.split import Split, Vocabulary
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import inner_product, top_items
-from hardneg.evaluation.ranking import BLOCK
+from hardneg.evaluation import top_items
+from hardneg.evaluation.ranking import BLOCK, ScoreFunction
 from hardneg.judging import (
     Judge,
     JudgeConfig,
@@ -41,7 +41,7 @@ from hardneg.judging.likelihood import estimate_likelihood, likelihood_prompt_di
 from hardneg.judging.llm_judge import JUDGING, LlmJudge, estimate_judging
 from hardneg.llm.session import Session
 from hardneg.pipeline.generation import summarize_costs
-from hardneg.pipeline.inference import read_run, require_split_of
+from hardneg.pipeline.inference import read_run, require_split_of, scores_hash
 from hardneg.pipeline.provenance import (
     LlmNeeds,
     hash_of_same_split,
@@ -54,7 +54,7 @@ from hardneg.pipeline.trees import control_codes
 from hardneg.stage import Draft, Stage
 from hardneg.text import CostEstimate, LlmExecutor, MeteredExecutor
 from hardneg.trees import trees_folder
-from hardneg.types import Embeddings, Floats, Indices, Progress, block_slices
+from hardneg.types import Floats, Indices, Progress, block_slices
 
 NO_LABEL_THERE = "the suspects with the same rate have no label for it"
 RULE_IS_FLAT = (
@@ -166,18 +166,18 @@ def suspect_rate(folder: Path, split_dir: Path, threshold: float = suspects.THRE
 
 
 def top_candidates(
-    embeddings: Embeddings, owned: Interactions, k: int, progress: Progress | None = None
+    score: ScoreFunction, owned: Interactions, k: int, progress: Progress | None = None
 ) -> UserCandidates:
     """Return the k items that score highest among those a user does not have, best first, for users with pairs.
 
     owned: what users have, under any id (`Split.owned`).
     """
     users = np.flatnonzero(owned.counts)
-    return UserCandidates(users, _rank(embeddings, users, owned, k, progress))
+    return UserCandidates(users, _rank(score, users, owned, k, progress))
 
 
-def _rank(embeddings: Embeddings, users: Indices, masked: Interactions, k: int, progress: Progress | None) -> Indices:
-    score, items = inner_product(embeddings), np.empty((len(users), min(k, masked.n_items)), np.int64)
+def _rank(score: ScoreFunction, users: Indices, masked: Interactions, k: int, progress: Progress | None) -> Indices:
+    items = np.empty((len(users), min(k, masked.n_items)), np.int64)
     for block in block_slices(len(users), BLOCK):
         items[block] = top_items(score, users[block], masked, k)
         if progress is not None:
@@ -185,10 +185,10 @@ def _rank(embeddings: Embeddings, users: Indices, masked: Interactions, k: int, 
     return items
 
 
-def _report_other_ids(embeddings: Embeddings, split: Split, k: int) -> list[JudgementIssue]:
+def _report_other_ids(score: ScoreFunction, split: Split, k: int) -> list[JudgementIssue]:
     """Return the items that would be candidates if the user did not have them under another id."""
     users = np.flatnonzero(split.owned.counts > split.train.counts)
-    items = _rank(embeddings, users, split.train, k, None)
+    items = _rank(score, users, split.train, k, None)
     rows, places = np.nonzero((items >= 0) & split.owned.contains(users[:, None], np.maximum(items, 0)))
     ids = split.vocabulary
     return [
@@ -234,7 +234,7 @@ def _describe(
     inputs = split_inputs(split_dir, trees=(sources.trees, trees_folder.KIND))
     if sources.run is not None:
         require_split_of(sources.run, split_dir)
-        inputs["run"] = artifacts.file_hash(sources.run / "embeddings.safetensors")
+        inputs["run"] = scores_hash(sources.run)
     if sources.session is not None:
         model = sources.session.model
         is_likelihood = isinstance(options.judge, TitleLikelihood)
@@ -285,9 +285,9 @@ def _list_candidates(
     inputs: JudgeInputs, judge: Judge, run: Path | None, options: SuspectsConfig, progress: Progress | None
 ) -> UserCandidates:
     if run is not None:
-        embeddings = read_run(run).embeddings
-        inputs.issues.extend(_report_other_ids(embeddings, inputs.split, options.candidates))
-        return top_candidates(embeddings, inputs.split.owned, options.candidates, progress)
+        score = read_run(run).score()
+        inputs.issues.extend(_report_other_ids(score, inputs.split, options.candidates))
+        return top_candidates(score, inputs.split.owned, options.candidates, progress)
     if isinstance(judge, RecordedJudge):
         return judge.labels.candidates()
     raise ConfigError(
