@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hardneg.diagnostics import HiddenItemsConfig
 from hardneg.errors import DataError
 from hardneg.judging import AllPositive, JudgeConfig, PrefixRule, RandomLabels
 from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.protocol import Request
+from hardneg.llm.protocol import Request, pack_vector
 from hardneg.llm.session import Session
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectInputs, SuspectsConfig
@@ -93,6 +94,20 @@ def test_replies_are_stored_and_counted(noisy: Path, tmp_path: Path) -> None:
     assert first.measures.equals(second.measures)
     yes = first.candidates["probability"].sum()
     assert yes == 40
+
+
+def test_scores_rank_where_a_judge_has_them(noisy: Path, tmp_path: Path) -> None:
+    """Probabilities of a calibration are tied, scores are not."""
+
+    def answer(request: Request) -> str:
+        return pack_vector(-1 - np.array([zlib.crc32(text.encode()) % 997 / 997 for text in request.continuations]))
+
+    judge = JudgeConfig.find_class("likelihood")(kind="likelihood", calibration_users=30, normalize=False)
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        result = evaluated(noisy, judge, SuspectInputs(session=Session(FunctionModel(answer), store)))
+    assert result.measures["labelled"].to_list() == [1.0, 1.0]
+    assert result.measures["auc"][0] == 0.5, "each title has the same log-probability with and without a history"
+    assert 0 <= result.measures["brier"][0] <= 1
 
 
 def test_a_split_without_a_record_is_refused(folders: Path) -> None:
