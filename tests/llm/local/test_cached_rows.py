@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ def test_rows_are_copied_and_removed(model: Any) -> None:
     texts = [[60, 61, 11], [50, 10, 12], [40, 41, 42, 43, 8, 9, 13]]
     expected = torch.stack([scores_after(model, [1, 20, 30, *text]) for text in texts])
     torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_16_bits(model: Any) -> None:
+    halved = copy.deepcopy(model).bfloat16()
+    prefix = PrefixCache(halved).prefix([1, 20, 30])
+    users, rows = CachedRows(halved, prefix), CachedRows(halved, prefix)
+    users.add(1, 2)
+    users.append([[40, 41]], [0])
+    rows.add(2, 4, users, [0, 0])
+    scores = rows.append([[7], [8, 9]], [1, 1])
+    expected = torch.stack([scores_after(model, [1, 20, 30, 40, 41, *text]) for text in ([7], [8, 9])])
+    assert (scores - expected).norm() < 0.05 * expected.norm()
+    assert scores.dtype == torch.float32
 
 
 def test_kept_prefixes_are_reused_within_their_memory(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ class CachedRows:
         if source and width:
             for layer, parts in source._layers.items():
                 rows = torch.tensor(list(origins), device=parts[0].device)
-                for own, part in zip(self._layer(layer, parts[0]), parts, strict=True):
+                for own, part in zip(self._layer(layer, parts[1]), parts, strict=True):
                     own[before : len(self), :, :width] = part[rows, :, :width]
 
     def remove(self, row: int) -> None:
@@ -190,7 +190,7 @@ class CachedRows:
         return Prefix((*self.prefix.ids, *ids), layers)
 
     def _layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of a layer, each (rows, heads, columns, size). like: (any, heads, ..., size).
+        """Return keys and values of a layer, each (rows, heads, columns, size). like: (any, heads, ..., size), of the model's precision.
 
         Keys are kept in 32 bits: attention scores of 16 bits would lose too many digits.
         """
