@@ -87,7 +87,7 @@ def test_a_batch_holds_pairs_of_one_set(bases: Bases, monkeypatch: pytest.Monkey
     _, template, encoder, _, _ = opened(bases("bert"))
     monkeypatch.setattr(encoder.label_head, "forward", lambda vectors: vectors)
     encoder.width = labels.shape[1]
-    monkeypatch.setattr(module._Loop, "_encode", lambda self, rows: torch.ones(len(rows), 8, requires_grad=True))
+    monkeypatch.setattr(module.TuningLoop, "_encode", lambda self, rows: torch.ones(len(rows), 8, requires_grad=True))
     tune(encoder, template, pooled_inputs, labels, CONFIG, sets=of_set)
     assert {0} in compared
     assert {1} in compared

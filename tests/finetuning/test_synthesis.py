@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,22 @@ def test_shared_prefixes_change_nothing_but_rounding(bases: Bases, family: str, 
         for share_prefixes in (False, True)
     )
     np.testing.assert_allclose(share_prefixes, plain, atol=2e-6)
+    np.testing.assert_allclose(share_prefixes, one_by_one(encoder, template, inputs)[rows], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_shared_prefixes_of_a_real_decoder_change_nothing_but_rounding() -> None:
+    folder = Path(os.environ.get("HARDNEG_SMOLLM2", "smollm2-135m"))
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip(f"no model at {folder}; set HARDNEG_SMOLLM2 to the folder of SmolLM2-135M")
+    _, template, encoder, inputs, _ = opened(folder)
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 4e-3, generator=torch.Generator().manual_seed(0))
+    tokens, rows = template.tokenise(inputs.user_profiles, inputs.item_profiles), np.arange(len(inputs.pairs))
+    shared = encode_pairs(encoder, inputs, tokens, rows, batch_size=8, share_prefixes=True)
+    np.testing.assert_allclose(shared, one_by_one(encoder, template, inputs), atol=1e-4)
 
 
 @pytest.mark.parametrize(("size", "prefixes"), [(64, 6), (1, 6)])

@@ -57,6 +57,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("bases") / "base", "bert")
 
 
+def test_an_estimate_knows_fine_tuning_and_synthesis(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    study = Study.load(write_study(**small(tmp_path, ["no LM"])), tmp_path / "out")
+    hours = {cell.name: cell.hours for cell in study.estimate().cells if cell.name.endswith("'no LM'")}
+    assert list(hours) == ["store / tuned 'no LM'", "store / negatives 'no LM'"]
+    assert min(hours.values()) > 0
+
+
 @pytest.mark.slow
 def test_the_whole_comparison_from_one_file(
     write_study: Write, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +80,7 @@ def test_the_whole_comparison_from_one_file(
     said: list[str] = []
     study = Study.load(file, out)
     study.run(0, progress=lambda what, *_: said.append(what))
+    assert study.estimate().cells == []
     results = study.results()
     assert results.failed == {}
     assert {"labels", "synthesizing vectors"} <= set(said)

@@ -26,8 +26,8 @@ app = new_group("Compare methods on datasets and seeds, from a YAML file.")
 HEADERS = ["cell", "to run", "s / epoch", "epochs a run", "hours"]
 EXPLANATION = (
     "Each cell was trained for a moment on one thread. Epochs a run: the mean of the finished runs of the cell, else the "
-    "maximum `epochs`, which early stopping may undercut. Not included: negatives, the test evaluation, and other load "
-    "of this machine."
+    "maximum `epochs`, which early stopping may undercut. Fine-tuning and synthesis count as one epoch each. Not included: "
+    "other negatives, the test evaluation, and other load of this machine."
 )
 
 Planned = TypeVar("Planned", "Study", "Search")

@@ -108,7 +108,7 @@ def tune(
         )
     usable = np.isfinite(labels).all(axis=1) & ~inputs.has_empty_prompt(template)
     rows, held_out = split_held_out(np.flatnonzero(usable), config)
-    loop = _Loop(encoder, template, inputs, labels, config, rows=rows, held_out=held_out, sets=sets)
+    loop = TuningLoop(encoder, template, inputs, labels, config, rows=rows, held_out=held_out, sets=sets)
     loop.run(resume, progress)
     row_report = inputs.row_report(template)
     if len(left_out := np.flatnonzero(~usable)):
@@ -121,13 +121,18 @@ def tune(
 def split_held_out(usable: Indices, config: TuningConfig) -> tuple[Indices, Indices]:
     """Draw pair indices to tune on and pair indices to hold out from the usable ones."""
     drawn = generator(config.seed, "tuning pairs").permutation(usable)[: config.pairs]
-    n = max(min(math.ceil(config.held_out * len(drawn)), config.held_out_most), 2)
+    n = count_held_out(len(drawn), config)
     if len(drawn) < n + 2:
         raise DataError(f"found {len(drawn)} pairs to tune on, expected at least {n + 2}; check the labels")
     return drawn[n:], drawn[:n]
 
 
-class _Loop:
+def count_held_out(n_pairs: int, config: TuningConfig) -> int:
+    """Return the number of pairs to hold out of `n_pairs` drawn ones."""
+    return max(min(math.ceil(config.held_out * n_pairs), config.held_out_most), 2)
+
+
+class TuningLoop:
     """The parts of tuning that stay the same from step to step, and its state."""
 
     def __init__(
@@ -168,19 +173,20 @@ class _Loop:
         if restored:
             self.state = restored
         else:
-            self._check()
+            self.check()
         while self.state.iteration < self.steps and self.state.checks_without_gain < config.patience:
-            self._step()
+            self.step()
             step = self.state.iteration
             if step % config.look_every == 0 or step == self.steps:
-                self._check()
+                self.check()
             if resume and (step % config.checkpoint_every == 0 or step == self.steps):
                 resume.save(self.state, self.parameters, self.adam)
             if progress is not None:
                 progress(f"tuning (held-out loss {-self.state.best_value:.3f})", step, self.steps)
         overwrite_tensors(self.parameters, self.state.best)
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Take one step of the optimizer."""
         config, step = self.config, self.state.iteration
         self.encoder.train()
         self.adam.zero_grad(set_to_none=True)
@@ -227,7 +233,7 @@ class _Loop:
         return info_nce(vectors, labels, positives, temperature=self.config.temperature)
 
     @torch.no_grad()
-    def _check(self) -> None:
+    def check(self) -> None:
         """Record the loss of the held-out pairs, in batches of the training size; copy the weights if it is the lowest."""
         self.encoder.eval()
         total, bound, n = 0.0, 0.0, sum(map(len, self.held_out))

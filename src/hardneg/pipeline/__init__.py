@@ -44,6 +44,7 @@ from hardneg.pipeline.trees import control_trees_stage, trees_stage
 from hardneg.pipeline.tuning import (
     FinetuneConfig,
     TuningSet,
+    estimate_finetuning,
     read_rescaled_pairs,
     synthesize_stage,
     tune_pooled_stage,
@@ -71,6 +72,7 @@ __all__ = [
     "control_trees_stage",
     "encode_texts_stage",
     "estimate_evaluation",
+    "estimate_finetuning",
     "estimate_llm_cost",
     "estimate_suspects",
     "evaluate_judge",

@@ -36,6 +36,7 @@ from hardneg.finetuning import (
     open_encoder_model,
     save_tuned,
     synthesize,
+    timing,
     tune,
 )
 from hardneg.finetuning.inputs import LabelledPairs, draw_pairs, pool_sets, rescale_inputs, select_pairs, set_numbers
@@ -122,12 +123,7 @@ def tune_from(
     origin: labels folders, whose notes of validation pairs are inherited; numbered from 1 where there are several.
     """
     pairs, targets, datasets = read()
-    spaces = EmbeddingSpaces(
-        EmbeddingSpace.of(pairs.users),
-        EmbeddingSpace.of(pairs.items),
-        EmbeddingSpace.of(np.asarray(targets, np.float32)),
-    )
-    encoder, template = _open_model(source, config, spaces)
+    encoder, template = _open_model(source, config, _spaces_of(pairs, targets))
     checkpoint = CheckpointFile(draft.folder, draft.key)
     tuned = tune(encoder, template, pairs, targets, config.tuning, sets=datasets, resume=checkpoint, progress=progress)
     save_tuned(draft.folder, tuned, template, source)
@@ -200,6 +196,11 @@ def _required_profiles(source: ModelSource | None, profiles_dir: Path | None) ->
     return profiles_dir
 
 
+def _spaces_of(pairs: PairInputs, targets: Floats) -> EmbeddingSpaces:
+    tables = (pairs.users, pairs.items, np.asarray(targets, np.float32))
+    return EmbeddingSpaces(*map(EmbeddingSpace.of, tables))
+
+
 def _open_model(
     source: ModelSource | None, config: FinetuneConfig, spaces: EmbeddingSpaces
 ) -> tuple[AnyEncoder, Template]:
@@ -215,6 +216,18 @@ def _describe_source(tuned_dir: Path, source: ModelSource | None) -> str:
     tuned = artifacts.read_manifest(tuned_dir, TUNED)["config"]["tuning"]["epochs"] > 0
     model = "perceptron of embeddings (no language model)" if source is None else source.name
     return f"synthesized by {'a tuned' if tuned else 'an untuned'} {model}"
+
+
+def estimate_finetuning(
+    split: Split, source: ModelSource | None, config: FinetuneConfig, synthesis: SynthesisConfig | None = None
+) -> float:
+    """Estimate the seconds of tuning a base on a split, or, given `synthesis`, of synthesizing with the tuned model."""
+    train, n = split.train, timing.TUNED_PAIRS if synthesis is None else timing.SYNTHESIZED_PAIRS
+    pairs, targets = sample = timing.make_stand_ins(split, n)
+    encoder, template = _open_model(source, config, _spaces_of(pairs, targets))
+    if synthesis is None:
+        return timing.estimate_tuning(encoder, template, sample, len(train), config.tuning)
+    return timing.estimate_synthesis(encoder, template, sample, train, synthesis)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def estimate_cells(
 ) -> list[CellEstimate]:
     """Time every cell that has runs left, after the auxiliary runs for them; nothing of the training is kept.
 
+    Artifacts whose time is estimated come first; each counts as one run of one epoch.
     runs: cell, number of its runs left, folders of its finished runs, whose epochs predict those of the others. Cells that
     differ only in learning rate, L2, seed or stopping share a timing. One validation is timed, and counted as often as runs
     validate.
@@ -84,7 +85,7 @@ def estimate_cells(
     to_time += [(cell.name, cell, left, finished, False) for cell, left, finished in runs if left]
     read_split = lru_cache(maxsize=1)(splits.read_split)
     timings: dict[str, tuple[float, float]] = {}
-    estimates = []
+    estimates = _estimate_artifacts(plan, [cell for cell, left, _ in runs if left], read_split)
     for number, (name, cell, left, finished, sequential) in enumerate(to_time, start=1):
         config, split_dir = cell.config, plan.grid.splits[cell.split].folder
         shared = plan.artifacts_of(cell)
@@ -100,6 +101,19 @@ def estimate_cells(
         estimates.append(CellEstimate(name, left, seconds, mean_epochs, len(epochs), sequential))
         if progress is not None:
             progress("timing", number, len(to_time))
+    return estimates
+
+
+def _estimate_artifacts(plan: Plan, cells: list[Cell], read_split: Callable[[Path], Split]) -> list[CellEstimate]:
+    """Return a line for every artifact that is not made yet and whose seconds can be estimated, as one epoch."""
+    estimates = []
+    for artifact in plan.needed(cells):
+        if artifacts.is_artifact(artifact.folder):
+            continue
+        split = read_split(plan.grid.splits[artifact.split].folder)
+        if (seconds := artifact.entry.recipe.estimate_seconds(split, plan.device)) is not None:
+            name = f"{artifact.split} / {artifact.entry.title}"
+            estimates.append(CellEstimate(name, 1, seconds, 1.0, 0, sequential=True))
     return estimates
 
 

@@ -184,6 +184,10 @@ class Recipe(PluginFamily):
         """Return an object as costly to train with as the artifact, for estimates before that is made."""
         raise NotImplementedError
 
+    def estimate_seconds(self, split: Split, device: str) -> float | None:
+        """Estimate the seconds of making the artifact, from a moment of the work; None where they are not estimated."""
+        return None
+
     def _references(self) -> Iterator[tuple[str, NameIn, str | None]]:
         for field, info in type(self).model_fields.items():
             for mark in info.metadata:

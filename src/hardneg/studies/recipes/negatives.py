@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from hardneg import pipeline
 from hardneg.config import PerRow, Seed
+from hardneg.data import Split
 from hardneg.errors import ConfigError
 from hardneg.finetuning import (
     NO_BASE,
@@ -150,6 +151,9 @@ class Synthesized(NegativesRecipe):
         source = self.open_base(context.device)
         return pipeline.synthesize_stage(context.split_dir, *folders, source, self.synthesis, context.progress)
 
+    def estimate_seconds(self, split: Split, device: str) -> float:
+        return pipeline.estimate_finetuning(split, self.open_base(device), self.config(), self.synthesis)
+
 
 class TunedModel(Recipe):
     """The model that synthesizes some negatives."""
@@ -164,3 +168,6 @@ class TunedModel(Recipe):
         profiles_dir, labels_dir = context.folders.get("profiles"), context.folders["labels"]
         source, config = self.negatives.open_base(context.device), self.negatives.config()
         return pipeline.tune_stage(context.split_dir, profiles_dir, labels_dir, source, config, context.progress)
+
+    def estimate_seconds(self, split: Split, device: str) -> float:
+        return pipeline.estimate_finetuning(split, self.negatives.open_base(device), self.negatives.config())
