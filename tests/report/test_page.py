@@ -50,7 +50,9 @@ def test_hostile_titles_cannot_add_markup() -> None:
     shown = ShownUser(attack, [attack], attack, [ShownPair(attack, {attack: [attack]})], {attack: 0.5})
     whole = page({})
     curves = whole.curves.with_columns(row=pl.lit(attack))
-    reply = ShownReply(attack, [(attack, attack)], attack, [ShownProduct(attack, attack, 0.9, 1, [(attack, 0.5)])], 1)
+    reply = ShownReply(
+        attack, [(attack, attack)], attack, [ShownProduct(attack, attack, 0.9, 1, attack, [(attack, 0.5)])], 1
+    )
     hostile = replace(
         replace(whole, title=attack, cells=[[attack, attack]], notes=[attack], curves=curves, users=[shown]),
         replies=[reply],
@@ -64,9 +66,9 @@ def test_hostile_titles_cannot_add_markup() -> None:
 
 def test_the_page_shows_prompt_reply_products_and_who_took_them() -> None:
     products = [
-        ShownProduct("a small tent", "Tent, small", 0.913, 3, [("u1", 0.04), ("u2", 0.51)]),
-        ShownProduct("a moon boat", "", 0.4, 0, []),
-        ShownProduct("a nameless thing", "", float("nan"), 0, []),
+        ShownProduct("a small tent", "Tent, small", 0.913, 3, "", [("u1", 0.04), ("u2", 0.51)]),
+        ShownProduct("a moon boat", "", 0.4, 0, "out of the catalogue", []),
+        ShownProduct("a nameless thing", "", float("nan"), 0, "", []),
     ]
     reply = ShownReply("Tent", [("system", "Name products."), ("user", "<item>Tent</item>")], "the reply", products, 5)
     text = render(replace(page({}), replies=[reply], replied_by="small, 9 recorded replies of 2026-11-28"))
@@ -77,7 +79,7 @@ def test_the_page_shows_prompt_reply_products_and_who_took_them() -> None:
     assert "<td>0.91</td>" in text
     assert "<td>3 of 5</td>" in text
     assert 'u1 <span class="soft">4&nbsp;%</span>, u2 <span class="liked">51&nbsp;%</span>, …' in text
-    assert text.count("no catalogue item") == 3  # two products here, one in the example users
+    assert '<span class="soft">(out of the catalogue)</span>' in text
     assert text.count("<details>") == text.count("<summary>") == 1
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from timeit import timeit
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.text import Text
 from typer import Option
 
 from hardneg.cli.common import OutputOptions, configure_torch
-from hardneg.cli.output import console, emit_following, render_table, show_progress
+from hardneg.cli.llm_options import STORE, LlmOptions, open_session
+from hardneg.cli.output import ProgressDisplay, console, emit_following, render_table, show_progress
 from hardneg.types import WeightPrecision
+
+if TYPE_CHECKING:
+    from hardneg.llm.session import Session
 
 WIDE = 150
 """Width of a terminal, in columns, that shows the whole table; a narrower one shows the most important columns."""
@@ -33,8 +40,19 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class DemoModelOptions(LlmOptions):
+    """Options of the language model that is asked in place of the recorded replies."""
+
+    store: Annotated[
+        Path | None,
+        Option("--store", help=STORE, show_default="OUT/replies.sqlite", rich_help_panel="Language model"),
+    ] = None
+
+
 def demo_command(
     shared: OutputOptions,
+    llm: DemoModelOptions,
     out: Annotated[Path, Option(help="Folder to write.")] = Path("out/demo"),
     text: Annotated[
         Literal["informative", "weak", "misleading"], Option(help="How item texts relate to user preferences.")
@@ -46,21 +64,29 @@ def demo_command(
 
     Prints a table and writes a page, OUT/report.html. Takes a few minutes on two cores and downloads nothing. Finished folders in OUT are reused.
 
+    One row has negatives that a language model named: its replies are recorded and come with the package. With --llm, a model is asked instead; its replies are kept in OUT/replies.sqlite, so that an interrupted command goes on.
+
     Example: `hardneg demo --text misleading --out out/misleading`
     """
     from hardneg.demo import METRICS, run_demo
 
     configure_torch(workers)
-    with show_progress() as progress:
+    with show_progress() as progress, _open_model(llm, out, progress) as session:
         result = run_demo(
             out,
             text=text,
             seeds=seeds,
             workers=workers,
+            session=session,
             progress=progress,
             finished=lambda done, total, _: progress("training runs", done, total),
         )
-    values = {"rows": result.frame.to_dicts(), "metrics": METRICS, "page": str(result.page)}
+    values = {
+        "rows": result.frame.to_dicts(),
+        "metrics": METRICS,
+        "language model": result.language_model,
+        "page": str(result.page),
+    }
     columns = [
         column
         for column, header in enumerate(result.headers)
@@ -72,8 +98,22 @@ def demo_command(
         return
     for question, answer in result.answers:
         console().print(Text.assemble((question, "bold"), f" {answer}"))
+    console().print(f"Negatives were named by {result.language_model}.", markup=False)
     console().print(f"\nWritten: {result.page}", markup=False)
     emit_following(("data", "import", "table", "YOUR-INTERACTIONS.csv"))
+
+
+@contextmanager
+def _open_model(llm: LlmOptions, out: Path, progress: ProgressDisplay) -> Iterator[Session | None]:
+    """Open the model of --llm with its reply store, by default in `out`; None for the recorded replies."""
+    config = llm.config
+    if config.model is None:
+        yield None
+        return
+    if "store" not in config.model_fields_set:
+        config = config.model_copy(update={"store": out / "replies.sqlite"})
+    with open_session(config, "cpu", progress, activity="naming negatives with") as session:
+        yield session
 
 
 def doctor_command(shared: OutputOptions) -> None:

@@ -35,13 +35,15 @@ class ShownProduct:
 
     item: title of the catalogue item that it was grounded to, "" for none. similarity: cosine with that item's title, or
     with the nearest title where no item matches; NaN where unknown. n_pairs: training pairs that took it as their
-    negative. takers: user of some of these pairs, with the true probability that the user likes the item.
+    negative. reason: why no pair may take it, "" if there is none. takers: user of some of these pairs, with the true
+    probability that the user likes the item.
     """
 
     text: str
     item: str
     similarity: float
     n_pairs: int
+    reason: str
     takers: list[tuple[str, float]]
 
 
