@@ -16,10 +16,10 @@ MODELS_LARGE=${MODELS_LARGE:-qwen2.5-coder-0.5b qwen2.5-coder-1.5b}
 run() { "$PYTHON" reproduction/judges.py "$@"; }
 for model in $MODELS_ALL; do
     run scientific data/scientific-split --judges likelihood --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
-    run store data/store-split --truth data/store --judges likelihood --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
+    run store data/store-split --truth data/store --hidden 0.1 --judges likelihood --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
 done
 for model in $MODELS_LARGE; do
     run scientific data/scientific-split --judges titles llm llm-logprob --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
-    run store data/store-split --truth data/store --judges titles llm llm-logprob --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
+    run store data/store-split --truth data/store --hidden 0.1 --judges titles llm llm-logprob --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
     run toys data/toys-split --judges llm llm-logprob --models "$model" --precision "$PRECISION" --users "$USERS" "$@"
 done
