@@ -1,6 +1,7 @@
 """Record the replies of a language model to the requests of `hardneg demo`; they come with the package.
 
-    python reproduction/record_demo.py informative --llm qwen2.5-coder-1.5b --licence Apache-2.0
+    hardneg llm get qwen2.5-coder-1.5b
+    python reproduction/record_demo.py informative --llm qwen2.5-coder-1.5b
 
 Replaces src/hardneg/demo/replies/TEXT.jsonl.gz. Needed when a prompt of the demo or its simulated store changes. Replies
 are kept in OUT, so that a killed recording goes on.
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import get_args
 
 from hardneg.artifacts import read_manifest
-from hardneg.cli.output import show_progress
+from hardneg.cli.output import ProgressDisplay, show_progress
 from hardneg.data.simulate import TextQuality
 from hardneg.demo.folders import DemoFolders
 from hardneg.demo.language_model import recording_path
+from hardneg.llm.engine.config import EngineConfig
 from hardneg.llm.engine.store import ReplyOutcome, ReplyStore
 from hardneg.llm.names import open_model
+from hardneg.llm.packages.table import MODELS
 from hardneg.llm.protocol import ChatModel
 from hardneg.llm.recorded import Recording, RecordingHeader, record_replies, write_recording
 from hardneg.llm.session import Session, UsageStats
@@ -45,7 +48,9 @@ class WatchedStore(ReplyStore):
         return super().known(keys)
 
 
-def record(folders: DemoFolders, model: ChatModel, licence: str, command: str, progress: object = None) -> Recording:
+def record(
+    folders: DemoFolders, model: ChatModel, licence: str, command: str, progress: ProgressDisplay | None = None
+) -> Recording:
     """Ask the model everything that the demo asks, and return its replies."""
     folders.prepare()
 
@@ -54,7 +59,7 @@ def record(folders: DemoFolders, model: ChatModel, licence: str, command: str, p
             progress.show_usage(name, usage)
 
     with WatchedStore(folders.out / "replies.sqlite") as store, tempfile.TemporaryDirectory() as folder:
-        session = Session(model, store, price=FREE, watch=watch, activity="recording")
+        session = Session(model, store, EngineConfig(timeout=3600), FREE, watch=watch, activity="recording")
         named = folders.naming_stage(session).run(Path(folder) / "named")
         header = RecordingHeader(
             model=model.name,
@@ -74,16 +79,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", choices=get_args(TextQuality))
     parser.add_argument("--llm", required=True)
-    parser.add_argument("--licence", required=True)
+    parser.add_argument("--licence", help="of the model; known for packaged models")
     parser.add_argument("--precision", choices=get_args(WeightPrecision), default="bfloat16")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--out", type=Path, default=Path("out/recorded"))
     arguments = parser.parse_args()
     model = open_model(arguments.llm, precision=arguments.precision, batch_size=arguments.batch_size)
-    command = f"python reproduction/record_demo.py {arguments.text} --llm {model.name} --licence {arguments.licence}"
+    licence = arguments.licence or MODELS[arguments.llm].licence
+    command = f"python reproduction/record_demo.py {arguments.text} --llm {model.name}"
     folders = DemoFolders(arguments.out / arguments.text, arguments.text)
     with show_progress() as progress:
-        recording = record(folders, model, arguments.licence, command, progress)
+        recording = record(folders, model, f"{licence} (model); replies are generated text", command, progress)
     path = recording_path(arguments.text)
     write_recording(path, recording)
     print(f"{path}: {recording.describe()}, {path.stat().st_size:,} bytes")
