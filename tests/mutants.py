@@ -95,6 +95,27 @@ MUTANTS = (
         ("test_fitting.py::test_candidates_are_drawn_outside_the_pairs_to_exclude",),
     ),
     Mutant(
+        "reranked candidates leave the places of the judged list",
+        "evaluation.reranking",
+        "bonus[order] = own[by_own] - own[order]",
+        "bonus[order] = (weight * judged)[order]",
+        ("evaluation/test_reranking.py",),
+    ),
+    Mutant(
+        "test pairs choose the weight of a judge",
+        "pipeline.reranking",
+        "return fusion.validation_value(score, split.valid, split.train, config.select)",
+        "return fusion.validation_value(score, split.test, split.train, config.select)",
+        ("pipeline/test_reranking.py",),
+    ),
+    Mutant(
+        "an evaluation leaves out the bonuses of a reranked run",
+        "evaluation.ranking",
+        "return scores if self.bonus is None else self.bonus.add_to(scores, block)",
+        "return scores",
+        ("evaluation/test_reranking.py",),
+    ),
+    Mutant(
         "a penalized candidate is kept where it should be drawn again",
         "sampling.judged",
         "waiting = waiting & (units >= factors)",

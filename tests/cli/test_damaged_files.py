@@ -52,6 +52,7 @@ READERS = {
         "train {split} --suspects {suspects} --use-suspects exclude --out {out}",
         "audit suspects {suspects} --split {split}",
         "evaluate {run} --split {split} --released-mask {suspects}",
+        "rerank {run} --split {split} --suspects {suspects} --out {out}",
     ],
     "run": [
         "evaluate {run} --split {split}",

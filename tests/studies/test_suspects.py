@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hardneg import artifacts, pipeline
+from hardneg import artifacts, pipeline, text
 from hardneg.data import SplitConfig
 from hardneg.data import split as splits
 from hardneg.data.split import read_split
 from hardneg.errors import ConfigError
-from hardneg.pipeline.inference import MASKED, RELEASED, RELEASED_KIND
+from hardneg.pipeline.inference import MASKED, RELEASED, RELEASED_KIND, scores_hash
 from hardneg.studies import Search, Study
 from hardneg.studies.estimate import time_epoch
 from hardneg.studies.plan import Artifact
@@ -21,6 +21,7 @@ from hardneg.studies.recipes.given import GivenSuspects
 
 from ..suspect_folders import make_suspects, write_folder
 from .conftest import STUDY, Write, results_of
+from .test_study import LengthEncoder
 
 MF = {"MF": STUDY["models"]["MF"]}
 
@@ -173,3 +174,48 @@ def test_the_time_of_a_row_with_suspects_is_estimated_with_them(
     given = GivenSuspects(folders={"store": folder})
     shared = {"suspects": Artifact("store", Entry(given, "rule"), folder)}
     assert time_epoch(config, shared, read_split(folders / "split"), "cpu") > 0
+
+
+def test_rows_are_reranked_by_judges_with_and_without_text(
+    write_study: Write, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: LengthEncoder())
+    rerank = {"suspects": ["made up", "at random"], "weights": [0, 1]}
+    rows = {
+        "uniform": STUDY["rows"]["uniform"],
+        "DNS": STUDY["rows"]["DNS"] | {"fusion": {"weights": [0, 2]}, "rerank": rerank},
+        "MixGCF": STUDY["rows"]["MixGCF"] | {"rerank": {"suspects": "made up"}},
+    }
+    judged = {
+        "made up": {"folders": {"store": str(folder)}},
+        "at random": {"method": "dual-tree", "run": {"model": "MF", "row": "uniform"}, "judge": {"kind": "random"}},
+    }
+    file = write_study(models=MF, rows=rows, suspects=judged, seeds=3)
+    study = Study.load(file, tmp_path / "out")
+    lines = [
+        *("uniform", "DNS", "DNS + text"),
+        *("DNS + made up", "DNS + text + made up", "DNS + at random", "DNS + text + at random"),
+        *("MixGCF", "MixGCF + made up"),
+    ]
+    assert [cell.line for cell in study.cells] == lines
+    results = results_of(study)
+    assert results.failed == {}
+    assert set(results.runs["line"].unique()) == set(lines)
+    by_line = results.runs.filter(seed=1, metric="ndcg", k=20)
+    folders = {line: tmp_path / "out" / path for line, path in by_line.select("line", "folder").iter_rows()}
+    for line, source in (("DNS + made up", "DNS"), ("DNS + text + made up", "DNS + text")):
+        inputs = artifacts.read_manifest(folders[line], pipeline.RUN)["inputs"]
+        assert inputs["run"] == scores_hash(folders[source])
+        assert inputs["suspects"] == artifacts.folder_hash(folder)
+    assert by_line["valid_value"].null_count() == 0
+    assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
+
+
+def test_judges_of_a_reranking_are_names_under_suspects(write_study: Write, folder: Path) -> None:
+    rows = {"uniform": STUDY["rows"]["uniform"] | {"rerank": {"suspects": ["made up", "llm"]}}}
+    for changed, message in (
+        ({"rows": rows}, r"rows.uniform: found suspects 'llm', expected a name under `suspects` \(made up\)"),
+        ({"rows": rows, "splits": {"other": str(folder)}}, "no suspects folder is given for split 'other'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Study.load(write_study(suspects={"made up": {"folders": {"store": str(folder)}}}, **changed))

@@ -14,7 +14,6 @@ from hardneg import artifacts
 from hardneg.config import Config, MetricName
 from hardneg.data import columns as c
 from hardneg.data import split as splits
-from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError, DataError
@@ -30,8 +29,6 @@ from hardneg.types import Floats
 
 RERANKED = "reranking"
 """Method of a reranked run."""
-SCORE = "score"
-"""Column of suspects with the raw score of a judge; probabilities are read where there is none."""
 UNCHANGED = "reranking does not change the metric"
 """Note of a run: every weight has the same value on validation pairs."""
 
@@ -90,10 +87,7 @@ def read_judged(suspects_dir: Path, split: Split) -> tuple[Interactions, Floats]
     Raises DataError where no candidate has a label, or a score is not finite.
     """
     judged = suspects.read_suspects(suspects_dir, split)
-    table = read_parquet(suspects_dir / suspects.TABLE)
-    column = (
-        table[SCORE].cast(pl.Float64).fill_null(np.nan).to_numpy() if SCORE in table.columns else judged.probability
-    )
+    column = judged.probability if judged.score is None else judged.score
     labelled = judged.labelled & ~np.isnan(column)
     if not labelled.any():
         raise DataError(f"{suspects_dir} has no labelled candidate, expected at least one; judge again")

@@ -9,7 +9,7 @@ from hardneg.config import validate_config
 from hardneg.errors import ConfigError
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.studies.recipes import Entry
-from hardneg.studies.spec import FusionSpec, Scalar
+from hardneg.studies.spec import FusionSpec, RerankSpec, Scalar
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Cell:
 
     entries: section -> artifact that its runs read. options: settings that distinguish it from other lines of its row.
     fusion: set where its runs are those of another cell of the row, fused with text; alone: or text without them.
+    rerank: set where they are those of another cell, fused or not, with candidates judged by `judged` reranked.
     tuned_as: the row whose settings it takes from a search, its own by default. against: the row that it controls.
     """
 
@@ -29,6 +30,8 @@ class Cell:
     fusion: FusionSpec | None = None
     options: tuple[tuple[str, Scalar], ...] = ()
     alone: bool = False
+    rerank: RerankSpec | None = None
+    judged: str = ""
     tuned_as: str | None = None
     against: str | None = None
 
@@ -47,7 +50,24 @@ class Cell:
         """Its name in the table: "DNS, l2 0.01"."""
         if self.alone:
             return "text only"  # a row's texts without its model
+        return self.base_line if self.rerank is None else f"{self.base_line} + {self.judged}"
+
+    @property
+    def base_line(self) -> str:
+        """The line that is reranked: the trained one, or that fused with text; its own where it is not reranked."""
         return self.trained_line if self.fusion is None else f"{self.trained_line} + text"
+
+    @property
+    def source_line(self) -> str | None:
+        """The line whose runs are fused or reranked; None where its runs read no other."""
+        if self.rerank is not None:
+            return self.base_line
+        return None if self.fusion is None or self.alone else self.trained_line
+
+    @property
+    def trains(self) -> bool:
+        """True where its runs are trained."""
+        return self.fusion is None and self.rerank is None
 
     @property
     def trained_line(self) -> str:

@@ -71,9 +71,12 @@ def _row_problems(row: RowSpec, file: StudyFile) -> list[str]:
         *(("models", model) for model in row.models or ()),
     ]
     named += [("rows", row.against), ("negatives", row.negatives), ("trees", row.trees), ("suspects", suspects)]
+    judged = () if row.rerank is None else row.rerank.suspects
+    named += [("suspects", name) for name in judged]
     problems = [text for section, name in named for text in file.reference_problems(section, name)]
     problems += _sampler_problems(row, file.grid)
-    entries, on_splits = file.grid.row_entries(row).values(), filter(row.is_on, file.grid.splits)
+    entries, on_splits = list(file.grid.row_entries(row).values()), filter(row.is_on, file.grid.splits)
+    entries += [entry for name in judged if (entry := file.grid.entry("suspects", name)) is not None]
     return problems + [text for split in on_splits for entry in entries for text in entry.problems_on(split, file.grid)]
 
 

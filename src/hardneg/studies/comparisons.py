@@ -170,7 +170,7 @@ def mark_below_uniform(
 def _is_uniform(cell: Cell) -> bool:
     """Return True where a line is the sampler `uniform` without suspects, anchor or text."""
     config = cell.config
-    additions = (config.suspects, config.anchor, cell.fusion)
+    additions = (config.suspects, config.anchor, cell.fusion, cell.rerank)
     return config.sampler.kind == "uniform" and not cell.alone and all(part is None for part in additions)
 
 
@@ -234,8 +234,8 @@ def pairs_with_controls(cells: Sequence[Cell], baseline: str) -> dict[str, list[
 
 
 def _match(cell: Cell, control: Cell) -> bool:
-    same_kind = (cell.fusion is None, cell.alone) == (control.fusion is None, control.alone)
-    return same_kind and _share_options(cell, control)
+    kind, other = ((one.fusion is None, one.alone, one.judged) for one in (cell, control))
+    return kind == other and _share_options(cell, control)
 
 
 def _share_options(one: Cell, other: Cell) -> bool:

@@ -157,19 +157,35 @@ def _with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) 
 
 
 def _with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
-    """Return the cells, each followed by its fusion with text where its row asks for it, and once by text alone."""
+    """Return the cells, each followed by its fusion with text and its reranking, and once by text alone, as asked for."""
     extended, with_text_only = [], set[tuple[str, str, str]]()
     for cell in cells:
         extended.append(cell)
         fusion, place = grid.rows[cell.row].fusion, (*cell.table, cell.row)
         if fusion is None:
+            extended += _reranked([cell], grid)
             continue
         texts = {"vectors": TextVectorsRecipe(encoder=fusion.encoder).implied}
-        extended.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
+        extended.append(fused := replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
+        extended += _reranked([cell, fused], grid)
         if fusion.alone and place not in with_text_only:
             extended.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))
             with_text_only.add(place)
     return extended
+
+
+def _reranked(cells: list[Cell], grid: Grid) -> list[Cell]:
+    """Return a cell for each of these cells and each judge by which its row asks for reranking."""
+    spec = grid.rows[cells[0].row].rerank
+    if spec is None:
+        return []
+    judges = [(name, grid.entry("suspects", name)) for name in spec.suspects]
+    return [
+        replace(cell, rerank=spec, judged=name, entries={**cell.entries, "judged": entry})
+        for name, entry in judges
+        for cell in cells
+        if entry is not None  # else a problem of the row
+    ]
 
 
 def _parse_leniently(kind: type[G], values: Any) -> tuple[G | None, list[str]]:

@@ -128,8 +128,8 @@ def _run_lines(study: Study, run: PlannedRun, finished: bool, reasons: Mapping[s
     if not finished:
         reason = reasons.get(task.name)
         return [line | {"status": "not run" if reason is None else "failed", "reason": reason or "not run yet"}]
-    line |= {"status": "done", "valid_metric": task.config.fit.select}
-    line |= training_summary(task.folder, task.config.fit.select)
+    line |= {"status": "done", "valid_metric": task.select}
+    line |= training_summary(task.folder, task.select)
     metrics = read_parquet(pipeline.find_evaluation(task.folder) / "metrics.parquet")
     return [line | values for values in metrics.select("metric", "k", "value").iter_rows(named=True)]
 

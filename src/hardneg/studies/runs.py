@@ -14,7 +14,7 @@ from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
 from hardneg.judging.suspects import THRESHOLD
-from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, RunConfig
+from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, RerankConfig, RunConfig
 from hardneg.report.tables import MethodScores
 from hardneg.stage import Stage
 from hardneg.storage import read_json
@@ -38,23 +38,25 @@ class RunFailedError(HardnegError, RuntimeError):
 class Row:
     """A line of a table: a name, and the settings of its runs but for the seed.
 
-    folders: the artifacts that runs read, by argument of `train_stage`: negatives, suspects, trees; vectors for a fusion.
-    fusion: set where nothing is trained; runs of `fused_line` are fused with text, or text is taken alone.
+    folders: the artifacts that runs read, by argument of `train_stage`: negatives, suspects, trees; vectors for a fusion,
+    judged for a reranking. untrained: set where nothing is trained; runs of `source_line` are fused with text or reranked,
+    or text is taken alone. trained_line: the line that was trained, where it is another.
     """
 
     name: str
     config: RunConfig
     folders: Mapping[str, Path] = field(default_factory=dict)
-    fusion: FusionConfig | None = None
-    fused_line: str | None = None
+    untrained: FusionConfig | RerankConfig | None = None
+    source_line: str | None = None
+    trained_line: str | None = None
 
     def folder(self, runs_dir: Path, seed: int) -> Path:
         """Return the folder of the run of one seed."""
         return runs_dir / f"{slug(self.name)}-seed{seed}"
 
     def trained_folder(self, runs_dir: Path, seed: int) -> Path:
-        """Return the folder of the run that was trained, which a fusion reads."""
-        return replace(self, name=self.fused_line or self.name).folder(runs_dir, seed)
+        """Return the folder of the run that was trained, at the start of a fusion or reranking."""
+        return replace(self, name=self.trained_line or self.name).folder(runs_dir, seed)
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,15 @@ class RunTask:
         return self.row.folder(self.runs_dir, self.seed)
 
     @property
-    def fused_folder(self) -> Path | None:
-        """Folder of the run that is fused; None for text alone or a trained run."""
-        return None if self.row.fused_line is None else self.row.trained_folder(self.runs_dir, self.seed)
+    def source_folder(self) -> Path | None:
+        """Folder of the run that is fused or reranked; None for text alone or a trained run."""
+        line = self.row.source_line
+        return None if line is None else replace(self.row, name=line).folder(self.runs_dir, self.seed)
+
+    @property
+    def order(self) -> int:
+        """0 for a trained run, 1 for one by fusion or text alone, 2 for a reranked one, which may read one of these."""
+        return 0 if self.row.untrained is None else 2 if isinstance(self.row.untrained, RerankConfig) else 1
 
     @property
     def config(self) -> RunConfig:
@@ -93,8 +101,13 @@ class RunTask:
         fit = self.row.config.fit.model_copy(update={"seed": self.seed})
         return self.row.config.model_copy(update={"fit": fit})
 
+    @property
+    def select(self) -> str:
+        """Validation metric that chose the epoch, or the weight of a run that trains nothing."""
+        return self.config.fit.select if self.row.untrained is None else self.row.untrained.select
+
     def run(self, progress: Progress) -> None:
-        """Train, fuse a trained run, or take text alone, and evaluate."""
+        """Train, fuse or rerank a finished run, or take text alone, and evaluate."""
         self.stage(progress).run(self.folder)
         pipeline.evaluate_run(self.folder, self.split_dir, self.metrics)
         if self.released is not None:
@@ -104,11 +117,14 @@ class RunTask:
 
     def stage(self, progress: Progress | None = None) -> Stage:
         """Return the stage that makes the run, once everything that it reads is finished."""
-        row, fused = self.row, self.fused_folder
-        if row.fusion is not None and fused is not None:
-            return pipeline.fuse_stage(fused, self.split_dir, row.folders["vectors"], row.fusion)
-        if row.fusion is not None:
-            return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.fusion)
+        row, source = self.row, self.source_folder
+        if isinstance(row.untrained, RerankConfig):
+            assert source is not None
+            return pipeline.rerank_stage(source, self.split_dir, row.folders["judged"], row.untrained)
+        if row.untrained is not None and source is not None:
+            return pipeline.fuse_stage(source, self.split_dir, row.folders["vectors"], row.untrained)
+        if row.untrained is not None:
+            return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.untrained)
         watch = None if progress is None else by_epoch(self.name, self.config.fit.epochs, progress)
         return pipeline.train_stage(
             self.split_dir, self.config, **row.folders, truth=self.truth, device=self.device, watch=watch
@@ -116,7 +132,7 @@ class RunTask:
 
     def is_finished(self) -> bool:
         """Return True where the run is made and scored. Raises ConfigError where its folder holds another run."""
-        inputs = [*self.row.folders.values(), *([] if self.fused_folder is None else [self.fused_folder])]
+        inputs = [*self.row.folders.values(), *([] if self.source_folder is None else [self.source_folder])]
         if not self.folder.exists() or not all(map(artifacts.is_artifact, inputs)):
             return False
         stage = self.stage()

@@ -16,7 +16,7 @@ from pydantic import (
 
 from hardneg.config import MAX_PER_ROW, Config, MetricName, PerRow, Seed
 from hardneg.models import ModelConfig
-from hardneg.pipeline import FusionConfig, SuspectsUse
+from hardneg.pipeline import FusionConfig, RerankConfig, SuspectsUse
 from hardneg.sampling import SamplerConfig
 from hardneg.studies.recipes import Entry, NegativesRecipe, Recipe, SuspectsRecipe, TreesRecipe
 from hardneg.training import FitConfig
@@ -108,6 +108,30 @@ class FusionSpec(Config):
         return FusionConfig(weights=self.weights, profile=self.profile, centred=self.centred, select=select)
 
 
+def _names_from_one(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class RerankSpec(Config):
+    """Reranking as further lines of a row, "ROW + NAME": each of its runs with judged candidates reranked.
+
+    With `fusion` in the row, its fused runs are reranked as well: "ROW + text + NAME".
+    """
+
+    suspects: Annotated[
+        tuple[Name, ...], Field(min_length=1), BeforeValidator(_names_from_one), AfterValidator(_require_distinct)
+    ]
+    """A name under `suspects`, or several; each is a line."""
+    weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = RerankConfig().weights
+    select: MetricName = RerankConfig().select
+    """Validation metric that chooses the weight."""
+
+    @property
+    def config(self) -> RerankConfig:
+        """Settings of the stage."""
+        return RerankConfig(weights=self.weights, select=self.select)
+
+
 class RowSpec(Config):
     """A method, and so a line of the tables."""
 
@@ -133,6 +157,8 @@ class RowSpec(Config):
     """Only with these models."""
     fusion: FusionSpec | None = None
     """Study: a second line, the runs of this row fused with text."""
+    rerank: RerankSpec | None = None
+    """Study: further lines, the runs of this row with judged candidates reranked."""
     space: Space = Field(default_factory=dict)
     """Search: entries for this row alone, in place of those of the file."""
 

@@ -50,10 +50,11 @@ class Study(PlannedGrid[StudySpec]):
         split, mask = self.spec.splits[cell.split], self.plan.mask_on(cell.split)
         folders = {section: artifact.folder for section, artifact in self.plan.artifacts_of(cell).items()}
         fusion = None if cell.fusion is None else cell.fusion.config(cell.config.fit.select)
-        fused_line = None if cell.fusion is None or cell.alone else cell.trained_line
+        untrained = fusion if cell.rerank is None else cell.rerank.config
+        trained_line = None if cell.source_line is None else cell.trained_line
         return RunTask(
             split.folder,
-            Row(cell.line, cell.config, folders, fusion, fused_line),
+            Row(cell.line, cell.config, folders, untrained, cell.source_line, trained_line),
             seed,
             self.out / "runs" / slug(cell.split) / slug(cell.model),
             split.truth,
@@ -103,8 +104,8 @@ class Study(PlannedGrid[StudySpec]):
 
         for outcome in blocked:
             report(outcome)
-        for is_fusion in (False, True):  # runs that are fused must be trained before
-            part = [task for task in tasks if (task.row.fusion is not None) is is_fusion]
+        for order in (0, 1, 2):  # runs that are fused or reranked must be made before
+            part = [task for task in tasks if task.order == order]
             run_pool(part, workers, ended=lambda _done, _total, outcome: report(outcome), progress=progress)
         self.outcomes = outcomes
         return outcomes
@@ -117,7 +118,7 @@ class Study(PlannedGrid[StudySpec]):
         """Estimate the time of all runs that are left, by training each cell for a moment."""
         runs = self.runs()
         left = []
-        for cell in (cell for cell in self.cells if cell.fusion is None):  # fusion trains nothing: seconds
+        for cell in (cell for cell in self.cells if cell.trains):  # fusion and reranking take seconds
             own = [run for run in runs if run.cell is cell]
             finished = [run.task.folder for run in own if run.finished]
             left.append((cell, len(own) - len(finished), finished))
