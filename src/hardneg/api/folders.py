@@ -22,6 +22,7 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError, DataError
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
+from hardneg.mining.item_products import NAMED
 from hardneg.pipeline import SuspectsUse
 from hardneg.pipeline.inference import BELOW, EVALUATION
 from hardneg.pipeline.recommendation import describe_unknown
@@ -129,6 +130,16 @@ class NegativesFolder(ArtifactFolder):
         """Return user_id, positive_item_id, item_id, negative_text, similarity, reasoning, source; none where the
         negatives are vectors only."""
         return self._frame("negatives.parquet").drop("row")
+
+    @property
+    def named(self) -> pl.DataFrame:
+        """The products that a model named for each item (`named.parquet`), with what each was grounded to.
+
+        Raises DataError where negatives were not named per item.
+        """
+        if not (self.folder / NAMED).is_file():
+            raise DataError(f"{self.folder} has no products of items, expected negatives by generate(per='item')")
+        return self._frame(NAMED)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from hardneg import pipeline
 from hardneg.api.folders import (
@@ -18,6 +18,7 @@ from hardneg.config import parse_config
 from hardneg.judging import JudgeConfig
 from hardneg.llm.session import Session
 from hardneg.mining import RetrievalConfig
+from hardneg.mining.generated import NamingMode
 from hardneg.pipeline import GenerationConfig, SuspectInputs, SuspectsConfig
 from hardneg.sampling import (
     AHNS,
@@ -89,12 +90,29 @@ def generate(
     session: Session,
     profiles: ProfilesFolder | None = None,
     *,
+    per: Literal["pair", "item"] | None = None,
+    naming: NamingMode | None = None,
+    k: int | None = None,
+    suspects: SuspectsFolder | None = None,
     encoder: str | TextEncoder = "minilm",
     config: GenerationConfig | None = None,
 ) -> NegativesFolder:
-    """Let a language model name a hard negative for every train pair; profiles: written by the model by default."""
-    used = profiles or make_profiles(split, session)
-    stage = pipeline.generate_stage(split.folder, used.folder, session, _encoder(encoder), config or GenerationConfig())
+    """Let a language model name a hard negative for every train pair, or k for every item, of which each pair takes one.
+
+    profiles: for pairs, written by the model by default; for items, the source of users' vectors, by default means over
+    train items. per, naming, k: replace those of config. suspects: for items, not taken by pairs of their user.
+    """
+    chosen = (config or GenerationConfig()).replaced(per=per, naming=naming, k=k)
+    if chosen.per == "pair":
+        profiles = profiles or make_profiles(split, session)
+    stage = pipeline.generate_stage(
+        split.folder,
+        None if profiles is None else profiles.folder,
+        session,
+        _encoder(encoder),
+        chosen,
+        suspects_dir=None if suspects is None else suspects.folder,
+    )
     return NegativesFolder(split.workspace.run(stage), split.workspace)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -17,6 +17,7 @@ from hardneg.cli.output import console, echo, emit_following, render_table, show
 if TYPE_CHECKING:
     from hardneg.studies.comparisons import ComparisonTable
     from hardneg.studies.estimate import Estimate
+    from hardneg.studies.recipes import ReplyEstimate
     from hardneg.studies.results import Results
     from hardneg.studies.search import Search
     from hardneg.studies.study import Study
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 app = new_group("Compare methods on datasets and seeds, from a YAML file.")
 
 HEADERS = ["cell", "to run", "s / epoch", "epochs a run", "hours"]
+REPLY_HEADERS = ["replies for", "model", "calls", "prompt tokens", "answer tokens", "tokens / s", "hours", "money"]
 EXPLANATION = (
     "Each cell was trained for a moment on one thread. Epochs a run: the mean of the finished runs of the cell, else the "
     "maximum `epochs`, which early stopping may undercut. Fine-tuning and synthesis count as one epoch each. Not included: "
-    "other negatives, the test evaluation, and other load of this machine."
+    "other artifacts and their language model replies, the test evaluation, and other load of this machine."
 )
 
 Planned = TypeVar("Planned", "Study", "Search")
@@ -61,6 +63,9 @@ class StudyOptions(ReadingOptions):
 def run_study_command(
     options: StudyOptions,
     collect: Annotated[bool, Option("--collect", help="Run nothing; write the tables of the finished runs.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Run nothing; print runs, language model calls and hours, as `study estimate`.")
+    ] = False,
 ) -> None:
     """Run datasets x models x samplers x options x seeds, and compare the results.
 
@@ -72,6 +77,9 @@ def run_study_command(
     from hardneg.studies.study import Study
 
     study = options.load(Study)
+    if dry_run:
+        _estimate_study(options, study)
+        return
     if not collect:
         with show_progress() as progress:
             study.run(options.workers, ended=partial(progress.finish_run, "runs"), progress=progress)
@@ -109,12 +117,12 @@ def search_command(options: StudyOptions) -> None:
 def estimate_study_command(options: StudyOptions) -> None:
     """Count the runs of a study or the trials of a search, time each cell for a moment, and estimate the hours.
 
-    Nothing is run to its end. A file with `trials` is a search.
+    Nothing is run to its end. A file with `trials` is a search. A language model in this process is timed on the first
+    requests, whose replies are kept; nothing is sent to an endpoint.
 
     Example: `hardneg study estimate studies/main.yaml --workers 2`
     """
     from hardneg.config import read_yaml
-    from hardneg.evaluation.significance import MIN_SEEDS
     from hardneg.studies.search import Search
     from hardneg.studies.study import Study
     from hardneg.studies.tuned_settings import space_text
@@ -127,7 +135,12 @@ def estimate_study_command(options: StudyOptions) -> None:
         spaces = {task.name: space_text(task.space) for task in search.tasks_now()}
         _emit_estimate(options, estimate, "trials", "search", spaces=spaces)
         return
-    study = options.load(Study)
+    _estimate_study(options, options.load(Study))
+
+
+def _estimate_study(options: StudyOptions, study: Study) -> None:
+    from hardneg.evaluation.significance import MIN_SEEDS
+
     with show_progress() as progress:
         estimate = study.estimate(progress)
     few = dict.fromkeys(cell.row for cell in study.cells if len(study.seeds(cell)) < MIN_SEEDS)
@@ -192,6 +205,13 @@ def _values(one: ComparisonTable) -> dict[str, Any]:
     return values
 
 
+def _reply_cells(title: str, needed: ReplyEstimate) -> list[str]:
+    rate, hours, money = needed.tokens_per_second, needed.hours, needed.money
+    tokens = [f"{number:,.0f}" for number in (needed.calls, needed.prompt_tokens, needed.answer_tokens)]
+    known = ["unknown" if rate is None else f"{rate:,.0f}", "unknown" if hours is None else f"{hours:.2f}"]
+    return [title, needed.llm, *tokens, *known, "unknown" if money is None else f"${money:,.2f}"]
+
+
 def _emit_estimate(
     options: StudyOptions, estimate: Estimate, unit: str, command: str, remark: str = "", **more: object
 ) -> None:
@@ -218,9 +238,12 @@ def _emit_estimate(
         for cell in estimate.cells
     ]
     if estimate.cells or options.as_json:
-        options.emit({**counts, **totals, "cells": cell_values}, render_table(HEADERS, cells))
+        replies = {title: asdict(needed) | {"hours": needed.hours} for title, needed in estimate.replies.items()}
+        options.emit({**counts, **totals, "cells": cell_values, "replies": replies}, render_table(HEADERS, cells))
     if options.as_json:
         return
+    if estimate.replies:
+        options.emit({}, render_table(REPLY_HEADERS, [_reply_cells(*entry) for entry in estimate.replies.items()]))
     parallel_text = f", {parallel:.2f} with {options.workers} workers that do not slow each other"
     total = f"{head}: {hours:.2f} hours{'' if options.workers == 1 else parallel_text}."
     options.emit({}, f"{total}\n{EXPLANATION}", ("study", command, options.file))

@@ -16,7 +16,7 @@ from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.session import Session
-from hardneg.mining.generated import GROUNDING, GeneratedConfig, ground_texts, tabulate_generated
+from hardneg.mining.generated import GROUNDING, GeneratedConfig, NamingMode, ground_texts, tabulate_generated
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.sampling import mined
 from hardneg.stage import Draft, Stage
@@ -25,6 +25,7 @@ from hardneg.text import (
     EstimateConfig,
     MeteredExecutor,
     NegativesConfig,
+    Profiles,
     ProfilesConfig,
     TextEncoder,
     compare_with_estimate,
@@ -65,6 +66,27 @@ class GenerationConfig(Config):
     items: ItemNegativesConfig = ItemNegativesConfig()
     """Requests about items."""
     use: GeneratedConfig = GeneratedConfig()
+
+    def replaced(
+        self,
+        *,
+        per: Literal["pair", "item"] | None = None,
+        naming: NamingMode | None = None,
+        k: int | None = None,
+        temperature: float | None = None,
+    ) -> GenerationConfig:
+        """Return the settings with those that are not None in their place. Raises ConfigError for k of pairs."""
+        per = per or self.per
+        if k is not None and per == "pair":
+            raise ConfigError(f"found k {k} for negatives per pair, expected none; set ask.n, or name per item")
+        asked = {"k": k, "temperature": temperature} if per == "item" else {"temperature": temperature}
+        part = "items" if per == "item" else "ask"
+        values = self.model_dump(exclude_unset=True)
+        values |= {"per": per, part: values.get(part, {}) | {n: v for n, v in asked.items() if v is not None}}
+        if naming is not None:
+            values["use"] = values.get("use", {}) | {"naming": naming}
+        config: GenerationConfig = parse_config(GenerationConfig, values, where="generation")
+        return config
 
     @property
     def texts(self) -> NegativesConfig:
@@ -193,8 +215,9 @@ def estimate_llm_cost(
     writing: ProfilesConfig = DEFAULT_PROFILES,
     profiles_dir: Path | None = None,
     generation: GenerationConfig | None = None,
+    written: Profiles | None = None,
 ) -> CostEstimate:
-    """Return what writing profiles (unless a folder of them is given) and then negatives (if any) will take.
+    """Return what writing profiles (unless these are given) and then negatives (if any) will take.
 
     Requests about items hold no profiles, so no profiles are estimated for them.
     """
@@ -202,7 +225,7 @@ def estimate_llm_cost(
     if generation is not None and generation.per == "item":
         session = with_titles(session, split, generation.products)
         return estimate_products(split, session.model, generation.products, config, session)
-    known = writing if profiles_dir is None else profiles.read_profiles(profiles_dir)
+    known = written or (writing if profiles_dir is None else profiles.read_profiles(profiles_dir))
     requests = None if generation is None else generation.texts
     if requests is not None:
         session = with_titles(session, split, requests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hardneg.pipeline import RUN, RunConfig, suspect_use
 from hardneg.sampling import ItemNeighbours, MinedNegatives, mined
 from hardneg.studies.cells import Cell
 from hardneg.studies.plan import Artifact, Plan
+from hardneg.studies.recipes import ReplyEstimate
 from hardneg.trees import trees_folder
 from hardneg.types import Progress
 
@@ -58,11 +59,15 @@ class CellEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Time of what a study or a search has left. total: number of runs or trials. finished: of these."""
+    """Time of what a study or a search has left. total: number of runs or trials. finished: of these.
+
+    replies: title of an artifact that is not made yet -> language model replies that it needs.
+    """
 
     cells: list[CellEstimate]
     total: int
     finished: int
+    replies: Mapping[str, ReplyEstimate] = field(default_factory=dict)
 
 
 class _TimedEnough(Exception):  # noqa: N818 - no error

@@ -17,7 +17,7 @@ from hardneg.errors import ConfigError, HardnegError
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell
 from hardneg.studies.load import G, Source
-from hardneg.studies.recipes import Entry, StageContext, slug
+from hardneg.studies.recipes import Entry, ReplyEstimate, StageContext, slug
 from hardneg.studies.recipes.implied import AuxiliaryRun
 from hardneg.studies.spec import Grid, StudySpec
 from hardneg.types import Progress
@@ -102,6 +102,18 @@ class Plan:
         self._problems.clear()
         self._unverified.clear()
 
+    def estimate_replies(self, cells: Sequence[Cell], progress: Progress | None = None) -> dict[str, ReplyEstimate]:
+        """Return title -> language model replies of artifacts that are not made yet; shared replies count once."""
+        estimates, known = dict[str, ReplyEstimate](), set[tuple[str, ...]]()
+        for artifact in self.needed(cells):
+            if artifact.entry.recipe.exists or artifacts.is_artifact(artifact.folder):
+                continue
+            estimate = artifact.entry.recipe.estimate_replies(self._context(artifact, progress))
+            if estimate is not None and (artifact.split, *estimate.key) not in known:
+                known.add((artifact.split, *estimate.key))
+                estimates[f"{artifact.entry.title} on {artifact.split}"] = estimate
+        return estimates
+
     def problem_of(self, cell: Cell) -> str | None:
         """Return why the runs of a cell cannot be used or made; None where nothing is known to be in their way."""
         problems = map(self.problem, self.artifacts_of(cell).values())
@@ -170,15 +182,18 @@ class Plan:
 
     def _stage(self, artifact: Artifact, progress: Progress | None = None) -> Stage:
         """Return the stage of an artifact whose dependencies are finished."""
-        context = StageContext(
+        return artifact.entry.recipe.stage(self._context(artifact, progress))
+
+    def _context(self, artifact: Artifact, progress: Progress | None = None) -> StageContext:
+        return StageContext(
             self.grid.splits[artifact.split].folder,
             {role: dependency.folder for role, dependency in self._dependencies(artifact).items()},
             lambda model, row: self._cell(artifact.split, model, row).config,
             self._open_encoder,
             self.device,
             progress,
+            self.out,
         )
-        return artifact.entry.recipe.stage(context)
 
     def _dependencies(self, artifact: Artifact) -> dict[str, Artifact]:
         entries = artifact.entry.dependencies(self.grid)

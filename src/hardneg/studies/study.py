@@ -122,4 +122,6 @@ class Study(PlannedGrid[StudySpec]):
             own = [run for run in runs if run.cell is cell]
             finished = [run.task.folder for run in own if run.finished]
             left.append((cell, len(own) - len(finished), finished))
-        return Estimate(estimate_cells(self.plan, left, progress), len(runs), sum(run.finished for run in runs))
+        replies = self.plan.estimate_replies(self.cells, progress)
+        timed = estimate_cells(self.plan, left, progress)
+        return Estimate(timed, len(runs), sum(run.finished for run in runs), replies)

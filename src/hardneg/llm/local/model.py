@@ -69,6 +69,10 @@ class _ModelInProcess(ABC):
         """
         return await asyncio.to_thread(self._complete, requests)
 
+    def unload(self) -> None:
+        """Let go of the weights; the next call loads them again."""
+        self._loaded.unload()
+
     def _complete(self, requests: Sequence[Request]) -> list[Reply | Refusal]:
         with self._loaded.lock:
             started = time.perf_counter()

@@ -308,6 +308,11 @@ class LoadedModel:
             raise LlmError(f"model {self._source.name!r} names no end token; set eos_token in its tokenizer")
         return ends
 
+    def unload(self) -> None:
+        """Let go of the network, which is loaded again when needed."""
+        with self.lock:
+            self.__dict__.pop("model", None)
+
     @property
     def pad(self) -> int:
         """Padding token; masked, so any token will do."""

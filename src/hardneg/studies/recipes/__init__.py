@@ -77,7 +77,7 @@ class StageContext:
     """Materials of a stage on one split.
 
     folders: role of a dependency -> its finished folder. run_config: settings of a run of (model, row) on the split.
-    open_encoder: opens an encoder by name.
+    open_encoder: opens an encoder by name. out: folder of the study.
     """
 
     split_dir: Path
@@ -86,6 +86,31 @@ class StageContext:
     open_encoder: Callable[[str], TextEncoder]
     device: str = "cpu"
     progress: Progress | None = None
+    out: Path = Path("out")
+
+
+@dataclass(frozen=True)
+class ReplyEstimate:
+    """Language model replies that an artifact needs.
+
+    key: equal for artifacts that share all their replies. tokens_per_second: None where it is unknown. money: US dollars,
+    None without a price.
+    """
+
+    llm: str
+    key: tuple[str, ...]
+    calls: float
+    prompt_tokens: float
+    answer_tokens: float
+    tokens_per_second: float | None
+    money: float | None
+
+    @property
+    def hours(self) -> float | None:
+        """Time of all calls."""
+        if self.tokens_per_second is None:
+            return None
+        return (self.prompt_tokens + self.answer_tokens) / self.tokens_per_second / 3600
 
 
 @dataclass(frozen=True)
@@ -180,6 +205,10 @@ class Recipe(PluginFamily):
         """Return the stage that makes the artifact; its dependencies are finished by then."""
         raise NotImplementedError
 
+    def estimate_replies(self, context: StageContext) -> ReplyEstimate | None:
+        """Return what the artifact needs of a language model; None where it needs none."""
+        return None
+
     def stand_in(self, split: Split, config: RunConfig) -> Any:
         """Return an object as costly to train with as the artifact, for estimates before that is made."""
         raise NotImplementedError
@@ -210,6 +239,7 @@ class NegativesRecipe(Recipe):
         "hardneg.negatives_recipes",
         {
             "retrieved": "hardneg.studies.recipes.negatives:Retrieved",
+            "generated": "hardneg.studies.recipes.generated:Generated",
             "random": "hardneg.studies.recipes.negatives:NegativesControl",
             "shuffled": "hardneg.studies.recipes.negatives:NegativesControl",
             "neighbours": "hardneg.studies.recipes.negatives:Neighbours",
