@@ -76,7 +76,7 @@ def test_each_item_is_asked_once_and_pairs_take_one_product(
     costs = json.loads((folder / "costs.json").read_text())
     n_titles = data.texts["title"].n_unique()
     assert n_titles <= costs["llm_calls"] - 2 * len(missing) <= data.train.n_items, "bad replies are asked again, twice"
-    assert costs["needed"]["calls"] == costs["llm_calls"]
+    assert costs["needed"]["calls"] >= costs["llm_calls"]  # equal requests share a call
     assert costs["estimate"]["products"]["estimated calls"] == data.train.n_items
     notes = artifacts.read_manifest(folder, mined.KIND)["notes"]
     assert notes["user vectors"] == "mean of train items"

@@ -40,9 +40,9 @@ SCHEMA = {"item": pl.Int64, "rank": pl.Int64, "text": pl.String, "reason": pl.St
 """Columns of named products: item index, number of the product, its title, and the reason why there is none ("" where
 there is one). An item without any product has one row."""
 RESPECTS = ("other_brand", "simpler", "other_type", "cheaper", "other_size", "older")
-"""Keys of a JSON reply: the respect in which a product differs from the item; the first k are asked for.
+"""Keys of a JSON reply: the respect in which a product differs from the item; the first k are requested.
 
-One key for each product, because small models that are asked for a list repeat its first entry."""
+One key for each product, because small models repeat the first entry of a list."""
 LINE = "\n"
 """Text between two titles of the catalogue in a reply."""
 
