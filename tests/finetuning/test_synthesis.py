@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from hardneg.finetuning import (
     SynthesisConfig,
     Template,
     TemplateConfig,
+    base_model,
 )
 from hardneg.finetuning import synthesize as write
 from hardneg.finetuning.inputs import PromptBatch, prompt_batch
@@ -77,9 +77,10 @@ def test_shared_prefixes_change_nothing_but_rounding(bases: Bases, family: str, 
 
 @pytest.mark.slow
 def test_shared_prefixes_of_a_real_decoder_change_nothing_but_rounding() -> None:
-    folder = Path(os.environ.get("HARDNEG_SMOLLM2", "smollm2-135m"))
-    if not (folder / "model.safetensors").is_file():
-        pytest.skip(f"no model at {folder}; set HARDNEG_SMOLLM2 to the folder of SmolLM2-135M")
+    try:
+        folder = Path(base_model("smollm2-135m").location)
+    except ConfigError as error:
+        pytest.skip(str(error))
     _, template, encoder, inputs, _ = opened(folder)
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
