@@ -110,6 +110,19 @@ def test_batches_change_no_answer(network: Network, data: st.DataObject) -> None
             assert [(answer.ids, answer.ended) for answer in decoded] == expected
 
 
+def test_memory_limits_the_answers_at_a_time(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, *_ = network
+    config = model.config
+    width = config.hidden_size // config.num_attention_heads * config.num_key_value_heads
+    size = 2 * 4 * config.num_hidden_layers * width
+    monkeypatch.setattr(decoding, "MEMORY", tmp_path / "meminfo")
+    for free, expected in ((4 * 10 * 7 * size, 7), (4 * 10 * size // 2, 1), (2**40, 64)):
+        decoding.MEMORY.write_text(f"MemFree: 1 kB\nMemAvailable: {free / 1024:.0f} kB\n", encoding="ascii")
+        assert decoding._rows_in_memory(model, 10) == expected
+    decoding.MEMORY.unlink()
+    assert decoding._rows_in_memory(model, 10) == 64
+
+
 def test_models_without_rows_of_their_own_are_found(network: Network) -> None:
     model, *_ = network
     assert supports_cached_rows(model) == (model.config.model_type != "mistral")
@@ -133,7 +146,7 @@ def counted_passes(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def test_tokens_without_a_choice_need_no_pass(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     model, grammars, titles = network
     if not supports_cached_rows(model):
-        pytest.skip("no rows")
+        pytest.skip("this model decodes padded batches")
     passes = counted_passes(monkeypatch)
     job = DecodingJob([1, 50, 60], 60, constraint=titles.constraint(TITLES[:-1], 60, END))
     [decoded] = decode(model, [job], ends=[END], pad=0)
@@ -151,7 +164,7 @@ def test_tokens_without_a_choice_need_no_pass(network: Network, monkeypatch: pyt
 def test_rows_and_prefixes_are_shared(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     model, *_ = network
     if not supports_cached_rows(model):
-        pytest.skip("no rows")
+        pytest.skip("this model decodes padded batches")
     passes = counted_passes(monkeypatch)
     instruction, users = list(range(40, 90)), [list(range(100, 140)), list(range(150, 190))]
     jobs = [DecodingJob([1, *instruction, *user, item], 2) for user in users for item in (7, 8, 9)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +21,8 @@ MAX_ROWS = {"cpu": 64, "cuda": 256}
 """Maximum number of answers that are decoded at a time, by the type of device."""
 MEMORY_SHARE = 0.25
 """Share of the free memory for the keys and values of answers."""
+MEMORY = Path("/proc/meminfo")
+"""File in which Linux states the memory that is free."""
 
 
 def decode(
@@ -136,10 +138,11 @@ def _rows_in_memory(model: Any, columns: int) -> int:
 
 
 def _free_memory() -> int:
-    """Return the bytes of memory that are free; 4 GiB where the system does not tell."""
+    """Return the bytes of memory that are free or can be freed; 4 GiB where the system does not tell."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
+        text = MEMORY.read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
         return 4 * 2**30
 
 
