@@ -3,8 +3,9 @@
     python benchmarks/likelihood.py data/scientific-split smollm2-135m
 
 The user's history has 10 titles, and there are 50 candidates. Precisions and ways alternate in one process, one thread. CPU
-seconds are those of the process, so other jobs matter less than by the clock. A pass for each title computes the history
-anew, without a cache. The term without history, shared by all users, is not included. Prints a table; writes nothing.
+seconds are those of the process, so other jobs matter less than by the clock. A pass for each title reads the history
+anew; 10 titles are measured and taken five times. The term without history, which all users share, is not included.
+Prints a table; writes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,23 @@ import torch
 
 from hardneg.data import split as splits
 from hardneg.judging.likelihood import history_prompt
-from hardneg.llm.names import open_model
-from hardneg.llm.protocol import Refusal, continuation_request
+from hardneg.llm.local.model import LocalModel
+from hardneg.llm.local.weights import WeightPrecision
+from hardneg.llm.names import model_source
+from hardneg.llm.protocol import Refusal, Request, continuation_request
 from hardneg.report import printers
 
-HISTORY, CANDIDATES, LONGEST = 10, 50, 100
-PRECISIONS = ("float32", "bfloat16")
+HISTORY, CANDIDATES, MEASURED, LONGEST = 10, 50, 10, 100
+PRECISIONS: tuple[WeightPrecision, ...] = ("float32", "bfloat16")
+
+
+def ask(model: LocalModel, requests: Sequence[Request]) -> float:
+    """Send requests one after the other; return the CPU seconds."""
+    started = time.process_time()
+    for request in requests:
+        [reply] = asyncio.run(model.complete([request]))
+        assert not isinstance(reply, Refusal), reply
+    return time.process_time() - started
 
 
 def main() -> None:
@@ -40,18 +53,16 @@ def main() -> None:
     items = np.random.default_rng(0).choice(len(titles), HISTORY + CANDIDATES, replace=False).tolist()
     prompt = history_prompt([titles[item] for item in items[:HISTORY]])
     together = continuation_request(prompt, [f" {titles[item]}" for item in items[HISTORY:]])
-    singly = [continuation_request(prompt, [text]) for text in together.continuations]
-    models = {name: open_model(arguments.model, precision=name, batch_size=1) for name in PRECISIONS}
+    singly = [continuation_request(prompt, [text]) for text in together.continuations[:MEASURED]]
+    models = {name: LocalModel(model_source(arguments.model, precision=name), batch_size=1) for name in PRECISIONS}
     seconds: dict[tuple[str, str], list[float]] = {}
-    for repeat in range(arguments.repeats + 1):
+    ways = {"one request": ([together], 1), "a pass for each title": (singly, CANDIDATES // MEASURED)}
+    for model in models.values():
+        ask(model, singly[:1])  # loads the weights
+    for _ in range(arguments.repeats):
         for name, model in models.items():
-            for way, requests in (("one request", [together]), ("a pass for each title", singly)):
-                started = time.process_time()
-                for request in requests:
-                    [reply] = asyncio.run(model.complete([request]))
-                    assert not isinstance(reply, Refusal), reply
-                if repeat:  # the first one loads the weights
-                    seconds.setdefault((name, way), []).append(time.process_time() - started)
+            for way, (requests, factor) in ways.items():
+                seconds.setdefault((name, way), []).append(factor * ask(model, requests))
     n_tokens = models[PRECISIONS[0]].count_tokens(together)
     print(f"{n_tokens} tokens of prompt and candidates")
     rows = [
