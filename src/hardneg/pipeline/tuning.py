@@ -223,6 +223,8 @@ def estimate_finetuning(
 ) -> float:
     """Estimate the seconds of tuning a base on a split, or, given `synthesis`, of synthesizing with the tuned model."""
     train, n = split.train, timing.TUNED_PAIRS if synthesis is None else timing.SYNTHESIZED_PAIRS
+    if source is None and synthesis is None:  # a batch of the perceptron takes milliseconds
+        n = config.tuning.batch_size
     pairs, targets = sample = timing.make_stand_ins(split, n)
     encoder, template = _open_model(source, config, _spaces_of(pairs, targets))
     if synthesis is None:
