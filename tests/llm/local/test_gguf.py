@@ -107,6 +107,20 @@ def test_a_damaged_file_is_a_one_line_error(damage, reason: str, tiny_llama: Pat
     assert not (tmp_path / "converted").exists()
 
 
+def test_a_disk_that_fills_up_while_writing_leaves_nothing(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: object, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.LlamaForCausalLM.save_pretrained", fill)
+    path = write_gguf(tiny_llama, tmp_path / "tiny.gguf")
+    with pytest.raises(OSError, match="No space left on device"):
+        convert(path, tmp_path / "converted")
+    assert [found.name for found in tmp_path.iterdir()] == ["tiny.gguf"]
+
+
 def test_an_unknown_architecture_is_a_one_line_error(tiny_llama: Path, tmp_path: Path) -> None:
     path = write_gguf(tiny_llama, tmp_path / "tiny.gguf", architecture="wavenet")
     with pytest.raises(ConfigError, match=r"cannot be converted \(.*wavenet.*\)"):

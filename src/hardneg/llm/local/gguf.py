@@ -42,7 +42,12 @@ def conversion_stage(path: Path, digest: str, name: str, notes: Mapping[str, Any
     """
 
     def build(draft: Draft) -> None:
-        _convert(path, draft.folder, name, progress)
+        try:
+            _convert(path, draft.folder, name, progress)
+        except BaseException:  # there is nothing to continue from, and the disk may be full
+            for file in draft.folder.iterdir():
+                file.unlink()
+            raise
         converted_by = {library: version(library) for library in (*REQUIRED, "torch")}
         draft.notes |= {"name": name, **notes, "converted by": converted_by}
 

@@ -18,6 +18,7 @@ from hardneg.finetuning import (
     base_model,
 )
 from hardneg.llm.local.weights import ModelSource
+from hardneg.llm.packages.table import MODELS
 from hardneg.mining import RetrievalConfig
 from hardneg.pipeline import FinetuneConfig
 from hardneg.sampling import mined
@@ -139,6 +140,8 @@ class Synthesized(NegativesRecipe):
         problems = super().problems(file)
         try:
             self.config().settings(self.base)  # refuses settings without effect for the base
+            if self.base in MODELS:
+                self.open_base("cpu")  # refuses a packaged model that is not here
         except ConfigError as error:
             problems.append(str(error))
         return problems
