@@ -78,9 +78,10 @@ def write_sources(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random encoder in place of MiniLM, for fine-tuning."""
-    return make_base(tmp_path_factory.mktemp("base"), "bert")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tiny random encoder in place of MiniLM, and a tiny decoder in place of SmolLM2, for fine-tuning."""
+    families = {"minilm": "bert", "smollm2-135m": "llama"}
+    return {name: str(make_base(tmp_path_factory.mktemp(family), family)) for name, family in families.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -105,8 +106,8 @@ def run_command(words: list[str]) -> None:
     assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}{error}"
 
 
-def run_block(block: Block, scope: dict[str, Any], base: Path) -> None:
-    """Execute one block. `--base minilm` becomes the tiny base."""
+def run_block(block: Block, scope: dict[str, Any], bases: dict[str, str]) -> None:
+    """Execute one block. A name after `--base` becomes its tiny base."""
     if block.action == "file":
         Path(block.name).parent.mkdir(parents=True, exist_ok=True)
         Path(block.name).write_text(block.text, encoding="utf-8")
@@ -117,7 +118,7 @@ def run_block(block: Block, scope: dict[str, Any], base: Path) -> None:
             after_base = [False, *(word == "--base" for word in words[:-1])]
             run_command(
                 [
-                    str(base) if word == "minilm" and follows else word
+                    bases.get(word, word) if follows else word
                     for word, follows in zip(words, after_base, strict=True)
                 ]
             )
@@ -149,13 +150,13 @@ def prepare(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
-def test_a_page_runs(page: Path, base: Path, workplace: Path) -> None:
+def test_a_page_runs(page: Path, bases: dict[str, str], workplace: Path) -> None:
     if page.name != "README.md":
         prepare(page)
     scope: dict[str, Any] = {"__name__": page.stem}
     for block in blocks(page):
         try:
-            run_block(block, scope, base)
+            run_block(block, scope, bases)
         except Exception as error:
             raise AssertionError(f"{page.name}, line {block.line}, block {block.name}: {error}") from error
     require_described_files(workplace)
