@@ -19,7 +19,7 @@ from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.studies import Study
-from hardneg.studies.recipes import generated
+from hardneg.studies.recipes import language_model
 
 from .conftest import STUDY, Write, results_of
 
@@ -31,7 +31,7 @@ SAMPLER = {"kind": "semantic", "allow_empty": True}
 def model(folders: Path, monkeypatch: pytest.MonkeyPatch) -> FunctionModel:
     """A model of rules in the place of every model of a file."""
     made = namer(splits.read_split(folders / "split").texts["title"].to_list())
-    monkeypatch.setattr(generated, "_open_model", lambda *_: made)
+    monkeypatch.setattr(language_model, "_open_model", lambda *_: made)
     return made
 
 
@@ -66,7 +66,7 @@ def test_rows_share_the_replies_of_the_study(write_study: Write, model: Function
     ]
     assert costs[1]["llm_calls"] == 0
     assert costs[0]["llm_calls"] == len(model.requests) - before
-    assert (tmp_path / "out" / generated.REPLIES).is_file()
+    assert (tmp_path / "out" / language_model.REPLIES).is_file()
     assert all(run.finished for run in Study.load(file, tmp_path / "out").runs())
     assert not Study.load(file, tmp_path / "out").estimate().replies, "nothing is left to ask"
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -128,6 +129,11 @@ class LikelihoodJudge:
         blocks = (self._candidate_rows(users, candidates), self._hidden_rows)
         calls = [self._after_history(rows, *call) for rows in blocks for call in _calls(rows)]
         return [self._alone(title) for title in self._distinct_titles(blocks)], calls, len(blocks[0].places)
+
+    def first_requests(self, users: Indices, candidates: Indices, n: int) -> list[Request]:
+        """Return the first n requests about users."""
+        rows = self._candidate_rows(users, candidates)
+        return [self._after_history(rows, *call) for call in islice(_calls(rows), n)]
 
     def _scores(self, *blocks: _Rows) -> list[Floats]:
         """Return the scores of each block, NaN where there is none, from one run of the executor.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -147,6 +148,11 @@ class LlmJudge:
                 chosen = places[start : start + size]
                 yield row, chosen[::-1] if self.reverse else chosen
 
+    def first_requests(self, users: Indices, candidates: Indices, n: int) -> list[Request]:
+        """Return the first n requests."""
+        calls = islice(self.calls(users, candidates), n)
+        return [self.prompts.request(int(users[row]), candidates[row, places]) for row, places in calls]
+
 
 def estimate_judging(
     judge: LlmJudge, candidates: UserCandidates, model_info: ChatModel, limit: int = LIMIT
@@ -168,6 +174,23 @@ def estimate_judging(
     return CostEstimate(
         (StageEstimate(JUDGING, n_candidates, tokens.counted, len(calls), tokens.total, tokens.error, answer, None),)
     )
+
+
+def time_judging(estimate: CostEstimate, requests: Sequence[Request], executor: LlmExecutor) -> CostEstimate:
+    """Send some requests of the judge; return the estimate with their length of answers and their tokens a second.
+
+    It is returned as it is where they have no replies.
+    """
+    tasks = (Task(row, request, lambda reply: reply) for row, request in enumerate(requests))
+    replies = [answer.value for answer in executor(tasks, len(requests)) if answer.value is not None]
+    seconds = sum(reply.seconds for reply in replies)
+    if not seconds:
+        return estimate
+    answers = sum(reply.usage.answer_tokens for reply in replies)
+    rate = (answers + sum(reply.usage.prompt_tokens for reply in replies)) / seconds
+    timed = [replace(stage, answer_tokens=stage.calls * answers / len(replies)) for stage in estimate.stages]
+    stages = (replace(stage, seconds_per_call=stage.tokens / rate / max(stage.calls, 1)) for stage in timed)
+    return CostEstimate(tuple(stages), len(replies))
 
 
 @dataclass(frozen=True)

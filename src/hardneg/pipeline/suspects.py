@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import torch
 
 from hardneg import artifacts
 from hardneg.config import Config, PerRow, Seed
@@ -38,7 +39,7 @@ from hardneg.judging import (
 )
 from hardneg.judging.judge_prompts import NAMES, judge_prompt_digests
 from hardneg.judging.likelihood import estimate_likelihood, likelihood_prompt_digest
-from hardneg.judging.llm_judge import JUDGING, LlmJudge, estimate_judging
+from hardneg.judging.llm_judge import JUDGING, LlmJudge, estimate_judging, time_judging
 from hardneg.llm.session import Session
 from hardneg.pipeline.generation import summarize_costs
 from hardneg.pipeline.inference import read_run, require_split_of, scores_hash
@@ -51,9 +52,10 @@ from hardneg.pipeline.provenance import (
     validation_note,
 )
 from hardneg.pipeline.trees import control_codes
+from hardneg.random import generator
 from hardneg.stage import Draft, Stage
 from hardneg.text import CostEstimate, LlmExecutor, MeteredExecutor
-from hardneg.trees import trees_folder
+from hardneg.trees import Trees, trees_folder
 from hardneg.types import Floats, Indices, Progress, block_slices
 
 NO_LABEL_THERE = "the suspects with the same rate have no label for it"
@@ -135,22 +137,43 @@ def judge_candidates(judge: Judge, candidates: UserCandidates) -> tuple[Floats |
 
 
 def estimate_suspects(
-    split_dir: Path, sources: SuspectInputs, config: SuspectsConfig = DEFAULT, progress: Progress | None = None
+    split_dir: Path,
+    sources: SuspectInputs,
+    config: SuspectsConfig = DEFAULT,
+    progress: Progress | None = None,
+    *,
+    stand_in: Trees | None = None,
+    timed: int = 0,
 ) -> CostEstimate:
-    """Return the calls and tokens that `suspects_stage` will need, from the real prompts; no model is queried.
+    """Return the calls and tokens that `suspects_stage` will need, from the real prompts.
 
+    stand_in: used where the trees are not made yet; without a run, random unobserved items are the candidates then. timed:
+    number of first requests about users to send, for the length of answers and the seconds of a call; none by default.
     Raises ConfigError where an input is missing, as `suspects_stage` does, and where the judge queries no model.
     """
     _describe(split_dir, sources, config)
-    split = splits.read_split(split_dir)
-    judge_inputs = read_judge_inputs(split, sources, config, sources.session)
+    split, session = splits.read_split(split_dir), sources.session
+    judge_inputs = read_judge_inputs(split, sources, config, session)
+    if stand_in is not None and judge_inputs.trees is None:
+        judge_inputs = replace(judge_inputs, trees=stand_in)
     judge = config.judge.build(judge_inputs)
-    expected = estimate_judge(judge, _list_candidates(judge_inputs, judge, sources.run, config, progress), sources)
+    if stand_in is not None and sources.run is None:
+        candidates = top_candidates(_random_scores(split.train.n_items), split.owned, config.candidates)
+    else:
+        candidates = _list_candidates(judge_inputs, judge, sources.run, config, progress)
+    expected = estimate_judge(judge, candidates, sources)
     if not expected.stages:
         raise ConfigError(
             f"judge {config.judge.kind} queries no language model, so there is no cost to estimate; leave it out"
         )
-    return expected
+    if not timed or session is None or not isinstance(judge, LikelihoodJudge | LlmJudge):
+        return expected
+    return time_judging(expected, judge.first_requests(candidates.users, candidates.items, timed), session)
+
+
+def _random_scores(n_items: int) -> ScoreFunction:
+    rng = generator(0, "stand-in")
+    return lambda users: torch.from_numpy(rng.random((len(users), n_items), np.float32))
 
 
 def suspect_rate(folder: Path, split_dir: Path, threshold: float = suspects.THRESHOLD) -> float:

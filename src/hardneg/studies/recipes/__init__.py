@@ -277,13 +277,18 @@ class TreesRecipe(Recipe):
     method: str = ""
 
     def stand_in(self, split: Split, config: RunConfig) -> Trees:
-        shape = split.train.n_items, TREE_DEPTH
-        codes = [PathCodes(generator(0, f"stand-in {n}").integers(4, size=shape, dtype=np.int16)) for n in range(2)]
-        return Trees(codes[0], codes[1], "stand-in")
+        return stand_in_trees(split.train.n_items)
 
     @classmethod
     def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {"method": "built", **super().complete(values)}
+
+
+def stand_in_trees(n_items: int) -> Trees:
+    """Return random path codes."""
+    shape = n_items, TREE_DEPTH
+    codes = [PathCodes(generator(0, f"stand-in {n}").integers(4, size=shape, dtype=np.int16)) for n in range(2)]
+    return Trees(codes[0], codes[1], "stand-in")
 
 
 class SuspectsRecipe(Recipe):

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from hardneg import pipeline
+from hardneg import artifacts, pipeline
 from hardneg.config import PerRow, Seed
+from hardneg.data import split as splits
 from hardneg.judging import JudgeConfig, PrefixRule, RandomLabels, RecordedLabels
 from hardneg.judging.suspects import THRESHOLD, Threshold
+from hardneg.llm.session import Session
 from hardneg.pipeline import SuspectInputs, SuspectsConfig
-from hardneg.stage import Stage
-from hardneg.studies.recipes import NameIn, StageContext, StudyFile, SuspectsRecipe, TreesRecipe
-from hardneg.studies.recipes.implied import AuxiliaryRun
+from hardneg.stage import Draft, Stage
+from hardneg.studies.recipes import (
+    NameIn,
+    ReplyEstimate,
+    StageContext,
+    StudyFile,
+    SuspectsRecipe,
+    TreesRecipe,
+    stand_in_trees,
+)
+from hardneg.studies.recipes.implied import AuxiliaryRun, item_text_problems
+from hardneg.studies.recipes.language_model import LanguageModelSettings
+from hardneg.studies.spec import Grid
 from hardneg.trees import TreesConfig
+
+ACTIVITY = "judging with"
 
 
 class BuiltTrees(TreesRecipe):
@@ -42,16 +57,16 @@ class TreesControl(TreesRecipe):
         return pipeline.control_trees_stage(context.split_dir, context.folders["like"], self.method, self.seed)
 
 
-def _require_no_further_inputs(judge: JudgeConfig) -> JudgeConfig:
-    if judge.queries_llm or isinstance(judge, RecordedLabels):
+def _require_no_labels(judge: JudgeConfig) -> JudgeConfig:
+    if isinstance(judge, RecordedLabels):
         raise ValueError(
-            f"found judge {judge.kind!r}, expected one without an LLM or a file of labels; make the suspects with "
+            f"found judge {judge.kind!r}, expected one without a file of labels; make the suspects with "
             "`hardneg suspects identify` and name their folders"
         )
     return judge
 
 
-class IdentifiedSuspects(SuspectsRecipe):
+class IdentifiedSuspects(SuspectsRecipe, LanguageModelSettings):
     """Suspects by `hardneg suspects identify`."""
 
     method: Literal["dual-tree"] = "dual-tree"
@@ -63,12 +78,12 @@ class IdentifiedSuspects(SuspectsRecipe):
     """A name under `trees`, for judges that read path codes."""
     run: AuxiliaryRun
     """Its highest-scoring unobserved items are the candidates."""
-    judge: Annotated[JudgeConfig, AfterValidator(_require_no_further_inputs)] = PrefixRule()
+    judge: Annotated[JudgeConfig, AfterValidator(_require_no_labels)] = PrefixRule()
     candidates: PerRow = SuspectsConfig().candidates
     """Candidates of each user."""
 
     def problems(self, file: StudyFile) -> list[str]:
-        problems, name = super().problems(file), self.like
+        problems, name = super().problems(file) + self._llm_problems(), self.like
         if self.judge.reads_trees and self.trees is None:
             problems.append(f"judge {self.judge.kind!r} needs trees; name some with `trees: NAME`")
         if not self.judge.reads_trees and self.trees is not None:
@@ -86,11 +101,55 @@ class IdentifiedSuspects(SuspectsRecipe):
             problems.append(f"like {name!r} has the rate of others itself; name the suspects that it is like")
         return problems
 
+    def _llm_problems(self) -> list[str]:
+        kind = self.judge.kind
+        if self.judge.queries_llm:
+            missing = [f"judge {kind!r} needs a language model; name one with `llm: NAME`"] if self.llm is None else []
+            return missing + self.llm_problems()
+        unused = [name for name in LanguageModelSettings.model_fields if name in self.model_fields_set]
+        return [f"judge {kind!r} queries no language model, found {', '.join(unused)}; leave out"] if unused else []
+
+    def problems_on(self, split: str, grid: Grid) -> list[str]:
+        return item_text_problems(split, grid) if self.judge.queries_llm and not self.judge.reads_trees else []
+
     def stage(self, context: StageContext) -> Stage:
+        """Return the stage. The store is opened, and a language model loaded, while it is built only."""
+        if not self.judge.queries_llm:
+            return self._stage(context)
+
+        def build(draft: Draft) -> None:
+            with self.open_session(context, ACTIVITY, stored=True) as session:
+                self._stage(context, session).build(draft)
+
+        with self.open_session(context, ACTIVITY, stored=False) as session:
+            return replace(self._stage(context, session), build=build)
+
+    def _stage(self, context: StageContext, session: Session | None = None) -> Stage:
         judge, like = self.judge, context.folders.get("like")
         if like is not None:
             rate = pipeline.suspect_rate(like, context.split_dir, self.like_threshold)
             judge = judge.model_copy(update={"rate": rate})
-        inputs = SuspectInputs(context.folders["run"], context.folders.get("trees"), like=like)
+        inputs = SuspectInputs(context.folders["run"], context.folders.get("trees"), session, like=like)
         options = SuspectsConfig(judge=judge, candidates=self.candidates)
         return pipeline.suspects_stage(context.split_dir, inputs, options, context.progress)
+
+    def estimate_replies(self, context: StageContext) -> ReplyEstimate | None:
+        """Return calls and tokens, and the rate as given or timed on the first requests, as for generated negatives.
+
+        Random candidates, and random path codes, stand in for those of a run and trees that are not made yet.
+        """
+        if not self.judge.queries_llm:
+            return None
+        made = {role: folder for role, folder in context.folders.items() if artifacts.is_artifact(folder)}
+        options = SuspectsConfig(judge=self.judge, candidates=self.candidates)
+        with self.open_session(context, ACTIVITY, stored=self.n_timed > 0) as session:
+            cost = pipeline.estimate_suspects(
+                context.split_dir,
+                SuspectInputs(made.get("run"), made.get("trees"), session),
+                options,
+                context.progress,
+                stand_in=stand_in_trees(splits.read_split(context.split_dir).train.n_items),
+                timed=self.n_timed,
+            )
+            folders = (str(context.folders[role]) for role in sorted(context.folders))
+            return self.reply_estimate(session, cost, options.model_dump_json(), *folders)

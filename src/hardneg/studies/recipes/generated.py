@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from hardneg import pipeline
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
-from hardneg.llm.engine.store import ReplyStore
-from hardneg.llm.local.model import LocalModel
-from hardneg.llm.names import address_of, open_model
+from hardneg.llm.names import address_of
 from hardneg.llm.protocol import ChatModel
 from hardneg.llm.session import Session
-from hardneg.llm.usage import FREE, UsageStats, find_price
+from hardneg.llm.usage import UsageStats
 from hardneg.mining.generated import GeneratedConfig, NamingMode
 from hardneg.pipeline import GenerationConfig
 from hardneg.stage import Draft, Stage
 from hardneg.studies.recipes import NameIn, NegativesRecipe, ReplyEstimate, StageContext, StudyFile
 from hardneg.studies.recipes.implied import ProfilesRecipe, item_text_problems
+from hardneg.studies.recipes.language_model import LanguageModelSettings
 from hardneg.studies.spec import Grid
 from hardneg.text import EstimateConfig, GroundingConfig, TextEncoder, extract_profiles, open_encoder
 from hardneg.text.encoders import CAUSAL
-from hardneg.types import WeightPrecision
 
-REPLIES = "replies.sqlite"
-"""Store of replies in the folder of a study, which its rows share."""
-IN_MEMORY = Path(":memory:")
-FIRST_BATCH = 8
-"""Requests that an estimate sends to a model in this process, to measure its tokens a second."""
 COUNTED = 500
 """Prompts that an estimate counts."""
 
 
-class Generated(NegativesRecipe):
+class Generated(NegativesRecipe, LanguageModelSettings):
     """Negatives by `hardneg negatives generate`, with extractive profiles."""
 
     method: Literal["generated"] = "generated"
@@ -58,12 +49,6 @@ class Generated(NegativesRecipe):
     """Profiles of the prompts of pairs and, for items, of the users' vectors; null for means over train items."""
     suspects: Annotated[str | None, NameIn("suspects")] = None
     """A name under `suspects`, none of whose items a pair of their user takes; for items only."""
-    store: Path | None = None
-    """File of the replies; None is replies.sqlite in the folder of the study."""
-    precision: WeightPrecision | None = None
-    """Precision of the model's weights; None is float32 on the CPU and bfloat16 elsewhere."""
-    tokens_per_second: PositiveFloat | None = None
-    """Prompt and answer tokens a second, for the hours of an estimate; None: a model in this process is timed."""
 
     @property
     def config(self) -> GenerationConfig:
@@ -72,7 +57,7 @@ class Generated(NegativesRecipe):
         return config.replaced(per=self.per, naming=self.naming, k=self.k, temperature=self.temperature)
 
     def problems(self, file: StudyFile) -> list[str]:
-        problems = super().problems(file)
+        problems = super().problems(file) + self.llm_problems()
         try:
             _ = self.config
         except ConfigError as error:
@@ -101,10 +86,10 @@ class Generated(NegativesRecipe):
             )
 
         def build(draft: Draft) -> None:
-            with self._open(context, self._store(context)) as (session, encoder):
+            with self._open(context, stored=True) as (session, encoder):
                 make(session, encoder).build(draft)
 
-        with self._open(context, IN_MEMORY) as opened:
+        with self._open(context, stored=False) as opened:
             return replace(make(*opened), build=build)
 
     def estimate_replies(self, context: StageContext) -> ReplyEstimate:
@@ -112,44 +97,21 @@ class Generated(NegativesRecipe):
 
         A model in this process is sent the first requests, whose replies stay in the store; nothing is sent to an endpoint.
         """
-        is_timed = self.tokens_per_second is None and address_of(self.llm) is None
-        with self._open(context, self._store(context) if is_timed else IN_MEMORY) as (session, _):
-            counted = EstimateConfig(sample=FIRST_BATCH if is_timed else 0, limit=COUNTED)
+        sample = self.n_timed
+        with self._open(context, stored=sample > 0) as (session, _):
+            counted = EstimateConfig(sample=sample, limit=COUNTED)
             written = extract_profiles(splits.read_split(context.split_dir)) if self.per == "pair" else None
             cost = pipeline.estimate_llm_cost(
                 context.split_dir, session, counted, generation=self.config, written=written
             )
-            total, stages = cost.total, [stage for stage in cost.stages if stage.seconds_per_call]
-            seconds = sum(stage.calls * (stage.seconds_per_call or 0.0) for stage in stages)
-            rate = sum(stage.tokens for stage in stages) / seconds if seconds else None
             requests = self.config.products if self.per == "item" else self.config.texts
-            return ReplyEstimate(
-                self.llm,
-                (session.model.identity, requests.model_dump_json()),
-                total.calls,
-                total.prompt_tokens,
-                total.answer_tokens,
-                self.tokens_per_second or rate,
-                None if session.price is None else session.price.cost(total.prompt_tokens, total.answer_tokens),
-            )
-
-    def _store(self, context: StageContext) -> Path:
-        return self.store or context.out / REPLIES
+            return self.reply_estimate(session, cost, requests.model_dump_json())
 
     @contextmanager
-    def _open(self, context: StageContext, path: Path) -> Iterator[tuple[Session, TextEncoder]]:
-        """Open the model with a store of replies, and the encoder; at the end the weights are let go."""
-        model = _open_model(self.llm, context.device, self.precision)
-        price = FREE if address_of(self.llm) is None else find_price(self.llm)
-        if path != IN_MEMORY:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with ReplyStore(path) as store:
-            session = Session(model, store, price=price, watch=self._watch(context), activity="naming negatives with")
-            try:
-                yield session, self._encoder(context, session)
-            finally:
-                if isinstance(model, LocalModel):
-                    model.unload()
+    def _open(self, context: StageContext, *, stored: bool) -> Iterator[tuple[Session, TextEncoder]]:
+        """Open the session and the encoder."""
+        with self.open_session(context, "naming negatives with", stored=stored) as session:
+            yield session, self._encoder(context, session)
 
     def _encoder(self, context: StageContext, session: Session) -> TextEncoder:
         """Open the text encoder; vectors of a language model or an endpoint are kept in the store."""
@@ -160,15 +122,3 @@ class Generated(NegativesRecipe):
         if address_of(self.encoder) is None and not self.encoder.startswith(CAUSAL):
             return context.open_encoder(self.encoder)
         return open_encoder(self.encoder, device=context.device, precision=self.precision, executor_for=executor)
-
-    def _watch(self, context: StageContext) -> Callable[[str, UsageStats], None] | None:
-        progress = context.progress
-        if progress is None:
-            return None
-        return lambda text, usage: progress(text, usage.rows, usage.total or usage.rows)
-
-
-@lru_cache(maxsize=8)
-def _open_model(name: str, device: str, precision: WeightPrecision | None) -> ChatModel:
-    """Open a model once, since its identity is a hash of its files."""
-    return open_model(name, device=device, precision=precision)

@@ -53,7 +53,7 @@ def item_text_problems(split: str, grid: Grid) -> list[str]:
     path = grid.splits[split].folder / "items.parquet"
     if not path.is_file() or any(name in c.TEXT for name in pl.read_parquet_schema(path)):
         return []
-    return [f"split {split!r} has no item texts to retrieve from; restrict the row with `splits`"]
+    return [f"split {split!r} has no item texts; restrict the row with `splits`"]
 
 
 class AuxiliaryRun(Recipe):

@@ -1,0 +1,107 @@
+"""What recipes share that query a language model: its settings, its session, and an estimate of its replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import PositiveFloat
+
+from hardneg.config import Config
+from hardneg.errors import ConfigError
+from hardneg.llm.engine.store import ReplyStore
+from hardneg.llm.local.model import LocalModel
+from hardneg.llm.names import address_of, open_model
+from hardneg.llm.packages.table import MODELS
+from hardneg.llm.protocol import ChatModel
+from hardneg.llm.session import Session
+from hardneg.llm.usage import FREE, UsageStats, find_price
+from hardneg.studies.recipes import ReplyEstimate, StageContext
+from hardneg.text import CostEstimate
+from hardneg.types import WeightPrecision
+
+REPLIES = "replies.sqlite"
+"""Store of replies in the folder of a study, which its rows share."""
+IN_MEMORY = Path(":memory:")
+FIRST_BATCH = 8
+"""Requests that an estimate sends to a model in this process, to measure its tokens a second."""
+
+
+class LanguageModelSettings(Config):
+    """The language model of a recipe, and where its replies are kept."""
+
+    llm: str | None = None
+    """Language model, as for --llm."""
+    store: Path | None = None
+    """File of the replies; None is replies.sqlite in the folder of the study."""
+    precision: WeightPrecision | None = None
+    """Precision of the model's weights; None is float32 on the CPU and bfloat16 elsewhere."""
+    tokens_per_second: PositiveFloat | None = None
+    """Prompt and answer tokens a second, for the hours of an estimate; None: a model in this process is timed."""
+
+    @property
+    def llm_name(self) -> str:
+        """The name of the model. Raises ConfigError without one."""
+        if self.llm is None:
+            raise ConfigError("found no language model, expected one; name it with `llm: NAME`")
+        return self.llm
+
+    @property
+    def n_timed(self) -> int:
+        """Number of requests that an estimate sends: none where the rate is given, and none to an endpoint."""
+        return FIRST_BATCH if self.tokens_per_second is None and address_of(self.llm_name) is None else 0
+
+    def llm_problems(self) -> list[str]:
+        """Return a problem where a packaged model is not here."""
+        if self.llm not in MODELS:
+            return []
+        try:
+            _open_model(self.llm, "cpu", self.precision)
+        except ConfigError as error:
+            return [str(error)]
+        return []
+
+    @contextmanager
+    def open_session(self, context: StageContext, activity: str, *, stored: bool) -> Iterator[Session]:
+        """Open the model with the store of replies, or with one in memory; at the end the weights are let go."""
+        model = _open_model(self.llm_name, context.device, self.precision)
+        price = FREE if address_of(self.llm_name) is None else find_price(self.llm_name)
+        path = (self.store or context.out / REPLIES) if stored else IN_MEMORY
+        if stored:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with ReplyStore(path) as store:
+            try:
+                yield Session(model, store, price=price, watch=_watch(context), activity=activity)
+            finally:
+                if isinstance(model, LocalModel):
+                    model.unload()
+
+    def reply_estimate(self, session: Session, cost: CostEstimate, *key: str) -> ReplyEstimate:
+        """Return calls and tokens of a cost, with the rate as given or timed. key: of the requests."""
+        total, timed = cost.total, [stage for stage in cost.stages if stage.seconds_per_call]
+        seconds = sum(stage.calls * (stage.seconds_per_call or 0.0) for stage in timed)
+        rate = sum(stage.tokens for stage in timed) / seconds if seconds else None
+        return ReplyEstimate(
+            self.llm_name,
+            (session.model.identity, *key),
+            total.calls,
+            total.prompt_tokens,
+            total.answer_tokens,
+            self.tokens_per_second or rate,
+            None if session.price is None else session.price.cost(total.prompt_tokens, total.answer_tokens),
+        )
+
+
+def _watch(context: StageContext) -> Callable[[str, UsageStats], None] | None:
+    progress = context.progress
+    if progress is None:
+        return None
+    return lambda text, usage: progress(text, usage.rows, usage.total or usage.rows)
+
+
+@lru_cache(maxsize=8)
+def _open_model(name: str, device: str, precision: WeightPrecision | None) -> ChatModel:
+    """Open a model once, since its identity is a hash of its files."""
+    return open_model(name, device=device, precision=precision)
