@@ -52,7 +52,7 @@ def assign(split: Split, named: pl.DataFrame, config: GeneratedConfig, suspects:
     """Return grounded texts, user vectors, item vectors and the selection."""
     encoder, names = Words(), TitleIndex.of(split.texts["title"].to_list())
     texts = item_products.expand_to_pairs(named, split.train)
-    grounded = ground_texts(texts, names, split, encoder, config.grounding)
+    grounded = ground_texts(texts, names, split, encoder, config.grounding, to_other_items=config.naming != "raw")
     grounded = item_products.add_suspects(grounded, split.train, split.owned, suspects)
     item_vectors = encoder.encode(split.texts["title"].to_list())
     users = item_products.mean_item_vectors(split.train, item_vectors)
@@ -130,6 +130,24 @@ def test_a_pair_takes_the_product_nearest_to_its_user(split: Split) -> None:
     assert named.filter(item_id="i4", rank=0)["reason"].to_list() == ["out of the catalogue"]
 
 
+def test_a_text_is_grounded_to_another_item(split: Split) -> None:
+    """The item's own title, and a text near it, give the nearest other item."""
+    config = GeneratedConfig(naming="grounded", grounding=GroundingConfig(nearest=0.4, history=1), leave_out=())
+    products = name([["blue mat"], ["Red Pan"], ["green tent green"], [], ["blue blue mat"]])
+    _, grounded, _, _, selection = assign(split, products, config)
+    assert grounded.items.tolist() == [4, 0, 3, 3, -1], "both users of the tent are offered the stove"
+    assert selection.used.tolist() == [True, True, True, True, False]
+    named = item_products.tabulate_named(
+        products, grounded, selection.used, split, TitleIndex.of(split.texts["title"].to_list())
+    )
+    assert named.filter(item_id="i1").select("named_item_id", "how", "flag", "reason", "pairs").rows() == [
+        ("i0", "nearest", "already chosen", "the item itself", 1)
+    ]
+    assert named.filter(item_id="i2").select("named_item_id", "how", "reason", "pairs").rows() == [
+        ("i3", "nearest", "", 2)
+    ]
+
+
 def test_raw_texts_keep_their_own_vector(split: Split) -> None:
     config = GeneratedConfig(naming="raw", grounding=LIMITS)
     texts, grounded, _, fit, selection = assign(split, name(PRODUCTS), config)
@@ -179,6 +197,18 @@ def stores(draw: st.DrawFn):
     products = draw(st.lists(st.lists(text, max_size=4, unique=True), min_size=len(titles), max_size=len(titles)))
     suspects = draw(st.lists(st.tuples(st.integers(0, n_users - 1), st.integers(0, len(titles) - 1)), max_size=4))
     return make_split(users, items, titles, n_users), products, suspects
+
+
+@settings(max_examples=60)
+@given(stores())
+def test_no_pair_takes_its_own_item(world) -> None:
+    split, products, _ = world
+    if any(products):
+        limits = GroundingConfig(nearest=0.1, history=1)
+        config = GeneratedConfig(naming="grounded", grounding=limits, leave_out=())
+        _, grounded, _, _, selection = assign(split, name(products), config)
+        rows = grounded.rows[selection.used]
+        assert (grounded.items[selection.used] != split.train.items[rows]).all()
 
 
 @settings(max_examples=60)

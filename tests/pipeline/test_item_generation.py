@@ -22,6 +22,7 @@ from hardneg.llm.protocol import Request
 from hardneg.llm.session import Session
 from hardneg.mining.item_products import NAMED, NAMED_SCHEMA
 from hardneg.pipeline import GenerationConfig
+from hardneg.pipeline.generation import NEAREST_PER_ITEM
 from hardneg.sampling import mined
 from hardneg.text import EstimateConfig
 
@@ -95,6 +96,15 @@ def test_raw_and_grounded_share_replies_and_constrained_does_not_reach_an_endpoi
     )
     with pytest.raises(ConfigError, match="cannot be constrained"):
         pipeline.generate_stage(folders / "split", None, session, Letters(), config("constrained")).run(tmp_path / "c")
+
+
+def test_grounded_products_have_a_threshold_of_their_own() -> None:
+    assert config("grounded").item_use.grounding.nearest == NEAREST_PER_ITEM
+    assert config("raw").item_use == config("raw").use
+    grounding = {"naming": "grounded", "grounding": {"nearest": 0.85}}
+    chosen = GenerationConfig.model_validate({"use": grounding}).replaced(per="item")
+    assert chosen.item_use == chosen.use
+    assert GenerationConfig().replaced(per="item", naming="grounded").item_use == config("grounded").item_use
 
 
 def test_suspects_of_a_user_are_not_taken(folders: Path, session: Session, tmp_path: Path) -> None:

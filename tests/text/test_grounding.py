@@ -77,26 +77,30 @@ def encode(texts: list[str]) -> np.ndarray:
     return np.where(lengths > 0, rows / np.maximum(lengths, 1e-9), np.nan).astype(np.float32)
 
 
-def loop_match(texts: list[str], titles: list[str], config: GroundingConfig) -> list[tuple[int, int]]:
-    """Match one text at a time; return item and match type."""
+def loop_match(
+    texts: list[str], titles: list[str], config: GroundingConfig, own: list[int] | None = None
+) -> list[tuple[int, int]]:
+    """Match one text at a time, to no title of its own item where another is near enough; return item and match type."""
     vectors, found = encode(titles), []
-    for text, vector in zip(texts, encode(texts), strict=True):
+    for text, vector, owner in zip(texts, encode(texts), own or [-1] * len(texts), strict=True):
+        excluded = normalise_title(titles[owner]) if owner >= 0 else ""
         same = [i for i, title in enumerate(titles) if title and title == text]
         like = [
             i
             for i, title in enumerate(titles)
             if normalise_title(title) and normalise_title(title) == normalise_title(text)
         ]
-        if same or like:
-            found.append((same[0], EXACT) if same else (like[0], NORMALISED))
+        named = (same[0], EXACT) if same else (like[0], NORMALISED) if like else (-1, NONE)
+        if (same or like) and not (excluded and normalise_title(text) == excluded):
+            found.append(named)
             continue
         best, at = -1.0, -1
         for item, title in enumerate(titles):
             twins = [i for i in range(item) if titles[i] and normalise_title(titles[i]) == normalise_title(title) != ""]
             cosine = float(vector @ vectors[item])
-            if not twins and cosine > best + 1e-6:
+            if not twins and not (excluded and normalise_title(title) == excluded) and cosine > best + 1e-6:
                 best, at = cosine, item
-        found.append((at, NEAREST) if best >= config.nearest else (-1, NONE))
+        found.append((at, NEAREST) if best >= config.nearest else named)
     return found
 
 
@@ -179,6 +183,22 @@ def test_grounding_equals_the_slow_loop(
         assert against.tolist() == expected
 
 
+@settings(max_examples=150, deadline=None)
+@given(catalogues(), st.data())
+def test_other_items_equal_the_slow_loop(
+    catalogue_and_texts: tuple[list[str], list[str], list[int], Interactions, GroundingConfig], data: st.DataObject
+) -> None:
+    titles, texts, _, _, config = catalogue_and_texts
+    own = data.draw(st.lists(st.integers(-1, len(titles) - 1), min_size=len(texts), max_size=len(texts)))
+    names = TitleIndex.of(titles)
+    matches = match(texts, encode(texts), EncodedCatalogue(names, encode(titles)), config, np.array(own))
+    expected = loop_match(texts, titles, config, own)
+    assert list(zip(matches.items.tolist(), matches.how.tolist(), strict=True)) == expected
+    for item, how, owner in zip(matches.items, matches.how, own, strict=True):
+        assert how != NEAREST or owner < 0 or item != owner
+        assert how != NEAREST or owner < 0 or names.groups[owner] < 0 or names.groups[item] != names.groups[owner]
+
+
 TITLES = ["red kettle", "red pan", "green tent", "", "Red Pan!", "green stove"]
 
 
@@ -193,6 +213,22 @@ def test_names_by_hand(catalogue: EncodedCatalogue) -> None:
     assert found.items.tolist() == [0, 1, 2, -1, 4]
     assert found.how.tolist() == [EXACT, NORMALISED, NEAREST, NONE, EXACT]
     assert found.similarity[[0, 2, 3]] == pytest.approx([1.0, 3 / 10**0.5, 0.0], abs=1e-6)
+
+
+def test_other_items_by_hand(catalogue: EncodedCatalogue) -> None:
+    texts = ["red pan", "red pan pan", "Red Pan!", "red kettle", "red"]
+    matches = match(texts, encode(texts), catalogue, GroundingConfig(nearest=0.3), np.array([4, 1, 0, 1, 3]))
+    assert matches.items.tolist() == [0, 0, 4, 0, 0], "items 1 and 4 have one title; item 3 has none"
+    assert matches.how.tolist() == [NEAREST, NEAREST, EXACT, EXACT, NEAREST]
+    assert matches.titled.tolist() == [1, -1, 4, 0, -1]
+    assert matches.similarity[:2] == pytest.approx([0.5, 1 / 10**0.5], abs=1e-6)
+    far = match(texts[:2], encode(texts[:2]), catalogue, GroundingConfig(nearest=0.9), np.array([4, 1]))
+    assert far.items.tolist() == [1, -1], "without another item the text stays what it is"
+    assert far.how.tolist() == [EXACT, NONE]
+    single = EncodedCatalogue(TitleIndex.of(["red pan"]), encode(["red pan"]))
+    none = match(["red"], encode(["red"]), single, GroundingConfig(nearest=0.1), np.array([0]))
+    assert none.items.tolist() == [-1]
+    assert np.isnan(none.similarity).all()
 
 
 def test_the_user_owns_an_item_of_equal_title(catalogue: EncodedCatalogue) -> None:
@@ -213,9 +249,10 @@ def test_blocks_do_not_show(catalogue: EncodedCatalogue, monkeypatch: pytest.Mon
         np.repeat(np.arange(4), 3), np.array([0, 1, 2, 0, 2, 5, 1, 3, 4, 0, 4, 5]), n_users=4, n_items=6
     )
     rows, which, config = rng.integers(12, size=90), rng.integers(40, size=90), GroundingConfig(nearest=0.8)
+    own = rng.integers(-1, 6, size=40)
 
     def found() -> tuple[Matches, np.ndarray]:
-        matches = match(texts, encode(texts), catalogue, config)
+        matches = match(texts, encode(texts), catalogue, config, own)
         return matches, reasons_against(rows, which, matches, encode(texts), catalogue, train, config)
 
     whole, against = found()

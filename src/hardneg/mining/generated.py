@@ -64,8 +64,8 @@ class GeneratedConfig(Config):
 class GroundedTexts:
     """Generated texts with the items that they name.
 
-    vectors: (distinct, size) float16. matches: items of the distinct texts. rows, draws, which: (texts,) pair index, draw
-    and index of the distinct text. objections: (texts,) index into grounding.REASONS, 0 for none.
+    A text counts once, or once for each item that it was named for. vectors: (distinct, size) float16. matches: items of
+    the distinct texts. rows, draws, which: (texts,) pair index, draw and index of the distinct text. objections: (texts,) index into grounding.REASONS, 0 for none.
     """
 
     vectors: NDArray[np.float16]
@@ -106,10 +106,13 @@ def ground_texts(
     encoder: TextEncoder,
     config: GroundingConfig,
     progress: Progress | None = None,
+    *,
+    to_other_items: bool = False,
 ) -> GroundedTexts:
     """Encode each distinct text once, match it to an item, and look for objections.
 
-    texts: generated texts, blank ones are left out. names: titles as in the prompts. Raises DataError without any text.
+    texts: generated texts, blank ones are left out. names: titles as in the prompts. to_other_items: match to the nearest
+    item other than the pair's own (`grounding.match`). Raises DataError without any text.
     """
     present = texts.filter(pl.col("text") != "")
     if present.is_empty():
@@ -117,12 +120,14 @@ def ground_texts(
             f"found no text in {len(texts):,} negatives ({_most_frequent_reason(texts)}), expected at least one; check "
             "the replies"
         )
-    distinct = present["text"].unique(maintain_order=True)
-    indices = pl.DataFrame({"text": distinct, "which": np.arange(len(distinct))})
-    which = present.select("text").join(indices, on="text", how="left", maintain_order="left")["which"].to_numpy()
-    catalogue = EncodedCatalogue(names, encoder.encode(names.texts, progress))
-    vectors, matches = _encode_and_match(distinct.to_list(), catalogue, encoder, config, progress)
     rows, draws = present["row"].to_numpy(), present["draw"].to_numpy()
+    keys = present.select("text", own=pl.Series(split.train.items[rows] if to_other_items else np.full(len(rows), -1)))
+    distinct = keys.unique(maintain_order=True).with_row_index("which")
+    which = (
+        keys.join(distinct, on=["text", "own"], how="left", maintain_order="left")["which"].cast(pl.Int64).to_numpy()
+    )
+    catalogue = EncodedCatalogue(names, encoder.encode(names.texts, progress))
+    vectors, matches = _encode_and_match(distinct, catalogue, encoder, config, progress)
     objections = reasons_against(rows, which, matches, vectors, catalogue, split.train, config)
     return GroundedTexts(vectors, matches, rows, draws, which, objections)
 
@@ -179,20 +184,23 @@ def is_left_out(objections: Indices, leave_out: Collection[Flag]) -> Flags:
 
 
 def _encode_and_match(
-    distinct: list[str],
+    distinct: pl.DataFrame,
     catalogue: EncodedCatalogue,
     encoder: TextEncoder,
     config: GroundingConfig,
     progress: Progress | None,
 ) -> tuple[NDArray[np.float16], Matches]:
-    """Encode and match in chunks, so that only 16-bit vectors of all texts are kept in memory."""
+    """Encode and match in chunks, so that only 16-bit vectors of all texts are kept in memory.
+
+    distinct: columns text and own, the item that it was named for or -1.
+    """
     size = catalogue.vectors.shape[1]
     vectors, matches = np.empty((len(distinct), size), np.float16), []
     for start in range(0, len(distinct), CHUNK):
-        chunk = distinct[start : start + CHUNK]
+        chunk, own = distinct["text"][start : start + CHUNK].to_list(), distinct["own"][start : start + CHUNK]
         encoded = encoder.encode(chunk)
         vectors[start : start + len(chunk)] = encoded
-        matches.append(match(chunk, encoded, catalogue, config))
+        matches.append(match(chunk, encoded, catalogue, config, own.to_numpy()))
         if progress is not None:
             progress("encoding and grounding negatives", start + len(chunk), len(distinct))
     return vectors, Matches(*map(np.concatenate, zip(*matches, strict=True)))

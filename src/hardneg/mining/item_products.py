@@ -38,7 +38,8 @@ NAMED_SCHEMA = {
     "pairs": pl.Int64,
 }
 """One row per named product: the item, the product with its catalogue item, the objection that holds for every pair of
-the item, and the number of pairs that take it. An item without a product has one row with the reason."""
+the item, and the number of pairs that take it. An item without a product has one row with the reason. A text that is the item's own title keeps this objection; the
+catalogue item is then the nearest other one, if any is near enough."""
 ITSELF, SAME_TITLE = "the item itself", "another title of the item"
 BLOCK = 4096
 
@@ -90,7 +91,8 @@ def select_best_fit(
 ) -> Selection:
     """Select for each pair, among the usable products of its item, the one whose vector is nearest to the user's.
 
-    A product is usable without an objection of `config.leave_out`; raw texts may be out of the catalogue. Ties, and
+    A product is usable without an objection of `config.leave_out`, and never for its own item; raw texts may be out of the
+    catalogue. Ties, and
     users without a vector, take the lowest rank. user_vectors: (users, size), NaN where a user has none. item_vectors:
     (items, size), None for raw texts, whose own vectors count.
     """
@@ -98,7 +100,8 @@ def select_best_fit(
     usable = ~is_left_out(grounded.objections, [f for f in config.leave_out if not (is_raw and f == FLAGS[OUTSIDE])])
     if not is_raw:
         assert item_vectors is not None
-        usable &= (grounded.items >= 0) & ~np.isnan(item_vectors[grounded.items, 0])
+        usable &= (grounded.items >= 0) & (grounded.items != train.items[grounded.rows])
+        usable &= ~np.isnan(item_vectors[grounded.items, 0])
     places = np.flatnonzero(usable)
     table, numbers = (grounded.vectors, grounded.which) if item_vectors is None else (item_vectors, grounded.items)
     fit = np.empty(len(places), np.float32)
@@ -124,10 +127,12 @@ def tabulate_named(
         train.items[grounded.rows] * depth + grounded.draws, return_index=True, return_inverse=True
     )
     items, which = keys // depth, grounded.which[first]
-    matched = grounded.matches.items[which]
+    matched, titled = grounded.matches.items[which], grounded.matches.titled[which]
     is_duplicate = np.bincount(numbers, grounded.objections == DUPLICATE, len(keys)) > 0
-    same_title = (matched >= 0) & (names.groups[matched] == names.groups[items]) & (names.groups[items] >= 0)
-    conditions = [matched == items, same_title, is_duplicate, matched < 0]
+    groups = np.append(names.groups, -1)
+    is_itself = (matched == items) | (titled == items)
+    same_title = (groups[items] >= 0) & ((groups[matched] == groups[items]) | (groups[titled] == groups[items]))
+    conditions = [is_itself, same_title, is_duplicate, matched < 0]
     codes = np.select(conditions, [OWNED, OTHER_ID, DUPLICATE, OUTSIDE], FINE)
     reasons = np.array(REASONS, dtype=object)
     reasons[[OWNED, OTHER_ID]] = ITSELF, SAME_TITLE

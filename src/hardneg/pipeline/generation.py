@@ -54,6 +54,8 @@ from hardneg.types import Progress
 QUICK_ESTIMATE = EstimateConfig(limit=500)
 """The estimate that a stage makes where none is given."""
 DEFAULT_PROFILES = ProfilesConfig()
+NEAREST_PER_ITEM = 0.5
+"""Default of `use.grounding.nearest` for grounded negatives per item, whose texts match another item than their own."""
 
 
 class GenerationConfig(Config):
@@ -87,6 +89,14 @@ class GenerationConfig(Config):
             values["use"] = values.get("use", {}) | {"naming": naming}
         config: GenerationConfig = parse_config(GenerationConfig, values, where="generation")
         return config
+
+    @property
+    def item_use(self) -> GeneratedConfig:
+        """Use of replies about items. Unless it is set, the threshold of `grounded` is NEAREST_PER_ITEM."""
+        grounding = self.use.grounding
+        if self.use.naming != "grounded" or "nearest" in grounding.model_fields_set:
+            return self.use
+        return self.use.model_copy(update={"grounding": grounding.model_copy(update={"nearest": NEAREST_PER_ITEM})})
 
     @property
     def texts(self) -> NegativesConfig:

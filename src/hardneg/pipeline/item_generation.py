@@ -92,7 +92,7 @@ class _ItemInputs:
             "prompts": prompt_digests(*prompts),
             "per": "item",
             "items": config.items.model_dump(mode="json"),
-            "use": config.use.model_dump(mode="json"),
+            "use": config.item_use.model_dump(mode="json"),
         }
         inputs = split_inputs(
             self.split_dir, profiles=(self.profiles_dir, profiles.KIND), suspects=(self.suspects_dir, SUSPECTS)
@@ -114,17 +114,17 @@ class _ItemInputs:
 
     def _write(self, draft: Draft, named: pl.DataFrame, split: Split, progress: Progress | None) -> None:
         """Assign the named products to pairs, and write negatives and what was named."""
-        config, encoder, train = self.config, self.encoder, split.train
-        names = shown_titles(split, self.session.model, config.products)
+        config, use, encoder, train = self.config, self.config.item_use, self.encoder, split.train
+        names, is_raw = shown_titles(split, self.session.model, config.products), use.naming == "raw"
         texts = item_products.expand_to_pairs(named, train)
-        grounded = ground_texts(texts, names, split, encoder, config.use.grounding, progress)
+        grounded = ground_texts(texts, names, split, encoder, use.grounding, progress, to_other_items=not is_raw)
         grounded = item_products.add_suspects(grounded, train, split.owned, self._suspects(split))
         item_vectors = encoder.encode(require_item_texts(split.texts), progress)
         users = self._user_vectors(train, item_vectors, progress)
-        fit_vectors = None if config.use.naming == "raw" else item_vectors
-        selection = item_products.select_best_fit(grounded, train, users, fit_vectors, config.use)
-        source = f"{config.use.naming}, {config.items.k} per item by {self.session.model.name}, {encoder.name}"
-        generated = tabulate_generated(texts, grounded, split, config.use, source, fit_vectors, selection)
+        fit_vectors = None if is_raw else item_vectors
+        selection = item_products.select_best_fit(grounded, train, users, fit_vectors, use)
+        source = f"{use.naming}, {config.items.k} per item by {self.session.model.name}, {encoder.name}"
+        generated = tabulate_generated(texts, grounded, split, use, source, fit_vectors, selection)
         mined.write_negatives(draft, generated.mined, generated.table, generated.rejected)
         generated.grounding.write_parquet(draft.folder / GROUNDING)
         table = item_products.tabulate_named(named, grounded, selection.used, split, names)

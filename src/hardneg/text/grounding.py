@@ -73,6 +73,12 @@ class TitleIndex:
         titles = ((normalise_title(self.texts[item]), int(item)) for item in self.first)
         return {title: item for title, item in titles if title}
 
+    def find(self, texts: Sequence[str]) -> tuple[Indices, Indices]:
+        """Return the first item with each text's title, and with its normalised title, (texts,) each, -1 for none."""
+        exact = [self.exact.get(text, -1) for text in texts]
+        loose = [self.loose.get(normalise_title(text), -1) for text in texts]
+        return np.array(exact, np.int64), np.array(loose, np.int64)
+
     def variants(self, items: Indices) -> tuple[str, ...]:
         """Return the titles of these items and all other titles of their groups, sorted."""
         groups = set(self.groups[items].tolist())
@@ -100,7 +106,8 @@ class GroundingConfig(Config):
     nearest: Annotated[float, Field(gt=0, le=1)] = 0.85
     """Least cosine with an item's title for a text that equals no title to match the item.
 
-    With MiniLM, most titles that lose a word stay above it, and most distinct titles stay below."""
+    With MiniLM, most titles that lose a word stay above it, and most distinct titles stay below. Grounded negatives per
+    item have a default of their own, `pipeline.generation.NEAREST_PER_ITEM`."""
     duplicate: Annotated[float, Field(gt=0, le=1)] = 0.98
     """Least cosine with the positive's title for a text to count as the positive itself (as in retrieval)."""
     history: Annotated[float, Field(ge=0, le=1)] = 0.95
@@ -119,33 +126,49 @@ class EncodedCatalogue:
 class Matches(NamedTuple):
     """Matches of texts with catalogue items.
 
-    items: (texts,) matched item, -1 for none. how: (texts,) index of MATCH_TYPES. similarity: (texts,) cosine with the
-    item's title, or with the nearest title where no item matches; NaN where text or titles have no vector.
+    items: (texts,) matched item, -1 for none. titled: (texts,) first item whose title the text is, -1 for none. how:
+    (texts,) index of MATCH_TYPES. similarity: (texts,) cosine with the matched item's title, or with the nearest title
+    where no item matches; NaN where text or titles have no vector.
     """
 
     items: Indices
+    titled: Indices
     how: Indices
     similarity: Floats
 
 
-def match(texts: Sequence[str], vectors: Floats, catalogue: EncodedCatalogue, config: GroundingConfig) -> Matches:
+def match(
+    texts: Sequence[str],
+    vectors: Floats,
+    catalogue: EncodedCatalogue,
+    config: GroundingConfig,
+    own: Indices | None = None,
+) -> Matches:
     """Match each text to the catalogue: its exact title, else its normalised one, else the nearest.
 
     vectors: (texts, size), unit length, NaN for a blank text. Of several items with the title, or of titles equally
     near, the first item (lowest index) is taken: the text does not distinguish them.
+
+    own: (texts,) item that the text was named for, -1 for none. The nearest title is then that of another item: all
+    items with its title, also when normalised, are excluded. A text that is this title matches the nearest other item,
+    or the title where no other is near enough.
     """
-    names = catalogue.names
-    exact = np.array([names.exact.get(text, -1) for text in texts], np.int64)
-    loose = np.array([names.loose.get(normalise_title(text), -1) for text in texts], np.int64)
-    items = np.where(exact >= 0, exact, loose)
+    names, excluded = catalogue.names, np.full(len(texts), -1, np.int64)
+    if own is not None:
+        excluded = np.where(own >= 0, names.groups[own], -1)
+    exact, loose = names.find(texts)
+    titled = np.where(exact >= 0, exact, loose)
     how = np.select([exact >= 0, loose >= 0], [EXACT, NORMALISED], NONE)
-    similarity = _row_cosines(vectors, catalogue.vectors[items])
-    unnamed = np.flatnonzero(items < 0)
-    nearest, cosines = _nearest(vectors[unnamed], catalogue)
+    similarity = _row_cosines(vectors, catalogue.vectors[titled])
+    is_own = (titled >= 0) & (names.groups[titled] == excluded)
+    unmatched = np.flatnonzero((titled < 0) | is_own)
+    nearest, cosines = _nearest(vectors[unmatched], catalogue, excluded[unmatched])
     close = cosines >= config.nearest
-    items[unnamed], similarity[unnamed] = np.where(close, nearest, -1), cosines
-    how[unnamed] = np.where(close, NEAREST, NONE)
-    return Matches(items, how, similarity)
+    items = titled.copy()
+    items[unmatched[close]], how[unmatched[close]] = nearest[close], NEAREST
+    similar = close | ~is_own[unmatched]
+    similarity[unmatched[similar]] = cosines[similar]
+    return Matches(items, titled, how, similarity)
 
 
 def reasons_against(
@@ -214,18 +237,28 @@ def _other_items(histories: csr_array, train: Interactions, pairs: Indices, vect
     return np.asarray(others)
 
 
-def _nearest(vectors: Floats, catalogue: EncodedCatalogue) -> tuple[Indices, Floats]:
-    """Return the item of the nearest title and its cosine, -1 and NaN where no title has a vector."""
+def _nearest(vectors: Floats, catalogue: EncodedCatalogue, excluded: Indices) -> tuple[Indices, Floats]:
+    """Return the item of the nearest title and its cosine, -1 and NaN where no title has a vector.
+
+    excluded: (texts,) group of titles that the text may not match, -1 for none.
+    """
     first = catalogue.names.first  # one item per title, or rounding would choose among items of equal titles
     encoded = first[~np.isnan(catalogue.vectors[first, 0])]
     nearest, cosines = np.full(len(vectors), -1, np.int64), np.full(len(vectors), np.nan, np.float32)
     if not len(encoded):
         return nearest, cosines
     table = np.ascontiguousarray(catalogue.vectors[encoded], np.float32)
+    columns = np.full(len(first) + 1, -1, np.int64)  # the last one is that of group -1
+    columns[catalogue.names.groups[encoded]] = np.arange(len(encoded))
     for part in block_slices(len(vectors), max(1, MAX_CELLS // len(encoded))):
         products = vectors[part].astype(np.float32) @ table.T
+        left_out = columns[excluded[part]]
+        rows = np.flatnonzero(left_out >= 0)
+        products[rows, left_out[rows]] = -np.inf
         best = products.argmax(axis=1)
-        nearest[part], cosines[part] = encoded[best], products[np.arange(len(best)), best]
+        cosine = products[np.arange(len(best)), best]
+        nearest[part] = np.where(cosine == -np.inf, -1, encoded[best])
+        cosines[part] = np.where(cosine == -np.inf, np.nan, cosine)
     return nearest, cosines
 
 
