@@ -117,10 +117,7 @@ def run_block(block: Block, scope: dict[str, Any], bases: dict[str, str]) -> Non
         for words in block.commands:
             after_base = [False, *(word == "--base" for word in words[:-1])]
             run_command(
-                [
-                    bases.get(word, word) if follows else word
-                    for word, follows in zip(words, after_base, strict=True)
-                ]
+                [bases.get(word, word) if follows else word for word, follows in zip(words, after_base, strict=True)]
             )
 
 

@@ -244,7 +244,7 @@ def test_options_give_no_weight_where_there_are_no_trees(write_study: Write) -> 
         Study.load(write_study(models=MF, rows=rows, options={"sampler.alpha_s": [0.0, 0.1]}))
 
 
-@pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-light", "dtlns-search"])
+@pytest.mark.parametrize("name", ["dtlns", "dtlns-recorded", "dtlns-light", "dtlns-search", "judges"])
 def test_committed_files_have_no_problem_but_missing_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("optuna")
     monkeypatch.chdir(ROOT / "tests")  # where no data folder is

@@ -69,6 +69,11 @@ class _ModelInProcess(ABC):
         """
         return await asyncio.to_thread(self._complete, requests)
 
+    def load(self) -> None:
+        """Load the weights, so that the seconds of the first replies do not include it."""
+        with self._loaded.lock:
+            _ = self._loaded.model
+
     def unload(self) -> None:
         """Let go of the weights; the next call loads them again."""
         self._loaded.unload()

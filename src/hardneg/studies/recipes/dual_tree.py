@@ -142,7 +142,7 @@ class IdentifiedSuspects(SuspectsRecipe, LanguageModelSettings):
             return None
         made = {role: folder for role, folder in context.folders.items() if artifacts.is_artifact(folder)}
         options = SuspectsConfig(judge=self.judge, candidates=self.candidates)
-        with self.open_session(context, ACTIVITY, stored=self.n_timed > 0) as session:
+        with self.open_for_estimate(context, ACTIVITY) as session:
             cost = pipeline.estimate_suspects(
                 context.split_dir,
                 SuspectInputs(made.get("run"), made.get("trees"), session),

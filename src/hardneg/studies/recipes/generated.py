@@ -26,6 +26,7 @@ from hardneg.studies.spec import Grid
 from hardneg.text import EstimateConfig, GroundingConfig, TextEncoder, extract_profiles, open_encoder
 from hardneg.text.encoders import CAUSAL
 
+ACTIVITY = "naming negatives with"
 COUNTED = 500
 """Prompts that an estimate counts."""
 
@@ -97,9 +98,8 @@ class Generated(NegativesRecipe, LanguageModelSettings):
 
         A model in this process is sent the first requests, whose replies stay in the store; nothing is sent to an endpoint.
         """
-        sample = self.n_timed
-        with self._open(context, stored=sample > 0) as (session, _):
-            counted = EstimateConfig(sample=sample, limit=COUNTED)
+        with self.open_for_estimate(context, ACTIVITY) as session:
+            counted = EstimateConfig(sample=self.n_timed, limit=COUNTED)
             written = extract_profiles(splits.read_split(context.split_dir)) if self.per == "pair" else None
             cost = pipeline.estimate_llm_cost(
                 context.split_dir, session, counted, generation=self.config, written=written
@@ -110,7 +110,7 @@ class Generated(NegativesRecipe, LanguageModelSettings):
     @contextmanager
     def _open(self, context: StageContext, *, stored: bool) -> Iterator[tuple[Session, TextEncoder]]:
         """Open the session and the encoder."""
-        with self.open_session(context, "naming negatives with", stored=stored) as session:
+        with self.open_session(context, ACTIVITY, stored=stored) as session:
             yield session, self._encoder(context, session)
 
     def _encoder(self, context: StageContext, session: Session) -> TextEncoder:

@@ -64,6 +64,14 @@ class LanguageModelSettings(Config):
         return []
 
     @contextmanager
+    def open_for_estimate(self, context: StageContext, activity: str) -> Iterator[Session]:
+        """Open the session of an estimate; where requests are timed, with the weights loaded and the store of replies."""
+        with self.open_session(context, activity, stored=self.n_timed > 0) as session:
+            if self.n_timed and isinstance(session.model, LocalModel):
+                session.model.load()
+            yield session
+
+    @contextmanager
     def open_session(self, context: StageContext, activity: str, *, stored: bool) -> Iterator[Session]:
         """Open the model with the store of replies, or with one in memory; at the end the weights are let go."""
         model = _open_model(self.llm_name, context.device, self.precision)
