@@ -89,7 +89,7 @@ def run_demo(
     folders.prepare()
     with nullcontext(session) if session is not None else open_recorded(text, out) as namer:
         folders.make_negatives(namer, progress)
-        rows = demo_rows(folders, namer and namer.model.name)
+        rows = demo_rows(folders, namer.model.name if namer else None)
         scores = studies.run_rows(
             folders.split, rows, range(seeds), runs, truth=folders.dataset, workers=workers, ended=finished
         )
@@ -103,10 +103,11 @@ def run_demo(
 
 def _make_page(folders: DemoFolders, session: Session | None, trained: _Trained, frame: pl.DataFrame) -> Page:
     data, profiles = splits.read_split(folders.split), read_profiles(folders.profiles)
-    truth, model = pipeline.truth_of(folders.dataset, folders.split), session and session.model.name
+    truth = pipeline.truth_of(folders.dataset, folders.split)
+    model = session.model.name if session else None
     headers, cells = printers.comparison_text(frame, METRICS, BASELINE)
     rows, seeds, runs = trained.rows, trained.seeds, trained.runs
-    shown = [row for row in rows if row.name in (*EXAMPLE_ROWS, model and named_row(model))]
+    shown = [row for row in rows if row.name in (*EXAMPLE_ROWS, named_row(model) if model else None)]
     named_by = explain_unrecorded(folders.text) if session is None else describe_model(session)
     return Page(
         title="Do hard negatives help, and do negatives chosen by text?",
