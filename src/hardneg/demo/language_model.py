@@ -14,12 +14,9 @@ from hardneg.llm.session import Session
 from hardneg.llm.usage import FREE
 from hardneg.mining.generated import GeneratedConfig
 from hardneg.pipeline import GenerationConfig
-from hardneg.text.grounding import GroundingConfig
 
-NAMING = GenerationConfig(per="item", use=GeneratedConfig(naming="grounded", grounding=GroundingConfig(nearest=0.7)))
-"""Requests of the demo and the use of the replies; changing the requests needs new recordings.
-
-The brands of the store do not exist, so no model knows its titles: a lower cosine than usual makes a match."""
+NAMING = GenerationConfig(per="item", use=GeneratedConfig(naming="grounded"))
+"""Requests of the demo and the use of the replies; changing the requests needs new recordings."""
 RECORDED = "recorded.sqlite"
 """Store of the recorded replies, in the folder of the demo."""
 
