@@ -90,7 +90,7 @@ def demo_command(
     columns = [
         column
         for column, header in enumerate(result.headers)
-        if console().width >= WIDE or not header.startswith(("Recall", "users", "nearest", "s /"))
+        if console().width >= WIDE or not header.startswith(("Recall", "users", "nearest", "s /", "notes"))
     ]
     cells = [[row[column] for column in columns] for row in result.cells]
     shared.emit(values, render_table([result.headers[column] for column in columns], cells))
