@@ -239,14 +239,6 @@ def test_a_study_of_both(sampler: str, judge: str, workers: int, folders: Path, 
     assert set(pl.read_parquet(table)["probability"]) == {0.0, 0.9}
 
 
-def test_an_llm_judge_is_refused_in_a_study_file(folders: Path) -> None:
-    from hardneg.studies.spec import StudySpec
-
-    judged = {"method": "dual-tree", "run": {"model": "MF", "row": "u"}, "judge": {"kind": "titles"}}
-    with pytest.raises(ConfigError, match=r"suspects\.a.*'titles'"):
-        parse_config(StudySpec, {"suspects": {"a": judged}}, where="study.yaml")
-
-
 def test_a_reader_from_outside(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("u1|i1\nu1|i2\nu2|i1\n")
     for name in ("bars", "plugin_of_a_test:read_bars"):
