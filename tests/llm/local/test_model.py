@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any, Literal
 
@@ -302,3 +304,13 @@ def test_schema_and_closed_list_hold_under_injections(listed: LocalModel) -> Non
             assert reply.text in set(TITLES) - {"guitar"}
         else:
             reply_parser(Kind)(reply)
+
+
+def test_unloaded_weights_are_freed_and_answers_stay(tiny_llama: Path) -> None:
+    model = LocalModel(ModelSource(str(tiny_llama)))
+    before = texts(model, request("hello " * 40), request("hello " * 40 + "there"))
+    network = weakref.ref(model._loaded.model)
+    model.unload()
+    gc.collect()
+    assert network() is None
+    assert texts(model, request("hello " * 40), request("hello " * 40 + "there")) == before

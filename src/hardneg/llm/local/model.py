@@ -15,9 +15,11 @@ from typing import Literal
 
 import numpy as np
 
-from hardneg.llm.local.constraints import ClosedList, ClosedListConstraint, SchemaConstraint
+from hardneg.llm.local.closed_list import ClosedList, ClosedListConstraint
 from hardneg.llm.local.continuations import continuation_log_probabilities
-from hardneg.llm.local.decoding import decode, log_probabilities, supports_cached_rows
+from hardneg.llm.local.decoding import decode, supports_cached_rows
+from hardneg.llm.local.grammar import SchemaConstraint
+from hardneg.llm.local.label_scores import log_probabilities
 from hardneg.llm.local.token_choice import DecodedText, DecodingJob
 from hardneg.llm.local.weights import LoadedModel, ModelHead, ModelSource
 from hardneg.llm.protocol import LlmError, Refusal, Reply, Request, Usage, embedded_text, pack_vector
@@ -92,8 +94,8 @@ class _ModelInProcess(ABC):
 class LocalModel(_ModelInProcess):
     """A causal language model from a folder or the hub (see `weights.ModelSource`), loaded on first use.
 
-    batch_size: requests per call, by default from the model's size; one call runs at a time. Replies can be constrained to a JSON schema or a closed list
-    (`with_closed_list`), or be one of `choices`, whose probabilities are exact. Log-probabilities of given texts
+    batch_size: requests per call, by default from the model's size; one call runs at a time. Replies can be constrained
+    to a JSON schema or a closed list (`with_closed_list`), or be one of `choices`, whose probabilities are exact. Log-probabilities of given texts
     (`protocol.continuation_request`) are exact as well.
     """
 
