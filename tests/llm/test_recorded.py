@@ -105,7 +105,9 @@ def test_a_request_without_a_stored_reply_cannot_be_recorded(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", gzip.compress(b""), gzip.compress(b'{"model": "x"}'), gzip.compress(b"[]\n[1]"), None]
+    "content",
+    [b"", b"text", gzip.compress(b""), gzip.compress(b'{"model": "x"}'), gzip.compress(b"[]\n[1]"), None],
+    ids=["empty", "not compressed", "no lines", "no reply", "lists", "missing"],
 )
 def test_a_damaged_recording_is_named(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "replies.jsonl.gz"
