@@ -108,12 +108,12 @@ class RecordedModel:
 
     @property
     def context_length(self) -> int | None:
-        """That of the recorded model."""
+        """Context length of the recorded model."""
         return self.recording.header.context_length
 
     @property
     def chat_markers(self) -> tuple[str, ...]:
-        """Those of the recorded model."""
+        """Chat markers of the recorded model."""
         return self.recording.header.chat_markers
 
     def count_tokens(self, request: Request) -> int:

@@ -17,8 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hardneg.llm.local import cached_rows, decoding, prefixes
 from hardneg.llm.local.cached_rows import CachedRows
-from hardneg.llm.local.constraints import ClosedList, Grammars
+from hardneg.llm.local.closed_list import ClosedList
 from hardneg.llm.local.decoding import decode, supports_cached_rows
+from hardneg.llm.local.grammar import Grammars
 from hardneg.llm.local.prefixes import PrefixCache
 from hardneg.llm.local.token_choice import TRIES, Constraint, DecodingJob
 from hardneg.llm.structured import Structured, strict_schema

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardneg.errors import ConfigError
-from hardneg.llm.local.constraints import ClosedListConstraint, Trie
+from hardneg.llm.local.closed_list import ClosedListConstraint, Trie
 
 ANSWERS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=20)
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Mist
 
 from hardneg.llm.local import continuations as scoring
 from hardneg.llm.local.continuations import continuation_log_probabilities
-from hardneg.llm.local.decoding import _forward
+from hardneg.llm.local.forward import forward
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Message, Refusal, Reply, Request, continuation_request, unpack_vector
@@ -68,9 +68,9 @@ def test_passes_are_bounded_and_change_nothing(
 
     def counting(model: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
         shapes.append((ids.shape[0], ids.shape[1]))
-        return _forward(model, ids, mask, **options)
+        return forward(model, ids, mask, **options)
 
-    monkeypatch.setattr(scoring, "_forward", counting)
+    monkeypatch.setattr(scoring, "forward", counting)
     order = np.random.default_rng(0).permutation(len(TEXTS))
     parts = continuation_log_probabilities(model, PROMPT, [TEXTS[index] for index in order], pad=3)
     np.testing.assert_allclose(parts, whole[order], atol=1e-4)
@@ -122,9 +122,9 @@ def test_requests_with_one_prompt_share_it(local: LocalModel, monkeypatch: pytes
 
     def counting(model: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
         shapes.append(ids.shape[0])
-        return _forward(model, ids, mask, **options)
+        return forward(model, ids, mask, **options)
 
-    monkeypatch.setattr(scoring, "_forward", counting)
+    monkeypatch.setattr(scoring, "forward", counting)
     ask(local, *(continuation_request("Bought:", [title]) for title in TITLES))
     assert shapes == [1, len(TITLES)]
 

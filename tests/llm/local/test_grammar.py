@@ -15,8 +15,8 @@ from tests.llm.bounded_text import ShortText
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from hardneg.llm.local import constraints as grammar
-from hardneg.llm.local.constraints import Grammars, SchemaConstraint, distances, token_bytes
+from hardneg.llm.local import grammar
+from hardneg.llm.local.grammar import Grammars, SchemaConstraint, distances, token_bytes
 from hardneg.llm.protocol import LlmError
 from hardneg.llm.structured import Structured, strict_schema
 

@@ -41,7 +41,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class _Pass:
-    """Where the tokens of a pass belong: rows first <= row < last; row and column of each token.
+    """Places of the tokens of a pass: rows first <= row < last; row and column of each token.
 
     queries: the position of each token among its row's tokens of the pass. n_queries: most tokens of a row.
     mask: (rows, 1, 1, queries, columns), 0 where a token sees a column and -inf elsewhere.
@@ -190,9 +190,10 @@ class CachedRows:
         return Prefix((*self.prefix.ids, *ids), layers)
 
     def _layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of a layer, each (rows, heads, columns, size). like: (any, heads, ..., size), of the model's precision.
+        """Return keys and values of a layer, each (rows, heads, columns, size).
 
-        Keys are kept in 32 bits: attention scores of 16 bits would lose too many digits.
+        like: (any, heads, ..., size), of the model's precision. Keys are kept in 32 bits: attention scores of 16 bits
+        would lose too many digits.
         """
         import torch
 

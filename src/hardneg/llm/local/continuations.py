@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hardneg.llm.local.decoding import _forward
+from hardneg.llm.local.forward import forward
 from hardneg.types import Floats, Indices
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def continuation_log_probabilities(
     totals = np.empty(len(continuations))
     with torch.no_grad():
         row = torch.tensor([list(prompt)], device=model.device)
-        output = _forward(model, row, torch.ones_like(row), n_logits=1, use_cache=True)
+        output = forward(model, row, torch.ones_like(row), n_logits=1, use_cache=True)
         first = output.logits[0, -1].float().log_softmax(-1)
         totals[:] = first[[tokens[0] for tokens in continuations]].cpu().numpy()
         for rows in _passes([len(tokens) for tokens in continuations], len(prompt), len(first)):
@@ -64,7 +64,7 @@ def _later_tokens(model: Any, cache: Any, n_prompt: int, continuations: Sequence
     width = max(map(len, continuations))
     padded = torch.tensor([[*tokens, *[pad] * (width - len(tokens))] for tokens in continuations], device=model.device)
     mask = padded.new_ones(len(padded), n_prompt + width - 1)
-    logits = _forward(model, padded[:, :-1], mask, past_key_values=_repeated(cache, len(padded)), use_cache=True).logits
+    logits = forward(model, padded[:, :-1], mask, past_key_values=_repeated(cache, len(padded)), use_cache=True).logits
     sums = torch.empty(len(padded), dtype=torch.float64, device=padded.device)
     for index, tokens in enumerate(continuations):  # a row at a time, since 32-bit logits of all rows may be large
         scores = logits[index, : len(tokens) - 1].float()

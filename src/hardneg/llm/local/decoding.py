@@ -1,4 +1,4 @@
-"""Answers of a causal language model: batched decoding, and probabilities of given answers."""
+"""Answers of a causal language model, many at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from hardneg.llm.local.cached_rows import CachedRows, Prefix, UnsupportedAttention
+from hardneg.llm.local.forward import forward, padded_left
 from hardneg.llm.local.prefixes import MIN_SHARED, PrefixCache, n_common
 from hardneg.llm.local.token_choice import DecodedText, DecodingJob, OpenAnswer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_ROWS = {"cpu": 64, "cuda": 256}
 """Maximum number of answers that are decoded at a time, by the type of device."""
@@ -174,7 +172,7 @@ def _same_scores(model: Any) -> bool:
     with torch.no_grad():
         for text in texts:
             ids = torch.tensor([text], device=model.device)
-            expected.append(_forward(model, ids, torch.ones_like(ids), n_logits=1).logits[0, -1].float())
+            expected.append(forward(model, ids, torch.ones_like(ids), n_logits=1).logits[0, -1].float())
     try:
         rows = CachedRows(model, PrefixCache(model).prefix(texts[0][:2]))
         rows.add(2, 3)
@@ -195,7 +193,7 @@ def _decode_padded(model: Any, jobs: Sequence[DecodingJob], answers: Sequence[Op
     cache = None
     while not all(answer.done and not queue for answer, queue in zip(answers, queues, strict=True)):
         with torch.no_grad():
-            output = _forward(model, ids, mask, n_logits=1, use_cache=True, past_key_values=cache)
+            output = forward(model, ids, mask, n_logits=1, use_cache=True, past_key_values=cache)
         cache, scores = output.past_key_values, output.logits[:, -1].float()
         best = scores.argmax(1).tolist()
         for row, (answer, queue) in enumerate(zip(answers, queues, strict=True)):
@@ -203,75 +201,3 @@ def _decode_padded(model: Any, jobs: Sequence[DecodingJob], answers: Sequence[Op
                 queue.extend(answer.follow(scores[row, None], [best[row]], ())[1])
         ids = torch.tensor([[queue.pop(0) if queue else pad] for queue in queues], device=model.device)
         mask = torch.cat([mask, torch.ones_like(ids)], 1)
-
-
-def padded_left(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
-    """Return ids (rows, longest row) padded on the left and the mask, 1 where a token is not padding."""
-    import torch
-
-    ids = torch.full((len(rows), max(map(len, rows))), pad)
-    mask = torch.zeros_like(ids)
-    for index, row in enumerate(rows):
-        ids[index, ids.shape[1] - len(row) :] = torch.tensor(row)
-        mask[index, ids.shape[1] - len(row) :] = 1
-    return ids.to(device), mask.to(device)
-
-
-def log_probabilities(
-    model: Any, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, pad: int
-) -> Tensor:
-    """Return the log-probability of each label as the continuation of each prompt: (prompts, labels), float32.
-
-    It is the sum over all tokens of the label, not their mean. Keys and values of a prompt are computed once for all
-    labels, those of a common prefix once for all prompts.
-    """
-    import torch
-
-    shared = shared_prefix(prompts)
-    ids, mask = padded_left([prompt[shared:] for prompt in prompts], pad, model.device)
-    cache = None
-    with torch.no_grad():
-        if shared:
-            row = torch.tensor([list(prompts[0][:shared])], device=model.device)
-            cache = _forward(model, row, torch.ones_like(row), n_logits=1, use_cache=True).past_key_values
-            cache.batch_repeat_interleave(len(prompts))
-        mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)
-        output = _forward(model, ids, mask, n_logits=1, use_cache=True, past_key_values=cache)
-        scores: Tensor = output.logits[:, -1].float().log_softmax(-1)[:, [label[0] for label in labels]]
-        if max(map(len, labels)) > 1:
-            scores = scores + _later_tokens(model, mask, output.past_key_values, labels, pad)
-    return scores
-
-
-def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """Return the length of the prompts' common prefix, shorter than each of them; 0 if it is not worth a pass."""
-    first, limit = prompts[0], min(map(len, prompts)) - 1
-    shared = next((n for n in range(limit) if any(prompt[n] != first[n] for prompt in prompts)), limit)
-    return shared if len(prompts) > 1 and shared >= MIN_SHARED else 0
-
-
-def _later_tokens(model: Any, mask: Tensor, cache: Any, labels: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Return the sum over each label's tokens after the first one, (prompts, labels)."""
-    import torch
-
-    n_prompts, n_labels, longest = len(mask), len(labels), max(map(len, labels))
-    padded = torch.tensor([[*label, *[pad] * (longest - len(label))] for label in labels], device=mask.device)
-    lengths = torch.tensor([len(label) for label in labels], device=mask.device)
-    counted = torch.arange(1, longest, device=mask.device) < lengths[:, None]
-    cache.batch_repeat_interleave(n_labels)
-    ids = padded[:, :-1].repeat(n_prompts, 1)
-    mask = torch.cat([mask.repeat_interleave(n_labels, 0), torch.ones_like(ids)], 1)
-    logits = _forward(model, ids, mask, past_key_values=cache).logits.float().log_softmax(-1)
-    each = logits.gather(2, padded[:, 1:].repeat(n_prompts, 1).unsqueeze(2)).squeeze(2)
-    sums: Tensor = (each * counted.repeat(n_prompts, 1)).sum(1).view(n_prompts, n_labels)
-    return sums
-
-
-def _forward(model: Any, ids: Tensor, mask: Tensor, *, n_logits: int = 0, **options: Any) -> Any:
-    """Run the model on `ids`, the last columns of `mask`; n_logits: number of last positions with logits, 0 for all."""
-    parameters = inspect.signature(model.forward).parameters
-    if "position_ids" in parameters:
-        options["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    if "logits_to_keep" in parameters:
-        options["logits_to_keep"] = n_logits
-    return model(input_ids=ids, attention_mask=mask, **options)

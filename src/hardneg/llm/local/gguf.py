@@ -57,11 +57,8 @@ def conversion_stage(path: Path, digest: str, name: str, notes: Mapping[str, Any
 def _convert(path: Path, folder: Path, name: str, progress: Progress) -> None:
     """Write the converted model into `folder`. Raises ConfigError where the file cannot be read or is not supported."""
     model, tokenizer = _load(path, name, progress)
-    model.is_quantized, model.quantization_method, model.hf_quantizer = (
-        False,
-        None,
-        None,
-    )  # save_pretrained refuses else
+    model.is_quantized, model.quantization_method = False, None  # save_pretrained refuses otherwise
+    model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     progress(f"writing {name}", 0, 1)
@@ -80,7 +77,7 @@ def _load(path: Path, name: str, progress: Progress) -> tuple[Any, Any]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    with TemporaryDirectory() as alone, _silence(), _watch_tensors(name, progress):
+    with TemporaryDirectory() as alone, silence_transformers(), _watch_tensors(name, progress):
         (Path(alone) / "model.gguf").symlink_to(path.resolve())  # transformers reads other files beside it
         options: dict[str, Any] = {"gguf_file": "model.gguf", "local_files_only": True, "trust_remote_code": False}
         try:
@@ -102,7 +99,7 @@ def _load(path: Path, name: str, progress: Progress) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Keep transformers from printing; hardneg shows its own progress and errors."""
     from transformers.utils import logging
 

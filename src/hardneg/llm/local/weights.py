@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from hardneg.artifacts import folder_hash
 from hardneg.errors import ConfigError
-from hardneg.llm.local.constraints import Grammars
-from hardneg.llm.local.gguf import source_hash
+from hardneg.llm.local.gguf import silence_transformers, source_hash
+from hardneg.llm.local.grammar import Grammars
 from hardneg.llm.local.prefixes import PrefixCache
 from hardneg.llm.protocol import LlmError, Message, Refusal
 from hardneg.types import WeightPrecision
@@ -311,7 +311,8 @@ class LoadedModel:
     def unload(self) -> None:
         """Let go of the network, which is loaded again when needed."""
         with self.lock:
-            self.__dict__.pop("model", None)
+            for name in ("model", "prefixes"):  # prefixes hold the network
+                self.__dict__.pop(name, None)
 
     @property
     def pad(self) -> int:
@@ -328,18 +329,13 @@ def _dtype(precision: WeightPrecision | None) -> Any:
 
 def _load(kind: Any, source: ModelSource, **options: Any) -> Any:
     """Load from local copies, otherwise from the hub unless it is switched off."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # hardneg shows its own
-    problem, verbosity = "", logging.get_verbosity()
+    problem = ""
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
     for local in (True,) if source.is_folder or offline else (True, False):
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # missing weights are reported by the caller
         try:
-            return kind.from_pretrained(source.location, trust_remote_code=False, local_files_only=local, **options)
+            with silence_transformers():
+                return kind.from_pretrained(source.location, trust_remote_code=False, local_files_only=local, **options)
         except Exception as error:  # noqa: BLE001 - these libraries raise any type, Exception itself included
             problem = (str(error).splitlines() or [type(error).__name__])[0]
-        finally:
-            logging.set_verbosity(verbosity)
     problem = problem.replace(source.location, source.name)
     raise ConfigError(f"model {source.name!r} cannot be loaded ({problem}); give a folder or hub name with safetensors")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from hardneg.llm.local import decoding as scoring
-from hardneg.llm.local.decoding import log_probabilities, shared_prefix
+from hardneg.llm.local import label_scores as scoring
+from hardneg.llm.local.label_scores import log_probabilities, shared_prefix
 
 PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
 LABELS = [[60], [60, 61], [200, 201, 202], [9]]
@@ -52,13 +52,13 @@ def test_shared_prefix_is_computed_once(model: Any, labels: list[list[int]], mon
     prompts = [[*prefix, 20, 30, 40], [*prefix, 7], [*prefix, 20, *range(50, 70)]]
     expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in prompts])
     n_tokens: list[int] = []
-    forward = scoring._forward
+    forward = scoring.forward
 
     def counting(model: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
         n_tokens.append(ids.numel())
         return forward(model, ids, mask, **options)
 
-    monkeypatch.setattr(scoring, "_forward", counting)
+    monkeypatch.setattr(scoring, "forward", counting)
     scores = log_probabilities(model, prompts, labels, pad=0)
     torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
     assert n_tokens[:2] == [len(prefix), 3 * 21]
