@@ -51,6 +51,16 @@ def test_starts_counts_and_matrix_equal_slow_loops(pairs: list[tuple[int, int]])
 
 
 @settings(deadline=None, max_examples=30)
+@given(pair_lists, st.lists(st.integers(0, N_USERS - 1), max_size=6))
+def test_places_of_users_equal_a_slow_loop(pairs: list[tuple[int, int]], users: list[int]) -> None:
+    made = of(pairs)
+    starts, places = made.places_of(np.array(users, np.int64))
+    found = [places[starts[k] : starts[k + 1]].tolist() for k in range(len(users))]
+    assert found == [[place for place, owner in enumerate(made.users.tolist()) if owner == user] for user in users]
+    assert len(places) == starts[-1]
+
+
+@settings(deadline=None, max_examples=30)
 @given(pair_lists, pair_lists)
 def test_union_equals_a_set_union(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
     both = union(of(one), of(other))

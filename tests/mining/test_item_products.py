@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardneg.data import Interactions, Split, Vocabulary
+from hardneg.evaluation import fusion
 from hardneg.mining import item_products
 from hardneg.mining.generated import GeneratedConfig, ground_texts, tabulate_generated
 from hardneg.text.generation import item_negatives
@@ -55,7 +56,7 @@ def assign(split: Split, named: pl.DataFrame, config: GeneratedConfig, suspects:
     grounded = ground_texts(texts, names, split, encoder, config.grounding, to_other_items=config.naming != "raw")
     grounded = item_products.add_suspects(grounded, split.train, split.owned, suspects)
     item_vectors = encoder.encode(split.texts["title"].to_list())
-    users = item_products.mean_item_vectors(split.train, item_vectors)
+    users = fusion.mean_of_items(split.train, item_vectors)
     fit = None if config.naming == "raw" else item_vectors
     return texts, grounded, users, fit, item_products.select_best_fit(grounded, split.train, users, fit, config)
 

@@ -21,6 +21,7 @@ from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument,
 from hardneg.cli.output import show_progress, warn_if_empty
 
 if TYPE_CHECKING:
+    from hardneg.pipeline import GenerationConfig
     from hardneg.stage import Stage
 
 app = new_group("Retrieve or generate hard negatives, or make controls.")
@@ -64,23 +65,14 @@ def retrieve_negatives_command(
     emit_negatives(shared, out, split, notes)
 
 
-@add_command(app, "generate")
-def generate_negatives_command(
-    shared: DeviceOptions,
-    split: SplitArgument,
-    llm: WritingOptions,
-    profiles: Annotated[
-        Path | None,
-        Option(
-            show_default="out/profiles",
-            help="Profiles folder of the split. With --per item it gives the users' vectors, by default means of their train "
-            "items.",
-        ),
-    ] = None,
-    per: PerOption = None,
+@dataclass(frozen=True)
+class NamingOptions:
+    """Options of what a language model names, and of the use of its replies."""
+
+    per: PerOption = None
     suspects: Annotated[
         Path | None, Option(help="Suspects folder, none of whose items become negatives of their user; for --per item.")
-    ] = None,
+    ] = None
     naming: Annotated[
         Literal["raw", "grounded", "constrained"] | None,
         Option(
@@ -89,6 +81,37 @@ def generate_negatives_command(
             show_default="raw",
             help="Use of the generated text: raw, encode it as it is (HNLMRec); grounded, take the catalogue item that it "
             "names; constrained, decode titles of the catalogue only (local models).",
+        ),
+    ] = None
+    settings: Annotated[
+        Pairs,
+        pairs_option(
+            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, items.k, items.temperature, "
+            "use.grounding.nearest, ..."
+        ),
+    ] = None
+
+    def parse(self) -> GenerationConfig:
+        """Return the settings of the generation. Raises ConfigError."""
+        from hardneg import pipeline
+
+        given = [*per_setting(self.per), *([f"use.naming={self.naming}"] if self.naming else [])]
+        config: GenerationConfig = parse_settings(pipeline.GenerationConfig, [*(self.settings or []), *given])
+        return config
+
+
+@add_command(app, "generate")
+def generate_negatives_command(
+    shared: DeviceOptions,
+    split: SplitArgument,
+    llm: WritingOptions,
+    naming: NamingOptions,
+    profiles: Annotated[
+        Path | None,
+        Option(
+            show_default="out/profiles",
+            help="Profiles folder of the split. With --per item it gives the users' vectors, by default means of their train "
+            "items.",
         ),
     ] = None,
     encoder: Annotated[
@@ -99,13 +122,6 @@ def generate_negatives_command(
         ),
     ] = "minilm",
     out: OutOption = OUT,
-    settings: Annotated[
-        Pairs,
-        pairs_option(
-            "Setting of the generation: ask.n, ask.pairs_per_call, ask.temperature, items.k, items.temperature, "
-            "use.grounding.nearest, ..."
-        ),
-    ] = None,
 ) -> None:
     """Prompt a language model to name a hard negative for every train pair, or some for every item; encode the answers.
 
@@ -116,8 +132,7 @@ def generate_negatives_command(
     """
     from hardneg import pipeline
 
-    given = [*per_setting(per), *([f"use.naming={naming}"] if naming else [])]
-    config = parse_settings(pipeline.GenerationConfig, [*(settings or []), *given])
+    config = naming.parse()
     if config.per == "pair":
         profiles = profiles or Path("out/profiles")
     with (
@@ -125,15 +140,14 @@ def generate_negatives_command(
         open_session(llm.config, shared.device, progress, activity="naming negatives with") as session,
     ):
         opened = open_text_encoder(encoder, shared.device, session, llm.config.prices, llm.config.precision)
-        expected = llm.read_estimate()
         stage = pipeline.generate_stage(
             split,
             profiles,
             session,
             opened,
             config,
-            suspects_dir=suspects,
-            estimate=expected,
+            suspects_dir=naming.suspects,
+            estimate=llm.read_estimate(),
             progress=progress,
         )
         notes = run_stage(stage, out)

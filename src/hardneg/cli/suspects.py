@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -172,19 +172,26 @@ def identify_suspects_command(
     shared.emit_folder(out, notes, text + row_report_text(notes) + costs_text, following, costs=costs)
 
 
+@dataclass(frozen=True)
+class HiddenItemOptions:
+    """Options of the users and items that a judge is evaluated on."""
+
+    users: Annotated[int, Option(min=1, help="Maximum number of users.")] = 1000
+    random: Annotated[int, Option(min=1, max=1000, help="Random unobserved items of each user.")] = 5
+    popular: Annotated[int, Option(min=0, max=1000, help="Items of each user drawn by popularity.")] = 5
+    seed: SeedOption = 0
+
+
 @add_command(app, "evaluate")
 def evaluate_judge_command(
     shared: DeviceOptions,
     split: SplitArgument,
     llm: LlmOptions,
+    hidden: HiddenItemOptions,
     judge: Annotated[str, Option(help="Judge, as for `hardneg suspects identify`.")] = "rule",
     settings: Annotated[Pairs, pairs_option("Setting of the judge, as for `hardneg suspects identify`.")] = None,
     trees: Annotated[Path | None, Option(help="Trees folder of the split, for judges of path codes.")] = None,
     truth: Annotated[Path | None, Option(help="Dataset folder of a simulated store, for its ground truth.")] = None,
-    users: Annotated[int, Option(min=1, help="Maximum number of users.")] = 1000,
-    random: Annotated[int, Option(min=1, max=1000, help="Random unobserved items of each user.")] = 5,
-    popular: Annotated[int, Option(min=0, max=1000, help="Items of each user drawn by popularity.")] = 5,
-    seed: SeedOption = 0,
     dry_run: Annotated[bool, Option("--dry-run", help="Print calls and tokens, and send nothing.")] = False,
     out: Annotated[Path | None, Option(help="Parquet file of the judged candidates to write.")] = None,
 ) -> None:
@@ -200,7 +207,7 @@ def evaluate_judge_command(
     judge_class = judging.JudgeConfig.find_class(judge)
     require_used({"trees": judge_class.reads_trees, "llm": judge_class.queries_llm}, judge, trees, llm.config)
     chosen = parse_config(judge_class, {"kind": judge, **overrides(settings or [])}, where=f"--judge {judge}")
-    drawn = diagnostics.HiddenItemsConfig(users=users, random=random, popular=popular, seed=seed)
+    drawn = diagnostics.HiddenItemsConfig(**asdict(hidden))
     options = pipeline.SuspectsConfig(judge=chosen)
     given = ["--judge", judge, *(["--trees", trees] if trees else []), *(["--llm", llm.llm] if llm.llm else [])]
     llm_config = llm.config.model_copy(update={"store": Path(":memory:")}) if dry_run else llm.config

@@ -54,6 +54,15 @@ class Interactions:
         """Offsets (n_users + 1,): pairs starts[u]:starts[u + 1] belong to user u."""
         return np.searchsorted(self.users, np.arange(self.n_users + 1))
 
+    def places_of(self, users: Indices) -> tuple[Indices, Indices]:
+        """Return the pair indices of users (n,), one after another, as starts (n + 1,) and indices.
+
+        Those of users[k] are indices[starts[k]:starts[k + 1]].
+        """
+        counts = self.counts[users]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return starts, np.arange(starts[-1]) + np.repeat(self.starts[users] - starts[:-1], counts)
+
     @property
     def counts(self) -> Indices:
         """Number of pairs per user: (n_users,)."""

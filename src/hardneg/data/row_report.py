@@ -40,6 +40,19 @@ def report_rows(rows: pl.DataFrame, where: str, reason: str, first: str, remedy:
     return (RowIssue(where, reason, len(rows), first.format_map(rows.row(0, named=True)), remedy),)
 
 
+def report_reasons(rows: pl.DataFrame, key: str, where: str, reason: str, first: str, remedy: str) -> RowReport:
+    """Report rows by their column `reason`, the most frequent first.
+
+    key: column of the number of a row. reason, first: format strings for a group, with {reason}, and for its first row,
+    with {key}.
+    """
+    grouped = rows.group_by("reason", maintain_order=True).agg(pl.len(), pl.col(key).first())
+    return tuple(
+        RowIssue(where, reason.format(reason=why), count, first.format(key=number), remedy)
+        for why, count, number in grouped.sort("len", descending=True, maintain_order=True).rows()
+    )
+
+
 def drop_rows(
     frame: pl.DataFrame, condition: pl.Expr, where: str, reason: str, first: str, remedy: str = LEFT_OUT
 ) -> tuple[pl.DataFrame, RowReport]:

@@ -44,10 +44,8 @@ class PairBonus:
 
     def add_to(self, scores: Tensor, users: Indices) -> Tensor:
         """Add the bonuses of users (block,) to their scores (block, n_items), in place, and return these."""
-        starts = self.pairs.starts
-        counts = starts[users + 1] - starts[users]
-        rows = np.repeat(np.arange(len(users)), counts)
-        places = np.arange(len(rows)) + np.repeat(starts[users] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+        starts, places = self.pairs.places_of(users)
+        rows = np.repeat(np.arange(len(users)), np.diff(starts))
         index = tuple(torch.from_numpy(part).to(scores.device) for part in (rows, self.pairs.items[places]))
         scores[index] += torch.from_numpy(self.values[places]).to(scores)
         return scores

@@ -1,7 +1,16 @@
 """Judges: label candidates as false negatives, that is, unobserved items that the user would like."""
 
 from hardneg.judging.calibration import Calibration
-from hardneg.judging.judge import JUDGES, AllPositive, Judge, JudgeConfig, JudgeInputs, JudgementIssue, RandomLabels
+from hardneg.judging.judge import (
+    JUDGES,
+    AllPositive,
+    Judge,
+    JudgeConfig,
+    JudgeInputs,
+    JudgementIssue,
+    RandomLabels,
+    ScoredJudge,
+)
 from hardneg.judging.likelihood import LikelihoodJudge, TitleLikelihood
 from hardneg.judging.llm_judge import LlmOnCodes, LlmOnTitles, LlmProbabilities
 from hardneg.judging.recorded import RecordedJudge, RecordedJudgements, RecordedLabels, read_judgements
@@ -26,6 +35,7 @@ __all__ = [
     "RecordedJudgements",
     "RecordedLabels",
     "RuleJudge",
+    "ScoredJudge",
     "TitleLikelihood",
     "UserCandidates",
     "calibrate_rule",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -34,6 +34,15 @@ class Judge(Protocol):
 
         NaN means no label: for padding (candidate -1), and where the judge has no result.
         """
+        ...
+
+
+@runtime_checkable
+class ScoredJudge(Protocol):
+    """A judge whose probabilities come from scores, which are kept beside them."""
+
+    def judge(self, users: Indices, candidates: Indices) -> tuple[Floats, Floats]:
+        """Return scores of any range and probabilities, (users, n) each; arguments as for `Judge.probabilities`."""
         ...
 
 
@@ -81,9 +90,7 @@ class JudgeInputs:
 
 def gather_histories(train: Interactions, users: Indices) -> tuple[Indices, Indices]:
     """Concatenate the histories of users: starts (users + 1,) and items; users[k] has items[starts[k]:starts[k + 1]]."""
-    counts = train.counts[users]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    places = np.arange(starts[-1]) + np.repeat(train.starts[users] - starts[:-1], counts)
+    starts, places = train.places_of(users)
     return starts, train.items[places]
 
 

@@ -65,7 +65,8 @@ class GroundedTexts:
     """Generated texts with the items that they name.
 
     A text counts once, or once for each item that it was named for. vectors: (distinct, size) float16. matches: items of
-    the distinct texts. rows, draws, which: (texts,) pair index, draw and index of the distinct text. objections: (texts,) index into grounding.REASONS, 0 for none.
+    the distinct texts. rows, draws, which: (texts,) pair index, draw and index of the distinct text. objections: (texts,)
+    index into grounding.REASONS, 0 for none.
     """
 
     vectors: NDArray[np.float16]

@@ -22,6 +22,7 @@ from hardneg.text.grounding import (
     OWNED,
     REASONS,
     TitleIndex,
+    row_cosines,
 )
 from hardneg.types import Flags, Floats, block_slices
 
@@ -38,8 +39,8 @@ NAMED_SCHEMA = {
     "pairs": pl.Int64,
 }
 """One row per named product: the item, the product with its catalogue item, the objection that holds for every pair of
-the item, and the number of pairs that take it. An item without a product has one row with the reason. A text that is the item's own title keeps this objection; the
-catalogue item is then the nearest other one, if any is near enough."""
+the item, and the number of pairs that take it. An item without a product has one row with the reason. A text that is the
+item's own title keeps this objection; the catalogue item is then the nearest other one, if any is near enough."""
 ITSELF, SAME_TITLE = "the item itself", "another title of the item"
 BLOCK = 4096
 
@@ -54,18 +55,6 @@ def expand_to_pairs(named: pl.DataFrame, train: Interactions) -> pl.DataFrame:
     return texts.select("row", pl.col("rank").alias("draw"), "text", pl.lit("").alias("reasoning"), "reason").cast(
         SCHEMA  # type: ignore[arg-type]
     )
-
-
-def mean_item_vectors(train: Interactions, item_vectors: Floats) -> Floats:
-    """Return each user's mean vector of train items, (users, size), NaN where no item has a vector.
-
-    item_vectors: (items, size), NaN without a text.
-    """
-    present = ~np.isnan(item_vectors[:, 0])
-    sums = train.matrix() @ np.nan_to_num(item_vectors).astype(np.float32, copy=False)
-    counts = train.matrix() @ present.astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums / np.where(counts > 0, counts, np.nan)[:, None])
 
 
 def add_suspects(
@@ -92,9 +81,8 @@ def select_best_fit(
     """Select for each pair, among the usable products of its item, the one whose vector is nearest to the user's.
 
     A product is usable without an objection of `config.leave_out`, and never for its own item; raw texts may be out of the
-    catalogue. Ties, and
-    users without a vector, take the lowest rank. user_vectors: (users, size), NaN where a user has none. item_vectors:
-    (items, size), None for raw texts, whose own vectors count.
+    catalogue. Ties, and users without a vector, take the lowest rank. user_vectors: (users, size), NaN where a user has
+    none. item_vectors: (items, size), None for raw texts, whose own vectors count.
     """
     is_raw = config.naming == "raw"
     usable = ~is_left_out(grounded.objections, [f for f in config.leave_out if not (is_raw and f == FLAGS[OUTSIDE])])
@@ -107,7 +95,7 @@ def select_best_fit(
     fit = np.empty(len(places), np.float32)
     for part in block_slices(len(places), BLOCK):
         texts = places[part]
-        fit[part] = _cosines(user_vectors[train.users[grounded.rows[texts]]], table[numbers[texts]])
+        fit[part] = row_cosines(user_vectors[train.users[grounded.rows[texts]]], table[numbers[texts]])
     fit = np.nan_to_num(fit)
     order = np.lexsort((grounded.draws[places], -fit, grounded.rows[places]))
     rows = grounded.rows[places][order]
@@ -155,11 +143,3 @@ def tabulate_named(
         pairs=pl.col("pairs").fill_null(0),
     )
     return table.select(pl.col(name).cast(kind) for name, kind in NAMED_SCHEMA.items())
-
-
-def _cosines(a: Floats, b: Floats) -> Floats:
-    """Return (rows,) float32 cosines of paired rows, NaN where either is."""
-    a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.einsum("rd,rd->r", a, b) / lengths)

@@ -13,6 +13,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
+from hardneg.evaluation import fusion
 from hardneg.judging.suspects import KIND as SUSPECTS
 from hardneg.judging.suspects import read_suspects
 from hardneg.llm.session import Session
@@ -72,7 +73,7 @@ def generate_stage(
 
 @dataclass(frozen=True)
 class _ItemInputs:
-    """What negatives per item are made from."""
+    """Inputs of negatives per item."""
 
     split_dir: Path
     profiles_dir: Path | None
@@ -140,5 +141,5 @@ class _ItemInputs:
     def _user_vectors(self, train: Interactions, item_vectors: Floats, progress: Progress | None) -> Floats:
         """Return the vectors that products are compared with, (users, size)."""
         if self.profiles_dir is None:
-            return item_products.mean_item_vectors(train, item_vectors)
+            return fusion.mean_of_items(train, item_vectors)
         return self.encoder.encode(profiles.read_profiles(self.profiles_dir).users, progress)

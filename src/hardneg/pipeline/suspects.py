@@ -33,6 +33,7 @@ from hardneg.judging import (
     RecordedJudge,
     RecordedLabels,
     RuleJudge,
+    ScoredJudge,
     TitleLikelihood,
     UserCandidates,
     suspects,
@@ -131,7 +132,7 @@ def suspects_stage(
 
 def judge_candidates(judge: Judge, candidates: UserCandidates) -> tuple[Floats | None, Floats]:
     """Return scores, None where the judge has none to keep, and probabilities."""
-    if isinstance(judge, LikelihoodJudge):
+    if isinstance(judge, ScoredJudge):
         return judge.judge(candidates.users, candidates.items)
     return None, judge.probabilities(candidates.users, candidates.items)
 

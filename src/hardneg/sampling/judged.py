@@ -18,8 +18,8 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.random import Stream
 from hardneg.sampling.kernels import look_up
-from hardneg.sampling.sampler import CandidateSource, NegativeSampler, ReadsOtherItems
-from hardneg.types import Batch, Embeddings, Floats, HopsRead, Indices, Items, Negatives
+from hardneg.sampling.sampler import CandidateSource, NegativeSampler, OuterSampler, ReadsOtherItems
+from hardneg.types import Batch, Embeddings, Floats, Indices, Items, Negatives
 
 REDRAWS = 30
 """Redraws of a penalized candidate, after which the last draw is kept."""
@@ -100,7 +100,7 @@ class PenalizedCandidates:
         return items
 
 
-class WeighedSampler(nn.Module):
+class WeighedSampler(OuterSampler, nn.Module):
     """Another sampler whose negatives have weights in the loss: the factors of their items.
 
     A negative that was mixed from several items has the smallest of their factors. Where all factors are 1, the negatives
@@ -110,16 +110,6 @@ class WeighedSampler(nn.Module):
     def __init__(self, inner: NegativeSampler, factors: PairFactors) -> None:
         super().__init__()
         self.inner, self.factors = inner, factors
-
-    @property
-    def n_candidates(self) -> int:
-        """Number of candidates of the inner sampler."""
-        return self.inner.n_candidates
-
-    @property
-    def hops_read(self) -> HopsRead:
-        """Sides that the inner sampler reads."""
-        return self.inner.hops_read
 
     def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
         """Return those of the inner sampler, if it reads any."""

@@ -106,6 +106,22 @@ class ReadsOtherItems(Protocol):
         ...
 
 
+class OuterSampler:
+    """Base of samplers that change the negatives of another sampler, `inner`."""
+
+    inner: NegativeSampler
+
+    @property
+    def n_candidates(self) -> int:
+        """Number of candidates of the inner sampler."""
+        return self.inner.n_candidates
+
+    @property
+    def hops_read(self) -> HopsRead:
+        """Sides that the inner sampler reads."""
+        return self.inner.hops_read
+
+
 def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
     """Return the items (n,) whose pooled rows a training step reads, with repeats."""
     parts = [batch.positives, candidates.flatten()]

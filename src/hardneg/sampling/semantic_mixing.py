@@ -20,9 +20,9 @@ from hardneg.random import Stream
 from hardneg.sampling.dns import DNS
 from hardneg.sampling.mined import ItemNeighbours, require_most
 from hardneg.sampling.mixgcf import MixGCF
-from hardneg.sampling.sampler import NegativeSampler, SamplerConfig, SamplerInputs, gather_rows
+from hardneg.sampling.sampler import NegativeSampler, OuterSampler, SamplerConfig, SamplerInputs, gather_rows
 from hardneg.sampling.uniform import Uniform
-from hardneg.types import Batch, Embeddings, Floats, HopsRead, Negatives, Vectors
+from hardneg.types import Batch, Embeddings, Floats, Negatives, Vectors
 
 PARTNER = "neighbour"
 """Name of the neighbour among the parts of a mixed negative. The user may have interacted with that neighbour."""
@@ -54,26 +54,16 @@ class SemanticMixing(SamplerConfig):
 
 
 @dataclass(frozen=True)
-class SemanticMixingSampler(NegativeSampler):
+class SemanticMixingSampler(OuterSampler, NegativeSampler):
     """Mixes with gradients into the neighbours. Items without a neighbour stay unchanged; such positives are counted.
 
     A vector of several items (MixGCF) is mixed with a neighbour of one of them, all equally likely. The L2 term uses
-    the hop-0 rows of the inner sampler.
+    the hop-0 rows of the inner sampler; neighbours are read from the pooled table.
     """
 
     options: SemanticMixing
     inner: NegativeSampler
     neighbours: ItemNeighbours
-
-    @property
-    def n_candidates(self) -> int:
-        """Number of candidates of the inner sampler."""
-        return self.inner.n_candidates
-
-    @property
-    def hops_read(self) -> HopsRead:
-        """Sides that the inner sampler reads; neighbours are read from the pooled table."""
-        return self.inner.hops_read
 
     def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
         """Return the neighbours of the positives and of every candidate, (batch, 1 + n)."""

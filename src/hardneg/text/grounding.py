@@ -159,7 +159,7 @@ def match(
     exact, loose = names.find(texts)
     titled = np.where(exact >= 0, exact, loose)
     how = np.select([exact >= 0, loose >= 0], [EXACT, NORMALISED], NONE)
-    similarity = _row_cosines(vectors, catalogue.vectors[titled])
+    similarity = row_cosines(vectors, catalogue.vectors[titled])
     is_own = (titled >= 0) & (names.groups[titled] == excluded)
     unmatched = np.flatnonzero((titled < 0) | is_own)
     nearest, cosines = _nearest(vectors[unmatched], catalogue, excluded[unmatched])
@@ -197,8 +197,8 @@ def reasons_against(
         has, has_other_id = (
             matched & pairs_of.contains(train.users[pairs], np.maximum(items, 0)) for pairs_of in (train, owned)
         )
-        same = _row_cosines(negatives, catalogue.vectors[train.items[pairs]]) >= config.duplicate
-        close = _row_cosines(negatives, _other_items(histories, train, pairs, catalogue.vectors)) > limit
+        same = row_cosines(negatives, catalogue.vectors[train.items[pairs]]) >= config.duplicate
+        close = row_cosines(negatives, _other_items(histories, train, pairs, catalogue.vectors)) > limit
         reasons[part] = np.select(
             [has, has_other_id, same, close, ~matched], [OWNED, OTHER_ID, DUPLICATE, HISTORY, OUTSIDE], FINE
         )
@@ -214,7 +214,7 @@ def history_limit(train: Interactions, vectors: Floats, quantile: float) -> floa
         return np.inf
     histories, pairs = train.matrix(), np.arange(len(train))
     parts = [
-        _row_cosines(vectors[train.items[part]], _other_items(histories, train, pairs[part], vectors))
+        row_cosines(vectors[train.items[part]], _other_items(histories, train, pairs[part], vectors))
         for part in block_slices(len(train), BLOCK)
     ]
     cosines = np.concatenate([*parts, np.empty(0)])
@@ -262,8 +262,9 @@ def _nearest(vectors: Floats, catalogue: EncodedCatalogue, excluded: Indices) ->
     return nearest, cosines
 
 
-def _row_cosines(a: Floats, b: Floats) -> Floats:
+def row_cosines(a: Floats, b: Floats) -> Floats:
     """Return (rows,) float32 cosines of paired rows, NaN where either is."""
     a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray(np.einsum("rd,rd->r", a, b) / lengths)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.einsum("rd,rd->r", a, b) / lengths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
@@ -14,7 +13,7 @@ from hardneg.judging import JudgeConfig, PrefixRule, RandomLabels, RecordedLabel
 from hardneg.judging.suspects import THRESHOLD, Threshold
 from hardneg.llm.session import Session
 from hardneg.pipeline import SuspectInputs, SuspectsConfig
-from hardneg.stage import Draft, Stage
+from hardneg.stage import Stage
 from hardneg.studies.recipes import (
     NameIn,
     ReplyEstimate,
@@ -113,16 +112,10 @@ class IdentifiedSuspects(SuspectsRecipe, LanguageModelSettings):
         return item_text_problems(split, grid) if self.judge.queries_llm and not self.judge.reads_trees else []
 
     def stage(self, context: StageContext) -> Stage:
-        """Return the stage. The store is opened, and a language model loaded, while it is built only."""
+        """Return the stage."""
         if not self.judge.queries_llm:
             return self._stage(context)
-
-        def build(draft: Draft) -> None:
-            with self.open_session(context, ACTIVITY, stored=True) as session:
-                self._stage(context, session).build(draft)
-
-        with self.open_session(context, ACTIVITY, stored=False) as session:
-            return replace(self._stage(context, session), build=build)
+        return self.stage_with_session(context, ACTIVITY, lambda session: self._stage(context, session))
 
     def _stage(self, context: StageContext, session: Session | None = None) -> Stage:
         judge, like = self.judge, context.folders.get("like")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -18,7 +16,7 @@ from hardneg.llm.session import Session
 from hardneg.llm.usage import UsageStats
 from hardneg.mining.generated import GeneratedConfig, NamingMode
 from hardneg.pipeline import GenerationConfig
-from hardneg.stage import Draft, Stage
+from hardneg.stage import Stage
 from hardneg.studies.recipes import NameIn, NegativesRecipe, ReplyEstimate, StageContext, StudyFile
 from hardneg.studies.recipes.implied import ProfilesRecipe, item_text_problems
 from hardneg.studies.recipes.language_model import LanguageModelSettings
@@ -73,25 +71,20 @@ class Generated(NegativesRecipe, LanguageModelSettings):
         return item_text_problems(split, grid)
 
     def stage(self, context: StageContext) -> Stage:
-        """Return the stage. Its store is opened, and the model loaded, while it is built only."""
+        """Return the stage."""
 
-        def make(session: Session, encoder: TextEncoder) -> Stage:
+        def make(session: Session) -> Stage:
             return pipeline.generate_stage(
                 context.split_dir,
                 context.folders.get("profiles"),
                 session,
-                encoder,
+                self._encoder(context, session),
                 self.config,
                 suspects_dir=context.folders.get("suspects"),
                 progress=context.progress,
             )
 
-        def build(draft: Draft) -> None:
-            with self._open(context, stored=True) as (session, encoder):
-                make(session, encoder).build(draft)
-
-        with self._open(context, stored=False) as opened:
-            return replace(make(*opened), build=build)
+        return self.stage_with_session(context, ACTIVITY, make)
 
     def estimate_replies(self, context: StageContext) -> ReplyEstimate:
         """Return calls and tokens from the real prompts, and the rate as given or timed.
@@ -106,12 +99,6 @@ class Generated(NegativesRecipe, LanguageModelSettings):
             )
             requests = self.config.products if self.per == "item" else self.config.texts
             return self.reply_estimate(session, cost, requests.model_dump_json())
-
-    @contextmanager
-    def _open(self, context: StageContext, *, stored: bool) -> Iterator[tuple[Session, TextEncoder]]:
-        """Open the session and the encoder."""
-        with self.open_session(context, ACTIVITY, stored=stored) as session:
-            yield session, self._encoder(context, session)
 
     def _encoder(self, context: StageContext, session: Session) -> TextEncoder:
         """Open the text encoder; vectors of a language model or an endpoint are kept in the store."""

@@ -1,9 +1,10 @@
-"""What recipes share that query a language model: its settings, its session, and an estimate of its replies."""
+"""Language models of recipes: their settings, their session, and an estimate of their replies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hardneg.llm.packages.table import MODELS
 from hardneg.llm.protocol import ChatModel
 from hardneg.llm.session import Session
 from hardneg.llm.usage import FREE, UsageStats, find_price
+from hardneg.stage import Draft, Stage
 from hardneg.studies.recipes import ReplyEstimate, StageContext
 from hardneg.text import CostEstimate
 from hardneg.types import WeightPrecision
@@ -85,6 +87,16 @@ class LanguageModelSettings(Config):
             finally:
                 if isinstance(model, LocalModel):
                     model.unload()
+
+    def stage_with_session(self, context: StageContext, activity: str, make: Callable[[Session], Stage]) -> Stage:
+        """Return the stage of a session. The store is opened, and the model loaded, only while the stage is built."""
+
+        def build(draft: Draft) -> None:
+            with self.open_session(context, activity, stored=True) as session:
+                make(session).build(draft)
+
+        with self.open_session(context, activity, stored=False) as session:
+            return replace(make(session), build=build)
 
     def reply_estimate(self, session: Session, cost: CostEstimate, *key: str) -> ReplyEstimate:
         """Return calls and tokens of a cost, with the rate as given or timed. key: of the requests."""

@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, create_model
 
 from hardneg.config import Config
 from hardneg.data.products import normalise_title
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import RowReport, report_reasons
 from hardneg.data.split import Split
 from hardneg.llm.protocol import BadReply, ChatModel, Message, Reply, Request, Task
 from hardneg.llm.structured import Structured, reply_parser, strict_schema
@@ -170,7 +170,7 @@ class ItemNegativesPrompts:
 
     @cached_property
     def _item_data(self) -> list[dict[str, str]]:
-        """What a prompt shows of each item."""
+        """Data of each item in a prompt."""
         texts = clean_all(item_texts(self.split.texts), self.model, self.config.longest_title)
         return [
             {"title": title} if title else {"text": text} for title, text in zip(self.titles.texts, texts, strict=True)
@@ -249,10 +249,5 @@ def answer_items(
 
 def report_unnamed(named: pl.DataFrame) -> RowReport:
     """Count items without a product by reason, the most frequent first. named: columns of SCHEMA."""
-    grouped = named.filter(pl.col("text") == "").group_by("reason", maintain_order=True)
-    counts = grouped.agg(pl.len(), pl.col("item").first()).sort("len", descending=True, maintain_order=True)
-    remedy = "their pairs keep a uniform negative; see named.parquet"
-    return tuple(
-        RowIssue("named products", f"items without any: {reason}", count, f"item {item}", remedy)
-        for reason, count, item in counts.rows()
-    )
+    missing, remedy = named.filter(pl.col("text") == ""), "their pairs keep a uniform negative; see named.parquet"
+    return report_reasons(missing, "item", "named products", "items without any: {reason}", "item {key}", remedy)

@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from hardneg.config import Config
-from hardneg.data.row_report import RowIssue, RowReport
+from hardneg.data.row_report import RowReport, report_reasons
 from hardneg.data.split import Split
 from hardneg.llm.protocol import ChatModel, Reply, Request, Task
 from hardneg.llm.structured import strict_schema
@@ -227,10 +227,5 @@ def answer_calls(
 
 def report_missing(texts: pl.DataFrame) -> RowReport:
     """Count negatives without a text by reason, the most frequent first. texts: columns of SCHEMA."""
-    grouped = texts.filter(pl.col("text") == "").group_by("reason", maintain_order=True)
-    counts = grouped.agg(pl.len(), pl.col("row").first()).sort("len", descending=True, maintain_order=True)
-    remedy = "their pairs keep a uniform negative; see rejected.parquet"
-    return tuple(
-        RowIssue("negative texts", f"without a text: {reason}", count, f"pair row {pair}", remedy)
-        for reason, count, pair in counts.rows()
-    )
+    missing, remedy = texts.filter(pl.col("text") == ""), "their pairs keep a uniform negative; see rejected.parquet"
+    return report_reasons(missing, "row", "negative texts", "without a text: {reason}", "pair row {key}", remedy)
