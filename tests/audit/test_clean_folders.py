@@ -43,6 +43,19 @@ def test_folders(world: Path, name: str) -> None:
     assert any(check.question == f"{name}, made again from its settings and inputs, is the same" for check in checks)
 
 
+def test_item_profiles_in_place_of_item_texts(world: Path, tmp_path: Path) -> None:
+    """Vectors and neighbours by shuffled profiles are made again from their settings."""
+    split, encoder, mixed = world / "split", WordCounts(), tmp_path / "mixed"
+    pipeline.shuffle_profiles_stage(split, world / "profiles", seed=2).run(mixed)
+    pipeline.encode_texts_stage(split, mixed, encoder, items="profiles").run(tmp_path / "vectors")
+    pipeline.neighbours_stage(split, "text", k=3, encoder=encoder, profiles_dir=mixed).run(tmp_path / "near")
+    origin = Origin(WordCounts, (mixed, world / "profiles"), world / "dataset")
+    for name, n_made in (("mixed", 2), ("vectors", 3), ("near", 3)):
+        checks = audit_folder(tmp_path / name, split, origin)
+        assert failed(checks) == []
+        assert sum("made again from" in check.question for check in checks) == n_made
+
+
 def test_runs(world: Path) -> None:
     origin = origin_of(world)
     assert failed(audit_run(world / "run", world / "split", origin=origin)) == []

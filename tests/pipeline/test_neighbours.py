@@ -10,10 +10,12 @@ import pytest
 from hardneg import artifacts, pipeline
 from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
+from hardneg.mining.retrieval import text_neighbours
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import DNS, SemanticMixing
-from hardneg.sampling.mined import NEIGHBOURS, NeighbourSource
+from hardneg.sampling.mined import NEIGHBOURS, NeighbourSource, read_neighbours
+from hardneg.text import profiles
 from hardneg.training import FitConfig
 
 FIT = FitConfig(epochs=4, check_every=2)
@@ -43,6 +45,24 @@ def test_neighbours_make_a_run(folders: Path, tmp_path: Path, by: NeighbourSourc
     assert manifest["inputs"]["neighbours"] == artifacts.folder_hash(tmp_path / "near")
     assert manifest["notes"]["pairs mixed with a neighbour"] > 0
     pipeline.evaluate_run(tmp_path / "run", folders / "split")
+
+
+def test_neighbours_by_item_profiles(folders: Path, tmp_path: Path) -> None:
+    """Shuffled profiles have the neighbours of the profiles, at other items."""
+    split, stages = folders / "split", pipeline.neighbours_stage
+    pipeline.extract_profiles_stage(split).run(tmp_path / "profiles")
+    pipeline.shuffle_profiles_stage(split, tmp_path / "profiles", seed=1).run(tmp_path / "mixed")
+    tables = {}
+    for name in ("profiles", "mixed"):
+        stages(split, "text", k=3, encoder=Lengths(), profiles_dir=tmp_path / name).run(tmp_path / f"near-{name}")
+        manifest = artifacts.read_manifest(tmp_path / f"near-{name}", NEIGHBOURS)
+        assert manifest["inputs"]["profiles"] == artifacts.folder_hash(tmp_path / name)
+        tables[name] = np.array(profiles.read_profiles(tmp_path / name).items)
+        found = Lengths().encode(list(tables[name]))
+        expected, _ = text_neighbours(found, 3)
+        np.testing.assert_array_equal(read_neighbours(tmp_path / f"near-{name}", len(expected)).items, expected)
+    assert sorted(tables["profiles"]) == sorted(tables["mixed"])
+    assert list(tables["profiles"]) != list(tables["mixed"])
 
 
 def test_without_alpha_it_is_the_run_of_the_sampler_inside_bit_for_bit(folders: Path, tmp_path: Path) -> None:

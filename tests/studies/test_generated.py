@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.llm.function_model import FunctionModel
@@ -18,13 +19,16 @@ from hardneg import text
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
+from hardneg.llm.protocol import Request
 from hardneg.studies import Study
 from hardneg.studies.recipes import language_model
+from hardneg.text import text_vectors
 
 from .conftest import STUDY, Write, results_of
 
 MF = {"MF": STUDY["models"]["MF"]}
 SAMPLER = {"kind": "semantic", "allow_empty": True}
+SIDES = ("users", "items")
 
 
 @pytest.fixture
@@ -83,6 +87,56 @@ def test_a_dry_run_prints_calls_and_hours(write_study: Write, model: FunctionMod
     assert not list((tmp_path / "out").rglob("manifest.json"))
     said = CliRunner().invoke(app, words[:-1])
     assert "answer tokens" in said.output
+
+
+def writer(request: Request) -> str:
+    """A profile that repeats the beginning of the data in the prompt."""
+    shown = request.messages[-1].content[:40].replace('"', "'")
+    return json.dumps({"summarization": f"people like this: {shown}", "reasoning": "the data"})
+
+
+def test_rows_read_profiles_that_a_language_model_writes(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = FunctionModel(writer)
+    monkeypatch.setattr(language_model, "_open_model", lambda *_: model)
+    written = {"method": "generated", "llm": "rules"}
+    shuffled = {"method": "shuffled", "like": written}
+    fusion = [
+        {"weights": [2]},
+        {"weights": [2], "label": "written", "profiles": written},
+        {"weights": [2], "label": "written items", "profiles": written, "items": "profiles", "alone": True},
+        {"weights": [2], "label": "shuffled", "profiles": shuffled, "items": "profiles"},
+    ]
+    mixing = {"sampler": {"kind": "semantic-mixing", "sampler": {"kind": "dns"}}, "negatives": "near"}
+    file = write_study(
+        models=MF,
+        negatives={"near": {"method": "neighbours", "profiles": written | {"options": {"users": False}}}},
+        rows={"uniform": STUDY["rows"]["uniform"] | {"fusion": fusion}, "mixing": mixing},
+        seeds=1,
+    )
+    study = Study.load(file, tmp_path / "out")
+    n_users, n_items = (len(pl.read_parquet(study.spec.splits["store"].folder / f"{kind}.parquet")) for kind in SIDES)
+    needed = study.estimate().replies
+    assert sorted(estimate.calls for estimate in needed.values()) == [n_items, n_items + n_users]
+    results = results_of(study)
+    assert not results.failed
+    lines = {cell.line for cell in study.cells}
+    assert {"uniform + text", "uniform + written", "uniform + written items", "written items only"} < lines
+    shared = tmp_path / "out/shared/store"
+    assert len(model.requests) == n_items + n_users, "the profiles of neighbours are the same replies"
+    tables = {path.name: text_vectors.read_text_vectors(path) for path in shared.glob("vectors-*")}
+    assert len(tables) == 4
+    own, mixed = (tables[f"vectors-minilm-by-rules{end}-item-profiles"].items for end in ("", "-shuffled-0"))
+    assert not np.array_equal(own, mixed)
+    np.testing.assert_array_equal(np.sort(own, axis=0), np.sort(mixed, axis=0))
+    assert "function profiles" in json.loads((shared / "negatives-near/manifest.json").read_text())["notes"]["source"]
+
+
+def test_neighbours_without_text_read_no_profiles(write_study: Write) -> None:
+    entries = {"near": {"method": "neighbours", "by": "random", "profiles": {}}}
+    with pytest.raises(ConfigError, match="found profiles for neighbours by random"):
+        Study.load(write_study(negatives=entries))
 
 
 def test_an_ordinary_model_names_titles_of_the_catalogue(write_study: Write, tmp_path: Path) -> None:

@@ -134,11 +134,16 @@ def find_neighbours(
     *,
     k: int = 10,
     encoder: str | TextEncoder = "minilm",
+    profiles: ProfilesFolder | None = None,
     seed: int = 0,
 ) -> NeighboursFolder:
-    """Find k neighbours of every item, for the sampler `SemanticMixing`. seed: for "random" only."""
+    """Find k neighbours of every item, for the sampler `SemanticMixing`.
+
+    profiles: for "text", encoded in place of the item texts. seed: for "random" only.
+    """
     chosen = _encoder(encoder) if by == "text" else None
-    stage = pipeline.neighbours_stage(split.folder, by, k=k, encoder=chosen, seed=seed)
+    described = None if profiles is None else profiles.folder
+    stage = pipeline.neighbours_stage(split.folder, by, k=k, encoder=chosen, profiles_dir=described, seed=seed)
     return NeighboursFolder(split.workspace.run(stage), split.workspace)
 
 

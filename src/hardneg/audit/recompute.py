@@ -39,6 +39,7 @@ from hardneg.pipeline import (
     random_negatives_stage,
     rerank_stage,
     retrieve_stage,
+    shuffle_profiles_stage,
     shuffled_negatives_stage,
     suspects_stage,
     synthesize_stage,
@@ -179,15 +180,16 @@ class _Recipe:
 
 
 def _profiles(made: _Recipe) -> Stage:
+    if made.config.get("method") == "shuffled":
+        return shuffle_profiles_stage(made.split, made.need("like", profiles.KIND), made.config["seed"])
     if made.config.get("method") != profiles.SOURCE:
         raise NotRebuiltError("a language model wrote it")
     return extract_profiles_stage(made.split, shuffle_titles=made.config.get("titles shuffled with seed"))
 
 
 def _vectors(made: _Recipe) -> Stage:
-    return encode_texts_stage(
-        made.split, made.need("profiles", profiles.KIND), made.encoder(), made.sources.origin.progress
-    )
+    written, items = made.need("profiles", profiles.KIND), made.config.get("items", "texts")
+    return encode_texts_stage(made.split, written, made.encoder(), made.sources.origin.progress, items=items)
 
 
 def _negatives(made: _Recipe) -> Stage:
@@ -208,7 +210,8 @@ def _negatives(made: _Recipe) -> Stage:
 
 def _neighbours(made: _Recipe) -> Stage:
     config, encoder = made.config, made.encoder() if made.config["by"] == "text" else None
-    return neighbours_stage(made.split, config["by"], k=config["k"], encoder=encoder, seed=config.get("seed", 0))
+    written, seed = made.find("profiles", profiles.KIND), config.get("seed", 0)
+    return neighbours_stage(made.split, config["by"], k=config["k"], encoder=encoder, profiles_dir=written, seed=seed)
 
 
 def _labels(made: _Recipe) -> Stage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -30,13 +30,15 @@ class NeighbourOptions(ReadingOptions):
     k: Annotated[int, Option("-k", min=1, max=10_000, help="Number of neighbours of an item.")] = 10
     out: Annotated[Path, Option(help="Neighbours folder to write.")] = Path("out/neighbours")
 
-    def write(self, by: NeighbourSource, *, encoder: TextEncoder | None = None, seed: int = 0) -> None:
+    def write(
+        self, by: NeighbourSource, *, encoder: TextEncoder | None = None, profiles: Path | None = None, seed: int = 0
+    ) -> None:
         """Find the neighbours and print their number."""
         from hardneg.pipeline import neighbours_stage
 
         with show_progress() as progress:
-            stage = neighbours_stage(self.split, by, k=self.k, encoder=encoder, seed=seed, progress=progress)
-            notes = run_stage(stage, self.out)
+            options: dict[str, Any] = {"k": self.k, "encoder": encoder, "profiles_dir": profiles, "seed": seed}
+            notes = run_stage(neighbours_stage(self.split, by, **options, progress=progress), self.out)
         text = f"{self.k} neighbours of {notes['items']:,} items by {notes['source']}; "
         text += f"{notes['items without a neighbour']:,} items without one"
         warn_if_empty(notes)
@@ -50,14 +52,24 @@ class TextNeighbourOptions(NeighbourOptions, DeviceOptions):
 
 
 @add_command(find, "text")
-def text_neighbours_command(options: TextNeighbourOptions, encoder: EncoderOption = "minilm") -> None:
-    """Find neighbours by the cosine of encoded item texts.
+def text_neighbours_command(
+    options: TextNeighbourOptions,
+    encoder: EncoderOption = "minilm",
+    profiles: Annotated[
+        Path | None, Option(help="Profiles folder whose item profiles are encoded in place of the item texts.")
+    ] = None,
+) -> None:
+    """Find neighbours by the cosine of encoded item texts, or of item profiles.
 
-    Example: `hardneg neighbours find text data/shop-split -k 10 --out out/neighbours`
+    Examples:
+
+    `hardneg neighbours find text data/shop-split -k 10 --out out/neighbours`
+
+    `hardneg neighbours find text data/shop-split --profiles out/profiles --out out/profile-neighbours`
     """
     from hardneg.cli.llm_options import open_text_encoder
 
-    options.write("text", encoder=open_text_encoder(encoder, options.device))
+    options.write("text", encoder=open_text_encoder(encoder, options.device), profiles=profiles)
 
 
 @add_command(find, "co-occurrence")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -77,17 +77,25 @@ def encode_texts_command(
     split: SplitArgument,
     profiles: Annotated[Path, Option(help="Profiles folder of the split.")] = Path("out/profiles"),
     encoder: EncoderOption = "minilm",
+    items: Annotated[
+        Literal["texts", "profiles"], Option(help="Text of an item: its title and attributes, or its profile.")
+    ] = "texts",
     out: Annotated[Path, Option(help="Vectors folder to write.")] = Path("out/vectors"),
 ) -> None:
     """Encode item texts and user profiles as vectors, for `fuse`, `train --anchor` and `trees build --vectors`.
 
-    Example: `hardneg profiles encode data/shop-split --profiles out/profiles --out out/vectors`
+    Examples:
+
+    `hardneg profiles encode data/shop-split --profiles out/profiles --out out/vectors`
+
+    `hardneg profiles encode data/shop-split --profiles out/profiles --items profiles --out out/profile-vectors`
     """
     from hardneg import pipeline
     from hardneg.text import text_vectors
 
     with show_progress() as progress:
-        pipeline.encode_texts_stage(split, profiles, open_text_encoder(encoder, shared.device), progress).run(out)
+        opened = open_text_encoder(encoder, shared.device)
+        pipeline.encode_texts_stage(split, profiles, opened, progress, items=items).run(out)
     vectors = text_vectors.read_text_vectors(out)
     counts = {"items": len(vectors.items), "users": len(vectors.users), "size": vectors.items.shape[1]}
     text = f"{out}: {counts['items']:,} item and {counts['users']:,} user vectors of size {counts['size']}, {encoder}"

@@ -38,7 +38,7 @@ from hardneg.pipeline.suspects import (
     suspect_rate,
     suspects_stage,
 )
-from hardneg.pipeline.text import encode_texts_stage, extract_profiles_stage
+from hardneg.pipeline.text import encode_texts_stage, extract_profiles_stage, shuffle_profiles_stage
 from hardneg.pipeline.training import RUN, RunConfig, run_inputs, shown_users, train_stage
 from hardneg.pipeline.trees import control_trees_stage, trees_stage
 from hardneg.pipeline.tuning import (
@@ -100,6 +100,7 @@ __all__ = [
     "retrieve_stage",
     "run_inputs",
     "shown_users",
+    "shuffle_profiles_stage",
     "shuffled_negatives_stage",
     "simulate_stage",
     "split_stage",

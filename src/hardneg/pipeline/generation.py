@@ -135,7 +135,7 @@ def generate_profiles_stage(
         meter = MeteredExecutor(session)
         written = generate_profiles(split, meter, session.model, config)
         profiles.write_profiles(draft, written, split)
-        usage = dict(zip((ITEMS, USERS), meter.runs, strict=True))
+        usage = dict(zip((ITEMS, USERS) if config.users else (ITEMS,), meter.runs, strict=True))
         draft.write_costs(summarize_costs(session, usage, expected, LlmNeeds()))
 
     return Stage(profiles.KIND, settings, inputs, build)

@@ -96,15 +96,18 @@ def neighbours_stage(
     *,
     k: int = 10,
     encoder: TextEncoder | None = None,
+    profiles_dir: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Stage:
     """Return the stage that finds k neighbours of every item.
 
-    encoder: of item texts, for "text" only. seed: for "random" only. Raises ConfigError without a needed encoder.
+    encoder: for "text" only, of item texts, or of item profiles where these are given. seed: for "random" only. Raises
+    ConfigError without a needed encoder.
     """
     settings: dict[str, Any] = {"by": by, "k": k} | ({"seed": seed} if by == "random" else {})
-    inputs = split_inputs(split_dir)
+    described = {} if profiles_dir is None else {"profiles": (profiles_dir, profiles.KIND)}
+    inputs = split_inputs(split_dir, **described)
     if by == "text":
         if encoder is None:
             raise ConfigError("found no encoder, expected one for neighbours by text; give an encoder")
@@ -116,10 +119,15 @@ def neighbours_stage(
         if by == "random":
             return retrieval.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
         assert encoder is not None
-        vectors = encoder.encode(require_item_texts(split.texts), progress)
-        return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], f"text, {encoder.name}")
+        written = None if profiles_dir is None else profiles.read_profiles(profiles_dir)
+        texts = require_item_texts(split.texts) if written is None else written.items
+        source = "text" if written is None else f"{written.source} profiles"
+        vectors = encoder.encode(texts, progress)
+        return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], f"{source}, {encoder.name}")
 
     def build(draft: Draft) -> None:
         mined.write_neighbours(draft, search(splits.read_split(split_dir)))
+        if profiles_dir is not None:
+            draft.write_costs(needs_of(profiles_dir).as_costs())
 
     return Stage(mined.NEIGHBOURS, settings, inputs, build)

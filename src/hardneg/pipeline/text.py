@@ -12,7 +12,8 @@ from hardneg.finetuning.linear_maps import orthogonal
 from hardneg.pipeline.provenance import needs_of, split_inputs
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
-from hardneg.text import TextEncoder, extract_profiles, profiles, text_vectors
+from hardneg.text import Profiles, TextEncoder, extract_profiles, profiles, text_vectors
+from hardneg.text.text_vectors import ItemSource
 from hardneg.text.texts import require_item_texts, shuffle_item_texts
 from hardneg.types import Floats, Progress
 
@@ -41,18 +42,41 @@ def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None
     return Stage(profiles.KIND, settings, split_inputs(split_dir), build)
 
 
+def shuffle_profiles_stage(split_dir: Path, profiles_dir: Path, seed: int = 0) -> Stage:
+    """Return the stage of a control: item profiles permuted among items, and user profiles among users."""
+    settings = {"method": "shuffled", "seed": seed}
+    inputs = split_inputs(split_dir, like=(profiles_dir, profiles.KIND))
+
+    def build(draft: Draft) -> None:
+        written, rng = profiles.read_profiles(profiles_dir), generator(seed, "shuffled profiles")
+        items, users = ([side[row] for row in rng.permutation(len(side))] for side in (written.items, written.users))
+        shuffled = Profiles(items, users, f"{written.source}, shuffled (seed {seed})")
+        profiles.write_profiles(draft, shuffled, splits.read_split(split_dir))
+        draft.write_costs(needs_of(profiles_dir).as_costs())
+
+    return Stage(profiles.KIND, settings, inputs, build)
+
+
 def encode_texts_stage(
-    split_dir: Path, profiles_dir: Path, encoder: TextEncoder, progress: Progress | None = None
+    split_dir: Path,
+    profiles_dir: Path,
+    encoder: TextEncoder,
+    progress: Progress | None = None,
+    *,
+    items: ItemSource = "texts",
 ) -> Stage:
-    """Return the stage that encodes item texts and user profiles as vectors."""
+    """Return the stage that encodes item texts, or item profiles, and user profiles as vectors."""
+    settings = {"encoder": encoder.name} | ({} if items == "texts" else {"items": items})
     inputs = split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND)) | {"encoder": encoder.identity}
 
     def build(draft: Draft) -> None:
         split, written = splits.read_split(split_dir), profiles.read_profiles(profiles_dir)
-        text_vectors.write_text_vectors(draft, text_vectors.encode_texts(split, written, encoder, progress))
+        text_vectors.write_text_vectors(
+            draft, text_vectors.encode_texts(split, written, encoder, progress, items=items)
+        )
         draft.write_costs(needs_of(profiles_dir).as_costs())
 
-    return Stage(text_vectors.KIND, {"encoder": encoder.name}, inputs, build)
+    return Stage(text_vectors.KIND, settings, inputs, build)
 
 
 def text_projection(vectors_dir: Path, n_items: int, size: int, *, seed: int = 0) -> Floats:

@@ -49,13 +49,18 @@ class Cell:
     def line(self) -> str:
         """Its name in the table: "DNS, l2 0.01"."""
         if self.alone:
-            return "text only"  # a row's texts without its model
+            return f"{self.text_label} only"  # a row's texts without its model
         return self.base_line if self.rerank is None else f"{self.base_line} + {self.judged}"
 
     @property
     def base_line(self) -> str:
         """The line that is reranked: the trained one, or that fused with text; its own where it is not reranked."""
-        return self.trained_line if self.fusion is None else f"{self.trained_line} + text"
+        return self.trained_line if self.fusion is None else f"{self.trained_line} + {self.text_label}"
+
+    @property
+    def text_label(self) -> str:
+        """Label of the texts that are fused with the model; empty without fusion."""
+        return "" if self.fusion is None else self.fusion.label
 
     @property
     def source_line(self) -> str | None:

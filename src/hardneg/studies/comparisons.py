@@ -234,7 +234,7 @@ def pairs_with_controls(cells: Sequence[Cell], baseline: str) -> dict[str, list[
 
 
 def _match(cell: Cell, control: Cell) -> bool:
-    kind, other = ((one.fusion is None, one.alone, one.judged) for one in (cell, control))
+    kind, other = ((one.text_label, one.alone, one.judged) for one in (cell, control))
     return kind == other and _share_options(cell, control)
 
 

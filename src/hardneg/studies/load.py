@@ -158,19 +158,17 @@ def _with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) 
 
 def _with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
     """Return the cells, each followed by its fusion with text and its reranking, and once by text alone, as asked for."""
-    extended, with_text_only = [], set[tuple[str, str, str]]()
+    extended, with_text_only = list[Cell](), set[tuple[str, str, str, str]]()
     for cell in cells:
-        extended.append(cell)
-        fusion, place = grid.rows[cell.row].fusion, (*cell.table, cell.row)
-        if fusion is None:
-            extended += _reranked([cell], grid)
-            continue
-        texts = {"vectors": TextVectorsRecipe(encoder=fusion.encoder).implied}
-        extended.append(fused := replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
-        extended += _reranked([cell, fused], grid)
-        if fusion.alone and place not in with_text_only:
-            extended.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))
-            with_text_only.add(place)
+        fused, alone = list[Cell](), list[Cell]()
+        for fusion in grid.rows[cell.row].fusion:
+            recipe = TextVectorsRecipe(encoder=fusion.encoder, profiles=fusion.profiles, items=fusion.items)
+            texts, place = {"vectors": recipe.implied}, (*cell.table, cell.row, fusion.label)
+            fused.append(replace(cell, fusion=fusion, entries={**cell.entries, **texts}))
+            if fusion.alone and place not in with_text_only:
+                alone.append(replace(cell, fusion=fusion, entries=texts, options=(), alone=True))
+                with_text_only.add(place)
+        extended += [cell, *fused, *_reranked([cell, *fused], grid), *alone]
     return extended
 
 

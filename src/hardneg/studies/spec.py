@@ -18,7 +18,9 @@ from hardneg.config import MAX_PER_ROW, Config, MetricName, PerRow, Seed
 from hardneg.models import ModelConfig
 from hardneg.pipeline import FusionConfig, RerankConfig, SuspectsUse
 from hardneg.sampling import SamplerConfig
-from hardneg.studies.recipes import Entry, NegativesRecipe, Recipe, SuspectsRecipe, TreesRecipe
+from hardneg.studies.recipes import Entry, NegativesRecipe, ProfilesRecipe, Recipe, SuspectsRecipe, TreesRecipe
+from hardneg.studies.recipes.profiles import ExtractiveProfiles
+from hardneg.text.text_vectors import ItemSource
 from hardneg.training import FitConfig
 
 Scalar = bool | int | float | str
@@ -50,6 +52,10 @@ def _require_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError("a value occurs twice")
     return values
+
+
+def _several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 Values = Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(_require_distinct)]
@@ -93,15 +99,21 @@ Space = dict[Setting, Choices | Range]
 class FusionSpec(Config):
     """Late fusion as a second line of a row, "ROW + text": each of its runs fused with text, as `hardneg fuse` does.
 
-    Profiles are extractive. The weight is chosen by the metric that chose the epoch.
+    With several of them, each is a line of its own. The weight is chosen by the metric that chose the epoch.
     """
 
+    label: Name = "text"
+    """Name of the line: "ROW + label", and "label only" where `alone` is set."""
     encoder: str = "minilm"
+    profiles: ProfilesRecipe = ExtractiveProfiles()
+    """Profiles whose users are encoded, and whose items as well with items: profiles."""
+    items: ItemSource = "texts"
     weights: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = FusionConfig().weights
     profile: Literal["profiles", "items"] = "profiles"
+    """Vector of a user: the encoded profile, or the mean of the vectors of the user's train items."""
     centred: bool = True
     alone: bool = False
-    """A third line, "text only": the cosine without the model. It trains nothing, so every seed gives the same run."""
+    """A further line, "text only": the cosine without the model. It trains nothing, so every seed gives the same run."""
 
     def config(self, select: str) -> FusionConfig:
         """Return the settings of the stage."""
@@ -155,8 +167,8 @@ class RowSpec(Config):
     """Only on these splits."""
     models: tuple[str, ...] | None = None
     """Only with these models."""
-    fusion: FusionSpec | None = None
-    """Study: a second line, the runs of this row fused with text."""
+    fusion: Annotated[tuple[FusionSpec, ...], BeforeValidator(_several)] = ()
+    """Study: a second line, the runs of this row fused with text, or several such lines with labels."""
     rerank: RerankSpec | None = None
     """Study: further lines, the runs of this row with judged candidates reranked."""
     space: Space = Field(default_factory=dict)

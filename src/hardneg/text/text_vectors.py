@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,13 +19,15 @@ from hardneg.types import Floats, Progress
 
 KIND = "vectors"
 TABLES = ("items", "users")
+ItemSource = Literal["texts", "profiles"]
+"""What represents an item: its title, attributes and description, or its profile."""
 
 
 @dataclass(frozen=True)
 class TextVectors:
     """Text vectors, float32 of unit length; rows of NaN without a text.
 
-    items: (n_items, size), of item texts. users: (n_users, size), of user profiles. source: names of the profiles'
+    items: (n_items, size), of item texts or item profiles. users: (n_users, size), of user profiles. source: names of the profiles'
     source and of the encoder.
     """
 
@@ -34,12 +37,18 @@ class TextVectors:
 
 
 def encode_texts(
-    split: Split, profiles: Profiles, encoder: TextEncoder, progress: Progress | None = None
+    split: Split,
+    profiles: Profiles,
+    encoder: TextEncoder,
+    progress: Progress | None = None,
+    *,
+    items: ItemSource = "texts",
 ) -> TextVectors:
-    """Encode item texts and user profiles."""
-    texts = require_item_texts(split.texts)
+    """Encode item texts, or item profiles, and user profiles."""
+    texts = require_item_texts(split.texts) if items == "texts" else profiles.items
     vectors = encoder.encode([*texts, *profiles.users], progress)
-    return TextVectors(vectors[: len(texts)], vectors[len(texts) :], f"{profiles.source} profiles, {encoder.name}")
+    source = f"{profiles.source} profiles{' of items and users' if items == 'profiles' else ''}, {encoder.name}"
+    return TextVectors(vectors[: len(texts)], vectors[len(texts) :], source)
 
 
 def write_text_vectors(draft: Draft, encoded: TextVectors) -> None:

@@ -259,6 +259,26 @@ class NegativesRecipe(Recipe):
         return MinedNegatives(np.full((len(split.train), 1), -1), vectors, "stand-in")
 
 
+class ProfilesRecipe(Recipe):
+    """Profiles of items and users, which other recipes and late fusion hold; extractive where no method is named."""
+
+    section: ClassVar[str] = "profiles"
+    registry: ClassVar[Registry] = Registry(
+        "method of profiles",
+        "hardneg.profiles_recipes",
+        {
+            "extractive": "hardneg.studies.recipes.profiles:ExtractiveProfiles",
+            "shuffled": "hardneg.studies.recipes.profiles:ShuffledProfiles",
+            "generated": "hardneg.studies.recipes.generated:GeneratedProfiles",
+        },
+    )
+    method: str = ""
+
+    @classmethod
+    def complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"method": "extractive", **super().complete(values)}
+
+
 class TreesRecipe(Recipe):
     """A recipe of the section `trees`: two item trees."""
 

@@ -1,7 +1,8 @@
-"""Negatives that a language model names, and what their replies will cost."""
+"""Profiles and negatives that a language model writes, and what their replies will cost."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -17,20 +18,69 @@ from hardneg.llm.usage import UsageStats
 from hardneg.mining.generated import GeneratedConfig, NamingMode
 from hardneg.pipeline import GenerationConfig
 from hardneg.stage import Stage
-from hardneg.studies.recipes import NameIn, NegativesRecipe, ReplyEstimate, StageContext, StudyFile
-from hardneg.studies.recipes.implied import ProfilesRecipe, item_text_problems
+from hardneg.studies.recipes import (
+    Entry,
+    NameIn,
+    NegativesRecipe,
+    ProfilesRecipe,
+    ReplyEstimate,
+    StageContext,
+    StudyFile,
+)
+from hardneg.studies.recipes.implied import item_text_problems
 from hardneg.studies.recipes.language_model import LanguageModelSettings
+from hardneg.studies.recipes.profiles import ExtractiveProfiles
 from hardneg.studies.spec import Grid
-from hardneg.text import EstimateConfig, GroundingConfig, TextEncoder, extract_profiles, open_encoder
+from hardneg.text import EstimateConfig, GroundingConfig, ProfilesConfig, TextEncoder, extract_profiles, open_encoder
 from hardneg.text.encoders import CAUSAL
 
 ACTIVITY = "naming negatives with"
+ACTIVITY_OF_PROFILES = "writing profiles with"
 COUNTED = 500
 """Prompts that an estimate counts."""
 
 
+class GeneratedProfiles(ProfilesRecipe, LanguageModelSettings):
+    """Profiles by `hardneg profiles write --llm`."""
+
+    method: Literal["generated"] = "generated"
+    llm: str
+    """Language model, as for --llm."""
+    options: ProfilesConfig = ProfilesConfig()
+
+    @property
+    def implied(self) -> Entry:
+        own = self.model_dump_json(include={"options", "precision"}, exclude_defaults=True)
+        digest = "" if own == "{}" else f" {hashlib.sha256(own.encode()).hexdigest()[:8]}"
+        return Entry(self, f"by {self.llm}{digest}")
+
+    def problems(self, file: StudyFile) -> list[str]:
+        return super().problems(file) + self.llm_problems()
+
+    def stage(self, context: StageContext) -> Stage:
+        """Return the stage. Its store is opened, and the model loaded, while it is built only."""
+
+        def make(session: Session) -> Stage:
+            return pipeline.generate_profiles_stage(context.split_dir, session, self.options)
+
+        return self.stage_with_session(context, ACTIVITY_OF_PROFILES, make)
+
+    def estimate_replies(self, context: StageContext) -> ReplyEstimate:
+        """Return calls and tokens from the real prompts, and the rate as given or timed, as for negatives.
+
+        Only requests about items are timed: those about a user need the profiles of all train items of the user.
+        """
+        of_items = self.options.model_copy(update={"users": False})
+        with self.open_for_estimate(context, ACTIVITY_OF_PROFILES) as session:
+            timed = EstimateConfig(sample=self.n_timed, limit=COUNTED)
+            sampled = pipeline.estimate_llm_cost(context.split_dir, session, timed, writing=of_items)
+            counted = EstimateConfig(limit=COUNTED)
+            cost = pipeline.estimate_llm_cost(context.split_dir, session, counted, writing=self.options)
+            return self.reply_estimate(session, cost, self.options.model_dump_json(), sampled=sampled)
+
+
 class Generated(NegativesRecipe, LanguageModelSettings):
-    """Negatives by `hardneg negatives generate`, with extractive profiles."""
+    """Negatives by `hardneg negatives generate`."""
 
     method: Literal["generated"] = "generated"
     llm: str
@@ -44,7 +94,7 @@ class Generated(NegativesRecipe, LanguageModelSettings):
     grounding: GroundingConfig = GroundingConfig()
     encoder: str = "minilm"
     """Text encoder, as for --encoder."""
-    profiles: ProfilesRecipe | None = ProfilesRecipe()
+    profiles: ProfilesRecipe | None = ExtractiveProfiles()
     """Profiles of the prompts of pairs and, for items, of the users' vectors; null for means over train items."""
     suspects: Annotated[str | None, NameIn("suspects")] = None
     """A name under `suspects`, none of whose items a pair of their user takes; for items only."""

@@ -1,4 +1,4 @@
-"""Artifacts that others are made from, and that are no entries of a file: profiles, text vectors, auxiliary runs, labels."""
+"""Artifacts that others are made from, and that are no entries of a file: text vectors, auxiliary runs, labels."""
 
 from __future__ import annotations
 
@@ -12,40 +12,29 @@ from hardneg.data import columns as c
 from hardneg.mining import LabelOptions, labels
 from hardneg.sampling import MixGCF
 from hardneg.stage import Stage
-from hardneg.studies.recipes import Entry, Recipe, StageContext, StudyFile, slug
+from hardneg.studies.recipes import Entry, ProfilesRecipe, Recipe, StageContext, StudyFile, slug
+from hardneg.studies.recipes.profiles import ExtractiveProfiles
 from hardneg.studies.runs import by_epoch
 from hardneg.studies.spec import Grid
-
-
-class ProfilesRecipe(Recipe):
-    """Extractive profiles of items and users, as they are or with item texts shuffled."""
-
-    section: ClassVar[str] = "profiles"
-    shuffle_titles: Seed | None = None
-    """Seed by which item texts are shuffled among items first, as a control."""
-
-    @property
-    def implied(self) -> Entry:
-        return Entry(self, "" if self.shuffle_titles is None else f"shuffled-{self.shuffle_titles}")
-
-    def stage(self, context: StageContext) -> Stage:
-        return pipeline.extract_profiles_stage(context.split_dir, shuffle_titles=self.shuffle_titles)
+from hardneg.text.text_vectors import ItemSource
 
 
 class TextVectorsRecipe(Recipe):
-    """Item texts and extractive profiles, encoded, for late fusion; the entry is named by the encoder."""
+    """Item texts, or item profiles, and user profiles, encoded, for late fusion; the entry is named by what is encoded."""
 
     section: ClassVar[str] = "vectors"
     encoder: str
-    profiles: ProfilesRecipe = ProfilesRecipe()
+    profiles: ProfilesRecipe = ExtractiveProfiles()
+    items: ItemSource = "texts"
 
     @property
     def implied(self) -> Entry:
-        return Entry(self, self.encoder)
+        of_items = "" if self.items == "texts" else "item profiles"
+        return Entry(self, " ".join(filter(None, (self.encoder, self.profiles.implied.name, of_items))))
 
     def stage(self, context: StageContext) -> Stage:
         encoder, profiles_dir = context.open_encoder(self.encoder), context.folders["profiles"]
-        return pipeline.encode_texts_stage(context.split_dir, profiles_dir, encoder, context.progress)
+        return pipeline.encode_texts_stage(context.split_dir, profiles_dir, encoder, context.progress, items=self.items)
 
 
 def item_text_problems(split: str, grid: Grid) -> list[str]:

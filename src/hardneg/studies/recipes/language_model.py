@@ -98,9 +98,14 @@ class LanguageModelSettings(Config):
         with self.open_session(context, activity, stored=False) as session:
             return replace(make(session), build=build)
 
-    def reply_estimate(self, session: Session, cost: CostEstimate, *key: str) -> ReplyEstimate:
-        """Return calls and tokens of a cost, with the rate as given or timed. key: of the requests."""
-        total, timed = cost.total, [stage for stage in cost.stages if stage.seconds_per_call]
+    def reply_estimate(
+        self, session: Session, cost: CostEstimate, *key: str, sampled: CostEstimate | None = None
+    ) -> ReplyEstimate:
+        """Return calls and tokens of a cost, with the rate as given or timed.
+
+        key: of the requests. sampled: the estimate whose requests were timed, if that is not `cost`.
+        """
+        total, timed = cost.total, [stage for stage in (sampled or cost).stages if stage.seconds_per_call]
         seconds = sum(stage.calls * (stage.seconds_per_call or 0.0) for stage in timed)
         rate = sum(stage.tokens for stage in timed) / seconds if seconds else None
         return ReplyEstimate(

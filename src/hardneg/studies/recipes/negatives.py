@@ -24,21 +24,20 @@ from hardneg.pipeline import FinetuneConfig
 from hardneg.sampling import mined
 from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Stage
-from hardneg.studies.recipes import Entry, NameIn, NegativesRecipe, Recipe, StageContext, StudyFile
-from hardneg.studies.recipes.implied import Labels, ProfilesRecipe, item_text_problems
+from hardneg.studies.recipes import Entry, NameIn, NegativesRecipe, ProfilesRecipe, Recipe, StageContext, StudyFile
+from hardneg.studies.recipes.implied import Labels, item_text_problems
+from hardneg.studies.recipes.profiles import ExtractiveProfiles
 from hardneg.studies.spec import Grid
 from hardneg.types import WeightPrecision
 
 
 class Retrieved(NegativesRecipe):
-    """Negatives by `hardneg negatives retrieve`, from extractive profiles."""
+    """Negatives by `hardneg negatives retrieve`."""
 
     method: Literal["retrieved"] = "retrieved"
     options: RetrievalConfig = RetrievalConfig()
     encoder: str = "minilm"
-
-    def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
-        return {"profiles": ProfilesRecipe().implied}
+    profiles: ProfilesRecipe = ExtractiveProfiles()
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
         return item_text_problems(split, grid)
@@ -58,16 +57,29 @@ class Neighbours(NegativesRecipe):
     """Neighbours of each item."""
     encoder: str = "minilm"
     """For neighbours by text."""
+    profiles: ProfilesRecipe | None = None
+    """For neighbours by text: item profiles are encoded in place of the item texts."""
     seed: Seed = 0
     """For random neighbours."""
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
         return item_text_problems(split, grid) if self.by == "text" else []
 
+    def problems(self, file: StudyFile) -> list[str]:
+        unused = self.profiles is not None and self.by != "text"
+        problem = f"found profiles for neighbours by {self.by}, which read none; leave `profiles` out"
+        return super().problems(file) + ([problem] if unused else [])
+
     def stage(self, context: StageContext) -> Stage:
         encoder = context.open_encoder(self.encoder) if self.by == "text" else None
         return pipeline.neighbours_stage(
-            context.split_dir, self.by, k=self.k, encoder=encoder, seed=self.seed, progress=context.progress
+            context.split_dir,
+            self.by,
+            k=self.k,
+            encoder=encoder,
+            profiles_dir=context.folders.get("profiles"),
+            seed=self.seed,
+            progress=context.progress,
         )
 
 
@@ -102,7 +114,7 @@ class LabelsControl(NegativesRecipe):
 
 
 class Synthesized(NegativesRecipe):
-    """Negatives by `hardneg finetune label`, `finetune train` and `finetune synthesize`, with extractive profiles."""
+    """Negatives by `hardneg finetune label`, `finetune train` and `finetune synthesize`."""
 
     method: Literal["synthesised"] = "synthesised"
     labels: Labels
@@ -110,7 +122,7 @@ class Synthesized(NegativesRecipe):
     """Base model, as in `hardneg finetune train`; none is the control without a language model."""
     precision: WeightPrecision | None = None
     """Precision of the base's weights; None is float32 on the CPU and bfloat16 elsewhere."""
-    profiles: ProfilesRecipe = ProfilesRecipe()
+    profiles: ProfilesRecipe = ExtractiveProfiles()
     template: TemplateConfig = TemplateConfig()
     model: EncoderConfig = EncoderConfig()
     perceptron: PerceptronConfig = PerceptronConfig()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, cycle, islice
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Annotated
 
 import numpy as np
 from numpy.random import Generator
@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hardneg.config import Config, Seed
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
-from hardneg.llm.protocol import ChatModel, Message, Reply, Request, Task, TaskAnswer
+from hardneg.llm.protocol import ChatModel, Message, Request
 from hardneg.random import generator
 from hardneg.text.estimates.cost_estimate import (
     FOLLOW_UPS,
@@ -26,23 +26,27 @@ from hardneg.text.estimates.cost_estimate import (
     StageEstimate,
     combine_errors,
 )
-from hardneg.text.generation.executor import LlmExecutor, observe_replies
+from hardneg.text.estimates.sampling import (
+    OTHER_ITEMS,
+    RecordingExecutor,
+    SampledUsage,
+    sample_pairs,
+    sample_profiles,
+)
+from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.message_formats import load_prompt
-from hardneg.text.generation.negative_generation import ONE_PROMPT, NegativesConfig, PairPrompts, answer_calls
+from hardneg.text.generation.negative_generation import ONE_PROMPT, NegativesConfig, PairPrompts
 from hardneg.text.generation.profile_generation import (
     ITEM_PROMPT,
     USER_PROMPT,
     ItemPrompts,
     ProfilesConfig,
     UserPrompts,
-    request_profiles,
 )
 from hardneg.text.grounding import TitleIndex
 from hardneg.text.profiles import Profiles
 from hardneg.types import Indices
 
-T = TypeVar("T")
-OTHER_ITEMS = "items in prompts of the sample"
 FILLER = (
     "People who enjoy quiet evenings at home, cook for friends and care about things that last will like this; so will "
     "those who travel light, want gear that works at once, and value honest materials over brands. It also suits "
@@ -51,125 +55,6 @@ FILLER = (
 """Text of the kind that profiles contain, as a placeholder for profiles that do not exist yet."""
 SAMPLED_TITLES = 200
 """Number of titles for the mean length of a title."""
-
-
-@dataclass(frozen=True)
-class SampledUsage:
-    """Mean usage of a request of one stage, with all its replies.
-
-    calls: replies per request. prompt: prompt tokens that the model counted, relative to those that we count in the
-    request. answer: answer tokens per unit (request, or pair where several share a request). prompt_error,
-    answer_error: their standard errors, None where assumed. seconds: per call, None where assumed.
-    """
-
-    calls: float
-    prompt: float
-    answer: float
-    prompt_error: float | None = None
-    answer_error: float | None = None
-    seconds: float | None = None
-
-
-@dataclass
-class RecordingExecutor:
-    """An executor that records the request and all replies, bad ones included, of every row.
-
-    units: units of a row's request, 1 where absent.
-    """
-
-    executor: LlmExecutor
-    requests: dict[int, Request] = field(default_factory=dict)
-    replies: dict[int, list[Reply]] = field(default_factory=dict)
-    units: dict[int, int] = field(default_factory=dict)
-
-    def __call__(self, tasks: Iterable[Task[T]], total: int) -> Iterator[TaskAnswer[T]]:
-        """Yield the answers of the wrapped executor."""
-
-        def record(task: Task[T], reply: Reply) -> None:
-            self.requests[task.row] = task.request
-            self.replies.setdefault(task.row, []).append(reply)
-
-        return self.executor(observe_replies(tasks, record), total)
-
-    @property
-    def calls(self) -> int:
-        """Number of recorded replies."""
-        return sum(map(len, self.replies.values()))
-
-    def usage(self, model: ChatModel) -> SampledUsage | None:
-        """Average the recorded replies; None without any."""
-        if not self.replies:
-            return None
-        answers = [sum(reply.usage.answer_tokens for reply in replies) for replies in self.replies.values()]
-        prompts = [sum(reply.usage.prompt_tokens for reply in replies) for replies in self.replies.values()]
-        answer, answer_error = ratio(answers, [self.units.get(row, 1) for row in self.replies])
-        prompt, prompt_error = ratio(prompts, [max(model.count_tokens(self.requests[row]), 1) for row in self.replies])
-        seconds = sum(reply.seconds for replies in self.replies.values() for reply in replies) / self.calls
-        return SampledUsage(self.calls / len(answers), prompt, answer, prompt_error, answer_error, seconds)
-
-
-def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> tuple[float, float]:
-    """Return sum(amounts) / sum(sizes) and its standard error, which for a single amount is the ratio itself."""
-    amount, size = np.array(amounts, float), np.array(sizes, float)
-    mean = float(amount.sum() / size.sum())
-    if len(size) == 1:
-        return mean, mean
-    spread = float(np.sum((amount - mean * size) ** 2) / (len(size) - 1)) ** 0.5
-    return mean, spread * len(size) ** 0.5 / float(size.sum())
-
-
-def sample_profiles(
-    items: ItemPrompts,
-    negatives: NegativesConfig | None,
-    rows: Mapping[str, Indices],
-    recorders: Mapping[str, RecordingExecutor],
-) -> tuple[dict[int, str], dict[int, str]]:
-    """Generate profiles of the sampled items and users, and of all items in the prompts of these users and pairs.
-
-    Every request is one that the job makes too, so no reply is paid for twice. Usage per item is measured on the
-    sampled items alone, because the items of users are the popular ones. rows: sampled rows by stage. Returns profiles
-    by item and by user.
-    """
-    split, model = items.split, items.model
-    users = UserPrompts(split, [""] * len(items), model, items.config)
-    shown = [users.shown_pairs(int(user)) for user in rows[USERS]]
-    if negatives is not None:
-        placeholders = Profiles(["?"] * len(items), ["?"] * len(users), "")
-        shown += groups_with(PairPrompts(split, placeholders, model, negatives), rows[NEGATIVES])
-    others = np.setdiff1d(split.train.items[np.concatenate(shown)], rows[ITEMS])
-    by_item = _generate(items, rows[ITEMS], recorders[ITEMS]) | _generate(items, others, recorders[OTHER_ITEMS])
-    users = replace(users, item_profiles=[by_item.get(item, "") for item in range(len(items))])
-    return by_item, _generate(users, rows[USERS], recorders[USERS])
-
-
-def _generate(prompts: ItemPrompts | UserPrompts, rows: Indices, executor: RecordingExecutor) -> dict[int, str]:
-    answers = request_profiles(prompts, executor, rows)
-    return {int(row): answer.text for row, answer in zip(rows, answers, strict=True)}
-
-
-def sample_pairs(
-    prompts: PairPrompts, pairs: Indices, recorders: Mapping[str, RecordingExecutor]
-) -> tuple[float, float]:
-    """Send the calls that contain these pairs, and follow-ups for pairs without an answer.
-
-    Returns the share of pairs that shared a call and got no answer, and its standard error.
-    """
-    groups, draws = groups_with(prompts, pairs), range(prompts.config.n)
-    calls = [(group, draw) for group in groups for draw in draws]
-    recorders[NEGATIVES].units |= {number: len(group) for number, (group, _) in enumerate(calls)}
-    answers = list(answer_calls(prompts, recorders[NEGATIVES], calls))
-    failed = {(pair, draw) for pair, draw, answer in answers if not answer.answered}
-    shared = [group for group in groups if len(group) > 1]
-    unanswered = [[(np.array([pair]), k) for pair in group for k in draws if (pair, k) in failed] for group in shared]
-    list(answer_calls(prompts, recorders[FOLLOW_UPS], list(chain(*unanswered))))
-    return ratio(list(map(len, unanswered)), [len(group) * len(draws) for group in shared]) if shared else (0.0, 0.0)
-
-
-def groups_with(prompts: PairPrompts, pairs: Indices) -> list[Indices]:
-    """Return the groups of pair indices that share a call with these pairs."""
-    groups = prompts.groups()
-    numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    return [groups[number] for number in np.unique(numbers[np.isin(prompts.prompted_pairs, pairs)])]
 
 
 class EstimateConfig(Config):
@@ -233,9 +118,11 @@ def estimate_generation(
             f"found a sample of {config.sample} without a model to call; give a model, or set sample to 0"
         )
     rng, train = generator(config.seed, "estimate"), split.train
-    counts = {ITEMS: train.n_items, USERS: train.n_users}
+    users = train.n_users if not isinstance(profiles, ProfilesConfig) or profiles.users else 0
+    counts = {ITEMS: train.n_items, USERS: users}
     rows = {name: evenly_spaced(n, config.sample, rng) for name, n in counts.items()}
-    rows[NEGATIVES] = train.starts[rows[USERS]] + rng.integers(train.counts[rows[USERS]])
+    sampled_users = evenly_spaced(train.n_users, config.sample, rng) if users == 0 else rows[USERS]
+    rows[NEGATIVES] = train.starts[sampled_users] + rng.integers(train.counts[sampled_users])
     names = (ITEMS, OTHER_ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
     recorders = {} if executor is None else {name: RecordingExecutor(executor) for name in names}
     stages = list[StageEstimate]()
@@ -330,12 +217,11 @@ def _profile_stages(
     user_usage = usages.get(USERS) or _assumed_usage(model, config, USER_PROMPT, "summarization")
     items_per_user = float(np.minimum(items.split.train.counts, items.config.most_items).mean())
     item_count = count_prompts(items.request, len(items), model, limit, rng)
-    user_count = count_prompts(users.request, len(users), model, limit, rng)
+    user_count = count_prompts(users.request, len(users) if items.config.users else 0, model, limit, rng)
     profile_error = _scaled(user_count.requests * items_per_user, item_usage.answer_error)
-    stages = [
-        estimate_stage(ITEMS, item_count, item_usage, item_count.requests, []),
-        estimate_stage(USERS, user_count, user_usage, user_count.requests, [profile_error]),
-    ]
+    stages = [estimate_stage(ITEMS, item_count, item_usage, item_count.requests, [])]
+    if items.config.users:
+        stages.append(estimate_stage(USERS, user_count, user_usage, user_count.requests, [profile_error]))
     return stages, (item_usage.answer_error, user_usage.answer_error)
 
 

@@ -13,8 +13,6 @@ from hardneg.random import generator
 from hardneg.text.estimates.cost_estimate import PRODUCTS, CostEstimate
 from hardneg.text.estimates.estimator import (
     EstimateConfig,
-    RecordingExecutor,
-    SampledUsage,
     assumed_reply,
     count_prompts,
     count_text_tokens,
@@ -22,6 +20,7 @@ from hardneg.text.estimates.estimator import (
     evenly_spaced,
     mean_title_tokens,
 )
+from hardneg.text.estimates.sampling import RecordingExecutor, SampledUsage
 from hardneg.text.generation.executor import LlmExecutor
 from hardneg.text.generation.item_negatives import (
     ITEM_PROMPT,

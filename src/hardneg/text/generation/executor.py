@@ -11,8 +11,10 @@ from pydantic import Field
 from hardneg.llm.protocol import Reply, Task, TaskAnswer
 
 T = TypeVar("T")
-AnswerFactor = Annotated[float, Field(ge=1, le=100)]
-"""Setting of a stage: factor on the maximum tokens of an answer."""
+AnswerFactor = Annotated[float, Field(ge=0.1, le=100)]
+"""Setting of a stage: factor on the maximum tokens of an answer.
+
+Below 1 it ends answers early of a small model that repeats itself, which constrained decoding still closes as JSON."""
 
 
 class LlmExecutor(Protocol):

@@ -59,8 +59,11 @@ class ProfilesConfig(Config):
     """Maximum characters of a review."""
     temperature: Annotated[NonNegativeFloat, Field(le=2)] = 0.0
     """Sampling temperature."""
+    users: bool = True
+    """Write profiles of users as well; without, user profiles are blank and only |V| requests are sent."""
     answer_factor: AnswerFactor = 1.0
-    """Factor on the maximum tokens of an answer; a model that thinks before it answers needs more."""
+    """Factor on the maximum tokens of an answer, from 0.1 on; a model that thinks before it answers needs more, and a small
+    one that repeats itself less."""
 
 
 DEFAULT = ProfilesConfig()
@@ -229,7 +232,8 @@ def generate_profiles(
     and item texts of the split.
     """
     items = request_profiles(ItemPrompts(split, model, config), executor)
-    users = request_profiles(UserPrompts(split, [answer.text for answer in items], model, config), executor)
+    user_prompts = UserPrompts(split, [answer.text for answer in items], model, config)
+    users = request_profiles(user_prompts, executor) if config.users else [ParsedReply()] * len(user_prompts)
     return Profiles(
         [answer.text for answer in items],
         [answer.text for answer in users],
