@@ -9,7 +9,7 @@ from scipy import stats
 from hardneg.data import Split
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
-from hardneg.evaluation import compare_methods, evaluate_scores, holm, inner_product, is_lower
+from hardneg.evaluation import compare_methods, compare_users, evaluate_scores, holm, inner_product, is_lower
 from hardneg.fitting import fit_backbone
 from hardneg.models import LightGCNModel
 from hardneg.training import FitConfig
@@ -91,6 +91,21 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+def test_users_are_compared_by_the_paired_t_test() -> None:
+    rng = np.random.default_rng(5)
+    for shift in (0.0, 0.02, -0.2):
+        reference = rng.random(80)
+        values = reference + shift + 0.1 * rng.normal(size=80)
+        test, found = stats.ttest_rel(values, reference), compare_users(values, reference)
+        assert found.p == pytest.approx(test.pvalue)
+        assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+        assert found.relative_low == pytest.approx(found.low / reference.mean())
+    assert compare_users(reference, reference).p == 1
+    assert compare_users(reference - 0.5, reference).p == 0
+    with pytest.raises(DataError, match="two or more"):
+        compare_users(np.ones(1), np.zeros(1))
 
 
 def test_is_lower_is_the_paired_t_test_over_users() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -110,17 +110,35 @@ def evaluate_scores(
     seen: masked pairs, which are exactly the observed train pairs. metrics: names such as "recall@20". The result does
     not depend on `block`.
     """
-    users = np.flatnonzero(held_out.counts)
-    if not len(users):
-        raise DataError("found no user with held-out pairs, expected at least one; check the split")
+    return evaluate_parts(score, (held_out,), seen, metrics=metrics, block=block)[0]
+
+
+def evaluate_parts(
+    score: ScoreFunction,
+    parts: Sequence[Interactions],
+    seen: Interactions,
+    *,
+    metrics: tuple[str, ...],
+    block: int = BLOCK,
+) -> list[Evaluation]:
+    """Rank all items once and compute the metrics of several sets of held-out pairs, each over its own users.
+
+    A part counts its own pairs as relevant; all items outside `seen` are ranked, those of other parts included. The other
+    arguments are those of `evaluate_scores`.
+    """
     parsed = {name: parse_metric(name) for name in metrics}
     depth = max(k for _, k in parsed.values())
-    hits = np.concatenate(
-        [_find_hits(score, users[i : i + block], held_out, seen, depth) for i in range(0, len(users), block)]
-    )
-    n_relevant = held_out.counts[users]
-    values = {name: METRICS[metric](hits, n_relevant, k=k) for name, (metric, k) in parsed.items()}
-    return Evaluation(users, n_relevant, values)
+    ranked = np.flatnonzero(sum(part.counts for part in parts))
+    if not len(ranked):
+        raise DataError("found no user with held-out pairs, expected at least one; check the split")
+    blocks = [_find_hits(score, ranked[i : i + block], parts, seen, depth) for i in range(0, len(ranked), block)]
+    evaluations = []
+    for part, hits in zip(parts, map(np.concatenate, zip(*blocks, strict=True)), strict=True):
+        users = np.flatnonzero(part.counts)
+        own, n_relevant = hits[part.counts[ranked] > 0], part.counts[users]
+        values = {name: METRICS[metric](own, n_relevant, k=k) for name, (metric, k) in parsed.items()}
+        evaluations.append(Evaluation(users, n_relevant, values))
+    return evaluations
 
 
 def top_items(score: ScoreFunction, users: Indices, seen: Interactions, k: int) -> Indices:
@@ -144,9 +162,11 @@ def top_items(score: ScoreFunction, users: Indices, seen: Interactions, k: int) 
     return best
 
 
-def _find_hits(score: ScoreFunction, users: Indices, held_out: Interactions, seen: Interactions, depth: int) -> Flags:
-    """Return (users, depth), True if the item at that rank is held out."""
+def _find_hits(
+    score: ScoreFunction, users: Indices, parts: Sequence[Interactions], seen: Interactions, depth: int
+) -> list[Flags]:
+    """Return (users, depth) for each part, True if the item at that rank is one of its pairs."""
     ranked = top_items(score, users, seen, depth)
-    hits = np.zeros((len(users), depth), bool)
-    hits[:, : ranked.shape[1]] = (ranked >= 0) & held_out.contains(users[:, None], np.maximum(ranked, 0))
-    return hits
+    found = [(ranked >= 0) & part.contains(users[:, None], np.maximum(ranked, 0)) for part in parts]
+    missing = ((0, 0), (0, depth - ranked.shape[1]))  # ranks past the last item
+    return [np.pad(hits, missing) for hits in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,19 +67,32 @@ def compare_methods(
         raise DataError(
             f"found {len(a)} and {len(b)} seeds, expected at least {MIN_SEEDS} for a test; train more seeds"
         )
-    observed, base = float(a.mean() - b.mean()), float(b.mean())
     users = _user_effects(a, b)
     seeds_a, seeds_b = (_scaled_deviations(x.mean(axis=1)) for x in (a, b))
     error = float(_resample(users, seeds_a, seeds_b, resamples, generator(seed, "bootstrap")).std())
-    rounding = ROUNDING * max(float(np.abs(a).max()), float(np.abs(b).max()))
-    if error <= rounding:
-        margin, p = 0.0, float(abs(observed) <= rounding)
-    else:
-        freedom = _degrees_of_freedom(users, seeds_a, seeds_b)
-        margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-        p = float(2 * stats.t.sf(abs(observed) / error, freedom))
-    interval = (observed, observed - margin, observed + margin)
-    return Difference(*interval, p, *(value / base if base else float("nan") for value in interval))
+    return _describe_difference(
+        float(a.mean() - b.mean()), error, lambda: _degrees_of_freedom(users, seeds_a, seeds_b), (a, b), level
+    )
+
+
+def compare_users(a: Floats, b: Floats, *, level: float = 0.95) -> Difference:
+    """Compare two trained models by the paired t-test over users (users,): the users are the only source of variation.
+
+    It says nothing about other seeds of the same methods. Values may be means over several seeds; their variation is then
+    ignored. Raises DataError for fewer than two users.
+    """
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+        raise DataError(
+            f"found values of shapes {a.shape} and {b.shape}, expected (users,) of the same users, two or more"
+        )
+    differences = a - b
+    return _describe_difference(
+        float(differences.mean()),
+        float(differences.std(ddof=1)) / np.sqrt(len(differences)),
+        lambda: len(differences) - 1,
+        (a, b),
+        level,
+    )
 
 
 def is_lower(values: Floats, reference: Floats, *, level: float = 0.95) -> bool:
@@ -86,12 +100,10 @@ def is_lower(values: Floats, reference: Floats, *, level: float = 0.95) -> bool:
 
     The users are the only source of variation: this compares one trained model with one other.
     """
-    differences = values - reference
-    n, mean = len(differences), float(differences.mean())
-    if n < 2 or mean >= 0:
+    if len(values) < 2:
         return False
-    error = float(differences.std(ddof=1)) / np.sqrt(n)
-    return bool(error == 0) or float(stats.t.cdf(mean / error, n - 1)) < (1 - level) / 2
+    difference = compare_users(values, reference, level=level)
+    return difference.mean < 0 and difference.p < 1 - level
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -102,6 +114,22 @@ def holm(p_values: list[float]) -> list[float]:
     result = np.empty(len(p_values))
     result[order] = adjusted
     return [float(p) for p in result]
+
+
+def _describe_difference(
+    observed: float, error: float, degrees_of_freedom: Callable[[], float], values: tuple[Floats, Floats], level: float
+) -> Difference:
+    """Return a difference of means with its interval and p by Student's t. error: its standard error."""
+    base = float(values[1].mean())
+    rounding = ROUNDING * max(float(np.abs(x).max()) for x in values)
+    if error <= rounding:
+        margin, p = 0.0, float(abs(observed) <= rounding)
+    else:
+        freedom = degrees_of_freedom()
+        margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+        p = float(2 * stats.t.sf(abs(observed) / error, freedom))
+    interval = (observed, observed - margin, observed + margin)
+    return Difference(*interval, p, *(value / base if base else float("nan") for value in interval))
 
 
 def _user_effects(a: Floats, b: Floats) -> Floats:
