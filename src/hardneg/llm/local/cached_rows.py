@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ATTENTION = "hardneg_cached_rows"
+BLOCK_SCORES = 2**19
+"""Attention scores computed at a time: 2 MiB of float32, so that a block stays in the cache of a core."""
 PASS_TOKENS = 1024
 """Maximum number of tokens of a pass, unless there are more rows; bounds the memory of attention scores."""
 PASSED_ON = frozenset({"dropout", "is_causal", "position_ids", "cache_position", "use_cache", "logits_to_keep"})
@@ -161,21 +163,12 @@ class CachedRows:
         padded[part.rows, part.queries] = query[0].transpose(0, 1).float() * scaling
         # (rows, key heads, query heads of each, queries, size): all queries of a key head are one matrix
         queries = padded.view(n_rows, n_queries, n_heads, -1, size).permute(0, 2, 3, 1, 4)
-        matrix = queries.reshape(n_rows, n_heads, -1, size)
-        scores = (matrix @ keys.transpose(2, 3)).view(*queries.shape[:4], width) + part.mask
-        if self.prefix.ids:
-            shared_keys, shared_values = self.prefix.layers[index]
-            shared = matrix.transpose(0, 1).reshape(n_heads, -1, size)
-            before = (shared @ shared_keys.transpose(1, 2)).view(n_heads, n_rows, *queries.shape[2:4], -1)
-            scores = torch.cat([before.transpose(0, 1), scores], -1)
-        weights = scores.softmax(-1).to(value.dtype)
-        own = weights[..., -width:].reshape(n_rows, n_heads, -1, width)
-        output = own @ values
-        if self.prefix.ids:
-            before = weights[..., :-width].transpose(0, 1).reshape(n_heads, -1, len(self.prefix.ids))
-            output = output + (before @ shared_values).view(n_heads, n_rows, -1, values.shape[-1]).transpose(0, 1)
-        output = output.view(*queries.shape[:4], -1).permute(0, 3, 1, 2, 4).flatten(2, 3)
-        return output[part.rows, part.queries][None]
+        step = max(1, BLOCK_SCORES // max(1, query.shape[1] * n_queries * (len(self.prefix.ids) + width)))
+        blocks = [slice(start, start + step) for start in range(0, n_rows, step)]
+        shared = self.prefix.layers[index] if self.prefix.ids else None
+        outputs = [_weighted(queries[b], keys[b], values[b], part.mask[b], shared) for b in blocks]
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        return output.permute(0, 3, 1, 2, 4).flatten(2, 3)[part.rows, part.queries][None]
 
     def as_prefix(self, ids: Sequence[int]) -> Prefix:
         """Return the prefix followed by the only row's tokens `ids` as a prefix."""
@@ -216,6 +209,31 @@ class CachedRows:
             for new, old in zip(larger, parts, strict=True):
                 new[: before[0], :, : before[1]] = old
             self._layers[index] = (larger[0], larger[1])
+
+
+def _weighted(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, shared: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Return the mean of values by softmax weights, of the shape of the queries.
+
+    queries: (rows, key heads, query heads of each, queries, size). keys, values: (rows, key heads, width, size). mask:
+    (rows, 1, 1, queries, width). shared: keys and values of the prefix, (key heads, prefix tokens, size).
+    """
+    import torch
+
+    (n_rows, n_heads), size, width = queries.shape[:2], queries.shape[-1], keys.shape[2]
+    matrix = queries.reshape(n_rows, n_heads, -1, size)
+    scores = (matrix @ keys.transpose(2, 3)).view(*queries.shape[:4], width).add_(mask)
+    if shared is not None:
+        by_head = matrix.transpose(0, 1).reshape(n_heads, -1, size)
+        before = (by_head @ shared[0].transpose(1, 2)).view(n_heads, n_rows, *queries.shape[2:4], -1)
+        scores = torch.cat([before.transpose(0, 1), scores], -1)
+    weights = scores.softmax(-1).to(values.dtype)
+    output = weights[..., -width:].reshape(n_rows, n_heads, -1, width) @ values
+    if shared is not None:
+        before = weights[..., :-width].transpose(0, 1).reshape(n_heads, -1, weights.shape[-1] - width)
+        output = output + (before @ shared[1]).view(n_heads, n_rows, -1, size).transpose(0, 1)
+    return output.view(*queries.shape[:4], -1)
 
 
 def _passes(
