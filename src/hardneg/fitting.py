@@ -67,14 +67,16 @@ def fit_backbone(
     observers: Sequence[Observer] = (),
     resume: CheckpointFile | None = None,
     watch: Watch | None = None,
+    validates: bool = True,
 ) -> Fitted:
     """Train a backbone with a sampler (default: uniform) on the train pairs; the epoch is chosen on validation pairs.
 
     Validation masks train pairs only, whatever the inputs. Test pairs are not read. The process keeps freed memory from
-    then on (`training.loop`). Raises DataError without validation pairs, TrainingDivergedError where numbers are not
-    finite.
+    then on (`training.loop`). validates: False keeps the last epoch in place of the best one. Raises DataError without
+    validation pairs where these choose the epoch, TrainingDivergedError where numbers are not finite.
     """
-    split.require_pairs("valid")
+    if validates:
+        split.require_pairs("valid")
     settings = config or FitConfig()
     sampler_inputs = SamplerInputs(
         cast(Backbone, model).final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees
@@ -94,7 +96,7 @@ def fit_backbone(
         built if inputs.weights is None else WeighedSampler(built, inputs.weights),
         candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty),
         settings,
-        validate=validate,
+        validate=validate if validates else None,
         observers=observers,
         resume=resume,
         watch=watch,

@@ -332,3 +332,19 @@ def test_a_control_may_have_fewer_seeds(write_study: Write, tmp_path: Path) -> N
     assert results.tables[0].remarks == []
     assert results.tables[0].frame is not None
     assert results.tables[0].frame["row"].to_list() == ["uniform", "control"]
+
+
+def test_popularity_is_a_line_that_trains_nothing(write_study: Write, tmp_path: Path) -> None:
+    fused = {"uniform": {"sampler": {"kind": "uniform"}}, "DNS": {"sampler": {"kind": "dns", "candidates": 4}}}
+    study = Study.load(write_study(popularity=True, rows=fused, seeds=3), tmp_path / "out")
+    results = results_of(study)
+    assert results.failed == {}
+    for table in results.tables:
+        assert table.frame["row"].to_list() == ["uniform", "DNS", "popularity"]
+        line = table.frame.row(2, named=True)
+        assert line["ndcg@20 sd"] == pytest.approx(0, abs=1e-15)
+        assert line["p_holm"] is not None
+    popular = results.runs.filter(pl.col("line") == "popularity", pl.col("metric") == "ndcg", pl.col("k") == 20)
+    assert len(popular) == 6
+    assert popular["value"].n_unique() == 1
+    assert study.estimate().total == study.estimate().finished == 18

@@ -23,9 +23,11 @@ from hardneg.finetuning import NO_BASE, SynthesisConfig
 from hardneg.judging import JUDGES, suspects
 from hardneg.mining import LabelOptions, RetrievalConfig, labels
 from hardneg.pipeline import (
+    POPULARITY,
     RUN,
     FinetuneConfig,
     FusionConfig,
+    PopularityConfig,
     RerankConfig,
     SuspectInputs,
     SuspectsConfig,
@@ -36,6 +38,7 @@ from hardneg.pipeline import (
     labels_control_stage,
     labels_stage,
     neighbours_stage,
+    popularity_stage,
     random_negatives_stage,
     rerank_stage,
     retrieve_stage,
@@ -251,6 +254,8 @@ def _run(made: _Recipe) -> Stage:
     if method == RERANKED:
         judged = made.need("suspects", suspects.KIND)
         return rerank_stage(made.need("run", RUN), made.split, judged, made.settings(RerankConfig, "method"))
+    if method == POPULARITY:
+        return popularity_stage(made.split, made.settings(PopularityConfig))
     vectors, config = made.need("vectors", text_vectors.KIND), made.settings(FusionConfig, "method")
     if method == "text only":
         return text_only_stage(made.split, vectors, config)

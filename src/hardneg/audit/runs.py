@@ -27,6 +27,7 @@ from hardneg.pipeline.labels import rebuild_embeddings
 from hardneg.pipeline.provenance import require_same_split
 from hardneg.pipeline.reranking import read_judged
 from hardneg.pipeline.suspect_use import use_suspects
+from hardneg.pipeline.training import VALIDATED
 from hardneg.sampling import mined
 from hardneg.text import text_vectors
 from hardneg.trees import trees_folder
@@ -75,14 +76,16 @@ def audit_run(
         return [*checks, *_audit_untrained(run_dir, inputs, split_dir, origin)]
     config = _read_config(run_dir, manifest)
     _require_inputs(run_dir, manifest["inputs"], inputs)
-    checks += [_check_model(run_dir, config, split, suspects_dir), _check_epoch(run_dir, config, manifest, run, split)]
+    validated = manifest["config"].get(VALIDATED, True)
+    checks += [_check_model(run_dir, config, split, suspects_dir)]
+    checks += [_check_epoch(run_dir, config, manifest, run, split)] if validated else []
     checks += _check_inputs(manifest, inputs)
     threshold = suspects.THRESHOLD if config.suspects is None else config.suspects.threshold
     for folder in filter(None, inputs.values()):
         checks += audit_folder(folder, split_dir, origin, threshold=threshold)
     if not all(_is_of_split(folder, split_dir) for folder in inputs.values() if folder is not None):
         return checks  # training refuses folders of another split
-    return [*checks, *_repeat(run_dir, split_dir, config, inputs, epochs)]
+    return [*checks, *_repeat(run_dir, split_dir, config, inputs, epochs)] if validated else checks
 
 
 def _read_config(run_dir: Path, manifest: dict[str, Any]) -> RunConfig:

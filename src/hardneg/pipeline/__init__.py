@@ -28,6 +28,7 @@ from hardneg.pipeline.negatives import (
     retrieve_stage,
     shuffled_negatives_stage,
 )
+from hardneg.pipeline.popularity import POPULARITY, PopularityConfig, popularity_stage
 from hardneg.pipeline.recommendation import Mask, make_recommendations, recommend
 from hardneg.pipeline.reranking import RerankConfig, rerank_stage
 from hardneg.pipeline.suspect_use import SuspectsUse
@@ -54,6 +55,7 @@ from hardneg.pipeline.tuning import (
 __all__ = [
     "EVALUATION",
     "METRICS",
+    "POPULARITY",
     "RELEASED",
     "RUN",
     "FinetuneConfig",
@@ -63,6 +65,7 @@ __all__ = [
     "ImportRequest",
     "JudgeEvaluation",
     "Mask",
+    "PopularityConfig",
     "RerankConfig",
     "RunConfig",
     "SuspectInputs",
@@ -90,6 +93,7 @@ __all__ = [
     "measure_judge",
     "neighbours_stage",
     "noise_stage",
+    "popularity_stage",
     "random_negatives_stage",
     "read_rescaled_pairs",
     "read_run",

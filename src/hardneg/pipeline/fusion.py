@@ -24,6 +24,9 @@ from hardneg.storage import read_json
 from hardneg.text import TextVectors, text_vectors
 from hardneg.types import Embeddings, Floats
 
+CURVE = {"epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64, "weight": pl.Float64}
+"""Columns of metrics.parquet of a run that trains nothing."""
+
 
 class FusionConfig(Config):
     """Late fusion: score = u.v + g cos(profile, text)."""
@@ -41,6 +44,7 @@ class FusionConfig(Config):
 def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: FusionConfig | None = None) -> Stage:
     """Return the stage that fuses a finished run with text into another run; g is chosen on validation pairs.
 
+    A split without validation pairs, such as that of a run refitted on every pair, needs a single g.
     Raises ConfigError for a run of another split, or one that is fused already.
     """
     config = config or FusionConfig()
@@ -58,10 +62,11 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
             weight: fusion.validation_value(
                 inner_product(fuse_scores(model, *tables, weight)), split.valid, split.train, config.select
             )
-            for weight in config.weights
+            for weight in (config.weights if len(split.valid) or len(config.weights) > 1 else ())
         }
         draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")} | note_split(split_dir)
-        write_untrained(draft, fuse_scores(model, *tables, best_weight(values)), values, split, config.select)
+        weight = best_weight(values) if values else config.weights[0]
+        write_untrained(draft, fuse_scores(model, *tables, weight), values, split, config.select, fixed=weight)
         seconds, needs = costs_of_run(run_dir)
         draft.write_costs(run_costs(seconds + time.perf_counter() - started, needs + needs_of(vectors_dir)))
 
@@ -106,14 +111,24 @@ def costs_of_run(run_dir: Path) -> tuple[float, LlmNeeds]:
 
 
 def write_untrained(
-    draft: Draft, embeddings: Embeddings, values: Mapping[float, float], split: Split, select: str
+    draft: Draft,
+    embeddings: Embeddings,
+    values: Mapping[float, float],
+    split: Split,
+    select: str,
+    *,
+    fixed: float = float("inf"),
 ) -> None:
-    """Write a run that trains nothing. values: validation value of each weight, infinite for text only."""
-    weight, epoch = best_weight(dict(values)), draft.notes["best epoch"]
+    """Write a run that trains nothing.
+
+    values: validation value of each weight, infinite for a method without a weight; empty without validation pairs.
+    fixed: the weight in that case.
+    """
+    weight, epoch = best_weight(dict(values)) if values else fixed, draft.notes["best epoch"]
     draft.notes |= {"weight": None if weight == float("inf") else weight, "select": select}  # JSON has no infinity
     draft.notes["on validation"] = {f"{w:g}": value for w, value in values.items()}
     curve = [
         {"epoch": epoch, "split": "valid", "metric": select, "value": value, "weight": w} for w, value in values.items()
     ]
-    pl.DataFrame(curve).write_parquet(draft.folder / "metrics.parquet")
+    pl.DataFrame(curve, schema=CURVE).write_parquet(draft.folder / "metrics.parquet")
     write_embeddings(draft.folder, embeddings, split)

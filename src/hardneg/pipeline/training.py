@@ -51,6 +51,8 @@ from hardneg.types import Embeddings, Observer
 RUN = "run"
 SPLIT_NOTE = "split"
 """Note of a run: path of its split, where recommendations find the held-out pairs; a run holds none."""
+VALIDATED = "validated"
+"""Setting of a run: False where no validation pair chose its epoch; absent otherwise."""
 MAX_NUMBERS_PER_STEP = 2**33
 """Limit of batch size x candidates x embedding size: 32 GiB."""
 SHOWN_USERS = 3
@@ -90,6 +92,7 @@ def train_stage(
     trees: Path | None = None,
     truth: Path | None = None,
     anchor: Path | None = None,
+    validates: bool = True,
     device: str = "cpu",
     watch: Watch | None = None,
 ) -> Stage:
@@ -99,7 +102,8 @@ def train_stage(
     negatives: a negatives or neighbours folder, for samplers that read one. trees: a trees folder, for samplers that read
     path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder; the
     sampled negatives are then measured against its ground truth, which changes nothing in training. anchor: a vectors
-    folder of this split; `config.anchor` says how the item table is tied to it. watch: called after every step.
+    folder of this split; `config.anchor` says how the item table is tied to it. validates: False trains all epochs and
+    keeps the last one, for a split in which every pair is a train pair. watch: called after every step.
     Raises ConfigError where an input is missing, not used, or of another split.
     """
     require_both(config.suspects, suspects)
@@ -107,6 +111,7 @@ def train_stage(
     if trees is not None and tree_weights(config.sampler) is None:
         raise ConfigError(f"sampler {config.sampler.kind!r} reads no trees, found {trees}; leave it out")
     settings = config.model_dump(mode="json") | {"measured against truth": truth is not None}
+    settings |= {} if validates else {VALIDATED: False}
     inputs = run_inputs(split_dir, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor)
     key_of_all_limits = artifacts.artifact_key(RUN, epoch_limit.at_limit(settings, None), inputs)
 
@@ -115,7 +120,6 @@ def train_stage(
             write_yaml(draft.folder / "config.yaml", config)
             return
         split = splits.read_split(split_dir)
-        split.require_pairs("valid")
         materials = _read_materials(split, config, negatives, suspects, trees)
         measured = None if truth is None else _measure_negatives(truth, split)
         examples = ExampleRecorder(shown_users(split.train))
@@ -134,8 +138,11 @@ def train_stage(
             observers=observers,
             resume=checkpoint,
             watch=watch,
+            validates=validates,
         )
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
+        if validates:
+            draft.notes |= epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs)
         if fitted.reached_limit:
             checkpoint.copy(draft.folder / epoch_limit.LAST_EPOCH)
         _write_observations(draft.folder, examples, measured)
@@ -255,7 +262,7 @@ def _write_run(draft: Draft, fitted: Fitted, split: Split, config: RunConfig, ne
     write_embeddings(draft.folder, fitted.embeddings, split)
     draft.write_costs(run_costs(fitted.state.seconds, needs))
     draft.notes |= {"best epoch": fitted.state.best_iteration, "epochs": fitted.state.iteration}
-    draft.notes |= fitted.state.counters | epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs)
+    draft.notes |= fitted.state.counters
 
 
 def note_split(split_dir: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hardneg.config import validate_config
 from hardneg.errors import ConfigError
-from hardneg.pipeline import RunConfig, SuspectsUse
+from hardneg.pipeline import POPULARITY, FusionConfig, PopularityConfig, RerankConfig, RunConfig, SuspectsUse
 from hardneg.studies.recipes import Entry
 from hardneg.studies.spec import FusionSpec, RerankSpec, Scalar
 
@@ -20,6 +20,7 @@ class Cell:
     fusion: set where its runs are those of another cell of the row, fused with text; alone: or text without them.
     rerank: set where they are those of another cell, fused or not, with candidates judged by `judged` reranked.
     tuned_as: the row whose settings it takes from a search, its own by default. against: the row that it controls.
+    popular: the most popular items, without any model.
     """
 
     split: str
@@ -34,6 +35,7 @@ class Cell:
     judged: str = ""
     tuned_as: str | None = None
     against: str | None = None
+    popular: bool = False
 
     @property
     def table(self) -> tuple[str, str]:
@@ -48,6 +50,8 @@ class Cell:
     @property
     def line(self) -> str:
         """Its name in the table: "DNS, l2 0.01"."""
+        if self.popular:
+            return POPULARITY
         if self.alone:
             return f"{self.text_label} only"  # a row's texts without its model
         return self.base_line if self.rerank is None else f"{self.base_line} + {self.judged}"
@@ -72,7 +76,16 @@ class Cell:
     @property
     def trains(self) -> bool:
         """True where its runs are trained."""
-        return self.fusion is None and self.rerank is None
+        return self.fusion is None and self.rerank is None and not self.popular
+
+    @property
+    def untrained(self) -> FusionConfig | RerankConfig | PopularityConfig | None:
+        """Settings of the stage where nothing is trained, else None."""
+        if self.popular:
+            return PopularityConfig(select=self.config.fit.select)
+        if self.rerank is not None:
+            return self.rerank.config
+        return None if self.fusion is None else self.fusion.config(self.config.fit.select)
 
     @property
     def trained_line(self) -> str:

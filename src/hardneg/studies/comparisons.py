@@ -170,8 +170,7 @@ def mark_below_uniform(
 def _is_uniform(cell: Cell) -> bool:
     """Return True where a line is the sampler `uniform` without suspects, anchor or text."""
     config = cell.config
-    additions = (config.suspects, config.anchor, cell.fusion, cell.rerank)
-    return config.sampler.kind == "uniform" and not cell.alone and all(part is None for part in additions)
+    return config.sampler.kind == "uniform" and cell.trains and config.suspects is None and config.anchor is None
 
 
 def released_table(runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -> ResultTable:
@@ -234,7 +233,7 @@ def pairs_with_controls(cells: Sequence[Cell], baseline: str) -> dict[str, list[
 
 
 def _match(cell: Cell, control: Cell) -> bool:
-    kind, other = ((one.text_label, one.alone, one.judged) for one in (cell, control))
+    kind, other = ((one.text_label, one.alone, one.judged, one.popular) for one in (cell, control))
     return kind == other and _share_options(cell, control)
 
 

@@ -85,6 +85,7 @@ def _study_cells(spec: StudySpec, file: StudyFile, only: Sequence[str]) -> tuple
     problems += option_problems
     try:
         cells = _with_fusion(_with_options(cells, spec.options), spec)
+        cells += _popularity_cells(cells) if spec.popularity else []
     except ConfigError as error:
         return cells, [*problems, f"options: {error}"]
     problems += checks.released_mask_problems(spec, file) + checks.tree_weight_problems(cells, spec)
@@ -170,6 +171,12 @@ def _with_fusion(cells: list[Cell], grid: Grid) -> list[Cell]:
                 with_text_only.add(place)
         extended += [cell, *fused, *_reranked([cell, *fused], grid), *alone]
     return extended
+
+
+def _popularity_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """Return a cell of the most popular items for each table."""
+    firsts = {cell.table: cell for cell in reversed(cells)}
+    return [Cell(*table, first.row, first.config, {}, popular=True) for table, first in reversed(firsts.items())]
 
 
 def _reranked(cells: list[Cell], grid: Grid) -> list[Cell]:

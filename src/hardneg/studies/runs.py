@@ -14,7 +14,16 @@ from hardneg import artifacts, pipeline
 from hardneg.data.dataset import read_parquet
 from hardneg.errors import HardnegError
 from hardneg.judging.suspects import THRESHOLD
-from hardneg.pipeline import EVALUATION, METRICS, RELEASED, RUN, FusionConfig, RerankConfig, RunConfig
+from hardneg.pipeline import (
+    EVALUATION,
+    METRICS,
+    RELEASED,
+    RUN,
+    FusionConfig,
+    PopularityConfig,
+    RerankConfig,
+    RunConfig,
+)
 from hardneg.report.tables import MethodScores
 from hardneg.stage import Stage
 from hardneg.storage import read_json
@@ -40,13 +49,13 @@ class Row:
 
     folders: the artifacts that runs read, by argument of `train_stage`: negatives, suspects, trees; vectors for a fusion,
     judged for a reranking. untrained: set where nothing is trained; runs of `source_line` are fused with text or reranked,
-    or text is taken alone. trained_line: the line that was trained, where it is another.
+    or text or popularity is taken alone. trained_line: the line that was trained, where it is another.
     """
 
     name: str
     config: RunConfig
     folders: Mapping[str, Path] = field(default_factory=dict)
-    untrained: FusionConfig | RerankConfig | None = None
+    untrained: FusionConfig | RerankConfig | PopularityConfig | None = None
     source_line: str | None = None
     trained_line: str | None = None
 
@@ -121,13 +130,21 @@ class RunTask:
         if isinstance(row.untrained, RerankConfig):
             assert source is not None
             return pipeline.rerank_stage(source, self.split_dir, row.folders["judged"], row.untrained)
+        if isinstance(row.untrained, PopularityConfig):
+            return pipeline.popularity_stage(self.split_dir, row.untrained)
         if row.untrained is not None and source is not None:
             return pipeline.fuse_stage(source, self.split_dir, row.folders["vectors"], row.untrained)
         if row.untrained is not None:
             return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.untrained)
         watch = None if progress is None else by_epoch(self.name, self.config.fit.epochs, progress)
         return pipeline.train_stage(
-            self.split_dir, self.config, **row.folders, truth=self.truth, device=self.device, watch=watch
+            self.split_dir,
+            self.config,
+            **row.folders,
+            truth=self.truth,
+            validates=True,
+            device=self.device,
+            watch=watch,
         )
 
     def is_finished(self) -> bool:

@@ -238,6 +238,8 @@ class StudySpec(Grid):
         "recall@20",
     )
     """Columns of the tables; the first is tested."""
+    popularity: bool = False
+    """A further line, "popularity": the items with the most train pairs, the same for every user."""
     comparisons: tuple[tuple[str, str], ...] = ()
     """Pairs of lines, or of rows, to compare in one more table, whose Holm correction is its own:
     [[semantic mixing + text, MixGCF + text]]."""

@@ -49,12 +49,10 @@ class Study(PlannedGrid[StudySpec]):
         """Return the run of a cell under a seed."""
         split, mask = self.spec.splits[cell.split], self.plan.mask_on(cell.split)
         folders = {section: artifact.folder for section, artifact in self.plan.artifacts_of(cell).items()}
-        fusion = None if cell.fusion is None else cell.fusion.config(cell.config.fit.select)
-        untrained = fusion if cell.rerank is None else cell.rerank.config
         trained_line = None if cell.source_line is None else cell.trained_line
         return RunTask(
             split.folder,
-            Row(cell.line, cell.config, folders, untrained, cell.source_line, trained_line),
+            Row(cell.line, cell.config, folders, cell.untrained, cell.source_line, trained_line),
             seed,
             self.out / "runs" / slug(cell.split) / slug(cell.model),
             split.truth,

@@ -160,7 +160,9 @@ class CellSearch:
 
     def _stage(self, settings: Mapping[str, Scalar], watch: Watch | None = None) -> Stage:
         config = with_settings(self.cell.config, settings)
-        return pipeline.train_stage(self.split_dir, config, **self.folders, device=self.device, watch=watch)
+        return pipeline.train_stage(
+            self.split_dir, config, **self.folders, validates=True, device=self.device, watch=watch
+        )
 
     def _run_trial(self, number: int, settings: Mapping[str, Scalar], progress: Progress) -> Trial:
         """Train one trial; one that diverges has no value."""

@@ -85,7 +85,7 @@ def fit_model(
     candidates: CandidateSource,
     config: FitConfig,
     *,
-    validate: Validate,
+    validate: Validate | None,
     observers: Sequence[Observer] = (),
     resume: CheckpointFile | None = None,
     watch: Watch | None = None,
@@ -93,7 +93,7 @@ def fit_model(
 ) -> Fitted:
     """Train with Adam until the validation metric stops rising, then restore the tensors of the best epoch.
 
-    train: training pairs, with or without extra positives. anchor: target positions of the hop-0 item rows; the caller
+    train: training pairs, with or without extra positives. validate: None trains all epochs and keeps the last. anchor: target positions of the hop-0 item rows; the caller
     initializes the model. On one CPU thread, equal seeds give identical bits, also after an interruption and resume.
     """
     keep_freed_memory()
@@ -103,6 +103,9 @@ def fit_model(
     state = saved or TrainingState(copy_tensors(model.state_dict()))
 
     def check() -> None:
+        if validate is None:
+            state.best, state.best_iteration = copy_tensors(model.state_dict()), state.iteration
+            return
         with torch.no_grad():
             metrics = validate(model())
         if config.select not in metrics:

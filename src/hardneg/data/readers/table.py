@@ -91,7 +91,7 @@ def _read_interactions(
     counter: RowCounter,
     progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
-    table = _open_file(path, choice, options)
+    table = open_table_file(path, choice, options)
     mapping = choice.map(table.names, path)
     note_columns(counter.file(path.name), table.names, mapping)
     named = [ROW, *(pl.col(theirs).alias(ours) for ours, theirs in mapping.items())]
@@ -109,7 +109,7 @@ def _read_interactions(
 def _read_items(
     path: Path, choice: ColumnChoice, options: TextOptions, counter: RowCounter, progress: Progress | None
 ) -> Iterator[pl.DataFrame]:
-    table = _open_file(path, choice, options)
+    table = open_table_file(path, choice, options)
     mapping = choice.map(table.names, path)
     # Their columns keep their names; an empty name is that of row numbers.
     others = [name for name in table.names if name and name not in mapping.values() and name not in choice.allowed]
@@ -123,7 +123,7 @@ def _read_items(
         yield items.select(ROW, c.ITEM_ID, *texts)
 
 
-def _open_file(path: Path, choice: ColumnChoice, options: TextOptions) -> TableFile:
+def open_table_file(path: Path, choice: ColumnChoice, options: TextOptions) -> TableFile:
     """Open a table of either kind. Raises DataError if it has no rows."""
     return _open_parquet(path) if _is_parquet(path) else _open_text(path, choice, options)
 
