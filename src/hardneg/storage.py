@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,11 +57,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Replace a file as a whole, after removing what killed processes left of earlier attempts."""
-    for leftover in path.parent.glob(f".{path.name}.*.new"):
-        _remove_unless_written(leftover)
+    """Replace a file as a whole, after `remove_leftovers`."""
+    remove_leftovers(path)
     with replacing(path) as new:
         new.write_bytes(data)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of earlier attempts to write a file."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        _remove_unless_written(leftover)
+
+
+@contextmanager
+def parts_folder(path: Path) -> Iterator[Path]:
+    """Yield the place of a folder for parts of a file, beside it; it is removed afterwards."""
+    parts = path.with_name(f".{path.name}.parts.{os.getpid()}.new")
+    try:
+        yield parts
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
 
 
 def remove_temporary(folder: Path) -> None:
@@ -77,7 +94,11 @@ def remove_hidden(folder: Path) -> None:
 
 def _remove_unless_written(path: Path) -> None:
     match = TEMPORARY.fullmatch(path.name)
-    if match is not None and not _is_running(int(match[1])):
+    if match is None or _is_running(int(match[1])):
+        return
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
 
 

@@ -231,6 +231,23 @@ class RunFolder(ArtifactFolder):
             warnings.warn(f"{self.folder} has no {describe_unknown(best.unknown)}; left out", stacklevel=2)
         return best.table
 
+    def write_recommendations(
+        self,
+        out: str | Path,
+        k: int = 20,
+        *,
+        users: Iterable[str] | None = None,
+        mask: pipeline.Mask = "known",
+        split: SplitFolder | str | Path | None = None,
+    ) -> pipeline.RecommendationCounts:
+        """Write the k best items of all users, or of some, to a .parquet or .csv file, in bounded memory.
+
+        mask, split: as in `recommend`. A CSV file has titles escaped for spreadsheets; both have the ids as they are.
+        """
+        ids = None if users is None else list(users)
+        where = None if split is None and self.split is None else self._split_folder(split)
+        return pipeline.write_recommendations(self.folder, Path(out), k, user_ids=ids, mask=mask, split_dir=where)
+
     def _split_folder(self, split: SplitFolder | str | Path | None) -> Path:
         if isinstance(split, SplitFolder):
             return split.folder

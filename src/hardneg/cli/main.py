@@ -8,7 +8,21 @@ import typer
 from typer import Option
 from typer.core import TyperGroup
 
-from hardneg.cli import audit, data, finetune, items, llm, negatives, profiles, runs, start, study, suspects, train
+from hardneg.cli import (
+    audit,
+    data,
+    finetune,
+    items,
+    llm,
+    negatives,
+    profiles,
+    recommend,
+    runs,
+    start,
+    study,
+    suspects,
+    train,
+)
 from hardneg.cli.common import add_command
 
 COMMANDS: dict[str, dict[str, Any]] = {
@@ -26,7 +40,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "fuse": runs.fuse_command,
         "rerank": runs.rerank_command,
         "evaluate": runs.evaluate_command,
-        "recommend": runs.recommend_command,
+        "recommend": recommend.recommend_command,
     },
     "Comparisons": {"study": study.app},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 import time
@@ -18,6 +17,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from hardneg.plain_text import escape_controls, escape_line
+
 if TYPE_CHECKING:
     from hardneg.llm.usage import UsageStats
     from hardneg.studies.process_pool import Outcome
@@ -26,20 +27,6 @@ LINE_SECONDS = 10
 """Seconds between two lines of progress where there is no terminal."""
 TrainingWatch = Callable[[int, int, int, float, float], None]
 """Receives epoch, step, steps of the epoch, loss and best validation value."""
-
-
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that act on a terminal or reorder a line: all controls but tab and line feed, and halves of surrogates."""
-
-
-def escape_controls(text: str) -> str:
-    """Return the text with control characters shown as Python escapes; ids, titles and replies may contain them."""
-    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
-
-
-def escape_line(text: str) -> str:
-    """Return the text as one line: tabs and line feeds are shown as escapes as well."""
-    return escape_controls(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class SafeConsole(Console):
@@ -126,11 +113,13 @@ class ProgressDisplay:
         self._bars = bars
         self._tasks: dict[str, rich_progress.TaskID] = {}
         self._printed = time.monotonic()
+        self._started: dict[str, tuple[float, int]] = {}
         self._notices: set[str] = set()
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """Show `done` of `total`."""
-        self._show(name, done, total, f"{name}: {done:,}/{total:,}", last=done == total)
+        line = f"{name}: {done:,}/{total:,}{self._time_left(name, done, total)}"
+        self._show(name, done, total, line, last=done == total)
 
     def show_usage(self, name: str, usage: UsageStats) -> None:
         """Show rows, rate, tokens, money and time left of language model calls, and each new notice at once."""
@@ -160,6 +149,15 @@ class ProgressDisplay:
             self._show("training", completed, epochs * 1000, f"training: {', '.join(parts)}", "  ".join(parts))
 
         return show
+
+    def _time_left(self, name: str, done: int, total: int) -> str:
+        """Return the time left at the pace since the first report of a name, "" where it is not known."""
+        from hardneg.llm.usage import format_seconds
+
+        now = time.monotonic()
+        start, before = self._started.setdefault(name, (now, done))
+        pace = (done - before) / (now - start) if now > start else 0
+        return f", {format_seconds((total - done) / pace)} left" if pace > 0 and done < total else ""
 
     def _print(self, line: str) -> None:
         """Print a line in any case, above the bars where there are some."""

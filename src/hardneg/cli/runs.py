@@ -1,4 +1,4 @@
-"""Commands on a trained run: `hardneg fuse`, `rerank`, `evaluate` and `recommend`."""
+"""Commands on a trained run: `hardneg fuse`, `rerank` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from hardneg.cli.common import CpuOptions, OutputOptions, ReadingOptions, run_stage
-from hardneg.cli.options import RunArgument, read_ids
+from hardneg.cli.common import CpuOptions, OutputOptions, run_stage
+from hardneg.cli.options import RunArgument
 from hardneg.cli.output import console, echo, render_table
 from hardneg.errors import ConfigError
 
@@ -227,62 +227,3 @@ def _emit_both(shared: OutputOptions, scoring: ScoringOptions, folder: Path, not
     )
     metrics = {"metrics": frame_values[1], "honest metrics": frame_values[0]}
     shared.emit_folder(released, values, table, following, **metrics)
-
-
-def recommend_command(
-    shared: ReadingOptions,
-    run: RunArgument,
-    user: Annotated[list[str] | None, Option(help="user_id of the source file. Repeatable.")] = None,
-    users: Annotated[Path | None, Option(help="Text file with a user_id on each line.")] = None,
-    k: Annotated[int, Option("-k", min=1, max=10_000, help="Number of items for each user.")] = 20,
-    mask: Annotated[
-        Literal["known", "train"],
-        Option(
-            help="Items to leave out: known, all that the user is known to have, held-out pairs and other ids of a "
-            "product included; train, those of train pairs alone, as `evaluate` does."
-        ),
-    ] = "known",
-    split: Annotated[
-        Path | None,
-        Option(show_default="the one it was trained on", help="Split folder of the run, which has the held-out pairs."),
-    ] = None,
-) -> None:
-    """Print the best items that users are not known to have.
-
-    By default, all known pairs are masked: train, validation and test pairs, and those that a filter of the split left out. So is every item of equal title and brand: it is the same product under another id. Items have their item_id and title of the source file.
-
-    Examples:
-
-    `hardneg recommend runs/mixgcf --user A2XZ -k 10`
-
-    `hardneg recommend runs/mixgcf --users customers.txt -k 5`
-    """
-    from hardneg import pipeline
-    from hardneg.pipeline.recommendation import describe_unknown
-
-    user_ids = [*(user or []), *([] if users is None else read_ids(users))]
-    if not user_ids:
-        raise ConfigError(
-            "found no user, expected at least one; give --user ID, or --users FILE with a user_id on each line"
-        )
-    best = pipeline.make_recommendations(run, user_ids, k, mask, split)
-    if best.unknown:
-        echo(f"hardneg: {run} has no {describe_unknown(best.unknown)}; left out", err=True)
-    shown = best.table if any(best.table["title"]) else best.table.drop("title")
-    cells = [[*map(str, row[:-1]), f"{row[-1]:.4f}"] for row in shown.iter_rows()]
-    table = render_table(shown.columns, cells, left=("title",))
-    if not shared.as_json:
-        console().print(_describe_mask(best.masked, best.other_ids, mask), markup=False)
-        n_users = len(set(user_ids)) - len(best.unknown)
-        if n_short := n_users - best.table.filter(rank=k).height:
-            console().print(
-                f"Fewer than {k} items are left for {n_short:,} of {n_users:,} users; the others are masked."
-            )
-    following = ("audit", "run", run, "--split", "SPLIT")
-    shared.emit([row | {"mask": mask} for row in best.table.to_dicts()], table, following)
-
-
-def _describe_mask(masked: int, other_ids: int, mask: str) -> str:
-    if mask == "known":
-        return f"Masked: {masked:,} known pairs, held-out ones included, and {other_ids:,} items that users have under another id."
-    return f"Masked: {masked:,} train pairs alone. Held-out items and other ids of owned products may be listed."

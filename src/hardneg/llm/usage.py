@@ -171,7 +171,7 @@ class UsageStats:
         )
         parts += [tokens + self._token_rates()]
         parts += [f"${self.money:,.2f}"] if self.money is not None else []
-        parts += [f"{_format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []
+        parts += [f"{format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []
         return ", ".join(parts)
 
     def _token_rates(self) -> str:
@@ -195,7 +195,8 @@ def _format_count(number: int) -> str:
     return str(number)
 
 
-def _format_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
+    """Return a time in its largest unit: "12 s", "7 min" or "2 h 05 min"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -30,6 +30,7 @@ from hardneg.pipeline.negatives import (
 )
 from hardneg.pipeline.popularity import POPULARITY, PopularityConfig, popularity_stage
 from hardneg.pipeline.recommendation import Mask, make_recommendations, recommend
+from hardneg.pipeline.recommendation_file import RecommendationCounts, write_recommendations
 from hardneg.pipeline.reranking import RerankConfig, rerank_stage
 from hardneg.pipeline.suspect_use import SuspectsUse
 from hardneg.pipeline.suspects import (
@@ -66,6 +67,7 @@ __all__ = [
     "JudgeEvaluation",
     "Mask",
     "PopularityConfig",
+    "RecommendationCounts",
     "RerankConfig",
     "RunConfig",
     "SuspectInputs",
@@ -117,4 +119,5 @@ __all__ = [
     "truth_of",
     "tune_pooled_stage",
     "tune_stage",
+    "write_recommendations",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from hardneg.data.products import Products
 from hardneg.data.split import read_split
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import top_items
-from hardneg.evaluation.ranking import BLOCK
+from hardneg.evaluation.ranking import BLOCK, InnerProduct
 from hardneg.pipeline.inference import FinishedRun, read_run, require_split_of
 from hardneg.pipeline.training import RUN, SPLIT_NOTE
 from hardneg.types import Indices, block_slices
@@ -31,20 +32,103 @@ same products. train: train pairs alone, as in evaluation.
 """
 SHOWN_UNKNOWN = 5
 """Number of unknown users that a message names."""
+SCHEMA = {
+    c.USER_ID: pl.String,
+    "rank": pl.Int64,
+    c.ITEM_ID: pl.String,
+    c.TITLE: pl.String,
+    "score": pl.Float32,
+}
 
 
 @dataclass(frozen=True)
 class Recommendations:
     """Recommendations of several users.
 
-    table: user_id, rank, item_id, title, score. unknown: ids that the run does not have. masked: number of pairs that
-    were masked. other_ids: number of items left out because the user has the product under another id.
+    table: columns of SCHEMA. unknown: ids that the run does not have. masked: number of pairs that were masked.
+    other_ids: number of items left out because the user has the product under another id. short: number of users with
+    fewer items than asked for.
     """
 
     table: pl.DataFrame
-    unknown: tuple[str, ...]
     masked: int
     other_ids: int
+    short: int
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A run, its items with their titles, and the pairs that recommendations leave out.
+
+    products: those of the items, where other ids of what a user has are left out as well.
+    """
+
+    run: FinishedRun
+    items: pl.DataFrame
+    pairs: Interactions
+    products: Products | None = None
+
+    @cached_property
+    def _score(self) -> InnerProduct:
+        return self.run.score()
+
+    @cached_property
+    def _user_ids(self) -> pl.Series:
+        return pl.Series(self.run.vocabulary.user_ids, dtype=pl.String)
+
+    @cached_property
+    def _titles(self) -> pl.Series:
+        return self.items[c.TITLE] if c.TITLE in self.items.columns else pl.repeat("", len(self.items), eager=True)
+
+    def find_users(self, user_ids: Sequence[str]) -> tuple[Indices, tuple[str, ...]]:
+        """Return the users of distinct ids, in their order, and the ids that are unknown."""
+        known, distinct = self.run.vocabulary.users, dict.fromkeys(user_ids)
+        users = np.array([known[user] for user in distinct if user in known], np.int64)
+        return users, tuple(user for user in distinct if user not in known)
+
+    def rank(self, users: Indices, k: int) -> Recommendations:
+        """Rank, for each user, the k best items that are not left out, in the order of the users."""
+        places = self.pairs.places_of(np.unique(users))[1]
+        pairs = Interactions(self.pairs.users[places], self.pairs.items[places], self.pairs.n_users, self.pairs.n_items)
+        masked = self.products.add_other_ids(pairs) if self.products is not None else pairs
+        tables = [self._rank_block(users[block], masked, k) for block in block_slices(len(users), BLOCK)]
+        table = pl.concat(tables)
+        short = len(users) - len(table.filter(rank=k))
+        return Recommendations(table, len(pairs), len(masked) - len(pairs), short)
+
+    def rank_blocks(self, users: Indices, k: int, size: int) -> Iterator[Recommendations]:
+        """Yield the recommendations of `size` users at a time."""
+        return (self.rank(users[block], k) for block in block_slices(len(users), size))
+
+    def _rank_block(self, users: Indices, masked: Interactions, k: int) -> pl.DataFrame:
+        scores = self._score(users)
+        best = top_items(lambda _: scores, users, masked, k)
+        rows, places = np.nonzero(best >= 0)
+        items = best[rows, places]
+        columns = {
+            c.USER_ID: self._user_ids.gather(users[rows]),
+            "rank": places + 1,
+            c.ITEM_ID: self.items[c.ITEM_ID].gather(items),
+            c.TITLE: self._titles.gather(items),
+            "score": scores.numpy()[rows, items],
+        }
+        return pl.DataFrame(columns, schema=SCHEMA)
+
+
+def open_recommender(run_dir: Path, mask: Mask = "known", split_dir: Path | None = None) -> Recommender:
+    """Read a run and the pairs that the mask leaves out.
+
+    split_dir: split of the run, for its held-out pairs; None for the one that the run names. With mask train no split is
+    read. Raises ConfigError where the split is missing or another.
+    """
+    run = read_run(run_dir)
+    items, pairs = read_parquet(run_dir / "items.parquet"), run.seen
+    if mask == "train":
+        return Recommender(run, items, pairs)
+    split = read_split(find_split(run_dir, split_dir))
+    items, pairs = split.texts, split.known
+    return Recommender(run, items, pairs, Products.of(items))
 
 
 def recommend(
@@ -59,23 +143,20 @@ def make_recommendations(
 ) -> Recommendations:
     """Rank, for each user, the k best items that the mask leaves, in the order of the users.
 
-    split_dir: split of the run, for its held-out pairs; None for the one that the run names. With mask train no split is
-    read. Raises DataError where the run has none of the users, and ConfigError where the split is missing or another.
+    split_dir: as in `open_recommender`. Raises DataError where the run has none of the users, and ConfigError where the
+    split is missing or another.
     """
-    run, distinct = read_run(run_dir), dict.fromkeys(user_ids)
-    known = run.vocabulary.users
-    unknown = tuple(user for user in distinct if user not in known)
-    users = np.array([known[user] for user in distinct if user in known], np.int64)
+    recommender = open_recommender(run_dir, mask, split_dir)
+    users, unknown = recommender.find_users(user_ids)
+    require_users(users, unknown, run_dir, len(recommender.run.vocabulary.user_ids))
+    return replace(recommender.rank(users, k), unknown=unknown)
+
+
+def require_users(users: Indices, unknown: tuple[str, ...], run_dir: Path, n_users: int) -> None:
+    """Raise DataError where no user is known."""
     if not len(users):
         found = describe_unknown(unknown) if unknown else "user, since none was asked for"
-        raise DataError(f"{run_dir} has no {found}; expected one of its {len(known):,} users")
-    items, pairs = read_parquet(run_dir / "items.parquet"), run.seen
-    if mask == "known":
-        split = read_split(_find_split(run_dir, split_dir))
-        items, pairs = split.texts, split.known
-    pairs = _restrict(pairs, users)
-    masked = Products.of(items).add_other_ids(pairs) if mask == "known" else pairs
-    return Recommendations(_rank(run, items, users, masked, k), unknown, len(pairs), len(masked) - len(pairs))
+        raise DataError(f"{run_dir} has no {found}; expected one of its {n_users:,} users")
 
 
 def describe_unknown(user_ids: Sequence[str]) -> str:
@@ -85,7 +166,7 @@ def describe_unknown(user_ids: Sequence[str]) -> str:
     return f"user {names}" + (f" and {more:,} more" if more > 0 else "")
 
 
-def _find_split(run_dir: Path, split_dir: Path | None) -> Path:
+def find_split(run_dir: Path, split_dir: Path | None) -> Path:
     """Return the split of a run: the given folder, or else the one that its manifest names."""
     named = read_manifest(run_dir, RUN)["notes"].get(SPLIT_NOTE)
     folder = split_dir or (None if named is None else Path(named))
@@ -96,30 +177,3 @@ def _find_split(run_dir: Path, split_dir: Path | None) -> Path:
         raise ConfigError(f"found no split in {folder}, whose held-out pairs are to be masked; {remedy}")
     require_split_of(run_dir, folder)
     return folder
-
-
-def _restrict(pairs: Interactions, users: Indices) -> Interactions:
-    """Return the pairs of some users."""
-    wanted = np.isin(pairs.users, users)
-    return Interactions(pairs.users[wanted], pairs.items[wanted], pairs.n_users, pairs.n_items)
-
-
-def _rank(run: FinishedRun, items: pl.DataFrame, users: Indices, masked: Interactions, k: int) -> pl.DataFrame:
-    score = run.score()
-    blocks = []
-    for block in block_slices(len(users), BLOCK):
-        best = top_items(score, users[block], masked, k)
-        scores = np.take_along_axis(score(users[block]).numpy(), np.maximum(best, 0), axis=1)
-        rows, places = np.nonzero(best >= 0)
-        blocks.append((users[block][rows], places, best[rows, places], scores[rows, places]))
-    owners, places, best, scores = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    titles = items[c.TITLE] if c.TITLE in items.columns else pl.repeat("", len(items), eager=True)
-    return pl.DataFrame(
-        {
-            c.USER_ID: pl.Series(run.vocabulary.user_ids, dtype=pl.String).gather(owners),
-            "rank": places + 1,
-            c.ITEM_ID: items[c.ITEM_ID].gather(best),
-            c.TITLE: titles.gather(best),
-            "score": scores,
-        }
-    )
