@@ -248,6 +248,14 @@ class RunFolder(ArtifactFolder):
         where = None if split is None and self.split is None else self._split_folder(split)
         return pipeline.write_recommendations(self.folder, Path(out), k, user_ids=ids, mask=mask, split_dir=where)
 
+    def similar(self, item_id: str, k: int = 10, *, vectors: str | Path | None = None) -> pl.DataFrame:
+        """Return the k items nearest to an item: rank, item_id, title, similarity.
+
+        vectors: a vectors folder of the run's split, to compare texts in place of item embeddings.
+        """
+        where = None if vectors is None else Path(vectors)
+        return pipeline.find_similar_items(self.folder, item_id, k, where).table
+
     def _split_folder(self, split: SplitFolder | str | Path | None) -> Path:
         if isinstance(split, SplitFolder):
             return split.folder

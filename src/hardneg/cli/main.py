@@ -18,6 +18,7 @@ from hardneg.cli import (
     profiles,
     recommend,
     runs,
+    similar,
     start,
     study,
     suspects,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "rerank": runs.rerank_command,
         "evaluate": runs.evaluate_command,
         "recommend": recommend.recommend_command,
+        "similar": similar.similar_command,
     },
     "Comparisons": {"study": study.app},
 }

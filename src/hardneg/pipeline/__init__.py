@@ -32,6 +32,7 @@ from hardneg.pipeline.popularity import POPULARITY, PopularityConfig, popularity
 from hardneg.pipeline.recommendation import Mask, make_recommendations, recommend
 from hardneg.pipeline.recommendation_file import RecommendationCounts, write_recommendations
 from hardneg.pipeline.reranking import RerankConfig, rerank_stage
+from hardneg.pipeline.similar_items import SimilarItems, find_similar_items
 from hardneg.pipeline.suspect_use import SuspectsUse
 from hardneg.pipeline.suspects import (
     SuspectInputs,
@@ -70,6 +71,7 @@ __all__ = [
     "RecommendationCounts",
     "RerankConfig",
     "RunConfig",
+    "SimilarItems",
     "SuspectInputs",
     "SuspectsConfig",
     "SuspectsUse",
@@ -85,6 +87,7 @@ __all__ = [
     "evaluation_stage",
     "extract_profiles_stage",
     "find_evaluation",
+    "find_similar_items",
     "fuse_stage",
     "generate_profiles_stage",
     "generate_stage",
