@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hardneg import models
     from hardneg.api import (
         Workspace,
+        compare,
         datasets,
         fit,
         load_dataset,
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {"datasets": "hardneg.api.datasets", "negatives": "hardneg.api.negatives", "models": "hardneg.models"}
-_NAMES = ("Workspace", "fit", "load_dataset", "load_negatives", "load_run", "load_split", "split", "study")
+_NAMES = ("Workspace", "compare", "fit", "load_dataset", "load_negatives", "load_run", "load_split", "split", "study")
 __all__ = [
     "Workspace",
+    "compare",
     "datasets",
     "fit",
     "load_dataset",

@@ -229,3 +229,16 @@ def test_pairs_are_compared_in_a_separate_family(rows: list[MethodScores]) -> No
     assert headers[-1] == f"{printers.metric_label(second)}, p (Holm)"
     shown = frame[f"{second} relative"][0], frame[f"{second} p_holm"][0]
     assert cells[0][-1] == f"{shown[0]:+.1%}, {printers.p_text(shown[1])}"
+
+
+def test_pairs_with_few_seeds_are_tested_over_users_where_that_is_asked_for(rows: list[MethodScores]) -> None:
+    one = replace(rows[1], values={"ndcg@20": rows[1].values["ndcg@20"][:1]})
+    pairs = [(one, rows[0]), (rows[2], rows[0])]
+    few, many = tables.pairwise_table(pairs, ("ndcg@20",), by_users=True).iter_rows(named=True)
+    test = stats.ttest_rel(one.values["ndcg@20"][0], rows[0].values["ndcg@20"].mean(axis=0))
+    assert few["p"] == pytest.approx(test.pvalue)
+    assert many["p"] == compare_methods(rows[2].values["ndcg@20"], rows[0].values["ndcg@20"]).p
+    assert [few["p_holm"], many["p_holm"]] == pytest.approx(holm([few["p"], many["p"]]))
+    assert tables.pairwise_table(pairs, ("ndcg@20",))["verdict"].to_list()[0] == "not tested"
+    single = replace(one, values={"ndcg@20": one.values["ndcg@20"][:, :1]})
+    assert tables.pairwise_table([(single, single)], ("ndcg@20",), by_users=True)["verdict"].item() == "not tested"

@@ -15,7 +15,7 @@ from hardneg.api.folders import (
     load_run,
     load_split,
 )
-from hardneg.api.running import fit, split, study
+from hardneg.api.running import compare, fit, split, study
 
 __all__ = [
     "DatasetFolder",
@@ -27,6 +27,7 @@ __all__ = [
     "SuspectsFolder",
     "TreesFolder",
     "Workspace",
+    "compare",
     "fit",
     "load_dataset",
     "load_negatives",

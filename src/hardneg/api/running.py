@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hardneg import pipeline
 from hardneg.api.folders import (
+    ArtifactFolder,
     DatasetFolder,
     NegativesFolder,
     NeighboursFolder,
@@ -25,6 +26,7 @@ from hardneg.sampling import SamplerConfig, Uniform
 from hardneg.training import FitConfig
 
 if TYPE_CHECKING:
+    from hardneg.studies.run_comparison import RunComparison
     from hardneg.studies.study import Study
 
 
@@ -90,3 +92,28 @@ def study(spec: str | Path | Mapping[str, Any], out: str | Path | None = None, *
     from hardneg.studies.study import Study
 
     return Study.load(spec, out, **settings)
+
+
+def compare(
+    runs: Sequence[RunFolder | str | Path],
+    split: SplitFolder | str | Path,
+    *,
+    baseline: RunFolder | str | Path | None = None,
+    metrics: Sequence[str] = ("ndcg@20", "recall@20"),
+    groups: bool = True,
+) -> RunComparison:
+    """Compare finished and evaluated runs of one split with the first one, or with `baseline`, one of them.
+
+    Runs that differ only in their seed are one method. `.frame` has all numbers, `.conclusions` and `.tables` are text;
+    see `RunComparison`. Raises ConfigError for runs of other splits or without an evaluation by these metrics.
+    """
+    from hardneg.studies.run_comparison import compare_finished_runs
+
+    base = None if baseline is None else _path(baseline)
+    return compare_finished_runs(
+        list(map(_path, runs)), _path(split), metrics=tuple(metrics), baseline=base, groups=groups
+    )
+
+
+def _path(artifact: ArtifactFolder | str | Path) -> Path:
+    return artifact.folder if isinstance(artifact, ArtifactFolder) else Path(artifact)

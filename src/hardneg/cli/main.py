@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hardneg.cli import (
     audit,
+    compare,
     data,
     finetune,
     items,
@@ -44,7 +45,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "recommend": recommend.recommend_command,
         "similar": similar.similar_command,
     },
-    "Comparisons": {"study": study.app},
+    "Comparisons": {"compare": compare.compare_command, "study": study.app},
 }
 """Commands and command groups of every panel of the help, in the order of a typical use."""
 ORDER = [name for commands in COMMANDS.values() for name in commands]

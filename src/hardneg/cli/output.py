@@ -21,6 +21,7 @@ from hardneg.plain_text import escape_controls, escape_line
 
 if TYPE_CHECKING:
     from hardneg.llm.usage import UsageStats
+    from hardneg.studies.comparisons import ResultTable
     from hardneg.studies.process_pool import Outcome
 
 LINE_SECONDS = 10
@@ -104,6 +105,13 @@ def render_table(headers: Sequence[str], cells: Sequence[Sequence[str]], *, left
             *(Text(escape_line(cell)) for cell in row)
         )  # Text: ids and titles may contain what looks like markup
     return drawn
+
+
+def print_titled(title: str, table: ResultTable, style: str = "bold") -> None:
+    """Print a title and, where it has columns, the table below it."""
+    console().print(title, style=style, markup=False)
+    if table.headers:
+        console().print(render_table(table.headers, table.cells))
 
 
 class ProgressDisplay:

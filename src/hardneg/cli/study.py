@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from hardneg.cli.common import FAILED, DeviceOption, ReadingOptions, add_command, configure_torch, new_group
-from hardneg.cli.output import console, echo, emit_following, render_table, show_progress
+from hardneg.cli.output import console, echo, emit_following, print_titled, render_table, show_progress
 
 if TYPE_CHECKING:
     from hardneg.studies.comparisons import ComparisonTable
@@ -179,19 +179,13 @@ def _emit_results(options: StudyOptions, study: Study, results: Results) -> None
 def _print_comparison(one: ComparisonTable) -> None:
     from hardneg.evaluation.released import WARNING
 
-    _print_titled(one.title, one)
+    print_titled(one.title, one)
     for remark in one.remarks:
         console().print(remark, markup=False)
     for comparison in one.pairs:
-        _print_titled(comparison.title, comparison)
+        print_titled(comparison.title, comparison)
     if one.released is not None:
-        _print_titled(WARNING, one.released, style="bold red")
-
-
-def _print_titled(title: str, table: Any, style: str = "bold") -> None:
-    console().print(title, style=style, markup=False)
-    if table.headers:
-        console().print(render_table(table.headers, table.cells))
+        print_titled(WARNING, one.released, style="bold red")
 
 
 def _values(one: ComparisonTable) -> dict[str, Any]:

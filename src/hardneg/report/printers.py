@@ -22,6 +22,8 @@ MARKS = {"better": r"$^{\ast}$", "worse": r"$^{\dagger}$"}
 """Verdict -> LaTeX mark after a mean; there is none for a difference that is not significant."""
 SIGNS = {"better": " ▲", "worse": " ▼", UNTESTED: f" ({UNTESTED})"}
 """Verdict -> suffix of a mean; there is none for a difference that is not significant, nor for controls."""
+VERDICT_TEXTS = {"not distinguishable": "not significant"}
+"""Verdict -> text, where they differ."""
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -89,6 +91,36 @@ def pairwise_text(frame: pl.DataFrame, metrics: tuple[str, ...]) -> tuple[list[s
         for row in frame.iter_rows(named=True)
     ]
     return headers, cells
+
+
+def compared_text(frame: pl.DataFrame, baseline: str) -> tuple[list[str], list[list[str]]]:
+    """Return headers and cells of the lines of one metric over all users in a `studies.run_comparison` frame."""
+    headers = ["method", "seeds", metric_label(frame["metric"][0]), f"vs {baseline} [95 %]", "p (Holm)", "p", "verdict"]
+    headers += [WIN_TIE_LOSS, "s / run"]
+    with_notes = frame["notes"].is_not_null().any()
+    headers += ["notes"] if with_notes else []
+    cells = []
+    for row in frame.iter_rows(named=True):
+        difference, p_holm, users = _comparison(row)
+        p = NO_VALUE if row["p"] is None else p_text(row["p"])
+        verdict = VERDICT_TEXTS.get(row["verdict"], row["verdict"] or NO_VALUE)
+        values = [_mean_text(row["mean"], row["sd"]), difference, p_holm, p, verdict, users, f"{row['seconds']:.1f}"]
+        cells.append([row["method"], str(row["seeds"]), *values, *([row["notes"] or ""] if with_notes else [])])
+    return headers, cells
+
+
+def grouped_text(frame: pl.DataFrame, baseline: str) -> tuple[list[str], list[list[str]]]:
+    """Return headers and cells of the lines of one metric and grouping: a column for each group of users.
+
+    The baseline has its means, the other methods the relative difference, its interval and a sign for the verdict.
+    """
+    groups = frame.select("group", "users").unique(maintain_order=True)
+    headers = ["method", *(f"{name} ({users:,} users)" for name, users in groups.iter_rows())]
+    cells: dict[str, list[str]] = {}
+    for row in frame.iter_rows(named=True):
+        own = _mean_text(row["mean"], None) if row["method"] == baseline else _comparison(row)[0]
+        cells.setdefault(row["method"], []).append(own + SIGNS.get(row["verdict"], ""))
+    return headers, [[name, *line] for name, line in cells.items()]
 
 
 def _mean_text(mean: float, spread: float | None) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 
 from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import ConfigError, DataError
-from hardneg.evaluation import Difference, compare_methods, holm
+from hardneg.evaluation import Difference, compare_methods, compare_users, holm
 from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.report.printers import CONTROL, UNTESTED
 from hardneg.types import Floats
@@ -102,16 +102,21 @@ def find_row(rows: list[MethodScores], name: str) -> MethodScores:
     return row
 
 
-def pairwise_table(pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: tuple[str, ...]) -> pl.DataFrame:
+def pairwise_table(
+    pairs: Sequence[tuple[MethodScores, MethodScores]], metrics: tuple[str, ...], *, by_users: bool = False
+) -> pl.DataFrame:
     """Compare pairs of methods, one line per pair in the given order; the pairs are Holm's family.
 
     Columns are "row" and "against" (the names), for every metric M the means "M" and "M against", and the columns of
-    `comparison_table` for the difference of the two.
+    `comparison_table` for the difference of the two. by_users: where there are fewer than three seeds, test over the users
+    alone (`compare_users`).
     """
     lines: list[dict[str, object]] = [{"row": one.name, "against": other.name} for one, other in pairs]
     for metric in metrics:
         values = [(one.values[metric], other.values[metric]) for one, other in pairs]
-        for line, (one, other), comparison in zip(lines, values, _compare_pairs(values), strict=True):
+        for line, (one, other), comparison in zip(
+            lines, values, _compare_pairs(values, by_users=by_users), strict=True
+        ):
             line |= {metric: float(one.mean()), f"{metric} against": float(other.mean())}
             line |= {column(name, metric, metrics): value for name, value in comparison.items()}
     types = {name: dtype for name, dtype in _column_types(metrics).items() if name in lines[0]} if lines else {}
@@ -192,16 +197,24 @@ def _compare_rows(
 
 
 def _compare_pairs(
-    pairs: Sequence[tuple[Floats, Floats]], in_family: Sequence[bool] | None = None
+    pairs: Sequence[tuple[Floats, Floats]], in_family: Sequence[bool] | None = None, *, by_users: bool = False
 ) -> list[dict[str, object]]:
     """Return the comparison of each pair of (seeds, users). in_family: False for pairs outside Holm's family."""
-    tested = {n: compare_methods(*pair) for n, pair in enumerate(pairs) if min(map(len, pair)) >= MIN_SEEDS}
+    tests = {n: _test_pair(*pair, by_users=by_users) for n, pair in enumerate(pairs)}
+    tested = {n: difference for n, difference in tests.items() if difference is not None}
     family = [n for n in tested if in_family is None or in_family[n]]
     adjusted = dict(zip(family, holm([tested[n].p for n in family]), strict=True))
     return [
         {**(_sizes(tested[n], adjusted.get(n)) if n in tested else _untested(*pair)), **_count_users(*pair)}
         for n, pair in enumerate(pairs)
     ]
+
+
+def _test_pair(values: Floats, base: Floats, *, by_users: bool) -> Difference | None:
+    """Return the difference of (seeds, users); None where it is not tested, for lack of seeds or users."""
+    if min(len(values), len(base)) >= MIN_SEEDS:
+        return compare_methods(values, base)
+    return compare_users(values.mean(axis=0), base.mean(axis=0)) if by_users and values.shape[1] > 1 else None
 
 
 def _untested(values: Floats, base: Floats) -> dict[str, object]:

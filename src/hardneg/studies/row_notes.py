@@ -28,12 +28,16 @@ def describe_runs(folders: Sequence[Path], trained: Sequence[Path]) -> tuple[str
 
     folders: its finished runs, one a seed. trained: the runs behind them, where these are fused with text.
     """
+    few = (f"{len(folders)} seed{'s' * (len(folders) > 1)}, not tested",) if len(folders) < MIN_SEEDS else ()
+    return few + describe_fits(folders, trained)
+
+
+def describe_fits(folders: Sequence[Path], trained: Sequence[Path]) -> tuple[str, ...]:
+    """Return the notes of `describe_runs` that do not depend on the number of seeds."""
     return tuple(_describe(folders, [artifacts.read_manifest(folder, RUN) for folder in trained if folder.is_dir()]))
 
 
 def _describe(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if len(folders) < MIN_SEEDS:
-        yield f"{len(folders)} seed{'s' * (len(folders) > 1)}, not tested"
     rising = [manifest["config"]["fit"]["epochs"] for manifest in manifests if STILL_RISING in manifest["notes"]]
     if rising:
         yield f"{STILL_RISING} at epoch {max(rising)}, the limit, in {len(rising)} of {len(manifests)} seeds"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from hardneg.studies.row_notes import describe_runs, describe_suspects
 from hardneg.training import Watch
 from hardneg.types import Progress
 
+SAMPLED = "sampled.parquet"
+"""File of a run with the share of false negatives among its sampled negatives, where the truth is known."""
 CLOCKS = ("seconds", "peak_memory_mib")
 """Costs of a run that differ between machines and calls."""
 RunEnded = Callable[[int, int, str], None]
@@ -210,28 +212,34 @@ def run_rows(
 
 def collect_scores(row: Row, seeds: Iterable[int], runs_dir: Path) -> MethodScores:
     """Read the finished runs of a row."""
-    folders = [row.folder(runs_dir, seed) for seed in seeds]
+    folders, trained = ([find(runs_dir, seed) for seed in seeds] for find in (row.folder, row.trained_folder))
+    notes = describe_runs(folders, trained) + describe_suspects(row.folders.get("suspects"), row.config.suspects)
+    return scores_of_runs(row.name, folders, notes)
+
+
+def scores_of_runs(name: str, folders: Sequence[Path], notes: tuple[str, ...] = ()) -> MethodScores:
+    """Read finished and evaluated runs of one method, one a seed."""
     per_user = [read_parquet(pipeline.find_evaluation(folder) / "per_user.parquet") for folder in folders]
     metrics = [name for name in per_user[0].columns if "@" in name and all(name in frame for frame in per_user)]
     costs = [read_json(folder / "costs.json") for folder in folders]
-    notes = artifacts.read_manifest(folders[0], RUN)["notes"]
-    pairs, sampled = notes.get("pairs"), read_sampled(row, seeds, runs_dir)
+    noted = artifacts.read_manifest(folders[0], RUN)["notes"]
+    pairs, files = noted.get("pairs"), [folder / SAMPLED for folder in folders]
+    sampled = [read_parquet(file) for file in files if file.is_file()]
     like_rate = (pl.col("like_probability") * pl.col("count")).sum() / pl.col("count").sum()
-    by_part = () if sampled.is_empty() else sampled.group_by("part", maintain_order=True).agg(like_rate).iter_rows()
+    by_part = pl.concat(sampled).group_by("part", maintain_order=True).agg(like_rate).iter_rows() if sampled else ()
     return MethodScores(
-        row.name,
+        name,
         {name: np.stack([frame[name].to_numpy() for frame in per_user]) for name in metrics},
         np.array([cost["seconds"] for cost in costs]),
         dict(by_part),
-        None if not pairs else notes["pairs without a vector"] / pairs,
-        describe_runs(folders, [row.trained_folder(runs_dir, seed) for seed in seeds])
-        + describe_suspects(row.folders.get("suspects"), row.config.suspects),
+        None if not pairs else noted["pairs without a vector"] / pairs,
+        notes,
     )
 
 
 def read_sampled(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
     """Return row, seed, epoch, part, like_probability, count of sampled negatives; empty without ground truth."""
-    return _read_stacked(row, seeds, runs_dir, "sampled.parquet")
+    return _read_stacked(row, seeds, runs_dir, SAMPLED)
 
 
 def read_curves(row: Row, seeds: Iterable[int], runs_dir: Path) -> pl.DataFrame:
