@@ -17,16 +17,3 @@ def test_two_masks_of_a_row_are_joined_and_the_best_row_under_the_train_mask_is_
     points = [one for one in ax.collections if isinstance(one, PathCollection)]
     assert [one.get_offsets().tolist() for one in points] == [[[0.1, 0], [0.3, 1]], [[0.5, 0], [0.4, 1]]]
     assert "released mask (not valid)" in plots.as_svg(figure)
-
-
-def test_plots_draw_on_the_axes_given_and_state_units() -> None:
-    validation = {"split": ["valid"] * 2, "metric": ["ndcg@20"] * 2, "value": [0.1, 0.2]}
-    curves = pl.DataFrame({"row": ["uniform"] * 2, "seed": [0, 0], "epoch": [1, 2]} | validation)
-    rates = pl.DataFrame({"row": ["uniform"], "seed": [0], "epoch": [1], "like_probability": [0.1]})
-    figure, (left, right) = plots.new_figure(2)
-    assert plots.plot_learning_curves(curves, "ndcg@20", ax=left) is left
-    plots.plot_false_negatives(rates, ax=right)
-    assert left.get_xlabel() == right.get_xlabel() == "epoch"
-    assert left.get_ylabel() == "validation nDCG@20"
-    assert list(left.lines[0].get_ydata()) == [0.1, 0.2]
-    assert figure.axes == [left, right]

@@ -72,6 +72,7 @@ def test_one_table_of_runs_and_a_comparison_for_every_split_and_model(whole: tup
         "store-mf.md",
         "store-mf.parquet",
         "store-mf.tex",
+        "tables.json",
     ]
     page = (out / "tables.md").read_text(encoding="utf-8")
     assert "nDCG@20 vs uniform" in page

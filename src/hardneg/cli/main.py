@@ -18,6 +18,7 @@ from hardneg.cli import (
     negatives,
     profiles,
     recommend,
+    report,
     runs,
     similar,
     start,
@@ -45,7 +46,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "recommend": recommend.recommend_command,
         "similar": similar.similar_command,
     },
-    "Comparisons": {"compare": compare.compare_command, "study": study.app},
+    "Comparisons": {"compare": compare.compare_command, "study": study.app, "report": report.report_command},
 }
 """Commands and command groups of every panel of the help, in the order of a typical use."""
 ORDER = [name for commands in COMMANDS.values() for name in commands]

@@ -74,6 +74,7 @@ def run_study_command(
 
     Example: `hardneg study run studies/main.yaml --workers 2`
     """
+    from hardneg.studies.page import write_page
     from hardneg.studies.study import Study
 
     study = options.load(Study)
@@ -84,7 +85,8 @@ def run_study_command(
         with show_progress() as progress:
             study.run(options.workers, ended=partial(progress.finish_run, "runs"), progress=progress)
     results = study.results()
-    _emit_results(options, study, results)
+    page = write_page(study.results_dir)
+    _emit_results(options, study, results, page)
     exit_if_failed(results.failed)
 
 
@@ -158,15 +160,15 @@ def exit_if_failed(failed: Mapping[str, str | None]) -> None:
     raise typer.Exit(FAILED)
 
 
-def _emit_results(options: StudyOptions, study: Study, results: Results) -> None:
+def _emit_results(options: StudyOptions, study: Study, results: Results, page: Path) -> None:
     if options.as_json:
         tables = [_values(one) for one in results.tables]
         values = {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(study.out)}
-        options.emit(values, "")
+        options.emit({**values, "page": str(page)}, "")
         return
     for one in results.tables:
         _print_comparison(one)
-    notes = [*results.remarks, f"Written: {study.results_dir}"]
+    notes = [*results.remarks, f"Written: {study.results_dir}, and {page} for a browser"]
     if results.settings is not None:
         console().print(render_table(results.settings.headers, results.settings.cells))
         notes = [*results.settings.remarks, *notes]

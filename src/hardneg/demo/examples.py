@@ -18,7 +18,7 @@ from hardneg.llm.protocol import Reply
 from hardneg.llm.session import Session
 from hardneg.mining.generated import GROUNDING
 from hardneg.mining.item_products import NAMED
-from hardneg.report.page import ShownPair, ShownProduct, ShownReply, ShownUser
+from hardneg.report.demo_page import ShownPair, ShownProduct, ShownReply, ShownUser
 from hardneg.studies import Row
 from hardneg.text import titles
 from hardneg.text.generation.item_negatives import ItemNegativesPrompts

@@ -23,7 +23,7 @@ from hardneg.diagnostics import uniform_false_negative_rate
 from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.llm.session import Session
 from hardneg.report import printers, tables
-from hardneg.report.page import Page, render
+from hardneg.report.demo_page import Page, render_demo
 from hardneg.report.tables import MethodScores
 from hardneg.studies import Row, RunEnded
 from hardneg.text.profiles import read_profiles
@@ -97,7 +97,7 @@ def run_demo(
         page = _make_page(folders, namer, _Trained(rows, scores, range(seeds), runs), frame)
     frame.write_parquet(out / "table.parquet")
     (out / "table.md").write_text(printers.markdown(page.headers, page.cells), encoding="utf-8")
-    (out / "report.html").write_text(render(page), encoding="utf-8")
+    (out / "report.html").write_text(render_demo(page), encoding="utf-8")
     return Demo(page.headers, page.cells, page.answers, page.replied_by, frame, out / "report.html")
 
 

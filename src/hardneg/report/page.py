@@ -1,98 +1,93 @@
-"""The HTML report: one file without external resources."""
+"""Parts of every HTML page, and the page itself: one file that requests nothing from elsewhere."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
-import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from hardneg.report import plots
+from hardneg.report import svg
 
-
-@dataclass(frozen=True)
-class ShownPair:
-    """A train item of a user with its sampled negatives: row name -> titles."""
-
-    positive: str
-    sampled: dict[str, list[str]]
+TEXT_COLUMNS = ("notes", "verdict", "compared with", "made from", "reason", "folder", "command", "value", "titles")
+"""Headers of columns whose cells are texts, besides the first column."""
 
 
 @dataclass(frozen=True)
-class ShownUser:
-    """An example user. like_probabilities: title -> true like-probability, for every negative."""
+class PageTable:
+    """A table that can be sorted and filtered. caption: what it shows, read by screen readers as well."""
 
-    user_id: str
-    history: list[str]
-    profile: str
-    pairs: list[ShownPair]
-    like_probabilities: dict[str, float]
-
-
-@dataclass(frozen=True)
-class ShownProduct:
-    """A product that a language model named for an item.
-
-    item: title of the catalogue item that it was grounded to, "" for none. similarity: cosine with that item's title, or
-    with the nearest title where no item matches; NaN where unknown. n_pairs: training pairs that took it as their
-    negative. reason: why no pair may take it, "" if there is none. takers: user of some of these pairs, with the true
-    probability that the user likes the item.
-    """
-
-    text: str
-    item: str
-    similarity: float
-    n_pairs: int
-    reason: str
-    takers: list[tuple[str, float]]
+    caption: str
+    headers: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class ShownReply:
-    """A reply of a language model about an item. prompt: (role, text) of each message. n_pairs: pairs of the item."""
+class PageFigure:
+    """A chart with its title, its caption and its legend: (style, name) of every line, if it has one."""
 
-    item: str
-    prompt: list[tuple[str, str]]
-    reply: str
-    products: list[ShownProduct]
-    n_pairs: int
+    title: str
+    chart: Markup
+    caption: str
+    legend: Sequence[tuple[int | None, str]] = ()
 
 
 @dataclass(frozen=True)
-class Page:
-    """Contents of the page as plain data.
+class PageSection:
+    """A section: a conclusion, then tables, figures and remarks. key: its identifier, which links name."""
 
-    answers: (question, answer). headers, cells: the table. curves: see `plots.plot_learning_curves`. false_negatives:
-    see `plots.plot_false_negatives`, may be empty. facts: (name, value) of the settings. replies, replied_by: examples
-    of what a language model wrote, and which model it was.
-    """
+    key: str
+    title: str
+    lead: str = ""
+    tables: Sequence[PageTable] = ()
+    figures: Sequence[PageFigure] = ()
+    remarks: Sequence[str] = ()
+    code: str = ""
+    """Text that is shown as it is, such as a file or commands."""
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """A page of sections. verdicts: conclusions at its top. explorer: data of the explorer; empty without one."""
 
     title: str
     lead: str
-    answers: list[tuple[str, str]]
-    headers: list[str]
-    cells: list[list[str]]
-    notes: list[str]
-    curves: pl.DataFrame
-    metric: str
-    false_negatives: pl.DataFrame
-    users: list[ShownUser]
-    facts: list[tuple[str, str]]
-    replies: list[ShownReply] = field(default_factory=list)
-    replied_by: str = ""
+    verdicts: Sequence[str]
+    sections: Sequence[PageSection]
+    explorer: Mapping[str, Any] = field(default_factory=dict)
 
 
-def render(page: Page) -> str:
+def render_report(page: ReportPage) -> str:
     """Return the HTML text."""
-    with_truth = not page.false_negatives.is_empty()
-    figure, axes = plots.new_figure(2 if with_truth else 1)
-    plots.plot_learning_curves(page.curves, page.metric, ax=axes[0])
-    if with_truth:
-        plots.plot_false_negatives(page.false_negatives, ax=axes[1])
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return render_template("report.html.j2", page=page, explorer_data=pack(page.explorer) if page.explorer else "")
+
+
+def render_template(name: str, **values: object) -> str:
+    """Return a template of the package filled with values; every text among them is escaped."""
+    return _environment().get_template(name).render(text_columns=TEXT_COLUMNS, swatch=svg.swatch, **values)
+
+
+def pack(values: object) -> str:
+    """Return values as gzipped JSON in base64, which the script of the page unpacks."""
+    data = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii")
+
+
+@cache
+def _environment() -> Environment:
     loader = PackageLoader("hardneg.report", "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html.j2").render(page=page, figure=plots.as_svg(figure))
+    folder = files("hardneg.report") / "templates"
+    for name in ("page.css", "page.js"):  # written by this package, hence not escaped
+        environment.globals[name.replace(".", "_")] = Markup((folder / name).read_text(encoding="utf-8"))
+    return environment

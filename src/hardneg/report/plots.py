@@ -16,29 +16,6 @@ if TYPE_CHECKING:
 COLOURS = ("#5b6770", "#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#9b9a97", "#6940a5", "#a67c00", "#7a2e2e")
 
 
-def plot_learning_curves(curves: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
-    """Plot a validation metric by epoch, averaged over seeds.
-
-    curves: row, seed, epoch, split, metric, value.
-    """
-    chosen = curves.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
-    _draw_lines(chosen, "value", ax)
-    title = "Learning curves (mean over the seeds still training)"
-    ax.set(xlabel="epoch", ylabel=f"validation {metric_label(metric)}", title=title)
-    return ax
-
-
-def plot_false_negatives(rates: pl.DataFrame, *, ax: Axes) -> Axes:
-    """Plot the share of sampled negatives that the user would like, by epoch.
-
-    rates: row, seed, epoch, like_probability (mean over parts).
-    """
-    _draw_lines(rates, "like_probability", ax)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.set(xlabel="epoch", ylabel="false negatives among sampled", title="False negatives")
-    return ax
-
-
 def plot_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     """Plot every row's value under the train mask and under the released mask, ordered by the former.
 
@@ -58,16 +35,6 @@ def plot_two_masks(released: pl.DataFrame, metric: str, *, ax: Axes) -> Axes:
     ax.grid(axis="x", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
-
-
-def _draw_lines(frame: pl.DataFrame, value: str, ax: Axes) -> None:
-    for number, name in enumerate(frame["row"].unique(maintain_order=True)):
-        line = frame.filter(pl.col("row") == name).group_by("epoch").agg(pl.col(value).mean()).sort("epoch")
-        style = "--" if "control" in name else "-"
-        colour = COLOURS[number % len(COLOURS)]
-        ax.plot(line["epoch"], line[value], style, label=name, color=colour, linewidth=1.6)
-    ax.grid(alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def new_figure(n: int = 1, *, size: tuple[float, float] = (6.2, 4.2)) -> tuple[Figure, list[Axes]]:

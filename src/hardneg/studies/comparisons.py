@@ -179,15 +179,26 @@ def released_table(runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -
     frame: row, metric, seeds, mean over seeds under the train mask (honest) and under the released mask, and the gain by the
     released mask as a share of the former (null where that is 0).
     """
-    lines, cells = [], []
+    lines = []
     for line, metric in [(line, metric) for line, folders in runs.items() if folders for metric in metrics]:
         honest, released = (_mean(runs[line], evaluation, metric) for evaluation in (EVALUATION, RELEASED))
-        lift = released / honest - 1 if honest else None
-        lines.append([line, metric, len(runs[line]), honest, released, lift])
-        share = printers.NO_VALUE if lift is None else f"{lift:+.1%}"
-        cells.append([line, printers.metric_label(metric), f"{honest:.4f}", f"{released:.4f}", share])
+        lines.append([line, metric, len(runs[line]), honest, released, released / honest - 1 if honest else None])
     frame = pl.DataFrame(lines, schema=RELEASED_COLUMNS, schema_overrides={"lift": pl.Float64}, orient="row")
-    return ResultTable(RELEASED_HEADERS, cells, frame)
+    return ResultTable(RELEASED_HEADERS, released_cells(frame), frame)
+
+
+def released_cells(frame: pl.DataFrame) -> list[list[str]]:
+    """Return the cells of a table under the released mask. frame: as in `released_table`."""
+    return [
+        [
+            row["row"],
+            printers.metric_label(row["metric"]),
+            f"{row['honest']:.4f}",
+            f"{row['released_mask']:.4f}",
+            printers.NO_VALUE if row["lift"] is None else f"{row['lift']:+.1%}",
+        ]
+        for row in frame.rows(named=True)
+    ]
 
 
 def _mean(folders: Sequence[Path], evaluation: str, metric: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hardneg.studies.study import PlannedRun, Study
 
 RUNS, SHARED, TABLES, TEXT, FAILED = "runs.parquet", "shared.parquet", "tables", "tables.md", "failed.json"
+INDEX = "tables.json"
+"""Names and remarks of the tables and their files, from which `studies.page` reads a study without its splits."""
 SCHEMA = {
     "split": pl.String,
     "model": pl.String,
@@ -90,8 +93,38 @@ def _write(study: Study, results: Results) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # a name may have changed
     folder.mkdir()
     for table in results.tables:
-        table.write(folder / f"{slug(table.split)}-{slug(table.model)}")
+        table.write(folder / _file_stem(table))
+    storage.write_json(folder / INDEX, _index(study, results))
     (study.results_dir / TEXT).write_text(_page(study, results), encoding="utf-8")
+
+
+def _file_stem(table: ComparisonTable) -> str:
+    return f"{slug(table.split)}-{slug(table.model)}"
+
+
+def _index(study: Study, results: Results) -> dict[str, Any]:
+    """Return what the files of the tables do not say, by table."""
+    settings = results.settings
+    return {
+        "name": study.spec.name,
+        "folder": os.path.relpath(study.out, study.results_dir),
+        "metrics": study.spec.metrics,
+        "remarks": results.remarks,
+        "failed": results.failed,
+        "settings": None if settings is None else [settings.headers, settings.cells, settings.remarks],
+        "tables": [
+            {
+                "split": table.split,
+                "model": table.model,
+                "file": _file_stem(table),
+                "compared": bool(len(table.frame)),
+                "released": table.released is not None,
+                "remarks": table.remarks,
+                "pairs": {pairs.file: pairs.title for pairs in table.pairs},
+            }
+            for table in results.tables
+        ],
+    }
 
 
 def _failure_reasons(study: Study, runs: Sequence[PlannedRun]) -> dict[str, str]:
@@ -185,12 +218,16 @@ def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]
 
 
 def _shared_table(shared: pl.DataFrame) -> ResultTable:
-    cells = [
+    note = "Made once for each split and shared by its runs; not in `s / run`. –: not measured, or continued after a break."
+    return ResultTable(["split", "folder", "s", "MiB"], shared_cells(shared), remarks=[note])
+
+
+def shared_cells(shared: pl.DataFrame) -> list[list[str]]:
+    """Return the cells of the table of artifacts that were made before the runs."""
+    return [
         [split, folder, printers.NO_VALUE if seconds is None else f"{seconds:,.1f}", f"{mib:,.1f}"]
         for split, folder, seconds, mib in shared.iter_rows()
     ]
-    note = "Made once for each split and shared by its runs; not in `s / run`. –: not measured, or continued after a break."
-    return ResultTable(["split", "folder", "s", "MiB"], cells, remarks=[note])
 
 
 def _settings(study: Study) -> ResultTable | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from hardneg.report.page import Page, ShownPair, ShownProduct, ShownReply, ShownUser, render
+from hardneg.report.demo_page import Page, ShownPair, ShownProduct, ShownReply, ShownUser, render_demo
 
 
 def page(like_probabilities: dict[str, float]) -> Page:
@@ -28,17 +28,19 @@ def page(like_probabilities: dict[str, float]) -> Page:
 
 
 def test_the_page_is_one_file_that_needs_no_network() -> None:
-    text = render(page({"tent": 0.7}))
+    text = render_demo(page({"tent": 0.7}))
     assert text.startswith("<!doctype html>")
     assert "<svg" in text
-    for outside in ('src="http', 'href="http', "@import", "<script", "url(http", "<link"):
+    for outside in ('src="http', 'href="http', "@import", "url(http"):
         assert outside not in text
+    assert "default-src 'none'" in text
+    assert text.count("<script") == 1
     assert "Question?" in text
     assert '<span class="liked">70&nbsp;%</span>' in text
 
 
 def test_texts_from_data_cannot_write_into_the_page() -> None:
-    text = render(page({}))
+    text = render_demo(page({}))
     assert "<b>pot</b>" not in text
     assert "&lt;b&gt;pot&lt;/b&gt;" in text
     assert "(no texts of train items)" in text
@@ -58,8 +60,8 @@ def test_hostile_titles_cannot_add_markup() -> None:
         replies=[reply],
         replied_by=attack,
     )
-    text = render(hostile)
-    assert "<script" not in text
+    text = render_demo(hostile)
+    assert text.count("<script") == text.count("</script") == 1
     assert "<img" not in text
     assert "{{ 7 * 7 }}" in text
 
@@ -71,7 +73,7 @@ def test_the_page_shows_prompt_reply_products_and_who_took_them() -> None:
         ShownProduct("a nameless thing", "", float("nan"), 0, "", []),
     ]
     reply = ShownReply("Tent", [("system", "Name products."), ("user", "<item>Tent</item>")], "the reply", products, 5)
-    text = render(replace(page({}), replies=[reply], replied_by="small, 9 recorded replies of 2026-11-28"))
+    text = render_demo(replace(page({}), replies=[reply], replied_by="small, 9 recorded replies of 2026-11-28"))
     assert "What the language model wrote" in text
     assert "small, 9 recorded replies of 2026-11-28" in text
     assert "<pre>&lt;item&gt;Tent&lt;/item&gt;</pre>" in text
@@ -84,4 +86,4 @@ def test_the_page_shows_prompt_reply_products_and_who_took_them() -> None:
 
 
 def test_without_replies_the_section_is_left_out() -> None:
-    assert "language model" not in render(page({}))
+    assert "language model" not in render_demo(page({}))

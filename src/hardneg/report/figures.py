@@ -1,0 +1,144 @@
+"""Figures of a page: differences with intervals, learning curves by epoch and by second, quality against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from hardneg.report.page import PageFigure
+from hardneg.report.printers import metric_label
+from hardneg.report.svg import STYLES, ChartText, Interval, Series, interval_chart, line_chart, scatter_chart
+from hardneg.report.verdicts import describe_interval, verdict_words
+
+MOST_POINTS = 60
+"""Largest number of points of a line; of longer ones, every second, third, ... point is drawn, and the last."""
+Styles = Mapping[str, int | None]
+"""Line of a table -> its style in all charts, None for a thin line."""
+
+
+def line_styles(frame: pl.DataFrame, metric: str) -> Styles:
+    """Return the styles of the lines of a `tables.comparison_table`: the baseline and the best ones have their own."""
+    best = frame.filter(pl.col("verdict").is_not_null()).sort(metric, descending=True)["row"].to_list()
+    base = frame.filter(pl.col("verdict").is_null())["row"].to_list()
+    highlighted = {name: number for number, name in enumerate([*base, *best][:STYLES])}
+    return {name: highlighted.get(name) for name in frame["row"]}
+
+
+def effects_figure(frame: pl.DataFrame, metric: str, key: str, *, baseline: str = "") -> PageFigure | None:
+    """Return the forest plot of a comparison, or of pairs with a column "against"; None where there is no difference.
+
+    baseline: the line that the others are compared with; empty for pairs.
+    """
+    rows = [row for row in frame.sort("relative", descending=True).rows(named=True) if row["relative"] is not None]
+    if not rows:
+        return None
+    names = [row["row"] if baseline else f"{row['row']} against {row['against']}" for row in rows]
+    intervals = [
+        Interval(
+            name,
+            row["relative"],
+            row["relative_low"],
+            row["relative_high"],
+            describe_interval(row),
+            row["verdict"],
+        )
+        for name, row in zip(names, rows, strict=True)
+    ]
+    description = "; ".join(f"{one.name}: {one.text}, {verdict_words(one.verdict)}" for one in intervals)
+    label = metric_label(metric)
+    title = f"Difference in {label} from {baseline}" if baseline else f"Difference in {label}"
+    text = ChartText(f"{key}-effects", title, description, x_label=f"relative difference in {label}")
+    caption = (
+        "Relative difference with its 95 % interval; users and seeds are resampled. Filled marks are significant after "
+        "Holm, hollow ones are not, or are outside the test (controls, fewer than three seeds)."
+    )
+    return PageFigure(title, interval_chart(intervals, text), caption)
+
+
+def curve_figures(curves: pl.DataFrame, metric: str, styles: Styles, key: str) -> list[PageFigure]:
+    """Return the learning curves by epoch and by second.
+
+    curves: row, seed, epoch, value on validation pairs, seconds (training time up to the epoch, null if unknown).
+    """
+    if curves.is_empty():
+        return []
+    mean = curves.group_by("row", "epoch", maintain_order=True).agg(pl.col("value", "seconds").mean()).sort("epoch")
+    figures = [_curve_figure(mean, "epoch", metric, styles, key)]
+    timed = mean.filter(pl.col("seconds").is_not_null())
+    return figures if timed.is_empty() else [*figures, _curve_figure(timed, "seconds", metric, styles, key)]
+
+
+def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: str) -> PageFigure:
+    lines = {name: mean.filter(pl.col("row") == name) for name in mean["row"].unique(maintain_order=True)}
+    kept = {name: frame if len(frame) <= MOST_POINTS else _thin(frame) for name, frame in lines.items()}
+    series = [
+        Series(name, frame[x].to_list(), frame["value"].to_list(), styles.get(name)) for name, frame in kept.items()
+    ]
+    label, unit = metric_label(metric), "epoch" if x == "epoch" else "second"
+    last = "; ".join(f"{line.name}: {line.y[-1]:.4f} at {unit} {line.x[-1]:,.6g}" for line in series)
+    title = f"Learning curves by {unit}"
+    axis = "epoch" if x == "epoch" else "training time (s)"
+    chart = line_chart(series, ChartText(f"{key}-by-{unit}", title, last, axis, f"validation {label}"))
+    caption = f"Mean over the seeds still training, on validation pairs; the x axis is the {axis}."
+    caption += " The time of an epoch is the mean over the runs of its line." if x == "seconds" else ""
+    if any(len(lines[name]) > len(kept[name]) for name in lines):
+        caption += f" Of lines with more than {MOST_POINTS} checks, about {MOST_POINTS} are drawn."
+    return PageFigure(title, chart, caption + _describe_thin(series), _legend(series))
+
+
+def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str) -> PageFigure | None:
+    """Return quality on test pairs against seconds of training, of the lines with a style; None without two of them."""
+    rows = [row for row in frame.rows(named=True) if styles.get(row["row"]) is not None]
+    if len(rows) < 2:
+        return None
+    points = [
+        Series(row["row"], [row["seconds"]], [row[metric]], styles[row["row"]], row[f"{metric} sd"] or 0.0)
+        for row in rows
+    ]
+    label, title = metric_label(metric), "Quality against training time"
+    description = "; ".join(f"{point.name}: {point.y[0]:.4f} in {point.x[0]:,.1f} s" for point in points)
+    text = ChartText(f"{key}-cost", title, description, "training time of a run (s)", f"test {label}")
+    caption = (
+        "Mean over seeds; the whisker is one standard deviation of the seeds. Time before the runs is not included."
+    )
+    omitted = len(frame) - len(rows)
+    caption += f" The {omitted} lines with the lowest means are left out." if omitted else ""
+    return PageFigure(title, scatter_chart(points, text), caption)
+
+
+def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
+    """Return the share of sampled negatives that the user would like, by epoch. rates: row, epoch, like_probability."""
+    mean = rates.group_by("row", "epoch", maintain_order=True).agg(pl.col("like_probability").mean()).sort("epoch")
+    names = mean["row"].unique(maintain_order=True).to_list()
+    frames = [mean.filter(pl.col("row") == name) for name in names]
+    frames = [frame if len(frame) <= MOST_POINTS else _thin(frame) for frame in frames]
+    series = [
+        Series(name, frame["epoch"].to_list(), frame["like_probability"].to_list(), number if number < STYLES else None)
+        for number, (name, frame) in enumerate(zip(names, frames, strict=True))
+    ]
+    description = "; ".join(f"{line.name}: {line.y[-1]:.1%} at epoch {line.x[-1]}" for line in series)
+    text = ChartText(f"{key}-rates", "False negatives", description, "epoch", "false negatives among sampled")
+    caption = "Mean probability that the user likes a sampled negative, which is known for simulated data."
+    return PageFigure("False negatives", line_chart(series, text, percent=True), caption, _legend(series))
+
+
+def _thin(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return about MOST_POINTS rows of a frame, the last one included."""
+    step = -(-len(frame) // MOST_POINTS)
+    return frame.filter((pl.int_range(pl.len()) % step == 0) | (pl.int_range(pl.len()) == pl.len() - 1))
+
+
+def _legend(series: Sequence[Series]) -> list[tuple[int | None, str]]:
+    styled = sorted((line.style, line.name) for line in series if line.style is not None)
+    thin = sum(line.style is None for line in series)
+    return [*styled, *([(None, f"{thin} others")] if thin else [])]
+
+
+def _describe_thin(series: Sequence[Series]) -> str:
+    thin = sum(line.style is None for line in series)
+    return (
+        f" The baseline and the best lines have colours; {thin} others are thin, with their name as a tooltip."
+        if thin
+        else ""
+    )

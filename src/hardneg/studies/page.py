@@ -1,0 +1,269 @@
+"""The HTML page of a study, from the files of its folder alone; its splits need not be there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardneg import artifacts, storage
+from hardneg.data.dataset import read_parquet
+from hardneg.errors import DataError
+from hardneg.evaluation.released import WARNING
+from hardneg.pipeline import EVALUATION, RUN
+from hardneg.report import figures, printers
+from hardneg.report.page import PageFigure, PageSection, PageTable, ReportPage, render_report
+from hardneg.report.verdicts import describe_verdict, verdict_words
+from hardneg.studies.comparisons import RELEASED_HEADERS, released_cells
+from hardneg.studies.results import INDEX, RUNS, SHARED, TABLES, shared_cells
+from hardneg.studies.study import Study
+
+PAGE = "page.html"
+STUDY_FILE = "study.yaml"
+ORIGINS = ("negatives written by", "neighbours by", "semantic tree of", "text", "device")
+"""Notes of a run on what it was made from."""
+LEAD = (
+    "Every number of the tables is from test pairs, which nothing else has read; epochs and settings were chosen on "
+    "validation pairs. “Better” and “worse” mean p < .05 after Holm's correction within a table."
+)
+CAPTION = (
+    "{title}: mean ± standard deviation over seeds, on test pairs. The interval resamples users and seeds together; p is "
+    "adjusted (Holm) over the methods of this table, without controls."
+)
+
+
+def write_page(folder: Path, out: Path | None = None) -> Path:
+    """Write the page of a study folder and return its path. out: FOLDER/page.html by default.
+
+    Where runs have ended since the tables were written, or there are none yet, they are written first, which needs the
+    splits of the study. Raises DataError where the folder is not that of a study.
+    """
+    if not (folder / TABLES / INDEX).is_file() or _has_newer_runs(folder):
+        if not (folder / STUDY_FILE).is_file():
+            raise DataError(
+                f"found no {STUDY_FILE} and no {TABLES}/{INDEX} in {folder}, expected the folder of a study"
+            )
+        Study.load(folder / STUDY_FILE, folder).results()
+    path = out or folder / PAGE
+    storage.replace_file(path, render_report(study_page(folder)).encode())
+    return path
+
+
+def _has_newer_runs(folder: Path) -> bool:
+    """Return True where a run of a whole study has ended after its tables were written."""
+    written = (folder / RUNS).stat().st_mtime if (folder / RUNS).is_file() else 0.0
+    return any(path.stat().st_mtime > written for path in folder.glob(f"runs/*/*/*/{EVALUATION}/{artifacts.MANIFEST}"))
+
+
+def study_page(folder: Path) -> ReportPage:
+    """Return the page of a study whose tables are written. folder: that with the tables."""
+    study = _StudyFolder(folder)
+    compared = [table for table in study.tables if table.compared]
+    verdicts = [f"{table.title}: {table.verdict}" if len(study.tables) > 1 else table.verdict for table in compared]
+    sections = [
+        *([_overview(study, compared)] if len(compared) > 1 else []),
+        *(section for table in study.tables for section in _table_sections(study, table)),
+        *_background(study),
+    ]
+    done, total = (runs.select("folder").n_unique() for runs in (study.finished, study.runs))
+    lead = f"{done} of {total} runs are finished. {LEAD}"
+    return ReportPage(
+        study.index["name"], lead, verdicts or ["No comparison yet: the baseline has no finished run."], sections
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A comparison of the study on disk: its entry in the index, and where its files are."""
+
+    entry: dict[str, Any]
+    folder: Path
+    metrics: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return str(self.entry["file"])
+
+    @property
+    def title(self) -> str:
+        return f"{self.entry['split']}, {self.entry['model']}"
+
+    @property
+    def compared(self) -> bool:
+        return bool(self.entry["compared"])
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        return self.read("")
+
+    @property
+    def baseline(self) -> str:
+        return str(self.frame.filter(pl.col("verdict").is_null())["row"][0])
+
+    @property
+    def verdict(self) -> str:
+        return describe_verdict(self.frame, self.metrics[0])
+
+    def read(self, suffix: str) -> pl.DataFrame:
+        return read_parquet(self.folder / f"{self.key}{suffix}.parquet")
+
+
+class _StudyFolder:
+    """A study on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index = storage.read_json(folder / TABLES / INDEX)
+        self.folder, self.study_dir = folder, folder / self.index["folder"]
+        self.runs = read_parquet(folder / RUNS)
+        metrics = tuple(self.index["metrics"])
+        self.tables = [_Table(entry, folder / TABLES, metrics) for entry in self.index["tables"]]
+
+    @property
+    def finished(self) -> pl.DataFrame:
+        """Rows of finished runs, one for each metric."""
+        return self.runs.filter(pl.col("status") == "done")
+
+    def finished_runs(self, table: _Table) -> pl.DataFrame:
+        """Return the finished runs of a table, one row each."""
+        own = (pl.col("split") == table.entry["split"]) & (pl.col("model") == table.entry["model"])
+        return self.finished.filter(own).unique("folder", maintain_order=True)
+
+    def curves(self, table: _Table) -> tuple[pl.DataFrame, str]:
+        """Return row, epoch, value, seconds of the runs that were trained, and the metric; see `curve_figures`."""
+        runs, frames = self.finished_runs(table), []
+        metric = "" if runs.is_empty() else str(runs["valid_metric"][0])
+        rate = pl.col("seconds").sum().over("line") / pl.col("epochs").sum().over("line")
+        for run in runs.filter(pl.col("valid_metric") == metric).with_columns(rate.alias("rate")).rows(named=True):
+            path = self.study_dir / run["folder"] / "metrics.parquet"
+            curve = read_parquet(path) if path.is_file() else pl.DataFrame({"weight": []})
+            if "weight" in curve.columns:  # fused or reranked, without epochs
+                continue
+            valid = curve.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
+            line, seconds = pl.lit(run["line"]).alias("row"), (pl.col("epoch") * run["rate"]).alias("seconds")
+            frames.append(valid.select(line, "epoch", "value", seconds))
+        return (pl.concat(frames), metric) if frames else (pl.DataFrame(), metric)
+
+
+def _overview(study: _StudyFolder, tables: Sequence[_Table]) -> PageSection:
+    metric = study.tables[0].metrics[0]
+    label = printers.metric_label(metric)
+    headers, cells = printers.side_by_side({table.title: table.frame for table in tables}, metric)
+    caption = f"{label} of every method in every table: ▲ better, ▼ worse than the baseline; controls have no sign"
+    note = "Tables may share data, and one in twenty would differ by chance: counts over tables are no test."
+    return PageSection("overview", "Over all tables", tables=[PageTable(caption, headers, cells, [note])])
+
+
+def _table_sections(study: _StudyFolder, table: _Table) -> Iterator[PageSection]:
+    """Yield the section of a table, and one for the pairs beside it."""
+    key, remarks = table.key, table.entry["remarks"]
+    released = []
+    if table.entry["released"]:
+        cells = released_cells(table.read("-released-mask"))
+        released.append(PageTable(f"Released mask: {WARNING}", RELEASED_HEADERS, cells))
+    if not table.compared:
+        yield PageSection(key, table.title, tables=released, remarks=remarks)
+        return
+    metric, frame = table.metrics[0], table.frame
+    headers, cells = printers.comparison_text(frame, table.metrics, table.baseline)
+    words = [verdict_words(verdict) for verdict in frame["verdict"]]
+    cells = [[line[0], word, *line[1:]] for line, word in zip(cells, words, strict=True)]
+    shown = PageTable(CAPTION.format(title=table.title), [headers[0], "verdict", *headers[1:]], cells, remarks)
+    yield PageSection(key, table.title, table.verdict, [shown, *released], list(_figures(study, table, metric)))
+    if table.entry["pairs"]:
+        pairs = {title: table.read(f"-{file}") for file, title in table.entry["pairs"].items()}
+        yield _pairs_section(table, pairs)
+
+
+def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFigure]:
+    styles = figures.line_styles(table.frame, metric)
+    if (effects := figures.effects_figure(table.frame, metric, table.key, baseline=table.baseline)) is not None:
+        yield effects
+    if (cost := figures.cost_figure(table.frame, metric, styles, table.key)) is not None:
+        yield cost
+    yield from figures.curve_figures(*study.curves(table), styles, table.key)
+
+
+def _pairs_section(table: _Table, pairs: dict[str, pl.DataFrame]) -> PageSection:
+    key, metric = f"{table.key}-pairs", table.metrics[0]
+    tables, drawn = [], []
+    for number, (title, frame) in enumerate(pairs.items()):
+        headers, cells = printers.pairwise_text(frame, table.metrics)
+        words = [verdict_words(verdict) for verdict in frame["verdict"]]
+        cells = [[*line[:2], word, *line[2:]] for line, word in zip(cells, words, strict=True)]
+        tables.append(
+            PageTable(f"{title}; the pairs are a family of Holm", [*headers[:2], "verdict", *headers[2:]], cells)
+        )
+        if (figure := figures.effects_figure(frame, metric, f"{key}-{number}")) is not None:
+            drawn.append(PageFigure(f"{title}: {figure.title.lower()}", figure.chart, figure.caption))
+    total = sum(map(len, pairs.values()))
+    significant = sum(int(frame["verdict"].is_in(["better", "worse"]).sum()) for frame in pairs.values())
+    lead = f"{significant} of {total} pairs differ significantly in {printers.metric_label(metric)}."
+    return PageSection(key, f"{table.title}: pairs", lead, tables, drawn)
+
+
+def _background(study: _StudyFolder) -> Iterator[PageSection]:
+    """Yield what a reader needs in order to judge or repeat the study."""
+    open_runs = study.runs.filter(pl.col("status") != "done").unique("folder", maintain_order=True)
+    if len(open_runs):
+        cells = [[run["folder"], run["status"], run["reason"]] for run in open_runs.rows(named=True)]
+        table = PageTable("Runs without a result", ["run", "status", "reason"], cells)
+        yield PageSection("missing", "Not finished", tables=[table])
+    yield PageSection("origins", "What the lines were made from", tables=[_origins(study)])
+    if (study.folder / SHARED).is_file():
+        headers = ["split", "folder", "s", "MiB"]
+        cells = shared_cells(read_parquet(study.folder / SHARED))
+        caption = "Artifacts made once for each split and shared by its runs, not in s / run; –: not measured"
+        yield PageSection("shared", "Before the runs", tables=[PageTable(caption, headers, cells)])
+    tuned, file = study.index["settings"], study.study_dir / STUDY_FILE
+    tables = [] if tuned is None else [PageTable("Settings that a search found on validation pairs", *tuned)]
+    code = file.read_text(encoding="utf-8") if file.is_file() else ""
+    yield PageSection("settings", "Settings", tables=tables, remarks=study.index["remarks"], code=code)
+    yield PageSection("commands", "Commands", _describe_versions(study), code=_commands(study))
+
+
+def _origins(study: _StudyFolder) -> PageTable:
+    """Return one line for each line of each table, from its first finished run."""
+    cells = []
+    for run in study.finished.unique(["split", "model", "line"], maintain_order=True).rows(named=True):
+        folder = study.study_dir / run["folder"]
+        texts = ["the run is not here"] if not artifacts.is_artifact(folder) else list(_describe_origin(folder))
+        costs = [f"{run['best_epoch']} of {run['epochs']}", f"{run['seconds']:,.1f}", f"{run['peak_memory_mib']:,}"]
+        cells.append([run["line"], run["split"], run["model"], "; ".join(texts), *costs])
+    headers = ["line", "split", "model", "made from", "best epoch", "s", "MiB"]
+    return PageTable("The first finished run of every line: inputs, epochs, seconds and peak memory", headers, cells)
+
+
+def _describe_origin(folder: Path) -> Iterator[str]:
+    manifest = artifacts.read_manifest(folder, RUN)
+    config, notes = manifest["config"], manifest["notes"]
+    if "sampler" in config:
+        yield f"sampler {config['sampler']['kind']}"
+    yield from (f"{name} {notes[name]}" for name in ORIGINS if name in notes)
+    read = [name for name in manifest["inputs"] if name not in ("training data", "valid")]
+    if read:
+        yield f"reads {', '.join(read)}"
+
+
+def _describe_versions(study: _StudyFolder) -> str:
+    """Return the versions of the finished runs, in one sentence."""
+    folders = [study.study_dir / folder for folder in study.finished["folder"].unique(maintain_order=True)]
+    manifests = [artifacts.read_manifest(folder, RUN) for folder in folders if artifacts.is_artifact(folder)]
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()) for manifest in manifests
+    )
+    return f"Made with {'; '.join(versions)}." if versions else "The folders of the runs are not here."
+
+
+def _commands(study: _StudyFolder) -> str:
+    folder = study.study_dir
+    commands: list[tuple[object, ...]] = [("study", "run", folder / STUDY_FILE, "--out", folder)]
+    commands.append(("report", study.folder))
+    runs = study.finished.sort("valid_value", descending=True, nulls_last=True)
+    if len(runs):
+        commands.append(("recommend", folder / runs["folder"][0], "--user", "USER_ID"))
+    return "\n".join(f"hardneg {shlex.join(map(str, words))}" for words in commands)

@@ -1,0 +1,37 @@
+"""Figures of a page: which lines have colours, and long curves that are thinned."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from hardneg.report.figures import MOST_POINTS, curve_figures, line_styles
+
+
+def test_the_baseline_and_the_best_lines_have_styles() -> None:
+    names = [f"m{number}" for number in range(12)]
+    frame = pl.DataFrame(
+        {"row": ["base", *names], "x": [0.0, *map(float, range(12))], "verdict": [None, *["better"] * 12]}
+    )
+    styles = line_styles(frame, "x")
+    assert {name for name, style in styles.items() if style is not None} == {"base", *names[5:]}
+    assert (styles["base"], styles["m11"]) == (0, 1)
+
+
+def test_long_curves_are_thinned_and_the_page_says_so() -> None:
+    n = 500
+    seeds = [
+        pl.DataFrame(
+            {
+                "row": "a",
+                "epoch": range(n),
+                "value": [seed + e / n for e in range(n)],
+                "seconds": [2.0 * e for e in range(n)],
+            }
+        )
+        for seed in (0, 1)
+    ]
+    epochs, seconds = curve_figures(pl.concat(seeds), "ndcg@20", {"a": 0}, "key")
+    assert epochs.chart.count(",") < 2 * MOST_POINTS
+    assert f"about {MOST_POINTS} are drawn" in epochs.caption
+    assert "a: 1.4980 at epoch 499" in epochs.chart
+    assert "a: 1.4980 at second 998" in seconds.chart

@@ -1,0 +1,84 @@
+"""The page of a study: verdicts, tables, charts, escaping, and what it needs on disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.report.page_checks import ATTACK, check_page
+from tests.studies.conftest import STUDY, Write, run_study
+
+from hardneg.errors import DataError
+from hardneg.report.verdicts import describe_verdict
+from hardneg.studies import Study
+from hardneg.studies.page import write_page
+
+ROWS = STUDY["rows"] | {
+    "DNS 8": {"sampler": {"kind": "dns", "candidates": 8}, "against": "DNS"},
+    ATTACK: {"sampler": {"kind": "uniform"}},
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Path:
+    """A finished study, one row of which has a hostile name, without its split."""
+    root = tmp_path_factory.mktemp("page")
+    shutil.copytree(folders / "split", root / "split")
+    spec = STUDY | {"rows": ROWS, "splits": {"store": str(root / "split")}, "seeds": 3}
+    spec |= {"comparisons": [["MixGCF", "DNS"]]}
+    loaded = Study.load(spec, root / "out")
+    loaded.run(0)
+    results = loaded.results()
+    assert [len(table.frame) for table in results.tables] == [5, 5]
+    return root / "out"
+
+
+def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
+    page = check_page(write_page(study).read_text(encoding="utf-8"))
+    text = " ".join(" ".join(page.texts).split())
+    for table in Study.load(study / "study.yaml", study).results().tables:
+        assert describe_verdict(table.frame, "ndcg@20") in text
+        assert all(cell in text for line in table.cells for cell in line[1:3])
+    assert "30 of 30 runs are finished" in text
+    assert "uniform 4" not in text
+    assert text.count("Learning curves by second") == 2 * 2  # shown, and the name of the chart
+    sorts = [attributes["aria-sort"] for attributes in page.all("th") if attributes["scope"] == "col"]
+    assert set(sorts) == {"none"}
+    assert len(page.all("caption")) == len(page.all("table")) >= 6
+    for title in ("DNS against its controls", "Further comparisons", "What the lines were made from", "sampler mixgcf"):
+        assert title in text
+    assert f"hardneg report {study}" in text
+
+
+def test_hostile_names_are_text(study: Path) -> None:
+    html = write_page(study).read_text(encoding="utf-8")
+    assert "<img" not in html
+    assert ATTACK in " ".join(check_page(html).texts)
+
+
+def test_the_split_is_not_needed_and_the_page_is_small(study: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(study, moved)
+    first = write_page(study, tmp_path / "a.html").read_bytes()
+    second = write_page(moved, tmp_path / "b.html").read_bytes()
+    assert second == first.replace(str(study).encode(), str(moved).encode())
+    assert len(first) < 300_000
+
+
+def test_runs_that_ended_after_the_tables_are_included(write_study: Write, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_study(write_study(seeds=1, models={"MF": STUDY["models"]["MF"]}, fit=STUDY["fit"] | {"epochs": 1}), out)
+    for name in ("tables", "runs.parquet"):  # as after a kill
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(next((out / "runs").glob("*/*/mixgcf-seed0")))
+    text = " ".join(check_page(write_page(out).read_text(encoding="utf-8")).texts)
+    assert "2 of 3 runs are finished" in text
+    assert "Not tested" in text
+    assert "not run yet" in text
+
+
+def test_another_folder_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected the folder of a study"):
+        write_page(tmp_path)
