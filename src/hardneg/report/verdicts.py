@@ -7,23 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from hardneg.report.printers import CONTROL, NO_VALUE, UNTESTED, metric_label, p_text
+from hardneg.report.printers import NO_VALUE, UNTESTED, VERDICT_TEXTS, metric_label, p_text
 from hardneg.report.tables import BETTER, UNDECIDED, VERDICT, WORSE
 
-WORDS = {
-    BETTER: "better",
-    WORSE: "worse",
-    UNDECIDED: "no significant difference",
-    CONTROL: "control",
-    UNTESTED: UNTESTED,
-}
-"""Verdict -> how a page names it; null, the baseline, is "baseline"."""
 SHARES = ("relative", "relative_low", "relative_high")
 
 
 def verdict_words(verdict: str | None) -> str:
     """Return the name of a verdict."""
-    return "baseline" if verdict is None else WORDS[verdict]
+    return "baseline" if verdict is None else VERDICT_TEXTS.get(verdict, verdict)
 
 
 def describe_effect(row: dict[str, Any]) -> str:

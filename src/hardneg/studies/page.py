@@ -141,7 +141,7 @@ class _StudyFolder:
         for run in runs.filter(pl.col("valid_metric") == metric).with_columns(rate.alias("rate")).rows(named=True):
             path = self.study_dir / run["folder"] / "metrics.parquet"
             curve = read_parquet(path) if path.is_file() else pl.DataFrame({"weight": []})
-            if "weight" in curve.columns:  # fused or reranked, without epochs
+            if "weight" in curve.columns or not run["epochs"]:  # nothing was trained
                 continue
             valid = curve.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
             line, seconds = pl.lit(run["line"]).alias("row"), (pl.col("epoch") * run["rate"]).alias("seconds")
