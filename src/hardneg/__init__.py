@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         compare,
         datasets,
         fit,
+        load_bundle,
         load_dataset,
         load_negatives,
         load_run,
@@ -27,12 +28,24 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {"datasets": "hardneg.api.datasets", "negatives": "hardneg.api.negatives", "models": "hardneg.models"}
-_NAMES = ("Workspace", "compare", "fit", "load_dataset", "load_negatives", "load_run", "load_split", "split", "study")
+_NAMES = (
+    "Workspace",
+    "compare",
+    "fit",
+    "load_bundle",
+    "load_dataset",
+    "load_negatives",
+    "load_run",
+    "load_split",
+    "split",
+    "study",
+)
 __all__ = [
     "Workspace",
     "compare",
     "datasets",
     "fit",
+    "load_bundle",
     "load_dataset",
     "load_negatives",
     "load_run",

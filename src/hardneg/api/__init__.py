@@ -1,6 +1,7 @@
 """The Python API: functions that run the stages in a workspace and return the artifacts as objects."""
 
 from hardneg.api.folders import (
+    Bundle,
     DatasetFolder,
     NegativesFolder,
     NeighboursFolder,
@@ -10,6 +11,7 @@ from hardneg.api.folders import (
     SuspectsFolder,
     TreesFolder,
     Workspace,
+    load_bundle,
     load_dataset,
     load_negatives,
     load_run,
@@ -18,6 +20,7 @@ from hardneg.api.folders import (
 from hardneg.api.running import compare, fit, split, study
 
 __all__ = [
+    "Bundle",
     "DatasetFolder",
     "NegativesFolder",
     "NeighboursFolder",
@@ -29,6 +32,7 @@ __all__ = [
     "Workspace",
     "compare",
     "fit",
+    "load_bundle",
     "load_dataset",
     "load_negatives",
     "load_run",

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from hardneg.judging import suspects
 from hardneg.mining.item_products import NAMED
 from hardneg.pipeline import SuspectsUse
 from hardneg.pipeline.inference import BELOW, EVALUATION
-from hardneg.pipeline.recommendation import describe_unknown
+from hardneg.pipeline.recommendation import describe_unknown, require_users
 from hardneg.sampling import mined
 from hardneg.stage import Stage
 
@@ -72,6 +73,25 @@ class ArtifactFolder:
         if not artifacts.is_finished(target, str(artifacts.key_at(self.folder))):
             shutil.copytree(self.folder, target, dirs_exist_ok=True)
         return target
+
+    def export(
+        self,
+        to: pipeline.ExportFormat,
+        folder: str | Path,
+        *,
+        split: SplitFolder | str | Path | None = None,
+        profiles: ProfilesFolder | str | Path | None = None,
+    ) -> Path:
+        """Write a run, negatives or a split in the format of another library, and return the folder.
+
+        split: that of the negatives, or of a run if it is no longer where it was. profiles: whose texts of users are the
+        anchors of triplets. Raises ConfigError where the format does not exist for this artifact.
+        """
+        given = [
+            Path(part.folder if isinstance(part, ArtifactFolder) else part) if part else None
+            for part in (split, profiles)
+        ]
+        return pipeline.export_stage(self.folder, to, *given).run(Path(folder))
 
     def _frame(self, file: str) -> pl.DataFrame:
         return read_parquet(self.folder / file)
@@ -264,6 +284,33 @@ class RunFolder(ArtifactFolder):
         if self.split is None:
             raise ConfigError(f"{self.folder} was loaded without its split; pass evaluate(split)")
         return self.split.folder
+
+
+@dataclass(frozen=True)
+class Bundle(ArtifactFolder):
+    """A recommender that needs no split: the scores of a run, item titles and all known pairs."""
+
+    @cached_property
+    def recommender(self) -> pipeline.Recommender:
+        """The arrays, read once."""
+        return pipeline.open_recommender(self.folder)
+
+    def recommend(self, users: str | Iterable[str], k: int = 10) -> pl.DataFrame:
+        """Return the k best items of each user that the user does not have: user_id, rank, item_id, title, score.
+
+        Warns of unknown users, and raises DataError where no user is known.
+        """
+        ids = [users] if isinstance(users, str) else list(users)
+        found, unknown = self.recommender.find_users(ids)
+        require_users(found, unknown, self.folder, len(self.recommender.run.vocabulary.user_ids))
+        if unknown:
+            warnings.warn(f"{self.folder} has no {describe_unknown(unknown)}; left out", stacklevel=2)
+        return self.recommender.rank(found, k).table
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Return a bundle that `export` wrote."""
+    return _load(Bundle, folder, pipeline.BUNDLE)
 
 
 def load_dataset(folder: str | Path) -> DatasetFolder:

@@ -12,6 +12,7 @@ from hardneg.cli import (
     audit,
     compare,
     data,
+    export,
     finetune,
     items,
     llm,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "evaluate": runs.evaluate_command,
         "recommend": recommend.recommend_command,
         "similar": similar.similar_command,
+        "export": export.export_command,
     },
     "Comparisons": {"compare": compare.compare_command, "study": study.app, "report": report.report_command},
 }

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Option
+from typer import Argument, Option
 
 from hardneg.cli.common import ReadingOptions
-from hardneg.cli.options import RunArgument, read_ids
+from hardneg.cli.options import read_ids
 from hardneg.cli.output import console, echo, render_table, show_progress
 from hardneg.errors import ConfigError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def recommend_command(
     shared: ReadingOptions,
-    run: RunArgument,
+    run: Annotated[Path, Argument(help="Run folder, or a bundle of `hardneg export`.")],
     user: Annotated[list[str] | None, Option(help="user_id of the source file. Repeatable.")] = None,
     users: Annotated[Path | None, Option(help="Text file with a user_id on each line.")] = None,
     all_users: Annotated[bool, Option("--all", help="All users of the run; needs --out.")] = False,
@@ -135,4 +135,9 @@ def _describe_short(short: int, n_users: int, k: int) -> str:
 
 
 def _following(run: Path) -> tuple[object, ...]:
+    from hardneg.artifacts import kind_at
+    from hardneg.pipeline import BUNDLE
+
+    if kind_at(run) == BUNDLE:
+        return ("recommend", run, "--all", "--out", "recs.parquet")
     return ("audit", "run", run, "--split", "SPLIT")

@@ -1,6 +1,7 @@
 """The methods as stages: each function returns a `Stage` that makes one artifact from finished artifacts."""
 
 from hardneg.pipeline.data import ImportRequest, import_stage, noise_stage, simulate_stage, split_stage, truth_of
+from hardneg.pipeline.exports import ExportFormat, export_stage
 from hardneg.pipeline.fusion import FusionConfig, fuse_stage, text_only_stage
 from hardneg.pipeline.generation import (
     GenerationConfig,
@@ -8,6 +9,7 @@ from hardneg.pipeline.generation import (
     generate_profiles_stage,
 )
 from hardneg.pipeline.inference import (
+    BUNDLE,
     EVALUATION,
     METRICS,
     RELEASED,
@@ -29,7 +31,7 @@ from hardneg.pipeline.negatives import (
     shuffled_negatives_stage,
 )
 from hardneg.pipeline.popularity import POPULARITY, PopularityConfig, popularity_stage
-from hardneg.pipeline.recommendation import Mask, make_recommendations, recommend
+from hardneg.pipeline.recommendation import Mask, Recommender, make_recommendations, open_recommender, recommend
 from hardneg.pipeline.recommendation_file import RecommendationCounts, write_recommendations
 from hardneg.pipeline.reranking import RerankConfig, rerank_stage
 from hardneg.pipeline.similar_items import SimilarItems, find_similar_items
@@ -55,11 +57,13 @@ from hardneg.pipeline.tuning import (
 )
 
 __all__ = [
+    "BUNDLE",
     "EVALUATION",
     "METRICS",
     "POPULARITY",
     "RELEASED",
     "RUN",
+    "ExportFormat",
     "FinetuneConfig",
     "FinishedRun",
     "FusionConfig",
@@ -69,6 +73,7 @@ __all__ = [
     "Mask",
     "PopularityConfig",
     "RecommendationCounts",
+    "Recommender",
     "RerankConfig",
     "RunConfig",
     "SimilarItems",
@@ -85,6 +90,7 @@ __all__ = [
     "evaluate_judge",
     "evaluate_run",
     "evaluation_stage",
+    "export_stage",
     "extract_profiles_stage",
     "find_evaluation",
     "find_similar_items",
@@ -98,6 +104,7 @@ __all__ = [
     "measure_judge",
     "neighbours_stage",
     "noise_stage",
+    "open_recommender",
     "popularity_stage",
     "random_negatives_stage",
     "read_rescaled_pairs",

@@ -38,6 +38,8 @@ MASKED, SPARED = "masked added positives", "held-out added positives, not masked
 """Notes of the manifest: numbers of pairs."""
 POPULARITY, BELOW = "popularity", "below popularity"
 """Notes of an evaluation: a metric of the most popular items; a warning where the run is clearly lower."""
+BUNDLE = "bundle"
+"""Kind of a folder with a run's scores and all known pairs, which recommends without a split."""
 BONUS = "bonus.parquet"
 """File of a reranked run: user, item, bonus of every judged pair."""
 METRICS = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in (10, 20))
@@ -57,9 +59,9 @@ class FinishedRun:
         return inner_product(self.embeddings, shortlist=shortlist, bonus=self.bonus)
 
 
-def read_run(folder: Path) -> FinishedRun:
-    """Read a run folder; its split is not needed."""
-    artifacts.read_manifest(folder, RUN)
+def read_run(folder: Path, kind: str = RUN) -> FinishedRun:
+    """Read a run folder, or a bundle, whose `seen` are all known pairs; the split is not needed."""
+    artifacts.read_manifest(folder, kind)
     tensors = read_tensors(folder / "embeddings.safetensors", "users", "items")
     users = datasets.read_parquet(folder / "users.parquet")[c.USER_ID].to_list()
     items = datasets.read_parquet(folder / "items.parquet")[c.ITEM_ID].to_list()

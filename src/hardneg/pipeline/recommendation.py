@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from hardneg.artifacts import is_artifact, read_manifest
+from hardneg.artifacts import is_artifact, kind_at, read_manifest
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
@@ -20,7 +20,7 @@ from hardneg.data.split import read_split
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import top_items
 from hardneg.evaluation.ranking import BLOCK, InnerProduct
-from hardneg.pipeline.inference import FinishedRun, read_run, require_split_of
+from hardneg.pipeline.inference import BUNDLE, FinishedRun, read_run, require_split_of
 from hardneg.pipeline.training import RUN, SPLIT_NOTE
 from hardneg.types import Indices, block_slices
 
@@ -117,11 +117,13 @@ class Recommender:
 
 
 def open_recommender(run_dir: Path, mask: Mask = "known", split_dir: Path | None = None) -> Recommender:
-    """Read a run and the pairs that the mask leaves out.
+    """Read a run, or a bundle, and the pairs that the mask leaves out.
 
-    split_dir: split of the run, for its held-out pairs; None for the one that the run names. With mask train no split is
-    read. Raises ConfigError where the split is missing or another.
+    split_dir: split of the run, for its held-out pairs; None for the one that the run names. With mask train, and for a
+    bundle, no split is read. Raises ConfigError where the split is missing or another, and for a bundle with mask train.
     """
+    if kind_at(run_dir) == BUNDLE:
+        return _open_bundle(run_dir, mask)
     run = read_run(run_dir)
     items, pairs = read_parquet(run_dir / "items.parquet"), run.seen
     if mask == "train":
@@ -129,6 +131,13 @@ def open_recommender(run_dir: Path, mask: Mask = "known", split_dir: Path | None
     split = read_split(find_split(run_dir, split_dir))
     items, pairs = split.texts, split.known
     return Recommender(run, items, pairs, Products.of(items))
+
+
+def _open_bundle(folder: Path, mask: Mask) -> Recommender:
+    if mask == "train":
+        raise ConfigError(f"found mask train for the bundle {folder}, which has all known pairs in one; use mask known")
+    run, items = read_run(folder, BUNDLE), read_parquet(folder / "items.parquet")
+    return Recommender(run, items, run.seen, Products.of(items))
 
 
 def recommend(
@@ -168,8 +177,7 @@ def describe_unknown(user_ids: Sequence[str]) -> str:
 
 def find_split(run_dir: Path, split_dir: Path | None) -> Path:
     """Return the split of a run: the given folder, or else the one that its manifest names."""
-    named = read_manifest(run_dir, RUN)["notes"].get(SPLIT_NOTE)
-    folder = split_dir or (None if named is None else Path(named))
+    folder = split_dir or named_split(run_dir)
     remedy = "give the split of the run (--split), or mask train pairs alone (--mask train)"
     if folder is None:
         raise ConfigError(f"{run_dir} does not name its split, whose held-out pairs are to be masked; {remedy}")
@@ -177,3 +185,9 @@ def find_split(run_dir: Path, split_dir: Path | None) -> Path:
         raise ConfigError(f"found no split in {folder}, whose held-out pairs are to be masked; {remedy}")
     require_split_of(run_dir, folder)
     return folder
+
+
+def named_split(run_dir: Path) -> Path | None:
+    """Return the path of the split that a run's manifest names, if it does."""
+    named = read_manifest(run_dir, RUN)["notes"].get(SPLIT_NOTE)
+    return None if named is None else Path(named)
