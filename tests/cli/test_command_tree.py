@@ -33,7 +33,7 @@ IDS = [" ".join(words) for words, _ in COMMANDS]
 
 
 def test_the_tree_has_every_command() -> None:
-    expected = """demo doctor train fuse rerank evaluate recommend similar export compare
+    expected = """demo doctor train fuse rerank evaluate recommend similar export
     data_import_table data_import_amazon data_import_yelp data_import_movielens data_import_recbole data_import_selfrec
     data_import_lightgcn data_import_pairs data_import_custom
     data_simulate data_split data_describe data_add-noise
@@ -41,7 +41,8 @@ def test_the_tree_has_every_command() -> None:
     finetune_label finetune_train finetune_train-pooled finetune_synthesize
     negatives_retrieve negatives_generate negatives_control_random negatives_control_shuffled negatives_control_positive
     negatives_control_labels neighbours_find_text neighbours_find_co-occurrence neighbours_find_random
-    trees_build suspects_identify suspects_evaluate study_run study_search study_estimate report"""
+    trees_build suspects_identify suspects_evaluate study_run study_search study_estimate
+    compare show report"""
     assert set(IDS) == {name.replace("_", " ") for name in expected.split()}
 
 

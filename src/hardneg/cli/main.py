@@ -21,6 +21,7 @@ from hardneg.cli import (
     recommend,
     report,
     runs,
+    show,
     similar,
     start,
     study,
@@ -31,7 +32,7 @@ from hardneg.cli.common import add_command
 
 COMMANDS: dict[str, dict[str, Any]] = {
     "Start": {"demo": start.demo_command, "doctor": start.doctor_command},
-    "Data": {"data": data.app, "audit": audit.app},
+    "Data": {"data": data.app, "show": show.show_command, "audit": audit.app},
     "Texts and language models": {"profiles": profiles.app, "llm": llm.app, "finetune": finetune.app},
     "Negatives": {
         "negatives": negatives.app,
