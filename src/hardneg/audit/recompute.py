@@ -187,7 +187,8 @@ def _profiles(made: _Recipe) -> Stage:
         return shuffle_profiles_stage(made.split, made.need("like", profiles.KIND), made.config["seed"])
     if made.config.get("method") != profiles.SOURCE:
         raise NotRebuiltError("a language model wrote it")
-    return extract_profiles_stage(made.split, shuffle_titles=made.config.get("titles shuffled with seed"))
+    shuffled, users = made.config.get("titles shuffled with seed"), made.config.get("users", True)
+    return extract_profiles_stage(made.split, shuffle_titles=shuffled, users=users)
 
 
 def _vectors(made: _Recipe) -> Stage:

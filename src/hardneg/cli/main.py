@@ -18,6 +18,7 @@ from hardneg.cli import (
     llm,
     negatives,
     profiles,
+    quickstart,
     recommend,
     report,
     runs,
@@ -31,7 +32,7 @@ from hardneg.cli import (
 from hardneg.cli.common import add_command
 
 COMMANDS: dict[str, dict[str, Any]] = {
-    "Start": {"demo": start.demo_command, "doctor": start.doctor_command},
+    "Start": {"run": quickstart.run_command, "demo": start.demo_command, "doctor": start.doctor_command},
     "Data": {"data": data.app, "show": show.show_command, "audit": audit.app},
     "Texts and language models": {"profiles": profiles.app, "llm": llm.app, "finetune": finetune.app},
     "Negatives": {

@@ -134,7 +134,7 @@ class ProgressDisplay:
         for notice in usage.notices:
             if (line := f"{name}: {notice}") not in self._notices:
                 self._notices.add(line)
-                self._print(line)
+                self.note(line)
         rows, total = usage.rows, usage.total
         self._show(name, rows, total or rows, f"{name}: {usage}", str(usage), last=rows == total)
 
@@ -146,7 +146,7 @@ class ProgressDisplay:
             if outcome.name in self._tasks:
                 self._bars.remove_task(self._tasks.pop(outcome.name))
             if outcome.reason is not None:
-                self._print(ended)
+                self.note(ended)
 
     def watch_training(self, epochs: int) -> TrainingWatch:
         """Return a callback for the training loop: all epochs, with loss and best validation value."""
@@ -167,7 +167,7 @@ class ProgressDisplay:
         pace = (done - before) / (now - start) if now > start else 0
         return f", {format_seconds((total - done) / pace)} left" if pace > 0 and done < total else ""
 
-    def _print(self, line: str) -> None:
+    def note(self, line: str) -> None:
         """Print a line in any case, above the bars where there are some."""
         if self._bars is None:
             echo(line, err=True)

@@ -18,26 +18,31 @@ from hardneg.text.texts import require_item_texts, shuffle_item_texts
 from hardneg.types import Floats, Progress
 
 
-def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None) -> Stage:
+def extract_profiles_stage(split_dir: Path, *, shuffle_titles: int | None = None, users: bool = True) -> Stage:
     """Return the stage that extracts item and user profiles from the training data.
 
-    shuffle_titles: a seed, for the control in which the texts of items are shuffled among them first.
+    shuffle_titles: a seed, for the control in which the texts of items are shuffled among them first. users: False
+    leaves the profiles of users blank.
     """
     settings: dict[str, Any] = {"method": profiles.SOURCE}
     if shuffle_titles is not None:
         settings["titles shuffled with seed"] = shuffle_titles
+    if not users:
+        settings["users"] = False
 
     def build(draft: Draft) -> None:
         split = splits.read_split(split_dir)
         if split.reviews.is_empty():
             require_item_texts(split.texts)
         if shuffle_titles is None:
-            profiles.write_profiles(draft, extract_profiles(split), split)
-            return
-        shuffled = shuffle_item_texts(split, generator(shuffle_titles, "shuffled titles"))
-        extracted = extract_profiles(shuffled)
-        source = f"{extracted.source}, titles shuffled among items (seed {shuffle_titles})"
-        profiles.write_profiles(draft, replace(extracted, source=source), split)
+            extracted = extract_profiles(split)
+        else:
+            extracted = extract_profiles(shuffle_item_texts(split, generator(shuffle_titles, "shuffled titles")))
+            source = f"{extracted.source}, titles shuffled among items (seed {shuffle_titles})"
+            extracted = replace(extracted, source=source)
+        if not users:
+            extracted = replace(extracted, users=[""] * len(extracted.users))
+        profiles.write_profiles(draft, extracted, split)
 
     return Stage(profiles.KIND, settings, split_inputs(split_dir), build)
 

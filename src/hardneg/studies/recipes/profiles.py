@@ -16,13 +16,19 @@ class ExtractiveProfiles(ProfilesRecipe):
     method: Literal["extractive"] = "extractive"
     shuffle_titles: Seed | None = None
     """Seed by which item texts are shuffled among items first, as a control."""
+    users: bool = True
+    """False leaves user profiles blank, where a user is the mean of the train items; a third of the texts to encode."""
 
     @property
     def implied(self) -> Entry:
-        return Entry(self, "" if self.shuffle_titles is None else f"shuffled-{self.shuffle_titles}")
+        parts = [
+            "" if self.shuffle_titles is None else f"shuffled-{self.shuffle_titles}",
+            "" if self.users else "items",
+        ]
+        return Entry(self, " ".join(filter(None, parts)))
 
     def stage(self, context: StageContext) -> Stage:
-        return pipeline.extract_profiles_stage(context.split_dir, shuffle_titles=self.shuffle_titles)
+        return pipeline.extract_profiles_stage(context.split_dir, shuffle_titles=self.shuffle_titles, users=self.users)
 
 
 class ShuffledProfiles(ProfilesRecipe):

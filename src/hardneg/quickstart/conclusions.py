@@ -1,0 +1,79 @@
+"""Sentences about a finished comparison: the choice, its effect, and an answer to each question, computed from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from hardneg.pipeline import POPULARITY
+from hardneg.quickstart.methods import BASELINE, DNS, METRICS, MIXGCF, RETRIEVED, SELECT, Methods
+from hardneg.report import printers, tables
+from hardneg.studies.results import Results
+
+LABEL = printers.metric_label(SELECT)
+UNDECIDED = "not significant"
+
+
+def choose_line(results: Results) -> str:
+    """Return the line with the highest mean validation value over seeds, the first of equals. Test pairs are not read."""
+    runs = results.runs.filter(pl.col("status") == "done").unique(["line", "seed"], maintain_order=True)
+    means = runs.group_by("line", maintain_order=True).agg(pl.col("valid_value").mean())
+    return str(means.row(int(means["valid_value"].arg_max() or 0))[0])
+
+
+def conclude(results: Results, methods: Methods, chosen: str) -> list[str]:
+    """Return the conclusions, the most important first."""
+    table = results.tables[0]
+    lines = {line["row"]: line for line in table.frame.iter_rows(named=True)}
+    pairs = {line["row"]: line for part in table.pairs for line in part.frame.iter_rows(named=True)}
+    sentences = [_describe_choice(chosen, lines), *_describe_best_on_test(chosen, lines)]
+    sentences.append(_describe("A model of each customer against the best sellers for everyone", lines[POPULARITY], -1))
+    sentences += [_describe(f"Hard negatives by score, {name}", lines[name]) for name in (DNS, MIXGCF) if name in lines]
+    for line, other in methods.comparisons:
+        if line in pairs:
+            sentences.append(_describe(f"Item texts beside {other} (late fusion)", pairs[line], other=other))
+    if RETRIEVED in lines:
+        sentences.append(_describe("Hard negatives retrieved by text", lines[RETRIEVED]))
+    if methods.llm is not None and methods.llm.row in lines:
+        sentences.append(_describe(f"Hard negatives named by {methods.llm.name}", lines[methods.llm.row]))
+    return sentences
+
+
+def _describe_choice(chosen: str, lines: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the choice, its quality in plain numbers, and the comparison with uniform negatives."""
+    line, recall = lines[chosen], METRICS[1]
+    quality = (
+        f"on test pairs {line[recall]:.1%} of a customer's later items are among the 20 recommended "
+        f"({LABEL} {line[SELECT]:.4f})"
+    )
+    if chosen == BASELINE:
+        return f"Use {chosen}: it is the best on validation pairs; {quality}. No other method was chosen over it."
+    return f"Use {chosen}: it is the best on validation pairs; {quality}. {_describe(f'Against {BASELINE}', line)}"
+
+
+def _describe_best_on_test(chosen: str, lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a sentence where another line is higher on the test pairs, which choose nothing."""
+    best = max(lines, key=lambda name: float(lines[name][SELECT]))
+    if best == chosen:
+        return []
+    return [f"{best} is higher on the test pairs ({LABEL} {lines[best][SELECT]:.4f}), which were not used to choose."]
+
+
+def _describe(subject: str, line: Mapping[str, Any], sign: int = 1, other: str = BASELINE) -> str:
+    """Return effect, interval, p and verdict of a line of a table. sign: -1 to compare the other way round.
+
+    other: the line that it is compared with.
+    """
+    verdict = {tables.BETTER: "better", tables.WORSE: "worse"}.get(line[tables.VERDICT], UNDECIDED)
+    if line["p_holm"] is None:
+        return f"{subject}: not tested."
+    if sign < 0:  # relative numbers are shares of the other mean, so the difference is stated as it is
+        verdict = {"better": "worse", "worse": "better"}.get(verdict, verdict)
+        effect = f"{LABEL} {line[SELECT] - line['difference']:.4f} against {line[SELECT]:.4f}"
+    else:
+        numbers = tuple(line[name] for name in ("relative", "relative_low", "relative_high"))
+        effect = f"{LABEL} {numbers[0]:+.1%} [{numbers[1]:+.1%}, {numbers[2]:+.1%}]"
+        effect += "" if subject.startswith("Against") else f" against {other}"
+    return f"{subject}: {effect}, p {printers.p_text(line['p_holm'])}: {verdict}."

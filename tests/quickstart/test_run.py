@@ -1,0 +1,218 @@
+"""From two tables to an answer, killed and continued, and on data that allow less."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from tests.quickstart.tables import write_tables
+from typer.testing import CliRunner, Result
+
+from hardneg import pipeline, text
+from hardneg.artifacts import read_manifest
+from hardneg.cli.main import app
+from hardneg.cli.quickstart import BudgetOptions
+from hardneg.data import split as splits
+from hardneg.storage import read_tensors
+from hardneg.studies import runs, trials
+from hardneg.studies.runs import CLOCKS
+
+QUICK = ("--trials", "2", "--epochs", "2")
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, ["run", *map(str, words)])
+
+
+def succeed(*words: object) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def fail(*words: object) -> str:
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("hardneg: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+class CountEncoder:
+    """Texts as counts of letters, without a model."""
+
+    name = identity = "counts"
+
+    def encode(self, texts: list[str], progress: object = None) -> np.ndarray:
+        counts = np.array([[text.count(letter) for letter in "aeiorstn "] for text in texts], np.float32)
+        lengths = np.linalg.norm(counts, axis=1, keepdims=True)
+        return np.where(lengths > 0, counts / np.maximum(lengths, 1), np.nan)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_one_process_without_an_encoder() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "sentence_encoder", lambda *_, **__: CountEncoder())
+        patch.setattr(BudgetOptions, "processes", 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_tables(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="module")
+def shop(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished call with the output."""
+    out = tmp_path_factory.mktemp("run") / "shop"
+    return out, succeed(*tables, "--out", out, *QUICK)
+
+
+def test_every_method_is_compared_and_concluded(shop: tuple[Path, str]) -> None:
+    out, output = shop
+    table = pl.read_parquet(next((out / "study" / "tables").glob("shop-lightgcn.parquet")))
+    rows = ["uniform", "DNS", "DNS + text", "MixGCF", "MixGCF + text", "semantic (retrieved)", "popularity"]
+    assert table["row"].to_list() == rows
+    assert table.filter(pl.col("row") != "uniform")["p_holm"].is_not_null().all()
+    for beginning in ("Use ", "A model of each customer", "Hard negatives by score, DNS", "Item texts beside MixGCF"):
+        assert re.search(rf"^{beginning}", output, flags=re.MULTILINE), beginning
+    assert "Next: hardneg recommend" in output
+    assert "user_id = customer" in output
+
+
+def test_a_verdict_is_that_of_the_corrected_test(shop: tuple[Path, str]) -> None:
+    out, _ = shop
+    result = json.loads(call(*_again(out), "--json").stdout)
+    by_row = {row["row"]: row for row in result["rows"]}
+    sentence = next(line for line in result["conclusions"] if line.startswith("Hard negatives by score, DNS"))
+    expected = {"better": "better", "worse": "worse"}.get(by_row["DNS"]["verdict"], "not significant")
+    assert sentence.endswith(f": {expected}.")
+    runs_of_study = pl.read_parquet(out / "study" / "runs.parquet")
+    validation = dict(runs_of_study.group_by("line").agg(pl.col("valid_value").mean()).iter_rows())
+    assert validation[result["chosen"]] == max(validation.values())
+
+
+def test_the_final_model_knows_every_pair_and_recommends(shop: tuple[Path, str]) -> None:
+    out, output = shop
+    split = splits.read_split(out / "everything")
+    assert (len(split.valid), len(split.test)) == (0, 0)
+    run = pipeline.read_run(out / "model")
+    assert (
+        len(run.seen)
+        == len(split.train)
+        == sum(len(getattr(splits.read_split(out / "split"), part)) for part in ("train",)) + _held_out(out)
+    )
+    words = next(line for line in output.splitlines() if line.startswith("Next: hardneg recommend")).split()[2:]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    readme = (out / "README.txt").read_text(encoding="utf-8")
+    assert all(title in readme for title in ("Conclusions", "How it was done", "Files", "Go on with"))
+
+
+def test_the_same_call_makes_nothing_again(shop: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out, output = shop
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("nothing should be trained")
+
+    monkeypatch.setattr("hardneg.pipeline.training.fit_backbone", forbidden)
+    assert succeed(*_again(out)).splitlines()[-8:] == output.splitlines()[-8:]
+
+
+def test_other_settings_are_refused_in_the_same_folder(shop: tuple[Path, str], tables: tuple[Path, Path]) -> None:
+    out, _ = shop
+    assert "given_epochs 2 (now 3)" in fail(*tables, "--out", out, "--trials", "2", "--epochs", "3")
+    assert "already holds something else" in fail(tables[0], "--out", out, *QUICK)
+
+
+def test_killed_anywhere_the_result_is_the_same(
+    shop: tuple[Path, str], tables: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "shop"
+    places: list[tuple[Any, str]] = [
+        (pipeline, "split_stage"),
+        (trials.CellSearch, "_run_trial"),
+        (runs.RunTask, "stage"),
+        (pipeline, "fuse_stage"),
+    ]
+    for owner, name in places:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, _stopping(getattr(owner, name), after=3 if owner is not pipeline else 0))
+            assert call(*tables, "--out", out, *QUICK).exit_code == 130, name
+    succeed(*tables, "--out", out, *QUICK)
+    a, b = (pl.read_parquet(folder / "study" / "runs.parquet").drop(CLOCKS) for folder in (shop[0], out))
+    assert_frame_equal(a, b)
+    one, other = (
+        read_tensors(folder / "model" / "embeddings.safetensors", "users", "items") for folder in (shop[0], out)
+    )
+    assert all(one[name].equal(other[name]) for name in one)
+    texts = [
+        (folder / "README.txt").read_text(encoding="utf-8").replace(str(folder), "OUT") for folder in (shop[0], out)
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_without_texts_and_times_fewer_methods_are_compared(tmp_path: Path) -> None:
+    orders, _ = write_tables(tmp_path, ordered_at=pl.lit("?"))
+    output = succeed(orders, "--out", tmp_path / "out", "--trials", "1", "--epochs", "1")
+    assert "No method reads texts: 0 of" in output
+    assert "Split at random" in output
+    assert "No search" in output
+    assert "Item texts" not in output
+    assert "--llm" in fail(orders, "--out", tmp_path / "llm", "--llm", "smollm2-135m", *QUICK)
+
+
+def test_five_users_are_enough_for_an_answer(tmp_path: Path) -> None:
+    orders, products = write_tables(tmp_path)
+    frame = pl.read_csv(orders)
+    frame.filter(pl.col("customer").is_in(frame["customer"].unique().sort()[:5].implode())).write_csv(orders)
+    output = succeed(orders, products, "--out", tmp_path / "out", "--trials", "1", "--epochs", "1")
+    assert "All " in output
+    assert "Use " in output
+
+
+def test_a_question_that_nobody_can_answer_names_the_options(tmp_path: Path) -> None:
+    orders, products = write_tables(tmp_path, account=pl.col("customer").str.slice(0, 2))
+    line = fail(orders, products, "--out", tmp_path / "out", *QUICK)
+    assert "--column user_id=customer or --column user_id=account, or --yes" in line
+
+
+def test_bad_files_are_one_line(tmp_path: Path, tables: tuple[Path, Path]) -> None:
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and nothing else")
+    assert "not a readable Parquet file" in fail(broken, tables[1], "--out", tmp_path / "out")
+    assert "does not exist" in fail(tmp_path / "absent.csv", "--out", tmp_path / "out")
+    empty = tmp_path / "empty.csv"
+    empty.write_text("")
+    assert "empty" in fail(empty, "--out", tmp_path / "out")
+
+
+def _again(out: Path) -> list[object]:
+    files = read_manifest(out / "dataset", "dataset")["notes"]["files read"]
+    folder = next(path for path in out.parents[1].glob("tables*"))
+    return [*(folder / name for name in files), "--out", out, *QUICK]
+
+
+def _held_out(out: Path) -> int:
+    split = splits.read_split(out / "split")
+    return len(split.valid) + len(split.test)
+
+
+def _stopping(function: Callable[..., Any], *, after: int) -> Callable[..., Any]:
+    """Return a function that is interrupted instead of its call number `after`."""
+    calls = iter(range(1000))
+
+    def stop(*args: Any, **options: Any) -> Any:
+        if next(calls) >= after:
+            raise KeyboardInterrupt
+        return function(*args, **options)
+
+    return stop
