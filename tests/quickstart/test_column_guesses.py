@@ -62,7 +62,9 @@ def test_two_readings_are_a_question_whose_flags_choose(tmp_path: Path) -> None:
         asked.append(question)
         return question.readings[1]
 
-    assert guess_columns(orders, products, ask).columns["user_id"] == "account"
+    found = guess_columns(orders, products, ask)
+    assert found.columns["user_id"] == "account"
+    assert found.remarks[0].endswith("? account; else --column user_id=customer")
     assert asked[0].readings == ("customer", "account")
     assert asked[0].flags == ("--column user_id=customer", "--column user_id=account")
     assert guess_columns(orders, products, never, columns={"user_id": "account"}).columns["user_id"] == "account"
@@ -100,9 +102,9 @@ def test_atomic_files_are_recognised(tmp_path: Path) -> None:
     item.write_text("item_id:token\tmovie_title:token_seq\n2\tA\n3\tB\n")
     found = guess_columns(inter, item, never)
     assert found == ColumnMapping(
-        "recbole",
-        {"item_id": "item_id", "user_id": "user_id", "timestamp": "timestamp", "rating": "rating"},
-        {"item_id": "item_id", "title": "movie_title"},
+        source="recbole",
+        columns={"item_id": "item_id", "user_id": "user_id", "timestamp": "timestamp", "rating": "rating"},
+        item_columns={"item_id": "item_id", "title": "movie_title"},
     )
 
 

@@ -6,22 +6,28 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from tests.pipeline.test_item_generation import namer
 from tests.quickstart.tables import write_tables
 from typer.testing import CliRunner, Result
 
 from hardneg import pipeline, text
 from hardneg.artifacts import read_manifest
 from hardneg.cli.main import app
-from hardneg.cli.quickstart import BudgetOptions
+from hardneg.cli.quickstart import BudgetOptions, choose_reading
 from hardneg.data import split as splits
+from hardneg.quickstart import Question
+from hardneg.quickstart import budget as budgets
+from hardneg.quickstart import run as quickstart_run
 from hardneg.storage import read_tensors
-from hardneg.studies import runs, trials
+from hardneg.studies import estimate, runs, trials
+from hardneg.studies.recipes import language_model
 from hardneg.studies.runs import CLOCKS
 
 QUICK = ("--trials", "2", "--epochs", "2")
@@ -113,6 +119,7 @@ def test_the_final_model_knows_every_pair_and_recommends(shop: tuple[Path, str])
     words = next(line for line in output.splitlines() if line.startswith("Next: hardneg recommend")).split()[2:]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
+    assert "<table" in (out / "page.html").read_text(encoding="utf-8")
     readme = (out / "README.txt").read_text(encoding="utf-8")
     assert all(title in readme for title in ("Conclusions", "How it was done", "Files", "Go on with"))
 
@@ -163,6 +170,10 @@ def test_killed_anywhere_the_result_is_the_same(
 def test_without_texts_and_times_fewer_methods_are_compared(tmp_path: Path) -> None:
     orders, _ = write_tables(tmp_path, ordered_at=pl.lit("?"))
     output = succeed(orders, "--out", tmp_path / "out", "--trials", "1", "--epochs", "1")
+    readme = (tmp_path / "out" / "README.txt").read_text(encoding="utf-8")
+    assert "column ordered_at is not used" in readme
+    succeed(orders, "--out", tmp_path / "out", "--trials", "1", "--epochs", "1")
+    assert (tmp_path / "out" / "README.txt").read_text(encoding="utf-8") == readme
     assert "No method reads texts: 0 of" in output
     assert "Split at random" in output
     assert "No search" in output
@@ -193,6 +204,62 @@ def test_bad_files_are_one_line(tmp_path: Path, tables: tuple[Path, Path]) -> No
     empty = tmp_path / "empty.csv"
     empty.write_text("")
     assert "empty" in fail(empty, "--out", tmp_path / "out")
+
+
+def test_the_budget_follows_from_the_time_of_an_epoch_and_is_kept(
+    tables: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.02)
+    monkeypatch.setattr(budgets, "LEVELS", ((4, 25), (2, 2), (1, 1)))
+    monkeypatch.setattr(budgets, "SEARCHED", (2, 2))
+    monkeypatch.setattr(quickstart_run, "sentence_encoder", CountEncoder)
+    monkeypatch.setattr(budgets, "choose_level", lambda *_: (2, 2))
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(trials.CellSearch, "_run_trial", _stopping(trials.CellSearch._run_trial, after=1))
+        assert call(*tables, "--out", out).exit_code == 130
+    decided = json.loads((out / "budget.json").read_text(encoding="utf-8"))
+    assert (decided["backbone"], decided["trials"], decided["epochs"], decided["texts"]) == ("LightGCN", 2, 2, True)
+    assert set(decided["seconds"]) == {"uniform", "DNS", "MixGCF", "semantic (retrieved)"}
+    monkeypatch.setattr(budgets, "choose_level", lambda *_: (1, 1))
+    output = succeed(*tables, "--out", out)
+    assert "2 trials of each, 3 seeds, at most 2 epochs" in output
+    assert pl.read_parquet(out / "study" / "trials.parquet")["trial"].to_list() == [0, 1] * 4
+    assert "minutes 10.0 (now 20.0)" in fail(*tables, "--out", out, "--minutes", "20")
+
+
+def test_texts_that_take_too_long_are_left_out(
+    tables: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickstart_run.Quickstart, "_time_encoding", lambda _: 1e6)
+    monkeypatch.setattr(estimate, "SECONDS", 0.02)
+    output = succeed(*tables, "--out", tmp_path / "out", "--trials", "1", "--minutes", "0.1")
+    assert "encoding them would take too much of the minutes" in output
+    assert "the smallest plan" in output or "at most" in output
+    assert "--minutes" in fail(
+        *tables, "--out", tmp_path / "llm", "--trials", "1", "--minutes", "0.1", "--llm", "rules"
+    )
+
+
+def test_a_language_model_names_negatives(
+    tables: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = namer(pl.read_csv(tables[1])["name"].to_list())
+    monkeypatch.setattr(language_model, "_open_model", lambda *_: model)
+    out = tmp_path / "out"
+    output = succeed(*tables, "--out", out, "--trials", "1", "--epochs", "1", "--llm", "rules")
+    assert re.search(r"^Hard negatives named by rules: nDCG@20 ", output, flags=re.MULTILINE)
+    assert (out / "replies.sqlite").is_file()
+
+
+def test_a_question_is_answered_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = Question("Which", ("a", "b"), ("--column user_id=a", "--column user_id=b"))
+    answers = iter([3, 2])
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True, write=len, flush=lambda: None))
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(answers))
+    assert choose_reading(question, yes=False) == "b"
+    assert choose_reading(question, yes=True) == "a"
 
 
 def _again(out: Path) -> list[object]:

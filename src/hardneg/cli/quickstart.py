@@ -158,6 +158,7 @@ def _emit_answer(shared: OutputOptions, answer: Answer, out: Path) -> None:
         "conclusions": answer.conclusions,
         "rows": table.frame.to_dicts(),
         "commands": [shlex.join(["hardneg", *words]) for words in answer.commands],
+        "page": str(answer.page),
         "out": str(out),
     }
     shared.emit(values, render_table(table.headers, table.cells))
@@ -165,6 +166,6 @@ def _emit_answer(shared: OutputOptions, answer: Answer, out: Path) -> None:
         return
     for number, conclusion in enumerate(answer.conclusions):
         console().print(Text(conclusion, style="" if number else "bold"))
-    console().print(f"Written: {answer.readme}, {out / 'model'}, {out / 'study' / 'tables.md'}", markup=False)
+    console().print(f"Written: {answer.page}, {answer.readme}, {out / 'model'}, {out / 'study'}", markup=False)
     for words in answer.commands:
         emit_following(words)

@@ -6,7 +6,6 @@ follows from the decision alone, wherever the command is interrupted.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,8 +102,3 @@ def read_budget(folder: Path, asked: Mapping[str, object]) -> TimeBudget | None:
         )
         raise ConfigError(f"{folder} was begun with {differing}; repeat that, or choose another --out")
     return budget
-
-
-def write_budget(folder: Path, budget: TimeBudget) -> None:
-    """Keep a decision."""
-    storage.replace_file(folder / NAME, json.dumps(budget.model_dump(mode="json"), indent=2).encode() + b"\n")

@@ -14,6 +14,7 @@ from typing import Literal
 
 import polars as pl
 
+from hardneg.config import Config
 from hardneg.data import columns as c
 from hardneg.data.dataset import INTERACTION_TYPES, ROW
 from hardneg.data.ids import is_blank, spell_ids
@@ -79,15 +80,15 @@ Choose = Callable[[Question], str]
 """Return one of the readings of a question."""
 
 
-@dataclass(frozen=True)
-class ColumnMapping:
-    """Options of the import. source: table or recbole. columns, item_columns: our name -> theirs. remarks: of the guesses."""
+class ColumnMapping(Config):
+    """Options of the import: the format of the tables, and our name -> theirs of both."""
 
     source: Literal["table", "recbole"]
-    columns: Mapping[str, str]
-    item_columns: Mapping[str, str]
+    columns: dict[str, str]
+    item_columns: dict[str, str]
     time_format: str | None = None
     remarks: tuple[str, ...] = ()
+    """Columns that were left out, and questions with their answers."""
 
     def lines(self, orders: str, products: str | None) -> list[str]:
         """Return the mapping as text, a line for each table, and the remarks. orders, products: names of the tables."""
@@ -144,13 +145,21 @@ def guess_columns(
     columns, item_columns, time_format: as the user says; the rest is guessed. choose: called for every question. Raises
     ConfigError where no column can be the user or the item.
     """
+    answers = list[str]()
+
+    def ask(question: Question) -> str:
+        reading = choose(question)
+        others = [flag for flag, other in zip(question.flags, question.readings, strict=True) if other != reading]
+        answers.append(f"{question.text}? {reading}; else {' or '.join(others)}")
+        return reading
+
     choice = ColumnChoice(columns or {}, tuple(INTERACTION_TYPES), (c.USER_ID, c.ITEM_ID), "--column")
     item_choice = ColumnChoice(item_columns or {}, (c.ITEM_ID, *c.TEXT), (c.ITEM_ID,), "--item-column")
     table = _read(orders, choice, options or TextOptions())
     items = None if products is None else _read(products, item_choice, options or TextOptions())
-    _guess_items(table, items, choose)
-    _guess_user(table, choose)
-    remarks, time_format = _guess_time(table, choose, time_format)
+    _guess_items(table, items, ask)
+    _guess_user(table, ask)
+    remarks, time_format = _guess_time(table, ask, time_format)
     for ours in (c.RATING, c.REVIEW):
         found = table.named(INTERACTION_NAMES[ours]) if ours not in table.used else []
         if found and (ours == c.REVIEW or _is_numeric(table.frame[found[0]])):
@@ -163,7 +172,13 @@ def guess_columns(
         raise ConfigError(
             f"found one atomic file of RecBole among {orders} and {products}, expected both or none; convert one of them"
         )
-    return ColumnMapping(source, table.used, {} if items is None else items.used, time_format, tuple(remarks))
+    return ColumnMapping(
+        source=source,
+        columns=table.used,
+        item_columns={} if items is None else items.used,
+        time_format=time_format,
+        remarks=(*answers, *remarks),
+    )
 
 
 def _read(path: Path, choice: ColumnChoice, options: TextOptions) -> _Table:

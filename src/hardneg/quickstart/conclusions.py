@@ -45,7 +45,7 @@ def _describe_choice(chosen: str, lines: Mapping[str, Mapping[str, Any]]) -> str
     """Return the choice, its quality in plain numbers, and the comparison with uniform negatives."""
     line, recall = lines[chosen], METRICS[1]
     quality = (
-        f"on test pairs {line[recall]:.1%} of a customer's later items are among the 20 recommended "
+        f"on test pairs {line[recall]:.1%} of a customer's held-out items are among the 20 recommended "
         f"({LABEL} {line[SELECT]:.4f})"
     )
     if chosen == BASELINE:

@@ -93,7 +93,10 @@ def choose_min_rating(interactions: pl.DataFrame) -> float | None:
 def _choose_split(dataset: Dataset, filters: FilterConfig) -> tuple[SplitConfig, list[str]]:
     """Return a split by time where that leaves users to test on, else a random one."""
     remarks, frame = list[str](), dataset.interactions
-    if c.TIMESTAMP in frame.columns and share_true(frame[c.TIMESTAMP].is_not_null()) >= TIMED:
+    timed = share_true(frame[c.TIMESTAMP].is_not_null()) if c.TIMESTAMP in frame.columns else 0.0
+    if 0 < timed < TIMED:
+        remarks.append(f"No split by time: {timed:.0%} of the rows have a time, expected {TIMED:.0%}.")
+    if timed >= TIMED:
         by_time = SplitConfig(by="time", filters=filters)
         try:
             tested = _users_held_out(make_split(dataset, by_time))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +14,11 @@ from typing import Any
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from hardneg import artifacts, pipeline, storage
-from hardneg.config import Config
-from hardneg.data import columns as c
+from hardneg.config import Config, parse_config
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError, DataError, HardnegError
+from hardneg.plain_text import escape_line
 from hardneg.quickstart import budget as budgets
 from hardneg.quickstart.budget import TimeBudget, minutes_text
 from hardneg.quickstart.column_guesses import ColumnMapping
@@ -26,6 +27,7 @@ from hardneg.quickstart.final_model import fit_final_model
 from hardneg.quickstart.methods import LanguageModel, Methods
 from hardneg.quickstart.preparation import choose_preparation
 from hardneg.studies.estimate import estimate_cells
+from hardneg.studies.page import write_page
 from hardneg.studies.process_pool import Outcome
 from hardneg.studies.recipes import slug
 from hardneg.studies.results import Results
@@ -39,8 +41,10 @@ from hardneg.types import Progress, WeightPrecision
 STEPS = 6
 LEAST_WITH_TEXT = 0.5
 """Share of items that must have a text for methods that read texts."""
-README = "README.txt"
+README, COLUMNS, PAGE = "README.txt", "columns.json", "page.html"
 FILES = {
+    PAGE: "the results as a page, for a browser",
+    COLUMNS: "the meaning of the columns",
     "dataset/": "the two tables as they were read",
     "split/": "train, validation and test pairs",
     "study/": "search, comparison and tables (study/tables.md)",
@@ -77,6 +81,7 @@ class Answer:
     results: Results
     commands: list[list[str]]
     readme: Path
+    page: Path
 
 
 @dataclass
@@ -118,6 +123,7 @@ class Quickstart:
         files = {"interactions": orders, "items": products}
         request = pipeline.ImportRequest(mapping.source, files, options)
         pipeline.import_stage(request, self.progress).run(self.dataset)
+        _write_json(self.out / COLUMNS, mapping)
         notes = artifacts.read_manifest(self.dataset, datasets.KIND)["notes"]
         for issue in notes["rows left out"]:
             self.note(f"{issue['where']}: {issue['count']:,} rows {issue['reason']}.")
@@ -155,7 +161,7 @@ class Quickstart:
         decided = budgets.read_budget(self.out, asked)
         if decided is None:
             decided = TimeBudget.model_validate({**asked, **self._measure(has_texts)})
-            budgets.write_budget(self.out, decided)
+            _write_json(self.out / budgets.NAME, decided)
         if has_texts and not decided.texts:
             self.note("No method reads texts, since encoding them would take too much of the minutes.")
         if config.llm is not None and not decided.texts:
@@ -254,10 +260,13 @@ class Quickstart:
         user = train.vocabulary.user_ids[int(pipeline.shown_users(train.train)[0])]
         commands = [
             ["recommend", str(model), "--user", user],
+            ["recommend", str(model), "--all", "--out", str(self.out / "recommendations.csv")],
+            ["show", str(self.study_dir)],
             ["study", "run", str(self.study_dir / "study.yaml"), "--out", str(self.study_dir)],
             ["audit", "split", str(self.split), "--dataset", str(self.dataset)],
         ]
-        answer = Answer(chosen, conclusions, results, commands, self.out / README)
+        page = write_page(self.study_dir, self.out / PAGE)
+        answer = Answer(chosen, conclusions, results, commands, self.out / README, page)
         storage.replace_file(answer.readme, _readme(answer, self.remarks).encode())
         return answer
 
@@ -293,14 +302,12 @@ def run_quickstart(
 
 
 def read_mapping(out: Path) -> ColumnMapping | None:
-    """Return the meaning of the columns that an earlier call decided; None before the tables were read."""
-    if not artifacts.is_artifact(out / "dataset"):
+    """Return the meaning of the columns that an earlier call decided; None where there was none."""
+    path = out / COLUMNS
+    if not path.is_file():
         return None
-    config = artifacts.read_manifest(out / "dataset", datasets.KIND)["config"]
-    columns, item_columns = (dict(config.get(name, {})) for name in ("columns", "item_columns"))
-    if config.get("source") not in ("table", "recbole") or c.USER_ID not in columns:
-        return None
-    return ColumnMapping(config["source"], columns, item_columns, config.get("time_format"))
+    mapping: ColumnMapping = parse_config(ColumnMapping, storage.read_json(path), where=str(path))
+    return mapping
 
 
 def _has_optuna() -> bool:
@@ -335,4 +342,10 @@ def _readme(answer: Answer, remarks: Sequence[str]) -> str:
         "Files": [f"{name}: {text}" for name, text in FILES.items()],
         "Go on with": commands,
     }
-    return "\n".join(f"{title}\n" + "".join(f"- {line}\n" for line in lines) for title, lines in sections.items())
+    texts = (f"{title}\n" + "".join(f"- {escape_line(line)}\n" for line in lines) for title, lines in sections.items())
+    return "\n".join(texts)
+
+
+def _write_json(path: Path, config: Config) -> None:
+    """Write settings in one step, so that a killed call leaves none or all."""
+    storage.replace_file(path, json.dumps(config.model_dump(mode="json"), indent=2).encode() + b"\n")
