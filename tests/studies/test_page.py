@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -35,7 +39,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Path:
 
 
 def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
-    page = check_page(write_page(study).read_text(encoding="utf-8"))
+    page = check_page(write_page(study).read_text(encoding="utf-8"), scripts=2)
     text = " ".join(" ".join(page.texts).split())
     for table in Study.load(study / "study.yaml", study).results().tables:
         assert describe_verdict(table.frame, "ndcg@20") in text
@@ -54,10 +58,23 @@ def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
 def test_hostile_names_are_text(study: Path) -> None:
     html = write_page(study).read_text(encoding="utf-8")
     assert "<img" not in html
-    assert ATTACK in " ".join(check_page(html).texts)
+    assert ATTACK in " ".join(check_page(html, scripts=2).texts)
 
 
-def test_the_split_is_not_needed_and_the_page_is_small(study: Path, tmp_path: Path) -> None:
+def test_the_explorer_has_every_line_and_other_text_is_there_without_the_split(study: Path, tmp_path: Path) -> None:
+    html = write_page(study, tmp_path / "page.html").read_text(encoding="utf-8")
+    (packed,) = re.findall(r'id="explorer-data">([^<]+)<', html)
+    (split,) = json.loads(gzip.decompress(base64.b64decode(packed)))["splits"]
+    assert [name for name in split["runs"] if "(MF" in name] == [f"{name} (MF, seed 0)" for name in ROWS]
+    assert len(split["runs"]) == 10
+    assert {len(user["top"]) for user in split["users"]} == {10}
+    shutil.move(study.parent / "split", tmp_path / "split")
+    text = " ".join(check_page(write_page(study, tmp_path / "page.html").read_text(encoding="utf-8")).texts)
+    shutil.move(tmp_path / "split", study.parent / "split")
+    assert "No explorer of store: the split of" in text
+
+
+def test_a_moved_study_gives_the_same_page_and_the_page_is_small(study: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(study, moved)
     first = write_page(study, tmp_path / "a.html").read_bytes()
@@ -73,7 +90,7 @@ def test_runs_that_ended_after_the_tables_are_included(write_study: Write, tmp_p
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(next((out / "runs").glob("*/*/mixgcf-seed0")))
-    text = " ".join(check_page(write_page(out).read_text(encoding="utf-8")).texts)
+    text = " ".join(check_page(write_page(out).read_text(encoding="utf-8"), scripts=2).texts)
     assert "2 of 3 runs are finished" in text
     assert "Not tested" in text
     assert "not run yet" in text

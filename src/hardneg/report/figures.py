@@ -80,8 +80,8 @@ def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: 
     title = f"Learning curves by {unit}"
     axis = "epoch" if x == "epoch" else "training time (s)"
     chart = line_chart(series, ChartText(f"{key}-by-{unit}", title, last, axis, f"validation {label}"))
-    caption = f"Mean over the seeds still training, on validation pairs; the x axis is the {axis}."
-    caption += " The time of an epoch is the mean over the runs of its line." if x == "seconds" else ""
+    caption = "On validation pairs; a line is the mean over its seeds that are still training."
+    caption += " The time of an epoch is the mean over the runs of a line." if x == "seconds" else ""
     if any(len(lines[name]) > len(kept[name]) for name in lines):
         caption += f" Of lines with more than {MOST_POINTS} checks, about {MOST_POINTS} are drawn."
     return PageFigure(title, chart, caption + _describe_thin(series), _legend(series))

@@ -16,7 +16,18 @@ from markupsafe import Markup
 
 from hardneg.report import svg
 
-TEXT_COLUMNS = ("notes", "verdict", "compared with", "made from", "reason", "folder", "command", "value", "titles")
+TEXT_COLUMNS = (
+    "split",
+    "model",
+    "notes",
+    "verdict",
+    "compared with",
+    "made from",
+    "reason",
+    "status",
+    "folder",
+    "metric",
+)
 """Headers of columns whose cells are texts, besides the first column."""
 
 

@@ -13,13 +13,15 @@ import polars as pl
 
 from hardneg import artifacts, storage
 from hardneg.data.dataset import read_parquet
-from hardneg.errors import DataError
+from hardneg.errors import DataError, HardnegError
 from hardneg.evaluation.released import WARNING
 from hardneg.pipeline import EVALUATION, RUN
+from hardneg.pipeline.explorer import explore_split, find_run_split
 from hardneg.report import figures, printers
 from hardneg.report.page import PageFigure, PageSection, PageTable, ReportPage, render_report
 from hardneg.report.verdicts import describe_verdict, verdict_words
 from hardneg.studies.comparisons import RELEASED_HEADERS, released_cells
+from hardneg.studies.recipes import slug
 from hardneg.studies.results import INDEX, RUNS, SHARED, TABLES, shared_cells
 from hardneg.studies.study import Study
 
@@ -39,6 +41,8 @@ CAPTION = (
 
 def write_page(folder: Path, out: Path | None = None) -> Path:
     """Write the page of a study folder and return its path. out: FOLDER/page.html by default.
+
+    The explorer is left out, with the reason on the page, where the splits are not there.
 
     Where runs have ended since the tables were written, or there are none yet, they are written first, which needs the
     splits of the study. Raises DataError where the folder is not that of a study.
@@ -71,10 +75,11 @@ def study_page(folder: Path) -> ReportPage:
         *_background(study),
     ]
     done, total = (runs.select("folder").n_unique() for runs in (study.finished, study.runs))
+    explorer, problems = _explorer(study)
+    remarks = [PageSection("explorer-missing", "Explorer", remarks=problems)] if problems else []
     lead = f"{done} of {total} runs are finished. {LEAD}"
-    return ReportPage(
-        study.index["name"], lead, verdicts or ["No comparison yet: the baseline has no finished run."], sections
-    )
+    verdicts = verdicts or ["No comparison yet: the baseline has no finished run."]
+    return ReportPage(study.index["name"], lead, verdicts, [*sections, *remarks], explorer)
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,7 @@ def _pairs_section(table: _Table, pairs: dict[str, pl.DataFrame]) -> PageSection
             PageTable(f"{title}; the pairs are a family of Holm", [*headers[:2], "verdict", *headers[2:]], cells)
         )
         if (figure := figures.effects_figure(frame, metric, f"{key}-{number}")) is not None:
-            drawn.append(PageFigure(f"{title}: {figure.title.lower()}", figure.chart, figure.caption))
+            drawn.append(PageFigure(title, figure.chart, figure.caption))
     total = sum(map(len, pairs.values()))
     significant = sum(int(frame["verdict"].is_in(["better", "worse"]).sum()) for frame in pairs.values())
     lead = f"{significant} of {total} pairs differ significantly in {printers.metric_label(metric)}."
@@ -224,6 +229,26 @@ def _background(study: _StudyFolder) -> Iterator[PageSection]:
     code = file.read_text(encoding="utf-8") if file.is_file() else ""
     yield PageSection("settings", "Settings", tables=tables, remarks=study.index["remarks"], code=code)
     yield PageSection("commands", "Commands", _describe_versions(study), code=_commands(study))
+
+
+def _explorer(study: _StudyFolder) -> tuple[dict[str, Any], list[str]]:
+    """Return the explorer's data, from the first finished run of every line, and why splits are missing from it."""
+    shown, problems = [], []
+    for split in dict.fromkeys(table.entry["split"] for table in study.tables):
+        lines = study.finished.filter(pl.col("split") == split).unique(["model", "line"], maintain_order=True)
+        runs = {
+            f"{run['line']} ({run['model']}, seed {run['seed']})": study.study_dir / run["folder"]
+            for run in lines.rows(named=True)
+        }
+        runs = {name: folder for name, folder in runs.items() if artifacts.is_artifact(folder)}
+        shared = sorted((study.study_dir / "shared" / slug(split)).glob("*"))
+        try:
+            if runs:
+                split_dir = find_run_split(next(iter(runs.values())))
+                shown.append(explore_split(split, split_dir, runs, shared))
+        except HardnegError as error:
+            problems.append(f"No explorer of {split}: {error}.")
+    return ({"splits": shown} if shown else {}), problems
 
 
 def _origins(study: _StudyFolder) -> PageTable:

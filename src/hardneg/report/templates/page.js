@@ -44,10 +44,10 @@
 
   const start = (data) => {
     const split = find("split"), search = find("search"), list = find("users"), first = find("first"), second = find("second");
-    const title = (item) => data.items[item][1] || data.items[item][0];
+    const title = (item) => now().items[item][1];
     const entry = (item, extra, name) => {
       const line = make("li", title(item), name);
-      line.title = data.items[item][0];
+      line.title = now().items[item][0];
       if (extra) line.append(make("span", ` ${extra}`, "soft"));
       return line;
     };
@@ -73,17 +73,17 @@
         box.append(lines("ol", user.top[run].map((item) => user.held.includes(item) ? entry(item, "(held out)", "hit") : entry(item))));
         return box;
       });
-      const draws = Object.entries(user.draws).map(([run, drawn]) => {
-        const box = make("details", undefined, "card");
-        box.append(make("summary", `Negatives that ${now().runs[run]} drew`), lines("ul", drawn.map(([positive, part, item]) => {
-          const line = entry(item, `${part}, for ${title(positive)}`);
-          return line;
-        })));
+      const draws = runs.filter((run) => user.draws[run]).map((run) => {
+        const box = make("details", undefined, "card"), drawn = user.draws[run];
+        const negatives = drawn.map(([positive, part, item]) => entry(item, `for ${title(positive)}: ${part}`));
+        box.append(make("summary", `Negatives that ${now().runs[run]} drew in its last epoch`), lines("ul", negatives));
         return box;
       });
       const top = make("div", undefined, "columns");
       top.append(history, held, ...tops);
-      out.replaceChildren(top, ...draws);
+      const bottom = make("div", undefined, "columns");
+      bottom.append(...draws);
+      out.replaceChildren(top, bottom);
     };
     const listUsers = () => {
       const words = search.value.toLowerCase().trim();
