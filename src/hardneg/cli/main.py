@@ -14,7 +14,9 @@ from hardneg.cli import (
     data,
     export,
     finetune,
+    init,
     items,
+    list_options,
     llm,
     negatives,
     profiles,
@@ -32,7 +34,12 @@ from hardneg.cli import (
 from hardneg.cli.common import add_command
 
 COMMANDS: dict[str, dict[str, Any]] = {
-    "Start": {"run": quickstart.run_command, "demo": start.demo_command, "doctor": start.doctor_command},
+    "Start": {
+        "run": quickstart.run_command,
+        "demo": start.demo_command,
+        "doctor": start.doctor_command,
+        "options": list_options.options_command,
+    },
     "Data": {"data": data.app, "show": show.show_command, "audit": audit.app},
     "Texts and language models": {"profiles": profiles.app, "llm": llm.app, "finetune": finetune.app},
     "Negatives": {
@@ -50,7 +57,12 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "similar": similar.similar_command,
         "export": export.export_command,
     },
-    "Comparisons": {"compare": compare.compare_command, "study": study.app, "report": report.report_command},
+    "Comparisons": {
+        "compare": compare.compare_command,
+        "init": init.init_command,
+        "study": study.app,
+        "report": report.report_command,
+    },
 }
 """Commands and command groups of every panel of the help, in the order of a typical use."""
 ORDER = [name for commands in COMMANDS.values() for name in commands]

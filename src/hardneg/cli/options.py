@@ -31,12 +31,14 @@ def pairs_option(help_text: str, name: str = "--set", metavar: str = "NAME=VALUE
     return Option(name, metavar=metavar, help=f"{help_text} Repeatable.")
 
 
-def parse_mapping(pairs: Sequence[str] | None, option: str) -> dict[str, str]:
-    """Return `{"title": "name"}` for `["title=name"]`."""
+def parse_mapping(
+    pairs: Sequence[str] | None, option: str, *, form: str = "OURS=THEIRS", example: str = "title=name"
+) -> dict[str, str]:
+    """Return `{"title": "name"}` for `["title=name"]`. form, example: what a message expects."""
     parts = [pair.partition("=") for pair in pairs or []]
     wrong = [name + equals + value for name, equals, value in parts if not (name and equals and value)]
     if wrong:
-        raise ConfigError(f"found {option} {wrong[0]!r}, expected OURS=THEIRS, for example {option} title=name")
+        raise ConfigError(f"found {option} {wrong[0]!r}, expected {form}, for example {option} {example}")
     return {name: value for name, _, value in parts}
 
 

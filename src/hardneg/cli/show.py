@@ -31,6 +31,8 @@ FOLLOWING: dict[str, list[str]] = {
     "run": ["evaluate DIR --split SPLIT", "recommend DIR --user USER_ID", "audit run DIR --split SPLIT"],
     "evaluation": ["compare RUN OTHER --split SPLIT"],
     "evaluation under the released mask": ["compare RUN OTHER --split SPLIT"],
+    "bundle": ["recommend DIR --user USER_ID"],
+    "export": ["export SOURCE --to bundle --out BUNDLE"],
     "language model": ["llm check DIR"],
     "study": ["study run DIR/study.yaml --out DIR", "study run DIR/study.yaml --out DIR --collect"],
     "search": ["study search DIR/search.yaml --out DIR"],

@@ -99,7 +99,7 @@ class ModelConfig(PluginConfig):
 
 
 class MF(ModelConfig):
-    """Matrix factorisation."""
+    """Matrix factorisation (Koren et al., 2009), trained by BPR (Rendle et al., 2009)."""
 
     kind: Literal["mf"] = "mf"
     embedding_size: VectorSize = 64
@@ -111,7 +111,7 @@ class MF(ModelConfig):
 
 
 class LightGCN(ModelConfig):
-    """LightGCN."""
+    """LightGCN (He et al., 2020): embeddings propagated over the graph of train pairs, without weights."""
 
     kind: Literal["lightgcn"] = "lightgcn"
     embedding_size: VectorSize = 64

@@ -38,7 +38,7 @@ from hardneg.types import Batch, Embeddings, HopsRead, Pooling, Vectors, pool
 
 
 class MixGCF(StatelessSampler):
-    """Positive mixing (eq. 5) and hop mixing (eq. 6 and 7).
+    """MixGCF: positive mixing (eq. 5) and hop mixing (eq. 6 and 7) of the highest scored candidates.
 
     e'_m = a e_i + (1 - a) e_m per hop. a ~ U(0, 1) is drawn once per pair and hop, and shared by all candidates. The
     query is the pooled user embedding, or that of the same hop where pooling is "concat", as in the released code.
@@ -48,6 +48,7 @@ class MixGCF(StatelessSampler):
 
     kind: Literal["mixgcf"] = "mixgcf"
     candidates: PerRow = 16
+    """Number of candidates per pair; more of them give harder negatives."""
     hops_read: ClassVar[HopsRead] = "items"
     """Candidates are compared and mixed per hop."""
 
@@ -144,7 +145,7 @@ class _Mix(torch.autograd.Function):
 
 
 class MultiView(TreeWeights):
-    """Per hop argmax over the candidates m of z_m + alpha_c sim_c(i, m) + alpha_s sim_s(i, m).
+    """DTL-NS: per hop argmax over the candidates m of z_m + alpha_c sim_c(i, m) + alpha_s sim_s(i, m).
 
     z_m = (p_m - min p) / (max p - min p + 1e-8). p_m is the score of the candidate mixed with the positive i, as in
     MixGCF. sim is the similarity of the path codes of the positive and the unmixed candidate. The chosen mixed rows are
@@ -156,6 +157,7 @@ class MultiView(TreeWeights):
 
     kind: Literal["multi-view"] = "multi-view"
     candidates: PerRow = 10
+    """Number of candidates per pair; more of them give harder negatives."""
     alpha_c: NonNegativeFloat = 0.1
     """Weight of the similarity in the structural tree; scores are scaled to [0, 1]. Default of the released code."""
     alpha_s: NonNegativeFloat = 0.3

@@ -34,7 +34,7 @@ The spread of a batch is 1 - ||mean||^2 / mean ||.||^2. Near 0 the projector map
 
 
 class Semantic(SamplerConfig):
-    """Options of eq. 6 to 10, by default with norms matched: in the literal form, `semantic-literal`, e_hard collapses.
+    """HNLMRec, eq. 6 to 10, by default with norms matched: in the literal form, `semantic-literal`, e_hard collapses.
 
     The paper states no value for alpha, lambda 1 or the temperature.
     """
@@ -100,10 +100,11 @@ class Semantic(SamplerConfig):
 
 
 class SemanticLiteral(Semantic):
-    """The literal form of eq. 6 to 10, without remedies: `semantic` without matched norms."""
+    """HNLMRec, the literal form of eq. 6 to 10, without remedies: `semantic` without matched norms."""
 
     kind: Literal["semantic-literal"] = "semantic-literal"  # type: ignore[assignment]
     match_norm: Literal[False] = False
+    """Norms are not matched in the literal form."""
 
 
 class SemanticSampler(nn.Module):

@@ -29,7 +29,7 @@ PARTNER = "neighbour"
 
 
 class SemanticMixing(SamplerConfig):
-    """Another sampler, and the share of the neighbours."""
+    """Negatives of another sampler, mixed with items of similar text; positives as well."""
 
     kind: Literal["semantic-mixing"] = "semantic-mixing"
     sampler: Annotated[Uniform | DNS | MixGCF, Field(discriminator="kind")] = MixGCF()

@@ -1,0 +1,133 @@
+"""`hardneg init`: commented files of a study or a search."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from hardneg.cli.common import OutputOptions
+from hardneg.cli.options import Pairs, pairs_option, parse_mapping
+from hardneg.errors import ConfigError
+
+HEAD = """\
+# {title}
+# Paths start at the working directory. `hardneg options` lists samplers, backbones and settings.
+name: {name}  # results are in out/{name}
+
+splits:  # name: split folder
+{splits}
+
+models:  # name: backbone and its options; every one is a table of its own
+  LightGCN: {{kind: lightgcn, embedding_size: 64, hops: 3}}
+  # MF: {{kind: mf, embedding_size: 64}}
+
+# negatives:  # name: how negatives are made, for the rows that read them
+#   retrieved: {{method: retrieved}}
+#   noise: {{method: random, like: retrieved}}
+
+rows:  # name: a method, which is a line of the tables
+  uniform: {{sampler: {{kind: uniform}}}}
+  DNS: {{sampler: {{kind: dns, candidates: 10}}}}
+  MixGCF: {{sampler: {{kind: mixgcf, candidates: 16}}}}
+"""
+STUDY = """\
+  # Text as a harder negative, and its control; needs `negatives` above.
+  # text: {{sampler: {{kind: semantic}}, negatives: retrieved}}
+  # text, control: {{sampler: {{kind: semantic}}, negatives: noise, against: text}}
+  # A second line, in which the finished runs are fused with item texts.
+  # DNS and text: {{sampler: {{kind: dns, candidates: 10}}, fusion: {{}}}}
+
+fit:  # training settings of every row
+{fit}
+
+seeds: 5  # number of runs of every row; tested from three on
+baseline: uniform  # the row that others are compared with
+metrics: [ndcg@20, recall@20]  # the first decides
+# tuned: out/{name}-search  # settings that `hardneg study search` found; its folder
+"""
+SEARCH = """\
+
+fit:  # training settings as given, which are those of the first trial
+{fit}
+
+trials: 10  # of every row, so that all have the same budget
+space:  # setting: where to search; it applies to rows that have it
+  fit.learning_rate: {{low: 1e-3, high: 1e-2, log: true}}
+  fit.l2: {{low: 1e-6, high: 1e-2, log: true}}
+  sampler.candidates: {{choices: [4, 8, 16, 32]}}
+"""
+TITLES = {
+    "study": "Compares methods over several seeds: hardneg study run {file}",
+    "search": "Searches settings on validation pairs, for a study: hardneg study search {file}",
+}
+
+
+def init_command(
+    shared: OutputOptions,
+    kind: Annotated[Literal["study", "search"], Argument(help="Kind of file.")],
+    split: Annotated[Pairs, pairs_option("Split folder and its name in the tables.", "--split", "NAME=FOLDER")] = None,
+    out: Annotated[Path | None, Option(show_default="study.yaml or search.yaml", help="File to write.")] = None,
+) -> None:
+    """Write a commented file of a study or a search, to be edited and run.
+
+    Without --split, it names data/shop-split. An existing file is not overwritten.
+
+    Example: `hardneg init study --split shop=data/shop-split --out shop.yaml`
+    """
+    file = out or Path(f"{kind}.yaml")
+    if file.exists():
+        raise ConfigError(f"{file} exists already; choose another --out, or remove it first")
+    splits = parse_mapping(split, "--split", form="NAME=FOLDER", example="shop=data/shop-split") or {
+        "shop": "data/shop-split"
+    }
+    text = write_template(kind, splits, file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    shared.emit(
+        {"out": str(file), "splits": splits},
+        f"Edit the file, then run it.\nWritten: {file}",
+        ("study", "estimate", file),
+    )
+
+
+def write_template(kind: Literal["study", "search"], splits: dict[str, str], file: Path) -> str:
+    """Return the text of a file, with the training settings and their defaults.
+
+    Raises ConfigError for a name of a split that a study does not accept.
+    """
+    from hardneg.config import parse_config
+    from hardneg.studies.recipes import slug
+    from hardneg.studies.spec import Name
+
+    for name in splits:
+        parse_config(Name, name, where="--split")
+    title = TITLES[kind].format(file=" ".join(str(file).split()))
+    name = slug(next(iter(splits))) + ("" if kind == "study" else "-search")
+    lines = "\n".join(f"  {_scalar(name)}: {_scalar(folder)}" for name, folder in splits.items())
+    body = STUDY if kind == "study" else SEARCH
+    return (HEAD + body).format(title=title, name=_scalar(name), splits=lines, fit=_fit_lines())
+
+
+def _fit_lines() -> str:
+    """Return the training settings but the seed, each with its default and what it is."""
+    from hardneg.cli.config_fields import list_fields
+    from hardneg.training import FitConfig
+
+    fields = list_fields(FitConfig, leave_out=("seed",))
+    return "\n".join(f"  {field.name}: {_scalar(field.default)}  # {field.description}" for field in fields)
+
+
+def _scalar(value: Any) -> str:
+    """Return a value as YAML reads it back; text with special signs in quotes."""
+    import yaml
+
+    if isinstance(value, float):
+        return f"{value:g}" if "e" not in f"{value:g}" else f"{value:.0e}"
+    if not isinstance(value, str):
+        return str(value)
+    plain = re.fullmatch(r"[A-Za-z/][\w./@-]*", value) is not None and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value)
