@@ -32,12 +32,13 @@ from hardneg.sampling import (
     Uniform,
 )
 from hardneg.sampling.mined import NeighbourSource
-from hardneg.text import ProfilesConfig, TextEncoder, sentence_encoder
+from hardneg.text import ItemVectors, ProfilesConfig, TextEncoder, sentence_encoder
 from hardneg.trees import TreesConfig
 
 __all__ = [
     "AHNS",
     "DNS",
+    "ItemVectors",
     "MixGCF",
     "MultiView",
     "SamplerConfig",
@@ -71,17 +72,21 @@ def retrieve(
     split: SplitFolder,
     profiles: ProfilesFolder | None = None,
     *,
-    encoder: str | TextEncoder = "minilm",
+    encoder: str | TextEncoder | ItemVectors = "minilm",
     **settings: Any,
 ) -> NegativesFolder:
     """Retrieve, for every train pair, catalogue items near in text to the positive and to the user's profile.
 
-    profiles: extracts by default. encoder: packaged "minilm", a sentence-transformers name or folder, or an object.
+    profiles: extracts by default. encoder: packaged "minilm", a sentence-transformers name or folder, or an object;
+    `ItemVectors(file)` for own vectors of items, which need no profiles.
     settings: n, pool, profile_share, duplicate of `RetrievalConfig`.
     """
     config: RetrievalConfig = parse_config(RetrievalConfig, settings, where="retrieve")
-    used = profiles or make_profiles(split)
-    stage = pipeline.retrieve_stage(split.folder, used.folder, config, _encoder(encoder))
+    if profiles is None and not isinstance(encoder, ItemVectors):
+        profiles = make_profiles(split)
+    described = None if profiles is None else profiles.folder
+    chosen = encoder if isinstance(encoder, ItemVectors) else _encoder(encoder)
+    stage = pipeline.retrieve_stage(split.folder, described, config, chosen)
     return NegativesFolder(split.workspace.run(stage), split.workspace)
 
 
@@ -133,15 +138,15 @@ def find_neighbours(
     by: NeighbourSource = "text",
     *,
     k: int = 10,
-    encoder: str | TextEncoder = "minilm",
+    encoder: str | TextEncoder | ItemVectors = "minilm",
     profiles: ProfilesFolder | None = None,
     seed: int = 0,
 ) -> NeighboursFolder:
     """Find k neighbours of every item, for the sampler `SemanticMixing`.
 
-    profiles: for "text", encoded in place of the item texts. seed: for "random" only.
+    encoder: as in `retrieve`. profiles: for "text", encoded in place of the item texts. seed: for "random" only.
     """
-    chosen = _encoder(encoder) if by == "text" else None
+    chosen = encoder if isinstance(encoder, ItemVectors) else _encoder(encoder) if by == "text" else None
     described = None if profiles is None else profiles.folder
     stage = pipeline.neighbours_stage(split.folder, by, k=k, encoder=chosen, profiles_dir=described, seed=seed)
     return NeighboursFolder(split.workspace.run(stage), split.workspace)

@@ -58,6 +58,7 @@ from hardneg.sampling import mined
 from hardneg.stage import Stage
 from hardneg.storage import read_array, read_tensors
 from hardneg.text import TextEncoder, profiles, text_vectors
+from hardneg.text.item_vectors import OWN
 from hardneg.trees import TreesConfig, trees_folder
 from hardneg.types import Progress
 
@@ -147,6 +148,8 @@ def stage_of(folder: Path, sources: Sources) -> Stage:
     manifest = artifacts.read_manifest(folder, kind)
     if kind not in _STAGES:
         raise NotRebuiltError(f"a {kind} folder is not made again")
+    if manifest["config"].get("encoder") == OWN:
+        raise NotRebuiltError("its vectors are a file of the user")
     where = f"{folder}/{artifacts.MANIFEST}"
     try:
         return _STAGES[kind](_Recipe(folder, sources, manifest["config"], manifest["inputs"], where))

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from hardneg.cli.common import CpuOptions, DeviceOptions, ReadingOptions, add_command, new_group, run_stage
-from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
+from hardneg.cli.options import (
+    EncoderOption,
+    OwnVectorsOption,
+    Pairs,
+    SeedOption,
+    SplitArgument,
+    pairs_option,
+    parse_settings,
+)
 from hardneg.cli.output import render_table, show_progress, warn_if_empty
 
 if TYPE_CHECKING:
     from hardneg.sampling.mined import NeighbourSource
-    from hardneg.text import TextEncoder
+    from hardneg.text import ItemVectors, TextEncoder
 
 neighbours = new_group("Find neighbours of items, for semantic mixing.")
 find = new_group("Find the k nearest neighbours of every item.")
@@ -31,7 +39,12 @@ class NeighbourOptions(ReadingOptions):
     out: Annotated[Path, Option(help="Neighbours folder to write.")] = Path("out/neighbours")
 
     def write(
-        self, by: NeighbourSource, *, encoder: TextEncoder | None = None, profiles: Path | None = None, seed: int = 0
+        self,
+        by: NeighbourSource,
+        *,
+        encoder: TextEncoder | ItemVectors | None = None,
+        profiles: Path | None = None,
+        seed: int = 0,
     ) -> None:
         """Find the neighbours and print their number."""
         from hardneg.pipeline import neighbours_stage
@@ -58,18 +71,21 @@ def text_neighbours_command(
     profiles: Annotated[
         Path | None, Option(help="Profiles folder whose item profiles are encoded in place of the item texts.")
     ] = None,
+    vectors: OwnVectorsOption = None,
 ) -> None:
-    """Find neighbours by the cosine of encoded item texts, or of item profiles.
+    """Find neighbours by the cosine of encoded item texts, of item profiles, or of your own vectors.
 
     Examples:
 
     `hardneg neighbours find text data/shop-split -k 10 --out out/neighbours`
 
     `hardneg neighbours find text data/shop-split --profiles out/profiles --out out/profile-neighbours`
-    """
-    from hardneg.cli.llm_options import open_text_encoder
 
-    options.write("text", encoder=open_text_encoder(encoder, options.device), profiles=profiles)
+    `hardneg neighbours find text data/shop-split --vectors items.npy --out out/own-neighbours`
+    """
+    from hardneg.cli.llm_options import open_vector_source
+
+    options.write("text", encoder=open_vector_source(vectors, encoder, options.device, profiles), profiles=profiles)
 
 
 @add_command(find, "co-occurrence")

@@ -14,14 +14,14 @@ from typer import Option
 
 from hardneg.cli.options import PRECISION, PRECISION_DEFAULT
 from hardneg.cli.output import ProgressDisplay
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 from hardneg.types import WeightPrecision
 
 if TYPE_CHECKING:
     from hardneg.cli.config_files import LlmConfig
     from hardneg.llm.session import Session
     from hardneg.llm.usage import Price
-    from hardneg.text import CostEstimate, TextEncoder
+    from hardneg.text import CostEstimate, ItemVectors, TextEncoder
 
 _option = partial(Option, rich_help_panel="Language model")
 FORMS = (
@@ -122,6 +122,20 @@ def open_session(
         yield Session(
             model, store, llm.engine, model_price(name, llm.prices), watch=progress.show_usage, activity=activity
         )
+
+
+def open_vector_source(
+    vectors: Path | None, encoder: str, device: str, profiles: Path | None
+) -> TextEncoder | ItemVectors:
+    """Open the file of own vectors, else the text encoder. Raises ConfigError where both are asked for."""
+    from hardneg import text
+
+    if vectors is None:
+        return open_text_encoder(encoder, device)
+    if encoder != "minilm" or profiles is not None:
+        found = "--encoder" if profiles is None else "--profiles"
+        raise ConfigError(f"found --vectors with {found}, which encodes texts; leave one of them out")
+    return text.ItemVectors(vectors)
 
 
 def open_text_encoder(

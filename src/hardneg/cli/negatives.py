@@ -14,10 +14,19 @@ from hardneg.cli.llm_options import (
     WritingOptions,
     open_session,
     open_text_encoder,
+    open_vector_source,
     per_setting,
     read_costs,
 )
-from hardneg.cli.options import EncoderOption, Pairs, SeedOption, SplitArgument, pairs_option, parse_settings
+from hardneg.cli.options import (
+    EncoderOption,
+    OwnVectorsOption,
+    Pairs,
+    SeedOption,
+    SplitArgument,
+    pairs_option,
+    parse_settings,
+)
 from hardneg.cli.output import show_progress, warn_if_empty
 
 if TYPE_CHECKING:
@@ -29,7 +38,7 @@ control = new_group("Make a control: vectors that lack one ingredient of other n
 app.add_typer(control, name="control")
 
 OutOption = Annotated[Path, Option(help="Negatives folder to write.")]
-OUT = Path("out/negatives")
+OUT, PROFILES = Path("out/negatives"), Path("out/profiles")
 ProfilesOption = Annotated[Path, Option(help="Profiles folder of the split.")]
 LikeOption = Annotated[Path, Option(help="Negatives folder to imitate.")]
 LabelsOption = Annotated[Path, Option(help="Labels folder of the split, by `hardneg finetune label`.")]
@@ -39,8 +48,9 @@ LabelsOption = Annotated[Path, Option(help="Labels folder of the split, by `hard
 def retrieve_negatives_command(
     shared: DeviceOptions,
     split: SplitArgument,
-    profiles: ProfilesOption = Path("out/profiles"),
+    profiles: Annotated[Path | None, Option(show_default="out/profiles", help="Profiles folder of the split.")] = None,
     encoder: EncoderOption = "minilm",
+    vectors: OwnVectorsOption = None,
     out: OutOption = OUT,
     settings: Annotated[
         Pairs,
@@ -54,14 +64,21 @@ def retrieve_negatives_command(
 
     No language model is needed. Items that the user has are left out, also under another id: items of equal title and brand are one product.
 
-    Example: `hardneg negatives retrieve data/shop-split --profiles out/profiles --set n=2 --set pool=100 --out out/negatives`
+    With --vectors, the vector of a user is the mean over train items, and profiles are not needed.
+
+    Examples:
+
+    `hardneg negatives retrieve data/shop-split --profiles out/profiles --set n=2 --set pool=100 --out out/negatives`
+
+    `hardneg negatives retrieve data/shop-split --vectors items.parquet --out out/negatives`
     """
     from hardneg import mining, pipeline
 
     config = parse_settings(mining.RetrievalConfig, settings)
-    opened = open_text_encoder(encoder, shared.device)
+    opened = open_vector_source(vectors, encoder, shared.device, profiles)
+    described = None if vectors else profiles or PROFILES
     with show_progress() as progress:
-        notes = run_stage(pipeline.retrieve_stage(split, profiles, config, opened, progress), out)
+        notes = run_stage(pipeline.retrieve_stage(split, described, config, opened, progress), out)
     emit_negatives(shared, out, split, notes)
 
 

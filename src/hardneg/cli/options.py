@@ -13,6 +13,14 @@ from hardneg.types import WeightPrecision
 
 SplitArgument = Annotated[Path, Argument(help="Split folder.")]
 EncoderOption = Annotated[str, Option(help="Text encoder: minilm, or a sentence-transformers folder or name.")]
+OwnVectorsOption = Annotated[
+    Path | None,
+    Option(
+        "--vectors",
+        help="Your own item vectors in place of --encoder and --profiles: .npy in the order of the split's items, or "
+        ".parquet with item_id and a column of lists or columns of numbers.",
+    ),
+]
 RunArgument = Annotated[Path, Argument(help="Run folder.")]
 PRECISION = (
     "Precision of a model's weights in this process; `hardneg doctor` measures which is faster. nf4 needs a GPU."

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, add_command, new_group, run_stage
-from hardneg.cli.llm_options import WritingOptions, open_session, open_text_encoder, read_costs
-from hardneg.cli.options import EncoderOption, Pairs, SplitArgument, pairs_option, parse_settings
+from hardneg.cli.llm_options import WritingOptions, open_session, open_vector_source, read_costs
+from hardneg.cli.options import EncoderOption, OwnVectorsOption, Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import row_report_text, show_progress
 from hardneg.errors import ConfigError
 
@@ -75,8 +75,9 @@ def write_profiles_command(
 def encode_texts_command(
     shared: DeviceOptions,
     split: SplitArgument,
-    profiles: Annotated[Path, Option(help="Profiles folder of the split.")] = Path("out/profiles"),
+    profiles: Annotated[Path | None, Option(show_default="out/profiles", help="Profiles folder of the split.")] = None,
     encoder: EncoderOption = "minilm",
+    vectors: OwnVectorsOption = None,
     items: Annotated[
         Literal["texts", "profiles"], Option(help="Text of an item: its title and attributes, or its profile.")
     ] = "texts",
@@ -84,20 +85,28 @@ def encode_texts_command(
 ) -> None:
     """Encode item texts and user profiles as vectors, for `fuse`, `train --anchor` and `trees build --vectors`.
 
+    With --vectors, nothing is encoded: the folder has your vectors, and for a user the mean over train items.
+
     Examples:
 
     `hardneg profiles encode data/shop-split --profiles out/profiles --out out/vectors`
 
     `hardneg profiles encode data/shop-split --profiles out/profiles --items profiles --out out/profile-vectors`
+
+    `hardneg profiles encode data/shop-split --vectors items.npy --out out/own-vectors`
     """
     from hardneg import pipeline
     from hardneg.text import text_vectors
 
+    opened = open_vector_source(vectors, encoder, shared.device, profiles)
+    described = None if vectors else profiles or Path("out/profiles")
     with show_progress() as progress:
-        opened = open_text_encoder(encoder, shared.device)
-        pipeline.encode_texts_stage(split, profiles, opened, progress, items=items).run(out)
-    vectors = text_vectors.read_text_vectors(out)
-    counts = {"items": len(vectors.items), "users": len(vectors.users), "size": vectors.items.shape[1]}
-    text = f"{out}: {counts['items']:,} item and {counts['users']:,} user vectors of size {counts['size']}, {encoder}"
+        stage = pipeline.encode_texts_stage(split, described, opened, progress, items=items)
+        notes = run_stage(stage, out)
+    made = text_vectors.read_text_vectors(out)
+    counts = {"items": len(made.items), "users": len(made.users), "size": made.items.shape[1]}
+    used = encoder if vectors is None else opened.name
+    text = f"{out}: {counts['items']:,} item and {counts['users']:,} user vectors of size {counts['size']}, {used}"
+    text += f"; without one: {notes['items without']:,} items and {notes['users without']:,} users"
     following = ("trees", "build", split, "--vectors", out)
-    shared.emit({**counts, "encoder": encoder, "out": str(out)}, text, following)
+    shared.emit({**counts, "encoder": used, "out": str(out)}, text, following)

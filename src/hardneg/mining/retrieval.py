@@ -124,8 +124,12 @@ def tabulate_retrieval(
     texts: list[str],
     item_vectors: Floats,
     source: str,
+    by: str = "text",
 ) -> tuple[MinedNegatives, pl.DataFrame, pl.DataFrame]:
-    """Return the contents of a negatives folder: negatives, their table, and the table of rejected items."""
+    """Return the contents of a negatives folder: negatives, their table, and the table of rejected items.
+
+    by: what nearness was measured in, for the reasoning.
+    """
     rows, places = np.nonzero(retrieval.items >= 0)
     chosen = retrieval.items[rows, places]
     item_ids = pl.Series(vocabulary.item_ids, dtype=pl.String)
@@ -136,7 +140,7 @@ def tabulate_retrieval(
             "negative_text": np.array(texts, dtype=object)[chosen],
             "item_id": item_ids.gather(chosen),
             "similarity": retrieval.similarity[rows, places].astype(float),
-            "reasoning": "near the positive and the profile in text, not among the user's train items",
+            "reasoning": f"near the positive and the profile in {by}, not among the user's train items",
             "source": source,
         },
         schema_overrides=SCHEMA,

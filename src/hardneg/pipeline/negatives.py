@@ -14,33 +14,36 @@ from hardneg.errors import ConfigError
 from hardneg.mining import RetrievalConfig, labels, retrieval
 from hardneg.mining.retrieval import retrieve_items, tabulate_retrieval
 from hardneg.pipeline.provenance import inherited_note, needs_of, split_inputs
+from hardneg.pipeline.text import read_vectors, vector_inputs
 from hardneg.random import generator
 from hardneg.sampling import ItemNeighbours, mined
 from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Draft, Stage
-from hardneg.text import TextEncoder, profiles, require_item_texts
-from hardneg.types import Progress
+from hardneg.text import ItemVectors, TextEncoder, item_texts, profiles, require_item_texts
+from hardneg.types import Floats, Progress
 
 
 def retrieve_stage(
     split_dir: Path,
-    profiles_dir: Path,
+    profiles_dir: Path | None,
     config: RetrievalConfig,
-    encoder: TextEncoder,
+    encoder: TextEncoder | ItemVectors,
     progress: Progress | None = None,
 ) -> Stage:
-    """Return the stage that retrieves catalogue items, near in text to the positive and the profile, as negatives."""
+    """Return the stage that retrieves catalogue items, near in text to the positive and the profile, as negatives.
+
+    With own vectors of items there are no profiles: an item is near to the positive and to the mean of the train items.
+    """
     settings = {"method": "retrieved", "encoder": encoder.name, **config.model_dump()}
-    inputs = split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND)) | {"encoder": encoder.identity}
+    inputs = vector_inputs(split_dir, profiles_dir, encoder)
 
     def build(draft: Draft) -> None:
-        split, written = splits.read_split(split_dir), profiles.read_profiles(profiles_dir)
-        texts = require_item_texts(split.texts)
-        vectors = encoder.encode([*texts, *written.users], progress)
-        items, users = vectors[: len(texts)], vectors[len(texts) :]
-        retrieval = retrieve_items(split.train, split.owned, items, users, config, progress)
-        source = f"retrieved, {encoder.name}"
-        tables = tabulate_retrieval(retrieval, split.train, split.vocabulary, texts, items, source)
+        split = splits.read_split(split_dir)
+        vectors = read_vectors(split, profiles_dir, encoder, progress)
+        retrieval = retrieve_items(split.train, split.owned, vectors.items, vectors.users, config, progress)
+        source, texts = f"retrieved, {encoder.name}", item_texts(split.texts)
+        by = encoder.name if isinstance(encoder, ItemVectors) else "text"
+        tables = tabulate_retrieval(retrieval, split.train, split.vocabulary, texts, vectors.items, source, by)
         mined.write_negatives(draft, *tables)
 
     return Stage(mined.KIND, settings, inputs, build)
@@ -95,23 +98,22 @@ def neighbours_stage(
     by: NeighbourSource,
     *,
     k: int = 10,
-    encoder: TextEncoder | None = None,
+    encoder: TextEncoder | ItemVectors | None = None,
     profiles_dir: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Stage:
     """Return the stage that finds k neighbours of every item.
 
-    encoder: for "text" only, of item texts, or of item profiles where these are given. seed: for "random" only. Raises
-    ConfigError without a needed encoder.
+    encoder: for "text" only, of item texts, or of item profiles where these are given; or own vectors of items. seed: for
+    "random" only. Raises ConfigError without a needed encoder, and for own vectors with profiles.
     """
     settings: dict[str, Any] = {"by": by, "k": k} | ({"seed": seed} if by == "random" else {})
     described = {} if profiles_dir is None else {"profiles": (profiles_dir, profiles.KIND)}
     inputs = split_inputs(split_dir, **described)
     if by == "text":
-        if encoder is None:
-            raise ConfigError("found no encoder, expected one for neighbours by text; give an encoder")
-        settings["encoder"], inputs["encoder"] = encoder.name, encoder.identity
+        used = _require_source(encoder, profiles_dir)
+        settings["encoder"], inputs["encoder"] = used.name, used.identity
 
     def search(split: Split) -> ItemNeighbours:
         if by == "co-occurrence":
@@ -119,11 +121,8 @@ def neighbours_stage(
         if by == "random":
             return retrieval.draw_at_random(split.train.n_items, k, generator(seed, "random neighbours"))
         assert encoder is not None
-        written = None if profiles_dir is None else profiles.read_profiles(profiles_dir)
-        texts = require_item_texts(split.texts) if written is None else written.items
-        source = "text" if written is None else f"{written.source} profiles"
-        vectors = encoder.encode(texts, progress)
-        return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], f"{source}, {encoder.name}")
+        vectors, source = _item_vectors(split, encoder, profiles_dir, progress)
+        return ItemNeighbours(retrieval.text_neighbours(vectors, k)[0], source)
 
     def build(draft: Draft) -> None:
         mined.write_neighbours(draft, search(splits.read_split(split_dir)))
@@ -131,3 +130,24 @@ def neighbours_stage(
             draft.write_costs(needs_of(profiles_dir).as_costs())
 
     return Stage(mined.NEIGHBOURS, settings, inputs, build)
+
+
+def _require_source(encoder: TextEncoder | ItemVectors | None, profiles_dir: Path | None) -> TextEncoder | ItemVectors:
+    """Return the encoder or the own vectors. Raises ConfigError without one, and for own vectors with profiles."""
+    if encoder is None:
+        raise ConfigError("found no encoder, expected one for neighbours by text; give an encoder")
+    if isinstance(encoder, ItemVectors) and profiles_dir is not None:
+        raise ConfigError("found own vectors with profiles, expected one of them; leave one out")
+    return encoder
+
+
+def _item_vectors(
+    split: Split, encoder: TextEncoder | ItemVectors, profiles_dir: Path | None, progress: Progress | None
+) -> tuple[Floats, str]:
+    """Return own vectors, or those of item texts or item profiles, and their source."""
+    if isinstance(encoder, ItemVectors):
+        return encoder.read(split.vocabulary.item_ids), encoder.name
+    written = None if profiles_dir is None else profiles.read_profiles(profiles_dir)
+    texts = require_item_texts(split.texts) if written is None else written.items
+    source = "text" if written is None else f"{written.source} profiles"
+    return encoder.encode(texts, progress), f"{source}, {encoder.name}"

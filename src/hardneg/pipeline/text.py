@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hardneg.data import split as splits
-from hardneg.errors import DataError
+from hardneg.data.split import Split
+from hardneg.errors import ConfigError, DataError
+from hardneg.evaluation.fusion import mean_of_items
 from hardneg.finetuning.linear_maps import orthogonal
 from hardneg.pipeline.provenance import needs_of, split_inputs
 from hardneg.random import generator
 from hardneg.stage import Draft, Stage
-from hardneg.text import Profiles, TextEncoder, extract_profiles, profiles, text_vectors
+from hardneg.text import ItemVectors, Profiles, TextEncoder, TextVectors, extract_profiles, profiles, text_vectors
 from hardneg.text.text_vectors import ItemSource
 from hardneg.text.texts import require_item_texts, shuffle_item_texts
 from hardneg.types import Floats, Progress
@@ -62,23 +64,54 @@ def shuffle_profiles_stage(split_dir: Path, profiles_dir: Path, seed: int = 0) -
     return Stage(profiles.KIND, settings, inputs, build)
 
 
+def vector_inputs(split_dir: Path, profiles_dir: Path | None, encoder: TextEncoder | ItemVectors) -> dict[str, str]:
+    """Return the hashes of what `read_vectors` reads.
+
+    Raises ConfigError where an encoder has no profiles to encode, or own vectors of items come with profiles.
+    """
+    if isinstance(encoder, ItemVectors) == (profiles_dir is not None):
+        found = "own vectors with profiles" if profiles_dir else "no profiles"
+        raise ConfigError(f"found {found}, expected profiles and a text encoder, or own vectors alone")
+    described = {} if profiles_dir is None else {"profiles": (profiles_dir, profiles.KIND)}
+    return split_inputs(split_dir, **described) | {"encoder": encoder.identity}
+
+
+def read_vectors(
+    split: Split,
+    profiles_dir: Path | None,
+    encoder: TextEncoder | ItemVectors,
+    progress: Progress | None = None,
+    *,
+    items: ItemSource = "texts",
+) -> TextVectors:
+    """Return vectors of items and users: encoded texts and profiles, or own vectors and their means over train items."""
+    if isinstance(encoder, ItemVectors):
+        own = encoder.read(split.vocabulary.item_ids)
+        return TextVectors(own, mean_of_items(split.train, own), encoder.name)
+    assert profiles_dir is not None
+    return text_vectors.encode_texts(split, profiles.read_profiles(profiles_dir), encoder, progress, items=items)
+
+
 def encode_texts_stage(
     split_dir: Path,
-    profiles_dir: Path,
-    encoder: TextEncoder,
+    profiles_dir: Path | None,
+    encoder: TextEncoder | ItemVectors,
     progress: Progress | None = None,
     *,
     items: ItemSource = "texts",
 ) -> Stage:
-    """Return the stage that encodes item texts, or item profiles, and user profiles as vectors."""
+    """Return the stage that encodes item texts, or item profiles, and user profiles as vectors.
+
+    With own vectors of items there are no profiles: the vector of a user is the mean over train items.
+    """
+    if isinstance(encoder, ItemVectors) and items != "texts":
+        raise ConfigError(f"found items {items!r} with own vectors, which replace the texts; leave it out")
     settings = {"encoder": encoder.name} | ({} if items == "texts" else {"items": items})
-    inputs = split_inputs(split_dir, profiles=(profiles_dir, profiles.KIND)) | {"encoder": encoder.identity}
+    inputs = vector_inputs(split_dir, profiles_dir, encoder)
 
     def build(draft: Draft) -> None:
-        split, written = splits.read_split(split_dir), profiles.read_profiles(profiles_dir)
-        text_vectors.write_text_vectors(
-            draft, text_vectors.encode_texts(split, written, encoder, progress, items=items)
-        )
+        vectors = read_vectors(splits.read_split(split_dir), profiles_dir, encoder, progress, items=items)
+        text_vectors.write_text_vectors(draft, vectors)
         draft.write_costs(needs_of(profiles_dir).as_costs())
 
     return Stage(text_vectors.KIND, settings, inputs, build)

@@ -8,6 +8,7 @@ from hardneg.text.generation.message_formats import prompt_digests
 from hardneg.text.generation.negative_generation import NegativesConfig, generate_negatives
 from hardneg.text.generation.profile_generation import ProfilesConfig, generate_profiles
 from hardneg.text.grounding import GroundingConfig
+from hardneg.text.item_vectors import ItemVectors
 from hardneg.text.profiles import Profiles, extract_profiles
 from hardneg.text.text_vectors import TextVectors
 from hardneg.text.texts import item_texts, require_item_texts, text_preference_correlation, titles
@@ -17,6 +18,7 @@ __all__ = [
     "CostEstimate",
     "EstimateConfig",
     "GroundingConfig",
+    "ItemVectors",
     "LlmExecutor",
     "MeteredExecutor",
     "NegativesConfig",
