@@ -16,6 +16,7 @@ import polars as pl
 
 from hardneg.data import split as splits
 from hardneg.data.split import Split
+from hardneg.evaluation.fusion import mean_of_items
 from hardneg.llm.engine.store import ReplyStore, request_key
 from hardneg.llm.names import open_model
 from hardneg.llm.session import Session
@@ -65,7 +66,7 @@ def make_table(split: Split, prompts: ItemNegativesPrompts, named: pl.DataFrame,
     train, encoder = split.train, CachingEncoder(sentence_encoder())
     texts = item_products.expand_to_pairs(named, train).drop_nulls("text")
     vectors = encoder.encode(require_item_texts(split.texts))
-    users, categories = item_products.mean_item_vectors(train, vectors), category_numbers(split, level)
+    users, categories = mean_of_items(train, vectors), category_numbers(split, level)
     rows = []
     for cosine in COSINES:
         config = GeneratedConfig(naming="grounded", grounding=GroundingConfig(nearest=cosine))
