@@ -22,12 +22,23 @@ from hardneg.pipeline import BUNDLE, RUN, exports
 from hardneg.pipeline.inference import EVALUATION, RELEASED_KIND
 from hardneg.pipeline.tuning import TUNED
 from hardneg.sampling import mined
-from hardneg.studies.folder_summary import FILES
+from hardneg.studies.folder_summary import FILES, RESULTS
 from hardneg.text import profiles, text_vectors
 from hardneg.trees import trees_folder
 
 KINDS = {dataset.KIND, splits.KIND, profiles.KIND, text_vectors.KIND, mined.KIND, mined.NEIGHBOURS, labels.KIND, TUNED}
-KINDS |= {trees_folder.KIND, suspects.KIND, RUN, EVALUATION, RELEASED_KIND, gguf.KIND, BUNDLE, exports.KIND, *FILES}
+KINDS |= {
+    trees_folder.KIND,
+    suspects.KIND,
+    RUN,
+    EVALUATION,
+    RELEASED_KIND,
+    gguf.KIND,
+    BUNDLE,
+    exports.KIND,
+    RESULTS,
+    *FILES,
+}
 
 
 def test_every_kind_has_commands_to_go_on_with() -> None:

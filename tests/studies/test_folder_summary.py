@@ -122,13 +122,29 @@ def test_a_search_is_summarized(write_search: Write, tmp_path: Path) -> None:
         ("absent", "does not exist, expected"),
         ("file", "is a file, expected"),
         ("empty", "holds none of manifest.json, study.yaml, search.yaml"),
-        ("parent", "is no folder of one kind, it holds run0, run1, run2, run3, run4 and 1 more; show one of these"),
     ],
 )
-def test_other_folders_are_refused(work: Path, tmp_path: Path, name: str, text: str) -> None:
+def test_other_folders_are_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    for number in range(6):
-        shutil.copytree(work / "out" / "profiles", tmp_path / "parent" / f"run{number}")
     with pytest.raises(DataError, match=text):
         summarize_folder(tmp_path / name)
+
+
+def test_a_folder_of_several_results_lists_them(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work, root := tmp_path / "all")
+    (root / "README.txt").write_text("text")
+    (root / "other").mkdir()
+    found = summarize_folder(root)
+    assert found.kind == "results"
+    assert found.contents == {
+        "data/": "2 results",
+        "out/": "2 results",
+        "runs/": "2 results",
+        "README.txt": "0.0 KiB",
+    }
+    assert summarize_folder(root / "runs").contents == {"fused/": "run", "mf/": "run"}
+    (root / "runs" / "mf" / "users.parquet").unlink()
+    again = summarize_folder(root).differences
+    assert again is not None
+    assert again.missing == ["runs/mf/users.parquet"]

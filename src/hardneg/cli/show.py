@@ -28,13 +28,14 @@ FOLLOWING: dict[str, list[str]] = {
     "tuned": ["finetune synthesize SPLIT --profiles PROFILES --labels LABELS --tuned DIR"],
     "trees": ["train SPLIT --sampler multi-view --trees DIR", "suspects identify SPLIT --run RUN --trees DIR"],
     "suspects": ["train SPLIT --suspects DIR --use-suspects exclude", "rerank RUN --split SPLIT --suspects DIR"],
-    "run": ["evaluate DIR --split SPLIT", "recommend DIR --user USER_ID", "audit run DIR --split SPLIT"],
+    "run": ["evaluate DIR --split SPLIT", "report DIR", "recommend DIR --user USER_ID", "audit run DIR --split SPLIT"],
     "evaluation": ["compare RUN OTHER --split SPLIT"],
     "evaluation under the released mask": ["compare RUN OTHER --split SPLIT"],
     "bundle": ["recommend DIR --user USER_ID"],
     "export": ["export SOURCE --to bundle --out BUNDLE"],
     "language model": ["llm check DIR"],
-    "study": ["study run DIR/study.yaml --out DIR", "study run DIR/study.yaml --out DIR --collect"],
+    "study": ["report DIR", "study run DIR/study.yaml --out DIR"],
+    "results": ["show DIR/NAME"],
     "search": ["study search DIR/search.yaml --out DIR"],
 }
 """Kind of a folder -> commands to go on with. DIR and SPLIT are replaced, the latter where it is known."""
@@ -49,7 +50,7 @@ def show_command(
 ) -> None:
     """Show what a folder is: kind, origin, settings, contents, and whether its files are unchanged.
 
-    Any folder with a manifest, a study or a search. All files are compared with their hashes; --trust leaves that out.
+    Also a folder that holds several of them, such as that of `hardneg run`. All files are compared with their hashes; --trust leaves that out.
 
     Example: `hardneg show runs/mixgcf`
     """
@@ -76,6 +77,7 @@ def _following(summary: FolderSummary) -> list[list[str]]:
     if summary.kind.startswith("evaluation"):
         places["RUN"] = str(summary.folder.parent)
     places |= {f"DIR/{name}": f"{summary.folder}/{name}" for name in ("study.yaml", "search.yaml")}
+    places["DIR/NAME"] = f"{summary.folder}/{next(iter(summary.contents), '').rstrip('/')}"
     lines = FOLLOWING.get(summary.kind, [])
     chosen = lines[1:] if summary.kind == "run" and summary.results else lines
     return [[places.get(word, word) for word in line.split()] for line in chosen]
@@ -88,7 +90,7 @@ def _describe(summary: FolderSummary) -> Iterator[tuple[str, list[str]]]:
     took = "" if seconds is None else f", {seconds:,.1f} s"
     yield "written", [f"{summary.written:%Y-%m-%d %H:%M}{took}{_describe_costs(summary.costs)}"]
     made_from = [f"{name}: {value}" for name, value in summary.made_from.items()]
-    yield "made from", made_from or ["nothing but its settings"]
+    yield "made from", made_from or (["nothing but its settings"] if summary.config else [])
     yield "settings", _wrap([f"{name} {_cut(value)}" for name, value in _flatten(summary.config)])
     notes = {name: value for name, value in summary.notes.items() if name not in ("split", "rows left out")}
     yield "notes", _wrap([f"{name} {_cut(value)}" for name, value in _flatten(notes)])

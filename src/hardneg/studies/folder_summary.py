@@ -27,15 +27,13 @@ from hardneg.studies.results import FAILED, RUNS
 from hardneg.studies.tuned_settings import NAME as BEST
 from hardneg.studies.tuned_settings import read_tuned_settings, settings_text
 
-STUDY, SEARCH = "study", "search"
+STUDY, SEARCH, RESULTS = "study", "search", "results"
 FILES = {STUDY: "study.yaml", SEARCH: "search.yaml"}
 """Kind of a folder without a manifest -> the file by which it is known."""
 NEARBY = (("*",), ("*", "*/*"), ("shared/*/*",), ("shared/*/*",))
 """Folders that a folder may be made from: below its parent, the parent of that, ..., such as a study with shared ones."""
 SPLIT_DATA = ("interactions.parquet", "items.parquet")
 """Files of a dataset by whose hash a split names it."""
-SHOWN_FOLDERS = 5
-"""Number of folders that a message names."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +66,34 @@ def summarize_folder(folder: Path) -> FolderSummary:
     """
     if artifacts.is_artifact(folder):
         return _summarize_artifact(folder)
-    kinds = [kind for kind, file in FILES.items() if (folder / file).is_file()]
-    if not kinds:
-        raise DataError(f"{folder} {_describe_unknown(folder)}")
-    return _summarize_study(folder) if kinds[0] == STUDY else _summarize_search(folder)
+    kind = _kind_of(folder)
+    if kind == STUDY:
+        return _summarize_study(folder)
+    return _summarize_search(folder) if kind == SEARCH else _summarize_results(folder)
 
 
-def _describe_unknown(folder: Path) -> str:
+def _kind_of(folder: Path) -> str | None:
+    """Return the kind of an artifact, a study or a search; None for anything else."""
+    return artifacts.kind_at(folder) or next((kind for kind, file in FILES.items() if (folder / file).is_file()), None)
+
+
+def _summarize_results(folder: Path) -> FolderSummary:
+    """Return the summary of a folder that holds results of several kinds, such as that of `hardneg run`."""
     if not folder.is_dir():
-        return f"{'is a file' if folder.exists() else 'does not exist'}, expected a folder that a command wrote; check the path"
-    inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
-    if not inside:
+        found = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"{folder} {found}, expected a folder that a command wrote; check the path")
+    inside, contents = _artifacts_inside(folder), dict[str, str]()
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."):
+        number = sum(path in place.parents for place in inside)
+        kind = _kind_of(path) or (f"{number} result{'s' * (number > 1)}" if number else None)
+        contents |= {f"{path.name}/": kind} if kind else {}
+    if not contents:
         expected = ", ".join([MANIFEST, *FILES.values()])
-        return f"holds none of {expected}, expected a folder that a command wrote; check the path"
-    more = f" and {len(inside) - SHOWN_FOLDERS} more" if len(inside) > SHOWN_FOLDERS else ""
-    return f"is no folder of one kind, it holds {', '.join(inside[:SHOWN_FOLDERS])}{more}; show one of these"
+        raise DataError(f"{folder} holds none of {expected}, expected a folder that a command wrote; check the path")
+    differences = _differences_inside(inside, folder)
+    return FolderSummary(
+        folder, RESULTS, _time_of(folder), {}, contents=contents | _files_of(folder), differences=differences
+    )
 
 
 def _summarize_artifact(folder: Path) -> FolderSummary:
@@ -203,7 +214,7 @@ def _summarize_search(folder: Path) -> FolderSummary:
 
 
 def _artifacts_inside(folder: Path) -> dict[Path, str]:
-    """Return folder -> kind of the artifacts in a study or search, evaluations excluded."""
+    """Return folder -> kind of the artifacts inside a folder, evaluations excluded."""
     found = (path.parent for path in sorted(folder.rglob(MANIFEST)))
     kinds = {path: str(artifacts.kind_at(path)) for path in found if not path.name.startswith(EVALUATION)}
     return {path: kind for path, kind in kinds.items() if not path.name.startswith(".")}
