@@ -9,14 +9,19 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.report.page_checks import ATTACK, check_page
 from tests.studies.conftest import STUDY, Write, run_study
 
 from hardneg.errors import DataError
+from hardneg.judging import suspects
+from hardneg.judging.calibration import calibrate
 from hardneg.report.verdicts import describe_verdict
-from hardneg.studies import Study
+from hardneg.stage import Draft, Stage
+from hardneg.studies import Study, page
 from hardneg.studies.page import write_page
+from hardneg.studies.run_comparison import compare_finished_runs
 
 ROWS = STUDY["rows"] | {
     "DNS 8": {"sampler": {"kind": "dns", "candidates": 8}, "against": "DNS"},
@@ -39,17 +44,17 @@ def study(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Path:
 
 
 def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
-    page = check_page(write_page(study).read_text(encoding="utf-8"), scripts=2)
-    text = " ".join(" ".join(page.texts).split())
+    checked = check_page(write_page(study).read_text(encoding="utf-8"), scripts=2)
+    text = " ".join(" ".join(checked.texts).split())
     for table in Study.load(study / "study.yaml", study).results().tables:
         assert describe_verdict(table.frame, "ndcg@20") in text
         assert all(cell in text for line in table.cells for cell in line[1:3])
     assert "30 of 30 runs are finished" in text
     assert "uniform 4" not in text
     assert text.count("Learning curves by second") == 2 * 2  # shown, and the name of the chart
-    sorts = [attributes["aria-sort"] for attributes in page.all("th") if attributes["scope"] == "col"]
+    sorts = [attributes["aria-sort"] for attributes in checked.all("th") if attributes["scope"] == "col"]
     assert set(sorts) == {"none"}
-    assert len(page.all("caption")) == len(page.all("table")) >= 6
+    assert len(checked.all("caption")) == len(checked.all("table")) >= 6
     for title in ("DNS against its controls", "Further comparisons", "What the lines were made from", "sampler mixgcf"):
         assert title in text
     assert f"hardneg report {study}" in text
@@ -99,3 +104,38 @@ def test_runs_that_ended_after_the_tables_are_included(write_study: Write, tmp_p
 def test_another_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected the folder of a study"):
         write_page(tmp_path)
+
+
+def texts(html: str) -> str:
+    return " ".join(" ".join(check_page(html, scripts=2).texts).split())
+
+
+def test_groups_are_those_of_the_comparison_of_runs(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = texts(write_page(study, tmp_path / "page.html").read_text(encoding="utf-8"))
+    folders = [study / f"runs/store/mf/{name}-seed{seed}" for name in ("uniform", "dns") for seed in range(3)]
+    compared = compare_finished_runs(folders, study.parent / "split", metrics=("ndcg@20",))
+    assert len(compared.tables) == 3
+    for table in compared.tables[1:]:
+        assert shown.count(table.title) == 2
+        assert all(header in shown for header in table.headers)
+        assert all(cell in shown for cell in table.cells[0])
+    monkeypatch.setattr(page, "MOST_SCORES", 10)
+    limited = texts(write_page(study, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "Groups by popularity are left out" in limited
+    assert compared.tables[2].title in limited
+    assert compared.tables[1].title not in limited
+
+
+def test_the_calibration_of_a_judge_is_shown(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    scores = np.array([[2.0, 0.0], [1.0, 1.5], [3.0, -1.0]])
+
+    def build(draft: Draft) -> None:
+        draft.notes["calibration"] = calibrate(scores)[1]
+
+    Stage(suspects.KIND, {}, {}, build).run(tmp_path / "study" / "shared" / "store" / "likelihood")
+    shown = texts(write_page(tmp_path / "study", tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "store / likelihood 3 3 0.889" in shown
+    assert "Calibration of judges" in shown

@@ -107,6 +107,18 @@ def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str) -> P
     return PageFigure(title, scatter_chart(points, text), caption)
 
 
+def calibration_figure(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], key: str) -> PageFigure:
+    """Return the probability of each score of some judges. curves: name of a judge, corners (score, probability)."""
+    series = [
+        Series(name, [x for x, _ in corners], [y for _, y in corners], number if number < STYLES else None)
+        for number, (name, corners) in enumerate(curves)
+    ]
+    description = "; ".join(f"{line.name}: from {min(line.y):.2f} to {max(line.y):.2f}" for line in series)
+    text = ChartText(f"{key}-curve", "Calibration of judges", description, "score", "probability of being liked")
+    caption = "Isotonic map from the judge's score to a probability, from hidden and random items; a flat line separates nothing."
+    return PageFigure(text.title, line_chart(series, text), caption, _legend(series))
+
+
 def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
     """Return the share of sampled negatives that the user would like, by epoch. rates: row, epoch, like_probability."""
     mean = rates.group_by("row", "epoch", maintain_order=True).agg(pl.col("like_probability").mean()).sort("epoch")

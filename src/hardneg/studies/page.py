@@ -13,8 +13,10 @@ import polars as pl
 
 from hardneg import artifacts, storage
 from hardneg.data.dataset import read_parquet
+from hardneg.data.split import read_split
 from hardneg.errors import DataError, HardnegError
 from hardneg.evaluation.released import WARNING
+from hardneg.judging import suspects
 from hardneg.pipeline import EVALUATION, RUN
 from hardneg.pipeline.explorer import explore_split, find_run_split
 from hardneg.report import figures, printers
@@ -23,12 +25,15 @@ from hardneg.report.verdicts import describe_verdict, verdict_words
 from hardneg.studies.comparisons import RELEASED_HEADERS, released_cells
 from hardneg.studies.recipes import slug
 from hardneg.studies.results import INDEX, RUNS, SHARED, TABLES, shared_cells
+from hardneg.studies.run_comparison import SIGNS_REMARK, ComparedMethod, compare_groups
 from hardneg.studies.study import Study
 
 PAGE = "page.html"
 STUDY_FILE = "study.yaml"
 ORIGINS = ("negatives written by", "neighbours by", "semantic tree of", "text", "device")
 """Notes of a run on what it was made from."""
+MOST_SCORES = 5_000_000_000
+"""Largest number of scores (runs x users x items) that are computed again for the groups of a table by popularity."""
 LEAD = (
     "Every number of the tables is from test pairs, which nothing else has read; epochs and settings were chosen on "
     "validation pairs. “Better” and “worse” mean p < .05 after Holm's correction within a table."
@@ -179,6 +184,7 @@ def _table_sections(study: _StudyFolder, table: _Table) -> Iterator[PageSection]
     cells = [[line[0], word, *line[1:]] for line, word in zip(cells, words, strict=True)]
     shown = PageTable(CAPTION.format(title=table.title), [headers[0], "verdict", *headers[1:]], cells, remarks)
     yield PageSection(key, table.title, table.verdict, [shown, *released], list(_figures(study, table, metric)))
+    yield from _groups_section(study, table)
     if table.entry["pairs"]:
         pairs = {title: table.read(f"-{file}") for file, title in table.entry["pairs"].items()}
         yield _pairs_section(table, pairs)
@@ -191,6 +197,29 @@ def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFi
     if (cost := figures.cost_figure(table.frame, metric, styles, table.key)) is not None:
         yield cost
     yield from figures.curve_figures(*study.curves(table), styles, table.key)
+
+
+def _groups_section(study: _StudyFolder, table: _Table) -> Iterator[PageSection]:
+    """Yield the groups of users and items of a table; a remark where the split is not there."""
+    runs, key, metric = study.finished_runs(table), f"{table.key}-groups", table.metrics[0]
+    folders = {run["line"]: list[tuple[Path, int]]() for run in runs.rows(named=True)}
+    for run in runs.rows(named=True):
+        folders[run["line"]].append((study.study_dir / run["folder"], run["seed"]))
+    methods = [ComparedMethod(line, *zip(*folders[line], strict=True)) for line in table.frame["row"]]
+    try:
+        split = read_split(find_run_split(methods[0].folders[0]))
+        scores = len(runs) * int((split.test.counts > 0).sum()) * split.train.n_items
+        ranks = scores <= MOST_SCORES
+        shown = compare_groups(methods, split, table.baseline, metric, by_popularity=ranks)
+    except HardnegError as error:
+        yield PageSection(key, f"{table.title}: groups", remarks=[f"Left out: {error}."])
+        return
+    remarks = ["The first group has the coldest users or items. " + SIGNS_REMARK]
+    if not ranks:
+        limit = f"{scores:.1e} scores would have to be computed again, more than {MOST_SCORES:.0e}"
+        remarks.append(f"Groups by popularity are left out: {limit}; `hardneg compare` has them.")
+    tables = [PageTable(one.title, one.headers, one.cells) for one in shown]
+    yield PageSection(key, f"{table.title}: groups", tables=tables, remarks=remarks)
 
 
 def _pairs_section(table: _Table, pairs: dict[str, pl.DataFrame]) -> PageSection:
@@ -219,6 +248,7 @@ def _background(study: _StudyFolder) -> Iterator[PageSection]:
         table = PageTable("Runs without a result", ["run", "status", "reason"], cells)
         yield PageSection("missing", "Not finished", tables=[table])
     yield PageSection("origins", "What the lines were made from", tables=[_origins(study)])
+    yield from _calibrations(study)
     if (study.folder / SHARED).is_file():
         headers = ["split", "folder", "s", "MiB"]
         cells = shared_cells(read_parquet(study.folder / SHARED))
@@ -249,6 +279,27 @@ def _explorer(study: _StudyFolder) -> tuple[dict[str, Any], list[str]]:
         except HardnegError as error:
             problems.append(f"No explorer of {split}: {error}.")
     return ({"splits": shown} if shown else {}), problems
+
+
+def _calibrations(study: _StudyFolder) -> Iterator[PageSection]:
+    """Yield the calibration of the judges whose scores have one."""
+    cells, curves = [], []
+    for folder in sorted((study.study_dir / "shared").glob("*/*")):
+        if artifacts.kind_at(folder) != suspects.KIND:
+            continue
+        notes = artifacts.read_manifest(folder, suspects.KIND)["notes"].get("calibration")
+        if notes is not None:
+            name = f"{folder.parent.name} / {folder.name}"
+            shares = [f"{notes[f'{side} items at least 0.5']:.1%}" for side in ("hidden", "random")]
+            cells.append(
+                [name, f"{notes['hidden items']:,}", f"{notes['random items']:,}", f"{notes['auc']:.3f}", *shares]
+            )
+            curves.append((name, notes["curve"]))
+    if cells:
+        headers = ["judge", "hidden items", "random items", "AUC", "hidden ≥ 0.5", "random ≥ 0.5"]
+        caption = "Scores of hidden train items against those of random items; AUC 0.5 is no information"
+        drawn = [figures.calibration_figure(curves, "calibration")]
+        yield PageSection("judges", "Judges", tables=[PageTable(caption, headers, cells)], figures=drawn)
 
 
 def _origins(study: _StudyFolder) -> PageTable:

@@ -109,7 +109,9 @@ def compare_finished_runs(
     scores = {method.name: _read_scores(method) for method in methods}
     values: dict[str, GroupedValues] = {ALL: {ALL: scores}}
     if groups:
-        values |= _group_values(methods, scores, splits.read_split(split_dir), metrics, progress)
+        split = splits.read_split(split_dir)
+        values |= {BY_POPULARITY: _values_by_popularity(methods, scores, split, metrics, progress)}
+        values |= {BY_HISTORY: _values_by_history(scores, split, metrics)}
     frame = pl.concat([_compare_values(name, own, against, metrics) for name, own in values.items()])
     overall = [frame.filter(metric=metric, grouping=ALL) for metric in metrics]
     shown = [*overall, *(frame.filter(metric=metrics[0], grouping=name) for name in values if name != ALL)]
@@ -202,14 +204,29 @@ def _read_scores(method: ComparedMethod) -> MethodScores:
     return scores_of_runs(method.name, method.folders, describe_fits(method.folders, trained))
 
 
-def _group_values(
+def compare_groups(
+    methods: Sequence[ComparedMethod], split: Split, baseline: str, metric: str, *, by_popularity: bool
+) -> list[ResultTable]:
+    """Return tables of groups of finished and evaluated runs of a split, by history of the user.
+
+    by_popularity: also by popularity of the held-out item, for which all items are ranked again. baseline: one of the
+    methods.
+    """
+    scores = {method.name: _read_scores(method) for method in methods}
+    values = {BY_HISTORY: _values_by_history(scores, split, (metric,))}
+    if by_popularity:
+        values = {BY_POPULARITY: _values_by_popularity(methods, scores, split, (metric,), None), **values}
+    return [_table(_compare_values(name, own, baseline, (metric,)), baseline) for name, own in values.items()]
+
+
+def _values_by_popularity(
     methods: Sequence[ComparedMethod],
     scores: Mapping[str, MethodScores],
     split: Split,
     metrics: tuple[str, ...],
     progress: Progress | None,
-) -> dict[str, GroupedValues]:
-    """Return grouping -> group -> method -> values. By popularity, all items are ranked again and a group's pairs count."""
+) -> GroupedValues:
+    """Rank all items again and return the values of each group's pairs."""
     popular = group_by_popularity(split.train, split.test)
     by_popularity: GroupedValues = {group.name: {} for group in popular}
     for done, method in enumerate(methods, start=1):
@@ -219,6 +236,11 @@ def _group_values(
             by_popularity[group.name][method.name] = replace(scores[method.name], values=values)
         if progress is not None:
             progress("groups", done, len(methods))
+    return by_popularity
+
+
+def _values_by_history(scores: Mapping[str, MethodScores], split: Split, metrics: tuple[str, ...]) -> GroupedValues:
+    """Return the values of each group's users."""
     users, by_history = np.flatnonzero(split.test.counts), GroupedValues()
     for group in group_by_history(split.train, split.test):
         own = np.isin(users, group.pairs.users)
@@ -226,7 +248,7 @@ def _group_values(
             name: replace(row, values={metric: row.values[metric][:, own] for metric in metrics})
             for name, row in scores.items()
         }
-    return {BY_POPULARITY: by_popularity, BY_HISTORY: by_history}
+    return by_history
 
 
 def _score_parts(folder: Path, parts: Sequence[Interactions], metrics: tuple[str, ...]) -> list[Evaluation]:
