@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from tests.cli.test_commands import refuse, succeed, values_of
 
+from hardneg.cli.config_files import read_run_file
 from hardneg.config import read_yaml
+from hardneg.models import LightGCN
+from hardneg.sampling import MixGCF
 from hardneg.studies import Search, Study
 from hardneg.studies.load import read_search, read_study
 from hardneg.training import FitConfig
@@ -47,6 +50,21 @@ def test_a_search_loads_as_it_is_and_a_study_names_its_folder(folders: Path, tmp
     assert len(Search.load(file, tmp_path / "out").tasks()) == 3
     succeed("init", "study", "--split", f"shop={folders / 'split'}", "--out", study)
     assert f"# tuned: out/{spec.name} " in study.read_text()
+
+
+@pytest.mark.parametrize("commented", [False, True])
+def test_a_run_file_has_the_defaults_of_a_run(tmp_path: Path, commented: bool) -> None:
+    file = tmp_path / "run.yaml"
+    output = succeed("init", "run", "--out", file)
+    assert output.splitlines()[-1] == f"Next: hardneg train SPLIT --config {file}"
+    if commented:
+        _, *lines = file.read_text().splitlines()
+        file.write_text("\n".join(re.sub(r"^# (?=\s*\w+:\s)", "", line) for line in lines))
+    kinds: dict[str, str | None] = {"model": None, "sampler": None}
+    config, folders = read_run_file(file, kinds=kinds, use_suspects=None, settings=[], folders={})
+    assert (config.model, config.sampler, config.fit) == (LightGCN(), MixGCF(), FitConfig())
+    assert (config.suspects is not None, folders.trees) == (commented, Path("out/trees") if commented else None)
+    assert "does not name" in refuse("init", "run", "--split", "a=b", "--out", tmp_path / "other.yaml")
 
 
 @pytest.mark.parametrize("name", ["My shop", "yes", "1e3", "a: b", "#1", "Läden"])

@@ -1,4 +1,4 @@
-"""`hardneg init`: commented files of a study or a search."""
+"""`hardneg init`: commented files of a study, a search or a run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,29 @@ space:  # setting: where to search; it applies to rows that have it
   fit.l2: {{low: 1e-6, high: 1e-2, log: true}}
   sampler.candidates: {{choices: [4, 8, 16, 32]}}
 """
+RUN = """\
+# {title}
+# Single options of the command replace values of the file.
+model:  # other backbones: hardneg options backbone
+  kind: lightgcn
+{model}
+
+sampler:  # other samplers: hardneg options sampler
+  kind: mixgcf
+{sampler}
+
+fit:
+{fit}
+
+# folders:  # what samplers and suspects read
+#   negatives: out/negatives  # for semantic; a neighbours folder for semantic-mixing
+#   trees: out/trees  # for multi-view
+#   suspects: out/suspects
+# suspects: {{use: exclude}}  # how they are used; also positives, both, penalize or weigh
+"""
+Kind = Literal["study", "search", "run"]
 TITLES = {
+    "run": "Settings of one training run: hardneg train SPLIT --config {file}",
     "study": "Compares methods over several seeds: hardneg study run {file}",
     "search": "Searches settings on validation pairs, for a study: hardneg study search {file}",
 }
@@ -68,56 +90,66 @@ TITLES = {
 
 def init_command(
     shared: OutputOptions,
-    kind: Annotated[Literal["study", "search"], Argument(help="Kind of file.")],
+    kind: Annotated[Kind, Argument(help="Kind of file.")],
     split: Annotated[Pairs, pairs_option("Split folder and its name in the tables.", "--split", "NAME=FOLDER")] = None,
-    out: Annotated[Path | None, Option(show_default="study.yaml or search.yaml", help="File to write.")] = None,
+    out: Annotated[
+        Path | None, Option(show_default="study.yaml, search.yaml or run.yaml", help="File to write.")
+    ] = None,
 ) -> None:
-    """Write a commented file of a study or a search, to be edited and run.
+    """Write a commented file of a study, a search or a run, to be edited and run.
 
-    Without --split, it names data/shop-split. An existing file is not overwritten.
+    Without --split, a study names data/shop-split; the file of a run, for `train --config`, names none. An existing file is not overwritten.
 
-    Example: `hardneg init study --split shop=data/shop-split --out shop.yaml`
+    Examples:
+
+    `hardneg init study --split shop=data/shop-split --out shop.yaml`
+
+    `hardneg init run --out run.yaml`
     """
     file = out or Path(f"{kind}.yaml")
     if file.exists():
         raise ConfigError(f"{file} exists already; choose another --out, or remove it first")
+    if kind == "run" and split:
+        raise ConfigError("found --split, which the file of a run does not name; give the split to `hardneg train`")
     splits = parse_mapping(split, "--split", form="NAME=FOLDER", example="shop=data/shop-split") or {
         "shop": "data/shop-split"
     }
     text = write_template(kind, splits, file)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    shared.emit(
-        {"out": str(file), "splits": splits},
-        f"Edit the file, then run it.\nWritten: {file}",
-        ("study", "estimate", file),
-    )
+    following = ("train", "SPLIT", "--config", file) if kind == "run" else ("study", "estimate", file)
+    values = {"out": str(file)} | ({} if kind == "run" else {"splits": splits})
+    shared.emit(values, f"Edit the file, then run it.\nWritten: {file}", following)
 
 
-def write_template(kind: Literal["study", "search"], splits: dict[str, str], file: Path) -> str:
-    """Return the text of a file, with the training settings and their defaults.
+def write_template(kind: Kind, splits: dict[str, str], file: Path) -> str:
+    """Return the text of a file, with training settings and their defaults.
 
     Raises ConfigError for a name of a split that a study does not accept.
     """
     from hardneg.config import parse_config
+    from hardneg.models import LightGCN
+    from hardneg.sampling import MixGCF
     from hardneg.studies.recipes import slug
     from hardneg.studies.spec import Name
+    from hardneg.training import FitConfig
 
     for name in splits:
         parse_config(Name, name, where="--split")
     title = TITLES[kind].format(file=" ".join(str(file).split()))
+    if kind == "run":
+        return RUN.format(title=title, model=_lines_of(LightGCN), sampler=_lines_of(MixGCF), fit=_lines_of(FitConfig))
     name = slug(next(iter(splits))) + ("" if kind == "study" else "-search")
     lines = "\n".join(f"  {_scalar(name)}: {_scalar(folder)}" for name, folder in splits.items())
     body = STUDY if kind == "study" else SEARCH
-    return (HEAD + body).format(title=title, name=_scalar(name), splits=lines, fit=_fit_lines())
+    return (HEAD + body).format(title=title, name=_scalar(name), splits=lines, fit=_lines_of(FitConfig, "seed"))
 
 
-def _fit_lines() -> str:
-    """Return the training settings but the seed, each with its default and what it is."""
+def _lines_of(kind: type[Any], *leave_out: str) -> str:
+    """Return the options of a class in YAML, each with its default and what it is."""
     from hardneg.cli.config_fields import list_fields
-    from hardneg.training import FitConfig
 
-    fields = list_fields(FitConfig, leave_out=("seed",))
+    fields = list_fields(kind, leave_out=("kind", *leave_out))
     return "\n".join(f"  {field.name}: {_scalar(field.default)}  # {field.description}" for field in fields)
 
 
