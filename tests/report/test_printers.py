@@ -166,3 +166,30 @@ def test_it_compiles(tmp_path: Path) -> None:
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_finished_runs_are_shown_with_their_verdicts_and_groups() -> None:
+    compared = {"difference": 0.02, "relative": 0.1, "relative_low": 0.05, "relative_high": 0.15}
+    compared |= {"p": 0.01, "p_holm": 0.02, "verdict": "better", "wins": 3, "ties": 1, "losses": 1}
+    shared = {"metric": "ndcg@20", "group": "1 to 4 train pairs", "users": 1500, "seeds": 3, "sd": 0.01, "seconds": 2.0}
+    base = {"method": "uniform", "mean": 0.2, "notes": None, **shared, **dict.fromkeys(compared)}
+    lines = [base, {"method": "a|b", "mean": 0.22, "notes": "below popularity", **shared, **compared}]
+    lines.append({**lines[1], "method": "c", "verdict": "not distinguishable", "notes": None})
+    headers, cells = printers.compared_text(pl.DataFrame(lines), "uniform")
+    assert headers[2:4] == ["nDCG@20", "vs uniform [95 %]"]
+    assert cells[0][3:8] == [printers.NO_VALUE] * 5
+    assert cells[1][1:] == [
+        "3",
+        "0.2200 ± 0.0100",
+        "+10.0% [+5.0%, +15.0%]",
+        "0.020",
+        "0.010",
+        "better",
+        "3 / 1 / 1",
+        "2.0",
+        "below popularity",
+    ]
+    assert cells[2][6] == "not significant"
+    headers, cells = printers.grouped_text(pl.DataFrame(lines), "uniform")
+    assert headers == ["method", "1 to 4 train pairs (1,500 users)"]
+    assert cells[:2] == [["uniform", "0.2000"], ["a|b", "+10.0% [+5.0%, +15.0%] ▲"]]

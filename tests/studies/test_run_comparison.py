@@ -174,7 +174,7 @@ def test_equal_runs_count_once_and_equal_names_get_their_parents(
     shutil.copytree(runs["dns"][0], copy)
     methods, (remark,) = group_by_method([*runs["dns"], copy])
     assert [len(method.folders) for method in methods] == [3]
-    assert f"{copy} is the same run as {runs['dns'][0]}" in remark
+    assert remark == f"Counted once, the same run as {runs['dns'][0]}: {copy}."
     same_name = tmp_path / "more" / "dns8"
     shutil.copytree(runs["uniform"][0], same_name)
     shutil.copytree(runs["dns8"][0], tmp_path / "dns8")

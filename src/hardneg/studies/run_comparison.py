@@ -98,7 +98,7 @@ def compare_finished_runs(
     one grouping by one metric. Raises ConfigError for runs of other splits, or without an evaluation by these metrics.
     """
     base = runs[0] if baseline is None else baseline
-    if base not in runs:
+    if base.resolve() not in (run.resolve() for run in runs):
         raise ConfigError(f"found baseline {base}, expected one of the runs {', '.join(map(str, runs))}")
     _require_comparable(runs, split_dir, metrics)
     methods, remarks = group_by_method(runs)
@@ -149,17 +149,18 @@ def group_by_method(runs: Sequence[Path]) -> tuple[list[ComparedMethod], list[st
     fusion or reranking, the seed is that of the trained run behind them, which is found if it lies beside them.
     """
     by_settings: dict[str, dict[str, Path]] = {}
-    seeds, remarks = {}, []
+    seeds, copies = dict[Path, int | None](), dict[Path, list[str]]()
     for run in runs:
         settings, seed = _settings_and_seed(run)
         same = by_settings.setdefault(json.dumps(settings, sort_keys=True), {})
         key = str(artifacts.key_at(run))
         if key in same:
-            remarks.append(f"{run} is the same run as {same[key]} and is counted once.")
+            copies.setdefault(same[key], []).append(str(run))
         same.setdefault(key, run)
         seeds[run] = seed
     groups = [tuple(same.values()) for same in by_settings.values()]
     names = _distinct_names([folders[0] for folders in groups])
+    remarks = [f"Counted once, the same run as {first}: {', '.join(others)}." for first, others in copies.items()]
     return [
         ComparedMethod(name, folders, tuple(seeds[run] for run in folders))
         for name, folders in zip(names, groups, strict=True)
