@@ -158,6 +158,27 @@ MUTANTS = (
         ("evaluation/test_significance_references.py",),
     ),
     Mutant(
+        "runs with few seeds are compared over users as independent samples",
+        "evaluation.significance",
+        "float(differences.std(ddof=1)) / np.sqrt(len(differences)),",
+        "float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(differences))),",
+        ("evaluation/test_significance.py::test_users_are_compared_by_the_paired_t_test",),
+    ),
+    Mutant(
+        "the seed is part of what makes a method of compared runs",
+        "studies.run_comparison",
+        'fit = {name: value for name, value in config["fit"].items() if name != "seed"}',
+        'fit = dict(config["fit"])',
+        ("studies/test_run_comparison.py::test_runs_that_differ_in_their_seed_are_one_method",),
+    ),
+    Mutant(
+        "metrics of a group count all held-out pairs of its users",
+        "evaluation.ranking",
+        "own, n_relevant = hits[part.counts[ranked] > 0], part.counts[users]",
+        "own, n_relevant = hits[part.counts[ranked] > 0], sum(other.counts for other in parts)[users]",
+        ("evaluation/test_groups.py",),
+    ),
+    Mutant(
         "the ideal of nDCG is not cut at the number of held-out items",
         "evaluation.metrics",
         "ideal = np.cumsum(discounts)[np.minimum(n_relevant, k) - 1]",
