@@ -87,3 +87,13 @@ def test_an_unknown_item_and_vectors_of_another_split(run: Path, folders: Path, 
     pipeline.encode_texts_stage(other, tmp_path / "profiles", WordCounts()).run(tmp_path / "vectors")
     with pytest.raises(ConfigError, match="made from another split"):
         pipeline.find_similar_items(run, pl.read_parquet(run / "items.parquet")["item_id"][0], 3, tmp_path / "vectors")
+
+
+def test_own_vectors_are_compared(run: Path, tmp_path: Path) -> None:
+    ids = pl.read_parquet(run / "items.parquet")["item_id"]
+    table = pl.DataFrame({"item_id": ids[:4], "x": [1.0, 1.0, 0.0, -1.0], "y": [0.0, 1.0, 1.0, 0.0]})
+    table.write_parquet(tmp_path / "own.parquet")
+    best = pipeline.find_similar_items(run, ids[0], 9, tmp_path / "own.parquet")
+    assert best.table["item_id"].to_list() == [ids[1], ids[2], ids[3]]
+    np.testing.assert_allclose(best.table["similarity"], [0.5**0.5, 0, -1], atol=1e-6)
+    assert (best.by, best.without) == ("own vectors", len(ids) - 4)

@@ -271,7 +271,7 @@ class RunFolder(ArtifactFolder):
     def similar(self, item_id: str, k: int = 10, *, vectors: str | Path | None = None) -> pl.DataFrame:
         """Return the k items nearest to an item: rank, item_id, title, similarity.
 
-        vectors: a vectors folder of the run's split, to compare texts in place of item embeddings.
+        vectors: a vectors folder of the run's split, or a file of own vectors, to compare in place of item embeddings.
         """
         where = None if vectors is None else Path(vectors)
         return pipeline.find_similar_items(self.folder, item_id, k, where).table

@@ -81,7 +81,7 @@ def _print_recommendations(
         if best.short:
             console().print(_describe_short(best.short, n_users, k), markup=False)
     values = [row | {"mask": mask} for row in best.table.to_dicts()]
-    shared.emit(values, render_table(shown.columns, cells, left=("title",)), _following(run))
+    shared.emit(values, render_table(shown.columns, cells, left=("title",)), _following(run, written=False))
 
 
 def _write_recommendations(
@@ -102,7 +102,9 @@ def _write_recommendations(
         )
     text = f"{out}: {counts.rows:,} recommendations for {counts.users:,} users, up to {k} each\n"
     shared.emit(
-        {**asdict(counts), "mask": mask, "out": str(out)}, text + _describe_file(counts, k, mask), _following(run)
+        {**asdict(counts), "mask": mask, "out": str(out)},
+        text + _describe_file(counts, k, mask),
+        _following(run, written=True),
     )
 
 
@@ -134,10 +136,12 @@ def _describe_short(short: int, n_users: int, k: int) -> str:
     return f"Fewer than {k} items are left for {short:,} of {n_users:,} users; the others are masked."
 
 
-def _following(run: Path) -> tuple[object, ...]:
+def _following(run: Path, *, written: bool) -> tuple[object, ...]:
     from hardneg.artifacts import kind_at
     from hardneg.pipeline import BUNDLE
 
-    if kind_at(run) == BUNDLE:
+    if not written:
         return ("recommend", run, "--all", "--out", "recs.parquet")
-    return ("audit", "run", run, "--split", "SPLIT")
+    if kind_at(run) == BUNDLE:
+        return ("recommend", run, "--user", "USER_ID")
+    return ("export", run, "--to", "bundle", "--out", "bundle")

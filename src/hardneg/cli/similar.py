@@ -20,7 +20,10 @@ def similar_command(
     k: Annotated[int, Option("-k", min=1, max=10_000, help="Number of items.")] = 10,
     vectors: Annotated[
         Path | None,
-        Option(help="Vectors folder of the run's split: compare item texts in place of the run's item embeddings."),
+        Option(
+            help="Vectors folder of the run's split, or a file of your own item vectors (.npy, .parquet), to compare in "
+            "place of the run's item embeddings."
+        ),
     ] = None,
 ) -> None:
     """Print the items nearest to an item, by the cosine of their embeddings or encoded texts.

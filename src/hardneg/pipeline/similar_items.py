@@ -14,7 +14,8 @@ from hardneg.data.dataset import read_parquet
 from hardneg.errors import ConfigError, DataError
 from hardneg.pipeline.inference import read_run
 from hardneg.pipeline.training import RUN
-from hardneg.text import text_vectors
+from hardneg.text import ItemVectors, text_vectors
+from hardneg.text.item_vectors import OWN
 from hardneg.types import Flags, Floats, unit_rows
 
 SUGGESTED = 5
@@ -36,21 +37,24 @@ class SimilarItems:
     without: int
 
 
-def find_similar_items(run_dir: Path, item_id: str, k: int, vectors_dir: Path | None = None) -> SimilarItems:
+def find_similar_items(run_dir: Path, item_id: str, k: int, vectors_path: Path | None = None) -> SimilarItems:
     """Return the k items with the highest cosine to an item.
 
-    vectors_dir: vectors folder of the run's split; without it, the pooled embeddings of the run are compared. Raises
-    DataError where the item is unknown or has no vector, ConfigError where the vectors are of another split.
+    vectors_path: vectors folder of the run's split, or a file of own vectors (`ItemVectors`); without it, the pooled
+    embeddings of the run are compared. Raises DataError where the item is unknown or has no vector, ConfigError where the
+    vectors are of another split.
     """
     run, items = read_run(run_dir), read_parquet(run_dir / "items.parquet")
     titles = items[c.TITLE].fill_null("") if c.TITLE in items.columns else pl.repeat("", len(items), eager=True)
     item = run.vocabulary.items.get(item_id)
     if item is None:
         raise DataError(f"{run_dir} has no item {item_id!r}, expected an item_id; {_suggest(item_id, items, titles)}")
-    if vectors_dir is None:
+    if vectors_path is None:
         vectors, by = run.embeddings.final_items.numpy(), "item embeddings of the run"
+    elif vectors_path.is_file():
+        vectors, by = ItemVectors(vectors_path).read(run.vocabulary.item_ids), OWN
     else:
-        vectors, by = _text_vectors_of(run_dir, vectors_dir)
+        vectors, by = _text_vectors_of(run_dir, vectors_path)
     has_direction, cosines = _cosines_with(vectors, item)
     if not has_direction[item]:
         raise DataError(

@@ -12,7 +12,7 @@ from hardneg.errors import ConfigError
 from hardneg.pipeline.exports import bundle, faiss_index, recbole, tables, triplets
 from hardneg.pipeline.exports.inputs import ExportInputs
 from hardneg.pipeline.inference import BUNDLE, require_split_of
-from hardneg.pipeline.provenance import require_same_split
+from hardneg.pipeline.provenance import require_same_split, split_inputs
 from hardneg.pipeline.recommendation import named_split
 from hardneg.pipeline.training import RUN
 from hardneg.sampling import mined
@@ -64,7 +64,7 @@ def export_stage(
         faiss_index.require_faiss()
     inputs = {"source": artifacts.folder_hash(source)}
     if given.split_dir is not None:
-        inputs["split"] = artifacts.folder_hash(given.split_dir)
+        inputs |= split_inputs(given.split_dir) | {"split": artifacts.folder_hash(given.split_dir)}
     if profiles_dir is not None:
         require_same_split(profiles_dir, profiles.KIND, given.split)
         inputs["profiles"] = artifacts.folder_hash(profiles_dir)
