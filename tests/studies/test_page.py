@@ -34,7 +34,11 @@ def study(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Path:
     """A finished study, one row of which has a hostile name, without its split."""
     root = tmp_path_factory.mktemp("page")
     shutil.copytree(folders / "split", root / "split")
-    spec = STUDY | {"rows": ROWS, "splits": {"store": str(root / "split")}, "seeds": 3}
+    spec = STUDY | {
+        "rows": ROWS,
+        "splits": {"store": {"folder": str(root / "split"), "truth": str(folders / "dataset")}},
+        "seeds": 3,
+    }
     spec |= {"comparisons": [["MixGCF", "DNS"]]}
     loaded = Study.load(spec, root / "out")
     loaded.run(0)
@@ -55,7 +59,14 @@ def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
     sorts = [attributes["aria-sort"] for attributes in checked.all("th") if attributes["scope"] == "col"]
     assert set(sorts) == {"none"}
     assert len(checked.all("caption")) == len(checked.all("table")) >= 6
-    for title in ("DNS against its controls", "Further comparisons", "What the lines were made from", "sampler mixgcf"):
+    assert "Mean probability that the user likes a sampled negative" in text
+    for title in (
+        "LLM tokens",
+        "DNS against its controls",
+        "Further comparisons",
+        "What the lines were made from",
+        "sampler mixgcf",
+    ):
         assert title in text
     assert f"hardneg report {study}" in text
 

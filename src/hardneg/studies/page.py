@@ -14,6 +14,7 @@ import polars as pl
 from hardneg import artifacts, storage
 from hardneg.data.dataset import read_parquet
 from hardneg.data.split import read_split
+from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import DataError, HardnegError
 from hardneg.evaluation.released import WARNING
 from hardneg.judging import suspects
@@ -26,6 +27,7 @@ from hardneg.studies.comparisons import RELEASED_HEADERS, released_cells
 from hardneg.studies.recipes import slug
 from hardneg.studies.results import INDEX, RUNS, SHARED, TABLES, shared_cells
 from hardneg.studies.run_comparison import SIGNS_REMARK, ComparedMethod, compare_groups
+from hardneg.studies.runs import SAMPLED
 from hardneg.studies.study import Study
 
 PAGE = "page.html"
@@ -143,6 +145,15 @@ class _StudyFolder:
         own = (pl.col("split") == table.entry["split"]) & (pl.col("model") == table.entry["model"])
         return self.finished.filter(own).unique("folder", maintain_order=True)
 
+    def false_negatives(self, table: _Table) -> pl.DataFrame:
+        """Return row, epoch, like_probability of sampled negatives, the mean over parts; empty without ground truth."""
+        frames = [
+            read_parquet(path).select(pl.lit(run["line"]).alias("row"), "epoch", "part", "like_probability")
+            for run in self.finished_runs(table).rows(named=True)
+            if (path := self.study_dir / run["folder"] / SAMPLED).is_file()
+        ]
+        return pl.concat(frames).filter(pl.col("part") != NEAREST_ITEM) if frames else pl.DataFrame()
+
     def curves(self, table: _Table) -> tuple[pl.DataFrame, str]:
         """Return row, epoch, value, seconds of the runs that were trained, and the metric; see `curve_figures`."""
         runs, frames = self.finished_runs(table), []
@@ -197,6 +208,8 @@ def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFi
     if (cost := figures.cost_figure(table.frame, metric, styles, table.key)) is not None:
         yield cost
     yield from figures.curve_figures(*study.curves(table), styles, table.key)
+    if not (rates := study.false_negatives(table)).is_empty():
+        yield figures.rates_figure(rates, table.key)
 
 
 def _groups_section(study: _StudyFolder, table: _Table) -> Iterator[PageSection]:
@@ -309,9 +322,23 @@ def _origins(study: _StudyFolder) -> PageTable:
         folder = study.study_dir / run["folder"]
         texts = ["the run is not here"] if not artifacts.is_artifact(folder) else list(_describe_origin(folder))
         costs = [f"{run['best_epoch']} of {run['epochs']}", f"{run['seconds']:,.1f}", f"{run['peak_memory_mib']:,}"]
+        costs += list(_describe_llm_costs(folder))
         cells.append([run["line"], run["split"], run["model"], "; ".join(texts), *costs])
-    headers = ["line", "split", "model", "made from", "best epoch", "s", "MiB"]
-    return PageTable("The first finished run of every line: inputs, epochs, seconds and peak memory", headers, cells)
+    headers = ["line", "split", "model", "made from", "best epoch", "s", "MiB", "LLM tokens", "money ($)"]
+    return PageTable(
+        "The first finished run of every line: inputs, epochs, seconds, peak memory and costs", headers, cells
+    )
+
+
+def _describe_llm_costs(folder: Path) -> tuple[str, str]:
+    """Return tokens and money that language models needed for what a run was made from."""
+    path = folder / artifacts.COSTS
+    costs = storage.read_json(path) if path.is_file() else {}
+    tokens, money = costs.get("llm_tokens"), costs.get("money")
+    return (
+        printers.NO_VALUE if tokens is None else f"{tokens:,}",
+        printers.NO_VALUE if money is None else f"{money:,.2f}",
+    )
 
 
 def _describe_origin(folder: Path) -> Iterator[str]:
