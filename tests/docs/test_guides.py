@@ -16,6 +16,7 @@ from tests.llm.function_model import FunctionModel
 from typer.testing import CliRunner
 
 from hardneg.cli.main import app
+from hardneg.cli.quickstart import BudgetOptions
 from hardneg.data import simulate
 from hardneg.llm import names
 from hardneg.llm.packages import models
@@ -92,6 +93,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(names, "open_model", lambda name, **_: ScriptedModel(name))
     monkeypatch.setattr(models, "get_model", lambda model, *_: Path(model.name))
+    monkeypatch.setattr(BudgetOptions, "processes", 0)
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -19,9 +19,9 @@ from hardneg.models import MF, LightGCN, ModelConfig
 
 NAME = "budget.json"
 SEEDS = 3
-LEVELS = ((16, 200), (12, 100), (8, 100), (6, 60), (4, 60), (4, 40), (4, 25), (1, 40), (1, 25), (1, 15), (1, 8))
-"""Trials of each method and most epochs of a run, the costliest first. One trial is the settings as given."""
-SEARCHED = (4, 25)
+LEVELS = ((12, 150), (8, 100), (6, 60), (4, 40), (4, 20), (1, 25), (1, 12), (1, 6))
+"""Trials of each method and most epochs of a run, each about half of the one before. One trial is the settings as given."""
+SEARCHED = (4, 20)
 """Cheapest level that searches; if a backbone does not reach it, the next one is measured."""
 SHARE = 0.75
 """Share of the time that training may take; the rest is for reading, texts, evaluation and other load."""
