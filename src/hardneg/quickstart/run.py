@@ -136,6 +136,10 @@ class Quickstart:
             self.note(remark)
         pipeline.split_stage(self.dataset, prepared.split).run(self.split)
         pipeline.split_stage(self.dataset, prepared.everything).run(self.out / "everything")
+        divided = splits.read_split(self.split)
+        counts = ", ".join(f"{len(getattr(divided, part)):,} {part}" for part in ("train", "valid", "test"))
+        tested = int((divided.test.counts > 0).sum())
+        self.note(f"Pairs: {counts}; {tested:,} of {divided.train.n_users:,} users have test pairs.")
         return self._has_texts()
 
     def _has_texts(self) -> bool:
