@@ -72,6 +72,19 @@ def test_one_screen(folders: Path) -> None:
     assert "not compared" in succeed("show", folders / "split", "--trust")
 
 
+def test_the_next_commands_name_what_the_folder_was_made_from(folders: Path, tmp_path: Path) -> None:
+    root = tmp_path
+    shutil.copytree(folders / "split", split := root / "data" / "split")
+    fit = ["--epochs", 1, "--set", "model.embedding_size=8"]
+    succeed("train", split, *fit, "--out", root / "runs" / "lightgcn")
+    assert f"Next: hardneg evaluate {root / 'runs' / 'lightgcn'} --split {split}" in succeed(
+        "show", root / "runs" / "lightgcn"
+    )
+    succeed("trees", "build", split, "--run", root / "runs" / "lightgcn", "--out", root / "out" / "trees")
+    output = succeed("show", root / "out" / "trees")
+    assert f"suspects identify {split} --run {root / 'runs' / 'lightgcn'} --trees {root / 'out' / 'trees'}" in output
+
+
 def test_changed_files_and_texts_of_the_data_are_shown_safely(folders: Path, tmp_path: Path) -> None:
     split = tmp_path / "split"
     shutil.copytree(folders / "split", split)

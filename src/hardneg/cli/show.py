@@ -38,7 +38,9 @@ FOLLOWING: dict[str, list[str]] = {
     "results": ["show DIR/NAME"],
     "search": ["study search DIR/search.yaml --out DIR"],
 }
-"""Kind of a folder -> commands to go on with. DIR and SPLIT are replaced, the latter where it is known."""
+"""Kind of a folder -> commands to go on with. DIR is replaced, as are SPLIT, RUN and PROFILES where they are known."""
+HIDDEN = ("split", "valid", "rows left out")
+"""Notes that are not shown among the others: a path and a hash of the origin, and a report of its own."""
 LONGEST = 110
 """Length from which a value is cut; --json has it whole."""
 WIDTH = 12
@@ -73,7 +75,10 @@ def show_command(
 
 def _following(summary: FolderSummary) -> list[list[str]]:
     """Return the words of the commands to go on with; an evaluated run needs no evaluation."""
-    places = {"DIR": str(summary.folder), "SPLIT": "SPLIT" if summary.split is None else str(summary.split)}
+    places = {"DIR": str(summary.folder)} | ({} if summary.split is None else {"SPLIT": str(summary.split)})
+    for name in ("run", "profiles"):
+        if (origin := Path(summary.made_from.get(name, ""))).exists() and origin.name:
+            places[name.upper()] = str(origin if origin.is_dir() else origin.parent)
     if summary.kind.startswith("evaluation"):
         places["RUN"] = str(summary.folder.parent)
     places |= {f"DIR/{name}": f"{summary.folder}/{name}" for name in ("study.yaml", "search.yaml")}
@@ -92,7 +97,7 @@ def _describe(summary: FolderSummary) -> Iterator[tuple[str, list[str]]]:
     made_from = [f"{name}: {value}" for name, value in summary.made_from.items()]
     yield "made from", made_from or (["nothing but its settings"] if summary.config else [])
     yield "settings", _wrap([f"{name} {_cut(value)}" for name, value in _flatten(summary.config)])
-    notes = {name: value for name, value in summary.notes.items() if name not in ("split", "rows left out")}
+    notes = {name: value for name, value in summary.notes.items() if name not in HIDDEN}
     yield "notes", _wrap([f"{name} {_cut(value)}" for name, value in _flatten(notes)])
     if summary.notes.get("rows left out"):
         yield "left out", row_report_text(summary.notes).replace("\n  ", "\n").strip().splitlines()
