@@ -13,7 +13,7 @@ def test_the_baseline_and_the_best_lines_have_styles() -> None:
         {"row": ["base", *names], "x": [0.0, *map(float, range(12))], "verdict": [None, *["better"] * 12]}
     )
     styles = line_styles(frame, "x")
-    assert {name for name, style in styles.items() if style is not None} == {"base", *names[5:]}
+    assert {name for name, style in styles.items() if style is not None} == {"base", *names[4:]}
     assert (styles["base"], styles["m11"]) == (0, 1)
 
 

@@ -7,8 +7,10 @@ from importlib.resources import files
 
 import pytest
 
+from hardneg.report.svg import STYLES
+
 CSS = (files("hardneg.report") / "templates" / "page.css").read_text(encoding="utf-8")
-TEXTS, LINES = ("text", "soft", "accent", "warm", "s3"), tuple(f"s{number}" for number in range(8))
+TEXTS, LINES = ("text", "soft", "accent", "warm", "s3"), tuple(f"s{number}" for number in range(STYLES))
 
 
 def luminance(colour: str) -> float:

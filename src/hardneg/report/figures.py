@@ -143,14 +143,14 @@ def _thin(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _legend(series: Sequence[Series]) -> list[tuple[int | None, str]]:
     styled = sorted((line.style, line.name) for line in series if line.style is not None)
-    thin = sum(line.style is None for line in series)
-    return [*styled, *([(None, f"{thin} others")] if thin else [])]
+    thin = len(series) - len(styled)
+    return [*styled, *([(None, f"{thin} more")] if thin else [])]
 
 
 def _describe_thin(series: Sequence[Series]) -> str:
     thin = sum(line.style is None for line in series)
     return (
-        f" The baseline and the best lines have colours; {thin} others are thin, with their name as a tooltip."
+        f" {len(series) - thin} lines have colours, the other {thin} are thin with their name as a tooltip."
         if thin
         else ""
     )

@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 46
 """Margins around the plotted area."""
-STYLES = 8
-"""Number of line styles in the style sheet (classes s0 to s7); other lines are thin."""
+STYLES = 9
+"""Number of line styles in the style sheet (classes s0 to s8); other lines are thin."""
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
 LABEL = 44
 """Characters of a name that fit into a chart; the whole name is its tooltip."""
