@@ -51,6 +51,8 @@ def test_times_decide_the_split_where_enough_users_are_tested() -> None:
 def test_too_few_pairs_are_refused_in_one_line() -> None:
     with pytest.raises(DataError, match="too few to hold some out"):
         choose_preparation(dataset(3, 10, 1))
+    with pytest.raises(DataError, match="found 3 rows of 1 users and 3 items"):  # a user without negatives
+        choose_preparation(dataset(1, 3, 3))
 
 
 def test_the_costliest_level_that_fits_is_chosen() -> None:

@@ -200,6 +200,9 @@ def test_bad_files_are_one_line(tmp_path: Path, tables: tuple[Path, Path]) -> No
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 and nothing else")
     assert "not a readable Parquet file" in fail(broken, tables[1], "--out", tmp_path / "out")
+    lines = tmp_path / "lines.json"
+    lines.write_text('{"user": "a", "item": "b"}\n{"user": "a", "item": "c"}\n')
+    assert "holds JSON" in fail(lines, "--out", tmp_path / "out")
     assert "does not exist" in fail(tmp_path / "absent.csv", "--out", tmp_path / "out")
     empty = tmp_path / "empty.csv"
     empty.write_text("")

@@ -189,6 +189,10 @@ def _read(path: Path, choice: ColumnChoice, options: TextOptions) -> _Table:
         n_rows += len(frame)
         if n_rows >= SAMPLED_ROWS:
             break
+    if file.names[0].startswith(("{", "[")):
+        raise DataError(
+            f"{path} holds JSON, expected columns; read it with `hardneg data import`, and go on with `hardneg data split`"
+        )
     matches = [RECBOLE.fullmatch(name) for name in file.names]
     names = {match[0]: match[1] for match in matches if match is not None}
     is_recbole = len(names) == len(matches)

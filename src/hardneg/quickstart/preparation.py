@@ -109,10 +109,14 @@ def _choose_split(dataset: Dataset, filters: FilterConfig) -> tuple[SplitConfig,
         remarks.append(f"A split by time would leave {tested:,} users to test on, fewer than {LEAST_TESTED}.")
     shares = {"train": 0.7, "valid": 0.1, "test": 0.2} if len(frame) < SMALL else {}
     at_random = SplitConfig.model_validate({"by": "ratio", "filters": filters, **shares})
-    split = make_split(dataset, at_random)
-    if not _users_held_out(split):
+    try:
+        tested = _users_held_out(make_split(dataset, at_random))
+    except DataError:
+        tested = 0
+    if not tested:
+        users, items = frame[c.USER_ID].n_unique(), frame[c.ITEM_ID].n_unique()
         raise DataError(
-            f"found {len(split.train):,} pairs of {split.train.n_users:,} users, too few to hold some out for validation "
+            f"found {len(frame):,} rows of {users:,} users and {items:,} items, too few to hold some out for validation "
             "and test; expected about 5 a user; give more orders"
         )
     train, valid, test = (f"{100 * share:.0f} %" for share in (at_random.train, at_random.valid, at_random.test))

@@ -170,6 +170,11 @@ class Quickstart:
             self.note("No method reads texts, since encoding them would take too much of the minutes.")
         if config.llm is not None and not decided.texts:
             raise ConfigError("found --llm, but no item texts that fit into the minutes; give more --minutes, or texts")
+        if config.llm is not None:
+            n_items = artifacts.read_manifest(self.split, splits.KIND)["notes"]["items"]
+            self.note(
+                f"{config.llm} names products near each of {n_items:,} items, one request each, beyond the minutes."
+            )
         if decided.trials > 1:
             require_optuna()
         self.note(decided.describe())
