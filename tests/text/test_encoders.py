@@ -75,6 +75,24 @@ def test_blank_texts_alone_are_an_error_that_says_what_to_do(
         fake[0].encode(texts)
 
 
+def test_a_call_with_the_same_texts_reads_the_vectors_of_the_last_one(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    models = [Fake(), Fake(), Fake()]
+    found = []
+    for model, texts in zip(models, (["kettle", "tent"], ["tent", "kettle", "tent"], ["kettle", "tent"]), strict=True):
+        encoder = SentenceEncoder("fake", str(tmp_path))
+        encoder.__dict__["_model"] = model
+        found.append(encoder.encode(texts))
+    assert [len(model.calls) for model in models] == [1, 1, 1]
+    again = SentenceEncoder("fake", str(tmp_path))  # without a model
+    np.testing.assert_array_equal(again.encode(["kettle", "", "tent"])[[0, 2]], found[2])
+    (tmp_path / "config.json").write_text("{ }")
+    other = SentenceEncoder("fake", str(tmp_path))
+    other.__dict__["_model"] = changed = Fake()
+    other.encode(["kettle", "tent"])
+    assert len(changed.calls) == 1
+
+
 def test_the_packaged_minilm_encodes() -> None:
     encoder = sentence_encoder()
     assert encoder.name == "MiniLM"

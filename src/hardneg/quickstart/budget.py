@@ -27,8 +27,8 @@ SHARE = 0.75
 """Share of the time that training may take; the rest is for reading, texts, evaluation and other load."""
 MOST_ENCODING = 0.4
 """Share of the time that encoding texts may take; above it, no method reads texts."""
-ENCODINGS, TIMED_TEXTS = 3, 24
-"""How often item texts are encoded, and how many are timed."""
+ENCODINGS, TIMED_TEXTS = 2, 24
+"""How often item texts are encoded (for the comparison, and for the final model), and how many are timed."""
 PARALLEL = 0.8
 """Speed of a process beside others, as a share of its speed alone."""
 BACKBONES: dict[str, ModelConfig] = {"LightGCN": LightGCN(), "MF": MF()}

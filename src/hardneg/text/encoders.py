@@ -110,9 +110,22 @@ class SentenceEncoder:
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         """Encode each distinct text once, in chunks of 512, longest first within a chunk.
 
-        Raises DataError where every text is blank.
+        The vectors of the last call are kept for one with the same texts. A call with some of them encodes again, since
+        the last bits of a vector depend on the texts beside it. Raises DataError where every text is blank.
         """
-        distinct, chunks = distinct_texts(texts), []
+        distinct = distinct_texts(texts)
+        if not Path(self._location).is_dir():
+            return spread_vectors(self._encode(distinct, progress), distinct, texts)
+        key = (self.identity, self._device, self._batch_size, *distinct)
+        if key not in _last_call:
+            vectors = self._encode(distinct, progress)
+            _last_call.clear()
+            _last_call[key] = vectors
+        return spread_vectors(_last_call[key], distinct, texts)
+
+    def _encode(self, distinct: Sequence[str], progress: Progress | None) -> Floats:
+        """Return (len(distinct), size) vectors."""
+        chunks = []
         for part in block_slices(len(distinct), CHUNK):
             encoded = self._model.encode(
                 distinct[part], batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
@@ -120,7 +133,11 @@ class SentenceEncoder:
             chunks.append(np.asarray(encoded, np.float32))
             if progress is not None:
                 progress(f"encoding with {self.name}", part.stop, len(distinct))
-        return spread_vectors(np.concatenate(chunks), distinct, texts)
+        return np.concatenate(chunks)
+
+
+_last_call: dict[tuple[object, ...], Floats] = {}
+"""Encoder and texts of the last call of this process -> vectors. Fusion and retrieval encode the same item texts."""
 
 
 def distinct_texts(texts: Sequence[str]) -> list[str]:
