@@ -402,6 +402,13 @@ MUTANTS = (
         "    users = np.flatnonzero(owned.counts > owned.counts.mean())",
         ("pipeline/test_suspects.py",),
     ),
+    Mutant(
+        "ranks in the explorer do not leave train items out",
+        "pipeline.explorer",
+        "scores[seen.items_of(user)] = -np.inf",
+        "scores[seen.items_of(user)] *= 1",
+        ("pipeline/test_explorer.py::test_ranks_and_best_items_are_those_of_a_slow_loop",),
+    ),
 )
 
 

@@ -113,7 +113,7 @@ def test_runs_that_ended_after_the_tables_are_included(write_study: Write, tmp_p
 
 
 def test_another_folder_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected the folder of a study"):
+    with pytest.raises(DataError, match="expected the folder of a study or of a run"):
         write_page(tmp_path)
 
 

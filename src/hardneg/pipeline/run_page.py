@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -90,13 +91,19 @@ def _curves(run_dir: Path, manifest: Mapping[str, Any]) -> Iterator[PageSection]
     curve, notes = read_parquet(run_dir / "metrics.parquet").filter(pl.col("split") == "valid"), manifest["notes"]
     if "weight" in curve.columns:
         cells = [
-            [f"{row['weight']:g}", printers.metric_label(row["metric"]), f"{row['value']:.4f}"]
+            [
+                f"{row['weight']:g}" if math.isfinite(row["weight"]) else printers.NO_VALUE,
+                printers.metric_label(row["metric"]),
+                f"{row['value']:.4f}",
+            ]
             for row in curve.rows(named=True)
         ]
         table = PageTable(
-            "Validation value of every weight; the highest was chosen", ["weight", "metric", "value"], cells
+            "Validation value of every weight, – without one; the highest was chosen",
+            ["weight", "metric", "value"],
+            cells,
         )
-        yield PageSection("training", "Choice of the weight", tables=[table])
+        yield PageSection("training", "On validation pairs", tables=[table])
         return
     select = manifest["config"].get("fit", {}).get("select", "")
     own = curve.filter(pl.col("metric") == select)

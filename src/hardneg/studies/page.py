@@ -56,9 +56,8 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
     """
     if not (folder / TABLES / INDEX).is_file() or _has_newer_runs(folder):
         if not (folder / STUDY_FILE).is_file():
-            raise DataError(
-                f"found no {STUDY_FILE} and no {TABLES}/{INDEX} in {folder}, expected the folder of a study"
-            )
+            found = f"found no {STUDY_FILE} and no {TABLES}/{INDEX} in {folder}"
+            raise DataError(f"{found}, expected the folder of a study or of a run; check the path")
         Study.load(folder / STUDY_FILE, folder).results()
     path = out or folder / PAGE
     storage.replace_file(path, render_report(study_page(folder)).encode())
