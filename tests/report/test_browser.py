@@ -29,7 +29,7 @@ setTimeout(() => {
   note(found("out").querySelector("h3").textContent);
   found("search").value = "anna"; found("search").dispatchEvent(new Event("input")); note(found("out").querySelector("h3").textContent);
   found("second").value = "0"; found("second").dispatchEvent(new Event("change")); note(String(found("out").querySelectorAll("ol").length));
-  note(String(found("out").querySelectorAll("img, script").length));
+  note(String(found("out").querySelectorAll("img, script").length)); note(found("out").querySelectorAll("ol li")[0].textContent);
   document.title = log.join(" | ");
 }, 1000);
 </script>"""
@@ -40,7 +40,7 @@ def explorer() -> dict[str, Any]:
         shown = {"id": name, "profile": ATTACK, "history": [0], "n_history": 3, "held": [1]}
         return shown | {"ranks": [[1], [2]], "top": [[1, 0], [0, 1]], "draws": {"0": [[0, ATTACK, 1]]}}
 
-    items = [["i0", ATTACK], ["i1", "a tent"]]
+    items = [["i0", ATTACK], ["i1", "a\x1b[31mtent\u202e"]]
     split = {"name": "shop", "note": "2 of 2 users", "runs": ["DNS", ATTACK], "items": items}
     return {"splits": [split | {"users": [user("bert"), user("anna")]}]}
 
@@ -65,5 +65,6 @@ def test_tables_sort_and_the_explorer_switches_users(tmp_path: Path) -> None:
         "User anna: 3 train items",
         "1",
         "0",
+        r"a\x1b[31mtent\u202e (held out)",
     ]
     assert page.open == []

@@ -1,4 +1,4 @@
-"""The style sheet: contrast of texts and lines in both colour schemes."""
+"""Parts of every page: control characters, and contrast in both colour schemes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import pytest
 
+from hardneg.report.page import PageSection, ReportPage, render_report
 from hardneg.report.svg import STYLES
 
 CSS = (files("hardneg.report") / "templates" / "page.css").read_text(encoding="utf-8")
@@ -33,3 +34,10 @@ def test_texts_and_lines_are_readable(scheme: int) -> None:
         assert min(contrast(colours[name], background) for name in TEXTS) >= 4.5
         assert min(contrast(colours[name], background) for name in LINES) >= 3
         assert contrast(colours["thin"], background) >= 2.5
+
+
+def test_control_characters_are_shown_as_escapes() -> None:
+    page = ReportPage("a\x1b[31m\u202etitle", "", [], [PageSection("key", "A section", code="one\n\ttwo")])
+    text = render_report(page)
+    assert text.count(r"a\x1b[31m\u202etitle") == 2
+    assert "one\n\ttwo" in text

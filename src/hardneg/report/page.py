@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hardneg.plain_text import escape_controls
 from hardneg.report import svg
 
 TEXT_COLUMNS = (
@@ -82,8 +83,9 @@ def render_report(page: ReportPage) -> str:
 
 
 def render_template(name: str, **values: object) -> str:
-    """Return a template of the package filled with values; every text among them is escaped."""
-    return _environment().get_template(name).render(text_columns=TEXT_COLUMNS, swatch=svg.swatch, **values)
+    """Return a template of the package filled with values; markup and control characters among them are escaped."""
+    page = _environment().get_template(name).render(text_columns=TEXT_COLUMNS, swatch=svg.swatch, **values)
+    return escape_controls(page)
 
 
 def pack(values: object) -> str:

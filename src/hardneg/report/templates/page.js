@@ -34,20 +34,23 @@
   const section = document.getElementById("explorer");
   if (!section) return;
   const find = (name) => section.querySelector(`[data-part=${name}]`);
+  const controls = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;  // as hardneg.plain_text
+  const escaped = (one) => { const code = one.charCodeAt(0); return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`; };
+  const plain = (text) => text.replace(controls, escaped);
   const make = (tag, text, name) => {
     const element = document.createElement(tag);
-    if (text !== undefined) element.textContent = text;
+    if (text !== undefined) element.textContent = plain(text);
     if (name) element.className = name;
     return element;
   };
-  const fill = (select, labels) => select.replaceChildren(...labels.map(([value, label]) => new Option(label, value)));
+  const fill = (select, labels) => select.replaceChildren(...labels.map(([value, label]) => new Option(plain(label), value)));
 
   const start = (data) => {
     const split = find("split"), search = find("search"), list = find("users"), first = find("first"), second = find("second");
     const title = (item) => now().items[item][1];
     const entry = (item, extra, name) => {
       const line = make("li", title(item), name);
-      line.title = now().items[item][0];
+      line.title = plain(now().items[item][0]);
       if (extra) line.append(make("span", ` ${extra}`, "soft"));
       return line;
     };
