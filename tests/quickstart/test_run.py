@@ -119,7 +119,9 @@ def test_the_final_model_knows_every_pair_and_recommends(shop: tuple[Path, str])
     words = next(line for line in output.splitlines() if line.startswith("Next: hardneg recommend")).split()[2:]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "<table" in (out / "page.html").read_text(encoding="utf-8")
+    page = (out / "page.html").read_text(encoding="utf-8")
+    assert "<table" in page
+    assert f"<h1>{out.name}</h1>" in page
     readme = (out / "README.txt").read_text(encoding="utf-8")
     assert all(title in readme for title in ("Conclusions", "How it was done", "Files", "Go on with"))
 

@@ -274,7 +274,7 @@ class Quickstart:
             ["study", "run", str(self.study_dir / "study.yaml"), "--out", str(self.study_dir)],
             ["audit", "split", str(self.split), "--dataset", str(self.dataset)],
         ]
-        page = write_page(self.study_dir, self.out / PAGE)
+        page = write_page(self.study_dir, self.out / PAGE, title=self.out.resolve().name)
         answer = Answer(chosen, conclusions, results, commands, self.out / README, page)
         storage.replace_file(answer.readme, _readme(answer, self.remarks).encode())
         return answer

@@ -46,8 +46,8 @@ CAPTION = (
 )
 
 
-def write_page(folder: Path, out: Path | None = None) -> Path:
-    """Write the page of a study folder and return its path. out: FOLDER/page.html by default.
+def write_page(folder: Path, out: Path | None = None, *, title: str | None = None) -> Path:
+    """Write the page of a study folder and return its path. out: FOLDER/page.html by default. title: the study's name.
 
     The explorer is left out, with the reason on the page, where the splits are not there.
 
@@ -60,7 +60,7 @@ def write_page(folder: Path, out: Path | None = None) -> Path:
             raise DataError(f"{found}, expected the folder of a study or of a run; check the path")
         Study.load(folder / STUDY_FILE, folder).results()
     path = out or folder / PAGE
-    storage.replace_file(path, render_report(study_page(folder)).encode())
+    storage.replace_file(path, render_report(study_page(folder, title=title)).encode())
     return path
 
 
@@ -70,8 +70,8 @@ def _has_newer_runs(folder: Path) -> bool:
     return any(path.stat().st_mtime > written for path in folder.glob(f"runs/*/*/*/{EVALUATION}/{artifacts.MANIFEST}"))
 
 
-def study_page(folder: Path) -> ReportPage:
-    """Return the page of a study whose tables are written. folder: that with the tables."""
+def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
+    """Return the page of a study whose tables are written. folder: that with the tables. title: the study's name."""
     study = _StudyFolder(folder)
     compared = [table for table in study.tables if table.compared]
     verdicts = [f"{table.title}: {table.verdict}" if len(study.tables) > 1 else table.verdict for table in compared]
@@ -85,7 +85,7 @@ def study_page(folder: Path) -> ReportPage:
     remarks = [PageSection("explorer-missing", "Explorer", remarks=problems)] if problems else []
     lead = f"{done} of {total} runs are finished. {LEAD}"
     verdicts = verdicts or ["No comparison yet: the baseline has no finished run."]
-    return ReportPage(study.index["name"], lead, verdicts, [*sections, *remarks], explorer)
+    return ReportPage(title or study.index["name"], lead, verdicts, [*sections, *remarks], explorer)
 
 
 @dataclass(frozen=True)
