@@ -100,7 +100,7 @@ def demo_command(
         console().print(Text.assemble((question, "bold"), f" {answer}"))
     console().print(f"Negatives were named by {result.language_model}.", markup=False)
     console().print(f"\nWritten: {result.page}", markup=False)
-    emit_following(("data", "import", "table", "YOUR-INTERACTIONS.csv"))
+    emit_following(("run", "YOUR-ORDERS.csv", "YOUR-PRODUCTS.csv", "--out", "out/shop"))
 
 
 @contextmanager
