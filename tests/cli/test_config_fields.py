@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from hardneg.cli.config_fields import first_sentence, list_fields
+from hardneg.cli.config_fields import first_paragraph, list_fields
 from hardneg.config import BatchSize, Config, MetricName, Seed
 from hardneg.judging import JudgeConfig
 from hardneg.models import ModelConfig
@@ -71,7 +71,7 @@ CLASSES = [family.find_class(name) for family in FAMILIES for name in family.reg
 def test_every_option_of_the_package_is_described(kind: type[Config]) -> None:
     fields = list_fields(kind, leave_out=("kind",))
     assert [field.name for field in fields if not field.description.endswith(".")] == []
-    assert first_sentence(kind.__doc__).endswith(".")
+    assert first_paragraph(kind.__doc__).endswith(".")
 
 
 def test_a_class_without_a_source_file_has_no_descriptions() -> None:
@@ -81,6 +81,6 @@ def test_a_class_without_a_source_file_has_no_descriptions() -> None:
     assert (field.name, field.default, field.description) == ("size", 1, "")
 
 
-def test_the_first_sentence_is_one_line() -> None:
-    assert first_sentence("One\n    two.\n\n    Three.") == "One two."
-    assert first_sentence(None) == ""
+def test_the_first_paragraph_is_one_line() -> None:
+    assert first_paragraph("One\n    two.\n\n    Three.") == "One two."
+    assert first_paragraph(None) == ""

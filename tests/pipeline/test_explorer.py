@@ -15,7 +15,8 @@ from hardneg.data.split import read_split
 from hardneg.errors import ConfigError
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, explorer
-from hardneg.pipeline.explorer import explore_split, find_run_split
+from hardneg.pipeline.explorer import explore_split
+from hardneg.pipeline.inference import find_run_split
 from hardneg.sampling import Semantic, mined
 from hardneg.stage import Draft, Stage
 from hardneg.training import FitConfig

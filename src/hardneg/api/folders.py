@@ -26,7 +26,7 @@ from hardneg.judging import suspects
 from hardneg.mining.item_products import NAMED
 from hardneg.pipeline import SuspectsUse
 from hardneg.pipeline.inference import BELOW, EVALUATION
-from hardneg.pipeline.recommendation import describe_unknown, require_users
+from hardneg.pipeline.recommendation import describe_unknown
 from hardneg.sampling import mined
 from hardneg.stage import Stage
 
@@ -301,8 +301,7 @@ class Bundle(ArtifactFolder):
         Warns of unknown users, and raises DataError where no user is known.
         """
         ids = [users] if isinstance(users, str) else list(users)
-        found, unknown = self.recommender.find_users(ids)
-        require_users(found, unknown, self.folder, len(self.recommender.run.vocabulary.user_ids))
+        found, unknown = self.recommender.find_users(ids, self.folder)
         if unknown:
             warnings.warn(f"{self.folder} has no {describe_unknown(unknown)}; left out", stacklevel=2)
         return self.recommender.rank(found, k).table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from hardneg import pipeline
 from hardneg.api.folders import (
@@ -56,6 +56,8 @@ __all__ = [
     "shuffle",
 ]
 
+E = TypeVar("E", bound=TextEncoder | ItemVectors)
+
 
 def make_profiles(
     split: SplitFolder, session: Session | None = None, config: ProfilesConfig | None = None
@@ -85,8 +87,7 @@ def retrieve(
     if profiles is None and not isinstance(encoder, ItemVectors):
         profiles = make_profiles(split)
     described = None if profiles is None else profiles.folder
-    chosen = encoder if isinstance(encoder, ItemVectors) else _encoder(encoder)
-    stage = pipeline.retrieve_stage(split.folder, described, config, chosen)
+    stage = pipeline.retrieve_stage(split.folder, described, config, _encoder(encoder))
     return NegativesFolder(split.workspace.run(stage), split.workspace)
 
 
@@ -146,7 +147,7 @@ def find_neighbours(
 
     encoder: as in `retrieve`. profiles: for "text", encoded in place of the item texts. seed: for "random" only.
     """
-    chosen = encoder if isinstance(encoder, ItemVectors) else _encoder(encoder) if by == "text" else None
+    chosen = _encoder(encoder) if by == "text" else None
     described = None if profiles is None else profiles.folder
     stage = pipeline.neighbours_stage(split.folder, by, k=k, encoder=chosen, profiles_dir=described, seed=seed)
     return NeighboursFolder(split.workspace.run(stage), split.workspace)
@@ -178,5 +179,5 @@ def identify_suspects(
     return SuspectsFolder(split.workspace.run(pipeline.suspects_stage(split.folder, sources, config)), split.workspace)
 
 
-def _encoder(encoder: str | TextEncoder) -> TextEncoder:
+def _encoder(encoder: str | E) -> TextEncoder | E:
     return sentence_encoder(encoder) if isinstance(encoder, str) else encoder

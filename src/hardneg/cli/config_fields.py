@@ -42,7 +42,7 @@ def list_fields(kind: type[BaseModel], *, leave_out: tuple[str, ...] = ()) -> li
     ]
 
 
-def first_sentence(text: str | None) -> str:
+def first_paragraph(text: str | None) -> str:
     """Return the first paragraph of a docstring in one line."""
     return " ".join((text or "").strip().partition("\n\n")[0].split())
 

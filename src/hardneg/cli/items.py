@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -50,8 +50,10 @@ class NeighbourOptions(ReadingOptions):
         from hardneg.pipeline import neighbours_stage
 
         with show_progress() as progress:
-            options: dict[str, Any] = {"k": self.k, "encoder": encoder, "profiles_dir": profiles, "seed": seed}
-            notes = run_stage(neighbours_stage(self.split, by, **options, progress=progress), self.out)
+            stage = neighbours_stage(
+                self.split, by, k=self.k, encoder=encoder, profiles_dir=profiles, seed=seed, progress=progress
+            )
+            notes = run_stage(stage, self.out)
         text = f"{self.k} neighbours of {notes['items']:,} items by {notes['source']}; "
         text += f"{notes['items without a neighbour']:,} items without one"
         warn_if_empty(notes)

@@ -79,23 +79,23 @@ def _emit_names(shared: OutputOptions, family: str | None) -> None:
 
 
 def _describe_member(family: type[PluginConfig], name: str) -> dict[str, str]:
-    """Return where a member comes from, and its first sentence; the reason where it cannot be imported."""
-    from hardneg.cli.config_fields import first_sentence
+    """Return where a member comes from, and its first paragraph; the reason where it cannot be imported."""
+    from hardneg.cli.config_fields import first_paragraph
 
     found = "hardneg" if name in family.registry.builtin else "entry point"
     try:
-        return {"found in": found, "description": first_sentence(family.find_class(name).__doc__)}
+        return {"found in": found, "description": first_paragraph(family.find_class(name).__doc__)}
     except ConfigError as error:
         return {"found in": found, "description": f"unusable: {error}"}
 
 
 def _emit_class(shared: OutputOptions, family: str, name: str, kind: type[Any]) -> None:
     """Print what a class does, where it comes from, and its options."""
-    from hardneg.cli.config_fields import first_sentence, list_fields
+    from hardneg.cli.config_fields import first_paragraph, list_fields
 
     fields = list_fields(kind, leave_out=("kind",))
     module = sys.modules[kind.__module__]
-    text, source = inspect.cleandoc(kind.__doc__ or ""), first_sentence(module.__doc__)
+    text, source = inspect.cleandoc(kind.__doc__ or ""), first_paragraph(module.__doc__)
     prefix = f"{SETTINGS[family]}." if SETTINGS[family] else ""
     cells = [[prefix + field.name, _shown(field.default), field.range, field.description] for field in fields]
     values = {"family": family, "name": name, "class": f"{kind.__module__}:{kind.__qualname__}", "description": text}

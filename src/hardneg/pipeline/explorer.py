@@ -16,19 +16,16 @@ from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split, read_split
-from hardneg.errors import ConfigError
 from hardneg.evaluation import top_items
 from hardneg.evaluation.ranking import InnerProduct
-from hardneg.pipeline.inference import read_run, require_split_of
-from hardneg.pipeline.training import RUN, SPLIT_NOTE
+from hardneg.pipeline.inference import read_run
+from hardneg.pipeline.training import EXAMPLES, RUN
 from hardneg.sampling import mined
 from hardneg.text import profiles, titles
 from hardneg.types import Indices
 
 MOST_USERS, MOST_RUNS, MOST_HISTORY, MOST_DRAWS, DEPTH = 150, 24, 40, 60, 10
 """Limits: users of a split, runs, train items of a user, sampled negatives of a user and run, best items."""
-EXAMPLES = "examples.parquet"
-"""File of a run with the sampled negatives of a few users."""
 NEGATIVES_TABLE = "negatives.parquet"
 _Reasons = dict[tuple[int, int, int], tuple[str, ...]]
 """(user, positive, item) -> text, similarity and reasoning of a sampled negative, as far as they are known."""
@@ -49,18 +46,6 @@ class _Items:
     def listed(self) -> list[list[str]]:
         """Return id and title of every item."""
         return [[self.ids[item], self.titles[item]] for item in self.places]
-
-
-def find_run_split(run_dir: Path, split_dir: Path | None = None) -> Path:
-    """Return the split of a run: the given folder, or the one that its manifest names. Raises ConfigError without it."""
-    named = artifacts.read_manifest(run_dir, RUN)["notes"].get(SPLIT_NOTE)
-    folder = split_dir or (None if named is None else Path(named))
-    if folder is None or not artifacts.is_artifact(folder):
-        raise ConfigError(
-            f"the split of {run_dir} ({folder or 'not named'}) is not there; give its folder with --split"
-        )
-    require_split_of(run_dir, folder)
-    return folder
 
 
 def explore_split(name: str, split_dir: Path, runs: Mapping[str, Path], shared: Sequence[Path] = ()) -> dict[str, Any]:

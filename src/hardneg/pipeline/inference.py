@@ -22,7 +22,7 @@ from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
 from hardneg.pipeline.provenance import hash_of_same_split
-from hardneg.pipeline.training import RUN
+from hardneg.pipeline.training import RUN, SPLIT_NOTE
 from hardneg.report.printers import metric_label
 from hardneg.stage import Draft, Stage
 from hardneg.storage import read_tensors
@@ -178,6 +178,23 @@ def require_split_of(run_dir: Path, split_dir: Path) -> None:
     valid = artifacts.file_hash(split_dir / "valid.parquet")
     if (inputs["training data"], inputs["valid"]) != (splits.training_data_hash(split_dir), valid):
         raise ConfigError(f"{run_dir} was not trained on {split_dir}; give the split that it was trained on")
+
+
+def named_split(run_dir: Path) -> Path | None:
+    """Return the path of the split that a run's manifest names, if it does."""
+    named = artifacts.read_manifest(run_dir, RUN)["notes"].get(SPLIT_NOTE)
+    return None if named is None else Path(named)
+
+
+def find_run_split(
+    run_dir: Path, split_dir: Path | None = None, *, remedy: str = "give its folder with --split"
+) -> Path:
+    """Return the split of a run: the given folder, or the one that its manifest names. Raises ConfigError without it."""
+    folder = split_dir or named_split(run_dir)
+    if folder is None or not artifacts.is_artifact(folder):
+        raise ConfigError(f"the split of {run_dir} ({folder or 'not named'}) is not there; {remedy}")
+    require_split_of(run_dir, folder)
+    return folder
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, vocabulary: Vocabulary, *, part: str = "test") -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from hardneg.artifacts import is_artifact, kind_at, read_manifest
+from hardneg.artifacts import kind_at
 from hardneg.data import columns as c
 from hardneg.data.dataset import read_parquet
 from hardneg.data.interactions import Interactions
@@ -20,8 +20,7 @@ from hardneg.data.split import read_split
 from hardneg.errors import ConfigError, DataError
 from hardneg.evaluation import top_items
 from hardneg.evaluation.ranking import BLOCK, InnerProduct
-from hardneg.pipeline.inference import BUNDLE, FinishedRun, read_run, require_split_of
-from hardneg.pipeline.training import RUN, SPLIT_NOTE
+from hardneg.pipeline.inference import BUNDLE, FinishedRun, find_run_split, read_run
 from hardneg.types import Indices, block_slices
 
 Mask = Literal["known", "train"]
@@ -30,6 +29,8 @@ Mask = Literal["known", "train"]
 known: all pairs of the dataset, held-out ones and those that a filter left out included, and other items that are the
 same products. train: train pairs alone, as in evaluation.
 """
+REMEDY = "its held-out pairs are to be masked, so give its folder (--split), or mask train pairs alone (--mask train)"
+"""What to do where the split of a run is not found."""
 SHOWN_UNKNOWN = 5
 """Number of unknown users that a message names."""
 SCHEMA = {
@@ -81,11 +82,18 @@ class Recommender:
     def _titles(self) -> pl.Series:
         return self.items[c.TITLE] if c.TITLE in self.items.columns else pl.repeat("", len(self.items), eager=True)
 
-    def find_users(self, user_ids: Sequence[str]) -> tuple[Indices, tuple[str, ...]]:
-        """Return the users of distinct ids, in their order, and the ids that are unknown."""
+    def find_users(self, user_ids: Sequence[str], source: Path) -> tuple[Indices, tuple[str, ...]]:
+        """Return the users of distinct ids, in their order, and the ids that are unknown.
+
+        Raises DataError where no user is known. source: the folder that the message names.
+        """
         known, distinct = self.run.vocabulary.users, dict.fromkeys(user_ids)
         users = np.array([known[user] for user in distinct if user in known], np.int64)
-        return users, tuple(user for user in distinct if user not in known)
+        unknown = tuple(user for user in distinct if user not in known)
+        if not len(users):
+            found = describe_unknown(unknown) if unknown else "user, since none was asked for"
+            raise DataError(f"{source} has no {found}; expected one of its {len(known):,} users")
+        return users, unknown
 
     def rank(self, users: Indices, k: int) -> Recommendations:
         """Rank, for each user, the k best items that are not left out, in the order of the users."""
@@ -128,7 +136,7 @@ def open_recommender(run_dir: Path, mask: Mask = "known", split_dir: Path | None
     items, pairs = read_parquet(run_dir / "items.parquet"), run.seen
     if mask == "train":
         return Recommender(run, items, pairs)
-    split = read_split(find_split(run_dir, split_dir))
+    split = read_split(find_run_split(run_dir, split_dir, remedy=REMEDY))
     items, pairs = split.texts, split.known
     return Recommender(run, items, pairs, Products.of(items))
 
@@ -156,16 +164,8 @@ def make_recommendations(
     split is missing or another.
     """
     recommender = open_recommender(run_dir, mask, split_dir)
-    users, unknown = recommender.find_users(user_ids)
-    require_users(users, unknown, run_dir, len(recommender.run.vocabulary.user_ids))
+    users, unknown = recommender.find_users(user_ids, run_dir)
     return replace(recommender.rank(users, k), unknown=unknown)
-
-
-def require_users(users: Indices, unknown: tuple[str, ...], run_dir: Path, n_users: int) -> None:
-    """Raise DataError where no user is known."""
-    if not len(users):
-        found = describe_unknown(unknown) if unknown else "user, since none was asked for"
-        raise DataError(f"{run_dir} has no {found}; expected one of its {n_users:,} users")
 
 
 def describe_unknown(user_ids: Sequence[str]) -> str:
@@ -173,21 +173,3 @@ def describe_unknown(user_ids: Sequence[str]) -> str:
     more = len(user_ids) - SHOWN_UNKNOWN
     names = ", ".join(repr(user) for user in user_ids[:SHOWN_UNKNOWN])
     return f"user {names}" + (f" and {more:,} more" if more > 0 else "")
-
-
-def find_split(run_dir: Path, split_dir: Path | None) -> Path:
-    """Return the split of a run: the given folder, or else the one that its manifest names."""
-    folder = split_dir or named_split(run_dir)
-    remedy = "give the split of the run (--split), or mask train pairs alone (--mask train)"
-    if folder is None:
-        raise ConfigError(f"{run_dir} does not name its split, whose held-out pairs are to be masked; {remedy}")
-    if not is_artifact(folder):
-        raise ConfigError(f"found no split in {folder}, whose held-out pairs are to be masked; {remedy}")
-    require_split_of(run_dir, folder)
-    return folder
-
-
-def named_split(run_dir: Path) -> Path | None:
-    """Return the path of the split that a run's manifest names, if it does."""
-    named = read_manifest(run_dir, RUN)["notes"].get(SPLIT_NOTE)
-    return None if named is None else Path(named)

@@ -19,7 +19,6 @@ from hardneg.pipeline.recommendation import (
     Recommendations,
     Recommender,
     open_recommender,
-    require_users,
 )
 from hardneg.plain_text import escape_cell
 from hardneg.storage import parts_folder, remove_leftovers, replacing
@@ -77,11 +76,9 @@ def write_recommendations(
     """
     require_replaceable(out)
     recommender = open_recommender(run_dir, mask, split_dir)
-    all_users = recommender.run.vocabulary.user_ids
-    users, unknown = np.arange(len(all_users)), tuple[str, ...]()
+    users, unknown = np.arange(len(recommender.run.vocabulary.user_ids)), tuple[str, ...]()
     if user_ids is not None:
-        users, unknown = recommender.find_users(user_ids)
-        require_users(users, unknown, run_dir, len(all_users))
+        users, unknown = recommender.find_users(user_ids, run_dir)
     counts = RecommendationCounts(len(users), unknown=unknown)
     if out.suffix == ".csv":
         recommender, counts = _for_spreadsheets(recommender, counts)

@@ -16,8 +16,16 @@ from hardneg.data.dataset import read_parquet
 from hardneg.data.split import read_split
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.evaluation import evaluate_parts, group_by_history, group_by_popularity
-from hardneg.pipeline.explorer import explore_split, find_run_split
-from hardneg.pipeline.inference import BELOW, EVALUATION, POPULARITY, find_evaluation, read_run
+from hardneg.pipeline.explorer import explore_split
+from hardneg.pipeline.inference import (
+    BELOW,
+    EVALUATION,
+    POPULARITY,
+    find_evaluation,
+    find_run_split,
+    named_split,
+    read_run,
+)
 from hardneg.pipeline.training import RUN
 from hardneg.report import figures, printers
 from hardneg.report.page import PageSection, PageTable, ReportPage, render_report
@@ -42,7 +50,7 @@ def run_page(run_dir: Path, split_dir: Path | None = None) -> ReportPage:
     """Return the page of an evaluated run; see `write_run_page`."""
     manifest = artifacts.read_manifest(run_dir, RUN)
     if not artifacts.is_artifact(run_dir / EVALUATION):
-        named = split_dir or manifest["notes"].get("split", "SPLIT")
+        named = split_dir or named_split(run_dir) or "SPLIT"
         command = shlex.join(["hardneg", "evaluate", str(run_dir), "--split", str(named)])
         raise ConfigError(f"found no evaluation in {run_dir}, expected an evaluated run; run {command}")
     folder = find_evaluation(run_dir)

@@ -49,6 +49,8 @@ from hardneg.trees import trees_folder
 from hardneg.types import Embeddings, Observer
 
 RUN = "run"
+EXAMPLES = "examples.parquet"
+"""File of a run with the sampled negatives of a few users."""
 SPLIT_NOTE = "split"
 """Note of a run: path of its split, where recommendations find the held-out pairs; a run holds none."""
 VALIDATED = "validated"
@@ -106,10 +108,7 @@ def train_stage(
     keeps the last one, for a split in which every pair is a train pair. watch: called after every step.
     Raises ConfigError where an input is missing, not used, or of another split.
     """
-    require_both(config.suspects, suspects)
-    _require_anchor(config, anchor)
-    if trees is not None and tree_weights(config.sampler) is None:
-        raise ConfigError(f"sampler {config.sampler.kind!r} reads no trees, found {trees}; leave it out")
+    _require_used(config, suspects, trees, anchor)
     settings = config.model_dump(mode="json") | {"measured against truth": truth is not None}
     settings |= {} if validates else {VALIDATED: False}
     inputs = run_inputs(split_dir, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor)
@@ -141,18 +140,22 @@ def train_stage(
             validates=validates,
         )
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
-        if validates:
-            draft.notes |= epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs)
-        if fitted.reached_limit:
-            checkpoint.copy(draft.folder / epoch_limit.LAST_EPOCH)
+        draft.notes |= epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs) if validates else {}
+        _copy_at_limit(checkpoint, fitted, draft.folder)
         _write_observations(draft.folder, examples, measured)
 
     return Stage(RUN, settings, inputs, build, lambda folder: epoch_limit.is_shorter_run(folder, settings, inputs))
 
 
+def _copy_at_limit(checkpoint: CheckpointFile, fitted: Fitted, folder: Path) -> None:
+    """Keep the last checkpoint of a run that its limit of epochs ended, from which a higher limit continues."""
+    if fitted.reached_limit:
+        checkpoint.copy(folder / epoch_limit.LAST_EPOCH)
+
+
 def _write_observations(folder: Path, examples: ExampleRecorder, measured: SampledFalseNegatives | None) -> None:
     """Write the examples of sampled negatives and, where the truth is known, their measurements."""
-    examples.table().write_parquet(folder / "examples.parquet")
+    examples.table().write_parquet(folder / EXAMPLES)
     if measured is not None:
         measured.table().write_parquet(folder / "sampled.parquet")
 
@@ -219,7 +222,11 @@ def _measure_negatives(truth: Path, split: Split) -> SampledFalseNegatives:
     return SampledFalseNegatives(truths.read_truth(truth).reindex(split.vocabulary), split.train)
 
 
-def _require_anchor(config: RunConfig, anchor: Path | None) -> None:
+def _require_used(config: RunConfig, suspects: Path | None, trees: Path | None, anchor: Path | None) -> None:
+    """Raise ConfigError where a folder lacks its settings, or the settings their folder."""
+    require_both(config.suspects, suspects)
+    if trees is not None and tree_weights(config.sampler) is None:
+        raise ConfigError(f"sampler {config.sampler.kind!r} reads no trees, found {trees}; leave it out")
     if (anchor is None) != (config.anchor is None):
         found, missing = ("a vectors folder", "settings") if anchor else ("settings", "vectors folder")
         raise ConfigError(f"found {found} of an anchor but no {missing}; give both or neither")

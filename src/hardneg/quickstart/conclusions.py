@@ -10,10 +10,10 @@ import polars as pl
 from hardneg.pipeline import POPULARITY
 from hardneg.quickstart.methods import BASELINE, DNS, METRICS, MIXGCF, RETRIEVED, SELECT, Methods
 from hardneg.report import printers, tables
+from hardneg.report.verdicts import describe_interval, verdict_words
 from hardneg.studies.results import Results
 
 LABEL = printers.metric_label(SELECT)
-UNDECIDED = "not significant"
 
 
 def choose_line(results: Results) -> str:
@@ -66,14 +66,13 @@ def _describe(subject: str, line: Mapping[str, Any], sign: int = 1, other: str =
 
     other: the line that it is compared with.
     """
-    verdict = {tables.BETTER: "better", tables.WORSE: "worse"}.get(line[tables.VERDICT], UNDECIDED)
+    verdict = verdict_words(line[tables.VERDICT])
     if line["p_holm"] is None:
         return f"{subject}: not tested."
     if sign < 0:  # relative numbers are shares of the other mean, so the difference is stated as it is
-        verdict = {"better": "worse", "worse": "better"}.get(verdict, verdict)
+        verdict = {tables.BETTER: tables.WORSE, tables.WORSE: tables.BETTER}.get(verdict, verdict)
         effect = f"{LABEL} {line[SELECT] - line['difference']:.4f} against {line[SELECT]:.4f}"
     else:
-        numbers = tuple(line[name] for name in ("relative", "relative_low", "relative_high"))
-        effect = f"{LABEL} {numbers[0]:+.1%} [{numbers[1]:+.1%}, {numbers[2]:+.1%}]"
+        effect = f"{LABEL} {describe_interval(line)}"
         effect += "" if subject.startswith("Against") else f" against {other}"
     return f"{subject}: {effect}, p {printers.p_text(line['p_holm'])}: {verdict}."

@@ -85,7 +85,7 @@ class Page:
 def render_demo(page: Page) -> str:
     """Return the HTML text."""
     names = page.curves["row"].unique(maintain_order=True).to_list()
-    styles = {name: number if number < svg.STYLES else None for number, name in enumerate(names)}
+    styles = {name: svg.style_of(number) for number, name in enumerate(names)}
     chosen = page.curves.filter((pl.col("split") == "valid") & (pl.col("metric") == page.metric))
     timed = chosen.with_columns(pl.lit(None, pl.Float64).alias("seconds"))
     drawn = figures.curve_figures(timed, page.metric, styles, "demo")

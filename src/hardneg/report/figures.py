@@ -8,7 +8,7 @@ import polars as pl
 
 from hardneg.report.page import PageFigure
 from hardneg.report.printers import metric_label
-from hardneg.report.svg import STYLES, ChartText, Interval, Series, interval_chart, line_chart, scatter_chart
+from hardneg.report.svg import STYLES, ChartText, Interval, Series, interval_chart, line_chart, scatter_chart, style_of
 from hardneg.report.verdicts import describe_interval, verdict_words
 
 MOST_POINTS = 60
@@ -71,7 +71,7 @@ def curve_figures(curves: pl.DataFrame, metric: str, styles: Styles, key: str) -
 
 def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: str) -> PageFigure:
     lines = {name: mean.filter(pl.col("row") == name) for name in mean["row"].unique(maintain_order=True)}
-    kept = {name: frame if len(frame) <= MOST_POINTS else _thin(frame) for name, frame in lines.items()}
+    kept = {name: _thin(frame) for name, frame in lines.items()}
     series = [
         Series(name, frame[x].to_list(), frame["value"].to_list(), styles.get(name)) for name, frame in kept.items()
     ]
@@ -110,7 +110,7 @@ def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str) -> P
 def calibration_figure(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], key: str) -> PageFigure:
     """Return the probability of each score of some judges. curves: name of a judge, corners (score, probability)."""
     series = [
-        Series(name, [x for x, _ in corners], [y for _, y in corners], number if number < STYLES else None)
+        Series(name, [x for x, _ in corners], [y for _, y in corners], style_of(number))
         for number, (name, corners) in enumerate(curves)
     ]
     description = "; ".join(f"{line.name}: from {min(line.y):.2f} to {max(line.y):.2f}" for line in series)
@@ -123,10 +123,9 @@ def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
     """Return the share of sampled negatives that the user would like, by epoch. rates: row, epoch, like_probability."""
     mean = rates.group_by("row", "epoch", maintain_order=True).agg(pl.col("like_probability").mean()).sort("epoch")
     names = mean["row"].unique(maintain_order=True).to_list()
-    frames = [mean.filter(pl.col("row") == name) for name in names]
-    frames = [frame if len(frame) <= MOST_POINTS else _thin(frame) for frame in frames]
+    frames = [_thin(mean.filter(pl.col("row") == name)) for name in names]
     series = [
-        Series(name, frame["epoch"].to_list(), frame["like_probability"].to_list(), number if number < STYLES else None)
+        Series(name, frame["epoch"].to_list(), frame["like_probability"].to_list(), style_of(number))
         for number, (name, frame) in enumerate(zip(names, frames, strict=True))
     ]
     description = "; ".join(f"{line.name}: {line.y[-1]:.1%} at epoch {line.x[-1]}" for line in series)
@@ -136,7 +135,7 @@ def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
 
 
 def _thin(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return about MOST_POINTS rows of a frame, the last one included."""
+    """Return all rows of a short frame, about MOST_POINTS rows of a longer one, the last one included."""
     step = -(-len(frame) // MOST_POINTS)
     return frame.filter((pl.int_range(pl.len()) % step == 0) | (pl.int_range(pl.len()) == pl.len() - 1))
 

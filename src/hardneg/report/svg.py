@@ -58,6 +58,11 @@ class ChartText:
     y_label: str = ""
 
 
+def style_of(number: int) -> int | None:
+    """Return the style of the line with a number, None for the lines after those with a style of their own."""
+    return number if number < STYLES else None
+
+
 def line_chart(series: Sequence[Series], text: ChartText, *, percent: bool = False) -> Markup:
     """Return a chart of lines. percent: write y as percentages."""
     axes = _Axes(series)

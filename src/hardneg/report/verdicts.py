@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -18,13 +19,13 @@ def verdict_words(verdict: str | None) -> str:
     return "baseline" if verdict is None else VERDICT_TEXTS.get(verdict, verdict)
 
 
-def describe_effect(row: dict[str, Any]) -> str:
+def describe_effect(row: Mapping[str, Any]) -> str:
     """Return a difference with its interval and its p-value, as far as it was tested."""
     text = describe_interval(row)
     return text if row["p_holm"] is None else f"{text}, p {p_text(row['p_holm'])} after Holm"
 
 
-def describe_interval(row: dict[str, Any]) -> str:
+def describe_interval(row: Mapping[str, Any]) -> str:
     """Return a relative difference with its interval, if it has one."""
     mean, *ends = (NO_VALUE if row[name] is None or math.isnan(row[name]) else f"{row[name]:+.1%}" for name in SHARES)
     return mean if NO_VALUE in ends else f"{mean} [{', '.join(ends)}]"

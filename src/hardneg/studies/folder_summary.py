@@ -38,7 +38,7 @@ SPLIT_DATA = ("interactions.parquet", "items.parquet")
 
 @dataclass(frozen=True)
 class FolderSummary:
-    """What is known of a folder.
+    """Summary of a folder.
 
     made_from: input -> the folder or file with its hash, if it is nearby, else the hash. contents: file -> its size. results:
     metrics of a run, trials of a search. written: time of the manifest or of the file. differences: files that differ from
@@ -160,8 +160,9 @@ def _metrics(run: Path) -> dict[str, str]:
 
 
 def _summarize_study(folder: Path) -> FolderSummary:
-    spec, _ = read_yaml(folder / FILES[STUDY])
-    values = spec if isinstance(spec, dict) else {}
+    settings, made_from = _read_settings(
+        folder / FILES[STUDY], ("name", "baseline", "seeds", "metrics", "tuned", "fit")
+    )
     inside = _artifacts_inside(folder)
     evaluated = sum((path / EVALUATION).is_dir() for path, kind in inside.items() if kind == RUN)
     notes: dict[str, Any] = {
@@ -173,16 +174,11 @@ def _summarize_study(folder: Path) -> FolderSummary:
         notes["runs in the tables"] = dict(sorted(status.iter_rows()))
     if (folder / FAILED).is_file():
         notes["failed"] = list(read_json(folder / FAILED))
-    named = {name: list(values[name]) for name in ("splits", "models", "rows") if isinstance(values.get(name), dict)}
-    scalars = {
-        name: values[name] for name in ("name", "baseline", "seeds", "metrics", "tuned", "fit") if name in values
-    }
-    made_from = {f"split {name}": _split_folder(entry) for name, entry in (values.get("splits") or {}).items()}
     return FolderSummary(
         folder,
         STUDY,
         _time_of(folder / FILES[STUDY]),
-        {**named, **scalars},
+        settings,
         notes,
         made_from,
         _files_of(folder),
@@ -191,26 +187,36 @@ def _summarize_study(folder: Path) -> FolderSummary:
 
 
 def _summarize_search(folder: Path) -> FolderSummary:
-    spec, _ = read_yaml(folder / FILES[SEARCH])
-    values = spec if isinstance(spec, dict) else {}
+    settings, made_from = _read_settings(folder / FILES[SEARCH], ("name", "trials", "seed", "space", "fit"))
     results = {}
     if (folder / BEST).is_file():
         for path, trial in read_tuned_settings(folder).by_row.items():
             results[" / ".join(path)] = f"validation {trial.metric} {trial.value:.4f}: {settings_text(trial.settings)}"
-    scalars = {name: values[name] for name in ("name", "trials", "seed", "space", "fit") if name in values}
-    named = {name: list(values[name]) for name in ("splits", "models", "rows") if isinstance(values.get(name), dict)}
     inside = _artifacts_inside(folder)
     return FolderSummary(
         folder,
         SEARCH,
         _time_of(folder / FILES[SEARCH]),
-        {**named, **scalars},
+        settings,
         {"kept runs of trials": sum(kind == RUN for kind in inside.values())},
-        {f"split {name}": _split_folder(entry) for name, entry in (values.get("splits") or {}).items()},
+        made_from,
         _files_of(folder),
         results,
         differences=_differences_inside(inside, folder),
     )
+
+
+def _read_settings(file: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings of a study or search file, with entries of sections by name, and the folders of its splits.
+
+    names: settings besides those sections.
+    """
+    spec, _ = read_yaml(file)
+    values = spec if isinstance(spec, dict) else {}
+    named = {name: list(values[name]) for name in ("splits", "models", "rows") if isinstance(values.get(name), dict)}
+    own = {name: values[name] for name in names if name in values}
+    made_from = {f"split {name}": _split_folder(entry) for name, entry in (values.get("splits") or {}).items()}
+    return {**named, **own}, made_from
 
 
 def _artifacts_inside(folder: Path) -> dict[Path, str]:

@@ -19,7 +19,8 @@ from hardneg.errors import DataError, HardnegError
 from hardneg.evaluation.released import WARNING
 from hardneg.judging import suspects
 from hardneg.pipeline import EVALUATION, RUN
-from hardneg.pipeline.explorer import explore_split, find_run_split
+from hardneg.pipeline.explorer import explore_split
+from hardneg.pipeline.inference import find_run_split
 from hardneg.report import figures, printers
 from hardneg.report.page import PageFigure, PageSection, PageTable, ReportPage, render_report
 from hardneg.report.verdicts import describe_verdict, verdict_words

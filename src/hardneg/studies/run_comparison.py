@@ -25,6 +25,7 @@ from hardneg.pipeline import EVALUATION, RUN, find_evaluation, read_run
 from hardneg.pipeline.inference import require_split_of, scores_hash, test_inputs
 from hardneg.report import printers, tables
 from hardneg.report.tables import MethodScores
+from hardneg.report.verdicts import verdict_words
 from hardneg.studies.comparisons import ResultTable
 from hardneg.studies.row_notes import describe_fits
 from hardneg.studies.runs import scores_of_runs
@@ -300,7 +301,7 @@ def _conclude(frame: pl.DataFrame, baseline: str) -> str:
         own = frame.filter(pl.col("verdict") == verdict).select("method", "relative").iter_rows()
         methods = ", ".join(f"{name} ({relative:+.1%})" for name, relative in own)
         if methods:
-            parts.append(f"{printers.VERDICT_TEXTS.get(verdict, verdict)}: {methods}")
+            parts.append(f"{verdict_words(verdict)}: {methods}")
     return f"{printers.metric_label(frame['metric'][0])} against {baseline}: {'; '.join(parts)}."
 
 

@@ -27,8 +27,8 @@ ItemSource = Literal["texts", "profiles"]
 class TextVectors:
     """Text vectors, float32 of unit length; rows of NaN without a text.
 
-    items: (n_items, size), of item texts or item profiles. users: (n_users, size), of user profiles. source: names of the profiles'
-    source and of the encoder.
+    items: (n_items, size), of item texts or item profiles. users: (n_users, size), of user profiles. source: names of
+    the profiles' source and of the encoder.
     """
 
     items: Floats

@@ -93,8 +93,8 @@ def fit_model(
 ) -> Fitted:
     """Train with Adam until the validation metric stops rising, then restore the tensors of the best epoch.
 
-    train: training pairs, with or without extra positives. validate: None trains all epochs and keeps the last. anchor: target positions of the hop-0 item rows; the caller
-    initializes the model. On one CPU thread, equal seeds give identical bits, also after an interruption and resume.
+    train: training pairs, with or without extra positives. validate: None trains all epochs and keeps the last. anchor:
+    target positions of the hop-0 item rows; the caller initializes the model. On one CPU thread, equal seeds give identical bits, also after an interruption and resume.
     """
     keep_freed_memory()
     positives = train if isinstance(train, Positives) else Positives(train)

@@ -118,6 +118,8 @@ def test_the_trainer_of_sentence_transformers_accepts_them(exported: Path, tmp_p
     arguments = SentenceTransformerTrainingArguments(
         str(tmp_path / "trained"), max_steps=2, per_device_train_batch_size=8
     )
-    SentenceTransformerTrainer(
+    trainer = SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=rows, loss=MultipleNegativesRankingLoss(model)
-    ).train()
+    )
+    trainer.train()
+    assert trainer.state.global_step == 2

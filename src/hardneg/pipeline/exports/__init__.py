@@ -11,9 +11,8 @@ from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.pipeline.exports import bundle, faiss_index, recbole, tables, triplets
 from hardneg.pipeline.exports.inputs import ExportInputs
-from hardneg.pipeline.inference import BUNDLE, require_split_of
+from hardneg.pipeline.inference import BUNDLE, named_split, require_split_of
 from hardneg.pipeline.provenance import require_same_split, split_inputs
-from hardneg.pipeline.recommendation import named_split
 from hardneg.pipeline.training import RUN
 from hardneg.sampling import mined
 from hardneg.stage import Draft, Stage

@@ -1,4 +1,4 @@
-"""What an export reads, and the id tables that accompany its arrays."""
+"""Inputs of an export, and the id tables that accompany its arrays."""
 
 from __future__ import annotations
 

@@ -118,11 +118,11 @@ def estimate_generation(
             f"found a sample of {config.sample} without a model to call; give a model, or set sample to 0"
         )
     rng, train = generator(config.seed, "estimate"), split.train
-    users = train.n_users if not isinstance(profiles, ProfilesConfig) or profiles.users else 0
-    counts = {ITEMS: train.n_items, USERS: users}
+    counts = {ITEMS: train.n_items, USERS: train.n_users}
     rows = {name: evenly_spaced(n, config.sample, rng) for name, n in counts.items()}
-    sampled_users = evenly_spaced(train.n_users, config.sample, rng) if users == 0 else rows[USERS]
-    rows[NEGATIVES] = train.starts[sampled_users] + rng.integers(train.counts[sampled_users])
+    rows[NEGATIVES] = train.starts[rows[USERS]] + rng.integers(train.counts[rows[USERS]])
+    if isinstance(profiles, ProfilesConfig) and not profiles.users:
+        rows[USERS] = rows[USERS][:0]
     names = (ITEMS, OTHER_ITEMS, USERS, NEGATIVES, FOLLOW_UPS)
     recorders = {} if executor is None else {name: RecordingExecutor(executor) for name in names}
     stages = list[StageEstimate]()
