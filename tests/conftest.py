@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import torch
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may reach a network
+OWN_VECTORS = "" if "HARDNEG_VECTOR_CACHE" in os.environ else tempfile.mkdtemp(prefix="hardneg-vectors-")
+os.environ.setdefault("HARDNEG_VECTOR_CACHE", OWN_VECTORS)  # encoded once a session, in all of its processes
 torch.set_num_threads(1)
 settings.register_profile("busy", deadline=None)  # a slow moment of the machine is no fault of the code
 settings.load_profile("busy")
@@ -23,6 +27,11 @@ from hardneg.pipeline import simulate_stage  # noqa: E402
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 SMALL = simulate.SimulationConfig(n_users=150, n_items=100, shown=60, like_rate=0.2)
+
+
+def pytest_unconfigure() -> None:
+    if OWN_VECTORS:
+        shutil.rmtree(OWN_VECTORS, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,10 +39,12 @@ from hardneg.llm.protocol import (
 )
 from hardneg.llm.remote.endpoint import EmbeddingEndpoint
 from hardneg.text.generation.executor import LlmExecutor
+from hardneg.text.vector_cache import read_vectors, vectors_key, write_vectors
 
 CHUNK = 512
 """Texts per progress report."""
 MINILM = "minilm"
+UNKNOWN = "unknown"
 MINILM_FILES = "minilm.sha256.json"
 CAUSAL = "hf-causal:"
 SHOWN_CHARACTERS = 60
@@ -74,9 +76,12 @@ class SentenceEncoder:
     Loads weights from safetensors only and never runs remote code.
     """
 
-    def __init__(self, name: str, location: str, *, device: str = "cpu", batch_size: int = 64) -> None:
+    def __init__(
+        self, name: str, location: str, *, device: str = "cpu", batch_size: int = 64, cached: bool = True
+    ) -> None:
+        """cached: whether vectors are read from and written to the vector cache."""
         self.name = name
-        self._location, self._device, self._batch_size = location, device, batch_size
+        self._location, self._device, self._batch_size, self._cached = location, device, batch_size, cached
 
     @cached_property
     def _model(self) -> SentenceTransformer:
@@ -105,39 +110,43 @@ class SentenceEncoder:
         if Path(self._location).is_dir():
             return folder_hash(Path(self._location))
         config = getattr(getattr(self._model[0], "auto_model", None), "config", None)
-        return str(getattr(config, "_commit_hash", "unknown"))
+        return str(getattr(config, "_commit_hash", None) or UNKNOWN)
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         """Encode each distinct text once, in chunks of 512, longest first within a chunk.
 
-        The vectors of the last call are kept for one with the same texts. A call with some of them encodes again, since
-        the last bits of a vector depend on the texts beside it. Raises DataError where every text is blank.
+        A chunk that this user encoded before is read from the vector cache. Raises DataError where every text is blank.
         """
         distinct = distinct_texts(texts)
-        if not Path(self._location).is_dir():
-            return spread_vectors(self._encode(distinct, progress), distinct, texts)
-        key = (self.identity, self._device, self._batch_size, *distinct)
-        if key not in _last_call:
-            vectors = self._encode(distinct, progress)
-            _last_call.clear()
-            _last_call[key] = vectors
-        return spread_vectors(_last_call[key], distinct, texts)
-
-    def _encode(self, distinct: Sequence[str], progress: Progress | None) -> Floats:
-        """Return (len(distinct), size) vectors."""
+        settings = self._cached_as()
         chunks = []
         for part in block_slices(len(distinct), CHUNK):
-            encoded = self._model.encode(
-                distinct[part], batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
-            )
-            chunks.append(np.asarray(encoded, np.float32))
+            chunks.append(self._encode_chunk(distinct[part], settings))
             if progress is not None:
                 progress(f"encoding with {self.name}", part.stop, len(distinct))
-        return np.concatenate(chunks)
+        return spread_vectors(np.concatenate(chunks), distinct, texts)
 
+    def _cached_as(self) -> tuple[object, ...] | None:
+        """Return all that the vectors of a chunk depend on besides its texts; None: no cache, or no version known."""
+        import torch
 
-_last_call: dict[tuple[object, ...], Floats] = {}
-"""Encoder and texts of the last call of this process -> vectors. Fusion and retrieval encode the same item texts."""
+        if not self._cached or (identity := self.identity) == UNKNOWN:
+            return None
+        return identity, self._device, self._batch_size, torch.get_num_threads()
+
+    def _encode_chunk(self, texts: Sequence[str], settings: tuple[object, ...] | None) -> Floats:
+        """Return (len(texts), size) vectors, from the cache where they are there."""
+        key = None if settings is None else vectors_key(settings, texts)
+        vectors = None if key is None else read_vectors(key, len(texts))
+        if vectors is not None:
+            return vectors
+        encoded = self._model.encode(
+            texts, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
+        vectors = np.asarray(encoded, np.float32)
+        if key is not None:
+            write_vectors(key, vectors)
+        return vectors
 
 
 def distinct_texts(texts: Sequence[str]) -> list[str]:
@@ -158,11 +167,11 @@ def spread_vectors(vectors: Floats, distinct: Sequence[str], texts: Sequence[str
     return np.asarray(padded[[rows.get(text, -1) for text in texts]])
 
 
-def sentence_encoder(name: str = MINILM, *, device: str = "cpu") -> SentenceEncoder:
+def sentence_encoder(name: str = MINILM, *, device: str = "cpu", cached: bool = True) -> SentenceEncoder:
     """Open an encoder: "minilm" (all-MiniLM-L6-v2, installed as a package), a folder, or a name on the hub."""
     if name == MINILM:
-        return SentenceEncoder("MiniLM", str(packaged_minilm()), device=device)
-    return SentenceEncoder(Path(name).name if Path(name).is_dir() else name, name, device=device)
+        return SentenceEncoder("MiniLM", str(packaged_minilm()), device=device, cached=cached)
+    return SentenceEncoder(Path(name).name if Path(name).is_dir() else name, name, device=device, cached=cached)
 
 
 def packaged_minilm() -> Path:
@@ -305,5 +314,5 @@ def open_encoder(
         if model is not None:
             raise ConfigError(f"text encoder {model.name!r} needs a store of replies, found none; give one")
         return sentence_encoder(name, device=device)
-    model = model or SentenceModel(sentence_encoder(name, device=device))
+    model = model or SentenceModel(sentence_encoder(name, device=device, cached=False))  # the store keeps its vectors
     return CachedEncoder(model, executor_for(model))
