@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORE := .venv/core.done
 DEV := .venv/dev.done
+DOCS := .venv/docs.done
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PEERS := .venv-peers/done
 # The split that `make bench` trains on; docs/results/baselines.md makes the ones of docs/performance.md.
@@ -11,9 +12,10 @@ REPEATS ?= 5
 RELEASE ?= ../shared/data/dtlns/Sports
 TABLES := benchmarks/results
 
-.PHONY: demo test lint bench bench-data bench-judging bench-quality clean
+.PHONY: demo test lint docs bench bench-data bench-judging bench-quality clean
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
+export NO_MKDOCS_2_WARNING := 1
 
 demo: $(CORE)
 	$(BIN)/hardneg demo
@@ -26,6 +28,11 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in build/site; a warning is an error.
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Wrote build/site/index.html"
 
 bench: $(DEV) $(PEERS) $(SPLIT)
 	$(BIN)/python benchmarks/epoch.py $(SPLIT) --repeats $(REPEATS) --out $(TABLES)/epoch.md
@@ -65,6 +72,10 @@ $(CORE): pyproject.toml constraints.txt
 
 $(DEV): $(CORE)
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(DOCS): $(CORE)
+	$(PIP) --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 $(PEERS): benchmarks/peer_libraries/requirements.txt benchmarks/peer_libraries/patch_recbole.py
