@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from hardneg import artifacts, pipeline
 from hardneg.checkpoint import TrainingState
 from hardneg.data import Interactions
+from hardneg.data import split as splits
 from hardneg.errors import ConfigError
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import DNS, MixGCF, SamplerConfig
@@ -54,6 +56,18 @@ def test_costs_are_written_beside_quality(folders: Path, tmp_path: Path) -> None
     assert costs["seconds"] > 0
     assert 50 < costs["peak_memory_mib"] < 20_000
     assert (costs["llm_calls"], costs["llm_tokens"], costs["money"]) == (0, 0, 0.0)
+
+
+def test_examples_have_the_ids_and_titles_of_their_indices(folders: Path, tmp_path: Path) -> None:
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "run")
+    split = splits.read_split(folders / "split")
+    rows = pl.read_parquet(tmp_path / "run" / "examples.parquet").rows(named=True)
+    assert rows
+    for row in rows:
+        assert row["user_id"] == split.vocabulary.user_ids[row["user"]]
+        for side in ("positive", "item"):
+            assert row[f"{side}_id"] == split.vocabulary.item_ids[row[side]]
+            assert row[f"{side}_title"] == split.texts["title"][row[side]]
 
 
 def test_shown_users_are_those_nearest_the_median_of_train_pairs() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hardneg.text import SentenceEncoder, encoders, vector_cache
-from hardneg.text.vector_cache import read_vectors, vectors_key, write_vectors
+from hardneg.text.vector_cache import read_cached_vectors, vectors_key, write_cached_vectors
 
 
 class Model:
@@ -119,22 +119,22 @@ def test_damaged_files_are_encoded_again_and_replaced(folder: Path, model_folder
 def test_vectors_of_another_shape_or_kind_are_not_read() -> None:
     key = vectors_key(["model"], ["a", "b"])
     for vectors in (np.zeros((3, 2), np.float32), np.zeros(2, np.float32), np.zeros((2, 2))):
-        write_vectors(key, vectors)
-        assert read_vectors(key, 2) is None
-    write_vectors(key, np.ones((2, 2), np.float32))
-    assert read_vectors(key, 2) is not None
+        write_cached_vectors(key, vectors)
+        assert read_cached_vectors(key, 2) is None
+    write_cached_vectors(key, np.ones((2, 2), np.float32))
+    assert read_cached_vectors(key, 2) is not None
     assert vectors_key(["model"], ["ab"]) != vectors_key(["model"], ["a", "b"]) != vectors_key(["model", "a"], ["b"])
 
 
 def test_files_that_were_not_read_for_the_longest_time_go_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.zeros((4, 8), np.float32)
     for age, key in ((30, "a"), (20, "b"), (10, "c")):
-        write_vectors(key, vectors)
+        write_cached_vectors(key, vectors)
         past = os.stat(folder / f"{key}.npz").st_mtime - age
         os.utime(folder / f"{key}.npz", (past, past))
-    assert read_vectors("a", 4) is not None, "the reading makes it the youngest"
+    assert read_cached_vectors("a", 4) is not None, "the reading makes it the youngest"
     monkeypatch.setattr(vector_cache, "LIMIT", 3 * (folder / "a.npz").stat().st_size)
-    write_vectors("d", vectors)
+    write_cached_vectors("d", vectors)
     assert sorted(path.stem for path in folder.iterdir()) == ["a", "c", "d"]
 
 

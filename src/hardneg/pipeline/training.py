@@ -43,7 +43,7 @@ from hardneg.pipeline.text import text_projection
 from hardneg.sampling import ItemNeighbours, MinedNegatives, SamplerConfig, Uniform, mined
 from hardneg.sampling.tree_similarity import tree_weights
 from hardneg.stage import Draft, Stage
-from hardneg.text import text_vectors
+from hardneg.text import text_vectors, titles
 from hardneg.training import FitConfig, Fitted, Watch
 from hardneg.trees import trees_folder
 from hardneg.types import Embeddings, Observer
@@ -142,7 +142,7 @@ def train_stage(
         _write_run(draft, fitted, split, config, needs_of(negatives) + needs_of(suspects))
         draft.notes |= epoch_limit.limit_notes(fitted.state.best_iteration, config.fit.epochs) if validates else {}
         _copy_at_limit(checkpoint, fitted, draft.folder)
-        _write_observations(draft.folder, examples, measured)
+        _write_observations(draft.folder, examples, measured, split)
 
     return Stage(RUN, settings, inputs, build, lambda folder: epoch_limit.is_shorter_run(folder, settings, inputs))
 
@@ -153,9 +153,17 @@ def _copy_at_limit(checkpoint: CheckpointFile, fitted: Fitted, folder: Path) -> 
         checkpoint.copy(folder / epoch_limit.LAST_EPOCH)
 
 
-def _write_observations(folder: Path, examples: ExampleRecorder, measured: SampledFalseNegatives | None) -> None:
-    """Write the examples of sampled negatives and, where the truth is known, their measurements."""
-    examples.table().write_parquet(folder / EXAMPLES)
+def _write_observations(
+    folder: Path, examples: ExampleRecorder, measured: SampledFalseNegatives | None, split: Split
+) -> None:
+    """Write the examples of sampled negatives, with ids and titles, and their measurements where the truth is known."""
+    table, names = examples.table(), pl.Series(titles(split.texts), dtype=pl.String)
+    ids = pl.Series(split.vocabulary.item_ids, dtype=pl.String)
+    items = {"positive": table["positive"], "item": table["item"]}
+    named = {f"{side}_id": ids.gather(rows) for side, rows in items.items()}
+    named |= {f"{side}_title": names.gather(rows) for side, rows in items.items()}
+    users = pl.Series(split.vocabulary.user_ids, dtype=pl.String).gather(table["user"])
+    table.with_columns(user_id=users, **named).write_parquet(folder / EXAMPLES)
     if measured is not None:
         measured.table().write_parquet(folder / "sampled.parquet")
 

@@ -39,7 +39,7 @@ from hardneg.llm.protocol import (
 )
 from hardneg.llm.remote.endpoint import EmbeddingEndpoint
 from hardneg.text.generation.executor import LlmExecutor
-from hardneg.text.vector_cache import read_vectors, vectors_key, write_vectors
+from hardneg.text.vector_cache import read_cached_vectors, vectors_key, write_cached_vectors
 
 CHUNK = 512
 """Texts per progress report."""
@@ -137,7 +137,7 @@ class SentenceEncoder:
     def _encode_chunk(self, texts: Sequence[str], settings: tuple[object, ...] | None) -> Floats:
         """Return (len(texts), size) vectors, from the cache where they are there."""
         key = None if settings is None else vectors_key(settings, texts)
-        vectors = None if key is None else read_vectors(key, len(texts))
+        vectors = None if key is None else read_cached_vectors(key, len(texts))
         if vectors is not None:
             return vectors
         encoded = self._model.encode(
@@ -145,7 +145,7 @@ class SentenceEncoder:
         )
         vectors = np.asarray(encoded, np.float32)
         if key is not None:
-            write_vectors(key, vectors)
+            write_cached_vectors(key, vectors)
         return vectors
 
 

@@ -41,7 +41,7 @@ def vectors_key(encoder: Sequence[object], texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def read_vectors(key: str, n_texts: int) -> Floats | None:
+def read_cached_vectors(key: str, n_texts: int) -> Floats | None:
     """Return the (n_texts, size) vectors that were stored under a key; None where there are none, or a damaged file."""
     folder = vector_folder()
     if folder is None:
@@ -56,7 +56,7 @@ def read_vectors(key: str, n_texts: int) -> Floats | None:
     return vectors if vectors.ndim == 2 and len(vectors) == n_texts and vectors.dtype == np.float32 else None
 
 
-def write_vectors(key: str, vectors: Floats) -> None:
+def write_cached_vectors(key: str, vectors: Floats) -> None:
     """Store vectors under a key, and keep the folder below its limit. A folder that cannot be written stays as it is."""
     folder = vector_folder()
     if folder is None:
