@@ -204,11 +204,16 @@ def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
 
 def read_yaml(path: Path) -> tuple[Any, list[str]]:
     """Read a YAML file; return its content and messages about repeated keys, which YAML would drop silently."""
+    return parse_yaml(path.read_bytes(), str(path))
+
+
+def parse_yaml(text: str | bytes, where: str) -> tuple[Any, list[str]]:
+    """Parse YAML as `read_yaml` does. where: the file, for messages."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(text if isinstance(text, str) else text.decode("utf-8"))
         return loader.get_single_data(), loader.repeated
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML ({error}); correct it there") from None
+        raise ConfigError(f"{where} is not valid YAML ({error}); correct it there") from None
 
 
 def write_yaml(path: Path, config: Config, *, only_given: bool = False) -> None:

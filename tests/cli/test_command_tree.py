@@ -41,7 +41,7 @@ def test_the_tree_has_every_command() -> None:
     finetune_label finetune_train finetune_train-pooled finetune_synthesize
     negatives_retrieve negatives_generate negatives_control_random negatives_control_shuffled negatives_control_positive
     negatives_control_labels neighbours_find_text neighbours_find_co-occurrence neighbours_find_random
-    trees_build suspects_identify suspects_evaluate study_run study_search study_estimate
+    trees_build suspects_identify suspects_evaluate study_list study_run study_search study_estimate
     compare show options init report"""
     assert set(IDS) == {name.replace("_", " ") for name in expected.split()}
 

@@ -16,7 +16,10 @@ from hardneg.cli.main import app
 
 COMMANDS: Any = typer.main.get_command(app)
 PAGES = [page for page in pages() if page.name != "CHANGELOG.md"]
-FILES = [*PAGES, *sorted((ROOT / "studies").glob("*.yaml")), ROOT / "Makefile"]
+STUDIES = [
+    file for folder in ("studies", "src/hardneg/studies/ready") for file in sorted((ROOT / folder).glob("*.yaml"))
+]
+FILES = [*PAGES, *STUDIES, ROOT / "Makefile"]
 
 
 def leaves(group: Any, name: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`hardneg init`: commented files of a study, a search or a run."""
+"""`hardneg init`: commented files of a study, a search or a run, and copies of ready studies."""
 
 from __future__ import annotations
 
@@ -91,35 +91,59 @@ TITLES = {
 def init_command(
     shared: OutputOptions,
     kind: Annotated[Kind, Argument(help="Kind of file.")],
+    ready: Annotated[
+        str | None, Argument(metavar="[NAME]", help="Ready study of `hardneg study list` to copy.", show_default=False)
+    ] = None,
     split: Annotated[Pairs, pairs_option("Split folder and its name in the tables.", "--split", "NAME=FOLDER")] = None,
     out: Annotated[
-        Path | None, Option(show_default="study.yaml, search.yaml or run.yaml", help="File to write.")
+        Path | None, Option(show_default="study.yaml, search.yaml, run.yaml or NAME.yaml", help="File to write.")
     ] = None,
 ) -> None:
-    """Write a commented file of a study, a search or a run, to be edited and run.
+    """Write a commented file of a study, a search or a run, or a copy of a ready study, to be edited and run.
 
-    Without --split, a study names data/shop-split; the file of a run, for `train --config`, names none. An existing file is not overwritten.
+    Without --split, a study names data/shop-split; the file of a run, for `train --config`, names none. A copy without --split is given its split when it runs. An existing file is not overwritten.
 
     Examples:
 
     `hardneg init study --split shop=data/shop-split --out shop.yaml`
 
+    `hardneg init study alpha --split shop=data/shop-split`
+
     `hardneg init run --out run.yaml`
     """
-    file = out or Path(f"{kind}.yaml")
+    if ready is not None and kind != "study":
+        raise ConfigError(f"found {kind} {ready!r}, expected no name: ready ones are studies; leave it out")
+    file = out or Path(f"{ready or kind}.yaml")
     if file.exists():
         raise ConfigError(f"{file} exists already; choose another --out, or remove it first")
     if kind == "run" and split:
         raise ConfigError("found --split, which the file of a run does not name; give the split to `hardneg train`")
-    splits = parse_mapping(split, "--split", form="NAME=FOLDER", example="shop=data/shop-split") or {
-        "shop": "data/shop-split"
-    }
-    text = write_template(kind, splits, file)
+    splits = parse_mapping(split, "--split", form="NAME=FOLDER", example="shop=data/shop-split")
+    if ready is not None:
+        text = copy_ready(ready, splits)
+    else:
+        splits = splits or {"shop": "data/shop-split"}
+        text = write_template(kind, splits, file)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    following = ("train", "SPLIT", "--config", file) if kind == "run" else ("study", "estimate", file)
+    given: tuple[object, ...] = () if splits else ("--split", "SPLIT")
+    following = ("train", "SPLIT", "--config", file) if kind == "run" else ("study", "estimate", file, *given)
     values = {"out": str(file)} | ({} if kind == "run" else {"splits": splits})
     shared.emit(values, f"Edit the file, then run it.\nWritten: {file}", following)
+
+
+def copy_ready(name: str, splits: dict[str, str]) -> str:
+    """Return the text of a ready study with its splits after its name."""
+    from hardneg.studies.placeholders import FOR_SPLITS
+    from hardneg.studies.ready_studies import find_ready
+
+    text = find_ready(name).text
+    if not splits:
+        return text
+    lines = "".join(f"  {_scalar(name)}: {_scalar(folder)}\n" for name, folder in splits.items())
+    return re.sub(
+        r"^(name: .*\n)", lambda match: f"{match[1]}{FOR_SPLITS}:\n{lines}", text, count=1, flags=re.MULTILINE
+    )
 
 
 def write_template(kind: Kind, splits: dict[str, str], file: Path) -> str:

@@ -1,4 +1,4 @@
-"""`hardneg study`: run, search, estimate."""
+"""`hardneg study`: list, run, search, estimate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer import Argument, Option
 
-from hardneg.cli.common import FAILED, DeviceOption, ReadingOptions, add_command, configure_torch, new_group
+from hardneg.cli.common import (
+    FAILED,
+    DeviceOption,
+    OutputOptions,
+    ReadingOptions,
+    add_command,
+    configure_torch,
+    new_group,
+)
 from hardneg.cli.output import console, echo, emit_following, print_titled, render_table, show_progress
 
 if TYPE_CHECKING:
@@ -39,13 +47,25 @@ Planned = TypeVar("Planned", "Study", "Search")
 class StudyOptions(ReadingOptions):
     """The file of a study or a search, and how it runs."""
 
-    file: Annotated[Path, Argument(help="YAML file; its paths start at the working directory.")]
+    file: Annotated[
+        Path,
+        Argument(
+            help="YAML file, whose paths start at the working directory, or a ready study of `hardneg study list`."
+        ),
+    ]
     out: Annotated[Path | None, Option(show_default="out/NAME", help="Folder to write or to continue.")] = None
     splits: Annotated[
         list[str] | None,
         Option(
-            "--split", metavar="NAME", help="Split of the file to run; the folders of others may be absent. Repeatable."
+            "--split",
+            metavar="FOLDER|NAME",
+            help="Ready study: split folder, or NAME=FOLDER. Other file: name of a split of the file to run; the folders "
+            "of others may be absent. Repeatable.",
         ),
+    ] = None
+    llms: Annotated[
+        list[str] | None,
+        Option("--llm", metavar="NAME", help="Ready study that compares language models: one of them. Repeatable."),
     ] = None
     workers: Annotated[int, Option(min=1, max=256, help="Number of processes, one thread each.")] = 1
     device: DeviceOption = "cpu"
@@ -56,7 +76,43 @@ class StudyOptions(ReadingOptions):
 
     def load(self, kind: type[Planned]) -> Planned:
         """Read the file as a study or a search."""
-        return kind.load(self.file, self.out, only=self.splits or (), device=self.device)
+        return kind.load(self.file, self.out, only=self.splits or (), llms=self.llms or (), device=self.device)
+
+    @property
+    def words(self) -> list[object]:
+        """Words of a command on the same file with the same splits and language models."""
+        out = ["--out", self.out] if self.out is not None else []
+        named = [
+            (option, name) for option, names in (("--split", self.splits), ("--llm", self.llms)) for name in names or ()
+        ]
+        return [self.file, *(word for pair in named for word in pair), *out]
+
+
+@add_command(app, "list")
+def list_ready_command(shared: OutputOptions) -> None:
+    """List the ready studies: every table and figure of HNLMRec and DTL-NS, to be run on your own split.
+
+    Each runs by its name. A path of a study file works as well. `hardneg init study NAME` writes a copy to edit.
+
+    Example: `hardneg study list`
+    """
+    from hardneg.studies.ready_studies import find_ready, ready_names
+
+    ready = [find_ready(name) for name in ready_names()]
+    values = [
+        {
+            "name": one.name,
+            "paper": one.paper,
+            "question": one.question,
+            "llms": one.llms,
+            "least_splits": one.least_splits,
+        }
+        for one in ready
+    ]
+    headers = ["name", "table or figure", "question", "needs"]
+    cells = [[one.name, one.paper, one.question, one.needs] for one in ready]
+    text = render_table(headers, cells, left=headers)
+    shared.emit(values, text, ("study", "run", ready[0].name, "--split", "SPLIT", "--dry-run"))
 
 
 @add_command(app, "run")
@@ -72,7 +128,11 @@ def run_study_command(
     The file is checked before anything runs. Finished runs are reused. A failed run is listed with its reason and
     repeated by the next call; the others continue. Exit code 1 if a run failed.
 
-    Example: `hardneg study run studies/main.yaml --workers 2`
+    Examples:
+
+    `hardneg study run studies/main.yaml --workers 2`
+
+    `hardneg study run scale --split data/shop-split --llm smollm2-135m --llm qwen2.5-coder-0.5b`
     """
     from hardneg.studies.page import write_page
     from hardneg.studies.study import Study
@@ -124,12 +184,12 @@ def estimate_study_command(options: StudyOptions) -> None:
 
     Example: `hardneg study estimate studies/main.yaml --workers 2`
     """
-    from hardneg.config import read_yaml
+    from hardneg.studies.ready_studies import read_source
     from hardneg.studies.search import Search
     from hardneg.studies.study import Study
     from hardneg.studies.tuned_settings import space_text
 
-    values = read_yaml(options.file)[0] if options.file.is_file() else {}
+    _, values, _ = read_source(options.file)
     if isinstance(values, dict) and "trials" in values:
         search = options.load(Search)
         with show_progress() as progress:
@@ -242,4 +302,4 @@ def _emit_estimate(
         options.emit({}, render_table(REPLY_HEADERS, [_reply_cells(*entry) for entry in estimate.replies.items()]))
     parallel_text = f", {parallel:.2f} with {options.workers} workers that do not slow each other"
     total = f"{head}: {hours:.2f} hours{'' if options.workers == 1 else parallel_text}."
-    options.emit({}, f"{total}\n{EXPLANATION}", ("study", command, options.file))
+    options.emit({}, f"{total}\n{EXPLANATION}", ("study", command, *options.words))

@@ -6,14 +6,14 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any, TypeVar
 
-from hardneg.config import FieldPath, read_yaml, validate_config
+from hardneg.config import FieldPath, validate_config
 from hardneg.errors import ConfigError
 from hardneg.pipeline import RunConfig, SuspectsUse
 from hardneg.studies import checks
 from hardneg.studies.cells import Cell, has_setting, with_settings
+from hardneg.studies.ready_studies import FilledSource, Source, fill_source
 from hardneg.studies.recipes import StudyFile
 from hardneg.studies.recipes.implied import TextVectorsRecipe
 from hardneg.studies.spec import Grid, Scalar, SearchSpec, StudySpec
@@ -21,39 +21,37 @@ from hardneg.studies.tuned_settings import read_tuned_settings
 from hardneg.training import FitConfig
 
 G = TypeVar("G", bound=Grid)
-Source = Path | Mapping[str, Any]
-"""A YAML file, or its contents."""
+AnySource = Source | FilledSource
 
 
-def read_study(source: Source, only: Sequence[str] = ()) -> tuple[StudySpec, list[Cell]]:
+def read_study(source: AnySource, only: Sequence[str] = ()) -> tuple[StudySpec, list[Cell]]:
     """Read and check a study, and return it with its cells.
 
-    only: splits whose cells are returned, all by default; the folders of other splits need not exist.
-    Raises ConfigError with every problem.
+    only: splits whose cells are returned, all by default; the folders of other splits need not exist. For a file without
+    splits of its own, their folders. Raises ConfigError with every problem.
     """
-    return _read(StudySpec, source, only, _study_cells, only)
+    filled = source if isinstance(source, FilledSource) else fill_source(source, only)
+    return _read(StudySpec, filled, _study_cells, filled.only)
 
 
-def read_search(source: Source, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
+def read_search(source: AnySource, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
     """Read and check a search, and return it with the cells of all its splits, which all have to exist.
 
     only: splits that must be among its own. Raises ConfigError with every problem.
     """
-    return _read(SearchSpec, source, only, _search_cells)
+    filled = source if isinstance(source, FilledSource) else fill_source(source, only)
+    return _read(SearchSpec, filled, _search_cells)
 
 
 def _read(
     kind: type[G],
-    source: Source,
-    only: Sequence[str],
+    source: FilledSource,
     make_cells: Callable[[G, StudyFile, Sequence[str]], tuple[list[Cell], list[str]]],
     required_splits: Sequence[str] = (),
 ) -> tuple[G, list[Cell]]:
-    if isinstance(source, Path) and not source.is_file():
-        raise ConfigError(f"{source} does not exist, expected a YAML file; see `hardneg study run --help` for one")
-    values, problems = read_yaml(source) if isinstance(source, Path) else (dict(source), list[str]())
+    values, only = source.values, source.only
     spec, form_problems = _parse_leniently(kind, values)
-    problems += form_problems
+    problems = source.problems + form_problems
     cells: list[Cell] = []
     if spec is not None:
         mappings = {section: values.get(section) for section in checks.SECTIONS}
@@ -73,8 +71,7 @@ def _read(
     if problems or spec is None:
         distinct = list(dict.fromkeys(problems))
         listed = "; ".join(f"({number}) {text}" for number, text in enumerate(distinct, start=1))
-        name = source if isinstance(source, Path) else "the mapping"
-        raise ConfigError(f"{name}: {len(distinct)} problem(s): {listed}")
+        raise ConfigError(f"{source.title}: {len(distinct)} problem(s): {listed}")
     return spec, cells
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,8 @@ from hardneg import artifacts, storage, text
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell
-from hardneg.studies.load import G, Source
+from hardneg.studies.load import AnySource, G
+from hardneg.studies.ready_studies import Source, fill_source
 from hardneg.studies.recipes import Entry, ReplyEstimate, StageContext, slug
 from hardneg.studies.recipes.implied import AuxiliaryRun
 from hardneg.studies.spec import Grid, StudySpec
@@ -228,21 +229,25 @@ class PlannedGrid(Generic[G]):
     @classmethod
     def load(
         cls,
-        source: str | Path | Mapping[str, Any],
+        source: Source,
         out: str | Path | None = None,
         *,
         only: Sequence[str] = (),
+        llms: Sequence[str] = (),
         device: str = "cpu",
     ) -> Self:
-        """Read and check a file, or its contents as a mapping.
+        """Read and check a file, a ready study by its name, or the contents of a file as a mapping.
 
         out: the folder, out/NAME by default. only: some splits of the file; for a study, the folders of others need not
-        exist. Raises ConfigError with every problem of the file, or where optuna is missing for a search.
+        exist. For a file without splits of its own, such as a ready study, their folders, each as FOLDER or NAME=FOLDER.
+        llms: language models, for a file that repeats parts for each of them. Raises ConfigError with every problem of the
+        file, or where optuna is missing for a search.
         """
-        spec, cells = cls.read(Path(source) if isinstance(source, str) else source, only)
-        return cls(spec, cells, Path(out or Path("out") / spec.name), device, only)
+        filled = fill_source(source, only, llms)
+        spec, cells = cls.read(filled)
+        return cls(spec, cells, Path(out or Path("out") / spec.name), device, filled.only)
 
     @staticmethod
-    def read(source: Source, only: Sequence[str]) -> tuple[G, list[Cell]]:
+    def read(source: AnySource, only: Sequence[str] = ()) -> tuple[G, list[Cell]]:
         """Read and check a file, and return it with its cells."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ from hardneg.config import write_yaml
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.studies.cells import Cell, has_setting
 from hardneg.studies.estimate import Estimate, estimate_cells
-from hardneg.studies.load import Source, read_search
+from hardneg.studies.load import AnySource, read_search
 from hardneg.studies.plan import PlannedGrid
 from hardneg.studies.process_pool import Ended, Outcome, run_pool
 from hardneg.studies.recipes import slug
@@ -34,7 +34,7 @@ class Search(PlannedGrid[SearchSpec]):
     """A checked search file with its folder."""
 
     @staticmethod
-    def read(source: Source, only: Sequence[str]) -> tuple[SearchSpec, list[Cell]]:
+    def read(source: AnySource, only: Sequence[str] = ()) -> tuple[SearchSpec, list[Cell]]:
         """Read and check a search file; see `load`."""
         require_optuna()
         return read_search(source, only)

@@ -216,6 +216,10 @@ class Grid(Config):
 class StudySpec(Grid):
     """Contents of a study file, which `hardneg study run` reads."""
 
+    question: str = ""
+    """The question that the study answers."""
+    paper: str = ""
+    """Paper and table or figure that it repeats."""
     options: dict[Setting, Values] = Field(default_factory=dict)
     """Setting -> values; every combination is a line of its own, named by it."""
     tuned: Path | None = None

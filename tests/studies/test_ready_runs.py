@@ -1,0 +1,66 @@
+"""Every ready study, run at reduced size with tiny models, in one folder whose artifacts and runs they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.finetuning.tiny import make_base
+from tests.pipeline.test_generation import Letters
+from tests.pipeline.test_item_generation import namer
+
+from hardneg import text
+from hardneg.data import split as splits
+from hardneg.llm.local.weights import ModelSource
+from hardneg.studies import Study
+from hardneg.studies.ready_studies import fill_source, find_ready, ready_names
+from hardneg.studies.recipes import language_model, negatives
+
+QUICK = {"epochs": 1, "batch_size": 64, "micro_batch": 64, "pairs": 128, "look_every": 10, "held_out_most": 32}
+SIZES = {"lightgcn": {"embedding_size": 8, "hops": 1}, "mf": {"embedding_size": 8}}
+
+
+def reduce_study(values: dict[str, Any], seeds: int = 1) -> dict[str, Any]:
+    """The study with models, trainings and grids as small as can be; its rows stay the same."""
+    values = dict(values)
+    values["models"] = {name: model | SIZES[model["kind"]] for name, model in values["models"].items()}
+    values["options"] = {field: [*choices[:1], choices[-1]] for field, choices in values.get("options", {}).items()}
+    for entry in values.get("negatives", {}).values():
+        if entry["method"] == "synthesised":
+            entry["tuning"] = QUICK
+            if entry.get("base") != "none":
+                entry["template"] = {"profile_tokens": 8}
+    values["fit"] |= {"epochs": 2, "check_every": 1}
+    return values | {"seeds": seeds}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ready") / "out"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("bases") / "base", "bert")
+
+
+@pytest.fixture(autouse=True)
+def models(folders: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick encoder, a tiny base and a language model of rules, in the place of those that a file names."""
+    rules = namer(splits.read_split(folders / "split").texts["title"].to_list())
+    monkeypatch.setattr(language_model, "_open_model", lambda *_: rules)
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: Letters())
+    monkeypatch.setattr(negatives, "base_model", lambda *_, **__: ModelSource(str(base)))
+
+
+@pytest.mark.parametrize("name", ready_names())
+def test_a_ready_study_runs(name: str, folders: Path, out: Path) -> None:
+    ready = find_ready(name)
+    llms = [] if ready.llms == "none" else ["a/first-1B", "b/second-2B"]
+    filled = fill_source(name, [f"s{n}={folders / 'split'}" for n in range(ready.least_splits)], llms)
+    study = Study.load(reduce_study(filled.values), out)
+    study.run(0)
+    results = study.results()
+    assert not results.failed
+    assert all(len(table.frame) > 1 for table in results.tables)
