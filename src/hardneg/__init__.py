@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         load_run,
         load_split,
         negatives,
+        run,
         split,
         study,
     )
@@ -37,6 +38,7 @@ _NAMES = (
     "load_negatives",
     "load_run",
     "load_split",
+    "run",
     "split",
     "study",
 )
@@ -52,6 +54,7 @@ __all__ = [
     "load_split",
     "models",
     "negatives",
+    "run",
     "split",
     "study",
 ]

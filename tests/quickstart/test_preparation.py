@@ -65,6 +65,9 @@ def test_the_costliest_level_that_fits_is_chosen() -> None:
     search, compare, final = budgets.expected_seconds(seconds, 4, 10, 1)
     assert (search, compare, final) == pytest.approx((4 * 10 * 0.3, 3 * 10 * 0.3, 1.5 * 10 * 0.2))
     assert budgets.expected_seconds(seconds, 1, 10, 1)[0] == 0
+    control = {**seconds, "control": 7.0}
+    assert budgets.expected_seconds(control, 4, 10, 1, {"control"})[0] == search
+    assert budgets.expected_seconds(control, 4, 10, 1, {"control"})[1] == compare + 3 * 10 * 7.0
 
 
 def test_batches_leave_enough_steps() -> None:

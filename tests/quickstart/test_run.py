@@ -17,11 +17,13 @@ from tests.pipeline.test_item_generation import namer
 from tests.quickstart.tables import write_tables
 from typer.testing import CliRunner, Result
 
+import hardneg as hn
 from hardneg import pipeline, text
 from hardneg.artifacts import read_manifest
 from hardneg.cli.main import app
 from hardneg.cli.quickstart import BudgetOptions, choose_reading
 from hardneg.data import split as splits
+from hardneg.errors import ConfigError
 from hardneg.quickstart import Question
 from hardneg.quickstart import budget as budgets
 from hardneg.quickstart import run as quickstart_run
@@ -85,10 +87,17 @@ def shop(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
 def test_every_method_is_compared_and_concluded(shop: tuple[Path, str]) -> None:
     out, output = shop
     table = pl.read_parquet(next((out / "study" / "tables").glob("shop-lightgcn.parquet")))
-    rows = ["uniform", "DNS", "DNS + text", "MixGCF", "MixGCF + text", "semantic (retrieved)", "popularity"]
+    control = "semantic (retrieved), random vectors"
+    rows = ["uniform", "DNS", "DNS + text", "MixGCF", "MixGCF + text", "semantic (retrieved)", control, "popularity"]
     assert table["row"].to_list() == rows
-    assert table.filter(pl.col("row") != "uniform")["p_holm"].is_not_null().all()
-    for beginning in ("Use ", "A model of each customer", "Hard negatives by score, DNS", "Item texts beside MixGCF"):
+    assert table.filter(~pl.col("row").is_in(["uniform", control]))["p_holm"].is_not_null().all()
+    for beginning in (
+        "Use ",
+        "A model of each customer",
+        "Hard negatives by score, DNS",
+        "Item texts beside MixGCF",
+        "Hard negatives retrieved by text against random vectors: nDCG@20 ",
+    ):
         assert re.search(rf"^{beginning}", output, flags=re.MULTILINE), beginning
     assert "Next: hardneg recommend" in output
     assert "user_id = customer" in output
@@ -103,6 +112,7 @@ def test_a_verdict_is_that_of_the_corrected_test(shop: tuple[Path, str]) -> None
     assert sentence.endswith(f": {expected}.")
     runs_of_study = pl.read_parquet(out / "study" / "runs.parquet")
     validation = dict(runs_of_study.group_by("line").agg(pl.col("valid_value").mean()).iter_rows())
+    del validation["semantic (retrieved), random vectors"]  # a control, which nobody would choose
     assert validation[result["chosen"]] == max(validation.values())
 
 
@@ -225,7 +235,8 @@ def test_the_budget_follows_from_the_time_of_an_epoch_and_is_kept(
         assert call(*tables, "--out", out).exit_code == 130
     decided = json.loads((out / "budget.json").read_text(encoding="utf-8"))
     assert (decided["backbone"], decided["trials"], decided["epochs"], decided["texts"]) == ("LightGCN", 2, 2, True)
-    assert set(decided["seconds"]) == {"uniform", "DNS", "MixGCF", "semantic (retrieved)"}
+    rows = {"uniform", "DNS", "MixGCF", "semantic (retrieved)", "semantic (retrieved), random vectors"}
+    assert set(decided["seconds"]) == rows
     monkeypatch.setattr(budgets, "choose_level", lambda *_: (1, 1))
     output = succeed(*tables, "--out", out)
     assert "2 trials of each, 3 seeds, at most 2 epochs" in output
@@ -254,7 +265,23 @@ def test_a_language_model_names_negatives(
     out = tmp_path / "out"
     output = succeed(*tables, "--out", out, "--trials", "1", "--epochs", "1", "--llm", "rules")
     assert re.search(r"^Hard negatives named by rules: nDCG@20 ", output, flags=re.MULTILINE)
+    assert re.search(r"^Hard negatives named by rules against random vectors: nDCG@20 ", output, flags=re.MULTILINE)
     assert (out / "replies.sqlite").is_file()
+    words = ("--trials", "1", "--epochs", "1", "--llm", "rules", "--precision", "bfloat16")
+    assert "precision None (now bfloat16)" in fail(*tables, "--out", out, *words)
+
+
+def test_python_gives_what_the_command_gives(shop: tuple[Path, str], tables: tuple[Path, Path], tmp_path: Path) -> None:
+    lines: list[str] = []
+    answer = hn.run(*tables, tmp_path / "shop", trials=2, epochs=2, workers=0, report=lines.append)
+    assert answer.conclusions == json.loads(call(*_again(shop[0]), "--json").stdout)["conclusions"]
+    assert any(line.startswith("[6/6]") for line in lines)
+    assert hn.load_run(tmp_path / "shop" / "model").recommend(["u0"]).height == 10
+    with pytest.raises(ConfigError, match="epoch_count"):
+        hn.run(*tables, tmp_path / "other", epoch_count=2)
+    orders, products = write_tables(tmp_path, account=pl.col("customer").str.slice(0, 2))
+    with pytest.raises(ConfigError, match="customer, account, expected one; say which in columns"):
+        hn.run(orders, products, tmp_path / "other")
 
 
 def test_a_question_is_answered_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

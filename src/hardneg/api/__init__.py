@@ -17,7 +17,7 @@ from hardneg.api.folders import (
     load_run,
     load_split,
 )
-from hardneg.api.running import compare, fit, split, study
+from hardneg.api.running import compare, fit, run, split, study
 
 __all__ = [
     "Bundle",
@@ -37,6 +37,7 @@ __all__ = [
     "load_negatives",
     "load_run",
     "load_split",
+    "run",
     "split",
     "study",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ from hardneg.sampling import SamplerConfig, Uniform
 from hardneg.training import FitConfig
 
 if TYPE_CHECKING:
+    from hardneg.quickstart import Answer, Question
     from hardneg.studies.run_comparison import RunComparison
     from hardneg.studies.study import Study
 
@@ -82,6 +83,39 @@ def fit(
         raise ConfigError(f"{earlier.folder} is not this run with fewer epochs; give its settings, or leave it out")
     folder = split.workspace.run(stage, earlier=None if earlier is None else earlier.folder)
     return RunFolder(folder, split.workspace, split)
+
+
+def run(
+    orders: str | Path,
+    products: str | Path | None = None,
+    out: str | Path = "out/run",
+    *,
+    columns: Mapping[str, str] | None = None,
+    item_columns: Mapping[str, str] | None = None,
+    time_format: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> Answer:
+    """Compare methods on two tables, and fit the best one to recommend, as `hardneg run` does.
+
+    columns, item_columns: our name -> theirs, as in {"user_id": "customer"}; others are guessed. report: receives a line
+    for every step and decision. settings: minutes, trials, epochs, llm, precision and workers of `QuickstartConfig`.
+    `.conclusions` are sentences, `.page` a file for a browser; the model is in `out` / "model", for `load_run`. Raises
+    ConfigError where a column has two readings or `out` holds another call, DataError where the data are too few.
+    """
+    from hardneg.quickstart import QuickstartConfig, guess_columns, run_quickstart
+
+    tables = Path(orders), None if products is None else Path(products)
+    mapping = guess_columns(*tables, _refuse, columns=columns, item_columns=item_columns, time_format=time_format)
+    config: QuickstartConfig = parse_config(QuickstartConfig, settings, where="run")
+    return run_quickstart(Path(out), *tables, mapping, config, report=report)
+
+
+def _refuse(question: Question) -> str:
+    readings = ", ".join(question.readings)
+    raise ConfigError(
+        f"{question.text}? Found {readings}, expected one; say which in columns, item_columns or time_format"
+    )
 
 
 def study(spec: str | Path | Mapping[str, Any], out: str | Path | None = None, **settings: Any) -> Study:

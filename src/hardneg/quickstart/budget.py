@@ -7,7 +7,7 @@ follows from the decision alone, wherever the command is interrupted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import PositiveFloat, PositiveInt
@@ -16,6 +16,7 @@ from hardneg import storage
 from hardneg.config import Config, parse_config
 from hardneg.errors import ConfigError
 from hardneg.models import MF, LightGCN, ModelConfig
+from hardneg.types import WeightPrecision
 
 NAME = "budget.json"
 SEEDS = 3
@@ -38,7 +39,7 @@ BACKBONES: dict[str, ModelConfig] = {"LightGCN": LightGCN(), "MF": MF()}
 class TimeBudget(Config):
     """A decision about the time.
 
-    minutes, given_trials, given_epochs, llm: as asked for. texts: True where methods read texts. seconds: of an epoch of
+    minutes, given_trials, given_epochs, llm, precision: as asked for. texts: True where methods read texts. seconds: of an epoch of
     each method, as measured; empty where trials and epochs were given. expected: seconds of search, comparison and final
     model at most.
     """
@@ -47,6 +48,7 @@ class TimeBudget(Config):
     given_trials: PositiveInt | None = None
     given_epochs: PositiveInt | None = None
     llm: str | None = None
+    precision: WeightPrecision | None = None
     texts: bool
     backbone: str
     trials: PositiveInt
@@ -69,18 +71,23 @@ def minutes_text(seconds: float) -> str:
 
 
 def expected_seconds(
-    seconds: Mapping[str, float], trials: int, epochs: int, workers: int
+    seconds: Mapping[str, float], trials: int, epochs: int, workers: int, controls: Collection[str] = ()
 ) -> tuple[float, float, float]:
-    """Return the most seconds of the search, the comparison and the final model. seconds: of an epoch of each method."""
+    """Return the most seconds of the search, the comparison and the final model.
+
+    seconds: of an epoch of each method. controls: those whose settings are not searched.
+    """
     speed = 1.0 if workers <= 1 else workers * PARALLEL
-    of_all = epochs * sum(seconds.values()) / speed
-    search = trials * of_all if trials > 1 else 0.0
-    return search, SEEDS * of_all, 1.5 * epochs * max(seconds.values(), default=0.0)
+    searched = sum(value for name, value in seconds.items() if name not in controls)
+    search = trials * epochs * searched / speed if trials > 1 else 0.0
+    return search, SEEDS * epochs * sum(seconds.values()) / speed, 1.5 * epochs * max(seconds.values(), default=0.0)
 
 
-def choose_level(seconds: Mapping[str, float], available: float, workers: int) -> tuple[int, int]:
+def choose_level(
+    seconds: Mapping[str, float], available: float, workers: int, controls: Collection[str] = ()
+) -> tuple[int, int]:
     """Return the costliest level that fits into the available seconds, or the cheapest of all."""
-    fits = (level for level in LEVELS if sum(expected_seconds(seconds, *level, workers)) <= available)
+    fits = (level for level in LEVELS if sum(expected_seconds(seconds, *level, workers, controls)) <= available)
     return next(fits, LEVELS[-1])
 
 

@@ -16,9 +16,13 @@ from hardneg.studies.results import Results
 LABEL = printers.metric_label(SELECT)
 
 
-def choose_line(results: Results) -> str:
-    """Return the line with the highest mean validation value over seeds, the first of equals. Test pairs are not read."""
-    runs = results.runs.filter(pl.col("status") == "done").unique(["line", "seed"], maintain_order=True)
+def choose_line(results: Results, methods: Methods) -> str:
+    """Return the line with the highest mean validation value over seeds, the first of equals.
+
+    Test pairs are not read. Controls are no methods to choose.
+    """
+    can_be_chosen = (pl.col("status") == "done") & ~pl.col("line").is_in(list(methods.controls))
+    runs = results.runs.filter(can_be_chosen).unique(["line", "seed"], maintain_order=True)
     means = runs.group_by("line", maintain_order=True).agg(pl.col("valid_value").mean())
     return str(means.row(int(means["valid_value"].arg_max() or 0))[0])
 
@@ -28,16 +32,19 @@ def conclude(results: Results, methods: Methods, chosen: str) -> list[str]:
     table = results.tables[0]
     lines = {line["row"]: line for line in table.frame.iter_rows(named=True)}
     pairs = {line["row"]: line for part in table.pairs for line in part.frame.iter_rows(named=True)}
-    sentences = [_describe_choice(chosen, lines), *_describe_best_on_test(chosen, lines)]
+    methods_alone = {name: line for name, line in lines.items() if name not in methods.controls}
+    sentences = [_describe_choice(chosen, lines), *_describe_best_on_test(chosen, methods_alone)]
     sentences.append(_describe("A model of each customer against the best sellers for everyone", lines[POPULARITY], -1))
     sentences += [_describe(f"Hard negatives by score, {name}", lines[name]) for name in (DNS, MIXGCF) if name in lines]
     for line, other in methods.comparisons:
         if line in pairs:
             sentences.append(_describe(f"Item texts beside {other} (late fusion)", pairs[line], other=other))
-    if RETRIEVED in lines:
-        sentences.append(_describe("Hard negatives retrieved by text", lines[RETRIEVED]))
-    if methods.llm is not None and methods.llm.row in lines:
-        sentences.append(_describe(f"Hard negatives named by {methods.llm.name}", lines[methods.llm.row]))
+    subjects = {RETRIEVED: "Hard negatives retrieved by text"}
+    subjects |= {} if methods.llm is None else {methods.llm.row: f"Hard negatives named by {methods.llm.name}"}
+    for row in methods.controls.values():
+        sentences.append(_describe(subjects[row], lines[row]))
+        if row in pairs:
+            sentences.append(_describe(f"{subjects[row]} against random vectors", pairs[row], other=""))
     return sentences
 
 
@@ -50,7 +57,7 @@ def _describe_choice(chosen: str, lines: Mapping[str, Mapping[str, Any]]) -> str
     )
     if chosen == BASELINE:
         return f"Use {chosen}: it is the best on validation pairs; {quality}. No other method was chosen over it."
-    return f"Use {chosen}: it is the best on validation pairs; {quality}. {_describe(f'Against {BASELINE}', line)}"
+    return f"Use {chosen}: it is the best on validation pairs; {quality}. {_describe(f'Against {BASELINE}', line, other='')}"
 
 
 def _describe_best_on_test(chosen: str, lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -64,7 +71,7 @@ def _describe_best_on_test(chosen: str, lines: Mapping[str, Mapping[str, Any]]) 
 def _describe(subject: str, line: Mapping[str, Any], sign: int = 1, other: str = BASELINE) -> str:
     """Return effect, interval, p and verdict of a line of a table. sign: -1 to compare the other way round.
 
-    other: the line that it is compared with.
+    other: the line that it is compared with; "" where the subject names it.
     """
     verdict = verdict_words(line[tables.VERDICT])
     if line["p_holm"] is None:
@@ -74,5 +81,5 @@ def _describe(subject: str, line: Mapping[str, Any], sign: int = 1, other: str =
         effect = f"{LABEL} {line[SELECT] - line['difference']:.4f} against {line[SELECT]:.4f}"
     else:
         effect = f"{LABEL} {describe_interval(line)}"
-        effect += "" if subject.startswith("Against") else f" against {other}"
+        effect += other and f" against {other}"
     return f"{subject}: {effect}, p {printers.p_text(line['p_holm'])}: {verdict}."

@@ -66,12 +66,21 @@ class Methods:
         if self.llm is not None:
             sampler = {"kind": "semantic", "allow_empty": True}  # a small model may name few items of the catalogue
             rows[self.llm.row] = {"sampler": sampler, "negatives": "named", "space": ALPHA}
+        for control, row in self.controls.items():
+            negatives = f"{rows[row]['negatives']}, random"
+            rows[control] = {"sampler": rows[row]["sampler"], "negatives": negatives, "tuned_as": row}
         return rows
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the trained methods."""
-        return tuple(self.rows)
+    def controls(self) -> dict[str, str]:
+        """Control -> its row: random vectors in place of text vectors, with the settings found for the row."""
+        rows = [RETRIEVED] * self.texts + ([] if self.llm is None else [self.llm.row])
+        return {f"{row}, random vectors": row for row in rows}
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """Rows whose settings are searched."""
+        return {name: row for name, row in self.rows.items() if name not in self.controls}
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
@@ -83,7 +92,7 @@ class Methods:
         if self.llm is not None:
             named = {"method": "generated", "llm": self.llm.name, "store": str(self.llm.store), "profiles": None}
             negatives["named"] = named | ({} if self.llm.precision is None else {"precision": self.llm.precision})
-        return negatives
+        return negatives | {f"{name}, random": {"method": "random", "like": name} for name in negatives}
 
     def grid(self, split_dir: Path, name: str, backbone: str, epochs: int, n_pairs: int) -> dict[str, Any]:
         """Return what the study file and the search file share."""
@@ -111,7 +120,9 @@ class Methods:
 
     def search(self, grid: Mapping[str, Any], trials: int) -> dict[str, Any]:
         """Return the contents of the search file."""
-        rows = {name: {key: value for key, value in row.items() if key != "fusion"} for name, row in self.rows.items()}
+        rows = {
+            name: {key: value for key, value in row.items() if key != "fusion"} for name, row in self.searched.items()
+        }
         return {**grid, "name": "search", "rows": rows, "trials": trials, "space": SPACE}
 
 

@@ -161,7 +161,12 @@ class Quickstart:
         self.report(f"[3/{STEPS}] Deciding on trials and epochs")
         config = self.config
         given = {"given_trials": config.trials, "given_epochs": config.epochs}
-        asked: dict[str, object] = {"minutes": config.minutes, **given, "llm": config.llm}
+        asked: dict[str, object] = {
+            "minutes": config.minutes,
+            **given,
+            "llm": config.llm,
+            "precision": config.precision,
+        }
         decided = budgets.read_budget(self.out, asked)
         if decided is None:
             decided = TimeBudget.model_validate({**asked, **self._measure(has_texts)})
@@ -198,14 +203,15 @@ class Quickstart:
         encoding = self._time_encoding() if has_texts else 0.0
         texts = has_texts and encoding <= budgets.MOST_ENCODING * 60 * config.minutes
         available = budgets.SHARE * 60 * config.minutes - (encoding if texts else 0.0)
+        methods = self.methods(texts)
         backbone, seconds, level = "", dict[str, float](), budgets.LEVELS[-1]
         for backbone in budgets.BACKBONES:
-            seconds = self._time_epochs(self.methods(texts), backbone)
-            level = budgets.choose_level(seconds, available, config.workers)
+            seconds = self._time_epochs(methods, backbone)
+            level = budgets.choose_level(seconds, available, config.workers, methods.controls)
             if budgets.is_searched(level):
                 break
         trials, epochs = config.trials or (level[0] if can_search else 1), config.epochs or level[1]
-        expected = budgets.expected_seconds(seconds, trials, epochs, config.workers)
+        expected = budgets.expected_seconds(seconds, trials, epochs, config.workers, methods.controls)
         plan = {"trials": trials, "epochs": epochs, "seconds": seconds, "expected": expected}
         return {"texts": texts, "backbone": backbone, **plan}
 
@@ -259,7 +265,7 @@ class Quickstart:
 
     def finish(self, methods: Methods, study: Study, results: Results, decided: TimeBudget) -> Answer:
         """Train the chosen method on every pair, and write README.txt."""
-        chosen = choose_line(results)
+        chosen = choose_line(results, methods)
         self.report(f"[6/{STEPS}] Training {chosen} on every pair{_left(decided, 2)}")
         cell = next(cell for cell in study.cells if cell.line == chosen)
         everything, model = self.out / "everything", self.out / "model"
