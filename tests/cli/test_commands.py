@@ -133,7 +133,8 @@ def test_a_finished_folder_is_reused_and_another_is_not_overwritten(shop: Path, 
 
 def test_the_simulated_store_is_compared_with_two_real_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(simulate.PRESETS, "weak", SMALL.model_copy(update={"text": "weak"}))
-    output = succeed("data", "simulate", "--text", "weak", "--out", tmp_path / "weak")
+    output = succeed("data", "simulate", "--text", "weak", "--csv", tmp_path / "csv", "--out", tmp_path / "weak")
+    assert {file.name for file in (tmp_path / "csv").iterdir()} == {"orders.csv", "products.csv"}
     for word in ("density", "Gini", "Amazon Scientific", "Yelp"):
         assert word in output
     assert (tmp_path / "weak" / FOLDER).is_dir()

@@ -31,16 +31,27 @@ def simulate_command(
         Literal["informative", "weak", "misleading"], Option(help="How item texts relate to user preferences.")
     ] = "informative",
     seed: SeedOption = 0,
+    csv: Annotated[
+        Path | None, Option(help="Folder for orders.csv and products.csv, the same store as two tables.")
+    ] = None,
 ) -> None:
     """Simulate a store with known user preferences, and compare it with two real datasets.
 
-    Example: `hardneg data simulate --text weak --out data/weak`
+    Examples:
+
+    `hardneg data simulate --text weak --out data/weak`
+
+    `hardneg data simulate --csv . --out data/store`
     """
     from hardneg import pipeline
-    from hardneg.data import describe, simulate
+    from hardneg.data import describe, shop_tables, simulate
+    from hardneg.data.dataset import read_dataset
 
     pipeline.simulate_stage(simulate.PRESETS[text].model_copy(update={"seed": seed})).run(out)
-    _emit_descriptions(shared, [_describe(out), *describe.REFERENCE_DATASETS], ("data", "split", out), written=out)
+    following: tuple[object, ...] = ("data", "split", out)
+    if csv is not None:
+        following = ("run", *shop_tables.write_shop_tables(read_dataset(out), csv))
+    _emit_descriptions(shared, [_describe(out), *describe.REFERENCE_DATASETS], following, written=out)
 
 
 @add_command(app, "split")
