@@ -47,7 +47,7 @@ def test_sentences_are_short_and_in_the_field_s_terms(page: Path) -> None:
     for line in prose(page).splitlines():
         if line.startswith(("|", "#", "!", "<!--")):
             continue
-        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "CODE", line))
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`|\$[^$]+\$", "CODE", line))
         words = re.findall(rf"\b(?:{PRIVATE})\b", text)
         assert not words, f"{page.name}: {words} in {line!r}"
         for sentence in re.split(r"(?<=[.!?:;])\s+", re.sub(r"[*_]", "", text)):
