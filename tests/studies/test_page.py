@@ -14,6 +14,7 @@ import pytest
 from tests.report.page_checks import ATTACK, check_page
 from tests.studies.conftest import STUDY, Write, run_study
 
+from hardneg.artifacts import trusting
 from hardneg.errors import DataError
 from hardneg.judging import suspects
 from hardneg.judging.calibration import calibrate
@@ -69,6 +70,19 @@ def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
     ):
         assert title in text
     assert f"hardneg report {study}" in text
+
+
+def test_costs_of_a_language_model_have_a_chart(study: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(study, tmp_path / "out")
+    assert "Quality against training time" in write_page(copy).read_text(encoding="utf-8")
+    for money, title in ((0.0, "Quality against language model"), (0.5, "Quality against money")):
+        for path in copy.glob("runs/**/dns-seed*/costs.json"):
+            values = json.loads(path.read_text(encoding="utf-8")) | {"llm_tokens": 2_000_000, "money": money}
+            path.write_text(json.dumps(values), encoding="utf-8")
+        with trusting():  # its files are not those of the manifests
+            text = write_page(copy).read_text(encoding="utf-8")
+        assert title in text
+        assert ("for 2 million tokens" in text) == (money == 0)
 
 
 def test_hostile_names_are_text(study: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -87,23 +88,37 @@ def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: 
     return PageFigure(title, chart, caption + _describe_thin(series), _legend(series))
 
 
-def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str) -> PageFigure | None:
-    """Return quality on test pairs against seconds of training, of the lines with a style; None without two of them."""
-    rows = [row for row in frame.rows(named=True) if styles.get(row["row"]) is not None]
+@dataclass(frozen=True)
+class Cost:
+    """A cost of the lines of a table. amounts: line -> cost in `unit`. note: what the amounts count, for the caption."""
+
+    name: str
+    unit: str
+    amounts: Mapping[str, float]
+    note: str
+
+
+def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str, cost: Cost) -> PageFigure | None:
+    """Return quality on test pairs against a cost, of the lines with a style; None without two of them."""
+    rows = [row for row in frame.rows(named=True) if styles.get(row["row"]) is not None and row["row"] in cost.amounts]
     if len(rows) < 2:
         return None
     points = [
-        Series(row["row"], [row["seconds"]], [row[metric]], styles[row["row"]], row[f"{metric} sd"] or 0.0)
+        Series(name, [cost.amounts[name]], [row[metric]], styles[name], row[f"{metric} sd"] or 0.0)
         for row in rows
+        for name in (row["row"],)
     ]
-    label, title = metric_label(metric), "Quality against training time"
-    description = "; ".join(f"{point.name}: {point.y[0]:.4f} in {point.x[0]:,.1f} s" for point in points)
-    text = ChartText(f"{key}-cost", title, description, "training time of a run (s)", f"test {label}")
-    caption = (
-        "Mean over seeds; the whisker is one standard deviation of the seeds. Time before the runs is not included."
-    )
+    label, title = metric_label(metric), f"Quality against {cost.name}"
+    description = "; ".join(f"{point.name}: {point.y[0]:.4f} for {point.x[0]:,.6g} {cost.unit}" for point in points)
+    axis = f"{cost.name} ({cost.unit})"
+    text = ChartText(f"{key}-{cost.name.replace(' ', '-')}", title, description, axis, f"test {label}")
+    caption = f"Mean over seeds; the whisker is one standard deviation of the seeds. {cost.note}"
     omitted = len(frame) - len(rows)
-    caption += f" The {omitted} lines with the lowest means are left out." if omitted else ""
+    caption += (
+        f" {omitted} lines are left out: those with the lowest means, and those whose cost is unknown."
+        if omitted
+        else ""
+    )
     return PageFigure(title, scatter_chart(points, text), caption)
 
 

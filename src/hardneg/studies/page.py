@@ -205,11 +205,27 @@ def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFi
     styles = figures.line_styles(table.frame, metric)
     if (effects := figures.effects_figure(table.frame, metric, table.key, baseline=table.baseline)) is not None:
         yield effects
-    if (cost := figures.cost_figure(table.frame, metric, styles, table.key)) is not None:
-        yield cost
+    for cost in _costs(study, table):
+        if (figure := figures.cost_figure(table.frame, metric, styles, table.key, cost)) is not None:
+            yield figure
     yield from figures.curve_figures(*study.curves(table), styles, table.key)
     if not (rates := study.false_negatives(table)).is_empty():
         yield figures.rates_figure(rates, table.key)
+
+
+def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.Cost]:
+    """Yield the training time of a table's lines and, where a language model was used, its money, or else its tokens."""
+    seconds = dict(table.frame.drop_nulls("seconds").select("row", "seconds").iter_rows())
+    yield figures.Cost("training time", "s per run", seconds, "Time before the runs is not included.")
+    runs = study.finished_runs(table).unique("line", maintain_order=True)
+    needed = {run["line"]: _llm_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
+    for key, name, unit in (("money", "money", "$"), ("llm_tokens", "language model", "million tokens")):
+        scale = 1e-6 if key == "llm_tokens" else 1.0
+        amounts = {line: scale * float(costs[key]) for line, costs in needed.items() if costs.get(key) is not None}
+        if any(amounts.values()):
+            note = "Needed for the negatives and profiles of a line, once for all of its seeds; 0 without a language model."
+            yield figures.Cost(name, unit, amounts, note)
+            return
 
 
 def _groups_section(study: _StudyFolder, table: _Table) -> Iterator[PageSection]:
@@ -332,13 +348,17 @@ def _origins(study: _StudyFolder) -> PageTable:
 
 def _describe_llm_costs(folder: Path) -> tuple[str, str]:
     """Return tokens and money that language models needed for what a run was made from."""
-    path = folder / artifacts.COSTS
-    costs = storage.read_json(path) if path.is_file() else {}
+    costs = _llm_costs(folder)
     tokens, money = costs.get("llm_tokens"), costs.get("money")
     return (
         printers.NO_VALUE if tokens is None else f"{tokens:,}",
         printers.NO_VALUE if money is None else f"{money:,.2f}",
     )
+
+
+def _llm_costs(folder: Path) -> dict[str, Any]:
+    path = folder / artifacts.COSTS
+    return storage.read_json(path) if path.is_file() else {}
 
 
 def _describe_origin(folder: Path) -> Iterator[str]:
