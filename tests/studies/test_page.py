@@ -75,14 +75,14 @@ def test_a_page_shows_every_table_with_its_verdict(study: Path) -> None:
 def test_costs_of_a_language_model_have_a_chart(study: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(study, tmp_path / "out")
     assert "Quality against training time" in write_page(copy).read_text(encoding="utf-8")
-    for money, title in ((0.0, "Quality against language model"), (0.5, "Quality against money")):
+    for money, title in ((0.0, "Quality against language model tokens"), (0.5, "Quality against money")):
         for path in copy.glob("runs/**/dns-seed*/costs.json"):
             values = json.loads(path.read_text(encoding="utf-8")) | {"llm_tokens": 2_000_000, "money": money}
             path.write_text(json.dumps(values), encoding="utf-8")
         with trusting():  # its files are not those of the manifests
             text = write_page(copy).read_text(encoding="utf-8")
         assert title in text
-        assert ("for 2 million tokens" in text) == (money == 0)
+        assert ("for 2 millions" in text) == (money == 0)
 
 
 def test_hostile_names_are_text(study: Path) -> None:

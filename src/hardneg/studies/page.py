@@ -219,7 +219,7 @@ def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.Cost]:
     yield figures.Cost("training time", "s per run", seconds, "Time before the runs is not included.")
     runs = study.finished_runs(table).unique("line", maintain_order=True)
     needed = {run["line"]: _llm_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
-    for key, name, unit in (("money", "money", "$"), ("llm_tokens", "language model", "million tokens")):
+    for key, name, unit in (("money", "money", "$"), ("llm_tokens", "language model tokens", "millions")):
         scale = 1e-6 if key == "llm_tokens" else 1.0
         amounts = {line: scale * float(costs[key]) for line, costs in needed.items() if costs.get(key) is not None}
         if any(amounts.values()):
