@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from hardneg.data import Interactions, Split
+from hardneg.data.interactions import union
 from hardneg.data.truth import Truth
-from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
+from hardneg.diagnostics import ExampleRecorder, HeldOutPairs, SampledFalseNegatives, uniform_false_negative_rate
 from hardneg.fitting import fit_backbone
 from hardneg.models import LightGCNModel, MFModel
 from hardneg.sampling import DNS, Uniform
@@ -85,3 +86,31 @@ def test_examples_keep_the_last_epoch_of_the_chosen_users() -> None:
         batch = Batch(torch.arange(3), torch.tensor([0, 1, 1]), torch.tensor([5, 6, 7]), epoch=epoch, step=0)
         examples.see(batch, Items(torch.tensor([[8], [9], [10 + epoch]])), None)
     assert examples.table().rows() == [(1, 6, "item", 9), (1, 7, "item", 12)]
+
+
+def test_held_out_pairs_in_the_place_of_the_truth(store: tuple[Split, Truth]) -> None:
+    split, _ = store
+    held_out = union(split.valid, split.test)
+    observer, drawn = SampledFalseNegatives(HeldOutPairs(held_out), split.train), list[bool]()
+    known = set(zip(held_out.users.tolist(), held_out.items.tolist(), strict=True))
+
+    class Loop:
+        """Counts pair by pair."""
+
+        def reads_tables(self, step: int) -> bool:
+            return False
+
+        def see(self, batch: Batch, negatives: Items, embeddings: Embeddings | None) -> None:
+            pairs = zip(batch.users.tolist(), negatives.items[:, 0].tolist(), strict=True)
+            drawn.extend(pair in known for pair in pairs)
+
+        def state(self) -> list[list[int]]:
+            return []
+
+        def restore(self, state: list[list[int]]) -> None:
+            pass
+
+    model = MFModel(split.train, embedding_size=4)
+    fit_backbone(model, split, config=FitConfig(epochs=1, check_every=1), observers=[observer, Loop()])
+    assert 0 < np.mean(drawn) < 0.5
+    assert observer.table()["like_probability"].item() == pytest.approx(np.mean(drawn))

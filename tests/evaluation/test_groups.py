@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -12,7 +13,14 @@ import torch
 from hardneg.data import Interactions, Split
 from hardneg.data.truth import Truth
 from hardneg.errors import DataError
-from hardneg.evaluation import Group, evaluate_parts, evaluate_scores, group_by_history, group_by_popularity
+from hardneg.evaluation import (
+    Group,
+    evaluate_parts,
+    evaluate_scores,
+    group_by_history,
+    group_by_item_share,
+    group_by_popularity,
+)
 
 METRICS = ("recall@5", "ndcg@10", "precision@5", "hit_rate@3")
 Divide = Callable[..., list[Group]]
@@ -36,6 +44,19 @@ def test_groups_divide_the_held_out_pairs_by_train_pairs(store: tuple[Split, Tru
         owners = group.pairs.items if of_items else group.pairs.users
         assert all(group.low <= counts[owner] <= group.high for owner in owners)
     assert all(one.high < other.low for one, other in pairwise(groups))
+
+
+@pytest.mark.parametrize("shares", [(0.8, 0.95), (0.5,), ()])
+def test_groups_by_share_of_items(store: tuple[Split, Truth], shares: tuple[float, ...]) -> None:
+    split, _ = store
+    counts = split.train.item_counts
+    ordered = sorted(counts)
+    limits = [ordered[math.ceil(share * len(ordered)) - 1] for share in (*shares, 1.0)]
+    expected: dict[int, list[int]] = {}
+    for key, item in zip(split.test.keys, split.test.items, strict=True):
+        expected.setdefault(next(limit for limit in limits if counts[item] <= limit), []).append(key)
+    groups = group_by_item_share(split.train, split.test, shares)
+    assert {group.high: group.pairs.keys.tolist() for group in groups} == expected
 
 
 def test_groups_are_about_equal(store: tuple[Split, Truth]) -> None:

@@ -18,6 +18,8 @@ VALUES: dict[str, Any] = {
         "by {llm} of {split}": {"negatives": "by {llm}", "rerank": ["{llm}", "rule"], "{split}": "{split_folder}"}
     },
     "comparisons": [["by {llm}", "plain"], ["plain", "other"]],
+    "fusion": [{"label": "titles"}, {"label": "{llm}"}],
+    "figures": [{"x": "llm", "series": {"named": ["by {llm}"]}}],
 }
 FOLDERS, LLMS = ["a=data/a", "data/b"], ["hf:org/Small-1B", "gguf:/models/big.Q4.gguf"]
 SPLITS, NAMES = {"a": "data/a", "b": "data/b"}, {"Small-1B": LLMS[0], "big.Q4": LLMS[1]}
@@ -41,6 +43,8 @@ def reference() -> dict[str, Any]:
         "negatives": negatives,
         "rows": rows,
         "comparisons": [*pairs, ["plain", "other"]],
+        "fusion": [{"label": label} for label in ("titles", *NAMES)],
+        "figures": [{"x": "llm", "series": {"named": [f"by {name}" for name in NAMES]}}],
     }
 
 

@@ -5,11 +5,17 @@ from hardneg.diagnostics.held_out_texts import check_reviews, check_titles
 from hardneg.diagnostics.judge_quality import HiddenItemCandidates, HiddenItemsConfig
 from hardneg.diagnostics.leakage import Check, check_candidates, check_mask, check_same, check_split, redraw
 from hardneg.diagnostics.reranked import check_bonus
-from hardneg.diagnostics.sampled_negatives import ExampleRecorder, SampledFalseNegatives, uniform_false_negative_rate
+from hardneg.diagnostics.sampled_negatives import (
+    ExampleRecorder,
+    HeldOutPairs,
+    SampledFalseNegatives,
+    uniform_false_negative_rate,
+)
 
 __all__ = [
     "Check",
     "ExampleRecorder",
+    "HeldOutPairs",
     "HiddenItemCandidates",
     "HiddenItemsConfig",
     "SampledFalseNegatives",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,17 @@ SAMPLE = 1024
 """Pairs of an epoch's first batch whose nearest catalogue item is looked up."""
 
 
+@dataclass(frozen=True)
+class HeldOutPairs:
+    """Held-out pairs in the place of a ground truth: what is measured is the share of them, fewer than all liked items."""
+
+    pairs: Interactions
+
+    def like_probability(self, users: Indices, items: Indices) -> Floats:
+        """Return 1 for held-out pairs and 0 for others."""
+        return self.pairs.contains(users, items).astype(np.float64)
+
+
 class SampledFalseNegatives:
     """True false-negative rate: the mean like-probability of the sampled negatives (a training observer).
 
@@ -27,7 +39,7 @@ class SampledFalseNegatives:
     unobserved item of the user with the largest cosine to the vector, for the first SAMPLE pairs of an epoch.
     """
 
-    def __init__(self, truth: Truth, train: Interactions) -> None:
+    def __init__(self, truth: Truth | HeldOutPairs, train: Interactions) -> None:
         self.truth, self.train = truth, train
         self._sums: dict[tuple[int, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
 

@@ -1,7 +1,7 @@
 """Full ranking with a train mask, metrics, significance tests, late fusion and reranking. Reads scores, never models."""
 
 from hardneg.evaluation.fusion import best_weight, fuse_scores, text_embeddings
-from hardneg.evaluation.groups import Group, group_by_history, group_by_popularity
+from hardneg.evaluation.groups import Group, group_by_history, group_by_item_share, group_by_popularity
 from hardneg.evaluation.ranking import Evaluation, Popularity, evaluate_parts, evaluate_scores, inner_product, top_items
 from hardneg.evaluation.reranking import PairBonus, center_scores, rerank, score_pairs
 from hardneg.evaluation.significance import Difference, compare_methods, compare_users, holm, is_lower
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate_scores",
     "fuse_scores",
     "group_by_history",
+    "group_by_item_share",
     "group_by_popularity",
     "holm",
     "inner_product",

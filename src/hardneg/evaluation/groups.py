@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,16 @@ def group_by_popularity(train: Interactions, held_out: Interactions, n: int = N_
     return _group(counts, np.sort(np.repeat(counts, counts)), held_out, held_out.items, n)
 
 
+def group_by_item_share(train: Interactions, held_out: Interactions, shares: Sequence[float]) -> list[Group]:
+    """Divide held-out pairs by the train pairs of their item, as HNLMRec does: shares .8 and .95 give the least popular 80 %
+    of the items, the next 15 % and the most popular 5 %. Items of equal popularity are in one group.
+    """
+    counts = train.item_counts
+    ordered = np.sort(counts)
+    last = np.ceil(np.asarray([*shares, 1.0]) * len(ordered)).astype(np.int64) - 1
+    return _group_up_to(counts, np.unique(ordered[np.maximum(last, 0)]), held_out, held_out.items)
+
+
 def group_by_history(train: Interactions, held_out: Interactions, n: int = N_GROUPS) -> list[Group]:
     """Divide held-out pairs by the train pairs of their user, from the shortest history on.
 
@@ -51,6 +62,11 @@ def _group(counts: Indices, spread: Indices, held_out: Interactions, owners: Ind
     if not len(held_out):
         return []
     upper = np.unique([*spread[[len(spread) * part // n - 1 for part in range(1, n)]], counts.max()])
+    return _group_up_to(counts, upper, held_out, owners)
+
+
+def _group_up_to(counts: Indices, upper: Indices, held_out: Interactions, owners: Indices) -> list[Group]:
+    """Divide pairs by the count of their owner. upper: largest count of each group, in order."""
     numbers, groups = np.searchsorted(upper, counts[owners]), []
     for number in np.unique(numbers):
         pairs = numbers == number

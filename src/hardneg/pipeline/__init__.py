@@ -44,7 +44,7 @@ from hardneg.pipeline.suspects import (
     suspects_stage,
 )
 from hardneg.pipeline.text import encode_texts_stage, extract_profiles_stage, shuffle_profiles_stage
-from hardneg.pipeline.training import RUN, RunConfig, run_inputs, shown_users, train_stage
+from hardneg.pipeline.training import HELD_OUT, MEASURED, RUN, RunConfig, run_inputs, shown_users, train_stage
 from hardneg.pipeline.trees import control_trees_stage, trees_stage
 from hardneg.pipeline.tuning import (
     FinetuneConfig,
@@ -59,6 +59,8 @@ from hardneg.pipeline.tuning import (
 __all__ = [
     "BUNDLE",
     "EVALUATION",
+    "HELD_OUT",
+    "MEASURED",
     "METRICS",
     "POPULARITY",
     "RELEASED",

@@ -6,7 +6,7 @@ import resource
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import polars as pl
 import torch
@@ -20,10 +20,10 @@ from hardneg.config import Config, write_yaml
 from hardneg.data import columns as c
 from hardneg.data import split as splits
 from hardneg.data import truth as truths
-from hardneg.data.interactions import Interactions
+from hardneg.data.interactions import Interactions, union
 from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
-from hardneg.diagnostics import ExampleRecorder, SampledFalseNegatives
+from hardneg.diagnostics import ExampleRecorder, HeldOutPairs, SampledFalseNegatives
 from hardneg.errors import ConfigError
 from hardneg.fitting import FitInputs, fit_backbone
 from hardneg.judging import suspects as judged_suspects
@@ -53,6 +53,9 @@ EXAMPLES = "examples.parquet"
 """File of a run with the sampled negatives of a few users."""
 SPLIT_NOTE = "split"
 """Note of a run: path of its split, where recommendations find the held-out pairs; a run holds none."""
+MEASURED = "measured against truth"
+"""Setting of a run: True where sampled negatives were measured against simulated preferences, or HELD_OUT."""
+HELD_OUT = "held-out"
 VALIDATED = "validated"
 """Setting of a run: False where no validation pair chose its epoch; absent otherwise."""
 MAX_NUMBERS_PER_STEP = 2**33
@@ -92,7 +95,7 @@ def train_stage(
     negatives: Path | None = None,
     suspects: Path | None = None,
     trees: Path | None = None,
-    truth: Path | None = None,
+    truth: Literal["held-out"] | Path | None = None,
     anchor: Path | None = None,
     validates: bool = True,
     device: str = "cpu",
@@ -102,14 +105,15 @@ def train_stage(
 
     It also goes on from the same run with a lower limit of epochs (`pipeline.epoch_limit`).
     negatives: a negatives or neighbours folder, for samplers that read one. trees: a trees folder, for samplers that read
-    path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder; the
-    sampled negatives are then measured against its ground truth, which changes nothing in training. anchor: a vectors
+    path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder, or "held-out";
+    the sampled negatives are then measured against its ground truth, or the held-out pairs, which changes nothing in
+    training. anchor: a vectors
     folder of this split; `config.anchor` says how the item table is tied to it. validates: False trains all epochs and
     keeps the last one, for a split in which every pair is a train pair. watch: called after every step.
     Raises ConfigError where an input is missing, not used, or of another split.
     """
     _require_used(config, suspects, trees, anchor)
-    settings = config.model_dump(mode="json") | {"measured against truth": truth is not None}
+    settings = config.model_dump(mode="json") | {MEASURED: truth if truth == HELD_OUT else truth is not None}
     settings |= {} if validates else {VALIDATED: False}
     inputs = run_inputs(split_dir, negatives=negatives, suspects=suspects, trees=trees, anchor=anchor)
     key_of_all_limits = artifacts.artifact_key(RUN, epoch_limit.at_limit(settings, None), inputs)
@@ -226,8 +230,10 @@ def _read_materials(
     return _Materials(use, inputs)
 
 
-def _measure_negatives(truth: Path, split: Split) -> SampledFalseNegatives:
-    return SampledFalseNegatives(truths.read_truth(truth).reindex(split.vocabulary), split.train)
+def _measure_negatives(truth: Path | Literal["held-out"], split: Split) -> SampledFalseNegatives:
+    if truth == HELD_OUT:
+        return SampledFalseNegatives(HeldOutPairs(union(split.valid, split.test)), split.train)
+    return SampledFalseNegatives(truths.read_truth(Path(truth)).reindex(split.vocabulary), split.train)
 
 
 def _require_used(config: RunConfig, suspects: Path | None, trees: Path | None, anchor: Path | None) -> None:

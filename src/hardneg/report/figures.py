@@ -72,7 +72,7 @@ def curve_figures(curves: pl.DataFrame, metric: str, styles: Styles, key: str) -
 
 def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: str) -> PageFigure:
     lines = {name: mean.filter(pl.col("row") == name) for name in mean["row"].unique(maintain_order=True)}
-    kept = {name: _thin(frame) for name, frame in lines.items()}
+    kept = {name: thin_frame(frame) for name, frame in lines.items()}
     series = [
         Series(name, frame[x].to_list(), frame["value"].to_list(), styles.get(name)) for name, frame in kept.items()
     ]
@@ -85,7 +85,7 @@ def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: 
     caption += " The time of an epoch is the mean over the runs of a line." if x == "seconds" else ""
     if any(len(lines[name]) > len(kept[name]) for name in lines):
         caption += f" Of lines with more than {MOST_POINTS} checks, about {MOST_POINTS} are drawn."
-    return PageFigure(title, chart, caption + _describe_thin(series), _legend(series))
+    return PageFigure(title, chart, caption + _describethin_frame(series), _legend(series))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
     """Return the share of sampled negatives that the user would like, by epoch. rates: row, epoch, like_probability."""
     mean = rates.group_by("row", "epoch", maintain_order=True).agg(pl.col("like_probability").mean()).sort("epoch")
     names = mean["row"].unique(maintain_order=True).to_list()
-    frames = [_thin(mean.filter(pl.col("row") == name)) for name in names]
+    frames = [thin_frame(mean.filter(pl.col("row") == name)) for name in names]
     series = [
         Series(name, frame["epoch"].to_list(), frame["like_probability"].to_list(), style_of(number))
         for number, (name, frame) in enumerate(zip(names, frames, strict=True))
@@ -149,7 +149,7 @@ def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
     return PageFigure("False negatives", line_chart(series, text, percent=True), caption, _legend(series))
 
 
-def _thin(frame: pl.DataFrame) -> pl.DataFrame:
+def thin_frame(frame: pl.DataFrame) -> pl.DataFrame:
     """Return all rows of a short frame, about MOST_POINTS rows of a longer one, the last one included."""
     step = -(-len(frame) // MOST_POINTS)
     return frame.filter((pl.int_range(pl.len()) % step == 0) | (pl.int_range(pl.len()) == pl.len() - 1))
@@ -161,7 +161,7 @@ def _legend(series: Sequence[Series]) -> list[tuple[int | None, str]]:
     return [*styled, *([(None, f"{thin} more")] if thin else [])]
 
 
-def _describe_thin(series: Sequence[Series]) -> str:
+def _describethin_frame(series: Sequence[Series]) -> str:
     thin = sum(line.style is None for line in series)
     return (
         f" {len(series) - thin} lines have colours, the other {thin} are thin with their name as a tooltip."

@@ -65,39 +65,42 @@ def style_of(number: int) -> int | None:
 
 def line_chart(series: Sequence[Series], text: ChartText, *, percent: bool = False) -> Markup:
     """Return a chart of lines. percent: write y as percentages."""
-    axes = _Axes(series)
+    axes = Axes([x for line in series for x in line.x], [y for line in series for y in line.y])
     body = [axes.draw(text, percent=percent)]
     for line in sorted(series, key=lambda line: line.style is not None):  # thin lines lie below
         points = " ".join(f"{axes.x(x):.1f},{axes.y(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
         body.append(
-            f'<polyline class="{_style(line.style)}"{_dash(line.style)} points="{points}">{_tip(line.name)}</polyline>'
+            f'<polyline class="{style_class(line.style)}"{dash_attribute(line.style)} points="{points}">{tooltip(line.name)}</polyline>'
         )
         if len(line.x) == 1:
             body.append(
-                f'<circle class="{_style(line.style)}" cx="{axes.x(line.x[0]):.1f}" cy="{axes.y(line.y[0]):.1f}" r="3"/>'
+                f'<circle class="{style_class(line.style)}" cx="{axes.x(line.x[0]):.1f}" cy="{axes.y(line.y[0]):.1f}" r="3"/>'
             )
-    return _frame(body, text, HEIGHT)
+    return frame_chart(body, text, HEIGHT)
 
 
 def scatter_chart(points: Sequence[Series], text: ChartText) -> Markup:
     """Return a chart of points with whiskers and names. x is logarithmic where it covers a factor of five or more."""
     xs = [point.x[0] for point in points]
-    axes = _Axes(points, log=min(xs) > 0 and max(xs) >= 5 * min(xs))
+    ys = [point.y[0] + side * point.spread for point in points for side in (-1, 1)]
+    axes = Axes(xs, ys, log=min(xs) > 0 and max(xs) >= 5 * min(xs))
     body, places = [axes.draw(text)], _spread_labels([axes.y(point.y[0]) for point in points])
     for point, label_y in zip(points, places, strict=True):
         x, y = axes.x(point.x[0]), axes.y(point.y[0])
         low, high = axes.y(point.y[0] - point.spread), axes.y(point.y[0] + point.spread)
-        body.append(f'<line class="{_style(point.style)}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
         body.append(
-            f'<circle class="dot {_style(point.style)}" cx="{x:.1f}" cy="{y:.1f}" r="5">{_tip(point.name)}</circle>'
+            f'<line class="{style_class(point.style)}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+        )
+        body.append(
+            f'<circle class="dot {style_class(point.style)}" cx="{x:.1f}" cy="{y:.1f}" r="5">{tooltip(point.name)}</circle>'
         )
         left = x > LEFT + 0.6 * (WIDTH - LEFT - RIGHT)
         anchor, shift = ("end", -9) if left else ("start", 9)
-        name = _short(point.name, 24)
+        name = shorten(point.name, 24)
         body.append(
             f'<text class="label" text-anchor="{anchor}" x="{x + shift:.1f}" y="{label_y + 4:.1f}">{name}</text>'
         )
-    return _frame(body, text, HEIGHT)
+    return frame_chart(body, text, HEIGHT)
 
 
 def interval_chart(rows: Sequence[Interval], text: ChartText) -> Markup:
@@ -106,27 +109,27 @@ def interval_chart(rows: Sequence[Interval], text: ChartText) -> Markup:
     The mark is filled where the verdict is "better" or "worse", else hollow.
     """
     ends = [end for row in rows for end in (row.mean, row.low, row.high) if end is not None and math.isfinite(end)]
-    scale = _Scale(min([0.0, *ends]), max([0.0, *ends]), LEFT - 46, WIDTH - RIGHT)
+    scale = Scale(min([0.0, *ends]), max([0.0, *ends]), LEFT - 46, WIDTH - RIGHT)
     bottom = TOP + ROW * len(rows)
     body = [f'<line class="zero" x1="{scale(0):.1f}" x2="{scale(0):.1f}" y1="{TOP}" y2="{bottom + 4}"/>']
     for tick in scale.ticks():
         x = scale(tick)
         body.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
         body.append(
-            f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{bottom + 18}">{_number(tick, percent=True, sign=True)}</text>'
+            f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{bottom + 18}">{number_text(tick, percent=True, sign=True)}</text>'
         )
     body.append(
         f'<text class="axis" text-anchor="middle" x="{WIDTH / 2:.0f}" y="{bottom + 38}">{escape(text.x_label)}</text>'
     )
     for number, row in enumerate(rows):
         body.append(_interval_row(row, TOP + ROW * number, scale))
-    return _frame(body, text, bottom + 46)
+    return frame_chart(body, text, bottom + 46)
 
 
-def _interval_row(row: Interval, top: float, scale: _Scale) -> str:
+def _interval_row(row: Interval, top: float, scale: Scale) -> str:
     y, classes = top + 24, MARKED.get(row.verdict, "mark")
     parts = [
-        f'<text class="label" x="16" y="{top + 13:.0f}">{_short(row.name)}{_tip(row.name)}</text>',
+        f'<text class="label" x="16" y="{top + 13:.0f}">{shorten(row.name)}{tooltip(row.name)}</text>',
         f'<text class="value" text-anchor="end" x="{WIDTH - RIGHT}" y="{top + 13:.0f}">{escape(row.text)}</text>',
     ]
     if row.low is not None and row.high is not None and math.isfinite(row.low + row.high):
@@ -138,7 +141,7 @@ def _interval_row(row: Interval, top: float, scale: _Scale) -> str:
     return "".join(parts)
 
 
-class _Scale:
+class Scale:
     """Maps values to pixels from `start` to `end`."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, log: bool = False) -> None:
@@ -151,6 +154,7 @@ class _Scale:
         self.low, self.high = low, high
 
     def __call__(self, value: float) -> float:
+        """Return the pixel of a value."""
         low, high, value = map(math.log, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
         return self._start + (value - low) / (high - low) * (self._end - self._start)
 
@@ -167,14 +171,15 @@ class _Scale:
         return [value for value in values if self.low <= value <= self.high]
 
 
-class _Axes:
-    """Scales of a chart, and its grid with labels."""
+class Axes:
+    """Scales of a chart, and its grid with labels. x_names: texts of the places 0, 1, ... in place of numbers."""
 
-    def __init__(self, series: Sequence[Series], *, log: bool = False) -> None:
-        xs = [x for line in series for x in line.x]
-        ys = [y + side * line.spread for line in series for y in line.y for side in (-1, 1)]
-        self.x = _Scale(min(xs), max(xs), LEFT, WIDTH - RIGHT, log=log)
-        self.y = _Scale(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
+    def __init__(
+        self, xs: Sequence[float], ys: Sequence[float], *, log: bool = False, x_names: Sequence[str] = ()
+    ) -> None:
+        self.x_names = x_names
+        self.x = Scale(min(xs), max(xs), LEFT, WIDTH - RIGHT, log=log)
+        self.y = Scale(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
 
     def draw(self, text: ChartText, *, percent: bool = False) -> str:
         """Return the grid, its numbers and the names of the axes."""
@@ -184,13 +189,13 @@ class _Axes:
             y = self.y(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(
-                f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{_number(tick, percent=percent)}</text>'
+                f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{number_text(tick, percent=percent)}</text>'
             )
-        for tick in self.x.ticks():
+        length = max(4, 76 // max(len(self.x_names), 1))  # characters that fit between two places
+        named = {float(place): str(shorten(name, length)) for place, name in enumerate(self.x_names)}
+        for tick, name in (named or {tick: number_text(tick) for tick in self.x.ticks()}).items():
             x = self.x(tick)
-            parts.append(
-                f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{bottom + 18}">{_number(tick)}</text>'
-            )
+            parts.append(f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{bottom + 18}">{name}</text>')
         parts.append(
             f'<text class="axis" text-anchor="middle" x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 8}">{escape(text.x_label)}</text>'
         )
@@ -203,11 +208,12 @@ class _Axes:
 
 def swatch(style: int | None) -> Markup:
     """Return the short line of a legend."""
-    line = f'<line class="{_style(style)}"{_dash(style)} x1="1" x2="31" y1="6" y2="6"/>'
+    line = f'<line class="{style_class(style)}"{dash_attribute(style)} x1="1" x2="31" y1="6" y2="6"/>'
     return Markup(f'<svg class="swatch" viewBox="0 0 32 12" aria-hidden="true">{line}</svg>')
 
 
-def _frame(body: Sequence[str], text: ChartText, height: float) -> Markup:
+def frame_chart(body: Sequence[str], text: ChartText, height: float) -> Markup:
+    """Return an SVG element with a title and a description. body: what it draws, with every text escaped."""
     key = escape(text.key)
     head = (
         f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {height:.0f}" aria-labelledby="{key}-title {key}-desc">'
@@ -226,24 +232,29 @@ def _spread_labels(heights: Sequence[float], least: float = 13) -> list[float]:
     return [moved[order.index(number)] - overflow for number in range(len(heights))]
 
 
-def _style(style: int | None) -> str:
+def style_class(style: int | None) -> str:
+    """Return the class of a line style."""
     return "rest" if style is None else f"s{style % STYLES}"
 
 
-def _dash(style: int | None) -> str:
+def dash_attribute(style: int | None) -> str:
+    """Return the dashes of a line style as an attribute."""
     dash = "" if style is None else DASHES[style % len(DASHES)]
     return f' stroke-dasharray="{dash}"' if dash else ""
 
 
-def _tip(name: str) -> Markup:
+def tooltip(name: str) -> Markup:
+    """Return a name as a tooltip of the element that holds it."""
     return Markup("<title>{}</title>").format(name)
 
 
-def _short(name: str, length: int = LABEL) -> Markup:
+def shorten(name: str, length: int = LABEL) -> Markup:
+    """Return a name, escaped, of at most so many characters."""
     return escape(name if len(name) <= length else name[: length - 1] + "…")
 
 
-def _number(value: float, *, percent: bool = False, sign: bool = False) -> str:
+def number_text(value: float, *, percent: bool = False, sign: bool = False) -> str:
+    """Return a number for an axis."""
     value = 0.0 if abs(value) < 1e-12 else value
     number = f"{100 * value:.6g} %" if percent else f"{value:,.6g}"
     return f"+{number}" if sign and value > 0 else number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hardneg import artifacts
@@ -53,7 +54,7 @@ def _shared_folder_problems(names: Iterable[str], section: str) -> list[str]:
 def _split_problems(name: str, split: SplitSpec) -> list[str]:
     try:
         notes = artifacts.read_manifest(split.folder, splits.KIND)["notes"]
-        if split.truth is not None:
+        if isinstance(split.truth, Path):
             artifacts.read_manifest(split.truth, datasets.KIND)
     except DataError as error:
         return [f"splits.{name}: {error}"]

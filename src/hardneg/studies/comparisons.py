@@ -13,7 +13,7 @@ from hardneg import artifacts
 from hardneg.data.dataset import read_parquet
 from hardneg.evaluation.released import WARNING
 from hardneg.evaluation.significance import MIN_SEEDS
-from hardneg.pipeline import EVALUATION, RELEASED, find_evaluation
+from hardneg.pipeline import EVALUATION, HELD_OUT, RELEASED, find_evaluation
 from hardneg.pipeline.suspect_use import no_suspects_warning
 from hardneg.report import plots, printers, tables
 from hardneg.studies.cells import Cell
@@ -140,15 +140,22 @@ def _remarks(study: Study, split: str, cells: Sequence[Cell], finished: Mapping[
     few = [cell.line for cell in cells if 0 < finished[cell.line] < MIN_SEEDS]
     if few:
         yield f"Means only, not tested with fewer than {MIN_SEEDS} seeds: {'; '.join(few)}."
+    if study.spec.splits[split].truth == HELD_OUT:
+        yield "False negatives here are sampled pairs that are held out: fewer than all items that users would like."
     mask_problem = study.plan.mask_problem(split)
     if mask_problem is not None:
         yield f"No table under the released mask: {mask_problem}."
     for cell in cells:
-        suspects, use = study.plan.artifacts_of(cell).get("suspects"), cell.config.suspects
-        if suspects is not None and use is not None and artifacts.is_artifact(suspects.folder):
-            warning = no_suspects_warning(suspects.folder, use)  # then the row is the one without suspects
-            if warning:
-                yield f"{cell.line}: {warning}."
+        yield from _suspect_remarks(study, cell)
+
+
+def _suspect_remarks(study: Study, cell: Cell) -> Iterator[str]:
+    """Yield a remark where the suspects of a line are none."""
+    suspects, use = study.plan.artifacts_of(cell).get("suspects"), cell.config.suspects
+    if suspects is not None and use is not None and artifacts.is_artifact(suspects.folder):
+        warning = no_suspects_warning(suspects.folder, use)  # then the row is the one without suspects
+        if warning:
+            yield f"{cell.line}: {warning}."
 
 
 def mark_below_uniform(

@@ -92,7 +92,7 @@ def estimate_cells(
     timings: dict[str, tuple[float, float]] = {}
     estimates = _estimate_artifacts(plan, [cell for cell, left, _ in runs if left], read_split)
     for number, (name, cell, left, finished, sequential) in enumerate(to_time, start=1):
-        config, split_dir = cell.config, plan.grid.splits[cell.split].folder
+        config, split_dir = cell.config, plan.readable_split_dir(cell.split)
         shared = plan.artifacts_of(cell)
         folders = sorted(artifact.folder for artifact in shared.values())
         key = str((split_dir, folders, config.model, config.sampler, config.suspects, config.fit.batch_size))
@@ -115,7 +115,7 @@ def _estimate_artifacts(plan: Plan, cells: list[Cell], read_split: Callable[[Pat
     for artifact in plan.needed(cells):
         if artifacts.is_artifact(artifact.folder):
             continue
-        split = read_split(plan.grid.splits[artifact.split].folder)
+        split = read_split(plan.readable_split_dir(artifact.split))
         if (seconds := artifact.entry.recipe.estimate_seconds(split, plan.device)) is not None:
             name = f"{artifact.split} / {artifact.entry.title}"
             estimates.append(CellEstimate(name, 1, seconds, 1.0, 0, sequential=True))

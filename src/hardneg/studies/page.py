@@ -22,6 +22,7 @@ from hardneg.pipeline import EVALUATION, RUN
 from hardneg.pipeline.explorer import explore_split
 from hardneg.pipeline.inference import find_run_split
 from hardneg.report import figures, printers
+from hardneg.report.figure_data import FigureData
 from hardneg.report.page import PageFigure, PageSection, PageTable, ReportPage, render_report
 from hardneg.report.verdicts import describe_verdict, verdict_words
 from hardneg.studies.comparisons import RELEASED_HEADERS, released_cells
@@ -77,6 +78,7 @@ def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
     compared = [table for table in study.tables if table.compared]
     verdicts = [f"{table.title}: {table.verdict}" if len(study.tables) > 1 else table.verdict for table in compared]
     sections = [
+        *_study_figures(study),
         *([_overview(study, compared)] if len(compared) > 1 else []),
         *(section for table in study.tables for section in _table_sections(study, table)),
         *_background(study),
@@ -86,6 +88,8 @@ def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
     remarks = [PageSection("explorer-missing", "Explorer", remarks=problems)] if problems else []
     lead = f"{done} of {total} runs are finished. {LEAD}"
     verdicts = verdicts or ["No comparison yet: the baseline has no finished run."]
+    if question := study.index.get("question"):
+        lead = f"{question} ({study.index['paper']}) {lead}"
     return ReportPage(title or study.index["name"], lead, verdicts, [*sections, *remarks], explorer)
 
 
@@ -168,6 +172,14 @@ class _StudyFolder:
             line, seconds = pl.lit(run["line"]).alias("row"), (pl.col("epoch") * run["rate"]).alias("seconds")
             frames.append(valid.select(line, "epoch", "value", seconds))
         return (pl.concat(frames), metric) if frames else (pl.DataFrame(), metric)
+
+
+def _study_figures(study: _StudyFolder) -> Iterator[PageSection]:
+    """Yield the figures that the study asks for."""
+    texts = study.index.get("figures", [])
+    drawn = [FigureData.of(one, read_parquet(study.folder / TABLES / f"{one['key']}.parquet")) for one in texts]
+    if drawn:
+        yield PageSection("figures", "Figures", figures=[figure.page_figure for figure in drawn])
 
 
 def _overview(study: _StudyFolder, tables: Sequence[_Table]) -> PageSection:

@@ -115,8 +115,15 @@ def _fill(value: Any, given: Given, bound: Mapping[str, str]) -> Any:
             for names in _bindings(name, given, bound)
         }
     if isinstance(value, list):
-        return [_fill(item, given, names) for item in value for names in _bindings(item, given, bound)]
+        return [_fill(item, given, names) for item in value for names in _bindings(_own_text(item), given, bound)]
     return _replace(value, bound)
+
+
+def _own_text(item: Any) -> Any:
+    """Return what decides whether a list item is repeated: all of it, without the lists in a mapping, whose items are."""
+    if not isinstance(item, dict):
+        return item
+    return {name: _own_text(part) for name, part in item.items() if not isinstance(part, list)}
 
 
 def _bindings(text: object, given: Given, bound: Mapping[str, str]) -> Iterator[dict[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any, Generic, Self
 
 import polars as pl
 
-from hardneg import artifacts, storage, text
+from hardneg import artifacts, pipeline, storage, text
 from hardneg.errors import ConfigError, HardnegError
 from hardneg.stage import Stage
 from hardneg.studies.cells import Cell
@@ -25,6 +25,8 @@ from hardneg.types import Progress
 
 BUILD_TIMES = "build_times.json"
 """File of a split's folder: name of an artifact -> its key, and the seconds that it took to make."""
+NOISY_SPLIT = "split"
+"""Folder among the shared ones: the split with noise."""
 BUILD_SCHEMA = {"split": pl.String, "folder": pl.String, "seconds": pl.Float64, "mib": pl.Float64}
 """seconds: wall time; null where it was not measured, or where work of an earlier call was continued."""
 STALE = "differ from what this file asks for; run the study again, and remove the folder first if that is intended"
@@ -48,6 +50,16 @@ class Plan:
         self.failures: dict[Path, str] = {}
         self._problems: dict[Path, str | None] = {}
         self._unverified: dict[Path, str] = {}
+
+    def split_dir(self, split: str) -> Path:
+        """Return the split folder that runs use: the given one, or the one with noise that is made from it."""
+        spec = self.grid.splits[split]
+        return spec.folder if spec.noise is None else self._shared_dir(split) / NOISY_SPLIT
+
+    def readable_split_dir(self, split: str) -> Path:
+        """Return the split folder that runs use, or the given one where that is not made yet."""
+        folder = self.split_dir(split)
+        return folder if artifacts.is_artifact(folder) else self.grid.splits[split].folder
 
     def artifact(self, split: str, entry: Entry) -> Artifact:
         """Return the artifact of an entry on a split."""
@@ -88,12 +100,15 @@ class Plan:
     def build(self, cells: Sequence[Cell], progress: Progress | None = None) -> None:
         """Make what cells need; a failure blocks the cells that need the artifact, and nothing else."""
         self.failures.clear()
+        for split in dict.fromkeys(cell.split for cell in cells):
+            self._make_split(split)
         for artifact in self.needed(cells):
             if artifact.entry.recipe.exists:
                 continue
             folders = (dependency.folder for dependency in self._dependencies(artifact).values())
             reason = next((self.failures[folder] for folder in folders if folder in self.failures), None)
             try:
+                reason = reason or self.failures.get(self.split_dir(artifact.split))
                 if reason is None:
                     self._make(artifact, progress)
             except (HardnegError, OSError) as error:
@@ -118,7 +133,8 @@ class Plan:
     def problem_of(self, cell: Cell) -> str | None:
         """Return why the runs of a cell cannot be used or made; None where nothing is known to be in their way."""
         problems = map(self.problem, self.artifacts_of(cell).values())
-        return next((problem for problem in problems if problem is not None), None)
+        of_split = self.failures.get(self.split_dir(cell.split))
+        return of_split or next((problem for problem in problems if problem is not None), None)
 
     def problem(self, artifact: Artifact) -> str | None:
         """Return why an artifact cannot be used: it failed, or is stale; None where it is finished or not made yet."""
@@ -169,6 +185,16 @@ class Plan:
             return None
         return None if stage.is_finished(artifact.folder) else f"{artifact.entry.title} {STALE}"
 
+    def _make_split(self, split: str) -> None:
+        """Make the split with noise, where the file asks for one; a failure blocks everything on the split."""
+        spec, folder = self.grid.splits[split], self.split_dir(split)
+        if spec.noise is None:
+            return
+        try:
+            pipeline.noise_stage(spec.folder, spec.noise).run(folder)
+        except (HardnegError, OSError) as error:
+            self.failures[folder] = f"split {split!r} with noise could not be made: {' '.join(str(error).split())}"
+
     def _make(self, artifact: Artifact, progress: Progress | None) -> None:
         stage = self._stage(artifact, progress)
         if stage.is_finished(artifact.folder):
@@ -187,7 +213,7 @@ class Plan:
 
     def _context(self, artifact: Artifact, progress: Progress | None = None) -> StageContext:
         return StageContext(
-            self.grid.splits[artifact.split].folder,
+            self.readable_split_dir(artifact.split),
             {role: dependency.folder for role, dependency in self._dependencies(artifact).items()},
             lambda model, row: self._cell(artifact.split, model, row).config,
             self._open_encoder,

@@ -14,7 +14,9 @@ import polars as pl
 from hardneg import pipeline, storage
 from hardneg.data.dataset import read_parquet
 from hardneg.report import printers, tables
+from hardneg.report.figure_data import FigureData, standalone_svg
 from hardneg.studies.comparisons import ComparisonTable, ResultTable, compare_lines
+from hardneg.studies.figures import draw_figures
 from hardneg.studies.recipes import slug
 from hardneg.studies.runs import training_summary
 from hardneg.studies.tuned_settings import read_tuned_settings
@@ -52,7 +54,7 @@ SCHEMA = {
 class Results:
     """Tables and failures of the finished part of a study.
 
-    settings: those that a search found for it, if one did. shared: artifacts made before the runs (`BUILD_SCHEMA`).
+    figures: those that the study asks for. settings: those that a search found for it, if one did. shared: artifacts made before the runs (`BUILD_SCHEMA`).
     failed: run -> reason. remarks: on the study as a whole.
     """
 
@@ -62,6 +64,7 @@ class Results:
     shared: pl.DataFrame
     failed: dict[str, str]
     remarks: list[str] = field(default_factory=list)
+    figures: list[FigureData] = field(default_factory=list)
 
 
 def write_results(study: Study) -> Results:
@@ -79,7 +82,9 @@ def write_results(study: Study) -> Results:
     comparisons = [compare_lines(study, split, model, finished_runs) for split, model in groups]
     failed = {run.task.name: reasons[run.task.name] for run in runs if run.task.name in reasons}
     shared, remarks = study.plan.build_times(), _study_remarks(study)
-    results = Results(pl.DataFrame(lines, schema=SCHEMA), comparisons, _settings(study), shared, failed, remarks)
+    figures = list(draw_figures(study, finished_runs, comparisons))
+    runs_frame = pl.DataFrame(lines, schema=SCHEMA)
+    results = Results(runs_frame, comparisons, _settings(study), shared, failed, remarks, figures)
     _write(study, results)
     return results
 
@@ -94,6 +99,9 @@ def _write(study: Study, results: Results) -> None:
     folder.mkdir()
     for table in results.tables:
         table.write(folder / _file_stem(table))
+    for figure in results.figures:
+        figure.points.write_parquet(folder / f"{figure.key}.parquet")
+        (folder / f"{figure.key}.svg").write_text(standalone_svg(figure.page_figure), encoding="utf-8")
     storage.write_json(folder / INDEX, _index(study, results))
     (study.results_dir / TEXT).write_text(_page(study, results), encoding="utf-8")
 
@@ -108,7 +116,10 @@ def _index(study: Study, results: Results) -> dict[str, Any]:
     return {
         "name": study.spec.name,
         "folder": os.path.relpath(study.out, study.results_dir),
+        "question": study.spec.question,
+        "paper": study.spec.paper,
         "metrics": study.spec.metrics,
+        "figures": [figure.texts for figure in results.figures],
         "remarks": results.remarks,
         "failed": results.failed,
         "settings": None if settings is None else [settings.headers, settings.cells, settings.remarks],
@@ -192,8 +203,12 @@ def _page(study: Study, results: Results) -> str:
         sections["Before the runs"] = _shared_table(results.shared).markdown
     if results.failed:
         sections["Failed"] = "".join(f"- {name}: {reason}\n" for name, reason in results.failed.items())
+    if results.figures:
+        pictures = (f"![{one.title}]({TABLES}/{one.key}.svg)\n\n{one.caption}\n" for one in results.figures)
+        sections = {"Figures": "\n".join(pictures), **sections}
     texts = [f"## {title}\n\n{text}" for title, text in sections.items()]
-    return "\n".join([f"# {study.spec.name}\n", *(f"{remark}\n" for remark in results.remarks), *texts])
+    about = [f"{study.spec.question} ({study.spec.paper})\n"] if study.spec.question else []
+    return "\n".join([f"# {study.spec.name}\n", *about, *(f"{remark}\n" for remark in results.remarks), *texts])
 
 
 def _overview(study: Study, results: Results, groups: Mapping[str, pl.DataFrame]) -> str:

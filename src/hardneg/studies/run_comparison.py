@@ -19,6 +19,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.evaluation import Evaluation, evaluate_parts, group_by_history, group_by_popularity
+from hardneg.evaluation.groups import Group
 from hardneg.evaluation.metrics import parse_metric
 from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.pipeline import EVALUATION, RUN, find_evaluation, read_run
@@ -111,7 +112,8 @@ def compare_finished_runs(
     values: dict[str, GroupedValues] = {ALL: {ALL: scores}}
     if groups:
         split = splits.read_split(split_dir)
-        values |= {BY_POPULARITY: _values_by_popularity(methods, scores, split, metrics, progress)}
+        popular = group_by_popularity(split.train, split.test)
+        values |= {BY_POPULARITY: _values_by_popularity(methods, scores, popular, metrics, progress)}
         values |= {BY_HISTORY: _values_by_history(scores, split, metrics)}
     frame = pl.concat([_compare_values(name, own, against, metrics) for name, own in values.items()])
     overall = [frame.filter(metric=metric, grouping=ALL) for metric in metrics]
@@ -207,29 +209,35 @@ def _read_scores(method: ComparedMethod) -> MethodScores:
 
 
 def compare_groups(
-    methods: Sequence[ComparedMethod], split: Split, baseline: str, metric: str, *, by_popularity: bool
+    methods: Sequence[ComparedMethod],
+    split: Split,
+    baseline: str,
+    metric: str,
+    *,
+    by_popularity: bool,
+    popular: Sequence[Group] | None = None,
 ) -> list[ResultTable]:
     """Return tables of groups of finished and evaluated runs of a split, by history of the user.
 
-    by_popularity: also by popularity of the held-out item, for which all items are ranked again. baseline: one of the
-    methods.
+    by_popularity: also by popularity of the held-out item, for which all items are ranked again; that table is the first.
+    popular: its groups, thirds of the train pairs by default. baseline: one of the methods.
     """
     scores = {method.name: _read_scores(method) for method in methods}
     values = {BY_HISTORY: _values_by_history(scores, split, (metric,))}
     if by_popularity:
-        values = {BY_POPULARITY: _values_by_popularity(methods, scores, split, (metric,), None), **values}
+        groups = group_by_popularity(split.train, split.test) if popular is None else popular
+        values = {BY_POPULARITY: _values_by_popularity(methods, scores, groups, (metric,), None), **values}
     return [_table(_compare_values(name, own, baseline, (metric,)), baseline) for name, own in values.items()]
 
 
 def _values_by_popularity(
     methods: Sequence[ComparedMethod],
     scores: Mapping[str, MethodScores],
-    split: Split,
+    popular: Sequence[Group],
     metrics: tuple[str, ...],
     progress: Progress | None,
 ) -> GroupedValues:
     """Rank all items again and return the values of each group's pairs."""
-    popular = group_by_popularity(split.train, split.test)
     by_popularity: GroupedValues = {group.name: {} for group in popular}
     for done, method in enumerate(methods, start=1):
         runs = [_score_parts(folder, [group.pairs for group in popular], metrics) for folder in method.folders]

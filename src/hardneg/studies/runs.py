@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -78,7 +78,7 @@ class RunTask:
     row: Row
     seed: int
     runs_dir: Path
-    truth: Path | None = None
+    truth: Literal["held-out"] | Path | None = None
     metrics: tuple[str, ...] = METRICS
     device: str = "cpu"
     label: str = ""

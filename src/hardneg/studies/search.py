@@ -47,7 +47,7 @@ class Search(PlannedGrid[SearchSpec]):
             space = self.spec.space_of(self.spec.rows[cell.row])
             task = CellSearch(
                 replace(cell, config=cell.config.model_copy(update={"fit": fit})),
-                self.spec.splits[cell.split].folder,
+                self.plan.split_dir(cell.split),
                 {section: artifact.folder for section, artifact in self.plan.artifacts_of(cell).items()},
                 {field: entry for field, entry in sorted(space.items()) if has_setting(cell.config, field)},
                 self.spec.trials,

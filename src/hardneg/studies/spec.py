@@ -15,9 +15,11 @@ from pydantic import (
 )
 
 from hardneg.config import MAX_PER_ROW, Config, MetricName, PerRow, Seed
+from hardneg.data.noise import NoiseConfig
 from hardneg.models import ModelConfig
 from hardneg.pipeline import FusionConfig, RerankConfig, SuspectsUse
 from hardneg.sampling import SamplerConfig
+from hardneg.studies.figure_spec import FigureSpec
 from hardneg.studies.recipes import Entry, NegativesRecipe, ProfilesRecipe, Recipe, SuspectsRecipe, TreesRecipe
 from hardneg.studies.recipes.profiles import ExtractiveProfiles
 from hardneg.text.text_vectors import ItemSource
@@ -68,8 +70,11 @@ class SplitSpec(Config):
     folder: Path
     fit: FitConfig = FitConfig()
     """Training settings of this split; they take precedence over those of the whole file."""
-    truth: Path | None = None
-    """Simulated dataset of the split, if any: sampled negatives are then compared with its ground truth."""
+    truth: Literal["held-out"] | Path | None = None
+    """Simulated dataset of the split, if any: sampled negatives are then compared with its ground truth. "held-out"
+    compares them with the held-out pairs, which changes nothing in training."""
+    noise: NoiseConfig | None = None
+    """Runs use the split with pairs added to train or hidden from it, as by `hardneg data add-noise`."""
 
 
 class RowSuspects(SuspectsUse):
@@ -244,6 +249,8 @@ class StudySpec(Grid):
     """Columns of the tables; the first is tested."""
     popularity: bool = False
     """A further line, "popularity": the items with the most train pairs, the same for every user."""
+    figures: tuple[FigureSpec, ...] = ()
+    """Figures beside the tables, with a caption from their tests."""
     comparisons: tuple[tuple[str, str], ...] = ()
     """Pairs of lines, or of rows, to compare in one more table, whose Holm correction is its own:
     [[semantic mixing + text, MixGCF + text]]."""

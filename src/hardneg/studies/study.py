@@ -51,7 +51,7 @@ class Study(PlannedGrid[StudySpec]):
         folders = {section: artifact.folder for section, artifact in self.plan.artifacts_of(cell).items()}
         trained_line = None if cell.source_line is None else cell.trained_line
         return RunTask(
-            split.folder,
+            self.plan.split_dir(cell.split),
             Row(cell.line, cell.config, folders, cell.untrained, cell.source_line, trained_line),
             seed,
             self.out / "runs" / slug(cell.split) / slug(cell.model),

@@ -1,0 +1,58 @@
+"""The metric by popularity of the held-out item, and by history of the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from hardneg.data import split as splits
+from hardneg.evaluation import group_by_item_share
+from hardneg.report.figure_data import MARKS, FigureData
+from hardneg.studies.figure_spec import FigureSpec
+from hardneg.studies.figures.panel import INTERVALS, Panel, describe_places, join_conclusions, points_frame
+from hardneg.studies.run_comparison import ComparedMethod, compare_groups
+
+SHARES = (0.8, 0.95)
+"""Limits of the groups of items in HNLMRec: the least popular 80 %, the next 15 %, the most popular 5 %."""
+TESTS = "Tests resample users and seeds; p < .05 after Holm over the lines and groups of this chart."
+
+
+def draw_groups(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
+    """Return a curve of each line over the groups, from the coldest on."""
+    base, lines = panel.baseline, panel.shown(spec)
+    if base is None or base not in lines:
+        return None
+    methods = []
+    for line in lines:
+        tasks = panel.runs[line]
+        methods.append(ComparedMethod(line, tuple(task.folder for task in tasks), tuple(task.seed for task in tasks)))
+    split, of_items = splits.read_split(panel.study.plan.split_dir(panel.split)), spec.x == "item group"
+    popular = group_by_item_share(split.train, split.test, SHARES) if of_items else None
+    first, *_ = compare_groups(methods, split, base, panel.metric, by_popularity=of_items, popular=popular)
+    rows = [_point(line) for line in first.frame.iter_rows(named=True)]
+    sentences = []
+    for line in (line for line in lines if line != base):
+        own = {str(row["x_name"]): str(row["verdict"]) for row in rows if row["series"] == line}
+        sentences.append(describe_places(line, base, own))
+    of = "the item" if of_items else "the user"
+    shares = (
+        " Groups are the least popular 80 % of the items, the next 15 % and the most popular 5 %." if of_items else ""
+    )
+    caption = (
+        f"{join_conclusions(sentences)} Test {panel.label}.{shares} {INTERVALS} {MARKS.format(against=base)} {TESTS}"
+    )
+    title = f"{panel.label} by {'popularity' if of_items else 'history'} of {of}: {panel.title}"
+    label = f"train pairs of {of}"
+    return FigureData(key, title, "lines", label, f"test {panel.label}", caption, points_frame(rows))
+
+
+def _point(line: dict[str, Any]) -> dict[str, object]:
+    """Return a row of numbers from a line of the comparison of groups."""
+    margin = None
+    if line["sd"] is not None:
+        margin = float(stats.t.ppf(0.975, line["seeds"] - 1) * line["sd"] / np.sqrt(line["seeds"]))
+    ends = {} if margin is None else {"low": line["mean"] - margin, "high": line["mean"] + margin}
+    name = line["group"].removesuffix(" train pairs").removesuffix(" train pair")
+    return {"series": line["method"], "x_name": name, "value": line["mean"], **ends, "verdict": line["verdict"]}
