@@ -125,17 +125,17 @@ class Evaluation:
         for name, values in scores.items():
             yield {"judge": name, "model": NONE, **row_of(pipeline.measure_judge(values, drawn, graded=False))}
 
-    def dry_run(self, name: str, session: Session, sample: int) -> str:
+    def dry_run(self, name: str, session: Session, sample: int, **settings: Any) -> str:
         """Return calls, tokens and, from sampled users, hours as a line."""
-        judge = _configure(name)
+        judge = _configure(name, **settings)
         total = pipeline.estimate_evaluation(
             self.split, self.sources(judge, session), SuspectsConfig(judge=judge), self.users
         ).total
         hours = NONE
         if sample:
-            self.judge(name, session, users=1)  # loads the model
+            self.judge(name, session, users=1, **settings)  # loads the model
             session.usage = type(session.usage)()
-            costs = self.judge(name, session, users=1 + sample).costs
+            costs = self.judge(name, session, users=1 + sample, **settings).costs
             if costs.seconds is not None:
                 hours = f"{costs.seconds / costs.candidates * total.rows / 3600:.2f}"
         tokens = f"{total.prompt_tokens:,.0f} prompt and at most {total.answer_tokens:,.0f} answer tokens"
@@ -213,6 +213,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--random", type=int, default=5, help="Random items of each user.")
     parser.add_argument("--popular", type=int, default=5, help="Items of each user drawn by popularity.")
+    parser.add_argument(
+        "--calibration", type=int, default=1000, help="Users with a hidden item that calibrate judge likelihood."
+    )
     parser.add_argument("--hidden", type=float, default=0.05, help="Share of train pairs that are hidden.")
     parser.add_argument("--epochs", type=int, default=40, help="Maximum epochs of the run behind the path codes.")
     parser.add_argument("--dry-run", action="store_true")
@@ -238,10 +241,11 @@ def main() -> None:
                 show_progress() as progress,
                 open_session(options.config, "cpu", progress, activity="judging with") as session,
             ):
+                settings = {"calibration_users": arguments.calibration} if judge == "likelihood" else {}
                 if arguments.dry_run:
-                    print(evaluation.dry_run(judge, session, arguments.sample), flush=True)
+                    print(evaluation.dry_run(judge, session, arguments.sample, **settings), flush=True)
                     continue
-                result = evaluation.judge(judge, session)
+                result = evaluation.judge(judge, session, **settings)
                 merge_rows(table, [{"judge": judge, "model": session.model.name, **row_of(result.measures, result)}])
                 write_bins(table.with_name(f"{arguments.name}-bins.parquet"), result, judge, session.model.name)
                 result.candidates.write_parquet(evaluation.folder / f"{judge}-{session.model.name}.parquet")
