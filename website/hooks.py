@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: README.md is the home, files linked outside docs/ are pages, modules have pages, equations are MathML."""
+"""Hooks of mkdocs: README.md is the home; modules, notebooks and files linked outside docs/ are pages; MathML."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from notebooks import as_markdown, read_notebook  # beside this file
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -30,7 +31,7 @@ MODULES = {
     "hardneg.types": "Shared types",
 }
 """Modules whose public names have a page; a name is on the first page that has it."""
-LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
+LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 LANGUAGES = {".py": "python", ".yaml": "yaml"}
 EQUATION = re.compile(r'<(div|span) class="arithmatex">\\[\[(](.*?)\\[\])]</\1>', re.DOTALL)
 
@@ -46,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"api/{module}.md", content=text))
     files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "website" / "site.css")))
     waiting = [DOCS / file.src_uri for file in files.documentation_pages() if file.generated_by is None]
-    waiting.append(ROOT / "README.md")
+    waiting += [ROOT / "README.md", *DOCS.glob("notebooks/*.ipynb")]
     known = {*waiting}
     while waiting:
         path = waiting.pop()
@@ -84,6 +85,8 @@ def _uri(path: Path) -> str:
     inside = path.relative_to(DOCS) if path.is_relative_to(DOCS) else Path("source", path.relative_to(ROOT))
     if path.is_dir():
         return (inside / "index.md").as_posix()
+    if path.suffix == ".ipynb":
+        return inside.with_suffix(".md").as_posix()
     return inside.as_posix() if path.suffix == ".md" else f"{inside.as_posix()}.md"
 
 
@@ -97,6 +100,8 @@ def _page_text(path: Path) -> str:
         inside = sorted(file for file in path.rglob("*") if file.suffix in {".md", *LANGUAGES})
         names = [file.relative_to(path).as_posix() for file in inside]
         return f"# {path.relative_to(ROOT)}\n\n" + "".join(f"- [{name}]({name})\n" for name in names)
+    if path.suffix == ".ipynb":
+        return as_markdown(read_notebook(path))
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text
@@ -118,7 +123,7 @@ def _with_links(markdown: str, origin: Path, uri: str) -> str:
         path = Path(os.path.normpath(folder / match[1]))
         if not path.is_relative_to(ROOT) or not path.exists():
             return match[1]  # mkdocs reports it
-        is_asset = path.is_relative_to(DOCS) and path.is_file()
+        is_asset = path.is_relative_to(DOCS) and path.is_file() and path.suffix != ".ipynb"
         target = path.relative_to(DOCS).as_posix() if is_asset else _uri(path)
         return os.path.relpath(target, Path(uri).parent)
 
