@@ -306,7 +306,7 @@ MUTANTS = (
     ),
     Mutant(
         "the loss prefers negatives",
-        "training.objective",
+        "training.losses",
         "torch.logsumexp(negatives - positive.unsqueeze(1), dim=1)",
         "torch.logsumexp(positive.unsqueeze(1) - negatives, dim=1)",
         ("training/test_losses.py::test_one_negative_is_minus_log_sigmoid",),

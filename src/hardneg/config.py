@@ -8,7 +8,7 @@ import re
 import reprlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import yaml
 from pydantic import (
@@ -16,8 +16,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -45,6 +47,16 @@ class Config(BaseModel):
     """Base of every configuration object."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are written only where they differ from the default, so that artifacts of versions without them keep
+    their keys."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        fields = type(self).model_fields
+        usual = {name for name in self.later_fields if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in values.items() if name not in usual}
 
     @model_validator(mode="wrap")
     @classmethod

@@ -11,7 +11,7 @@ from torch import nn
 from hardneg.checkpoint import CheckpointFile
 from hardneg.data import Split
 from hardneg.data.interactions import Interactions
-from hardneg.errors import TrainingDivergedError
+from hardneg.errors import ConfigError, TrainingDivergedError
 from hardneg.evaluation import evaluate_scores, inner_product
 from hardneg.models import Anchor, Backbone
 from hardneg.sampling import (
@@ -27,7 +27,7 @@ from hardneg.sampling import (
     UniformCandidates,
     WeighedSampler,
 )
-from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch, fit_model
+from hardneg.training import ExtraPositives, FitConfig, Fitted, LossConfig, Positives, Watch, fit_model
 from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
@@ -78,6 +78,7 @@ def fit_backbone(
     if validates:
         split.require_pairs("valid")
     settings = config or FitConfig()
+    require_usable(settings.loss, sampler or Uniform(), inputs)
     sampler_inputs = SamplerInputs(
         cast(Backbone, model).final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees
     )
@@ -102,3 +103,26 @@ def fit_backbone(
         watch=watch,
         anchor=inputs.anchor,
     )
+
+
+def sampler_problem(loss: LossConfig, sampler: SamplerConfig) -> str | None:
+    """Return what is wrong with a sampler for a loss, None where nothing is."""
+    if not loss.reads_negatives and sampler.kind != Uniform().kind:
+        return f"loss {loss.kind!r} reads no negatives, found sampler {sampler.kind!r}; leave the sampler out"
+    return None
+
+
+def require_usable(loss: LossConfig, sampler: SamplerConfig, inputs: FitInputs) -> None:
+    """Raise ConfigError where a loss cannot use the sampler or the weights of negatives and extra positives."""
+    if problem := sampler_problem(loss, sampler):
+        raise ConfigError(problem)
+    if inputs.weights is not None and not loss.takes_weights:
+        raise ConfigError(
+            f"loss {loss.kind!r} has no term for each negative, found weights of negatives; choose another fit.loss, or "
+            "another use of suspects"
+        )
+    if inputs.extra is not None and inputs.extra.weight not in (0, 1) and loss.compares_pairs:
+        raise ConfigError(
+            f"loss {loss.kind!r} compares the pairs of a batch, found weight {inputs.extra.weight:g} of extra positives, "
+            "expected 0 or 1; set suspects.weight"
+        )

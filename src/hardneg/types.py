@@ -121,7 +121,8 @@ class Items:
 
     items: (batch, n). auxiliary: a loss of the sampler, or None. counters: name -> amount, summed over steps. totals:
     name -> (sum, count); their quotients over an epoch are metrics of the run, of split "negatives". weights: (batch, n)
-    in [0, 1], of the negatives in the loss, None for 1.
+    in [0, 1], of the negatives in the loss, None for 1. log_q: (batch, n), log of the probability of each item's draw, None
+    if unknown; the loop sets it where the loss reads it.
     """
 
     items: Tensor
@@ -129,6 +130,7 @@ class Items:
     counters: dict[str, float] = field(default_factory=dict)
     totals: dict[str, tuple[float, float]] = field(default_factory=dict)
     weights: Tensor | None = None
+    log_q: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from tests.cli.test_commands import refuse, succeed, values_of
 from hardneg.judging import JudgeConfig
 from hardneg.models import ModelConfig
 from hardneg.sampling import SamplerConfig
+from hardneg.training import LossConfig
 
-FAMILIES = {"sampler": SamplerConfig, "backbone": ModelConfig, "judge": JudgeConfig}
+FAMILIES = {"sampler": SamplerConfig, "backbone": ModelConfig, "loss": LossConfig, "judge": JudgeConfig}
 NAMES = [(family, name) for family, kind in FAMILIES.items() for name in kind.registry.builtin]
 
 

@@ -27,7 +27,8 @@ from hardneg.sampling import (
 )
 from hardneg.sampling.judged import WEIGHT
 from hardneg.sampling.sampler import items_read
-from hardneg.training.objective import bpr_of_rows, objective
+from hardneg.training.losses import bpr_of_rows
+from hardneg.training.objective import objective
 from hardneg.types import Batch, Embeddings, Items
 
 from .test_candidates import STREAM, CandidateContract

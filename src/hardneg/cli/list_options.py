@@ -16,13 +16,14 @@ from hardneg.errors import ConfigError
 if TYPE_CHECKING:
     from hardneg.plugins import PluginConfig
 
-Family = Literal["sampler", "backbone", "fit", "judge"]
+Family = Literal["sampler", "backbone", "loss", "fit", "judge"]
 FIT = "fit"
-SETTINGS: dict[str, str] = {"sampler": "sampler", "backbone": "model", FIT: "fit", "judge": ""}
+SETTINGS: dict[str, str] = {"sampler": "sampler", "backbone": "model", "loss": "fit.loss", FIT: "fit", "judge": ""}
 """Family -> the beginning of its settings in `--set`."""
 FOLLOWING: dict[str, tuple[str, ...]] = {
     "sampler": ("train", "SPLIT", "--sampler", "NAME"),
     "backbone": ("train", "SPLIT", "--model", "NAME"),
+    "loss": ("train", "SPLIT", "--set", "fit.loss.kind=NAME"),
     FIT: ("train", "SPLIT"),
     "judge": ("suspects", "identify", "SPLIT", "--run", "RUN", "--judge", "NAME"),
 }
@@ -33,7 +34,7 @@ def options_command(
     family: Annotated[Family | None, Argument(help="What to list; all families without it.")] = None,
     name: Annotated[str | None, Argument(help="Name of one: a built-in one, an entry point, or module:Class.")] = None,
 ) -> None:
-    """List samplers, backbones, judges and training settings with their options, defaults, ranges and sources.
+    """List samplers, backbones, losses, judges and training settings with their options, defaults, ranges and sources.
 
     Classes of installed packages are listed with the built-in ones. Options are given by `--set`, as in sampler.candidates=16.
 
@@ -61,8 +62,9 @@ def _open_families() -> dict[str, type[PluginConfig]]:
     from hardneg.judging import JudgeConfig
     from hardneg.models import ModelConfig
     from hardneg.sampling import SamplerConfig
+    from hardneg.training import LossConfig
 
-    return {"sampler": SamplerConfig, "backbone": ModelConfig, "judge": JudgeConfig}
+    return {"sampler": SamplerConfig, "backbone": ModelConfig, "loss": LossConfig, "judge": JudgeConfig}
 
 
 def _emit_names(shared: OutputOptions, family: str | None) -> None:
@@ -107,7 +109,7 @@ def _emit_class(shared: OutputOptions, family: str, name: str, kind: type[Any]) 
     if not shared.as_json:
         simple = [field for field in fields if isinstance(field.default, bool | int | float | str)][:1]
         example = [word for field in simple for word in ("--set", f"{prefix}{field.name}={_shown(field.default)}")]
-        emit_following((*(name if word == "NAME" else word for word in FOLLOWING[family]), *example))
+        emit_following((*(word.replace("NAME", name) for word in FOLLOWING[family]), *example))
 
 
 def _shown(default: object) -> str:

@@ -41,7 +41,7 @@ class TrainOptions:
     settings: Annotated[
         Pairs,
         pairs_option(
-            "Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, suspects.weight, "
+            "Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, fit.loss.kind, suspects.weight, "
             "suspects.strength, anchor.weight, ..."
         ),
     ] = None

@@ -25,7 +25,7 @@ from hardneg.data.row_report import report_notes
 from hardneg.data.split import Split
 from hardneg.diagnostics import ExampleRecorder, HeldOutPairs, SampledFalseNegatives
 from hardneg.errors import ConfigError
-from hardneg.fitting import FitInputs, fit_backbone
+from hardneg.fitting import FitInputs, fit_backbone, sampler_problem
 from hardneg.judging import suspects as judged_suspects
 from hardneg.models import (
     Anchor,
@@ -77,8 +77,14 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _require_memory(self) -> Self:
-        """Refuse a step whose candidate embeddings could not be in memory."""
+        """Refuse a step whose candidate embeddings could not be in memory, and a sampler that the loss does not read."""
+        if problem := sampler_problem(self.fit.loss, self.sampler):
+            raise ValueError(problem)
         batch, candidates = self.fit.batch_size, int(getattr(self.sampler, "candidates", 1))
+        if self.fit.loss.compares_pairs and batch**2 > MAX_NUMBERS_PER_STEP:
+            raise ValueError(
+                f"batch_size {batch:,} is too large for loss {self.fit.loss.kind!r}, which compares all pairs"
+            )
         size = int(getattr(self.model, "embedding_size", 1))
         if batch * candidates * size > MAX_NUMBERS_PER_STEP:
             raise ValueError(

@@ -18,7 +18,13 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.random import Stream
 from hardneg.sampling.kernels import look_up
-from hardneg.sampling.sampler import CandidateSource, NegativeSampler, OuterSampler, ReadsOtherItems
+from hardneg.sampling.sampler import (
+    CandidateSource,
+    NegativeSampler,
+    OuterSampler,
+    ReadsOtherItems,
+    keeps_candidates,
+)
 from hardneg.types import Batch, Embeddings, Floats, Indices, Items, Negatives
 
 REDRAWS = 30
@@ -110,6 +116,11 @@ class WeighedSampler(OuterSampler, nn.Module):
     def __init__(self, inner: NegativeSampler, factors: PairFactors) -> None:
         super().__init__()
         self.inner, self.factors = inner, factors
+
+    @property
+    def keeps_candidates(self) -> bool:
+        """As the inner sampler."""
+        return keeps_candidates(self.inner)
 
     def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:
         """Return those of the inner sampler, if it reads any."""

@@ -19,7 +19,7 @@ from hardneg.random import Stream
 from hardneg.sampling.kernels import best_candidates, draw_outside, pick_ranked, score_candidates
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.trees import Trees
-from hardneg.types import Batch, Embeddings, HopsRead, Indices, Negatives
+from hardneg.types import Batch, Embeddings, Floats, HopsRead, Indices, Negatives
 
 ROUNDS = 30
 """Rejected draws per candidate, after which the exact complement is used."""
@@ -33,6 +33,15 @@ class CandidateSource(Protocol):
 
         rows: (len(users),) pair indices. They and the stream determine every draw.
         """
+        ...
+
+
+@runtime_checkable
+class ReportsProbabilities(Protocol):
+    """A candidate source that knows the probability of every draw."""
+
+    def log_probabilities(self, users: Indices, items: Indices) -> Floats:
+        """Return the log of the probability of drawing items (batch, n) for users (batch,), float32."""
         ...
 
 
@@ -57,6 +66,11 @@ class UniformCandidates:
         arguments = stream.key, stream.epoch, rows, users, excluded.n_items, (excluded.starts, excluded.items)
         in_chunks(draw_outside, len(users), *arguments, ROUNDS, items)
         return items
+
+    def log_probabilities(self, users: Indices, items: Indices) -> Floats:
+        """Return -log of the number of items outside the exclusion set."""
+        free = self.excluded.n_items - self.excluded.counts[users]
+        return np.broadcast_to(-np.log(free).astype(np.float32)[:, None], items.shape)
 
 
 def exclude_suspects(train: Interactions, suspects: Interactions) -> tuple[Interactions, int]:
@@ -120,6 +134,11 @@ class OuterSampler:
     def hops_read(self) -> HopsRead:
         """Sides that the inner sampler reads."""
         return self.inner.hops_read
+
+
+def keeps_candidates(sampler: NegativeSampler) -> bool:
+    """Return True where a sampler returns its candidates as they were drawn, with the probabilities of their source."""
+    return bool(getattr(sampler, "keeps_candidates", False))
 
 
 def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:

@@ -1,6 +1,6 @@
 """Uniform negatives (RNS; Rendle et al., 2009)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ class Uniform(StatelessSampler):
     """Uniform negatives (RNS): one unobserved item, the first candidate of each pair, regardless of its score."""
 
     kind: Literal["uniform"] = "uniform"
+    keeps_candidates: ClassVar[bool] = True
 
     def sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Items:  # noqa: ARG002
         """Return items (batch, 1)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from hardneg.config import validate_config
+from hardneg.config import Config, validate_config
 from hardneg.errors import ConfigError
 from hardneg.pipeline import POPULARITY, FusionConfig, PopularityConfig, RerankConfig, RunConfig, SuspectsUse
 from hardneg.studies.recipes import Entry
@@ -103,26 +104,33 @@ def has_setting(config: RunConfig, field: str) -> bool:
 
     The kind of a part and its seed are no settings; neither is what another use of suspects has.
     """
-    part_name, _, name = field.partition(".")
-    part = getattr(config, part_name)
+    *path, name = field.split(".")
+    part: Any = config
+    for step in path:
+        part = getattr(part, step, None)
     if isinstance(part, SuspectsUse) and not part.has_setting(name):
         return False
-    return part is not None and name not in ("kind", "seed") and name in type(part).model_fields
+    return isinstance(part, Config) and name not in ("kind", "seed") and name in type(part).model_fields
 
 
 def get_setting(config: RunConfig, field: str) -> Scalar:
     """Return the value of a setting."""
-    part, _, name = field.partition(".")
-    value: Scalar = getattr(getattr(config, part), name)
-    return value
+    value: Any = config
+    for name in field.split("."):
+        value = getattr(value, name)
+    return value  # type: ignore[no-any-return]
 
 
 def with_settings(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfig:
     """Return the settings of the run with some replaced. Raises ConfigError where a value is invalid."""
     values = config.model_dump()
     for field, value in settings.items():
-        part, _, name = field.partition(".")
-        values[part][name] = value
+        *path, name = field.split(".")
+        part, changed_part = config, values
+        for step in path:
+            part = getattr(part, step)
+            changed_part = changed_part.setdefault(step, part.model_dump())
+        changed_part[name] = value
     changed: RunConfig
     changed, problems = validate_config(RunConfig, values)
     if problems:
@@ -130,7 +138,11 @@ def with_settings(config: RunConfig, settings: Mapping[str, Scalar]) -> RunConfi
     return changed
 
 
-def _setting_at(values: dict[str, dict[str, object]], path: tuple[int | str, ...]) -> str:
+def _setting_at(values: dict[str, Any], path: tuple[int | str, ...]) -> str:
     """Return a setting with its value, or the name of a part that is invalid as a whole."""
-    part, name = str(path[0]), str(path[-1])
-    return part if len(path) == 1 else f"{part}.{name} {values[part].get(name)!r}"
+    if len(path) == 1:
+        return str(path[0])
+    value: Any = values
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return f"{'.'.join(map(str, path))} {value!r}"

@@ -21,6 +21,7 @@ from hardneg.studies.recipes import slug
 from hardneg.studies.row_notes import BELOW_UNIFORM, find_below_uniform
 from hardneg.studies.runs import collect_scores
 from hardneg.studies.spec import StudySpec
+from hardneg.training import FitConfig
 
 if TYPE_CHECKING:
     from hardneg.studies.study import PlannedRun, Study
@@ -175,9 +176,10 @@ def mark_below_uniform(
 
 
 def _is_uniform(cell: Cell) -> bool:
-    """Return True where a line is the sampler `uniform` without suspects, anchor or text."""
+    """Return True where a line is the sampler `uniform` with the default loss, without suspects, anchor or text."""
     config = cell.config
-    return config.sampler.kind == "uniform" and cell.trains and config.suspects is None and config.anchor is None
+    is_plain = config.sampler.kind == "uniform" and config.fit.loss == FitConfig().loss
+    return is_plain and cell.trains and config.suspects is None and config.anchor is None
 
 
 def released_table(runs: Mapping[str, Sequence[Path]], metrics: Sequence[str]) -> ResultTable:

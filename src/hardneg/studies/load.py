@@ -138,8 +138,7 @@ def _make_cells(grid: Grid) -> list[Cell]:
 
 def _merge_fit(*fits: FitConfig) -> FitConfig:
     """Return training settings, each of which replaces those before it."""
-    values = [fit.model_dump(exclude_unset=True) for fit in fits]
-    return FitConfig.model_validate({name: value for own in values for name, value in own.items()})
+    return FitConfig.model_validate({name: getattr(fit, name) for fit in fits for name in fit.model_fields_set})
 
 
 def _with_options(cells: list[Cell], options: Mapping[str, tuple[Scalar, ...]]) -> list[Cell]:

@@ -30,8 +30,8 @@ Scalar = bool | int | float | str
 Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
 """Name of a table line, a split or a model; its letters and digits name folders."""
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)\.[a-z0-9_]+$")]
-"""A setting of a run by its path: fit.l2, sampler.candidates, model.hops, suspects.weight."""
+Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)(\.[a-z0-9_]+)+$")]
+"""A setting of a run by its path: fit.l2, fit.loss.temperature, sampler.candidates, model.hops, suspects.weight."""
 RECIPE_SECTIONS = ("negatives", "trees", "suspects")
 """Sections whose entries are recipes."""
 

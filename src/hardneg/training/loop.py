@@ -8,7 +8,8 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,9 +25,10 @@ from hardneg.models.anchor import anchor_loss
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
 from hardneg.sampling import CandidateSource, NegativeSampler
-from hardneg.sampling.sampler import items_read
-from hardneg.training.objective import Positives, objective
-from hardneg.types import Batch, Embeddings, Negatives, Observer, RequiredRows
+from hardneg.sampling.sampler import ReportsProbabilities, items_read, keeps_candidates
+from hardneg.training.losses import LossConfig
+from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
+from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows
 
 
 class FitConfig(Config):
@@ -48,6 +50,9 @@ class FitConfig(Config):
     """Validation metric that selects the best epoch."""
     seed: Seed = 0
     """Seed of the initialization, the order of the pairs, the candidates and the sampler."""
+    loss: LossConfig = DEFAULT_LOSS
+    """Ranking loss and its options; `hardneg options loss` lists them."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"loss"})
 
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -184,13 +189,16 @@ class _Loop:
     def _step(self, batch: Batch, n_train: int) -> tuple[float, Negatives]:
         rows, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
         stream = Stream(self.config.seed, "candidates", batch.epoch)
-        drawn = self.candidates.draw(rows, users, n=self.sampler.n_candidates, stream=stream)
+        n = self.sampler.n_candidates if self.config.loss.reads_negatives else 0
+        drawn = self.candidates.draw(rows, users, n=n, stream=stream)
         candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         embeddings: Embeddings = self.model(self._required_rows(batch, candidates, stream))
-        negatives = self.sampler.sample(batch, embeddings, candidates, stream)
-        l2_weight, extra_weight = self.config.l2, self.positives.weight
-        loss = objective(batch, embeddings, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight)
+        negatives = self._sample(batch, embeddings, candidates, stream)
+        l2_weight, extra_weight, ranking = self.config.l2, self.positives.weight, self.config.loss
+        loss = objective(
+            batch, embeddings, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
+        )
         if self.anchor is not None and self.anchor.weight > 0:
             loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
         shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
@@ -203,6 +211,19 @@ class _Loop:
         for observer, tables in shown:
             observer.see(batch, negatives, tables)
         return loss.item(), negatives
+
+    def _sample(self, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream) -> Negatives:
+        """Return the negatives of a step, with the probabilities of their draw where the loss reads them."""
+        if not self.config.loss.reads_negatives:
+            return Items(candidates)
+        negatives = self.sampler.sample(batch, embeddings, candidates, stream)
+        if not (self.config.loss.corrects_bias and isinstance(negatives, Items) and keeps_candidates(self.sampler)):
+            return negatives
+        if not isinstance(self.candidates, ReportsProbabilities):
+            return negatives
+        users, items = batch.users.cpu().numpy(), negatives.items.cpu().numpy()
+        log_q = torch.from_numpy(self.candidates.log_probabilities(users, items).copy())
+        return replace(negatives, log_q=log_q.to(candidates.device))
 
     def _required_rows(self, batch: Batch, candidates: Tensor, stream: Stream) -> RequiredRows | None:
         """Return the rows that this step reads; None (all rows) if an observer reads tables."""

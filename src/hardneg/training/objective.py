@@ -1,4 +1,4 @@
-"""The training objective: BPR, L2 and the sampler's auxiliary loss, for training pairs and extra positives."""
+"""The training objective: a ranking loss, L2 and the sampler's auxiliary loss, for training pairs and extra positives."""
 
 from __future__ import annotations
 
@@ -9,68 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
-from hardneg.models.kernels import bpr_rows
 from hardneg.sampling.sampler import gather_rows
+from hardneg.training.losses import BPR, LossConfig
 from hardneg.types import Batch, Embeddings, Indices, Items, Negatives
 
-
-def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
-    """Return the mean of log(1 + sum_k exp(negative_k - positive)); for one negative, -log sigmoid(positive - negative).
-
-    positive: (batch,) scores. negatives: (batch, n) scores. Sources: Rendle et al. (2009) for n = 1, the K-pair form of
-    MixGCF's release (Huang et al., 2021) for n > 1; computed as softplus(logsumexp), which cannot overflow.
-    """
-    return F.softplus(torch.logsumexp(negatives - positive.unsqueeze(1), dim=1)).mean()
-
-
-def weighted_bpr(positive: Tensor, negatives: Tensor, weights: Tensor) -> Tensor:
-    """Return `bpr` with weights (batch, n) in [0, 1] of the negatives: the mean of w log(1 + sum_k (w_k / w) exp(.)).
-
-    w is the largest weight of a pair. One negative has its loss times its weight; a negative of weight 0 has no effect;
-    equal weights are a weight of the pair; all weights 1 are `bpr`.
-    """
-    largest = weights.amax(dim=1)
-    shares = torch.where(largest.unsqueeze(1) > 0, weights / largest.unsqueeze(1), 1.0)
-    differences = negatives - positive.unsqueeze(1) + shares.log()
-    return (largest * F.softplus(torch.logsumexp(differences, dim=1))).mean()
-
-
-def bpr_of_rows(users: Tensor, items: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return `bpr` of inner products: users (batch, size), items (batch, 1 + n, size) with the positive first.
-
-    weights: of the negatives, (batch, n), as in `weighted_bpr`; None for 1. On the CPU, without weights, one compiled pass
-    computes scores, loss and gradients, which is faster than the calls of torch.
-    """
-    if len(users) != len(items):
-        raise DataError(f"found {len(users)} users and {len(items)} rows of items, expected equal numbers")
-    if weights is None and users.device.type == "cpu" and users.dtype == items.dtype == torch.float32:
-        loss: Tensor = _BprOfRows.apply(users, items)  # type: ignore[no-untyped-call]
-        return loss
-    scores = (items * users.unsqueeze(1)).sum(dim=2)
-    return bpr(scores[:, 0], scores[:, 1:]) if weights is None else weighted_bpr(scores[:, 0], scores[:, 1:], weights)
-
-
-class _BprOfRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor) -> Tensor:
-        tables = users.detach().contiguous().numpy(), items.detach().contiguous().numpy()
-        gradients = [np.empty_like(table) for table in tables]
-        total = bpr_rows(*tables, *gradients)
-        ctx.gradients = [torch.from_numpy(gradient) for gradient in gradients]
-        return torch.tensor(total / len(users), dtype=users.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        users, items = ctx.gradients
-        share = gradient.item() / len(users)
-        return users * share, items * share
+DEFAULT_LOSS = BPR()
 
 
 def l2(*tables: Tensor) -> Tensor:
@@ -176,19 +124,21 @@ def objective(
     *,
     n_train: int | None = None,
     extra_weight: float = 1.0,
+    ranking: LossConfig = DEFAULT_LOSS,
 ) -> Tensor:
-    """Return BPR on the pooled embeddings + l2_weight x L2 of the hop-0 rows + the sampler's auxiliary loss.
+    """Return the ranking loss (BPR) of pooled embeddings + l2_weight x L2 of hop-0 rows + the sampler's auxiliary loss.
 
-    BPR and L2 are means over pairs; pairs after the first n_train have weight extra_weight, the others 1.
+    The ranking loss and L2 are means over pairs; pairs after the first n_train have weight extra_weight, the others 1.
+    Without a ranking loss that reads negatives, L2 is of users and positives alone.
     """
     n_train = len(batch.rows) if n_train is None else n_train
     n_extra = len(batch.rows) - n_train
     if n_extra == 0 or extra_weight == 1:
-        loss = _pair_loss(batch, negatives, embeddings, l2_weight)
+        loss = _pair_loss(batch, negatives, embeddings, l2_weight, ranking)
     else:
         parts = ((slice(0, n_train), float(n_train)), (slice(n_train, None), extra_weight * n_extra))
         losses = [
-            weight * _pair_loss(*_select_pairs(batch, negatives, part), embeddings, l2_weight)
+            weight * _pair_loss(*_select_pairs(batch, negatives, part), embeddings, l2_weight, ranking)
             for part, weight in parts
             if weight
         ]
@@ -196,7 +146,11 @@ def objective(
     return loss if negatives.auxiliary is None else loss + negatives.auxiliary
 
 
-def _pair_loss(batch: Batch, negatives: Negatives, embeddings: Embeddings, l2_weight: float) -> Tensor:
+def _pair_loss(
+    batch: Batch, negatives: Negatives, embeddings: Embeddings, l2_weight: float, ranking: LossConfig
+) -> Tensor:
+    log_q = negatives.log_q if isinstance(negatives, Items) else None
+    ranking.require_inputs(negatives.weights, log_q)
     if isinstance(negatives, Items):
         items = torch.cat([batch.positives.unsqueeze(1), negatives.items], dim=1)
         scored, ego = gather_rows(embeddings.final_items, items), list[Tensor]()
@@ -205,7 +159,7 @@ def _pair_loss(batch: Batch, negatives: Negatives, embeddings: Embeddings, l2_we
         mixed = negatives.positives
         positives = gather_rows(embeddings.final_items, items) if mixed is None else mixed.unsqueeze(1)
         scored, ego = torch.cat([positives, negatives.vectors], dim=1), [negatives.ego]
-    loss = bpr_of_rows(gather_rows(embeddings.final_users, batch.users), scored, negatives.weights)
+    loss = ranking.of_rows(gather_rows(embeddings.final_users, batch.users), scored, negatives.weights, log_q)
     if l2_weight > 0:
         loss = loss + l2_weight * l2(
             gather_rows(embeddings.users[0], batch.users), gather_rows(embeddings.items[0], items), *ego
@@ -218,7 +172,8 @@ def _select_pairs(batch: Batch, negatives: Negatives, part: slice) -> tuple[Batc
     pairs = replace(batch, rows=batch.rows[part], users=batch.users[part], positives=batch.positives[part])
     weights = None if negatives.weights is None else negatives.weights[part]
     if isinstance(negatives, Items):
-        return pairs, replace(negatives, items=negatives.items[part], weights=weights)
+        log_q = None if negatives.log_q is None else negatives.log_q[part]
+        return pairs, replace(negatives, items=negatives.items[part], weights=weights, log_q=log_q)
     positives = None if negatives.positives is None else negatives.positives[part]
     vectors, ego = negatives.vectors[part], negatives.ego[part]
     return pairs, replace(negatives, vectors=vectors, ego=ego, positives=positives, weights=weights)
