@@ -20,8 +20,8 @@ Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 """True or false."""
 
-Pooling = Literal["mean", "sum", "concat"]
-"""Aggregation of hop tables into one table."""
+Pooling = Literal["mean", "sum", "concat", "mean-from-1"]
+"""Aggregation of hop tables into one table; mean-from-1 leaves hop 0 out of the mean, unless there is no other."""
 
 WeightPrecision = Literal["float32", "bfloat16", "nf4"]
 """Data type of a model's weights in this process: 32, 16 or 4 bits."""
@@ -81,6 +81,19 @@ class Embeddings:
         return self.pooled[1] if self.pooled else _pool_with_gradients(self.items, self.pooling)
 
 
+@dataclass(frozen=True)
+class TrainingPass:
+    """Tables of a training step, from a backbone with an own method for it.
+
+    embeddings: read by the sampler and by observers. scored: read by the loss, if other tables than these. auxiliary: a
+    loss of the backbone, which is added, or None.
+    """
+
+    embeddings: Embeddings
+    scored: Embeddings | None = None
+    auxiliary: Tensor | None = None
+
+
 def _pool_with_gradients(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
     """Pool with gradients: the first caller may be a sampler under no_grad, but the loss uses the cached result too."""
     import torch
@@ -95,10 +108,11 @@ def pool(hops: tuple[Tensor, ...], pooling: Pooling) -> Tensor:
         import torch
 
         return torch.cat(hops, dim=-1)
+    hops = hops[1:] if pooling == "mean-from-1" and len(hops) > 1 else hops
     total = hops[0]
     for hop in hops[1:]:
         total = total + hop
-    return total / len(hops) if pooling == "mean" and len(hops) > 1 else total
+    return total / len(hops) if pooling != "sum" and len(hops) > 1 else total
 
 
 @dataclass(frozen=True)

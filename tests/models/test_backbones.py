@@ -1,17 +1,20 @@
-"""Contract tests of all backbones, and comparisons with slow reference implementations."""
+"""MF and LightGCN: the contract, and comparisons with slow reference implementations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.models.contract import BackboneContract
 from torch import nn
 
 from hardneg.data import Interactions
-from hardneg.models import MF, MODELS, LightGCN, LightGCNModel, MFModel
+from hardneg.models import MODELS, LightGCNModel, MFModel, ModelConfig
 from hardneg.models.graph import normalised_adjacency
 from hardneg.sampling.sampler import gather_rows
 from hardneg.types import Embeddings, RequiredRows, pool
@@ -19,44 +22,6 @@ from hardneg.types import Embeddings, RequiredRows, pool
 
 def plain_rows(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return F.embedding(index, table)
-
-
-class BackboneContract:
-    """Tests of every backbone; a subclass builds one."""
-
-    hops = 0
-
-    def make(self, seen: Interactions, seed: int = 0) -> nn.Module:
-        raise NotImplementedError
-
-    def test_hop_tables_have_one_row_a_user_and_an_item(self, seen: Interactions) -> None:
-        embeddings = self.make(seen)()
-        assert len(embeddings.users) == len(embeddings.items) == self.hops + 1
-        assert {table.shape for table in embeddings.users} == {(6, 8)}
-        assert {table.shape for table in embeddings.items} == {(12, 8)}
-
-    def test_final_size_is_that_of_the_pooled_tables(self, seen: Interactions) -> None:
-        model = self.make(seen)
-        assert model().final_users.shape == (6, model.final_size)
-        assert model().final_items.shape == (12, model.final_size)
-
-    def test_same_seed_same_start_other_seed_another(self, seen: Interactions) -> None:
-        first, again, other = (self.make(seen, seed).state_dict() for seed in (1, 1, 2))
-        assert all(torch.equal(first[name], again[name]) for name in first)
-        assert not any(torch.equal(first[name], other[name]) for name in first)
-
-    def test_gradients_reach_every_parameter(self, seen: Interactions) -> None:
-        model = self.make(seen)
-        (model().final_users.sum() * model().final_items.square().sum()).backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-    def test_global_random_state_is_neither_read_nor_changed(self, seen: Interactions) -> None:
-        torch.manual_seed(1)
-        before = torch.get_rng_state()
-        first = self.make(seen).state_dict()
-        assert torch.equal(before, torch.get_rng_state())
-        torch.manual_seed(2)
-        assert all(torch.equal(first[name], value) for name, value in self.make(seen).state_dict().items())
 
 
 class TestMF(BackboneContract):
@@ -86,9 +51,13 @@ class TestLightGCNConcatenated(BackboneContract):
 
 
 def test_every_named_backbone_has_a_contract_test() -> None:
-    tested = {"mf": MF, "lightgcn": LightGCN}
-    assert set(MODELS.names) == set(tested)
-    assert all(config().kind == name for name, config in tested.items())
+    """A test class of the contract is named Test and the name of the configuration."""
+    for path in Path(__file__).parent.glob("test_*.py"):
+        import_module(f"tests.models.{path.stem}")
+    tested = {test.__name__ for test in BackboneContract.__subclasses__()}
+    configs = {name: ModelConfig.find_class(name) for name in MODELS.names}
+    assert {f"Test{config.__name__}" for config in configs.values()} <= tested
+    assert all(config().kind == name for name, config in configs.items())
 
 
 def loop_lightgcn(users: np.ndarray, items: np.ndarray, seen: Interactions, hops: int) -> list[tuple]:
@@ -120,7 +89,7 @@ def whole(seen: Interactions) -> torch.Tensor:
     return torch.cat([torch.cat([torch.zeros(6, 6), above], 1), torch.cat([above.T, torch.zeros(12, 12)], 1)])
 
 
-@pytest.mark.parametrize("pooling", ["mean", "sum", "concat"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "concat", "mean-from-1"])
 @pytest.mark.parametrize("through", [plain_rows, gather_rows])
 def test_gradients_of_every_table_equal_those_of_dense_products(
     seen: Interactions, pooling: str, through: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -1,11 +1,23 @@
 """Backbones and propagation."""
 
 from hardneg.models.anchor import Anchor, AnchorConfig, build_anchor, initialize_at_anchor
-from hardneg.models.config import MF, MODELS, Backbone, LightGCN, LightGCNModel, MFModel, ModelConfig
+from hardneg.models.config import (
+    MF,
+    MODELS,
+    Backbone,
+    LightGCN,
+    LightGCNModel,
+    MFModel,
+    ModelConfig,
+    compute_training_pass,
+)
+from hardneg.models.sgl import SGL
+from hardneg.models.simgcl import SimGCL, XSimGCL
 
 __all__ = [
     "MF",
     "MODELS",
+    "SGL",
     "Anchor",
     "AnchorConfig",
     "Backbone",
@@ -13,6 +25,9 @@ __all__ = [
     "LightGCNModel",
     "MFModel",
     "ModelConfig",
+    "SimGCL",
+    "XSimGCL",
     "build_anchor",
+    "compute_training_pass",
     "initialize_at_anchor",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from hardneg.models.graph import Graph, Storage
 from hardneg.models.propagation import propagate
 from hardneg.plugins import PluginConfig, Registry
 from hardneg.random import generator
-from hardneg.types import Embeddings, Pooling, RequiredRows
+from hardneg.types import Batch, Embeddings, Pooling, RequiredRows, TrainingPass
 
 BYTES_PER_NUMBER = 4 * 4
 """Memory of a trained number: itself, its gradient and Adam's two moments."""
@@ -67,7 +67,8 @@ class LightGCNModel(MFModel):
 
     def forward(self, required: RequiredRows | None = None) -> Embeddings:
         """Propagate; return hops + 1 tables of users (n_users, size) and of items (n_items, size)."""
-        return propagate(self.graph, self.users, self.items, hops=self.hops, pooling=self.pooling, required=required)
+        graphs = (self.graph,) * self.hops
+        return propagate(graphs, self.users, self.items, pooling=self.pooling, required=required)
 
 
 class Backbone(Protocol):
@@ -80,10 +81,32 @@ class Backbone(Protocol):
         ...
 
 
+@runtime_checkable
+class TrainsOtherwise(Protocol):
+    """A backbone whose training step differs from its call: dropout, noise, or a loss of its own."""
+
+    def training_pass(self, batch: Batch, required: RequiredRows | None = None) -> TrainingPass:
+        """Compute the tables of a step; random numbers depend on the seed, the epoch and the step alone."""
+        ...
+
+
+def compute_training_pass(model: nn.Module, batch: Batch, required: RequiredRows | None) -> TrainingPass:
+    """Return what a step of training reads: the backbone's own pass, or the tables of its call."""
+    if isinstance(model, TrainsOtherwise):
+        return model.training_pass(batch, required)
+    return TrainingPass(model(required))
+
+
 MODELS = Registry(
     "model",
     "hardneg.models",
-    {"mf": "hardneg.models.config:MF", "lightgcn": "hardneg.models.config:LightGCN"},
+    {
+        "mf": "hardneg.models.config:MF",
+        "lightgcn": "hardneg.models.config:LightGCN",
+        "sgl": "hardneg.models.sgl:SGL",
+        "simgcl": "hardneg.models.simgcl:SimGCL",
+        "xsimgcl": "hardneg.models.simgcl:XSimGCL",
+    },
 )
 
 

@@ -1,4 +1,4 @@
-"""Compiled code of propagation: products of the graph with 32-bit or 16-bit tables, row copies and additions, BPR."""
+"""Compiled code of propagation: products of the graph with tables, row copies and additions, noise, BPR."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hardneg.compiled import compiled, prefetch, reordering
 from hardneg.models.intrinsics import LANES, add_16, as_float, half_bits, store_half, sum_16, sum_64
+from hardneg.philox import philox
 from hardneg.types import Floats, Indices
 
 TableArray = NDArray[Any]
@@ -141,6 +142,53 @@ def put_rows(table: TableArray, index: Indices, rows: TableArray) -> None:
         row = index[i]
         for d in range(table.shape[1]):
             table[row, d] = rows[i, d]
+
+
+@compiled
+def fill_units(first: np.uint64, out: Floats) -> None:
+    """Fill a row with numbers of 16 bits in (0, 1) that depend on `first` alone (SplitMix64, Steele et al., 2014)."""
+    state = first
+    for start in range(0, len(out), 4):
+        state += np.uint64(0x9E3779B97F4A7C15)
+        word = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        word ^= word >> np.uint64(31)
+        for d in range(start, min(start + 4, len(out))):
+            out[d] = np.float32(np.int32(word & np.uint64(0xFFFF)) + np.float32(0.5)) * np.float32(2.0**-16)
+            word >>= np.uint64(16)
+
+
+@compiled
+def add_noise(
+    begin: int,
+    end: int,
+    rows: Indices,
+    counter: tuple[np.uint64, int, int],
+    length: float,
+    signs: Floats,
+    out: Floats,
+    pool: PoolArrays,
+) -> None:
+    """Do out[r] += length x sign(signs[r]) x u / ||u|| for every r of rows[begin:end]; u is uniform in (0, 1) per number.
+
+    counter: key, epoch and step, which with r determine u. If r has a pooled row, also add weight x the noise to it.
+    """
+    key, epoch, step = counter
+    pooled, share, positions = pool
+    unit, size, part = np.empty(out.shape[1], np.float32), out.shape[1], np.float32(share)
+    for number in range(begin, end):
+        row = rows[number]
+        fill_units(philox(key, np.uint64(row), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], unit)
+        squares = np.float32(0.0)
+        for d in range(size):
+            squares += unit[d] * unit[d]
+        factor = np.float32(length) / np.sqrt(squares)
+        position = positions[row] if len(pooled) else -1
+        for d in range(size):
+            noise = factor * unit[d] * np.sign(signs[row, d])
+            out[row, d] += noise
+            if position >= 0:
+                pooled[position, d] += part * noise
 
 
 @reordering

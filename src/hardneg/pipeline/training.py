@@ -31,11 +31,11 @@ from hardneg.models import (
     Anchor,
     AnchorConfig,
     LightGCN,
-    LightGCNModel,
     ModelConfig,
     build_anchor,
     initialize_at_anchor,
 )
+from hardneg.models.graph import Graph
 from hardneg.pipeline import epoch_limit
 from hardneg.pipeline.provenance import LlmNeeds, hash_of_same_split, needs_of, split_inputs
 from hardneg.pipeline.suspect_use import SuspectsUse, UsedSuspects, require_both, use_suspects
@@ -180,7 +180,8 @@ def _write_observations(
 
 def _open_checkpoint(draft: Draft, key: str, model: nn.Module, device: str) -> CheckpointFile:
     """Return the checkpoint of a run, which begins with that of the same run with a lower limit, if there is one."""
-    kernel = model.graph.kernel(torch.device(device)) if isinstance(model, LightGCNModel) else None
+    graph = getattr(model, "graph", None)
+    kernel = graph.kernel(torch.device(device)) if isinstance(graph, Graph) else None
     draft.notes |= {} if kernel is None else {epoch_limit.KERNEL: kernel}
     # Another kernel rounds differently: its checkpoint cannot be continued.
     checkpoint = CheckpointFile(draft.folder, key + ("" if kernel is None else f" {kernel}"))

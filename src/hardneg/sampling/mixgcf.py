@@ -101,7 +101,7 @@ def mix(
     """
     index = torch.stack([positives, *chosen])
     require_known_rows(index, min(tables, key=len))
-    if mixing.device.type == "cpu" and pooling != "concat" and all(takes_sparse(table) for table in tables):
+    if mixing.device.type == "cpu" and pooling in ("mean", "sum") and all(takes_sparse(table) for table in tables):
         vectors, ego = _Mix.apply(index, mixing, pooling, *tables)  # type: ignore[no-untyped-call]
         return vectors, ego
     mixed = [

@@ -20,7 +20,7 @@ from hardneg.checkpoint import CheckpointFile, TrainingState, copy_tensors
 from hardneg.config import BatchSize, Config, MetricName, Seed, Steps
 from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, TrainingDivergedError
-from hardneg.models import Anchor
+from hardneg.models import Anchor, compute_training_pass
 from hardneg.models.anchor import anchor_loss
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
@@ -193,16 +193,19 @@ class _Loop:
         drawn = self.candidates.draw(rows, users, n=n, stream=stream)
         candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
-        embeddings: Embeddings = self.model(self._required_rows(batch, candidates, stream))
+        required = self._required_rows(batch, candidates, stream)
+        computed = compute_training_pass(self.model, batch, required)
+        embeddings, scored, auxiliary = computed.embeddings, computed.scored or computed.embeddings, computed.auxiliary
         negatives = self._sample(batch, embeddings, candidates, stream)
         l2_weight, extra_weight, ranking = self.config.l2, self.positives.weight, self.config.loss
         loss = objective(
-            batch, embeddings, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
+            batch, scored, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
         )
+        loss = loss if auxiliary is None else loss + auxiliary
         if self.anchor is not None and self.anchor.weight > 0:
             loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
         shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
-        del embeddings  # unless an observer holds them, backward reuses their memory while it is in the cache
+        del embeddings, scored, auxiliary, computed  # unless observed, backward reuses their memory while it is cached
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.parameters:

@@ -1,0 +1,48 @@
+"""Random noise on the tables of hops: a number is a function of seed, view, hop, row, epoch and step alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardneg.compiled import in_chunks
+from hardneg.models.graph import NO_POOL, PooledRows
+from hardneg.models.kernels import add_noise
+from hardneg.random import Stream
+from hardneg.types import Batch, Indices
+
+SideName = Literal["users", "items"]
+"""Side of the graph."""
+
+
+@dataclass(frozen=True)
+class HopNoise:
+    """Noise of one view in one step: row e becomes e + size x sign(e) x u / ||u||, u uniform in (0, 1) (Yu et al., 2022).
+
+    size: length of the noise of a row. view: name of the view; views differ in their noise.
+    """
+
+    size: float
+    seed: int
+    view: str
+    batch: Batch
+
+    def add_to(
+        self, table: Tensor, side: SideName, hop: int, rows: Indices | None = None, pool: PooledRows = NO_POOL
+    ) -> None:
+        """Add the noise to rows of a hop table (n, embedding size), and its share to their pooled rows; None for all."""
+        stream = Stream(self.seed, f"noise of {side}, hop {hop}, {self.view}", self.batch.epoch)
+        counter = stream.key, self.batch.epoch, self.batch.step
+        rows = np.arange(len(table)) if rows is None else rows
+        pooled = pool.pooled, pool.weight, pool.positions
+        if table.device.type == "cpu":
+            numbers = table.numpy()
+            in_chunks(add_noise, len(rows), rows, counter, self.size, numbers, numbers, pooled)
+            return
+        noise = np.zeros(tuple(table.shape), np.float32)
+        in_chunks(add_noise, len(rows), rows, counter, self.size, np.ones_like(noise), noise, pooled)
+        table.add_(torch.from_numpy(noise).to(table.device) * table.sign())
