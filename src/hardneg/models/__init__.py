@@ -11,12 +11,14 @@ from hardneg.models.config import (
     ModelConfig,
     compute_training_pass,
 )
+from hardneg.models.ngcf import NGCF
 from hardneg.models.sgl import SGL
 from hardneg.models.simgcl import SimGCL, XSimGCL
 
 __all__ = [
     "MF",
     "MODELS",
+    "NGCF",
     "SGL",
     "Anchor",
     "AnchorConfig",

@@ -104,6 +104,7 @@ MODELS = Registry(
         "mf": "hardneg.models.config:MF",
         "lightgcn": "hardneg.models.config:LightGCN",
         "sgl": "hardneg.models.sgl:SGL",
+        "ngcf": "hardneg.models.ngcf:NGCF",
         "simgcl": "hardneg.models.simgcl:SimGCL",
         "xsimgcl": "hardneg.models.simgcl:XSimGCL",
     },

@@ -159,6 +159,14 @@ def fill_units(first: np.uint64, out: Floats) -> None:
 
 
 @compiled
+def draw_units(begin: int, end: int, rows: Indices, counter: tuple[np.uint64, int, int], out: Floats) -> None:
+    """Set out[m] to the numbers of `fill_units` for rows[m], for m in begin..end; counter: key, epoch and step."""
+    key, epoch, step = counter
+    for m in range(begin, end):
+        fill_units(philox(key, np.uint64(rows[m]), np.uint64(epoch), np.uint64(step), np.uint64(0))[0], out[m])
+
+
+@compiled
 def add_noise(
     begin: int,
     end: int,

@@ -1,4 +1,4 @@
-"""Random noise on the tables of hops: a number is a function of seed, view, hop, row, epoch and step alone."""
+"""Random noise on the tables of hops, and dropout: a number is a function of seed, view, hop, row, epoch and step alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.models.graph import NO_POOL, PooledRows
-from hardneg.models.kernels import add_noise
+from hardneg.models.kernels import add_noise, draw_units
 from hardneg.random import Stream
 from hardneg.types import Batch, Indices
 
@@ -46,3 +46,20 @@ class HopNoise:
         noise = np.zeros(tuple(table.shape), np.float32)
         in_chunks(add_noise, len(rows), rows, counter, self.size, np.ones_like(noise), noise, pooled)
         table.add_(torch.from_numpy(noise).to(table.device) * table.sign())
+
+
+@dataclass(frozen=True)
+class MessageDropout:
+    """Dropout of single numbers of hop tables in one step. share: of the numbers that become 0, in [0, 1)."""
+
+    share: float
+    seed: int
+    batch: Batch
+
+    def factors(self, rows: Tensor, size: int, side: SideName, hop: int) -> Tensor:
+        """Return factors (len(rows), size) of 0 or 1 / (1 - share) for some rows of a hop table."""
+        stream = Stream(self.seed, f"dropout of {side}, hop {hop}", self.batch.epoch)
+        counter, index = (stream.key, self.batch.epoch, self.batch.step), rows.cpu().numpy()
+        units = np.empty((len(index), size), np.float32)
+        in_chunks(draw_units, len(index), index, counter, units)
+        return torch.from_numpy(np.where(units < self.share, 0, 1 / (1 - self.share)).astype(np.float32))

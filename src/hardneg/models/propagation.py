@@ -88,6 +88,50 @@ class _Propagate(torch.autograd.Function):
         return None, None, None, None, users, items
 
 
+def neighbour_sums(
+    graph: Graph, users: Tensor, items: Tensor, required: RequiredRows | None = None
+) -> tuple[Tensor, Tensor]:
+    """Multiply the graph with tables (n_users, size), (n_items, size), with gradients; return all rows, or the required."""
+    sums: tuple[Tensor, Tensor] = _Product.apply(graph, required, users, items)  # type: ignore[no-untyped-call]
+    return sums
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, graph: Graph, required: RequiredRows | None, users: Tensor, items: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.graph, ctx.required, ctx.shapes = graph, required, (users.shape, items.shape)
+        users, items = users.detach().contiguous(), items.detach().contiguous()
+        if required is None:
+            return graph.hop(users, items)
+        if not graph.uses_numba(users.device):
+            sums = graph.torch_hop(users, items)
+            return tuple(_take(table, rows) for table, rows in zip(sums, _sides(required), strict=True))  # type: ignore[return-value]
+        stored_users, stored_items = graph.store(users.numpy()), graph.store(items.numpy())
+        near_users = graph.users.product(stored_items, required.users).numbers[required.users]
+        near_items = graph.items.product(stored_users, required.items).numbers[required.items]
+        return torch.from_numpy(near_users), torch.from_numpy(near_items)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        tables = [gradient.contiguous() for gradient in gradients]
+        if ctx.required is not None:
+            for side, (rows, shape) in enumerate(zip(_sides(ctx.required), ctx.shapes, strict=True)):
+                table = torch.zeros(shape, device=tables[side].device)
+                tables[side] = table.index_copy_(0, torch.from_numpy(rows).to(table.device), tables[side])
+        return None, None, *ctx.graph.hop(*tables)
+
+
+def _sides(required: RequiredRows) -> tuple[Indices, Indices]:
+    return required.users, required.items
+
+
+def _take(table: Tensor, rows: Indices) -> Tensor:
+    return table.index_select(0, torch.from_numpy(rows).to(table.device))
+
+
 Hops = tuple[list[Tensor], list[Tensor], tuple[Tensor, Tensor]]
 """Hops from 1 on of users and of items, and both pooled tables."""
 
