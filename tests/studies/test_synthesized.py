@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tests.conftest import SMALL as SMALL_STORE
 from tests.finetuning.tiny import make_base
+from tests.pipeline.test_generation import Letters
 from typer.testing import CliRunner
 
-from hardneg import text
+from hardneg import pipeline, text
 from hardneg.cli.main import app
+from hardneg.data import SplitConfig
 from hardneg.errors import ConfigError
+from hardneg.finetuning import SynthesisConfig, base_model
 from hardneg.studies import Search, Study, estimate
 
 from .conftest import STUDY, Write, run_study
@@ -185,3 +189,44 @@ def test_text_alone_is_a_separate_line(write_study: Write, tmp_path: Path, monke
     assert run_study(file, tmp_path / "out").failed == {}
     with pytest.raises(ConfigError, match="two lines are called 'text only'"):
         Study.load(write_study(rows={name: row | {"fusion": fusion} for name, row in rows.items()}, **changes))
+
+
+def test_a_model_tuned_on_one_split_is_used_on_another(
+    write_study: Write, tiny: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "sentence_encoder", lambda *_, **__: Letters())
+    other = tmp_path / "other"
+    pipeline.simulate_stage(SMALL_STORE.model_copy(update={"seed": 5})).run(tmp_path / "dataset")
+    pipeline.split_stage(tmp_path / "dataset", SplitConfig(train=0.7, valid=0.1, test=0.2)).run(other)
+    labels = LABELS | {"onto": "minilm"}
+    values = small(tiny, ["full"], splits={"a": str(folders / "split"), "b": str(other)}, seeds=1)
+    values["negatives"]["full"] |= {"labels": labels, "tuned_on": "a"}
+    file = write_study(**values)
+    out = tmp_path / "out"
+    assert not run_study(file, out).failed
+    tuned = {path.parent.parent.name for path in (out / "shared").glob("*/tuned-full/manifest.json")}
+    assert tuned == {"a"}
+    for split, folder in (("a", folders / "split"), ("b", other)):
+        shared = [
+            out / "shared" / split / name for name in ("profiles", "labels-mf-mixgcf-seed1000-draws1-onto-minilm")
+        ]
+        inputs = (folder, *shared, out / "shared/a/tuned-full", base_model(str(tiny)))
+        assert pipeline.synthesize_stage(*inputs, SynthesisConfig()).is_finished(
+            out / "shared" / split / "negatives-full"
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuned_on": "store"}, "needs a language model as base, and labels in one space"),
+        ({"tuned_on": "elsewhere", "labels": LABELS | {"onto": "minilm"}}, "found splits 'elsewhere'"),
+    ],
+)
+def test_a_transfer_needs_labels_in_one_space(
+    write_study: Write, tiny: Path, changes: dict[str, Any], message: str
+) -> None:
+    values = small(tiny, ["full"])
+    values["negatives"]["full"] |= changes
+    with pytest.raises(ConfigError, match=message):
+        Study.load(write_study(**values))

@@ -63,6 +63,7 @@ class Plan:
 
     def artifact(self, split: str, entry: Entry) -> Artifact:
         """Return the artifact of an entry on a split."""
+        split = entry.split or split
         folder = entry.recipe.existing_folder(split) or self._shared_dir(split) / entry.folder_name
         return Artifact(split, entry, folder)
 

@@ -109,7 +109,8 @@ def draw_false_negatives(panel: Panel, spec: FigureSpec, key: str) -> FigureData
     ]
     measured = MEASURED_BY[panel.study.spec.splits[panel.split].truth == HELD_OUT]
     caption = (
-        f"False negatives, mean of all epochs: {join_conclusions(sentences)} {measured} {INTERVALS} Welch's test over "
+        f"False negatives, mean of all epochs: {join_conclusions(sentences)} {measured} For vectors it is that of the "
+        f"unobserved item nearest to the vector. {INTERVALS} Welch's test over "
         "seeds, Holm over the lines of this chart."
     )
     title = f"False negatives among sampled negatives: {panel.title}"
@@ -119,7 +120,10 @@ def draw_false_negatives(panel: Panel, spec: FigureSpec, key: str) -> FigureData
 
 
 def _read_rates(tasks: Sequence[RunTask]) -> pl.DataFrame | None:
-    """Return seed, epoch and rate, the mean over the parts of the negatives; None where nothing was measured."""
+    """Return seed, epoch and rate; None where nothing was measured.
+
+    The rate of vectors is that of the unobserved item nearest to them.
+    """
     frames = [
         read_parquet(path).with_columns(seed=pl.lit(task.seed))
         for task in tasks
@@ -127,5 +131,7 @@ def _read_rates(tasks: Sequence[RunTask]) -> pl.DataFrame | None:
     ]
     if not frames:
         return None
-    parts = pl.concat(frames).filter(pl.col("part") != NEAREST_ITEM)
+    parts = pl.concat(frames)
+    nearest = parts.filter(pl.col("part") == NEAREST_ITEM)
+    parts = parts if nearest.is_empty() else nearest
     return parts.group_by("seed", "epoch").agg(pl.col("like_probability").mean().alias("rate")).sort("seed", "epoch")

@@ -12,11 +12,12 @@ from hardneg.evaluation import group_by_item_share
 from hardneg.report.figure_data import MARKS, FigureData
 from hardneg.studies.figure_spec import FigureSpec
 from hardneg.studies.figures.panel import INTERVALS, Panel, describe_places, join_conclusions, points_frame
-from hardneg.studies.run_comparison import ComparedMethod, compare_groups
+from hardneg.studies.run_comparison import OVER, ComparedMethod, compare_groups
 
 SHARES = (0.8, 0.95)
 """Limits of the groups of items in HNLMRec: the least popular 80 %, the next 15 %, the most popular 5 %."""
-TESTS = "Tests resample users and seeds; p < .05 after Holm over the lines and groups of this chart."
+TESTS = "Tests resample {over}; p < .05 after Holm over the lines and groups of this chart.{alone}"
+ALONE = " With fewer than three seeds they say nothing about other seeds."
 
 
 def draw_groups(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
@@ -40,8 +41,10 @@ def draw_groups(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
     shares = (
         " Groups are the least popular 80 % of the items, the next 15 % and the most popular 5 %." if of_items else ""
     )
+    over = first.frame["tested_over"].drop_nulls().unique().sort().to_list()
+    tests = TESTS.format(over=" or ".join(over), alone=ALONE if OVER[False] in over else "") if over else ""
     caption = (
-        f"{join_conclusions(sentences)} Test {panel.label}.{shares} {INTERVALS} {MARKS.format(against=base)} {TESTS}"
+        f"{join_conclusions(sentences)} Test {panel.label}.{shares} {INTERVALS} {MARKS.format(against=base)} {tests}"
     )
     title = f"{panel.label} by {'popularity' if of_items else 'history'} of {of}: {panel.title}"
     label = f"train pairs of {of}"

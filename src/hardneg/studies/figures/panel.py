@@ -126,7 +126,9 @@ def by_seed_alone(scores: MethodScores, values: Floats, metric: str) -> MethodSc
 def describe_places(series: str, against: str, verdicts: Mapping[str, str], words: Mapping[str, str] = WORDS) -> str:
     """Return a sentence on where a line differs from what it is compared with. verdicts: place -> verdict."""
     places = {verdict: [place for place, own in verdicts.items() if own == verdict] for verdict in words}
-    parts = [text.format(places=", ".join(places[verdict])) for verdict, text in words.items() if places[verdict]]
+    everywhere = {verdict for verdict, own in places.items() if len(own) == len(verdicts) > 2}
+    names = {verdict: "all places" if verdict in everywhere else ", ".join(own) for verdict, own in places.items()}
+    parts = [text.format(places=names[verdict]) for verdict, text in words.items() if places[verdict]]
     return f"{series}, against {against}: {'; '.join(parts)}." if parts else ""
 
 

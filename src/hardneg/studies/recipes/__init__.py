@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -115,10 +115,14 @@ class ReplyEstimate:
 
 @dataclass(frozen=True)
 class Entry:
-    """A recipe under its name in a study; implied entries (profiles, labels, a run) are in no section of the file."""
+    """A recipe under its name in a study; implied entries (profiles, labels, a run) are in no section of the file.
+
+    split: the split on which the artifact and what it is made from are made, where that is not the one that reads it.
+    """
 
     recipe: Recipe
     name: str = ""
+    split: str | None = None
 
     @property
     def folder_name(self) -> str:
@@ -132,15 +136,18 @@ class Entry:
 
     def dependencies(self, grid: Grid) -> dict[str, Entry]:
         """Return role -> entry of everything that the artifact is made from."""
-        return self.recipe.dependencies(self.name, grid)
+        entries = self.recipe.dependencies(self.name, grid)
+        return {role: replace(entry, split=entry.split or self.split) for role, entry in entries.items()}
 
     def with_dependencies(self, grid: Grid) -> Iterator[Entry]:
         """Yield the entries that this one is made from, directly or not, each before those made from it, and this one."""
-        visited = set[str]()  # entries may name each other in a circle, which is a problem of the file
+        visited = set[
+            tuple[str | None, str]
+        ]()  # entries may name each other in a circle, which is a problem of the file
 
         def walk(entry: Entry) -> Iterator[Entry]:
-            if entry.folder_name not in visited:
-                visited.add(entry.folder_name)
+            if (entry.split, entry.folder_name) not in visited:
+                visited.add((entry.split, entry.folder_name))
                 for dependency in entry.dependencies(grid).values():
                     yield from walk(dependency)
                 yield entry
@@ -149,7 +156,8 @@ class Entry:
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
         """Return why the artifact, or what it is made from, cannot be made on a split."""
-        return [text for part in self.with_dependencies(grid) for text in part.recipe.problems_on(split, grid)]
+        parts = self.with_dependencies(grid)
+        return [text for part in parts for text in part.recipe.problems_on(part.split or split, grid)]
 
 
 class Recipe(PluginFamily):

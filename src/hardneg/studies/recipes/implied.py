@@ -89,13 +89,19 @@ class Labels(AuxiliaryRun):
     makes: ClassVar[str | None] = labels.KIND
     draws: PerRow = 1
     """Draws of negatives whose mean is a label, as in `hardneg finetune label`."""
+    onto: str | None = None
+    """Text encoder: labels are rotated onto the encoded item texts, so that those of several splits are in one space."""
 
     @property
     def implied(self) -> Entry:
-        return Entry(self, f"{super().implied.name}-draws{self.draws}")
+        onto = "" if self.onto is None else f"-onto-{slug(self.onto)}"
+        return Entry(self, f"{super().implied.name}-draws{self.draws}{onto}")
 
     def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
-        return {"run": AuxiliaryRun(model=self.model, row=self.row, seed=self.seed).implied}
+        run = {"run": AuxiliaryRun(model=self.model, row=self.row, seed=self.seed).implied}
+        if self.onto is None:
+            return run
+        return run | {"onto": TextVectorsRecipe(encoder=self.onto, profiles=ExtractiveProfiles(users=False)).implied}
 
     def problems(self, file: StudyFile) -> list[str]:
         problems, row = super().problems(file), file.grid.rows.get(self.row)
@@ -105,5 +111,6 @@ class Labels(AuxiliaryRun):
         return problems
 
     def stage(self, context: StageContext) -> Stage:
-        options = LabelOptions(draws=self.draws)
-        return pipeline.labels_stage(context.split_dir, context.folders["run"], options, context.progress)
+        options, run_dir = LabelOptions(draws=self.draws), context.folders["run"]
+        onto = context.folders.get("onto")
+        return pipeline.labels_stage(context.split_dir, run_dir, options, context.progress, onto=onto)

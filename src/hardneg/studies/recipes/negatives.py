@@ -20,7 +20,7 @@ from hardneg.finetuning import (
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.packages.table import MODELS
 from hardneg.mining import RetrievalConfig
-from hardneg.pipeline import FinetuneConfig
+from hardneg.pipeline import FinetuneConfig, TuningSet
 from hardneg.sampling import mined
 from hardneg.sampling.mined import NeighbourSource
 from hardneg.stage import Stage
@@ -130,6 +130,8 @@ class Synthesized(NegativesRecipe):
     tuning: TuningConfig = TuningConfig()
     untuned: bool = False
     """Leave the base as it is, as an ablation."""
+    tuned_on: str | None = None
+    """A name under `splits`: the model is tuned on that split and used on all; needs labels `onto` item texts."""
     synthesis: SynthesisConfig = SynthesisConfig()
 
     def config(self) -> FinetuneConfig:
@@ -146,10 +148,14 @@ class Synthesized(NegativesRecipe):
         return {"labels": self.labels.implied} | ({} if self.base == NO_BASE else {"profiles": self.profiles.implied})
 
     def dependencies(self, name: str, grid: Grid) -> dict[str, Entry]:
-        return {**self.material(), "tuned": Entry(TunedModel(negatives=self), name)}
+        model = TunedModel if self.tuned_on is None else TransferredModel
+        return {**self.material(), "tuned": Entry(model(negatives=self), name, self.tuned_on)}
 
     def problems(self, file: StudyFile) -> list[str]:
-        problems = super().problems(file)
+        problems = super().problems(file) + file.reference_problems("splits", self.tuned_on)
+        if self.tuned_on is not None and (self.labels.onto is None or self.base == NO_BASE):
+            needed = "a language model as base, and labels in one space such as `labels: {onto: minilm}`"
+            problems.append(f"found tuned_on {self.tuned_on!r}, which needs {needed}")
         try:
             self.config().settings(self.base)  # refuses settings without effect for the base
             if self.base in MODELS:
@@ -186,3 +192,13 @@ class TunedModel(Recipe):
 
     def estimate_seconds(self, split: Split, device: str) -> float:
         return pipeline.estimate_finetuning(split, self.negatives.open_base(device), self.negatives.config())
+
+
+class TransferredModel(TunedModel):
+    """The model that synthesizes negatives for splits that it never saw, tuned on one split alone."""
+
+    def stage(self, context: StageContext) -> Stage:
+        source, config = self.negatives.open_base(context.device), self.negatives.config()
+        assert source is not None  # else a problem of the negatives
+        material = TuningSet(context.split_dir, context.folders["profiles"], context.folders["labels"])
+        return pipeline.tune_pooled_stage([material], source, config, context.progress)
