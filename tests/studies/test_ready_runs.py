@@ -24,7 +24,11 @@ from hardneg.studies.recipes import generated, language_model, negatives
 QUICK = {"epochs": 1, "batch_size": 64, "micro_batch": 64, "pairs": 128, "look_every": 10, "held_out_most": 32}
 OWN_FOLDER = {"false-negatives": "measured", "dtlns-efficiency": "other candidates"}
 """Studies whose runs differ from those of the same name in others."""
-SIZES = {"lightgcn": {"embedding_size": 8, "hops": 1}, "mf": {"embedding_size": 8}}
+SIZES = {
+    "sgl": {"embedding_size": 8, "hops": 1},
+    "lightgcn": {"embedding_size": 8, "hops": 1},
+    "mf": {"embedding_size": 8},
+}
 
 
 def reduce_study(values: dict[str, Any], seeds: int = 1) -> dict[str, Any]:
