@@ -23,11 +23,12 @@ from hardneg.sampling import (
     PenalizedCandidates,
     SamplerConfig,
     SamplerInputs,
+    SourceInputs,
     Uniform,
-    UniformCandidates,
+    UniformSource,
     WeighedSampler,
 )
-from hardneg.training import ExtraPositives, FitConfig, Fitted, LossConfig, Positives, Watch, fit_model
+from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch, fit_model
 from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
@@ -78,7 +79,7 @@ def fit_backbone(
     if validates:
         split.require_pairs("valid")
     settings = config or FitConfig()
-    require_usable(settings.loss, sampler or Uniform(), inputs)
+    require_usable(settings, sampler or Uniform(), inputs)
     sampler_inputs = SamplerInputs(
         cast(Backbone, model).final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees
     )
@@ -89,11 +90,12 @@ def fit_backbone(
         metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
 
+    positives = Positives(split.train, inputs.extra)
+    candidates = build_source(sampler or Uniform(), settings, positives, inputs.excluded)
     built: NegativeSampler = (sampler or Uniform()).build(sampler_inputs)
-    candidates: CandidateSource = UniformCandidates(split.train if inputs.excluded is None else inputs.excluded)
     return fit_model(
         model,
-        Positives(split.train, inputs.extra),
+        positives,
         built if inputs.weights is None else WeighedSampler(built, inputs.weights),
         candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty),
         settings,
@@ -105,16 +107,30 @@ def fit_backbone(
     )
 
 
-def sampler_problem(loss: LossConfig, sampler: SamplerConfig) -> str | None:
-    """Return what is wrong with a sampler for a loss, None where nothing is."""
-    if not loss.reads_negatives and sampler.kind != Uniform().kind:
+def build_source(
+    sampler: SamplerConfig, config: FitConfig, positives: Positives, excluded: Interactions | None
+) -> CandidateSource:
+    """Return the candidate source of a sampler, its own or that of the settings. excluded: the train pairs if None."""
+    source = config.candidates if sampler.own_source is None else sampler.own_source
+    train = positives.train
+    return source.build(SourceInputs(train, train if excluded is None else excluded, positives.items))
+
+
+def sampler_problem(config: FitConfig, sampler: SamplerConfig) -> str | None:
+    """Return why a sampler cannot be used with these settings, None where it can."""
+    loss, source = config.loss, config.candidates
+    if not loss.reads_negatives and sampler != Uniform():
         return f"loss {loss.kind!r} reads no negatives, found sampler {sampler.kind!r}; leave the sampler out"
+    if source != UniformSource() and (sampler.own_source is not None or not loss.reads_negatives):
+        part = f"loss {loss.kind!r} has none" if sampler.own_source is None else f"sampler {sampler.kind!r} has its own"
+        return f"found fit.candidates {source.kind!r}, but {part}; leave fit.candidates out"
     return None
 
 
-def require_usable(loss: LossConfig, sampler: SamplerConfig, inputs: FitInputs) -> None:
+def require_usable(config: FitConfig, sampler: SamplerConfig, inputs: FitInputs) -> None:
     """Raise ConfigError where a loss cannot use the sampler or the weights of negatives and extra positives."""
-    if problem := sampler_problem(loss, sampler):
+    loss = config.loss
+    if problem := sampler_problem(config, sampler):
         raise ConfigError(problem)
     if inputs.weights is not None and not loss.takes_weights:
         raise ConfigError(

@@ -136,7 +136,7 @@ class PluginFamily(Config):
 class PluginConfig(PluginFamily):
     """Base of configurations whose class is selected by their `kind`.
 
-    Its families are SamplerConfig, ModelConfig, LossConfig and JudgeConfig. A built-in member declares its `kind`; a class from outside
+    Its families are SamplerConfig, SourceConfig, ModelConfig, LossConfig and JudgeConfig. A built-in member declares its `kind`; a class from outside
     the package leaves it out.
     """
 

@@ -12,7 +12,7 @@ from hardneg.config import BatchSize, Config, MetricName, Seed
 from hardneg.judging import JudgeConfig
 from hardneg.models import ModelConfig
 from hardneg.plugins import PluginConfig
-from hardneg.sampling import DNS, SamplerConfig, Uniform
+from hardneg.sampling import DNS, SamplerConfig, SourceConfig, Uniform
 from hardneg.training import FitConfig, LossConfig
 
 
@@ -63,7 +63,7 @@ def test_fields_have_default_range_and_description() -> None:
     assert fields["inner"].default["candidates"] == 3
 
 
-FAMILIES: list[type[PluginConfig]] = [SamplerConfig, ModelConfig, LossConfig, JudgeConfig]
+FAMILIES: list[type[PluginConfig]] = [SamplerConfig, SourceConfig, ModelConfig, LossConfig, JudgeConfig]
 CLASSES = [family.find_class(name) for family in FAMILIES for name in family.registry.builtin]
 
 

@@ -10,10 +10,16 @@ from tests.cli.test_commands import refuse, succeed, values_of
 
 from hardneg.judging import JudgeConfig
 from hardneg.models import ModelConfig
-from hardneg.sampling import SamplerConfig
+from hardneg.sampling import SamplerConfig, SourceConfig
 from hardneg.training import LossConfig
 
-FAMILIES = {"sampler": SamplerConfig, "backbone": ModelConfig, "loss": LossConfig, "judge": JudgeConfig}
+FAMILIES = {
+    "sampler": SamplerConfig,
+    "candidates": SourceConfig,
+    "backbone": ModelConfig,
+    "loss": LossConfig,
+    "judge": JudgeConfig,
+}
 NAMES = [(family, name) for family, kind in FAMILIES.items() for name in kind.registry.builtin]
 
 
@@ -46,7 +52,7 @@ def test_options_are_named_as_they_are_set() -> None:
     assert output.splitlines()[-1] == "Next: hardneg train SPLIT --sampler dns --set sampler.candidates=10"
     assert "Zhang et al., 2013" in output
     assert "fit.learning_rate" in succeed("options", "fit")
-    assert "It has no options." in succeed("options", "sampler", "uniform")
+    assert "It has no options." in succeed("options", "loss", "bce")
 
 
 def test_plugins_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,29 @@ def test_the_choice_is_the_same_in_any_batch(seen: Interactions, batch: Batch, e
         assert torch.equal(sampler.sample(few, embeddings, candidates[part], STREAM).items, whole[part])
 
 
+@pytest.mark.parametrize("negatives", [1, 2, 4])
+def test_several_negatives_are_distinct_ranks_of_the_top_all_equally_likely(negatives: int) -> None:
+    """By a slow shuffle; with all of the top, in the order of their scores."""
+    n = 20_000
+    pairs = Batch(torch.arange(n), torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64), 1, 0)
+    tables = Embeddings((torch.ones(1, 1),), (torch.arange(6.0).unsqueeze(1),), "mean")
+    sampler = DNS(candidates=6, top=4, negatives=negatives).build(NOTHING)
+    result = sampler.sample(pairs, tables, torch.arange(6).expand(n, 6), STREAM).items.numpy()
+    assert result.shape == (n, negatives)
+    assert (np.diff(np.sort(result, axis=1)) > 0).all()
+    shares = np.bincount(result.ravel(), minlength=6) / n
+    np.testing.assert_allclose(shares, [0, 0, *[negatives / 4] * 4], atol=0.015)
+    units = STREAM.uniform(np.arange(50), negatives)
+    for row in range(50):
+        ranks = [0, 1, 2, 3]
+        for place in range(negatives if negatives < 4 else 0):
+            other = place + int(units[row, place] * (4 - place))
+            ranks[place], ranks[other] = ranks[other], ranks[place]
+        assert result[row].tolist() == [5 - rank for rank in ranks[:negatives]]
+
+
 def test_top_above_candidates_is_refused() -> None:
     with pytest.raises(ConfigError, match="found top 6 of 5 candidates"):
         parse_config(SamplerConfig, {"kind": "dns", "candidates": 5, "top": 6}, where="--sampler dns")
+    with pytest.raises(ConfigError, match="found 3 negatives of the top 2"):
+        parse_config(SamplerConfig, {"kind": "dns", "top": 2, "negatives": 3}, where="--sampler dns")

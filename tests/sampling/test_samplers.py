@@ -22,12 +22,14 @@ from hardneg.sampling import (
     AHNS,
     DNS,
     SAMPLERS,
+    InBatchSampling,
     ItemNeighbours,
     MinedNegatives,
     MixGCF,
     MultiView,
     NegativeSampler,
     PairFactors,
+    PopularitySampling,
     SamplerConfig,
     SamplerInputs,
     Semantic,
@@ -172,6 +174,34 @@ class TestUniform(SamplerContract):
         return Uniform().build(SamplerInputs(8, None, 0))
 
 
+class TestUniformSeveral(SamplerContract):
+    n = 3
+
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return Uniform(negatives=3).build(NOTHING)
+
+
+class TestPopularity(SamplerContract):
+    n = 2
+
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return PopularitySampling(negatives=2).build(NOTHING)
+
+
+class TestInBatch(SamplerContract):
+    n = 2
+
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return InBatchSampling(negatives=2).build(NOTHING)
+
+
+class TestDNSSeveral(SamplerContract):
+    n = 2
+
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return DNS(candidates=5, top=3, negatives=2).build(NOTHING)
+
+
 class TestDNS(SamplerContract):
     def make(self, mined: MinedNegatives) -> NegativeSampler:
         return DNS(candidates=4).build(SamplerInputs(8, None, 0))
@@ -206,6 +236,11 @@ class TestMultiView(SeenContract):
 
 class TestDNSInViews(SeenContract):
     options = DNS(candidates=5, top=2, alpha_c=0.2, alpha_s=0.4)
+
+
+class TestDNSSeveralInViews(SeenContract):
+    n = 3
+    options = DNS(candidates=5, top=3, negatives=3, alpha_c=0.2)
 
 
 class TestAHNSInViews(SeenContract):
@@ -253,6 +288,11 @@ class TestSemanticMixing(SemanticMixingContract):
 
 class TestSemanticMixingDNS(SemanticMixingContract):
     inner = DNS(candidates=4)
+
+
+class TestSemanticMixingSeveral(SemanticMixingContract):
+    n = 3
+    inner = Uniform(negatives=3)
 
 
 class TestSemanticMixingMixGCF(SemanticMixingContract):

@@ -23,8 +23,10 @@ from hardneg.pipeline import GenerationConfig, SuspectInputs, SuspectsConfig
 from hardneg.sampling import (
     AHNS,
     DNS,
+    InBatchSampling,
     MixGCF,
     MultiView,
+    PopularitySampling,
     SamplerConfig,
     Semantic,
     SemanticLiteral,
@@ -38,9 +40,11 @@ from hardneg.trees import TreesConfig
 __all__ = [
     "AHNS",
     "DNS",
+    "InBatchSampling",
     "ItemVectors",
     "MixGCF",
     "MultiView",
+    "PopularitySampling",
     "SamplerConfig",
     "Semantic",
     "SemanticLiteral",

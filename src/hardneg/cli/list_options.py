@@ -16,12 +16,20 @@ from hardneg.errors import ConfigError
 if TYPE_CHECKING:
     from hardneg.plugins import PluginConfig
 
-Family = Literal["sampler", "backbone", "loss", "fit", "judge"]
+Family = Literal["sampler", "candidates", "backbone", "loss", "fit", "judge"]
 FIT = "fit"
-SETTINGS: dict[str, str] = {"sampler": "sampler", "backbone": "model", "loss": "fit.loss", FIT: "fit", "judge": ""}
+SETTINGS: dict[str, str] = {
+    "sampler": "sampler",
+    "candidates": "fit.candidates",
+    "backbone": "model",
+    "loss": "fit.loss",
+    FIT: "fit",
+    "judge": "",
+}
 """Family -> the beginning of its settings in `--set`."""
 FOLLOWING: dict[str, tuple[str, ...]] = {
     "sampler": ("train", "SPLIT", "--sampler", "NAME"),
+    "candidates": ("train", "SPLIT", "--sampler", "dns", "--set", "fit.candidates.kind=NAME"),
     "backbone": ("train", "SPLIT", "--model", "NAME"),
     "loss": ("train", "SPLIT", "--set", "fit.loss.kind=NAME"),
     FIT: ("train", "SPLIT"),
@@ -34,7 +42,7 @@ def options_command(
     family: Annotated[Family | None, Argument(help="What to list; all families without it.")] = None,
     name: Annotated[str | None, Argument(help="Name of one: a built-in one, an entry point, or module:Class.")] = None,
 ) -> None:
-    """List samplers, backbones, losses, judges and training settings with their options, defaults, ranges and sources.
+    """List samplers, candidate sources, backbones, losses, judges and training settings with their options, defaults, ranges and sources.
 
     Classes of installed packages are listed with the built-in ones. Options are given by `--set`, as in sampler.candidates=16.
 
@@ -61,10 +69,16 @@ def options_command(
 def _open_families() -> dict[str, type[PluginConfig]]:
     from hardneg.judging import JudgeConfig
     from hardneg.models import ModelConfig
-    from hardneg.sampling import SamplerConfig
+    from hardneg.sampling import SamplerConfig, SourceConfig
     from hardneg.training import LossConfig
 
-    return {"sampler": SamplerConfig, "backbone": ModelConfig, "loss": LossConfig, "judge": JudgeConfig}
+    return {
+        "sampler": SamplerConfig,
+        "candidates": SourceConfig,
+        "backbone": ModelConfig,
+        "loss": LossConfig,
+        "judge": JudgeConfig,
+    }
 
 
 def _emit_names(shared: OutputOptions, family: str | None) -> None:

@@ -34,14 +34,14 @@ class TrainOptions:
         str | None,
         Option(
             show_default="uniform",
-            help="Sampler: uniform, dns, ahns, mixgcf, multi-view, semantic, semantic-literal, semantic-mixing, or "
-            "an entry point or module:Class.",
+            help="Sampler, such as uniform, dns, mixgcf or semantic: see `hardneg options sampler`; or an entry point or "
+            "module:Class.",
         ),
     ] = None
     settings: Annotated[
         Pairs,
         pairs_option(
-            "Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, fit.loss.kind, suspects.weight, "
+            "Any setting: sampler.candidates, model.hops, fit.patience, fit.batch_size, fit.l2, fit.loss.kind, fit.candidates.kind, suspects.weight, "
             "suspects.strength, anchor.weight, ..."
         ),
     ] = None

@@ -78,9 +78,10 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _require_memory(self) -> Self:
         """Refuse a step whose candidate embeddings could not be in memory, and a sampler that the loss does not read."""
-        if problem := sampler_problem(self.fit.loss, self.sampler):
+        if problem := sampler_problem(self.fit, self.sampler):
             raise ValueError(problem)
-        batch, candidates = self.fit.batch_size, int(getattr(self.sampler, "candidates", 1))
+        batch = self.fit.batch_size
+        candidates = max(int(getattr(self.sampler, name, 1)) for name in ("candidates", "negatives"))
         if self.fit.loss.compares_pairs and batch**2 > MAX_NUMBERS_PER_STEP:
             raise ValueError(
                 f"batch_size {batch:,} is too large for loss {self.fit.loss.kind!r}, which compares all pairs"

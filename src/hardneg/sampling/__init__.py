@@ -2,9 +2,11 @@
 
 from hardneg.sampling.ahns import AHNS
 from hardneg.sampling.dns import DNS
+from hardneg.sampling.in_batch import InBatchCandidates, InBatchSampling, InBatchSource
 from hardneg.sampling.judged import PairFactors, PenalizedCandidates, WeighedSampler
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.sampling.mixgcf import MixGCF, MultiView
+from hardneg.sampling.popularity import PopularityCandidates, PopularitySampling, PopularitySource
 from hardneg.sampling.sampler import (
     SAMPLERS,
     CandidateSource,
@@ -17,6 +19,7 @@ from hardneg.sampling.sampler import (
 )
 from hardneg.sampling.semantic import Semantic, SemanticLiteral
 from hardneg.sampling.semantic_mixing import SemanticMixing
+from hardneg.sampling.sources import SourceConfig, SourceInputs, UniformSource
 from hardneg.sampling.uniform import Uniform
 
 __all__ = [
@@ -24,6 +27,9 @@ __all__ = [
     "DNS",
     "SAMPLERS",
     "CandidateSource",
+    "InBatchCandidates",
+    "InBatchSampling",
+    "InBatchSource",
     "ItemNeighbours",
     "MinedNegatives",
     "MixGCF",
@@ -31,14 +37,20 @@ __all__ = [
     "NegativeSampler",
     "PairFactors",
     "PenalizedCandidates",
+    "PopularityCandidates",
+    "PopularitySampling",
+    "PopularitySource",
     "SamplerConfig",
     "SamplerInputs",
     "Semantic",
     "SemanticLiteral",
     "SemanticMixing",
+    "SourceConfig",
+    "SourceInputs",
     "StatelessSampler",
     "Uniform",
     "UniformCandidates",
+    "UniformSource",
     "WeighedSampler",
     "exclude_suspects",
 ]

@@ -1,6 +1,6 @@
 """Dynamic negative sampling: one of the highest scored candidates (Zhang et al., 2013; Shi et al., 2023)."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.sampler import gather_rows, hardest, score_all
 from hardneg.sampling.tree_similarity import TreeViews, TreeWeights, choose_candidates
-from hardneg.types import Batch, Embeddings, Items
+from hardneg.types import Batch, Embeddings, Indices, Items
 
 
 class DNS(TreeWeights):
@@ -27,22 +27,35 @@ class DNS(TreeWeights):
     """More candidates give harder negatives, and more false negatives."""
     top: PerRow = 1
     """A larger value gives easier negatives, and fewer false negatives."""
+    negatives: PerRow = 1
+    """Number of negatives per pair, drawn from the top ones without replacement; `top` of them are all."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"negatives"})
 
     @model_validator(mode="after")
     def _top_among_candidates(self) -> Self:
         if self.top > self.candidates:
             raise ValueError(f"found top {self.top} of {self.candidates} candidates; lower top or draw more candidates")
+        if self.negatives > self.top:
+            raise ValueError(f"found {self.negatives} negatives of the top {self.top}; raise top, or lower negatives")
         return self
 
     def choose(
         self, views: TreeViews, batch: Batch, embeddings: Embeddings, candidates: Tensor, stream: Stream
     ) -> Items:
-        """Return items (batch, 1). The first of equal candidates ranks higher. The choice carries no gradient."""
+        """Return items (batch, negatives). The first of equal candidates ranks higher. The choice carries no gradient."""
         users, items = gather_rows(embeddings.final_users, batch.users), embeddings.final_items
         if self.top == 1 and not views:
             return Items(hardest(users, items, candidates).unsqueeze(1))
-        ranks = None
-        if self.top > 1:
-            unit = stream.uniform(batch.rows.cpu().numpy(), 1)[:, 0].astype(np.float64)
-            ranks = torch.from_numpy((unit * self.top).astype(np.int64)).to(batch.rows.device)
+        ranks = None if self.top == 1 else torch.from_numpy(self._draw_ranks(batch, stream)).to(batch.rows.device)
         return choose_candidates(views, batch, score_all(users, items, candidates), candidates, ranks)
+
+    def _draw_ranks(self, batch: Batch, stream: Stream) -> Indices:
+        """Draw distinct ranks below `top`, (batch, negatives), as the first places of a shuffle."""
+        rows = batch.rows.cpu().numpy()
+        ranks = np.tile(np.arange(self.top), (len(rows), 1))
+        if self.negatives < self.top:
+            units, pairs = stream.uniform(rows, self.negatives).astype(np.float64), np.arange(len(rows))
+            for place in range(self.negatives):
+                other = place + (units[:, place] * (self.top - place)).astype(np.int64)
+                ranks[pairs, other], ranks[:, place] = ranks[:, place].copy(), ranks[pairs, other]
+        return ranks[:, : self.negatives]

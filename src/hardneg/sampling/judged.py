@@ -22,6 +22,7 @@ from hardneg.sampling.sampler import (
     CandidateSource,
     NegativeSampler,
     OuterSampler,
+    ReadsBatch,
     ReadsOtherItems,
     keeps_candidates,
 )
@@ -83,6 +84,15 @@ class PenalizedCandidates:
 
     source: CandidateSource
     factors: PairFactors
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Those of the source, if it has any."""
+        return self.source.counters if isinstance(self.source, ReadsBatch) else {}
+
+    def of_batch(self, rows: Indices) -> PenalizedCandidates:
+        """Return the source of the batch with these pair indices."""
+        return replace(self, source=self.source.of_batch(rows)) if isinstance(self.source, ReadsBatch) else self
 
     def draw(self, rows: Indices, users: Indices, *, n: int, stream: Stream) -> Indices:
         """Draw as `CandidateSource.draw`."""

@@ -59,6 +59,127 @@ def draw_outside(
 
 
 @compiled
+def draw_by_weight(
+    begin: int,
+    end: int,
+    key: np.uint64,
+    epoch: int,
+    rows: Indices,
+    users: Indices,
+    weights: tuple[Floats, int],
+    excluded: tuple[Indices, Indices],
+    rounds: int,
+    out: Indices,
+) -> None:
+    """Set out[b, place] to an item outside the exclusion set of users[b], in proportion to its weight, for b in begin..end.
+
+    weights: cumulative sums (n_items,), and the last item with a weight above 0. excluded, and draws: as in `draw_outside`.
+    After `rounds` rejections the exact complement is used, which must have an item with a weight.
+    """
+    cumulative, last = weights
+    starts, excluded_items = excluded
+    total = cumulative[last]
+    for b in range(begin, end):
+        first, stop = starts[users[b]], starts[users[b] + 1]
+        row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
+        for place in range(out.shape[1]):
+            item, attempt = -1, 0
+            while item < 0 or _contains(excluded_items, first, stop, item):
+                words = philox(key, row, when, np.uint64(place), np.uint64(attempt))
+                unit = _unit_double(words[0])
+                if attempt == rounds:
+                    item = _free_by_weight(cumulative, last, excluded_items[first:stop], unit)
+                    break
+                item = _first_above(cumulative, last, unit * total)
+                attempt += 1
+            out[b, place] = item
+
+
+@compiled
+def _unit_double(word: np.uint64) -> float:
+    """Return a number in [0, 1) from the upper 53 bits."""
+    return np.float64(word >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def _first_above(cumulative: Floats, last: int, target: float) -> int:
+    """Return the first item of 0..last whose cumulative sum exceeds the target, `last` if none does."""
+    low, high = 0, last
+    while low < high:
+        middle = (low + high) >> 1
+        if cumulative[middle] > target:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@compiled
+def _free_by_weight(cumulative: Floats, last: int, excluded_items: Indices, unit: float) -> int:
+    """Return a free item in proportion to its weight, by two passes over all items. unit: in [0, 1)."""
+    target, running, item = np.inf, 0.0, -1
+    for _ in range(2):
+        running, at = 0.0, 0
+        for candidate in range(last + 1):
+            while at < len(excluded_items) and excluded_items[at] < candidate:
+                at += 1
+            weight = cumulative[candidate] - (cumulative[candidate - 1] if candidate > 0 else 0.0)
+            if weight == 0.0 or (at < len(excluded_items) and excluded_items[at] == candidate):
+                continue
+            running, item = running + weight, candidate
+            if running > target:
+                break
+        target = unit * running
+    return item
+
+
+@compiled
+def draw_in_batch(
+    begin: int,
+    end: int,
+    key: np.uint64,
+    epoch: int,
+    rows: Indices,
+    users: Indices,
+    own: Indices,
+    positives: Indices,
+    excluded: tuple[Indices, Indices],
+    rounds: int,
+    out: Indices,
+) -> None:
+    """Set out[b, place] to one of `positives`, all equally likely, that is neither own[b] nor excluded; -1 without one.
+
+    positives: items of the batch, with repeats. excluded, rounds: as in `draw_outside`.
+    """
+    starts, excluded_items = excluded
+    for b in range(begin, end):
+        first, stop = starts[users[b]], starts[users[b] + 1]
+        row, when = np.uint64(rows[b]) & LOW, np.uint64(epoch)
+        for place in range(out.shape[1]):
+            for attempt in range(rounds + 1):
+                words = philox(key, row, when, np.uint64(place), np.uint64(attempt))
+                item = positives[scale_below(words[0], len(positives))]
+                if item != own[b] and not _contains(excluded_items, first, stop, item):
+                    break
+                item = -1
+            out[b, place] = (
+                item if item >= 0 else _left_in_batch(positives, own[b], excluded_items[first:stop], words[1])
+            )
+
+
+@compiled
+def _left_in_batch(positives: Indices, own: int, excluded_items: Indices, word: np.uint64) -> int:
+    """Return one of the positives that are neither own nor excluded, all equally likely; -1 without one."""
+    left = np.empty(len(positives), np.int64)
+    count = 0
+    for item in positives:
+        if item != own and not _contains(excluded_items, 0, len(excluded_items), item):
+            left[count] = item
+            count += 1
+    return left[scale_below(word, count)] if count > 0 else -1
+
+
+@compiled
 def _contains(excluded_items: Indices, first: int, stop: int, item: int) -> bool:
     """Return True where excluded_items[first:stop], in ascending order, contains the item."""
     while stop - first > SHORT:

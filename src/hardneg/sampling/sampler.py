@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from hardneg.sampling.kernels import best_candidates, draw_outside, pick_ranked,
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.trees import Trees
 from hardneg.types import Batch, Embeddings, Floats, HopsRead, Indices, Negatives
+
+if TYPE_CHECKING:
+    from hardneg.sampling.sources import SourceConfig
 
 ROUNDS = 30
 """Rejected draws per candidate, after which the exact complement is used."""
@@ -42,6 +45,20 @@ class ReportsProbabilities(Protocol):
 
     def log_probabilities(self, users: Indices, items: Indices) -> Floats:
         """Return the log of the probability of drawing items (batch, n) for users (batch,), float32."""
+        ...
+
+
+@runtime_checkable
+class ReadsBatch(Protocol):
+    """A candidate source whose draws depend on the other pairs of the batch."""
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Name -> amount, of the draws of this object."""
+        ...
+
+    def of_batch(self, rows: Indices) -> CandidateSource:
+        """Return the source of the batch with these pair indices."""
         ...
 
 
@@ -215,6 +232,8 @@ SAMPLERS = Registry(
     "hardneg.samplers",
     {
         "uniform": "hardneg.sampling.uniform:Uniform",
+        "popularity": "hardneg.sampling.popularity:PopularitySampling",
+        "in-batch": "hardneg.sampling.in_batch:InBatchSampling",
         "dns": "hardneg.sampling.dns:DNS",
         "ahns": "hardneg.sampling.ahns:AHNS",
         "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
@@ -230,6 +249,11 @@ class SamplerConfig(PluginConfig):
     """Options of a sampler. A field of this type accepts every sampler by its `kind`."""
 
     registry: ClassVar[Registry] = SAMPLERS
+
+    @property
+    def own_source(self) -> SourceConfig | None:
+        """Candidate source that the sampler has in place of `fit.candidates`; none by default."""
+        return None
 
     @abstractmethod
     def build(self, inputs: SamplerInputs) -> NegativeSampler:
@@ -282,11 +306,13 @@ def score_all(queries: Tensor, table: Tensor, candidates: Tensor) -> Tensor:
 def pick_by_rank(preferences: Tensor, ranks: Tensor | None = None) -> Tensor:
     """Return the column of the preference with the given rank in each row of preferences (batch, n): (batch,).
 
-    ranks: (batch,) of 0..n - 1, where 0 is the largest; None for 0. Of equal preferences the first ranks higher. A row
+    ranks: (batch,), or (batch, k) for a result (batch, k), of 0..n - 1, where 0 is the largest; None for 0. Of equal preferences the first ranks higher. A row
     with NaN returns the first NaN, as `hardest` does.
     """
     if ranks is None:
         ranks = torch.zeros(len(preferences), dtype=torch.int64, device=preferences.device)
+    if ranks.ndim == 2:
+        return torch.stack([pick_by_rank(preferences, column) for column in ranks.unbind(1)], dim=1)
     if preferences.device.type != "cpu":
         ranks = torch.where(preferences.isnan().any(dim=1), 0, ranks)
         return preferences.sort(dim=1, descending=True, stable=True).indices.gather(1, ranks.unsqueeze(1)).squeeze(1)

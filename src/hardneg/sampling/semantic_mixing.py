@@ -84,7 +84,7 @@ class SemanticMixingSampler(OuterSampler, NegativeSampler):
         partners = self._draw_neighbours(batch.positives, positive_units[:, 0])
         part = torch.from_numpy((part_units[:, :, None] * len(unmixed.parts)).astype(np.int64)).to(candidates.device)
         items = unmixed.sources.gather(2, part.expand(-1, unmixed.sources.shape[1], 1)).squeeze(2)
-        others = self._draw_neighbours(items, negative_units)
+        others = self._draw_neighbours(items, np.broadcast_to(negative_units, items.shape))
         table = embeddings.final_items
         return replace(
             unmixed,

@@ -168,10 +168,14 @@ def best_with_bonus(
 def choose_candidates(
     views: TreeViews, batch: Batch, preferences: Tensor, candidates: Tensor, ranks: Tensor | None = None
 ) -> Items:
-    """Return the candidate of each pair (batch, n) at its rank, by preference and, with `views`, tree similarity."""
+    """Return the candidates of each pair (batch, n) at its ranks, by preference and, with `views`, tree similarity.
+
+    ranks: (batch, k), None for the best one.
+    """
+    ranks = torch.zeros_like(candidates[:, :1]) if ranks is None else ranks
     if not views:
-        return Items(candidates.gather(1, pick_by_rank(preferences, ranks).unsqueeze(1)))
+        return Items(candidates.gather(1, pick_by_rank(preferences, ranks)))
     similarities, bonus = weigh_similarities(views, batch.positives, candidates)
     epsilon = torch.full(preferences.shape[:1], EPSILON, device=preferences.device)
-    places = pick_by_rank(add_tree_bonus(preferences, bonus, epsilon), ranks).unsqueeze(1)
+    places = pick_by_rank(add_tree_bonus(preferences, bonus, epsilon), ranks)
     return Items(candidates.gather(1, places), totals=similarity_totals(similarities, places))

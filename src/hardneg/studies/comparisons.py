@@ -16,6 +16,7 @@ from hardneg.evaluation.significance import MIN_SEEDS
 from hardneg.pipeline import EVALUATION, HELD_OUT, RELEASED, find_evaluation
 from hardneg.pipeline.suspect_use import no_suspects_warning
 from hardneg.report import plots, printers, tables
+from hardneg.sampling import Uniform
 from hardneg.studies.cells import Cell
 from hardneg.studies.recipes import slug
 from hardneg.studies.row_notes import BELOW_UNIFORM, find_below_uniform
@@ -176,9 +177,10 @@ def mark_below_uniform(
 
 
 def _is_uniform(cell: Cell) -> bool:
-    """Return True where a line is the sampler `uniform` with the default loss, without suspects, anchor or text."""
+    """Return True where a line is the sampler `uniform` with default candidates and loss, without suspects, anchor or text."""
     config = cell.config
-    is_plain = config.sampler.kind == "uniform" and config.fit.loss == FitConfig().loss
+    plain = FitConfig()
+    is_plain = (config.sampler, config.fit.loss, config.fit.candidates) == (Uniform(), plain.loss, plain.candidates)
     return is_plain and cell.trains and config.suspects is None and config.anchor is None
 
 

@@ -24,8 +24,8 @@ from hardneg.models import Anchor, compute_training_pass
 from hardneg.models.anchor import anchor_loss
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
-from hardneg.sampling import CandidateSource, NegativeSampler
-from hardneg.sampling.sampler import ReportsProbabilities, items_read, keeps_candidates
+from hardneg.sampling import CandidateSource, NegativeSampler, SourceConfig, UniformSource
+from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, items_read, keeps_candidates
 from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
 from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows
@@ -52,7 +52,9 @@ class FitConfig(Config):
     """Seed of the initialization, the order of the pairs, the candidates and the sampler."""
     loss: LossConfig = DEFAULT_LOSS
     """Ranking loss and its options; `hardneg options loss` lists them."""
-    later_fields: ClassVar[frozenset[str]] = frozenset({"loss"})
+    candidates: SourceConfig = UniformSource()
+    """Source of the candidates of every sampler; `hardneg options candidates` lists them."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"loss", "candidates"})
 
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
@@ -190,13 +192,16 @@ class _Loop:
         rows, users = batch.rows.cpu().numpy(), batch.users.cpu().numpy()
         stream = Stream(self.config.seed, "candidates", batch.epoch)
         n = self.sampler.n_candidates if self.config.loss.reads_negatives else 0
-        drawn = self.candidates.draw(rows, users, n=n, stream=stream)
+        source = self.candidates.of_batch(rows) if isinstance(self.candidates, ReadsBatch) else self.candidates
+        drawn = source.draw(rows, users, n=n, stream=stream)
         candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
         required = self._required_rows(batch, candidates, stream)
         computed = compute_training_pass(self.model, batch, required)
         embeddings, scored, auxiliary = computed.embeddings, computed.scored or computed.embeddings, computed.auxiliary
         negatives = self._sample(batch, embeddings, candidates, stream)
+        if isinstance(source, ReadsBatch):
+            negatives = replace(negatives, counters=negatives.counters | source.counters)
         l2_weight, extra_weight, ranking = self.config.l2, self.positives.weight, self.config.loss
         loss = objective(
             batch, scored, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
