@@ -19,7 +19,9 @@ from hardneg import text
 from hardneg.cli.main import app
 from hardneg.data import split as splits
 from hardneg.errors import ConfigError
+from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.protocol import Request
+from hardneg.llm.recorded import RecordingHeader, record_replies, write_recording
 from hardneg.studies import Study
 from hardneg.studies.recipes import language_model
 from hardneg.text import text_vectors
@@ -29,6 +31,7 @@ from .conftest import STUDY, Write, results_of
 MF = {"MF": STUDY["models"]["MF"]}
 SAMPLER = {"kind": "semantic", "allow_empty": True}
 SIDES = ("users", "items")
+OPEN_MODEL = language_model._open_model
 
 
 @pytest.fixture
@@ -161,3 +164,28 @@ def test_an_ordinary_model_names_titles_of_the_catalogue(write_study: Write, tmp
 def test_problems_are_reported_before_anything_runs(write_study: Write, entry: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Study.load(write_study(**rows(named=entry)))
+
+
+def test_recorded_replies_take_the_place_of_their_model(
+    write_study: Write, model: FunctionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results_of(Study.load(write_study(**rows(named={"profiles": None})), tmp_path / "asked"))
+    header = RecordingHeader(
+        model="rules", identity=model.identity, prompts={}, date="2026-01-01", versions={}, licence="none", command="x"
+    )
+    with ReplyStore(tmp_path / "asked" / language_model.REPLIES) as store:
+        recording = record_replies(store, store.known(), header)
+    write_recording(tmp_path / "rules.jsonl.gz", recording)
+    monkeypatch.setattr(language_model, "_open_model", OPEN_MODEL)
+    file = write_study(**rows(named={"profiles": None, "llm": f"recorded:{tmp_path / 'rules.jsonl.gz'}"}))
+    study = Study.load(file, tmp_path / "recorded")
+    assert study.plan.estimate_replies(study.cells), "calls are counted, and nothing is timed"
+    before = len(model.requests)
+    assert not results_of(study).failed
+    assert len(model.requests) == before
+    named = [
+        pl.read_parquet(tmp_path / out / "shared/store/negatives-named/named.parquet") for out in ("asked", "recorded")
+    ]
+    assert named[0].equals(named[1])
+    with pytest.raises(ConfigError, match="install the package again, or give --llm NAME"):
+        Study.load(write_study(**rows(named={"llm": "recorded:missing.jsonl.gz"})))

@@ -70,7 +70,8 @@ def test_a_dry_run_counts_and_the_next_command_repeats_the_options(
 ) -> None:
     monkeypatch.setattr(estimate, "SECONDS", 0.001)
     words = ["alpha", "--split", f"shop={folders / 'split'}", "--out", tmp_path / "out"]
+    words[3:3] = ["--seeds", 4]
     output = succeed("study", "run", *words, "--dry-run")
-    assert "75 runs, 0 finished" in output
+    assert "60 runs, 0 finished" in output
     assert output.splitlines()[-1] == f"Next: hardneg study run {' '.join(map(str, words))}"
     assert not (tmp_path / "out").exists()

@@ -119,9 +119,11 @@ def _refuse(question: Question) -> str:
 
 
 def study(spec: str | Path | Mapping[str, Any], out: str | Path | None = None, **settings: Any) -> Study:
-    """Return a study from a YAML file or its content; `.run()` makes its runs and `.results()` its tables.
+    """Return a study from a YAML file, its content or the name of a ready study; `.run()` makes its runs, `.results()` its
+    tables.
 
-    out: study folder, out/NAME by default. settings: as of `Study.load`.
+    out: study folder, out/NAME by default. settings: as of `Study.load`, such as only=["data/split"] and
+    llms=["smollm2-135m"] for a ready study.
     """
     from hardneg.studies.study import Study
 

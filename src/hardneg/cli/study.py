@@ -67,6 +67,12 @@ class StudyOptions(ReadingOptions):
         list[str] | None,
         Option("--llm", metavar="NAME", help="Ready study that compares language models: one of them. Repeatable."),
     ] = None
+    seeds: Annotated[
+        int | None,
+        Option(
+            min=1, max=10_000, show_default="those of the file", help="Number of seeds of a study; tests need three."
+        ),
+    ] = None
     workers: Annotated[int, Option(min=1, max=256, help="Number of processes, one thread each.")] = 1
     device: DeviceOption = "cpu"
 
@@ -76,12 +82,14 @@ class StudyOptions(ReadingOptions):
 
     def load(self, kind: type[Planned]) -> Planned:
         """Read the file as a study or a search."""
-        return kind.load(self.file, self.out, only=self.splits or (), llms=self.llms or (), device=self.device)
+        only, llms = self.splits or (), self.llms or ()
+        return kind.load(self.file, self.out, only=only, llms=llms, seeds=self.seeds, device=self.device)
 
     @property
     def words(self) -> list[object]:
         """Words of a command on the same file with the same splits and language models."""
-        out = ["--out", self.out] if self.out is not None else []
+        out: list[object] = [] if self.seeds is None else ["--seeds", self.seeds]
+        out += ["--out", self.out] if self.out is not None else []
         named = [
             (option, name) for option, names in (("--split", self.splits), ("--llm", self.llms)) for name in names or ()
         ]

@@ -67,7 +67,7 @@ def name_models(llms: Sequence[str]) -> dict[str, str]:
     for llm in llms:
         end = re.split(r"[#/\\]", llm.rstrip("/"))[-1]
         end = re.sub(r"^(hf|gguf|openai|recorded):", "", end)
-        named.append((re.sub(r"\.(gguf|gz)$", "", end), llm))
+        named.append((re.sub(r"\.(gguf|jsonl\.gz)$", "", end), llm))
     return _require_distinct_names(named, "--llm", f"name them under `{FOR_LLMS}` of a copy (`hardneg init study`)")
 
 
@@ -97,7 +97,7 @@ def _require_given(kinds: set[str], given: Given, title: str, *, optional_llms: 
     if "llm" in kinds and not given["llm"] and not optional_llms:
         raise ConfigError(
             f"{title} compares language models, found none; give --llm NAME, which may be repeated: a model of "
-            "`hardneg llm models`, gguf:FILE, a model's folder, or an endpoint such as http://localhost:8000/v1#MODEL"
+            "`hardneg llm models`, gguf:FILE, a model's folder, an endpoint such as http://localhost:8000/v1#MODEL, or recorded:FILE"
         )
 
 

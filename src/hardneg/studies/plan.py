@@ -261,16 +261,18 @@ class PlannedGrid(Generic[G]):
         *,
         only: Sequence[str] = (),
         llms: Sequence[str] = (),
+        seeds: int | None = None,
         device: str = "cpu",
     ) -> Self:
         """Read and check a file, a ready study by its name, or the contents of a file as a mapping.
 
         out: the folder, out/NAME by default. only: some splits of the file; for a study, the folders of others need not
         exist. For a file without splits of its own, such as a ready study, their folders, each as FOLDER or NAME=FOLDER.
-        llms: language models, for a file that repeats parts for each of them. Raises ConfigError with every problem of the
+        llms: language models, for a file that repeats parts for each of them. seeds: number of seeds of a study, in place of
+        those of the file. Raises ConfigError with every problem of the
         file, or where optuna is missing for a search.
         """
-        filled = fill_source(source, only, llms)
+        filled = fill_source(source, only, llms, seeds)
         spec, cells = cls.read(filled)
         return cls(spec, cells, Path(out or Path("out") / spec.name), device, filled.only)
 

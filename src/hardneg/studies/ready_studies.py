@@ -78,14 +78,18 @@ def read_source(source: Source) -> tuple[str, Any, list[str]]:
     )
 
 
-def fill_source(source: Source, splits: Sequence[str] = (), llms: Sequence[str] = ()) -> FilledSource:
+def fill_source(
+    source: Source, splits: Sequence[str] = (), llms: Sequence[str] = (), seeds: int | None = None
+) -> FilledSource:
     """Read a file and fill its placeholders.
 
-    splits: folders, for a file without splits of its own; else the names of those to run. llms: language models.
+    splits: folders, for a file without splits of its own; else the names of those to run. llms: language models. seeds:
+    number of seeds in place of those of the file.
     """
     title, values, problems = read_source(source)
     if not isinstance(values, dict):
         return FilledSource(title, values, problems, tuple(splits))
     folders = list(splits) if takes_folders(values) else []
     filled = fill_placeholders(values, folders, llms)
+    filled |= {} if seeds is None else {"seeds": seeds}
     return FilledSource(title, filled, problems, () if folders else tuple(splits))

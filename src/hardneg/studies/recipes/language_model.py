@@ -16,7 +16,8 @@ from hardneg.llm.engine.store import ReplyStore
 from hardneg.llm.local.model import LocalModel
 from hardneg.llm.names import address_of, open_model
 from hardneg.llm.packages.table import MODELS
-from hardneg.llm.protocol import ChatModel
+from hardneg.llm.protocol import ChatModel, LlmError
+from hardneg.llm.recorded import RecordedModel, read_recording
 from hardneg.llm.session import Session
 from hardneg.llm.usage import FREE, UsageStats, find_price
 from hardneg.stage import Draft, Stage
@@ -26,6 +27,8 @@ from hardneg.types import WeightPrecision
 
 REPLIES = "replies.sqlite"
 """Store of replies in the folder of a study, which its rows share."""
+RECORDED = "recorded:"
+"""Beginning of the name of a file of recorded replies (`llm.recorded`), which answers nothing else."""
 IN_MEMORY = Path(":memory:")
 FIRST_BATCH = 8
 """Requests that an estimate sends to a model in this process, to measure its tokens a second."""
@@ -35,7 +38,7 @@ class LanguageModelSettings(Config):
     """The language model of a recipe, and where its replies are kept."""
 
     llm: str | None = None
-    """Language model, as for --llm."""
+    """Language model, as for --llm, or recorded:FILE for a file of recorded replies alone."""
     store: Path | None = None
     """File of the replies; None is replies.sqlite in the folder of the study."""
     precision: WeightPrecision | None = None
@@ -53,15 +56,16 @@ class LanguageModelSettings(Config):
     @property
     def n_timed(self) -> int:
         """Number of requests that an estimate sends: none where the rate is given, and none to an endpoint."""
-        return FIRST_BATCH if self.tokens_per_second is None and address_of(self.llm_name) is None else 0
+        answers_here = address_of(self.llm_name) is None and not self.llm_name.startswith(RECORDED)
+        return FIRST_BATCH if self.tokens_per_second is None and answers_here else 0
 
     def llm_problems(self) -> list[str]:
-        """Return a problem where a packaged model is not here."""
-        if self.llm not in MODELS:
+        """Return a problem where a packaged model, or a file of recorded replies, is not here."""
+        if self.llm is None or not (self.llm in MODELS or self.llm.startswith(RECORDED)):
             return []
         try:
             _open_model(self.llm, "cpu", self.precision)
-        except ConfigError as error:
+        except (ConfigError, LlmError) as error:
             return [str(error)]
         return []
 
@@ -82,6 +86,8 @@ class LanguageModelSettings(Config):
         if stored:
             path.parent.mkdir(parents=True, exist_ok=True)
         with ReplyStore(path) as store:
+            if isinstance(model, RecordedModel):
+                model.recording.fill(store)
             try:
                 yield Session(model, store, price=price, watch=_watch(context), activity=activity)
             finally:
@@ -129,4 +135,6 @@ def _watch(context: StageContext) -> Callable[[str, UsageStats], None] | None:
 @lru_cache(maxsize=8)
 def _open_model(name: str, device: str, precision: WeightPrecision | None) -> ChatModel:
     """Open a model once, since its identity is a hash of its files."""
+    if name.startswith(RECORDED):
+        return RecordedModel(read_recording(Path(name.removeprefix(RECORDED))))
     return open_model(name, device=device, precision=precision)
