@@ -33,6 +33,8 @@ MODULES = {
 """Modules whose public names have a page; a name is on the first page that has it."""
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 LANGUAGES = {".py": "python", ".yaml": "yaml"}
+LOADED = re.compile(r"""<(?:script|img|iframe|source|link)\b[^>]*?(?:src|href)=["']?((?:https?:)?//[^"'\s>]+)""")
+"""An element that makes the browser fetch from another site."""
 EQUATION = re.compile(r'<(div|span) class="arithmatex">\\[\[(](.*?)\\[\])]</\1>', re.DOTALL)
 
 
@@ -76,6 +78,15 @@ def on_page_content(text: str, page: Page, **_: object) -> str:
         return f'<div class="equation">{rendered}</div>' if match[1] == "div" else rendered
 
     return EQUATION.sub(render, text)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a page that would load anything from another site."""
+    for page in Path(config.site_dir).rglob("*.html"):
+        if loaded := LOADED.search(page.read_text(encoding="utf-8")):
+            raise PluginError(
+                f"{page.relative_to(config.site_dir)} loads {loaded[1]}, expected files of this site only"
+            )
 
 
 def _uri(path: Path) -> str:
