@@ -20,8 +20,11 @@ from hardneg.models.propagation import to_dense
 from hardneg.random import Stream
 from hardneg.sampling import (
     AHNS,
+    ANS,
+    DENS,
     DNS,
     SAMPLERS,
+    AdaptiveSoftmax,
     InBatchSampling,
     ItemNeighbours,
     MinedNegatives,
@@ -215,6 +218,26 @@ class TestDNSOfTheTop(SamplerContract):
 class TestAHNS(SamplerContract):
     def make(self, mined: MinedNegatives) -> NegativeSampler:
         return AHNS(candidates=4).build(SamplerInputs(8, None, 0))
+
+
+class TestAdaptiveSoftmax(SamplerContract):
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return AdaptiveSoftmax(candidates=4, temperature=0.1).build(NOTHING)
+
+
+class TestAdaptiveSoftmaxByRank(SamplerContract):
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return AdaptiveSoftmax(candidates=4, by="rank").build(NOTHING)
+
+
+class TestDENS(SamplerContract):
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return DENS(candidates=4).build(NOTHING)
+
+
+class TestANS(SamplerContract):
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return ANS(candidates=4).build(NOTHING)
 
 
 class SeenContract(SamplerContract):

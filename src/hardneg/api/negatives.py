@@ -22,7 +22,10 @@ from hardneg.mining.generated import NamingMode
 from hardneg.pipeline import GenerationConfig, SuspectInputs, SuspectsConfig
 from hardneg.sampling import (
     AHNS,
+    ANS,
+    DENS,
     DNS,
+    AdaptiveSoftmax,
     InBatchSampling,
     MixGCF,
     MultiView,
@@ -39,7 +42,10 @@ from hardneg.trees import TreesConfig
 
 __all__ = [
     "AHNS",
+    "ANS",
+    "DENS",
     "DNS",
+    "AdaptiveSoftmax",
     "InBatchSampling",
     "ItemVectors",
     "MixGCF",

@@ -1,6 +1,9 @@
 """Candidate sources and negative samplers, as the training loop calls them."""
 
+from hardneg.sampling.adaptive_softmax import AdaptiveSoftmax
 from hardneg.sampling.ahns import AHNS
+from hardneg.sampling.ans import ANS
+from hardneg.sampling.dens import DENS
 from hardneg.sampling.dns import DNS
 from hardneg.sampling.in_batch import InBatchCandidates, InBatchSampling, InBatchSource
 from hardneg.sampling.judged import PairFactors, PenalizedCandidates, WeighedSampler
@@ -24,8 +27,11 @@ from hardneg.sampling.uniform import Uniform
 
 __all__ = [
     "AHNS",
+    "ANS",
+    "DENS",
     "DNS",
     "SAMPLERS",
+    "AdaptiveSoftmax",
     "CandidateSource",
     "InBatchCandidates",
     "InBatchSampling",

@@ -1,0 +1,192 @@
+"""DENS and ANS against slow loops, forward and backward; their limits; their auxiliary parts change the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hardneg.data import Interactions
+from hardneg.errors import ConfigError
+from hardneg.models import LightGCNModel
+from hardneg.random import Stream
+from hardneg.sampling import ANS, DENS, DNS, SamplerConfig, SamplerInputs, UniformCandidates
+from hardneg.sampling.ans import NEAREST, ANSSampler
+from hardneg.training import FitConfig, fit_model
+from hardneg.types import Batch, Embeddings, Vectors
+
+STREAM, NOTHING = Stream(2, "sampler", 1), SamplerInputs(8, None, 0)
+
+
+def candidates_of(seen: Interactions, batch: Batch, n: int) -> Tensor:
+    where = batch.rows.numpy(), batch.users.numpy()
+    return torch.from_numpy(UniformCandidates(seen).draw(*where, n=n, stream=Stream(0, "drawn", 1)))
+
+
+def scaled(seen: Interactions, hops: int = 2, scale: float = 4.0) -> Embeddings:
+    """Hop tables in double precision with larger numbers, so that gates and margins are not all alike."""
+    made = LightGCNModel(seen, embedding_size=8, hops=hops, seed=1)()
+    sides = (tuple(scale * table.detach().double() for table in side) for side in (made.users, made.items))
+    users, items = sides
+    return Embeddings(users, items, "mean")
+
+
+def gradients(loss: Tensor, sampler: torch.nn.Module) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(sampler.parameters()), retain_graph=True))
+
+
+def bpr(user: Tensor, better: Tensor, worse: Tensor) -> Tensor:
+    return -torch.log(1 / (1 + torch.exp(-(user @ better - user @ worse))))
+
+
+@pytest.mark.parametrize("epoch", [1, 50, 100, 170])
+def test_dens_equals_the_slow_loop(seen: Interactions, batch: Batch, epoch: int) -> None:
+    batch, tables = replace(batch, epoch=epoch), scaled(seen)
+    sampler = DENS(candidates=5, weight=0.7).build(NOTHING).double()
+    candidates = candidates_of(seen, batch, 5)
+    result = sampler.sample(batch, tables, candidates, STREAM)
+    w = {name: matrix.T for name, matrix in sampler.matrices.items()}
+    share, total = 1 - min(1, epoch / 100), torch.zeros((), dtype=torch.float64)
+    for row, (u, i) in enumerate(zip(batch.users, batch.positives, strict=True)):
+        user, parts = tables.final_users[u], []
+        for hop, table in enumerate(tables.items):
+            p_r = torch.sigmoid(w["item"] @ table[i] + w["user"] @ user) * table[i]
+            values = []
+            for j in candidates[row]:
+                n_r = torch.sigmoid(w["negative"] @ table[j] + w["positive"] @ p_r) * table[j]
+                values.append(float((user @ (share * table[j] - n_r)).detach()))
+            best = candidates[row, int(np.argmax(values))]
+            assert result.sources[row, 0, hop] == best
+            parts.append(table[best])
+        p, n = tables.final_items[i], torch.stack(parts).mean(dim=0)
+        torch.testing.assert_close(result.vectors[row, 0], n)
+        p_r = torch.sigmoid(w["item"] @ p + w["user"] @ user) * p
+        n_r = torch.sigmoid(w["negative"] @ n + w["positive"] @ p_r) * n
+        better = [(p_r, p - p_r), (n - n_r, n_r), (p_r, n_r), (n - n_r, p - p_r)]
+        total = total + sum(bpr(user, a, b) for a, b in better) / 4
+    expected = 0.7 * total / len(batch.rows)
+    assert result.auxiliary.item() == pytest.approx(expected.item(), rel=1e-10)
+    for one, other in zip(gradients(result.auxiliary, sampler), gradients(expected, sampler), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("without_noise", [False, True])
+def test_ans_equals_the_slow_loop(seen: Interactions, batch: Batch, without_noise: bool) -> None:
+    tables, n = scaled(seen), 4
+    sampler = ANS(candidates=n, weight=0.7, gain=0.6, without_noise=without_noise).build(NOTHING).double()
+    with torch.no_grad():
+        sampler.margin[:-1] = torch.linspace(-2, 2, 8)
+    candidates = candidates_of(seen, batch, n)
+    result = sampler.sample(batch, tables, candidates, STREAM)
+    w, units = {name: matrix.T for name, matrix in sampler.matrices.items()}, STREAM.uniform(batch.rows.numpy(), n * 8)
+    total = vectors = torch.zeros((), dtype=torch.float64)
+    for row, (u, i) in enumerate(zip(batch.users, batch.positives, strict=True)):
+        user, parts = tables.final_users[u], []
+        for hop, table in enumerate(tables.items):
+            contrast, near, apart, values, augmented = 0.0, 0.0, 0.0, [], []
+            for m, j in enumerate(candidates[row]):
+                gate = torch.sigmoid((w["item"] @ table[j]) * (w["user"] @ user))
+                hard, p_hard = gate * table[j], gate * table[i]
+                easy, p_easy = table[j] - hard, table[i] - p_hard
+                contrast = contrast + torch.exp(user @ easy - user @ hard)
+                near = near + (hard - p_hard).square().sum().sqrt() / n
+                apart = apart + (p_easy * easy).square().sum().sqrt() / n
+                direction = torch.from_numpy(units[row, m * 8 : m * 8 + 8]).double()
+                x = sampler.margin[:-1] @ (hard * p_hard) + sampler.margin[-1]
+                noise = torch.sign(p_easy - easy) * direction / direction.norm() * torch.sigmoid(1 / x) * 0.1
+                augmented.append(table[j] if without_noise else table[j] + noise)
+                values.append(float((1.6 * user @ augmented[-1] - 0.6 * user @ table[j]).detach()))
+            best = int(np.argmax(values))
+            assert result.sources[row, 0, hop] == candidates[row, best]
+            parts.append(augmented[best])
+            total = total + torch.log(1 + contrast) + near + apart
+        vector = torch.stack(parts).mean(dim=0)
+        torch.testing.assert_close(result.vectors[row, 0], vector, rtol=1e-6, atol=1e-7)
+        vectors = vectors + (vector * torch.arange(8)).sum()
+    expected = 0.7 * total / len(batch.rows) / 3
+    assert result.auxiliary.item() == pytest.approx(expected.item(), rel=1e-10)
+    ours, theirs = result.auxiliary, expected
+    if not without_noise:
+        ours = ours + (result.vectors[:, 0] * torch.arange(8)).sum()
+        theirs = theirs + vectors
+    trained = [p for p in sampler.parameters() if p.requires_grad]
+    assert len(trained) == (2 if without_noise else 3)
+    pairs = (torch.autograd.grad(loss, trained, retain_graph=True) for loss in (ours, theirs))
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_the_margin_is_finite_at_0_on_both_sides() -> None:
+    sampler: ANSSampler = ANS(candidates=1).build(SamplerInputs(1, None, 0))
+    rows = torch.tensor([[1.0], [1.0], [1.0]])
+    strengths = []
+    for bias in (0.0, NEAREST / 2, -NEAREST / 2, 1e-30):
+        with torch.no_grad():
+            sampler.margin[-1] = bias
+        augmented, loss = sampler.augment(rows, 2 * rows, rows.unsqueeze(1), torch.ones(3, 1, 1))
+        (augmented.sum() + loss).backward()
+        assert all(p.grad.isfinite().all() for p in sampler.parameters())
+        strengths.append(float((augmented[0, 0, 0] - 1).detach()))
+    assert strengths == pytest.approx([0.1, 0.1, 0.0, 0.1], abs=1e-6)
+
+
+def test_dens_after_its_warmup_and_without_relevance_is_a_candidate_of_least_relevant_score(
+    seen: Interactions, batch: Batch
+) -> None:
+    """Gates of zeros are a half: before the warmup the choice is DNS, afterwards the lowest scored candidate."""
+    tables, candidates = scaled(seen, hops=0), candidates_of(seen, batch, 6)
+    sampler = DENS(candidates=6, warmup=10).build(NOTHING).double()
+    with torch.no_grad():
+        for matrix in sampler.parameters():
+            matrix.zero_()
+    plain = Embeddings(*(tuple(t.float() for t in side) for side in (tables.users, tables.items)), "mean")
+    hardest = DNS(candidates=6).build(NOTHING).sample(batch, plain, candidates, STREAM).items
+    early = sampler.sample(replace(batch, epoch=1), tables, candidates, STREAM)
+    assert torch.equal(early.sources[:, 0], hardest)
+    late = sampler.sample(replace(batch, epoch=10), tables, candidates, STREAM)
+    scores = (tables.final_items[candidates] * tables.final_users[batch.users].unsqueeze(1)).sum(dim=2)
+    assert torch.equal(late.sources[:, 0, 0], candidates[torch.arange(len(candidates)), scores.argmin(dim=1)])
+
+
+def test_ans_without_noise_and_weight_is_dns(seen: Interactions, batch: Batch) -> None:
+    embeddings = LightGCNModel(seen, embedding_size=8, hops=0, seed=1)()
+    candidates = candidates_of(seen, batch, 6)
+    result = (
+        ANS(candidates=6, weight=0, without_noise=True).build(NOTHING).sample(batch, embeddings, candidates, STREAM)
+    )
+    hardest = DNS(candidates=6).build(NOTHING).sample(batch, embeddings, candidates, STREAM).items
+    assert isinstance(result, Vectors)
+    assert result.auxiliary is None
+    assert torch.equal(result.sources[:, 0], hardest)
+    assert torch.equal(result.vectors, embeddings.final_items[hardest])
+
+
+@pytest.mark.parametrize("sampler", [DENS(candidates=4), ANS(candidates=4)], ids=["dens", "ans"])
+def test_the_auxiliary_loss_trains_the_gates_and_changes_the_outcome(
+    sampler: SamplerConfig, seen: Interactions
+) -> None:
+    def trained(options: SamplerConfig) -> tuple[Tensor, list[Tensor]]:
+        model, built = LightGCNModel(seen, embedding_size=8, hops=2, seed=3), options.build(NOTHING)
+        config = FitConfig(epochs=3, batch_size=16, learning_rate=0.05)
+        fit_model(model, seen, built, UniformCandidates(seen), config, validate=None)
+        return model.users.detach(), [p.detach().clone() for p in built.parameters()]
+
+    start = [p.detach() for p in sampler.build(NOTHING).parameters()]
+    users, gates = trained(sampler)
+    assert all(not torch.equal(a, b) for a, b in zip(start, gates, strict=True))
+    assert torch.equal(users, trained(sampler)[0])
+    without_users, without_gates = trained(sampler.model_copy(update={"weight": 0.0}))
+    assert not torch.equal(users, without_users)
+    if sampler.kind == "dens":
+        assert all(torch.equal(a, b) for a, b in zip(start, without_gates, strict=True))
+
+
+@pytest.mark.parametrize("sampler", [DENS(), ANS()], ids=["dens", "ans"])
+def test_concatenated_hops_are_refused(sampler: SamplerConfig, seen: Interactions, batch: Batch) -> None:
+    embeddings = LightGCNModel(seen, embedding_size=4, hops=1, pooling="concat", seed=1)()
+    built = sampler.build(NOTHING)
+    with pytest.raises(ConfigError, match=r"concatenated hops.*model\.pooling"):
+        built.sample(batch, embeddings, candidates_of(seen, batch, built.n_candidates), STREAM)
