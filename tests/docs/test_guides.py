@@ -126,7 +126,7 @@ def run_block(block: Block, scope: dict[str, Any], bases: dict[str, str]) -> Non
     """Execute one block."""
     if block.action == "file":
         Path(block.name).parent.mkdir(parents=True, exist_ok=True)
-        short = re.sub(r"\bepochs: \d+", "epochs: 2", block.text)
+        short = re.sub(r"\b(epochs|trials): \d+", r"\1: 2", re.sub(r"\bseeds: \d+", "seeds: 3", block.text))
         Path(block.name).write_text(short, encoding="utf-8")
     elif block.language == "python":
         exec(compile(block.text, f"block {block.name}", "exec"), scope)
