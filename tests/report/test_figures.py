@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from hardneg.report.figures import MOST_POINTS, Cost, cost_figure, curve_figures, line_styles
+from hardneg.report.figures import MOST_POINTS, CostAxis, cost_figure, curve_figures, line_styles
 
 
 def test_the_baseline_and_the_best_lines_have_styles() -> None:
@@ -40,7 +40,7 @@ def test_long_curves_are_thinned_and_the_page_says_so() -> None:
 def test_quality_stands_beside_its_cost_where_two_lines_have_one() -> None:
     frame = pl.DataFrame({"row": ["a", "b", "c"], "x@20": [0.1, 0.2, 0.15], "x@20 sd": [0.01, None, 0.0]})
     styles = {"a": 0, "b": 1, "c": None}
-    money = Cost("money", "$", {"a": 0.0, "b": 1.25}, "Once for all seeds.")
+    money = CostAxis("money", "$", {"a": 0.0, "b": 1.25}, "Once for all seeds.")
     figure = cost_figure(frame, "x@20", styles, "key", money)
     assert figure is not None
     assert (figure.title, figure.chart.count("<circle")) == ("Quality against money", 2)
@@ -48,4 +48,4 @@ def test_quality_stands_beside_its_cost_where_two_lines_have_one() -> None:
     assert figure.caption.endswith(
         "Once for all seeds. 1 lines are left out: those with the lowest means, and those whose cost is unknown."
     )
-    assert cost_figure(frame, "x@20", styles, "key", Cost("money", "$", {"a": 0.0}, "")) is None
+    assert cost_figure(frame, "x@20", styles, "key", CostAxis("money", "$", {"a": 0.0}, "")) is None

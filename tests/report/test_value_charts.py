@@ -81,7 +81,7 @@ def figure(kind: FigureKind) -> FigureData:
         for name, x, z in (("a", 0.0, 0.0), ("b", 1.0, 0.0), (ATTACK, 0.0, 1.0))
     ]
     frame = pl.DataFrame([dict.fromkeys(POINTS) | row | {"verdict": "better"} for row in rows], schema=POINTS)
-    return FigureData("figure-1", f"By {ATTACK}", kind, "x", "y", f"Caption {ATTACK}", frame)
+    return FigureData("figure-1", f"By {ATTACK}", kind, "x", "y", f"Caption {ATTACK}", "a note", frame)
 
 
 @pytest.mark.parametrize("kind", ["lines", "dots", "map", "differences"])

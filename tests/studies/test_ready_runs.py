@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from tests.finetuning.tiny import make_base
 from tests.judging.test_judges import obedient
@@ -15,8 +16,11 @@ from tests.pipeline.test_item_generation import namer
 
 from hardneg import text
 from hardneg.data import split as splits
+from hardneg.data.noise import read_noise
+from hardneg.judging.suspects import read_suspects
 from hardneg.llm.local.weights import ModelSource
 from hardneg.llm.protocol import Reply, Request
+from hardneg.report.figure_data import FigureData
 from hardneg.studies import Study
 from hardneg.studies.ready_studies import fill_source, find_ready, ready_names
 from hardneg.studies.recipes import generated, language_model, negatives
@@ -88,6 +92,8 @@ def test_a_ready_study_runs(name: str, folders: Path, out: Path) -> None:
     assert not results.failed
     assert all(len(table.frame) > 1 for table in results.tables)
     assert study.spec.figures
+    if name == "dtlns-identification":
+        _check_identification(study, results.figures[0])
     for number, _ in enumerate(study.spec.figures, start=1):
         drawn = [figure for figure in results.figures if figure.key.startswith(f"figure-{number}-")]
         assert drawn
@@ -96,3 +102,25 @@ def test_a_ready_study_runs(name: str, folders: Path, out: Path) -> None:
             assert "95 % intervals" in figure.caption or figure.kind == "map"
             if "fewer than three seeds they say nothing" not in figure.caption:
                 assert " better" not in figure.caption, "one seed is not tested"
+
+
+def _check_identification(study: Study, figure: FigureData) -> None:
+    """The AUC of each judge is the mean over users of the share of its pairs in order, counted in loops."""
+    (split,) = study.spec.splits
+    folder = study.plan.split_dir(split)
+    data, hidden = splits.read_split(folder), read_noise(folder).hidden
+    for name, value in figure.points.select("x_name", "value").iter_rows():
+        judged = read_suspects(study.plan.artifact(split, study.spec.entry("suspects", name)).folder, data)
+        scores = judged.probability if judged.score is None else judged.score
+        by_user: dict[int, tuple[list[float], list[float]]] = {}
+        for user, item, score, probability in zip(judged.users, judged.items, scores, judged.probability, strict=True):
+            if not np.isnan(probability):
+                is_hidden = bool(hidden.contains(np.array([user]), np.array([item]))[0])
+                by_user.setdefault(int(user), ([], []))[is_hidden].append(float(score))
+        shares = [
+            np.mean([(one > other) + 0.5 * (one == other) for one in own for other in others])
+            for others, own in by_user.values()
+            if own and others
+        ]
+        assert value == pytest.approx(np.mean(shares))
+        assert f"{name}: AUC {value:.3f}" in figure.conclusion

@@ -43,22 +43,28 @@ MARKS = "Filled marks differ significantly from {against}, hollow ones do not or
 
 @dataclass(frozen=True)
 class FigureData:
-    """A figure. key: name of its file. caption: the conclusion first, then what is drawn."""
+    """A figure. key: name of its file. conclusion: what its tests allow to say. note: what is drawn, and how it is tested."""
 
     key: str
     title: str
     kind: FigureKind
     x_label: str
     y_label: str
-    caption: str
+    conclusion: str
+    note: str
     points: pl.DataFrame
     percent: bool = False
 
     @property
     def texts(self) -> dict[str, Any]:
         """Everything but the numbers."""
-        names = ("key", "title", "kind", "x_label", "y_label", "caption", "percent")
+        names = ("key", "title", "kind", "x_label", "y_label", "conclusion", "note", "percent")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def caption(self) -> str:
+        """The conclusion, then what is drawn."""
+        return f"{self.conclusion} {self.note}"
 
     @classmethod
     def of(cls, texts: Mapping[str, Any], points: pl.DataFrame) -> FigureData:

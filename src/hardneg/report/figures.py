@@ -14,6 +14,11 @@ from hardneg.report.verdicts import describe_interval, verdict_words
 
 MOST_POINTS = 60
 """Largest number of points of a line; of longer ones, every second, third, ... point is drawn, and the last."""
+MEASURED_BY = {
+    True: "Held-out pairs among the sampled negatives: fewer than all items that users would like.",
+    False: "Mean probability that the user likes a sampled negative, which is known for simulated data.",
+}
+"""Measured against held-out pairs -> what was measured."""
 Styles = Mapping[str, int | None]
 """Line of a table -> its style in all charts, None for a thin line."""
 
@@ -89,7 +94,7 @@ def _curve_figure(mean: pl.DataFrame, x: str, metric: str, styles: Styles, key: 
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostAxis:
     """A cost of the lines of a table. amounts: line -> cost in `unit`. note: what the amounts count, for the caption."""
 
     name: str
@@ -98,7 +103,7 @@ class Cost:
     note: str
 
 
-def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str, cost: Cost) -> PageFigure | None:
+def cost_figure(frame: pl.DataFrame, metric: str, styles: Styles, key: str, cost: CostAxis) -> PageFigure | None:
     """Return quality on test pairs against a cost, of the lines with a style; None without two of them."""
     rows = [row for row in frame.rows(named=True) if styles.get(row["row"]) is not None and row["row"] in cost.amounts]
     if len(rows) < 2:
@@ -134,8 +139,11 @@ def calibration_figure(curves: Sequence[tuple[str, Sequence[tuple[float, float]]
     return PageFigure(text.title, line_chart(series, text), caption, _legend(series))
 
 
-def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
-    """Return the share of sampled negatives that the user would like, by epoch. rates: row, epoch, like_probability."""
+def rates_figure(rates: pl.DataFrame, key: str, *, held_out: bool = False) -> PageFigure:
+    """Return the share of sampled negatives that the user would like, by epoch. rates: row, epoch, like_probability.
+
+    held_out: they are the share of held-out pairs.
+    """
     mean = rates.group_by("row", "epoch", maintain_order=True).agg(pl.col("like_probability").mean()).sort("epoch")
     names = mean["row"].unique(maintain_order=True).to_list()
     frames = [thin_frame(mean.filter(pl.col("row") == name)) for name in names]
@@ -145,7 +153,7 @@ def rates_figure(rates: pl.DataFrame, key: str) -> PageFigure:
     ]
     description = "; ".join(f"{line.name}: {line.y[-1]:.1%} at epoch {line.x[-1]}" for line in series)
     text = ChartText(f"{key}-rates", "False negatives", description, "epoch", "false negatives among sampled")
-    caption = "Mean probability that the user likes a sampled negative, which is known for simulated data."
+    caption = MEASURED_BY[held_out]
     return PageFigure("False negatives", line_chart(series, text, percent=True), caption, _legend(series))
 
 

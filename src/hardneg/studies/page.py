@@ -18,7 +18,7 @@ from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import DataError, HardnegError
 from hardneg.evaluation.released import WARNING
 from hardneg.judging import suspects
-from hardneg.pipeline import EVALUATION, RUN
+from hardneg.pipeline import EVALUATION, HELD_OUT, MEASURED, RUN
 from hardneg.pipeline.explorer import explore_split
 from hardneg.pipeline.inference import find_run_split
 from hardneg.report import figures, printers
@@ -222,13 +222,15 @@ def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFi
             yield figure
     yield from figures.curve_figures(*study.curves(table), styles, table.key)
     if not (rates := study.false_negatives(table)).is_empty():
-        yield figures.rates_figure(rates, table.key)
+        folders = [study.study_dir / folder for folder in study.finished_runs(table)["folder"]]
+        held_out = any(artifacts.read_manifest(one, RUN)["config"].get(MEASURED) == HELD_OUT for one in folders)
+        yield figures.rates_figure(rates, table.key, held_out=held_out)
 
 
-def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.Cost]:
+def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.CostAxis]:
     """Yield the training time of a table's lines and, where a language model was used, its money, or else its tokens."""
     seconds = dict(table.frame.drop_nulls("seconds").select("row", "seconds").iter_rows())
-    yield figures.Cost("training time", "s per run", seconds, "Time before the runs is not included.")
+    yield figures.CostAxis("training time", "s per run", seconds, "Time before the runs is not included.")
     runs = study.finished_runs(table).unique("line", maintain_order=True)
     needed = {run["line"]: _llm_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
     for key, name, unit in (("money", "money", "$"), ("llm_tokens", "language model tokens", "millions")):
@@ -236,7 +238,7 @@ def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.Cost]:
         amounts = {line: scale * float(costs[key]) for line, costs in needed.items() if costs.get(key) is not None}
         if any(amounts.values()):
             note = "Needed for the negatives and profiles of a line, once for all of its seeds; 0 without a language model."
-            yield figures.Cost(name, unit, amounts, note)
+            yield figures.CostAxis(name, unit, amounts, note)
             return
 
 

@@ -11,7 +11,7 @@ from hardneg.data.dataset import read_parquet
 from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.pipeline import HELD_OUT
 from hardneg.report.figure_data import FigureData
-from hardneg.report.figures import thin_frame
+from hardneg.report.figures import MEASURED_BY, thin_frame
 from hardneg.report.printers import metric_label
 from hardneg.report.tables import BETTER, UNDECIDED, WORSE
 from hardneg.report.verdicts import describe_verdict
@@ -31,10 +31,6 @@ from hardneg.studies.runs import SAMPLED, RunTask
 
 NEARLY = 0.95
 """Share of the baseline's best value, for the epoch at which a curve reaches it."""
-MEASURED_BY = {
-    True: "Held-out pairs among the sampled negatives: fewer than all items that users would like.",
-    False: "Mean probability that the user likes a sampled negative, known for simulated data.",
-}
 
 
 def draw_curves(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
@@ -56,13 +52,14 @@ def draw_curves(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
     on_test = (
         "" if panel.table.frame.is_empty() else f" On test pairs: {describe_verdict(panel.table.frame, panel.metric)}"
     )
-    caption = (
+    conclusion = (
         f"{unit} at which the mean first reaches {NEARLY:.0%} of the best of {base} ({best:.4f}): {listed}. That is a "
-        f"description without a test.{on_test} Mean over the seeds that are still training. {INTERVALS}"
+        f"description without a test.{on_test}"
     )
+    note = f"Mean over the seeds that are still training. {INTERVALS}"
     axis = "epoch" if spec.x == "epoch" else "training time (s)"
     title = f"Validation {select} by {spec.x}: {panel.title}"
-    return FigureData(key, title, "lines", axis, f"validation {select}", caption, points_frame(rows))
+    return FigureData(key, title, "lines", axis, f"validation {select}", conclusion, note, points_frame(rows))
 
 
 Curve = list[tuple[float, np.ndarray]]
@@ -108,14 +105,22 @@ def draw_false_negatives(panel: Panel, spec: FigureSpec, key: str) -> FigureData
         for line, verdict in zip(others, verdicts, strict=True)
     ]
     measured = MEASURED_BY[panel.study.spec.splits[panel.split].truth == HELD_OUT]
-    caption = (
-        f"False negatives, mean of all epochs: {join_conclusions(sentences)} {measured} For vectors it is that of the "
-        f"unobserved item nearest to the vector. {INTERVALS} Welch's test over "
+    conclusion = f"False negatives, mean of all epochs: {join_conclusions(sentences)}"
+    note = (
+        f"{measured} For vectors it is that of the unobserved item nearest to the vector. {INTERVALS} Welch's test over "
         "seeds, Holm over the lines of this chart."
     )
     title = f"False negatives among sampled negatives: {panel.title}"
     return FigureData(
-        key, title, "lines", "epoch", "false negatives among sampled", caption, points_frame(rows), percent=True
+        key,
+        title,
+        "lines",
+        "epoch",
+        "false negatives among sampled",
+        conclusion,
+        note,
+        points_frame(rows),
+        percent=True,
     )
 
 

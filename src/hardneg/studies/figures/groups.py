@@ -43,12 +43,11 @@ def draw_groups(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
     )
     over = first.frame["tested_over"].drop_nulls().unique().sort().to_list()
     tests = TESTS.format(over=" or ".join(over), alone=ALONE if OVER[False] in over else "") if over else ""
-    caption = (
-        f"{join_conclusions(sentences)} Test {panel.label}.{shares} {INTERVALS} {MARKS.format(against=base)} {tests}"
-    )
+    conclusion = join_conclusions(sentences)
+    note = f"Test {panel.label}.{shares} {INTERVALS} {MARKS.format(against=base)} {tests}"
     title = f"{panel.label} by {'popularity' if of_items else 'history'} of {of}: {panel.title}"
     label = f"train pairs of {of}"
-    return FigureData(key, title, "lines", label, f"test {panel.label}", caption, points_frame(rows))
+    return FigureData(key, title, "lines", label, f"test {panel.label}", conclusion, note, points_frame(rows))
 
 
 def _point(line: dict[str, Any]) -> dict[str, object]:

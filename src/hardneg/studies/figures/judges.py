@@ -68,10 +68,11 @@ def _draw(panel: Panel, measured: dict[str, Identification], key: str) -> Figure
         shares = f"labels {one.liked_hidden:.0%} of hidden and {one.liked_others:.0%} of other candidates as liked"
         sentences.append(f"{name}: AUC {mean:.3f}, {words[verdict]}; it {shares}.")
     users = max(len(one.users) for one in measured.values())
-    caption = (
-        f"{' '.join(sentences)} AUC: share of pairs of a hidden train item and another candidate of the same user in which "
-        f"the judge scores the hidden one higher; mean over up to {users:,} users with 95 % intervals. Filled marks differ "
-        "significantly from chance (0.5), t-test over users, Holm over the judges."
+    conclusion = " ".join(sentences)
+    note = (
+        "AUC: share of pairs of a hidden train item and another candidate of the same user in which the judge scores the "
+        f"hidden one higher; mean over up to {users:,} users with 95 % intervals. Filled marks differ significantly from "
+        "chance (0.5), t-test over users, Holm over the judges."
     )
     title = f"Identification of hidden items: {panel.split}"
-    return FigureData(key, title, "dots", "AUC, 0.5 is chance", "", caption, points_frame(rows))
+    return FigureData(key, title, "dots", "AUC, 0.5 is chance", "", conclusion, note, points_frame(rows))

@@ -27,6 +27,7 @@ from hardneg.studies.recipes import slug
 from hardneg.studies.runs import RunTask
 from hardneg.types import Floats
 
+RESAMPLED = "Bars are 95 % intervals; users and seeds are resampled."
 TABLE_TESTS = "Tests resample users and seeds; p < .05 after Holm within the table of the model."
 GROUPS = {BETTER: "better: {names}", WORSE: "worse: {names}", UNDECIDED: "no significant difference: {names}"}
 
@@ -45,9 +46,12 @@ def draw_methods(panels: Sequence[Panel], spec: FigureSpec, key: str) -> Iterato
             verdicts = {line: verdict for line, verdict in panel.verdicts().items() if line in lines}
             sentences.append(describe_lines(panel, verdicts))
         base, label = own[0].baseline or "the baseline", own[0].label
-        caption = f"{join_conclusions(sentences)} Test {label}. {INTERVALS} {MARKS.format(against=base)} {TABLE_TESTS}"
+        conclusion = join_conclusions(sentences)
+        note = f"Test {label}. {INTERVALS} {MARKS.format(against=base)} {TABLE_TESTS}"
         title = f"{label} by method: {split}"
-        yield FigureData(f"{key}-{slug(split)}", title, "dots", f"test {label}", "", caption, points_frame(rows))
+        yield FigureData(
+            f"{key}-{slug(split)}", title, "dots", f"test {label}", "", conclusion, note, points_frame(rows)
+        )
 
 
 def describe_lines(panel: Panel, verdicts: Mapping[str, str | None]) -> str:
@@ -70,11 +74,9 @@ def draw_differences(panel: Panel, spec: FigureSpec, key: str) -> FigureData | N
     if not rows:
         return None
     title, label = f"Difference from {panel.baseline}: {panel.title}", f"relative difference in test {panel.label}"
-    caption = (
-        f"{describe_verdict(frame, panel.metric)} Bars are 95 % intervals; users and seeds are resampled. "
-        f"{MARKS.format(against=panel.baseline)}"
-    )
-    return FigureData(key, title, "differences", label, "", caption, points_frame(rows))
+    conclusion = describe_verdict(frame, panel.metric)
+    note = f"{RESAMPLED} {MARKS.format(against=panel.baseline)}"
+    return FigureData(key, title, "differences", label, "", conclusion, note, points_frame(rows))
 
 
 def draw_pair_differences(panel: Panel, _: FigureSpec, key: str) -> FigureData | None:
@@ -88,10 +90,8 @@ def draw_pair_differences(panel: Panel, _: FigureSpec, key: str) -> FigureData |
     parts = [text.format(names=", ".join(groups[verdict])) for verdict, text in GROUPS.items() if groups[verdict]]
     conclusion = join_conclusions(f"{part[0].upper()}{part[1:]}." for part in parts)
     title, label = f"Pairs: {panel.title}", f"relative difference in test {panel.label}"
-    caption = (
-        f"{conclusion} Bars are 95 % intervals; users and seeds are resampled. p < .05 after Holm over these pairs."
-    )
-    return FigureData(key, title, "differences", label, "", caption, points_frame(rows)) if rows else None
+    note = f"{RESAMPLED} p < .05 after Holm over these pairs."
+    return FigureData(key, title, "differences", label, "", conclusion, note, points_frame(rows)) if rows else None
 
 
 def _difference_rows(lines: Iterator[dict[str, object]]) -> list[dict[str, object]]:
@@ -127,13 +127,13 @@ def draw_seconds(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
         for line in others
     ]
     rows = [point("an epoch", line, None, times[line], verdicts.get(line)) for line in lines]
-    caption = (
-        f"An epoch takes, as a multiple of that of {base}: {', '.join(ratios)}. {INTERVALS} Seconds of a run over its "
-        "epochs, validation included, on this machine; what was made before the runs is not included. Welch's test over "
-        "seeds, Holm over the lines of this chart."
+    conclusion = f"An epoch takes, as a multiple of that of {base}: {', '.join(ratios)}."
+    note = (
+        f"{INTERVALS} Seconds of a run over its epochs, validation included, on this machine; what was made before the "
+        "runs is not included. Welch's test over seeds, Holm over the lines of this chart."
     )
     return FigureData(
-        key, f"Time of an epoch: {panel.title}", "dots", "seconds of an epoch", "", caption, points_frame(rows)
+        key, f"Time of an epoch: {panel.title}", "dots", "seconds of an epoch", "", conclusion, note, points_frame(rows)
     )
 
 

@@ -97,9 +97,10 @@ def _draw_curves(
         rows.append(point(line, None, None, scores[line].values[panel.metric].mean(axis=1), None))
     marks = MARKS.format(against=f"the first {name} of their curve")
     dotted = " Dotted: lines without a place on the axis." if len(on_curves) < len(panel.shown(spec)) else ""
-    caption = f"{join_conclusions(sentences)} Test {panel.label}. {INTERVALS} {marks} {TESTS}{dotted}"
+    conclusion = join_conclusions(sentences)
+    note = f"Test {panel.label}. {INTERVALS} {marks} {TESTS}{dotted}"
     return FigureData(
-        key, f"{title}: {panel.title}", "lines", x_label, f"test {panel.label}", caption, points_frame(rows)
+        key, f"{title}: {panel.title}", "lines", x_label, f"test {panel.label}", conclusion, note, points_frame(rows)
     )
 
 
@@ -132,8 +133,6 @@ def draw_map(panel: Panel, spec: FigureSpec, key: str) -> FigureData | None:
     named = {f"({places[line][0]:g}, {places[line][1]:g})": verdict for line, verdict in verdicts.items()}
     against = f"({places[first][0]:g}, {places[first][1]:g})"
     conclusion = join_conclusions([describe_places(f"{row} at ({x_name}, {z_name})", against, named)])
-    caption = (
-        f"{conclusion} Cells are test {panel.label}, ▲ significantly higher and ▼ lower than at {against}. {TESTS}"
-    )
+    note = f"Cells are test {panel.label}, ▲ significantly higher and ▼ lower than at {against}. {TESTS}"
     title = f"{panel.label} by {x_name} and {z_name}: {panel.title}"
-    return FigureData(key, title, "map", spec.x, spec.y, caption, points_frame(points))
+    return FigureData(key, title, "map", spec.x, spec.y, conclusion, note, points_frame(points))

@@ -44,9 +44,10 @@ def _draw_group(panels: Sequence[Panel], spec: FigureSpec, key: str, base: str) 
         sentences.append(describe_places(line, base, verdicts))
     label = panels[0].label
     hidden = " Hidden pairs are ranked like any unobserved item." if spec.x == "train share" else ""
-    caption = (
-        f"{join_conclusions(sentences)} Test {label}; the test pairs are the same at all places.{hidden} {INTERVALS} "
+    conclusion = join_conclusions(sentences)
+    note = (
+        f"Test {label}; the test pairs are the same at all places.{hidden} {INTERVALS} "
         f"{MARKS.format(against=base)} Tests resample users and seeds; p < .05 after Holm within one place."
     )
     title, folder_key = f"{label} by {spec.x}: {name}, {panels[0].model}", f"{key}-{slug(name)}-{slug(panels[0].model)}"
-    return FigureData(folder_key, title, "lines", AXES[spec.x], f"test {label}", caption, points_frame(rows))
+    return FigureData(folder_key, title, "lines", AXES[spec.x], f"test {label}", conclusion, note, points_frame(rows))
