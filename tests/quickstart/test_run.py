@@ -100,6 +100,8 @@ def test_every_method_is_compared_and_concluded(shop: tuple[Path, str]) -> None:
     ):
         assert re.search(rf"^{beginning}", output, flags=re.MULTILINE), beginning
     assert "Next: hardneg recommend" in output
+    rising = next(line for line in output.splitlines() if line.startswith("With more --minutes these may gain"))
+    assert re.search(r"rising: uniform, .*; differences to uniform may shrink.$", rising)
     assert "user_id = customer" in output
 
 

@@ -216,6 +216,19 @@ def test_collect_writes_finished_runs(write_study: Write, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     assert "No comparison: 'uniform' has 0 finished seeds" in result.output
     assert pl.read_parquet(tmp_path / "out" / RUNS)["status"].unique().to_list() == ["not run"]
+    assert result.stdout.splitlines()[-1].startswith("Next: hardneg study run ")
+
+
+def test_the_next_command_recommends_with_the_run_that_is_best_on_validation(
+    write_study: Write, tmp_path: Path
+) -> None:
+    file = write_study(models={"MF": STUDY["models"]["MF"]}, seeds=3)
+    runs = run_study(file, tmp_path / "out").runs
+    best = runs.sort("valid_value", descending=True)["folder"][0]
+    result = CliRunner().invoke(app, ["study", "run", str(file), "--out", str(tmp_path / "out"), "--collect"])
+    words = result.stdout.splitlines()[-1].removeprefix("Next: hardneg ").split()
+    assert words[:2] == ["recommend", str(tmp_path / "out" / best)]
+    assert CliRunner().invoke(app, words).exit_code == 0
 
 
 def test_runs_of_other_settings_are_not_overwritten(write_study: Write, tmp_path: Path) -> None:

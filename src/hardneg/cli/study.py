@@ -242,8 +242,18 @@ def _emit_results(options: StudyOptions, study: Study, results: Results, page: P
         notes = [*results.settings.remarks, *notes]
     for note in notes:
         console().print(note, markup=False)
+    best = results.best_run
     if not results.failed:
-        emit_following(("recommend", "RUN", "--user", "USER_ID"))
+        emit_following(("study", "run", *options.words) if best is None else _recommend_words(study.out / best))
+
+
+def _recommend_words(run: Path) -> list[object]:
+    """Return the words that recommend to the first user of a run."""
+    from hardneg.data import columns as c
+    from hardneg.data.dataset import read_parquet
+
+    users = run / "users.parquet"
+    return ["recommend", run, "--user", read_parquet(users)[c.USER_ID][0] if users.is_file() else "USER_ID"]
 
 
 def _print_comparison(one: ComparisonTable) -> None:

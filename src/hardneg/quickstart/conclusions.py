@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from hardneg.pipeline import POPULARITY
+from hardneg.pipeline.epoch_limit import STILL_RISING
 from hardneg.quickstart.methods import BASELINE, DNS, METRICS, MIXGCF, RETRIEVED, SELECT, Methods
 from hardneg.report import printers, tables
 from hardneg.report.verdicts import describe_interval, verdict_words
@@ -34,6 +35,7 @@ def conclude(results: Results, methods: Methods, chosen: str) -> list[str]:
     pairs = {line["row"]: line for part in table.pairs for line in part.frame.iter_rows(named=True)}
     methods_alone = {name: line for name, line in lines.items() if name not in methods.controls}
     sentences = [_describe_choice(chosen, lines), *_describe_best_on_test(chosen, methods_alone)]
+    sentences += _describe_rising(lines)
     sentences.append(_describe("A model of each customer against the best sellers for everyone", lines[POPULARITY], -1))
     sentences += [_describe(f"Hard negatives by score, {name}", lines[name]) for name in (DNS, MIXGCF) if name in lines]
     for line, other in methods.comparisons:
@@ -66,6 +68,15 @@ def _describe_best_on_test(chosen: str, lines: Mapping[str, Mapping[str, Any]]) 
     if best == chosen:
         return []
     return [f"{best} is higher on the test pairs ({LABEL} {lines[best][SELECT]:.4f}), which were not used to choose."]
+
+
+def _describe_rising(lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a sentence where runs were still rising when their epochs ended."""
+    rising = [name for name, line in lines.items() if STILL_RISING in (line["notes"] or "")]
+    if not rising:
+        return []
+    shrink = f"; differences to {BASELINE} may shrink" if BASELINE in rising else ""
+    return [f"With more --minutes these may gain, since they were still rising: {', '.join(rising)}{shrink}."]
 
 
 def _describe(subject: str, line: Mapping[str, Any], sign: int = 1, other: str = BASELINE) -> str:

@@ -66,6 +66,12 @@ class Results:
     remarks: list[str] = field(default_factory=list)
     figures: list[FigureData] = field(default_factory=list)
 
+    @property
+    def best_run(self) -> str | None:
+        """Folder, within the study, of the finished run with the highest validation value; None without one."""
+        done = self.runs.filter((pl.col("status") == "done") & pl.col("valid_value").is_not_null())
+        return None if done.is_empty() else str(done.sort("valid_value", descending=True)["folder"][0])
+
 
 def write_results(study: Study) -> Results:
     """Read finished runs, and write runs.parquet, a comparison for every split and model, and all of them as Markdown.
