@@ -129,3 +129,9 @@ def test_times_and_ids_are_read_as_asked(tmp_path: Path) -> None:
         workspace=hn.Workspace(tmp_path / "work"),
     )
     assert shop.to_polars().rows() == [("a", "7", 1533427200)]
+
+
+def test_a_baseline_recommends(split: SplitFolder) -> None:
+    run = hn.fit_baseline(split, hn.models.EASE(l2=30))
+    assert (run.evaluate(ks=(10,))["value"] > 0).all()
+    assert len(run.recommend(split.to_polars()["user_id"][0], k=3)) == 3

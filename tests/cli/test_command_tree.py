@@ -33,7 +33,7 @@ IDS = [" ".join(words) for words, _ in COMMANDS]
 
 
 def test_the_tree_has_every_command() -> None:
-    expected = """run demo doctor train fuse rerank evaluate recommend similar export
+    expected = """run demo doctor train baseline fuse rerank evaluate recommend similar export
     data_import_table data_import_amazon data_import_yelp data_import_movielens data_import_recbole data_import_selfrec
     data_import_lightgcn data_import_pairs data_import_custom
     data_simulate data_split data_describe data_add-noise

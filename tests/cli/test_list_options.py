@@ -9,7 +9,7 @@ import pytest
 from tests.cli.test_commands import refuse, succeed, values_of
 
 from hardneg.judging import JudgeConfig
-from hardneg.models import ModelConfig
+from hardneg.models import BaselineConfig, ModelConfig
 from hardneg.sampling import SamplerConfig, SourceConfig
 from hardneg.training import LossConfig
 
@@ -18,6 +18,7 @@ FAMILIES = {
     "candidates": SourceConfig,
     "backbone": ModelConfig,
     "loss": LossConfig,
+    "baseline": BaselineConfig,
     "judge": JudgeConfig,
 }
 NAMES = [(family, name) for family, kind in FAMILIES.items() for name in kind.registry.builtin]

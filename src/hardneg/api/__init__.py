@@ -17,7 +17,7 @@ from hardneg.api.folders import (
     load_run,
     load_split,
 )
-from hardneg.api.running import compare, fit, run, split, study
+from hardneg.api.running import compare, fit, fit_baseline, run, split, study
 
 __all__ = [
     "Bundle",
@@ -32,6 +32,7 @@ __all__ = [
     "Workspace",
     "compare",
     "fit",
+    "fit_baseline",
     "load_bundle",
     "load_dataset",
     "load_negatives",

@@ -20,7 +20,7 @@ from hardneg.api.folders import (
 from hardneg.config import parse_config
 from hardneg.data.splitters import SplitConfig
 from hardneg.errors import ConfigError
-from hardneg.models import LightGCN, ModelConfig
+from hardneg.models import BaselineConfig, LightGCN, ModelConfig
 from hardneg.pipeline import RunConfig
 from hardneg.sampling import SamplerConfig, Uniform
 from hardneg.training import FitConfig
@@ -83,6 +83,17 @@ def fit(
         raise ConfigError(f"{earlier.folder} is not this run with fewer epochs; give its settings, or leave it out")
     folder = split.workspace.run(stage, earlier=None if earlier is None else earlier.folder)
     return RunFolder(folder, split.workspace, split)
+
+
+def fit_baseline(
+    split: SplitFolder, baseline: BaselineConfig, *, select: str = "recall@20", seed: int = 0
+) -> RunFolder:
+    """Compute a baseline without a training loop, such as `hn.models.EASE(l2=300)`, as `hardneg baseline` does.
+
+    select: validation metric that is recorded; it chooses nothing. seed: for `ALS`, which starts at random.
+    """
+    config = pipeline.BaselineRunConfig(baseline=baseline, select=select, seed=seed)
+    return RunFolder(split.workspace.run(pipeline.baseline_stage(split.folder, config)), split.workspace, split)
 
 
 def run(

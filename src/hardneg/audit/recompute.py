@@ -23,14 +23,17 @@ from hardneg.finetuning import NO_BASE, SynthesisConfig
 from hardneg.judging import JUDGES, suspects
 from hardneg.mining import LabelOptions, RetrievalConfig, labels
 from hardneg.pipeline import (
+    BASELINE,
     POPULARITY,
     RUN,
+    BaselineRunConfig,
     FinetuneConfig,
     FusionConfig,
     PopularityConfig,
     RerankConfig,
     SuspectInputs,
     SuspectsConfig,
+    baseline_stage,
     control_trees_stage,
     encode_texts_stage,
     extract_profiles_stage,
@@ -258,6 +261,8 @@ def _run(made: _Recipe) -> Stage:
     if method == RERANKED:
         judged = made.need("suspects", suspects.KIND)
         return rerank_stage(made.need("run", RUN), made.split, judged, made.settings(RerankConfig, "method"))
+    if method == BASELINE:
+        return baseline_stage(made.split, made.settings(BaselineRunConfig, "method"))
     if method == POPULARITY:
         return popularity_stage(made.split, made.settings(PopularityConfig))
     vectors, config = made.need("vectors", text_vectors.KIND), made.settings(FusionConfig, "method")

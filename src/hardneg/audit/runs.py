@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,9 @@ def audit_run(
     checks = [*_check_origin(manifest, split_dir), _check_vocabulary(run, split)]
     if not checks[-1].passed:
         return checks
-    tables = run.embeddings.final_users.numpy(), run.embeddings.final_items.numpy()
     checks += [
         check_mask(run.seen, split.train),
-        check_scores(*tables, split, by_chance=is_divided_by_chance(split_dir)),
+        check_scores(replace(run, bonus=None).score(), split, by_chance=is_divided_by_chance(split_dir)),
         _check_released(run_dir),
     ]
     for folder in find_evaluations(run_dir):

@@ -16,7 +16,7 @@ from hardneg.errors import ConfigError
 if TYPE_CHECKING:
     from hardneg.plugins import PluginConfig
 
-Family = Literal["sampler", "candidates", "backbone", "loss", "fit", "judge"]
+Family = Literal["sampler", "candidates", "backbone", "loss", "fit", "baseline", "judge"]
 FIT = "fit"
 SETTINGS: dict[str, str] = {
     "sampler": "sampler",
@@ -24,6 +24,7 @@ SETTINGS: dict[str, str] = {
     "backbone": "model",
     "loss": "fit.loss",
     FIT: "fit",
+    "baseline": "",
     "judge": "",
 }
 """Family -> the beginning of its settings in `--set`."""
@@ -33,6 +34,7 @@ FOLLOWING: dict[str, tuple[str, ...]] = {
     "backbone": ("train", "SPLIT", "--model", "NAME"),
     "loss": ("train", "SPLIT", "--set", "fit.loss.kind=NAME"),
     FIT: ("train", "SPLIT"),
+    "baseline": ("baseline", "SPLIT", "NAME"),
     "judge": ("suspects", "identify", "SPLIT", "--run", "RUN", "--judge", "NAME"),
 }
 
@@ -42,7 +44,7 @@ def options_command(
     family: Annotated[Family | None, Argument(help="What to list; all families without it.")] = None,
     name: Annotated[str | None, Argument(help="Name of one: a built-in one, an entry point, or module:Class.")] = None,
 ) -> None:
-    """List samplers, candidate sources, backbones, losses, judges and training settings with their options, defaults, ranges and sources.
+    """List samplers, candidate sources, backbones, losses, baselines, judges and training settings with their options, defaults, ranges and sources.
 
     Classes of installed packages are listed with the built-in ones. Options are given by `--set`, as in sampler.candidates=16.
 
@@ -68,7 +70,7 @@ def options_command(
 
 def _open_families() -> dict[str, type[PluginConfig]]:
     from hardneg.judging import JudgeConfig
-    from hardneg.models import ModelConfig
+    from hardneg.models import BaselineConfig, ModelConfig
     from hardneg.sampling import SamplerConfig, SourceConfig
     from hardneg.training import LossConfig
 
@@ -77,6 +79,7 @@ def _open_families() -> dict[str, type[PluginConfig]]:
         "candidates": SourceConfig,
         "backbone": ModelConfig,
         "loss": LossConfig,
+        "baseline": BaselineConfig,
         "judge": JudgeConfig,
     }
 

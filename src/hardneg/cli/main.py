@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hardneg.cli import (
     audit,
+    baseline,
     compare,
     data,
     export,
@@ -50,6 +51,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "Models": {
         "train": train.train_command,
+        "baseline": baseline.baseline_command,
         "fuse": runs.fuse_command,
         "rerank": runs.rerank_command,
         "evaluate": runs.evaluate_command,

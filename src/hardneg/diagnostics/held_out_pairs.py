@@ -7,8 +7,11 @@ about as high as validation pairs, and not above the train pairs that it was tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import binom, mannwhitneyu, poisson
+from torch import Tensor
 
 from hardneg.data.interactions import Interactions, union
 from hardneg.data.split import Split
@@ -83,16 +86,16 @@ def _find_too_many(pairs: Interactions, split: Split, *, by_chance: bool) -> str
     return ""
 
 
-def check_scores(users: Floats, items: Floats, split: Split, *, by_chance: bool = False) -> Check:
+def check_scores(score: Callable[[Indices], Tensor], split: Split, *, by_chance: bool = False) -> Check:
     """Check that held-out pairs are ranked as by a model that never saw them.
 
-    users (n_users, size), items (n_items, size): pooled embeddings. A pair's rank is the share of the user's items in no
+    score: users (n,) -> scores of all items (n, n_items). A pair's rank is the share of the user's items in no
     part that score higher. Test pairs are compared with validation pairs, and both with train pairs. by_chance: as in
     `check_pairs`.
     """
     known = union(union(split.train, split.valid), split.test)
     parts = {"train": split.train, "validation": split.valid, "test": split.test}
-    ranks = {name: _rank_pairs(users, items, part, known) for name, part in parts.items()}
+    ranks = {name: _rank_pairs(score, part, known) for name, part in parts.items()}
     question = "held-out pairs are ranked as by a model that did not see them"
     ratios = {"validation": BETTER_BY_CHANCE if by_chance else BETTER, "train": BETTER}
     means = {name: float(values.mean()) if len(values) else float("nan") for name, values in ranks.items()}
@@ -106,13 +109,13 @@ def check_scores(users: Floats, items: Floats, split: Split, *, by_chance: bool 
     return Check(question, True, f"mean rank, 0 the best: {listed} pairs")
 
 
-def _rank_pairs(users: Floats, items: Floats, pairs: Interactions, known: Interactions) -> Floats:
+def _rank_pairs(score: Callable[[Indices], Tensor], pairs: Interactions, known: Interactions) -> Floats:
     """Return the ranks in [0, 1] of at most SAMPLED pairs; pairs of users without any other item are left out."""
     rows = np.sort(generator(0, "audited pairs").permutation(len(pairs))[:SAMPLED])
     ranks, matrix = np.full(len(rows), np.nan), known.matrix()
     for block in block_slices(len(rows), BLOCK):
         chosen, positives = pairs.users[rows[block]], pairs.items[rows[block]]
-        scores = users[chosen] @ items.T
+        scores = score(chosen).numpy()
         own = np.take_along_axis(scores, positives[:, None], axis=1)
         others = matrix[chosen].toarray() == 0
         above = ((scores > own) & others).sum(axis=1) + ((scores == own) & others).sum(axis=1) / 2

@@ -46,17 +46,20 @@ class Evaluation:
 class InnerProduct:
     """Score function of pooled embeddings: users (n_users, size) and items (size, n_items).
 
-    shortlist: preselects items in bfloat16, if given. bonus: added to the scores of some pairs, if given.
+    shortlist: preselects items in bfloat16, if given. bonus: added to the scores of some pairs, if given. by_items: scores
+    of an item-item model, which are added, if given.
     """
 
     users: Tensor
     items: Tensor
     shortlist: Shortlist | None = None
     bonus: PairBonus | None = None
+    by_items: ScoreFunction | None = None
 
     def __call__(self, block: Indices) -> Tensor:
         """Return the scores (block, n_items) of users (block,)."""
         scores = self.users[torch.from_numpy(block).to(self.users.device)] @ self.items
+        scores = scores if self.by_items is None else scores + self.by_items(block)
         return scores if self.bonus is None else self.bonus.add_to(scores, block)
 
 
@@ -86,20 +89,28 @@ class Popularity:
         return best
 
 
-def inner_product(embeddings: Embeddings, *, shortlist: bool = False, bonus: PairBonus | None = None) -> InnerProduct:
-    """Return the inner product of pooled embeddings, plus the bonus of a pair, as a score function.
+def inner_product(
+    embeddings: Embeddings,
+    *,
+    shortlist: bool = False,
+    bonus: PairBonus | None = None,
+    by_items: ScoreFunction | None = None,
+) -> InnerProduct:
+    """Return the inner product of pooled embeddings, plus scores by items and the bonus of a pair, as a score function.
 
     shortlist: on the CPU, preselect items in bfloat16 and rank them in float32. The ranking is the same, except for
     items whose scores differ only by float32 rounding. Faster on processors with bfloat16 multiplication, else slower.
-    Raises ConfigError where it is asked for together with a bonus.
+    Raises ConfigError where it is asked for together with a bonus, or with scores by items.
     """
     if shortlist and bonus is not None:
         raise ConfigError("found a reranked run, whose bonuses a shortlist cannot rank; leave --shortlist out")
+    if shortlist and by_items is not None:
+        raise ConfigError("found an item-item model, whose scores a shortlist cannot rank; leave --shortlist out")
     users, items = embeddings.final_users.detach(), embeddings.final_items.detach()
     if not (users.isfinite().all() and items.isfinite().all()):
         raise DataError("found embeddings that are not finite; train again with a lower learning rate")
     preselection = Shortlist.of(users, items) if shortlist and users.device.type == "cpu" else None
-    return InnerProduct(users, items.T.contiguous(), preselection, bonus)
+    return InnerProduct(users, items.T.contiguous(), preselection, bonus, by_items)
 
 
 def evaluate_scores(

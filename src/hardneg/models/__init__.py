@@ -1,6 +1,17 @@
 """Backbones and propagation."""
 
 from hardneg.models.anchor import Anchor, AnchorConfig, build_anchor, initialize_at_anchor
+from hardneg.models.baselines import (
+    ALS,
+    BASELINES,
+    EASE,
+    BaselineConfig,
+    ItemItem,
+    ItemKNN,
+    ItemScores,
+    Popular,
+    count_embeddings,
+)
 from hardneg.models.config import (
     MF,
     MODELS,
@@ -16,6 +27,9 @@ from hardneg.models.sgl import SGL
 from hardneg.models.simgcl import SimGCL, XSimGCL
 
 __all__ = [
+    "ALS",
+    "BASELINES",
+    "EASE",
     "MF",
     "MODELS",
     "NGCF",
@@ -23,13 +37,19 @@ __all__ = [
     "Anchor",
     "AnchorConfig",
     "Backbone",
+    "BaselineConfig",
+    "ItemItem",
+    "ItemKNN",
+    "ItemScores",
     "LightGCN",
     "LightGCNModel",
     "MFModel",
     "ModelConfig",
+    "Popular",
     "SimGCL",
     "XSimGCL",
     "build_anchor",
     "compute_training_pass",
+    "count_embeddings",
     "initialize_at_anchor",
 ]

@@ -199,6 +199,26 @@ def add_noise(
                 pooled[position, d] += part * noise
 
 
+@compiled
+def solve_rows(
+    begin: int, end: int, starts: Indices, near: Indices, others: Floats, gram: Floats, alpha: float, out: Floats
+) -> None:
+    """Set out[r] = (gram + alpha sum_k y_k y_k')^-1 (1 + alpha) sum_k y_k over the neighbours k of r in begin..end.
+
+    near[starts[r] : starts[r + 1]]: neighbours of r. others: (columns, size) float64, their rows y. gram: (size, size).
+    """
+    size = others.shape[1]
+    for row in range(begin, end):
+        left, right = gram.copy(), np.zeros(size)
+        for k in range(starts[row], starts[row + 1]):
+            y = others[near[k]]
+            for d in range(size):
+                right[d] += (1 + alpha) * y[d]
+                for e in range(size):
+                    left[d, e] += alpha * y[d] * y[e]
+        out[row] = np.linalg.solve(left, right)
+
+
 @reordering
 def bpr_rows(users: Floats, items: Floats, user_gradients: Floats, item_gradients: Floats) -> float:
     """Return the sum over rows of log(1 + sum_k exp(s_k - s_0)), s_k = users[b] . items[b, k]; set its gradients.

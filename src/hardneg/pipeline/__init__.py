@@ -1,5 +1,6 @@
 """The methods as stages: each function returns a `Stage` that makes one artifact from finished artifacts."""
 
+from hardneg.pipeline.baselines import BASELINE, BaselineRunConfig, baseline_stage, stage_of_run
 from hardneg.pipeline.data import ImportRequest, import_stage, noise_stage, simulate_stage, split_stage, truth_of
 from hardneg.pipeline.exports import ExportFormat, export_stage
 from hardneg.pipeline.fusion import FusionConfig, fuse_stage, text_only_stage
@@ -57,6 +58,7 @@ from hardneg.pipeline.tuning import (
 )
 
 __all__ = [
+    "BASELINE",
     "BUNDLE",
     "EVALUATION",
     "HELD_OUT",
@@ -65,6 +67,7 @@ __all__ = [
     "POPULARITY",
     "RELEASED",
     "RUN",
+    "BaselineRunConfig",
     "ExportFormat",
     "FinetuneConfig",
     "FinishedRun",
@@ -83,6 +86,7 @@ __all__ = [
     "SuspectsConfig",
     "SuspectsUse",
     "TuningSet",
+    "baseline_stage",
     "control_trees_stage",
     "encode_texts_stage",
     "estimate_evaluation",
@@ -122,6 +126,7 @@ __all__ = [
     "shuffled_negatives_stage",
     "simulate_stage",
     "split_stage",
+    "stage_of_run",
     "suspect_rate",
     "suspects_stage",
     "synthesize_stage",

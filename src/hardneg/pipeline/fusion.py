@@ -16,7 +16,9 @@ from hardneg.data import split as splits
 from hardneg.data.split import Split
 from hardneg.errors import ConfigError
 from hardneg.evaluation import best_weight, fuse_scores, fusion, inner_product, text_embeddings
+from hardneg.models.baselines.item_item import ItemWeights
 from hardneg.pipeline.inference import read_run, require_split_of, scores_hash
+from hardneg.pipeline.item_weights import write_weights
 from hardneg.pipeline.provenance import LlmNeeds, needs_of, split_inputs
 from hardneg.pipeline.training import RUN, note_split, run_costs, write_embeddings
 from hardneg.stage import Draft, Stage
@@ -49,24 +51,31 @@ def fuse_stage(run_dir: Path, split_dir: Path, vectors_dir: Path, config: Fusion
     """
     config = config or FusionConfig()
     require_split_of(run_dir, split_dir)
-    if "method" in (manifest := artifacts.read_manifest(run_dir, RUN))["config"]:
-        raise ConfigError(f"{run_dir} is {manifest['config']['method']} already, expected a trained run; give that")
+    manifest = artifacts.read_manifest(run_dir, RUN)
+    if (method := manifest["config"].get("method", "baseline")) not in ("baseline", "popularity"):
+        raise ConfigError(f"{run_dir} is {method} already, expected a trained run or a baseline; give that")
     settings = {"method": "late fusion", **config.model_dump(mode="json")}
     inputs = _inputs(split_dir, vectors_dir) | {"run": scores_hash(run_dir)}
 
     def build(draft: Draft) -> None:
         started = time.perf_counter()
-        split, model = splits.read_split(split_dir), read_run(run_dir).embeddings
+        split, run = splits.read_split(split_dir), read_run(run_dir)
+        model, by_items = run.embeddings, run.by_items
         tables = _text_tables(text_vectors.read_text_vectors(vectors_dir), split, config)
         values = {
             weight: fusion.validation_value(
-                inner_product(fuse_scores(model, *tables, weight)), split.valid, split.train, config.select
+                inner_product(fuse_scores(model, *tables, weight), by_items=by_items),
+                split.valid,
+                split.train,
+                config.select,
             )
             for weight in (config.weights if len(split.valid) or len(config.weights) > 1 else ())
         }
         draft.notes |= {name: manifest["notes"][name] for name in ("best epoch", "epochs")} | note_split(split_dir)
         weight = best_weight(values) if values else config.weights[0]
-        write_untrained(draft, fuse_scores(model, *tables, weight), values, split, config.select, fixed=weight)
+        weights = None if by_items is None else by_items.weights
+        fused = fuse_scores(model, *tables, weight)
+        write_untrained(draft, fused, values, split, config.select, fixed=weight, weights=weights)
         seconds, needs = costs_of_run(run_dir)
         draft.write_costs(run_costs(seconds + time.perf_counter() - started, needs + needs_of(vectors_dir)))
 
@@ -118,11 +127,12 @@ def write_untrained(
     select: str,
     *,
     fixed: float = float("inf"),
+    weights: ItemWeights | None = None,
 ) -> None:
     """Write a run that trains nothing.
 
     values: validation value of each weight, infinite for a method without a weight; empty without validation pairs.
-    fixed: the weight in that case.
+    fixed: the weight in that case. weights: those of an item-item model, if it is one.
     """
     weight, epoch = best_weight(dict(values)) if values else fixed, draft.notes["best epoch"]
     draft.notes |= {"weight": None if weight == float("inf") else weight, "select": select}  # JSON has no infinity
@@ -132,3 +142,5 @@ def write_untrained(
     ]
     pl.DataFrame(curve, schema=CURVE).write_parquet(draft.folder / "metrics.parquet")
     write_embeddings(draft.folder, embeddings, split)
+    if weights is not None:
+        write_weights(draft.folder, weights)

@@ -21,6 +21,8 @@ from hardneg.evaluation.ranking import InnerProduct
 from hardneg.evaluation.released import PROTOCOL, WARNING, released_mask
 from hardneg.fitting import METRIC_NAMES
 from hardneg.judging import suspects
+from hardneg.models.baselines.item_item import ItemItem
+from hardneg.pipeline.item_weights import WEIGHTS, read_weights
 from hardneg.pipeline.provenance import hash_of_same_split
 from hardneg.pipeline.training import RUN, SPLIT_NOTE
 from hardneg.report.printers import metric_label
@@ -42,21 +44,35 @@ BUNDLE = "bundle"
 """Kind of a folder with a run's scores and all known pairs, which recommends without a split."""
 BONUS = "bonus.parquet"
 """File of a reranked run: user, item, bonus of every judged pair."""
+SCORES = ("embeddings.safetensors", BONUS, WEIGHTS)
+"""Files of a run from which its scores are computed; a run need not have the last two."""
+TRAIN = "train.parquet"
+"""File of a bundle of an item-item model: the train pairs, from which its scores are computed."""
 METRICS = tuple(f"{metric}@{k}" for metric in METRIC_NAMES for k in (10, 20))
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: pooled embeddings, ids, the pairs that are masked, and bonuses of judged pairs if reranked."""
+    """A finished run: pooled embeddings, ids, the pairs that are masked, and bonuses of judged pairs if reranked.
+
+    by_items: scores of an item-item model, which has no embeddings of its own.
+    """
 
     embeddings: Embeddings
     vocabulary: Vocabulary
     seen: Interactions
     bonus: PairBonus | None = None
+    by_items: ItemItem | None = None
 
     def score(self, *, shortlist: bool = False) -> InnerProduct:
-        """Return the scores of the run: inner products, and the bonuses. shortlist: as in `evaluation_stage`."""
-        return inner_product(self.embeddings, shortlist=shortlist, bonus=self.bonus)
+        """Return the scores of the run: inner products, by items, bonuses. shortlist: as in `evaluation_stage`."""
+        return inner_product(self.embeddings, shortlist=shortlist, bonus=self.bonus, by_items=self.by_items)
+
+    def require_embeddings(self, folder: Path) -> Embeddings:
+        """Return the embeddings. Raises ConfigError for an item-item model."""
+        if self.by_items is not None:
+            raise ConfigError(f"{folder} is an item-item model without embeddings; give a run that has some")
+        return self.embeddings
 
 
 def read_run(folder: Path, kind: str = RUN) -> FinishedRun:
@@ -65,24 +81,22 @@ def read_run(folder: Path, kind: str = RUN) -> FinishedRun:
     tensors = read_tensors(folder / "embeddings.safetensors", "users", "items")
     users = datasets.read_parquet(folder / "users.parquet")[c.USER_ID].to_list()
     items = datasets.read_parquet(folder / "items.parquet")[c.ITEM_ID].to_list()
-    seen = datasets.read_parquet(folder / "seen.parquet")
-    pairs = Interactions(seen[c.USER].to_numpy(), seen[c.ITEM].to_numpy(), len(users), len(items))
+    tables = [datasets.read_parquet(path) for path in (folder / "seen.parquet", folder / TRAIN) if path.is_file()]
+    pairs, *others = [Interactions(t[c.USER].to_numpy(), t[c.ITEM].to_numpy(), len(users), len(items)) for t in tables]
+    train = others[0] if others else pairs
     embeddings, bonus = Embeddings((tensors["users"],), (tensors["items"],), "mean"), None
     if (folder / BONUS).is_file():
         table = datasets.read_parquet(folder / BONUS)
         judged = Interactions(table[c.USER].to_numpy(), table[c.ITEM].to_numpy(), len(users), len(items))
         bonus = PairBonus(judged, table["bonus"].to_numpy())
-    return FinishedRun(embeddings, Vocabulary(users, items), pairs, bonus)
+    by_items = None if (weights := read_weights(folder, len(items))) is None else ItemItem(train, weights)
+    return FinishedRun(embeddings, Vocabulary(users, items), pairs, bonus, by_items)
 
 
 def scores_hash(run_dir: Path) -> str:
-    """Return the hash of what the scores of a run are computed from: embeddings, and the bonuses of a reranked run."""
-    table = run_dir / "embeddings.safetensors"
-    return (
-        artifacts.folder_hash(run_dir, (table.name, BONUS))
-        if (run_dir / BONUS).is_file()
-        else artifacts.file_hash(table)
-    )
+    """Return the hash of what the scores of a run are computed from: embeddings, bonuses, weights of items."""
+    table, *others = (run_dir / name for name in SCORES if (run_dir / name).is_file())
+    return artifacts.folder_hash(run_dir, SCORES) if others else artifacts.file_hash(table)
 
 
 def evaluation_stage(

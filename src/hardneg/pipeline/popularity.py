@@ -6,17 +6,14 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from hardneg.config import Config, MetricName
 from hardneg.data import split as splits
-from hardneg.data.interactions import Interactions
 from hardneg.evaluation import fusion, inner_product
+from hardneg.models import count_embeddings
 from hardneg.pipeline.fusion import write_untrained
 from hardneg.pipeline.provenance import LlmNeeds
 from hardneg.pipeline.training import RUN, note_split, run_costs, run_inputs
 from hardneg.stage import Draft, Stage
-from hardneg.types import Embeddings
 
 POPULARITY: Literal["popularity"] = "popularity"
 """Setting `method` of such a run, and name of its line in a study."""
@@ -46,9 +43,3 @@ def popularity_stage(split_dir: Path, config: PopularityConfig | None = None) ->
         draft.write_costs(run_costs(time.perf_counter() - started, LlmNeeds()))
 
     return Stage(RUN, config.model_dump(mode="json"), run_inputs(split_dir), build)
-
-
-def count_embeddings(train: Interactions) -> Embeddings:
-    """Return embeddings of size 1 whose inner product is the number of train pairs of the item."""
-    items = torch.from_numpy(train.item_counts).float().unsqueeze(1)
-    return Embeddings((torch.ones(train.n_users, 1),), (items,), "mean")

@@ -62,7 +62,7 @@ def rerank_stage(run_dir: Path, split_dir: Path, suspects_dir: Path, config: Rer
 
     def build(draft: Draft) -> None:
         started = time.perf_counter()
-        split, embeddings = splits.read_split(split_dir), read_run(run_dir).embeddings
+        split, embeddings = splits.read_split(split_dir), read_run(run_dir).require_embeddings(run_dir)
         pairs, scores = read_judged(suspects_dir, split)
         own, centred = score_pairs(embeddings, pairs), center_scores(pairs, scores)
 

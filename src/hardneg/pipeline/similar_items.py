@@ -50,7 +50,7 @@ def find_similar_items(run_dir: Path, item_id: str, k: int, vectors_path: Path |
     if item is None:
         raise DataError(f"{run_dir} has no item {item_id!r}, expected an item_id; {_suggest(item_id, items, titles)}")
     if vectors_path is None:
-        vectors, by = run.embeddings.final_items.numpy(), "item embeddings of the run"
+        vectors, by = run.require_embeddings(run_dir).final_items.numpy(), "item embeddings of the run"
     elif vectors_path.is_file():
         vectors, by = ItemVectors(vectors_path).read(run.vocabulary.item_ids), OWN
     else:

@@ -6,7 +6,7 @@ import resource
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
 import torch
@@ -30,6 +30,7 @@ from hardneg.judging import suspects as judged_suspects
 from hardneg.models import (
     Anchor,
     AnchorConfig,
+    BaselineConfig,
     LightGCN,
     ModelConfig,
     build_anchor,
@@ -74,6 +75,9 @@ class RunConfig(Config):
     """Use of a suspects folder, if one is given."""
     anchor: AnchorConfig | None = None
     """Tie the item table to the item texts; none by default. `train_stage` is given their vectors."""
+    baseline: BaselineConfig | None = None
+    """A baseline in place of a trained model; of the other settings, only fit.seed and fit.select then matter."""
+    later_fields: ClassVar[frozenset[str]] = frozenset({"baseline"})
 
     @model_validator(mode="after")
     def _require_memory(self) -> Self:
@@ -246,6 +250,8 @@ def _measure_negatives(truth: Path | Literal["held-out"], split: Split) -> Sampl
 
 def _require_used(config: RunConfig, suspects: Path | None, trees: Path | None, anchor: Path | None) -> None:
     """Raise ConfigError where a folder lacks its settings, or the settings their folder."""
+    if config.baseline is not None:
+        raise ConfigError(f"found baseline {config.baseline.kind!r}, which is not trained; use `hardneg baseline`")
     require_both(config.suspects, suspects)
     if trees is not None and tree_weights(config.sampler) is None:
         raise ConfigError(f"sampler {config.sampler.kind!r} reads no trees, found {trees}; leave it out")

@@ -78,9 +78,10 @@ def control_codes(trees: Trees, control: CodeControl, seed: int) -> Trees:
 
 def _read_points(run: Path | None, vectors: Path | None) -> tuple[Floats, str]:
     if run is not None:
-        return read_tensors(run / "embeddings.safetensors", "items")[
-            "items"
-        ].numpy(), "item embeddings of a trained run"
+        items = read_tensors(run / "embeddings.safetensors", "items")["items"].numpy()
+        if not items.shape[1]:
+            raise ConfigError(f"{run} is an item-item model without embeddings; give a run that has some")
+        return items, "item embeddings of a trained run"
     assert vectors is not None
     texts = text_vectors.read_text_vectors(vectors)
     return texts.items, f"item texts, {texts.source}"

@@ -76,8 +76,8 @@ class Cell:
 
     @property
     def trains(self) -> bool:
-        """True where its runs are trained."""
-        return self.fusion is None and self.rerank is None and not self.popular
+        """True where its runs are trained by the loop."""
+        return self.fusion is None and self.rerank is None and not self.popular and self.config.baseline is None
 
     @property
     def untrained(self) -> FusionConfig | RerankConfig | PopularityConfig | None:

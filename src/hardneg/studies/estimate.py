@@ -82,8 +82,9 @@ def estimate_cells(
     Artifacts whose time is estimated come first; each counts as one run of one epoch.
     runs: cell, number of its runs left, folders of its finished runs, whose epochs predict those of the others. Cells that
     differ only in learning rate, L2, seed or stopping share a timing. One validation is timed, and counted as often as runs
-    validate.
+    validate. Baselines are not timed: they are not trained by steps.
     """
+    runs = [run for run in runs if run[0].config.baseline is None]
     auxiliary = plan.auxiliary_cells([cell for cell, _, _ in runs])
     to_time: list[tuple[str, Cell, int, Sequence[Path], bool]]
     to_time = [(f"{cell.name}, auxiliary run", cell, 1, (), True) for cell in auxiliary]

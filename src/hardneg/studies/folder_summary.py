@@ -19,7 +19,7 @@ from hardneg.config import read_yaml
 from hardneg.data.dataset import read_parquet
 from hardneg.data.split import TRAINING_DATA
 from hardneg.errors import DamagedError, DataError
-from hardneg.pipeline.inference import BONUS, EVALUATION, MASK_VALID, RELEASED
+from hardneg.pipeline.inference import EVALUATION, MASK_VALID, RELEASED, SCORES
 from hardneg.pipeline.labels import TRAINED
 from hardneg.pipeline.training import RUN, SPLIT_NOTE
 from hardneg.storage import read_json
@@ -143,7 +143,7 @@ def _recorded_hashes(folder: Path) -> list[tuple[str, Path]]:
         files = dict(read_json(folder / MANIFEST).get("files", {}))
     except (DamagedError, ValueError, TypeError):
         return []
-    parts = [tuple(files), SPLIT_DATA, TRAINING_DATA, TRAINED, ("embeddings.safetensors", BONUS)]
+    parts = [tuple(files), SPLIT_DATA, TRAINING_DATA, TRAINED, SCORES]
     subsets = [{name: files[name] for name in sorted(part) if name in files} for part in parts]
     whole = [(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest(), folder) for own in subsets if own]
     return [*whole, *((str(digest), folder / name) for name, digest in files.items())]

@@ -123,6 +123,7 @@ def _make_cells(grid: Grid) -> list[Cell]:
                 model=backbone,
                 sampler=row.sampler,
                 fit=_merge_fit(grid.fit, split_spec.fit, row.fit),
+                baseline=row.baseline,
                 suspects=row.suspects and SuspectsUse.model_validate(row.suspects.model_dump(exclude={"name"})),
             ),
             grid.row_entries(row),

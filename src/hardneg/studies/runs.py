@@ -139,7 +139,7 @@ class RunTask:
         if row.untrained is not None:
             return pipeline.text_only_stage(self.split_dir, row.folders["vectors"], row.untrained)
         watch = None if progress is None else by_epoch(self.name, self.config.fit.epochs, progress)
-        return pipeline.train_stage(
+        return pipeline.stage_of_run(
             self.split_dir,
             self.config,
             **row.folders,

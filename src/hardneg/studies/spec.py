@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,13 +12,14 @@ from pydantic import (
     NonNegativeFloat,
     PositiveInt,
     StringConstraints,
+    model_validator,
 )
 
 from hardneg.config import MAX_PER_ROW, Config, MetricName, PerRow, Seed
 from hardneg.data.noise import NoiseConfig
-from hardneg.models import ModelConfig
+from hardneg.models import BaselineConfig, ModelConfig
 from hardneg.pipeline import FusionConfig, RerankConfig, SuspectsUse
-from hardneg.sampling import SamplerConfig
+from hardneg.sampling import SamplerConfig, Uniform
 from hardneg.studies.figure_spec import FigureSpec
 from hardneg.studies.recipes import Entry, NegativesRecipe, ProfilesRecipe, Recipe, SuspectsRecipe, TreesRecipe
 from hardneg.studies.recipes.profiles import ExtractiveProfiles
@@ -30,7 +31,7 @@ Scalar = bool | int | float | str
 Name = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
 """Name of a table line, a split or a model; its letters and digits name folders."""
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects)(\.[a-z0-9_]+)+$")]
+Setting = Annotated[str, StringConstraints(pattern=r"^(fit|sampler|model|suspects|baseline)(\.[a-z0-9_]+)+$")]
 """A setting of a run by its path: fit.l2, fit.loss.temperature, sampler.candidates, model.hops, suspects.weight."""
 RECIPE_SECTIONS = ("negatives", "trees", "suspects")
 """Sections whose entries are recipes."""
@@ -153,6 +154,9 @@ class RowSpec(Config):
     """A method, and so a line of the tables."""
 
     sampler: SamplerConfig
+    baseline: BaselineConfig | None = None
+    """Such as {kind: ease, l2: 300}, in place of a sampler: nothing is trained, and the line is the same with every
+    model. `models` names the tables that it is for; `seeds: 1` suits all but als."""
     negatives: str | None = None
     """A name under `negatives`."""
     suspects: RowSuspects | None = None
@@ -178,6 +182,28 @@ class RowSpec(Config):
     """Study: further lines, the runs of this row with judged candidates reranked."""
     space: Space = Field(default_factory=dict)
     """Search: entries for this row alone, in place of those of the file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sampler(cls, values: Any) -> Any:
+        """Fill in uniform, which stands for no sampler beside a baseline."""
+        if isinstance(values, dict) and values.get("baseline") is not None:
+            return {"sampler": Uniform(), **values}
+        return values
+
+    @model_validator(mode="after")
+    def _require_baseline_alone(self) -> Self:
+        others: dict[str, object] = {
+            "sampler": self.sampler != Uniform(),
+            "negatives": self.negatives,
+            "suspects": self.suspects,
+        }
+        others |= {"trees": self.trees, "rerank": self.rerank}
+        if self.baseline is not None and (used := [name for name, value in others.items() if value]):
+            raise ValueError(
+                f"found {', '.join(used)} beside baseline {self.baseline.kind!r}, which uses none; leave out"
+            )
+        return self
 
     def is_on(self, split: str) -> bool:
         """Return True where the row has a line on a split."""

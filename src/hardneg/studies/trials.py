@@ -160,7 +160,7 @@ class CellSearch:
 
     def _stage(self, settings: Mapping[str, Scalar], watch: Watch | None = None) -> Stage:
         config = with_settings(self.cell.config, settings)
-        return pipeline.train_stage(
+        return pipeline.stage_of_run(
             self.split_dir, config, **self.folders, validates=True, device=self.device, watch=watch
         )
 

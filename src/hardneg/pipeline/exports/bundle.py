@@ -8,7 +8,7 @@ import polars as pl
 
 from hardneg.data import columns as c
 from hardneg.pipeline.exports.inputs import ExportInputs
-from hardneg.pipeline.inference import BONUS
+from hardneg.pipeline.inference import SCORES, TRAIN
 from hardneg.stage import Draft
 
 
@@ -18,9 +18,11 @@ def write_bundle(draft: Draft, given: ExportInputs) -> None:
     `open_recommender` reads the folder as it reads a run.
     """
     split = given.read_split()
-    for name in ("embeddings.safetensors", "users.parquet", BONUS):
+    for name in ("users.parquet", *SCORES):
         if (given.source / name).is_file():
             shutil.copyfile(given.source / name, draft.folder / name)
+    if given.run.by_items is not None:
+        shutil.copyfile(given.source / "seen.parquet", draft.folder / TRAIN)
     named = [name for name in (c.ITEM_ID, c.TITLE, c.BRAND) if name in split.texts.columns]
     split.texts.select(named).write_parquet(draft.folder / "items.parquet")
     pairs = pl.DataFrame({c.USER: split.known.users, c.ITEM: split.known.items})

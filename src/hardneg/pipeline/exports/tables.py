@@ -76,7 +76,7 @@ def write_negatives_safetensors(draft: Draft, given: ExportInputs) -> None:
 
 def _embeddings(draft: Draft, given: ExportInputs) -> dict[str, tuple[pl.DataFrame, Floats]]:
     """Return id tables and pooled embeddings of users and items, and note their sizes."""
-    embeddings = given.run.embeddings
+    embeddings = given.run.require_embeddings(given.source)
     users, items = embeddings.final_users.numpy(), embeddings.final_items.numpy()
     draft.notes |= {"users": len(users), "items": len(items), "size": items.shape[1]}
     return {"users": (given.user_table(), users), "items": (given.item_table(), items)}
