@@ -24,6 +24,7 @@ from hardneg.sampling import (
     SamplerConfig,
     SamplerInputs,
     SourceInputs,
+    TrainingPairs,
     Uniform,
     UniformSource,
     WeighedSampler,
@@ -80,9 +81,6 @@ def fit_backbone(
         split.require_pairs("valid")
     settings = config or FitConfig()
     require_usable(settings, sampler or Uniform(), inputs)
-    sampler_inputs = SamplerInputs(
-        cast(Backbone, model).final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees
-    )
 
     def validate(embeddings: Embeddings) -> Mapping[str, float]:
         if not all(bool(table.isfinite().all()) for table in (embeddings.final_users, embeddings.final_items)):
@@ -92,12 +90,18 @@ def fit_backbone(
 
     positives = Positives(split.train, inputs.extra)
     candidates = build_source(sampler or Uniform(), settings, positives, inputs.excluded)
+    candidates = candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty)
+    pairs = TrainingPairs(split.train, positives.users, positives.items, candidates)
+    final_size = cast(Backbone, model).final_size
+    sampler_inputs = SamplerInputs(
+        final_size, inputs.mined, settings.seed, inputs.neighbours, inputs.trees, pairs=pairs
+    )
     built: NegativeSampler = (sampler or Uniform()).build(sampler_inputs)
     return fit_model(
         model,
         positives,
         built if inputs.weights is None else WeighedSampler(built, inputs.weights),
-        candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty),
+        candidates,
         settings,
         validate=validate if validates else None,
         observers=observers,

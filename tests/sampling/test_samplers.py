@@ -23,7 +23,9 @@ from hardneg.sampling import (
     ANS,
     DENS,
     DNS,
+    GDNS,
     SAMPLERS,
+    SRNS,
     AdaptiveSoftmax,
     InBatchSampling,
     ItemNeighbours,
@@ -38,6 +40,7 @@ from hardneg.sampling import (
     Semantic,
     SemanticLiteral,
     SemanticMixing,
+    TrainingPairs,
     Uniform,
     UniformCandidates,
     WeighedSampler,
@@ -132,7 +135,8 @@ class SamplerContract:
         candidates = drawn(seen, batch, sampler.n_candidates)
         items = np.unique(items_read(sampler, batch, candidates, STREAM).numpy())
         target = RequiredRows(np.unique(batch.users.numpy()), items, sampler.hops_read)
-        one, two = (sampler.sample(batch, model(what), candidates, STREAM) for what in (None, target))
+        tables = [model(what) for what in (None, target)]
+        one, two = (self.make(mined).sample(batch, table, candidates, STREAM) for table in tables)
         if isinstance(one, Items):
             assert torch.equal(one.items, two.items)
         else:
@@ -240,6 +244,27 @@ class TestANS(SamplerContract):
         return ANS(candidates=4).build(NOTHING)
 
 
+class FollowingContract(SamplerContract):
+    """A sampler that follows items of every user over epochs."""
+
+    options: SRNS | GDNS
+
+    @pytest.fixture(autouse=True)
+    def _take(self, seen: Interactions) -> None:
+        self.pairs = TrainingPairs(seen, seen.users, seen.items, UniformCandidates(seen))
+
+    def make(self, mined: MinedNegatives) -> NegativeSampler:
+        return self.options.build(SamplerInputs(8, None, 0, pairs=self.pairs))
+
+
+class TestSRNS(FollowingContract):
+    options = SRNS(memory=3, extension=2, pool=4)
+
+
+class TestGDNS(FollowingContract):
+    options = GDNS(pool=5, candidates=3)
+
+
 class SeenContract(SamplerContract):
     """With both trees."""
 
@@ -330,7 +355,7 @@ def some_neighbours() -> ItemNeighbours:
 
 
 def test_every_named_sampler_has_a_contract_test() -> None:
-    contracts = (SamplerContract, SeenContract, SemanticMixingContract)
+    contracts = (SamplerContract, FollowingContract, SeenContract, SemanticMixingContract)
     tested = {test.__name__.removeprefix("Test").lower() for one in contracts for test in one.__subclasses__()}
     assert {name.replace("-", "") for name in SAMPLERS.names} <= tested
     assert all(SamplerConfig.find_class(name).model_fields["kind"].default == name for name in SAMPLERS.names)

@@ -5,6 +5,7 @@ from hardneg.sampling.ahns import AHNS
 from hardneg.sampling.ans import ANS
 from hardneg.sampling.dens import DENS
 from hardneg.sampling.dns import DNS
+from hardneg.sampling.gdns import GDNS
 from hardneg.sampling.in_batch import InBatchCandidates, InBatchSampling, InBatchSource
 from hardneg.sampling.judged import PairFactors, PenalizedCandidates, WeighedSampler
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
@@ -17,12 +18,14 @@ from hardneg.sampling.sampler import (
     SamplerConfig,
     SamplerInputs,
     StatelessSampler,
+    TrainingPairs,
     UniformCandidates,
     exclude_suspects,
 )
 from hardneg.sampling.semantic import Semantic, SemanticLiteral
 from hardneg.sampling.semantic_mixing import SemanticMixing
 from hardneg.sampling.sources import SourceConfig, SourceInputs, UniformSource
+from hardneg.sampling.srns import SRNS
 from hardneg.sampling.uniform import Uniform
 
 __all__ = [
@@ -30,7 +33,9 @@ __all__ = [
     "ANS",
     "DENS",
     "DNS",
+    "GDNS",
     "SAMPLERS",
+    "SRNS",
     "AdaptiveSoftmax",
     "CandidateSource",
     "InBatchCandidates",
@@ -54,6 +59,7 @@ __all__ = [
     "SourceConfig",
     "SourceInputs",
     "StatelessSampler",
+    "TrainingPairs",
     "Uniform",
     "UniformCandidates",
     "UniformSource",

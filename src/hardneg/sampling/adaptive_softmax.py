@@ -9,7 +9,7 @@ from torch import Tensor
 from hardneg.config import PerRow
 from hardneg.random import Stream
 from hardneg.sampling.sampler import StatelessSampler, gather_rows, pick_by_rank, score_all
-from hardneg.types import Batch, Embeddings, Items
+from hardneg.types import Batch, Embeddings, Floats, Items
 
 SMALLEST = 2.0**-26
 """Lower bound of a random number whose logarithm is taken; numbers have 24 bits."""
@@ -43,7 +43,11 @@ class AdaptiveSoftmax(StatelessSampler):
         if self.by == "rank":
             ranks = preferences.argsort(dim=1, descending=True, stable=True).argsort(dim=1).double()
             preferences = torch.where(preferences.isnan(), preferences, -ranks)
-        units = torch.from_numpy(stream.uniform(batch.rows.cpu().numpy(), self.candidates)).double()
-        noise = -(-units.clamp(min=SMALLEST).log()).log()
+        noise = gumbel_noise(stream.uniform(batch.rows.cpu().numpy(), self.candidates))
         places = pick_by_rank(preferences / self.temperature + noise.to(preferences.device))
         return Items(candidates.gather(1, places.unsqueeze(1)))
+
+
+def gumbel_noise(units: Floats) -> Tensor:
+    """Return Gumbel noise in double precision from numbers in [0, 1); the argmax of x + noise has softmax(x) as its law."""
+    return -(-torch.from_numpy(units).double().clamp(min=SMALLEST).log()).log()

@@ -287,6 +287,33 @@ def score_candidates(begin: int, end: int, queries: Floats, table: Floats, candi
 
 
 @reordering
+def mean_preferences(
+    begin: int,
+    end: int,
+    users: Floats,
+    table: Floats,
+    starts: Indices,
+    positives: Indices,
+    items: Indices,
+    out: Floats,
+) -> None:
+    """Set out[u, place] to the mean of sigmoid(s(u, items[u, place]) - s(u, i)) over the positives i of u; NaN without any.
+
+    users: (n_users, size). table: (n_items, size). starts, positives: offsets, and the items of every user.
+    """
+    for u in range(begin, end):
+        own = positives[starts[u] : starts[u + 1]]
+        reference = np.empty(len(own), np.float64)
+        for k in range(len(own)):
+            reference[k] = _score(users, u, table, own[k])
+        for place in range(items.shape[1]):
+            score, total = np.float64(_score(users, u, table, items[u, place])), 0.0
+            for k in range(len(own)):
+                total += 1.0 / (1.0 + np.exp(reference[k] - score))
+            out[u, place] = total / len(own) if len(own) > 0 else np.nan
+
+
+@reordering
 def argmax_with_bonus(
     begin: int,
     end: int,

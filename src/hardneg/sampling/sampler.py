@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hardneg.compiled import in_chunks
 from hardneg.data.interactions import Interactions, union
-from hardneg.errors import DataError
+from hardneg.errors import ConfigError, DataError
 from hardneg.plugins import PluginConfig, Registry
 from hardneg.random import Stream
 from hardneg.sampling.kernels import best_candidates, draw_outside, pick_ranked, score_candidates
@@ -137,6 +137,21 @@ class ReadsOtherItems(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsEpochs(Protocol):
+    """A sampler that reads the tables of all users and items before every epoch."""
+
+    def begin_epoch(self, epoch: int, embeddings: Embeddings) -> None:
+        """Read the embeddings before the first step of an epoch, without gradients. epoch: from 1."""
+        ...
+
+
+def find_epoch_reader(sampler: NegativeSampler) -> ReadsEpochs | None:
+    """Return the sampler, or the one whose negatives it changes, if that reads epochs."""
+    inner = getattr(sampler, "inner", sampler)
+    return inner if isinstance(inner, ReadsEpochs) else None
+
+
 class OuterSampler:
     """Base of samplers that change the negatives of another sampler, `inner`."""
 
@@ -167,11 +182,42 @@ def items_read(sampler: NegativeSampler, batch: Batch, candidates: Tensor, strea
 
 
 @dataclass(frozen=True)
+class TrainingPairs:
+    """Pairs of training and the source of candidates, for samplers that follow items over epochs.
+
+    train: training pairs. users, items: of all pairs by pair index, extra positives after the training pairs.
+    """
+
+    train: Interactions
+    users: Indices
+    items: Indices
+    candidates: CandidateSource
+
+    def draw_of_users(self, n: int, stream: Stream) -> Indices:
+        """Draw candidates of every user, (n_users, n), by the user's index in place of a pair index."""
+        users = np.arange(self.train.n_users)
+        return self.candidates.draw(users, users, n=n, stream=stream)
+
+
+def require_pairs(inputs: SamplerInputs, kind: str) -> TrainingPairs:
+    """Return the training pairs. Raises ConfigError without them, and where their candidates depend on a batch."""
+    if inputs.pairs is None:
+        raise ConfigError(f"sampler {kind!r} found no training pairs, expected them; build it with SamplerInputs.pairs")
+    source = getattr(inputs.pairs.candidates, "source", inputs.pairs.candidates)
+    if isinstance(source, ReadsBatch):
+        raise ConfigError(
+            f"sampler {kind!r} draws candidates of all users, found those of a batch; choose fit.candidates uniform or "
+            "popularity"
+        )
+    return inputs.pairs
+
+
+@dataclass(frozen=True)
 class SamplerInputs:
     """Inputs from which a sampler is built, in addition to its options.
 
     final_size: length of a pooled embedding. mined: semantic negatives. seed: seed of the sampler's parameters.
-    neighbours: neighbours of every item. trees: structural and semantic item tree.
+    neighbours: neighbours of every item. trees: structural and semantic item tree. pairs: of training.
     """
 
     final_size: int
@@ -179,6 +225,7 @@ class SamplerInputs:
     seed: int
     neighbours: ItemNeighbours | None = None
     trees: Trees | None = None
+    pairs: TrainingPairs | None = None
 
 
 def gather_rows(table: Tensor, index: Tensor) -> Tensor:
@@ -240,6 +287,8 @@ SAMPLERS = Registry(
         "mixgcf": "hardneg.sampling.mixgcf:MixGCF",
         "dens": "hardneg.sampling.dens:DENS",
         "ans": "hardneg.sampling.ans:ANS",
+        "srns": "hardneg.sampling.srns:SRNS",
+        "gdns": "hardneg.sampling.gdns:GDNS",
         "multi-view": "hardneg.sampling.mixgcf:MultiView",
         "semantic": "hardneg.sampling.semantic:Semantic",
         "semantic-literal": "hardneg.sampling.semantic:SemanticLiteral",

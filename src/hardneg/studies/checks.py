@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hardneg import artifacts
 from hardneg.data import dataset as datasets
 from hardneg.data import split as splits
+from hardneg.data.interactions import Interactions
 from hardneg.errors import ConfigError, DataError
-from hardneg.sampling import SamplerConfig, SamplerInputs, SemanticMixing, mined
+from hardneg.sampling import SamplerConfig, SamplerInputs, SemanticMixing, TrainingPairs, UniformCandidates, mined
 from hardneg.sampling.tree_similarity import TreeWeights, tree_weights
 from hardneg.studies.cells import Cell, get_setting, has_setting, with_settings
 from hardneg.studies.recipes import StudyFile, slug
@@ -106,7 +109,9 @@ def _needs_negatives(sampler: SamplerConfig) -> bool:
     if isinstance(sampler, TreeWeights):
         return False  # it may need trees
     try:
-        sampler.build(SamplerInputs(1, None, 0))
+        pair = Interactions(np.zeros(1, np.int64), np.zeros(1, np.int64), 1, 2)
+        pairs = TrainingPairs(pair, pair.users, pair.items, UniformCandidates(pair))
+        sampler.build(SamplerInputs(1, None, 0, pairs=pairs))
     except ConfigError:
         return True
     return False

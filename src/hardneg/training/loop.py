@@ -25,7 +25,7 @@ from hardneg.models.anchor import anchor_loss
 from hardneg.models.propagation import to_dense
 from hardneg.random import Stream, generator
 from hardneg.sampling import CandidateSource, NegativeSampler, SourceConfig, UniformSource
-from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, items_read, keeps_candidates
+from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, find_epoch_reader, items_read, keeps_candidates
 from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
 from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows
@@ -163,6 +163,9 @@ class _Loop:
     def run_epoch(self, state: TrainingState) -> None:
         """Train on all pairs once, in a fresh order."""
         epoch = state.iteration + 1
+        if (reader := find_epoch_reader(self.sampler)) is not None:
+            with torch.no_grad():
+                reader.begin_epoch(epoch, self.model())
         order = generator(self.config.seed, "order", epoch).permutation(len(self.positives))
         size, total = self.config.batch_size, 0.0
         counters, sums, counts = dict[str, float](), dict[str, float](), dict[str, float]()
