@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.cli.test_commands import refuse, succeed, values_of
+from tests.studies.conftest import STUDY
 
 from hardneg.config import parse_yaml
 from hardneg.errors import ConfigError
@@ -75,3 +77,14 @@ def test_a_dry_run_counts_and_the_next_command_repeats_the_options(
     assert "60 runs, 0 finished" in output
     assert output.splitlines()[-1] == f"Next: hardneg study run {' '.join(map(str, words))}"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_study_prints_the_conclusions_of_its_figures(folders: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    values = STUDY | {"splits": {"store": str(folders / "split")}, "models": {"MF": STUDY["models"]["MF"]}}
+    values |= {"rows": {"uniform": STUDY["rows"]["uniform"]}, "figures": [{"x": "method"}]}
+    file.write_text(yaml.safe_dump(values))
+    words = ["study", "run", file, "--seeds", 1, "--out", tmp_path / "out"]
+    printed, (drawn,) = succeed(*words), values_of(*words)["figures"]
+    assert f"Figure {drawn['key']}.svg, {drawn['title']}: " in printed
+    assert Path(drawn["file"]).is_file()

@@ -232,11 +232,13 @@ def _emit_results(options: StudyOptions, study: Study, results: Results, page: P
     if options.as_json:
         tables = [_values(one) for one in results.tables]
         values = {"tables": tables, "remarks": results.remarks, "failed": results.failed, "out": str(study.out)}
-        options.emit({**values, "page": str(page)}, "")
+        drawn = [one.texts | {"file": str(study.results_dir / "tables" / f"{one.key}.svg")} for one in results.figures]
+        options.emit({**values, "figures": drawn, "page": str(page)}, "")
         return
     for one in results.tables:
         _print_comparison(one)
-    notes = [*results.remarks, f"Written: {study.results_dir}, and {page} for a browser"]
+    figures = [f"Figure {one.key}.svg, {one.title}: {one.conclusion}" for one in results.figures]
+    notes = [*figures, *results.remarks, f"Written: {study.results_dir}, and {page} for a browser"]
     if results.settings is not None:
         console().print(render_table(results.settings.headers, results.settings.cells))
         notes = [*results.settings.remarks, *notes]
