@@ -28,7 +28,11 @@ class TrainOptions:
         ),
     ] = None
     model: Annotated[
-        str | None, Option(show_default="lightgcn", help="Backbone: mf, lightgcn, or an entry point or module:Class.")
+        str | None,
+        Option(
+            show_default="lightgcn",
+            help="Backbone: mf, lightgcn, sgl, ngcf, dgcf, simgcl, xsimgcl, or an entry point or module:Class.",
+        ),
     ] = None
     sampler: Annotated[
         str | None,

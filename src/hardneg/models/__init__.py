@@ -22,6 +22,7 @@ from hardneg.models.config import (
     ModelConfig,
     compute_training_pass,
 )
+from hardneg.models.dgcf import DGCF
 from hardneg.models.ngcf import NGCF
 from hardneg.models.sgl import SGL
 from hardneg.models.simgcl import SimGCL, XSimGCL
@@ -29,6 +30,7 @@ from hardneg.models.simgcl import SimGCL, XSimGCL
 __all__ = [
     "ALS",
     "BASELINES",
+    "DGCF",
     "EASE",
     "MF",
     "MODELS",

@@ -105,6 +105,7 @@ MODELS = Registry(
         "lightgcn": "hardneg.models.config:LightGCN",
         "sgl": "hardneg.models.sgl:SGL",
         "ngcf": "hardneg.models.ngcf:NGCF",
+        "dgcf": "hardneg.models.dgcf:DGCF",
         "simgcl": "hardneg.models.simgcl:SimGCL",
         "xsimgcl": "hardneg.models.simgcl:XSimGCL",
     },

@@ -200,6 +200,19 @@ def add_noise(
 
 
 @compiled
+def edge_dots(
+    begin: int, end: int, starts: Indices, near: TableArray, heads: Floats, tails: Floats, out: Floats
+) -> None:
+    """Set out[k] to the inner product of heads[r] and tails[near[k]] for the edges k of every row r in begin..end."""
+    for row in range(begin, end):
+        for k in range(starts[row], starts[row + 1]):
+            total, other = np.float32(0.0), near[k]
+            for d in range(heads.shape[1]):
+                total += heads[row, d] * tails[other, d]
+            out[k] = total
+
+
+@compiled
 def solve_rows(
     begin: int, end: int, starts: Indices, near: Indices, others: Floats, gram: Floats, alpha: float, out: Floats
 ) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from hardneg.data import columns as c
 from hardneg.pipeline.exports.inputs import ExportInputs
 from hardneg.pipeline.inference import SCORES, TRAIN
+from hardneg.pipeline.item_weights import WEIGHTS
 from hardneg.stage import Draft
 
 
@@ -21,7 +22,7 @@ def write_bundle(draft: Draft, given: ExportInputs) -> None:
     for name in ("users.parquet", *SCORES):
         if (given.source / name).is_file():
             shutil.copyfile(given.source / name, draft.folder / name)
-    if given.run.by_items is not None:
+    if (given.source / WEIGHTS).is_file():
         shutil.copyfile(given.source / "seen.parquet", draft.folder / TRAIN)
     named = [name for name in (c.ITEM_ID, c.TITLE, c.BRAND) if name in split.texts.columns]
     split.texts.select(named).write_parquet(draft.folder / "items.parquet")
