@@ -15,7 +15,7 @@ from tests.llm.bounded_text import ShortText
 from tests.llm.other_models import make_gemma2, make_mistral
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hardneg.llm.local import cached_rows, decoding, prefixes
+from hardneg.llm.local import cached_rows, decoding, prefixes, shared_prompts
 from hardneg.llm.local.cached_rows import CachedRows
 from hardneg.llm.local.closed_list import ClosedList
 from hardneg.llm.local.decoding import decode, supports_cached_rows
@@ -100,7 +100,7 @@ def test_batches_change_no_answer(network: Network, data: st.DataObject) -> None
     expected = [answer_slowly(model, DecodingJob(*rest, make())) for *rest, make in jobs]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(decoding.MAX_ROWS, "cpu", data.draw(st.integers(1, 5)))
-        patch.setattr(decoding, "MIN_SHARED", shared := data.draw(st.sampled_from([1, 3, 32])))
+        patch.setattr(shared_prompts, "MIN_SHARED", shared := data.draw(st.sampled_from([1, 3, 32])))
         patch.setattr(prefixes, "MIN_SHARED", shared)
         patch.setattr(cached_rows, "PASS_TOKENS", data.draw(st.sampled_from([5, 1024])))
         kept = PrefixCache(model)

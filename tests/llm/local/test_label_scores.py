@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from hardneg.llm.local import label_scores as scoring
+from hardneg.llm.local.decoding import supports_cached_rows
 from hardneg.llm.local.label_scores import log_probabilities, shared_prefix
+from hardneg.llm.local.prefixes import PrefixCache
 
 PROMPTS = [[1, 20, 30, 40], [1, 7], [1, *range(50, 90)]]
 LABELS = [[60], [60, 61], [200, 201, 202], [9]]
@@ -26,6 +29,17 @@ def model(request: pytest.FixtureRequest) -> Any:
             return GPT2LMHeadModel(config).eval()
     folder: Path = request.getfixturevalue(request.param)
     return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+@contextmanager
+def count_tokens(model: Any) -> Iterator[list[int]]:
+    """Yield the tokens of each pass of a model."""
+    n_tokens: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, inputs, options: n_tokens.append(options.get("input_ids", *inputs[:1]).numel()), with_kwargs=True
+    )
+    yield n_tokens
+    hook.remove()
 
 
 def reference(model: Any, prompt: list[int], label: list[int]) -> float:
@@ -47,21 +61,33 @@ def test_scores_are_sums_over_label_tokens(model: Any, labels: list[list[int]]) 
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:1]])
-def test_shared_prefix_is_computed_once(model: Any, labels: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_prefix_is_computed_once(model: Any, labels: list[list[int]]) -> None:
     prefix = [1, *range(100, 145)]
     prompts = [[*prefix, 20, 30, 40], [*prefix, 7], [*prefix, 20, *range(50, 70)]]
     expected = torch.tensor([[reference(model, prompt, label) for label in labels] for prompt in prompts])
-    n_tokens: list[int] = []
-    forward = scoring.forward
-
-    def counting(model: Any, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
-        n_tokens.append(ids.numel())
-        return forward(model, ids, mask, **options)
-
-    monkeypatch.setattr(scoring, "forward", counting)
-    scores = log_probabilities(model, prompts, labels, pad=0)
+    supports_cached_rows(model)  # which passes tokens of its own
+    with count_tokens(model) as n_tokens:
+        scores = log_probabilities(model, prompts, labels, pad=0)
     torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
-    assert n_tokens[:2] == [len(prefix), 3 * 21]
+    own = 3 + 1 + 21 if supports_cached_rows(model) else 3 * 21  # without padding, or with it
+    assert n_tokens[:2] == [len(prefix), own]
+
+
+def test_what_a_user_s_prompts_share_is_computed_once(tiny_llama: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama).eval()
+    rules, users = [1, *range(100, 150)], [list(range(200, 240)), list(range(240, 290))]
+    prompts = [[*rules, *user, *range(10, 10 + n)] for n in (3, 5) for user in users]
+    expected = torch.tensor([[reference(model, prompt, label) for label in LABELS] for prompt in prompts])
+    prefixes = PrefixCache(model)
+    supports_cached_rows(model)
+    with count_tokens(model) as n_tokens:
+        scores = log_probabilities(model, prompts, LABELS, pad=0, prefixes=prefixes)
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
+    in_groups = 40 + 3 - 1 + 50 + 3 - 1  # users share the shorter prompt but for its last token
+    assert n_tokens[:3] == [len(rules), in_groups, 2 * (1 + 3)]
+    with count_tokens(model) as n_tokens:
+        again = log_probabilities(model, prompts[:1], LABELS, pad=0, prefixes=prefixes)
+    torch.testing.assert_close(again, expected[:1], atol=1e-4, rtol=1e-4)
 
 
 def test_length_of_the_shared_prefix() -> None:

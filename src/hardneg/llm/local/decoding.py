@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from hardneg.llm.local.cached_rows import CachedRows, Prefix, UnsupportedAttention
+from hardneg.llm.local.cached_rows import CachedRows, UnsupportedAttention
 from hardneg.llm.local.forward import forward, padded_left
-from hardneg.llm.local.prefixes import MIN_SHARED, PrefixCache, n_common
+from hardneg.llm.local.prefixes import PrefixCache
+from hardneg.llm.local.shared_prompts import SharedPrompts
 from hardneg.llm.local.token_choice import DecodedText, DecodingJob, OpenAnswer
 
 MAX_ROWS = {"cpu": 64, "cuda": 256}
@@ -40,26 +40,18 @@ def decode(
 
 
 class _RowDecoder:
-    """Decodes answers in the rows of a `CachedRows`; jobs with equal beginnings compute them once.
-
-    Three levels are shared: what all prompts begin with, what some of them begin with (a user), and the rest.
-    """
+    """Decodes answers in the rows of a `CachedRows`; jobs with equal beginnings compute them once."""
 
     def __init__(
         self, model: Any, jobs: Sequence[DecodingJob], answers: Sequence[OpenAnswer], prefixes: PrefixCache
     ) -> None:
-        self._model, self._jobs, self._answers = model, jobs, answers
-        order = sorted(range(len(jobs)), key=lambda index: tuple(jobs[index].ids))
-        first, last = jobs[order[0]].ids, jobs[order[-1]].ids
-        shared = min(n_common(first, last), len(first) - 1)  # of the sorted prompts, these two share least
-        self._prefix = prefixes.prefix(first[:shared]) if shared >= MIN_SHARED else Prefix()
-        self._groups, self._group_of = CachedRows(model, self._prefix), dict[int, int]()
-        self._compute_groups(order)
-        self._waiting = deque(order)
-        self._rows = CachedRows(model, self._prefix)
+        self._jobs, self._answers = jobs, answers
+        self._prompts = SharedPrompts(model, [job.ids for job in jobs], prefixes)
+        self._waiting = deque(self._prompts.order)
+        self._rows = CachedRows(model, self._prompts.prefix)
         self._active: list[int] = []
         self._next: list[list[int]] = []
-        self._n_rows = _rows_in_memory(model, max(len(job.ids) + job.limit for job in jobs) - len(self._prefix.ids))
+        self._n_rows = _rows_in_memory(model, max(len(job.ids) + job.limit for job in jobs) - self._prompts.depth)
 
     def run(self) -> None:
         """Decode all answers."""
@@ -71,31 +63,12 @@ class _RowDecoder:
             if self._active:
                 self._step(tokens, drafts)
 
-    def _compute_groups(self, order: Sequence[int]) -> None:
-        """Compute what neighbours in the order share after the prefix of all."""
-        depth, parts = len(self._prefix.ids), list[Sequence[int]]()
-        for members in _neighbours([self._jobs[index].ids for index in order], depth):
-            first, last = self._jobs[order[members[0]]].ids, self._jobs[order[members[-1]]].ids
-            shared = min(n_common(first, last), len(first) - 1)
-            if len(members) > 1 and shared - depth >= MIN_SHARED:
-                self._group_of |= {order[member]: len(parts) for member in members}
-                parts.append(first[depth:shared])
-        if parts:
-            self._groups.add(len(parts), max(map(len, parts)))
-            self._groups.append(parts, [0] * len(parts))
-
     def _start(self) -> None:
         """Take waiting jobs into free rows and choose their first tokens."""
         before, free = len(self._active), self._n_rows - len(self._active)
-        new = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
-        new.sort(key=lambda job: (job not in self._group_of, len(self._jobs[job].ids)))
-        depth = len(self._prefix.ids)
-        columns = max(len(self._jobs[job].ids) + self._jobs[job].limit for job in new) - depth
-        grouped = [self._group_of[job] for job in new if job in self._group_of]
-        self._rows.add(len(grouped), columns, self._groups, grouped)
-        self._rows.add(len(new) - len(grouped), columns)
-        starts = self._rows.lengths[before:]
-        tokens = [self._jobs[job].ids[depth + start :] for job, start in zip(new, starts, strict=True)]
+        waiting = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        columns = max(len(self._jobs[job].ids) + self._jobs[job].limit for job in waiting) - self._prompts.depth
+        new, tokens = self._prompts.add_to(self._rows, waiting, columns)
         self._active += new
         self._next += [[]] * len(new)
         self._step(tokens, [()] * len(new), before)
@@ -115,12 +88,6 @@ class _RowDecoder:
                 self._active[row], self._next[row] = self._active[-1], self._next[-1]
                 self._active.pop()
                 self._next.pop()
-
-
-def _neighbours(prompts: Sequence[Sequence[int]], depth: int) -> list[list[int]]:
-    """Group sorted prompts that share at least MIN_SHARED tokens after the first `depth`: the indices of each group."""
-    groups = groupby(range(len(prompts)), key=lambda index: tuple(prompts[index][depth : depth + MIN_SHARED]))
-    return [list(members) for _, members in groups]
 
 
 def _rows_in_memory(model: Any, columns: int) -> int:

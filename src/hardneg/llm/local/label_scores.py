@@ -5,21 +5,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hardneg.llm.local.cached_rows import CachedRows
+from hardneg.llm.local.decoding import supports_cached_rows
 from hardneg.llm.local.forward import forward, padded_left
-from hardneg.llm.local.prefixes import MIN_SHARED, n_common
+from hardneg.llm.local.prefixes import MIN_SHARED, PrefixCache, n_common
+from hardneg.llm.local.shared_prompts import SharedPrompts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def log_probabilities(
-    model: Any, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], *, pad: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    labels: Sequence[Sequence[int]],
+    *,
+    pad: int,
+    prefixes: PrefixCache | None = None,
 ) -> Tensor:
     """Return the log-probability of each label as the continuation of each prompt: (prompts, labels), float32.
 
     It is the sum over all tokens of the label, not their mean. Keys and values of a prompt are computed once for all
-    labels, those of a common prefix once for all prompts.
+    labels, those of common beginnings once for the prompts that share them. prefixes: keeps a prefix of all prompts for
+    later calls.
     """
+    if supports_cached_rows(model):
+        return _score_rows(model, prompts, labels, prefixes or PrefixCache(model))
+    return _score_padded(model, prompts, labels, pad)
+
+
+def _score_rows(
+    model: Any, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], prefixes: PrefixCache
+) -> Tensor:
+    """Return `log_probabilities` from rows of keys and values, without padding."""
+    import torch
+
+    shared, n_prompts = SharedPrompts(model, prompts, prefixes), len(prompts)
+    rows = CachedRows(model, shared.prefix)
+    ordered, tokens = shared.add_to(rows, range(n_prompts), max(map(len, prompts)) - shared.depth)
+    scores = rows.append(tokens, [1] * n_prompts).log_softmax(-1)[:, [label[0] for label in labels]]
+    for column, label in enumerate(labels):
+        if len(label) > 1:
+            continued = CachedRows(model, shared.prefix)
+            continued.add(n_prompts, max(rows.lengths) + len(label), rows, range(n_prompts))
+            later = continued.append([label[:-1]] * n_prompts, [len(label) - 1] * n_prompts).log_softmax(-1)
+            targets = torch.tensor(label[1:], device=later.device).repeat(n_prompts, 1)
+            scores[:, column] += later.view(*targets.shape, -1).gather(2, targets.unsqueeze(2)).squeeze(2).sum(1)
+    in_order = torch.empty_like(scores)
+    in_order[ordered] = scores
+    return in_order
+
+
+def _score_padded(model: Any, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], pad: int) -> Tensor:
+    """Return `log_probabilities` from prompts that are padded on the left, sharing what all of them begin with."""
     import torch
 
     shared = shared_prefix(prompts)

@@ -238,7 +238,8 @@ class LocalModel(_ModelInProcess):
             return [Refusal("a choice is blank, expected words")] * len(prompts)
         if any(a is not b and b[: len(a)] == a for a in labels for b in labels):
             labels = [[*label, loaded.ends[0]] for label in labels]
-        scores = log_probabilities(loaded.model, [prompt.ids for prompt in prompts], labels, pad=loaded.pad)
+        ids = [prompt.ids for prompt in prompts]
+        scores = log_probabilities(loaded.model, ids, labels, pad=loaded.pad, prefixes=loaded.prefixes)
         return [
             Reply(choices[row.index(max(row))], Usage(len(prompt.ids), 1), probabilities=tuple(row))
             for prompt, row in zip(prompts, scores.double().softmax(1).tolist(), strict=True)
