@@ -36,8 +36,8 @@ class ANS(SamplerConfig):
     kind: Literal["ans"] = "ans"
     candidates: PerRow = 8
     """Number of candidates per pair; more of them give harder negatives."""
-    weight: NonNegativeFloat = 0.1
-    """Weight of the auxiliary loss (gamma)."""
+    weight: NonNegativeFloat = 0.01
+    """Weight of the auxiliary loss (gamma); a large one shrinks embeddings to 0: the gradient of a norm does not fall with it."""
     gain: NonNegativeFloat = 0.1
     """Weight of the score that the noise adds, in the choice (epsilon)."""
     without_noise: bool = False

@@ -22,7 +22,9 @@ def gate_matrices(names: tuple[str, ...], size: int, *, seed: int, purpose: str)
 def require_one_size(embeddings: Embeddings, kind: str) -> None:
     """Raise ConfigError where hops are concatenated: the gates have the size of a hop, which is then another one."""
     if embeddings.pooling == "concat" and len(embeddings.items) > 1:
-        raise ConfigError(f"sampler {kind!r} found concatenated hops, expected pooling mean or sum; set model.pooling")
+        raise ConfigError(
+            f"sampler {kind!r} found concatenated hops, expected pooling mean or sum; choose another pooling or model"
+        )
 
 
 def chosen_vectors(embeddings: Embeddings, chosen: list[Tensor], rows: list[Tensor]) -> Vectors:
