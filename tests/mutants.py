@@ -76,22 +76,22 @@ MUTANTS = (
     Mutant(
         "test pairs are trained on",
         "fitting",
-        "Positives(split.train, inputs.extra),",
-        "Positives(split.test, inputs.extra),",
+        "Positives(split.train, inputs.extra)",
+        "Positives(split.test, inputs.extra)",
         ("test_fitting.py::test_positives_and_the_exclusion_of_candidates_are_the_train_pairs",),
     ),
     Mutant(
         "candidates avoid test pairs instead of train pairs",
         "fitting",
-        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded)",
-        "UniformCandidates(split.test if inputs.excluded is None else inputs.excluded)",
+        "excluded = split.train if inputs.excluded is None else inputs.excluded",
+        "excluded = split.test if inputs.excluded is None else inputs.excluded",
         ("test_fitting.py::test_positives_and_the_exclusion_of_candidates_are_the_train_pairs",),
     ),
     Mutant(
         "suspects are not excluded from the candidates",
         "fitting",
-        "UniformCandidates(split.train if inputs.excluded is None else inputs.excluded)",
-        "UniformCandidates(split.train)",
+        "excluded = split.train if inputs.excluded is None else inputs.excluded",
+        "excluded = split.train",
         ("test_fitting.py::test_candidates_are_drawn_outside_the_pairs_to_exclude",),
     ),
     Mutant(

@@ -89,7 +89,8 @@ def fit_backbone(
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
 
     positives = Positives(split.train, inputs.extra)
-    candidates = build_source(sampler or Uniform(), settings, positives, inputs.excluded)
+    excluded = split.train if inputs.excluded is None else inputs.excluded
+    candidates = build_source(sampler or Uniform(), settings, positives, excluded)
     candidates = candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty)
     pairs = TrainingPairs(split.train, positives.users, positives.items, candidates)
     final_size = cast(Backbone, model).final_size
@@ -112,12 +113,11 @@ def fit_backbone(
 
 
 def build_source(
-    sampler: SamplerConfig, config: FitConfig, positives: Positives, excluded: Interactions | None
+    sampler: SamplerConfig, config: FitConfig, positives: Positives, excluded: Interactions
 ) -> CandidateSource:
-    """Return the candidate source of a sampler, its own or that of the settings. excluded: the train pairs if None."""
+    """Return the candidate source of a sampler, its own or that of the settings. excluded: pairs that are never drawn."""
     source = config.candidates if sampler.own_source is None else sampler.own_source
-    train = positives.train
-    return source.build(SourceInputs(train, train if excluded is None else excluded, positives.items))
+    return source.build(SourceInputs(positives.train, excluded, positives.items))
 
 
 def sampler_problem(config: FitConfig, sampler: SamplerConfig) -> str | None:
