@@ -119,11 +119,12 @@ def test_training_that_reads_validation_pairs_is_detected(
     config = RunConfig(fit=FitConfig(epochs=2))
     pipeline.train_stage(folders / "split", config).run(tmp_path / "run")
     assert all(check.passed for check in audit_run(tmp_path / "run", folders / "split", None))
-    original = fitting.UniformCandidates
+    original = fitting.build_source
     read = splits.read_split
 
-    def leaky(excluded: Interactions) -> object:
-        return original(excluded if current[0] is None else union(excluded, current[0].valid))
+    def leaky(*arguments: Any) -> object:
+        *others, excluded = arguments
+        return original(*others, excluded if current[0] is None else union(excluded, current[0].valid))
 
     current: list[Split | None] = [None]
 
@@ -132,7 +133,7 @@ def test_training_that_reads_validation_pairs_is_detected(
         return current[0]
 
     monkeypatch.setattr(splits, "read_split", reading)
-    monkeypatch.setattr("hardneg.fitting.UniformCandidates", leaky)
+    monkeypatch.setattr("hardneg.fitting.build_source", leaky)
     failed = [check.question for check in audit_run(tmp_path / "run", folders / "split", None) if not check.passed]
     assert failed == [
         "the first epochs, repeated from the stated settings and train pairs, have the recorded losses",
