@@ -160,7 +160,7 @@ def test_noise_changes_the_train_pairs_alone(split: Path, tmp_path: Path) -> Non
         (["data", "split", "nowhere"], ["nowhere"]),
         (["data", "split", "nowhere", "--train", "0.5"], ["0.7"]),
         (["data", "split", "nowhere", "--since", "yesterday"], ["since"]),
-        (["train", "nowhere", "--sampler", "magic"], ["'magic'", "uniform, dns, ahns, mixgcf"]),
+        (["train", "nowhere", "--sampler", "magic"], ["'magic'", "uniform, popularity, in-batch, dns"]),
         (["train", "nowhere", "--model", "magic"], ["'magic'", "mf, lightgcn"]),
         (["train", "nowhere", "--sampler", "dns", "--set", "sampler.candidates=0"], ["sampler.", "candidates"]),
         (["train", "nowhere", "--set", "sampler.candidates=3"], ["candidates"]),

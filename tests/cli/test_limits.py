@@ -11,7 +11,8 @@ import pytest
 from tests.cli.test_commands import run
 
 LIMITED = """
-import resource, sys
+import resource, sys, tempfile
+tempfile.gettempdir()  # writes a file; torch imports dill, which asks for it, where that is installed
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 from hardneg.cli.main import app
 app(sys.argv[2:])
