@@ -30,6 +30,7 @@ OWN_FOLDER = {"false-negatives": "measured", "dtlns-efficiency": "other candidat
 """Studies whose runs differ from those of the same name in others."""
 SIZES = {
     "sgl": {"embedding_size": 8, "hops": 1},
+    "ngcf": {"embedding_size": 8, "hops": 1},
     "lightgcn": {"embedding_size": 8, "hops": 1},
     "mf": {"embedding_size": 8},
 }
