@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -46,6 +48,10 @@ def test_times_decide_the_split_where_enough_users_are_tested() -> None:
     assert prepared.split.by == "ratio"
     assert any("would leave" in remark for remark in prepared.remarks)
     assert prepared.everything.filters == prepared.split.filters
+    few = pl.when(pl.col("user_id").cast(pl.Int64) % 10 == 0).then(mixed).otherwise(times)
+    (remark,) = [one for one in choose_preparation(dataset(1200, 30, 6, timestamp=few)).remarks if "would leave" in one]
+    tested, least = map(int, re.findall(r"\d+", remark))
+    assert 50 <= tested < least < 120, "more than 50 users, but less than a tenth of all"
 
 
 def test_too_few_pairs_are_refused_in_one_line() -> None:

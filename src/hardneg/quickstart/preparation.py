@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,8 @@ LEAST_LIKED = 0.4
 """Share of the rated pairs that a smallest rating must keep."""
 LEAST_USERS, LEAST_ITEMS = 20, 20
 """Users and items that a core must keep."""
-LEAST_TESTED = 50
-"""Users with test pairs, and with validation pairs, that a split by time must have."""
+LEAST_TESTED, LEAST_SHARE_TESTED = 50, 0.1
+"""Least number and share of users with test pairs, and with validation pairs, for a split by time."""
 TIMED = 0.9
 """Share of the pairs that must have a time."""
 LIKED = 0.75
@@ -98,15 +99,15 @@ def _choose_split(dataset: Dataset, filters: FilterConfig) -> tuple[SplitConfig,
         remarks.append(f"No split by time: {timed:.0%} of the rows have a time, expected {TIMED:.0%}.")
     if timed >= TIMED:
         by_time = SplitConfig(by="time", filters=filters)
-        try:
-            tested = _users_held_out(make_split(dataset, by_time))
-        except DataError:
-            tested = 0
-        if tested >= LEAST_TESTED:
+        tested, least = 0, float(LEAST_TESTED)
+        with suppress(DataError):
+            split = make_split(dataset, by_time)
+            tested, least = _users_held_out(split), max(least, LEAST_SHARE_TESTED * split.train.n_users)
+        if tested >= least:
             return by_time, [
                 "Split by time: the first 80 % of the pairs train, the next 10 % choose, the last 10 % test."
             ]
-        remarks.append(f"A split by time would leave {tested:,} users to test on, fewer than {LEAST_TESTED}.")
+        remarks.append(f"A split by time would leave {tested:,} users to test on, fewer than {math.ceil(least):,}.")
     shares = {"train": 0.7, "valid": 0.1, "test": 0.2} if len(frame) < SMALL else {}
     at_random = SplitConfig.model_validate({"by": "ratio", "filters": filters, **shares})
     try:
