@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import polars as pl
 from hardneg import artifacts, storage
 from hardneg.data.dataset import read_parquet
 from hardneg.data.split import read_split
-from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.errors import DataError, HardnegError
 from hardneg.evaluation.released import WARNING
 from hardneg.judging import suspects
@@ -24,13 +21,13 @@ from hardneg.pipeline.inference import find_run_split
 from hardneg.report import figures, printers
 from hardneg.report.figure_data import FigureData
 from hardneg.report.page import PageFigure, PageSection, PageTable, ReportPage, render_report
-from hardneg.report.verdicts import describe_verdict, verdict_words
+from hardneg.report.verdicts import verdict_words
 from hardneg.studies.comparisons import RELEASED_HEADERS, released_cells
 from hardneg.studies.recipes import slug
 from hardneg.studies.results import INDEX, RUNS, SHARED, TABLES, shared_cells
 from hardneg.studies.run_comparison import SIGNS_REMARK, ComparedMethod, compare_groups
-from hardneg.studies.runs import SAMPLED
 from hardneg.studies.study import Study
+from hardneg.studies.written_results import WrittenStudy, WrittenTable, read_costs
 
 PAGE = "page.html"
 STUDY_FILE = "study.yaml"
@@ -74,7 +71,7 @@ def _has_newer_runs(folder: Path) -> bool:
 
 def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
     """Return the page of a study whose tables are written. folder: that with the tables. title: the study's name."""
-    study = _StudyFolder(folder)
+    study = WrittenStudy(folder)
     compared = [table for table in study.tables if table.compared]
     verdicts = [f"{table.title}: {table.verdict}" if len(study.tables) > 1 else table.verdict for table in compared]
     sections = [
@@ -93,88 +90,7 @@ def study_page(folder: Path, *, title: str | None = None) -> ReportPage:
     return ReportPage(title or study.index["name"], lead, verdicts, [*sections, *remarks], explorer)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A comparison of the study on disk: its entry in the index, and where its files are."""
-
-    entry: dict[str, Any]
-    folder: Path
-    metrics: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        return str(self.entry["file"])
-
-    @property
-    def title(self) -> str:
-        return f"{self.entry['split']}, {self.entry['model']}"
-
-    @property
-    def compared(self) -> bool:
-        return bool(self.entry["compared"])
-
-    @cached_property
-    def frame(self) -> pl.DataFrame:
-        return self.read("")
-
-    @property
-    def baseline(self) -> str:
-        return str(self.frame.filter(pl.col("verdict").is_null())["row"][0])
-
-    @property
-    def verdict(self) -> str:
-        return describe_verdict(self.frame, self.metrics[0])
-
-    def read(self, suffix: str) -> pl.DataFrame:
-        return read_parquet(self.folder / f"{self.key}{suffix}.parquet")
-
-
-class _StudyFolder:
-    """A study on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.index = storage.read_json(folder / TABLES / INDEX)
-        self.folder, self.study_dir = folder, folder / self.index["folder"]
-        self.runs = read_parquet(folder / RUNS)
-        metrics = tuple(self.index["metrics"])
-        self.tables = [_Table(entry, folder / TABLES, metrics) for entry in self.index["tables"]]
-
-    @property
-    def finished(self) -> pl.DataFrame:
-        """Rows of finished runs, one for each metric."""
-        return self.runs.filter(pl.col("status") == "done")
-
-    def finished_runs(self, table: _Table) -> pl.DataFrame:
-        """Return the finished runs of a table, one row each."""
-        own = (pl.col("split") == table.entry["split"]) & (pl.col("model") == table.entry["model"])
-        return self.finished.filter(own).unique("folder", maintain_order=True)
-
-    def false_negatives(self, table: _Table) -> pl.DataFrame:
-        """Return row, epoch, like_probability of sampled negatives, the mean over parts; empty without ground truth."""
-        frames = [
-            read_parquet(path).select(pl.lit(run["line"]).alias("row"), "epoch", "part", "like_probability")
-            for run in self.finished_runs(table).rows(named=True)
-            if (path := self.study_dir / run["folder"] / SAMPLED).is_file()
-        ]
-        return pl.concat(frames).filter(pl.col("part") != NEAREST_ITEM) if frames else pl.DataFrame()
-
-    def curves(self, table: _Table) -> tuple[pl.DataFrame, str]:
-        """Return row, epoch, value, seconds of the runs that were trained, and the metric; see `curve_figures`."""
-        runs, frames = self.finished_runs(table), []
-        metric = "" if runs.is_empty() else str(runs["valid_metric"][0])
-        rate = pl.col("seconds").sum().over("line") / pl.col("epochs").sum().over("line")
-        for run in runs.filter(pl.col("valid_metric") == metric).with_columns(rate.alias("rate")).rows(named=True):
-            path = self.study_dir / run["folder"] / "metrics.parquet"
-            curve = read_parquet(path) if path.is_file() else pl.DataFrame({"weight": []})
-            if "weight" in curve.columns or not run["epochs"]:  # nothing was trained
-                continue
-            valid = curve.filter((pl.col("split") == "valid") & (pl.col("metric") == metric))
-            line, seconds = pl.lit(run["line"]).alias("row"), (pl.col("epoch") * run["rate"]).alias("seconds")
-            frames.append(valid.select(line, "epoch", "value", seconds))
-        return (pl.concat(frames), metric) if frames else (pl.DataFrame(), metric)
-
-
-def _study_figures(study: _StudyFolder) -> Iterator[PageSection]:
+def _study_figures(study: WrittenStudy) -> Iterator[PageSection]:
     """Yield the figures that the study asks for."""
     texts = study.index.get("figures", [])
     drawn = [FigureData.of(one, read_parquet(study.folder / TABLES / f"{one['key']}.parquet")) for one in texts]
@@ -182,7 +98,7 @@ def _study_figures(study: _StudyFolder) -> Iterator[PageSection]:
         yield PageSection("figures", "Figures", figures=[figure.page_figure for figure in drawn])
 
 
-def _overview(study: _StudyFolder, tables: Sequence[_Table]) -> PageSection:
+def _overview(study: WrittenStudy, tables: Sequence[WrittenTable]) -> PageSection:
     metric = study.tables[0].metrics[0]
     label = printers.metric_label(metric)
     headers, cells = printers.side_by_side({table.title: table.frame for table in tables}, metric)
@@ -191,7 +107,7 @@ def _overview(study: _StudyFolder, tables: Sequence[_Table]) -> PageSection:
     return PageSection("overview", "Over all tables", tables=[PageTable(caption, headers, cells, [note])])
 
 
-def _table_sections(study: _StudyFolder, table: _Table) -> Iterator[PageSection]:
+def _table_sections(study: WrittenStudy, table: WrittenTable) -> Iterator[PageSection]:
     """Yield the section of a table, and one for the pairs beside it."""
     key, remarks = table.key, table.entry["remarks"]
     released = []
@@ -213,7 +129,7 @@ def _table_sections(study: _StudyFolder, table: _Table) -> Iterator[PageSection]
         yield _pairs_section(table, pairs)
 
 
-def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFigure]:
+def _figures(study: WrittenStudy, table: WrittenTable, metric: str) -> Iterator[PageFigure]:
     styles = figures.line_styles(table.frame, metric)
     if (effects := figures.effects_figure(table.frame, metric, table.key, baseline=table.baseline)) is not None:
         yield effects
@@ -227,12 +143,12 @@ def _figures(study: _StudyFolder, table: _Table, metric: str) -> Iterator[PageFi
         yield figures.rates_figure(rates, table.key, held_out=held_out)
 
 
-def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.CostAxis]:
+def _costs(study: WrittenStudy, table: WrittenTable) -> Iterator[figures.CostAxis]:
     """Yield the training time of a table's lines and, where a language model was used, its money, or else its tokens."""
     seconds = dict(table.frame.drop_nulls("seconds").select("row", "seconds").iter_rows())
     yield figures.CostAxis("training time", "s per run", seconds, "Time before the runs is not included.")
     runs = study.finished_runs(table).unique("line", maintain_order=True)
-    needed = {run["line"]: _llm_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
+    needed = {run["line"]: read_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
     for key, name, unit in (("money", "money", "$"), ("llm_tokens", "language model tokens", "millions")):
         scale = 1e-6 if key == "llm_tokens" else 1.0
         amounts = {line: scale * float(costs[key]) for line, costs in needed.items() if costs.get(key) is not None}
@@ -242,7 +158,7 @@ def _costs(study: _StudyFolder, table: _Table) -> Iterator[figures.CostAxis]:
             return
 
 
-def _groups_section(study: _StudyFolder, table: _Table) -> Iterator[PageSection]:
+def _groups_section(study: WrittenStudy, table: WrittenTable) -> Iterator[PageSection]:
     """Yield the groups of users and items of a table; a remark where the split is not there."""
     runs, key, metric = study.finished_runs(table), f"{table.key}-groups", table.metrics[0]
     folders = {run["line"]: list[tuple[Path, int]]() for run in runs.rows(named=True)}
@@ -265,7 +181,7 @@ def _groups_section(study: _StudyFolder, table: _Table) -> Iterator[PageSection]
     yield PageSection(key, f"{table.title}: groups", tables=tables, remarks=remarks)
 
 
-def _pairs_section(table: _Table, pairs: dict[str, pl.DataFrame]) -> PageSection:
+def _pairs_section(table: WrittenTable, pairs: dict[str, pl.DataFrame]) -> PageSection:
     key, metric = f"{table.key}-pairs", table.metrics[0]
     tables, drawn = [], []
     for number, (title, frame) in enumerate(pairs.items()):
@@ -283,7 +199,7 @@ def _pairs_section(table: _Table, pairs: dict[str, pl.DataFrame]) -> PageSection
     return PageSection(key, f"{table.title}: pairs", lead, tables, drawn)
 
 
-def _background(study: _StudyFolder) -> Iterator[PageSection]:
+def _background(study: WrittenStudy) -> Iterator[PageSection]:
     """Yield what a reader needs in order to judge or repeat the study."""
     open_runs = study.runs.filter(pl.col("status") != "done").unique("folder", maintain_order=True)
     if len(open_runs):
@@ -304,7 +220,7 @@ def _background(study: _StudyFolder) -> Iterator[PageSection]:
     yield PageSection("commands", "Commands", _describe_versions(study), code=_commands(study))
 
 
-def _explorer(study: _StudyFolder) -> tuple[dict[str, Any], list[str]]:
+def _explorer(study: WrittenStudy) -> tuple[dict[str, Any], list[str]]:
     """Return the explorer's data, from the first finished run of every line, and why splits are missing from it."""
     shown, problems = [], []
     for split in dict.fromkeys(table.entry["split"] for table in study.tables):
@@ -324,7 +240,7 @@ def _explorer(study: _StudyFolder) -> tuple[dict[str, Any], list[str]]:
     return ({"splits": shown} if shown else {}), problems
 
 
-def _calibrations(study: _StudyFolder) -> Iterator[PageSection]:
+def _calibrations(study: WrittenStudy) -> Iterator[PageSection]:
     """Yield the calibration of the judges whose scores have one."""
     cells, curves = [], []
     for folder in sorted((study.study_dir / "shared").glob("*/*")):
@@ -345,7 +261,7 @@ def _calibrations(study: _StudyFolder) -> Iterator[PageSection]:
         yield PageSection("judges", "Judges", tables=[PageTable(caption, headers, cells)], figures=drawn)
 
 
-def _origins(study: _StudyFolder) -> PageTable:
+def _origins(study: WrittenStudy) -> PageTable:
     """Return one line for each line of each table, from its first finished run."""
     cells = []
     for run in study.finished.unique(["split", "model", "line"], maintain_order=True).rows(named=True):
@@ -362,17 +278,12 @@ def _origins(study: _StudyFolder) -> PageTable:
 
 def _describe_llm_costs(folder: Path) -> tuple[str, str]:
     """Return tokens and money that language models needed for what a run was made from."""
-    costs = _llm_costs(folder)
+    costs = read_costs(folder)
     tokens, money = costs.get("llm_tokens"), costs.get("money")
     return (
         printers.NO_VALUE if tokens is None else f"{tokens:,}",
         printers.NO_VALUE if money is None else f"{money:,.2f}",
     )
-
-
-def _llm_costs(folder: Path) -> dict[str, Any]:
-    path = folder / artifacts.COSTS
-    return storage.read_json(path) if path.is_file() else {}
 
 
 def _describe_origin(folder: Path) -> Iterator[str]:
@@ -386,7 +297,7 @@ def _describe_origin(folder: Path) -> Iterator[str]:
         yield f"reads {', '.join(read)}"
 
 
-def _describe_versions(study: _StudyFolder) -> str:
+def _describe_versions(study: WrittenStudy) -> str:
     """Return the versions of the finished runs, in one sentence."""
     folders = [study.study_dir / folder for folder in study.finished["folder"].unique(maintain_order=True)]
     manifests = [artifacts.read_manifest(folder, RUN) for folder in folders if artifacts.is_artifact(folder)]
@@ -396,7 +307,7 @@ def _describe_versions(study: _StudyFolder) -> str:
     return f"Made with {'; '.join(versions)}." if versions else "The folders of the runs are not here."
 
 
-def _commands(study: _StudyFolder) -> str:
+def _commands(study: WrittenStudy) -> str:
     folder = study.study_dir
     commands: list[tuple[object, ...]] = [("study", "run", folder / STUDY_FILE, "--out", folder)]
     commands.append(("report", study.folder))
