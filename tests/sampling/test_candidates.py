@@ -34,8 +34,8 @@ from hardneg.sampling import (
     popularity,
     sampler,
 )
+from hardneg.sampling.draws import _first_above, _free_item
 from hardneg.sampling.in_batch import WITHOUT
-from hardneg.sampling.kernels import _first_above, _free_item
 from hardneg.sampling.sampler import ReportsProbabilities
 from hardneg.sampling.sources import SOURCES
 from hardneg.training import FitConfig, SampledSoftmax, fit_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,8 +13,8 @@ from hardneg.compiled import in_chunks
 from hardneg.config import PerRow
 from hardneg.data.interactions import Interactions
 from hardneg.random import Stream
-from hardneg.sampling.kernels import draw_in_batch
-from hardneg.sampling.popularity import log_shares
+from hardneg.sampling.draws import draw_in_batch
+from hardneg.sampling.popularity import WeightShares
 from hardneg.sampling.sampler import ROUNDS, CandidateSource, StatelessSampler, UniformCandidates
 from hardneg.sampling.sources import SourceConfig, SourceInputs
 from hardneg.types import Batch, Embeddings, Floats, Indices, Items
@@ -44,7 +45,7 @@ class InBatchCandidates:
         items = np.empty((len(users), n), np.int64)
         batch = self.positives[rows if self.rows is None else self.rows]
         excluded = self.excluded.starts, self.excluded.items
-        arguments = stream.key, stream.epoch, rows, users, self.positives[rows], batch, excluded
+        arguments = stream.key, stream.epoch, rows, users, (self.positives[rows], batch), excluded
         in_chunks(draw_in_batch, len(users), *arguments, ROUNDS, items)
         without = np.flatnonzero((items < 0).any(axis=1))
         if len(without):
@@ -58,8 +59,12 @@ class InBatchCandidates:
 
         An item that is no positive, drawn for a pair without a candidate in the batch, counts as one of one pair.
         """
+        return self._shares.logs(users, items)
+
+    @cached_property
+    def _shares(self) -> WeightShares:
         counts = np.bincount(self.positives, minlength=self.excluded.n_items)
-        return log_shares(np.maximum(counts, 1).astype(np.float64), self.excluded, users, items)
+        return WeightShares(np.maximum(counts, 1).astype(np.float64), self.excluded)
 
 
 class InBatchSource(SourceConfig):

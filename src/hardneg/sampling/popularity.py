@@ -15,7 +15,7 @@ from hardneg.config import PerRow
 from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.random import Stream
-from hardneg.sampling.kernels import draw_by_weight
+from hardneg.sampling.draws import draw_by_weight
 from hardneg.sampling.sampler import ROUNDS, CandidateSource, StatelessSampler
 from hardneg.sampling.sources import SourceConfig, SourceInputs
 from hardneg.types import Batch, Embeddings, Floats, Indices, Items
@@ -55,25 +55,41 @@ class PopularityCandidates:
 
     def log_probabilities(self, users: Indices, items: Indices) -> Floats:
         """Return the log of the share of items (batch, n) in the weights outside the exclusion sets of users (batch,)."""
-        return log_shares(self.weights, self.excluded, users, items)
+        return self._shares.logs(users, items)
+
+    @cached_property
+    def _shares(self) -> WeightShares:
+        return WeightShares(self.weights, self.excluded)
 
     @cached_property
     def _cumulative(self) -> Floats:
         return np.cumsum(self.weights.astype(np.float64))
 
-    @property
+    @cached_property
     def _last(self) -> int:
         """The last item with a weight."""
         return int(np.flatnonzero(self.weights > 0)[-1])
 
 
-def log_shares(weights: Floats, excluded: Interactions, users: Indices, items: Indices) -> Floats:
-    """Return log(weights[item] / sum of the weights of the items outside the user's exclusion set), float32, as items."""
-    starts, stops = excluded.starts[users], excluded.starts[users + 1]
-    cumulative = np.concatenate([[0.0], np.cumsum(weights[excluded.items], dtype=np.float64)])
-    free = weights.sum(dtype=np.float64) - (cumulative[stops] - cumulative[starts])
-    free = np.maximum(free, weights[weights > 0].min())  # a difference of large sums may round to 0
-    return np.asarray(np.log(weights[items] / free[:, None]), np.float32)
+@dataclass(frozen=True)
+class WeightShares:
+    """Shares of items in the weights outside the exclusion set of each user. weights: (n_items,) of 0 or more."""
+
+    weights: Floats
+    excluded: Interactions
+
+    def logs(self, users: Indices, items: Indices) -> Floats:
+        """Return the logs of the shares of items (batch, n) for users (batch,), float32."""
+        return np.asarray(np.log(self.weights[items] / self._free[users][:, None]), np.float32)
+
+    @cached_property
+    def _free(self) -> Floats:
+        """Sum of the weights outside the exclusion set of each user, (n_users,)."""
+        cumulative = np.concatenate([[0.0], np.cumsum(self.weights[self.excluded.items], dtype=np.float64)])
+        starts = self.excluded.starts
+        free = self.weights.sum(dtype=np.float64) - (cumulative[starts[1:]] - cumulative[starts[:-1]])
+        least = self.weights[self.weights > 0].min()  # a difference of large sums may round to 0
+        return np.asarray(np.maximum(free, least))
 
 
 class PopularitySource(SourceConfig):

@@ -16,7 +16,8 @@ from hardneg.data.interactions import Interactions, union
 from hardneg.errors import ConfigError, DataError
 from hardneg.plugins import PluginConfig, Registry
 from hardneg.random import Stream
-from hardneg.sampling.kernels import best_candidates, draw_outside, pick_ranked, score_candidates
+from hardneg.sampling.draws import draw_outside
+from hardneg.sampling.kernels import best_candidates, pick_ranked, score_candidates
 from hardneg.sampling.mined import ItemNeighbours, MinedNegatives
 from hardneg.trees import Trees
 from hardneg.types import Batch, Embeddings, Floats, HopsRead, Indices, Negatives
