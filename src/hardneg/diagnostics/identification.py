@@ -1,4 +1,4 @@
-"""How well suspects identify train items that were hidden from the judge (`data.noise`), user by user."""
+"""Identification, by suspects, of train items that were hidden from the judge (`data.noise`), user by user."""
 
 from __future__ import annotations
 

@@ -116,11 +116,10 @@ def train_stage(
 
     It also goes on from the same run with a lower limit of epochs (`pipeline.epoch_limit`).
     negatives: a negatives or neighbours folder, for samplers that read one. trees: a trees folder, for samplers that read
-    path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder, or "held-out";
-    the sampled negatives are then measured against its ground truth, or the held-out pairs, which changes nothing in
-    training. anchor: a vectors
-    folder of this split; `config.anchor` says how the item table is tied to it. validates: False trains all epochs and
-    keeps the last one, for a split in which every pair is a train pair. watch: called after every step.
+    path codes. suspects: a suspects folder; `config.suspects` says how it is used. truth: a simulated dataset folder, or
+    "held-out"; sampled negatives are then measured against its ground truth, or the held-out pairs, which changes nothing
+    in training. anchor: a vectors folder of this split; `config.anchor` says how the item table is tied to it. validates:
+    False trains all epochs and keeps the last, for a split with train pairs only. watch: called after every step.
     Raises ConfigError where an input is missing, not used, or of another split.
     """
     _require_used(config, suspects, trees, anchor)

@@ -61,7 +61,7 @@ class ValueLine:
 
 @dataclass(frozen=True)
 class LineOptions:
-    """How `value_line_chart` draws. x_names: texts of the places 0, 1, ... references: horizontal lines, one value each."""
+    """Options of `value_line_chart`. x_names: texts of the places 0, 1, ... references: horizontal lines, one value each."""
 
     references: Sequence[ValueLine] = ()
     x_names: Sequence[str] = ()

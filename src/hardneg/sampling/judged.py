@@ -87,7 +87,7 @@ class PenalizedCandidates:
 
     @property
     def counters(self) -> dict[str, float]:
-        """Those of the source, if it has any."""
+        """Return the counters of the source, if it has any."""
         return self.source.counters if isinstance(self.source, ReadsBatch) else {}
 
     def of_batch(self, rows: Indices) -> PenalizedCandidates:
@@ -129,7 +129,7 @@ class WeighedSampler(OuterSampler, nn.Module):
 
     @property
     def keeps_candidates(self) -> bool:
-        """As the inner sampler."""
+        """Return True where the inner sampler keeps its candidates."""
         return keeps_candidates(self.inner)
 
     def other_items(self, batch: Batch, candidates: Tensor, stream: Stream) -> Tensor:

@@ -127,7 +127,7 @@ class SampledSoftmax(ScoreLoss):
 
     @property
     def corrects_bias(self) -> bool:
-        """As configured."""
+        """Return the option `correct_bias`."""
         return self.correct_bias
 
     def of_scores(self, positive: Tensor, negatives: Tensor, weights: Tensor | None, log_q: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""How well the suspects of each judge identify train items that were hidden from it."""
+"""Figure of judges: identification, by their suspects, of train items that were hidden from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the charts of a figure are drawn from: the finished lines of one split and model, and tests between them."""
+"""Contents of the charts of a figure: the finished lines of one split and model, and tests between them."""
 
 from __future__ import annotations
 
