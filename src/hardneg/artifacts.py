@@ -148,6 +148,12 @@ class Differences:
     additional: list[str]
 
 
+def read_costs(folder: Path) -> dict[str, Any]:
+    """Return the costs.json of an artifact; empty where there is none."""
+    path = folder / COSTS
+    return read_json(path) if path.is_file() else {}
+
+
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     """Read the manifest of a finished folder of the wanted kind, and verify the files that it lists.
 

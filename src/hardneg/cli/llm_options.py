@@ -177,12 +177,11 @@ def model_price(name: str, prices: Path | None) -> Price | None:
     return find_price(name, prices) or (FREE if address_of(name) is None else None)
 
 
-def read_costs(folder: Path) -> tuple[dict[str, Any], str]:
+def describe_costs(folder: Path) -> tuple[dict[str, Any], str]:
     """Return the costs of a finished folder, {} if it has none, and a text of calls, tokens, money and estimate."""
-    from hardneg.storage import read_json
+    from hardneg.artifacts import read_costs
 
-    path = folder / "costs.json"
-    costs = read_json(path) if path.is_file() else {}
+    costs = read_costs(folder)
     if not costs:
         return {}, ""
     money = "price unknown" if costs["money"] is None else f"${costs['money']:,.4f}"

@@ -12,11 +12,11 @@ from hardneg.cli.common import DeviceOptions, OutputOptions, ReadingOptions, add
 from hardneg.cli.llm_options import (
     PerOption,
     WritingOptions,
+    describe_costs,
     open_session,
     open_text_encoder,
     open_vector_source,
     per_setting,
-    read_costs,
 )
 from hardneg.cli.options import (
     EncoderOption,
@@ -232,7 +232,7 @@ def emit_negatives(shared: OutputOptions, out: Path, split: Path, notes: dict[st
     from hardneg.data.products import UNDER_ANOTHER_ID
     from hardneg.sampling import mined
 
-    costs, costs_text = read_costs(out)
+    costs, costs_text = describe_costs(out)
     text = f"{notes['pairs']:,} pairs, {notes['pairs without a vector']:,} without a vector ({notes['source']})"
     if refused := notes.get(mined.REJECTED, {}).get(UNDER_ANOTHER_ID, 0):
         text += f"\n  {refused:,} items refused: {UNDER_ANOTHER_ID}; see rejected.parquet"

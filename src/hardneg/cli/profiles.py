@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, add_command, new_group, run_stage
-from hardneg.cli.llm_options import WritingOptions, open_session, open_vector_source, read_costs
+from hardneg.cli.llm_options import WritingOptions, describe_costs, open_session, open_vector_source
 from hardneg.cli.options import EncoderOption, OwnVectorsOption, Pairs, SplitArgument, pairs_option, parse_settings
 from hardneg.cli.output import row_report_text, show_progress
 from hardneg.errors import ConfigError
@@ -61,7 +61,7 @@ def write_profiles_command(
         ):
             stage = pipeline.generate_profiles_stage(split, session, config, llm.read_estimate())
             notes = run_stage(stage, out)
-    written, (costs, costs_text) = profiles.read_profiles(out), read_costs(out)
+    written, (costs, costs_text) = profiles.read_profiles(out), describe_costs(out)
     counts = {"items": len(written.items), "users": len(written.users)}
     blank = {"items without": written.items.count(""), "users without": written.users.count("")}
     text = f"{out}: {counts['items']:,} item and {counts['users']:,} user profiles ({written.source}); "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from hardneg.cli.common import DeviceOptions, add_command, new_group, run_stage
-from hardneg.cli.llm_options import LlmOptions, open_session, read_costs
+from hardneg.cli.llm_options import LlmOptions, describe_costs, open_session
 from hardneg.cli.options import Pairs, SeedOption, SplitArgument, pairs_option
 from hardneg.cli.output import ProgressDisplay, echo, row_report_text, show_progress
 from hardneg.errors import ConfigError
@@ -162,7 +162,7 @@ def identify_suspects_command(
     with show_progress() as progress, open_judging_session(llm.config, shared.device, progress) as session:
         stage = pipeline.suspects_stage(judging.split, judging.inputs(session, like), config, progress)
         notes = run_stage(stage, out)
-    costs, costs_text = read_costs(out)
+    costs, costs_text = describe_costs(out)
     text = f"{notes['candidates']:,} candidates of {notes['users']:,} users, {notes['at least 0.5']:,} suspects, "
     text += f"{notes['unlabelled']:,} without a label ({notes['judge']})"
     text += "".join(f"; {notes[name]}" for name in ("warning", "rule", "likelihood", "like", "labels") if name in notes)

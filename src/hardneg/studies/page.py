@@ -27,7 +27,7 @@ from hardneg.studies.recipes import slug
 from hardneg.studies.results import INDEX, RUNS, SHARED, TABLES, shared_cells
 from hardneg.studies.run_comparison import SIGNS_REMARK, ComparedMethod, compare_groups
 from hardneg.studies.study import Study
-from hardneg.studies.written_results import WrittenStudy, WrittenTable, read_costs
+from hardneg.studies.written_results import WrittenStudy, WrittenTable
 
 PAGE = "page.html"
 STUDY_FILE = "study.yaml"
@@ -148,7 +148,7 @@ def _costs(study: WrittenStudy, table: WrittenTable) -> Iterator[figures.CostAxi
     seconds = dict(table.frame.drop_nulls("seconds").select("row", "seconds").iter_rows())
     yield figures.CostAxis("training time", "s per run", seconds, "Time before the runs is not included.")
     runs = study.finished_runs(table).unique("line", maintain_order=True)
-    needed = {run["line"]: read_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
+    needed = {run["line"]: artifacts.read_costs(study.study_dir / run["folder"]) for run in runs.rows(named=True)}
     for key, name, unit in (("money", "money", "$"), ("llm_tokens", "language model tokens", "millions")):
         scale = 1e-6 if key == "llm_tokens" else 1.0
         amounts = {line: scale * float(costs[key]) for line, costs in needed.items() if costs.get(key) is not None}
@@ -278,7 +278,7 @@ def _origins(study: WrittenStudy) -> PageTable:
 
 def _describe_llm_costs(folder: Path) -> tuple[str, str]:
     """Return tokens and money that language models needed for what a run was made from."""
-    costs = read_costs(folder)
+    costs = artifacts.read_costs(folder)
     tokens, money = costs.get("llm_tokens"), costs.get("money")
     return (
         printers.NO_VALUE if tokens is None else f"{tokens:,}",

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from hardneg import artifacts, storage
+from hardneg import storage
 from hardneg.data.dataset import read_parquet
 from hardneg.diagnostics.sampled_negatives import NEAREST_ITEM
 from hardneg.report.verdicts import describe_verdict
@@ -103,9 +103,3 @@ class WrittenStudy:
             line, seconds = pl.lit(run["line"]).alias("row"), (pl.col("epoch") * run["rate"]).alias("seconds")
             frames.append(valid.select(line, "epoch", "value", seconds))
         return (pl.concat(frames), metric) if frames else (pl.DataFrame(), metric)
-
-
-def read_costs(run_dir: Path) -> dict[str, Any]:
-    """Return the costs.json of a run; empty where the run is not here."""
-    path = run_dir / artifacts.COSTS
-    return storage.read_json(path) if path.is_file() else {}
