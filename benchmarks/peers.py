@@ -1,6 +1,6 @@
 """Speed of hardneg, RecBole, cornac and implicit on the same pairs with one thread, in turn.
 
-    python benchmarks/peers.py data/sports-split [--repeats 5] [--only lightgcn|mf|evaluation] [--out benchmarks/results/peers.md]
+    python benchmarks/peers.py data/sports-split [--repeats 5] [--only lightgcn|backbones|mf|evaluation] [--models BPR NGCF ...] [--out benchmarks/results/peers.md]
 
 Every library is a process with its own interpreter: peers run in .venv-peers (make .venv-peers/done). Each does its work
 once unmeasured; then all take turns, and ratios are taken within each turn.
@@ -79,6 +79,25 @@ def mf() -> Task:
     return Task("MF-BPR, one pass", note, "epoch", [*peers, own], [(peer.name, own.name) for peer in peers])
 
 
+BACKBONES = {"BPR": "mf", "LightGCN": "lightgcn", "NGCF": "ngcf", "DGCF": "dgcf", "SGL": "sgl", "SimGCL": "simgcl"}
+"""RecBole's name of a model -> ours."""
+
+
+def backbones(models: Sequence[str]) -> Task:
+    entries, pairs = list[Entry](), list[tuple[str, str]]()
+    for model in models:
+        theirs, own = recbole(model, model, "uniform"), ours(model, BACKBONES[model], "uniform")
+        entries += [theirs, own]
+        pairs.append((theirs.name, own.name))
+    note = (
+        "Size 64, 3 hops (DGCF: 1 hop, 2 iterations, 4 intents), batch 2048, Adam, uniform negatives; dropout of NGCF, "
+        "views and noise as in both libraries' settings. RecBole has no SimGCL: it is a few lines on RecBole's LightGCN "
+        "(recbole_simgcl.py). RecBole's BPR has no L2, and its SGL compares with all users and all items, ours with those "
+        "of the batch."
+    )
+    return Task("Backbones, one epoch", note, "epoch", entries, pairs)
+
+
 def evaluation(n_items: int) -> Task:
     own, short = ours("evaluation", "mf", "uniform"), ours("evaluation, 16-bit shortlist", "mf", "uniform", "shortlist")
     at_once = max(4096 // (n_items + 1), 1)
@@ -141,13 +160,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=["lightgcn", "mf", "evaluation"], help="one task; default: all")
+    parser.add_argument("--only", choices=["lightgcn", "backbones", "mf", "evaluation"], help="one task; default: all")
+    parser.add_argument("--models", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="of the task backbones")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what ratios are taken of")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()
     require_peers()
     split = splits.read_split(arguments.split)
-    tasks = {"lightgcn": lightgcn(), "evaluation": evaluation(split.train.n_items), "mf": mf()}
+    tasks = {
+        "lightgcn": lightgcn(),
+        "backbones": backbones(arguments.models),
+        "evaluation": evaluation(split.train.n_items),
+        "mf": mf(),
+    }
     chosen = [arguments.only] if arguments.only else list(tasks)
     parts = [heading(split, arguments.split.name, arguments)]
     print(parts[0], flush=True)

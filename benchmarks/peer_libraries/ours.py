@@ -1,6 +1,6 @@
 """hardneg as one of the processes, through its public functions.
 
-python ours.py DATA mf|lightgcn uniform|dns|mixgcf [float32|float16|shortlist]
+python ours.py DATA mf|lightgcn|ngcf|dgcf|sgl|simgcl uniform|dns|mixgcf [float32|float16|shortlist]
 
 shortlist: evaluate with a 16-bit shortlist.
 """
@@ -12,19 +12,42 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from worker import BATCH, CANDIDATES, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K, run_actions, skip
+from worker import (
+    BATCH,
+    CANDIDATES,
+    DGCF,
+    EMBEDDING_SIZE,
+    HOPS,
+    L2,
+    LEARNING_RATE,
+    NGCF_DROP,
+    SGL_DROP,
+    SIMGCL_NOISE,
+    VIEWS,
+    Data,
+    K,
+    run_actions,
+    skip,
+)
 
 from hardneg.data import Interactions
 from hardneg.evaluation import evaluate_scores, inner_product
-from hardneg.models import LightGCNModel, MFModel
+from hardneg.models import LightGCNModel, MFModel, ModelConfig
 from hardneg.sampling import DNS, MixGCF, SamplerInputs, Uniform, UniformCandidates
 from hardneg.training import FitConfig, fit_model
 from hardneg.types import Embeddings
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ngcf": {"hops": HOPS, "dropout": NGCF_DROP},
+    "dgcf": DGCF,
+    "sgl": {"hops": HOPS, "dropout": SGL_DROP, **VIEWS},
+    "simgcl": {"hops": HOPS, "noise": SIMGCL_NOISE, **VIEWS},
+}
 SAMPLERS = {"uniform": Uniform(), "dns": DNS(candidates=CANDIDATES), "mixgcf": MixGCF(candidates=CANDIDATES)}
 
 
@@ -35,6 +58,8 @@ def interactions(data: Data, pairs: np.ndarray) -> Interactions:
 def build(train: Interactions, model: str, storage: str) -> nn.Module:
     if model == "mf":
         return MFModel(train, embedding_size=EMBEDDING_SIZE)
+    if model in OPTIONS:
+        return ModelConfig.model_validate({"kind": model, **OPTIONS[model]}).build(train, seed=0)
     if storage == "float32":
         return LightGCNModel(train, embedding_size=EMBEDDING_SIZE, hops=HOPS)
     if "storage" not in inspect.signature(LightGCNModel).parameters:

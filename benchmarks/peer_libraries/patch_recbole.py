@@ -18,7 +18,9 @@ PATCHES = {
         ("np.complex = np.complex_\n", "np.complex = np.complex128\n"),
         ("np.unicode = np.unicode_\n", "np.unicode = np.str_\n"),
     ],
-    "model/general_recommender/lightgcn.py": [("A._update(data_dict)\n", "A._dict.update(data_dict)\n")],
+} | {
+    f"model/general_recommender/{name}.py": [("A._update(data_dict)\n", "A._dict.update(data_dict)\n")]
+    for name in ("lightgcn", "ngcf")
 }
 
 

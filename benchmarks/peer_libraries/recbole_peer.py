@@ -1,6 +1,6 @@
-"""RecBole's LightGCN or BPR as one of the processes, through its own Trainer and loaders.
+"""A model of RecBole as one of the processes, through its own Trainer and loaders.
 
-python recbole_peer.py DATA LightGCN|BPR uniform|dns [EVAL_BATCH_SIZE]
+python recbole_peer.py DATA BPR|LightGCN|NGCF|DGCF|SGL|SimGCL uniform|dns [EVAL_BATCH_SIZE]
 """
 
 from __future__ import annotations

@@ -12,9 +12,42 @@ import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
-from worker import BATCH, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K
+from recbole_simgcl import SimGCL
+from worker import (
+    BATCH,
+    DGCF,
+    EMBEDDING_SIZE,
+    HOPS,
+    L2,
+    LEARNING_RATE,
+    NGCF_DROP,
+    SGL_DROP,
+    SIMGCL_NOISE,
+    VIEWS,
+    Data,
+    K,
+)
 
 NAME = "pairs"
+OWN_MODELS = {"SimGCL": SimGCL}
+"""Models that RecBole lacks."""
+MODEL_SETTINGS: dict[str, dict[str, Any]] = {
+    "NGCF": {"hidden_size_list": [EMBEDDING_SIZE] * HOPS, "message_dropout": NGCF_DROP, "node_dropout": 0.0},
+    "DGCF": {
+        "n_factors": DGCF["intents"],
+        "n_iterations": DGCF["iterations"],
+        "n_layers": DGCF["hops"],
+        "cor_weight": DGCF["weight"],
+    },
+    "SGL": {
+        "type": "ED",
+        "drop_ratio": SGL_DROP,
+        "ssl_tau": VIEWS["temperature"],
+        "ssl_weight": VIEWS["weight"],
+    },
+    "SimGCL": {"noise": SIMGCL_NOISE, **VIEWS},
+}
+"""Settings of single models, with those of our models."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +105,13 @@ def prepare(folder: Path, data: Data, model_name: str, **overrides: Any) -> Recb
     torch.set_num_threads(1)
     write_atomic(folder, data)
     sys.argv = sys.argv[:1]  # RecBole reads the command line too
-    config = Config(model=model_name, dataset=NAME, config_dict=settings(folder, **overrides))
+    own = OWN_MODELS.get(model_name)
+    given = settings(folder, **MODEL_SETTINGS.get(model_name, {}) | overrides)
+    config = Config(model=own or model_name, dataset=NAME, config_dict=given)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
-    model = get_model(config["model"])(config, loaders[0].dataset).to(config["device"])
+    model = (own or get_model(config["model"]))(config, loaders[0].dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     users, items = (
         _indices(dataset.field2id_token[field], n)
