@@ -134,6 +134,16 @@ def test_rows_go_before_splits_and_these_before_the_file(write_study: Write, fol
     assert {(fit.patience, fit.epochs, fit.batch_size) for fit in fits.values()} == {(7, 2, 2048)}
 
 
+def test_a_split_may_have_some_of_the_models_alone(write_study: Write, folders: Path) -> None:
+    models = {"MF": {"kind": "mf"}, "LightGCN": {"kind": "lightgcn"}}
+    split = {"folder": str(folders / "split"), "models": ["MF"]}
+    _, cells = read_study(write_study(models=models, splits={"store": split}))
+    assert {cell.model for cell in cells} == {"MF"}
+    said = refused(write_study(models=models, splits={"store": split | {"models": ["NGCF"]}}))
+    assert "splits.store" in said
+    assert "NGCF" in said
+
+
 def test_numbers_are_taken_as_people_write_them(write_study: Write) -> None:
     file = write_study()
     file.write_text(file.read_text() + "options: {fit.l2: [1e-4, 1E-2]}\n")

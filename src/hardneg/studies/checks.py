@@ -31,6 +31,8 @@ def grid_problems(file: StudyFile) -> list[str]:
         problems += _shared_folder_problems(getattr(grid, section), section)
     for name, split in grid.splits.items():
         problems += _split_problems(name, split) if name in file.required_splits else []
+        of_models = [text for model in split.models or () for text in file.reference_problems("models", model)]
+        problems += [f"splits.{name}: {text}" for text in of_models]
     for name, row in grid.rows.items():
         problems += [f"rows.{name}: {text}" for text in _row_problems(row, file)]
     for section in RECIPE_SECTIONS:

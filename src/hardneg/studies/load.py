@@ -133,7 +133,7 @@ def _make_cells(grid: Grid) -> list[Cell]:
         for (split, split_spec), (model, backbone), (name, row) in product(
             grid.splits.items(), grid.models.items(), grid.rows.items()
         )
-        if row.is_on(split) and row.is_with(model)
+        if grid.has_line(split, model, row)
     ]
 
 

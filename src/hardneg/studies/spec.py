@@ -76,6 +76,8 @@ class SplitSpec(Config):
     compares them with the held-out pairs, which changes nothing in training."""
     noise: NoiseConfig | None = None
     """Runs use the split with pairs added to train or hidden from it, as by `hardneg data add-noise`."""
+    models: tuple[str, ...] | None = None
+    """Only these models on this split."""
 
 
 class RowSuspects(SuspectsUse):
@@ -225,6 +227,11 @@ class Grid(Config):
     suspects: dict[Name, SuspectsRecipe] = Field(default_factory=dict)
     rows: Annotated[dict[Name, RowSpec], Field(min_length=1)]
     fit: FitConfig = FitConfig()
+
+    def has_line(self, split: str, model: str, row: RowSpec) -> bool:
+        """Return True where a row has a line on a split with a model."""
+        models = self.splits[split].models
+        return row.is_on(split) and row.is_with(model) and (models is None or model in models)
 
     def recipes(self, section: str) -> dict[str, Recipe]:
         """Return name -> recipe of a section."""

@@ -70,7 +70,7 @@ class AuxiliaryRun(Recipe):
 
     def problems_on(self, split: str, grid: Grid) -> list[str]:
         row = grid.rows.get(self.row)
-        if row is None or (row.is_on(split) and row.is_with(self.model)):
+        if row is None or grid.has_line(split, self.model, row):
             return []
         needed = f"a run of row {self.row!r} with {self.model!r} is needed"
         return [f"{needed}, which is left out on split {split!r}; see its `splits` and `models`"]
