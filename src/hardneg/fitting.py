@@ -29,7 +29,7 @@ from hardneg.sampling import (
     UniformSource,
     WeighedSampler,
 )
-from hardneg.training import ExtraPositives, FitConfig, Fitted, Positives, Watch, fit_model
+from hardneg.training import ExtraPositives, FitConfig, Fitted, JudgedTriplets, Positives, Watch, fit_model
 from hardneg.trees import Trees
 from hardneg.types import Embeddings, Observer
 
@@ -41,9 +41,9 @@ class FitInputs:
     """Inputs of training besides the split.
 
     mined, neighbours, trees: for samplers that need them. excluded: pairs that candidates are drawn outside of, in place
-    of the train pairs (`sampling.exclude_suspects`). extra: positives besides the train pairs. penalty, weights: factors
-    of judged pairs (`sampling.judged`) for the frequency of candidates, and for the loss. anchor: see
-    `hardneg.models.anchor`.
+    of the train pairs (`sampling.exclude_suspects`). extra: positives besides the train pairs. triplets: of a judge, added
+    to the loss (`training.triplets`). penalty, weights: factors of judged pairs (`sampling.judged`) for the frequency of
+    candidates, and for the loss. anchor: see `hardneg.models.anchor`.
     """
 
     mined: MinedNegatives | None = None
@@ -51,6 +51,7 @@ class FitInputs:
     trees: Trees | None = None
     excluded: Interactions | None = None
     extra: ExtraPositives | None = None
+    triplets: JudgedTriplets | None = None
     penalty: PairFactors | None = None
     weights: PairFactors | None = None
     anchor: Anchor | None = None
@@ -88,7 +89,7 @@ def fit_backbone(
         metrics = tuple(dict.fromkeys([settings.select, "recall@20", "ndcg@20"]))
         return evaluate_scores(inner_product(embeddings), split.valid, split.train, metrics=metrics).means()
 
-    positives = Positives(split.train, inputs.extra)
+    positives = Positives(split.train, inputs.extra, inputs.triplets)
     excluded = split.train if inputs.excluded is None else inputs.excluded
     candidates = build_source(sampler or Uniform(), settings, positives, excluded)
     candidates = candidates if inputs.penalty is None else PenalizedCandidates(candidates, inputs.penalty)

@@ -22,7 +22,7 @@ from hardneg.evaluation import inner_product, top_items
 from hardneg.judging.suspects import Suspects
 from hardneg.models import MF
 from hardneg.pipeline import RunConfig, SuspectsUse
-from hardneg.pipeline.suspect_use import suspects_warning
+from hardneg.pipeline.suspect_use import pick_triplets, suspects_warning
 from hardneg.sampling import DNS
 from hardneg.sampling.judged import WEIGHT
 from hardneg.stage import Stage
@@ -247,7 +247,7 @@ def test_a_user_who_would_have_no_candidate_is_counted(folders: Path, split: Spl
 def test_a_use_without_a_folder_and_a_folder_without_a_use_are_refused(
     folders: Path, folder: Path, split: Split, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="choose exclude, positives, both, penalize or weigh"):
+    with pytest.raises(ConfigError, match="choose exclude, positives, both, penalize, weigh or triplets"):
         pipeline.train_stage(folders / "split", CONFIG, suspects=folder).run(tmp_path / "run")
     with pytest.raises(ConfigError, match="no suspects folder is given"):
         pipeline.train_stage(folders / "split", using(use="both")).run(tmp_path / "run")
@@ -257,3 +257,76 @@ def test_a_use_without_a_folder_and_a_folder_without_a_use_are_refused(
     ).run(other)
     with pytest.raises(ConfigError, match="made from another split"):
         pipeline.train_stage(other, using(use="both"), suspects=folder).run(tmp_path / "run")
+
+
+def slow_triplets(judged: Suspects, n_users: int) -> list[tuple[int, int]]:
+    """One user at a time, in the order of the rows."""
+    picked = []
+    for user in range(n_users):
+        rows = [n for n in range(len(judged)) if judged.users[n] == user and not np.isnan(judged.probability[n])]
+        by_probability = sorted(rows, key=lambda n: -judged.probability[n])
+        differ = rows and judged.probability[by_probability[0]] > judged.probability[by_probability[-1]]
+        pair = (int(judged.items[by_probability[0]]), int(judged.items[by_probability[-1]])) if differ else (-1, -1)
+        picked.append(pair)
+    return picked
+
+
+def test_triplets_are_the_likeliest_and_the_unlikeliest_candidate(split: Split, rng: np.random.Generator) -> None:
+    judged = make_suspects(split)
+    values = rng.choice([0.1, 0.4, 0.4, 0.9, np.nan], len(judged))
+    values[judged.users == 3], values[judged.users == 4] = 0.4, np.nan
+    one_label = np.flatnonzero(judged.users == 5)
+    values[one_label] = np.nan
+    values[one_label[0]] = 0.9
+    judged = replace(judged, probability=values)
+    n = split.train.n_users
+    liked, disliked = pick_triplets(judged.users, judged.items, judged.probability, n)
+    assert list(zip(liked.tolist(), disliked.tolist(), strict=True)) == slow_triplets(judged, n)
+    assert (liked[3:6] == -1).all()
+    nobody = pick_triplets(judged.users[:0], judged.items[:0], values[:0], n)
+    assert (np.stack(nobody) == -1).all()
+
+
+def test_a_run_with_triplets_says_who_judged_them_and_who_has_none(
+    folders: Path, folder: Path, split: Split, tmp_path: Path
+) -> None:
+    pipeline.train_stage(folders / "split", CONFIG).run(tmp_path / "plain")
+    runs = {}
+    for name, settings in (("zero", {"weight": 0}), ("all", {"share": 1, "prune": 0}), ("some", {})):
+        runs[name] = tmp_path / name
+        pipeline.train_stage(folders / "split", using(use="triplets", **settings), suspects=folder).run(runs[name])
+    assert not differ(tmp_path / "plain", runs["zero"])
+    assert differ(tmp_path / "plain", runs["some"])
+    assert differ(runs["some"], runs["all"])
+    manifest = artifacts.read_manifest(runs["some"], pipeline.RUN)
+    assert manifest["notes"]["triplets judged by"] == "made up"
+    assert manifest["notes"]["users with a triplet"] == split.train.n_users
+    assert manifest["notes"]["users without a triplet"] == 0
+    assert "suspects warning" not in manifest["notes"]
+    assert manifest["config"]["suspects"]["prune"] == 0.71
+    masked = pipeline.read_run(runs["all"]).seen
+    assert np.array_equal(masked.keys, split.train.keys)
+
+
+def test_users_without_a_triplet_are_counted_and_named(folders: Path, split: Split, tmp_path: Path) -> None:
+    judged = make_suspects(split)
+    judged.probability[judged.users < 7] = 0.3
+    folder = write_folder(tmp_path / "suspects", folders / "split", judged)
+    words = ["train", folders / "split", "--model", "mf", "--epochs", 1, "--suspects", folder]
+    ran = CliRunner().invoke(app, [*map(str, words), "--use-suspects", "triplets", "--out", str(tmp_path / "run")])
+    assert "7 users have no triplet" in ran.output
+    assert artifacts.read_manifest(tmp_path / "run", pipeline.RUN)["notes"]["users without a triplet"] == 7
+
+
+def test_settings_of_triplets_are_theirs_alone() -> None:
+    use = SuspectsUse(use="triplets", share=0.5, weight=2)
+    assert [name for name in SuspectsUse.model_fields if use.has_setting(name)] == ["use", "weight", "share", "prune"]
+    assert not SuspectsUse(use="weigh").has_setting("share")
+    with pytest.raises(ValueError, match="prune applies to triplets"):
+        SuspectsUse(use="both", prune=0.5)
+    with pytest.raises(ValueError, match="leave threshold out"):
+        SuspectsUse(use="triplets", threshold=0.7)
+    with pytest.raises(ValueError, match="strength applies"):
+        SuspectsUse(use="triplets", strength=2)
+    with pytest.raises(ValueError, match="graph and weight"):
+        SuspectsUse(use="triplets", graph=True)

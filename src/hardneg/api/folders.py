@@ -187,9 +187,9 @@ class SuspectsFolder(ArtifactFolder):
         return self._frame("suspects.parquet")
 
     def used(self, use: str, **settings: Any) -> SuspectsFolder:
-        """Return the suspects with their use by a run: "exclude", "positives", "both", "penalize" or "weigh".
+        """Return the suspects with their use by a run: "exclude", "positives", "both", "penalize", "weigh" or "triplets".
 
-        settings: threshold, weight, graph or strength of `SuspectsUse`.
+        settings: threshold, weight, graph, strength, share or prune of `SuspectsUse`.
         """
         return replace(self, use=SuspectsUse.model_validate({"use": use, **settings}))
 

@@ -78,7 +78,7 @@ fit:
 #   negatives: out/negatives  # for semantic; a neighbours folder for semantic-mixing
 #   trees: out/trees  # for multi-view
 #   suspects: out/suspects
-# suspects: {{use: exclude}}  # how they are used; also positives, both, penalize or weigh
+# suspects: {{use: exclude}}  # how they are used; also positives, both, penalize, weigh or triplets
 """
 Kind = Literal["study", "search", "run"]
 TITLES = {

@@ -58,11 +58,11 @@ class TrainOptions:
     ] = False
     suspects: Annotated[Path | None, Option(help="Suspects folder; needs --use-suspects.")] = None
     use_suspects: Annotated[
-        Literal["exclude", "positives", "both", "penalize", "weigh"] | None,
+        Literal["exclude", "positives", "both", "penalize", "weigh", "triplets"] | None,
         Option(
             help="Use of suspects: exclude them from the candidates, train on them as positives, or both; or, by the "
             "probability p of every judged candidate, penalize: draw it less often; weigh: lower its weight in the loss, "
-            "both by (1 - p)^suspects.strength."
+            "both by (1 - p)^suspects.strength; triplets: add BPR of each user's likeliest and unlikeliest candidate."
         ),
     ] = None
     trees: Annotated[
@@ -107,7 +107,7 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
     from hardneg.cli.config_files import read_run_file
     from hardneg.config import overrides
     from hardneg.pipeline.epoch_limit import CONTINUED, STILL_RISING
-    from hardneg.pipeline.suspect_use import UNCHANGED_USERS, suspects_warning
+    from hardneg.pipeline.suspect_use import UNCHANGED_USERS, WITHOUT_TRIPLET, suspects_warning
 
     fit = {name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None}
     config, folders = read_run_file(
@@ -135,4 +135,6 @@ def train_command(shared: DeviceOptions, options: TrainOptions) -> None:
         text += f"; {missing / notes['pairs mixed with a neighbour']:.1%} of the sampled positives had no neighbour"
     if unchanged := notes.get(UNCHANGED_USERS):
         text += f"; {unchanged:,} users keep their suspects as candidates, since they have no other"
+    if missing := notes.get(WITHOUT_TRIPLET):
+        text += f"; {missing:,} users have no triplet, since fewer than two of their labels differ"
     shared.emit_folder(out, notes, text, ("evaluate", out, "--split", options.split))

@@ -235,6 +235,7 @@ def _read_materials(
         trees=None if trees is None else trees_folder.read_trees(trees, split.train.n_items),
         excluded=use.excluded,
         extra=use.extra,
+        triplets=use.triplets,
         penalty=use.penalty,
         weights=use.weights,
     )

@@ -13,6 +13,7 @@ from hardneg.training.losses import (
     bpr,
 )
 from hardneg.training.objective import ExtraPositives, Positives, l2, objective
+from hardneg.training.triplets import JudgedTriplets
 
 __all__ = [
     "BPR",
@@ -24,6 +25,7 @@ __all__ = [
     "Fitted",
     "Hinge",
     "InfoNCE",
+    "JudgedTriplets",
     "LossConfig",
     "Positives",
     "SampledSoftmax",

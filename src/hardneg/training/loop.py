@@ -28,6 +28,7 @@ from hardneg.sampling import CandidateSource, NegativeSampler, SourceConfig, Uni
 from hardneg.sampling.sampler import ReadsBatch, ReportsProbabilities, find_epoch_reader, items_read, keeps_candidates
 from hardneg.training.losses import LossConfig
 from hardneg.training.objective import DEFAULT_LOSS, Positives, objective
+from hardneg.training.triplets import BatchTriplets
 from hardneg.types import Batch, Embeddings, Items, Negatives, Observer, RequiredRows
 
 
@@ -199,7 +200,9 @@ class _Loop:
         drawn = source.draw(rows, users, n=n, stream=stream)
         candidates = torch.from_numpy(drawn).to(self.device)
         stream = Stream(self.config.seed, "sampler", batch.epoch)
-        required = self._required_rows(batch, candidates, stream)
+        judged = self.positives.triplets
+        triplets = None if judged is None else judged.of_batch(batch, self.config.seed)
+        required = self._required_rows(batch, candidates, stream, triplets)
         computed = compute_training_pass(self.model, batch, required)
         embeddings, scored, auxiliary = computed.embeddings, computed.scored or computed.embeddings, computed.auxiliary
         negatives = self._sample(batch, embeddings, candidates, stream)
@@ -210,6 +213,8 @@ class _Loop:
             batch, scored, negatives, l2_weight, n_train=n_train, extra_weight=extra_weight, ranking=ranking
         )
         loss = loss if auxiliary is None else loss + auxiliary
+        if judged is not None and triplets is not None:
+            loss = loss + judged.loss(triplets, scored, len(batch.rows))
         if self.anchor is not None and self.anchor.weight > 0:
             loss = loss + self.anchor.weight * anchor_loss(embeddings.items[0], self.anchor)
         shown = [(o, embeddings if o.reads_tables(batch.step) else None) for o in self.observers]
@@ -236,7 +241,9 @@ class _Loop:
         log_q = torch.from_numpy(self.candidates.log_probabilities(users, items).copy())
         return replace(negatives, log_q=log_q.to(candidates.device))
 
-    def _required_rows(self, batch: Batch, candidates: Tensor, stream: Stream) -> RequiredRows | None:
+    def _required_rows(
+        self, batch: Batch, candidates: Tensor, stream: Stream, triplets: BatchTriplets | None
+    ) -> RequiredRows | None:
         """Return the rows that this step reads; None (all rows) if an observer reads tables."""
         if any(observer.reads_tables(batch.step) for observer in self.observers):
             return None
@@ -244,6 +251,9 @@ class _Loop:
         users, items = np.zeros(train.n_users, bool), np.zeros(train.n_items, bool)
         users[batch.users.cpu().numpy()] = True
         items[items_read(self.sampler, batch, candidates, stream).cpu().numpy()] = True
+        if triplets is not None:
+            for rows in (triplets.liked, triplets.disliked):
+                items[rows.cpu().numpy()] = True
         return RequiredRows(np.flatnonzero(users), np.flatnonzero(items), self.sampler.hops_read)
 
 

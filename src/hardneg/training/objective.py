@@ -16,6 +16,7 @@ from hardneg.data.interactions import Interactions
 from hardneg.errors import DataError
 from hardneg.sampling.sampler import gather_rows
 from hardneg.training.losses import BPR, LossConfig
+from hardneg.training.triplets import JudgedTriplets
 from hardneg.types import Batch, Embeddings, Indices, Items, Negatives
 
 DEFAULT_LOSS = BPR()
@@ -63,13 +64,14 @@ class ExtraPositives:
 
 @dataclass(frozen=True)
 class Positives:
-    """The pairs of an epoch: training pairs, then extra pairs.
+    """The pairs of an epoch: training pairs, then extra pairs. triplets: added to the loss besides them.
 
     A training pair keeps its pair index, which artifacts refer to; indices of extra pairs follow after all of them.
     """
 
     train: Interactions
     extra: ExtraPositives | None = None
+    triplets: JudgedTriplets | None = None
 
     def __post_init__(self) -> None:
         if self.extra is None:
