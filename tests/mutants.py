@@ -76,8 +76,8 @@ MUTANTS = (
     Mutant(
         "test pairs are trained on",
         "fitting",
-        "Positives(split.train, inputs.extra)",
-        "Positives(split.test, inputs.extra)",
+        "Positives(split.train, inputs.extra, inputs.triplets)",
+        "Positives(split.test, inputs.extra, inputs.triplets)",
         ("test_fitting.py::test_positives_and_the_exclusion_of_candidates_are_the_train_pairs",),
     ),
     Mutant(
