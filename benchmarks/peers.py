@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import load, machine
+from peer_libraries.backbone_options import KINDS
 from peer_processes import Answers, Entry, export, ratio_table, require_peers, seconds_table, take_turns
 
 from hardneg.data import Split
@@ -79,14 +80,10 @@ def mf() -> Task:
     return Task("MF-BPR, one pass", note, "epoch", [*peers, own], [(peer.name, own.name) for peer in peers])
 
 
-BACKBONES = {"BPR": "mf", "LightGCN": "lightgcn", "NGCF": "ngcf", "DGCF": "dgcf", "SGL": "sgl", "SimGCL": "simgcl"}
-"""RecBole's name of a model -> ours."""
-
-
 def backbones(models: Sequence[str]) -> Task:
     entries, pairs = list[Entry](), list[tuple[str, str]]()
     for model in models:
-        theirs, own = recbole(model, model, "uniform"), ours(model, BACKBONES[model], "uniform")
+        theirs, own = recbole(model, model, "uniform"), ours(model, KINDS[model], "uniform")
         entries += [theirs, own]
         pairs.append((theirs.name, own.name))
     note = (
@@ -161,7 +158,7 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=["lightgcn", "backbones", "mf", "evaluation"], help="one task; default: all")
-    parser.add_argument("--models", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="of the task backbones")
+    parser.add_argument("--models", nargs="+", choices=KINDS, default=list(KINDS), help="of the task backbones")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what ratios are taken of")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     arguments = parser.parse_args()

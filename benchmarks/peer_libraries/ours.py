@@ -12,28 +12,12 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from backbone_options import OPTIONS
 from torch import nn
-from worker import (
-    BATCH,
-    CANDIDATES,
-    DGCF,
-    EMBEDDING_SIZE,
-    HOPS,
-    L2,
-    LEARNING_RATE,
-    NGCF_DROP,
-    SGL_DROP,
-    SIMGCL_NOISE,
-    VIEWS,
-    Data,
-    K,
-    run_actions,
-    skip,
-)
+from worker import BATCH, CANDIDATES, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K, run_actions, skip
 
 from hardneg.data import Interactions
 from hardneg.evaluation import evaluate_scores, inner_product
@@ -42,12 +26,6 @@ from hardneg.sampling import DNS, MixGCF, SamplerInputs, Uniform, UniformCandida
 from hardneg.training import FitConfig, fit_model
 from hardneg.types import Embeddings
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "ngcf": {"hops": HOPS, "dropout": NGCF_DROP},
-    "dgcf": DGCF,
-    "sgl": {"hops": HOPS, "dropout": SGL_DROP, **VIEWS},
-    "simgcl": {"hops": HOPS, "noise": SIMGCL_NOISE, **VIEWS},
-}
 SAMPLERS = {"uniform": Uniform(), "dns": DNS(candidates=CANDIDATES), "mixgcf": MixGCF(candidates=CANDIDATES)}
 
 
@@ -58,7 +36,7 @@ def interactions(data: Data, pairs: np.ndarray) -> Interactions:
 def build(train: Interactions, model: str, storage: str) -> nn.Module:
     if model == "mf":
         return MFModel(train, embedding_size=EMBEDDING_SIZE)
-    if model in OPTIONS:
+    if model != "lightgcn":
         return ModelConfig.model_validate({"kind": model, **OPTIONS[model]}).build(train, seed=0)
     if storage == "float32":
         return LightGCNModel(train, embedding_size=EMBEDDING_SIZE, hops=HOPS)

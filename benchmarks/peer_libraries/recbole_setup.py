@@ -9,24 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from backbone_options import DGCF, NGCF_DROP, SGL_DROP, SIMGCL_NOISE, VIEWS
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 from recbole_simgcl import SimGCL
-from worker import (
-    BATCH,
-    DGCF,
-    EMBEDDING_SIZE,
-    HOPS,
-    L2,
-    LEARNING_RATE,
-    NGCF_DROP,
-    SGL_DROP,
-    SIMGCL_NOISE,
-    VIEWS,
-    Data,
-    K,
-)
+from worker import BATCH, EMBEDDING_SIZE, HOPS, L2, LEARNING_RATE, Data, K
 
 NAME = "pairs"
 OWN_MODELS = {"SimGCL": SimGCL}

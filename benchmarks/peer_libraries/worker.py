@@ -21,10 +21,6 @@ ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
 EMBEDDING_SIZE, HOPS, BATCH, LEARNING_RATE, L2, CANDIDATES, K = 64, 3, 2048, 3e-3, 1e-4, 10, 20
-VIEWS = {"weight": 0.1, "temperature": 0.2}
-"""Of the contrastive loss of SGL and SimGCL."""
-SGL_DROP, SIMGCL_NOISE, NGCF_DROP = 0.1, 0.1, 0.1
-DGCF = {"intents": 4, "iterations": 2, "hops": 1, "weight": 0.01}
 PASSES = 10
 """Passes over the pairs in one "epoch" of cornac and implicit, so that their start-up counts less."""
 
