@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from xml.etree import ElementTree as ET
 
 import pytest
 from tests.report.page_checks import ATTACK
 
-from hardneg.report.svg import BOTTOM, HEIGHT, ChartText, Interval, Series, interval_chart, line_chart, scatter_chart
+from hardneg.report.point_chart import scatter_chart
+from hardneg.report.row_charts import NAMES, Interval, interval_chart
+from hardneg.report.svg import BOTTOM, HEIGHT, WIDTH, ChartText, Series, line_chart
 
 TEXT = ChartText("key", "A title", "a description", "epoch", "nDCG@20")
 
@@ -56,11 +57,56 @@ def test_marks_are_filled_where_the_difference_is_significant_alone() -> None:
     ]
 
 
-def test_labels_of_near_points_do_not_overlap() -> None:
+def test_names_of_near_points_do_not_overlap() -> None:
     svg = scatter_chart([Series(str(n), [n + 1.0], [0.5 + 1e-9 * n], n) for n in range(5)], TEXT)
-    heights = sorted(map(float, re.findall(r'class="label"[^>]* y="([\d.]+)"', svg)))
-    assert all(after - before > 12 for before, after in itertools.pairwise(heights))
-    assert heights[-1] <= HEIGHT - BOTTOM + 4.1
+    pattern = r'class="label" text-anchor="(\w+)" x="([\d.]+)" y="([\d.]+)"'
+    boxes = [
+        (float(x) - 10 * (side == "end"), float(x) + 10 * (side == "start"), float(y))
+        for side, x, y in re.findall(pattern, svg)
+    ]
+    assert len(boxes) == 5
+    for number, (left, right, y) in enumerate(boxes):
+        assert 0 < y <= HEIGHT - BOTTOM + 10
+        assert all(left >= end or right <= start or abs(y - other) > 12 for start, end, other in boxes[:number])
+
+
+def test_a_difference_far_from_the_others_is_an_arrow_with_its_value() -> None:
+    rows = [Interval(str(n), 0.01 * n, 0.01 * n - 0.02, 0.01 * n + 0.02, "", "") for n in range(4)]
+    svg = interval_chart([*rows, Interval("far", -0.7, -0.8, -0.6, "", "worse")], TEXT)
+    ((tip, end),) = re.findall(r'<line class="mark worse" x1="([\d.]+)" x2="([\d.]+)"', svg)
+    assert (float(tip), float(end)) == (NAMES, NAMES + 24)
+    assert re.findall(r'class="value"[^>]*>([^<]+)<', svg) == ["-70 %"]
+    assert re.findall(r'<circle class="([\w ]+)"', svg) == ["mark"] * 4  # the cut row has no circle
+    (points_of_arrow,) = points(svg)
+    assert min(x for x, _ in points_of_arrow) == points_of_arrow[1][0] == NAMES
+    assert "(arrow: beyond the axis)" in svg
+    assert "arrow" not in interval_chart(rows, TEXT)
+
+
+def test_an_interval_that_leaves_the_axis_ends_in_an_arrow() -> None:
+    rows = [Interval(str(n), 0.01 * n, 0.01 * n - 0.02, 0.01 * n + 0.02, "", "") for n in range(4)]
+    svg = interval_chart([*rows, Interval("wide", 0.02, -0.6, 0.03, "", "")], TEXT)
+    assert svg.count("<circle") == 5
+    assert svg.count("<polyline") == 1
+    lines = re.findall(r'<line class="mark[\w ]*" x1="([\d.]+)" x2="([\d.]+)"', svg)
+    assert all(NAMES <= float(x) <= WIDTH for line in lines for x in line)
+
+
+def test_names_of_rows_are_beside_the_marks_and_long_ones_take_two_lines() -> None:
+    svg = interval_chart([Interval("semantic (retrieved), random vectors " * 3, 0.1, 0.0, 0.2, "+10%", "")], TEXT)
+    labels = re.findall(r'class="label" x="(\d+)"[^>]*>([^<]+)<', svg)
+    assert [x for x, _ in labels] == ["8", "8"]
+    assert labels[1][1].endswith("…")
+    marks = re.findall(r'<(?:line|circle) class="(?:mark|zero|grid)[\w ]*" (?:x1|cx)="([\d.]+)"', svg)
+    assert min(map(float, marks)) >= NAMES
+
+
+def test_a_point_far_below_the_others_is_an_arrow_named_with_its_value() -> None:
+    near = [Series(str(n), [1.0 + n], [0.2 + 0.01 * n], n) for n in range(4)]
+    svg = scatter_chart([*near, Series("popularity", [1.0], [0.0554], 5)], TEXT)
+    assert ">popularity: 0.0554<" in svg
+    assert (svg.count("<circle"), svg.count("<polyline")) == (4, 1)
+    assert "nDCG@20 (arrow: beyond the axis)" in svg
 
 
 def test_every_chart_is_well_formed_and_hostile_names_stay_text() -> None:

@@ -11,14 +11,13 @@ import pytest
 from tests.report.page_checks import ATTACK
 
 from hardneg.report.figure_data import POINTS, FigureData, FigureKind, standalone_svg
+from hardneg.report.row_charts import NamedValues, dot_chart
 from hardneg.report.svg import ChartText
 from hardneg.report.value_charts import (
     LineOptions,
     MapCell,
-    NamedValues,
     Value,
     ValueLine,
-    dot_chart,
     map_chart,
     value_line_chart,
 )

@@ -13,15 +13,14 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from hardneg.report.page import PageFigure
-from hardneg.report.svg import WIDTH, ChartText, Interval, interval_chart, style_of, swatch
+from hardneg.report.row_charts import Interval, NamedValues, dot_chart, interval_chart
+from hardneg.report.svg import WIDTH, ChartText, style_of, swatch
 from hardneg.report.tables import BETTER, WORSE
 from hardneg.report.value_charts import (
     LineOptions,
     MapCell,
-    NamedValues,
     Value,
     ValueLine,
-    dot_chart,
     map_chart,
     value_line_chart,
 )

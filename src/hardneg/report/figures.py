@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from hardneg.report.page import PageFigure
+from hardneg.report.point_chart import scatter_chart
 from hardneg.report.printers import metric_label
-from hardneg.report.svg import STYLES, ChartText, Interval, Series, interval_chart, line_chart, scatter_chart, style_of
+from hardneg.report.row_charts import Interval, interval_chart
+from hardneg.report.svg import STYLES, ChartText, Series, line_chart, style_of
 from hardneg.report.verdicts import describe_interval, verdict_words
 
 MOST_POINTS = 60

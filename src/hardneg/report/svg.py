@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Literal
 
 from markupsafe import Markup, escape
 
+Direction = Literal["left", "right", "up", "down"]
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 46
 """Margins around the plotted area."""
 STYLES = 9
 """Number of line styles in the style sheet (classes s0 to s8); other lines are thin."""
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
-LABEL = 44
-"""Characters of a name that fit into a chart; the whole name is its tooltip."""
-ROW = 34
-"""Height of a row of `interval_chart`."""
-MARKED = {"better": "mark better", "worse": "mark worse"}
-"""Verdict -> classes of the mark of an interval; others are hollow."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +28,6 @@ class Series:
     style: int | None = None
     spread: float = 0.0
     """Half the length of the whisker of a point, in units of y."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A difference with its interval, if it was tested, as shares."""
-
-    name: str
-    mean: float
-    low: float | None
-    high: float | None
-    text: str
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -79,68 +62,6 @@ def line_chart(series: Sequence[Series], text: ChartText, *, percent: bool = Fal
     return frame_chart(body, text, HEIGHT)
 
 
-def scatter_chart(points: Sequence[Series], text: ChartText) -> Markup:
-    """Return a chart of points with whiskers and names. x is logarithmic where it covers a factor of five or more."""
-    xs = [point.x[0] for point in points]
-    ys = [point.y[0] + side * point.spread for point in points for side in (-1, 1)]
-    axes = Axes(xs, ys, log=min(xs) > 0 and max(xs) >= 5 * min(xs))
-    body, places = [axes.draw(text)], _spread_labels([axes.y(point.y[0]) for point in points])
-    for point, label_y in zip(points, places, strict=True):
-        x, y = axes.x(point.x[0]), axes.y(point.y[0])
-        low, high = axes.y(point.y[0] - point.spread), axes.y(point.y[0] + point.spread)
-        body.append(
-            f'<line class="{style_class(point.style)}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
-        )
-        body.append(
-            f'<circle class="dot {style_class(point.style)}" cx="{x:.1f}" cy="{y:.1f}" r="5">{tooltip(point.name)}</circle>'
-        )
-        left = x > LEFT + 0.6 * (WIDTH - LEFT - RIGHT)
-        anchor, shift = ("end", -9) if left else ("start", 9)
-        name = shorten(point.name, 24)
-        body.append(
-            f'<text class="label" text-anchor="{anchor}" x="{x + shift:.1f}" y="{label_y + 4:.1f}">{name}</text>'
-        )
-    return frame_chart(body, text, HEIGHT)
-
-
-def interval_chart(rows: Sequence[Interval], text: ChartText) -> Markup:
-    """Return a forest plot: one row for each difference, with its interval around a line at zero.
-
-    The mark is filled where the verdict is "better" or "worse", else hollow.
-    """
-    ends = [end for row in rows for end in (row.mean, row.low, row.high) if end is not None and math.isfinite(end)]
-    scale = Scale(min([0.0, *ends]), max([0.0, *ends]), LEFT - 46, WIDTH - RIGHT)
-    bottom = TOP + ROW * len(rows)
-    body = [f'<line class="zero" x1="{scale(0):.1f}" x2="{scale(0):.1f}" y1="{TOP}" y2="{bottom + 4}"/>']
-    for tick in scale.ticks():
-        x = scale(tick)
-        body.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
-        body.append(
-            f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{bottom + 18}">{number_text(tick, percent=True, sign=True)}</text>'
-        )
-    body.append(
-        f'<text class="axis" text-anchor="middle" x="{WIDTH / 2:.0f}" y="{bottom + 38}">{escape(text.x_label)}</text>'
-    )
-    for number, row in enumerate(rows):
-        body.append(_interval_row(row, TOP + ROW * number, scale))
-    return frame_chart(body, text, bottom + 46)
-
-
-def _interval_row(row: Interval, top: float, scale: Scale) -> str:
-    y, classes = top + 24, MARKED.get(row.verdict, "mark")
-    parts = [
-        f'<text class="label" x="16" y="{top + 13:.0f}">{shorten(row.name)}{tooltip(row.name)}</text>',
-        f'<text class="value" text-anchor="end" x="{WIDTH - RIGHT}" y="{top + 13:.0f}">{escape(row.text)}</text>',
-    ]
-    if row.low is not None and row.high is not None and math.isfinite(row.low + row.high):
-        parts.append(
-            f'<line class="{classes}" x1="{scale(row.low):.1f}" x2="{scale(row.high):.1f}" y1="{y}" y2="{y}"/>'
-        )
-    if math.isfinite(row.mean):
-        parts.append(f'<circle class="{classes}" cx="{scale(row.mean):.1f}" cy="{y}" r="4.5"/>')
-    return "".join(parts)
-
-
 class Scale:
     """Maps values to pixels from `start` to `end`."""
 
@@ -158,13 +79,21 @@ class Scale:
         low, high, value = map(math.log, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
         return self._start + (value - low) / (high - low) * (self._end - self._start)
 
-    def ticks(self) -> list[float]:
-        """Return about five round values."""
+    def holds(self, value: float) -> bool:
+        """Return True for values within the scale."""
+        return self.low <= value <= self.high
+
+    def clamp(self, value: float) -> float:
+        """Return the nearest value within the scale."""
+        return min(max(value, self.low), self.high)
+
+    def ticks(self, about: int = 5) -> list[float]:
+        """Return about so many round values."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
         else:
-            rough = (self.high - self.low) / 5
+            rough = (self.high - self.low) / about
             unit = 10.0 ** math.floor(math.log10(rough))
             step = unit * min((1, 2, 5, 10), key=lambda digit: abs(digit * unit - rough))
             values = [step * number for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
@@ -222,16 +151,6 @@ def frame_chart(body: Sequence[str], text: ChartText, height: float) -> Markup:
     return Markup(head + "".join(body) + "</svg>")  # every text in it is escaped where it is added
 
 
-def _spread_labels(heights: Sequence[float], least: float = 13) -> list[float]:
-    """Return the heights moved apart, so that no two labels overlap, within the plotted area."""
-    order = sorted(range(len(heights)), key=lambda number: heights[number])
-    moved = [heights[number] for number in order]
-    for before, after in pairwise(range(len(moved))):
-        moved[after] = max(moved[after], moved[before] + least)
-    overflow = max(0.0, moved[-1] - (HEIGHT - BOTTOM)) if moved else 0.0
-    return [moved[order.index(number)] - overflow for number in range(len(heights))]
-
-
 def style_class(style: int | None) -> str:
     """Return the class of a line style."""
     return "rest" if style is None else f"s{style % STYLES}"
@@ -243,12 +162,20 @@ def dash_attribute(style: int | None) -> str:
     return f' stroke-dasharray="{dash}"' if dash else ""
 
 
+def draw_arrow(classes: str, x: float, y: float, direction: Direction) -> str:
+    """Return the head of an arrow whose tip is at a place."""
+    back, side = {"left": (7, 0), "right": (-7, 0), "up": (0, 7), "down": (0, -7)}[direction], 5
+    wings = [(x + back[0] + sign * side * bool(back[1]), y + back[1] + sign * side * bool(back[0])) for sign in (-1, 1)]
+    points = " ".join(f"{one:.1f},{other:.1f}" for one, other in (wings[0], (x, y), wings[1]))
+    return f'<polyline class="{classes}" points="{points}"/>'
+
+
 def tooltip(name: str) -> Markup:
     """Return a name as a tooltip of the element that holds it."""
     return Markup("<title>{}</title>").format(name)
 
 
-def shorten(name: str, length: int = LABEL) -> Markup:
+def shorten(name: str, length: int) -> Markup:
     """Return a name, escaped, of at most so many characters."""
     return escape(name if len(name) <= length else name[: length - 1] + "…")
 

@@ -1,9 +1,9 @@
-"""Charts of values with intervals: along an axis, by name, and over two settings."""
+"""Charts of values with intervals along an axis, and of values over two settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
@@ -11,15 +11,12 @@ from hardneg.report.svg import (
     HEIGHT,
     LEFT,
     RIGHT,
-    ROW,
     TOP,
     WIDTH,
     Axes,
     ChartText,
-    Scale,
     dash_attribute,
     frame_chart,
-    number_text,
     shorten,
     style_class,
     tooltip,
@@ -102,7 +99,7 @@ def _draw_line(line: ValueLine, axes: Axes, shift: float) -> str:
         if value.low is not None and value.high is not None:
             ends = f'y1="{axes.y(value.low):.1f}" y2="{axes.y(value.high):.1f}"'
             parts.append(f'<line class="whisker {style}" x1="{x:.1f}" x2="{x:.1f}" {ends}/>')
-        parts.append(f'<circle class="{_dot(value.filled)} {style}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+        parts.append(f'<circle class="{dot_class(value.filled)} {style}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     return "".join(parts)
 
 
@@ -115,45 +112,9 @@ def _draw_band(line: ValueLine, axes: Axes) -> str:
     return f'<polygon class="band {style_class(line.style)}" points="{" ".join([*upper, *lower])}"/>' if known else ""
 
 
-@dataclass(frozen=True)
-class NamedValues:
-    """A row of `dot_chart`: a name, and values each with its style; `x` of the values has no meaning."""
-
-    name: str
-    values: Sequence[tuple[int | None, Value]] = field(default_factory=tuple)
-
-
-def dot_chart(rows: Sequence[NamedValues], text: ChartText, *, percent: bool = False) -> Markup:
-    """Return a chart with a row for each name, and a mark with its interval for each value."""
-    ends = [end for row in rows for _, value in row.values for end in value.ends]
-    scale, bottom = Scale(min(ends), max(ends), LEFT - 46, WIDTH - RIGHT), TOP + ROW * len(rows)
-    body = []
-    for tick in scale.ticks():
-        x = scale(tick)
-        body.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
-        name = number_text(tick, percent=percent)
-        body.append(f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{bottom + 18}">{name}</text>')
-    middle = f'x="{WIDTH / 2:.0f}" y="{bottom + 38}"'
-    body.append(f'<text class="axis" text-anchor="middle" {middle}>{escape(text.x_label)}</text>')
-    for number, row in enumerate(rows):
-        top = TOP + ROW * number
-        body.append(f'<text class="label" x="16" y="{top + 11}">{shorten(row.name, 60)}{tooltip(row.name)}</text>')
-        for place, (style, value) in enumerate(row.values):
-            y = top + 22 + APART * (place - (len(row.values) - 1) / 2)
-            body.append(_draw_dot(scale, value, style, y))
-    return frame_chart(body, text, bottom + 46)
-
-
-def _draw_dot(scale: Scale, value: Value, style: int | None, y: float) -> str:
-    name, whisker = style_class(style), ""
-    if value.low is not None and value.high is not None:
-        ends = f'x1="{scale(value.low):.1f}" x2="{scale(value.high):.1f}"'
-        whisker = f'<line class="whisker {name}" {ends} y1="{y:.1f}" y2="{y:.1f}"/>'
-    return f'{whisker}<circle class="{_dot(value.filled)} {name}" cx="{scale(value.y):.1f}" cy="{y:.1f}" r="4"/>'
-
-
-def _dot(filled: bool) -> str:
-    return "dot" if filled else "dot hollow"
+def dot_class(is_filled: bool) -> str:
+    """Return the class of a mark."""
+    return "dot" if is_filled else "dot hollow"
 
 
 @dataclass(frozen=True)
