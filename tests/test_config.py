@@ -66,7 +66,7 @@ class Basket(Config):
     ("values", "expected"),
     [
         ({"fruits": {"a": {"kind": "pear", "colour": 1}}}, "fruits.a.pear.colour: unknown, expected one of kind"),
-        ({"fruits": {}, "best": {"wait": 1}}, "best.wait: unknown; did you mean weight?"),
+        ({"fruits": {}, "best": {"weigt": 1}}, "best.weigt: unknown; did you mean weight?"),
         ({"fruits": {"a": {}}}, "fruits.a: found no 'kind', expected one"),
         (
             {"fruits": {"a": "pear"}},

@@ -154,6 +154,7 @@ def test_a_built_in_kind_takes_precedence() -> None:
     ("sampler", "parts"),
     [
         ({"kind": "mixgfc"}, ["'mixgfc'", "uniform", "did you mean 'mixgcf'?"]),
+        ({"kind": "dnss"}, ["did you mean 'dns'?"]),
         ({"kind": "top-of-too"}, ["did you mean 'top-of-two'?"]),
         (
             {"kind": "no_such_module:Class"},
@@ -175,6 +176,13 @@ def test_all_problems_are_reported_at_once(sampler: Any, parts: list[str]) -> No
         parse_config(RunConfig, {"sampler": sampler, "fit": {"epochs": 0}}, where="run.yaml")
     assert all(part in str(caught.value) for part in [*parts, "fit.epochs"]), caught.value
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["magic", "hard", "random", "text"])
+def test_another_word_gets_no_suggestion(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SamplerConfig.find_class(name)
+    assert "did you mean" not in str(caught.value)
 
 
 def test_an_ambiguous_entry_point_is_refused(plugin: Path) -> None:

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import reprlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -41,6 +41,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """Random seed."""
 MetricName = Annotated[str, Field(pattern=r"^(recall|ndcg|precision|hit_rate)@[1-9]\d{0,4}$")]
 """Metric at a depth of the ranking from 1 to MAX_DEPTH, such as recall@20."""
+NEAR = 0.75
+"""Least similarity of a suggested name: a few letters differ, but it is not another word."""
 
 
 class Config(BaseModel):
@@ -108,13 +110,18 @@ def _path(problem: ErrorDetails) -> FieldPath:
 def _message(problem: ErrorDetails, names: Sequence[str] = ()) -> str:
     """Return the message of a problem in a class with the given field names."""
     if problem["type"] == "extra_forbidden" and names:
-        nearest = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
-        return f"unknown; did you mean {nearest[0]}?" if nearest else f"unknown, expected one of {', '.join(names)}"
+        nearest = find_near_name(str(problem["loc"][-1]), names)
+        return f"unknown; did you mean {nearest}?" if nearest else f"unknown, expected one of {', '.join(names)}"
     if problem["type"] == "union_tag_not_found":
         return f"found no {problem['ctx']['discriminator']}, expected one; add it"
     if problem["type"] in ("model_attributes_type", "model_type"):
         return f"found {reprlib.repr(problem['input'])}, expected a mapping of names to values"
     return problem["msg"].removeprefix("Value error, ")
+
+
+def find_near_name(name: str, names: Iterable[str]) -> str | None:
+    """Return the most similar of some names; None where none is near."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=NEAR)), None)
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:

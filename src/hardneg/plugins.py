@@ -8,7 +8,6 @@ installed, or in a folder on PYTHONPATH.
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any, ClassVar, Self
 from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from hardneg.config import Config, validate_config
+from hardneg.config import Config, find_near_name, validate_config
 from hardneg.errors import ConfigError
 
 
@@ -70,8 +69,8 @@ class Registry:
             return targets.pop()
         if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
             return name
-        near = difflib.get_close_matches(name, self.names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = find_near_name(name, self.names)
+        hint = f"; did you mean {near!r}?" if near else ""
         raise ConfigError(f"found {self.noun} {name!r}, expected one of {', '.join(self.names)}, or module:Class{hint}")
 
 
