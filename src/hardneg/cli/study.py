@@ -37,7 +37,8 @@ REPLY_HEADERS = ["replies for", "model", "calls", "prompt tokens", "answer token
 EXPLANATION = (
     "Each cell was trained for a moment on one thread. Epochs a run: the mean of the finished runs of the cell, else the "
     "maximum `epochs`, which early stopping may undercut. Fine-tuning and synthesis count as one epoch each. Not included: "
-    "other artifacts and their language model replies, the test evaluation, and other load of this machine."
+    "rows of baselines such as ease, fusion, reranking, other artifacts and their language model replies, the test "
+    "evaluation, and other load of this machine."
 )
 
 Planned = TypeVar("Planned", "Study", "Search")
